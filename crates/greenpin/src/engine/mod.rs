@@ -1,0 +1,1 @@
+//! The SIP and RTP engine: performs what the call machine decides.

@@ -1,0 +1,4 @@
+//! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
+
+pub mod engine;
+pub mod store;

@@ -1,0 +1,3 @@
+//! The `greenpin` command.
+
+fn main() {}

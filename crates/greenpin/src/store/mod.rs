@@ -1,0 +1,1 @@
+//! Durable state: tenants, numbers, allocations, calls, events.

@@ -1,0 +1,1 @@
+//! RTP, telephone-event digits, tones and audio, sans-IO.
