@@ -1,0 +1,364 @@
+//! The call machine: what should happen, given what has happened and what time it is.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::collect::{Block, Collector, LONGEST_PROMPT};
+use crate::hunt::Hunt;
+use crate::script::{
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route, Side, Verdict,
+};
+use crate::{Cause, PhoneNumber};
+
+/// One masked call.
+///
+/// Feed it with [`Call::handle`], perform what [`Call::poll`] returns until it is empty, and come back with
+/// [`Input::Elapsed`] at [`Call::deadline`]. After [`Action::Finish`] it does nothing more.
+#[derive(Debug)]
+pub struct Call {
+    state: State,
+    actions: VecDeque<Action>,
+    facts: Facts,
+    playbacks: u32,
+}
+
+/// Where a call stands. A transition consumes the old state, so that nothing stale survives in the new one.
+#[derive(Debug)]
+enum State {
+    /// Waiting for the store to say where the call goes.
+    Routing,
+    /// A prompt asks for the PIN, or the digits are being keyed in.
+    Collecting { plan: Collect, collector: Collector, prompt: Option<u32> },
+    /// The store is looking at a block.
+    Checking { plan: Collect },
+    /// The caller hears that the block was wrong; keys are thrown away meanwhile.
+    Refusing { plan: Collect, playback: u32, until: Instant },
+    /// The other side is being called.
+    Hunting { plan: Collect, hunt: Hunt, record: bool },
+    /// Both talk.
+    Bridged { until: Instant },
+    /// A last prompt plays, then we hang up.
+    Leaving { playback: u32, until: Instant, cause: Cause },
+    /// Over.
+    Ended,
+}
+
+/// What the call record will say.
+#[derive(Debug, Default)]
+struct Facts {
+    wrong_tries: u8,
+    pin_attempts: u32,
+    answered_at: Option<Instant>,
+    dialled: Option<(PhoneNumber, Instant)>,
+    last_failure: Option<Cause>,
+    bridged_at: Option<Instant>,
+}
+
+impl Call {
+    /// A call that was offered and waits for its route.
+    pub fn new() -> Self {
+        Self { state: State::Routing, actions: VecDeque::new(), facts: Facts::default(), playbacks: 0 }
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to come back with [`Input::Elapsed`] if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Routing | State::Checking { .. } | State::Ended => None,
+            State::Collecting { collector, .. } => Some(collector.deadline()),
+            State::Refusing { until, .. } | State::Leaving { until, .. } | State::Bridged { until } => {
+                Some(*until)
+            }
+            State::Hunting { hunt, .. } => hunt.deadline(),
+        }
+    }
+
+    /// Whether the call is over: [`Action::Finish`] was given out or is waiting in [`Call::poll`].
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Takes in what happened at `now`. An input that does not fit the state is a late one, and is ignored.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        self.state = self.next(state, input, now);
+    }
+
+    fn next(&mut self, state: State, input: Input, now: Instant) -> State {
+        match (state, input) {
+            (State::Ended, _) => State::Ended,
+            (state, Input::HungUp(side, cause)) => self.hung_up(state, side, cause, now),
+            (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
+            (State::Routing, Input::Routed(route)) => self.routed(route, now),
+            (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
+            (State::Checking { .. }, Input::StoreFailed) => self.leave(Prompt::Unavailable, Cause::Internal, now),
+            (State::Checking { plan }, Input::PinChecked(verdict)) => self.checked(plan, verdict, now),
+            (State::Collecting { plan, collector, prompt }, input) => {
+                self.collecting(plan, collector, prompt, input, now)
+            }
+            (State::Refusing { plan, playback, until }, input) => match input {
+                Input::PlaybackFinished(finished) if finished == playback => self.ask(plan, Collector::new(now)),
+                Input::Elapsed if now >= until => self.ask(plan, Collector::new(now)),
+                _ => State::Refusing { plan, playback, until },
+            },
+            (State::Hunting { plan, hunt, record }, input) => self.hunting(plan, hunt, record, input, now),
+            (State::Bridged { until }, Input::Elapsed) if now >= until => {
+                self.end(State::Bridged { until }, HangupBy::System, Cause::TimeLimit, now)
+            }
+            (State::Leaving { playback, until, cause }, Input::PlaybackFinished(finished))
+                if finished == playback =>
+            {
+                self.end(State::Leaving { playback, until, cause }, HangupBy::System, cause, now)
+            }
+            (State::Leaving { playback, until, cause }, Input::Elapsed) if now >= until => {
+                self.end(State::Leaving { playback, until, cause }, HangupBy::System, cause, now)
+            }
+            (state, _) => state,
+        }
+    }
+
+    fn routed(&mut self, route: Route, now: Instant) -> State {
+        match route {
+            Route::UnknownNumber => self.reject(Cause::NotFound, now),
+            Route::Refuse(cause) => self.reject(cause, now),
+            Route::NotInUse => {
+                self.answer(now);
+                self.leave(Prompt::NotInUse, Cause::Normal, now)
+            }
+            Route::Collect(plan) => {
+                self.answer(now);
+                self.ask(plan, Collector::new(now))
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant) {
+        self.facts.answered_at = Some(now);
+        self.actions.push_back(Action::Answer);
+    }
+
+    fn ask(&mut self, plan: Collect, collector: Collector) -> State {
+        let prompt = Some(self.play(Prompt::EnterPin));
+        State::Collecting { plan, collector, prompt }
+    }
+
+    fn play(&mut self, prompt: Prompt) -> u32 {
+        self.playbacks = self.playbacks.wrapping_add(1);
+        self.actions.push_back(Action::Play(prompt, self.playbacks));
+        self.playbacks
+    }
+
+    fn collecting(
+        &mut self,
+        plan: Collect,
+        mut collector: Collector,
+        mut prompt: Option<u32>,
+        input: Input,
+        now: Instant,
+    ) -> State {
+        match input {
+            Input::Key(key) => {
+                if prompt.take().is_some() {
+                    self.actions.push_back(Action::StopPlaying);
+                }
+                match collector.key(key, plan.pin_length, now) {
+                    Block::Complete(pin) => return self.check(plan, pin),
+                    Block::Incomplete => {}
+                }
+            }
+            Input::PlaybackFinished(finished) if prompt == Some(finished) => {
+                prompt = None;
+                collector.prompt_finished(now);
+            }
+            Input::Elapsed if now >= collector.deadline() => {
+                return match collector.silence(now) {
+                    Some(collector) => self.ask(plan, collector),
+                    None => self.leave(Prompt::Goodbye, Cause::NoAnswer, now),
+                };
+            }
+            _ => {}
+        }
+        State::Collecting { plan, collector, prompt }
+    }
+
+    fn check(&mut self, plan: Collect, pin: crate::Pin) -> State {
+        self.facts.pin_attempts = self.facts.pin_attempts.saturating_add(1);
+        self.actions.push_back(Action::CheckPin(pin));
+        State::Checking { plan }
+    }
+
+    fn checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
+        match verdict {
+            Verdict::Accepted(connection) => self.connect(plan, connection, now),
+            Verdict::Refused => {
+                self.facts.wrong_tries = self.facts.wrong_tries.saturating_add(1);
+                if self.facts.wrong_tries >= plan.max_tries {
+                    return self.leave(Prompt::Goodbye, Cause::Declined, now);
+                }
+                let playback = self.play(Prompt::WrongPin);
+                State::Refusing { plan, playback, until: now + LONGEST_PROMPT }
+            }
+        }
+    }
+
+    fn connect(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
+        if connection.dial.is_empty() {
+            return self.leave(Prompt::NoOneToConnect, Cause::NotFound, now);
+        }
+        self.actions.push_back(Action::PlayRingback);
+        let hunt = Hunt::new(connection.dial, plan.ring_timeout);
+        self.hunt_on(plan, hunt, connection.record, now)
+    }
+
+    /// Dials what is to be dialled now, and gives up when nobody is left.
+    fn hunt_on(&mut self, plan: Collect, mut hunt: Hunt, record: bool, now: Instant) -> State {
+        while (plan.parallel || hunt.is_idle())
+            && let Some((attempt, number)) = hunt.dial_next(now)
+        {
+            self.facts.dialled = Some((number, now));
+            self.actions.push_back(Action::Dial(attempt, number));
+        }
+        if hunt.is_idle() {
+            let cause = self.facts.last_failure.unwrap_or(Cause::NoAnswer);
+            return self.leave(Prompt::Unavailable, cause, now);
+        }
+        State::Hunting { plan, hunt, record }
+    }
+
+    fn hunting(&mut self, plan: Collect, mut hunt: Hunt, record: bool, input: Input, now: Instant) -> State {
+        match input {
+            Input::Ringing(attempt) => {
+                if let Some(number) = hunt.ringing(attempt) {
+                    self.actions.push_back(Action::ReportRinging(number));
+                }
+            }
+            Input::Answered(attempt) => {
+                if let Some((number, dialled_at)) = hunt.take(attempt) {
+                    self.facts.dialled = Some((number, dialled_at));
+                    return self.bridge(plan, hunt, attempt, number, record, now);
+                }
+            }
+            Input::Failed(attempt, cause) => {
+                if hunt.take(attempt).is_some() {
+                    self.facts.last_failure = Some(cause);
+                }
+            }
+            Input::Elapsed => {
+                while let Some(attempt) = hunt.expired(now) {
+                    self.facts.last_failure = Some(Cause::NoAnswer);
+                    self.actions.push_back(Action::Abandon(attempt));
+                }
+            }
+            _ => {}
+        }
+        self.hunt_on(plan, hunt, record, now)
+    }
+
+    fn bridge(
+        &mut self,
+        plan: Collect,
+        hunt: Hunt,
+        attempt: Attempt,
+        number: PhoneNumber,
+        record: bool,
+        now: Instant,
+    ) -> State {
+        self.abandon(hunt);
+        self.actions.push_back(Action::Bridge(attempt));
+        if record {
+            self.actions.push_back(Action::Record);
+        }
+        self.actions.push_back(Action::ReportAnswered(number));
+        self.facts.bridged_at = Some(now);
+        State::Bridged { until: now + plan.max_call_duration }
+    }
+
+    fn abandon(&mut self, hunt: Hunt) {
+        self.actions.extend(hunt.into_attempts().map(Action::Abandon));
+    }
+
+    fn leave(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
+        let playback = self.play(prompt);
+        State::Leaving { playback, until: now + LONGEST_PROMPT, cause }
+    }
+
+    fn reject(&mut self, cause: Cause, now: Instant) -> State {
+        self.actions.push_back(Action::Reject(cause));
+        self.finish(HangupBy::System, cause, now)
+    }
+
+    fn hung_up(&mut self, state: State, side: Side, cause: Cause, now: Instant) -> State {
+        let by = match (side, cause) {
+            (_, Cause::MediaLost) => HangupBy::System,
+            (Side::Caller, _) => HangupBy::Caller,
+            (Side::Callee, _) => HangupBy::Callee,
+        };
+        match (state, side) {
+            (State::Bridged { .. }, side) => {
+                let other = if side == Side::Caller { Side::Callee } else { Side::Caller };
+                self.actions.push_back(Action::HangUp(other, cause));
+                self.finish(by, cause, now)
+            }
+            (State::Hunting { hunt, .. }, Side::Caller) => {
+                self.abandon(hunt);
+                self.facts.last_failure = Some(Cause::Canceled);
+                self.finish(by, cause, now)
+            }
+            (_, Side::Caller) => self.finish(by, cause, now),
+            // A callee exists only while bridged: what comes here is late.
+            (state, Side::Callee) => state,
+        }
+    }
+
+    /// Ends a call from our side, whatever stands.
+    fn end(&mut self, state: State, by: HangupBy, cause: Cause, now: Instant) -> State {
+        match state {
+            State::Routing => return self.reject(Cause::Overloaded, now),
+            State::Hunting { hunt, .. } => {
+                self.abandon(hunt);
+                self.facts.last_failure = Some(Cause::Canceled);
+            }
+            State::Bridged { .. } => self.actions.push_back(Action::HangUp(Side::Callee, cause)),
+            _ => {}
+        }
+        self.actions.push_back(Action::HangUp(Side::Caller, cause));
+        self.finish(by, cause, now)
+    }
+
+    fn finish(&mut self, hangup_by: HangupBy, cause: Cause, now: Instant) -> State {
+        let facts = &self.facts;
+        let (call_type, dial_status) = match (facts.bridged_at, facts.dialled, facts.last_failure) {
+            (Some(_), _, _) => (CallType::Completed, Some(crate::DialStatus::Completed)),
+            (None, None, _) => (CallType::CallAttempt, None),
+            (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
+                (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
+            }
+            (None, Some(_), failure) => {
+                (CallType::Incomplete, Some(failure.unwrap_or(Cause::NoAnswer).dial_status()))
+            }
+        };
+        self.actions.push_back(Action::Finish(Outcome {
+            call_type,
+            dial_status,
+            hangup_by,
+            cause,
+            pin_attempts: facts.pin_attempts,
+            dialled: facts.dialled.map(|(number, _)| number),
+            answered_at: facts.answered_at,
+            dialled_at: facts.dialled.map(|(_, at)| at),
+            bridged_at: facts.bridged_at,
+            ended_at: now,
+        }));
+        State::Ended
+    }
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self::new()
+    }
+}
