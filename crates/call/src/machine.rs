@@ -95,13 +95,17 @@ impl Call {
             (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
             (State::Routing, Input::Routed(route)) => self.routed(route, now),
             (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
-            (State::Checking { .. }, Input::StoreFailed) => self.leave(Prompt::Unavailable, Cause::Internal, now),
+            (State::Checking { .. }, Input::StoreFailed) => {
+                self.leave(Prompt::Unavailable, Cause::Internal, now)
+            }
             (State::Checking { plan }, Input::PinChecked(verdict)) => self.checked(plan, verdict, now),
             (State::Collecting { plan, collector, prompt }, input) => {
                 self.collecting(plan, collector, prompt, input, now)
             }
             (State::Refusing { plan, playback, until }, input) => match input {
-                Input::PlaybackFinished(finished) if finished == playback => self.ask(plan, Collector::new(now)),
+                Input::PlaybackFinished(finished) if finished == playback => {
+                    self.ask(plan, Collector::new(now))
+                }
                 Input::Elapsed if now >= until => self.ask(plan, Collector::new(now)),
                 _ => State::Refusing { plan, playback, until },
             },

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use call::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route, Side, Verdict,
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route, Side,
+    Verdict,
 };
 use call::{Call, Cause, DialStatus, PhoneNumber};
 use proptest::prelude::*;
@@ -268,10 +269,7 @@ fn all_at_once_the_first_to_answer_wins_and_the_others_are_withdrawn() {
     let mut story = Story::asked(Collect { parallel: true, ..plan() });
     story.press("1234");
     let actions = story.give(accepted(&[1, 2]));
-    assert_eq!(
-        actions[1..],
-        [Action::Dial(Attempt(0), number(1)), Action::Dial(Attempt(1), number(2))]
-    );
+    assert_eq!(actions[1..], [Action::Dial(Attempt(0), number(1)), Action::Dial(Attempt(1), number(2))]);
     let actions = story.give(Input::Answered(Attempt(1)));
     assert_eq!(actions[..2], [Action::Abandon(Attempt(0)), Action::Bridge(Attempt(1))]);
 }

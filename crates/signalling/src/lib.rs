@@ -1,1 +1,19 @@
-//! SIP dialogs and offer/answer of a back-to-back user agent, sans-IO.
+//! SIP for a back-to-back user agent, sans-IO: dialogs, the INVITE usage on both sides, offer/answer.
+//!
+//! [`Endpoint`] takes messages, commands and the time; it gives out messages to send and events. It opens no
+//! socket, reads no clock and draws no random number itself, so that lossy links and long waits are ordinary tests.
+//! Parsing and the RFC 3261 transactions are the work of the library that the `sip` module names; everything above
+//! them is here.
+
+mod dialog;
+mod endpoint;
+mod identity;
+pub mod sdp;
+mod sip;
+mod timer;
+mod wire;
+
+pub use endpoint::{
+    DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Peer, Settings, Trunk,
+};
+pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -1,0 +1,147 @@
+//! A dialog (RFC 3261, section 12): what both ends must agree on to talk about the same call.
+
+use bytes::Bytes;
+
+use crate::sip::{
+    Address, CSeq, CallId, Contact, FromHeader, HeaderName, Headers, Method, RecordRoute, Request,
+    RequestBuilder, Response, To, Uri,
+};
+
+/// One side's view of a dialog.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialog {
+    call_id: Bytes,
+    local_tag: Bytes,
+    remote_tag: Bytes,
+    /// Our `From` value with its tag, as it stands in every request that we send.
+    local: Bytes,
+    /// The peer's `To` value with its tag.
+    remote: Bytes,
+    local_sequence: u32,
+    remote_sequence: Option<u32>,
+    target: Uri,
+    routes: Vec<Bytes>,
+}
+
+/// What identifies a dialog in a request that the peer sends: RFC 3261, section 12.2.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DialogId {
+    pub(crate) call_id: Bytes,
+    pub(crate) local_tag: Bytes,
+    pub(crate) remote_tag: Bytes,
+}
+
+impl DialogId {
+    /// Reads the dialog that an incoming request names; `None` without a tag in `To`.
+    pub(crate) fn of_request(request: &Request) -> Option<Self> {
+        let to = request.headers.typed::<To>()?.ok()?;
+        let from = request.headers.typed::<FromHeader>()?.ok()?;
+        let local_tag = Bytes::copy_from_slice(to.tag()?);
+        let remote_tag = Bytes::copy_from_slice(from.tag().unwrap_or_default());
+        Some(Self { call_id: call_id(&request.headers)?, local_tag, remote_tag })
+    }
+}
+
+impl Dialog {
+    /// The dialog that our answer with `local_tag` makes of the peer's INVITE. `None`: the request lacks what a
+    /// dialog needs, a usable `Contact` above all.
+    pub(crate) fn accept(request: &Request, local_tag: &str) -> Option<Self> {
+        let headers = &request.headers;
+        let from = headers.typed::<FromHeader>()?.ok()?;
+        let to = headers.value(&HeaderName::To)?;
+        Some(Self {
+            call_id: call_id(headers)?,
+            local_tag: Bytes::copy_from_slice(local_tag.as_bytes()),
+            remote_tag: Bytes::copy_from_slice(from.tag().unwrap_or_default()),
+            local: Bytes::from([&to[..], b";tag=", local_tag.as_bytes()].concat()),
+            remote: Bytes::copy_from_slice(&headers.value(&HeaderName::From)?),
+            local_sequence: 0,
+            remote_sequence: Some(headers.typed::<CSeq>()?.ok()?.sequence),
+            target: contact(headers)?,
+            routes: record_routes(headers),
+        })
+    }
+
+    /// The dialog that the peer's 2xx makes of our INVITE. `None` as in [`Dialog::accept`].
+    pub(crate) fn establish(invite: &Request, response: &Response) -> Option<Self> {
+        let headers = &response.headers;
+        let from = invite.headers.typed::<FromHeader>()?.ok()?;
+        let to = headers.typed::<To>()?.ok()?;
+        let mut routes = record_routes(headers);
+        routes.reverse();
+        Some(Self {
+            call_id: call_id(&invite.headers)?,
+            local_tag: Bytes::copy_from_slice(from.tag()?),
+            remote_tag: Bytes::copy_from_slice(to.tag().unwrap_or_default()),
+            local: Bytes::copy_from_slice(&invite.headers.value(&HeaderName::From)?),
+            remote: Bytes::copy_from_slice(&headers.value(&HeaderName::To)?),
+            local_sequence: invite.headers.typed::<CSeq>()?.ok()?.sequence,
+            remote_sequence: None,
+            target: contact(headers)?,
+            routes,
+        })
+    }
+
+    pub(crate) fn matches(&self, id: &DialogId) -> bool {
+        (&self.call_id, &self.local_tag, &self.remote_tag) == (&id.call_id, &id.local_tag, &id.remote_tag)
+    }
+
+    pub(crate) fn local_tag(&self) -> &Bytes {
+        &self.local_tag
+    }
+
+    pub(crate) fn remote_tag(&self) -> &Bytes {
+        &self.remote_tag
+    }
+
+    /// Where the next request goes: the first route, else the peer's contact.
+    pub(crate) fn next_hop(&self) -> Uri {
+        let route = self.routes.first().and_then(|route| Address::parse(route, "Route").ok());
+        route.map_or_else(|| self.target.clone(), |address| address.uri)
+    }
+
+    /// Takes the sequence number of a request that the peer sent; `false` if it is older than the last one, which
+    /// RFC 3261, section 12.2.2 answers with 500.
+    pub(crate) fn accept_sequence(&mut self, sequence: u32) -> bool {
+        let newer = self.remote_sequence.is_none_or(|last| sequence > last);
+        if newer {
+            self.remote_sequence = Some(sequence);
+        }
+        newer
+    }
+
+    /// A target refresh (RFC 3261, section 12.2): later requests go to the new contact.
+    pub(crate) fn refresh_target(&mut self, headers: &Headers) {
+        if let Some(target) = contact(headers) {
+            self.target = target;
+        }
+    }
+
+    /// A request within the dialog, without `Via`. Every method but ACK takes a new sequence number.
+    pub(crate) fn request(&mut self, method: Method) -> Option<RequestBuilder> {
+        if method != Method::Ack {
+            self.local_sequence = self.local_sequence.checked_add(1)?;
+        }
+        let mut builder = RequestBuilder::new(method.clone(), self.target.clone()).max_forwards(70);
+        for route in &self.routes {
+            builder = builder.header(HeaderName::Route, route.clone()).ok()?;
+        }
+        let builder = builder.header(HeaderName::From, self.local.clone()).ok()?;
+        let builder = builder.header(HeaderName::To, self.remote.clone()).ok()?;
+        let builder = builder.header(HeaderName::CallId, self.call_id.clone()).ok()?;
+        builder.cseq(self.local_sequence, &method).ok()
+    }
+}
+
+fn call_id(headers: &Headers) -> Option<Bytes> {
+    headers.typed::<CallId>()?.ok().map(|call_id| Bytes::from(call_id.0))
+}
+
+fn contact(headers: &Headers) -> Option<Uri> {
+    headers.typed::<Contact>()?.ok().map(|contact| contact.0.uri).filter(|uri| uri.host().is_some())
+}
+
+fn record_routes(headers: &Headers) -> Vec<Bytes> {
+    let routes = headers.typed_all::<RecordRoute>().filter_map(Result::ok);
+    routes.map(|route| Bytes::from([b"<", &route.0.uri.to_bytes()[..], b">"].concat())).collect()
+}

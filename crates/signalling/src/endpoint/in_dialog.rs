@@ -1,0 +1,172 @@
+//! Requests within a call, either way: BYE, changes of the audio, keys, questions.
+
+use std::time::Instant;
+
+use super::incoming::read_offer;
+use super::{Endpoint, Event, LegId, Purpose, Usage};
+use crate::sdp::{self, Description};
+use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
+
+impl Endpoint {
+    pub(super) fn serve_in_dialog(
+        &mut self,
+        id: LegId,
+        key: &TransactionKey,
+        request: Request,
+        now: Instant,
+    ) {
+        let sequence = super::receive::sequence(&request);
+        let accepted = match self.legs.get_mut(&id).map(|leg| &mut leg.usage) {
+            Some(Usage::Established { dialog, .. }) => dialog.accept_sequence(sequence),
+            Some(Usage::Answering(answering)) => answering.dialog.accept_sequence(sequence),
+            _ => false,
+        };
+        if !accepted {
+            return self.refuse(key, &request, 500, now);
+        }
+        match request.method {
+            Method::Bye => {
+                self.refuse(key, &request, 200, now);
+                self.end_leg(id, Event::HungUp { leg: id, orderly: true });
+            }
+            Method::Invite | Method::Update => self.renegotiate(id, key, &request, now),
+            Method::Info => self.info(id, key, &request, now),
+            Method::Options => self.capabilities(key, &request, now),
+            // Nothing that we send reliably (RFC 3262) could be acknowledged.
+            Method::Prack => self.refuse(key, &request, 481, now),
+            _ => self.refuse(key, &request, 405, now),
+        }
+    }
+
+    /// Hold, resume, another codec or address (RFC 3261, section 14; RFC 3311): answered here for this leg alone,
+    /// the other leg never hears of it.
+    fn renegotiate(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let Usage::Established { codec, .. } = leg.usage else {
+            // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
+            return self.refuse_later(key, request, now);
+        };
+        let description = match read_offer(request) {
+            Ok(description) => description,
+            Err(status) => return self.refuse(key, request, status, now),
+        };
+        let Some(session) = self.session_asked(key, request, now) else { return };
+        let remote = description.as_ref().map(|description| description.remote_preferring(codec));
+        let codec = remote.map_or(codec, |remote| remote.codec);
+        let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session) else {
+            return;
+        };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let Usage::Established { dialog, codec: spoken } = &mut leg.usage {
+            dialog.refresh_target(&request.headers);
+            *spoken = codec;
+        }
+        match request.method {
+            Method::Invite => self.answer_again(id, key, request, response, codec, now),
+            _ => self.respond(key, response, now),
+        }
+        self.session_refreshed(id, session, now);
+        if let Some(remote) = remote {
+            self.tell(id, Event::MediaChanged { leg: id, remote });
+        }
+    }
+
+    fn renegotiated(
+        &mut self,
+        id: LegId,
+        request: &Request,
+        description: Option<&Description>,
+        codec: sdp::Codec,
+        session: Option<super::session::Timer>,
+    ) -> Option<Response> {
+        let leg = self.legs.get_mut(&id)?;
+        let local = leg.local.as_mut()?;
+        let body = match description {
+            Some(description) => {
+                local.version = local.version.wrapping_add(1);
+                Some(description.answer(local, codec))
+            }
+            None if request.method == Method::Invite => Some(sdp::offer(local, codec)),
+            None => None,
+        };
+        let (path, user) = (leg.path, local.session_id.to_string());
+        let builder = self.response(request, 200)?;
+        let mut builder = self.success(builder, request, &user, path)?;
+        if let Some(session) = session {
+            builder = session.write(builder)?;
+        }
+        match body {
+            Some(body) => {
+                let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+                Some(builder.body(body).build())
+            }
+            None => Some(builder.build()),
+        }
+    }
+
+    fn refuse_later(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
+        let builder = self.response(request, 500);
+        let builder = builder.and_then(|builder| builder.header(HeaderName::RetryAfter, "1").ok());
+        if let Some(builder) = builder {
+            self.respond(key, builder.build(), now);
+        }
+    }
+
+    /// A key told by INFO, in either of the two bodies in use; an empty INFO is a keep-alive.
+    fn info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
+        let content_type = request.headers.value(&HeaderName::ContentType).unwrap_or_default();
+        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let body = String::from_utf8_lossy(request.body());
+        let pressed = match media_type.to_ascii_lowercase().as_slice() {
+            b"application/dtmf-relay" => signal(&body),
+            b"application/dtmf" => body.trim().chars().next(),
+            _ if request.body().is_empty() => None,
+            _ => return self.refuse(key, request, 415, now),
+        };
+        self.refuse(key, request, 200, now);
+        let pressed = pressed.map(|key| key.to_ascii_uppercase());
+        if let Some(pressed) = pressed.filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D')) {
+            self.tell(id, Event::Key { leg: id, key: pressed });
+        }
+    }
+
+    /// Ends a leg from our side, wherever it stands. The engine hears nothing more of it; what SIP still owes the
+    /// peer (a CANCEL, an ACK and a BYE to a late answer) is seen to.
+    pub fn hang_up(&mut self, id: LegId, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.abandoned = true;
+        match &leg.usage {
+            Usage::Offered(_) => self.reject(id, 480, None, now),
+            Usage::Calling(_) => self.cancel(id, now),
+            Usage::Established { .. } => self.say_goodbye(id, now),
+            // RFC 3261, section 15: no BYE before the ACK. It goes out when the ACK comes, or never does.
+            Usage::Answering(_) => {}
+        }
+    }
+
+    /// Sends a BYE and forgets the leg.
+    pub(super) fn say_goodbye(&mut self, id: LegId, now: Instant) {
+        let Some(mut leg) = self.remove_leg(id) else { return };
+        let dialog = match &mut leg.usage {
+            Usage::Established { dialog, .. } => dialog,
+            Usage::Answering(answering) => &mut answering.dialog,
+            Usage::Offered(_) | Usage::Calling(_) => return,
+        };
+        let path = super::path_to(&dialog.next_hop(), leg.path);
+        let Some(builder) = dialog.request(Method::Bye) else { return };
+        if let Some(request) = self.seal(builder, path.transport) {
+            self.request(request, path, Purpose::Farewell, now);
+        }
+    }
+}
+
+/// The key of an `application/dtmf-relay` body: `Signal=5`.
+fn signal(body: &str) -> Option<char> {
+    let mut lines = body.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))?;
+    match value.trim() {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        value => value.chars().next(),
+    }
+}

@@ -1,0 +1,287 @@
+//! Calls that a trunk brings: from the INVITE to the ACK.
+
+use std::time::{Duration, Instant};
+
+use super::{Endpoint, Event, Leg, LegId, Offer, Purpose, TimerKey, Usage, session};
+use crate::dialog::{Dialog, DialogId};
+use crate::identity;
+use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
+use crate::sip::{FromHeader, HeaderName, Method, Request, Response, ResponseBuilder, TransactionKey};
+use crate::wire::Path;
+
+/// An INVITE that waits for the engine's decision.
+#[derive(Debug)]
+pub(super) struct Offered {
+    key: TransactionKey,
+    request: Request,
+    dialog: Dialog,
+    description: Option<Description>,
+    session: Option<session::Timer>,
+    /// Our contact's user part: the number that was called.
+    user: String,
+}
+
+/// A 2xx that waits for its ACK: to the first INVITE, or to one within the dialog.
+#[derive(Debug)]
+pub(super) struct Answering {
+    pub(super) dialog: Dialog,
+    key: TransactionKey,
+    response: Response,
+    interval: Duration,
+    codec: Codec,
+    /// The offer was ours, so the ACK brings the answer.
+    answer_awaited: bool,
+    sequence: u32,
+    first: bool,
+}
+
+impl Endpoint {
+    /// An INVITE outside a dialog.
+    pub(super) fn offered(&mut self, key: &TransactionKey, request: Request, now: Instant) {
+        if let Some(unsupported) = unsupported(&request) {
+            let builder = self.response(&request, 420);
+            let builder =
+                builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
+            return builder.into_iter().for_each(|builder| self.respond(key, builder.build(), now));
+        }
+        if self.is_merged(&request) {
+            return self.refuse(key, &request, 482, now);
+        }
+        let description = match read_offer(&request) {
+            Ok(description) => description,
+            Err(status) => return self.refuse(key, &request, status, now),
+        };
+        let Some(session) = self.session_asked(key, &request, now) else { return };
+        let tag = self.token();
+        let Some(dialog) = Dialog::accept(&request, &tag) else {
+            return self.refuse(key, &request, 400, now);
+        };
+        let Some(path) = self.transactions.get(key).map(|transaction| transaction.path) else { return };
+        let Some(trunk) = self.trunk_of(path) else { return self.refuse(key, &request, 403, now) };
+        let called = identity::called(&request);
+        let caller = identity::caller(&request);
+        let remote = description.as_ref().map(Description::remote);
+        let offered =
+            Offered { key: key.clone(), request, dialog, description, session, user: called.clone() };
+        let tag = offered.dialog.local_tag().clone();
+        let usage = Usage::Offered(Box::new(offered));
+        let leg = self.add_leg(Leg { tag, path, usage, local: None, session: None, abandoned: false });
+        if let Some(transaction) = self.transactions.get_mut(key) {
+            transaction.purpose = Purpose::Serve(Some(leg));
+        }
+        self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, remote }));
+    }
+
+    /// The same request by another way: a loop or a fork (RFC 3261, section 8.2.2.2).
+    fn is_merged(&self, request: &Request) -> bool {
+        let identity = |request: &Request| {
+            let from = request.headers.typed::<FromHeader>()?.ok()?;
+            let call_id = request.headers.value(&HeaderName::CallId)?.into_owned();
+            Some((from.tag()?.to_vec(), call_id, super::receive::sequence(request)))
+        };
+        let ours = identity(request);
+        let same = |leg: &Leg| match &leg.usage {
+            Usage::Offered(offered) => identity(&offered.request) == ours,
+            _ => false,
+        };
+        ours.is_some() && self.legs.values().any(same)
+    }
+
+    /// Answers a caller with our audio. Returns the caller's audio; `None` if the caller left the offer to us (it
+    /// comes with [`Event::Confirmed`]) or the leg is not waiting for an answer.
+    pub fn answer(&mut self, id: LegId, local: LocalMedia, now: Instant) -> Option<RemoteMedia> {
+        let leg = self.legs.get_mut(&id)?;
+        if !matches!(leg.usage, Usage::Offered(_)) {
+            return None;
+        }
+        let leg = self.remove_leg(id)?;
+        let Usage::Offered(offered) = leg.usage else { return None };
+        let remote = offered.description.as_ref().map(Description::remote);
+        let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
+        let body = match &offered.description {
+            Some(description) => description.answer(&local, codec),
+            None => sdp::offer(&local, codec),
+        };
+        let response = self.answer_response(&offered, leg.path, body)?;
+        let usage = Usage::Answering(Box::new(Answering {
+            key: offered.key.clone(),
+            response: response.clone(),
+            interval: self.timing.t1,
+            codec,
+            answer_awaited: remote.is_none(),
+            sequence: super::receive::sequence(&offered.request),
+            first: true,
+            dialog: offered.dialog,
+        }));
+        self.by_tag.insert(leg.tag.clone(), id);
+        self.legs.insert(id, Leg { usage, local: Some(local), ..leg });
+        self.respond(&offered.key, response, now);
+        self.await_ack(id, now);
+        self.session_refreshed(id, offered.session, now);
+        remote
+    }
+
+    fn answer_response(&mut self, offered: &Offered, path: Path, body: String) -> Option<Response> {
+        let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
+        let builder = super::response(&offered.request, 200, &tag)?;
+        let mut builder = self.success(builder, &offered.request, &offered.user, path)?;
+        if let Some(session) = offered.session {
+            builder = session.write(builder)?;
+        }
+        let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+        Some(builder.body(body).build())
+    }
+
+    /// What every 2xx to an INVITE or UPDATE carries (RFC 3261, section 13.3.1.4): the routes, our contact, what
+    /// we can do.
+    pub(super) fn success(
+        &self,
+        mut builder: ResponseBuilder,
+        request: &Request,
+        user: &str,
+        path: Path,
+    ) -> Option<ResponseBuilder> {
+        for route in request.headers.get_all(&HeaderName::RecordRoute) {
+            builder = builder.header(HeaderName::RecordRoute, route.value().into_owned()).ok()?;
+        }
+        let builder = builder.header(HeaderName::Contact, self.contact(user, path.transport)).ok()?;
+        let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
+        builder.header(HeaderName::Supported, "timer").ok()
+    }
+
+    /// Repeats the 2xx until the ACK comes, for 64·T1 at the most.
+    pub(super) fn await_ack(&mut self, id: LegId, now: Instant) {
+        self.timers.set(TimerKey::Repeat2xx(id), now + self.timing.t1);
+        self.timers.set(TimerKey::AckMissing(id), now + self.give_up_after());
+    }
+
+    pub(super) fn repeat_2xx(&mut self, id: LegId, now: Instant) {
+        let Some(Leg { usage: Usage::Answering(answering), .. }) = self.legs.get_mut(&id) else { return };
+        answering.interval = self.timing.double_capped(answering.interval);
+        let (key, response, after) = (answering.key.clone(), answering.response.clone(), answering.interval);
+        self.respond(&key, response, now);
+        self.timers.set(TimerKey::Repeat2xx(id), now + after);
+    }
+
+    /// The caller never acknowledged: RFC 3261, section 13.3.1.4 ends the dialog with a BYE.
+    pub(super) fn ack_missing(&mut self, id: LegId, now: Instant) {
+        self.tell(id, Event::HungUp { leg: id, orderly: false });
+        self.say_goodbye(id, now);
+    }
+
+    /// An ACK came for a 2xx of ours.
+    pub(super) fn acknowledged(&mut self, ack: &Request, now: Instant) {
+        let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Usage::Answering(answering) = &leg.usage else { return };
+        if answering.sequence != super::receive::sequence(ack) {
+            return;
+        }
+        let answer = answering.answer_awaited.then(|| Description::parse(ack.body()).ok()).flatten();
+        let (unusable, first) = (answering.answer_awaited && answer.is_none(), answering.first);
+        let remote = answer.as_ref().map(Description::remote);
+        let codec = remote.map_or(answering.codec, |remote| remote.codec);
+        leg.usage = Usage::Established { dialog: answering.dialog.clone(), codec };
+        let abandoned = leg.abandoned;
+        self.timers.clear(&TimerKey::Repeat2xx(id));
+        self.timers.clear(&TimerKey::AckMissing(id));
+        if abandoned || unusable {
+            self.tell(id, Event::HungUp { leg: id, orderly: false });
+            return self.say_goodbye(id, now);
+        }
+        match (first, remote) {
+            (true, remote) => self.tell(id, Event::Confirmed { leg: id, remote }),
+            (false, Some(remote)) => self.tell(id, Event::MediaChanged { leg: id, remote }),
+            (false, None) => {}
+        }
+    }
+
+    /// Refuses a caller who was not answered. `retry_after` in seconds goes with a 503.
+    pub fn reject(&mut self, id: LegId, status: u16, retry_after: Option<u32>, now: Instant) {
+        if !matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Offered(_))) {
+            return;
+        }
+        let Some(Leg { usage: Usage::Offered(offered), .. }) = self.remove_leg(id) else { return };
+        let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
+        let Some(mut builder) = super::response(&offered.request, status, &tag) else { return };
+        if let Some(seconds) = retry_after {
+            let Ok(later) = builder.header(HeaderName::RetryAfter, seconds.to_string()) else { return };
+            builder = later;
+        }
+        self.respond(&offered.key, builder.build(), now);
+    }
+
+    /// A CANCEL: RFC 3261, section 9.2. It has no effect on an INVITE that was answered.
+    pub(super) fn canceled(&mut self, key: &TransactionKey, cancel: &Request, now: Instant) {
+        let invite = TransactionKey::for_cancelled_invite(cancel);
+        let purpose = invite.and_then(|invite| self.transactions.get(&invite)).map(|found| &found.purpose);
+        let Some(Purpose::Serve(leg)) = purpose else { return self.refuse(key, cancel, 481, now) };
+        let leg = *leg;
+        self.refuse(key, cancel, 200, now);
+        if let Some(leg) = leg
+            && matches!(self.legs.get(&leg).map(|leg| &leg.usage), Some(Usage::Offered(_)))
+        {
+            self.tell(leg, Event::HungUp { leg, orderly: true });
+            self.reject(leg, 487, None, now);
+        }
+    }
+
+    /// A new INVITE within the dialog waits for its ACK as the first one did.
+    pub(super) fn answer_again(
+        &mut self,
+        id: LegId,
+        key: &TransactionKey,
+        request: &Request,
+        response: Response,
+        codec: Codec,
+        now: Instant,
+    ) {
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Usage::Established { dialog, .. } = &leg.usage else { return };
+        leg.usage = Usage::Answering(Box::new(Answering {
+            dialog: dialog.clone(),
+            key: key.clone(),
+            response: response.clone(),
+            interval: self.timing.t1,
+            codec,
+            answer_awaited: request.body().is_empty(),
+            sequence: super::receive::sequence(request),
+            first: false,
+        }));
+        self.respond(key, response, now);
+        self.await_ack(id, now);
+    }
+}
+
+/// The description that a request offers: `None` if it leaves the offer to us; the status that refuses it if it
+/// cannot be used.
+pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> {
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    let content_type = request.headers.value(&HeaderName::ContentType).unwrap_or_default();
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
+        return Err(415);
+    }
+    match Description::parse(request.body()) {
+        Ok(description) => Ok(Some(description)),
+        Err(sdp::SdpError::Malformed) => Err(400),
+        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec) => Err(488),
+    }
+}
+
+/// The required extensions that we do not know (RFC 3261, section 8.2.2.3). `100rel` we can grant without
+/// doing anything for it: we never send a provisional response but 100.
+fn unsupported(request: &Request) -> Option<String> {
+    let mut unknown = Vec::new();
+    for header in request.headers.get_all(&HeaderName::Require) {
+        for option in header.value().split(|byte| *byte == b',') {
+            let option = String::from_utf8_lossy(option.trim_ascii()).into_owned();
+            if !matches!(option.as_str(), "timer" | "100rel" | "") {
+                unknown.push(option);
+            }
+        }
+    }
+    (!unknown.is_empty() && request.method != Method::Ack).then(|| unknown.join(", "))
+}

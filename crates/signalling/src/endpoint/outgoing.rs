@@ -1,0 +1,252 @@
+//! Calls that we make: from the INVITE to the answer, or to its withdrawal.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage};
+use crate::dialog::Dialog;
+use crate::sdp::{self, Codec, Description, LocalMedia};
+use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey, Uri};
+use crate::wire::{Path, Transmit};
+
+/// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
+#[derive(Clone)]
+pub struct OutgoingCall {
+    /// Index of the trunk in [`super::Settings::trunks`].
+    pub trunk: usize,
+    /// The number to call: digits, `+` in front for E.164.
+    pub to: String,
+    /// The number that the called party sees.
+    pub from: String,
+    /// Our audio.
+    pub local: LocalMedia,
+    /// The codec to offer first.
+    pub preferred: Codec,
+}
+
+impl std::fmt::Debug for OutgoingCall {
+    /// Without the numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutgoingCall").field("trunk", &self.trunk).finish_non_exhaustive()
+    }
+}
+
+/// A call that cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The trunk does not exist or takes no calls.
+    #[error("the trunk has no peer to call")]
+    NoPeer,
+    /// A number is not one.
+    #[error("a number has a character that does not belong in it")]
+    BadNumber,
+}
+
+/// An INVITE of ours that waits for its final answer.
+#[derive(Debug)]
+pub(super) struct Calling {
+    key: Option<TransactionKey>,
+    request: Request,
+    /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
+    proceeding: bool,
+    ringing: bool,
+    /// The engine gave the call up; the CANCEL waits for a provisional response, or was sent.
+    withdrawn: bool,
+    canceled: bool,
+}
+
+impl Endpoint {
+    /// Calls a number. Progress comes as events of the leg that is returned.
+    pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
+        let peer = self.settings.trunks.get(call.trunk).and_then(|trunk| trunk.peer.clone());
+        let peer = peer.ok_or(DialError::NoPeer)?;
+        let path =
+            Path { transport: peer.transport, destination: peer.address, connection: Some(peer.address) };
+        let tag = self.token();
+        let request = self.invite(&call, path, &tag).ok_or(DialError::BadNumber)?;
+        let calling = Calling {
+            key: None,
+            request: request.clone(),
+            proceeding: false,
+            ringing: false,
+            withdrawn: false,
+            canceled: false,
+        };
+        let leg = self.add_leg(Leg {
+            tag: Bytes::from(tag),
+            path,
+            usage: Usage::Calling(Box::new(calling)),
+            local: Some(call.local),
+            session: None,
+            abandoned: false,
+        });
+        let purpose = Purpose::Invite { leg, acknowledged: Vec::new() };
+        let key = self.request(request, path, purpose, now);
+        if let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&leg) {
+            calling.key = key;
+        }
+        Ok(leg)
+    }
+
+    fn invite(&mut self, call: &OutgoingCall, path: Path, tag: &str) -> Option<Request> {
+        let is_number = |text: &str| {
+            let digits = text.strip_prefix('+').unwrap_or(text);
+            !digits.is_empty()
+                && digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
+        };
+        if !is_number(&call.to) || !is_number(&call.from) {
+            return None;
+        }
+        let target = format!("sip:{}@{}{}", call.to, path.destination, path.transport.parameter());
+        let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
+        let call_id = format!("{}{}", self.token(), self.token());
+        let contact = self.contact(&call.from, path.transport);
+        let uri = Uri::parse(Bytes::from(target)).ok()?;
+        let builder = RequestBuilder::new(Method::Invite, uri).max_forwards(70);
+        let builder = builder.header(HeaderName::From, format!("{identity};tag={tag}")).ok()?;
+        let to = format!("<sip:{}@{}>", call.to, path.destination);
+        let builder = builder.header(HeaderName::To, to).ok()?;
+        let builder = builder.header(HeaderName::CallId, call_id).ok()?.cseq(1, &Method::Invite).ok()?;
+        let builder = builder.header(HeaderName::Contact, contact).ok()?;
+        let builder = builder.header(HeaderName::PAssertedIdentity, identity).ok()?;
+        let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
+        let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+        let builder = builder.body(sdp::offer(&call.local, call.preferred));
+        self.seal(builder, path.transport)
+    }
+
+    pub(super) fn invite_responded(
+        &mut self,
+        key: &TransactionKey,
+        id: LegId,
+        response: &Response,
+        now: Instant,
+    ) {
+        match response.status.code() {
+            100 => self.proceeding(id, false, now),
+            101..200 => self.proceeding(id, true, now),
+            200..300 => self.answered(key, id, response, now),
+            // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
+            // both are refusals like any other.
+            status => self.invite_failed(id, status),
+        }
+    }
+
+    fn proceeding(&mut self, id: LegId, alerting: bool, now: Instant) {
+        let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&id) else { return };
+        calling.proceeding = true;
+        let ringing = alerting && !calling.ringing;
+        calling.ringing |= alerting;
+        if calling.withdrawn {
+            return self.cancel(id, now);
+        }
+        if ringing {
+            self.tell(id, Event::Ringing(id));
+        }
+    }
+
+    fn answered(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
+        let to = response.headers.typed::<To>().and_then(Result::ok);
+        let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
+        if self.acknowledge_again(key, tag) {
+            return;
+        }
+        let calling = matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_)));
+        let Some((mut dialog, path)) = self.acknowledge(key, response) else {
+            return self.invite_failed(id, 500);
+        };
+        let description = Description::parse(response.body()).ok();
+        let usable = description.filter(|_| calling && self.legs.get(&id).is_some_and(|leg| !leg.abandoned));
+        match (usable, self.legs.get_mut(&id)) {
+            (Some(description), Some(leg)) => {
+                let remote = description.remote();
+                leg.usage = Usage::Established { dialog, codec: remote.codec };
+                self.tell(id, Event::Answered { leg: id, remote });
+            }
+            // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.
+            _ => {
+                if let Some(builder) = dialog.request(Method::Bye)
+                    && let Some(bye) = self.seal(builder, path.transport)
+                {
+                    self.request(bye, path, Purpose::Farewell, now);
+                }
+                if calling {
+                    self.end_leg(id, Event::Failed { leg: id, status: 488 });
+                }
+            }
+        }
+    }
+
+    /// A 2xx that was acknowledged before: its ACK was lost (RFC 3261, section 13.2.2.4).
+    fn acknowledge_again(&mut self, key: &TransactionKey, tag: &[u8]) -> bool {
+        let Some(Purpose::Invite { acknowledged, .. }) =
+            self.transactions.get(key).map(|found| &found.purpose)
+        else {
+            return false;
+        };
+        let Some(known) = acknowledged.iter().find(|known| known.remote_tag == tag) else { return false };
+        self.transmits.push_back(known.ack.clone());
+        true
+    }
+
+    fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {
+        let invite = self.layer.client_request(key)?;
+        let mut dialog = Dialog::establish(invite, response)?;
+        let known = self.transactions.get(key)?.path;
+        let path = super::path_to(&dialog.next_hop(), known);
+        let ack = dialog.request(Method::Ack)?;
+        let ack = self.seal(ack, path.transport)?;
+        let ack = Transmit { path, bytes: Message::Request(ack).to_bytes(), ticket: None };
+        self.transmits.push_back(ack.clone());
+        if let Some(Purpose::Invite { acknowledged, .. }) =
+            self.transactions.get_mut(key).map(|transaction| &mut transaction.purpose)
+        {
+            acknowledged.push(Acknowledged { remote_tag: dialog.remote_tag().clone(), ack });
+        }
+        Some((dialog, path))
+    }
+
+    pub(super) fn invite_failed(&mut self, id: LegId, status: u16) {
+        if matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_))) {
+            self.end_leg(id, Event::Failed { leg: id, status });
+        }
+    }
+
+    /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
+    pub(super) fn cancel(&mut self, id: LegId, now: Instant) {
+        let Some(Leg { usage: Usage::Calling(calling), path, .. }) = self.legs.get_mut(&id) else { return };
+        let path = *path;
+        calling.withdrawn = true;
+        if !calling.proceeding || calling.canceled {
+            return;
+        }
+        calling.canceled = true;
+        let cancel = cancel_of(&calling.request);
+        if let Some(cancel) = cancel {
+            self.request(cancel, path, Purpose::Farewell, now);
+        }
+        self.timers.set(TimerKey::CancelUnanswered(id), now + self.give_up_after());
+    }
+
+    /// The peer answered neither the CANCEL nor the INVITE: RFC 3261, section 9.1 counts it as ended.
+    pub(super) fn cancel_unanswered(&mut self, id: LegId, now: Instant) {
+        let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get(&id) else { return };
+        let key = calling.key.clone();
+        self.remove_leg(id);
+        if let Some(key) = key {
+            let outputs = self.layer.on_transport_error(&key);
+            self.perform(&key, outputs, now);
+        }
+    }
+}
+
+/// The CANCEL of an INVITE (RFC 3261, section 9.1): the same branch, sequence number and identity.
+fn cancel_of(invite: &Request) -> Option<Request> {
+    let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
+    for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId] {
+        let value = invite.headers.value(&name)?.into_owned();
+        builder = builder.header(name, value).ok()?;
+    }
+    Some(builder.cseq(super::receive::sequence(invite), &Method::Cancel).ok()?.build())
+}

@@ -1,0 +1,210 @@
+//! The gate: what comes in, from whom, and whose business it is.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, response};
+use crate::dialog::DialogId;
+use crate::sip::{
+    CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, TransactionKey, TuEvent, Via,
+    first_hop_end, validate_request,
+};
+use crate::wire::{Path, SipMessage, Transmit, Transport};
+
+impl Endpoint {
+    /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
+    pub fn receive(&mut self, transport: Transport, source: SocketAddr, message: SipMessage, now: Instant) {
+        let path = Path { transport, destination: source, connection: Some(source) };
+        match message.0 {
+            Message::Request(request) => self.receive_request(request, path, now),
+            Message::Response(response) => self.receive_response(response, now),
+        }
+    }
+
+    fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
+        let Some(path) = answer_path(&mut request, source) else { return };
+        if let Some(refusal) = self.refusal(&request, source) {
+            return self.refuse_without_state(&request, path, refusal);
+        }
+        let message = Message::Request(request);
+        match self.layer.receive(message, super::reliability(path.transport)) {
+            Dispatch::Matched { key, outputs } => self.perform(&key, outputs, now),
+            Dispatch::Created { key, outputs } => {
+                self.transactions.insert(key.clone(), Transaction { path, purpose: Purpose::Serve(None) });
+                self.perform(&key, outputs, now);
+            }
+            Dispatch::Unmatched(message) => {
+                if let Message::Request(request) = *message {
+                    self.acknowledged(&request, now);
+                }
+            }
+        }
+    }
+
+    /// What is refused before any logic and without remembering anything: methods that we do not serve, messages
+    /// that are not whole, and whoever is no trunk of ours. Nothing here depends on the number that was called.
+    fn refusal(&self, request: &Request, source: Path) -> Option<u16> {
+        if request.method == Method::Ack {
+            return None;
+        }
+        if let Some(finding) = validate_request(request).into_iter().find(|finding| !finding.is_repairable())
+        {
+            return Some(finding.status());
+        }
+        match request.method {
+            Method::Invite | Method::Bye | Method::Cancel | Method::Options => {}
+            Method::Info | Method::Update | Method::Prack => {}
+            Method::Other(_) => return Some(501),
+            _ => return Some(405),
+        }
+        let known = self.trunk_of(source).is_some();
+        let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
+        if !known { Some(403) } else { (!sip).then_some(416) }
+    }
+
+    /// The first trunk whose networks hold the source.
+    pub(super) fn trunk_of(&self, source: Path) -> Option<usize> {
+        let address = source.destination.ip();
+        let accepts = |network: &crate::Network| network.contains(address);
+        self.settings.trunks.iter().position(|trunk| trunk.accept_from.iter().any(accepts))
+    }
+
+    /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
+    fn refuse_without_state(&mut self, request: &Request, path: Path, status: u16) {
+        let mut hasher = DefaultHasher::new();
+        request.headers.value(&HeaderName::Via).hash(&mut hasher);
+        request.headers.value(&HeaderName::CallId).hash(&mut hasher);
+        let Some(mut builder) = response(request, status, &format!("{:016x}", hasher.finish())) else {
+            return;
+        };
+        if status == 405 {
+            let Ok(allowed) = builder.header(HeaderName::Allow, ALLOW) else { return };
+            builder = allowed;
+        }
+        let bytes = Message::Response(builder.build()).to_bytes();
+        self.transmits.push_back(Transmit { path, bytes, ticket: None });
+    }
+
+    fn receive_response(&mut self, response: Response, now: Instant) {
+        // A response that matches nothing is one that came too late to matter.
+        let reliability = crate::sip::Reliability::Unreliable;
+        if let Dispatch::Matched { key, outputs } =
+            self.layer.receive(Message::Response(response), reliability)
+        {
+            self.perform(&key, outputs, now);
+        }
+    }
+
+    pub(super) fn transaction_event(&mut self, key: &TransactionKey, event: TuEvent, now: Instant) {
+        match event {
+            TuEvent::Request(request) => self.serve(key, *request, now),
+            TuEvent::Ack(request) => self.acknowledged(&request, now),
+            TuEvent::Response(response) => self.responded(key, &response, now),
+            TuEvent::Timeout => self.failed(key, 408, now),
+            TuEvent::TransportError => self.failed(key, 503, now),
+            _ => {}
+        }
+    }
+
+    /// A request that the peer sent, the first time that we see it.
+    fn serve(&mut self, key: &TransactionKey, request: Request, now: Instant) {
+        if request.method == Method::Cancel {
+            return self.canceled(key, &request, now);
+        }
+        match DialogId::of_request(&request) {
+            Some(id) => match self.leg_of(&id) {
+                Some(leg) => self.serve_in_dialog(leg, key, request, now),
+                None => self.refuse(key, &request, 481, now),
+            },
+            None => match request.method {
+                Method::Invite => self.offered(key, request, now),
+                Method::Options => self.capabilities(key, &request, now),
+                _ => self.refuse(key, &request, 481, now),
+            },
+        }
+    }
+
+    pub(super) fn leg_of(&self, id: &DialogId) -> Option<LegId> {
+        let leg = *self.by_tag.get(&id.local_tag)?;
+        let matches = match &self.legs.get(&leg)?.usage {
+            Usage::Answering(answering) => answering.dialog.matches(id),
+            Usage::Established { dialog, .. } => dialog.matches(id),
+            Usage::Offered(_) | Usage::Calling(_) => false,
+        };
+        matches.then_some(leg)
+    }
+
+    /// What we can do, for a trunk that asks whether we are alive (RFC 3261, section 11).
+    pub(super) fn capabilities(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
+        let builder = self.response(request, 200).and_then(|builder| {
+            let builder = builder.header(HeaderName::Allow, ALLOW).ok()?;
+            let builder = builder.header(HeaderName::Supported, "timer").ok()?;
+            builder.header(HeaderName::Accept, crate::sdp::CONTENT_TYPE).ok()
+        });
+        if let Some(builder) = builder {
+            self.respond(key, builder.build(), now);
+        }
+    }
+
+    fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+        match self.transactions.get(key).map(|transaction| &transaction.purpose) {
+            Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
+            Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
+            _ => {}
+        }
+    }
+
+    /// A transaction ended without an answer.
+    fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
+        match self.transactions.get(key).map(|transaction| &transaction.purpose) {
+            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status),
+            Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
+            Some(Purpose::Serve(Some(leg))) => {
+                let leg = *leg;
+                // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
+                // any more is one that the caller gave up.
+                if matches!(self.legs.get(&leg).map(|leg| &leg.usage), Some(Usage::Offered(_))) {
+                    self.end_leg(leg, Event::HungUp { leg, orderly: false });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the
+/// address that the request came from, with the port that the sender asks for.
+fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
+    let via = request.headers.typed::<Via>()?.ok()?;
+    let value = request.headers.value(&HeaderName::Via)?.into_owned();
+    let symmetric = via.rport().is_some();
+    let (top, rest) = value.split_at_checked(first_hop_end(&value))?;
+    let mut parameters: Vec<Vec<u8>> = Vec::new();
+    for parameter in top.split(|byte| *byte == b';') {
+        let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        if !name.eq_ignore_ascii_case(b"received") && !name.eq_ignore_ascii_case(b"rport") {
+            parameters.push(parameter.to_vec());
+        }
+    }
+    parameters.push(format!("received={}", source.destination.ip()).into_bytes());
+    if symmetric {
+        parameters.push(format!("rport={}", source.destination.port()).into_bytes());
+    }
+    let top = [&parameters.join(&b';')[..], rest].concat();
+    request.headers.remove_first(&HeaderName::Via)?;
+    request.headers.push_front(Header::build(HeaderName::Via, Bytes::from(top)).ok()?);
+    let port = if symmetric { source.destination.port() } else { via.port.unwrap_or(5060) };
+    let destination = match source.transport {
+        Transport::Udp => SocketAddr::new(source.destination.ip(), port),
+        Transport::Tcp => source.destination,
+    };
+    Some(Path { destination, ..source })
+}
+
+/// The sequence number of a request that was validated.
+pub(super) fn sequence(request: &Request) -> u32 {
+    request.headers.typed::<CSeq>().and_then(Result::ok).map_or(0, |cseq| cseq.sequence)
+}

@@ -1,0 +1,328 @@
+//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream.
+//!
+//! What we send is written from an allow-list of our own facts; nothing of the other leg's description can get in.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+/// Content type of a session description.
+pub const CONTENT_TYPE: &str = "application/sdp";
+/// Our payload type for telephone events where the peer does not name its own.
+const TELEPHONE_EVENT: u8 = 101;
+
+/// An audio codec that we speak, with its static payload type (RFC 3551).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 A-law.
+    Pcma,
+    /// G.711 µ-law.
+    Pcmu,
+}
+
+impl Codec {
+    fn payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    fn from_payload_type(payload_type: u8) -> Option<Self> {
+        match payload_type {
+            0 => Some(Self::Pcmu),
+            8 => Some(Self::Pcma),
+            _ => None,
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Pcma => Self::Pcmu,
+            Self::Pcmu => Self::Pcma,
+        }
+    }
+}
+
+/// Where and how a peer wants its audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteMedia {
+    /// Where its RTP is sent to, and the only place it may come from.
+    pub rtp: SocketAddr,
+    /// Where its RTCP is sent to: `a=rtcp` (RFC 3605), else the next port.
+    pub rtcp: Option<SocketAddr>,
+    /// The codec of both directions.
+    pub codec: Codec,
+    /// Payload type of telephone events (RFC 4733), where the peer takes them.
+    pub telephone_event: Option<u8>,
+    /// We may send to the peer.
+    pub send: bool,
+    /// The peer sends to us.
+    pub receive: bool,
+}
+
+/// Why a description cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SdpError {
+    /// Not a session description at all.
+    #[error("the session description cannot be parsed")]
+    Malformed,
+    /// No RTP/AVP audio stream with an address we can send to.
+    #[error("no usable RTP/AVP audio stream is offered")]
+    NoAudio,
+    /// Neither A-law nor µ-law.
+    #[error("no codec in common: PCMA and PCMU are spoken here")]
+    NoCodec,
+}
+
+/// Our side of one leg's audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalMedia {
+    /// The address that peers send to.
+    pub address: IpAddr,
+    /// The RTP port, even; RTCP is on the next.
+    pub port: u16,
+    /// `o=` session id: random, one for each leg.
+    pub session_id: u32,
+    /// `o=` session version: counts up with each description of the leg.
+    pub version: u32,
+}
+
+/// A description of the peer that was read: one line for each `m=`, and the audio stream that we can use.
+#[derive(Debug, Clone)]
+pub struct Description {
+    lines: Vec<MediaLine>,
+    audio: usize,
+    remote: RemoteMedia,
+    codecs: Vec<Codec>,
+}
+
+#[derive(Debug, Clone)]
+struct MediaLine {
+    kind: String,
+    protocol: String,
+    format: String,
+}
+
+impl Description {
+    /// Reads an offer or an answer.
+    pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
+        let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
+        let usable =
+            |media: &&sdp_types::Media| media.media == "audio" && media.proto == "RTP/AVP" && media.port != 0;
+        let audio = session.medias.iter().position(|media| usable(&media)).ok_or(SdpError::NoAudio)?;
+        let media = session.medias.get(audio).ok_or(SdpError::NoAudio)?;
+        let codecs = codecs(media);
+        let codec = *codecs.first().ok_or(SdpError::NoCodec)?;
+        let remote = remote(&session, media, codec)?;
+        let lines = session.medias.iter().map(MediaLine::of).collect();
+        Ok(Self { lines, audio, remote, codecs })
+    }
+
+    /// The peer's audio with the codec that it prefers.
+    pub fn remote(&self) -> RemoteMedia {
+        self.remote
+    }
+
+    /// The peer's audio, with `preferred` as the codec if the peer speaks it.
+    pub fn remote_preferring(&self, preferred: Codec) -> RemoteMedia {
+        let codec = if self.codecs.contains(&preferred) { preferred } else { self.remote.codec };
+        RemoteMedia { codec, ..self.remote }
+    }
+
+    /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
+    pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
+        let mut text = head(local);
+        for (index, line) in self.lines.iter().enumerate() {
+            if index == self.audio {
+                let direction = direction(self.remote.receive, self.remote.send);
+                audio(&mut text, local, &[codec], self.remote.telephone_event, direction);
+            } else {
+                let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.protocol, line.format);
+            }
+        }
+        text
+    }
+}
+
+impl MediaLine {
+    fn of(media: &sdp_types::Media) -> Self {
+        let format = media.fmt.split_whitespace().next().unwrap_or("0").to_owned();
+        Self { kind: media.media.clone(), protocol: media.proto.clone(), format }
+    }
+}
+
+/// An offer of both codecs, the preferred one first.
+pub fn offer(local: &LocalMedia, preferred: Codec) -> String {
+    let mut text = head(local);
+    audio(&mut text, local, &[preferred, preferred.other()], Some(TELEPHONE_EVENT), "sendrecv");
+    text
+}
+
+fn head(local: &LocalMedia) -> String {
+    let (family, address) = (family(local.address), local.address);
+    let (id, version) = (local.session_id, local.version);
+    format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n")
+}
+
+fn family(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IP4" } else { "IP6" }
+}
+
+/// What we declare, given what the peer wants: it sends, it receives.
+fn direction(peer_sends: bool, peer_receives: bool) -> &'static str {
+    match (peer_sends, peer_receives) {
+        (true, true) => "sendrecv",
+        (true, false) => "recvonly",
+        (false, true) => "sendonly",
+        (false, false) => "inactive",
+    }
+}
+
+fn audio(text: &mut String, local: &LocalMedia, codecs: &[Codec], events: Option<u8>, direction: &str) {
+    let _ = write!(text, "m=audio {} RTP/AVP", local.port);
+    for codec in codecs {
+        let _ = write!(text, " {}", codec.payload_type());
+    }
+    if let Some(events) = events {
+        let _ = write!(text, " {events}");
+    }
+    text.push_str("\r\n");
+    for codec in codecs {
+        let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.name());
+    }
+    if let Some(events) = events {
+        let _ = write!(text, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n");
+    }
+    let _ = write!(text, "a=ptime:20\r\na={direction}\r\n");
+}
+
+/// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551).
+fn codecs(media: &sdp_types::Media) -> Vec<Codec> {
+    let formats = media.fmt.split_whitespace();
+    formats.filter_map(|format| format.parse().ok()).filter_map(Codec::from_payload_type).collect()
+}
+
+fn telephone_event(media: &sdp_types::Media) -> Option<u8> {
+    let maps = media.attributes.iter().filter(|attribute| attribute.attribute == "rtpmap");
+    maps.filter_map(|map| map.value.as_deref()?.split_once(' ')).find_map(|(payload_type, encoding)| {
+        let encoding = encoding.trim().to_ascii_lowercase();
+        let events = encoding == "telephone-event/8000" || encoding == "telephone-event/8000/1";
+        payload_type.trim().parse().ok().filter(|payload_type| events && *payload_type < 128)
+    })
+}
+
+fn remote(
+    session: &sdp_types::Session,
+    media: &sdp_types::Media,
+    codec: Codec,
+) -> Result<RemoteMedia, SdpError> {
+    let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::NoAudio)?;
+    let address = connection.try_address().map_err(|_| SdpError::NoAudio)?.ip;
+    if address.is_multicast() {
+        return Err(SdpError::NoAudio);
+    }
+    // RFC 2543 put a call on hold by the address 0.0.0.0; RFC 3264, section 8.4 still wants it understood.
+    let held = address.is_unspecified();
+    let (peer_sends, peer_receives) = directions(session, media);
+    let rtp = SocketAddr::new(address, media.port);
+    Ok(RemoteMedia {
+        rtp,
+        rtcp: rtcp(media, rtp),
+        codec,
+        telephone_event: telephone_event(media),
+        send: peer_receives && !held,
+        receive: peer_sends,
+    })
+}
+
+/// Whether the peer sends, and whether it receives.
+fn directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, bool) {
+    let attributes = media.attributes.iter().chain(&session.attributes);
+    let found = attributes.map(|attribute| attribute.attribute.as_str()).find_map(|name| match name {
+        "sendrecv" => Some((true, true)),
+        "sendonly" => Some((true, false)),
+        "recvonly" => Some((false, true)),
+        "inactive" => Some((false, false)),
+        _ => None,
+    });
+    found.unwrap_or((true, true))
+}
+
+fn rtcp(media: &sdp_types::Media, rtp: SocketAddr) -> Option<SocketAddr> {
+    let named = media.attributes.iter().find(|attribute| attribute.attribute == "rtcp");
+    let port =
+        named.and_then(|attribute| attribute.value.as_deref()?.split_whitespace().next()?.parse().ok());
+    let port = port.or_else(|| rtp.port().checked_add(1)).filter(|port| *port != 0)?;
+    Some(SocketAddr::new(rtp.ip(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.1\r\ns=secret name\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+        m=video 9000 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n\
+        m=audio 4000 RTP/AVP 9 0 8 97\r\na=rtpmap:97 telephone-event/8000\r\na=sendonly\r\n";
+
+    fn local() -> LocalMedia {
+        LocalMedia { address: "127.0.0.1".parse().unwrap(), port: 20000, session_id: 7, version: 1 }
+    }
+
+    #[test]
+    fn an_answer_takes_one_codec_and_refuses_every_other_stream() {
+        let offer = Description::parse(OFFER.as_bytes()).unwrap();
+        let remote = offer.remote();
+        assert_eq!(remote.rtp, "192.0.2.1:4000".parse().unwrap());
+        assert_eq!(remote.rtcp, Some("192.0.2.1:4001".parse().unwrap()));
+        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, Some(97)));
+        assert_eq!((remote.send, remote.receive), (false, true));
+        assert_eq!(
+            offer.answer(&local(), remote.codec),
+            "v=0\r\no=- 7 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=video 0 RTP/AVP 99\r\n\
+             m=audio 20000 RTP/AVP 0 97\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=rtpmap:97 telephone-event/8000\r\na=fmtp:97 0-15\r\na=ptime:20\r\na=recvonly\r\n"
+        );
+    }
+
+    #[test]
+    fn our_own_offer_can_be_read_by_ourselves() {
+        let description = Description::parse(offer(&local(), Codec::Pcma).as_bytes()).unwrap();
+        assert_eq!(description.remote().codec, Codec::Pcma);
+        assert_eq!(description.remote_preferring(Codec::Pcmu).codec, Codec::Pcmu);
+        assert_eq!(description.remote().telephone_event, Some(101));
+        assert!(description.remote().send && description.remote().receive);
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        let without =
+            |from: &str, to: &str| Description::parse(OFFER.replace(from, to).as_bytes()).unwrap_err();
+        assert_eq!(Description::parse(b"hello").unwrap_err(), SdpError::Malformed);
+        assert_eq!(without("9 0 8 97", "9 97"), SdpError::NoCodec);
+        assert_eq!(without("m=audio 4000", "m=audio 0"), SdpError::NoAudio);
+        assert_eq!(without("c=IN IP4 192.0.2.1", "c=IN IP4 host.example"), SdpError::NoAudio);
+        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"), SdpError::NoAudio);
+    }
+
+    #[test]
+    fn an_unspecified_address_is_a_hold() {
+        let held = OFFER.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0").replace("a=sendonly\r\n", "");
+        let remote = Description::parse(held.as_bytes()).unwrap().remote();
+        assert_eq!((remote.send, remote.receive), (false, true));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            let _ = Description::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The one place that names the SIP library's types: what the rest of this crate builds on.
+
+pub(crate) use sipx_sip::headers::From as FromHeader;
+pub(crate) use sipx_sip::headers::via::first_hop_end;
+pub(crate) use sipx_sip::headers::{Address, Contact, PAssertedIdentityList, RecordRoute, To};
+pub(crate) use sipx_sip::message::Message;
+pub(crate) use sipx_sip::session::{MinSe, Refresher, SessionExpires};
+pub(crate) use sipx_sip::transaction::Dispatch;
+pub(crate) use sipx_sip::validate::validate_request;
+pub(crate) use sipx_sip::{
+    CSeq, CallId, Header, HeaderName, Headers, Host, Limits, Method, Output, Reliability, Request,
+    RequestBuilder, Response, ResponseBuilder, StatusCode, StreamParser, Timer, Timers, TransactionKey,
+    TransactionLayer, TuEvent, Uri, Via, parse_datagram,
+};

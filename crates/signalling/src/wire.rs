@@ -1,0 +1,159 @@
+//! What crosses the boundary to the sockets: messages in, messages out, and who may talk to us.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::sip::{Limits, Message, Method, StreamParser, TransactionKey, parse_datagram};
+
+/// How messages travel (RFC 3261, section 18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A datagram for each message.
+    Udp,
+    /// A stream of messages.
+    Tcp,
+}
+
+impl Transport {
+    /// The word of a `Via` header.
+    pub(crate) fn via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+
+    /// The `transport` parameter of our URIs; UDP is the default and is not named.
+    pub(crate) fn parameter(self) -> &'static str {
+        match self {
+            Self::Udp => "",
+            Self::Tcp => ";transport=tcp",
+        }
+    }
+}
+
+/// The way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Path {
+    /// How messages travel.
+    pub transport: Transport,
+    /// Where they go. Over TCP: connect there if no connection is open.
+    pub destination: SocketAddr,
+    /// Over TCP: the peer's end of a connection to use instead, as long as it is open.
+    pub connection: Option<SocketAddr>,
+}
+
+/// A message to put on the wire.
+#[derive(Debug, Clone)]
+pub struct Transmit {
+    /// Where it goes.
+    pub path: Path,
+    /// The message.
+    pub bytes: Bytes,
+    /// To be given back to [`crate::Endpoint::transport_failed`] if it cannot be sent.
+    pub ticket: Option<Ticket>,
+}
+
+/// Names the transaction that a message belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ticket(pub(crate) TransactionKey);
+
+/// A SIP message that was read whole.
+#[derive(Debug, Clone)]
+pub struct SipMessage(pub(crate) Message);
+
+impl SipMessage {
+    /// Reads one datagram. `None`: not SIP, or beyond the limits (64 KiB whole, 8 KiB a header, 256 headers).
+    pub fn from_datagram(bytes: Bytes) -> Option<Self> {
+        parse_datagram(bytes, &Limits::datagram()).ok().map(Self)
+    }
+
+    /// Whether this is a request that asks for a call.
+    pub fn is_invite(&self) -> bool {
+        matches!(&self.0, Message::Request(request) if request.method == Method::Invite)
+    }
+}
+
+/// Cuts a TCP stream into messages.
+#[derive(Debug)]
+pub struct Framer(StreamParser);
+
+/// A stream that is not SIP, or goes beyond the limits: the connection cannot be used any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream is not SIP, or goes beyond the size limits")]
+pub struct FramingError;
+
+impl Framer {
+    /// A framer at the start of a stream. Messages are limited as datagrams are.
+    pub fn new() -> Self {
+        Self(StreamParser::new(Limits::datagram()))
+    }
+
+    /// Takes bytes in and gives out the messages that they completed. An error is final for the stream.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<SipMessage>, FramingError> {
+        let messages = self.0.push(bytes).map_err(|_| FramingError)?;
+        Ok(messages.into_iter().map(SipMessage).collect())
+    }
+
+    /// Bytes of a message that is not complete yet.
+    pub fn pending(&self) -> usize {
+        self.0.pending()
+    }
+
+    /// Whether a keep-alive ping (RFC 5626, section 4.4.1) came in since the last call: answer it with CRLF.
+    pub fn take_ping(&mut self) -> bool {
+        self.0.take_keepalives() >= 2
+    }
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A block of addresses (CIDR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Any address of the block.
+    pub address: IpAddr,
+    /// How many leading bits count: up to 32, or 128 with IPv6.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether an address is in the block. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, other: IpAddr) -> bool {
+        fn bits(address: IpAddr) -> (u128, u32) {
+            match address.to_canonical() {
+                IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+                IpAddr::V6(v6) => (v6.to_bits(), 128),
+            }
+        }
+        let ((ours, width), (theirs, their_width)) = (bits(self.address), bits(other));
+        let ignored = width.saturating_sub(u32::from(self.prefix));
+        let kept = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
+        width == their_width && kept(ours) == kept(theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_and_no_others() {
+        let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
+        let holds = |network: Network, address: &str| network.contains(address.parse().unwrap());
+        assert!(holds(network("192.0.2.0", 24), "192.0.2.255"));
+        assert!(holds(network("192.0.2.0", 24), "::ffff:192.0.2.7"));
+        assert!(!holds(network("192.0.2.0", 24), "192.0.3.0"));
+        assert!(holds(network("192.0.2.1", 32), "192.0.2.1"));
+        assert!(!holds(network("192.0.2.1", 32), "192.0.2.2"));
+        assert!(holds(network("0.0.0.0", 0), "203.0.113.9"));
+        assert!(!holds(network("0.0.0.0", 0), "2001:db8::1"));
+        assert!(holds(network("2001:db8::", 32), "2001:db8:1::1"));
+        assert!(holds(network("::", 0), "2001:db8:1::1"));
+    }
+}

@@ -1,0 +1,543 @@
+//! Two endpoints on a virtual clock, over a link that loses, repeats and reorders; every test ends with both idle
+//! and no timer left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use signalling::sdp::{Codec, LocalMedia};
+use signalling::{
+    Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings, SipMessage, Transport, Trunk,
+};
+
+const IDLE: Load = Load { legs: 0, transactions: 0, timers: 0 };
+
+/// xorshift: a link's bad luck, the same each time for the same seed.
+struct Luck(u64);
+
+impl Luck {
+    fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.draw() % 100 < chance
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Caller,
+    Callee,
+}
+
+struct Pair {
+    ends: [Endpoint; 2],
+    now: Instant,
+    luck: Luck,
+    /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
+    loss: u64,
+    flying: BTreeMap<(Instant, u64), (usize, Transport, SocketAddr, Vec<u8>)>,
+    sent: u64,
+    events: Vec<(End, Event)>,
+    /// Every message that each end put on the wire.
+    wire: [Vec<String>; 2],
+}
+
+fn address(end: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(end).unwrap())), 5060)
+}
+
+fn endpoint(own: usize, transport: Transport) -> Endpoint {
+    let peer = address(1 - own);
+    let trunk = Trunk {
+        peer: Some(Peer { transport, address: peer }),
+        accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+    };
+    let settings =
+        Settings { advertised: address(own).ip(), udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
+    let mut luck = Luck(0x9e37_79b9 + own as u64);
+    Endpoint::new(settings, Box::new(move || luck.draw()))
+}
+
+fn media(end: usize) -> LocalMedia {
+    LocalMedia { address: address(end).ip(), port: 20000, session_id: 1, version: 1 }
+}
+
+impl Pair {
+    fn over(transport: Transport, seed: u64, loss: u64) -> Self {
+        Self {
+            ends: [endpoint(0, transport), endpoint(1, transport)],
+            now: Instant::now(),
+            luck: Luck(seed * 7919 + 1),
+            loss,
+            flying: BTreeMap::new(),
+            sent: 0,
+            events: Vec::new(),
+            wire: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn perfect() -> Self {
+        Self::over(Transport::Udp, 1, 0)
+    }
+
+    fn dial(&mut self) -> LegId {
+        let call = OutgoingCall {
+            trunk: 0,
+            to: "+914000000001".into(),
+            from: "+918800000001".into(),
+            local: media(0),
+            preferred: Codec::Pcmu,
+        };
+        let leg = self.ends[0].dial(call, self.now).unwrap();
+        self.collect();
+        leg
+    }
+
+    /// Takes out what both ends want sent and told.
+    fn collect(&mut self) {
+        for own in 0..2 {
+            while let Some(transmit) = self.ends[own].poll_transmit() {
+                self.wire[own].push(String::from_utf8_lossy(&transmit.bytes).into_owned());
+                let reliable = transmit.path.transport == Transport::Tcp;
+                let copies = match () {
+                    () if reliable => 1,
+                    () if self.luck.percent(self.loss) => 0,
+                    () if self.luck.percent(self.loss / 3) => 2,
+                    () => 1,
+                };
+                for _ in 0..copies {
+                    let jitter = if reliable || self.loss == 0 { 10 } else { self.luck.draw() % 300 };
+                    self.sent += 1;
+                    let flight = (self.now + Duration::from_millis(jitter), self.sent);
+                    let message = transmit.bytes.to_vec();
+                    self.flying.insert(flight, (1 - own, transmit.path.transport, address(own), message));
+                }
+            }
+            while let Some(event) = self.ends[own].poll_event() {
+                self.events.push(([End::Caller, End::Callee][own], event));
+            }
+        }
+    }
+
+    /// One step of the world: the next delivery or timer. `false` when nothing is left to happen.
+    fn step(&mut self) -> bool {
+        let delivery = self.flying.keys().next().map(|(at, _)| *at);
+        let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
+        let Some(next) = [delivery, timer].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        if delivery == Some(next) {
+            let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
+            let message = SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
+            self.ends[to].receive(transport, from, message, self.now);
+        } else {
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+        }
+        self.collect();
+        true
+    }
+
+    /// Lets the world go on until an event comes that fits.
+    fn until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
+        loop {
+            let found = self.events.iter().position(|(at, event)| *at == end && fits(event).is_some());
+            if let Some(index) = found {
+                return fits(&self.events.remove(index).1).unwrap();
+            }
+            assert!(self.step(), "nothing happens any more; unseen: {:?}", self.events);
+        }
+    }
+
+    fn offered(&mut self) -> Offer {
+        self.until(End::Callee, |event| match event {
+            Event::Offered(offer) => Some(offer.clone()),
+            _ => None,
+        })
+    }
+
+    fn hung_up(&mut self, end: End) -> bool {
+        self.until(end, |event| match event {
+            Event::HungUp { orderly, .. } => Some(*orderly),
+            _ => None,
+        })
+    }
+
+    fn failed(&mut self, end: End) -> u16 {
+        self.until(end, |event| match event {
+            Event::Failed { status, .. } => Some(*status),
+            _ => None,
+        })
+    }
+
+    /// A call that both ends count as connected: the caller's leg and the callee's.
+    fn connect(&mut self) -> (LegId, LegId) {
+        let caller = self.dial();
+        let callee = self.offered().leg;
+        self.ends[1].answer(callee, media(1), self.now).unwrap();
+        self.collect();
+        self.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
+        self.until(End::Callee, |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        (caller, callee)
+    }
+
+    /// Runs to the end: both idle, no timer left, and no event that nobody asked for.
+    fn settle(mut self) -> [Vec<String>; 2] {
+        while self.step() {}
+        assert_eq!([self.ends[0].load(), self.ends[1].load()], [IDLE, IDLE]);
+        assert_eq!(self.events, []);
+        self.wire
+    }
+
+    /// Puts a request of the caller's making into the callee's dialog.
+    fn inject(&mut self, method: &str, sequence: u32, headers: &str, body: &str) {
+        let ack = self.wire[0].iter().find(|message| message.starts_with("ACK ")).expect("connected");
+        let line = |name: &str| ack.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let uri = ack.split(' ').nth(1).unwrap();
+        let request = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{method}{sequence};rport\r\n\
+             {}\r\n{}\r\n{}\r\nCSeq: {sequence} {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:192.0.2.1>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            line("From:"),
+            line("To:"),
+            line("Call-ID:"),
+            body.len()
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        self.ends[1].receive(Transport::Udp, address(0), message, self.now);
+        self.collect();
+    }
+
+    /// The callee's last message.
+    fn answer(&self) -> &str {
+        self.wire[1].last().unwrap()
+    }
+}
+
+fn worlds() -> impl Iterator<Item = Pair> {
+    let lossy = (1..60).map(|seed| Pair::over(Transport::Udp, seed, 25));
+    let clean = [Pair::perfect(), Pair::over(Transport::Tcp, 1, 0)];
+    clean.into_iter().chain(lossy)
+}
+
+#[test]
+fn a_call_is_set_up_and_ended_by_the_caller() {
+    for mut pair in worlds() {
+        let (caller, _) = pair.connect();
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
+        while pair.step() {}
+        let heard = pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
+        if !heard {
+            assert!(pair.loss > 0);
+            let leg = LegId(1);
+            pair.ends[1].hang_up(leg, pair.now);
+        }
+        pair.events.clear();
+        pair.collect();
+        pair.settle();
+    }
+}
+
+#[test]
+fn a_call_is_ended_by_the_callee() {
+    let mut pair = Pair::perfect();
+    let (_, callee) = pair.connect();
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn the_offer_tells_the_numbers_and_the_audio() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let offer = pair.offered();
+    assert_eq!((offer.called.as_str(), offer.caller.as_deref()), ("+914000000001", Some("+918800000001")));
+    assert_eq!(offer.remote.unwrap().codec, Codec::Pcmu);
+    assert!(!format!("{offer:?}").contains("00000001"), "numbers are not for a log");
+    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.collect();
+    assert_eq!(pair.failed(End::Caller), 404);
+    pair.settle();
+}
+
+#[test]
+fn a_rejected_call_fails_with_its_status_over_any_link() {
+    for mut pair in worlds() {
+        pair.dial();
+        let offer = pair.offered();
+        pair.ends[1].reject(offer.leg, 486, None, pair.now);
+        pair.collect();
+        assert!(matches!(pair.failed(End::Caller), 486 | 408));
+        pair.settle();
+    }
+}
+
+#[test]
+fn an_overloaded_callee_names_the_time_to_come_back() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let offer = pair.offered();
+    pair.ends[1].reject(offer.leg, 503, Some(5), pair.now);
+    pair.collect();
+    assert_eq!(pair.failed(End::Caller), 503);
+    assert!(pair.settle()[1].iter().any(|message| message.contains("Retry-After: 5\r\n")));
+}
+
+#[test]
+fn a_call_given_up_while_it_is_offered_is_cancelled() {
+    for mut pair in worlds() {
+        let caller = pair.dial();
+        let offer = pair.offered();
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        while pair.step() {}
+        if pair.events.is_empty() {
+            assert!(pair.loss > 0, "the CANCEL was lost each time");
+            pair.ends[1].reject(offer.leg, 480, None, pair.now);
+            pair.collect();
+        }
+        pair.events.clear();
+        pair.settle();
+    }
+}
+
+#[test]
+fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
+    let mut pair = Pair::perfect();
+    let caller = pair.dial();
+    let callee = pair.offered().leg;
+    // Let the 100 reach the caller, so that the CANCEL goes out at once, and then cross it with the answer.
+    while pair.wire[1].is_empty() || !pair.flying.is_empty() {
+        pair.step();
+    }
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.collect();
+    assert!(pair.hung_up(End::Callee));
+    pair.events.retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
+    let wire = pair_methods(&pair.settle()[0]);
+    assert!(wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"), "{wire}");
+}
+
+fn pair_methods(wire: &[String]) -> String {
+    wire.iter().filter_map(|message| message.split(' ').next()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn nobody_at_the_other_end_fails_after_half_a_minute() {
+    let mut pair = Pair::over(Transport::Udp, 1, 100);
+    pair.dial();
+    let start = pair.now;
+    assert_eq!(pair.failed(End::Caller), 408);
+    assert_eq!(pair.now - start, Duration::from_secs(32));
+    pair.settle();
+}
+
+#[test]
+fn an_answer_that_is_never_acknowledged_is_hung_up() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let callee = pair.offered().leg;
+    pair.loss = 100;
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.collect();
+    assert!(!pair.hung_up(End::Callee));
+    assert!(pair_methods(&pair.wire[1]).contains("BYE"));
+    while pair.step() {}
+    assert_eq!(pair.ends[1].load(), IDLE);
+}
+
+#[test]
+fn hanging_up_before_the_ack_waits_for_it() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let callee = pair.offered().leg;
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(!pair_methods(&pair.wire[1]).contains("BYE"));
+    pair.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
+    let mut pair = Pair::perfect();
+    let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
+    for (method, number) in [("INVITE", "+914000000001"), ("INVITE", "+1"), ("OPTIONS", "x"), ("BYE", "x")] {
+        let request = format!(
+            "{method} sip:{number}@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9;branch=z9hG4bK1\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:{number}@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Max-Forwards: 70\r\nContact: <sip:a@198.51.100.9>\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        pair.ends[1].receive(Transport::Udp, stranger, message, pair.now);
+        assert_eq!(pair.ends[1].load(), IDLE);
+        pair.collect();
+        assert!(pair.answer().starts_with("SIP/2.0 403 Forbidden\r\n"), "{}", pair.answer());
+    }
+}
+
+#[test]
+fn methods_that_are_not_served_are_refused_before_any_logic() {
+    let mut pair = Pair::perfect();
+    for (method, status) in [("REFER", 405), ("MESSAGE", 405), ("REGISTER", 405), ("FROBNICATE", 501)] {
+        let request = format!(
+            "{method} sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+        pair.collect();
+        assert!(pair.answer().starts_with(&format!("SIP/2.0 {status} ")), "{}", pair.answer());
+    }
+    assert_eq!(pair.ends[1].load(), IDLE);
+}
+
+const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\n\
+    m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
+const SDP: &str = "Content-Type: application/sdp\r\n";
+
+#[test]
+fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
+    for (method, sequence) in [("INVITE", 100), ("UPDATE", 101)] {
+        let mut pair = Pair::perfect();
+        let (caller, _) = pair.connect();
+        pair.inject(method, sequence, SDP, HOLD);
+        let remote = pair.until(End::Callee, |event| match event {
+            Event::MediaChanged { remote, .. } => Some(*remote),
+            _ => None,
+        });
+        assert_eq!(remote.rtp, "192.0.2.77:30000".parse().unwrap());
+        assert_eq!((remote.codec, remote.send, remote.receive), (Codec::Pcma, false, true));
+        assert!(pair.answer().starts_with("SIP/2.0 200 OK") && pair.answer().contains("a=recvonly"));
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+        // The injected requests ran ahead of the caller's own count.
+        pair.inject("BYE", 200, "", "");
+        assert!(pair.hung_up(End::Callee));
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        pair.settle();
+    }
+}
+
+#[test]
+fn keys_come_by_info_in_both_usual_bodies() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    let bodies = [
+        ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", '5'),
+        ("application/dtmf-relay", "Signal= *\r\n", '*'),
+        ("application/dtmf", "7", '7'),
+    ];
+    for (sequence, (content_type, body, pressed)) in (100..).zip(bodies) {
+        pair.inject("INFO", sequence, &format!("Content-Type: {content_type}\r\n"), body);
+        let key = pair.until(End::Callee, |event| match event {
+            Event::Key { key, .. } => Some(*key),
+            _ => None,
+        });
+        assert_eq!(key, pressed);
+    }
+    pair.inject("INFO", 110, "Content-Type: text/plain\r\n", "5");
+    assert!(pair.answer().starts_with("SIP/2.0 415"));
+    pair.inject("INFO", 111, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200"));
+    pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
+    assert!(pair.answer().starts_with("SIP/2.0 500"), "an old sequence number is out of order");
+    pair.inject("BYE", 200, "", "");
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    pair.settle();
+}
+
+#[test]
+fn a_session_that_is_not_refreshed_is_ended() {
+    let mut pair = Pair::perfect();
+    pair.connect();
+    pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
+    assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
+    pair.inject("UPDATE", 101, "Session-Expires: 90;refresher=uac\r\n", "");
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    let start = pair.now;
+    assert!(!pair.hung_up(End::Callee));
+    assert_eq!(pair.now - start, Duration::from_secs(60));
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn a_request_for_a_call_that_is_not_there_is_told_so() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    pair.hung_up(End::Callee);
+    pair.inject("BYE", 100, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 481"));
+    pair.settle();
+}
+
+#[test]
+fn a_required_extension_that_is_unknown_is_named() {
+    let mut pair = Pair::perfect();
+    let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
+        Contact: <sip:a@192.0.2.1>\r\nRequire: timer, nothing-known\r\nContent-Length: 0\r\n\r\n";
+    let message = SipMessage::from_datagram(invite.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    assert!(
+        pair.answer().starts_with("SIP/2.0 420") && pair.answer().contains("Unsupported: nothing-known\r\n")
+    );
+    let received = pair.answer().contains("received=192.0.2.1;rport=5060");
+    assert!(received, "RFC 3581: {}", pair.answer());
+    pair.settle();
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack() {
+    let mut pair = Pair::perfect();
+    let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
+        Contact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
+    let message = SipMessage::from_datagram(invite.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    let offer = pair.offered();
+    assert_eq!(offer.remote, None);
+    assert_eq!(pair.ends[1].answer(offer.leg, media(1), pair.now), None);
+    pair.collect();
+    let ok = pair.answer().to_owned();
+    let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
+    assert!(ok.contains("m=audio 20000 RTP/AVP 8 0 101"));
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let ack = format!(
+        "ACK sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\nFrom: <sip:a@b>;tag=1\r\n{to}\r\n\
+         Call-ID: 1\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\n{SDP}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let message = SipMessage::from_datagram(ack.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    let remote = pair.until(End::Callee, |event| match event {
+        Event::Confirmed { remote, .. } => *remote,
+        _ => None,
+    });
+    assert_eq!(remote.rtp.port(), 30000);
+    pair.ends[1].hang_up(offer.leg, pair.now);
+    pair.collect();
+    pair.settle();
+}
