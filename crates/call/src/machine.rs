@@ -246,10 +246,8 @@ impl Call {
                     return self.bridge(plan, hunt, attempt, number, record, now);
                 }
             }
-            Input::Failed(attempt, cause) => {
-                if hunt.take(attempt).is_some() {
-                    self.facts.last_failure = Some(cause);
-                }
+            Input::Failed(attempt, cause) if hunt.take(attempt).is_some() => {
+                self.facts.last_failure = Some(cause);
             }
             Input::Elapsed => {
                 while let Some(attempt) = hunt.expired(now) {

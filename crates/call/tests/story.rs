@@ -1,5 +1,5 @@
 //! The call machine, told as stories in virtual time: what a party does, and what the machine then wants done.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::{Duration, Instant};
 

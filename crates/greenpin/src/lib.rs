@@ -1,4 +1,5 @@
 //! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
 
 pub mod engine;
+mod random;
 pub mod store;

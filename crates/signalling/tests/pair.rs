@@ -35,13 +35,16 @@ enum End {
     Callee,
 }
 
+/// A message on its way: to which end, over what, from where.
+type Flight = (usize, Transport, SocketAddr, Vec<u8>);
+
 struct Pair {
     ends: [Endpoint; 2],
     now: Instant,
     luck: Luck,
     /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
     loss: u64,
-    flying: BTreeMap<(Instant, u64), (usize, Transport, SocketAddr, Vec<u8>)>,
+    flying: BTreeMap<(Instant, u64), Flight>,
     sent: u64,
     events: Vec<(End, Event)>,
     /// Every message that each end put on the wire.

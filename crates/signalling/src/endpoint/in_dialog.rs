@@ -89,7 +89,7 @@ impl Endpoint {
             None if request.method == Method::Invite => Some(sdp::offer(local, codec)),
             None => None,
         };
-        let (path, user) = (leg.path, local.session_id.to_string());
+        let (path, user) = (leg.path, leg.user.clone());
         let builder = self.response(request, 200)?;
         let mut builder = self.success(builder, request, &user, path)?;
         if let Some(session) = session {
@@ -148,7 +148,7 @@ impl Endpoint {
     pub(super) fn say_goodbye(&mut self, id: LegId, now: Instant) {
         let Some(mut leg) = self.remove_leg(id) else { return };
         let dialog = match &mut leg.usage {
-            Usage::Established { dialog, .. } => dialog,
+            Usage::Established { dialog, .. } => &mut **dialog,
             Usage::Answering(answering) => &mut answering.dialog,
             Usage::Offered(_) | Usage::Calling(_) => return,
         };

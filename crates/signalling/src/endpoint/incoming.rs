@@ -17,8 +17,6 @@ pub(super) struct Offered {
     dialog: Dialog,
     description: Option<Description>,
     session: Option<session::Timer>,
-    /// Our contact's user part: the number that was called.
-    user: String,
 }
 
 /// A 2xx that waits for its ACK: to the first INVITE, or to one within the dialog.
@@ -61,11 +59,18 @@ impl Endpoint {
         let called = identity::called(&request);
         let caller = identity::caller(&request);
         let remote = description.as_ref().map(Description::remote);
-        let offered =
-            Offered { key: key.clone(), request, dialog, description, session, user: called.clone() };
+        let offered = Offered { key: key.clone(), request, dialog, description, session };
         let tag = offered.dialog.local_tag().clone();
         let usage = Usage::Offered(Box::new(offered));
-        let leg = self.add_leg(Leg { tag, path, usage, local: None, session: None, abandoned: false });
+        let leg = self.add_leg(Leg {
+            tag,
+            path,
+            user: called.clone(),
+            usage,
+            local: None,
+            session: None,
+            abandoned: false,
+        });
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.purpose = Purpose::Serve(Some(leg));
         }
@@ -102,7 +107,7 @@ impl Endpoint {
             Some(description) => description.answer(&local, codec),
             None => sdp::offer(&local, codec),
         };
-        let response = self.answer_response(&offered, leg.path, body)?;
+        let response = self.answer_response(&offered, &leg.user, leg.path, body)?;
         let usage = Usage::Answering(Box::new(Answering {
             key: offered.key.clone(),
             response: response.clone(),
@@ -121,10 +126,16 @@ impl Endpoint {
         remote
     }
 
-    fn answer_response(&mut self, offered: &Offered, path: Path, body: String) -> Option<Response> {
+    fn answer_response(
+        &mut self,
+        offered: &Offered,
+        user: &str,
+        path: Path,
+        body: String,
+    ) -> Option<Response> {
         let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
         let builder = super::response(&offered.request, 200, &tag)?;
-        let mut builder = self.success(builder, &offered.request, &offered.user, path)?;
+        let mut builder = self.success(builder, &offered.request, user, path)?;
         if let Some(session) = offered.session {
             builder = session.write(builder)?;
         }
@@ -181,7 +192,7 @@ impl Endpoint {
         let (unusable, first) = (answering.answer_awaited && answer.is_none(), answering.first);
         let remote = answer.as_ref().map(Description::remote);
         let codec = remote.map_or(answering.codec, |remote| remote.codec);
-        leg.usage = Usage::Established { dialog: answering.dialog.clone(), codec };
+        leg.usage = Usage::Established { dialog: Box::new(answering.dialog.clone()), codec };
         let abandoned = leg.abandoned;
         self.timers.clear(&TimerKey::Repeat2xx(id));
         self.timers.clear(&TimerKey::AckMissing(id));
@@ -239,7 +250,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let Usage::Established { dialog, .. } = &leg.usage else { return };
         leg.usage = Usage::Answering(Box::new(Answering {
-            dialog: dialog.clone(),
+            dialog: Dialog::clone(dialog),
             key: key.clone(),
             response: response.clone(),
             interval: self.timing.t1,

@@ -211,6 +211,8 @@ struct Leg {
     /// Our tag of the dialog, by which the peer's requests find the leg.
     tag: Bytes,
     path: Path,
+    /// User part of our `Contact`: the number that the peer called, or sees as the caller.
+    user: String,
     usage: Usage,
     local: Option<LocalMedia>,
     session: Option<session::Timer>,
@@ -224,7 +226,7 @@ enum Usage {
     Offered(Box<incoming::Offered>),
     Answering(Box<incoming::Answering>),
     Calling(Box<outgoing::Calling>),
-    Established { dialog: Dialog, codec: Codec },
+    Established { dialog: Box<Dialog>, codec: Codec },
 }
 
 impl Endpoint {

@@ -76,6 +76,7 @@ impl Endpoint {
         let leg = self.add_leg(Leg {
             tag: Bytes::from(tag),
             path,
+            user: call.from,
             usage: Usage::Calling(Box::new(calling)),
             local: Some(call.local),
             session: None,
@@ -161,7 +162,7 @@ impl Endpoint {
         match (usable, self.legs.get_mut(&id)) {
             (Some(description), Some(leg)) => {
                 let remote = description.remote();
-                leg.usage = Usage::Established { dialog, codec: remote.codec };
+                leg.usage = Usage::Established { dialog: Box::new(dialog), codec: remote.codec };
                 self.tell(id, Event::Answered { leg: id, remote });
             }
             // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.

@@ -96,7 +96,7 @@ impl Endpoint {
         let leg = self.legs.get_mut(&id)?;
         let Usage::Established { dialog, .. } = &mut leg.usage else { return None };
         let path = super::path_to(&dialog.next_hop(), leg.path);
-        let user = leg.local.map(|local| local.session_id.to_string()).unwrap_or_default();
+        let user = leg.user.clone();
         let builder = dialog.request(Method::Update)?;
         let contact = self.contact(&user, path.transport);
         let builder = timer.write_request(builder.header(HeaderName::Contact, contact).ok()?)?;

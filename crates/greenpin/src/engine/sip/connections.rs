@@ -1,0 +1,201 @@
+//! SIP over TCP: a task for each connection that reads, and one that writes.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use signalling::{Framer, Ticket, Transmit, Transport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::sockets::Inbound;
+
+/// Connections open at once; more are closed as they come.
+const MOST_CONNECTIONS: usize = 1024;
+/// Messages that wait for a slow peer; more fail.
+const WAITING_TO_SEND: usize = 256;
+/// A message that was begun must be whole within this time: no peer holds memory for nothing.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which nothing was said for so long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long we try to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CHUNK: usize = 4096;
+
+/// Open connections by the peer's end.
+pub(super) struct Connections {
+    table: Table,
+    inbound: mpsc::Sender<Inbound>,
+    acceptor: tokio::task::JoinHandle<()>,
+}
+
+type Table = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Outbound>>>>;
+
+struct Outbound {
+    bytes: Bytes,
+    ticket: Option<Ticket>,
+}
+
+impl Connections {
+    /// Accepts connections for as long as this lives.
+    pub(super) fn serve(listener: TcpListener, inbound: mpsc::Sender<Inbound>) -> Self {
+        let table = Table::default();
+        let acceptor = tokio::spawn(accept(listener, table.clone(), inbound.clone()));
+        Self { table, inbound, acceptor }
+    }
+
+    /// Sends over the connection that the path names, else over one to its destination, opened where needed.
+    pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
+        let outbound = Outbound { bytes: transmit.bytes, ticket: transmit.ticket };
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = [transmit.path.connection, Some(transmit.path.destination)];
+        let open = known.into_iter().flatten().find_map(|peer| table.get(&peer));
+        let queue = match open {
+            Some(queue) => queue.clone(),
+            None if table.len() >= MOST_CONNECTIONS => return Err(io::ErrorKind::QuotaExceeded.into()),
+            None => {
+                let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
+                let peer = transmit.path.destination;
+                table.insert(peer, sender.clone());
+                tokio::spawn(connect(peer, queue, self.table.clone(), self.inbound.clone()));
+                sender
+            }
+        };
+        queue.try_send(outbound).map_err(|_| io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+        // Dropping the queues ends the writers, and with them the connections.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+fn forget(table: &Table, peer: SocketAddr) {
+    table.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+}
+
+async fn accept(listener: TcpListener, table: Table, inbound: mpsc::Sender<Inbound>) {
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of file descriptors, most likely: let some go before trying again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
+        {
+            let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
+            if open.len() >= MOST_CONNECTIONS {
+                tracing::warn!("refused a SIP connection: {MOST_CONNECTIONS} are open");
+                continue;
+            }
+            open.insert(peer, sender);
+        }
+        tokio::spawn(converse(stream, peer, queue, table.clone(), inbound.clone()));
+    }
+}
+
+async fn connect(
+    peer: SocketAddr,
+    mut queue: mpsc::Receiver<Outbound>,
+    table: Table,
+    inbound: mpsc::Sender<Inbound>,
+) {
+    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await {
+        Ok(Ok(stream)) => converse(stream, peer, queue, table, inbound).await,
+        _ => {
+            forget(&table, peer);
+            queue.close();
+            report_unsent(queue, &inbound).await;
+        }
+    }
+}
+
+/// Reads and writes until either direction ends.
+async fn converse(
+    stream: TcpStream,
+    peer: SocketAddr,
+    queue: mpsc::Receiver<Outbound>,
+    table: Table,
+    inbound: mpsc::Sender<Inbound>,
+) {
+    let _ = stream.set_nodelay(true);
+    let (reader, writer) = stream.into_split();
+    let (pong, pongs) = mpsc::channel(4);
+    tokio::select! {
+        () = read(reader, peer, pong, &inbound) => {}
+        () = write(writer, queue, pongs, &inbound) => {}
+    }
+    forget(&table, peer);
+}
+
+async fn read(mut reader: OwnedReadHalf, peer: SocketAddr, pong: mpsc::Sender<()>, inbound: &mpsc::Sender<Inbound>) {
+    let mut framer = Framer::new();
+    let mut chunk = [0; CHUNK];
+    loop {
+        let patience = if framer.pending() > 0 { MESSAGE_TIMEOUT } else { IDLE_TIMEOUT };
+        let Ok(Ok(length)) = tokio::time::timeout(patience, reader.read(&mut chunk)).await else { return };
+        let bytes = chunk.get(..length).unwrap_or_default();
+        if bytes.is_empty() {
+            return;
+        }
+        let Ok(messages) = framer.push(bytes) else {
+            tracing::debug!("closed a connection that does not speak SIP");
+            return;
+        };
+        for message in messages {
+            let message = Inbound::Message { transport: Transport::Tcp, source: peer, message };
+            if inbound.send(message).await.is_err() {
+                return;
+            }
+        }
+        if framer.take_ping() {
+            let _ = pong.try_send(());
+        }
+    }
+}
+
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Outbound>,
+    mut pongs: mpsc::Receiver<()>,
+    inbound: &mpsc::Sender<Inbound>,
+) {
+    loop {
+        tokio::select! {
+            Some(()) = pongs.recv() => {
+                if writer.write_all(b"\r\n").await.is_err() {
+                    break;
+                }
+            }
+            next = queue.recv() => {
+                let Some(outbound) = next else { break };
+                if writer.write_all(&outbound.bytes).await.is_err() {
+                    report(outbound, inbound).await;
+                    break;
+                }
+            }
+        }
+    }
+    queue.close();
+    report_unsent(queue, inbound).await;
+}
+
+async fn report_unsent(mut queue: mpsc::Receiver<Outbound>, inbound: &mpsc::Sender<Inbound>) {
+    while let Some(outbound) = queue.recv().await {
+        report(outbound, inbound).await;
+    }
+}
+
+async fn report(outbound: Outbound, inbound: &mpsc::Sender<Inbound>) {
+    if let Some(ticket) = outbound.ticket {
+        let _ = inbound.send(Inbound::Failed(ticket)).await;
+    }
+}

@@ -1,0 +1,173 @@
+//! One UDP socket and one TCP listener for SIP.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use signalling::{SipMessage, Ticket, Transmit, Transport};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::mpsc;
+
+use super::connections::Connections;
+
+/// The largest datagram there is.
+const LARGEST_DATAGRAM: usize = 65_535;
+/// Messages from TCP connections that wait to be looked at; beyond it the connections wait.
+const WAITING_MESSAGES: usize = 1024;
+/// Room for a burst of datagrams while the engine is busy.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// A transport and the address that it is served on, written `udp:127.0.0.1:5060`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// Port 0 takes any free port.
+    pub address: SocketAddr,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let rule = || format!("must be udp:ADDRESS:PORT or tcp:ADDRESS:PORT, not {text:?}");
+        let (transport, address) = text.split_once(':').ok_or_else(rule)?;
+        let transport = match transport {
+            "udp" => Transport::Udp,
+            "tcp" => Transport::Tcp,
+            _ => return Err(rule()),
+        };
+        Ok(Self { transport, address: address.parse().map_err(|_| rule())? })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        };
+        write!(f, "{transport}:{}", self.address)
+    }
+}
+
+/// An address that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for SIP on {listen}: {source}")]
+pub struct BindError {
+    listen: Listen,
+    source: io::Error,
+}
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// A message.
+    Message { transport: Transport, source: SocketAddr, message: SipMessage },
+    /// A message of ours could not be delivered over a connection.
+    Failed(Ticket),
+    /// Something that is of no use to anyone.
+    Nothing,
+}
+
+/// The sockets of one user agent.
+pub struct SipSockets {
+    udp: UdpSocket,
+    buffer: Box<[u8]>,
+    connections: Connections,
+    inbound: mpsc::Receiver<Inbound>,
+    tcp_address: SocketAddr,
+}
+
+impl SipSockets {
+    /// Binds a UDP socket and a TCP listener.
+    pub async fn bind(udp: SocketAddr, tcp: SocketAddr) -> Result<Self, BindError> {
+        let failed = |transport, address| {
+            move |source| BindError { listen: Listen { transport, address }, source }
+        };
+        let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
+        // With port 0 both transports take the same number, as peers expect of a SIP element.
+        let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
+        let tcp = if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp };
+        let listener = TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?;
+        let tcp_address = listener.local_addr().map_err(failed(Transport::Tcp, tcp))?;
+        let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
+        let connections = Connections::serve(listener, sender);
+        let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
+        Ok(Self { udp: socket, buffer, connections, inbound, tcp_address })
+    }
+
+    /// Where datagrams are received.
+    pub fn udp_address(&self) -> io::Result<SocketAddr> {
+        self.udp.local_addr()
+    }
+
+    /// Where connections are accepted.
+    pub fn tcp_address(&self) -> SocketAddr {
+        self.tcp_address
+    }
+
+    pub(super) async fn receive(&mut self) -> Inbound {
+        tokio::select! {
+            received = self.udp.recv_from(&mut self.buffer) => match received {
+                Ok((length, source)) => self.datagram(length, source),
+                // An ICMP error for an earlier datagram; its transaction finds out by itself.
+                Err(_) => Inbound::Nothing,
+            },
+            Some(inbound) = self.inbound.recv() => inbound,
+        }
+    }
+
+    fn datagram(&self, length: usize, source: SocketAddr) -> Inbound {
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        // Keep-alives (RFC 5626, section 3.5.1) are a few bytes of white space.
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return Inbound::Nothing;
+        }
+        match SipMessage::from_datagram(Bytes::copy_from_slice(bytes)) {
+            Some(message) => Inbound::Message { transport: Transport::Udp, source, message },
+            None => {
+                tracing::debug!(bytes = length, "dropped a datagram that is not SIP");
+                Inbound::Nothing
+            }
+        }
+    }
+
+    /// Sends a message, or hands it to its connection.
+    pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
+        match transmit.path.transport {
+            Transport::Udp => match self.udp.try_send_to(&transmit.bytes, transmit.path.destination) {
+                // A full buffer is a lost datagram: retransmission is SIP's own answer to it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                other => other.map(drop),
+            },
+            Transport::Tcp => self.connections.send(transmit),
+        }
+    }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    let reference = socket2::SockRef::from(&socket);
+    // As much of it as the system grants.
+    reference.set_recv_buffer_size(SOCKET_BUFFER)?;
+    reference.set_send_buffer_size(SOCKET_BUFFER)?;
+    UdpSocket::from_std(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listen_address_reads_and_writes_alike() {
+        let listen: Listen = "udp:127.0.0.1:5060".parse().unwrap();
+        assert_eq!(listen.to_string(), "udp:127.0.0.1:5060");
+        for wrong in ["", "udp", "sctp:127.0.0.1:5060", "tcp:localhost:5060", "tcp:127.0.0.1"] {
+            assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
+        }
+    }
+}
