@@ -1,3 +1,143 @@
 //! The SIP and RTP engine: performs what the call machine decides.
 
+pub mod audio;
+mod exchange;
+mod ledger;
+mod masked_call;
+mod numbers;
+pub mod phone;
 pub mod sip;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rlibphonenumber::Region;
+use signalling::{Network, Peer};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::Store;
+use audio::{MediaPlane, MediaSettings, Prompts};
+use exchange::Exchange;
+use sip::{BindError, SipSockets, UserAgent};
+
+/// What the engine needs to know to start.
+pub struct EngineSettings {
+    /// Where SIP over UDP is served. Port 0 takes a free one.
+    pub udp: SocketAddr,
+    /// Where SIP over TCP is served. Port 0 takes the one of UDP.
+    pub tcp: SocketAddr,
+    /// The address that peers reach SIP and media at.
+    pub advertised: IpAddr,
+    /// Who brings calls and takes them.
+    pub trunks: Vec<TrunkSettings>,
+    /// Ports and threads of the audio.
+    pub media: MediaSettings,
+    /// What callers hear.
+    pub prompts: Prompts,
+    /// The folder that recordings go to.
+    pub recordings: PathBuf,
+    /// The name of this node in call records.
+    pub node: String,
+    /// Calls at once; one more is refused with 503.
+    pub max_calls: usize,
+}
+
+/// A carrier, as the engine sees it.
+#[derive(Debug, Clone)]
+pub struct TrunkSettings {
+    /// Its name in call records and logs.
+    pub name: String,
+    /// Where calls go out to.
+    pub peer: Option<Peer>,
+    /// Where its calls come from.
+    pub accept_from: Vec<Network>,
+    /// The country of numbers that it presents without `+`.
+    pub country: Option<Region>,
+    /// Take media from the first source within `accept_from` instead of the address in the SDP.
+    pub symmetric_rtp: bool,
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A SIP address cannot be served.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The media threads cannot be started, or the folder of recordings cannot be made.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// How it failed.
+        source: std::io::Error,
+    },
+}
+
+/// A running engine. Dropping it ends every call at once; [`Engine::stop`] lets them end well.
+pub struct Engine {
+    /// Where SIP over UDP is served.
+    pub udp: SocketAddr,
+    /// Where SIP over TCP is served.
+    pub tcp: SocketAddr,
+    commands: mpsc::UnboundedSender<Command>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What others ask of the engine.
+enum Command {
+    /// Take no more calls; tell when the last one is over.
+    Drain(oneshot::Sender<()>),
+    /// End every call now.
+    EndCalls,
+}
+
+impl Engine {
+    /// Binds every socket and serves calls.
+    pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
+        let io = |what| move |source| StartError::Io { what, source };
+        tokio::fs::create_dir_all(&settings.recordings)
+            .await
+            .map_err(io("cannot make the folder of recordings"))?;
+        let sockets = SipSockets::bind(settings.udp, settings.tcp).await?;
+        let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
+        let tcp = sockets.tcp_address();
+        let (media_events, media_inbox) = mpsc::unbounded_channel();
+        let media =
+            MediaPlane::start(settings.media.clone(), media_events).map_err(io("cannot start media"))?;
+        let agent = UserAgent::new(
+            signalling::Settings {
+                advertised: settings.advertised,
+                udp_port: udp.port(),
+                tcp_port: tcp.port(),
+                trunks: settings.trunks.iter().map(TrunkSettings::signalling).collect(),
+            },
+            sockets,
+        );
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let exchange = Exchange::new(agent, media, store, Arc::new(settings));
+        let task = tokio::spawn(exchange.run(media_inbox, inbox));
+        Ok(Self { udp, tcp, commands, task })
+    }
+
+    /// Takes no more calls (503), waits for those under way for as long as `patience` lasts, then ends the rest.
+    /// Every call record is written before this returns.
+    pub async fn stop(self, patience: std::time::Duration) {
+        let (told, over) = oneshot::channel();
+        if self.commands.send(Command::Drain(told)).is_err() {
+            return;
+        }
+        let mut over = over;
+        if tokio::time::timeout(patience, &mut over).await.is_err() {
+            let _ = self.commands.send(Command::EndCalls);
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(10), over).await;
+        }
+        self.task.abort();
+    }
+}
+
+impl TrunkSettings {
+    fn signalling(&self) -> signalling::Trunk {
+        signalling::Trunk { peer: self.peer.clone(), accept_from: self.accept_from.clone() }
+    }
+}

@@ -31,7 +31,11 @@ mod tests {
         let india = "IN".parse().ok();
         assert!(india.is_some());
         for form in ["+919900000001", "00919900000001", "919900000001", "09900000001", "9900000001"] {
-            assert_eq!(e164(form, india).map(PhoneNumber::expose).as_deref(), Some("+919900000001"), "{form}");
+            assert_eq!(
+                e164(form, india).map(PhoneNumber::expose).as_deref(),
+                Some("+919900000001"),
+                "{form}"
+            );
         }
         assert_eq!(e164("914000000001", None).map(PhoneNumber::expose).as_deref(), Some("+914000000001"));
     }

@@ -1,0 +1,494 @@
+//! One masked call on real legs: performs what the call machine wants done, and tells it what came of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use call::script::{
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Side, Verdict,
+};
+use call::{Call, Cause, DialStatus, PhoneNumber};
+use media::{Digit, DigitFilter, DigitSource};
+use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
+use signalling::{LegId, Offer, OutgoingCall};
+
+use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
+use super::exchange::{CallId, Party, Plant, Role};
+use super::ledger::Ledger;
+use crate::random;
+use crate::store::{self, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp};
+
+/// The same moment on both clocks: the one that people read, and the one that never jumps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Started {
+    pub(super) at: Timestamp,
+    pub(super) instant: Instant,
+}
+
+impl Started {
+    fn timestamp(&self, instant: Instant) -> Timestamp {
+        self.at + instant.saturating_duration_since(self.instant)
+    }
+}
+
+pub(super) struct MaskedCall {
+    id: CallId,
+    sid: CallSid,
+    machine: Call,
+    number: PhoneNumber,
+    started: Started,
+    trunk: usize,
+    caller: Leg,
+    callees: HashMap<Attempt, Leg>,
+    talking_to: Option<Attempt>,
+    keys: DigitFilter,
+    ledger: Ledger,
+    last_status: Option<u16>,
+    recording: Option<RecordingFile>,
+    ending: Option<Ending>,
+}
+
+/// A leg of the call: its dialog, and its audio once it has some.
+struct Leg {
+    id: LegId,
+    stream: Option<LegMedia>,
+    remote: Option<RemoteMedia>,
+    report: Option<MediaReport>,
+}
+
+/// The call is over; its record waits for the streams to close.
+struct Ending {
+    outcome: Outcome,
+    open_streams: usize,
+}
+
+impl MaskedCall {
+    pub(super) fn new(
+        id: CallId,
+        sid: CallSid,
+        number: PhoneNumber,
+        offer: Offer,
+        started: Started,
+        ledger: Ledger,
+    ) -> Self {
+        Self {
+            id,
+            sid,
+            machine: Call::new(),
+            number,
+            started,
+            trunk: offer.trunk,
+            caller: Leg { id: offer.leg, stream: None, remote: offer.remote, report: None },
+            callees: HashMap::new(),
+            talking_to: None,
+            keys: DigitFilter::default(),
+            ledger,
+            last_status: None,
+            recording: None,
+            ending: None,
+        }
+    }
+
+    pub(super) fn caller_leg(&self) -> LegId {
+        self.caller.id
+    }
+
+    /// When [`Input::Elapsed`] is due.
+    pub(super) fn alarm(&self) -> Option<Instant> {
+        self.machine.deadline()
+    }
+
+    /// The status with which a dialled party refused, for the call record.
+    pub(super) fn note_status(&mut self, status: u16) {
+        self.last_status = Some(status);
+    }
+
+    pub(super) fn routed(&mut self, route: Result<store::Route, StoreError>, plant: &mut Plant) {
+        let route = match route {
+            Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
+            Ok(store::Route::NotInUse) => self.answerable(call::script::Route::NotInUse, plant),
+            Ok(store::Route::Collect(collect)) => {
+                self.answerable(call::script::Route::Collect(collect_plan(&collect)), plant)
+            }
+            Err(error) => {
+                tracing::error!(call_sid = %self.sid, %error, "a call was not routed");
+                call::script::Route::Refuse(Cause::Overloaded)
+            }
+        };
+        self.step(Input::Routed(route), plant);
+    }
+
+    /// A call that is to be answered needs audio first.
+    fn answerable(&mut self, route: call::script::Route, plant: &mut Plant) -> call::script::Route {
+        match open_stream(plant, self.id, Role::Caller) {
+            Some(stream) => {
+                self.caller.stream = Some(stream);
+                route
+            }
+            None => call::script::Route::Refuse(Cause::Overloaded),
+        }
+    }
+
+    pub(super) fn pin_checked(&mut self, verdict: Result<PinVerdict, StoreError>, plant: &mut Plant) {
+        let input = match verdict {
+            Ok(PinVerdict::Refused) => Input::PinChecked(Verdict::Refused),
+            Ok(PinVerdict::Accepted(connection)) => Input::PinChecked(Verdict::Accepted(Connection {
+                dial: connection.dial,
+                record: connection.record,
+            })),
+            Err(error) => {
+                tracing::error!(call_sid = %self.sid, %error, "a PIN was not checked");
+                Input::StoreFailed
+            }
+        };
+        self.step(input, plant);
+    }
+
+    /// A key of either party. The caller's are for the machine until the call is bridged; then those that did not
+    /// come as audio are passed on.
+    pub(super) fn key(&mut self, role: Role, digit: Digit, source: DigitSource, plant: &mut Plant) {
+        let now = self.started.instant.elapsed();
+        if role == Role::Caller && !self.keys.is_new(digit, source, now) {
+            return;
+        }
+        match self.talking_to {
+            None if role == Role::Caller => {
+                if let Some(key) = Key::new(digit.expose()) {
+                    self.step(Input::Key(key), plant);
+                }
+            }
+            Some(attempt) if source == DigitSource::Info => {
+                let other = match role {
+                    Role::Caller => self.callees.get(&attempt),
+                    Role::Callee(_) => Some(&self.caller),
+                };
+                if let Some(stream) = other.and_then(|leg| leg.stream.as_ref()) {
+                    stream.send_digits(vec![digit]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn hung_up(&mut self, role: Role, cause: Cause, plant: &mut Plant) {
+        match role {
+            Role::Callee(attempt) if self.talking_to != Some(attempt) => {}
+            _ => self.step(Input::HungUp(role.side(), cause), plant),
+        }
+    }
+
+    /// No audio came from a party for too long: its leg is dead, and is hung up like the other.
+    pub(super) fn fell_silent(&mut self, role: Role, plant: &mut Plant) {
+        let attempt = match role {
+            Role::Caller => None,
+            Role::Callee(attempt) => Some(attempt),
+        };
+        let leg = match attempt {
+            None => Some(self.caller.id),
+            Some(attempt) => self.callees.get(&attempt).map(|leg| leg.id),
+        };
+        if let Some(leg) = leg {
+            plant.agent.command(|endpoint, now| endpoint.hang_up(leg, now));
+            plant.legs.remove(&leg);
+        }
+        tracing::info!(call_sid = %self.sid, "a party sent no audio for too long");
+        self.hung_up(role, Cause::MediaLost, plant);
+    }
+
+    /// A party named its audio, or changed it.
+    pub(super) fn media_changed(&mut self, role: Role, remote: RemoteMedia, plant: &mut Plant) {
+        let leg = match role {
+            Role::Caller => Some(&mut self.caller),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+        };
+        if let Some(leg) = leg {
+            leg.remote = Some(remote);
+            connect(leg, self.trunk, plant);
+        }
+    }
+
+    pub(super) fn recorded(&mut self, path: PathBuf, result: Result<Duration, RecordingError>) {
+        match result {
+            Ok(duration) => self.recording = Some(RecordingFile { path, duration }),
+            Err(error) => tracing::error!(call_sid = %self.sid, %error, "a call was not recorded"),
+        }
+    }
+
+    pub(super) fn stream_closed(&mut self, role: Role, report: MediaReport) {
+        let leg = match role {
+            Role::Caller => Some(&mut self.caller),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+        };
+        if let Some(leg) = leg {
+            leg.report = Some(report);
+        }
+        if let Some(ending) = &mut self.ending {
+            ending.open_streams = ending.open_streams.saturating_sub(1);
+            self.close_when_silent();
+        }
+    }
+
+    /// Gives the machine an input, and does what it then wants done.
+    pub(super) fn step(&mut self, input: Input, plant: &mut Plant) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.machine.handle(input, Instant::now());
+            while let Some(action) = self.machine.poll() {
+                inputs.extend(self.perform(action, plant));
+            }
+        }
+    }
+
+    /// Does one thing. What fails at once comes back as an input.
+    fn perform(&mut self, action: Action, plant: &mut Plant) -> Option<Input> {
+        match action {
+            Action::Reject(cause) => self.reject(cause, plant),
+            Action::Answer => self.answer(plant),
+            Action::Play(prompt, playback) => self.play(prompt, playback, plant),
+            Action::PlayRingback => self.caller.stream.iter().for_each(LegMedia::play_ringback),
+            Action::StopPlaying => self.caller.stream.iter().for_each(LegMedia::stop_playing),
+            Action::CheckPin(pin) => self.ledger.try_pin(pin),
+            Action::Dial(attempt, number) => return self.dial(attempt, number, plant),
+            Action::Abandon(attempt) => self.abandon(attempt, plant),
+            Action::Bridge(attempt) => self.bridge(attempt),
+            Action::Record => self.record(plant),
+            Action::ReportRinging(number) => self.ledger.ringing(number),
+            Action::ReportAnswered(number) => self.ledger.answered(number),
+            Action::HangUp(side, _) => self.hang_up(side, plant),
+            Action::Finish(outcome) => self.finish(outcome),
+        }
+        None
+    }
+
+    fn reject(&mut self, cause: Cause, plant: &mut Plant) {
+        let (leg, status) = (self.caller.id, cause.status());
+        let retry_after = (cause == Cause::Overloaded).then_some(5);
+        plant.agent.command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
+    }
+
+    fn answer(&mut self, plant: &mut Plant) {
+        let Some(stream) = &self.caller.stream else { return };
+        let (leg, local) = (self.caller.id, local_media(stream, plant));
+        plant.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
+        connect(&self.caller, self.trunk, plant);
+    }
+
+    fn play(&mut self, prompt: Prompt, playback: u32, plant: &Plant) {
+        if let Some(stream) = &self.caller.stream {
+            stream.play(plant.settings.prompts.get(sound(prompt)), u64::from(playback));
+        }
+    }
+
+    /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
+    fn dial(&mut self, attempt: Attempt, number: PhoneNumber, plant: &mut Plant) -> Option<Input> {
+        let failed = Some(Input::Failed(attempt, Cause::Unreachable));
+        let role = Role::Callee(attempt);
+        let Some(stream) = open_stream(plant, self.id, role) else { return failed };
+        let call = OutgoingCall {
+            trunk: self.trunk_out(plant),
+            to: number.expose(),
+            from: self.number.expose(),
+            local: local_media(&stream, plant),
+            preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
+        };
+        match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
+            Ok(id) => {
+                plant.legs.insert(id, Party { call: self.id, role });
+                self.callees.insert(attempt, Leg { id, stream: Some(stream), remote: None, report: None });
+                None
+            }
+            Err(error) => {
+                tracing::error!(call_sid = %self.sid, %error, "a number could not be dialled");
+                failed
+            }
+        }
+    }
+
+    /// The trunk that the call came by, if it takes calls too; else the first that does.
+    fn trunk_out(&self, plant: &Plant) -> usize {
+        let trunks = &plant.settings.trunks;
+        let takes_calls = |index: usize| trunks.get(index).is_some_and(|trunk| trunk.peer.is_some());
+        if takes_calls(self.trunk) {
+            self.trunk
+        } else {
+            (0..trunks.len()).find(|&index| takes_calls(index)).unwrap_or(0)
+        }
+    }
+
+    fn abandon(&mut self, attempt: Attempt, plant: &mut Plant) {
+        if let Some(leg) = self.callees.remove(&attempt) {
+            plant.agent.command(|endpoint, now| endpoint.hang_up(leg.id, now));
+            plant.legs.remove(&leg.id);
+        }
+    }
+
+    fn bridge(&mut self, attempt: Attempt) {
+        self.talking_to = Some(attempt);
+        let callee = self.callees.get(&attempt).and_then(|leg| leg.stream.as_ref());
+        if let (Some(caller), Some(callee)) = (&self.caller.stream, callee) {
+            caller.bridge(callee);
+        }
+        tracing::info!(call_sid = %self.sid, "both parties are connected");
+    }
+
+    fn record(&mut self, plant: &Plant) {
+        if let Some(stream) = &self.caller.stream {
+            stream.record(plant.settings.recordings.join(format!("{}.wav", self.sid)));
+        }
+    }
+
+    fn hang_up(&mut self, side: Side, plant: &mut Plant) {
+        let leg = match side {
+            Side::Caller => Some(self.caller.id),
+            Side::Callee => self.talking_to.and_then(|attempt| self.callees.get(&attempt)).map(|leg| leg.id),
+        };
+        if let Some(leg) = leg {
+            plant.agent.command(|endpoint, now| endpoint.hang_up(leg, now));
+            plant.legs.remove(&leg);
+        }
+    }
+
+    /// Closes every stream; the record is written when the last has reported.
+    fn finish(&mut self, outcome: Outcome) {
+        let legs = std::iter::once(&mut self.caller).chain(self.callees.values_mut());
+        let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
+        self.ending = Some(Ending { outcome, open_streams: streams.len() });
+        streams.into_iter().for_each(LegMedia::close);
+        self.close_when_silent();
+    }
+
+    fn close_when_silent(&mut self) {
+        let Some(Ending { outcome, open_streams: 0 }) = &self.ending else { return };
+        let ending = self.ending_of(outcome);
+        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
+        self.ledger.end(ending);
+        self.ending = None;
+    }
+
+    fn ending_of(&self, outcome: &Outcome) -> CallEnding {
+        let at = |instant: Instant| self.started.timestamp(instant);
+        let callee = self.talking_to.and_then(|attempt| self.callees.get(&attempt));
+        CallEnding {
+            ended_at: at(outcome.ended_at),
+            answered_at: outcome.answered_at.map(at),
+            dialled: outcome.dialled,
+            dialled_at: outcome.dialled_at.map(at),
+            bridged_at: outcome.bridged_at.map(at),
+            call_type: call_type(outcome.call_type),
+            dial_call_status: outcome.dial_status.map(dial_status),
+            hangup_by: hangup_by(outcome.hangup_by),
+            sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),
+            pin_attempts: outcome.pin_attempts,
+            recording: self.recording.clone(),
+            caller_media: self.caller.report.map(leg_report),
+            callee_media: callee.and_then(|leg| leg.report).map(leg_report),
+        }
+    }
+}
+
+fn open_stream(plant: &mut Plant, call: CallId, role: Role) -> Option<LegMedia> {
+    match plant.media.open() {
+        Ok(stream) => {
+            plant.streams.insert(stream.id(), Party { call, role });
+            Some(stream)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no media port for a leg");
+            None
+        }
+    }
+}
+
+fn local_media(stream: &LegMedia, plant: &Plant) -> LocalMedia {
+    // The lower half of a random number: `o=` wants digits that say nothing.
+    let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
+    LocalMedia { address: plant.settings.advertised, port: stream.local_port(), session_id, version: 1 }
+}
+
+/// Lets a leg's stream talk to its peer, if both are known.
+fn connect(leg: &Leg, trunk: usize, plant: &Plant) {
+    let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
+    let trunk = plant.settings.trunks.get(trunk);
+    let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
+        Some(trunk) => SourceRule::Latch(
+            trunk.accept_from.iter().map(|network| (network.address, network.prefix)).collect(),
+        ),
+        None => SourceRule::Negotiated,
+    };
+    stream.connect(Remote {
+        rtp: remote.rtp,
+        rtcp: remote.rtcp,
+        codec: codec(remote.codec),
+        telephone_event: remote.telephone_event,
+        send: remote.send,
+        receive: remote.receive,
+        source,
+    });
+}
+
+pub(super) fn codec(codec: Codec) -> media::Codec {
+    match codec {
+        Codec::Pcma => media::Codec::Pcma,
+        Codec::Pcmu => media::Codec::Pcmu,
+    }
+}
+
+fn collect_plan(collect: &store::Collect) -> Collect {
+    Collect {
+        pin_length: collect.pin_length,
+        max_tries: collect.max_tries,
+        ring_timeout: collect.settings.ring_timeout,
+        max_call_duration: collect.settings.max_call_duration,
+        parallel: collect.settings.parallel,
+    }
+}
+
+fn call_type(call_type: CallType) -> store::CallType {
+    match call_type {
+        CallType::Completed => store::CallType::Completed,
+        CallType::Incomplete => store::CallType::Incomplete,
+        CallType::CallAttempt => store::CallType::CallAttempt,
+        CallType::ClientHangup => store::CallType::ClientHangup,
+    }
+}
+
+fn dial_status(status: DialStatus) -> store::DialStatus {
+    match status {
+        DialStatus::Completed => store::DialStatus::Completed,
+        DialStatus::Busy => store::DialStatus::Busy,
+        DialStatus::NoAnswer => store::DialStatus::NoAnswer,
+        DialStatus::Failed => store::DialStatus::Failed,
+        DialStatus::Canceled => store::DialStatus::Canceled,
+    }
+}
+
+fn hangup_by(by: HangupBy) -> store::HangupBy {
+    match by {
+        HangupBy::Caller => store::HangupBy::Caller,
+        HangupBy::Callee => store::HangupBy::Callee,
+        HangupBy::System => store::HangupBy::System,
+    }
+}
+
+fn leg_report(report: MediaReport) -> LegReport {
+    let received = report.received;
+    LegReport {
+        codec: report.codec.map(|codec| codec.name().to_owned()),
+        packets_received: received.packets,
+        packets_lost: received.lost,
+        packets_sent: report.sent_packets,
+        jitter_ms: received.jitter_ms,
+        mos: received.mos,
+    }
+}
+
+fn sound(prompt: Prompt) -> super::audio::Prompt {
+    match prompt {
+        Prompt::EnterPin => super::audio::Prompt::EnterPin,
+        Prompt::WrongPin => super::audio::Prompt::WrongPin,
+        Prompt::Goodbye => super::audio::Prompt::Goodbye,
+        Prompt::NotInUse => super::audio::Prompt::NotInUse,
+        Prompt::NoOneToConnect => super::audio::Prompt::NoOneToConnect,
+        Prompt::Unavailable => super::audio::Prompt::Unavailable,
+    }
+}
