@@ -12,6 +12,10 @@ pub(crate) const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 pub(crate) const KEYPAD: [[char; 4]; 4] =
     [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
 
+/// The level of a full-scale sine in dBm0 (ITU-T G.711, A-law).
+#[allow(clippy::approx_constant)]
+const FULL_SCALE: f64 = 3.14;
+
 /// A sine, one sample at a time, by the recurrence `2 cos ω · y₁ − y₂`: no sine a sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Oscillator {
@@ -23,7 +27,7 @@ pub struct Oscillator {
 impl Oscillator {
     /// A sine of `frequency` Hz at `level` dBm0 (3.14 dBm0 is full scale, ITU-T G.711), starting at zero.
     pub fn new(frequency: f64, level: f64) -> Self {
-        let amplitude = 32_767.0 * 10f64.powf((level.min(3.14) - 3.14) / 20.0);
+        let amplitude = 32_767.0 * 10f64.powf((level.min(FULL_SCALE) - FULL_SCALE) / 20.0);
         let step = TAU * frequency / f64::from(SAMPLE_RATE);
         Self {
             coefficient: 2.0 * step.cos(),
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_tone_has_its_level_and_frequency() {
-        let mut oscillator = Oscillator::new(1000.0, 3.14 - 20.0);
+        let mut oscillator = Oscillator::new(1000.0, FULL_SCALE - 20.0);
         let samples: Vec<f64> = (0..8000).map(|_| oscillator.next_sample()).collect();
         let peak = samples.iter().fold(0.0f64, |peak, sample| peak.max(sample.abs()));
         assert!((peak - 3276.7).abs() < 1.0, "{peak}");
@@ -165,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_tone_keeps_its_level_for_an_hour() {
-        let mut oscillator = Oscillator::new(425.0, 3.14);
-        (0..3600 * 8000).for_each(|_| drop(oscillator.next_sample()));
+        let mut oscillator = Oscillator::new(425.0, FULL_SCALE);
+        (0..3600 * 8000).for_each(|_| _ = oscillator.next_sample());
         let peak = (0..8000).map(|_| oscillator.next_sample().abs()).fold(0.0, f64::max);
         assert!((peak - 32_767.0).abs() < 100.0, "{peak}");
     }

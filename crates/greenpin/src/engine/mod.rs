@@ -1,1 +1,3 @@
 //! The SIP and RTP engine: performs what the call machine decides.
+
+pub mod audio;
