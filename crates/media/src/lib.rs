@@ -1,1 +1,50 @@
-//! RTP, telephone-event digits, tones and audio, sans-IO.
+//! RTP, telephone-event digits, tones and audio of one call, sans-IO.
+//!
+//! Nothing here opens a socket, reads a clock or draws a random number: times, synchronization sources and first
+//! sequence numbers are handed in. Every function takes any input without panicking. All audio is 8 kHz, mono and
+//! 16-bit linear unless it says G.711.
+//!
+//! A time `now` is the time since any fixed origin of the caller's choice that never runs backwards.
+
+mod clip;
+mod codec;
+mod detector;
+mod digit;
+mod digit_filter;
+mod event;
+mod event_sender;
+mod forward;
+mod outbound;
+mod quality;
+mod rtcp;
+mod rtp;
+mod stats;
+mod timeline;
+mod tone;
+
+pub use clip::{Clip, ClipTooLong};
+pub use codec::Codec;
+pub use detector::ToneDetector;
+pub use digit::{Digit, NotADigit};
+pub use digit_filter::{DigitFilter, DigitSource};
+pub use event::{EventPayload, EventReceiver};
+pub use event_sender::{EventSender, EventStep};
+pub use forward::{Forward, Unforwarded, forward};
+pub use outbound::OutboundStream;
+pub use quality::{mean_opinion_score, r_factor};
+pub use rtcp::{Bye, ReportBlock, Rtcp, RtcpCompound, SenderInfo, build_rtcp, parse_rtcp};
+pub use rtp::{Header, Packet, RtpError};
+pub use stats::{ReceiverStats, StreamReport};
+pub use timeline::{Side, StereoTimeline};
+pub use tone::{DigitTones, Oscillator, Ringback, RingbackTone};
+
+/// Samples a second of everything in this crate, and the RTP clock rate of G.711 (RFC 3551, section 4.5.14).
+pub const SAMPLE_RATE: u32 = 8000;
+
+/// Samples in one packet of 20 ms.
+pub const FRAME: usize = 160;
+
+/// How many samples a span of time holds, cut down to 32 bits as RTP timestamps are.
+pub(crate) fn samples_in(span: std::time::Duration) -> u32 {
+    (span.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000) as u32
+}

@@ -1,0 +1,438 @@
+//! One leg on its media thread.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use media::{
+    Bye, Clip, Codec, Digit, DigitSource, DigitTones, EventReceiver, EventSender, EventStep, FRAME, Forward,
+    Header, OutboundStream, Packet, ReceiverStats, ReportBlock, RingbackTone, Rtcp, RtcpCompound,
+    SAMPLE_RATE, SenderInfo, Side, ToneDetector, Unforwarded, build_rtcp, forward, mean_opinion_score,
+    parse_rtcp,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    MediaId, MediaReport, PeerReport, Remote, plane::stream_from, ports::PortPair, recording::Recording,
+    source::Peer,
+};
+
+/// Between two RTCP reports (RFC 3550, section 6.2).
+const RTCP_INTERVAL: Duration = Duration::from_secs(5);
+/// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
+const ASSUMED_DELAY: f64 = 60.0;
+/// Seconds from 1900 (NTP) to 1970.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// One leg: its sockets, what it plays, and what it counts.
+pub(super) struct Leg {
+    pub(super) id: MediaId,
+    pub(super) ports: PortPair,
+    /// The slot of the leg that it is bridged with.
+    pub(super) bridged: Option<usize>,
+    pub(super) recording: Option<Box<Recording>>,
+    pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
+    pub(super) ticking: bool,
+    link: Option<Link>,
+    out: OutboundStream,
+    playing: Playing,
+    keys: Option<Box<Keys>>,
+    stats: ReceiverStats,
+    events: EventReceiver,
+    detector: Option<Box<ToneDetector>>,
+    foreign: u64,
+    malformed: u64,
+    heard_since: Option<Duration>,
+    reports: Reports,
+}
+
+/// What offer and answer agreed on.
+struct Link {
+    peer: Peer,
+    codec: Codec,
+    telephone_event: Option<u8>,
+    send: bool,
+    receive: bool,
+}
+
+enum Playing {
+    Nothing,
+    Clip { clip: Arc<Clip>, frame: usize, token: u64 },
+    Ringback(Box<RingbackTone>),
+}
+
+enum Keys {
+    Events(EventSender),
+    Tones(DigitTones),
+}
+
+struct Reports {
+    cname: [u8; 24],
+    due: Duration,
+    phase: Duration,
+    last_sender: Option<(u32, Duration)>,
+    heard: Option<PeerReport>,
+}
+
+/// What a tick of 20 ms led to.
+#[derive(Default)]
+pub(super) struct Ticked {
+    /// Whether another tick is needed.
+    pub(super) more: bool,
+    /// The clip that was played to its end.
+    pub(super) finished: Option<u64>,
+}
+
+impl Leg {
+    /// A leg whose stream starts at numbers drawn at random, as is its RTCP name.
+    pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34]) -> Self {
+        let mut cname = [b'0'; 24];
+        let letters = cname.iter_mut().zip(random.iter().skip(10));
+        letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
+        let phase = RTCP_INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
+        let reports = Reports { cname, due: Duration::ZERO, phase, last_sender: None, heard: None };
+        Self {
+            id,
+            ports,
+            bridged: None,
+            recording: None,
+            listener: None,
+            ticking: false,
+            link: None,
+            out: stream_from(random),
+            playing: Playing::Nothing,
+            keys: None,
+            stats: ReceiverStats::default(),
+            events: EventReceiver::default(),
+            detector: None,
+            foreign: 0,
+            malformed: 0,
+            heard_since: None,
+            reports,
+        }
+    }
+
+    pub(super) fn connect(&mut self, remote: &Remote, now: Duration) {
+        let before = self.link.as_ref().map(|link| &link.peer);
+        let peer = Peer::new(remote, before);
+        if self.link.is_none() {
+            self.reports.due = now + self.reports.phase;
+        }
+        let Remote { codec, telephone_event, send, receive, .. } = *remote;
+        self.link = Some(Link { peer, codec, telephone_event, send, receive });
+        self.heard_since = Some(now);
+        if telephone_event.is_some() {
+            self.detector = None;
+        } else if self.detector.is_none() {
+            self.detector = Some(Box::default());
+        }
+    }
+
+    pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
+        self.playing = Playing::Clip { clip, frame: 0, token };
+    }
+
+    pub(super) fn play_ringback(&mut self, tone: RingbackTone) {
+        self.playing = Playing::Ringback(Box::new(tone));
+    }
+
+    pub(super) fn stop_playing(&mut self) {
+        self.playing = Playing::Nothing;
+    }
+
+    pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
+        let as_events = self.link.as_ref().is_none_or(|link| link.telephone_event.is_some());
+        let keys = self.keys.get_or_insert_with(|| {
+            Box::new(if as_events {
+                Keys::Events(EventSender::default())
+            } else {
+                Keys::Tones(DigitTones::default())
+            })
+        });
+        match keys.as_mut() {
+            Keys::Events(sender) => sender.press(digits),
+            Keys::Tones(tones) => tones.press(digits),
+        }
+    }
+
+    /// Whether something is to be sent every 20 ms.
+    pub(super) fn needs_ticks(&self) -> bool {
+        self.keys.is_some() || !matches!(self.playing, Playing::Nothing)
+    }
+
+    /// Takes a datagram that arrived at the RTP port: gives the packet when it is the peer's and we take any.
+    pub(super) fn receive<'a>(
+        &mut self,
+        datagram: &'a [u8],
+        from: SocketAddr,
+        now: Duration,
+    ) -> Option<Packet<'a>> {
+        let link = self.link.as_mut()?;
+        if !link.peer.allows(from) {
+            self.foreign += 1;
+            return None;
+        }
+        let Ok(packet) = Packet::parse(datagram) else {
+            self.malformed += 1;
+            return None;
+        };
+        self.heard_since = Some(now);
+        self.stats.receive(&packet.header, packet.payload.len(), now);
+        link.receive.then_some(packet)
+    }
+
+    /// The key whose press begins with this packet of telephone-events.
+    pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
+        let negotiated = self.link.as_ref()?.telephone_event == Some(packet.header.payload_type);
+        if negotiated { self.events.receive(&packet.header, packet.payload) } else { None }
+    }
+
+    /// Whether somebody needs the decoded samples of what arrives.
+    pub(super) fn wants_samples(&self) -> bool {
+        self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
+    }
+
+    /// Takes the decoded samples of a packet; calls `pressed` for keys that sound in them.
+    pub(super) fn heard(
+        &mut self,
+        header: &Header,
+        samples: &[i16],
+        now: Duration,
+        mut pressed: impl FnMut(Digit, DigitSource),
+    ) {
+        if let Some(recording) = &mut self.recording {
+            recording.timeline.place(Side::Left, header.timestamp, samples, now);
+        }
+        if let Some(listener) = &self.listener
+            && listener.send(samples.to_vec()).is_err()
+        {
+            self.listener = None;
+        }
+        if let Some(detector) = &mut self.detector {
+            detector.listen(samples, |digit| pressed(digit, DigitSource::InBand));
+        }
+    }
+
+    /// Takes what the bridged leg's peer said, for the recording.
+    pub(super) fn overheard(&mut self, header: &Header, samples: &[i16], now: Duration) {
+        if let Some(recording) = &mut self.recording {
+            recording.timeline.place(Side::Right, header.timestamp, samples, now);
+        }
+    }
+
+    /// The telephone-event payload type that the peer negotiated.
+    pub(super) fn telephone_event(&self) -> Option<u8> {
+        self.link.as_ref()?.telephone_event
+    }
+
+    /// What becomes of a packet of the bridged leg here.
+    pub(super) fn forward(&mut self, packet: &Packet<'_>, event_in: Option<u8>, now: Duration) -> Forward {
+        let Some(link) = self.link.as_ref().filter(|link| link.send) else {
+            return Forward::Nothing(Unforwarded::Unknown);
+        };
+        if self.keys.is_some() || !matches!(self.playing, Playing::Nothing) {
+            // A key pressed while another is still sounding must not be lost.
+            let late_event = event_in == Some(packet.header.payload_type);
+            return Forward::Nothing(if late_event {
+                Unforwarded::EventWithoutReceiver
+            } else {
+                Unforwarded::Late
+            });
+        }
+        forward(packet, event_in, link.codec, link.telephone_event, &mut self.out, now)
+    }
+
+    /// Sends a finished RTP packet. What the system does not take is lost, as on any network.
+    pub(super) fn send(&mut self, packet: &[u8]) {
+        let Some(link) = &self.link else { return };
+        if self.ports.rtp.send_to(packet, link.peer.rtp()).is_ok() {
+            self.out.sent(packet.len().saturating_sub(Header::LENGTH));
+        }
+    }
+
+    /// Sends what is due in these 20 ms: keys before prompts.
+    pub(super) fn tick(&mut self, now: Duration) -> Ticked {
+        let mut finished = None;
+        if let Some(keys) = self.keys.as_deref_mut() {
+            if !Self::key_tick(keys, self.link.as_ref(), &mut self.out, &self.ports, now) {
+                self.keys = None;
+            }
+        } else {
+            finished = self.play_tick(now);
+        }
+        Ticked { more: self.needs_ticks(), finished }
+    }
+
+    /// Gives whether keys are left.
+    fn key_tick(
+        keys: &mut Keys,
+        link: Option<&Link>,
+        out: &mut OutboundStream,
+        ports: &PortPair,
+        now: Duration,
+    ) -> bool {
+        let link = link.filter(|link| link.send);
+        match keys {
+            Keys::Events(sender) => {
+                let Some(step) = sender.tick() else { return false };
+                if let (EventStep::Packet { first, payload }, Some(link)) = (step, link)
+                    && let Some(payload_type) = link.telephone_event
+                {
+                    let header = out.event(payload_type, first, now);
+                    emit(&header, &payload.octets(), link, out, ports);
+                }
+            }
+            Keys::Tones(tones) => {
+                let Some(frame) = tones.frame() else { return false };
+                if let Some(link) = link {
+                    emit_audio(&frame, link, out, ports, now);
+                }
+            }
+        }
+        true
+    }
+
+    /// Plays one frame; gives the token of a clip that has ended.
+    fn play_tick(&mut self, now: Duration) -> Option<u64> {
+        let frame = match &mut self.playing {
+            Playing::Nothing => return None,
+            Playing::Ringback(tone) => tone.frame(),
+            Playing::Clip { clip, frame, token } => match clip.frame(*frame) {
+                Some(samples) => {
+                    *frame += 1;
+                    samples
+                }
+                None => {
+                    let token = *token;
+                    self.playing = Playing::Nothing;
+                    return Some(token);
+                }
+            },
+        };
+        let link = self.link.as_ref().filter(|link| link.send)?;
+        let header = emit_audio(&frame, link, &mut self.out, &self.ports, now);
+        if self.bridged.is_none() {
+            self.overheard(&header, &frame, now);
+        }
+        None
+    }
+
+    /// Whether the peer has been silent beyond the limit, told once.
+    pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
+        let receives = self.link.as_ref().is_some_and(|link| link.receive);
+        let silent = receives && self.heard_since.is_some_and(|since| now.saturating_sub(since) > limit);
+        if silent {
+            self.heard_since = None;
+        }
+        silent
+    }
+
+    /// Sends an RTCP report when one is due.
+    pub(super) fn report_if_due(&mut self, now: Duration) {
+        if self.link.is_some() && now >= self.reports.due {
+            self.reports.due = now + RTCP_INTERVAL;
+            self.send_rtcp(Bye::No, now);
+        }
+    }
+
+    /// Says goodbye by RTCP, when there is a peer.
+    pub(super) fn say_goodbye(&mut self, now: Duration) {
+        self.send_rtcp(Bye::Yes, now);
+    }
+
+    fn send_rtcp(&mut self, bye: Bye, now: Duration) {
+        let Some(link) = &self.link else { return };
+        let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
+        let (packets, octets) = (self.out.packets(), self.out.octets());
+        let sender = (packets > 0).then_some(SenderInfo { ntp, timestamp, packets, octets });
+        let last = self.reports.last_sender;
+        let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
+        let block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
+        let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
+        let octets = build_rtcp(&RtcpCompound { ssrc: self.out.ssrc(), sender, block, cname, bye });
+        // A report that the system does not take is followed by the next one.
+        let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+    }
+
+    /// Takes a datagram that arrived at the RTCP port.
+    pub(super) fn receive_rtcp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) {
+        if !self.link.as_ref().is_some_and(|link| link.peer.allows_rtcp(from)) {
+            return;
+        }
+        for item in parse_rtcp(datagram) {
+            match item {
+                Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
+                    self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
+                }
+                Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
+                    self.reports.heard = Some(peer_report(&block, self.out.packets()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What was received and sent.
+    pub(super) fn report(&self) -> MediaReport {
+        let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
+        MediaReport {
+            codec: self.link.as_ref().map(|link| link.codec),
+            received: self.stats.report(delay_of(round_trip)),
+            sent_packets: u64::from(self.out.packets()),
+            sent_octets: u64::from(self.out.octets()),
+            foreign: self.foreign,
+            malformed: self.malformed,
+            heard: self.reports.heard,
+        }
+    }
+}
+
+fn emit_audio(
+    frame: &[i16; FRAME],
+    link: &Link,
+    out: &mut OutboundStream,
+    ports: &PortPair,
+    now: Duration,
+) -> Header {
+    let mut payload = [0; FRAME];
+    link.codec.encode(frame, &mut payload);
+    let header = out.own(link.codec.payload_type(), now);
+    emit(&header, &payload, link, out, ports);
+    header
+}
+
+fn emit(header: &Header, payload: &[u8], link: &Link, out: &mut OutboundStream, ports: &PortPair) {
+    let mut datagram = [0; Header::LENGTH + FRAME];
+    let Some(packet) = header.write(payload, &mut datagram) else { return };
+    if ports.rtp.send_to(packet, link.peer.rtp()).is_ok() {
+        out.sent(payload.len());
+    }
+}
+
+fn peer_report(block: &ReportBlock, sent: u32) -> PeerReport {
+    let lost = u64::try_from(block.lost).unwrap_or(0);
+    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE);
+    let taken = ((ntp_now() >> 16) as u32).wrapping_sub(block.last_sender_report).wrapping_sub(block.delay);
+    // Above a minute the report is confused, not late.
+    let plausible = block.last_sender_report != 0 && taken < 60 << 16;
+    let round_trip = plausible.then(|| Duration::from_secs_f64(f64::from(taken) / 65_536.0));
+    let share = lost as f64 / f64::from(sent.max(1));
+    PeerReport {
+        lost,
+        jitter_ms,
+        round_trip,
+        mos: mean_opinion_score(delay_of(round_trip) + 2.0 * jitter_ms, share),
+    }
+}
+
+fn delay_of(round_trip: Option<Duration>) -> f64 {
+    round_trip.map_or(ASSUMED_DELAY, |round_trip| ASSUMED_DELAY + round_trip.as_secs_f64() * 500.0)
+}
+
+fn ntp_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+    (now.as_secs().wrapping_add(NTP_TO_UNIX) << 32) | fraction
+}

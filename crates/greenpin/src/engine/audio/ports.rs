@@ -1,0 +1,126 @@
+//! The ports of the media range.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use mio::net::UdpSocket;
+
+use super::OpenError;
+
+/// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
+#[derive(Debug)]
+pub(super) struct PortPool {
+    bind: IpAddr,
+    free: Mutex<VecDeque<u16>>,
+    taken: AtomicUsize,
+}
+
+/// Two bound sockets; their ports return to the pool when this is dropped.
+#[derive(Debug)]
+pub(super) struct PortPair {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+    pub(super) port: u16,
+    _lease: Lease,
+}
+
+// Declared last in `PortPair`: the sockets are closed before the port is free.
+#[derive(Debug)]
+struct Lease {
+    port: u16,
+    pool: Arc<PortPool>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.taken.fetch_sub(1, Ordering::Relaxed);
+        self.pool.give_back(self.port);
+    }
+}
+
+impl PortPool {
+    pub(super) fn new(bind: IpAddr, ports: &RangeInclusive<u16>) -> Self {
+        let pairs = ports.clone().filter(|port| port % 2 == 0 && port < ports.end());
+        Self { bind, free: Mutex::new(pairs.collect()), taken: AtomicUsize::new(0) }
+    }
+
+    /// Pairs that are in use.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Binds a pair. Ports that another program holds are skipped and tried again later.
+    pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenError> {
+        let tries = self.lock().len();
+        for _ in 0..tries {
+            let port = self.lock().pop_front().ok_or(OpenError::NoPortFree)?;
+            match self.bind_pair(port) {
+                Ok((rtp, rtcp)) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    let _lease = Lease { port, pool: self.clone() };
+                    return Ok(PortPair { rtp, rtcp, port, _lease });
+                }
+                Err(error) => {
+                    self.give_back(port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        return Err(OpenError::Io(error));
+                    }
+                }
+            }
+        }
+        Err(OpenError::NoPortFree)
+    }
+
+    fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+        let rtp = UdpSocket::bind(SocketAddr::new(self.bind, port))?;
+        Ok((rtp, UdpSocket::bind(SocketAddr::new(self.bind, port.saturating_add(1)))?))
+    }
+
+    fn give_back(&self, port: u16) {
+        self.lock().push_back(port);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<u16>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_pair_is_even_and_returns_when_dropped() {
+        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_001..=31_004)));
+        let pair = pool.bind().unwrap();
+        assert_eq!((pair.port, pair.rtcp.local_addr().unwrap().port(), pool.taken()), (31_002, 31_003, 1));
+        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+        drop(pair);
+        assert_eq!((pool.taken(), pool.bind().unwrap().port), (0, 31_002));
+    }
+
+    #[test]
+    fn a_port_in_use_by_another_program_is_skipped() {
+        let _other = std::net::UdpSocket::bind((LOCALHOST, 31_013)).unwrap();
+        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_012..=31_015)));
+        assert_eq!(pool.bind().unwrap().port, 31_014);
+    }
+
+    #[test]
+    fn a_range_without_a_pair_has_no_port() {
+        let pool = Arc::new(PortPool::new(LOCALHOST, &(31_020..=31_020)));
+        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+    }
+}

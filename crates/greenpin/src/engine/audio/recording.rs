@@ -1,0 +1,189 @@
+//! Recordings: written on a thread of their own, never on a media thread.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use media::{SAMPLE_RATE, StereoTimeline};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{MediaEvent, MediaId};
+
+const FORMAT: WavSpec =
+    WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+/// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
+const MAX_BACKLOG: usize = 32 << 20;
+
+/// Why there is no recording. The file under its temporary name (`.part`) is removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordingError {
+    /// The file could not be made, written or renamed.
+    #[error("recording: {0}")]
+    Io(String),
+    /// The disk was too slow: audio had to be thrown away.
+    #[error("recording: the disk is too slow")]
+    Overrun,
+}
+
+/// A recording on its media thread.
+pub(super) struct Recording {
+    pub(super) timeline: StereoTimeline,
+}
+
+/// The recording thread, as media threads see it.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    orders: mpsc::Sender<Order>,
+    backlog: Arc<AtomicUsize>,
+}
+
+enum Order {
+    Start(MediaId, PathBuf),
+    Samples(MediaId, Vec<i16>),
+    Overrun(MediaId),
+    /// Completes the recording of this leg, if there is one, then tells this.
+    Finish(MediaId, Option<MediaEvent>),
+}
+
+impl Writer {
+    /// Starts the thread; it ends when no media thread is left.
+    pub(super) fn start(events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
+        let (orders, inbox) = mpsc::channel();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let shared = backlog.clone();
+        let work = move || Desk { files: HashMap::new(), backlog: shared, events }.work(&inbox);
+        thread::Builder::new().name("recordings".to_owned()).spawn(work)?;
+        Ok(Self { orders, backlog })
+    }
+
+    pub(super) fn begin(&self, id: MediaId, path: PathBuf) {
+        self.order(Order::Start(id, path));
+    }
+
+    pub(super) fn write(&self, id: MediaId, samples: Vec<i16>) {
+        let waiting = self.backlog.fetch_add(samples.len(), Ordering::Relaxed);
+        if waiting < MAX_BACKLOG {
+            return self.order(Order::Samples(id, samples));
+        }
+        self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
+        self.order(Order::Overrun(id));
+    }
+
+    pub(super) fn finish(&self, id: MediaId, then: Option<MediaEvent>) {
+        self.order(Order::Finish(id, then));
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends only after all senders are gone.
+        let _ = self.orders.send(order);
+    }
+}
+
+struct Desk {
+    files: HashMap<MediaId, Opened>,
+    backlog: Arc<AtomicUsize>,
+    events: UnboundedSender<MediaEvent>,
+}
+
+struct Opened {
+    path: PathBuf,
+    state: Result<WavWriter<BufWriter<File>>, RecordingError>,
+}
+
+impl Desk {
+    fn work(mut self, inbox: &mpsc::Receiver<Order>) {
+        while let Ok(order) = inbox.recv() {
+            match order {
+                Order::Start(id, path) => {
+                    let state = create(&path);
+                    self.files.insert(id, Opened { path, state });
+                }
+                Order::Samples(id, samples) => self.write(id, &samples),
+                Order::Overrun(id) => self.fail(id, RecordingError::Overrun),
+                Order::Finish(id, then) => self.finish(id, then),
+            }
+        }
+    }
+
+    fn write(&mut self, id: MediaId, samples: &[i16]) {
+        self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
+        let Some(Opened { state: Ok(file), .. }) = self.files.get_mut(&id) else { return };
+        if let Err(error) = append(file, samples) {
+            self.fail(id, RecordingError::Io(error.to_string()));
+        }
+    }
+
+    fn fail(&mut self, id: MediaId, error: RecordingError) {
+        if let Some(opened) = self.files.get_mut(&id) {
+            opened.state = Err(error);
+        }
+    }
+
+    fn finish(&mut self, id: MediaId, then: Option<MediaEvent>) {
+        if let Some(Opened { path, state }) = self.files.remove(&id) {
+            let result = state.and_then(|file| complete(file, &path));
+            if result.is_err() {
+                // Nothing half done stays; there may be no file at all.
+                let _ = fs::remove_file(temporary(&path));
+            }
+            self.tell(MediaEvent::RecordingFinished { id, path, result });
+        }
+        then.into_iter().for_each(|event| self.tell(event));
+    }
+
+    fn tell(&self, event: MediaEvent) {
+        // Nobody listens any more while the engine shuts down; the file is complete all the same.
+        let _ = self.events.send(event);
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+fn create(path: &Path) -> Result<WavWriter<BufWriter<File>>, RecordingError> {
+    let file = File::create(temporary(path)).map_err(|error| RecordingError::Io(error.to_string()))?;
+    WavWriter::new(BufWriter::new(file), FORMAT).map_err(|error| RecordingError::Io(error.to_string()))
+}
+
+fn append(file: &mut WavWriter<BufWriter<File>>, samples: &[i16]) -> hound::Result<()> {
+    let mut writer = file.get_i16_writer(samples.len() as u32);
+    samples.iter().for_each(|sample| writer.write_sample(*sample));
+    writer.flush()
+}
+
+/// Writes the header, makes the file durable and gives it its name; gives its length.
+fn complete(file: WavWriter<BufWriter<File>>, path: &Path) -> Result<Duration, RecordingError> {
+    let frames = file.duration();
+    let durable = || -> hound::Result<()> {
+        let temporary = temporary(path);
+        file.finalize()?;
+        let mut file = File::options().append(true).open(&temporary)?;
+        file.flush()?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        sync_folder(path)?;
+        Ok(())
+    };
+    durable().map_err(|error| RecordingError::Io(error.to_string()))?;
+    Ok(Duration::from_secs_f64(f64::from(frames) / f64::from(SAMPLE_RATE)))
+}
+
+/// Makes the new name durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,142 @@
+//! Who may send to a leg.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Remote, SourceRule};
+
+/// The peer's addresses: where we send, and from where we take.
+#[derive(Debug)]
+pub(super) struct Peer {
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    rule: SourceRule,
+    latched: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// The peer that `remote` names. A source that was latched before stays while the negotiated address does.
+    pub(super) fn new(remote: &Remote, before: Option<&Self>) -> Self {
+        let above = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
+        let same = before.filter(|before| before.rtp == remote.rtp && before.rule == remote.source);
+        Self {
+            rtp: remote.rtp,
+            rtcp: remote.rtcp.unwrap_or(above),
+            rule: remote.source.clone(),
+            latched: same.and_then(|before| before.latched),
+        }
+    }
+
+    /// Whether RTP from `source` is the peer's. The first allowed one is kept, where the rule says so.
+    pub(super) fn allows(&mut self, source: SocketAddr) -> bool {
+        match (&self.rule, self.latched) {
+            (SourceRule::Negotiated, _) => source == self.rtp,
+            (SourceRule::Latch(_), Some(latched)) => source == latched,
+            (SourceRule::Latch(networks), None) => {
+                let inside =
+                    networks.iter().any(|(network, prefix)| contains(*network, *prefix, source.ip()));
+                self.latched = inside.then_some(source);
+                inside
+            }
+        }
+    }
+
+    /// Whether RTCP from `source` may be the peer's: ports behind an address translation differ, so only the host
+    /// counts; it changes nothing but statistics.
+    pub(super) fn allows_rtcp(&self, source: SocketAddr) -> bool {
+        source.ip() == self.latched.unwrap_or(self.rtcp).ip()
+    }
+
+    /// Where RTP goes.
+    pub(super) fn rtp(&self) -> SocketAddr {
+        self.latched.unwrap_or(self.rtp)
+    }
+
+    /// Where RTCP goes.
+    pub(super) fn rtcp(&self) -> SocketAddr {
+        let above = |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));
+        self.latched.map_or(self.rtcp, above)
+    }
+}
+
+fn contains(network: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    let prefix = u32::from(prefix);
+    match (network, address.to_canonical()) {
+        (IpAddr::V4(network), IpAddr::V4(address)) => {
+            let differing = network.to_bits() ^ address.to_bits();
+            prefix <= 32 && differing.checked_shr(32 - prefix).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(network), IpAddr::V6(address)) => {
+            let differing = network.to_bits() ^ address.to_bits();
+            prefix <= 128 && differing.checked_shr(128 - prefix).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::Codec;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn remote(rtp: &str, source: SourceRule) -> Remote {
+        let (codec, rtp) = (Codec::Pcma, address(rtp));
+        Remote { rtp, rtcp: None, codec, telephone_event: None, send: true, receive: true, source }
+    }
+
+    fn latch(network: &str, prefix: u8) -> SourceRule {
+        SourceRule::Latch(vec![(network.parse().unwrap(), prefix)])
+    }
+
+    #[test]
+    fn only_the_negotiated_address_and_port_may_send() {
+        let mut peer = Peer::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
+        assert!(peer.allows(address("192.0.2.1:4000")));
+        assert!(!peer.allows(address("192.0.2.1:4002")));
+        assert!(!peer.allows(address("192.0.2.2:4000")));
+        assert_eq!(peer.rtcp(), address("192.0.2.1:4001"));
+    }
+
+    #[test]
+    fn the_first_source_inside_the_networks_is_kept_and_no_other_follows() {
+        let mut peer = Peer::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
+        assert!(!peer.allows(address("198.51.100.1:4000")));
+        assert!(!peer.allows(address("10.0.0.9:4000")));
+        assert!(peer.allows(address("192.0.2.7:5000")));
+        assert!(!peer.allows(address("192.0.2.8:5000")));
+        assert!(!peer.allows(address("192.0.2.7:5001")));
+        assert_eq!((peer.rtp(), peer.rtcp()), (address("192.0.2.7:5000"), address("192.0.2.7:5001")));
+    }
+
+    #[test]
+    fn a_new_offer_keeps_the_latched_source_unless_it_names_another_address() {
+        let first = remote("10.0.0.9:4000", latch("192.0.2.0", 24));
+        let mut peer = Peer::new(&first, None);
+        assert!(peer.allows(address("192.0.2.7:5000")));
+        assert!(!Peer::new(&first, Some(&peer)).allows(address("192.0.2.8:5000")));
+        let moved = remote("10.0.0.9:4002", latch("192.0.2.0", 24));
+        assert!(Peer::new(&moved, Some(&peer)).allows(address("192.0.2.8:5000")));
+    }
+
+    #[test]
+    fn networks_are_compared_by_their_prefix() {
+        for (network, prefix, host, inside) in [
+            ("192.0.2.0", 24, "192.0.2.255", true),
+            ("192.0.2.0", 24, "192.0.3.0", false),
+            ("192.0.2.1", 32, "192.0.2.1", true),
+            ("192.0.2.1", 32, "192.0.2.0", false),
+            ("0.0.0.0", 0, "198.51.100.1", true),
+            ("192.0.2.0", 33, "192.0.2.0", false),
+            ("2001:db8::", 32, "2001:db8:1::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+            ("::", 0, "192.0.2.1", false),
+            ("192.0.2.0", 24, "::ffff:192.0.2.1", true),
+        ] {
+            let (network, host): (IpAddr, IpAddr) = (network.parse().unwrap(), host.parse().unwrap());
+            assert_eq!(contains(network, prefix, host), inside, "{network}/{prefix} {host}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Telephone-events as received (RFC 4733).
+
+use crate::{Digit, Header};
+
+/// Two seconds of timestamps: how late a packet of an earlier press may come and still be known as such.
+const LATE: i32 = 16_000;
+
+/// The payload of one telephone-event packet (RFC 4733, section 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPayload {
+    /// The key.
+    pub digit: Digit,
+    /// Whether the key was let go.
+    pub end: bool,
+    /// Level below 0 dBm0, in dB, 0 to 63.
+    pub volume: u8,
+    /// Since the press, in samples.
+    pub duration: u16,
+}
+
+impl EventPayload {
+    /// Reads one event; `None` for anything but four octets of a keypad's event (flash, fax tones).
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let [event, flags, d0, d1] = *payload else { return None };
+        let digit = Digit::from_event(event)?;
+        let duration = u16::from_be_bytes([d0, d1]);
+        Some(Self { digit, end: flags & 0x80 != 0, volume: flags & 0x3f, duration })
+    }
+
+    /// The four octets of the payload, with the reserved bit clear.
+    pub fn octets(&self) -> [u8; 4] {
+        let [d0, d1] = self.duration.to_be_bytes();
+        [self.digit.event(), u8::from(self.end) << 7 | (self.volume & 0x3f), d0, d1]
+    }
+}
+
+/// Finds the presses in a stream of telephone-event packets: one press is one digit, whatever was lost, repeated or
+/// reordered.
+///
+/// A press is known by its RTP timestamp, which all of its packets share. It is reported with the first packet that
+/// arrives, be that the last one sent. Packets of an earlier press that come late are ignored.
+#[derive(Debug, Clone, Default)]
+pub struct EventReceiver {
+    current: Option<Press>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Press {
+    ssrc: u32,
+    timestamp: u32,
+    payload: EventPayload,
+}
+
+impl EventReceiver {
+    /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press.
+    pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
+        let payload = EventPayload::parse(payload)?;
+        let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload };
+        match self.current.as_mut() {
+            Some(current) if current.is_same_press(&press, header.marker) => {
+                current.follow(&press);
+                None
+            }
+            Some(current) if current.is_after(&press) => None,
+            _ => {
+                self.current = Some(press);
+                Some(payload.digit)
+            }
+        }
+    }
+}
+
+impl Press {
+    /// Whether `other` belongs to this press: it has the same timestamp, or it continues it.
+    ///
+    /// Events longer than 65535 samples go on under a new timestamp (RFC 4733, section 2.5.1.3), and some gateways
+    /// move the timestamp with each packet. Both stay inside the time this press is known to have lasted.
+    fn is_same_press(&self, other: &Self, marker: bool) -> bool {
+        if self.ssrc != other.ssrc {
+            return false;
+        }
+        let ahead = other.timestamp.wrapping_sub(self.timestamp);
+        let continues = !marker && self.payload.digit == other.payload.digit;
+        let within = ahead <= u32::from(self.payload.duration);
+        let long = !self.payload.end && ahead == u32::from(u16::MAX);
+        ahead == 0 || (continues && (within || long))
+    }
+
+    fn is_after(&self, other: &Self) -> bool {
+        let ahead = other.timestamp.wrapping_sub(self.timestamp) as i32;
+        self.ssrc == other.ssrc && (-LATE..0).contains(&ahead)
+    }
+
+    fn follow(&mut self, other: &Self) {
+        if other.timestamp != self.timestamp {
+            self.timestamp = other.timestamp;
+            self.payload.duration = 0;
+        }
+        self.payload.end |= other.payload.end;
+        self.payload.duration = self.payload.duration.max(other.payload.duration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventSender, EventStep};
+    use proptest::prelude::*;
+
+    fn digit(symbol: char) -> Digit {
+        Digit::try_from(symbol).unwrap()
+    }
+
+    fn packet(timestamp: u32, symbol: char, end: bool, duration: u16) -> (Header, [u8; 4]) {
+        let header = Header { marker: false, payload_type: 101, sequence: 0, timestamp, ssrc: 1 };
+        (header, EventPayload { digit: digit(symbol), end, volume: 10, duration }.octets())
+    }
+
+    fn heard(packets: &[(Header, [u8; 4])]) -> String {
+        let mut receiver = EventReceiver::default();
+        packets
+            .iter()
+            .filter_map(|(header, payload)| receiver.receive(header, payload))
+            .map(Digit::expose)
+            .collect()
+    }
+
+    #[test]
+    fn one_press_with_three_end_packets_is_one_digit() {
+        let packets = [(false, 160), (false, 320), (true, 480), (true, 480), (true, 480)];
+        assert_eq!(heard(&packets.map(|(end, duration)| packet(1000, '5', end, duration))), "5");
+    }
+
+    #[test]
+    fn a_press_of_which_only_the_last_packet_arrives_counts() {
+        assert_eq!(heard(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]), "55");
+    }
+
+    #[test]
+    fn a_press_whose_end_was_lost_does_not_swallow_the_next() {
+        assert_eq!(heard(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]), "55");
+    }
+
+    #[test]
+    fn a_late_packet_of_the_press_before_is_ignored() {
+        let packets =
+            [packet(1000, '1', false, 160), packet(3000, '2', false, 160), packet(1000, '1', true, 800)];
+        assert_eq!(heard(&packets), "12");
+    }
+
+    #[test]
+    fn a_key_held_beyond_the_longest_duration_is_one_press() {
+        let packets = [
+            packet(1000, '9', false, 65_000),
+            packet(66_535, '9', false, 160),
+            packet(66_535, '9', true, 800),
+        ];
+        assert_eq!(heard(&packets), "9");
+    }
+
+    #[test]
+    fn a_gateway_that_moves_the_timestamp_with_each_packet_sends_one_press() {
+        let packets =
+            [packet(1000, '9', false, 160), packet(1160, '9', false, 320), packet(1320, '9', true, 480)];
+        assert_eq!(heard(&packets), "9");
+        assert_eq!(heard(&[packet(1000, '9', true, 480), packet(1160, '9', true, 480)]), "9");
+    }
+
+    #[test]
+    fn another_event_code_under_the_same_timestamp_is_not_another_press() {
+        assert_eq!(heard(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]), "1");
+    }
+
+    #[test]
+    fn a_new_source_starts_a_new_press() {
+        let mut other = packet(1000, '1', false, 160);
+        other.0.ssrc = 2;
+        assert_eq!(heard(&[packet(1000, '1', false, 160), other]), "11");
+    }
+
+    #[test]
+    fn flash_and_malformed_events_are_no_digits() {
+        let mut receiver = EventReceiver::default();
+        let (header, _) = packet(1, '0', false, 0);
+        for payload in
+            [&[][..], &[1, 0, 0], &[16, 0, 0, 160], &[255, 0x80, 0, 0], &[1, 0, 0, 160, 1, 0, 0, 160]]
+        {
+            assert_eq!(receiver.receive(&header, payload), None);
+        }
+    }
+
+    /// What a sender puts on the wire for these keys.
+    fn sent(keys: &str) -> Vec<(Header, [u8; 4])> {
+        let mut sender = EventSender::default();
+        sender.press(keys.chars().map(digit));
+        let mut timestamp = 0xffff_0000u32;
+        let mut start = timestamp;
+        let mut packets = Vec::new();
+        while let Some(step) = sender.tick() {
+            if let EventStep::Packet { first, payload } = step {
+                start = if first { timestamp } else { start };
+                let (mut header, _) = packet(start, '0', false, 0);
+                header.marker = first;
+                packets.push((header, payload.octets()));
+            }
+            timestamp = timestamp.wrapping_add(160);
+        }
+        packets
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_pressed_is_heard_despite_loss_repeats_and_reordering(
+            keys in "[0-9*#A-D]{1,12}",
+            fates in proptest::collection::vec(0u8..10, 120),
+        ) {
+            let packets = sent(&keys);
+            let mut arriving: Vec<(Header, [u8; 4])> = Vec::new();
+            for (index, packet) in packets.iter().enumerate() {
+                let last_of_press = packets.get(index + 1).is_none_or(|next| next.0.timestamp != packet.0.timestamp);
+                match fates[index % fates.len()] {
+                    0..=2 if !last_of_press => {}
+                    3 => arriving.extend([*packet, *packet]),
+                    4 => arriving.insert(arriving.len().saturating_sub(2), *packet),
+                    _ => arriving.push(*packet),
+                }
+            }
+            prop_assume!(in_order(&arriving));
+            prop_assert_eq!(heard(&arriving), keys);
+        }
+
+        #[test]
+        fn any_packets_are_taken(
+            packets in proptest::collection::vec((any::<u32>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 0..8)), 0..50),
+        ) {
+            let mut receiver = EventReceiver::default();
+            for (timestamp, bits, payload) in packets {
+                let header = Header { marker: bits & 1 == 0, payload_type: 101, sequence: 0, timestamp, ssrc: u32::from(bits & 2) };
+                let _ = receiver.receive(&header, &payload);
+            }
+        }
+    }
+
+    /// Whether each press's first packet arrives before the next press's first.
+    fn in_order(packets: &[(Header, [u8; 4])]) -> bool {
+        let mut starts: Vec<u32> = Vec::new();
+        for (header, _) in packets {
+            if !starts.contains(&header.timestamp) {
+                starts.push(header.timestamp);
+            }
+        }
+        starts.windows(2).all(|pair| (pair[1].wrapping_sub(pair[0]) as i32) > 0)
+    }
+}

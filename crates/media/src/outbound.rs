@@ -1,0 +1,259 @@
+//! The one RTP stream that we send to a party.
+
+use std::time::Duration;
+
+use crate::{FRAME, Header, samples_in};
+
+/// Sequence numbers that may be missing between two relayed packets before we take it for a restart of the stream.
+const MAX_GAP: u16 = 200;
+/// Samples that may lie between two relayed packets (pauses, discontinuous transmission): a minute.
+const MAX_PAUSE: i32 = 60 * 8000;
+
+/// Numbers all that we send to one party: prompts, ring-back, events and bridged audio are one stream with one
+/// synchronization source, as from a single device.
+///
+/// Of a relayed packet only the *steps* of sequence number and timestamp are used, so that the receiver sees loss and
+/// reordering as they are; its values, source, extensions and contributing sources never pass.
+#[derive(Debug, Clone)]
+pub struct OutboundStream {
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    last_at: Option<Duration>,
+    feed: Feed,
+    packets: u32,
+    octets: u32,
+}
+
+/// Where the last packet came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Feed {
+    Own,
+    Event {
+        start: u32,
+    },
+    /// `back`: how many sequence numbers before `sequence` have kept the same offset to ours.
+    Relayed {
+        ssrc: u32,
+        sequence: u16,
+        timestamp: u32,
+        back: u16,
+    },
+}
+
+impl OutboundStream {
+    /// A stream whose source and first numbers were drawn at random (RFC 3550, section 5.1).
+    pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
+        Self { ssrc, sequence, timestamp, last_at: None, feed: Feed::Own, packets: 0, octets: 0 }
+    }
+
+    /// Our synchronization source.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Packets sent so far, wraps.
+    pub fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    /// Payload octets sent so far, wraps.
+    pub fn octets(&self) -> u32 {
+        self.octets
+    }
+
+    /// The RTP timestamp that belongs to `now` (for sender reports).
+    pub fn timestamp_at(&self, now: Duration) -> u32 {
+        let since = self.last_at.map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        self.timestamp.wrapping_add(samples_in(since))
+    }
+
+    /// Counts a packet that was sent with a payload of `octets`.
+    pub fn sent(&mut self, octets: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u32);
+    }
+
+    /// Numbers a frame of our own audio of 20 ms.
+    pub fn own(&mut self, payload_type: u8, now: Duration) -> Header {
+        let goes_on = self.feed == Feed::Own && self.is_recent(now);
+        let timestamp = if goes_on { self.timestamp.wrapping_add(FRAME as u32) } else { self.caught_up(now) };
+        self.feed = Feed::Own;
+        self.next(payload_type, !goes_on, timestamp, now)
+    }
+
+    /// Numbers a packet of a telephone-event that we make; all packets of one press share the timestamp of its first.
+    pub fn event(&mut self, payload_type: u8, first: bool, now: Duration) -> Header {
+        let start = match self.feed {
+            Feed::Event { start } if !first => start,
+            _ => self.caught_up(now),
+        };
+        let header = self.next(payload_type, first, start, now);
+        self.feed = Feed::Event { start };
+        header
+    }
+
+    /// Numbers a packet of the other party. `None` for a repeated packet or one too old to fit in: it is not sent.
+    pub fn relay(&mut self, from: &Header, payload_type: u8, now: Duration) -> Option<Header> {
+        let Some((step, elapsed, back)) = self.steps(from) else {
+            let timestamp = self.caught_up(now);
+            let header = self.next(payload_type, true, timestamp, now);
+            self.follow(from, 0);
+            return Some(header);
+        };
+        if step <= 0 {
+            let late = step < 0 && step.unsigned_abs() <= back;
+            return late.then(|| self.late(from, payload_type, step, elapsed));
+        }
+        self.sequence = self.sequence.wrapping_add(step as u16 - 1);
+        let timestamp = self.timestamp.wrapping_add(elapsed as u32);
+        let header = self.next(payload_type, from.marker, timestamp, now);
+        self.follow(from, back.saturating_add(step as u16).min(MAX_GAP));
+        Some(header)
+    }
+
+    /// Takes note of a packet of the other party that is not passed on, so that it leaves no gap in our numbers.
+    pub fn swallow(&mut self, from: &Header) {
+        if let Feed::Relayed { ssrc, sequence, timestamp, back } = &mut self.feed
+            && *ssrc == from.ssrc
+            && from.sequence.wrapping_sub(*sequence) < MAX_GAP
+            && from.sequence != *sequence
+        {
+            self.timestamp = self.timestamp.wrapping_add(from.timestamp.wrapping_sub(*timestamp));
+            *sequence = from.sequence;
+            *timestamp = from.timestamp;
+            *back = 0;
+        }
+    }
+
+    /// Steps of sequence and timestamp since the last relayed packet, and how far back late ones fit; `None` when the
+    /// packet does not go on where that one left off.
+    fn steps(&self, from: &Header) -> Option<(i16, i32, u16)> {
+        let Feed::Relayed { ssrc, sequence, timestamp, back } = self.feed else { return None };
+        let step = from.sequence.wrapping_sub(sequence) as i16;
+        let elapsed = from.timestamp.wrapping_sub(timestamp) as i32;
+        let near = step.unsigned_abs() <= MAX_GAP && elapsed.unsigned_abs() <= MAX_PAUSE as u32;
+        (ssrc == from.ssrc && near).then_some((step, elapsed, back))
+    }
+
+    fn late(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
+        Header {
+            marker: from.marker,
+            payload_type,
+            sequence: self.sequence.wrapping_sub(1).wrapping_add(step as u16),
+            timestamp: self.timestamp.wrapping_add(elapsed as u32),
+            ssrc: self.ssrc,
+        }
+    }
+
+    fn follow(&mut self, from: &Header, back: u16) {
+        self.feed =
+            Feed::Relayed { ssrc: from.ssrc, sequence: from.sequence, timestamp: from.timestamp, back };
+    }
+
+    fn is_recent(&self, now: Duration) -> bool {
+        self.last_at.is_some_and(|last| now.saturating_sub(last) < Duration::from_millis(100))
+    }
+
+    /// The timestamp for a packet that does not follow from the one before: as many samples on as time has passed.
+    fn caught_up(&self, now: Duration) -> u32 {
+        let Some(last) = self.last_at else { return self.timestamp };
+        self.timestamp.wrapping_add(samples_in(now.saturating_sub(last)).max(FRAME as u32))
+    }
+
+    fn next(&mut self, payload_type: u8, marker: bool, timestamp: u32, now: Duration) -> Header {
+        let header = Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        self.sequence = self.sequence.wrapping_add(1);
+        if self.timestamp != timestamp || self.last_at.is_none() {
+            self.timestamp = timestamp;
+            self.last_at = Some(now);
+        }
+        header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn inbound(ssrc: u32, sequence: u16, timestamp: u32) -> Header {
+        Header { marker: false, payload_type: 8, sequence, timestamp, ssrc }
+    }
+
+    #[test]
+    fn prompt_then_bridge_then_event_is_one_gapless_stream() {
+        let mut stream = OutboundStream::new(7, 0xfffe, 0xffff_ff00);
+        let mut headers = vec![stream.own(8, at(0)), stream.own(8, at(20))];
+        headers.extend(stream.relay(&inbound(99, 5, 1_000_000), 8, at(50)));
+        headers.extend(stream.relay(&inbound(99, 6, 1_000_160), 8, at(70)));
+        headers.extend([stream.event(101, true, at(90)), stream.event(101, false, at(110))]);
+        headers.extend(stream.relay(&inbound(99, 9, 1_000_640), 8, at(130)));
+        assert!(headers.iter().all(|header| header.ssrc == 7));
+        let sequences: Vec<u16> = headers.iter().map(|header| header.sequence.wrapping_sub(0xfffe)).collect();
+        assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6]);
+        let times: Vec<u32> =
+            headers.iter().map(|header| header.timestamp.wrapping_sub(0xffff_ff00)).collect();
+        assert_eq!(times, [0, 160, 400, 560, 720, 720, 1040]);
+        let markers: Vec<bool> = headers.iter().map(|header| header.marker).collect();
+        assert_eq!(markers, [true, false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn loss_and_reordering_pass_as_steps_and_repeats_are_dropped() {
+        let mut stream = OutboundStream::new(7, 100, 0);
+        let relayed: Vec<Option<(u16, u32)>> = [10u16, 11, 14, 13, 14, 15]
+            .iter()
+            .map(|sequence| stream.relay(&inbound(1, *sequence, u32::from(*sequence) * 160), 8, at(0)))
+            .map(|header| header.map(|header| (header.sequence, header.timestamp)))
+            .collect();
+        let expected =
+            [Some((100, 0)), Some((101, 160)), Some((104, 640)), Some((103, 480)), None, Some((105, 800))];
+        assert_eq!(relayed, expected);
+    }
+
+    #[test]
+    fn a_swallowed_packet_leaves_no_gap_in_numbers_but_in_time() {
+        let mut stream = OutboundStream::new(7, 100, 0);
+        stream.relay(&inbound(1, 10, 0), 8, at(0));
+        stream.swallow(&inbound(1, 11, 160));
+        let header = stream.relay(&inbound(1, 12, 320), 8, at(40)).unwrap();
+        assert_eq!((header.sequence, header.timestamp), (101, 320));
+    }
+
+    #[test]
+    fn another_source_goes_on_where_the_last_one_stopped() {
+        let mut stream = OutboundStream::new(7, 100, 0);
+        stream.relay(&inbound(1, 10, 0), 8, at(0));
+        let header = stream.relay(&inbound(2, 50_000, 4_000_000_000), 8, at(100)).unwrap();
+        assert_eq!((header.sequence, header.timestamp, header.marker), (101, 800, true));
+    }
+
+    proptest! {
+        #[test]
+        fn any_packets_are_numbered_without_using_a_number_twice(
+            packets in proptest::collection::vec((0u32..2, 0u16..40, any::<u32>(), 0u8..4), 0..100),
+        ) {
+            let mut stream = OutboundStream::new(7, 0xfff0, 1);
+            let mut seen = std::collections::HashSet::new();
+            for (index, (ssrc, sequence, timestamp, kind)) in packets.into_iter().enumerate() {
+                let now = at(index as u64 * 20);
+                let from = inbound(ssrc, sequence, timestamp % 5000);
+                let header = match kind {
+                    0 => Some(stream.own(8, now)),
+                    1 => Some(stream.event(101, timestamp % 2 == 0, now)),
+                    2 => { stream.swallow(&from); None }
+                    _ => stream.relay(&from, 8, now).filter(|header| header.sequence.wrapping_add(1) == stream.sequence),
+                };
+                if let Some(header) = header {
+                    prop_assert_eq!(header.ssrc, 7);
+                    prop_assert!(seen.insert(header.sequence));
+                }
+            }
+        }
+    }
+}

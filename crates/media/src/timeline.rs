@@ -1,0 +1,189 @@
+//! Two sides of a call on one time axis, for a stereo recording.
+
+use std::time::Duration;
+
+use crate::{SAMPLE_RATE, samples_in};
+
+/// How far a packet's place by its RTP timestamp may be from its place by arrival, in samples: 200 ms. Beyond it the
+/// stream is taken to have restarted, and its clock to have drifted.
+const ALLOWANCE: u64 = 1600;
+/// Frames in a block: a second.
+const BLOCK: u64 = SAMPLE_RATE as u64;
+/// Most samples of one packet that are placed: longer packets do not occur in G.711 calls.
+const LONGEST: usize = 2400;
+
+/// One channel of the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The caller's leg.
+    Left,
+    /// The other leg.
+    Right,
+}
+
+/// Places the audio of two sides by arrival and RTP timestamp, and yields interleaved blocks, left sample first. What
+/// never came is silence. Packets may be up to 200 ms late or early; later ones are cut off.
+#[derive(Debug, Clone)]
+pub struct StereoTimeline {
+    start: Duration,
+    /// Frames given out so far.
+    given: u64,
+    /// Interleaved samples from frame `given` on.
+    window: Vec<i16>,
+    left: Option<Anchor>,
+    right: Option<Anchor>,
+}
+
+/// A timestamp and the frame where it belongs.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    timestamp: u32,
+    frame: u64,
+}
+
+impl StereoTimeline {
+    /// A recording that begins at `start`.
+    pub fn new(start: Duration) -> Self {
+        Self { start, given: 0, window: Vec::new(), left: None, right: None }
+    }
+
+    /// Places samples with this RTP timestamp that arrived at `now`.
+    pub fn place(&mut self, side: Side, timestamp: u32, samples: &[i16], now: Duration) {
+        let arrival = self.frame_at(now);
+        let anchor = match side {
+            Side::Left => &mut self.left,
+            Side::Right => &mut self.right,
+        };
+        let frame = anchor
+            .and_then(|anchor| anchor.frame_of(timestamp))
+            .filter(|frame| frame.abs_diff(arrival) <= ALLOWANCE)
+            .unwrap_or(arrival);
+        *anchor = Some(Anchor { timestamp, frame });
+        let late = self.given.saturating_sub(frame).min(LONGEST as u64) as usize;
+        let samples = samples.get(late..samples.len().min(LONGEST)).unwrap_or_default();
+        self.write(side, frame.max(self.given) - self.given, samples);
+    }
+
+    /// The next block of interleaved samples once it can no longer change; at most a second at a time.
+    pub fn take(&mut self, now: Duration) -> Option<Vec<i16>> {
+        let settled = self.frame_at(now).saturating_sub(ALLOWANCE);
+        (settled >= self.given + BLOCK).then(|| self.give(BLOCK))
+    }
+
+    /// What is left up to `now`, a second at a time, then `None`.
+    pub fn finish(&mut self, now: Duration) -> Option<Vec<i16>> {
+        let rest = self.frame_at(now).saturating_sub(self.given).min(BLOCK);
+        (rest > 0).then(|| self.give(rest))
+    }
+
+    fn frame_at(&self, now: Duration) -> u64 {
+        let since = now.saturating_sub(self.start);
+        since.as_secs() * BLOCK + u64::from(samples_in(Duration::from_nanos(u64::from(since.subsec_nanos()))))
+    }
+
+    fn write(&mut self, side: Side, offset: u64, samples: &[i16]) {
+        let Ok(offset) = usize::try_from(offset) else { return };
+        let end = (offset + samples.len()) * 2;
+        if self.window.len() < end {
+            self.window.resize(end, 0);
+        }
+        let first = offset * 2 + usize::from(side == Side::Right);
+        let slots = self.window.get_mut(first..).unwrap_or_default().iter_mut().step_by(2);
+        slots.zip(samples).for_each(|(slot, sample)| *slot = *sample);
+    }
+
+    fn give(&mut self, frames: u64) -> Vec<i16> {
+        let length = frames as usize * 2;
+        self.given += frames;
+        if self.window.len() < length {
+            self.window.resize(length, 0);
+        }
+        let rest = self.window.split_off(length);
+        std::mem::replace(&mut self.window, rest)
+    }
+}
+
+impl Anchor {
+    fn frame_of(self, timestamp: u32) -> Option<u64> {
+        self.frame.checked_add_signed(i64::from(timestamp.wrapping_sub(self.timestamp) as i32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn all(timeline: &mut StereoTimeline, end: Duration) -> (Vec<i16>, Vec<i16>) {
+        let samples: Vec<i16> = std::iter::from_fn(|| timeline.finish(end)).flatten().collect();
+        samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).unzip()
+    }
+
+    #[test]
+    fn both_sides_lie_at_their_time_and_gaps_are_silence() {
+        let mut timeline = StereoTimeline::new(at(1000));
+        timeline.place(Side::Left, 50_000, &[1; 160], at(1000));
+        timeline.place(Side::Right, 9, &[2; 160], at(1020));
+        timeline.place(Side::Left, 50_320, &[3; 160], at(1045));
+        let (left, right) = all(&mut timeline, at(1060));
+        assert_eq!(left, [vec![1; 160], vec![0; 160], vec![3; 160]].concat());
+        assert_eq!(right, [vec![0; 160], vec![2; 160], vec![0; 160]].concat());
+    }
+
+    #[test]
+    fn jitter_and_reordering_do_not_move_the_audio() {
+        let mut timeline = StereoTimeline::new(at(0));
+        for (packet, arrival) in [(0u32, 0u64), (2, 35), (1, 60), (3, 61)] {
+            timeline.place(Side::Left, packet.wrapping_mul(160), &[packet as i16 + 1; 160], at(arrival));
+        }
+        let (left, _) = all(&mut timeline, at(80));
+        assert_eq!(left, [vec![1; 160], vec![2; 160], vec![3; 160], vec![4; 160]].concat());
+    }
+
+    #[test]
+    fn a_stream_with_a_new_clock_is_placed_by_its_arrival() {
+        let mut timeline = StereoTimeline::new(at(0));
+        timeline.place(Side::Right, 0, &[1; 160], at(0));
+        timeline.place(Side::Right, 4_000_000_000, &[2; 160], at(500));
+        let (_, right) = all(&mut timeline, at(520));
+        assert_eq!((right[159], right[160], right[3999], right[4000]), (1, 0, 0, 2));
+    }
+
+    #[test]
+    fn a_block_is_given_once_it_is_settled() {
+        let mut timeline = StereoTimeline::new(at(0));
+        assert_eq!(timeline.take(at(1199)), None);
+        assert_eq!(timeline.take(at(1200)), Some(vec![0; 16_000]));
+        assert_eq!(timeline.take(at(1201)), None);
+    }
+
+    #[test]
+    fn an_hour_of_silence_comes_a_second_at_a_time() {
+        let mut timeline = StereoTimeline::new(at(0));
+        assert_eq!(std::iter::from_fn(|| timeline.take(Duration::from_secs(3601))).count(), 3600);
+        assert_eq!(std::iter::from_fn(|| timeline.finish(Duration::from_secs(3601))).count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_packets_give_as_many_frames_as_time_passed(
+            packets in proptest::collection::vec((any::<bool>(), any::<u32>(), 0usize..3000, 0u64..3000), 0..60),
+        ) {
+            let mut timeline = StereoTimeline::new(at(0));
+            let mut frames = 0;
+            let mut now = 0;
+            for (left, timestamp, length, step) in packets {
+                now += step;
+                let side = if left { Side::Left } else { Side::Right };
+                timeline.place(side, timestamp, &vec![1; length], at(now));
+                frames += std::iter::from_fn(|| timeline.take(at(now))).map(|block| block.len() / 2).sum::<usize>();
+            }
+            frames += std::iter::from_fn(|| timeline.finish(at(now))).map(|block| block.len() / 2).sum::<usize>();
+            prop_assert_eq!(frames as u64, now * 8);
+        }
+    }
+}
