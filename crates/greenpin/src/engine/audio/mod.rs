@@ -10,6 +10,8 @@ mod ports;
 mod prompts;
 mod recording;
 mod source;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{

@@ -111,14 +111,15 @@ impl Worker {
                 return;
             }
             self.now = self.origin.elapsed();
+            // Orders first: what was told before a packet was sent holds for that packet.
+            if self.obey().is_err() {
+                return;
+            }
             self.again.drain(..).collect::<Vec<_>>().into_iter().for_each(|token| self.drain(token));
             ready
                 .iter()
                 .filter(|event| event.token().0 != WAKE)
                 .for_each(|event| self.drain(event.token().0));
-            if self.obey().is_err() {
-                return;
-            }
             self.tick_if_due();
             self.sweep_if_due();
             if self.load.is_busy(self.now) && self.again.is_empty() {

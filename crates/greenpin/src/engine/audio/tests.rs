@@ -1,0 +1,467 @@
+//! The media plane over real sockets on loopback.
+
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    ops::RangeInclusive,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use media::{Clip, Codec, Digit, DigitSource, EventPayload, Header, Oscillator, Packet};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Bench {
+    plane: MediaPlane,
+    events: UnboundedReceiver<MediaEvent>,
+    seen: VecDeque<MediaEvent>,
+}
+
+impl Bench {
+    fn with(settings: MediaSettings) -> Self {
+        let (sender, events) = unbounded_channel();
+        Self { plane: MediaPlane::start(settings, sender).unwrap(), events, seen: VecDeque::new() }
+    }
+
+    fn new(ports: RangeInclusive<u16>) -> Self {
+        Self::with(MediaSettings { ports, ..MediaSettings::default() })
+    }
+
+    /// Two legs of the plane that talk to each other: the first is the server's, the second a phone.
+    fn pair(&self, codec: Codec, telephone_event: Option<u8>) -> (LegMedia, LegMedia) {
+        let (server, phone) = (self.plane.open().unwrap(), self.plane.open().unwrap());
+        server.connect(remote(local(phone.local_port()), codec, telephone_event));
+        phone.connect(remote(local(server.local_port()), codec, telephone_event));
+        (server, phone)
+    }
+
+    /// Waits for the first event that `wanted` takes; keeps the others.
+    fn wait<T>(&mut self, wanted: impl Fn(&MediaEvent) -> Option<T>) -> T {
+        if let Some(found) = self.seen.iter().position(|event| wanted(event).is_some()) {
+            return wanted(&self.seen.remove(found).unwrap()).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            loop {
+                let event = tokio::time::timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap();
+                match wanted(&event) {
+                    Some(found) => return found,
+                    None => self.seen.push_back(event),
+                }
+            }
+        })
+    }
+
+    fn digit(&mut self, leg: MediaId) -> (char, DigitSource) {
+        self.wait(|event| match event {
+            MediaEvent::Digit { id, digit, source } if *id == leg => Some((digit.expose(), *source)),
+            _ => None,
+        })
+    }
+
+    fn played(&mut self, wanted: u64) {
+        self.wait(|event| {
+            matches!(event, MediaEvent::PlayFinished { token, .. } if *token == wanted).then_some(())
+        });
+    }
+
+    fn close(&mut self, leg: LegMedia) -> MediaReport {
+        let leg_id = leg.id();
+        leg.close();
+        self.wait(|event| match event {
+            MediaEvent::Closed { id, report } if *id == leg_id => Some(*report),
+            _ => None,
+        })
+    }
+
+    fn recorded(&mut self) -> Result<Duration, RecordingError> {
+        self.wait(|event| match event {
+            MediaEvent::RecordingFinished { result, .. } => Some(result.clone()),
+            _ => None,
+        })
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote {
+    Remote {
+        rtp,
+        rtcp: None,
+        codec,
+        telephone_event,
+        send: true,
+        receive: true,
+        source: SourceRule::Negotiated,
+    }
+}
+
+fn tone(frequency: f64, millis: usize) -> Vec<i16> {
+    let mut oscillator = Oscillator::new(frequency, -10.0);
+    (0..millis * 8).map(|_| oscillator.next_sample() as i16).collect()
+}
+
+/// The frequency of a tone, by its upward crossings where there is sound.
+fn frequency(samples: &[i16]) -> f64 {
+    let loud: Vec<i16> =
+        samples.chunks(160).filter(|frame| frame.iter().any(|s| s.abs() > 3000)).flatten().copied().collect();
+    assert!(loud.len() >= 4000, "only {} samples of sound", loud.len());
+    let upward = loud.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    upward as f64 * 8000.0 / loud.len() as f64
+}
+
+/// A peer on a socket of its own.
+struct Socket {
+    socket: UdpSocket,
+    header: Header,
+}
+
+impl Socket {
+    fn new(payload_type: u8) -> Self {
+        let socket = UdpSocket::bind(local(0)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let header =
+            Header { marker: false, payload_type, sequence: 41_000, timestamp: 777_777, ssrc: 0xfeed_f00d };
+        Self { socket, header }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    fn send(&mut self, to: u16, payload: &[u8]) {
+        let mut out = [0; 400];
+        self.socket.send_to(self.header.write(payload, &mut out).unwrap(), local(to)).unwrap();
+        self.header.sequence += 1;
+        self.header.timestamp += payload.len() as u32;
+    }
+
+    fn press(&mut self, to: u16, symbol: char) {
+        let payload_type = std::mem::replace(&mut self.header.payload_type, 101);
+        let digit = Digit::try_from(symbol).unwrap();
+        for (end, duration) in [(false, 160), (false, 320), (true, 480), (true, 480), (true, 480)] {
+            let timestamp = self.header.timestamp;
+            self.send(to, &EventPayload { digit, end, volume: 10, duration }.octets());
+            self.header.timestamp = timestamp;
+        }
+        self.header.timestamp += 1600;
+        self.header.payload_type = payload_type;
+    }
+
+    fn receive(&self) -> Vec<u8> {
+        let mut datagram = [0; 1500];
+        let length = self.socket.recv(&mut datagram).unwrap();
+        datagram[..length].to_vec()
+    }
+
+    /// Sends a tone to one port packet by packet, and gives what `ear` receives of it.
+    fn speak(&mut self, to: u16, hertz: f64, codec: Codec, ear: &Self) -> Vec<Vec<u8>> {
+        let send_frame = |frame: &[i16]| {
+            let mut octets = [0; 160];
+            codec.encode(frame, &mut octets);
+            self.send(to, &octets);
+            ear.receive()
+        };
+        tone(hertz, 1000).chunks(160).map(send_frame).collect()
+    }
+}
+
+fn decoded(packets: &[Vec<u8>]) -> Vec<i16> {
+    let mut samples = Vec::new();
+    for packet in packets {
+        let packet = Packet::parse(packet).unwrap();
+        let mut frame = [0; 160];
+        let count =
+            Codec::from_payload_type(packet.header.payload_type).unwrap().decode(packet.payload, &mut frame);
+        samples.extend(&frame[..count]);
+    }
+    samples
+}
+
+#[test]
+fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
+    let bench = Bench::new(32_000..=32_019);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
+    a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
+    b.connect(remote(bob.address(), Codec::Pcmu, Some(101)));
+    a.bridge(&b);
+    let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
+    let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
+    assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
+    assert!((frequency(&decoded(&heard_by_alice)) - 1000.0).abs() < 10.0);
+    assert!(heard_by_bob.iter().all(|packet| packet[1] & 0x7f == 0));
+    assert!(heard_by_alice.iter().all(|packet| packet[1] & 0x7f == 8));
+}
+
+#[test]
+fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
+    let bench = Bench::new(32_020..=32_039);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (alice, bob) = (Socket::new(8), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::Pcma, None));
+    b.connect(remote(bob.address(), Codec::Pcma, None));
+    a.bridge(&b);
+    let mut headers = Vec::new();
+    for step in 0..5u16 {
+        let header =
+            Header { sequence: 41_000 + step, timestamp: 777_777 + u32::from(step) * 160, ..alice.header };
+        let mut datagram = header.octets().to_vec();
+        datagram[0] = 0x80 | 0x10 | 1;
+        datagram.extend(b"\xca\xfe\xba\xbe\xbe\xde\x00\x01LEAK");
+        datagram.extend([0x5a; 160]);
+        alice.socket.send_to(&datagram, local(a.local_port())).unwrap();
+        let received = bob.receive();
+        let packet = Packet::parse(&received).unwrap();
+        assert_eq!((received.len(), packet.payload), (172, &[0x5a; 160][..]));
+        headers.push(packet.header);
+    }
+    for pair in headers.windows(2) {
+        assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+    }
+    assert!(headers.iter().all(|header| header.ssrc != 0xfeed_f00d));
+    assert!((headers[0].sequence, headers[0].timestamp) != (41_000, 777_777));
+}
+
+#[test]
+fn audio_and_digits_from_a_foreign_source_are_dropped_and_counted() {
+    let mut bench = Bench::new(32_040..=32_059);
+    let leg = bench.plane.open().unwrap();
+    let (mut peer, mut stranger) = (Socket::new(8), Socket::new(8));
+    leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
+    stranger.press(leg.local_port(), '1');
+    peer.press(leg.local_port(), '2');
+    assert_eq!(bench.digit(leg.id()), ('2', DigitSource::Event));
+    let report = bench.close(leg);
+    assert_eq!((report.foreign, report.received.packets > 0), (5, true));
+}
+
+#[test]
+fn the_first_source_inside_the_trunks_networks_is_latched() {
+    let mut bench = Bench::new(32_060..=32_079);
+    let leg = bench.plane.open().unwrap();
+    let (mut first, mut second) = (Socket::new(8), Socket::new(8));
+    let source = SourceRule::Latch(vec![(Ipv4Addr::LOCALHOST.into(), 32)]);
+    leg.connect(Remote { source, ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101)) });
+    first.press(leg.local_port(), '1');
+    second.press(leg.local_port(), '2');
+    first.press(leg.local_port(), '3');
+    assert_eq!([bench.digit(leg.id()).0, bench.digit(leg.id()).0], ['1', '3']);
+    leg.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 1);
+    assert_eq!(first.receive().len(), 172);
+    assert_eq!(bench.close(leg).foreign, 5);
+}
+
+#[test]
+fn a_press_with_three_end_packets_is_one_digit() {
+    let mut bench = Bench::new(32_080..=32_099);
+    let leg = bench.plane.open().unwrap();
+    let mut peer = Socket::new(8);
+    leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
+    "4421".chars().for_each(|symbol| peer.press(leg.local_port(), symbol));
+    let id = leg.id();
+    let heard: String = (0..4).map(|_| bench.digit(id).0).collect();
+    assert_eq!(heard, "4421");
+    bench.close(leg);
+    assert_eq!(bench.seen.len(), 0);
+}
+
+#[test]
+fn digits_pass_over_the_bridge_as_events() {
+    let mut bench = Bench::new(32_100..=32_119);
+    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
+    let (b, bob) = bench.pair(Codec::Pcmu, Some(96));
+    a.bridge(&b);
+    alice.send_digits("19*#".chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect());
+    for symbol in "19*#".chars() {
+        assert_eq!(bench.digit(a.id()), (symbol, DigitSource::Event));
+        assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::Event));
+    }
+    drop(b);
+}
+
+#[test]
+fn digits_reach_a_peer_without_telephone_event_as_tones() {
+    let mut bench = Bench::new(32_120..=32_139);
+    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
+    let (b, bob) = bench.pair(Codec::Pcma, None);
+    a.bridge(&b);
+    alice.send_digits("70D".chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect());
+    for symbol in "70D".chars() {
+        assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::InBand));
+    }
+}
+
+#[test]
+fn a_recording_has_each_side_in_its_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("call.wav");
+    let mut bench = Bench::new(32_140..=32_159);
+    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
+    let (b, bob) = bench.pair(Codec::Pcmu, Some(101));
+    a.bridge(&b);
+    a.record(file.clone());
+    alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
+    bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
+    bench.played(1);
+    bench.played(2);
+    bench.close(a);
+    let length = bench.recorded().unwrap();
+    assert!(length >= Duration::from_millis(1400), "{length:?}");
+    let (left, right) = channels(&file);
+    assert!((frequency(&left) - 440.0).abs() < 10.0, "{}", frequency(&left));
+    assert!((frequency(&right) - 1000.0).abs() < 10.0, "{}", frequency(&right));
+    assert!(!folder.path().join("call.wav.part").exists());
+}
+
+fn channels(file: &Path) -> (Vec<i16>, Vec<i16>) {
+    let reader = hound::WavReader::open(file).unwrap();
+    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
+    let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
+    samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).unzip()
+}
+
+#[test]
+fn before_the_bridge_the_right_channel_has_what_we_play() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prompt.wav");
+    let mut bench = Bench::new(32_160..=32_179);
+    let (leg, phone) = bench.pair(Codec::Pcma, Some(101));
+    leg.record(file.clone());
+    leg.play(Arc::new(Clip::new(tone(600.0, 1000)).unwrap()), 1);
+    bench.played(1);
+    drop(phone);
+    bench.close(leg);
+    bench.recorded().unwrap();
+    assert!((frequency(&channels(&file).1) - 600.0).abs() < 10.0);
+}
+
+#[test]
+fn a_recording_that_cannot_be_made_is_told_before_the_leg_is_closed() {
+    let mut bench = Bench::new(32_180..=32_199);
+    let leg = bench.plane.open().unwrap();
+    leg.record("/no/such/folder/call.wav".into());
+    bench.close(leg);
+    assert!(matches!(
+        bench.seen.pop_front(),
+        Some(MediaEvent::RecordingFinished { result: Err(RecordingError::Io(_)), .. })
+    ));
+}
+
+#[test]
+fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
+    let mut bench = Bench::new(32_200..=32_219);
+    let (leg, phone) = bench.pair(Codec::Pcmu, Some(101));
+    let (sender, mut heard) = unbounded_channel();
+    phone.listen(sender);
+    leg.play(Arc::new(Clip::new(tone(440.0, 60_000)).unwrap()), 1);
+    leg.play(Arc::new(Clip::new(tone(700.0, 1000)).unwrap()), 2);
+    bench.played(2);
+    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_recv().ok()).flatten().collect();
+    assert!((frequency(&samples) - 700.0).abs() < 10.0);
+    bench.close(leg);
+    assert!(bench.seen.is_empty());
+}
+
+#[test]
+fn ring_back_sounds_until_the_bridge() {
+    let bench = Bench::new(32_220..=32_239);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (alice, mut bob) = (Socket::new(8), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::Pcma, None));
+    b.connect(remote(bob.address(), Codec::Pcma, None));
+    a.play_ringback();
+    let ringing: Vec<Vec<u8>> = (0..30).map(|_| alice.receive()).collect();
+    assert!((frequency(&decoded(&ringing)) - 425.0).abs() < 10.0);
+    a.bridge(&b);
+    bob.send(b.local_port(), &[0x11; 160]);
+    let last = Packet::parse(ringing.last().unwrap()).unwrap().header;
+    let bridged =
+        std::iter::from_fn(|| Some(alice.receive())).find(|packet| packet[12..] == [0x11; 160]).unwrap();
+    assert_eq!(Packet::parse(&bridged).unwrap().header.ssrc, last.ssrc);
+}
+
+#[test]
+fn on_hold_nothing_is_taken_and_nothing_is_sent() {
+    let mut bench = Bench::new(32_240..=32_259);
+    let leg = bench.plane.open().unwrap();
+    let mut peer = Socket::new(8);
+    let open = remote(peer.address(), Codec::Pcma, Some(101));
+    leg.connect(Remote { send: false, receive: false, ..open.clone() });
+    peer.press(leg.local_port(), '1');
+    leg.play(Arc::new(Clip::new(vec![1000; 320]).unwrap()), 1);
+    bench.played(1);
+    leg.connect(open);
+    peer.press(leg.local_port(), '2');
+    assert_eq!(bench.digit(leg.id()).0, '2');
+    leg.play(Arc::new(Clip::new(vec![-5000; 160]).unwrap()), 2);
+    assert!(decoded(&[peer.receive()])[0] < -4000);
+}
+
+#[test]
+fn a_peer_that_sends_nothing_is_reported_once() {
+    let settings =
+        MediaSettings { ports: 32_260..=32_279, silence_limit: Duration::ZERO, ..MediaSettings::default() };
+    let mut bench = Bench::with(settings);
+    let leg = bench.plane.open().unwrap();
+    leg.connect(remote(local(9), Codec::Pcma, None));
+    let id = leg.id();
+    bench.wait(|event| (*event == MediaEvent::Silent { id }).then_some(()));
+}
+
+#[test]
+fn closing_frees_the_ports_and_says_goodbye() {
+    let mut bench = Bench::new(32_280..=32_281);
+    let leg = bench.plane.open().unwrap();
+    assert!(matches!(bench.plane.open(), Err(OpenError::NoPortFree)));
+    let (peer, control) = (Socket::new(8), Socket::new(8));
+    leg.connect(Remote { rtcp: Some(control.address()), ..remote(peer.address(), Codec::Pcma, None) });
+    bench.close(leg);
+    assert_eq!((bench.plane.legs(), bench.plane.open().unwrap().local_port()), (0, 32_280));
+    let goodbye = std::iter::from_fn(|| Some(control.receive()))
+        .any(|octets| media::parse_rtcp(&octets).any(|item| matches!(item, media::Rtcp::Bye { .. })));
+    assert!(goodbye);
+}
+
+#[test]
+fn legs_of_different_threads_are_bridged_on_one() {
+    let settings = MediaSettings { ports: 32_300..=32_319, threads: 2, ..MediaSettings::default() };
+    let mut bench = Bench::with(settings);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
+    b.connect(remote(bob.address(), Codec::Pcmu, Some(101)));
+    b.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 1);
+    bench.played(1);
+    a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
+    a.bridge(&b);
+    bob.receive();
+    let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
+    let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
+    assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
+    assert!((frequency(&decoded(&heard_by_alice)) - 1000.0).abs() < 10.0);
+    assert_eq!(bench.close(b).received.packets, 50);
+}
+
+#[test]
+fn malformed_datagrams_disturb_nothing() {
+    let mut bench = Bench::new(32_320..=32_339);
+    let leg = bench.plane.open().unwrap();
+    let mut peer = Socket::new(8);
+    leg.connect(Remote { rtcp: Some(peer.address()), ..remote(peer.address(), Codec::Pcma, Some(101)) });
+    for length in [0, 1, 11, 1400, 9000] {
+        let garbage = vec![0xbf; length];
+        peer.socket.send_to(&garbage, local(leg.local_port())).unwrap();
+        peer.socket.send_to(&garbage, local(leg.local_port() + 1)).unwrap();
+    }
+    peer.press(leg.local_port(), '6');
+    assert_eq!(bench.digit(leg.id()).0, '6');
+    assert_eq!(bench.close(leg).malformed, 5);
+}
