@@ -3,7 +3,7 @@
 use crate::{FRAME, SAMPLE_RATE};
 
 /// A piece of audio, 8 kHz mono 16-bit, of at most ten minutes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clip {
     samples: Vec<i16>,
 }

@@ -275,7 +275,7 @@ impl MaskedCall {
 
     fn play(&mut self, prompt: Prompt, playback: u32, plant: &Plant) {
         if let Some(stream) = &self.caller.stream {
-            stream.play(plant.settings.prompts.get(sound(prompt)), u64::from(playback));
+            stream.play(plant.settings.prompts.get(prompt), u64::from(playback));
         }
     }
 
@@ -479,16 +479,5 @@ fn leg_report(report: MediaReport) -> LegReport {
         packets_sent: report.sent_packets,
         jitter_ms: received.jitter_ms,
         mos: received.mos,
-    }
-}
-
-fn sound(prompt: Prompt) -> super::audio::Prompt {
-    match prompt {
-        Prompt::EnterPin => super::audio::Prompt::EnterPin,
-        Prompt::WrongPin => super::audio::Prompt::WrongPin,
-        Prompt::Goodbye => super::audio::Prompt::Goodbye,
-        Prompt::NotInUse => super::audio::Prompt::NotInUse,
-        Prompt::NoOneToConnect => super::audio::Prompt::NoOneToConnect,
-        Prompt::Unavailable => super::audio::Prompt::Unavailable,
     }
 }

@@ -222,6 +222,16 @@ impl Leg {
         }
     }
 
+    /// Whether a packet is of a key that was pressed before the bridge, and so for us alone.
+    pub(super) fn is_private(&self, packet: &Packet<'_>) -> bool {
+        self.telephone_event() == Some(packet.header.payload_type) && self.events.is_private(&packet.header)
+    }
+
+    /// Keeps what was pressed so far from whoever is bridged now.
+    pub(super) fn keep_keys_private(&mut self) {
+        self.events.keep_private();
+    }
+
     /// The telephone-event payload type that the peer negotiated.
     pub(super) fn telephone_event(&self) -> Option<u8> {
         self.link.as_ref()?.telephone_event

@@ -24,7 +24,7 @@ use std::{
 use media::{Codec, Digit, DigitSource, Ringback, StreamReport};
 
 pub use plane::{LegMedia, MediaPlane, OpenError};
-pub use prompts::{Prompt, PromptError, Prompts, read_clip};
+pub use prompts::{PromptError, Prompts, read_clip};
 pub use recording::RecordingError;
 
 /// How the media plane is set up.

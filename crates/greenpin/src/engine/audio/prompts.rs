@@ -1,72 +1,41 @@
 //! What callers hear: built-in prompts, or an operator's own.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, Cursor},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use call::script::Prompt;
 use hound::{SampleFormat, WavReader};
 use media::{Clip, SAMPLE_RATE};
 
 /// Seconds that a prompt may last.
 const MAX_SECONDS: u32 = 60;
 
-/// One thing that is said to a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Prompt {
-    /// "Please enter your PIN."
-    EnterPin,
-    /// "That PIN is not right": for every refusal, whatever its reason.
-    WrongPin,
-    /// "Goodbye": after too many tries or too much silence.
-    Goodbye,
-    /// "This number is not in use."
-    NotInUse,
-    /// "There is no one to connect you to."
-    NoOneToConnect,
-    /// "Please wait while we connect you."
-    Connecting,
-    /// "No one is available to take your call."
-    Unavailable,
-}
+/// All prompts.
+const ALL: [Prompt; 6] = [
+    Prompt::EnterPin,
+    Prompt::WrongPin,
+    Prompt::Goodbye,
+    Prompt::NotInUse,
+    Prompt::NoOneToConnect,
+    Prompt::Unavailable,
+];
 
-impl Prompt {
-    /// All prompts.
-    pub const ALL: [Self; 7] = [
-        Self::EnterPin,
-        Self::WrongPin,
-        Self::Goodbye,
-        Self::NotInUse,
-        Self::NoOneToConnect,
-        Self::Connecting,
-        Self::Unavailable,
-    ];
-
-    /// The name of its file in a folder of prompts.
-    pub fn file_name(self) -> &'static str {
-        match self {
-            Self::EnterPin => "enter_pin.wav",
-            Self::WrongPin => "wrong_pin.wav",
-            Self::Goodbye => "goodbye.wav",
-            Self::NotInUse => "not_in_use.wav",
-            Self::NoOneToConnect => "no_one_to_connect.wav",
-            Self::Connecting => "connecting.wav",
-            Self::Unavailable => "unavailable.wav",
+/// The name of a prompt's file in a folder of prompts, and the one in the program.
+fn source(prompt: Prompt) -> (&'static str, &'static [u8]) {
+    match prompt {
+        Prompt::EnterPin => ("enter_pin.wav", include_bytes!("../../../prompts/en/enter_pin.wav")),
+        Prompt::WrongPin => ("wrong_pin.wav", include_bytes!("../../../prompts/en/wrong_pin.wav")),
+        Prompt::Goodbye => ("goodbye.wav", include_bytes!("../../../prompts/en/goodbye.wav")),
+        Prompt::NotInUse => ("not_in_use.wav", include_bytes!("../../../prompts/en/not_in_use.wav")),
+        Prompt::NoOneToConnect => {
+            ("no_one_to_connect.wav", include_bytes!("../../../prompts/en/no_one_to_connect.wav"))
         }
-    }
-
-    fn built_in(self) -> &'static [u8] {
-        match self {
-            Self::EnterPin => include_bytes!("../../../prompts/en/enter_pin.wav"),
-            Self::WrongPin => include_bytes!("../../../prompts/en/wrong_pin.wav"),
-            Self::Goodbye => include_bytes!("../../../prompts/en/goodbye.wav"),
-            Self::NotInUse => include_bytes!("../../../prompts/en/not_in_use.wav"),
-            Self::NoOneToConnect => include_bytes!("../../../prompts/en/no_one_to_connect.wav"),
-            Self::Connecting => include_bytes!("../../../prompts/en/connecting.wav"),
-            Self::Unavailable => include_bytes!("../../../prompts/en/unavailable.wav"),
-        }
+        Prompt::Unavailable => ("unavailable.wav", include_bytes!("../../../prompts/en/unavailable.wav")),
     }
 }
 
@@ -94,22 +63,22 @@ pub enum PromptError {
 /// A whole set of prompts.
 #[derive(Debug, Clone)]
 pub struct Prompts {
-    clips: [Arc<Clip>; Prompt::ALL.len()],
+    clips: HashMap<Prompt, Arc<Clip>>,
 }
 
 impl Prompts {
     /// The prompts in the program: English.
     pub fn built_in() -> Result<Self, PromptError> {
-        Self::collect(|prompt| parse(prompt.built_in(), Path::new(prompt.file_name())))
+        Self::collect(|file, built_in| parse(built_in, Path::new(file)))
     }
 
     /// The prompts of a folder; what is missing there is taken from the built-in set. Every file is checked now, so
     /// that no caller is the first to meet a bad one.
     pub fn from_folder(folder: &Path) -> Result<Self, PromptError> {
         fs::read_dir(folder).map_err(|source| PromptError::Unreadable { path: folder.to_owned(), source })?;
-        Self::collect(|prompt| match read_clip(&folder.join(prompt.file_name())) {
+        Self::collect(|file, built_in| match read_clip(&folder.join(file)) {
             Err(PromptError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                parse(prompt.built_in(), Path::new(prompt.file_name()))
+                parse(built_in, Path::new(file))
             }
             read => read,
         })
@@ -117,23 +86,15 @@ impl Prompts {
 
     /// The audio of one prompt.
     pub fn get(&self, prompt: Prompt) -> Arc<Clip> {
-        let [enter_pin, wrong_pin, goodbye, not_in_use, no_one_to_connect, connecting, unavailable] =
-            &self.clips;
-        let clip = match prompt {
-            Prompt::EnterPin => enter_pin,
-            Prompt::WrongPin => wrong_pin,
-            Prompt::Goodbye => goodbye,
-            Prompt::NotInUse => not_in_use,
-            Prompt::NoOneToConnect => no_one_to_connect,
-            Prompt::Connecting => connecting,
-            Prompt::Unavailable => unavailable,
-        };
-        clip.clone()
+        self.clips.get(&prompt).cloned().unwrap_or_default()
     }
 
-    fn collect(mut read: impl FnMut(Prompt) -> Result<Clip, PromptError>) -> Result<Self, PromptError> {
-        let [a, b, c, d, e, f, g] = Prompt::ALL.map(|prompt| read(prompt).map(Arc::new));
-        Ok(Self { clips: [a?, b?, c?, d?, e?, f?, g?] })
+    fn collect(read: impl Fn(&str, &[u8]) -> Result<Clip, PromptError>) -> Result<Self, PromptError> {
+        let clip = |prompt| {
+            let (file, built_in) = source(prompt);
+            Ok((prompt, Arc::new(read(file, built_in)?)))
+        };
+        Ok(Self { clips: ALL.into_iter().map(clip).collect::<Result<_, _>>()? })
     }
 }
 
@@ -169,6 +130,7 @@ fn parse(octets: &[u8], path: &Path) -> Result<Clip, PromptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use call::script::Prompt;
     use hound::{WavSpec, WavWriter};
     use media::ToneDetector;
 
@@ -182,7 +144,7 @@ mod tests {
     #[test]
     fn the_built_in_prompts_are_audible_and_short() {
         let prompts = Prompts::built_in().unwrap();
-        for prompt in Prompt::ALL {
+        for prompt in ALL {
             let clip = prompts.get(prompt);
             let square: f64 = clip.samples().iter().map(|sample| f64::from(*sample).powi(2)).sum();
             let level = (square / clip.samples().len() as f64).sqrt() / 32_768.0;
@@ -194,7 +156,7 @@ mod tests {
     #[test]
     fn speech_is_no_key() {
         let prompts = Prompts::built_in().unwrap();
-        for prompt in Prompt::ALL {
+        for prompt in ALL {
             let mut keys = 0;
             ToneDetector::default().listen(prompts.get(prompt).samples(), |_| keys += 1);
             assert_eq!(keys, 0, "{prompt:?}");

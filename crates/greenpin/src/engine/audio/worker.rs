@@ -191,7 +191,7 @@ impl Worker {
                 other.overheard(&packet.header, samples, self.now);
             }
         }
-        let Some(other) = other else { return };
+        let Some(other) = other.filter(|_| !leg.is_private(&packet)) else { return };
         let forward = other.forward(&packet, leg.telephone_event(), self.now);
         let payload = packet.payload_range();
         match forward {
@@ -359,6 +359,7 @@ impl Worker {
         for (here, there) in [(slot, other), (other, slot)] {
             if let Some(Some(leg)) = self.slots.get_mut(here) {
                 leg.bridged = Some(there);
+                leg.keep_keys_private();
                 leg.stop_playing();
             }
         }

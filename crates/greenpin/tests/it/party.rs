@@ -1,0 +1,408 @@
+//! A telephone written for the tests, of plain text and plain sockets: it shares no code with the server, says
+//! whatever a test wants said, and keeps every byte that it receives.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+const EVENT_PAYLOAD_TYPE: u8 = 97;
+
+/// One party of a call, with one call at a time.
+pub struct Party {
+    /// Its own number: in every header and field that could carry it.
+    pub number: String,
+    server: SocketAddr,
+    sip: UdpSocket,
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    /// All that was received over SIP, RTP and RTCP.
+    pub received: Vec<u8>,
+    /// The request under way (as called party), or the last final response (as caller).
+    pub last: String,
+    call_id: String,
+    sequence: u32,
+    remote_to: String,
+    remote_target: String,
+    remote_rtp: Option<SocketAddr>,
+    rtp_sequence: u16,
+    rtp_timestamp: u32,
+    invite_branch: String,
+}
+
+impl Party {
+    /// A party with a number that talks to `server`; without one, it waits to be called.
+    pub fn new(number: &str, server: SocketAddr) -> Self {
+        let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (rtp, rtcp) = port_pair();
+        for socket in [&sip, &rtp, &rtcp] {
+            socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        }
+        let unique = sip.local_addr().unwrap().port();
+        Self {
+            number: number.to_owned(),
+            server,
+            sip,
+            rtp,
+            rtcp,
+            received: Vec::new(),
+            last: String::new(),
+            call_id: format!("{unique}-{number}"),
+            sequence: 1,
+            remote_to: String::new(),
+            remote_target: String::new(),
+            remote_rtp: None,
+            rtp_sequence: 7,
+            rtp_timestamp: 1000,
+            invite_branch: format!("z9hG4bK{unique}"),
+        }
+    }
+
+    /// Where it takes calls.
+    pub fn address(&self) -> SocketAddr {
+        self.sip.local_addr().unwrap()
+    }
+
+    /// Where the calls that it takes come from, once the server is known.
+    pub fn set_server(&mut self, server: SocketAddr) {
+        self.server = server;
+    }
+
+    fn sdp(&self, events: bool) -> String {
+        let port = self.rtp.local_addr().unwrap().port();
+        let number = &self.number;
+        let (format, map) = if events {
+            let map = format!("a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000\r\n");
+            (format!("8 {EVENT_PAYLOAD_TYPE}"), map)
+        } else {
+            ("8".to_owned(), String::new())
+        };
+        format!(
+            "v=0\r\no={number} 1 1 IN IP4 127.0.0.1\r\ns=call of {number}\r\ni={number}\r\nu=sip:{number}@example.com\r\n\
+             c=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {format}\r\na=rtpmap:8 PCMA/8000\r\n{map}\
+             a=x-number:{number}\r\na=sendrecv\r\n"
+        )
+    }
+
+    /// Every header in which a number has ever travelled, each with the party's own.
+    fn canaries(&self) -> String {
+        let number = &self.number;
+        let spaced = format!("{} {}", &number[..3], &number[3..]);
+        format!(
+            "P-Asserted-Identity: \"{number}\" <sip:{number}@example.com>\r\nP-Preferred-Identity: <tel:{number}>\r\n\
+             Remote-Party-ID: <sip:{number}@example.com>;party=calling\r\nDiversion: <sip:{number}@example.com>\r\n\
+             History-Info: <sip:{number}@example.com>;index=1\r\nReferred-By: <sip:{number}@example.com>\r\n\
+             Identity: {number}\r\nUser-Agent: phone of {spaced}\r\nServer: {spaced}\r\nSubject: {number}\r\n\
+             Organization: {number}\r\nReply-To: <sip:{number}@example.com>\r\nCall-Info: <sip:{number}@example.com>\r\n\
+             Alert-Info: <sip:{number}@example.com>\r\nReason: SIP;cause=200;text=\"{number}\"\r\n\
+             Geolocation: <sip:{number}@example.com>\r\nX-Number: {number}\r\nSupported: histinfo\r\n"
+        )
+    }
+
+    fn send(&self, message: &str) {
+        self.sip.send_to(message.as_bytes(), self.server).unwrap();
+    }
+
+    /// Calls a number. `events`: offer telephone-event.
+    pub fn invite_with(&mut self, called: &str, events: bool) {
+        let (address, number, branch) = (self.address(), self.number.clone(), self.invite_branch.clone());
+        let body = self.sdp(events);
+        self.remote_target = format!("sip:{called}@{}", self.server);
+        self.remote_to = format!("<sip:{called}@{}>", self.server);
+        let message = format!(
+            "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\nMax-Forwards: 70\r\n\
+             From: \"{number}\" <sip:{number}@{address}>;tag=caller\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{number}@{address}>\r\n{canaries}Content-Type: application/sdp\r\n\
+             Content-Length: {length}\r\n\r\n{body}",
+            target = self.remote_target,
+            to = self.remote_to,
+            call_id = self.call_id,
+            canaries = self.canaries(),
+            length = body.len(),
+        );
+        self.send(&message);
+    }
+
+    /// Calls a number and returns the final status; a 2xx is acknowledged.
+    pub fn call(&mut self, called: &str) -> u16 {
+        self.invite_with(called, true);
+        self.final_response()
+    }
+
+    /// The final status of the INVITE under way; acknowledged as it must be.
+    pub fn final_response(&mut self) -> u16 {
+        let status = loop {
+            let message = self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(" INVITE\r\n"));
+            let status: u16 = message[8..11].parse().unwrap();
+            self.last = message;
+            if status >= 200 {
+                break status;
+            }
+        };
+        self.remote_to = header(&self.last, "To");
+        let branch = if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
+        if status < 300 {
+            self.remote_target = uri(&header(&self.last, "Contact"));
+            self.remote_rtp = Some(media_address(&self.last));
+        }
+        let ack = self.request("ACK", 1, &branch, "", "");
+        self.send(&ack);
+        status
+    }
+
+    fn request(&self, method: &str, sequence: u32, branch: &str, headers: &str, body: &str) -> String {
+        let (address, number) = (self.address(), &self.number);
+        format!(
+            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\nMax-Forwards: 70\r\n\
+             From: \"{number}\" <sip:{number}@{address}>;tag=caller\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {sequence} {method}\r\nContact: <sip:{number}@{address}>\r\n{canaries}{headers}\
+             Content-Length: {length}\r\n\r\n{body}",
+            target = self.remote_target,
+            to = self.remote_to,
+            call_id = self.call_id,
+            canaries = self.canaries(),
+            length = body.len(),
+        )
+    }
+
+    /// A request within the call, and the status that it was answered with.
+    pub fn within(&mut self, method: &str, headers: &str, body: &str) -> u16 {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        let request = self.request(method, sequence, &format!("z9hG4bK{method}{sequence}"), headers, body);
+        self.send(&request);
+        let wanted = format!("CSeq: {sequence} {method}\r\n");
+        let answer = self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(&wanted));
+        let status = answer[8..11].parse().unwrap();
+        self.last = answer;
+        status
+    }
+
+    /// Hangs up.
+    pub fn bye(&mut self) {
+        assert_eq!(self.within("BYE", "", ""), 200);
+    }
+
+    /// Withdraws the INVITE under way; returns its final status.
+    pub fn cancel(&mut self) -> u16 {
+        let cancel = self.request("CANCEL", 1, &self.invite_branch.clone(), "", "");
+        self.send(&cancel);
+        self.message(|text| text.starts_with("SIP/2.0 200") && text.contains(" CANCEL\r\n"));
+        self.final_response()
+    }
+
+    /// Waits to be called, and remembers the INVITE.
+    pub fn invited(&mut self) -> String {
+        let invite = self.message(|text| text.starts_with("INVITE "));
+        self.remote_rtp = Some(media_address(&invite));
+        self.last = invite.clone();
+        invite
+    }
+
+    /// Answers the INVITE: a provisional or final status, with audio where it is a 2xx.
+    pub fn respond(&mut self, status: u16) {
+        let invite = self.last.clone();
+        let body = if status == 200 { self.sdp(true) } else { String::new() };
+        let content = if status == 200 { "Content-Type: application/sdp\r\n" } else { "" };
+        self.reply(&invite, status, content, &body);
+    }
+
+    fn reply(&self, request: &str, status: u16, headers: &str, body: &str) {
+        let (address, number) = (self.address(), &self.number);
+        let to = header(request, "To");
+        let tag = if to.contains("tag=") { "" } else { ";tag=callee" };
+        let message = format!(
+            "SIP/2.0 {status} {number}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\n\
+             CSeq: {cseq}\r\nContact: \"{number}\" <sip:{number}@{address}>\r\n{canaries}{headers}\
+             Content-Length: {length}\r\n\r\n{body}",
+            via = header(request, "Via"),
+            from = header(request, "From"),
+            call_id = header(request, "Call-ID"),
+            cseq = header(request, "CSeq"),
+            canaries = self.canaries(),
+            length = body.len(),
+        );
+        self.send(&message);
+    }
+
+    /// Waits for a request, answers it with 200, and returns it.
+    pub fn served(&mut self, method: &str) -> String {
+        let start = format!("{method} ");
+        let request = self.message(|text| text.starts_with(&start));
+        if method != "ACK" {
+            self.reply(&request, 200, "", "");
+        }
+        request
+    }
+
+    /// As the called party: hangs up on the caller.
+    pub fn bye_as_callee(&mut self) {
+        let (invite, address) = (self.last.clone(), self.address());
+        let message = format!(
+            "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bKcalleebye;rport\r\nMax-Forwards: 70\r\n\
+             From: {from};tag=callee\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n{canaries}\
+             Content-Length: 0\r\n\r\n",
+            target = uri(&header(&invite, "Contact")),
+            from = header(&invite, "To"),
+            to = header(&invite, "From"),
+            call_id = header(&invite, "Call-ID"),
+            canaries = self.canaries(),
+        );
+        self.send(&message);
+        self.message(|text| text.starts_with("SIP/2.0 200") && text.contains("CSeq: 1 BYE\r\n"));
+    }
+
+    /// The next SIP message that fits; everything else is kept and passed over.
+    pub fn message(&mut self, fits: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 65_535];
+        while Instant::now() < deadline {
+            self.drain_media();
+            let Ok((length, _)) = self.sip.recv_from(&mut buffer) else { continue };
+            self.received.extend_from_slice(&buffer[..length]);
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if fits(&text) {
+                return text;
+            }
+        }
+        panic!("the message that was waited for did not come; the last was:\n{}", self.last);
+    }
+
+    fn drain_media(&mut self) {
+        let mut buffer = [0; 2048];
+        for socket in [&self.rtp, &self.rtcp] {
+            socket.set_nonblocking(true).unwrap();
+            while let Ok((length, _)) = socket.recv_from(&mut buffer) {
+                self.received.extend_from_slice(&buffer[..length]);
+            }
+            socket.set_nonblocking(false).unwrap();
+        }
+    }
+
+    fn send_rtp(&mut self, payload_type: u8, marker: bool, timestamp: u32, payload: &[u8]) {
+        self.rtp_sequence = self.rtp_sequence.wrapping_add(1);
+        let mut packet = vec![0x80, payload_type | u8::from(marker) << 7];
+        packet.extend_from_slice(&self.rtp_sequence.to_be_bytes());
+        packet.extend_from_slice(&timestamp.to_be_bytes());
+        packet.extend_from_slice(&0xdead_beef_u32.to_be_bytes());
+        packet.extend_from_slice(payload);
+        self.rtp.send_to(&packet, self.remote_rtp.unwrap()).unwrap();
+    }
+
+    /// Presses keys by RFC 4733, each packet sent `copies` times.
+    pub fn press_repeating(&mut self, keys: &str, copies: usize) {
+        for key in keys.chars() {
+            let event = "0123456789*#ABCD".find(key).and_then(|event| u8::try_from(event).ok()).unwrap();
+            self.rtp_timestamp += 4000;
+            let timestamp = self.rtp_timestamp;
+            for (end, duration) in [(0, 160u16), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480)] {
+                let [high, low] = duration.to_be_bytes();
+                for _ in 0..copies {
+                    let payload = [event, end | 10, high, low];
+                    self.send_rtp(EVENT_PAYLOAD_TYPE, duration == 160, timestamp, &payload);
+                }
+            }
+        }
+    }
+
+    /// Presses keys by RFC 4733.
+    pub fn press(&mut self, keys: &str) {
+        self.press_repeating(keys, 1);
+    }
+
+    /// Presses keys by SIP INFO.
+    pub fn press_by_info(&mut self, keys: &str) {
+        for key in keys.chars() {
+            let body = format!("Signal={key}\r\nDuration=100\r\n");
+            assert_eq!(self.within("INFO", "Content-Type: application/dtmf-relay\r\n", &body), 200);
+        }
+    }
+
+    /// Sends RTCP whose CNAME is the party's number.
+    pub fn send_rtcp(&self) {
+        let number = self.number.as_bytes();
+        let mut item = vec![0xde, 0xad, 0xbe, 0xef, 1, u8::try_from(number.len()).unwrap()];
+        item.extend_from_slice(number);
+        item.push(0);
+        while !item.len().is_multiple_of(4) {
+            item.push(0);
+        }
+        let words = u16::try_from(item.len() / 4).unwrap();
+        let mut packet = vec![0x80, 201, 0, 1, 0xde, 0xad, 0xbe, 0xef, 0x81, 202];
+        packet.extend_from_slice(&words.to_be_bytes());
+        packet.extend_from_slice(&item);
+        let remote = self.remote_rtp.unwrap();
+        self.rtcp.send_to(&packet, SocketAddr::new(remote.ip(), remote.port() + 1)).unwrap();
+    }
+
+    /// Says one packet of G.711 A-law made of one octet, with a header extension that holds the party's number.
+    pub fn say(&mut self, octet: u8) {
+        self.rtp_timestamp += 160;
+        let timestamp = self.rtp_timestamp;
+        self.send_rtp(8, false, timestamp, &[octet; 160]);
+    }
+
+    /// Waits until a packet of audio made of one octet is heard; says something itself meanwhile.
+    pub fn hear(&mut self, octet: u8, own: u8) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 2048];
+        while Instant::now() < deadline {
+            self.say(own);
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
+            self.received.extend_from_slice(&buffer[..length]);
+            if length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
+                return;
+            }
+        }
+        panic!("the other party was not heard");
+    }
+
+    /// The keys that were heard by RFC 4733 so far, once `count` of them came.
+    pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 2048];
+        let mut presses = Vec::<(u32, u8)>::new();
+        while presses.len() < count && Instant::now() < deadline {
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
+            self.received.extend_from_slice(&buffer[..length]);
+            if length == 16 && buffer[1] & 0x7f == payload_type {
+                let press = (u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]), buffer[12]);
+                if !presses.contains(&press) {
+                    presses.push(press);
+                }
+            }
+        }
+        presses.iter().map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)])).collect()
+    }
+}
+
+/// The value of a header.
+pub fn header(message: &str, name: &str) -> String {
+    let start = format!("{name}: ");
+    let line = message.lines().find(|line| line.starts_with(&start));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{message}"))[start.len()..].to_owned()
+}
+
+fn uri(address: &str) -> String {
+    address.split(['<', '>']).nth(1).unwrap_or(address).to_owned()
+}
+
+fn media_address(message: &str) -> SocketAddr {
+    let word = |prefix: &str, index: usize| {
+        let line = message.lines().find(|line| line.starts_with(prefix)).unwrap();
+        line.split_whitespace().nth(index).unwrap().to_owned()
+    };
+    format!("{}:{}", word("c=", 2), word("m=audio", 1)).parse().unwrap()
+}
+
+fn port_pair() -> (UdpSocket, UdpSocket) {
+    loop {
+        let rtp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = rtp.local_addr().unwrap().port();
+        if let Some(next) = port.checked_add(1).filter(|_| port.is_multiple_of(2))
+            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", next))
+        {
+            return (rtp, rtcp);
+        }
+    }
+}
