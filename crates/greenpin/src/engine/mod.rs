@@ -25,8 +25,8 @@ use sip::{BindError, SipSockets, UserAgent};
 pub struct EngineSettings {
     /// Where SIP over UDP is served. Port 0 takes a free one.
     pub udp: SocketAddr,
-    /// Where SIP over TCP is served. Port 0 takes the one of UDP.
-    pub tcp: SocketAddr,
+    /// Where SIP over TCP is served, if anywhere. Port 0 takes the one of UDP.
+    pub tcp: Option<SocketAddr>,
     /// The address that peers reach SIP and media at.
     pub advertised: IpAddr,
     /// Who brings calls and takes them.
@@ -79,7 +79,7 @@ pub struct Engine {
     /// Where SIP over UDP is served.
     pub udp: SocketAddr,
     /// Where SIP over TCP is served.
-    pub tcp: SocketAddr,
+    pub tcp: Option<SocketAddr>,
     commands: mpsc::UnboundedSender<Command>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -109,7 +109,7 @@ impl Engine {
             signalling::Settings {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
-                tcp_port: tcp.port(),
+                tcp_port: tcp.unwrap_or(udp).port(),
                 trunks: settings.trunks.iter().map(TrunkSettings::signalling).collect(),
             },
             sockets,

@@ -77,7 +77,7 @@ impl Phone {
     /// Plugs a phone in.
     pub async fn start(settings: PhoneSettings) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
-        let sockets = SipSockets::bind(settings.listen, settings.listen).await?;
+        let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
         let address = sockets.udp_address().map_err(io("cannot read the phone's address"))?;
         let (events, media_events) = mpsc::unbounded_channel();
         let media = MediaPlane::start(
@@ -100,7 +100,7 @@ impl Phone {
             }],
         };
         let advertised = reachable(address, server).map_err(io("cannot find the way to the server"))?;
-        let tcp_port = sockets.tcp_address().port();
+        let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = Settings { advertised, udp_port: address.port(), tcp_port, trunks: vec![trunk] };
         let address = SocketAddr::new(advertised, address.port());
         Ok(Self {

@@ -31,7 +31,7 @@ const CHUNK: usize = 4096;
 pub(super) struct Connections {
     table: Table,
     inbound: mpsc::Sender<Inbound>,
-    acceptor: tokio::task::JoinHandle<()>,
+    acceptor: Option<tokio::task::JoinHandle<()>>,
 }
 
 type Table = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Outbound>>>>;
@@ -42,10 +42,11 @@ struct Outbound {
 }
 
 impl Connections {
-    /// Accepts connections for as long as this lives.
-    pub(super) fn serve(listener: TcpListener, inbound: mpsc::Sender<Inbound>) -> Self {
+    /// Opens connections, and accepts them where there is a listener, for as long as this lives.
+    pub(super) fn serve(listener: Option<TcpListener>, inbound: mpsc::Sender<Inbound>) -> Self {
         let table = Table::default();
-        let acceptor = tokio::spawn(accept(listener, table.clone(), inbound.clone()));
+        let acceptor =
+            listener.map(|listener| tokio::spawn(accept(listener, table.clone(), inbound.clone())));
         Self { table, inbound, acceptor }
     }
 
@@ -72,7 +73,7 @@ impl Connections {
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        self.acceptor.abort();
+        self.acceptor.iter().for_each(tokio::task::JoinHandle::abort);
         // Dropping the queues ends the writers, and with them the connections.
         self.table.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

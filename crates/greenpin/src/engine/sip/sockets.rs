@@ -78,20 +78,24 @@ pub struct SipSockets {
     buffer: Box<[u8]>,
     connections: Connections,
     inbound: mpsc::Receiver<Inbound>,
-    tcp_address: SocketAddr,
+    tcp_address: Option<SocketAddr>,
 }
 
 impl SipSockets {
-    /// Binds a UDP socket and a TCP listener.
-    pub async fn bind(udp: SocketAddr, tcp: SocketAddr) -> Result<Self, BindError> {
+    /// Binds a UDP socket, and a TCP listener where one is asked for.
+    pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
         let failed =
             |transport, address| move |source| BindError { listen: Listen { transport, address }, source };
         let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
         // With port 0 both transports take the same number, as peers expect of a SIP element.
         let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
-        let tcp = if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp };
-        let listener = TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?;
-        let tcp_address = listener.local_addr().map_err(failed(Transport::Tcp, tcp))?;
+        let tcp = tcp.map(|tcp| if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp });
+        let (mut listener, mut tcp_address) = (None, None);
+        if let Some(tcp) = tcp {
+            let bound = TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?;
+            tcp_address = Some(bound.local_addr().map_err(failed(Transport::Tcp, tcp))?);
+            listener = Some(bound);
+        }
         let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
         let connections = Connections::serve(listener, sender);
         let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
@@ -103,8 +107,8 @@ impl SipSockets {
         self.udp.local_addr()
     }
 
-    /// Where connections are accepted.
-    pub fn tcp_address(&self) -> SocketAddr {
+    /// Where connections are accepted, if anywhere.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
     }
 

@@ -1,0 +1,322 @@
+//! The configuration: a TOML file, overridden by the environment, parsed into types that cannot be wrong.
+
+mod error;
+mod source;
+mod values;
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use rlibphonenumber::Region;
+use signalling::{Network, Peer, Transport};
+
+pub use error::{ConfigError, Fault};
+use source::Source;
+pub use values::Secret;
+
+/// The file that is read where `--config` names none, if it is there.
+const DEFAULT_FILE: &str = "greenpin.toml";
+
+/// Everything that can be configured. `Default` is what an empty file gives.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[http]`
+    pub http: Http,
+    /// `[store]`
+    pub store: Store,
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[media]`
+    pub media: Media,
+    /// `recordings.url`: the folder of recordings.
+    pub recordings: PathBuf,
+    /// `[[trunks]]`
+    pub trunks: Vec<Trunk>,
+    /// `webhooks.allow_private`: let webhooks go to loopback, private and link-local addresses.
+    pub webhooks_allow_private: bool,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where it is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The operator's token.
+    pub operator_token: Option<Secret>,
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The SQLite file.
+    pub file: PathBuf,
+    /// The file of the master key; made on the first start.
+    pub key_file: PathBuf,
+}
+
+/// SIP.
+#[derive(Debug, Clone)]
+pub struct Sip {
+    /// Where datagrams are received.
+    pub udp: SocketAddr,
+    /// Where connections are accepted, if anywhere.
+    pub tcp: Option<SocketAddr>,
+    /// The address that peers reach us at.
+    pub public_address: IpAddr,
+    /// Calls at once.
+    pub max_calls: usize,
+}
+
+/// Audio.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// UDP ports, two a leg.
+    pub ports: RangeInclusive<u16>,
+    /// Threads that carry audio.
+    pub threads: usize,
+    /// A folder of the operator's own prompts.
+    pub prompts: Option<PathBuf>,
+}
+
+/// A carrier.
+#[derive(Debug, Clone)]
+pub struct Trunk {
+    /// Its name in call records and logs.
+    pub name: String,
+    /// Where calls go out to.
+    pub peer: Option<Peer>,
+    /// Where its calls come from; by default the address of `peer`.
+    pub accept_from: Vec<Network>,
+    /// The country of numbers that it presents without `+`.
+    pub country: Option<Region>,
+    /// Take media from the first source within `accept_from`.
+    pub symmetric_rtp: bool,
+}
+
+impl Config {
+    /// Reads the file given, else `./greenpin.toml` if it exists, and the environment over it.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let default = Path::new(DEFAULT_FILE);
+        let file = file.or_else(|| default.exists().then_some(default));
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        let name = file.map(|path| path.display().to_string()).unwrap_or_default();
+        Self::read(&name, &text, std::env::vars())
+    }
+
+    /// Reads a text and an environment; `name` stands for the text in errors.
+    pub fn read(
+        name: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut source = Source::parse(name, text)?;
+        source.overlay(environment);
+        let config = Self::take(&mut source);
+        source.finish(config)
+    }
+
+    fn take(source: &mut Source) -> Self {
+        let http = Http {
+            listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            operator_token: source.get("http.operator_token", values::secret),
+        };
+        let file = source.or("store.url", values::sqlite, PathBuf::from("data/greenpin.db"));
+        let key_file = source.get("store.encryption_key_file", values::path);
+        let key_file = key_file.unwrap_or_else(|| file.with_file_name("master.key"));
+        let media = Media {
+            ports: source.or("media.ports", values::ports, 20_000..=29_999),
+            threads: source.or("media.threads", values::threads, 1),
+            prompts: source.get("media.prompts", values::path),
+        };
+        Self {
+            http,
+            store: Store { file, key_file },
+            sip: Self::take_sip(source),
+            media,
+            recordings: source.or("recordings.url", values::folder, PathBuf::from("data/recordings")),
+            trunks: (0..source.count("trunks")).map(|index| Self::take_trunk(source, index)).collect(),
+            webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
+        }
+    }
+
+    fn take_sip(source: &mut Source) -> Sip {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
+        let (udp, tcp) = source.or("sip.listen", values::listen, (loopback, Some(loopback)));
+        let public_address = source.get("sip.public_address", values::ip);
+        if public_address.is_none() && udp.ip().is_unspecified() {
+            source.fault("sip.public_address", "must be given where sip.listen names no address of its own");
+        }
+        Sip {
+            udp,
+            tcp,
+            public_address: public_address.unwrap_or(udp.ip()),
+            max_calls: source.or("sip.max_calls", values::calls, 4000),
+        }
+    }
+
+    fn take_trunk(source: &mut Source, index: usize) -> Trunk {
+        let key = |name: &str| format!("trunks.{index}.{name}");
+        let name = source.get(&key("name"), values::name);
+        if name.is_none() {
+            source.fault(&key("name"), "must be given: 1 to 64 letters, digits, '-', '_' or '.'");
+        }
+        let peer = source.get(&key("peer"), values::peer);
+        let own = peer.as_ref().map(|peer: &Peer| Network {
+            address: peer.address.ip(),
+            prefix: if peer.address.is_ipv4() { 32 } else { 128 },
+        });
+        let accept_from = source.get(&key("accept_from"), values::networks);
+        for unsupported in ["username", "password"] {
+            source.get(&key(unsupported), values::empty);
+        }
+        source.get(&key("register"), values::no);
+        Trunk {
+            name: name.unwrap_or_default(),
+            accept_from: accept_from.unwrap_or_else(|| own.into_iter().collect()),
+            peer,
+            country: source.get(&key("country"), values::country),
+            symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
+        }
+    }
+
+    /// Whether a trunk would need a transport that is not served.
+    pub fn transports(&self) -> impl Iterator<Item = Transport> {
+        self.trunks.iter().filter_map(|trunk| trunk.peer.as_ref()).map(|peer| peer.transport)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut nothing = Source::default();
+        Self::take(&mut nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::read("greenpin.toml", text, [])
+    }
+
+    fn error(text: &str) -> String {
+        read(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_documented_defaults() {
+        let config = Config::default();
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.store.file, Path::new("data/greenpin.db"));
+        assert_eq!(config.store.key_file, Path::new("data/master.key"));
+        assert_eq!(
+            (config.sip.udp.to_string(), config.sip.tcp),
+            ("127.0.0.1:5060".into(), Some(config.sip.udp))
+        );
+        assert_eq!(config.media.ports, 20_000..=29_999);
+        assert!(config.trunks.is_empty() && !config.webhooks_allow_private);
+    }
+
+    #[test]
+    fn the_documented_file_is_read_whole() {
+        let config = read(
+            r#"
+            [http]
+            listen = "127.0.0.1:8081"
+            operator_token = "fictional"
+            [store]
+            url = "sqlite:elsewhere/greenpin.db"
+            [sip]
+            listen = ["udp:127.0.0.1:5061", "tcp:127.0.0.1:5061"]
+            public_address = "192.0.2.1"
+            [media]
+            ports = "30000-30999"
+            [recordings]
+            url = "file:elsewhere/recordings"
+            [[trunks]]
+            name = "carrier"
+            peer = "sip:127.0.0.1:5070;transport=tcp"
+            accept_from = ["127.0.0.1/32", "192.0.2.0/24"]
+            username = ""
+            password = ""
+            register = false
+            country = "IN"
+            [webhooks]
+            allow_private = true
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
+        assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
+        let trunk = &config.trunks[0];
+        assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);
+        assert_eq!((trunk.accept_from.len(), trunk.country.is_some()), (2, true));
+        assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let environment = [
+            ("GREENPIN_HTTP__LISTEN", "127.0.0.1:1"),
+            ("GREENPIN_SIP__LISTEN", "udp:127.0.0.1:2"),
+            ("GREENPIN_TRUNKS__0__NAME", "env"),
+            ("GREENPIN_WEBHOOKS__ALLOW_PRIVATE", "true"),
+            ("GREENPIN_LOG", "debug"),
+            ("PATH", "/bin"),
+        ];
+        let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = Config::read("", "http.listen = \"127.0.0.1:9\"", environment).unwrap();
+        assert_eq!((config.http.listen.port(), config.sip.udp.port(), config.sip.tcp), (1, 2, None));
+        assert_eq!(config.trunks[0].name, "env");
+        assert!(config.webhooks_allow_private);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one_and_its_place() {
+        let error = error("[http]\nlisten = \"127.0.0.1:1\"\n[sip]\npublic_adress = \"127.0.0.1\"\n");
+        assert_eq!(error, "greenpin.toml:4: unknown key sip.public_adress: did you mean sip.public_address?");
+        let environment = [("GREENPIN_HTTP__LISTN".to_owned(), "x".to_owned())];
+        let error = Config::read("", "", environment).unwrap_err().to_string();
+        assert_eq!(error, "GREENPIN_HTTP__LISTN: unknown key http.listn: did you mean http.listen?");
+    }
+
+    #[test]
+    fn every_fault_is_told_with_its_rule() {
+        let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:carrier.example\"\nregister = true\n";
+        let error = error(text);
+        for expected in [
+            "greenpin.toml:1: http.listen must be",
+            "greenpin.toml:2: media.ports must be",
+            "trunks.0.name must be given",
+            "greenpin.toml:4: trunks.0.peer must be",
+            "greenpin.toml:5: trunks.0.register",
+        ] {
+            assert!(error.contains(expected), "{expected} in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn what_this_version_cannot_do_is_refused() {
+        for (text, key) in [
+            ("store.url = \"postgres://u:p@h/d\"", "store.url"),
+            ("recordings.url = \"s3://bucket/prefix\"", "recordings.url"),
+            ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
+            ("[[trunks]]\nname = \"a\"\nusername = \"u\"", "trunks.0.username"),
+        ] {
+            let error = error(text);
+            assert!(error.contains(key) && error.contains("this version"), "{error}");
+            assert!(!error.contains("u:p@h"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_toml_is_told_with_its_place() {
+        assert!(error("[http\n").starts_with("greenpin.toml:1: "), "{}", error("[http\n"));
+    }
+}

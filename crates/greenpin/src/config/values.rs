@@ -1,0 +1,238 @@
+//! The kinds of values, each with the rule that it must keep.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use rlibphonenumber::Region;
+use signalling::{Network, Peer, Transport};
+use toml::de::DeValue;
+
+use crate::engine::sip::Listen;
+
+/// A secret from the configuration; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret in clear.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// A value as it was written.
+pub(super) enum Raw {
+    Text(String),
+    /// From the environment, where everything is text.
+    Environment(String),
+    Integer(i64),
+    Boolean(bool),
+    List(Vec<String>),
+    Other,
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw(…)")
+    }
+}
+
+/// Why a value is refused: a phrase that follows the key.
+pub(super) struct Refusal(pub(super) String);
+
+impl Raw {
+    pub(super) fn of(value: &DeValue<'_>) -> Self {
+        match value {
+            DeValue::String(text) => Self::Text(text.to_string()),
+            DeValue::Boolean(value) => Self::Boolean(*value),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).map_or(Self::Other, Self::Integer)
+            }
+            DeValue::Array(items) => {
+                let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
+                texts.collect::<Option<Vec<_>>>().map_or(Self::Other, Self::List)
+            }
+            _ => Self::Other,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Environment(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            Self::Environment(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    fn boolean(&self) -> Option<bool> {
+        match self {
+            Self::Boolean(value) => Some(*value),
+            Self::Environment(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A list of texts; in the environment, separated by commas.
+    fn list(&self) -> Option<Vec<String>> {
+        match self {
+            Self::List(items) => Some(items.clone()),
+            Self::Environment(text) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
+            _ => None,
+        }
+    }
+}
+
+fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
+    value.ok_or_else(|| Refusal(format!("must be {rule}")))
+}
+
+fn unsupported<T>(what: &str) -> Result<T, Refusal> {
+    Err(Refusal(format!("asks for {what}, which this version does not support")))
+}
+
+pub(super) fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
+    must(raw.text().and_then(|text| text.parse().ok()), "an address and a port, such as \"127.0.0.1:8080\"")
+}
+
+pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
+    let ip = raw.text().and_then(|text| text.parse().ok()).filter(|ip: &IpAddr| !ip.is_unspecified());
+    must(ip, "an IP address that peers can reach, such as \"192.0.2.1\"")
+}
+
+pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
+    let long_enough = raw.text().filter(|text| text.len() >= 8);
+    must(long_enough.map(|text| Secret(text.to_owned())), "a text of at least 8 characters")
+}
+
+pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
+    must(raw.text().filter(|text| !text.is_empty()).map(PathBuf::from), "a path")
+}
+
+pub(super) fn sqlite(raw: &Raw) -> Result<PathBuf, Refusal> {
+    let text = raw.text().unwrap_or_default();
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        return unsupported("PostgreSQL");
+    }
+    let file = text.strip_prefix("sqlite:").filter(|file| !file.is_empty());
+    must(file.map(PathBuf::from), "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\"")
+}
+
+pub(super) fn folder(raw: &Raw) -> Result<PathBuf, Refusal> {
+    let text = raw.text().unwrap_or_default();
+    if text.starts_with("s3:") {
+        return unsupported("S3");
+    }
+    let folder = text.strip_prefix("file:").filter(|folder| !folder.is_empty());
+    must(folder.map(PathBuf::from), "\"file:\" and a folder, such as \"file:data/recordings\"")
+}
+
+pub(super) fn ports(raw: &Raw) -> Result<RangeInclusive<u16>, Refusal> {
+    let range = raw.text().and_then(|text| {
+        let (first, last) = text.split_once('-')?;
+        let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first >= 1024 && last > first).then_some(first..=last)
+    });
+    must(range, "two ports from 1024 to 65535, the first lower, such as \"20000-29999\"")
+}
+
+pub(super) fn threads(raw: &Raw) -> Result<usize, Refusal> {
+    let number = raw.integer().filter(|number| (1..=64).contains(number));
+    must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 64")
+}
+
+pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
+    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
+    must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
+}
+
+pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
+    must(raw.boolean(), "true or false")
+}
+
+pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {
+    if boolean(raw)? { unsupported("registration") } else { Ok(()) }
+}
+
+pub(super) fn empty(raw: &Raw) -> Result<(), Refusal> {
+    if must(raw.text(), "a text")?.is_empty() { Ok(()) } else { unsupported("digest authentication") }
+}
+
+pub(super) fn name(raw: &Raw) -> Result<String, Refusal> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let name = raw.text().filter(|name| (1..=64).contains(&name.len()) && name.chars().all(allowed));
+    must(name.map(str::to_owned), "1 to 64 letters, digits, '-', '_' or '.'")
+}
+
+pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
+    must(
+        raw.text().and_then(|text| text.parse().ok()),
+        "a country code of two capital letters, such as \"IN\"",
+    )
+}
+
+pub(super) fn networks(raw: &Raw) -> Result<Vec<Network>, Refusal> {
+    let networks = raw.list().and_then(|items| items.iter().map(|item| network(item)).collect());
+    must(networks, "a list of addresses or networks, such as [\"192.0.2.0/24\"]")
+}
+
+fn network(text: &str) -> Option<Network> {
+    let (address, prefix) =
+        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address: IpAddr = address.parse().ok()?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let prefix =
+        prefix.map_or(Some(width), |prefix| prefix.parse().ok()).filter(|prefix| *prefix <= width)?;
+    Some(Network { address, prefix })
+}
+
+/// One UDP address and at most one TCP address.
+pub(super) fn listen(raw: &Raw) -> Result<(SocketAddr, Option<SocketAddr>), Refusal> {
+    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\"";
+    let items = must(raw.list(), rule)?;
+    if items.iter().any(|item| item.starts_with("tls:")) {
+        return unsupported("SIP over TLS");
+    }
+    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
+    let listens = must(listens, rule)?;
+    let of = |transport| {
+        let mut found = listens.iter().filter(move |listen| listen.transport == transport);
+        (found.next().map(|listen| listen.address), found.next().is_none())
+    };
+    match (of(Transport::Udp), of(Transport::Tcp)) {
+        ((Some(udp), true), (tcp, true)) => Ok((udp, tcp)),
+        _ => must(None, rule),
+    }
+}
+
+/// `sip:ADDRESS[:PORT][;transport=udp|tcp]`.
+pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
+    let rule = "\"sip:ADDRESS:PORT;transport=udp\" (or tcp) with an IP address: names are not looked up by this version";
+    must(raw.text().and_then(parse_peer), rule)
+}
+
+fn parse_peer(text: &str) -> Option<Peer> {
+    let rest = text.strip_prefix("sip:")?;
+    let (place, parameters) = rest.split_once(';').unwrap_or((rest, "transport=udp"));
+    let transport = match parameters.to_ascii_lowercase().as_str() {
+        "transport=udp" => Transport::Udp,
+        "transport=tcp" => Transport::Tcp,
+        _ => return None,
+    };
+    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, 5060));
+    Some(Peer { transport, address: place.parse().ok().or_else(alone)? })
+}
