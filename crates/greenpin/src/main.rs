@@ -1,3 +1,7 @@
 //! The `greenpin` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    greenpin::cli::main()
+}

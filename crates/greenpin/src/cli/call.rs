@@ -1,0 +1,165 @@
+//! `greenpin call`: a test call with the built-in phone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use call::{PhoneNumber, Pin};
+use clap::Args;
+use media::Clip;
+use serde_json::json;
+use signalling::{LegId, Transport};
+
+use super::demo::Ear;
+use super::fail;
+use crate::config::Config;
+use crate::engine::audio::read_clip;
+use crate::engine::phone::{Phone, PhoneEvent, PhoneSettings};
+
+/// Digits are pressed at the latest after this, even if no prompt was heard.
+const PROMPT_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The virtual number to call
+    #[arg(value_name = "VN", value_parser = PhoneNumber::parse)]
+    number: PhoneNumber,
+    /// The number that calls
+    #[arg(long, value_name = "CALLER", value_parser = PhoneNumber::parse)]
+    from: PhoneNumber,
+    /// The PIN to key in
+    #[arg(long, value_name = "NNNN", value_parser = Pin::parse)]
+    pin: Pin,
+    /// The SIP server to call; by default the one of the configuration, over UDP
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// Use TCP instead of UDP
+    #[arg(long)]
+    tcp: bool,
+    /// What to say when connected: a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 s
+    #[arg(long, value_name = "FILE")]
+    play: Option<PathBuf>,
+    /// Record the call to a stereo WAV file: left what was heard, right what was said
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Hang up so many seconds after the PIN
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    duration: u64,
+    /// Tell each event as a line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, config: &Config) -> ExitCode {
+    match TestCall::make(&arguments, config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+struct TestCall<'a> {
+    arguments: &'a Arguments,
+    phone: Phone,
+    leg: LegId,
+    clip: Option<Arc<Clip>>,
+    recording: bool,
+}
+
+impl<'a> TestCall<'a> {
+    async fn make(arguments: &'a Arguments, config: &Config) -> Result<(), String> {
+        let clip = match &arguments.play {
+            Some(file) => Some(Arc::new(read_clip(file).map_err(|error| error.to_string())?)),
+            None => None,
+        };
+        let mut phone = Phone::start(settings(arguments, config).await?).await.map_err(|error| error.to_string())?;
+        let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
+        let leg = dialled.map_err(|error| error.to_string())?;
+        Self { arguments, phone, leg, clip, recording: false }.talk().await
+    }
+
+    async fn talk(mut self) -> Result<(), String> {
+        self.until_answered().await?;
+        if let Some(file) = &self.arguments.record {
+            self.phone.record(self.leg, file.clone());
+            self.recording = true;
+        }
+        let mut ear = Ear::new(self.phone.listen(self.leg));
+        tokio::select! {
+            _ = ear.hear_prompt() => self.tell("prompt", "a prompt was heard"),
+            () = tokio::time::sleep(PROMPT_PATIENCE) => self.tell("no_prompt", "no prompt was heard"),
+            () = hung_up(&mut self.phone) => return Err("the server hung up before the PIN was keyed in".to_owned()),
+        }
+        self.phone.press(self.leg, self.arguments.pin.expose());
+        self.tell("pin", "the PIN was keyed in");
+        if let Some(clip) = self.clip.take() {
+            self.phone.play(self.leg, clip);
+        }
+        let time = Duration::from_secs(self.arguments.duration);
+        if tokio::time::timeout(time, hung_up(&mut self.phone)).await.is_ok() {
+            self.tell("hung_up", "the server hung up");
+        } else {
+            self.phone.hang_up(self.leg);
+            self.tell("hang_up", "hung up");
+        }
+        self.until_recorded().await
+    }
+
+    async fn until_answered(&mut self) -> Result<(), String> {
+        loop {
+            match self.phone.event().await {
+                PhoneEvent::Answered(_) => {
+                    self.tell("answered", "answered");
+                    return Ok(());
+                }
+                PhoneEvent::Failed(status) => return Err(format!("the call was refused with SIP status {status}")),
+                PhoneEvent::HungUp => return Err("the call ended before it was answered".to_owned()),
+                _ => {}
+            }
+        }
+    }
+
+    async fn until_recorded(&mut self) -> Result<(), String> {
+        while self.recording {
+            if let PhoneEvent::Recorded(result) = self.phone.event().await {
+                let file = result?;
+                self.tell("recorded", &format!("recorded to {}", file.display()));
+                self.recording = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, event: &str, text: &str) {
+        if self.arguments.json {
+            println!("{}", json!({ "event": event, "text": text }));
+        } else {
+            anstream::println!("{text}");
+        }
+    }
+}
+
+async fn hung_up(phone: &mut Phone) {
+    while !matches!(phone.event().await, PhoneEvent::HungUp) {}
+}
+
+async fn settings(arguments: &Arguments, config: &Config) -> Result<PhoneSettings, String> {
+    let server = match &arguments.server {
+        Some(server) => resolve(server).await?,
+        None => SocketAddr::new(config.sip.public_address, config.sip.udp.port()),
+    };
+    let own: &str = if server.ip().is_loopback() { "127.0.0.1:0" } else { "0.0.0.0:0" };
+    Ok(PhoneSettings {
+        listen: own.parse().map_err(|_| "no address of our own".to_owned())?,
+        media_ports: 40_000..=49_999,
+        server,
+        transport: if arguments.tcp { Transport::Tcp } else { Transport::Udp },
+    })
+}
+
+async fn resolve(server: &str) -> Result<SocketAddr, String> {
+    let found = tokio::net::lookup_host(server).await;
+    let mut found = found.map_err(|error| format!("--server must be HOST:PORT: {error}"))?;
+    found.next().ok_or_else(|| "--server names no address".to_owned())
+}

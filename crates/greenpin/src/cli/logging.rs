@@ -1,0 +1,26 @@
+//! The log: one line an event on standard error, at the level of `GREENPIN_LOG`, and never a number.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Libraries may warn; what they say in detail could name what passes through them.
+const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
+
+/// Starts logging: `GREENPIN_LOG` is error, warn, info (the default), debug or trace; `GREENPIN_LOG_FORMAT=json` writes
+/// JSON lines.
+pub(super) fn start() {
+    let level = std::env::var("GREENPIN_LOG").unwrap_or_else(|_| "info".to_owned());
+    let level = match level.as_str() {
+        "error" | "warn" | "info" | "debug" | "trace" | "off" => level,
+        _ => "info".to_owned(),
+    };
+    let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = std::env::var("GREENPIN_LOG_FORMAT").is_ok_and(|format| format == "json");
+    if json {
+        log.json().flatten_event(true).init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    }
+}

@@ -1,0 +1,105 @@
+//! The command line.
+
+mod call;
+mod demo;
+mod logging;
+mod number;
+mod serve;
+mod tenant;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::store::Store;
+
+/// Masked calls that you run yourself: a virtual number, a PIN, and neither party sees the other's number.
+#[derive(Parser)]
+#[command(name = "greenpin", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Common {
+    /// The configuration file; without it ./greenpin.toml if there is one, else the built-in defaults
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(after_help = "Example:\n  greenpin serve --config greenpin.toml")]
+    Serve,
+    /// See one masked call from start to end, on this machine alone
+    #[command(after_help = "Example:\n  greenpin demo\n  greenpin demo --keep")]
+    Demo(demo::Arguments),
+    /// Make a test call to a virtual number
+    #[command(
+        after_help = "Example:\n  greenpin call +914000000001 --from +918800000001 --pin 4821 --record call.wav"
+    )]
+    Call(call::Arguments),
+    /// Make and list tenants
+    #[command(subcommand, arg_required_else_help = true)]
+    Tenant(tenant::Command),
+    /// Add and list virtual numbers
+    #[command(subcommand, arg_required_else_help = true)]
+    Number(number::Command),
+}
+
+/// Runs the command that the arguments name. Exit code 0: done; 1: failed; 2: misuse.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    runtime.block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> ExitCode {
+    if let Command::Demo(arguments) = cli.command {
+        return demo::run(arguments).await;
+    }
+    let config = match Config::load(cli.common.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => return fail(error),
+    };
+    match cli.command {
+        Command::Serve => serve::run(&config).await,
+        Command::Call(arguments) => call::run(arguments, &config).await,
+        Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store)).await,
+        Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
+        Command::Demo(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Runs a command on the store itself: it works while the server runs, and while it does not.
+async fn with_store<R: Future<Output = Result<(), String>>>(
+    config: &Config,
+    command: impl FnOnce(Store) -> R,
+) -> ExitCode {
+    let store = match crate::server::open_store(config, "") {
+        Ok(store) => store,
+        Err(error) => return fail(error),
+    };
+    match command(store).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error),
+    }
+}
+
+/// Says on standard error what failed.
+fn fail(error: impl Display) -> ExitCode {
+    anstream::eprintln!("greenpin: {error}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,48 @@
+//! `greenpin serve`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::fail;
+use crate::config::Config;
+use crate::server::Server;
+
+/// How long calls under way may go on after the server was asked to stop; a second request ends them.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn run(config: &Config) -> ExitCode {
+    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+        (Err(error), _) | (_, Err(error)) => return fail(error),
+    };
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => return fail(error),
+    };
+    let tcp = server.sip_tcp.map(|address| format!(" tcp:{address}")).unwrap_or_default();
+    tracing::info!(
+        http = %format_args!("http://{}", server.http),
+        sip = %format_args!("udp:{}{tcp}", server.sip),
+        store = %config.store.file.display(),
+        trunks = config.trunks.len(),
+        "greenpin is ready"
+    );
+    if config.trunks.is_empty() {
+        tracing::warn!("no [[trunks]] are configured: every call is refused");
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new calls or allocations; calls under way have {} s", PATIENCE.as_secs());
+    tokio::select! {
+        () = server.stop(PATIENCE) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}

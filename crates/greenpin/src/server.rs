@@ -1,0 +1,161 @@
+//! The server as a whole: store, engine, API and webhooks, started and stopped together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api::{self, Readiness};
+use crate::config::Config;
+use crate::engine::audio::{MediaSettings, PromptError, Prompts};
+use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::store::{self, Store, StoreOptions, Timestamp};
+use crate::webhooks::Dispatcher;
+
+/// The one node of an embedded store, in call records; fixed, so that a restart finds the calls that it cut short.
+const NODE: &str = "local";
+/// How often expired allocations are told of. Nothing else waits for it.
+const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often throttles that have run out are forgotten, in rounds of the above.
+const FORGET_EVERY: u32 = 1200;
+
+/// A running server.
+pub struct Server {
+    /// Where the API is served.
+    pub http: SocketAddr,
+    /// Where SIP over UDP is served.
+    pub sip: SocketAddr,
+    /// Where SIP over TCP is served, if anywhere.
+    pub sip_tcp: Option<SocketAddr>,
+    /// Its store.
+    pub store: Store,
+    engine: Engine,
+    dispatcher: Dispatcher,
+    readiness: Arc<Readiness>,
+    api: JoinHandle<std::io::Result<()>>,
+    api_stop: watch::Sender<bool>,
+    sweeper: JoinHandle<()>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The HTTP address cannot be served.
+    #[error("cannot listen for HTTP on {address}: {source}")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// How it failed.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened, or its calls cannot be reconciled.
+    #[error(transparent)]
+    Open(#[from] store::OpenError),
+    /// The store failed at once.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// A prompt cannot be used.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The engine cannot start.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+}
+
+/// Opens the store that a configuration names; `public_url` goes before links in events.
+pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::OpenError> {
+    Store::open(&StoreOptions {
+        path: config.store.file.clone(),
+        key_file: config.store.key_file.clone(),
+        public_url: public_url.to_owned(),
+    })
+}
+
+impl Server {
+    /// Opens the store, closes calls that a crash cut short, and serves.
+    pub async fn start(config: &Config) -> Result<Self, ServerError> {
+        let failed = |source| ServerError::Http { address: config.http.listen, source };
+        let listener = TcpListener::bind(config.http.listen).await.map_err(failed)?;
+        let http = listener.local_addr().map_err(failed)?;
+        let store = open_store(config, &format!("http://{http}"))?;
+        let cut_short = store.reconcile_calls(NODE, Timestamp::now()).await?;
+        if cut_short > 0 {
+            tracing::warn!(calls = cut_short, "closed calls that were cut short when the server last stopped");
+        }
+        let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
+        let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
+        let readiness = Arc::new(Readiness::default());
+        readiness.set_sip_bound(true);
+        let router = api::router(store.clone(), readiness.clone(), config.recordings.clone());
+        let (api_stop, mut stopping) = watch::channel(false);
+        let graceful = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        let api = tokio::spawn(async move {
+            axum::serve(listener, router).with_graceful_shutdown(graceful).await
+        });
+        let sweeper = tokio::spawn(sweep(store.clone()));
+        let (sip, sip_tcp) = (engine.udp, engine.tcp);
+        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })
+    }
+
+    /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
+    /// record and event is durable before this returns.
+    pub async fn stop(self, patience: Duration) {
+        self.readiness.drain();
+        self.engine.stop(patience).await;
+        self.sweeper.abort();
+        let _ = self.api_stop.send(true);
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
+        self.dispatcher.stop().await;
+    }
+}
+
+fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
+    let prompts = match &config.media.prompts {
+        Some(folder) => Prompts::from_folder(folder)?,
+        None => Prompts::built_in()?,
+    };
+    let trunks = config.trunks.iter().map(|trunk| TrunkSettings {
+        name: trunk.name.clone(),
+        peer: trunk.peer.clone(),
+        accept_from: trunk.accept_from.clone(),
+        country: trunk.country,
+        symmetric_rtp: trunk.symmetric_rtp,
+    });
+    Ok(EngineSettings {
+        udp: config.sip.udp,
+        tcp: config.sip.tcp,
+        advertised: config.sip.public_address,
+        trunks: trunks.collect(),
+        media: MediaSettings {
+            bind: config.sip.udp.ip(),
+            ports: config.media.ports.clone(),
+            threads: config.media.threads,
+            ..MediaSettings::default()
+        },
+        prompts,
+        recordings: config.recordings.clone(),
+        node: NODE.to_owned(),
+        max_calls: config.sip.max_calls,
+    })
+}
+
+async fn sweep(store: Store) {
+    let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in (0..FORGET_EVERY).cycle() {
+        rounds.tick().await;
+        if let Err(error) = store.report_expired(Timestamp::now()).await {
+            tracing::error!(%error, "expired allocations were not told of");
+        }
+        if round == 0
+            && let Err(error) = store.forget_strangers(Timestamp::now()).await
+        {
+            tracing::error!(%error, "throttles that ran out were not forgotten");
+        }
+    }
+}
