@@ -136,7 +136,12 @@ async fn converse(
     forget(&table, peer);
 }
 
-async fn read(mut reader: OwnedReadHalf, peer: SocketAddr, pong: mpsc::Sender<()>, inbound: &mpsc::Sender<Inbound>) {
+async fn read(
+    mut reader: OwnedReadHalf,
+    peer: SocketAddr,
+    pong: mpsc::Sender<()>,
+    inbound: &mpsc::Sender<Inbound>,
+) {
     let mut framer = Framer::new();
     let mut chunk = [0; CHUNK];
     loop {

@@ -84,9 +84,8 @@ pub struct SipSockets {
 impl SipSockets {
     /// Binds a UDP socket and a TCP listener.
     pub async fn bind(udp: SocketAddr, tcp: SocketAddr) -> Result<Self, BindError> {
-        let failed = |transport, address| {
-            move |source| BindError { listen: Listen { transport, address }, source }
-        };
+        let failed =
+            |transport, address| move |source| BindError { listen: Listen { transport, address }, source };
         let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
         // With port 0 both transports take the same number, as peers expect of a SIP element.
         let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
