@@ -4,10 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Side, Verdict,
-};
-use call::{Call, Cause, DialStatus, PhoneNumber};
+use call::script::{Action, Attempt, Collect, Connection, Input, Key, Outcome, Prompt, Side, Verdict};
+use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{LegId, Offer, OutgoingCall};
@@ -374,9 +372,9 @@ impl MaskedCall {
             dialled: outcome.dialled,
             dialled_at: outcome.dialled_at.map(at),
             bridged_at: outcome.bridged_at.map(at),
-            call_type: call_type(outcome.call_type),
-            dial_call_status: outcome.dial_status.map(dial_status),
-            hangup_by: hangup_by(outcome.hangup_by),
+            call_type: outcome.call_type,
+            dial_call_status: outcome.dial_status,
+            hangup_by: outcome.hangup_by,
             sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),
             pin_attempts: outcome.pin_attempts,
             recording: self.recording.clone(),
@@ -440,33 +438,6 @@ fn collect_plan(collect: &store::Collect) -> Collect {
         ring_timeout: collect.settings.ring_timeout,
         max_call_duration: collect.settings.max_call_duration,
         parallel: collect.settings.parallel,
-    }
-}
-
-fn call_type(call_type: CallType) -> store::CallType {
-    match call_type {
-        CallType::Completed => store::CallType::Completed,
-        CallType::Incomplete => store::CallType::Incomplete,
-        CallType::CallAttempt => store::CallType::CallAttempt,
-        CallType::ClientHangup => store::CallType::ClientHangup,
-    }
-}
-
-fn dial_status(status: DialStatus) -> store::DialStatus {
-    match status {
-        DialStatus::Completed => store::DialStatus::Completed,
-        DialStatus::Busy => store::DialStatus::Busy,
-        DialStatus::NoAnswer => store::DialStatus::NoAnswer,
-        DialStatus::Failed => store::DialStatus::Failed,
-        DialStatus::Canceled => store::DialStatus::Canceled,
-    }
-}
-
-fn hangup_by(by: HangupBy) -> store::HangupBy {
-    match by {
-        HangupBy::Caller => store::HangupBy::Caller,
-        HangupBy::Callee => store::HangupBy::Callee,
-        HangupBy::System => store::HangupBy::System,
     }
 }
 

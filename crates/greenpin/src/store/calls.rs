@@ -1,0 +1,413 @@
+//! Calls: what the engine asks and tells, from the first INVITE to the call record.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use call::script::{CallType, HangupBy};
+use call::{DialStatus, PhoneNumber};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::events::{self, Draft};
+use super::numbers::{self, NumberMode, NumberRow};
+use super::pin_try::listing;
+use super::records::{self, CallRecord};
+use super::writer::Tx;
+use super::{
+    CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, allocations,
+    settings, sql,
+};
+
+/// Wrong tries in one call of a caller that no allocation lists.
+const STRANGERS_TRIES: u8 = 3;
+
+/// A call that came in.
+#[derive(Debug, Clone)]
+pub struct NewCall {
+    /// Its id.
+    pub call_sid: CallSid,
+    /// The number that was called.
+    pub virtual_number: PhoneNumber,
+    /// Who calls; `None`: withheld or unknown.
+    pub caller: Option<PhoneNumber>,
+    /// The name of the trunk that brought it.
+    pub trunk: String,
+    /// The name of this node.
+    pub node: String,
+    /// When it came in.
+    pub started_at: Timestamp,
+}
+
+/// Where a call goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// No pool holds the number. Nothing was written.
+    UnknownNumber,
+    /// No allocation is active on the number.
+    NotInUse,
+    /// A PIN is to be asked for.
+    Collect(Collect),
+}
+
+/// How a PIN is collected, and what follows a right one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collect {
+    /// Digits of a complete block: 4 to 8.
+    pub pin_length: u8,
+    /// Wrong tries after which this call ends: 1 to 10.
+    pub max_tries: u8,
+    /// The tenant's settings for it.
+    pub settings: CallSettings,
+}
+
+/// What a tenant has set for calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallSettings {
+    /// How long each number is rung.
+    pub ring_timeout: Duration,
+    /// How long two parties may talk.
+    pub max_call_duration: Duration,
+    /// All numbers at once instead of one after the other.
+    pub parallel: bool,
+}
+
+/// The end of a call, as the engine saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallEnding {
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// When the caller was answered.
+    pub answered_at: Option<Timestamp>,
+    /// The number that was connected, else the last that was dialled.
+    pub dialled: Option<PhoneNumber>,
+    /// When that number was dialled.
+    pub dialled_at: Option<Timestamp>,
+    /// When both sides began to hear each other.
+    pub bridged_at: Option<Timestamp>,
+    /// How far it came.
+    pub call_type: CallType,
+    /// How the dialled leg ended; `None`: nobody was dialled.
+    pub dial_call_status: Option<DialStatus>,
+    /// Who ended it.
+    pub hangup_by: HangupBy,
+    /// The SIP status with which the last dialled number refused.
+    pub sip_cause: Option<u16>,
+    /// Completed blocks of digits.
+    pub pin_attempts: u32,
+    /// The recording, if it is finished.
+    pub recording: Option<RecordingFile>,
+    /// The caller's media.
+    pub caller_media: Option<LegReport>,
+    /// The callee's media.
+    pub callee_media: Option<LegReport>,
+}
+
+/// A finished recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// How long it is.
+    pub duration: Duration,
+}
+
+/// What one leg's media was like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegReport {
+    /// The codec's name; `None`: the leg had no media.
+    pub codec: Option<String>,
+    /// RTP packets that came in.
+    pub packets_received: u64,
+    /// RTP packets that were sent to us and did not come in.
+    pub packets_lost: u64,
+    /// RTP packets that we sent.
+    pub packets_sent: u64,
+    /// Interarrival jitter in milliseconds (RFC 3550).
+    pub jitter_ms: f64,
+    /// Estimated mean opinion score of what came in, 1.0 to 4.5.
+    pub mos: Option<f64>,
+}
+
+impl Store {
+    /// Looks the number up and, when a pool holds it, opens the call record with `call.initiated`.
+    pub async fn begin_call(&self, call: NewCall) -> Result<Route, StoreError> {
+        self.writer.write(move |tx| begin(tx, &call)).await
+    }
+
+    /// The dialled party is being alerted: `call.ringing`.
+    pub async fn call_ringing(
+        &self,
+        sid: &CallSid,
+        dialled: PhoneNumber,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sid = sid.clone();
+        let write = self.writer.write(move |tx| {
+            let row = (dialled.expose(), now.micros(), sid.as_str());
+            if tx.execute(sql::CALL_RING, row)? == 0 {
+                return Ok(());
+            }
+            tell(tx, &sid, EventType::CallRinging, now)
+        });
+        write.await
+    }
+
+    /// The dialled party answered: `call.answered`, and the allocation has one connected call more.
+    pub async fn call_answered(
+        &self,
+        sid: &CallSid,
+        dialled: PhoneNumber,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sid = sid.clone();
+        let write = self.writer.write(move |tx| {
+            let row = (dialled.expose(), now.micros(), sid.as_str());
+            if tx.execute(sql::CALL_ANSWER, row)? == 0 {
+                return Ok(());
+            }
+            if let Some(CallRecord { tenant_id, greenpin_id: Some(id), .. }) = records::find(tx, &sid)? {
+                tx.execute(sql::ALLOCATION_COUNT_CALL, (tenant_id.as_str(), id.as_str()))?;
+            }
+            tell(tx, &sid, EventType::CallAnswered, now)
+        });
+        write.await
+    }
+
+    /// Closes the call record with `call.completed`, and `recording.ready` if there is a recording. Once closed, a
+    /// record stays as it is: telling the end twice is harmless.
+    pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
+        let (sid, links) = (sid.clone(), self.public_url.clone());
+        self.writer.write(move |tx| end(tx, &sid, &ending, &links)).await
+    }
+
+    /// A recording was finished after the end of its call: `recording.ready`.
+    pub async fn set_recording(
+        &self,
+        sid: &CallSid,
+        recording: RecordingFile,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (sid, links) = (sid.clone(), self.public_url.clone());
+        let write = self.writer.write(move |tx| {
+            let row = (path_text(&recording), millis(&recording), sid.as_str());
+            match tx.execute(sql::CALL_SET_RECORDING, row)? {
+                0 => Ok(()),
+                _ => tell_recording(tx, &sid, now, &links),
+            }
+        });
+        write.await
+    }
+
+    /// Closes the calls of this node that a crash left open, with record and terminal event each. To be called at
+    /// start, before the first new call. Returns how many there were.
+    pub async fn reconcile_calls(&self, node: &str, now: Timestamp) -> Result<usize, StoreError> {
+        let (node, links) = (node.to_owned(), self.public_url.clone());
+        let write = self.writer.write(move |tx| {
+            let open = tx.rows(sql::CALLS_OPEN, [node], |row| row.get::<_, String>(0))?;
+            for sid in open.iter().cloned().map(CallSid::stored) {
+                if let Some(call) = records::find(tx, &sid)? {
+                    end(tx, &sid, &cut_off(call, now), &links)?;
+                }
+            }
+            Ok(open.len())
+        });
+        write.await
+    }
+}
+
+fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
+    let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(Route::UnknownNumber) };
+    let settings = settings::of(tx, &number.tenant_id)?;
+    let (route, greenpin_id) = route(tx, call, &number, &settings)?;
+    let row = (
+        number.tenant_id.as_str(),
+        call.call_sid.as_str(),
+        call.virtual_number.expose(),
+        greenpin_id.as_ref().map(GreenpinId::as_str),
+        call.caller.map(PhoneNumber::expose),
+        &call.trunk,
+        &call.node,
+        call.started_at.micros(),
+    );
+    tx.execute(sql::CALL_INSERT, row)?;
+    if let Some(id) = &greenpin_id {
+        tx.execute(sql::ALLOCATION_COUNT_ATTEMPT, (number.tenant_id.as_str(), id.as_str()))?;
+    }
+    tell(tx, &call.call_sid, EventType::CallInitiated, call.started_at)?;
+    Ok(route)
+}
+
+/// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
+fn route(
+    tx: &Tx<'_>,
+    call: &NewCall,
+    number: &NumberRow,
+    settings: &TenantSettings,
+) -> Result<(Route, Option<GreenpinId>), StoreError> {
+    let now = call.started_at;
+    let (greenpin_id, max_tries) = match number.mode {
+        NumberMode::Exclusive => {
+            let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };
+            let allocation = allocations::find(tx, &number.tenant_id, &holder)?;
+            (Some(holder), allocation.map_or(STRANGERS_TRIES, |allocation| allocation.max_pin_attempts))
+        }
+        NumberMode::Shared => {
+            let key = (number.virtual_number.expose(), now.micros());
+            if tx.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?.is_none() {
+                return Ok((Route::NotInUse, None));
+            }
+            let listing = match call.caller {
+                Some(caller) => listing(tx, number, caller, now)?,
+                None => Vec::new(),
+            };
+            let tries = listing.iter().map(|one| one.max_pin_attempts).max().unwrap_or(STRANGERS_TRIES);
+            let sole = if let [only] = listing.as_slice() { Some(only.greenpin_id.clone()) } else { None };
+            (sole, tries)
+        }
+    };
+    let collect = Collect { pin_length: number.pin_length, max_tries, settings: call_settings(settings) };
+    Ok((Route::Collect(collect), greenpin_id))
+}
+
+fn call_settings(settings: &TenantSettings) -> CallSettings {
+    CallSettings {
+        ring_timeout: Duration::from_secs(settings.ring_timeout.into()),
+        max_call_duration: Duration::from_secs(settings.max_call_duration.into()),
+        parallel: settings.dial_strategy == DialStrategy::Parallel,
+    }
+}
+
+fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(), StoreError> {
+    let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
+    let row = rusqlite::params![
+        ending.ended_at.micros(),
+        micros(ending.answered_at),
+        ending.dialled.map(PhoneNumber::expose),
+        micros(ending.dialled_at),
+        micros(ending.bridged_at),
+        call_type(ending.call_type),
+        ending.dial_call_status.map(dial_status),
+        ending.sip_cause,
+        hangup_by(ending.hangup_by),
+        ending.pin_attempts,
+        ending.recording.as_ref().map(path_text),
+        ending.recording.as_ref().map(millis),
+        report_text(ending.caller_media.as_ref())?,
+        report_text(ending.callee_media.as_ref())?,
+        sid.as_str(),
+    ];
+    if tx.execute(sql::CALL_END, row)? == 0 {
+        return Ok(());
+    }
+    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
+    let settings = settings::of(tx, &call.tenant_id)?;
+    let url = call.recording_path().map(|path| format!("{links}{path}"));
+    let data = records::event_data(&call, &settings.zone(), ending.ended_at, url);
+    write_event(tx, &call, &settings, EventType::CallCompleted, ending.ended_at, data)?;
+    if call.recording.is_some() {
+        tell_recording(tx, sid, ending.ended_at, links)?;
+    }
+    Ok(())
+}
+
+/// What is known of a call that ended with the process that served it.
+fn cut_off(call: CallRecord, now: Timestamp) -> CallEnding {
+    let (call_type, dial_call_status) = match (call.bridged_at, call.dialled_at) {
+        (Some(_), _) => (CallType::Completed, Some(DialStatus::Completed)),
+        (None, Some(_)) => (CallType::Incomplete, Some(DialStatus::Failed)),
+        (None, None) => (CallType::CallAttempt, None),
+    };
+    CallEnding {
+        ended_at: now,
+        answered_at: call.answered_at,
+        dialled: call.dialled,
+        dialled_at: call.dialled_at,
+        bridged_at: call.bridged_at,
+        call_type,
+        dial_call_status,
+        hangup_by: HangupBy::System,
+        sip_cause: None,
+        pin_attempts: call.pin_attempts,
+        recording: None,
+        caller_media: None,
+        callee_media: None,
+    }
+}
+
+fn tell(tx: &Tx<'_>, sid: &CallSid, event_type: EventType, now: Timestamp) -> Result<(), StoreError> {
+    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
+    let settings = settings::of(tx, &call.tenant_id)?;
+    let data = records::event_data(&call, &settings.zone(), now, None);
+    write_event(tx, &call, &settings, event_type, now, data)
+}
+
+fn tell_recording(tx: &Tx<'_>, sid: &CallSid, now: Timestamp, links: &str) -> Result<(), StoreError> {
+    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
+    let Some(recording) = &call.recording else { return Ok(()) };
+    let settings = settings::of(tx, &call.tenant_id)?;
+    let data = json!({
+        "call_sid": call.call_sid.as_str(),
+        "virtual_number": call.virtual_number.expose(),
+        "recording_url": call.recording_path().map(|path| format!("{links}{path}")),
+        "recording_duration": recording.duration.as_secs(),
+    });
+    let Value::Object(data) = data else { return Ok(()) };
+    write_event(tx, &call, &settings, EventType::RecordingReady, now, data)
+}
+
+fn write_event(
+    tx: &Tx<'_>,
+    call: &CallRecord,
+    settings: &TenantSettings,
+    event_type: EventType,
+    occurred_at: Timestamp,
+    data: Map<String, Value>,
+) -> Result<(), StoreError> {
+    let zone = settings.zone();
+    let greenpin_id = call.greenpin_id.as_ref();
+    let data = Value::Object(data);
+    events::write(
+        tx,
+        &Draft { tenant: &call.tenant_id, zone: &zone, greenpin_id, event_type, occurred_at, data },
+    )
+}
+
+fn path_text(recording: &RecordingFile) -> String {
+    recording.path.to_string_lossy().into_owned()
+}
+
+fn millis(recording: &RecordingFile) -> i64 {
+    i64::try_from(recording.duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError> {
+    let text = report.map(serde_json::to_string).transpose();
+    text.map_err(|_| StoreError::Unreadable("media report"))
+}
+
+fn call_type(call_type: CallType) -> &'static str {
+    match call_type {
+        CallType::Completed => "completed",
+        CallType::Incomplete => "incomplete",
+        CallType::CallAttempt => "call-attempt",
+        CallType::ClientHangup => "client-hangup",
+    }
+}
+
+fn dial_status(status: DialStatus) -> &'static str {
+    match status {
+        DialStatus::Completed => "completed",
+        DialStatus::Busy => "busy",
+        DialStatus::NoAnswer => "no-answer",
+        DialStatus::Failed => "failed",
+        DialStatus::Canceled => "canceled",
+    }
+}
+
+fn hangup_by(by: HangupBy) -> &'static str {
+    match by {
+        HangupBy::Caller => "caller",
+        HangupBy::Callee => "callee",
+        HangupBy::System => "system",
+    }
+}

@@ -1,0 +1,63 @@
+//! What can go wrong below the rules of the product.
+
+use std::path::PathBuf;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// More writes wait than the store takes; worth another try after a second.
+    #[error("the store is overloaded")]
+    Overloaded,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// The database refused or failed; nothing of the transaction is kept.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// A row holds what this version cannot read.
+    #[error("the database holds an unreadable {0}")]
+    Unreadable(&'static str),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file or folder cannot be made or read.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// How it failed.
+        source: std::io::Error,
+    },
+    /// The key file does not hold a key.
+    #[error("{path}: the key file must hold exactly 32 bytes, not {length}", path = path.display())]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// How many bytes it holds.
+        length: usize,
+    },
+    /// The SQLite that is linked can corrupt a write-ahead log.
+    #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
+    OldSqlite(&'static str),
+    /// A newer greenpin has written this database.
+    #[error(
+        "the database has schema version {found}, this greenpin knows {known}: use the greenpin that wrote it, or a newer one"
+    )]
+    NewerSchema {
+        /// What the database says.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The database refused or failed.
+    #[error("the database cannot be opened: {0}")]
+    Database(#[from] rusqlite::Error),
+}

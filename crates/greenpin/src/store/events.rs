@@ -1,0 +1,187 @@
+//! Events: written in the transaction of what they tell of, with a delivery for each endpoint that asks for them.
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::writer::Tx;
+use super::{EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
+
+/// What an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// An allocation was made.
+    AllocationCreated,
+    /// An allocation was changed.
+    AllocationUpdated,
+    /// An allocation's time is over.
+    AllocationExpired,
+    /// An allocation was deleted.
+    AllocationDeleted,
+    /// An allocation met its limit of wrong PINs.
+    AllocationLocked,
+    /// An allocation's count of wrong PINs was set back.
+    AllocationUnlocked,
+    /// An allocation has a new PIN.
+    AllocationPinRotated,
+    /// A call to a virtual number came in.
+    CallInitiated,
+    /// A block of digits was refused.
+    CallPinFailed,
+    /// A block of digits was right.
+    CallPinAccepted,
+    /// The dialled party is being alerted.
+    CallRinging,
+    /// The dialled party answered.
+    CallAnswered,
+    /// The call is over. The last event of every call but for `recording.ready`.
+    CallCompleted,
+    /// A recording can be fetched.
+    RecordingReady,
+    /// A number has few places left.
+    NumberCapacityLow,
+    /// Strangers have used up a number's budget of wrong PINs.
+    NumberPinAttack,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 16] = [
+        Self::AllocationCreated,
+        Self::AllocationUpdated,
+        Self::AllocationExpired,
+        Self::AllocationDeleted,
+        Self::AllocationLocked,
+        Self::AllocationUnlocked,
+        Self::AllocationPinRotated,
+        Self::CallInitiated,
+        Self::CallPinFailed,
+        Self::CallPinAccepted,
+        Self::CallRinging,
+        Self::CallAnswered,
+        Self::CallCompleted,
+        Self::RecordingReady,
+        Self::NumberCapacityLow,
+        Self::NumberPinAttack,
+    ];
+
+    /// Its name, such as `call.completed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllocationCreated => "allocation.created",
+            Self::AllocationUpdated => "allocation.updated",
+            Self::AllocationExpired => "allocation.expired",
+            Self::AllocationDeleted => "allocation.deleted",
+            Self::AllocationLocked => "allocation.locked",
+            Self::AllocationUnlocked => "allocation.unlocked",
+            Self::AllocationPinRotated => "allocation.pin_rotated",
+            Self::CallInitiated => "call.initiated",
+            Self::CallPinFailed => "call.pin_failed",
+            Self::CallPinAccepted => "call.pin_accepted",
+            Self::CallRinging => "call.ringing",
+            Self::CallAnswered => "call.answered",
+            Self::CallCompleted => "call.completed",
+            Self::RecordingReady => "recording.ready",
+            Self::NumberCapacityLow => "number.capacity_low",
+            Self::NumberPinAttack => "number.pin_attack",
+        }
+    }
+}
+
+/// An event of the log: its id, and the JSON that endpoints receive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its id.
+    pub event_id: String,
+    /// Its JSON.
+    pub body: String,
+}
+
+/// An event to be written.
+pub(super) struct Draft<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) zone: &'a TimeZone,
+    pub(super) greenpin_id: Option<&'a GreenpinId>,
+    pub(super) event_type: EventType,
+    pub(super) occurred_at: Timestamp,
+    pub(super) data: Value,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    event_id: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    sequence: i64,
+    occurred_at: String,
+    tenant_id: &'a str,
+    greenpin_id: Option<&'a str>,
+    custom_field: Option<String>,
+    data: &'a Value,
+}
+
+/// Writes an event. Events of no allocation have the sequence 0.
+pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
+    let event_id = tx.event_id(draft.occurred_at);
+    let (sequence, custom_field) = next_sequence(tx, draft)?;
+    let body = Body {
+        event_id: event_id.as_str(),
+        event_type: draft.event_type.as_str(),
+        sequence,
+        occurred_at: draft.occurred_at.rfc3339(draft.zone),
+        tenant_id: draft.tenant.as_str(),
+        greenpin_id: draft.greenpin_id.map(GreenpinId::as_str),
+        custom_field,
+        data: &draft.data,
+    };
+    let row = (
+        draft.tenant.as_str(),
+        event_id.as_str(),
+        draft.greenpin_id.map(GreenpinId::as_str),
+        draft.event_type.as_str(),
+        sequence,
+        draft.occurred_at.micros(),
+        serde_json::to_string(&body).map_err(|_| StoreError::Unreadable("event"))?,
+    );
+    tx.execute(sql::EVENT_INSERT, row)?;
+    deliver(tx, draft, &event_id, sequence)
+}
+
+fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
+    let Some(greenpin_id) = draft.greenpin_id else { return Ok((0, None)) };
+    let key = (draft.tenant.as_str(), greenpin_id.as_str());
+    let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    found.ok_or(StoreError::Unreadable("allocation of an event"))
+}
+
+/// Events of one allocation wait for each other at an endpoint; any other event waits for none.
+fn deliver(tx: &Tx<'_>, draft: &Draft<'_>, event_id: &EventId, sequence: i64) -> Result<(), StoreError> {
+    let queue = draft.greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str);
+    for endpoint in endpoints::of(tx, draft.tenant)? {
+        if endpoint.takes(draft.event_type.as_str()) {
+            let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
+            let row = (tenant, event, endpoint.id.as_str(), queue, sequence, draft.occurred_at.micros());
+            tx.execute(sql::DELIVERY_INSERT, row)?;
+            tx.wake_deliverer();
+        }
+    }
+    Ok(())
+}
+
+impl TenantStore {
+    /// The events after one, oldest first.
+    pub async fn events_after(
+        &self,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| {
+                Ok(LoggedEvent { event_id: row.get(0)?, body: row.get(1)? })
+            })
+        });
+        read.await
+    }
+}

@@ -1,0 +1,236 @@
+//! The pool: which virtual numbers a tenant has, and how each is used.
+
+use std::fmt;
+use std::str::FromStr;
+
+use call::PhoneNumber;
+use rusqlite::Row;
+
+use super::writer::Tx;
+use super::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql, strangers};
+
+/// How many allocations a virtual number takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NumberMode {
+    /// One active allocation at a time.
+    Exclusive,
+    /// Many, told apart by their PINs.
+    Shared,
+}
+
+/// A number to be added to a pool.
+#[derive(Debug, Clone)]
+pub struct NewNumber {
+    /// The number.
+    pub virtual_number: PhoneNumber,
+    /// How it is used.
+    pub mode: NumberMode,
+    /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one.
+    pub pin_length: u8,
+    /// Active allocations at once on a shared number: 1 to half of the PIN space.
+    pub max_active: u32,
+}
+
+/// A number of a pool.
+#[derive(Debug, Clone)]
+pub struct PoolNumber {
+    /// The number.
+    pub virtual_number: PhoneNumber,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// How it is used.
+    pub mode: NumberMode,
+    /// Digits of its PINs.
+    pub pin_length: u8,
+    /// Active allocations that it takes at once.
+    pub max_active: u32,
+    /// Active allocations now.
+    pub active: u32,
+}
+
+/// Why a number was not added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// The number is in a pool already.
+    #[error("the number is in a pool already")]
+    Exists,
+    /// An exclusive number's PINs have four digits, a shared one's 4 to 8.
+    #[error("the PIN length must be 4 on an exclusive number, and 4 to 8 on a shared one")]
+    PinLength,
+    /// The limit is 0, or more than half of the PIN space.
+    #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
+    MaxActive(u32),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl NewNumber {
+    fn check(&self) -> Result<(), NumberError> {
+        let lengths = match self.mode {
+            NumberMode::Exclusive => 4..=4,
+            NumberMode::Shared => 4..=8,
+        };
+        if !lengths.contains(&self.pin_length) {
+            return Err(NumberError::PinLength);
+        }
+        let most = 10_u32.saturating_pow(self.pin_length.into()) / 2;
+        if !(1..=most).contains(&self.max_active) {
+            return Err(NumberError::MaxActive(most));
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Adds a number to a tenant's pool.
+    pub async fn add_number(
+        &self,
+        tenant: TenantId,
+        new: NewNumber,
+        now: Timestamp,
+    ) -> Result<(), NumberError> {
+        new.check()?;
+        let write = self.writer.write(move |tx| {
+            if tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_none() {
+                return Err(NumberError::NoSuchTenant);
+            }
+            let row = (
+                new.virtual_number.expose(),
+                tenant.as_str(),
+                new.mode.as_str(),
+                i64::from(new.pin_length),
+                i64::from(new.max_active),
+                strangers::BURST,
+                now.micros(),
+                now.micros(),
+            );
+            let added = tx.execute(sql::NUMBER_INSERT, row)?;
+            if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
+        });
+        write.await
+    }
+
+    /// The numbers of one tenant, or of all.
+    pub async fn numbers(
+        &self,
+        tenant: Option<TenantId>,
+        now: Timestamp,
+    ) -> Result<Vec<PoolNumber>, StoreError> {
+        let read = self.readers.read(move |snapshot| {
+            let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+            snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)
+        });
+        read.await?.into_iter().map(RawNumber::number).collect()
+    }
+}
+
+impl TenantStore {
+    /// The numbers of the tenant's pool.
+    pub async fn numbers(&self, now: Timestamp) -> Result<Vec<PoolNumber>, StoreError> {
+        self.store.numbers(Some(self.tenant_id.clone()), now).await
+    }
+}
+
+/// The columns of a list's line, not yet understood.
+struct RawNumber(String, String, String, i64, i64, i64);
+
+impl RawNumber {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    }
+
+    fn number(self) -> Result<PoolNumber, StoreError> {
+        Ok(PoolNumber {
+            virtual_number: phone_number(&self.0)?,
+            tenant_id: tenant_id(&self.1)?,
+            mode: self.2.parse()?,
+            pin_length: small(self.3, "PIN length")?,
+            max_active: small(self.4, "limit")?,
+            active: small(self.5, "count")?,
+        })
+    }
+}
+
+/// A number's row, as routing and creating need it.
+pub(super) struct NumberRow {
+    pub(super) virtual_number: PhoneNumber,
+    pub(super) tenant_id: TenantId,
+    pub(super) mode: NumberMode,
+    pub(super) pin_length: u8,
+    pub(super) max_active: i64,
+    pub(super) strangers_left: i64,
+    pub(super) strangers_at: Timestamp,
+    held: Option<(GreenpinId, Timestamp)>,
+}
+
+impl NumberRow {
+    /// The allocation that holds an exclusive number at this moment.
+    pub(super) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
+        self.held.as_ref().filter(|(_, until)| *until > now).map(|(holder, _)| holder)
+    }
+}
+
+/// Reads a number of any tenant's pool.
+pub(super) fn find(tx: &Tx<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
+    type Columns = (String, String, i64, i64, Option<String>, i64, i64, i64);
+    let read = |row: &Row<'_>| -> rusqlite::Result<Columns> {
+        let (tenant, mode, length, most) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok((tenant, mode, length, most, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?))
+    };
+    let Some(row) = tx.row(sql::NUMBER_SELECT, [number.expose()], read)? else { return Ok(None) };
+    let (tenant, mode, length, max_active, held_by, held_until, strangers_left, strangers_at) = row;
+    Ok(Some(NumberRow {
+        virtual_number: number,
+        tenant_id: tenant_id(&tenant)?,
+        mode: mode.parse()?,
+        pin_length: small(length, "PIN length")?,
+        max_active,
+        strangers_left,
+        strangers_at: Timestamp::from_micros(strangers_at),
+        held: held_by.map(|holder| (GreenpinId::stored(holder), Timestamp::from_micros(held_until))),
+    }))
+}
+
+pub(super) fn phone_number(text: &str) -> Result<PhoneNumber, StoreError> {
+    PhoneNumber::parse(text).map_err(|_| StoreError::Unreadable("number"))
+}
+
+pub(super) fn tenant_id(text: &str) -> Result<TenantId, StoreError> {
+    TenantId::parse(text).ok_or(StoreError::Unreadable("tenant id"))
+}
+
+pub(super) fn small<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<T, StoreError> {
+    T::try_from(value).map_err(|_| StoreError::Unreadable(what))
+}
+
+impl NumberMode {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+impl fmt::Display for NumberMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for NumberMode {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "exclusive" => Ok(Self::Exclusive),
+            "shared" => Ok(Self::Shared),
+            _ => Err(StoreError::Unreadable("number mode")),
+        }
+    }
+}

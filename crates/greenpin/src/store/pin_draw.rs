@@ -1,0 +1,107 @@
+//! Drawing a PIN that is free on its number.
+
+use std::ops::ControlFlow;
+
+use call::{PhoneNumber, Pin};
+
+use super::writer::Tx;
+use super::{GreenpinId, StoreError, Timestamp, sql};
+use crate::random;
+
+/// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
+const DRAWS: u32 = 16;
+
+/// What a PIN is taken for.
+pub(super) struct Claim<'a> {
+    pub(super) virtual_number: PhoneNumber,
+    pub(super) greenpin_id: &'a GreenpinId,
+    pub(super) pin_length: u8,
+    pub(super) active_until: Timestamp,
+    pub(super) free_at: Timestamp,
+    /// Whether it counts against the number's limit of active allocations.
+    pub(super) counted: bool,
+}
+
+/// Takes a PIN; `None` when each one is in use or cooling off.
+pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Option<Pin>, StoreError> {
+    let space = 10_u64.pow(claim.pin_length.into());
+    for _ in 0..DRAWS {
+        let drawn = try_take(tx, claim, below(space), now)?;
+        if drawn.is_some() {
+            return Ok(drawn);
+        }
+    }
+    match draw_free(tx, claim, space, now)? {
+        Some(value) => try_take(tx, claim, value, now),
+        None => Ok(None),
+    }
+}
+
+fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Result<Option<Pin>, StoreError> {
+    let digits = format!("{value:0width$}", width = usize::from(claim.pin_length));
+    let pin = Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))?;
+    let row = (
+        claim.virtual_number.expose(),
+        pin.expose(),
+        claim.greenpin_id.as_str(),
+        claim.active_until.micros(),
+        claim.free_at.micros(),
+        i64::from(claim.counted),
+        now.micros(),
+    );
+    Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
+}
+
+/// One of the free values, each as likely as the other.
+fn draw_free(tx: &Tx<'_>, claim: &Claim<'_>, space: u64, now: Timestamp) -> Result<Option<u64>, StoreError> {
+    let key = (claim.virtual_number.expose(), now.micros());
+    let taken = tx.rows(sql::PINS_TAKEN, key, |row| row.get::<_, String>(0))?;
+    let taken: Vec<u64> = taken
+        .iter()
+        .filter(|pin| pin.len() == usize::from(claim.pin_length))
+        .filter_map(|pin| pin.parse().ok())
+        .collect();
+    let free = space.saturating_sub(u64::try_from(taken.len()).unwrap_or(u64::MAX));
+    Ok((free > 0).then(|| nth_free(&taken, below(free))))
+}
+
+/// The free value with `rank` free ones below it, given the taken ones in ascending order.
+fn nth_free(taken: &[u64], rank: u64) -> u64 {
+    let skipped = taken.iter().try_fold(rank, |value, pin| {
+        if *pin <= value { ControlFlow::Continue(value + 1) } else { ControlFlow::Break(value) }
+    });
+    match skipped {
+        ControlFlow::Continue(value) | ControlFlow::Break(value) => value,
+    }
+}
+
+/// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
+fn below(bound: u64) -> u64 {
+    let fair = u64::MAX - u64::MAX % bound.max(1);
+    loop {
+        let drawn = random::u64();
+        if drawn < fair {
+            return drawn % bound.max(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_free_value_has_its_rank() {
+        let taken = [0, 1, 4, 9];
+        let free: Vec<u64> = (0..6).map(|rank| nth_free(&taken, rank)).collect();
+        assert_eq!(free, [2, 3, 5, 6, 7, 8]);
+        assert_eq!(nth_free(&[], 7), 7);
+    }
+
+    #[test]
+    fn draws_stay_below_their_bound_and_reach_it() {
+        let drawn: Vec<u64> = (0..1000).map(|_| below(10)).collect();
+        assert!((0..10).all(|value| drawn.contains(&value)));
+        assert!(drawn.iter().all(|value| *value < 10));
+    }
+}

@@ -1,0 +1,150 @@
+//! What a tenant can set.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::reader::Snapshot;
+use super::writer::Tx;
+use super::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
+
+/// How long a copy in memory serves.
+const CACHED: Duration = Duration::from_secs(1);
+
+/// Copies in memory, with the moment that each was read.
+pub(super) type SettingsCache = HashMap<TenantId, (Instant, Arc<TenantSettings>)>;
+
+/// A tenant's settings, in the names of the API. Times are whole seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantSettings {
+    /// IANA name of the zone that times are written in.
+    pub timezone: String,
+    /// ISO 3166-1 code for numbers that a trunk presents without `+`.
+    pub country: Option<String>,
+    /// Shortest duration of an allocation: 300 or more.
+    pub min_duration: u32,
+    /// Longest duration of an allocation: 14688000 or less.
+    pub max_duration: u32,
+    /// How long a PIN is not drawn again on its number.
+    pub pin_cooloff: u32,
+    /// Who may open an allocation with its PIN.
+    pub caller_policy: CallerPolicy,
+    /// How several numbers of the other side are called.
+    pub dial_strategy: DialStrategy,
+    /// How long each number is rung.
+    pub ring_timeout: u32,
+    /// How long two parties may talk.
+    pub max_call_duration: u32,
+}
+
+/// Who may open an allocation with its PIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerPolicy {
+    /// Anyone who has it.
+    Any,
+    /// Only numbers in `from` or `to`.
+    Listed,
+}
+
+/// How several numbers of the other side are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialStrategy {
+    /// One after the other, in the order given.
+    Sequential,
+    /// All at once.
+    Parallel,
+}
+
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self {
+            timezone: "Asia/Kolkata".into(),
+            country: None,
+            min_duration: 300,
+            max_duration: 14_688_000,
+            pin_cooloff: 3600,
+            caller_policy: CallerPolicy::Any,
+            dial_strategy: DialStrategy::Sequential,
+            ring_timeout: 30,
+            max_call_duration: 3600,
+        }
+    }
+}
+
+impl TenantSettings {
+    /// The zone that times are written in.
+    pub fn zone(&self) -> TimeZone {
+        // The name was checked when it was set; a zone that has been abolished since is written in UTC.
+        TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
+    }
+
+    pub(super) fn cooloff(&self) -> Duration {
+        Duration::from_secs(self.pin_cooloff.into())
+    }
+
+    pub(super) fn stored(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|_| StoreError::Unreadable("settings"))
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Unreadable("settings"))
+}
+
+/// The settings that hold in this transaction; the defaults for a tenant that does not exist.
+pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
+    let text = tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
+    text.as_deref().map_or(Ok(TenantSettings::default()), parse)
+}
+
+fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
+    let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
+    text.as_deref().map_or(Ok(TenantSettings::default()), parse)
+}
+
+impl TenantStore {
+    /// The settings, at most a second old. What must be exact reads them again inside its transaction.
+    pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
+        let cached = self.cache().get(&self.tenant_id).cloned();
+        if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHED) {
+            return Ok(settings);
+        }
+        let tenant = self.tenant_id.clone();
+        let settings = Arc::new(self.store.readers.read(move |snapshot| read(snapshot, &tenant)).await?);
+        self.cache().insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
+        Ok(settings)
+    }
+
+    /// Changes the settings, and replaces the list of webhook endpoints if one is given. Returns the ids and secrets
+    /// of endpoints that were made.
+    pub async fn update_settings(
+        &self,
+        change: impl FnOnce(&mut TenantSettings) + Send + 'static,
+        webhooks: Option<Vec<EndpointSpec>>,
+        now: Timestamp,
+    ) -> Result<Vec<(super::EndpointId, String)>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let made = self.store.writer.write(move |tx| {
+            let mut settings = of(tx, &tenant)?;
+            change(&mut settings);
+            tx.execute(sql::TENANT_SETTINGS_UPDATE, (settings.stored()?, tenant.as_str()))?;
+            match &webhooks {
+                Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
+                None => Ok(Vec::new()),
+            }
+        });
+        let made = made.await;
+        self.cache().remove(&self.tenant_id);
+        made
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, SettingsCache> {
+        self.store.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,108 @@
+//! Every statement, by name. The texts are files that SQLite and PostgreSQL both run: parameters are numbered in the
+//! order of their first appearance, values are text and 64-bit integers, times are microseconds since the epoch.
+
+macro_rules! statements {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(super) const $name: &str = include_str!(concat!("sql/", $file, ".sql"));)*
+
+        #[cfg(test)]
+        pub(super) const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+statements! {
+    TENANT_INSERT = "tenant_insert";
+    TENANT_LIST = "tenant_list";
+    TENANT_SETTINGS = "tenant_settings";
+    TENANT_SETTINGS_UPDATE = "tenant_settings_update";
+    CREDENTIAL_INSERT = "credential_insert";
+    CREDENTIAL_SELECT = "credential_select";
+    NUMBER_INSERT = "number_insert";
+    NUMBER_LIST = "number_list";
+    NUMBER_SELECT = "number_select";
+    NUMBER_HOLD = "number_hold";
+    NUMBER_RELEASE = "number_release";
+    NUMBER_LOCK_SHARED = "number_lock_shared";
+    NUMBER_SET_ACTIVE = "number_set_active";
+    NUMBER_SET_STRANGERS = "number_set_strangers";
+    PIN_TAKE = "pin_take";
+    PINS_TAKEN = "pins_taken";
+    PINS_RELEASE_DUE = "pins_release_due";
+    PIN_END = "pin_end";
+    PIN_OWNER = "pin_owner";
+    PINS_ANY_ACTIVE = "pins_any_active";
+    ALLOCATION_INSERT = "allocation_insert";
+    ALLOCATION_SELECT = "allocation_select";
+    ALLOCATION_DELETE = "allocation_delete";
+    ALLOCATION_NEXT_SEQUENCE = "allocation_next_sequence";
+    ALLOCATION_COUNT_ATTEMPT = "allocation_count_attempt";
+    ALLOCATION_COUNT_CALL = "allocation_count_call";
+    ALLOCATION_CHARGE = "allocation_charge";
+    ALLOCATION_REFUND = "allocation_refund";
+    ALLOCATIONS_DUE = "allocations_due";
+    ALLOCATION_MARK_EXPIRED = "allocation_mark_expired";
+    CALLER_INSERT = "caller_insert";
+    CALLER_DELETE = "caller_delete";
+    CALLERS_SELECT = "callers_select";
+    STRANGER_SELECT = "stranger_select";
+    STRANGER_PUT = "stranger_put";
+    STRANGER_DELETE = "stranger_delete";
+    STRANGERS_FORGET = "strangers_forget";
+    CALL_INSERT = "call_insert";
+    CALL_BY_SID = "call_by_sid";
+    CALL_SELECT = "call_select";
+    CALLS_OF_ALLOCATION = "calls_of_allocation";
+    CALLS_OPEN = "calls_open";
+    CALL_COUNT_TRY = "call_count_try";
+    CALL_ACCEPT = "call_accept";
+    CALL_RING = "call_ring";
+    CALL_ANSWER = "call_answer";
+    CALL_END = "call_end";
+    CALL_SET_RECORDING = "call_set_recording";
+    EVENT_INSERT = "event_insert";
+    EVENTS_AFTER = "events_after";
+    ENDPOINT_INSERT = "endpoint_insert";
+    ENDPOINT_UPDATE = "endpoint_update";
+    ENDPOINT_REMOVE = "endpoint_remove";
+    ENDPOINTS_SELECT = "endpoints_select";
+    DELIVERY_INSERT = "delivery_insert";
+    DELIVERIES_CLAIM = "deliveries_claim";
+    DELIVERY_CONTENT = "delivery_content";
+    DELIVERY_FINISH = "delivery_finish";
+    DELIVERY_RETRY = "delivery_retry";
+    DELIVERY_NEXT = "delivery_next";
+    DELIVERIES_NEXT_DUE = "deliveries_next_due";
+    READY = "ready";
+}
+
+/// The schema, one step a version, oldest first.
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
+        connection.execute_batch("CREATE TABLE schema_version (version BIGINT NOT NULL)").unwrap();
+        for (name, text) in ALL {
+            let statement = connection.prepare(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for index in 1..=statement.parameter_count() {
+                assert_eq!(statement.parameter_name(index), Some(format!("${index}").as_str()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_statement_uses_what_only_sqlite_knows() {
+        for (name, text) in ALL.iter().copied().chain(MIGRATIONS.iter().map(|step| ("migration", *step))) {
+            for foreign in
+                ["?", "OR IGNORE", "OR REPLACE", "datetime(", "strftime(", "rowid", "AUTOINCREMENT", "json_"]
+            {
+                assert!(!text.contains(foreign), "{name} uses {foreign}");
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+SELECT call_sid FROM calls WHERE node = $1 AND ended_at IS NULL

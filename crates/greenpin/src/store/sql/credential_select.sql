@@ -1,0 +1,1 @@
+SELECT tenant_id, digest FROM credentials WHERE account_sid = $1 AND revoked_at IS NULL

@@ -1,0 +1,1 @@
+SELECT MIN(d.due_at) FROM deliveries d WHERE d.state = 'due'

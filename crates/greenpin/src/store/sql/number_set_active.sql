@@ -1,0 +1,1 @@
+UPDATE numbers SET active = $1 WHERE virtual_number = $2

@@ -1,0 +1,6 @@
+INSERT INTO pins (virtual_number, pin, greenpin_id, active_until, free_at, counted)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (virtual_number, pin) DO UPDATE
+SET greenpin_id = excluded.greenpin_id, active_until = excluded.active_until,
+    free_at = excluded.free_at, counted = excluded.counted
+WHERE pins.free_at <= $7

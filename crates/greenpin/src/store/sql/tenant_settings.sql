@@ -1,0 +1,1 @@
+SELECT settings FROM tenants WHERE tenant_id = $1

@@ -1,0 +1,69 @@
+//! Moments, as the store keeps them.
+
+use std::ops::Add;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+const SECOND: i64 = 1_000_000;
+
+/// A moment: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The present, by the system's clock.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_microsecond())
+    }
+
+    /// A moment by its microseconds since the epoch.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since the epoch.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// The same moment without its fraction of a second.
+    pub fn whole_seconds(self) -> Self {
+        Self(self.0.div_euclid(SECOND).saturating_mul(SECOND))
+    }
+
+    /// The time from `earlier` to this moment; zero if it is the later one.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in whole seconds with the zone's offset, such as `2026-06-15T10:30:00+05:30`.
+    pub fn rfc3339(self, zone: &TimeZone) -> String {
+        // Out of range is before the year -9999 or after 9999: no clock says so.
+        let moment = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        moment.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_in_its_zone_in_whole_seconds() {
+        let moment = Timestamp::from_micros(1_781_499_600_999_999);
+        let zone = |name| TimeZone::get(name).unwrap();
+        assert_eq!(moment.rfc3339(&zone("Asia/Kolkata")), "2026-06-15T10:30:00+05:30");
+        assert_eq!(moment.rfc3339(&zone("UTC")), "2026-06-15T05:00:00+00:00");
+        assert_eq!(moment.rfc3339(&zone("America/New_York")), "2026-06-15T01:00:00-04:00");
+        assert_eq!(moment.whole_seconds().micros(), 1_781_499_600_000_000);
+    }
+}
