@@ -26,8 +26,6 @@ pub(super) const WAKE: usize = usize::MAX;
 const TICK: Duration = Duration::from_millis(20);
 /// Between two looks at silence, RTCP and recordings.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long a busy loop lets packets gather, so that one wake-up serves many. Adds half of it to the delay on average.
-const GATHER: Duration = Duration::from_millis(2);
 /// From so many packets in one second on, gathering pays.
 const BUSY: u32 = 1000;
 /// Datagrams read from one socket before others get their turn.
@@ -42,6 +40,7 @@ pub(super) struct Worker {
     events: UnboundedSender<MediaEvent>,
     writer: Writer,
     silence_limit: Duration,
+    gather: Duration,
     ringback: Ringback,
     origin: Instant,
     now: Duration,
@@ -82,6 +81,7 @@ impl Worker {
             events,
             writer,
             silence_limit: settings.silence_limit,
+            gather: settings.gather,
             ringback: settings.ringback.clone(),
             origin: Instant::now(),
             now: Duration::ZERO,
@@ -122,8 +122,8 @@ impl Worker {
                 .for_each(|event| self.drain(event.token().0));
             self.tick_if_due();
             self.sweep_if_due();
-            if self.load.is_busy(self.now) && self.again.is_empty() {
-                thread::sleep(GATHER);
+            if self.load.is_busy(self.now) && self.again.is_empty() && !self.gather.is_zero() {
+                thread::sleep(self.gather);
             }
         }
     }
