@@ -209,23 +209,31 @@ fn talk(phones: &[UdpSocket], ports: &[SocketAddr], time: Duration, ssrc: u32) -
                 phone.send_to(packet, port)?;
                 sent += 1;
             }
-            received += u64::from(phone.recv(&mut datagram).is_ok());
+            received += hear(phone, &mut datagram).unwrap_or(0);
         }
     }
     // What is still on its way comes within the gathering time.
     thread::sleep(Duration::from_millis(50));
-    received += phones
-        .iter()
-        .map(|phone| std::iter::from_fn(|| phone.recv(&mut datagram).ok()).count() as u64)
-        .sum::<u64>();
+    for phone in phones {
+        while let Some(packet) = hear(phone, &mut datagram) {
+            received += packet;
+        }
+    }
     Ok((sent, received))
+}
+
+/// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
+fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
+    let length = phone.recv(datagram).ok()?;
+    Some(u64::from(length == Header::LENGTH + FRAME))
 }
 
 fn percent(used: Duration, elapsed: Duration) -> f64 {
     used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
 }
 
-/// The threads of this process.
+/// The threads of this process. Threads that others start meanwhile would be counted as ours: measure in a process
+/// that does nothing else.
 fn tasks() -> io::Result<HashSet<String>> {
     fs::read_dir("/proc/self/task")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -248,21 +256,4 @@ fn resident() -> io::Result<u64> {
     kilobytes
         .map(|kilobytes| kilobytes * 1024)
         .ok_or_else(|| io::Error::other("no VmRSS in /proc/self/status"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_load_is_relayed_and_measured() {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = MediaSettings { ports: 32_400..=32_499, ..MediaSettings::default() };
-        let figures = relay_bench(&settings, 3, 1, folder.path()).unwrap();
-        assert!(
-            figures.delivered > 0.0 && figures.bridged_cpu > 0.0 && figures.recorded_cpu > 0.0,
-            "{figures:?}"
-        );
-        assert_eq!(figures.calls, 3);
-    }
 }

@@ -289,6 +289,45 @@ fn digits_pass_over_the_bridge_as_events() {
 }
 
 #[test]
+fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
+    let mut bench = Bench::new(32_340..=32_359);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, bob) = (Socket::new(8), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
+    b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
+    let start = alice.header;
+    alice.press(a.local_port(), '9');
+    assert_eq!(bench.digit(a.id()).0, '9');
+    a.bridge(&b);
+    alice.header.timestamp = start.timestamp;
+    alice.press(a.local_port(), '9');
+    alice.send(a.local_port(), &[0x33; 160]);
+    assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x33; 160]);
+    alice.press(a.local_port(), '5');
+    let passed: Vec<Vec<u8>> = (0..5).map(|_| bob.receive()).collect();
+    assert!(passed.iter().all(|packet| packet[1] & 0x7f == 101 && packet[12] == 5));
+}
+
+#[test]
+fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
+    let mut bench = Bench::new(32_360..=32_379);
+    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
+    let (b, bob) = bench.pair(Codec::Pcma, Some(101));
+    a.bridge(&b);
+    let digits = |keys: &str| keys.chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect::<Vec<_>>();
+    b.send_digits(digits("111"));
+    alice.send_digits(digits("222"));
+    let mut heard: Vec<char> = (0..6).map(|_| bench.digit(bob.id()).0).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, ['1', '1', '1', '2', '2', '2']);
+    bench.close(alice);
+    bench.close(bob);
+    let more = bench.seen.iter().filter(|event| matches!(event, MediaEvent::Digit { .. })).count();
+    assert_eq!(more, 3, "only what the caller's own leg heard is left");
+    drop(a);
+}
+
+#[test]
 fn digits_reach_a_peer_without_telephone_event_as_tones() {
     let mut bench = Bench::new(32_120..=32_139);
     let (a, alice) = bench.pair(Codec::Pcma, Some(101));
@@ -442,7 +481,10 @@ fn legs_of_different_threads_are_bridged_on_one() {
     bench.played(1);
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     a.bridge(&b);
-    bob.receive();
+    // Played by the thread that the leg moved to, after the bridge.
+    b.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 2);
+    bench.played(2);
+    assert_eq!((bob.receive().len(), bob.receive().len()), (172, 172));
     let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
     assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);

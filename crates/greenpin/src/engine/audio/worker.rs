@@ -74,6 +74,7 @@ impl Worker {
         events: UnboundedSender<MediaEvent>,
         writer: Writer,
         settings: &MediaSettings,
+        origin: Instant,
     ) -> Self {
         Self {
             poll,
@@ -83,7 +84,7 @@ impl Worker {
             silence_limit: settings.silence_limit,
             gather: settings.gather,
             ringback: settings.ringback.clone(),
-            origin: Instant::now(),
+            origin,
             now: Duration::ZERO,
             slots: Vec::new(),
             vacant: Vec::new(),
@@ -173,9 +174,11 @@ impl Worker {
             return;
         };
         let id = leg.id;
-        let digit = leg.event_digit(&packet);
+        let is_event = leg.is_event(&packet);
+        let digit = if is_event { leg.event_digit(&packet) } else { None };
         if let Some(digit) = digit {
             tell_digit(&self.events, leg.id, digit, DigitSource::Event);
+            leg.press_passes = leg.bridged.is_some();
         }
         let mut other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
         let recorded = other.as_ref().is_some_and(|other| other.recording.is_some());
@@ -192,6 +195,9 @@ impl Worker {
             }
         }
         let Some(other) = other else { return };
+        if is_event && !leg.press_passes {
+            return other.swallow(&packet);
+        }
         let forward = other.forward(&packet, leg.telephone_event(), self.now);
         let payload = packet.payload_range();
         match forward {
@@ -206,6 +212,8 @@ impl Worker {
                 header.write(&payload, &mut event).into_iter().for_each(|event| other.send(event));
             }
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => {
+                // Sent as a press of our own, or as tones: what is left of this one must not follow.
+                leg.press_passes = false;
                 let Some((digit, slot)) = digit.zip(leg.bridged) else { return };
                 other.press([digit]);
                 self.start_ticks(slot);
@@ -359,6 +367,7 @@ impl Worker {
         for (here, there) in [(slot, other), (other, slot)] {
             if let Some(Some(leg)) = self.slots.get_mut(here) {
                 leg.bridged = Some(there);
+                leg.press_passes = false;
                 leg.stop_playing();
             }
         }
