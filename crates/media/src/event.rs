@@ -49,34 +49,19 @@ struct Press {
     ssrc: u32,
     timestamp: u32,
     payload: EventPayload,
-    private: bool,
 }
 
 impl EventReceiver {
-    /// Keeps the press under way private: what still comes of it is not to be passed on. The last digit of a PIN is
-    /// often still held down when the call is bridged.
-    pub fn keep_private(&mut self) {
-        if let Some(press) = &mut self.current {
-            press.private = true;
-        }
-    }
-
-    /// Whether a packet that was [received](Self::receive) belongs to a private press, or comes late of an earlier
-    /// one that may have been.
-    pub fn is_private(&self, header: &Header) -> bool {
-        self.current.is_some_and(|press| press.private || press.is_after(header))
-    }
-
     /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press.
     pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
         let payload = EventPayload::parse(payload)?;
-        let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload, private: false };
+        let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload };
         match self.current.as_mut() {
             Some(current) if current.is_same_press(&press, header.marker) => {
                 current.follow(&press);
                 None
             }
-            Some(current) if current.is_after(header) => None,
+            Some(current) if current.is_after(&press) => None,
             _ => {
                 self.current = Some(press);
                 Some(payload.digit)
@@ -101,7 +86,7 @@ impl Press {
         ahead == 0 || (continues && (within || long))
     }
 
-    fn is_after(&self, other: &Header) -> bool {
+    fn is_after(&self, other: &Self) -> bool {
         let ahead = other.timestamp.wrapping_sub(self.timestamp) as i32;
         self.ssrc == other.ssrc && (-LATE..0).contains(&ahead)
     }
@@ -149,22 +134,6 @@ mod tests {
     #[test]
     fn a_press_of_which_only_the_last_packet_arrives_counts() {
         assert_eq!(heard(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]), "55");
-    }
-
-    #[test]
-    fn what_still_comes_of_a_private_press_is_known_and_the_next_press_is_not_private() {
-        let mut receiver = EventReceiver::default();
-        let mut comes = |timestamp, end, duration| {
-            let (header, payload) = packet(timestamp, '5', end, duration);
-            receiver.receive(&header, &payload);
-            let private = receiver.is_private(&header);
-            receiver.keep_private();
-            private
-        };
-        assert!(!comes(1000, false, 160), "not private yet");
-        assert!(comes(1000, true, 480));
-        assert!(!comes(9000, false, 160), "another press");
-        assert!(comes(1000, true, 480), "late");
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(super) struct Leg {
     pub(super) recording: Option<Box<Recording>>,
     pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
     pub(super) ticking: bool,
+    /// Whether the peer's present key press goes to the bridged leg: only one that began there does, so that the rest
+    /// of a PIN never reaches the other party and no press is counted twice.
+    pub(super) press_passes: bool,
     link: Option<Link>,
     out: OutboundStream,
     playing: Playing,
@@ -100,6 +103,7 @@ impl Leg {
             recording: None,
             listener: None,
             ticking: false,
+            press_passes: false,
             link: None,
             out: stream_from(random),
             playing: Playing::Nothing,
@@ -170,11 +174,14 @@ impl Leg {
         now: Duration,
     ) -> Option<Packet<'a>> {
         let link = self.link.as_mut()?;
-        if !link.peer.allows(from) {
+        let parsed = Packet::parse(datagram);
+        // Only RTP makes an address the peer's.
+        let allowed = if parsed.is_ok() { link.peer.allows(from) } else { link.peer.rtp() == from };
+        if !allowed {
             self.foreign += 1;
             return None;
         }
-        let Ok(packet) = Packet::parse(datagram) else {
+        let Ok(packet) = parsed else {
             self.malformed += 1;
             return None;
         };
@@ -183,10 +190,14 @@ impl Leg {
         link.receive.then_some(packet)
     }
 
-    /// The key whose press begins with this packet of telephone-events.
+    /// Whether the packet is a telephone-event, as negotiated.
+    pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
+        self.telephone_event() == Some(packet.header.payload_type)
+    }
+
+    /// The key whose press begins with this telephone-event.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        let negotiated = self.link.as_ref()?.telephone_event == Some(packet.header.payload_type);
-        if negotiated { self.events.receive(&packet.header, packet.payload) } else { None }
+        self.events.receive(&packet.header, packet.payload)
     }
 
     /// Whether somebody needs the decoded samples of what arrives.
@@ -222,16 +233,6 @@ impl Leg {
         }
     }
 
-    /// Whether a packet is of a key that was pressed before the bridge, and so for us alone.
-    pub(super) fn is_private(&self, packet: &Packet<'_>) -> bool {
-        self.telephone_event() == Some(packet.header.payload_type) && self.events.is_private(&packet.header)
-    }
-
-    /// Keeps what was pressed so far from whoever is bridged now.
-    pub(super) fn keep_keys_private(&mut self) {
-        self.events.keep_private();
-    }
-
     /// The telephone-event payload type that the peer negotiated.
     pub(super) fn telephone_event(&self) -> Option<u8> {
         self.link.as_ref()?.telephone_event
@@ -252,6 +253,11 @@ impl Leg {
             });
         }
         forward(packet, event_in, link.codec, link.telephone_event, &mut self.out, now)
+    }
+
+    /// Takes note of a packet of the bridged leg that is not passed on.
+    pub(super) fn swallow(&mut self, packet: &Packet<'_>) {
+        self.out.swallow(&packet.header);
     }
 
     /// Sends a finished RTP packet. What the system does not take is lost, as on any network.

@@ -4,6 +4,7 @@
 //! one poll loop: no task, no lock and no allocation a packet. What becomes of a packet is decided by the `media`
 //! crate; here it is received and sent. Recordings are written by a thread of their own.
 
+mod bench;
 mod leg;
 mod plane;
 mod ports;
@@ -23,6 +24,7 @@ use std::{
 
 use media::{Codec, Digit, DigitSource, Ringback, StreamReport};
 
+pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
 pub use recording::RecordingError;
@@ -38,6 +40,9 @@ pub struct MediaSettings {
     pub threads: usize,
     /// A leg that receives no RTP for so long is reported as [`MediaEvent::Silent`].
     pub silence_limit: Duration,
+    /// How long a busy thread lets packets gather, so that one wake-up serves many; half of it is added to the delay
+    /// on average. Zero serves each packet at once.
+    pub gather: Duration,
     /// What [`LegMedia::play_ringback`] sounds like.
     pub ringback: Ringback,
 }
@@ -49,6 +54,7 @@ impl Default for MediaSettings {
             ports: 20_000..=29_999,
             threads: 1,
             silence_limit: Duration::from_secs(60),
+            gather: Duration::from_millis(2),
             ringback: Ringback::default(),
         }
     }

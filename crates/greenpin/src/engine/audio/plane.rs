@@ -9,6 +9,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Instant,
 };
 
 use aws_lc_rs::rand;
@@ -89,11 +90,13 @@ impl MediaPlane {
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
         let writer = Writer::start(events.clone())?;
         let mut threads = Vec::new();
+        // One origin for all: a leg that moves to another thread takes its times with it.
+        let origin = Instant::now();
         for number in 0..settings.threads.max(1) {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), Token(WAKE))?);
             let (commands, inbox) = mpsc::channel();
-            let worker = Worker::new(poll, inbox, events.clone(), writer.clone(), &settings);
+            let worker = Worker::new(poll, inbox, events.clone(), writer.clone(), &settings, origin);
             thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
             threads.push(ThreadLink { commands, waker });
         }
@@ -188,6 +191,7 @@ impl LegMedia {
     }
 
     /// Connects this leg's and the other's audio and keys, both ways. Ends what plays on both and earlier bridges.
+    /// A leg of another media thread moves to this one's first.
     pub fn bridge(&self, other: &LegMedia) {
         let here = self.thread.load(Ordering::Relaxed);
         let there = other.thread.swap(here, Ordering::Relaxed);

@@ -70,6 +70,13 @@ impl Bench {
         });
     }
 
+    /// Waits until this leg has done all that it was told: an empty clip ends after that, and sends nothing.
+    fn settle(&mut self, leg: &LegMedia) {
+        const SETTLED: u64 = u64::MAX;
+        leg.play(Arc::new(Clip::new(Vec::new()).unwrap()), SETTLED);
+        self.played(SETTLED);
+    }
+
     fn close(&mut self, leg: LegMedia) -> MediaReport {
         let leg_id = leg.id();
         leg.close();
@@ -187,12 +194,13 @@ fn decoded(packets: &[Vec<u8>]) -> Vec<i16> {
 
 #[test]
 fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
-    let bench = Bench::new(32_000..=32_019);
+    let mut bench = Bench::new(32_000..=32_019);
     let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
     let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     b.connect(remote(bob.address(), Codec::Pcmu, Some(101)));
     a.bridge(&b);
+    bench.settle(&b);
     let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
     assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
@@ -203,12 +211,13 @@ fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
 
 #[test]
 fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
-    let bench = Bench::new(32_020..=32_039);
+    let mut bench = Bench::new(32_020..=32_039);
     let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
     let (alice, bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, None));
     b.connect(remote(bob.address(), Codec::Pcma, None));
     a.bridge(&b);
+    bench.settle(&b);
     let mut headers = Vec::new();
     for step in 0..5u16 {
         let header =
@@ -237,6 +246,7 @@ fn audio_and_digits_from_a_foreign_source_are_dropped_and_counted() {
     let leg = bench.plane.open().unwrap();
     let (mut peer, mut stranger) = (Socket::new(8), Socket::new(8));
     leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
+    bench.settle(&leg);
     stranger.press(leg.local_port(), '1');
     peer.press(leg.local_port(), '2');
     assert_eq!(bench.digit(leg.id()), ('2', DigitSource::Event));
@@ -251,6 +261,7 @@ fn the_first_source_inside_the_trunks_networks_is_latched() {
     let (mut first, mut second) = (Socket::new(8), Socket::new(8));
     let source = SourceRule::Latch(vec![(Ipv4Addr::LOCALHOST.into(), 32)]);
     leg.connect(Remote { source, ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101)) });
+    bench.settle(&leg);
     first.press(leg.local_port(), '1');
     second.press(leg.local_port(), '2');
     first.press(leg.local_port(), '3');
@@ -266,6 +277,7 @@ fn a_press_with_three_end_packets_is_one_digit() {
     let leg = bench.plane.open().unwrap();
     let mut peer = Socket::new(8);
     leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
+    bench.settle(&leg);
     "4421".chars().for_each(|symbol| peer.press(leg.local_port(), symbol));
     let id = leg.id();
     let heard: String = (0..4).map(|_| bench.digit(id).0).collect();
@@ -286,6 +298,46 @@ fn digits_pass_over_the_bridge_as_events() {
         assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::Event));
     }
     drop(b);
+}
+
+#[test]
+fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
+    let mut bench = Bench::new(32_340..=32_359);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, bob) = (Socket::new(8), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
+    b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
+    let start = alice.header;
+    alice.press(a.local_port(), '9');
+    assert_eq!(bench.digit(a.id()).0, '9');
+    a.bridge(&b);
+    bench.settle(&b);
+    alice.header.timestamp = start.timestamp;
+    alice.press(a.local_port(), '9');
+    alice.send(a.local_port(), &[0x33; 160]);
+    assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x33; 160]);
+    alice.press(a.local_port(), '5');
+    let passed: Vec<Vec<u8>> = (0..5).map(|_| bob.receive()).collect();
+    assert!(passed.iter().all(|packet| packet[1] & 0x7f == 101 && packet[12] == 5));
+}
+
+#[test]
+fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
+    let mut bench = Bench::new(32_360..=32_379);
+    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
+    let (b, bob) = bench.pair(Codec::Pcma, Some(101));
+    a.bridge(&b);
+    let digits = |keys: &str| keys.chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect::<Vec<_>>();
+    b.send_digits(digits("111"));
+    alice.send_digits(digits("222"));
+    let mut heard: Vec<char> = (0..6).map(|_| bench.digit(bob.id()).0).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, ['1', '1', '1', '2', '2', '2']);
+    bench.close(alice);
+    bench.close(bob);
+    let more = bench.seen.iter().filter(|event| matches!(event, MediaEvent::Digit { .. })).count();
+    assert_eq!(more, 3, "only what the caller's own leg heard is left");
+    drop(a);
 }
 
 #[test]
@@ -373,7 +425,7 @@ fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
 
 #[test]
 fn ring_back_sounds_until_the_bridge() {
-    let bench = Bench::new(32_220..=32_239);
+    let mut bench = Bench::new(32_220..=32_239);
     let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
     let (alice, mut bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, None));
@@ -382,6 +434,7 @@ fn ring_back_sounds_until_the_bridge() {
     let ringing: Vec<Vec<u8>> = (0..30).map(|_| alice.receive()).collect();
     assert!((frequency(&decoded(&ringing)) - 425.0).abs() < 10.0);
     a.bridge(&b);
+    bench.settle(&b);
     bob.send(b.local_port(), &[0x11; 160]);
     let last = Packet::parse(ringing.last().unwrap()).unwrap().header;
     let bridged =
@@ -396,10 +449,12 @@ fn on_hold_nothing_is_taken_and_nothing_is_sent() {
     let mut peer = Socket::new(8);
     let open = remote(peer.address(), Codec::Pcma, Some(101));
     leg.connect(Remote { send: false, receive: false, ..open.clone() });
+    bench.settle(&leg);
     peer.press(leg.local_port(), '1');
     leg.play(Arc::new(Clip::new(vec![1000; 320]).unwrap()), 1);
     bench.played(1);
     leg.connect(open);
+    bench.settle(&leg);
     peer.press(leg.local_port(), '2');
     assert_eq!(bench.digit(leg.id()).0, '2');
     leg.play(Arc::new(Clip::new(vec![-5000; 160]).unwrap()), 2);
@@ -424,6 +479,7 @@ fn closing_frees_the_ports_and_says_goodbye() {
     assert!(matches!(bench.plane.open(), Err(OpenError::NoPortFree)));
     let (peer, control) = (Socket::new(8), Socket::new(8));
     leg.connect(Remote { rtcp: Some(control.address()), ..remote(peer.address(), Codec::Pcma, None) });
+    bench.settle(&leg);
     bench.close(leg);
     assert_eq!((bench.plane.legs(), bench.plane.open().unwrap().local_port()), (0, 32_280));
     let goodbye = std::iter::from_fn(|| Some(control.receive()))
@@ -443,6 +499,7 @@ fn legs_of_different_threads_are_bridged_on_one() {
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     a.bridge(&b);
     bob.receive();
+    bench.settle(&b);
     let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
     assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
@@ -456,6 +513,7 @@ fn malformed_datagrams_disturb_nothing() {
     let leg = bench.plane.open().unwrap();
     let mut peer = Socket::new(8);
     leg.connect(Remote { rtcp: Some(peer.address()), ..remote(peer.address(), Codec::Pcma, Some(101)) });
+    bench.settle(&leg);
     for length in [0, 1, 11, 1400, 9000] {
         let garbage = vec![0xbf; length];
         peer.socket.send_to(&garbage, local(leg.local_port())).unwrap();

@@ -26,8 +26,6 @@ pub(super) const WAKE: usize = usize::MAX;
 const TICK: Duration = Duration::from_millis(20);
 /// Between two looks at silence, RTCP and recordings.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long a busy loop lets packets gather, so that one wake-up serves many. Adds half of it to the delay on average.
-const GATHER: Duration = Duration::from_millis(2);
 /// From so many packets in one second on, gathering pays.
 const BUSY: u32 = 1000;
 /// Datagrams read from one socket before others get their turn.
@@ -42,6 +40,7 @@ pub(super) struct Worker {
     events: UnboundedSender<MediaEvent>,
     writer: Writer,
     silence_limit: Duration,
+    gather: Duration,
     ringback: Ringback,
     origin: Instant,
     now: Duration,
@@ -75,6 +74,7 @@ impl Worker {
         events: UnboundedSender<MediaEvent>,
         writer: Writer,
         settings: &MediaSettings,
+        origin: Instant,
     ) -> Self {
         Self {
             poll,
@@ -82,8 +82,9 @@ impl Worker {
             events,
             writer,
             silence_limit: settings.silence_limit,
+            gather: settings.gather,
             ringback: settings.ringback.clone(),
-            origin: Instant::now(),
+            origin,
             now: Duration::ZERO,
             slots: Vec::new(),
             vacant: Vec::new(),
@@ -122,8 +123,8 @@ impl Worker {
                 .for_each(|event| self.drain(event.token().0));
             self.tick_if_due();
             self.sweep_if_due();
-            if self.load.is_busy(self.now) && self.again.is_empty() {
-                thread::sleep(GATHER);
+            if self.load.is_busy(self.now) && self.again.is_empty() && !self.gather.is_zero() {
+                thread::sleep(self.gather);
             }
         }
     }
@@ -173,9 +174,11 @@ impl Worker {
             return;
         };
         let id = leg.id;
-        let digit = leg.event_digit(&packet);
+        let is_event = leg.is_event(&packet);
+        let digit = if is_event { leg.event_digit(&packet) } else { None };
         if let Some(digit) = digit {
             tell_digit(&self.events, leg.id, digit, DigitSource::Event);
+            leg.press_passes = leg.bridged.is_some();
         }
         let mut other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
         let recorded = other.as_ref().is_some_and(|other| other.recording.is_some());
@@ -191,7 +194,10 @@ impl Worker {
                 other.overheard(&packet.header, samples, self.now);
             }
         }
-        let Some(other) = other.filter(|_| !leg.is_private(&packet)) else { return };
+        let Some(other) = other else { return };
+        if is_event && !leg.press_passes {
+            return other.swallow(&packet);
+        }
         let forward = other.forward(&packet, leg.telephone_event(), self.now);
         let payload = packet.payload_range();
         match forward {
@@ -206,6 +212,8 @@ impl Worker {
                 header.write(&payload, &mut event).into_iter().for_each(|event| other.send(event));
             }
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => {
+                // Sent as a press of our own, or as tones: what is left of this one must not follow.
+                leg.press_passes = false;
                 let Some((digit, slot)) = digit.zip(leg.bridged) else { return };
                 other.press([digit]);
                 self.start_ticks(slot);
@@ -359,7 +367,7 @@ impl Worker {
         for (here, there) in [(slot, other), (other, slot)] {
             if let Some(Some(leg)) = self.slots.get_mut(here) {
                 leg.bridged = Some(there);
-                leg.keep_keys_private();
+                leg.press_passes = false;
                 leg.stop_playing();
             }
         }

@@ -1,0 +1,259 @@
+//! What a bridged call costs, measured on loopback beside a bare UDP relay.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use media::{Codec, FRAME, Header};
+use mio::{Events, Interest, Poll, Token};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{LegMedia, MediaPlane, MediaSettings, OpenError, Remote, SourceRule};
+
+/// Parts of 20 ms over which the calls' packets are spread, as those of unrelated callers are.
+const PHASES: usize = 200;
+
+/// CPU is that of the relaying threads alone, in percent of one core; the load generator's is not in it. The kernel's
+/// work on a packet that is sent counts for the sender, as everywhere on loopback.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelayFigures {
+    /// Calls that were bridged at a time, two legs each, G.711, 20 ms, both ways.
+    pub calls: usize,
+    /// A relay that does nothing but receive and send, port to port.
+    pub bare_cpu: f64,
+    /// The media plane.
+    pub bridged_cpu: f64,
+    /// The media plane with each call recorded, the recording thread included.
+    pub recorded_cpu: f64,
+    /// Share of the packets sent that came out on the other side, 0.0 to 1.0, without recording.
+    pub delivered: f64,
+    /// Resident memory a bridged call, in octets.
+    pub memory: u64,
+}
+
+/// Why nothing could be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A socket, a thread or the system's figures (`/proc`, Linux only) were not to be had.
+    #[error("relay bench: {0}")]
+    Io(#[from] io::Error),
+    /// The media ports did not suffice.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Relays `calls` calls for `seconds` each way: bare, bridged, and bridged and recorded into `folder`. Takes a little
+/// over three times `seconds`. The port range of `settings` must hold two legs a call.
+pub fn relay_bench(
+    settings: &MediaSettings,
+    calls: usize,
+    seconds: u32,
+    folder: &Path,
+) -> Result<RelayFigures, BenchError> {
+    let time = Duration::from_secs(u64::from(seconds.max(1)));
+    let bare_cpu = bare(calls, time)?;
+    let bridged = bridged(settings, calls, time, None)?;
+    let recorded = self::bridged(settings, calls, time, Some(folder))?;
+    Ok(RelayFigures {
+        calls,
+        bare_cpu,
+        bridged_cpu: bridged.cpu,
+        recorded_cpu: recorded.cpu,
+        delivered: bridged.delivered,
+        memory: bridged.memory,
+    })
+}
+
+struct Measured {
+    cpu: f64,
+    delivered: f64,
+    memory: u64,
+}
+
+fn bridged(
+    settings: &MediaSettings,
+    calls: usize,
+    time: Duration,
+    folder: Option<&Path>,
+) -> Result<Measured, BenchError> {
+    let before = tasks()?;
+    let (events, _events) = unbounded_channel();
+    let plane = MediaPlane::start(settings.clone(), events)?;
+    let phones = phones(calls)?;
+    let memory = resident()?;
+    let legs: Vec<LegMedia> = phones.iter().map(|_| plane.open()).collect::<Result<_, _>>()?;
+    for (leg, phone) in legs.iter().zip(&phones) {
+        leg.connect(remote(phone.local_addr()?));
+    }
+    for (number, pair) in legs.chunks_exact(2).enumerate() {
+        let [a, b] = pair else { continue };
+        a.bridge(b);
+        if let Some(folder) = folder {
+            a.record(folder.join(format!("bench-{number}.wav")));
+        }
+    }
+    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let ports = legs.iter().map(|leg| SocketAddr::new(settings.bind, leg.local_port())).collect::<Vec<_>>();
+    // A second to warm up: caches, buffers and the load average of the plane.
+    talk(&phones, &ports, Duration::from_secs(1), 1)?;
+    let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
+    let (sent, received) = talk(&phones, &ports, time, 2)?;
+    let used = cpu_time(&workers)?.saturating_sub(cpu);
+    let grown = resident()?.saturating_sub(memory);
+    Ok(Measured {
+        cpu: percent(used, start.elapsed()),
+        delivered: received as f64 / sent.max(1) as f64,
+        memory: grown / calls.max(1) as u64,
+    })
+}
+
+/// The floor: sockets in pairs, every datagram sent on as it came.
+fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
+    let phones = phones(calls)?;
+    let targets = phones.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let sockets = targets.iter().map(|_| mio::net::UdpSocket::bind(any)).collect::<io::Result<Vec<_>>>()?;
+    let ports = sockets.iter().map(mio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+    let before = tasks()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let relay = thread::Builder::new()
+        .name("bare-relay".to_owned())
+        .spawn(move || pass_on(sockets, &targets, &flag))?;
+    talk(&phones, &ports, Duration::from_secs(1), 1)?;
+    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
+    talk(&phones, &ports, time, 2)?;
+    let used = cpu_time(&workers)?.saturating_sub(cpu);
+    let elapsed = start.elapsed();
+    stop.store(true, Ordering::Relaxed);
+    relay.join().map_err(|_| io::Error::other("the bare relay ended early"))??;
+    Ok(percent(used, elapsed))
+}
+
+fn pass_on(
+    mut sockets: Vec<mio::net::UdpSocket>,
+    targets: &[SocketAddr],
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut poll = Poll::new()?;
+    for (slot, socket) in sockets.iter_mut().enumerate() {
+        poll.registry().register(socket, Token(slot), Interest::READABLE)?;
+    }
+    let (mut ready, mut datagram) = (Events::with_capacity(1024), [0; 1500]);
+    while !stop.load(Ordering::Relaxed) {
+        poll.poll(&mut ready, Some(Duration::from_millis(100)))?;
+        for event in &ready {
+            let (here, there) = (event.token().0, event.token().0 ^ 1);
+            let (Some(from), Some(to), Some(target)) =
+                (sockets.get(here), sockets.get(there), targets.get(there))
+            else {
+                continue;
+            };
+            while let Ok(length) = from.recv(&mut datagram) {
+                to.send_to(datagram.get(..length).unwrap_or_default(), *target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn phones(calls: usize) -> io::Result<Vec<UdpSocket>> {
+    let open = |_| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    (0..calls * 2).map(open).collect()
+}
+
+fn remote(rtp: SocketAddr) -> Remote {
+    let source = SourceRule::Negotiated;
+    Remote {
+        rtp,
+        rtcp: None,
+        codec: Codec::Pcma,
+        telephone_event: Some(101),
+        send: true,
+        receive: true,
+        source,
+    }
+}
+
+/// Lets every phone send a packet each 20 ms to its port and read what comes; gives packets sent and received.
+fn talk(phones: &[UdpSocket], ports: &[SocketAddr], time: Duration, ssrc: u32) -> io::Result<(u64, u64)> {
+    let start = Instant::now();
+    let (mut sent, mut received) = (0, 0);
+    let (mut out, mut datagram) = ([0; Header::LENGTH + FRAME], [0; 1500]);
+    let step = Duration::from_millis(20) / PHASES as u32;
+    for round in 0u32.. {
+        if step * round >= time {
+            break;
+        }
+        thread::sleep((step * round).saturating_sub(start.elapsed()));
+        let phase = round as usize % PHASES;
+        let number = round / PHASES as u32;
+        for (phone, port) in phones.iter().zip(ports).skip(phase).step_by(PHASES) {
+            let (sequence, timestamp) = (number as u16, number.wrapping_mul(FRAME as u32));
+            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc };
+            if let Some(packet) = header.write(&[0xd5; FRAME], &mut out) {
+                phone.send_to(packet, port)?;
+                sent += 1;
+            }
+            received += hear(phone, &mut datagram).unwrap_or(0);
+        }
+    }
+    // What is still on its way comes within the gathering time.
+    thread::sleep(Duration::from_millis(50));
+    for phone in phones {
+        while let Some(packet) = hear(phone, &mut datagram) {
+            received += packet;
+        }
+    }
+    Ok((sent, received))
+}
+
+/// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
+fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
+    let length = phone.recv(datagram).ok()?;
+    Some(u64::from(length == Header::LENGTH + FRAME))
+}
+
+fn percent(used: Duration, elapsed: Duration) -> f64 {
+    used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
+}
+
+/// The threads of this process. Threads that others start meanwhile would be counted as ours: measure in a process
+/// that does nothing else.
+fn tasks() -> io::Result<HashSet<String>> {
+    fs::read_dir("/proc/self/task")?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn cpu_time(tasks: &[String]) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in tasks {
+        let text = fs::read_to_string(format!("/proc/self/task/{task}/schedstat"))?;
+        nanos += text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+fn resident() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes
+        .map(|kilobytes| kilobytes * 1024)
+        .ok_or_else(|| io::Error::other("no VmRSS in /proc/self/status"))
+}
