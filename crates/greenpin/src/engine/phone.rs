@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use media::{Clip, Digit, Ringback};
+use media::{Clip, Digit};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
 use tokio::sync::mpsc;
@@ -84,9 +83,7 @@ impl Phone {
             MediaSettings {
                 bind: settings.listen.ip(),
                 ports: settings.media_ports,
-                threads: 1,
-                silence_limit: Duration::from_secs(60),
-                ringback: Ringback::default(),
+                ..MediaSettings::default()
             },
             events,
         );
