@@ -1,0 +1,280 @@
+//! `greenpin demo`: the newcomer's first minute. A real server on a temporary store, two real phones on loopback.
+
+mod ear;
+mod inbox;
+mod parties;
+mod story;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use call::PhoneNumber;
+use clap::Args;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::fail;
+use crate::config::{Config, Trunk};
+use crate::server::Server;
+use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
+pub(super) use ear::Ear;
+use inbox::Inbox;
+use parties::{AGENT_TONE, CALLER_TONE, Customer};
+use story::Story;
+
+const VIRTUAL_NUMBER: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const TENANT: &str = "demo";
+/// How long one step may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Leave the server up when the story is told, and say how to reach it
+    #[arg(long)]
+    keep: bool,
+    /// Tell each step as a line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A step that was not seen.
+struct Missing {
+    step: &'static str,
+    reason: String,
+}
+
+pub(super) async fn run(arguments: Arguments) -> ExitCode {
+    let mut story = Story::begin(arguments.json);
+    let mut demo = match Demo::set_up(&mut story).await {
+        Ok(demo) => demo,
+        Err(Missing { step, reason }) => {
+            story.failed(step, &reason);
+            return ExitCode::FAILURE;
+        }
+    };
+    let told = demo.tell(&mut story).await;
+    if let Err(Missing { step, reason }) = &told {
+        story.failed(step, reason);
+    } else {
+        story.end();
+        if arguments.keep {
+            demo.stay(&story).await;
+        }
+    }
+    demo.server.stop(Duration::from_secs(1)).await;
+    if let Err(error) = demo.folder.close() {
+        return fail(error);
+    }
+    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Demo {
+    folder: TempDir,
+    server: Server,
+    client: reqwest::Client,
+    account_sid: &'static str,
+    token: String,
+    inbox: Inbox,
+}
+
+impl Demo {
+    /// A server on free ports whose one trunk is this machine, with a tenant, a number and a webhook receiver.
+    async fn set_up(story: &mut Story) -> Result<Self, Missing> {
+        let missing = |reason: String| Missing { step: "server", reason };
+        let agent = parties::agent().await.map_err(missing)?;
+        let folder = tempfile::tempdir().map_err(|error| missing(error.to_string()))?;
+        let server = Server::start(&configuration(&folder, agent.address()));
+        let server = server.await.map_err(|error| missing(error.to_string()))?;
+        let (http, sip) = (server.http, server.sip);
+        let text = format!("server is up: API on http://{http}, SIP on {sip}, a temporary store");
+        story.seen("server", &text, &json!({ "http": http, "sip": sip }));
+        let inbox = Inbox::open(agent).await.map_err(missing)?;
+        let client = reqwest::Client::new();
+        let mut demo = Self { folder, server, client, account_sid: "AC-demo", token: String::new(), inbox };
+        demo.make_tenant(story).await.map_err(|reason| Missing { step: "tenant", reason })?;
+        Ok(demo)
+    }
+
+    async fn make_tenant(&mut self, story: &mut Story) -> Result<(), String> {
+        let tenant = TenantId::parse(TENANT).ok_or("the demo's tenant has a bad name")?;
+        let webhook = EndpointSpec { id: None, url: self.inbox.url(), types: None, paused: false };
+        let new = NewTenant {
+            tenant_id: tenant.clone(),
+            account_sid: self.account_sid.to_owned(),
+            token: None,
+            settings: TenantSettings::default(),
+            webhooks: vec![webhook],
+        };
+        let made = self.server.store.create_tenant(new, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        self.token = made.token;
+        self.inbox.set_secret(made.webhooks.into_iter().next().map(|(_, secret)| secret).unwrap_or_default());
+        let number = NewNumber {
+            virtual_number: PhoneNumber::parse(VIRTUAL_NUMBER).map_err(|error| error.to_string())?,
+            mode: NumberMode::Exclusive,
+            pin_length: 4,
+            max_active: 1,
+        };
+        self.server.store.add_number(tenant, number, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        let text = format!("tenant \"{TENANT}\" has the virtual number {VIRTUAL_NUMBER} and a webhook");
+        story.seen("tenant", &text, &json!({ "tenant": TENANT, "virtual_number": VIRTUAL_NUMBER }));
+        Ok(())
+    }
+
+    async fn tell(&mut self, story: &mut Story) -> Result<(), Missing> {
+        let allocation = step("allocation", self.allocate()).await?;
+        let pin = text_of(&allocation, "pin");
+        let id = text_of(&allocation, "greenpin_id");
+        let text = format!("POST /v1/tenants/{TENANT}/greenpin → 201, PIN {pin}: customer {CUSTOMER} may reach agent {AGENT}");
+        story.seen("allocation", &text, &allocation);
+
+        let sip = self.server.sip;
+        let mut customer = step("call", Customer::call(sip, CUSTOMER, VIRTUAL_NUMBER)).await?;
+        story.seen("call", "the customer calls the virtual number, and is answered", &json!({}));
+        step("prompt", customer.hear_prompt()).await?;
+        story.seen("prompt", "hears \"Please enter your PIN\"", &json!({}));
+
+        customer.press(if pin == "0000" { "1111" } else { "0000" });
+        step("wrong_pin", self.inbox.event("call.pin_failed")).await?;
+        step("wrong_pin", customer.hear_prompt()).await?;
+        story.seen("wrong_pin", "keys in a wrong PIN: it is counted, and asked for again", &json!({}));
+
+        customer.press(&pin);
+        step("right_pin", self.inbox.event("call.pin_accepted")).await?;
+        story.seen("right_pin", "keys in the right PIN", &json!({}));
+        let shown = step("ringing", self.inbox.agent_rings()).await?;
+        let text = format!("the agent's phone rings and shows {shown}, not the customer's number");
+        if shown != VIRTUAL_NUMBER {
+            return Err(Missing { step: "ringing", reason: "the agent was shown another number".to_owned() });
+        }
+        story.seen("ringing", &text, &json!({ "shown": shown }));
+        self.talk(story, &mut customer).await?;
+        let terminal = step("webhook", self.inbox.event("call.completed")).await?;
+        self.check_recording(story, &terminal).await?;
+        let text = "the webhook brought call.completed, and its signature is right";
+        story.seen("webhook", text, &terminal);
+        step("record", self.call_counted(&id)).await?;
+        story.seen("record", "GET /greenpin/{id} counts one call and one wrong PIN", &json!({}));
+        Ok(())
+    }
+
+    async fn talk(&mut self, story: &mut Story, customer: &mut Customer) -> Result<(), Missing> {
+        step("answer", self.inbox.event("call.answered")).await?;
+        story.seen("answer", "the agent answers, and both are connected", &json!({}));
+        customer.say_tone();
+        step("audio", customer.hear_tone(AGENT_TONE)).await?;
+        step("audio", self.inbox.agent_hears()).await?;
+        let text = format!("both hear each other: {CALLER_TONE} Hz one way, {AGENT_TONE} Hz the other");
+        story.seen("audio", &text, &json!({ "from_customer_hz": CALLER_TONE, "from_agent_hz": AGENT_TONE }));
+        step("recorded", customer.talk_for_the_record()).await?;
+        customer.hang_up();
+        story.seen("hang_up", "the customer hangs up", &json!({}));
+        Ok(())
+    }
+
+    async fn allocate(&self) -> Result<Value, String> {
+        let body = json!({
+            "caller_id_number": VIRTUAL_NUMBER,
+            "from": AGENT,
+            "to": CUSTOMER,
+            "duration": 3600,
+            "record": true,
+            "custom_field": "order_id=12345",
+        });
+        let request = self.client.post(self.url("/greenpin")).json(&body);
+        self.answer(request, 201).await
+    }
+
+    /// The allocation as the API shows it after the call.
+    async fn call_counted(&self, id: &str) -> Result<(), String> {
+        let shown = self.answer(self.client.get(self.url(&format!("/greenpin/{id}"))), 200).await?;
+        let counted = (shown.get("call_count"), shown.get("failed_pin_attempts"));
+        if counted == (Some(&json!(1)), Some(&json!(1))) { Ok(()) } else { Err(format!("it says {shown}")) }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, expected: u16) -> Result<Value, String> {
+        let request = request.basic_auth(self.account_sid, Some(&self.token));
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let mut body: Value = response.json().await.map_err(|error| error.to_string())?;
+        if status != expected {
+            return Err(format!("the API answered {status}: {body}"));
+        }
+        Ok(body.get_mut("response").map(Value::take).unwrap_or(body))
+    }
+
+    async fn check_recording(&self, story: &mut Story, terminal: &Value) -> Result<(), Missing> {
+        let sid = terminal.pointer("/data/call_sid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let path = format!("/calls/{sid}/recording");
+        let fetched = step("recording", self.fetch(&path)).await?;
+        let sides = parties::tones_of(&fetched).map_err(|reason| Missing { step: "recording", reason })?;
+        if sides != (true, true) {
+            let reason = "the parties are not each in a channel of their own".to_owned();
+            return Err(Missing { step: "recording", reason });
+        }
+        let text = format!("the recording has {} kB, the customer left and the agent right", fetched.len() / 1024);
+        story.seen("recording", &text, &json!({ "bytes": fetched.len() }));
+        Ok(())
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Vec<u8>, String> {
+        let request = self.client.get(self.url(path)).basic_auth(self.account_sid, Some(&self.token));
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        if !response.status().is_success() {
+            return Err(format!("the API answered {}", response.status()));
+        }
+        Ok(response.bytes().await.map_err(|error| error.to_string())?.to_vec())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/v1/tenants/{TENANT}{path}", self.server.http)
+    }
+
+    /// Leaves everything up until Ctrl-C.
+    async fn stay(&self, story: &Story) {
+        story.note(&format!(
+            "\nThe server stays up until Ctrl-C.\n  API        http://{}/v1/tenants/{TENANT}/greenpin\n  account    \
+             {}\n  token      {}\n  SIP        {}\n\nTry:\n  curl -u {}:{} http://{}/v1/tenants/{TENANT}/greenpin -H \
+             'content-type: application/json' \\\n    -d '{{\"caller_id_number\":\"{VIRTUAL_NUMBER}\",\"from\":\"{AGENT}\"}}'",
+            self.server.http, self.account_sid, self.token, self.server.sip, self.account_sid, self.token, self.server.http
+        ));
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// Waits for a step, for as long as one may take.
+async fn step<T>(name: &'static str, seen: impl Future<Output = Result<T, String>>) -> Result<T, Missing> {
+    let missing = |reason| Missing { step: name, reason };
+    match tokio::time::timeout(PATIENCE, seen).await {
+        Ok(seen) => seen.map_err(missing),
+        Err(_) => Err(missing(format!("not seen within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+fn text_of(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let defaults = Config::default();
+    let mut config = defaults;
+    config.http.listen = anywhere;
+    config.store.file = folder.path().join("greenpin.db");
+    config.store.key_file = folder.path().join("master.key");
+    config.sip.udp = anywhere;
+    config.sip.tcp = Some(anywhere);
+    config.sip.public_address = anywhere.ip();
+    config.recordings = folder.path().join("recordings");
+    config.webhooks_allow_private = true;
+    config.trunks = vec![Trunk {
+        name: "loopback".to_owned(),
+        peer: Some(signalling::Peer { transport: signalling::Transport::Udp, address: agent }),
+        accept_from: vec![signalling::Network { address: anywhere.ip(), prefix: 32 }],
+        country: None,
+        symmetric_rtp: false,
+    }];
+    config
+}
