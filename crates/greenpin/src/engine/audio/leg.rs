@@ -1,16 +1,12 @@
 //! One leg on its media thread.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+mod rtcp;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use media::{
-    Bye, Clip, Codec, Digit, DigitSource, DigitTones, EventReceiver, EventSender, EventStep, FRAME, Forward,
-    Header, OutboundStream, Packet, ReceiverStats, ReportBlock, RingbackTone, Rtcp, RtcpCompound,
-    SAMPLE_RATE, SenderInfo, Side, ToneDetector, Unforwarded, build_rtcp, forward, mean_opinion_score,
-    parse_rtcp,
+    Clip, Codec, Digit, DigitSource, DigitTones, EventReceiver, EventSender, EventStep, FRAME, Forward,
+    Header, OutboundStream, Packet, ReceiverStats, RingbackTone, Side, ToneDetector, Unforwarded, forward,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -18,13 +14,6 @@ use super::{
     MediaId, MediaReport, PeerReport, Remote, plane::stream_from, ports::PortPair, recording::Recording,
     source::Peer,
 };
-
-/// Between two RTCP reports (RFC 3550, section 6.2).
-const RTCP_INTERVAL: Duration = Duration::from_secs(5);
-/// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
-const ASSUMED_DELAY: f64 = 60.0;
-/// Seconds from 1900 (NTP) to 1970.
-const NTP_TO_UNIX: u64 = 2_208_988_800;
 
 /// One leg: its sockets, what it plays, and what it counts.
 pub(super) struct Leg {
@@ -94,7 +83,7 @@ impl Leg {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
         letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
-        let phase = RTCP_INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
+        let phase = rtcp::INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
         let reports = Reports { cname, due: Duration::ZERO, phase, last_sender: None, heard: None };
         Self {
             id,
@@ -345,57 +334,12 @@ impl Leg {
         silent
     }
 
-    /// Sends an RTCP report when one is due.
-    pub(super) fn report_if_due(&mut self, now: Duration) {
-        if self.link.is_some() && now >= self.reports.due {
-            self.reports.due = now + RTCP_INTERVAL;
-            self.send_rtcp(Bye::No, now);
-        }
-    }
-
-    /// Says goodbye by RTCP, when there is a peer.
-    pub(super) fn say_goodbye(&mut self, now: Duration) {
-        self.send_rtcp(Bye::Yes, now);
-    }
-
-    fn send_rtcp(&mut self, bye: Bye, now: Duration) {
-        let Some(link) = &self.link else { return };
-        let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
-        let (packets, octets) = (self.out.packets(), self.out.octets());
-        let sender = (packets > 0).then_some(SenderInfo { ntp, timestamp, packets, octets });
-        let last = self.reports.last_sender;
-        let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
-        let block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
-        let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
-        let octets = build_rtcp(&RtcpCompound { ssrc: self.out.ssrc(), sender, block, cname, bye });
-        // A report that the system does not take is followed by the next one.
-        let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
-    }
-
-    /// Takes a datagram that arrived at the RTCP port.
-    pub(super) fn receive_rtcp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) {
-        if !self.link.as_ref().is_some_and(|link| link.peer.allows_rtcp(from)) {
-            return;
-        }
-        for item in parse_rtcp(datagram) {
-            match item {
-                Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
-                    self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
-                }
-                Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
-                    self.reports.heard = Some(peer_report(&block, self.out.packets()));
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// What was received and sent.
     pub(super) fn report(&self) -> MediaReport {
         let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
         MediaReport {
             codec: self.link.as_ref().map(|link| link.codec),
-            received: self.stats.report(delay_of(round_trip)),
+            received: self.stats.report(rtcp::delay_of(round_trip)),
             sent_packets: u64::from(self.out.packets()),
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
@@ -425,30 +369,4 @@ fn emit(header: &Header, payload: &[u8], link: &Link, out: &mut OutboundStream, 
     if ports.rtp.send_to(packet, link.peer.rtp()).is_ok() {
         out.sent(payload.len());
     }
-}
-
-fn peer_report(block: &ReportBlock, sent: u32) -> PeerReport {
-    let lost = u64::try_from(block.lost).unwrap_or(0);
-    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE);
-    let taken = ((ntp_now() >> 16) as u32).wrapping_sub(block.last_sender_report).wrapping_sub(block.delay);
-    // Above a minute the report is confused, not late.
-    let plausible = block.last_sender_report != 0 && taken < 60 << 16;
-    let round_trip = plausible.then(|| Duration::from_secs_f64(f64::from(taken) / 65_536.0));
-    let share = lost as f64 / f64::from(sent.max(1));
-    PeerReport {
-        lost,
-        jitter_ms,
-        round_trip,
-        mos: mean_opinion_score(delay_of(round_trip) + 2.0 * jitter_ms, share),
-    }
-}
-
-fn delay_of(round_trip: Option<Duration>) -> f64 {
-    round_trip.map_or(ASSUMED_DELAY, |round_trip| ASSUMED_DELAY + round_trip.as_secs_f64() * 500.0)
-}
-
-fn ntp_now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
-    (now.as_secs().wrapping_add(NTP_TO_UNIX) << 32) | fraction
 }

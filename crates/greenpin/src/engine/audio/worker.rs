@@ -1,5 +1,7 @@
 //! The poll loop of one media thread.
 
+mod relay;
+
 use std::{
     collections::HashMap,
     io,
@@ -8,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{
-    Codec, Digit, DigitSource, Forward, Header, Ringback, RingbackTone, StereoTimeline, Unforwarded,
-};
+use media::{Digit, DigitSource, Ringback, RingbackTone, StereoTimeline};
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -55,7 +55,8 @@ pub(super) struct Worker {
     next_tick: Duration,
     next_sweep: Duration,
     load: Load,
-    datagram: [u8; DATAGRAM],
+    /// Taken out while a socket is read.
+    datagram: Vec<u8>,
     samples: [i16; DATAGRAM],
 }
 
@@ -95,7 +96,7 @@ impl Worker {
             next_tick: Duration::ZERO,
             next_sweep: Duration::ZERO,
             load: Load::default(),
-            datagram: [0; DATAGRAM],
+            datagram: vec![0; DATAGRAM],
             samples: [0; DATAGRAM],
         }
     }
@@ -144,13 +145,16 @@ impl Worker {
     fn drain(&mut self, token: usize) {
         let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else { return };
         let is_rtp = token.is_multiple_of(2);
+        let mut datagram = std::mem::take(&mut self.datagram);
         let mut read = 0;
         while read < FAIR_SHARE {
             let socket = if is_rtp { &leg.ports.rtp } else { &leg.ports.rtcp };
-            match socket.recv_from(&mut self.datagram) {
-                Ok((length, from)) if is_rtp => self.packet(&mut leg, length, from),
+            match socket.recv_from(&mut datagram) {
+                Ok((length, from)) if is_rtp => {
+                    self.packet(&mut leg, datagram.get_mut(..length).unwrap_or_default(), from);
+                }
                 Ok((length, from)) => {
-                    leg.receive_rtcp(self.datagram.get(..length).unwrap_or_default(), from, self.now);
+                    leg.receive_rtcp(datagram.get(..length).unwrap_or_default(), from, self.now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error for what we sent (RFC 1122, section 4.1.3.3): the peer's port is closed. Read on.
@@ -158,67 +162,12 @@ impl Worker {
             }
             read += 1;
         }
+        self.datagram = datagram;
         if read == FAIR_SHARE {
             self.again.push(token);
         }
         if let Some(slot) = self.slots.get_mut(token / 2) {
             *slot = Some(leg);
-        }
-    }
-
-    /// One datagram at a leg's RTP port, from the socket to the bridged leg's.
-    fn packet(&mut self, leg: &mut Leg, length: usize, from: std::net::SocketAddr) {
-        self.load.packets += 1;
-        let Some(packet) = leg.receive(self.datagram.get(..length).unwrap_or_default(), from, self.now)
-        else {
-            return;
-        };
-        let id = leg.id;
-        let is_event = leg.is_event(&packet);
-        let digit = if is_event { leg.event_digit(&packet) } else { None };
-        if let Some(digit) = digit {
-            tell_digit(&self.events, leg.id, digit, DigitSource::Event);
-            leg.press_passes = leg.bridged.is_some();
-        }
-        let mut other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
-        let recorded = other.as_ref().is_some_and(|other| other.recording.is_some());
-        if (leg.wants_samples() || recorded)
-            && let Some(codec) = Codec::from_payload_type(packet.header.payload_type)
-        {
-            let count = codec.decode(packet.payload, &mut self.samples);
-            let samples = self.samples.get(..count).unwrap_or_default();
-            leg.heard(&packet.header, samples, self.now, |digit, source| {
-                tell_digit(&self.events, id, digit, source)
-            });
-            if let Some(other) = &mut other {
-                other.overheard(&packet.header, samples, self.now);
-            }
-        }
-        let Some(other) = other else { return };
-        if is_event && !leg.press_passes {
-            return other.swallow(&packet);
-        }
-        let forward = other.forward(&packet, leg.telephone_event(), self.now);
-        let payload = packet.payload_range();
-        match forward {
-            Forward::Audio { header, from, to } => {
-                from.transcode(to, self.datagram.get_mut(payload.clone()).unwrap_or_default());
-                if let Some(range) = header.replace_in(&mut self.datagram, payload) {
-                    other.send(self.datagram.get(range).unwrap_or_default());
-                }
-            }
-            Forward::Event { header, payload } => {
-                let mut event = [0; Header::LENGTH + 4];
-                header.write(&payload, &mut event).into_iter().for_each(|event| other.send(event));
-            }
-            Forward::Nothing(Unforwarded::EventWithoutReceiver) => {
-                // Sent as a press of our own, or as tones: what is left of this one must not follow.
-                leg.press_passes = false;
-                let Some((digit, slot)) = digit.zip(leg.bridged) else { return };
-                other.press([digit]);
-                self.start_ticks(slot);
-            }
-            Forward::Nothing(_) => {}
         }
     }
 

@@ -1,0 +1,76 @@
+//! A packet's way from one leg's socket to the other's.
+
+use std::net::SocketAddr;
+
+use media::{Codec, Digit, DigitSource, Forward, Header, Packet, Unforwarded};
+
+use super::{Leg, Worker, tell_digit};
+
+impl Worker {
+    /// Takes one datagram that arrived at a leg's RTP port.
+    pub(super) fn packet(&mut self, leg: &mut Leg, datagram: &mut [u8], from: SocketAddr) {
+        self.load.packets += 1;
+        let Some(packet) = leg.receive(datagram, from, self.now) else { return };
+        let digit = self.press(leg, &packet);
+        self.hear(leg, &packet);
+        let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) else {
+            return;
+        };
+        if leg.is_event(&packet) && !leg.press_passes {
+            return other.swallow(&packet);
+        }
+        let forward = other.forward(&packet, leg.telephone_event(), self.now);
+        let payload = packet.payload_range();
+        match forward {
+            Forward::Audio { header, from, to } => {
+                from.transcode(to, datagram.get_mut(payload.clone()).unwrap_or_default());
+                if let Some(range) = header.replace_in(datagram, payload) {
+                    other.send(datagram.get(range).unwrap_or_default());
+                }
+            }
+            Forward::Event { header, payload } => {
+                let mut event = [0; Header::LENGTH + 4];
+                header.write(&payload, &mut event).into_iter().for_each(|event| other.send(event));
+            }
+            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
+            Forward::Nothing(_) => {}
+        }
+    }
+
+    /// Tells of the key whose press begins with this packet.
+    fn press(&self, leg: &mut Leg, packet: &Packet<'_>) -> Option<Digit> {
+        let digit = if leg.is_event(packet) { leg.event_digit(packet) } else { None }?;
+        tell_digit(&self.events, leg.id, digit, DigitSource::Event);
+        leg.press_passes = leg.bridged.is_some();
+        Some(digit)
+    }
+
+    /// Decodes the packet for those who need samples: recordings, listeners, the search for tones.
+    fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) {
+        let other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
+        let other = other.filter(|other| other.recording.is_some());
+        if !leg.wants_samples() && other.is_none() {
+            return;
+        }
+        let Some(codec) = Codec::from_payload_type(packet.header.payload_type) else { return };
+        let count = codec.decode(packet.payload, &mut self.samples);
+        let samples = self.samples.get(..count).unwrap_or_default();
+        let id = leg.id;
+        leg.heard(&packet.header, samples, self.now, |digit, source| {
+            tell_digit(&self.events, id, digit, source)
+        });
+        if let Some(other) = other {
+            other.overheard(&packet.header, samples, self.now);
+        }
+    }
+
+    /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
+    fn press_anew(&mut self, leg: &mut Leg, digit: Option<Digit>) {
+        leg.press_passes = false;
+        let Some((digit, slot)) = digit.zip(leg.bridged) else { return };
+        if let Some(Some(other)) = self.slots.get_mut(slot) {
+            other.press([digit]);
+        }
+        self.start_ticks(slot);
+    }
+}
