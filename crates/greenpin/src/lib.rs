@@ -1,5 +1,6 @@
 //! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
 
+pub mod api;
 pub mod config;
 pub mod engine;
 mod random;
