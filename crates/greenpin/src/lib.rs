@@ -1,7 +1,10 @@
 //! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod engine;
 mod random;
+pub mod server;
 pub mod store;
+pub mod webhooks;

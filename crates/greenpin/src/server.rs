@@ -83,7 +83,10 @@ impl Server {
         let store = open_store(config, &format!("http://{http}"))?;
         let cut_short = store.reconcile_calls(NODE, Timestamp::now()).await?;
         if cut_short > 0 {
-            tracing::warn!(calls = cut_short, "closed calls that were cut short when the server last stopped");
+            tracing::warn!(
+                calls = cut_short,
+                "closed calls that were cut short when the server last stopped"
+            );
         }
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
@@ -94,9 +97,8 @@ impl Server {
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let api = tokio::spawn(async move {
-            axum::serve(listener, router).with_graceful_shutdown(graceful).await
-        });
+        let api =
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(graceful).await });
         let sweeper = tokio::spawn(sweep(store.clone()));
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
         Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })

@@ -12,7 +12,7 @@ use media::Clip;
 use serde_json::json;
 use signalling::{LegId, Transport};
 
-use super::demo::Ear;
+use super::ear::Ear;
 use super::fail;
 use crate::config::Config;
 use crate::engine::audio::read_clip;
@@ -73,7 +73,8 @@ impl<'a> TestCall<'a> {
             Some(file) => Some(Arc::new(read_clip(file).map_err(|error| error.to_string())?)),
             None => None,
         };
-        let mut phone = Phone::start(settings(arguments, config).await?).await.map_err(|error| error.to_string())?;
+        let mut phone =
+            Phone::start(settings(arguments, config).await?).await.map_err(|error| error.to_string())?;
         let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
         let leg = dialled.map_err(|error| error.to_string())?;
         Self { arguments, phone, leg, clip, recording: false }.talk().await
@@ -113,7 +114,9 @@ impl<'a> TestCall<'a> {
                     self.tell("answered", "answered");
                     return Ok(());
                 }
-                PhoneEvent::Failed(status) => return Err(format!("the call was refused with SIP status {status}")),
+                PhoneEvent::Failed(status) => {
+                    return Err(format!("the call was refused with SIP status {status}"));
+                }
                 PhoneEvent::HungUp => return Err("the call ended before it was answered".to_owned()),
                 _ => {}
             }

@@ -5,7 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Libraries may warn; what they say in detail could name what passes through them.
-const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
+const LIBRARIES: &str =
+    "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
 
 /// Starts logging: `GREENPIN_LOG` is error, warn, info (the default), debug or trace; `GREENPIN_LOG_FORMAT=json` writes
 /// JSON lines.

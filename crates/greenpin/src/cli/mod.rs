@@ -2,6 +2,7 @@
 
 mod call;
 mod demo;
+mod ear;
 mod logging;
 mod number;
 mod serve;

@@ -14,10 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT.
 pub(super) async fn run(config: &Config) -> ExitCode {
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => return fail(error),
-    };
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => return fail(error),
+        };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),

@@ -88,8 +88,10 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
 fn verified(secret: &str, headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?);
-    let signed = [header("webhook-id")?.as_bytes(), header("webhook-timestamp")?.as_bytes(), body].join(&b'.');
+    let signed =
+        [header("webhook-id")?.as_bytes(), header("webhook-timestamp")?.as_bytes(), body].join(&b'.');
     let mut signatures = header("webhook-signature")?.split(' ').filter_map(|one| one.strip_prefix("v1,"));
-    let right = signatures.any(|one| STANDARD.decode(one).is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok()));
+    let right =
+        signatures.any(|one| STANDARD.decode(one).is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok()));
     right.then(|| serde_json::from_slice(body).ok())?
 }

@@ -1,6 +1,5 @@
 //! `greenpin demo`: the newcomer's first minute. A real server on a temporary store, two real phones on loopback.
 
-mod ear;
 mod inbox;
 mod parties;
 mod story;
@@ -18,7 +17,6 @@ use super::fail;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
 use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
-pub(super) use ear::Ear;
 use inbox::Inbox;
 use parties::{AGENT_TONE, CALLER_TONE, Customer};
 use story::Story;
@@ -86,8 +84,8 @@ impl Demo {
         let missing = |reason: String| Missing { step: "server", reason };
         let agent = parties::agent().await.map_err(missing)?;
         let folder = tempfile::tempdir().map_err(|error| missing(error.to_string()))?;
-        let server = Server::start(&configuration(&folder, agent.address()));
-        let server = server.await.map_err(|error| missing(error.to_string()))?;
+        let config = configuration(&folder, agent.address());
+        let server = Server::start(&config).await.map_err(|error| missing(error.to_string()))?;
         let (http, sip) = (server.http, server.sip);
         let text = format!("server is up: API on http://{http}, SIP on {sip}, a temporary store");
         story.seen("server", &text, &json!({ "http": http, "sip": sip }));
@@ -108,7 +106,12 @@ impl Demo {
             settings: TenantSettings::default(),
             webhooks: vec![webhook],
         };
-        let made = self.server.store.create_tenant(new, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        let made = self
+            .server
+            .store
+            .create_tenant(new, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())?;
         self.token = made.token;
         self.inbox.set_secret(made.webhooks.into_iter().next().map(|(_, secret)| secret).unwrap_or_default());
         let number = NewNumber {
@@ -117,7 +120,11 @@ impl Demo {
             pin_length: 4,
             max_active: 1,
         };
-        self.server.store.add_number(tenant, number, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        self.server
+            .store
+            .add_number(tenant, number, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())?;
         let text = format!("tenant \"{TENANT}\" has the virtual number {VIRTUAL_NUMBER} and a webhook");
         story.seen("tenant", &text, &json!({ "tenant": TENANT, "virtual_number": VIRTUAL_NUMBER }));
         Ok(())
@@ -127,7 +134,9 @@ impl Demo {
         let allocation = step("allocation", self.allocate()).await?;
         let pin = text_of(&allocation, "pin");
         let id = text_of(&allocation, "greenpin_id");
-        let text = format!("POST /v1/tenants/{TENANT}/greenpin → 201, PIN {pin}: customer {CUSTOMER} may reach agent {AGENT}");
+        let text = format!(
+            "POST /v1/tenants/{TENANT}/greenpin → 201, PIN {pin}: customer {CUSTOMER} may reach agent {AGENT}"
+        );
         story.seen("allocation", &text, &allocation);
 
         let sip = self.server.sip;
@@ -214,7 +223,8 @@ impl Demo {
             let reason = "the parties are not each in a channel of their own".to_owned();
             return Err(Missing { step: "recording", reason });
         }
-        let text = format!("the recording has {} kB, the customer left and the agent right", fetched.len() / 1024);
+        let text =
+            format!("the recording has {} kB, the customer left and the agent right", fetched.len() / 1024);
         story.seen("recording", &text, &json!({ "bytes": fetched.len() }));
         Ok(())
     }

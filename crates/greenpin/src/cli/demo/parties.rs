@@ -8,7 +8,7 @@ use media::{Clip, Oscillator, SAMPLE_RATE};
 use signalling::{LegId, Transport};
 use tokio::sync::{mpsc, oneshot};
 
-use super::ear::{Ear, is_tone};
+use crate::cli::ear::{Ear, is_tone};
 use crate::engine::phone::{Phone, PhoneEvent, PhoneSettings};
 
 /// What the customer says, in Hz.
@@ -51,7 +51,9 @@ impl Customer {
         loop {
             match phone.event().await {
                 PhoneEvent::Answered(_) => break,
-                PhoneEvent::Failed(status) => return Err(format!("the call was refused with SIP status {status}")),
+                PhoneEvent::Failed(status) => {
+                    return Err(format!("the call was refused with SIP status {status}"));
+                }
                 _ => {}
             }
         }

@@ -20,7 +20,9 @@ pub(super) struct Story {
 impl Story {
     pub(super) fn begin(json: bool) -> Self {
         if !json {
-            anstream::println!("{BOLD}greenpin demo{BOLD:#}: one masked call on this machine, start to end\n");
+            anstream::println!(
+                "{BOLD}greenpin demo{BOLD:#}: one masked call on this machine, start to end\n"
+            );
         }
         Self { json, began: Instant::now(), told: 0 }
     }
@@ -30,7 +32,8 @@ impl Story {
         self.told += 1;
         let milliseconds = self.began.elapsed().as_millis();
         if self.json {
-            let line = json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
+            let line =
+                json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
             println!("{line}");
         } else {
             anstream::println!("{DIM}{milliseconds:>6} ms{DIM:#}  {GOOD}✓{GOOD:#} {text}");

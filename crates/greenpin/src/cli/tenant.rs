@@ -1,0 +1,151 @@
+//! `greenpin tenant`
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::store::{EndpointSpec, NewTenant, Store, TenantId, TenantSettings, Timestamp};
+
+/// Characters from which on nobody guesses a random token.
+const SAFE_TOKEN: usize = 16;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make a tenant; its token is printed once and stored only as a digest
+    #[command(after_help = "Example:\n  greenpin tenant create acme --account-sid AC0001")]
+    Create(Create),
+    /// List the tenants
+    #[command(after_help = "Example:\n  greenpin tenant list --json")]
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    /// The tenant's name, as in /v1/tenants/NAME: 1 to 64 of a-z, 0-9, '-' and '_'
+    #[arg(value_name = "NAME", value_parser = tenant_id)]
+    name: TenantId,
+    /// The user name of its credentials: 1 to 64 letters, digits, '-', '_' and '.'
+    #[arg(long, value_name = "SID", value_parser = account_sid)]
+    account_sid: String,
+    /// The password of its credentials, up to 256 printable characters; by default 32 random bytes are drawn
+    #[arg(long, value_parser = token)]
+    token: Option<String>,
+    /// The IANA time zone of its times
+    #[arg(long, value_name = "ZONE", default_value = "Asia/Kolkata", value_parser = timezone)]
+    timezone: String,
+    /// An endpoint for all of its events
+    #[arg(long, value_name = "URL", value_parser = webhook)]
+    webhook: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+    match command {
+        Command::Create(create) => make(create, &store).await,
+        Command::List { json } => list(json, &store).await,
+    }
+}
+
+async fn make(create: Create, store: &Store) -> Result<(), String> {
+    if create.token.as_ref().is_some_and(|token| token.len() < SAFE_TOKEN) {
+        eprintln!("warning: a token of fewer than {SAFE_TOKEN} characters can be guessed");
+    }
+    let webhooks = create.webhook.map(|url| EndpointSpec { id: None, url, types: None, paused: false });
+    let new = NewTenant {
+        tenant_id: create.name.clone(),
+        account_sid: create.account_sid.clone(),
+        token: create.token,
+        settings: TenantSettings { timezone: create.timezone, ..TenantSettings::default() },
+        webhooks: webhooks.into_iter().collect(),
+    };
+    let made = store.create_tenant(new, Timestamp::now()).await;
+    let made = made.map_err(|error| format!("tenant {}: {error}", create.name))?;
+    if create.json {
+        let webhooks: Vec<_> =
+            made.webhooks.iter().map(|(id, secret)| json!({ "id": id.as_str(), "secret": secret })).collect();
+        let line = json!({
+            "tenant_id": create.name.as_str(),
+            "account_sid": create.account_sid,
+            "token": made.token,
+            "webhooks": webhooks,
+        });
+        println!("{line}");
+        return Ok(());
+    }
+    println!("tenant       {}", create.name);
+    println!("account SID  {}", create.account_sid);
+    println!("token        {}", made.token);
+    for (_, secret) in &made.webhooks {
+        println!("webhook      {secret}");
+    }
+    eprintln!("Keep the token and the webhook secret: they are not shown again.");
+    Ok(())
+}
+
+async fn list(json: bool, store: &Store) -> Result<(), String> {
+    let tenants = store.tenants().await.map_err(|error| error.to_string())?;
+    for tenant in &tenants {
+        let zone = tenant.settings.zone();
+        let created_at = tenant.created_at.rfc3339(&zone);
+        if json {
+            let line = json!({
+                "tenant_id": tenant.tenant_id.as_str(),
+                "timezone": tenant.settings.timezone,
+                "numbers": tenant.numbers,
+                "created_at": created_at,
+            });
+            println!("{line}");
+        } else {
+            println!(
+                "{:<24} {:>6} numbers  {:<20} since {created_at}",
+                tenant.tenant_id, tenant.numbers, tenant.settings.timezone
+            );
+        }
+    }
+    Ok(())
+}
+
+fn tenant_id(text: &str) -> Result<TenantId, String> {
+    TenantId::parse(text)
+        .ok_or_else(|| "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit".to_owned())
+}
+
+fn account_sid(text: &str) -> Result<String, String> {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let valid = (1..=64).contains(&text.len()) && text.chars().all(allowed);
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 64 letters, digits, '-', '_' and '.'".to_owned())
+    }
+}
+
+fn token(text: &str) -> Result<String, String> {
+    let valid = (1..=256).contains(&text.len()) && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 256 printable ASCII characters without spaces".to_owned())
+    }
+}
+
+fn timezone(text: &str) -> Result<String, String> {
+    match jiff::tz::TimeZone::get(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be an IANA time zone, such as Asia/Kolkata".to_owned()),
+    }
+}
+
+fn webhook(text: &str) -> Result<String, String> {
+    let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    if url.is_some_and(|url| url.has_host()) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be an http or https URL".to_owned())
+    }
+}
