@@ -1,12 +1,90 @@
-//! HTTP
-#![allow(missing_docs)]
-use std::{path::PathBuf, sync::Arc};
-#[derive(Default)]
-pub struct Readiness;
-impl Readiness {
-    pub fn set_sip_bound(&self, _: bool) {}
-    pub fn drain(&self) {}
+//! The HTTP API.
+
+mod auth;
+mod body;
+mod calls;
+mod events;
+mod fields;
+mod greenpin;
+mod health;
+mod listing;
+mod problem;
+mod range;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use axum::{Router, http::StatusCode};
+use serde::Serialize;
+
+pub use health::Readiness;
+pub use problem::{Code, FieldError, Problem};
+
+use crate::random;
+use crate::store::{Store, Timestamp};
+
+/// What every handler can reach.
+#[derive(Clone)]
+struct Api {
+    store: Store,
+    readiness: Arc<Readiness>,
+    recordings: Arc<PathBuf>,
+    seen: Arc<auth::Seen>,
 }
-pub fn router(_: crate::store::Store, _: Arc<Readiness>, _: PathBuf) -> axum::Router {
-    axum::Router::new()
+
+impl Api {
+    /// The present, for everything that a request writes or judges.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Every route. `recordings` is the folder that recordings are in.
+pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
+    let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
+    let tenant = Router::new()
+        .route("/greenpin", get(listing::list).post(greenpin::create))
+        .route("/greenpin/{greenpin_id}", get(greenpin::read).delete(greenpin::delete))
+        .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
+        .route("/calls/{call_sid}", get(calls::read))
+        .route("/calls/{call_sid}/recording", get(calls::recording))
+        .route("/events", get(events::list))
+        .route("/settings", get(settings::read).put(settings::update));
+    Router::new()
+        .nest("/v1/tenants/{tenant_id}", tenant)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(|| async { Problem::plain(Code::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) })
+        .layer(from_fn(identify))
+        .with_state(api)
+}
+
+/// Gives each request an id, which its answer carries and each of its log lines.
+async fn identify(request: Request, next: Next) -> Response {
+    let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
+    let span = tracing::info_span!("request", request_id, method = %request.method());
+    let mut response = tracing::Instrument::instrument(next.run(request), span).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        problem.render(&mut response, &request_id);
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("x-request-id", value);
+    }
+    response
+}
+
+#[derive(Serialize)]
+struct Success<T> {
+    response: T,
+}
+
+fn success<T: Serialize>(status: StatusCode, response: T) -> Response {
+    (status, Json(Success { response })).into_response()
 }

@@ -33,6 +33,7 @@ statements! {
     PINS_ANY_ACTIVE = "pins_any_active";
     ALLOCATION_INSERT = "allocation_insert";
     ALLOCATION_SELECT = "allocation_select";
+    ALLOCATION_LIST = "allocation_list";
     ALLOCATION_DELETE = "allocation_delete";
     ALLOCATION_NEXT_SEQUENCE = "allocation_next_sequence";
     ALLOCATION_COUNT_ATTEMPT = "allocation_count_attempt";

@@ -46,6 +46,10 @@ pub struct TenantSummary {
     pub numbers: u64,
 }
 
+/// A keyed digest of an Account SID and a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CredentialDigest(TokenDigest);
+
 /// Why a tenant was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
@@ -116,12 +120,8 @@ impl Store {
     }
 
     /// A keyed digest of credentials, to remember without them that they were right.
-    pub fn credential_digest(
-        &self,
-        account_sid: &str,
-        token: &str,
-    ) -> impl std::hash::Hash + Eq + Copy + Send + use<> {
-        self.keys.digest(&format!("{}:{account_sid}:{token}", account_sid.len()))
+    pub fn credential_digest(&self, account_sid: &str, token: &str) -> CredentialDigest {
+        CredentialDigest(self.keys.digest(&format!("{}:{account_sid}:{token}", account_sid.len())))
     }
 }
 

@@ -1,0 +1,156 @@
+//! Reading a body: bounded in size, time and depth, and strict about what JSON leaves open.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, header};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::problem::{Code, Problem};
+
+/// The longest body that is read.
+pub(super) const LONGEST: usize = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reads a body that must be a JSON object.
+pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::plain(Code::UnsupportedMediaType));
+    }
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > LONGEST as u64) {
+        return Err(too_large());
+    }
+    let late = |_| Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
+    let bytes = tokio::time::timeout(PATIENCE, read(body)).await.map_err(late)??;
+    parse(&bytes)
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, "A body has at most 65536 bytes.")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    json && utf8
+}
+
+async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
+        if let Ok(data) = frame.into_data() {
+            if bytes.len().saturating_add(data.len()) > LONGEST {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let Strict(value) = serde_json::from_slice(bytes).map_err(|error| {
+        // The parser's words hold no more of the body than a key that is there twice.
+        Problem::new(Code::InvalidJson, format!("The body is not valid JSON: {error}."))
+    })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::new(Code::InvalidRequest, "The body must be a JSON object.")),
+    }
+}
+
+/// A JSON value without a key that is there twice: which of the two would count is not defined.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let Strict(value) = entries.next_value()?;
+            if object.insert(key, value).is_some() {
+                return Err(serde::de::Error::custom("a key is there twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_at_any_depth() {
+        assert!(parse(br#"{"a": 1, "b": [{"c": null}]}"#).is_ok());
+        assert!(parse(br#"{"a": 1, "a": 1}"#).is_err());
+        assert!(parse(br#"{"b": [{"c": 1, "c": 2}]}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        let deep = "[".repeat(60_000);
+        for text in ["", "{", "[]", "1", "{} {}", "{\"a\": NaN}", "{'a': 1}", &deep] {
+            assert!(parse(text.as_bytes()).is_err());
+        }
+        assert!(parse(b"{\"a\": \"\xff\"}").is_err());
+    }
+}

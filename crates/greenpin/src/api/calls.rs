@@ -1,0 +1,194 @@
+//! `/calls`: call records and recordings.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use call::PhoneNumber;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
+
+use super::auth::Tenant;
+use super::greenpin::{greenpin_id, not_found};
+use super::listing::{Page, PageQuery};
+use super::problem::{Code, Problem};
+use super::range::{Part, part};
+use super::{Api, success};
+use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
+
+const CHUNK: usize = 64 * 1024;
+
+/// `GET /greenpin/{id}/calls`
+pub(super) async fn of_allocation(
+    Tenant(store): Tenant,
+    Path((_, id)): Path<(String, String)>,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    let page = query.page(CallSid::parse)?;
+    store.allocation(&id).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
+    let (records, more) = super::listing::cut(&records, page.limit);
+    let next_cursor = records.last().filter(|_| more).map(|last| last.call_sid.to_string());
+    Ok(Page::answer(records.iter().map(|record| Record::of(record, &zone)).collect(), next_cursor))
+}
+
+/// `GET /calls/{call_sid}`
+pub(super) async fn read(
+    Tenant(store): Tenant,
+    Path((_, call_sid)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
+    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    Ok(success(StatusCode::OK, Record::of(&record, &zone)))
+}
+
+/// `GET /calls/{call_sid}/recording`
+pub(super) async fn recording(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, call_sid)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
+    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    let path = record.recording.ok_or_else(not_found)?.path;
+    let file = open(&api, path).await?;
+    let length = file.metadata().await.map_err(unreadable)?.len();
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    match part(range, length) {
+        Part::Whole => audio(file, 0..=length.saturating_sub(1), length, StatusCode::OK).await,
+        Part::Bytes(bytes) => audio(file, bytes, length, StatusCode::PARTIAL_CONTENT).await,
+        Part::Unsatisfiable => {
+            let mut response = Problem::plain(Code::RangeNotSatisfiable).into_response();
+            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{length}"));
+            Ok(response)
+        }
+    }
+}
+
+/// Opens a recording: by the path that the engine gave, else by its name in the folder of recordings, which may have
+/// been moved since.
+async fn open(api: &Api, path: PathBuf) -> Result<File, Problem> {
+    let moved = path.file_name().map(|name| api.recordings.join(name));
+    match File::open(&path).await {
+        Ok(file) => Ok(file),
+        Err(error) => match moved {
+            Some(moved) => File::open(moved).await.map_err(|_| not_found()),
+            None => Err(unreadable(error)),
+        },
+    }
+}
+
+fn unreadable(error: std::io::Error) -> Problem {
+    tracing::error!(%error, "a recording cannot be read");
+    Problem::plain(Code::Internal)
+}
+
+async fn audio(
+    mut file: File,
+    bytes: RangeInclusive<u64>,
+    length: u64,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let (first, last) = (*bytes.start(), *bytes.end());
+    let count = if length == 0 { 0 } else { last - first + 1 };
+    file.seek(SeekFrom::Start(first)).await.map_err(unreadable)?;
+    let stream = futures_util::stream::try_unfold((file, count), next_chunk);
+    let mut response = (status, Body::from_stream(stream)).into_response();
+    insert(&mut response, header::CONTENT_TYPE, "audio/wav");
+    insert(&mut response, header::ACCEPT_RANGES, "bytes");
+    insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
+    if status == StatusCode::PARTIAL_CONTENT {
+        insert(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+    }
+    Ok(response)
+}
+
+async fn next_chunk((mut file, left): (File, u64)) -> std::io::Result<Option<(Bytes, (File, u64))>> {
+    if left == 0 {
+        return Ok(None);
+    }
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let wanted = left.min(CHUNK as u64);
+    let read = (&mut file).take(wanted).read_to_end(&mut chunk).await? as u64;
+    if read == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some((chunk.into(), (file, left.saturating_sub(read)))))
+}
+
+fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// A call record, in the names of events.
+#[derive(Serialize)]
+struct Record<'a> {
+    call_sid: &'a str,
+    greenpin_id: Option<&'a str>,
+    virtual_number: String,
+    from: Option<String>,
+    to: Option<String>,
+    direction: &'static str,
+    start_time: String,
+    answer_time: Option<String>,
+    dial_time: Option<String>,
+    bridge_time: Option<String>,
+    end_time: Option<String>,
+    call_type: Option<&'a str>,
+    dial_call_status: Option<&'a str>,
+    dial_call_duration: Option<u64>,
+    on_call_duration: Option<u64>,
+    sip_cause: Option<u16>,
+    hangup_by: Option<&'a str>,
+    pin_attempts: u32,
+    recording_url: Option<String>,
+    recording_duration: Option<u64>,
+    caller_media: Option<&'a LegReport>,
+    callee_media: Option<&'a LegReport>,
+    trunk: &'a str,
+    node: &'a str,
+}
+
+impl<'a> Record<'a> {
+    fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+        let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
+        Self {
+            call_sid: record.call_sid.as_str(),
+            greenpin_id: record.greenpin_id.as_ref().map(|id| id.as_str()),
+            virtual_number: record.virtual_number.expose(),
+            from: record.caller.map(PhoneNumber::expose),
+            to: record.dialled.map(PhoneNumber::expose),
+            direction: "incoming",
+            start_time: record.started_at.rfc3339(zone),
+            answer_time: time(record.answered_at),
+            dial_time: time(record.dialled_at),
+            bridge_time: time(record.bridged_at),
+            end_time: time(record.ended_at),
+            call_type: record.call_type.as_deref(),
+            dial_call_status: record.dial_call_status.as_deref(),
+            dial_call_duration: record.dial_call_duration(),
+            on_call_duration: record.on_call_duration(),
+            sip_cause: record.sip_cause,
+            hangup_by: record.hangup_by.as_deref(),
+            pin_attempts: record.pin_attempts,
+            recording_url: record.recording_path(),
+            recording_duration: record.recording.as_ref().map(|recording| recording.duration.as_secs()),
+            caller_media: record.caller_media.as_ref(),
+            callee_media: record.callee_media.as_ref(),
+            trunk: &record.trunk,
+            node: &record.node,
+        }
+    }
+}

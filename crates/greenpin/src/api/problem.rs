@@ -1,0 +1,236 @@
+//! Errors as RFC 9457 problem details.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::store::StoreError;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+        /// The stable codes of errors. They never change their meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The code as it stands in an answer.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The status that it brings.
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// What it means, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON, or holds a key twice.
+    InvalidJson = "invalid_json", 400, "The body is not valid JSON";
+    /// Fields are missing, unknown or of a wrong form; `errors` names each.
+    InvalidRequest = "invalid_request", 400, "The request is not valid";
+    /// A required field is missing.
+    MissingField = "missing_field", 400, "A required field is missing";
+    /// A field that does not exist.
+    UnknownField = "unknown_field", 400, "The field is not known";
+    /// A value of a wrong type.
+    WrongType = "wrong_type", 400, "The value has a wrong type";
+    /// A number that is not in E.164 form.
+    NotE164 = "not_e164", 400, "The number is not in E.164 form";
+    /// A text that is longer than allowed.
+    TooLong = "too_long", 400, "The text is too long";
+    /// A value that is none of those allowed.
+    InvalidValue = "invalid_value", 400, "The value is not allowed";
+    /// Something that this version does not do.
+    NotSupported = "not_supported", 400, "Not supported by this version";
+    /// No credentials, or wrong ones.
+    Unauthorized = "unauthorized", 401, "Credentials are missing or wrong";
+    /// The credentials are of another tenant.
+    ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
+    /// The virtual number is not in the tenant's pool.
+    NumberNotInPool = "number_not_in_pool", 403, "The number is not in the tenant's pool";
+    /// There is no such resource.
+    NotFound = "not_found", 404, "There is no such resource";
+    /// The resource does not serve this method.
+    MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed here";
+    /// The body did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "The body did not arrive in time";
+    /// The exclusive number has an active allocation.
+    VirtualNumberBusy = "virtual_number_busy", 409, "The number has an active allocation";
+    /// The number has no PIN, or no place, left.
+    PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
+    /// The allocation was deleted before.
+    AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
+    /// The body is over 64 KiB.
+    BodyTooLarge = "body_too_large", 413, "The body is too large";
+    /// The body is not declared as JSON.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
+    /// The range asked for is not in the file.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
+    /// Well formed, but against a rule; `errors` names each.
+    RuleViolated = "rule_violated", 422, "The request is against a rule";
+    /// A number out of its range.
+    OutOfRange = "out_of_range", 422, "The number is out of its range";
+    /// Fewer items than required.
+    TooFew = "too_few", 422, "The list has too few items";
+    /// More items than allowed.
+    TooMany = "too_many", 422, "The list has too many items";
+    /// An item that is in its list twice.
+    Repeated = "repeated", 422, "The item is in the list twice";
+    /// A number that is in `from` and in `to`.
+    OnBothSides = "on_both_sides", 422, "The number is on both sides";
+    /// The number has short shared PINs, so that `to` must name the callers.
+    ToRequired = "to_required", 422, "The number needs 'to'";
+    /// A fault of ours.
+    Internal = "internal", 500, "An internal error";
+    /// More requests than can be served now.
+    Overloaded = "overloaded", 503, "Overloaded";
+    /// The server is being shut down.
+    Draining = "draining", 503, "The server is shutting down";
+}
+
+/// One fault of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Which field, such as `from[1]`.
+    pub field: String,
+    /// What kind of fault.
+    #[serde(serialize_with = "code_text")]
+    pub code: Code,
+    /// The rule, for people.
+    pub message: String,
+}
+
+fn code_text<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.as_str())
+}
+
+/// An error answer. It becomes a body once the request's id is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+#[derive(Serialize)]
+struct Body9457<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    /// An error of the request as a whole.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// An error whose title says it all.
+    pub fn plain(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+
+    /// Everything that is wrong with the fields of a request. What is malformed (400) goes before what is only
+    /// against a rule (422).
+    pub fn of_fields(errors: Vec<FieldError>) -> Self {
+        let malformed = errors.iter().any(|error| error.code.status() == 400);
+        let code = if malformed { Code::InvalidRequest } else { Code::RuleViolated };
+        let code = match errors.as_slice() {
+            // A lone rule of the product has a name of its own.
+            [only] if only.code == Code::ToRequired => Code::ToRequired,
+            _ => code,
+        };
+        let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("See errors: {}", fields.join(", "));
+        Self { code, detail, errors }
+    }
+
+    fn body(&self, request_id: &str) -> Vec<u8> {
+        let body = Body9457 {
+            r#type: format!("urn:greenpin:error:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            request_id,
+            errors: &self.errors,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// Writes the answer's body, with the id of its request.
+    pub(super) fn render(&self, response: &mut Response, request_id: &str) {
+        *response.body_mut() = Body::from(self.body(request_id));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.code == Code::Unauthorized {
+            let challenge = HeaderValue::from_static("Basic realm=\"greenpin\", charset=\"UTF-8\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.code.status() == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
+            // The rest of the body is not read: the connection cannot be used again.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded => {
+                Self::new(Code::Overloaded, "More writes wait than can be served; try again.")
+            }
+            StoreError::Closed => Self::plain(Code::Draining),
+            error => {
+                tracing::error!(%error, "a request failed in the store");
+                Self::plain(Code::Internal)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_text_of_its_own_in_snake_case() {
+        let texts: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(texts.len(), Code::ALL.len());
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
+        );
+    }
+}

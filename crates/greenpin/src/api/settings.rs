@@ -1,0 +1,234 @@
+//! `/settings`: what a tenant can set.
+
+use std::collections::HashMap;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::auth::Tenant;
+use super::fields::Fields;
+use super::problem::{Code, FieldError, Problem};
+use super::{Api, body, success};
+use crate::store::{
+    CallerPolicy, DialStrategy, EndpointId, EndpointSpec, EventType, TenantSettings, TenantStore,
+};
+
+const SHORTEST_DURATION: u32 = 300;
+const LONGEST_DURATION: u32 = 14_688_000;
+const MOST_ENDPOINTS: usize = 20;
+const LATER: [&str; 4] = ["prompts", "record_announcement", "rate_limit", "retention"];
+
+/// `GET /settings`
+pub(super) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
+    answer(&store, Vec::new()).await
+}
+
+/// `PUT /settings`: changes what is given.
+pub(super) async fn update(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let object = body::json_object(&headers, body).await?;
+    let change = change(object, &*store.settings().await?)?;
+    let known = store.endpoints().await?;
+    for (index, spec) in change.webhooks.iter().flatten().enumerate() {
+        if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
+            return Err(super::listing::invalid(
+                &format!("webhooks[{index}].id"),
+                "is no endpoint of this tenant",
+            ));
+        }
+    }
+    let made = store.update_settings(change.settings, change.webhooks, api.now()).await?;
+    answer(&store, made).await
+}
+
+async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<Response, Problem> {
+    let secrets: HashMap<EndpointId, String> = made.into_iter().collect();
+    let endpoints = store.endpoints().await?.into_iter().map(|endpoint| {
+        let mut shown = json!({
+            "id": endpoint.id.as_str(),
+            "url": endpoint.url,
+            "types": endpoint.types,
+            "format": "standard",
+            "paused": endpoint.paused,
+        });
+        if let (Some(secret), Some(shown)) = (secrets.get(&endpoint.id), shown.as_object_mut()) {
+            shown.insert("secret".into(), secret.as_str().into());
+        }
+        shown
+    });
+    let endpoints: Vec<Value> = endpoints.collect();
+    let settings = store.settings().await?;
+    let mut shown = serde_json::to_value(&*settings).map_err(|_| Problem::plain(Code::Internal))?;
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("webhooks".into(), endpoints.into());
+    }
+    Ok(success(StatusCode::OK, shown))
+}
+
+struct Change<F> {
+    settings: F,
+    webhooks: Option<Vec<EndpointSpec>>,
+}
+
+/// Reads what is to change. Limits that depend on each other are judged with what stays as it is.
+fn change(
+    object: Map<String, Value>,
+    current: &TenantSettings,
+) -> Result<Change<impl FnOnce(&mut TenantSettings) + Send + use<>>, Problem> {
+    let mut fields = Fields::new(object);
+    let clear_country = fields.is_null("country");
+    let timezone = timezone(&mut fields);
+    let country = country(&mut fields);
+    let min_duration = fields.integer("min_duration", SHORTEST_DURATION, LONGEST_DURATION);
+    let max_duration = fields.integer("max_duration", SHORTEST_DURATION, LONGEST_DURATION);
+    if min_duration.unwrap_or(current.min_duration) > max_duration.unwrap_or(current.max_duration) {
+        fields.fault("min_duration", Code::OutOfRange, "must not be over max_duration");
+    }
+    let pin_cooloff = fields.integer("pin_cooloff", 0, 2_592_000);
+    let policies = [("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)];
+    let caller_policy = fields.word("caller_policy", &policies);
+    let strategies = [("sequential", DialStrategy::Sequential), ("parallel", DialStrategy::Parallel)];
+    let dial_strategy = fields.word("dial_strategy", &strategies);
+    let ring_timeout = fields.integer("ring_timeout", 5, 180);
+    let max_call_duration = fields.integer("max_call_duration", 10, 86_400);
+    let webhooks = webhooks(&mut fields);
+    for later in LATER {
+        if fields.take(later).is_some() {
+            fields.fault(later, Code::NotSupported, "is not supported by this version");
+        }
+    }
+    fields.finish()?;
+    let settings = move |settings: &mut TenantSettings| {
+        set(timezone, &mut settings.timezone);
+        if country.is_some() || clear_country {
+            settings.country = country;
+        }
+        set(min_duration, &mut settings.min_duration);
+        set(max_duration, &mut settings.max_duration);
+        set(pin_cooloff, &mut settings.pin_cooloff);
+        set(caller_policy, &mut settings.caller_policy);
+        set(dial_strategy, &mut settings.dial_strategy);
+        set(ring_timeout, &mut settings.ring_timeout);
+        set(max_call_duration, &mut settings.max_call_duration);
+    };
+    Ok(Change { settings, webhooks })
+}
+
+fn set<T>(given: Option<T>, place: &mut T) {
+    if let Some(value) = given {
+        *place = value;
+    }
+}
+
+fn timezone(fields: &mut Fields) -> Option<String> {
+    let name = fields.text("timezone")?;
+    if jiff::tz::TimeZone::get(&name).is_err() {
+        fields.fault("timezone", Code::InvalidValue, "must be an IANA time zone such as Asia/Kolkata");
+        return None;
+    }
+    Some(name)
+}
+
+fn country(fields: &mut Fields) -> Option<String> {
+    let code = fields.text("country")?;
+    if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        fields.fault("country", Code::InvalidValue, "must be an ISO 3166-1 code such as IN");
+        return None;
+    }
+    Some(code)
+}
+
+fn webhooks(fields: &mut Fields) -> Option<Vec<EndpointSpec>> {
+    let items = match fields.take("webhooks")? {
+        Value::Array(items) => items,
+        _ => {
+            fields.fault("webhooks", Code::WrongType, "must be a list of objects");
+            return None;
+        }
+    };
+    if items.len() > MOST_ENDPOINTS {
+        fields.fault("webhooks", Code::TooMany, format!("must hold at most {MOST_ENDPOINTS} endpoints"));
+        return None;
+    }
+    let mut specs: Vec<EndpointSpec> = Vec::new();
+    for (index, item) in items.into_iter().enumerate() {
+        let place = format!("webhooks[{index}]");
+        match endpoint(item) {
+            Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
+                fields.fault(format!("{place}.url"), Code::Repeated, "is in the list already");
+            }
+            Ok(spec) => specs.push(spec),
+            Err(faults) => faults.into_iter().for_each(|FieldError { field, code, message }| {
+                let field = if field.is_empty() { place.clone() } else { format!("{place}.{field}") };
+                fields.fault(field, code, message);
+            }),
+        }
+    }
+    Some(specs)
+}
+
+fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
+    let Value::Object(object) = item else {
+        let (field, message) = (String::new(), "must be an object".to_owned());
+        return Err(vec![FieldError { field, code: Code::WrongType, message }]);
+    };
+    let mut fields = Fields::new(object);
+    let url = fields.required("url", Fields::text);
+    if url.as_deref().is_some_and(|url| !is_webhook_url(url)) {
+        fields.fault("url", Code::InvalidValue, "must be an http or https URL without credentials");
+    }
+    let types = types(&mut fields);
+    if let Some(format) = fields.text("format")
+        && format != "standard"
+    {
+        fields.fault(
+            "format",
+            Code::NotSupported,
+            "must be standard; other formats are not supported by this version",
+        );
+    }
+    let paused = fields.boolean("paused").unwrap_or(false);
+    let id = fields.text("id").map(|id| EndpointId::parse(&id).ok_or(()));
+    if id == Some(Err(())) {
+        fields.fault("id", Code::InvalidValue, "is no endpoint of this tenant");
+    }
+    fields.into_faults()?;
+    Ok(EndpointSpec { id: id.and_then(Result::ok), url: url.unwrap_or_default(), types, paused })
+}
+
+fn is_webhook_url(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && text.len() <= 2048
+    })
+}
+
+fn types(fields: &mut Fields) -> Option<Vec<String>> {
+    let items = match fields.take("types")? {
+        Value::Array(items) => items,
+        _ => {
+            fields.fault("types", Code::WrongType, "must be a list of event types");
+            return None;
+        }
+    };
+    let mut types = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let known =
+            EventType::ALL.iter().map(|known| known.as_str()).find(|known| item.as_str() == Some(*known));
+        match known {
+            Some(known) => types.push(known.to_owned()),
+            None => fields.fault(format!("types[{index}]"), Code::InvalidValue, "is no type of event"),
+        }
+    }
+    Some(types)
+}
