@@ -103,8 +103,7 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     stage.agent.respond(180);
     stage.agent.respond(200);
     stage.agent.served("ACK");
-    stage.customer.hear(AGENT_SAYS, CUSTOMER_SAYS);
-    assert_silence_then_both(&mut stage);
+    both_hear_each_other(&mut stage);
     stage.customer.press("5#");
     assert_eq!(stage.agent.keys_heard(2, 97), "5#");
     stage.customer.press_by_info("8");
@@ -136,8 +135,7 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     check_recording(&stage.server.recording(record["call_sid"].as_str().unwrap()));
 }
 
-/// The customer was heard to hear the agent; now the other way round.
-fn assert_silence_then_both(stage: &mut Stage) {
+fn both_hear_each_other(stage: &mut Stage) {
     // Each `hear` also says something, so both must be under way at once.
     std::thread::scope(|scope| {
         let customer = &mut stage.customer;
@@ -220,7 +218,7 @@ fn a_call_that_is_connected_goes_on_when_its_allocation_is_deleted() {
     assert_eq!(stage.server.request("DELETE", &path, None).0, 200);
     stage.hook.event("allocation.deleted");
     stage.allocate(&json!({}));
-    assert_silence_then_both(&mut stage);
+    both_hear_each_other(&mut stage);
     stage.customer.bye();
     stage.agent.served("BYE");
     assert_eq!(stage.completed()["call_type"], "completed");
@@ -391,7 +389,7 @@ fn a_customer_on_hold_does_not_hear_and_comes_back() {
     stage.customer.acknowledge();
     let sdp = stage.customer.description("sendrecv");
     assert_eq!(stage.customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp), 200);
-    assert_silence_then_both(&mut stage);
+    both_hear_each_other(&mut stage);
     stage.customer.bye();
     stage.agent.served("BYE");
 }
@@ -422,7 +420,7 @@ fn garbage_on_the_sip_port_disturbs_no_call() {
     }
     let mut stream = std::net::TcpStream::connect(stage.server.sip).unwrap();
     std::io::Write::write_all(&mut stream, &vec![b'x'; 200_000]).unwrap_or_default();
-    assert_silence_then_both(&mut stage);
+    both_hear_each_other(&mut stage);
     stage.customer.bye();
     stage.agent.served("BYE");
     assert_eq!(stage.completed()["call_type"], "completed");
