@@ -143,7 +143,8 @@ impl Party {
             }
         };
         self.remote_to = header(&self.last, "To");
-        let branch = if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
+        let branch =
+            if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
         if status < 300 {
             self.remote_target = uri(&header(&self.last, "Contact"));
             self.remote_rtp = Some(media_address(&self.last));
@@ -398,7 +399,10 @@ impl Party {
                 }
             }
         }
-        self.presses[known..].iter().map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)])).collect()
+        self.presses[known..]
+            .iter()
+            .map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)]))
+            .collect()
     }
 }
 
