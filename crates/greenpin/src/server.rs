@@ -88,6 +88,7 @@ impl Server {
                 "closed calls that were cut short when the server last stopped"
             );
         }
+        store.release_deliveries(Timestamp::now()).await?;
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());

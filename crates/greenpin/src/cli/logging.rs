@@ -8,13 +8,13 @@ use tracing_subscriber::EnvFilter;
 const LIBRARIES: &str =
     "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
 
-/// Starts logging: `GREENPIN_LOG` is error, warn, info (the default), debug or trace; `GREENPIN_LOG_FORMAT=json` writes
-/// JSON lines.
-pub(super) fn start() {
-    let level = std::env::var("GREENPIN_LOG").unwrap_or_else(|_| "info".to_owned());
+/// Starts logging: `GREENPIN_LOG` is off, error, warn, info, debug or trace, else `default` holds;
+/// `GREENPIN_LOG_FORMAT=json` writes JSON lines.
+pub(super) fn start(default: &str) {
+    let level = std::env::var("GREENPIN_LOG").unwrap_or_default();
     let level = match level.as_str() {
-        "error" | "warn" | "info" | "debug" | "trace" | "off" => level,
-        _ => "info".to_owned(),
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => level.as_str(),
+        _ => default,
     };
     let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

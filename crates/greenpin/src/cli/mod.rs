@@ -59,7 +59,8 @@ enum Command {
 /// Runs the command that the arguments name. Exit code 0: done; 1: failed; 2: misuse.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start();
+    // A server tells what it does; of a command that talks itself, only trouble is of interest.
+    logging::start(if matches!(cli.command, Command::Serve) { "info" } else { "warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),

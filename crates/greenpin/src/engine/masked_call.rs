@@ -35,7 +35,6 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: Started,
-    trunk: usize,
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
     talking_to: Option<Attempt>,
@@ -49,6 +48,7 @@ pub(super) struct MaskedCall {
 /// A leg of the call: its dialog, and its audio once it has some.
 struct Leg {
     id: LegId,
+    trunk: usize,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<MediaReport>,
@@ -75,8 +75,7 @@ impl MaskedCall {
             machine: Call::new(),
             number,
             started,
-            trunk: offer.trunk,
-            caller: Leg { id: offer.leg, stream: None, remote: offer.remote, report: None },
+            caller: Leg { id: offer.leg, trunk: offer.trunk, stream: None, remote: offer.remote, report: None },
             callees: HashMap::new(),
             talking_to: None,
             keys: DigitFilter::default(),
@@ -201,7 +200,7 @@ impl MaskedCall {
         };
         if let Some(leg) = leg {
             leg.remote = Some(remote);
-            connect(leg, self.trunk, plant);
+            connect(leg, plant);
         }
     }
 
@@ -268,7 +267,7 @@ impl MaskedCall {
         let Some(stream) = &self.caller.stream else { return };
         let (leg, local) = (self.caller.id, local_media(stream, plant));
         plant.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
-        connect(&self.caller, self.trunk, plant);
+        connect(&self.caller, plant);
     }
 
     fn play(&mut self, prompt: Prompt, playback: u32, plant: &Plant) {
@@ -282,8 +281,9 @@ impl MaskedCall {
         let failed = Some(Input::Failed(attempt, Cause::Unreachable));
         let role = Role::Callee(attempt);
         let Some(stream) = open_stream(plant, self.id, role) else { return failed };
+        let trunk = self.trunk_out(plant);
         let call = OutgoingCall {
-            trunk: self.trunk_out(plant),
+            trunk,
             to: number.expose(),
             from: self.number.expose(),
             local: local_media(&stream, plant),
@@ -292,7 +292,7 @@ impl MaskedCall {
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
                 plant.legs.insert(id, Party { call: self.id, role });
-                self.callees.insert(attempt, Leg { id, stream: Some(stream), remote: None, report: None });
+                self.callees.insert(attempt, Leg { id, trunk, stream: Some(stream), remote: None, report: None });
                 None
             }
             Err(error) => {
@@ -306,8 +306,8 @@ impl MaskedCall {
     fn trunk_out(&self, plant: &Plant) -> usize {
         let trunks = &plant.settings.trunks;
         let takes_calls = |index: usize| trunks.get(index).is_some_and(|trunk| trunk.peer.is_some());
-        if takes_calls(self.trunk) {
-            self.trunk
+        if takes_calls(self.caller.trunk) {
+            self.caller.trunk
         } else {
             (0..trunks.len()).find(|&index| takes_calls(index)).unwrap_or(0)
         }
@@ -404,13 +404,11 @@ fn local_media(stream: &LegMedia, plant: &Plant) -> LocalMedia {
 }
 
 /// Lets a leg's stream talk to its peer, if both are known.
-fn connect(leg: &Leg, trunk: usize, plant: &Plant) {
+fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
-    let trunk = plant.settings.trunks.get(trunk);
+    let trunk = plant.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
-        Some(trunk) => SourceRule::Latch(
-            trunk.accept_from.iter().map(|network| (network.address, network.prefix)).collect(),
-        ),
+        Some(trunk) => SourceRule::Latch(trunk.accept_from.clone()),
         None => SourceRule::Negotiated,
     };
     stream.connect(Remote {

@@ -72,6 +72,7 @@ statements! {
     DELIVERY_RETRY = "delivery_retry";
     DELIVERY_NEXT = "delivery_next";
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
+    DELIVERIES_RELEASE = "deliveries_release";
     READY = "ready";
 }
 

@@ -268,6 +268,37 @@ impl Party {
         panic!("the message that was waited for did not come; the last was:\n{}", self.last);
     }
 
+    /// Waits until the server has nothing more to say: its prompts are over.
+    pub fn until_quiet(&mut self) {
+        let mut buffer = [0; 2048];
+        self.rtp.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+        while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
+            self.received.extend_from_slice(&buffer[..length]);
+        }
+        self.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    }
+
+    /// Waits for a packet of RTCP.
+    pub fn hear_rtcp(&mut self) {
+        let mut buffer = [0; 2048];
+        self.rtcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (length, _) = self.rtcp.recv_from(&mut buffer).expect("RTCP comes");
+        self.received.extend_from_slice(&buffer[..length]);
+        self.rtcp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    }
+
+    /// Its session description with another direction.
+    pub fn description(&self, direction: &str) -> String {
+        self.sdp(true).replace("sendrecv", direction)
+    }
+
+    /// The ACK of a 2xx to a new INVITE within the call.
+    pub fn acknowledge(&self) {
+        let sequence = self.sequence;
+        let ack = self.request("ACK", sequence, &format!("z9hG4bKACK{sequence}"), "", "");
+        self.send(&ack);
+    }
+
     fn drain_media(&mut self) {
         let mut buffer = [0; 2048];
         for socket in [&self.rtp, &self.rtcp] {

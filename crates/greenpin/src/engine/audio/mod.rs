@@ -23,6 +23,7 @@ use std::{
 };
 
 use media::{Codec, Digit, DigitSource, Ringback, StreamReport};
+use signalling::Network;
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
@@ -89,9 +90,9 @@ pub struct Remote {
 pub enum SourceRule {
     /// Only from the address and port that the SDP names.
     Negotiated,
-    /// From the first source inside these networks (address, prefix length), then never from another, until a new
+    /// From the first source inside these networks, then never from another, until a new
     /// offer or answer names another address. For trunks that ask for symmetric RTP (RFC 4961).
-    Latch(Vec<(IpAddr, u8)>),
+    Latch(Vec<Network>),
 }
 
 /// What the media plane tells the engine.

@@ -259,7 +259,7 @@ fn the_first_source_inside_the_trunks_networks_is_latched() {
     let mut bench = Bench::new(32_060..=32_079);
     let leg = bench.plane.open().unwrap();
     let (mut first, mut second) = (Socket::new(8), Socket::new(8));
-    let source = SourceRule::Latch(vec![(Ipv4Addr::LOCALHOST.into(), 32)]);
+    let source = SourceRule::Latch(vec![Network { address: Ipv4Addr::LOCALHOST.into(), prefix: 32 }]);
     leg.connect(Remote { source, ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101)) });
     bench.settle(&leg);
     first.press(leg.local_port(), '1');

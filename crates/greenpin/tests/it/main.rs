@@ -1,0 +1,10 @@
+//! The server as its users meet it: the real program on loopback, spoken to over HTTP, SIP and RTP.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod architecture;
+mod hook;
+mod leak;
+mod masked_call;
+mod party;
+mod server;
+mod sipp;

@@ -1,0 +1,199 @@
+//! The real program in a temporary folder, started with free ports and ended with the test.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The tenant that every test server has.
+pub const TENANT: &str = "acme";
+/// Its credentials.
+pub const SID: &str = "AC0001";
+/// Its token.
+pub const TOKEN: &str = "fictional-token-of-acme";
+
+/// A running server.
+pub struct Server {
+    /// Where its API is.
+    pub http: SocketAddr,
+    /// Where its SIP is, over UDP and TCP.
+    pub sip: SocketAddr,
+    process: Child,
+    folder: TempDir,
+    client: reqwest::Client,
+    runtime: Runtime,
+    starts: u32,
+}
+
+impl Server {
+    /// A server whose trunk is this machine, and whose calls go out to `agent`.
+    pub fn start(agent: SocketAddr) -> Self {
+        let trunk = format!("[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent}\"\naccept_from = [\"127.0.0.1/32\"]\n");
+        Self::with(&trunk)
+    }
+
+    /// A server with a configuration of one's own, beside free ports.
+    pub fn with(configuration: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite:{folder}/greenpin.db\"\n\
+             [sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
+             [recordings]\nurl = \"file:{folder}/recordings\"\n[webhooks]\nallow_private = true\n{configuration}",
+            folder = folder.path().display()
+        );
+        File::create(folder.path().join("greenpin.toml")).unwrap().write_all(text.as_bytes()).unwrap();
+        let make = ["tenant", "create", TENANT, "--account-sid", SID, "--token", TOKEN];
+        let made = command(folder.path(), &make);
+        assert!(made.status.success(), "{made:?}");
+        let process = spawn(folder.path(), 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let client = reqwest::Client::new();
+        let mut server =
+            Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ready) = self.log().lines().find_map(ready_line) {
+                self.http = ready["http"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+                let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
+                self.sip = sip.trim_start_matches("udp:").parse().unwrap();
+                return;
+            }
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Everything that was logged since the last start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts))).unwrap_or_default()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its database file.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("greenpin.db")
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts again on the same folder. Ports are new.
+    pub fn start_again(&mut self) {
+        self.starts += 1;
+        self.process = spawn(self.folder.path(), self.starts);
+        self.wait_until_ready();
+    }
+
+    /// Runs another command with the same configuration.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path(), arguments)
+    }
+
+    /// Adds a number to the tenant's pool.
+    pub fn add_number(&self, number: &str, options: &[&str]) {
+        let arguments = [&["number", "add", "--tenant", TENANT, number], options].concat();
+        let added = self.command(&arguments);
+        assert!(added.status.success(), "{added:?}");
+    }
+
+    /// A request with the tenant's credentials: status and JSON.
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
+        let mut request = self.client.request(method.parse().unwrap(), url).basic_auth(SID, Some(TOKEN));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.runtime.block_on(async {
+            let response = request.timeout(PATIENCE).send().await.unwrap();
+            (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+        })
+    }
+
+    /// The `response` of a request that must succeed.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, mut body) = self.request("GET", path, None);
+        assert_eq!(status, 200, "{body}");
+        body["response"].take()
+    }
+
+    /// Makes an allocation.
+    pub fn allocate(&self, body: &Value) -> Value {
+        let (status, mut answer) = self.request("POST", "/greenpin", Some(body));
+        assert_eq!(status, 201, "{answer}");
+        answer["response"].take()
+    }
+
+    /// Sets some of the tenant's settings.
+    pub fn set(&self, settings: &Value) -> Value {
+        let (status, mut answer) = self.request("PUT", "/settings", Some(settings));
+        assert_eq!(status, 200, "{answer}");
+        answer["response"].take()
+    }
+
+    /// Sends the tenant's events to a receiver; returns the secret.
+    pub fn send_events_to(&self, url: &str) -> String {
+        let settings = self.set(&json!({ "webhooks": [{ "url": url }] }));
+        settings["webhooks"][0]["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// The audio of a call.
+    pub fn recording(&self, call_sid: &str) -> Vec<u8> {
+        let url = format!("http://{}/v1/tenants/{TENANT}/calls/{call_sid}/recording", self.http);
+        let request = self.client.get(url).basic_auth(SID, Some(TOKEN));
+        self.runtime.block_on(async { request.send().await.unwrap().bytes().await.unwrap().to_vec() })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}
+
+fn ready_line(line: &str) -> Option<Value> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "greenpin is ready").then_some(line)
+}
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greenpin"));
+    command.arg("--config").arg(folder.join("greenpin.toml")).stdin(Stdio::null());
+    command
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder).args(arguments).output().unwrap()
+}
+
+fn spawn(folder: &Path, start: u32) -> Child {
+    let log = File::create(folder.join(format!("log{start}"))).unwrap();
+    let mut command = program(folder);
+    command.arg("serve").env("GREENPIN_LOG", "trace").env("GREENPIN_LOG_FORMAT", "json");
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
