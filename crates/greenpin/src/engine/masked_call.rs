@@ -75,7 +75,13 @@ impl MaskedCall {
             machine: Call::new(),
             number,
             started,
-            caller: Leg { id: offer.leg, trunk: offer.trunk, stream: None, remote: offer.remote, report: None },
+            caller: Leg {
+                id: offer.leg,
+                trunk: offer.trunk,
+                stream: None,
+                remote: offer.remote,
+                report: None,
+            },
             callees: HashMap::new(),
             talking_to: None,
             keys: DigitFilter::default(),
@@ -292,7 +298,8 @@ impl MaskedCall {
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
                 plant.legs.insert(id, Party { call: self.id, role });
-                self.callees.insert(attempt, Leg { id, trunk, stream: Some(stream), remote: None, report: None });
+                self.callees
+                    .insert(attempt, Leg { id, trunk, stream: Some(stream), remote: None, report: None });
                 None
             }
             Err(error) => {

@@ -6,9 +6,24 @@ use std::path::{Path, PathBuf};
 /// A folder of the server's sources, and what must not be named in it.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("src/api", &["rusqlite", "signalling", "media::", "crate::webhooks", "crate::cli"]),
-    ("src/engine", &["crate::api", "crate::webhooks", "crate::cli", "crate::config", "axum", "reqwest", "rusqlite"]),
+    (
+        "src/engine",
+        &["crate::api", "crate::webhooks", "crate::cli", "crate::config", "axum", "reqwest", "rusqlite"],
+    ),
     ("src/webhooks", &["crate::api", "crate::engine", "crate::cli", "signalling", "media::", "rusqlite"]),
-    ("src/store", &["crate::api", "crate::engine", "crate::webhooks", "crate::cli", "crate::config", "axum", "signalling", "media::"]),
+    (
+        "src/store",
+        &[
+            "crate::api",
+            "crate::engine",
+            "crate::webhooks",
+            "crate::cli",
+            "crate::config",
+            "axum",
+            "signalling",
+            "media::",
+        ],
+    ),
     ("../call/src", &["tokio", "signalling", "media::", "std::net", "Instant::now", "SystemTime"]),
     ("../signalling/src", &["tokio", "call::", "media::", "std::io", "UdpSocket", "SystemTime"]),
     ("../media/src", &["tokio", "call::", "signalling", "std::net", "Instant::now", "SystemTime"]),

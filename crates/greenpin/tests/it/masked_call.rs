@@ -124,10 +124,13 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     ] {
         assert_eq!(record[field], value, "{field} in {record}");
     }
-    let types: Vec<_> = stage.hook.seen.iter().map(|one| one.event()["type"].as_str().unwrap().to_owned()).collect();
-    let story = ["allocation.created", "call.initiated", "call.pin_accepted", "call.ringing", "call.answered"];
+    let types: Vec<_> =
+        stage.hook.seen.iter().map(|one| one.event()["type"].as_str().unwrap().to_owned()).collect();
+    let story =
+        ["allocation.created", "call.initiated", "call.pin_accepted", "call.ringing", "call.answered"];
     assert_eq!(types[..5], story);
-    let sequences: Vec<_> = stage.hook.seen.iter().map(|one| one.event()["sequence"].as_u64().unwrap()).collect();
+    let sequences: Vec<_> =
+        stage.hook.seen.iter().map(|one| one.event()["sequence"].as_u64().unwrap()).collect();
     assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
     assert!(stage.hook.seen.iter().all(|one| one.event()["custom_field"] == "order_id=12345"));
     let shown = stage.shown(&allocation);
@@ -155,7 +158,9 @@ fn check_recording(wav: &[u8]) {
         media::Codec::Pcma.decode(&[octet], &mut sample);
         sample[0]
     };
-    let holds = |offset: usize, octet: u8| samples.iter().skip(offset).step_by(2).any(|sample| *sample == said(octet));
+    let holds = |offset: usize, octet: u8| {
+        samples.iter().skip(offset).step_by(2).any(|sample| *sample == said(octet))
+    };
     assert!(holds(0, CUSTOMER_SAYS) && holds(1, AGENT_SAYS));
     assert!(!holds(0, AGENT_SAYS) && !holds(1, CUSTOMER_SAYS));
 }
@@ -300,7 +305,10 @@ fn a_customer_who_leaves_while_it_rings_stops_the_ringing() {
     stage.agent.respond(487);
     stage.agent.served("ACK");
     let record = stage.completed();
-    assert_eq!((&record["call_type"], &record["dial_call_status"]), (&json!("client-hangup"), &json!("canceled")));
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("client-hangup"), &json!("canceled"))
+    );
 }
 
 #[test]
@@ -414,7 +422,10 @@ fn garbage_on_the_sip_port_disturbs_no_call() {
     let allocation = stage.allocate(&json!({}));
     stage.connect(&allocation);
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let huge = format!("INVITE sip:{VN}@x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nX: {}\r\n\r\n", "a".repeat(60_000));
+    let huge = format!(
+        "INVITE sip:{VN}@x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nX: {}\r\n\r\n",
+        "a".repeat(60_000)
+    );
     for garbage in [&b""[..], b"\0\0\0\0", b"INVITE", b"INVITE sip:x SIP/2.0\r\n\r\n", huge.as_bytes()] {
         socket.send_to(garbage, stage.server.sip).unwrap();
     }

@@ -140,7 +140,8 @@ impl Party {
             }
         };
         self.remote_to = header(&self.last, "To");
-        let branch = if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
+        let branch =
+            if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
         if status < 300 {
             self.remote_target = uri(&header(&self.last, "Contact"));
             self.remote_rtp = Some(media_address(&self.last));

@@ -36,7 +36,9 @@ pub struct Server {
 impl Server {
     /// A server whose trunk is this machine, and whose calls go out to `agent`.
     pub fn start(agent: SocketAddr) -> Self {
-        let trunk = format!("[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent}\"\naccept_from = [\"127.0.0.1/32\"]\n");
+        let trunk = format!(
+            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent}\"\naccept_from = [\"127.0.0.1/32\"]\n"
+        );
         Self::with(&trunk)
     }
 
@@ -57,8 +59,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let client = reqwest::Client::new();
-        let mut server =
-            Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
+        let mut server = Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
         server.wait_until_ready();
         server
     }

@@ -19,7 +19,18 @@ fn free_port() -> u16 {
 
 fn sipp(folder: &Path, arguments: &[&str]) -> Child {
     let mut command = Command::new("sipp");
-    command.args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-m", "1", "-nostdin", "-timeout", "40", "-timeout_error"]);
+    command.args([
+        "-i",
+        "127.0.0.1",
+        "-mi",
+        "127.0.0.1",
+        "-m",
+        "1",
+        "-nostdin",
+        "-timeout",
+        "40",
+        "-timeout_error",
+    ]);
     command.args(arguments).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("sipp is installed: ./test does it")
@@ -34,15 +45,32 @@ fn call_over(transport: &str) {
     let mut hook = Hook::open();
     server.send_events_to(&hook.url);
     let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
-    let mut called = sipp(folder.path(), &["-sn", "uas", "-p", &agent_port, "-mp", &agent_media, "-rtp_echo"]);
+    let mut called =
+        sipp(folder.path(), &["-sn", "uas", "-p", &agent_port, "-mp", &agent_media, "-rtp_echo"]);
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/caller.xml");
     let (port, media) = (free_port().to_string(), free_port().to_string());
     let target = server.sip.to_string();
     let mut caller = sipp(
         folder.path(),
         &[
-            &target, "-sf", scenario, "-p", &port, "-mp", &media, "-t", transport, "-key", "vn", VN, "-key",
-            "caller", CUSTOMER, "-key", "keys", allocation["pin"].as_str().unwrap(),
+            &target,
+            "-sf",
+            scenario,
+            "-p",
+            &port,
+            "-mp",
+            &media,
+            "-t",
+            transport,
+            "-key",
+            "vn",
+            VN,
+            "-key",
+            "caller",
+            CUSTOMER,
+            "-key",
+            "keys",
+            allocation["pin"].as_str().unwrap(),
         ],
     );
     assert!(caller.wait().unwrap().success(), "the caller's scenario failed");

@@ -32,8 +32,7 @@ impl Peer {
             (SourceRule::Negotiated, _) => source == self.rtp,
             (SourceRule::Latch(_), Some(latched)) => source == latched,
             (SourceRule::Latch(networks), None) => {
-                let inside =
-                    networks.iter().any(|network| network.contains(source.ip()));
+                let inside = networks.iter().any(|network| network.contains(source.ip()));
                 self.latched = inside.then_some(source);
                 inside
             }
