@@ -277,8 +277,8 @@ async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_all
     let one = bench.create(SHARED, 0).await.unwrap();
     let two = bench.create(SHARED, 0).await.unwrap();
     let (sid, _) = bench.call(SHARED, Some(CUSTOMER), 1).await;
-    let neither = (0..10_000).map(|value| format!("{value:04}"));
-    let neither = neither.filter(|pin| pin != one.pin.expose() && pin != two.pin.expose()).next().unwrap();
+    let mut neither = (0..10_000).map(|value| format!("{value:04}"));
+    let neither = neither.find(|pin| pin != one.pin.expose() && pin != two.pin.expose()).unwrap();
     bench.try_pin(&sid, &neither, 2).await;
     let counts = |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
     assert_eq!(counts(bench.read(&one.greenpin_id).await, bench.read(&two.greenpin_id).await), (1, 1));
@@ -434,6 +434,52 @@ async fn deliveries_of_an_allocation_go_one_after_the_other() {
     bench.tenant.update_settings(|_| (), Some(Vec::new()), bench.at(50)).await.unwrap();
     assert!(claim(51).await.unwrap().is_empty(), "nothing is owed to an endpoint that was taken away");
     assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
+    let bench = Bench::new().await;
+    let spec = |paused| EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused };
+    let set = |paused| bench.tenant.update_settings(|_| (), Some(vec![spec(paused)]), bench.start);
+    set(true).await.unwrap();
+    bench.create(EXCLUSIVE, 0).await.unwrap();
+    let claim = || bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1));
+    assert!(claim().await.unwrap().is_empty());
+    assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+    set(false).await.unwrap();
+    assert_eq!(claim().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
+    let bench = Bench::new().await;
+    let types = Some(vec!["allocation.deleted".to_owned()]);
+    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types, paused: false };
+    bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    let claimed = bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1)).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert!(claimed[0].body.contains("allocation.deleted"));
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_store_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant_id = TenantId::parse("acme").unwrap();
+    let now = Timestamp::from_micros(1_781_499_600_000_000);
+    let new = NewTenant {
+        tenant_id: tenant_id.clone(),
+        account_sid: "AC1".into(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    };
+    let store = Store::open(&options(&folder)).unwrap();
+    let Ok(made) = store.create_tenant(new, now).await else { panic!("the store is empty") };
+    drop(store);
+    let again = Store::open(&options(&folder)).unwrap();
+    assert_eq!(again.authenticate("AC1", &made.token).await.unwrap(), Some(tenant_id));
 }
 
 #[tokio::test]
