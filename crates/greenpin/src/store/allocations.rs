@@ -163,11 +163,9 @@ impl TenantStore {
 
     /// Reads an allocation; `None` if the tenant has no such one.
     pub async fn allocation(&self, id: &GreenpinId) -> Result<Option<Allocation>, StoreError> {
-        let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)
-        });
-        read.await?.map(RawAllocation::allocation).transpose()
+        let key = (self.tenant_id.as_str(), id.as_str());
+        let raw = self.store.readers.look_up(sql::ALLOCATION_SELECT, key, RawAllocation::read)?;
+        raw.map(RawAllocation::allocation).transpose()
     }
 
     /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
@@ -242,22 +240,18 @@ impl<'a> Creation<'a> {
         }
     }
 
-    /// Locks the shared number's row, gives back the places of those that have ended, and takes one.
+    /// Gives back the places of those that have ended, and takes one: the number's own row decides.
     fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<(), CreateError> {
         if number.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
         let vn = number.virtual_number.expose();
-        let key = (&vn, self.tenant.as_str());
-        let active = self.tx.row(sql::NUMBER_LOCK_SHARED, key, |row| row.get::<_, i64>(0))?;
-        let active = active.ok_or(CreateError::NumberNotInPool)?;
         let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (&vn, self.now.micros()))?;
-        let active = active.saturating_sub(i64::try_from(ended).unwrap_or(0));
-        if active >= number.max_active {
-            return Err(CreateError::PinSpaceExhausted);
+        let ended = i64::try_from(ended).unwrap_or(0);
+        match self.tx.execute(sql::NUMBER_TAKE_PLACE, (ended, &vn, self.tenant.as_str()))? {
+            0 => Err(CreateError::PinSpaceExhausted),
+            _ => Ok(()),
         }
-        self.tx.execute(sql::NUMBER_SET_ACTIVE, (active + 1, &vn))?;
-        Ok(())
     }
 
     fn insert(&self, allocation: &Allocation, mode: NumberMode) -> Result<(), StoreError> {

@@ -161,7 +161,6 @@ pub(super) struct NumberRow {
     pub(super) tenant_id: TenantId,
     pub(super) mode: NumberMode,
     pub(super) pin_length: u8,
-    pub(super) max_active: i64,
     pub(super) strangers_left: i64,
     pub(super) strangers_at: Timestamp,
     held: Option<(GreenpinId, Timestamp)>,
@@ -176,19 +175,18 @@ impl NumberRow {
 
 /// Reads a number of any tenant's pool.
 pub(super) fn find(tx: &Tx<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (String, String, i64, i64, Option<String>, i64, i64, i64);
+    type Columns = (String, String, i64, Option<String>, i64, i64, i64);
     let read = |row: &Row<'_>| -> rusqlite::Result<Columns> {
-        let (tenant, mode, length, most) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok((tenant, mode, length, most, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?))
+        let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((tenant, mode, length, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
     };
     let Some(row) = tx.row(sql::NUMBER_SELECT, [number.expose()], read)? else { return Ok(None) };
-    let (tenant, mode, length, max_active, held_by, held_until, strangers_left, strangers_at) = row;
+    let (tenant, mode, length, held_by, held_until, strangers_left, strangers_at) = row;
     Ok(Some(NumberRow {
         virtual_number: number,
         tenant_id: tenant_id(&tenant)?,
         mode: mode.parse()?,
         pin_length: small(length, "PIN length")?,
-        max_active,
         strangers_left,
         strangers_at: Timestamp::from_micros(strangers_at),
         held: held_by.map(|holder| (GreenpinId::stored(holder), Timestamp::from_micros(held_until))),

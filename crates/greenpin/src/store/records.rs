@@ -82,11 +82,9 @@ impl CallRecord {
 impl TenantStore {
     /// Reads a call record; `None` if the tenant has no such call.
     pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
-        let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::CALL_SELECT, (tenant.as_str(), call_sid.as_str()), RawCall::read)
-        });
-        read.await?.map(RawCall::record).transpose()
+        let key = (self.tenant_id.as_str(), call_sid.as_str());
+        let raw = self.store.readers.look_up(sql::CALL_SELECT, key, RawCall::read)?;
+        raw.map(RawCall::record).transpose()
     }
 
     /// The calls of an allocation that came before one, newest first.

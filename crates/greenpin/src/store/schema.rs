@@ -15,6 +15,10 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// How long to wait for another process (the command line, a backup) that is writing.
 const BUSY: Duration = Duration::from_secs(10);
 const STATEMENTS: usize = 128;
+/// The writer's page cache: negative means KiB.
+const CACHE_KIB: i64 = -32 * 1024;
+/// Pages in the log before they go to the database file: a page that changes often is copied once for many changes.
+const CHECKPOINT_PAGES: i64 = 8000;
 
 /// Opens the file for writing; makes it, and its schema, where there is none.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
@@ -29,6 +33,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     // NORMAL loses acknowledged rows in a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Each job's savepoint keeps the pages that it changes: in memory, not in a file.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     migrate(&mut connection)?;
     Ok(connection)
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
 
@@ -103,11 +102,6 @@ pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<TenantSettings, Store
     text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }
 
-fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
-    let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
-    text.as_deref().map_or(Ok(TenantSettings::default()), parse)
-}
-
 impl TenantStore {
     /// The settings, at most a second old. What must be exact reads them again inside its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
@@ -115,8 +109,9 @@ impl TenantStore {
         if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHED) {
             return Ok(settings);
         }
-        let tenant = self.tenant_id.clone();
-        let settings = Arc::new(self.store.readers.read(move |snapshot| read(snapshot, &tenant)).await?);
+        let key = [self.tenant_id.as_str()];
+        let text = self.store.readers.look_up(sql::TENANT_SETTINGS, key, |row| row.get::<_, String>(0))?;
+        let settings = Arc::new(text.as_deref().map_or(Ok(TenantSettings::default()), parse)?);
         self.cache().insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
         Ok(settings)
     }

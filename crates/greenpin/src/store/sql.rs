@@ -22,8 +22,7 @@ statements! {
     NUMBER_SELECT = "number_select";
     NUMBER_HOLD = "number_hold";
     NUMBER_RELEASE = "number_release";
-    NUMBER_LOCK_SHARED = "number_lock_shared";
-    NUMBER_SET_ACTIVE = "number_set_active";
+    NUMBER_TAKE_PLACE = "number_take_place";
     NUMBER_SET_STRANGERS = "number_set_strangers";
     PIN_TAKE = "pin_take";
     PINS_TAKEN = "pins_taken";

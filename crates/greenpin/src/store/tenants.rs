@@ -95,22 +95,14 @@ impl Store {
 
     /// Whether a tenant of this name exists.
     pub async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool, StoreError> {
-        let tenant = tenant.clone();
-        let read = self.readers.read(move |snapshot| {
-            snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(())).map(|found| found.is_some())
-        });
-        read.await
+        Ok(self.readers.look_up(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_some())
     }
 
     /// Whose credentials these are; `None`: nobody's. An unknown Account SID costs the same work as a wrong token.
     pub async fn authenticate(&self, account_sid: &str, token: &str) -> Result<Option<TenantId>, StoreError> {
-        let account_sid = account_sid.to_owned();
-        let found = self.readers.read(move |snapshot| {
-            snapshot.row(sql::CREDENTIAL_SELECT, [account_sid], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })
-        });
-        let found: Option<(String, String)> = found.await?;
+        let found: Option<(String, String)> =
+            self.readers
+                .look_up(sql::CREDENTIAL_SELECT, [account_sid], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (tenant, kept) = match &found {
             Some((tenant, digest)) => (TenantId::parse(tenant), TokenDigest::from_hex(digest)),
             None => (None, None),

@@ -11,6 +11,7 @@ use super::*;
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 const OPEN: &str = "+914000000003";
+const WIDE: &str = "+914000000004";
 const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
 const STRANGER: &str = "+917700000001";
@@ -140,10 +141,11 @@ async fn concurrent_creates(
     bench: &Bench,
     vn: &'static str,
     count: usize,
+    seconds: u64,
 ) -> Vec<Result<Allocation, CreateError>> {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..count {
-        let (tenant, now) = (bench.tenant.clone(), bench.start);
+        let (tenant, now) = (bench.tenant.clone(), bench.at(seconds));
         tasks.spawn(async move { tenant.create_allocation(wanted(vn), now).await });
     }
     tasks.join_all().await
@@ -152,7 +154,7 @@ async fn concurrent_creates(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_hundred_creates_gets_an_exclusive_number() {
     let bench = Bench::new().await;
-    let results = concurrent_creates(&bench, EXCLUSIVE, 200).await;
+    let results = concurrent_creates(&bench, EXCLUSIVE, 200, 0).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     let busy = |result: &&Result<_, _>| matches!(result, Err(CreateError::VirtualNumberBusy));
     assert_eq!(results.iter().filter(busy).count(), 199);
@@ -162,7 +164,7 @@ async fn one_of_two_hundred_creates_gets_an_exclusive_number() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
     let bench = Bench::new().await;
-    let results = concurrent_creates(&bench, SHARED, 230).await;
+    let results = concurrent_creates(&bench, SHARED, 230, 0).await;
     let pins: Vec<_> = results.iter().flatten().map(|made| made.pin.clone()).collect();
     assert_eq!(pins.len(), 200);
     assert_eq!(pins.iter().collect::<HashSet<_>>().len(), 200);
@@ -184,17 +186,36 @@ async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
 }
 
 #[tokio::test]
-async fn a_deleted_allocation_frees_the_number_at_once_and_its_pin_after_the_cool_off() {
+async fn a_deleted_allocation_frees_an_exclusive_number_at_once() {
+    let bench = Bench::new().await;
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    let next = bench.create(EXCLUSIVE, 1).await.unwrap();
+    assert_ne!(next.pin, made.pin);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_space_is_exhausted() {
     let bench = Bench::new().await;
     bench.tenant.update_settings(|settings| settings.pin_cooloff = 100, None, bench.start).await.unwrap();
+    let wide =
+        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 5000 };
+    bench.store.add_number(bench.tenant.tenant_id().clone(), wide, bench.start).await.unwrap();
     let mut pins = HashSet::new();
-    for _ in 0..10_000 {
-        let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-        assert!(pins.insert(made.pin.clone()), "a PIN came twice within its cool-off");
-        bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    for round in 0..2 {
+        let mut deletes = tokio::task::JoinSet::new();
+        for made in concurrent_creates(&bench, WIDE, 5000, round * 10).await {
+            let (made, tenant, now) = (made.unwrap(), bench.tenant.clone(), bench.at(round * 10 + 1));
+            assert!(pins.insert(made.pin.clone()), "a PIN came twice within its cool-off");
+            deletes.spawn(async move { tenant.delete_allocation(&made.greenpin_id, now).await.unwrap() });
+        }
+        deletes.join_all().await;
     }
-    assert_eq!(bench.create(EXCLUSIVE, 100).await, Err(CreateError::PinSpaceExhausted));
-    bench.create(EXCLUSIVE, 101).await.expect("the cool-off is over, and the failed create held nothing");
+    assert_eq!(bench.create(WIDE, 100).await, Err(CreateError::PinSpaceExhausted));
+    bench
+        .create(WIDE, 101)
+        .await
+        .expect("the first round's cool-off is over, and the failed create held nothing");
 }
 
 #[tokio::test]
@@ -256,8 +277,8 @@ async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_all
     let one = bench.create(SHARED, 0).await.unwrap();
     let two = bench.create(SHARED, 0).await.unwrap();
     let (sid, _) = bench.call(SHARED, Some(CUSTOMER), 1).await;
-    let neither = (0..10_000).map(|value| format!("{value:04}"));
-    let neither = neither.filter(|pin| pin != one.pin.expose() && pin != two.pin.expose()).next().unwrap();
+    let mut neither = (0..10_000).map(|value| format!("{value:04}"));
+    let neither = neither.find(|pin| pin != one.pin.expose() && pin != two.pin.expose()).unwrap();
     bench.try_pin(&sid, &neither, 2).await;
     let counts = |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
     assert_eq!(counts(bench.read(&one.greenpin_id).await, bench.read(&two.greenpin_id).await), (1, 1));
@@ -413,6 +434,52 @@ async fn deliveries_of_an_allocation_go_one_after_the_other() {
     bench.tenant.update_settings(|_| (), Some(Vec::new()), bench.at(50)).await.unwrap();
     assert!(claim(51).await.unwrap().is_empty(), "nothing is owed to an endpoint that was taken away");
     assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
+    let bench = Bench::new().await;
+    let spec = |paused| EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused };
+    let set = |paused| bench.tenant.update_settings(|_| (), Some(vec![spec(paused)]), bench.start);
+    set(true).await.unwrap();
+    bench.create(EXCLUSIVE, 0).await.unwrap();
+    let claim = || bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1));
+    assert!(claim().await.unwrap().is_empty());
+    assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+    set(false).await.unwrap();
+    assert_eq!(claim().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
+    let bench = Bench::new().await;
+    let types = Some(vec!["allocation.deleted".to_owned()]);
+    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types, paused: false };
+    bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    let claimed = bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1)).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert!(claimed[0].body.contains("allocation.deleted"));
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_the_store_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tenant_id = TenantId::parse("acme").unwrap();
+    let now = Timestamp::from_micros(1_781_499_600_000_000);
+    let new = NewTenant {
+        tenant_id: tenant_id.clone(),
+        account_sid: "AC1".into(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    };
+    let store = Store::open(&options(&folder)).unwrap();
+    let Ok(made) = store.create_tenant(new, now).await else { panic!("the store is empty") };
+    drop(store);
+    let again = Store::open(&options(&folder)).unwrap();
+    assert_eq!(again.authenticate("AC1", &made.token).await.unwrap(), Some(tenant_id));
 }
 
 #[tokio::test]

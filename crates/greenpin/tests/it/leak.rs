@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::party::Party;
+use super::party::{Party, both_hear_each_other};
 use super::server::Server;
 
 const VN: &str = "+914000000001";
@@ -58,10 +58,7 @@ fn nothing_of_either_number_reaches_the_other_party_or_the_log() {
         agent.respond(status);
     }
     agent.served("ACK");
-    std::thread::scope(|scope| {
-        scope.spawn(|| agent.hear(0x2a, 0x9c));
-        scope.spawn(|| customer.hear(0x9c, 0x2a));
-    });
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.send_rtcp();
     agent.send_rtcp();
     customer.press("12");

@@ -1,11 +1,16 @@
 //! The server as its users meet it: the real program on loopback, spoken to over HTTP, SIP and RTP.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod api;
 mod architecture;
+mod commands;
 mod docs;
+mod durability;
 mod hook;
+mod http;
 mod leak;
 mod masked_call;
 mod party;
 mod server;
 mod sipp;
+mod webhooks;

@@ -2,6 +2,7 @@
 //! whatever a test wants said, and keeps every byte that it receives.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
@@ -369,19 +370,21 @@ impl Party {
         self.send_rtp(8, false, timestamp, &[octet; 160]);
     }
 
-    /// Waits until a packet of audio made of one octet is heard; says something itself meanwhile.
-    pub fn hear(&mut self, octet: u8, own: u8) {
+    /// Says something until both parties have heard what they wait for: audio made of one octet.
+    fn hear(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 2048];
-        while Instant::now() < deadline {
+        let mut heard = false;
+        while deaf.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < deadline, "one party did not hear the other");
             self.say(own);
             let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
             self.received.extend_from_slice(&buffer[..length]);
-            if length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
-                return;
+            if !heard && length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
+                heard = true;
+                deaf.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        panic!("the other party was not heard");
     }
 
     /// The next `count` keys that are heard by RFC 4733.
@@ -404,6 +407,15 @@ impl Party {
             .map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)]))
             .collect()
     }
+}
+
+/// Lets two parties talk, each in one octet, until both have heard each other.
+pub fn both_hear_each_other(one: &mut Party, says: u8, other: &mut Party, replies: u8) {
+    let deaf = AtomicUsize::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.hear(replies, says, &deaf));
+        scope.spawn(|| other.hear(says, replies, &deaf));
+    });
 }
 
 /// The value of a header.

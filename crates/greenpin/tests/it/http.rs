@@ -1,0 +1,81 @@
+//! HTTP to the byte: what no well-behaved client would send.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::server::{PATIENCE, SID, TENANT, TOKEN};
+
+/// An answer, read to the end of its connection.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    head: String,
+    /// The body; `null` if it is no JSON.
+    pub body: Value,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// `code` of a problem.
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// `field` and `code` of each fault.
+    pub fn faults(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().map(|one| (one["field"].as_str().unwrap(), one["code"].as_str().unwrap())).collect()
+    }
+}
+
+/// The header that proves who one is.
+pub fn basic(account_sid: &str, token: &str) -> String {
+    format!("authorization: Basic {}\r\n", STANDARD.encode(format!("{account_sid}:{token}")))
+}
+
+/// Sends bytes and reads the answer. The server may stop reading before all is sent.
+pub fn raw(server: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    parse(&answer).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)))
+}
+
+fn parse(answer: &[u8]) -> Option<Answer> {
+    let text = std::str::from_utf8(answer).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
+}
+
+/// A request for a path, with further header lines and a body.
+pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: greenpin\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// A create of the test tenant with its credentials.
+pub fn create(server: SocketAddr, body: &str) -> Answer {
+    let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
+    raw(server, &request("POST", &format!("/v1/tenants/{TENANT}/greenpin"), &headers, body.as_bytes()))
+}
+
+/// Any other call of the test tenant.
+pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
+    raw(server, &request(method, &format!("/v1/tenants/{TENANT}{path}"), &basic(SID, TOKEN), b""))
+}
