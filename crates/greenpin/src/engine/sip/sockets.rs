@@ -14,6 +14,8 @@ use super::connections::Connections;
 
 /// The largest datagram there is.
 const LARGEST_DATAGRAM: usize = 65_535;
+/// How many numbers are tried until one is free over both transports.
+const PORT_TRIES: u32 = 16;
 /// Messages from TCP connections that wait to be looked at; beyond it the connections wait.
 const WAITING_MESSAGES: usize = 1024;
 /// Room for a burst of datagrams while the engine is busy.
@@ -82,24 +84,35 @@ pub struct SipSockets {
 }
 
 impl SipSockets {
-    /// Binds a UDP socket, and a TCP listener where one is asked for.
+    /// Binds a UDP socket, and a TCP listener where one is asked for. Where both may take any port they take the same
+    /// one, as peers expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
+        let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
+        let mut tries = if any_port { PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match Self::bind_pair(udp, tcp).await {
+                // Somebody has the TCP port of the number that UDP got.
+                Err(_) if tries > 0 => {}
+                bound => return bound,
+            }
+        }
+    }
+
+    async fn bind_pair(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
         let failed =
             |transport, address| move |source| BindError { listen: Listen { transport, address }, source };
         let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
-        // With port 0 both transports take the same number, as peers expect of a SIP element.
         let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
         let tcp = tcp.map(|tcp| if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp });
-        let (mut listener, mut tcp_address) = (None, None);
-        if let Some(tcp) = tcp {
-            let bound = TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?;
-            tcp_address = Some(bound.local_addr().map_err(failed(Transport::Tcp, tcp))?);
-            listener = Some(bound);
-        }
+        let listener = match tcp {
+            Some(tcp) => Some(TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?),
+            None => None,
+        };
         let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
         let connections = Connections::serve(listener, sender);
         let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
-        Ok(Self { udp: socket, buffer, connections, inbound, tcp_address })
+        Ok(Self { udp: socket, buffer, connections, inbound, tcp_address: tcp })
     }
 
     /// Where datagrams are received.
