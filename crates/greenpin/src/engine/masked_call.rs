@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use call::script::{Action, Attempt, Collect, Connection, Input, Key, Outcome, Prompt, Side, Verdict};
 use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitFilter, DigitSource};
-use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
+use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{LegId, Offer, OutgoingCall};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
 use super::exchange::{CallId, Party, Plant, Role};
 use super::ledger::Ledger;
-use crate::random;
 use crate::store::{self, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp};
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -271,7 +270,7 @@ impl MaskedCall {
 
     fn answer(&mut self, plant: &mut Plant) {
         let Some(stream) = &self.caller.stream else { return };
-        let (leg, local) = (self.caller.id, local_media(stream, plant));
+        let (leg, local) = (self.caller.id, stream.describe(plant.settings.advertised));
         plant.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
         connect(&self.caller, plant);
     }
@@ -292,7 +291,7 @@ impl MaskedCall {
             trunk,
             to: number.expose(),
             from: self.number.expose(),
-            local: local_media(&stream, plant),
+            local: stream.describe(plant.settings.advertised),
             preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
@@ -404,12 +403,6 @@ fn open_stream(plant: &mut Plant, call: CallId, role: Role) -> Option<LegMedia> 
     }
 }
 
-fn local_media(stream: &LegMedia, plant: &Plant) -> LocalMedia {
-    // The lower half of a random number: `o=` wants digits that say nothing.
-    let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
-    LocalMedia { address: plant.settings.advertised, port: stream.local_port(), session_id, version: 1 }
-}
-
 /// Lets a leg's stream talk to its peer, if both are known.
 fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
@@ -418,22 +411,7 @@ fn connect(leg: &Leg, plant: &Plant) {
         Some(trunk) => SourceRule::Latch(trunk.accept_from.clone()),
         None => SourceRule::Negotiated,
     };
-    stream.connect(Remote {
-        rtp: remote.rtp,
-        rtcp: remote.rtcp,
-        codec: codec(remote.codec),
-        telephone_event: remote.telephone_event,
-        send: remote.send,
-        receive: remote.receive,
-        source,
-    });
-}
-
-pub(super) fn codec(codec: Codec) -> media::Codec {
-    match codec {
-        Codec::Pcma => media::Codec::Pcma,
-        Codec::Pcmu => media::Codec::Pcmu,
-    }
+    stream.connect(Remote::negotiated(remote, source));
 }
 
 fn collect_plan(collect: &store::Collect) -> Collect {

@@ -96,9 +96,9 @@ impl Engine {
     /// Binds every socket and serves calls.
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
-        tokio::fs::create_dir_all(&settings.recordings)
-            .await
-            .map_err(io("cannot make the folder of recordings"))?;
+        let folder = &settings.recordings;
+        tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
+        audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
         let sockets = SipSockets::bind(settings.udp, settings.tcp).await?;
         let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
         let tcp = sockets.tcp_address();

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use media::{Clip, Digit};
-use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
+use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
 use tokio::sync::mpsc;
 
 use super::StartError;
 use super::audio::{LegMedia, MediaEvent, MediaPlane, MediaSettings, Remote, SourceRule};
-use super::masked_call::codec;
 use super::sip::{SipSockets, UserAgent};
-use crate::random;
 
 /// Where a phone's calls go, and where its own are taken.
 #[derive(Debug, Clone)]
@@ -121,7 +119,7 @@ impl Phone {
             trunk: 0,
             to: to.to_owned(),
             from: from.to_owned(),
-            local: self.local(&stream),
+            local: stream.describe(self.address.ip()),
             preferred: Codec::Pcma,
         };
         let leg = self.agent.command(|endpoint, now| endpoint.dial(call, now))?;
@@ -132,7 +130,7 @@ impl Phone {
     /// Takes a call that rings.
     pub fn answer(&mut self, leg: LegId) {
         let Some(line) = self.lines.get(&leg) else { return };
-        let local = self.local(&line.stream);
+        let local = line.stream.describe(self.address.ip());
         let remote = self.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
         if let Some(remote) = remote.or(line.remote) {
             line.connect(remote);
@@ -222,24 +220,11 @@ impl Phone {
             }
         }
     }
-
-    fn local(&self, stream: &LegMedia) -> LocalMedia {
-        let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
-        LocalMedia { address: self.address.ip(), port: stream.local_port(), session_id, version: 1 }
-    }
 }
 
 impl Line {
     fn connect(&self, remote: RemoteMedia) {
-        self.stream.connect(Remote {
-            rtp: remote.rtp,
-            rtcp: remote.rtcp,
-            codec: codec(remote.codec),
-            telephone_event: remote.telephone_event,
-            send: remote.send,
-            receive: remote.receive,
-            source: SourceRule::Negotiated,
-        });
+        self.stream.connect(Remote::negotiated(remote, SourceRule::Negotiated));
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Party {
     rtp_sequence: u16,
     rtp_timestamp: u32,
     invite_branch: String,
+    /// Keys that were heard, by RTP timestamp.
+    presses: Vec<(u32, u8)>,
 }
 
 impl Party {
@@ -55,6 +57,7 @@ impl Party {
             rtp_sequence: 7,
             rtp_timestamp: 1000,
             invite_branch: format!("z9hG4bK{unique}"),
+            presses: Vec::new(),
         }
     }
 
@@ -182,14 +185,6 @@ impl Party {
     /// Hangs up.
     pub fn bye(&mut self) {
         assert_eq!(self.within("BYE", "", ""), 200);
-    }
-
-    /// Withdraws the INVITE under way; returns its final status.
-    pub fn cancel(&mut self) -> u16 {
-        let cancel = self.request("CANCEL", 1, &self.invite_branch.clone(), "", "");
-        self.send(&cancel);
-        self.message(|text| text.starts_with("SIP/2.0 200") && text.contains(" CANCEL\r\n"));
-        self.final_response()
     }
 
     /// Waits to be called, and remembers the INVITE.
@@ -389,22 +384,25 @@ impl Party {
         panic!("the other party was not heard");
     }
 
-    /// The keys that were heard by RFC 4733 so far, once `count` of them came.
+    /// The next `count` keys that are heard by RFC 4733.
     pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 2048];
-        let mut presses = Vec::<(u32, u8)>::new();
-        while presses.len() < count && Instant::now() < deadline {
+        let known = self.presses.len();
+        while self.presses.len() < known + count && Instant::now() < deadline {
             let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
             self.received.extend_from_slice(&buffer[..length]);
             if length == 16 && buffer[1] & 0x7f == payload_type {
                 let press = (u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]), buffer[12]);
-                if !presses.contains(&press) {
-                    presses.push(press);
+                if !self.presses.contains(&press) {
+                    self.presses.push(press);
                 }
             }
         }
-        presses.iter().map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)])).collect()
+        self.presses[known..]
+            .iter()
+            .map(|(_, event)| char::from(b"0123456789*#ABCD"[usize::from(*event)]))
+            .collect()
     }
 }
 

@@ -84,9 +84,17 @@ impl Server {
         std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts))).unwrap_or_default()
     }
 
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    /// Everything that was logged since the last start, once it holds a text.
+    pub fn log_with(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(Instant::now() < deadline, "the log never says {text:?}:\n{log}");
+            std::thread::yield_now();
+        }
     }
 
     /// Its database file.

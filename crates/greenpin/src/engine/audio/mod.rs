@@ -23,12 +23,12 @@ use std::{
 };
 
 use media::{Codec, Digit, DigitSource, Ringback, StreamReport};
-use signalling::Network;
+use signalling::{Network, sdp};
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
-pub use recording::RecordingError;
+pub use recording::{RecordingError, remove_unfinished};
 
 /// How the media plane is set up.
 #[derive(Debug, Clone)]
@@ -83,6 +83,18 @@ pub struct Remote {
     pub receive: bool,
     /// From where RTP is taken.
     pub source: SourceRule,
+}
+
+impl Remote {
+    /// What a session description says of a peer, with the rule for its source.
+    pub fn negotiated(media: sdp::RemoteMedia, source: SourceRule) -> Self {
+        let codec = match media.codec {
+            sdp::Codec::Pcma => Codec::Pcma,
+            sdp::Codec::Pcmu => Codec::Pcmu,
+        };
+        let sdp::RemoteMedia { rtp, rtcp, telephone_event, send, receive, .. } = media;
+        Self { rtp, rtcp, codec, telephone_event, send, receive, source }
+    }
 }
 
 /// From where RTP of a leg is taken; everything else is dropped and counted, its digits too.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,10 +13,12 @@ use std::{
     time::Instant,
 };
 
-use aws_lc_rs::rand;
 use media::{Clip, Digit, OutboundStream};
 use mio::{Poll, Token, Waker};
+use signalling::sdp::LocalMedia;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::random;
 
 use super::{
     MediaEvent, MediaId, MediaSettings, Remote,
@@ -52,7 +55,7 @@ pub enum OpenError {
     /// Every port of the media range is in use.
     #[error("no media port is free")]
     NoPortFree,
-    /// The system refused a socket or random numbers.
+    /// The system refused a socket.
     #[error("media port: {0}")]
     Io(#[from] io::Error),
 }
@@ -108,14 +111,14 @@ impl MediaPlane {
     /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
     pub fn open(&self) -> Result<LegMedia, OpenError> {
         let ports = self.shared.pool.bind()?;
-        let mut random = [0; 34];
-        rand::fill(&mut random).map_err(|_| io::Error::other("no random numbers"))?;
+        let mut drawn = [0; 34];
+        random::fill(&mut drawn);
         let id = MediaId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let count = self.shared.threads.len();
         let thread = self.shared.next_thread.fetch_add(1, Ordering::Relaxed) % count;
         let port = ports.port;
         let leg = LegMedia { id, port, thread: AtomicUsize::new(thread), shared: self.shared.clone() };
-        leg.tell(Command::Adopt(Box::new(Leg::new(id, ports, &random))));
+        leg.tell(Command::Adopt(Box::new(Leg::new(id, ports, &drawn))));
         Ok(leg)
     }
 
@@ -161,6 +164,12 @@ impl LegMedia {
     /// The RTP port, for SDP; RTCP is the next one.
     pub fn local_port(&self) -> u16 {
         self.port
+    }
+
+    /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
+    pub fn describe(&self, address: IpAddr) -> LocalMedia {
+        let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
+        LocalMedia { address, port: self.port, session_id, version: 1 }
     }
 
     /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +25,20 @@ const FORMAT: WavSpec =
     WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
 /// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
 const MAX_BACKLOG: usize = 32 << 20;
+
+/// What a recording's name ends in until it is complete.
+const UNFINISHED: &str = ".part";
+
+/// Removes what a crash left unfinished in a folder of recordings: without its header it cannot be played.
+pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
 
 /// Why there is no recording. The file under its temporary name (`.part`) is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -150,12 +165,15 @@ impl Desk {
 
 fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".part");
+    name.push(UNFINISHED);
     PathBuf::from(name)
 }
 
 fn create(path: &Path) -> Result<WavWriter<BufWriter<File>>, RecordingError> {
-    let file = File::create(temporary(path)).map_err(|error| RecordingError::Io(error.to_string()))?;
+    let mut options = File::options();
+    // What people said is for the operator alone.
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(temporary(path)).map_err(|error| RecordingError::Io(error.to_string()))?;
     WavWriter::new(BufWriter::new(file), FORMAT).map_err(|error| RecordingError::Io(error.to_string()))
 }
 
