@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -28,9 +29,11 @@ const CHUNK: usize = 64 * 1024;
 pub(super) async fn of_allocation(
     Tenant(store): Tenant,
     Path((_, id)): Path<(String, String)>,
-    Query(query): Query<PageQuery>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
+    let Query(query) = query
+        .map_err(|_| Problem::new(Code::InvalidRequest, "The query can hold, once each: limit, cursor."))?;
     let page = query.page(CallSid::parse)?;
     store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();

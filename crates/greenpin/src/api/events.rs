@@ -1,6 +1,7 @@
 //! `GET /events`: the event log.
 
 use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,7 +22,7 @@ pub(super) struct LogQuery {
 /// `GET /events?after=`: oldest first.
 pub(super) async fn list(
     Tenant(store): Tenant,
-    query: Result<Query<LogQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query
         .map_err(|_| Problem::new(Code::InvalidRequest, "The query can hold, once each: after, limit."))?;

@@ -1,5 +1,6 @@
 //! Lists, newest first, a page at a time; and `GET /greenpin`.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Json, Response};
 use call::PhoneNumber;
@@ -99,7 +100,7 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     Tenant(store): Tenant,
     State(api): State<Api>,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|_| {
         let known =

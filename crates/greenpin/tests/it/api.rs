@@ -281,6 +281,8 @@ fn a_shared_number_needs_callers_and_keeps_to_its_limit() {
 #[test]
 fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
     let server = server();
+    let made = server.allocate(&wanted(EXCLUSIVE));
+    let allocation = format!("/v1/tenants/acme/greenpin/{}", made["greenpin_id"].as_str().unwrap());
     let get = |method, path: &str| raw(server.http, &request(method, path, &basic(SID, TOKEN), b""));
     for (answer, status, code) in [
         (get("GET", "/nowhere"), 404, "not_found"),
@@ -290,6 +292,12 @@ fn every_answer_has_an_id_and_every_error_is_a_problem_that_repeats_it() {
         (get("GET", "/v1/tenants/acme/greenpin?limit=0"), 400, "invalid_request"),
         (get("GET", "/v1/tenants/acme/greenpin?page=1"), 400, "invalid_request"),
         (get("GET", "/v1/tenants/acme/calls/call_nonsense"), 404, "not_found"),
+        (get("GET", &format!("{allocation}/calls?page=1")), 400, "invalid_request"),
+        (get("GET", &format!("{allocation}/calls?cursor=x")), 400, "invalid_request"),
+        (get("GET", "/v1/tenants/acme/events?after=x"), 400, "invalid_request"),
+        (get("GET", "/v1/tenants/acme/greenpin/%ff"), 404, "not_found"),
+        (get("GET", "/v1/tenants/%ff/greenpin"), 404, "not_found"),
+        (get("GET", "/v1/tenants/acme/settings/more"), 404, "not_found"),
     ] {
         assert_eq!((answer.status, answer.code()), (status, code));
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));

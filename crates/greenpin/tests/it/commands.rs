@@ -119,7 +119,9 @@ fn every_command_has_help_with_an_example() {
 fn a_second_server_on_the_same_port_says_which_one() {
     let server = Server::with("");
     let mut second = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
-    second.current_dir(server.folder()).env("GREENPIN_HTTP__LISTEN", server.http.to_string());
+    second
+        .current_dir(server.database().parent().unwrap())
+        .env("GREENPIN_HTTP__LISTEN", server.http.to_string());
     let output = second.arg("serve").output().unwrap();
     assert!(code(&output) == 1 && error(&output).contains(&server.http.to_string()), "{output:?}");
 }
@@ -128,7 +130,7 @@ fn a_second_server_on_the_same_port_says_which_one() {
 fn a_misspelt_key_stops_the_start_and_is_named_with_the_right_one() {
     let server = Server::with("");
     let mut misspelt = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
-    misspelt.current_dir(server.folder()).env("GREENPIN_HTTP__LISEN", "127.0.0.1:0");
+    misspelt.current_dir(server.database().parent().unwrap()).env("GREENPIN_HTTP__LISEN", "127.0.0.1:0");
     let output = misspelt.arg("serve").output().unwrap();
     assert!(code(&output) == 1 && error(&output).contains("http.listen"), "{output:?}");
 }
