@@ -10,11 +10,11 @@ use media::DigitSource;
 use signalling::{Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audio::{MediaEvent, MediaId, MediaPlane};
+use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
 use super::sip::UserAgent;
-use super::{Command, EngineSettings, numbers};
+use super::{Command, EngineSettings, Load, numbers};
 use crate::store::{CallSid, NewCall, Store, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
@@ -45,6 +45,16 @@ pub(super) struct Plant {
     pub(super) settings: Arc<EngineSettings>,
     pub(super) legs: HashMap<LegId, Party>,
     pub(super) streams: HashMap<MediaId, Party>,
+}
+
+impl Plant {
+    /// A leg is given up, and with it its stream, of which nothing more will be heard.
+    pub(super) fn forget(&mut self, leg: LegId, stream: Option<&LegMedia>) {
+        self.legs.remove(&leg);
+        if let Some(stream) = stream {
+            self.streams.remove(&stream.id());
+        }
+    }
 }
 
 pub(super) struct Exchange {
@@ -115,11 +125,11 @@ impl Exchange {
                 self.with_party(leg, |call, role, plant| call.media_changed(role, remote, plant));
                 self.with_attempt(leg, Input::Answered);
             }
-            Event::Failed { leg, status } => {
-                self.with_party(leg, |call, _, _| call.note_status(status));
-                self.with_attempt(leg, |attempt| Input::Failed(attempt, Cause::from_status(status)));
-                self.plant.legs.remove(&leg);
-            }
+            Event::Failed { leg, status } => self.with_party(leg, |call, role, plant| {
+                if let Role::Callee(attempt) = role {
+                    call.callee_failed(attempt, status, plant);
+                }
+            }),
             Event::Key { leg, key } => self.with_party(leg, |call, role, plant| {
                 if let Ok(digit) = media::Digit::try_from(key) {
                     call.key(role, digit, DigitSource::Info, plant);
@@ -227,12 +237,27 @@ impl Exchange {
                 let _ = waiting.send(());
             }
             Command::Drain(waiting) => self.draining.push(waiting),
+            Command::Load(asking) => {
+                let _ = asking.send(self.load());
+            }
             Command::EndCalls => {
                 let all: Vec<CallId> = self.calls.keys().copied().collect();
                 for id in all {
                     self.with_call(id, |call, plant| call.step(Input::EndRequested, plant));
                 }
             }
+        }
+    }
+
+    fn load(&self) -> Load {
+        let plant = &self.plant;
+        Load {
+            calls: self.calls.len(),
+            legs: plant.legs.len(),
+            streams: plant.streams.len(),
+            media_legs: plant.media.legs(),
+            alarms: self.alarms.len(),
+            sip: plant.agent.load(),
         }
     }
 

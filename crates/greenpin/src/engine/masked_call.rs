@@ -100,9 +100,13 @@ impl MaskedCall {
         self.machine.deadline()
     }
 
-    /// The status with which a dialled party refused, for the call record.
-    pub(super) fn note_status(&mut self, status: u16) {
+    /// A dialled party refused, or could not be reached; the status is for the call record.
+    pub(super) fn callee_failed(&mut self, attempt: Attempt, status: u16, plant: &mut Plant) {
         self.last_status = Some(status);
+        if let Some(leg) = self.callees.remove(&attempt) {
+            plant.forget(leg.id, leg.stream.as_ref());
+        }
+        self.step(Input::Failed(attempt, Cause::from_status(status)), plant);
     }
 
     pub(super) fn routed(&mut self, route: Result<store::Route, StoreError>, plant: &mut Plant) {
@@ -322,7 +326,7 @@ impl MaskedCall {
     fn abandon(&mut self, attempt: Attempt, plant: &mut Plant) {
         if let Some(leg) = self.callees.remove(&attempt) {
             plant.agent.command(|endpoint, now| endpoint.hang_up(leg.id, now));
-            plant.legs.remove(&leg.id);
+            plant.forget(leg.id, leg.stream.as_ref());
         }
     }
 

@@ -90,6 +90,26 @@ enum Command {
     Drain(oneshot::Sender<()>),
     /// End every call now.
     EndCalls,
+    /// Tell how much is held.
+    Load(oneshot::Sender<Load>),
+}
+
+/// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
+/// call (RFC 3261, section 17): idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Masked calls.
+    pub calls: usize,
+    /// Legs of theirs.
+    pub legs: usize,
+    /// Streams of theirs.
+    pub streams: usize,
+    /// Legs of the media plane.
+    pub media_legs: usize,
+    /// Deadlines.
+    pub alarms: usize,
+    /// What the SIP endpoint holds.
+    pub sip: signalling::Load,
 }
 
 impl Engine {
@@ -120,6 +140,13 @@ impl Engine {
         Ok(Self { udp, tcp, commands, task })
     }
 
+    /// How much is held now; `None` if the engine has stopped.
+    pub async fn load(&self) -> Option<Load> {
+        let (told, load) = oneshot::channel();
+        self.commands.send(Command::Load(told)).ok()?;
+        load.await.ok()
+    }
+
     /// Takes no more calls (503), waits for those under way for as long as `patience` lasts, then ends the rest.
     /// Every call record is written before this returns.
     pub async fn stop(self, patience: std::time::Duration) {
@@ -141,3 +168,6 @@ impl TrunkSettings {
         signalling::Trunk { peer: self.peer.clone(), accept_from: self.accept_from.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

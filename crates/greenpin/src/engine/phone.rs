@@ -137,6 +137,12 @@ impl Phone {
         }
     }
 
+    /// Refuses a call that rings, with a status of RFC 3261 (400 to 699).
+    pub fn decline(&mut self, leg: LegId, status: u16) {
+        self.agent.command(|endpoint, now| endpoint.reject(leg, status, None, now));
+        self.lines.remove(&leg);
+    }
+
     /// Presses keys, one after the other, as RFC 4733 events.
     pub fn press(&self, leg: LegId, keys: &str) {
         let digits = keys.chars().filter_map(|key| Digit::try_from(key).ok()).collect();

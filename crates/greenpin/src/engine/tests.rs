@@ -1,0 +1,191 @@
+//! The engine on real sockets, with phones of its own parts around it and a real store below.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use call::PhoneNumber;
+use signalling::{LegId, Transport};
+use tempfile::TempDir;
+
+use super::phone::{Phone, PhoneEvent, PhoneSettings};
+use super::*;
+use crate::store::{
+    NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId, TenantSettings, Timestamp,
+};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn number(text: &str) -> PhoneNumber {
+    PhoneNumber::parse(text).unwrap()
+}
+
+struct Stage {
+    _folder: TempDir,
+    engine: Engine,
+    agent: Phone,
+    pin: String,
+}
+
+async fn phone(server: SocketAddr, first_port: u16) -> Phone {
+    let media_ports = first_port..=first_port + 99;
+    let settings = PhoneSettings { listen: anywhere(), media_ports, server, transport: Transport::Udp };
+    Phone::start(settings).await.unwrap()
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = phone(anywhere(), 33_000).await;
+        let store = Store::open(&StoreOptions {
+            path: folder.path().join("greenpin.db"),
+            key_file: folder.path().join("master.key"),
+            public_url: String::new(),
+        });
+        let store = store.unwrap();
+        let pin = allocate(&store).await;
+        let trunk = TrunkSettings {
+            name: "loopback".to_owned(),
+            peer: Some(Peer { transport: Transport::Udp, address: agent.address() }),
+            accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
+            country: None,
+            symmetric_rtp: false,
+        };
+        let settings = EngineSettings {
+            udp: anywhere(),
+            tcp: None,
+            advertised: anywhere().ip(),
+            trunks: vec![trunk],
+            media: MediaSettings { ports: 33_200..=33_399, ..MediaSettings::default() },
+            prompts: Prompts::built_in().unwrap(),
+            recordings: folder.path().join("recordings"),
+            node: "test".to_owned(),
+            max_calls: 1,
+        };
+        let engine = Engine::start(settings, store).await.unwrap();
+        Self { _folder: folder, engine, agent, pin }
+    }
+
+    /// A caller who was answered and keyed in the PIN.
+    async fn caller(&self) -> (Phone, LegId) {
+        let mut caller = phone(self.engine.udp, 33_400).await;
+        let leg = caller.dial(VN, CUSTOMER).unwrap();
+        until(&mut caller, |event| matches!(event, PhoneEvent::Answered(_))).await;
+        caller.press(leg, &self.pin);
+        (caller, leg)
+    }
+
+    /// Waits until the agent's phone rings, while the caller's goes on.
+    async fn rings(&mut self, caller: &mut Phone) -> LegId {
+        loop {
+            tokio::select! {
+                event = self.agent.event() => if let PhoneEvent::Incoming { leg, .. } = event { return leg },
+                _ = caller.event() => {}
+            }
+        }
+    }
+
+    /// Waits until nothing is held any more, while the phones go on.
+    async fn idle(&mut self, caller: &mut Phone) {
+        let idle = async {
+            loop {
+                let load = self.engine.load().await.unwrap();
+                let held = (load.calls, load.legs, load.streams, load.media_legs, load.alarms, load.sip.legs);
+                if held == (0, 0, 0, 0, 0, 0) {
+                    return;
+                }
+                tokio::select! {
+                    _ = self.agent.event() => {}
+                    _ = caller.event() => {}
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, idle).await.expect("something is held for ever");
+    }
+}
+
+async fn until(phone: &mut Phone, fits: impl Fn(&PhoneEvent) -> bool) {
+    let seen = async { while !fits(&phone.event().await) {} };
+    tokio::time::timeout(PATIENCE, seen).await.expect("the phone was not told");
+}
+
+async fn allocate(store: &Store) -> String {
+    let tenant = TenantId::parse("acme").unwrap();
+    let now = Timestamp::now();
+    let new = NewTenant {
+        tenant_id: tenant.clone(),
+        account_sid: "AC0001".to_owned(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    };
+    store.create_tenant(new, now).await.unwrap();
+    let pooled =
+        NewNumber { virtual_number: number(VN), mode: NumberMode::Exclusive, pin_length: 4, max_active: 1 };
+    store.add_number(tenant.clone(), pooled, now).await.unwrap();
+    let new = NewAllocation {
+        virtual_number: number(VN),
+        from: vec![number(AGENT)],
+        to: vec![number(CUSTOMER)],
+        duration: Duration::from_secs(3600),
+        max_pin_attempts: 3,
+        record: false,
+        custom_field: None,
+    };
+    store.tenant(tenant).create_allocation(new, now).await.unwrap().pin.expose().to_owned()
+}
+
+#[tokio::test]
+async fn a_call_that_was_connected_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, leg) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // The agent presses a key, and the customer hangs up when it is heard: both were connected.
+    stage.agent.press(ringing, "5");
+    let connected = async {
+        loop {
+            tokio::select! {
+                _ = stage.agent.event() => {}
+                event = caller.event() => if matches!(event, PhoneEvent::Key(_)) { return },
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected).await.expect("both are connected");
+    caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_declined_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, _) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.decline(ringing, 486);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, leg) = stage.caller().await;
+    stage.rings(&mut caller).await;
+    caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn one_call_more_than_allowed_is_refused_with_503() {
+    let stage = Stage::set().await;
+    let (_caller, _) = stage.caller().await;
+    let mut other = phone(stage.engine.udp, 33_500).await;
+    other.dial(VN, CUSTOMER).unwrap();
+    until(&mut other, |event| matches!(event, PhoneEvent::Failed(503))).await;
+}
