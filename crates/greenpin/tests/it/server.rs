@@ -97,11 +97,6 @@ impl Server {
         }
     }
 
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Its database file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("greenpin.db")
