@@ -36,17 +36,23 @@ fn sipp(folder: &Path, arguments: &[&str]) -> Child {
     command.spawn().expect("sipp is installed: ./test does it")
 }
 
-fn call_over(transport: &str) {
+/// A call whose caller and called party use a transport each: `u1` or `t1` in the words of sipp.
+fn call_over(transport: &str, called_transport: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (agent_port, agent_media) = (free_port().to_string(), free_port().to_string());
     let agent: SocketAddr = format!("127.0.0.1:{agent_port}").parse().unwrap();
-    let server = Server::start(agent);
+    let parameter = if called_transport == "t1" { "tcp" } else { "udp" };
+    let server = Server::with(&format!(
+        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent};transport={parameter}\"\naccept_from = [\"127.0.0.1/32\"]\n"
+    ));
     server.add_number(VN, &[]);
     let mut hook = Hook::open();
     server.send_events_to(&hook.url);
     let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
-    let mut called =
-        sipp(folder.path(), &["-sn", "uas", "-p", &agent_port, "-mp", &agent_media, "-rtp_echo"]);
+    let mut called = sipp(
+        folder.path(),
+        &["-sn", "uas", "-p", &agent_port, "-mp", &agent_media, "-rtp_echo", "-t", called_transport],
+    );
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/caller.xml");
     let (port, media) = (free_port().to_string(), free_port().to_string());
     let target = server.sip.to_string();
@@ -81,10 +87,15 @@ fn call_over(transport: &str) {
 
 #[test]
 fn a_caller_of_sipp_reaches_a_called_party_of_sipp_over_udp() {
-    call_over("u1");
+    call_over("u1", "u1");
 }
 
 #[test]
 fn a_caller_of_sipp_reaches_a_called_party_of_sipp_over_tcp() {
-    call_over("t1");
+    call_over("t1", "u1");
+}
+
+#[test]
+fn a_caller_of_sipp_reaches_a_called_party_of_sipp_that_speaks_tcp() {
+    call_over("u1", "t1");
 }
