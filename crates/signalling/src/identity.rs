@@ -7,6 +7,12 @@ pub(crate) fn called(request: &Request) -> String {
     telephone(&request.uri).unwrap_or_default()
 }
 
+/// The called number as the user part of our contact; empty where it is not plainly a number.
+pub(crate) fn contact_user(called: &str) -> String {
+    let plain = called.chars().all(|character| character.is_ascii_digit() || character == '+');
+    if plain { called.to_owned() } else { String::new() }
+}
+
 /// The caller's number: `P-Asserted-Identity` (RFC 3325) as it comes from a trusted trunk, else `From`.
 /// `None`: withheld, or not a number.
 pub(crate) fn caller(request: &Request) -> Option<String> {

@@ -54,7 +54,7 @@ impl Endpoint {
         let remote = description.as_ref().map(|description| description.remote_preferring(codec));
         let codec = remote.map_or(codec, |remote| remote.codec);
         let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session) else {
-            return;
+            return self.abandon(key);
         };
         let Some(leg) = self.legs.get_mut(&id) else { return };
         if let Usage::Established { dialog, codec: spoken } = &mut leg.usage {
@@ -107,9 +107,7 @@ impl Endpoint {
     fn refuse_later(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
         let builder = self.response(request, 500);
         let builder = builder.and_then(|builder| builder.header(HeaderName::RetryAfter, "1").ok());
-        if let Some(builder) = builder {
-            self.respond(key, builder.build(), now);
-        }
+        self.respond_or_abandon(key, builder, now);
     }
 
     /// A key told by INFO, in either of the two bodies in use; an empty INFO is a keep-alive.

@@ -40,7 +40,7 @@ impl Endpoint {
             let builder = self.response(&request, 420);
             let builder =
                 builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
-            return builder.into_iter().for_each(|builder| self.respond(key, builder.build(), now));
+            return self.respond_or_abandon(key, builder, now);
         }
         if self.is_merged(&request) {
             return self.refuse(key, &request, 482, now);
@@ -65,7 +65,7 @@ impl Endpoint {
         let leg = self.add_leg(Leg {
             tag,
             path,
-            user: called.clone(),
+            user: identity::contact_user(&called),
             usage,
             local: None,
             session: None,
@@ -107,7 +107,11 @@ impl Endpoint {
             Some(description) => description.answer(&local, codec),
             None => sdp::offer(&local, codec),
         };
-        let response = self.answer_response(&offered, &leg.user, leg.path, body)?;
+        let Some(response) = self.answer_response(&offered, &leg.user, leg.path, body) else {
+            self.abandon(&offered.key);
+            self.events.push_back(Event::HungUp { leg: id, orderly: false });
+            return None;
+        };
         let usage = Usage::Answering(Box::new(Answering {
             key: offered.key.clone(),
             response: response.clone(),
@@ -214,12 +218,14 @@ impl Endpoint {
         }
         let Some(Leg { usage: Usage::Offered(offered), .. }) = self.remove_leg(id) else { return };
         let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
-        let Some(mut builder) = super::response(&offered.request, status, &tag) else { return };
-        if let Some(seconds) = retry_after {
-            let Ok(later) = builder.header(HeaderName::RetryAfter, seconds.to_string()) else { return };
-            builder = later;
-        }
-        self.respond(&offered.key, builder.build(), now);
+        let builder = super::response(&offered.request, status, &tag);
+        let builder = match retry_after {
+            Some(seconds) => {
+                builder.and_then(|builder| builder.header(HeaderName::RetryAfter, seconds.to_string()).ok())
+            }
+            None => builder,
+        };
+        self.respond_or_abandon(&offered.key, builder, now);
     }
 
     /// A CANCEL: RFC 3261, section 9.2. It has no effect on an INVITE that was answered.

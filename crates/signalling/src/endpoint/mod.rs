@@ -341,9 +341,21 @@ impl Endpoint {
     }
 
     fn refuse(&mut self, key: &TransactionKey, request: &Request, status: u16, now: Instant) {
-        if let Some(builder) = self.response(request, status) {
-            self.respond(key, builder.build(), now);
+        let builder = self.response(request, status);
+        self.respond_or_abandon(key, builder, now);
+    }
+
+    fn respond_or_abandon(&mut self, key: &TransactionKey, builder: Option<ResponseBuilder>, now: Instant) {
+        match builder {
+            Some(builder) => self.respond(key, builder.build(), now),
+            None => self.abandon(key),
         }
+    }
+
+    /// Forgets a server transaction whose request cannot be answered: it holds what no answer may repeat.
+    fn abandon(&mut self, key: &TransactionKey) {
+        self.layer.abandon(key);
+        self.forget(key);
     }
 
     /// A response with a tag in its `To`, as every response but 100 must have.
@@ -371,7 +383,8 @@ impl Endpoint {
     }
 
     fn contact(&self, user: &str, transport: Transport) -> String {
-        format!("<sip:{user}@{}{}>", self.local_host(transport), transport.parameter())
+        let at = if user.is_empty() { "" } else { "@" };
+        format!("<sip:{user}{at}{}{}>", self.local_host(transport), transport.parameter())
     }
 
     /// Finishes a request with a `Via` of its own at the top.

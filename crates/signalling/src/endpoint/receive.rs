@@ -25,6 +25,9 @@ impl Endpoint {
     }
 
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
+        if !is_answerable(&request) {
+            return;
+        }
         let Some(path) = answer_path(&mut request, source) else { return };
         if let Some(refusal) = self.refusal(&request, source) {
             return self.refuse_without_state(&request, path, refusal);
@@ -144,9 +147,7 @@ impl Endpoint {
             let builder = builder.header(HeaderName::Supported, "timer").ok()?;
             builder.header(HeaderName::Accept, crate::sdp::CONTENT_TYPE).ok()
         });
-        if let Some(builder) = builder {
-            self.respond(key, builder.build(), now);
-        }
+        self.respond_or_abandon(key, builder, now);
     }
 
     fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
@@ -173,6 +174,21 @@ impl Endpoint {
             _ => {}
         }
     }
+}
+
+/// Whether an answer may repeat what RFC 3261, section 8.2.6.2 and section 12.1.1 want repeated: a control character
+/// in it would be ours to answer for.
+fn is_answerable(request: &Request) -> bool {
+    let repeated = [
+        HeaderName::Via,
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+        HeaderName::CSeq,
+        HeaderName::RecordRoute,
+    ];
+    let clean = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    repeated.iter().all(|name| request.headers.get_all(name).all(|header| header.value().iter().all(clean)))
 }
 
 /// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the

@@ -143,9 +143,7 @@ impl Endpoint {
             Ok(timer) => Some(timer),
             Err(()) => {
                 let refusal = self.response(request, 422).and_then(too_brief);
-                if let Some(builder) = refusal {
-                    self.respond(key, builder.build(), now);
-                }
+                self.respond_or_abandon(key, refusal, now);
                 None
             }
         }

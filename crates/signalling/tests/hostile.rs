@@ -1,0 +1,136 @@
+//! Whatever comes in: no panic, and in the end nothing is held.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use proptest::prelude::*;
+use signalling::sdp::LocalMedia;
+use signalling::{Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport, Trunk};
+
+const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
+    Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP 198.51.100.1;branch=z9hG4bK0\r\n\
+    Max-Forwards: 70\r\nFrom: \"A\" <sip:+918800000001@192.0.2.1>;tag=1\r\nTo: <sip:+914000000001@192.0.2.2>\r\n\
+    Call-ID: 1@192.0.2.1\r\nCSeq: 1 INVITE\r\nContact: <sip:192.0.2.1:5062;transport=tcp>\r\n\
+    P-Asserted-Identity: <tel:+918800000001>\r\nRecord-Route: <sip:192.0.2.7;lr>\r\nSession-Expires: 1800;refresher=uas\r\n\
+    Allow: INVITE, UPDATE\r\nSupported: timer, 100rel\r\nContent-Type: application/sdp\r\nContent-Length: 126\r\n\r\n\
+    v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8 101\r\n\
+    a=rtpmap:101 telephone-event/8000\r\n";
+
+fn endpoint() -> Endpoint {
+    let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
+    let trunk = Trunk {
+        peer: Some(Peer { transport: Transport::Udp, address: peer }),
+        accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+    };
+    let advertised = "192.0.2.2".parse().unwrap();
+    let settings = Settings { advertised, udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
+    let mut count = 0;
+    let entropy = move || {
+        count += 1;
+        count
+    };
+    Endpoint::new(settings, Box::new(entropy))
+}
+
+/// Feeds a message in, answers whatever is offered, hangs up, and lets all time pass.
+fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
+    let mut now = Instant::now();
+    let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
+    let local = LocalMedia { address: source.ip(), port: 20_000, session_id: 1, version: 1 };
+    let mut heard = Vec::new();
+    for (transport, bytes) in messages {
+        heard.push(String::from_utf8_lossy(&bytes).into_owned());
+        if let Some(message) = SipMessage::from_datagram(bytes.into()) {
+            endpoint.receive(transport, source, message, now);
+        }
+        while let Some(event) = endpoint.poll_event() {
+            if let Event::Offered(offer) = event {
+                endpoint.answer(offer.leg, local, now);
+            }
+        }
+    }
+    for leg in 0..10 {
+        endpoint.hang_up(signalling::LegId(leg), now);
+    }
+    while let Some(next) = endpoint.poll_timeout() {
+        now = now.max(next);
+        endpoint.handle_timeout(now);
+        while endpoint.poll_transmit().is_some() {}
+    }
+    let idle = Load { legs: 0, transactions: 0, timers: 0 };
+    assert_eq!(endpoint.load(), idle, "after:\n{}", heard.join("\n"));
+}
+
+/// A change to a message: at a place, take some bytes out and put others in.
+fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
+    let token = prop::sample::select(vec![
+        &b""[..],
+        b"\r\n",
+        b"\0",
+        b";",
+        b",",
+        b"<",
+        b">",
+        b"\"",
+        b":",
+        b" ",
+        b"99999999999999999999",
+        b"-1",
+        b"%00",
+        b"ACK",
+        b"BYE",
+        b"CANCEL",
+        b"UPDATE",
+        b"INFO",
+        b"To: <sip:x@y>;tag=0000000000000001\r\n",
+    ]);
+    (any::<prop::sample::Index>(), 0..12usize, token.prop_map(<[u8]>::to_vec))
+}
+
+fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
+    let mut message = INVITE.as_bytes().to_vec();
+    for (place, length, new) in changes {
+        let start = place.index(message.len() + 1);
+        let end = (start + length).min(message.len());
+        message.splice(start..end, new.iter().copied());
+    }
+    message
+}
+
+#[test]
+fn the_message_that_is_mutated_is_a_good_one() {
+    let mut endpoint = endpoint();
+    let message = SipMessage::from_datagram(INVITE.into()).unwrap();
+    endpoint.receive(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), message, Instant::now());
+    assert!(matches!(endpoint.poll_event(), Some(Event::Offered(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn mutated_messages_are_survived_and_forgotten(
+        messages in prop::collection::vec((any::<bool>(), prop::collection::vec(mutation(), 0..4)), 1..5),
+    ) {
+        let mut endpoint = endpoint();
+        let messages = messages.iter().map(|(tcp, changes)| {
+            (if *tcp { Transport::Tcp } else { Transport::Udp }, mutated(changes))
+        });
+        live_through(&mut endpoint, messages.collect());
+    }
+
+    #[test]
+    fn any_stream_is_cut_or_refused(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
+        changes in prop::collection::vec(mutation(), 0..4),
+    ) {
+        let mut framer = Framer::new();
+        let mut alive = framer.push(&mutated(&changes)).is_ok();
+        for chunk in chunks {
+            let pushed = framer.push(&chunk);
+            prop_assert!(alive || pushed.is_err(), "a broken stream stays broken");
+            alive = pushed.is_ok();
+        }
+    }
+}
