@@ -41,6 +41,10 @@ async fn phone(server: SocketAddr, first_port: u16) -> Phone {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with_silence_limit(PATIENCE).await
+    }
+
+    async fn with_silence_limit(silence_limit: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agent = phone(anywhere(), 33_000).await;
         let store = Store::open(&StoreOptions {
@@ -62,7 +66,7 @@ impl Stage {
             tcp: None,
             advertised: anywhere().ip(),
             trunks: vec![trunk],
-            media: MediaSettings { ports: 33_200..=33_399, ..MediaSettings::default() },
+            media: MediaSettings { ports: 33_200..=33_399, silence_limit, ..MediaSettings::default() },
             prompts: Prompts::built_in().unwrap(),
             recordings: folder.path().join("recordings"),
             node: "test".to_owned(),
@@ -178,6 +182,23 @@ async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
     let (mut caller, leg) = stage.caller().await;
     stage.rings(&mut caller).await;
     caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
+    let mut stage = Stage::with_silence_limit(Duration::from_secs(2)).await;
+    let (mut caller, _) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // Neither phone says anything from now on.
+    let both_hung_up = async {
+        tokio::join!(
+            until(&mut stage.agent, |event| matches!(event, PhoneEvent::HungUp)),
+            until(&mut caller, |event| matches!(event, PhoneEvent::HungUp)),
+        )
+    };
+    both_hung_up.await;
     stage.idle(&mut caller).await;
 }
 
