@@ -42,6 +42,11 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         Some(key)
     }
 
+    /// Gives back room beyond that for so many timers.
+    pub(crate) fn shrink_to(&mut self, room: usize) {
+        self.places.shrink_to(room);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod call;
 mod demo;
 mod ear;
@@ -9,7 +10,7 @@ mod serve;
 mod tenant;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +49,12 @@ enum Command {
         after_help = "Example:\n  greenpin call +914000000001 --from +918800000001 --pin 4821 --record call.wav"
     )]
     Call(call::Arguments),
+    /// Measure this machine: creates, PIN calls, bridged audio, on a server in a process of its own
+    #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
+    Bench(bench::Arguments),
+    /// The bare server that `bench` holds creates against
+    #[command(hide = true)]
+    BenchFloor,
     /// Make and list tenants
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(tenant::Command),
@@ -60,7 +67,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A server tells what it does; of a command that talks itself, only trouble is of interest.
-    logging::start(if matches!(cli.command, Command::Serve) { "info" } else { "warn" });
+    logging::start(if matches!(cli.command, Command::Serve | Command::BenchFloor) { "info" } else { "warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
@@ -69,19 +76,26 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    if let Command::Demo(arguments) = cli.command {
-        return demo::run(arguments).await;
+    // These need no configuration: they make their own.
+    match cli.command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
+        Command::BenchFloor => bench::serve_floor().await,
+        command => run_configured(command, cli.common.config.as_deref()).await,
     }
-    let config = match Config::load(cli.common.config.as_deref()) {
+}
+
+async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
+    let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
-    match cli.command {
+    match command {
         Command::Serve => serve::run(&config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
         Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store)).await,
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
-        Command::Demo(_) => ExitCode::FAILURE,
+        Command::Demo(_) | Command::Bench(_) | Command::BenchFloor => ExitCode::FAILURE,
     }
 }
 

@@ -27,6 +27,9 @@ pub use outgoing::{DialError, OutgoingCall};
 /// The methods that we serve (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 
+/// Room for so many transactions is kept when none is under way.
+const KEPT_ROOM: usize = 1024;
+
 /// How an endpoint presents itself, and whom it knows.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -318,6 +321,20 @@ impl Endpoint {
         for timer in Timer::ALL {
             self.timers.clear(&TimerKey::Transaction(key.clone(), timer));
         }
+        if self.transactions.is_empty() && self.transactions.capacity() > KEPT_ROOM {
+            self.give_back_room();
+        }
+    }
+
+    /// Tables keep the room of the busiest moment; when nothing is under way they start small again.
+    fn give_back_room(&mut self) {
+        self.layer = TransactionLayer::new(self.timing);
+        self.transactions.shrink_to(KEPT_ROOM);
+        self.legs.shrink_to(KEPT_ROOM);
+        self.by_tag.shrink_to(KEPT_ROOM);
+        self.timers.shrink_to(KEPT_ROOM);
+        self.transmits.shrink_to(KEPT_ROOM);
+        self.events.shrink_to(KEPT_ROOM);
     }
 
     /// Starts a client transaction.

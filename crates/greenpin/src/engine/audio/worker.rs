@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Between two looks at silence, RTCP and recordings.
 const SWEEP: Duration = Duration::from_millis(250);
 /// From so many packets in one second on, gathering pays.
-const BUSY: u32 = 1000;
+const BUSY: u32 = 5000;
 /// Datagrams read from one socket before others get their turn.
 const FAIR_SHARE: usize = 32;
 /// The longest datagram that we take whole: an Ethernet frame.

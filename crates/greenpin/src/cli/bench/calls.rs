@@ -1,0 +1,278 @@
+//! PIN calls: INVITE, answer, four digits by RFC 4733, the INVITE to the agent, its answer, a moment's talk, BYE.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use call::Pin;
+use media::{Digit, EventPayload, Header};
+use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
+use signalling::{Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
+use tokio::net::UdpSocket;
+
+use super::Figure;
+use super::child::{Prepared, Server, anywhere, number};
+use crate::engine::sip::{SipSockets, UserAgent};
+use crate::store::NumberMode;
+
+/// Virtual numbers that the calls take turns on.
+const NUMBERS: u32 = 400;
+const TALK: Duration = Duration::from_millis(100);
+/// A call that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After this the transactions of the last call are forgotten (RFC 3261, 64·T1 and a little).
+const AFTERMATH: Duration = Duration::from_secs(35);
+const EVENT: u8 = 101;
+const MEDIA_BUFFER: usize = 4 << 20;
+
+pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, String> {
+    let (mut generator, server) = Generator::start(NUMBERS, false).await?;
+    let resident = server.resident()?;
+    let cpu = server.cpu()?;
+    generator.call_at(rate, time).await?;
+    let used = server.cpu()? - cpu;
+    let peak = server.resident()?;
+    tokio::time::sleep(AFTERMATH).await;
+    let rest = server.resident()?;
+    let done = generator.latencies.len();
+    let failed = generator.failed;
+    generator.latencies.sort_unstable();
+    let percentile = |share: f64| {
+        let index = (done as f64 * share) as usize;
+        generator.latencies.get(index.min(done.saturating_sub(1))).map_or(0.0, |at| at.as_secs_f64() * 1000.0)
+    };
+    Ok(vec![
+        Figure::new("PIN calls completed", done as f64 / time.as_secs_f64(), "/s", "600 sustained"),
+        Figure::new("PIN calls failed", f64::from(failed), "", "0"),
+        Figure::new("CPU a PIN call", used.as_secs_f64() * 1000.0 / done.max(1) as f64, "ms", "1.5 or less"),
+        Figure::new("last digit to INVITE, p50", percentile(0.5), "ms", "1 or less"),
+        Figure::new("last digit to INVITE, p99", percentile(0.99), "ms", "5 or less"),
+        Figure::new("RSS before", resident / 1024.0, "MiB", ""),
+        Figure::new("RSS at the end of the calls", peak / 1024.0, "MiB", ""),
+        Figure::new("RSS 35 s later, over before", (rest / resident - 1.0) * 100.0, "%", "10 or less"),
+    ])
+}
+
+/// Callers and agents, on one SIP address a side and one media port for all.
+pub(super) struct Generator {
+    callers: UserAgent,
+    agents: UserAgent,
+    media: UdpSocket,
+    local: LocalMedia,
+    pins: Vec<Pin>,
+    next: u32,
+    calls: HashMap<LegId, Call>,
+    by_number: HashMap<String, LegId>,
+    hang_ups: BTreeMap<(Instant, LegId), ()>,
+    /// Where the agents' audio goes, by the caller's leg.
+    pub(super) agent_audio: HashMap<LegId, RemoteMedia>,
+    pub(super) latencies: Vec<Duration>,
+    pub(super) failed: u32,
+    talk: Option<Duration>,
+}
+
+/// One call under way.
+struct Call {
+    index: u32,
+    begun: Instant,
+    keyed: Option<Instant>,
+    audio: Option<RemoteMedia>,
+}
+
+async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, String> {
+    let own = sockets.udp_address().map_err(|error| error.to_string())?;
+    let trunk = Trunk {
+        peer: Some(Peer { transport: Transport::Udp, address: peer }),
+        accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+    };
+    let settings =
+        Settings { advertised: own.ip(), udp_port: own.port(), tcp_port: own.port(), trunks: vec![trunk] };
+    Ok(UserAgent::new(settings, sockets))
+}
+
+impl Generator {
+    /// A server with so many numbers, each with an allocation, and the load for it.
+    pub(super) async fn start(numbers: u32, record: bool) -> Result<(Self, Server), String> {
+        let prepared = Prepared::new().await?;
+        let mut pins = Vec::new();
+        for index in 0..numbers {
+            prepared.add_number(number(index)?, NumberMode::Exclusive).await?;
+            pins.push(prepared.allocate(number(index)?, record).await?.pin);
+        }
+        let callers = SipSockets::bind(anywhere(), None).await.map_err(|error| error.to_string())?;
+        let agents = SipSockets::bind(anywhere(), None).await.map_err(|error| error.to_string())?;
+        let server = prepared.start(agents.udp_address().map_err(|error| error.to_string())?).await?;
+        let media = UdpSocket::bind(anywhere()).await.map_err(|error| error.to_string())?;
+        // One socket hears everybody.
+        socket2::SockRef::from(&media)
+            .set_recv_buffer_size(MEDIA_BUFFER)
+            .map_err(|error| error.to_string())?;
+        let port = media.local_addr().map_err(|error| error.to_string())?.port();
+        let local = LocalMedia { address: anywhere().ip(), port, session_id: 1, version: 1 };
+        let generator = Self {
+            callers: agent_on(callers, server.sip).await?,
+            agents: agent_on(agents, server.sip).await?,
+            media,
+            local,
+            pins,
+            next: 0,
+            calls: HashMap::new(),
+            by_number: HashMap::new(),
+            hang_ups: BTreeMap::new(),
+            agent_audio: HashMap::new(),
+            latencies: Vec::new(),
+            failed: 0,
+            talk: Some(TALK),
+        };
+        Ok((generator, server))
+    }
+
+    /// Connects one call on each number, and leaves them connected.
+    pub(super) async fn connect_all(&mut self) -> Result<(), String> {
+        self.talk = None;
+        let all = self.pins.len();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.agent_audio.len() < all {
+            if (self.next as usize) < all && self.calls.len() - self.agent_audio.len() < 8 {
+                self.dial()?;
+            }
+            self.step(Instant::now() + Duration::from_millis(1)).await;
+            if self.failed > 0 || Instant::now() > deadline {
+                return Err("the calls were not connected".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// The two parties' streams of every connected call: where each is to be sent to.
+    pub(super) fn streams(&self) -> Vec<SocketAddr> {
+        let callers = self.calls.values().filter_map(|call| call.audio);
+        callers.chain(self.agent_audio.values().copied()).map(|remote| remote.rtp).collect()
+    }
+
+    pub(super) fn media(&self) -> &UdpSocket {
+        &self.media
+    }
+
+    async fn call_at(&mut self, rate: u32, time: Duration) -> Result<(), String> {
+        let begun = Instant::now();
+        let total = (f64::from(rate) * time.as_secs_f64()) as u32;
+        while self.next < total || !self.calls.is_empty() {
+            let due = begun + Duration::from_secs_f64(f64::from(self.next) / f64::from(rate));
+            if self.next < total && Instant::now() >= due {
+                self.dial()?;
+                continue;
+            }
+            let wait = if self.next < total { due } else { Instant::now() + Duration::from_millis(50) };
+            self.step(wait).await;
+            self.give_up_old();
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self) -> Result<(), String> {
+        let index = self.next % u32::try_from(self.pins.len()).unwrap_or(1);
+        self.next += 1;
+        let to = number(index)?.expose();
+        let call = OutgoingCall {
+            trunk: 0,
+            to: to.clone(),
+            from: "+918800000001".to_owned(),
+            local: self.local,
+            preferred: Codec::Pcma,
+        };
+        let leg = self
+            .callers
+            .command(|endpoint, now| endpoint.dial(call, now))
+            .map_err(|error| error.to_string())?;
+        self.by_number.insert(to, leg);
+        self.calls.insert(leg, Call { index, begun: Instant::now(), keyed: None, audio: None });
+        Ok(())
+    }
+
+    /// Lets one thing happen, or time pass until `wait`.
+    async fn step(&mut self, wait: Instant) {
+        let hang_up = self.hang_ups.first_key_value().map_or(wait, |((at, _), ())| (*at).min(wait));
+        tokio::select! {
+            event = self.callers.event() => self.caller(event),
+            event = self.agents.event() => self.agent(event),
+            () = tokio::time::sleep_until(hang_up.into()) => self.hang_up_due(),
+        }
+    }
+
+    fn caller(&mut self, event: Event) {
+        match event {
+            Event::Answered { leg, remote } => {
+                let Some(call) = self.calls.get_mut(&leg) else { return };
+                call.audio = Some(remote);
+                call.keyed = Some(Instant::now());
+                let pin = self.pins.get(call.index as usize);
+                pin.into_iter().for_each(|pin| self.key_in(pin.expose(), remote.rtp));
+            }
+            Event::Failed { leg, .. } | Event::HungUp { leg, .. } => self.fail(leg),
+            _ => {}
+        }
+    }
+
+    fn agent(&mut self, event: Event) {
+        let Event::Offered(offer) = event else { return };
+        // The call shows the virtual number, which tells us whose it is.
+        let leg = offer.caller.as_ref().and_then(|shown| self.by_number.get(shown)).copied();
+        let local = self.local;
+        self.agents.command(|endpoint, now| endpoint.answer(offer.leg, local, now));
+        let Some(leg) = leg else { return };
+        let Some(call) = self.calls.get(&leg) else { return };
+        self.latencies.extend(call.keyed.map(|keyed| keyed.elapsed()));
+        self.agent_audio.extend(offer.remote.map(|remote| (leg, remote)));
+        if let Some(talk) = self.talk {
+            self.hang_ups.insert((Instant::now() + talk, leg), ());
+        }
+    }
+
+    fn hang_up_due(&mut self) {
+        let now = Instant::now();
+        while let Some(((_, leg), ())) = self.hang_ups.first_key_value().filter(|((at, _), ())| *at <= now) {
+            let leg = *leg;
+            self.hang_ups.pop_first();
+            self.callers.command(|endpoint, now| endpoint.hang_up(leg, now));
+            self.calls.remove(&leg);
+            self.agent_audio.remove(&leg);
+        }
+    }
+
+    fn fail(&mut self, leg: LegId) {
+        if self.calls.remove(&leg).is_some() {
+            self.failed += 1;
+        }
+    }
+
+    fn give_up_old(&mut self) {
+        let old: Vec<LegId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.begun.elapsed() > PATIENCE)
+            .map(|(leg, _)| *leg)
+            .collect();
+        for leg in old {
+            self.callers.command(|endpoint, now| endpoint.hang_up(leg, now));
+            self.fail(leg);
+        }
+    }
+
+    fn key_in(&self, pin: &str, to: SocketAddr) {
+        let mut sequence = 0;
+        for (press, key) in (0_u32..).zip(pin.chars()) {
+            let Ok(digit) = Digit::try_from(key) else { continue };
+            for (end, duration) in [(false, 160), (true, 320)] {
+                sequence += 1;
+                let payload = EventPayload { digit, end, volume: 10, duration };
+                let header =
+                    Header { marker: !end, payload_type: EVENT, sequence, timestamp: press * 1600, ssrc: 7 };
+                let mut packet = [0; Header::LENGTH + 4];
+                if let Some(packet) = header.write(&payload.octets(), &mut packet) {
+                    let _ = self.media.try_send_to(packet, to);
+                }
+            }
+        }
+    }
+}

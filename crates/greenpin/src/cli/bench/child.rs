@@ -1,0 +1,169 @@
+//! The server that is measured: a process of its own, so that the load is not counted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use call::PhoneNumber;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::store::{
+    Allocation, NewAllocation, NewNumber, NewTenant, NumberMode, Store, StoreOptions, TenantId,
+    TenantSettings, Timestamp,
+};
+
+pub(super) const TENANT: &str = "bench";
+pub(super) const SID: &str = "AC-bench";
+pub(super) const TOKEN: &str = "fictional-token-of-the-bench";
+/// Clock ticks a second in /proc, fixed on Linux.
+const TICKS: f64 = 100.0;
+
+/// A running server and its folder.
+pub(super) struct Server {
+    pub(super) http: SocketAddr,
+    pub(super) sip: SocketAddr,
+    process: Child,
+    _folder: TempDir,
+}
+
+/// A folder with a store that is filled before the server starts.
+pub(super) struct Prepared {
+    folder: TempDir,
+    pub(super) store: Store,
+}
+
+impl Prepared {
+    /// A store with one tenant.
+    pub(super) async fn new() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let options = StoreOptions {
+            path: folder.path().join("greenpin.db"),
+            key_file: folder.path().join("master.key"),
+            public_url: String::new(),
+        };
+        let store = Store::open(&options).map_err(|error| error.to_string())?;
+        let tenant = NewTenant {
+            tenant_id: tenant()?,
+            account_sid: SID.to_owned(),
+            token: Some(TOKEN.to_owned()),
+            settings: TenantSettings::default(),
+            webhooks: Vec::new(),
+        };
+        store.create_tenant(tenant, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        Ok(Self { folder, store })
+    }
+
+    pub(super) async fn add_number(&self, number: PhoneNumber, mode: NumberMode) -> Result<(), String> {
+        let (pin_length, max_active) = match mode {
+            NumberMode::Exclusive => (4, 1),
+            NumberMode::Shared => (8, 50_000_000),
+        };
+        let new = NewNumber { virtual_number: number, mode, pin_length, max_active };
+        self.store.add_number(tenant()?, new, Timestamp::now()).await.map_err(|error| error.to_string())
+    }
+
+    /// Makes an allocation.
+    pub(super) async fn allocate(&self, number: PhoneNumber, record: bool) -> Result<Allocation, String> {
+        let new = NewAllocation {
+            virtual_number: number,
+            from: vec![agent()?],
+            to: Vec::new(),
+            duration: Duration::from_secs(3600),
+            max_pin_attempts: 10,
+            record,
+            custom_field: None,
+        };
+        let made = self.store.tenant(tenant()?).create_allocation(new, Timestamp::now()).await;
+        made.map_err(|error| error.to_string())
+    }
+
+    /// Starts the server; its calls go out to `agent`.
+    pub(super) async fn start(self, agent: SocketAddr) -> Result<Server, String> {
+        drop(self.store);
+        let folder = self.folder.path().display();
+        let text = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite:{folder}/greenpin.db\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
+             [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\n"
+        );
+        let file = self.folder.path().join("greenpin.toml");
+        std::fs::write(&file, text).map_err(|error| error.to_string())?;
+        let file = file.display().to_string();
+        let (process, ready) = spawn(&["--config", &file, "serve"], "greenpin is ready").await?;
+        let http = address(&ready, "http")?;
+        let sip = address(&ready, "sip")?;
+        Ok(Server { http, sip, process, _folder: self.folder })
+    }
+}
+
+/// Starts this program again, and waits for the line of its log that has this message.
+pub(super) async fn spawn(arguments: &[&str], message: &str) -> Result<(Child, Value), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("GREENPIN_LOG", "info").env("GREENPIN_LOG_FORMAT", "json");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().map_err(|error| error.to_string())?;
+    let log = process.stderr.take().ok_or("the server has no log")?;
+    let mut lines = BufReader::new(log).lines();
+    loop {
+        let line = lines.next_line().await.map_err(|error| error.to_string())?;
+        let line = line.ok_or("the server ended at once")?;
+        let line: Value = serde_json::from_str(&line).map_err(|_| format!("the server said: {line}"))?;
+        if line.get("message").and_then(Value::as_str) == Some(message) {
+            // The log must be read on, or the server would wait for us.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok((process, line));
+        }
+    }
+}
+
+pub(super) fn address(ready: &Value, key: &str) -> Result<SocketAddr, String> {
+    let text = ready.get(key).and_then(Value::as_str).unwrap_or_default();
+    let text = text.trim_start_matches("http://").trim_start_matches("udp:");
+    text.parse().map_err(|_| format!("the server names no address for {key}"))
+}
+
+impl Server {
+    /// CPU time that it has used so far.
+    pub(super) fn cpu(&self) -> Result<Duration, String> {
+        let stat = self.proc("stat")?;
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks =
+            |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+        Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
+    }
+
+    /// Memory that it holds, in kB.
+    pub(super) fn resident(&self) -> Result<f64, String> {
+        let status = self.proc("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| "no VmRSS in /proc".to_owned())
+    }
+
+    fn proc(&self, file: &str) -> Result<String, String> {
+        let pid = self.process.id().ok_or("the server has ended")?;
+        std::fs::read_to_string(format!("/proc/{pid}/{file}"))
+            .map_err(|error| format!("figures of a process are read from /proc, as Linux has it: {error}"))
+    }
+}
+
+pub(super) fn tenant() -> Result<TenantId, String> {
+    TenantId::parse(TENANT).ok_or_else(|| "the bench's tenant has a bad name".to_owned())
+}
+
+/// A virtual number of the bench.
+pub(super) fn number(index: u32) -> Result<PhoneNumber, String> {
+    PhoneNumber::parse(&format!("+9140{index:08}")).map_err(|error| error.to_string())
+}
+
+pub(super) fn agent() -> Result<PhoneNumber, String> {
+    PhoneNumber::parse("+919900000001").map_err(|error| error.to_string())
+}
+
+/// Any free port of this machine.
+pub(super) fn anywhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
