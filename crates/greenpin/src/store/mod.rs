@@ -5,6 +5,7 @@
 
 mod allocations;
 mod calls;
+mod checkpoint;
 mod endpoints;
 mod error;
 mod events;
@@ -48,6 +49,7 @@ pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
 pub use timestamp::Timestamp;
 
+use checkpoint::Checkpoints;
 use key::Keys;
 use reader::Readers;
 use settings::SettingsCache;
@@ -73,6 +75,7 @@ pub struct Store {
     deliveries: Arc<Notify>,
     settings: Arc<Mutex<SettingsCache>>,
     public_url: Arc<str>,
+    _checkpoints: Arc<Checkpoints>,
 }
 
 /// One tenant's part of the store, the only way to its tables.
@@ -98,6 +101,7 @@ impl Store {
             deliveries,
             settings: Arc::default(),
             public_url: options.public_url.trim_end_matches('/').into(),
+            _checkpoints: Arc::new(Checkpoints::start(&options.path)?),
         })
     }
 

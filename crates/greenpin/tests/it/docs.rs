@@ -20,7 +20,14 @@ fn every_error_code_is_in_the_api_document_with_its_status() {
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    for document in ["README.md", "ARCHITECTURE.md", "docs/api.md", "docs/calls.md", "docs/webhooks.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "docs/api.md",
+        "docs/benchmarks.md",
+        "docs/calls.md",
+        "docs/webhooks.md",
+    ] {
         let path = root().join(document);
         let text = fs::read_to_string(&path).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
