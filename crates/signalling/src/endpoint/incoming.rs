@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Endpoint, Event, Leg, LegId, Offer, Purpose, TimerKey, Usage, session};
 use crate::dialog::{Dialog, DialogId};
 use crate::identity;
@@ -17,6 +19,28 @@ pub(super) struct Offered {
     dialog: Dialog,
     description: Option<Description>,
     session: Option<session::Timer>,
+    pub(super) identity: Option<RequestIdentity>,
+}
+
+/// What a request keeps by whatever way it comes (RFC 3261, section 8.2.2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct RequestIdentity {
+    from_tag: Bytes,
+    call_id: Bytes,
+    sequence: u32,
+}
+
+impl RequestIdentity {
+    /// `None`: the request lacks what would tell.
+    fn of(request: &Request) -> Option<Self> {
+        let from = request.headers.typed::<FromHeader>()?.ok()?;
+        let call_id = request.headers.value(&HeaderName::CallId)?;
+        Some(Self {
+            from_tag: Bytes::copy_from_slice(from.tag()?),
+            call_id: Bytes::copy_from_slice(&call_id),
+            sequence: super::receive::sequence(request),
+        })
+    }
 }
 
 /// A 2xx that waits for its ACK: to the first INVITE, or to one within the dialog.
@@ -42,7 +66,9 @@ impl Endpoint {
                 builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
             return self.respond_or_abandon(key, builder, now);
         }
-        if self.is_merged(&request) {
+        let identity = RequestIdentity::of(&request);
+        // The same request by another way: a loop or a fork (RFC 3261, section 8.2.2.2).
+        if identity.as_ref().is_some_and(|identity| self.offers.contains(identity)) {
             return self.refuse(key, &request, 482, now);
         }
         let description = match read_offer(&request) {
@@ -59,7 +85,8 @@ impl Endpoint {
         let called = identity::called(&request);
         let caller = identity::caller(&request);
         let remote = description.as_ref().map(Description::remote);
-        let offered = Offered { key: key.clone(), request, dialog, description, session };
+        self.offers.extend(identity.clone());
+        let offered = Offered { key: key.clone(), request, dialog, description, session, identity };
         let tag = offered.dialog.local_tag().clone();
         let usage = Usage::Offered(Box::new(offered));
         let leg = self.add_leg(Leg {
@@ -75,21 +102,6 @@ impl Endpoint {
             transaction.purpose = Purpose::Serve(Some(leg));
         }
         self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, remote }));
-    }
-
-    /// The same request by another way: a loop or a fork (RFC 3261, section 8.2.2.2).
-    fn is_merged(&self, request: &Request) -> bool {
-        let identity = |request: &Request| {
-            let from = request.headers.typed::<FromHeader>()?.ok()?;
-            let call_id = request.headers.value(&HeaderName::CallId)?.into_owned();
-            Some((from.tag()?.to_vec(), call_id, super::receive::sequence(request)))
-        };
-        let ours = identity(request);
-        let same = |leg: &Leg| match &leg.usage {
-            Usage::Offered(offered) => identity(&offered.request) == ours,
-            _ => false,
-        };
-        ours.is_some() && self.legs.values().any(same)
     }
 
     /// Answers a caller with our audio. Returns the caller's audio; `None` if the caller left the offer to us (it

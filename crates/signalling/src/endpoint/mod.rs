@@ -7,7 +7,7 @@ mod outgoing;
 mod receive;
 mod session;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -163,6 +163,8 @@ pub struct Endpoint {
     legs: HashMap<LegId, Leg>,
     /// Legs by our tag, which we drew and which is unique.
     by_tag: HashMap<Bytes, LegId>,
+    /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
+    offers: HashSet<incoming::RequestIdentity>,
     next_leg: u64,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -245,6 +247,7 @@ impl Endpoint {
             transactions: HashMap::new(),
             legs: HashMap::new(),
             by_tag: HashMap::new(),
+            offers: HashSet::new(),
             next_leg: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -332,6 +335,7 @@ impl Endpoint {
         self.transactions.shrink_to(KEPT_ROOM);
         self.legs.shrink_to(KEPT_ROOM);
         self.by_tag.shrink_to(KEPT_ROOM);
+        self.offers.shrink_to(KEPT_ROOM);
         self.timers.shrink_to(KEPT_ROOM);
         self.transmits.shrink_to(KEPT_ROOM);
         self.events.shrink_to(KEPT_ROOM);
@@ -424,6 +428,11 @@ impl Endpoint {
     fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
+        if let Usage::Offered(offered) = &leg.usage
+            && let Some(identity) = &offered.identity
+        {
+            self.offers.remove(identity);
+        }
         for timer in
             [TimerKey::Repeat2xx, TimerKey::AckMissing, TimerKey::CancelUnanswered, TimerKey::Session]
         {
