@@ -81,7 +81,7 @@ struct Change<F> {
 fn change(
     object: Map<String, Value>,
     current: &TenantSettings,
-) -> Result<Change<impl FnOnce(&mut TenantSettings) + Send + use<>>, Problem> {
+) -> Result<Change<impl Fn(&mut TenantSettings) + Send + use<>>, Problem> {
     let mut fields = Fields::new(object);
     let clear_country = fields.is_null("country");
     let timezone = timezone(&mut fields);
@@ -106,9 +106,9 @@ fn change(
     }
     fields.finish()?;
     let settings = move |settings: &mut TenantSettings| {
-        set(timezone, &mut settings.timezone);
+        set(timezone.clone(), &mut settings.timezone);
         if country.is_some() || clear_country {
-            settings.country = country;
+            settings.country.clone_from(&country);
         }
         set(min_duration, &mut settings.min_duration);
         set(max_duration, &mut settings.max_duration);

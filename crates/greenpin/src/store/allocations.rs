@@ -1,5 +1,6 @@
 //! Allocations: one PIN on one virtual number, tying two sides together for a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::{PhoneNumber, Pin};
@@ -158,7 +159,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let tenant = self.tenant_id.clone();
-        self.store.writer.write(move |tx| Creation::begin(tx, &tenant, now)?.create(new)).await
+        self.store.writer.write(move |tx| Creation::begin(tx, &tenant, now)?.create(new.clone())).await
     }
 
     /// Reads an allocation; `None` if the tenant has no such one.
@@ -180,7 +181,7 @@ impl TenantStore {
 struct Creation<'a> {
     tx: &'a Tx<'a>,
     tenant: &'a TenantId,
-    settings: TenantSettings,
+    settings: Arc<TenantSettings>,
     now: Timestamp,
 }
 
@@ -269,6 +270,7 @@ impl<'a> Creation<'a> {
             allocation.created_at.micros(),
             allocation.updated_at.micros(),
             allocation.expires_at.micros(),
+            events::FIRST_SEQUENCE,
         );
         self.tx.execute(sql::ALLOCATION_INSERT, row)?;
         if mode == NumberMode::Shared {
@@ -282,6 +284,7 @@ impl<'a> Creation<'a> {
             tenant: self.tenant,
             zone: &zone,
             greenpin_id: Some(&allocation.greenpin_id),
+            made: Some(allocation),
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
             data: created_data(allocation, &zone),
@@ -325,6 +328,7 @@ fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Re
         tenant,
         zone: &zone,
         greenpin_id: Some(id),
+        made: None,
         event_type: EventType::AllocationDeleted,
         occurred_at: now,
         data: json!({ "virtual_number": vn, "deleted_at": now.rfc3339(&zone) }),

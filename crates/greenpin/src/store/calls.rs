@@ -203,7 +203,7 @@ impl Store {
     pub async fn reconcile_calls(&self, node: &str, now: Timestamp) -> Result<usize, StoreError> {
         let (node, links) = (node.to_owned(), self.public_url.clone());
         let write = self.writer.write(move |tx| {
-            let open = tx.rows(sql::CALLS_OPEN, [node], |row| row.get::<_, String>(0))?;
+            let open = tx.rows(sql::CALLS_OPEN, [&node], |row| row.get::<_, String>(0))?;
             for sid in open.iter().cloned().map(CallSid::stored) {
                 if let Some(call) = records::find(tx, &sid)? {
                     end(tx, &sid, &cut_off(call, now), &links)?;
@@ -368,7 +368,15 @@ fn write_event(
     let data = Value::Object(data);
     events::write(
         tx,
-        &Draft { tenant: &call.tenant_id, zone: &zone, greenpin_id, event_type, occurred_at, data },
+        &Draft {
+            tenant: &call.tenant_id,
+            zone: &zone,
+            greenpin_id,
+            made: None,
+            event_type,
+            occurred_at,
+            data,
+        },
     )
 }
 

@@ -1,5 +1,7 @@
 //! Webhook endpoints of a tenant.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -61,8 +63,8 @@ impl TenantStore {
     }
 }
 
-pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<Endpoint>, StoreError> {
-    tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
+pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
+    tx.tenants().endpoints(tenant, || tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read))
 }
 
 /// Makes the list what it is asked to be; returns ids and secrets of the new ones.
@@ -72,7 +74,7 @@ pub(super) fn replace(
     wanted: &[EndpointSpec],
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, StoreError> {
-    let mut old = of(tx, tenant)?;
+    let mut old = of(tx, tenant)?.to_vec();
     let mut made = Vec::new();
     for spec in wanted {
         let same = |endpoint: &Endpoint| match &spec.id {
@@ -87,6 +89,7 @@ pub(super) fn replace(
     for endpoint in old {
         tx.execute(sql::ENDPOINT_REMOVE, (now.micros(), tenant.as_str(), endpoint.id.as_str()))?;
     }
+    tx.tenants().clear();
     // A pause that ended, or an endpoint that went, is for the deliverer to see.
     tx.wake_deliverer();
     Ok(made)

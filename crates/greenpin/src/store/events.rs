@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::writer::Tx;
-use super::{EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
+use super::{Allocation, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
+
+/// The place of an allocation's first event among its events.
+pub(super) const FIRST_SEQUENCE: i64 = 1;
 
 /// What an event tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +105,8 @@ pub(super) struct Draft<'a> {
     pub(super) tenant: &'a TenantId,
     pub(super) zone: &'a TimeZone,
     pub(super) greenpin_id: Option<&'a GreenpinId>,
+    /// The allocation, where this is the event of its making: its row counts it already.
+    pub(super) made: Option<&'a Allocation>,
     pub(super) event_type: EventType,
     pub(super) occurred_at: Timestamp,
     pub(super) data: Value,
@@ -148,6 +153,9 @@ pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
 }
 
 fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
+    if let Some(made) = draft.made {
+        return Ok((FIRST_SEQUENCE, made.custom_field.clone()));
+    }
     let Some(greenpin_id) = draft.greenpin_id else { return Ok((0, None)) };
     let key = (draft.tenant.as_str(), greenpin_id.as_str());
     let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -157,7 +165,7 @@ fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>)
 /// Events of one allocation wait for each other at an endpoint; any other event waits for none.
 fn deliver(tx: &Tx<'_>, draft: &Draft<'_>, event_id: &EventId, sequence: i64) -> Result<(), StoreError> {
     let queue = draft.greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str);
-    for endpoint in endpoints::of(tx, draft.tenant)? {
+    for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
             let row = (tenant, event, endpoint.id.as_str(), queue, sequence, draft.occurred_at.micros());

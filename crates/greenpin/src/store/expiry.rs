@@ -60,6 +60,6 @@ fn report(
     let event_type = EventType::AllocationExpired;
     events::write(
         tx,
-        &Draft { tenant, zone: &zone, greenpin_id: Some(id), event_type, occurred_at: now, data },
+        &Draft { tenant, zone: &zone, greenpin_id: Some(id), made: None, event_type, occurred_at: now, data },
     )
 }

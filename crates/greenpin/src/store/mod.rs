@@ -23,6 +23,7 @@ mod schema;
 mod settings;
 mod sql;
 mod strangers;
+mod tenant_cache;
 mod tenants;
 mod timestamp;
 mod writer;

@@ -1,5 +1,7 @@
 //! A try at a PIN: counted, then compared, in one transaction whose result nobody sees before it is durable.
 
+use std::sync::Arc;
+
 use aws_lc_rs::constant_time;
 use call::{PhoneNumber, Pin};
 use serde_json::json;
@@ -71,7 +73,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<PinVerdict, StoreError> {
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
-        self.writer.write(move |tx| try_pin(tx, &call_sid, digits, now)).await
+        self.writer.write(move |tx| try_pin(tx, &call_sid, digits.clone(), now)).await
     }
 }
 
@@ -94,7 +96,7 @@ struct Try<'a> {
     tx: &'a Tx<'a>,
     call: CallRecord,
     number: NumberRow,
-    settings: TenantSettings,
+    settings: Arc<TenantSettings>,
     digits: Pin,
     now: Timestamp,
 }
@@ -267,7 +269,8 @@ impl Try<'_> {
     ) -> Result<(), StoreError> {
         let zone = self.settings.zone();
         let (tenant, occurred_at) = (&self.call.tenant_id, self.now);
-        let draft = events::Draft { tenant, zone: &zone, greenpin_id, event_type, occurred_at, data };
+        let draft =
+            events::Draft { tenant, zone: &zone, greenpin_id, made: None, event_type, occurred_at, data };
         events::write(self.tx, &draft)
     }
 }

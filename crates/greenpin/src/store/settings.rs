@@ -97,9 +97,11 @@ pub(super) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
 }
 
 /// The settings that hold in this transaction; the defaults for a tenant that does not exist.
-pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
-    let text = tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
-    text.as_deref().map_or(Ok(TenantSettings::default()), parse)
+pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
+    tx.tenants().settings(tenant, || {
+        let text = tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
+        text.as_deref().map_or(Ok(TenantSettings::default()), parse)
+    })
 }
 
 impl TenantStore {
@@ -120,15 +122,16 @@ impl TenantStore {
     /// of endpoints that were made.
     pub async fn update_settings(
         &self,
-        change: impl FnOnce(&mut TenantSettings) + Send + 'static,
+        change: impl Fn(&mut TenantSettings) + Send + 'static,
         webhooks: Option<Vec<EndpointSpec>>,
         now: Timestamp,
     ) -> Result<Vec<(super::EndpointId, String)>, StoreError> {
         let tenant = self.tenant_id.clone();
         let made = self.store.writer.write(move |tx| {
-            let mut settings = of(tx, &tenant)?;
+            let mut settings = TenantSettings::clone(&*of(tx, &tenant)?);
             change(&mut settings);
             tx.execute(sql::TENANT_SETTINGS_UPDATE, (settings.stored()?, tenant.as_str()))?;
+            tx.tenants().clear();
             match &webhooks {
                 Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
                 None => Ok(Vec::new()),

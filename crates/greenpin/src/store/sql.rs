@@ -86,7 +86,9 @@ mod tests {
     #[test]
     fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).unwrap());
+        MIGRATIONS
+            .iter()
+            .for_each(|step| connection.execute_batch(&super::super::schema::for_sqlite(step)).unwrap());
         connection.execute_batch("CREATE TABLE schema_version (version BIGINT NOT NULL)").unwrap();
         for (name, text) in ALL {
             let statement = connection.prepare(text).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -74,7 +74,7 @@ impl Store {
             if tx.execute(sql::TENANT_INSERT, stored)? == 0 {
                 return Err(TenantError::Exists);
             }
-            let credential = (new.account_sid, new.tenant_id.as_str(), digest, now.micros());
+            let credential = (&new.account_sid, new.tenant_id.as_str(), &digest, now.micros());
             if tx.execute(sql::CREDENTIAL_INSERT, credential)? == 0 {
                 return Err(TenantError::AccountSidTaken);
             }

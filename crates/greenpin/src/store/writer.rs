@@ -1,23 +1,29 @@
 //! The one writer: jobs that wait together are committed together.
 //!
-//! A job is a closure over the open transaction. Each runs in a savepoint of its own, so that one that fails takes
-//! nothing of the others with it. Nobody hears of a result before the commit that makes it durable.
+//! A job is a closure over the open transaction that can be run again. A batch runs plainly at first: a savepoint for
+//! each job would copy every page that it changes. If one fails after it has changed something, all is rolled back
+//! and run again, each job in a savepoint of its own, so that it takes nothing of the others with it. Nobody hears of
+//! a result before the commit that makes it durable.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::{Notify, oneshot};
 
 use super::ids::{EventId, EventIds};
+use super::tenant_cache::TenantCache;
 use super::{StoreError, Timestamp};
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
 const QUEUE: usize = 8192;
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
 const BATCH: usize = 256;
+/// After so long without a change the page cache is given back.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The way to the writer thread. It ends when the last clone is dropped.
 #[derive(Clone)]
@@ -29,6 +35,7 @@ pub(super) struct Writer {
 pub(super) struct Tx<'a> {
     connection: &'a Connection,
     event_ids: &'a RefCell<EventIds>,
+    tenants: &'a TenantCache,
     delivery_written: &'a Cell<bool>,
 }
 
@@ -38,19 +45,20 @@ impl Writer {
         let (queue, jobs) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || Thread { connection, deliveries, event_ids: RefCell::default() }.run(&jobs))?;
+            .spawn(move || Thread::new(connection, deliveries).run(&jobs))?;
         Ok(Self { queue })
     }
 
-    /// Runs a job; returns once it is durable. An `Err` of the job undoes what the job did.
+    /// Runs a job; returns once it is durable. An `Err` of the job undoes what the job did. It may be run more than
+    /// once, and what it did before is undone then.
     pub(super) async fn write<T, E, W>(&self, work: W) -> Result<T, E>
     where
-        W: FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        W: Fn(&Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
-        let job = Box::new(Task { work: Some(work), result: None, answer });
+        let job = Box::new(Task { work, result: None, answer });
         self.queue.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Closed,
@@ -90,6 +98,11 @@ impl Tx<'_> {
         self.event_ids.borrow_mut().next(now)
     }
 
+    /// What is kept of tenants between transactions.
+    pub(super) fn tenants(&self) -> &TenantCache {
+        self.tenants
+    }
+
     /// Has the deliverer woken after the commit.
     pub(super) fn wake_deliverer(&self) {
         self.delivery_written.set(true);
@@ -127,19 +140,20 @@ trait Job: Send {
 }
 
 struct Task<W, T, E> {
-    work: Option<W>,
+    work: W,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
 }
 
 impl<W, T, E> Job for Task<W, T, E>
 where
-    W: FnOnce(&Tx<'_>) -> Result<T, E> + Send,
+    W: Fn(&Tx<'_>) -> Result<T, E> + Send,
     T: Send,
     E: From<StoreError> + Send,
 {
     fn run(&mut self, tx: &Tx<'_>) -> bool {
-        self.result = self.work.take().map(|work| work(tx));
+        self.result = None;
+        self.result = Some((self.work)(tx));
         matches!(self.result, Some(Ok(_)))
     }
 
@@ -159,24 +173,46 @@ struct Thread {
     connection: Connection,
     deliveries: Arc<Notify>,
     event_ids: RefCell<EventIds>,
+    tenants: TenantCache,
 }
 
 impl Thread {
+    fn new(connection: Connection, deliveries: Arc<Notify>) -> Self {
+        Self { connection, deliveries, event_ids: RefCell::default(), tenants: TenantCache::default() }
+    }
+
     fn run(self, jobs: &Receiver<Box<dyn Job>>) {
-        while let Ok(first) = jobs.recv() {
-            let delivery_written = Cell::new(false);
-            let mut done = Vec::new();
-            let committed = self.commit(first, jobs, &delivery_written, &mut done);
-            if let Err(error) = &committed {
-                tracing::error!(%error, jobs = done.len(), "a transaction was not committed");
-                if !self.connection.is_autocommit() {
-                    let _ = self.connection.execute_batch("ROLLBACK");
-                }
+        let (mut changes, mut since) = (self.connection.total_changes(), Instant::now());
+        let mut shrunk = false;
+        loop {
+            match jobs.recv_timeout(IDLE) {
+                Ok(first) => self.work(first, jobs),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            done.into_iter().for_each(|job| job.finish(&committed));
-            if delivery_written.get() {
-                self.deliveries.notify_one();
+            let now = self.connection.total_changes();
+            if now != changes {
+                (changes, since, shrunk) = (now, Instant::now(), false);
+            } else if !shrunk && since.elapsed() >= IDLE {
+                // What a burst has filled is of no use to the quiet after it.
+                let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+                shrunk = true;
             }
+        }
+    }
+
+    /// Commits what waits, and tells everybody.
+    fn work(&self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+        let delivery_written = Cell::new(false);
+        let mut done = Vec::new();
+        let committed = self.commit(first, jobs, &delivery_written, &mut done);
+        if let Err(error) = &committed {
+            tracing::error!(%error, jobs = done.len(), "a transaction was not committed");
+            let _ = self.roll_back();
+        }
+        done.into_iter().for_each(|job| job.finish(&committed));
+        if delivery_written.get() {
+            self.deliveries.notify_one();
         }
     }
 
@@ -187,31 +223,153 @@ impl Thread {
         delivery_written: &Cell<bool>,
         done: &mut Vec<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
-        let tx = Tx { connection: &self.connection, event_ids: &self.event_ids, delivery_written };
+        let Self { connection, event_ids, tenants, .. } = self;
+        let tx = Tx { connection, event_ids, tenants, delivery_written };
         let mut next = Some(first);
-        let begun = tx.execute("BEGIN IMMEDIATE", []);
+        let begun = self.begin(&tx);
+        let mut guarded = false;
         while let Some(mut job) = next {
-            let ran = if begun.is_ok() { step(&tx, job.as_mut()) } else { Ok(()) };
+            let ran = match &begun {
+                Ok(()) if guarded => step(&tx, job.as_mut()).map(|()| true),
+                Ok(()) => Ok(self.is_clean(|| run(&tx, job.as_mut()))),
+                Err(_) => Ok(true),
+            };
             done.push(job);
-            ran?;
+            if !ran? {
+                guarded = true;
+                self.roll_back()?;
+                self.begin(&tx)?;
+                done.iter_mut().try_for_each(|job| step(&tx, job.as_mut()))?;
+            }
             next = if done.len() < BATCH { jobs.try_recv().ok() } else { None };
         }
         begun?;
         tx.execute("COMMIT", [])?;
         Ok(())
     }
+
+    fn begin(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        tx.execute("BEGIN IMMEDIATE", [])?;
+        self.tenants.refresh(tx)
+    }
+
+    fn roll_back(&self) -> Result<(), StoreError> {
+        self.tenants.clear();
+        // Some failures end the transaction by themselves.
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        Ok(())
+    }
+
+    /// Whether a job that is not kept has left nothing behind.
+    fn is_clean(&self, run: impl FnOnce() -> bool) -> bool {
+        let before = self.connection.total_changes();
+        run() || (self.connection.total_changes() == before && !self.connection.is_autocommit())
+    }
+}
+
+/// Runs one job; whether what it did is to be kept.
+fn run(tx: &Tx<'_>, job: &mut dyn Job) -> bool {
+    catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
+        tracing::error!("a store job panicked; what it did is undone");
+        false
+    })
 }
 
 /// Runs one job in a savepoint. An error here is the whole transaction's.
 fn step(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
     tx.execute("SAVEPOINT job", [])?;
-    let kept = catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
-        tracing::error!("a store job panicked; what it did is undone");
-        false
-    });
-    if !kept {
+    if !run(tx, job) {
+        tx.tenants.clear();
         tx.execute("ROLLBACK TO job", [])?;
     }
     tx.execute("RELEASE job", [])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{TenantId, schema, settings};
+
+    const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
+    const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
+
+    fn writer() -> (tempfile::TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = schema::open(&folder.path().join("greenpin.db")).unwrap();
+        (folder, Writer::start(connection, Arc::default()).unwrap())
+    }
+
+    async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
+        let work = move |tx: &Tx<'_>| {
+            let added = tx.execute(ADD, [name])?;
+            if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(added) }
+        };
+        writer.write(work).await
+    }
+
+    async fn names(writer: &Writer) -> Vec<String> {
+        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", [], |row| row.get(0));
+        writer.write::<_, StoreError, _>(read).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
+        let (_folder, writer) = writer();
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let held = writer.write::<(), StoreError, _>(move |_| {
+            // Open once, it stays open: the job may be run again.
+            let _ = gate.recv();
+            Ok(())
+        });
+        let release = async move { drop(open) };
+        let batch = async {
+            tokio::join!(add(&writer, "a", false), add(&writer, "b", true), add(&writer, "c", false), release)
+        };
+        let (held, (a, b, c, ())) = tokio::join!(held, batch);
+        assert!(held.is_ok() && b.is_err());
+        assert_eq!((a, c), (Ok(1), Ok(1)));
+        assert_eq!(names(&writer).await, ["a", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_halfway_leaves_nothing_behind() {
+        let (_folder, writer) = writer();
+        let broken = writer.write::<(), StoreError, _>(|tx| {
+            tx.execute(ADD, ["a"])?;
+            std::panic::resume_unwind(Box::new("made up"))
+        });
+        assert!(broken.await.is_err());
+        assert_eq!(add(&writer, "b", false).await, Ok(1));
+        assert_eq!(names(&writer).await, ["b"]);
+    }
+
+    #[tokio::test]
+    async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
+        let (folder, writer) = writer();
+        add(&writer, "acme", false).await.unwrap();
+        let tenant = TenantId::parse("acme").unwrap();
+        let cooloff = |fails: bool, change: bool| {
+            let (tenant, writer) = (tenant.clone(), writer.clone());
+            async move {
+                let work = move |tx: &Tx<'_>| {
+                    if change {
+                        tx.execute(CHANGE, [])?;
+                        tx.tenants().clear();
+                    }
+                    let found = settings::of(tx, &tenant)?.pin_cooloff;
+                    if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(found) }
+                };
+                writer.write(work).await
+            }
+        };
+        assert_eq!(cooloff(false, false).await, Ok(3600));
+        assert!(cooloff(true, true).await.is_err());
+        assert_eq!(cooloff(false, false).await, Ok(3600), "a change that failed is not kept");
+        let other = schema::open(&folder.path().join("greenpin.db")).unwrap();
+        other.execute(CHANGE, []).unwrap();
+        assert_eq!(cooloff(false, false).await, Ok(7), "another process's change is seen");
+    }
 }

@@ -45,7 +45,7 @@ CREATE TABLE allocations (
     deleted_at BIGINT,
     expiry_reported_at BIGINT,
     PRIMARY KEY (tenant_id, greenpin_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX allocations_to_expire ON allocations (expires_at)
     WHERE deleted_at IS NULL AND expiry_reported_at IS NULL;
 CREATE TABLE pins (
@@ -56,7 +56,7 @@ CREATE TABLE pins (
     free_at BIGINT NOT NULL,
     counted BIGINT NOT NULL,
     PRIMARY KEY (virtual_number, pin)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE INDEX pins_counted ON pins (virtual_number, active_until) WHERE counted = 1;
 CREATE TABLE listed_callers (
     virtual_number TEXT NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE listed_callers (
     greenpin_id TEXT NOT NULL,
     tenant_id TEXT NOT NULL,
     PRIMARY KEY (virtual_number, caller, greenpin_id)
-);
+) /* SQLite: WITHOUT ROWID */;
 CREATE TABLE strangers (
     virtual_number TEXT NOT NULL,
     caller TEXT NOT NULL,

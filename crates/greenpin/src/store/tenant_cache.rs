@@ -1,0 +1,74 @@
+//! What the writer keeps of tenants between transactions: their settings and endpoints, which every event needs and
+//! which hardly ever change.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::endpoints::Endpoint;
+use super::writer::Tx;
+use super::{StoreError, TenantId, TenantSettings};
+
+/// Tenants that are kept; beyond it all are forgotten.
+const MOST: usize = 10_000;
+
+/// Copies that hold in the open transaction. Whoever changes a row must [`TenantCache::clear`] them; a change by
+/// another process is seen by [`TenantCache::refresh`].
+#[derive(Default)]
+pub(super) struct TenantCache {
+    version: Cell<i64>,
+    settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
+    endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
+}
+
+impl TenantCache {
+    /// Forgets everything if another connection has changed the database.
+    pub(super) fn refresh(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let version = tx.row("PRAGMA data_version", [], |row| row.get(0))?.unwrap_or_default();
+        if self.version.replace(version) != version {
+            self.clear();
+        }
+        Ok(())
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        self.settings.borrow_mut().clear();
+        self.endpoints.borrow_mut().clear();
+    }
+
+    /// A tenant's settings, read if they are not kept.
+    pub(super) fn settings(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce() -> Result<TenantSettings, StoreError>,
+    ) -> Result<Arc<TenantSettings>, StoreError> {
+        kept(&self.settings, tenant, || read().map(Arc::new))
+    }
+
+    /// A tenant's endpoints, read if they are not kept.
+    pub(super) fn endpoints(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce() -> Result<Vec<Endpoint>, StoreError>,
+    ) -> Result<Arc<[Endpoint]>, StoreError> {
+        kept(&self.endpoints, tenant, || read().map(Arc::from))
+    }
+}
+
+fn kept<T: Clone>(
+    table: &RefCell<HashMap<TenantId, T>>,
+    tenant: &TenantId,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let Some(found) = table.borrow().get(tenant) {
+        return Ok(found.clone());
+    }
+    let value = read()?;
+    let mut table = table.borrow_mut();
+    if table.len() >= MOST {
+        table.clear();
+    }
+    table.insert(tenant.clone(), value.clone());
+    Ok(value)
+}
