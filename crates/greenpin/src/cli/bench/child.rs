@@ -1,6 +1,7 @@
 //! The server that is measured: a process of its own, so that the load is not counted.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) struct Server {
     pub(super) http: SocketAddr,
     pub(super) sip: SocketAddr,
     process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A folder with a store that is filled before the server starts.
@@ -94,7 +95,7 @@ impl Prepared {
         let (process, ready) = spawn(&["--config", &file, "serve"], "greenpin is ready").await?;
         let http = address(&ready, "http")?;
         let sip = address(&ready, "sip")?;
-        Ok(Server { http, sip, process, _folder: self.folder })
+        Ok(Server { http, sip, process, folder: self.folder })
     }
 }
 
@@ -128,26 +129,44 @@ pub(super) fn address(ready: &Value, key: &str) -> Result<SocketAddr, String> {
 impl Server {
     /// CPU time that it has used so far.
     pub(super) fn cpu(&self) -> Result<Duration, String> {
-        let stat = self.proc("stat")?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
+        cpu_of(&self.process)
     }
 
     /// Memory that it holds, in kB.
     pub(super) fn resident(&self) -> Result<f64, String> {
-        let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| "no VmRSS in /proc".to_owned())
+        self.memory("VmRSS:")
     }
 
-    fn proc(&self, file: &str) -> Result<String, String> {
-        let pid = self.process.id().ok_or("the server has ended")?;
-        std::fs::read_to_string(format!("/proc/{pid}/{file}"))
-            .map_err(|error| format!("figures of a process are read from /proc, as Linux has it: {error}"))
+    /// The most memory that it has held, in kB.
+    pub(super) fn peak(&self) -> Result<f64, String> {
+        self.memory("VmHWM:")
     }
+
+    fn memory(&self, field: &str) -> Result<f64, String> {
+        let status = proc(&self.process, "status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| format!("no {field} in /proc"))
+    }
+
+    /// The folder that its store is in.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// CPU time that a process has used so far.
+pub(super) fn cpu_of(process: &Child) -> Result<Duration, String> {
+    let stat = proc(process, "stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
+}
+
+fn proc(process: &Child, file: &str) -> Result<String, String> {
+    let pid = process.id().ok_or("the server has ended")?;
+    std::fs::read_to_string(format!("/proc/{pid}/{file}"))
+        .map_err(|error| format!("figures of a process are read from /proc, as Linux has it: {error}"))
 }
 
 pub(super) fn tenant() -> Result<TenantId, String> {

@@ -7,6 +7,7 @@ mod creates;
 mod floor;
 mod load;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,22 +52,64 @@ struct Figure {
     name: &'static str,
     value: f64,
     unit: &'static str,
-    /// What it should be, in words.
-    goal: &'static str,
+    goal: Goal,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// It is there to be compared with others.
+    Open,
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn limit(self) -> Option<f64> {
+        match self {
+            Self::Open => None,
+            Self::AtLeast(limit) | Self::AtMost(limit) => Some(limit),
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::Open => String::new(),
+            Self::AtLeast(limit) => format!("{limit} or more"),
+            Self::AtMost(limit) => format!("{limit} or less"),
+        }
+    }
 }
 
 impl Figure {
-    fn new(name: &'static str, value: f64, unit: &'static str, goal: &'static str) -> Self {
+    fn new(name: &'static str, value: f64, unit: &'static str, goal: Goal) -> Self {
         Self { name, value, unit, goal }
+    }
+
+    /// The value as a share of the goal, where that says anything.
+    fn ratio(&self) -> Option<f64> {
+        self.goal.limit().filter(|limit| *limit > 0.0).map(|limit| self.value / limit)
     }
 
     fn tell(&self, json: bool) {
         let Self { name, value, unit, goal } = self;
         if json {
-            println!("{}", json!({ "figure": name, "value": value, "unit": unit, "goal": goal }));
+            let ratio = self.ratio();
+            let line =
+                json!({ "figure": name, "value": value, "unit": unit, "goal": goal.words(), "ratio": ratio });
+            println!("{line}");
         } else {
-            println!("{name:<44} {value:>12.2} {unit:<10} {goal}");
+            let ratio = self.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+            let line = format!("{name:<44} {value:>12.2} {unit:<6} {:<14} {ratio:>8}", goal.words());
+            println!("{}", line.trim_end());
         }
+    }
+}
+
+/// Says on a terminal what goes on; a pipe gets the figures alone.
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        anstream::eprintln!("{what} …");
     }
 }
 
@@ -86,7 +129,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         }
     }
     if !arguments.json {
-        println!("{:<44} {:>12} {:<10} goal", "figure", "value", "unit");
+        println!("{:<44} {:>12} {:<6} {:<14} {:>8}", "figure", "value", "unit", "goal", "of it");
     }
     figures.iter().for_each(|figure| figure.tell(arguments.json));
     ExitCode::SUCCESS
