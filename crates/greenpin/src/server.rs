@@ -35,7 +35,7 @@ pub struct Server {
     engine: Engine,
     dispatcher: Dispatcher,
     readiness: Arc<Readiness>,
-    api: JoinHandle<std::io::Result<()>>,
+    api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
     sweeper: JoinHandle<()>,
 }
@@ -98,8 +98,7 @@ impl Server {
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let api =
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(graceful).await });
+        let api = tokio::spawn(api::serve(listener, router, graceful));
         let sweeper = tokio::spawn(sweep(store.clone()));
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
         Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })

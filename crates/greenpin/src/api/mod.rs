@@ -10,6 +10,7 @@ mod health;
 mod listing;
 mod problem;
 mod range;
+mod serve;
 mod settings;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub use health::Readiness;
 pub use problem::{Code, FieldError, Problem};
+pub use serve::serve;
 
 use crate::random;
 use crate::store::{Store, Timestamp};
