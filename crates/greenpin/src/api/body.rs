@@ -30,6 +30,17 @@ pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
     parse(&bytes)
 }
 
+/// Reads a body that may be missing, else must be a JSON object.
+pub(super) async fn json_object_or_nothing(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Map<String, Value>, Problem> {
+    if body.is_end_stream() && !headers.contains_key(header::CONTENT_TYPE) {
+        return Ok(Map::new());
+    }
+    json_object(headers, body).await
+}
+
 fn too_large() -> Problem {
     Problem::new(Code::BodyTooLarge, "A body has at most 65536 bytes.")
 }

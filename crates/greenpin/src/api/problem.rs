@@ -58,6 +58,12 @@ codes! {
     NotSupported = "not_supported", 400, "Not supported by this version";
     /// No credentials, or wrong ones.
     Unauthorized = "unauthorized", 401, "Credentials are missing or wrong";
+    /// No operator token, or a wrong one.
+    OperatorUnauthorized = "operator_unauthorized", 401, "The operator token is missing or wrong";
+    /// The configuration holds no `http.operator_token`.
+    OperatorApiOff = "operator_api_off", 403, "The operator API is off";
+    /// The operator lets the tenant do nothing new.
+    TenantSuspended = "tenant_suspended", 403, "The tenant is suspended";
     /// The credentials are of another tenant.
     ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
     /// The virtual number is not in the tenant's pool.
@@ -74,7 +80,23 @@ codes! {
     PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
     /// The allocation was deleted before.
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
-    /// The body is over 64 KiB.
+    /// The operator lets the number take no new allocations.
+    NumberQuarantined = "number_quarantined", 409, "The number is quarantined";
+    /// There is a tenant of this name already, or there was one.
+    TenantExists = "tenant_exists", 409, "The tenant exists already";
+    /// The tenant was erased, or is being erased.
+    TenantErased = "tenant_erased", 409, "The tenant was erased";
+    /// Calls of the tenant are under way.
+    TenantHasCalls = "tenant_has_calls", 409, "Calls of the tenant are under way";
+    /// The account SID is in use already.
+    AccountSidTaken = "account_sid_taken", 409, "The account SID is in use";
+    /// The credential was revoked before.
+    AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
+    /// The number is in a pool already.
+    NumberExists = "number_exists", 409, "The number is in a pool already";
+    /// Active allocations of the number forbid the change.
+    NumberInUse = "number_in_use", 409, "The number has active allocations";
+    /// The body is over 64 KiB, or over 8 MiB in an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The body is not declared as JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
@@ -181,9 +203,13 @@ impl Problem {
         *response.body_mut() = Body::from(self.body(request_id));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.code == Code::Unauthorized {
-            let challenge = HeaderValue::from_static("Basic realm=\"greenpin\", charset=\"UTF-8\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        let challenge = match self.code {
+            Code::Unauthorized => Some("Basic realm=\"greenpin\", charset=\"UTF-8\""),
+            Code::OperatorUnauthorized => Some("Bearer realm=\"greenpin\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if self.code.status() == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

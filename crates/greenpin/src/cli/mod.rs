@@ -2,6 +2,7 @@
 
 mod bench;
 mod call;
+mod credential;
 mod demo;
 mod ear;
 mod logging;
@@ -55,7 +56,7 @@ enum Command {
     /// The bare server that `bench` holds creates against
     #[command(hide = true)]
     BenchFloor,
-    /// Make and list tenants
+    /// Make, list, suspend and erase tenants, and their credentials
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(tenant::Command),
     /// Add and list virtual numbers

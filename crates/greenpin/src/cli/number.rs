@@ -4,6 +4,7 @@ use call::PhoneNumber;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::tenant::tenant_id;
 use crate::store::{NewNumber, NumberMode, Store, TenantId, Timestamp};
 
 /// What a shared number takes at once unless told otherwise.
@@ -125,8 +126,4 @@ async fn list(list: List, store: &Store) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn tenant_id(text: &str) -> Result<TenantId, String> {
-    TenantId::parse(text).ok_or_else(|| "is not a tenant's name".to_owned())
 }

@@ -91,6 +91,9 @@ pub enum CreateError {
     /// The number is not in the tenant's pool.
     #[error("the number is not in the tenant's pool")]
     NumberNotInPool,
+    /// The operator lets the number take no new allocations.
+    #[error("the number is quarantined")]
+    NumberQuarantined,
     /// The exclusive number has an active allocation.
     #[error("the number has an active allocation")]
     VirtualNumberBusy,
@@ -194,6 +197,9 @@ impl<'a> Creation<'a> {
         let number = numbers::find(self.tx, new.virtual_number)?
             .filter(|number| number.tenant_id == *self.tenant)
             .ok_or(CreateError::NumberNotInPool)?;
+        if number.quarantined {
+            return Err(CreateError::NumberQuarantined);
+        }
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);

@@ -43,7 +43,7 @@ pub struct NewCall {
 pub enum Route {
     /// No pool holds the number. Nothing was written.
     UnknownNumber,
-    /// No allocation is active on the number.
+    /// No allocation is active on the number, or its tenant is suspended.
     NotInUse,
     /// A PIN is to be asked for.
     Collect(Collect),
@@ -245,6 +245,9 @@ fn route(
     settings: &TenantSettings,
 ) -> Result<(Route, Option<GreenpinId>), StoreError> {
     let now = call.started_at;
+    if number.suspended {
+        return Ok((Route::NotInUse, None));
+    }
     let (greenpin_id, max_tries) = match number.mode {
         NumberMode::Exclusive => {
             let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };

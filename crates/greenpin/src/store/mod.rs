@@ -4,8 +4,10 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod audit;
 mod calls;
 mod checkpoint;
+mod credentials;
 mod endpoints;
 mod error;
 mod events;
@@ -14,6 +16,7 @@ mod ids;
 mod key;
 mod listing;
 mod numbers;
+mod operator;
 mod outbox;
 mod pin_draw;
 mod pin_try;
@@ -22,6 +25,7 @@ mod records;
 mod schema;
 mod settings;
 mod sql;
+mod standing;
 mod strangers;
 mod tenant_cache;
 mod tenants;
@@ -34,20 +38,27 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
+pub use audit::AuditEntry;
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use credentials::{
+    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential, draw_account_sid,
+    is_account_sid,
+};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};
-pub use ids::{CallSid, EndpointId, EventId, GreenpinId, TenantId};
+pub use ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use listing::AllocationFilter;
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
+pub use operator::{Actor, OperatorStore};
 pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
 pub use records::CallRecord;
 pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
-pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
+pub use standing::{Standing, StandingError, TenantRecord};
+pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;
 
 use checkpoint::Checkpoints;

@@ -12,7 +12,6 @@ macro_rules! statements {
 
 statements! {
     TENANT_INSERT = "tenant_insert";
-    TENANT_LIST = "tenant_list";
     TENANT_SETTINGS = "tenant_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
     CREDENTIAL_INSERT = "credential_insert";
@@ -74,10 +73,25 @@ statements! {
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
     READY = "ready";
+    TENANT_PAGE = "tenant_page";
+    TENANT_DETAIL = "tenant_detail";
+    TENANT_ACTIVE_ALLOCATIONS = "tenant_active_allocations";
+    TENANT_STANDING = "tenant_standing";
+    TENANT_SUSPEND = "tenant_suspend";
+    TENANT_RESUME = "tenant_resume";
+    CREDENTIAL_ADD = "credential_add";
+    CREDENTIALS_OF = "credentials_of";
+    CREDENTIAL_OF = "credential_of";
+    CREDENTIAL_REVOKE = "credential_revoke";
+    CREDENTIAL_USED = "credential_used";
+    CALLS_OPEN_OF_NODE = "calls_open_of_node";
+    AUDIT_INSERT = "audit_insert";
+    AUDIT_AFTER = "audit_after";
 }
 
 /// The schema, one step a version, oldest first.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("sql/migrations/0001_first.sql"), include_str!("sql/migrations/0002_operator.sql")];
 
 #[cfg(test)]
 mod tests {

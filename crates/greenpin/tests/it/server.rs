@@ -44,9 +44,18 @@ impl Server {
 
     /// A server with a configuration of one's own, beside free ports.
     pub fn with(configuration: &str) -> Self {
+        Self::configured("", configuration)
+    }
+
+    /// The same, with an operator token.
+    pub fn with_operator(token: &str, configuration: &str) -> Self {
+        Self::configured(&format!("operator_token = \"{token}\"\n"), configuration)
+    }
+
+    fn configured(http: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite:{folder}/greenpin.db\"\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n{http}[store]\nurl = \"sqlite:{folder}/greenpin.db\"\n\
              [sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
              [recordings]\nurl = \"file:{folder}/recordings\"\n[webhooks]\nallow_private = true\n{configuration}",
             folder = folder.path().display()
