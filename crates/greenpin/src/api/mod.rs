@@ -26,7 +26,7 @@ use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
 pub use health::Readiness;
-pub use problem::{Code, FieldError, Problem};
+pub use problem::{Code, FieldError, Problem, RefusedLine};
 pub use serve::serve;
 
 use crate::config::{Secret, Trunk};

@@ -40,6 +40,8 @@ macro_rules! codes {
 codes! {
     /// The body is not JSON, or holds a key twice.
     InvalidJson = "invalid_json", 400, "The body is not valid JSON";
+    /// The file is no list of numbers, or a line of it has a wrong number of fields.
+    InvalidCsv = "invalid_csv", 400, "The file is not a list of numbers";
     /// Fields are missing, unknown or of a wrong form; `errors` names each.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
     /// A required field is missing.
@@ -104,6 +106,10 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
     /// Well formed, but against a rule; `errors` names each.
     RuleViolated = "rule_violated", 422, "The request is against a rule";
+    /// Lines of a file are at fault; `refused` names each, and nothing was imported.
+    ImportRefused = "import_refused", 422, "Nothing was imported";
+    /// A tenant that does not exist, or was erased.
+    NoSuchTenant = "no_such_tenant", 422, "There is no such tenant";
     /// A number out of its range.
     OutOfRange = "out_of_range", 422, "The number is out of its range";
     /// Fewer items than required.
@@ -146,6 +152,20 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    refused: Vec<RefusedLine>,
+}
+
+/// A line of a file that was not imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedLine {
+    /// Where it stands; the header is on line 1.
+    pub line: u64,
+    /// The column at fault; empty: the line as a whole.
+    pub field: &'static str,
+    /// What kind of fault.
+    pub code: &'static str,
+    /// The rule, for people.
+    pub message: String,
 }
 
 #[derive(Serialize)]
@@ -157,12 +177,14 @@ struct Body9457<'a> {
     code: &'a str,
     request_id: &'a str,
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'a [RefusedLine],
 }
 
 impl Problem {
     /// An error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), refused: Vec::new() }
     }
 
     /// An error whose title says it all.
@@ -182,7 +204,13 @@ impl Problem {
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("See errors: {}", fields.join(", "));
-        Self { code, detail, errors }
+        Self { code, detail, errors, refused: Vec::new() }
+    }
+
+    /// An import that failed on some of its lines.
+    pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
+        let detail = format!("{} lines are at fault: see refused.", refused.len());
+        Self { refused, ..Self::new(Code::ImportRefused, detail) }
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
@@ -194,6 +222,7 @@ impl Problem {
             code: self.code.as_str(),
             request_id,
             errors: &self.errors,
+            refused: &self.refused,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }

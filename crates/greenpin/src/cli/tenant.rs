@@ -1,5 +1,8 @@
 //! `greenpin tenant`
 
+use std::io::IsTerminal as _;
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -35,6 +38,17 @@ pub(super) enum Command {
     /// Serve a suspended tenant again
     #[command(after_help = "Example:\n  greenpin tenant resume acme")]
     Resume(One),
+    /// Erase a tenant's data for good: allocations, calls, recordings, events, numbers and credentials
+    #[command(
+        after_help = "Example:\n  greenpin tenant erase acme --yes --json > receipt.json\n\nOnce more goes on with an erasure that was cut short, else prints the receipt again."
+    )]
+    Erase {
+        #[command(flatten)]
+        one: One,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Make, list, rotate and revoke a tenant's credentials
     #[command(subcommand, arg_required_else_help = true)]
     Credential(credential::Command),
@@ -72,7 +86,7 @@ pub(super) struct Create {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store, recordings: &Path) -> Result<(), String> {
     let store = store.operator(Actor::command_line());
     match command {
         Command::Create(create) => make(create, &store).await,
@@ -88,6 +102,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
             resumed.map_err(|error| format!("tenant {}: {error}", one.name))?;
             show(&one, &store).await
         }
+        Command::Erase { one, yes } => erase(&one, yes, &store, recordings).await,
         Command::Credential(command) => credential::run(command, &store).await,
     }
 }
@@ -189,6 +204,43 @@ async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
     println!("live credentials    {}", tenant.credentials);
     println!("since               {created_at}");
     Ok(())
+}
+
+async fn erase(one: &One, yes: bool, store: &OperatorStore, recordings: &Path) -> Result<(), String> {
+    if !yes && !confirmed(&one.name)? {
+        return Err("nothing was erased".to_owned());
+    }
+    let erased = store.erase_tenant(&one.name, recordings, Timestamp::now).await;
+    let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
+    let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);
+    if one.json {
+        let line = json!({
+            "erasure_id": receipt.erasure_id.as_str(),
+            "tenant_id": receipt.tenant_id.as_str(),
+            "begun_at": utc(receipt.begun_at),
+            "finished_at": receipt.finished_at.map(utc),
+            "erased": receipt.erased,
+        });
+        println!("{line}");
+        return Ok(());
+    }
+    println!("erased    {}", receipt.tenant_id);
+    println!("receipt   {}", receipt.erasure_id);
+    println!("begun     {}", utc(receipt.begun_at));
+    println!("finished  {}", receipt.finished_at.map(utc).unwrap_or_default());
+    receipt.erased.iter().for_each(|(table, rows)| println!("  {rows:>9} {table}"));
+    Ok(())
+}
+
+/// Has the operator type the tenant's name. Where nobody can type, `--yes` must be given.
+fn confirmed(name: &TenantId) -> Result<bool, String> {
+    if !std::io::stdin().is_terminal() {
+        return Err("give --yes where nobody can be asked: nothing was erased".to_owned());
+    }
+    eprint!("This cannot be undone. Type the tenant's name to erase {name}: ");
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).map_err(|error| error.to_string())?;
+    Ok(typed.trim() == name.as_str())
 }
 
 pub(super) fn tenant_id(text: &str) -> Result<TenantId, String> {

@@ -162,7 +162,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let tenant = self.tenant_id.clone();
-        self.store.writer.write(move |tx| Creation::begin(tx, &tenant, now)?.create(new.clone())).await
+        self.store.writer.write(move |tx| create(tx, &tenant, new.clone(), now)).await
     }
 
     /// Reads an allocation; `None` if the tenant has no such one.
@@ -314,7 +314,23 @@ fn created_data(allocation: &Allocation, zone: &TimeZone) -> Value {
     })
 }
 
-fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Result<Timestamp, DeleteError> {
+/// Makes an allocation inside a transaction.
+pub(super) fn create(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: NewAllocation,
+    now: Timestamp,
+) -> Result<Allocation, CreateError> {
+    Creation::begin(tx, tenant, now)?.create(new)
+}
+
+/// Deletes an allocation inside a transaction.
+pub(super) fn delete(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Timestamp, DeleteError> {
     let key = (now.micros(), tenant.as_str(), id.as_str());
     if tx.row(sql::ALLOCATION_DELETE, key, |_| Ok(()))?.is_none() {
         return Err(match find(tx, tenant, id)? {

@@ -63,13 +63,40 @@ pub enum NumberError {
     /// The limit is 0, or more than half of the PIN space.
     #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
     MaxActive(u32),
+    /// A limit that is not 1 on an exclusive number.
+    #[error("an exclusive number takes one active allocation")]
+    ExclusiveTakesOne,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+/// What a shared number takes at once unless told otherwise.
+const DEFAULT_MAX_ACTIVE: u32 = 200;
+const DEFAULT_PIN_LENGTH: u8 = 4;
+
 impl NewNumber {
-    fn check(&self) -> Result<(), NumberError> {
+    /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
+    /// number and 200 on a shared one.
+    pub fn of(
+        virtual_number: PhoneNumber,
+        mode: NumberMode,
+        pin_length: Option<u8>,
+        max_active: Option<u32>,
+    ) -> Result<Self, NumberError> {
+        let default = match mode {
+            NumberMode::Exclusive if max_active.is_some_and(|limit| limit != 1) => {
+                return Err(NumberError::ExclusiveTakesOne);
+            }
+            NumberMode::Exclusive => 1,
+            NumberMode::Shared => DEFAULT_MAX_ACTIVE,
+        };
+        let pin_length = pin_length.unwrap_or(DEFAULT_PIN_LENGTH);
+        let new = Self { virtual_number, mode, pin_length, max_active: max_active.unwrap_or(default) };
+        new.check().map(|()| new)
+    }
+
+    pub(super) fn check(&self) -> Result<(), NumberError> {
         let lengths = match self.mode {
             NumberMode::Exclusive => 4..=4,
             NumberMode::Shared => 4..=8,
@@ -86,7 +113,7 @@ impl NewNumber {
 }
 
 impl Store {
-    /// Adds a number to a tenant's pool.
+    /// Adds a number to a tenant's pool, without an operator: for a store of one's own.
     pub async fn add_number(
         &self,
         tenant: TenantId,
@@ -94,24 +121,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), NumberError> {
         new.check()?;
-        let write = self.writer.write(move |tx| {
-            if tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_none() {
-                return Err(NumberError::NoSuchTenant);
-            }
-            let row = (
-                new.virtual_number.expose(),
-                tenant.as_str(),
-                new.mode.as_str(),
-                i64::from(new.pin_length),
-                i64::from(new.max_active),
-                strangers::BURST,
-                now.micros(),
-                now.micros(),
-            );
-            let added = tx.execute(sql::NUMBER_INSERT, row)?;
-            if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
-        });
-        write.await
+        self.writer.write(move |tx| insert(tx, &tenant, &new, now)).await
     }
 
     /// The numbers of one tenant, or of all.
@@ -175,6 +185,31 @@ impl NumberRow {
     pub(super) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
         self.held.as_ref().filter(|(_, until)| *until > now).map(|(holder, _)| holder)
     }
+}
+
+/// Writes a number that was checked.
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewNumber,
+    now: Timestamp,
+) -> Result<(), NumberError> {
+    let erased: Option<Option<i64>> = tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
+    if erased != Some(None) {
+        return Err(NumberError::NoSuchTenant);
+    }
+    let row = (
+        new.virtual_number.expose(),
+        tenant.as_str(),
+        new.mode.as_str(),
+        i64::from(new.pin_length),
+        i64::from(new.max_active),
+        strangers::BURST,
+        now.micros(),
+        now.micros(),
+    );
+    let added = tx.execute(sql::NUMBER_INSERT, row)?;
+    if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
 }
 
 /// Reads a number of any tenant's pool; a tenant that was erased has none.

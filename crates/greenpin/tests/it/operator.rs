@@ -1,6 +1,11 @@
 //! The operator API: a server with an operator token, and who speaks to it.
 
+mod commands;
 mod credentials;
+mod erasure;
+mod import;
+mod node;
+mod numbers;
 mod tenants;
 
 use serde_json::{Value, json};
@@ -56,12 +61,22 @@ const CALLS: &[(&str, &str)] = &[
     ("GET", "/tenants"),
     ("POST", "/tenants"),
     ("GET", "/tenants/acme"),
+    ("DELETE", "/tenants/acme"),
     ("POST", "/tenants/acme/suspend"),
     ("POST", "/tenants/acme/resume"),
     ("GET", "/tenants/acme/credentials"),
     ("POST", "/tenants/acme/credentials"),
     ("DELETE", "/tenants/acme/credentials/AC0001"),
     ("POST", "/tenants/acme/credentials/AC0001/rotate"),
+    ("GET", "/numbers"),
+    ("POST", "/numbers"),
+    ("POST", "/numbers/import"),
+    ("GET", "/numbers/+914000000001"),
+    ("PATCH", "/numbers/+914000000001"),
+    ("DELETE", "/numbers/+914000000001"),
+    ("POST", "/numbers/+914000000001/move"),
+    ("POST", "/numbers/+914000000001/quarantine"),
+    ("POST", "/numbers/+914000000001/release"),
     ("GET", "/audit"),
     ("GET", "/trunks"),
     ("GET", "/nodes"),
@@ -117,6 +132,9 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
         ("GET", "/tenants/acme/suspend"),
         ("DELETE", "/tenants/acme/credentials"),
         ("GET", "/tenants/acme/credentials/AC0001/rotate"),
+        ("PUT", "/numbers"),
+        ("GET", "/numbers/+914000000001/move"),
+        ("POST", "/numbers/+914000000001"),
         ("POST", "/audit"),
         ("POST", "/trunks"),
         ("POST", "/nodes"),

@@ -3,6 +3,7 @@
 mod audit;
 mod credentials;
 mod node;
+mod numbers;
 mod tenants;
 
 use aws_lc_rs::constant_time;
@@ -28,12 +29,18 @@ pub(super) struct Operator(OperatorStore);
 pub(super) fn router(api: &Api) -> Router<Api> {
     Router::new()
         .route("/tenants", get(tenants::list).post(tenants::create))
-        .route("/tenants/{tenant_id}", get(tenants::read))
+        .route("/tenants/{tenant_id}", get(tenants::read).delete(tenants::erase))
         .route("/tenants/{tenant_id}/suspend", post(tenants::suspend))
         .route("/tenants/{tenant_id}/resume", post(tenants::resume))
         .route("/tenants/{tenant_id}/credentials", get(credentials::list).post(credentials::create))
         .route("/tenants/{tenant_id}/credentials/{account_sid}", delete(credentials::revoke))
         .route("/tenants/{tenant_id}/credentials/{account_sid}/rotate", post(credentials::rotate))
+        .route("/numbers", get(numbers::list).post(numbers::add))
+        .route("/numbers/import", post(numbers::import))
+        .route("/numbers/{virtual_number}", get(numbers::read).patch(numbers::change).delete(numbers::remove))
+        .route("/numbers/{virtual_number}/move", post(numbers::move_to))
+        .route("/numbers/{virtual_number}/quarantine", post(numbers::quarantine))
+        .route("/numbers/{virtual_number}/release", post(numbers::release))
         .route("/audit", get(audit::list))
         .route("/trunks", get(node::trunks))
         .route("/nodes", get(node::nodes))

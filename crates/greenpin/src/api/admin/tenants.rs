@@ -13,8 +13,8 @@ use super::super::problem::{Code, Problem};
 use super::super::{Api, body, settings, success};
 use super::{Operator, query, tenant_id, utc};
 use crate::store::{
-    NewTenant, OperatorStore, StandingError, TenantError, TenantId, TenantRecord, TenantSettings,
-    draw_account_sid, is_account_sid,
+    EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId, TenantRecord,
+    TenantSettings, Timestamp, draw_account_sid, is_account_sid,
 };
 
 const TENANT_RULE: &str = "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit";
@@ -79,6 +79,24 @@ pub(super) async fn resume(
     answer(&store, &tenant, &api).await
 }
 
+/// `DELETE /tenants/{tenant_id}`: erases the tenant's data, and answers with a receipt; once more, with the same one.
+pub(super) async fn erase(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(tenant): Path<String>,
+) -> Result<Response, Problem> {
+    let tenant = tenant_id(&tenant)?;
+    let forget = api.clone();
+    // It is finished also if nobody waits for the answer any more.
+    let task = tokio::spawn(async move {
+        let erased = store.erase_tenant(&tenant, &api.recordings, Timestamp::now).await;
+        erased.map(|receipt| receipt_shown(&receipt))
+    });
+    let receipt = task.await.map_err(|_| Problem::plain(Code::Internal))?;
+    forget.seen.clear();
+    Ok(success(StatusCode::OK, receipt?))
+}
+
 async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<Response, Problem> {
     let now = api.now();
     let record = store.tenant(tenant, now).await?.ok_or_else(|| Problem::plain(Code::NotFound))?;
@@ -86,6 +104,9 @@ async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<R
     let mut shown = shown(&record);
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("active_allocations".into(), active.into());
+        if let Some(receipt) = store.erasure(tenant).await? {
+            shown.insert("erasure".into(), receipt_shown(&receipt));
+        }
     }
     Ok(success(StatusCode::OK, shown))
 }
@@ -134,6 +155,32 @@ fn shown(record: &TenantRecord) -> Value {
         "suspended_at": record.suspended_at.map(utc),
         "erased_at": record.erased_at.map(utc),
     })
+}
+
+fn receipt_shown(receipt: &ErasureReceipt) -> Value {
+    json!({
+        "erasure_id": receipt.erasure_id.as_str(),
+        "tenant_id": receipt.tenant_id.as_str(),
+        "begun_at": utc(receipt.begun_at),
+        "finished_at": receipt.finished_at.map(utc),
+        "erased": receipt.erased,
+    })
+}
+
+impl From<EraseError> for Problem {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::NotFound => Self::plain(Code::NotFound),
+            EraseError::HasCalls => {
+                Self::new(Code::TenantHasCalls, "Suspend it and wait for them, or end them.")
+            }
+            EraseError::Recording { name, source } => {
+                tracing::error!(name, error = %source, "a recording was not deleted: an erasure is not finished");
+                Self::new(Code::Internal, "A recording could not be deleted. Ask again to go on.")
+            }
+            EraseError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<TenantError> for Problem {

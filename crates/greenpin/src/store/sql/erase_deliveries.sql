@@ -1,0 +1,2 @@
+DELETE FROM deliveries WHERE tenant_id = $1
+AND event_id IN (SELECT d.event_id FROM deliveries d WHERE d.tenant_id = $1 LIMIT $2)

@@ -1,0 +1,1 @@
+DELETE FROM numbers WHERE virtual_number = $1

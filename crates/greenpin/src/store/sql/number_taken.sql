@@ -1,0 +1,1 @@
+SELECT 1 FROM numbers WHERE virtual_number = $1

@@ -1,0 +1,1 @@
+SELECT virtual_number FROM numbers WHERE tenant_id = $1 LIMIT $2

@@ -1,0 +1,1 @@
+DELETE FROM pins WHERE virtual_number = $1 AND pin = $2 AND greenpin_id = $3

@@ -1,0 +1,1 @@
+DELETE FROM strangers WHERE virtual_number = $1
