@@ -96,6 +96,16 @@ impl EventIds {
         self.0 = draw(now).max(self.0.saturating_add(1));
         EventId(encode("evt_", self.0))
     }
+
+    /// Goes on after what another node has given.
+    pub(super) fn after(&mut self, last: u128) {
+        self.0 = self.0.max(last);
+    }
+
+    /// The last that was given; 0: none.
+    pub(super) fn last(&self) -> u128 {
+        self.0
+    }
 }
 
 /// A tenant's name: 1 to 64 of `a`-`z`, `0`-`9`, `-` and `_`, the first a letter or a digit.

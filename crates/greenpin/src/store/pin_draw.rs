@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use call::{PhoneNumber, Pin};
+use call::Pin;
 
 use super::writer::Tx;
 use super::{GreenpinId, StoreError, Timestamp, sql};
@@ -13,7 +13,7 @@ const DRAWS: u32 = 16;
 
 /// What a PIN is taken for.
 pub(super) struct Claim<'a> {
-    pub(super) virtual_number: PhoneNumber,
+    pub(super) number_key: &'a str,
     pub(super) greenpin_id: &'a GreenpinId,
     pub(super) pin_length: u8,
     pub(super) active_until: Timestamp,
@@ -41,8 +41,8 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
     let digits = format!("{value:0width$}", width = usize::from(claim.pin_length));
     let pin = Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))?;
     let row = (
-        claim.virtual_number.expose(),
-        pin.expose(),
+        claim.number_key,
+        tx.keys().pin(claim.number_key, &pin),
         claim.greenpin_id.as_str(),
         claim.active_until.micros(),
         claim.free_at.micros(),

@@ -1,6 +1,8 @@
 //! Every statement, by name. The texts are files that SQLite and PostgreSQL both run: parameters are numbered in the
 //! order of their first appearance, values are text and 64-bit integers, times are microseconds since the epoch.
 
+use super::OpenError;
+
 macro_rules! statements {
     ($($name:ident = $file:literal;)*) => {
         $(pub(super) const $name: &str = include_str!(concat!("sql/", $file, ".sql"));)*
@@ -12,6 +14,7 @@ macro_rules! statements {
 
 statements! {
     TENANT_INSERT = "tenant_insert";
+    TENANT_KEY = "tenant_key";
     TENANT_LIST = "tenant_list";
     TENANT_SETTINGS = "tenant_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
@@ -33,6 +36,8 @@ statements! {
     ALLOCATION_INSERT = "allocation_insert";
     ALLOCATION_SELECT = "allocation_select";
     ALLOCATION_LIST = "allocation_list";
+    ALLOCATION_LIST_OF_NUMBER = "allocation_list_of_number";
+    ALLOCATION_LIST_OF_PARTY = "allocation_list_of_party";
     ALLOCATION_DELETE = "allocation_delete";
     ALLOCATION_NEXT_SEQUENCE = "allocation_next_sequence";
     ALLOCATION_COUNT_ATTEMPT = "allocation_count_attempt";
@@ -41,6 +46,8 @@ statements! {
     ALLOCATION_REFUND = "allocation_refund";
     ALLOCATIONS_DUE = "allocations_due";
     ALLOCATION_MARK_EXPIRED = "allocation_mark_expired";
+    PARTY_INSERT = "party_insert";
+    PARTY_DELETE = "party_delete";
     CALLER_INSERT = "caller_insert";
     CALLER_DELETE = "caller_delete";
     CALLERS_SELECT = "callers_select";
@@ -50,6 +57,7 @@ statements! {
     STRANGERS_FORGET = "strangers_forget";
     CALL_INSERT = "call_insert";
     CALL_BY_SID = "call_by_sid";
+    CALL_TENANT = "call_tenant";
     CALL_SELECT = "call_select";
     CALLS_OF_ALLOCATION = "calls_of_allocation";
     CALLS_OPEN = "calls_open";
@@ -74,10 +82,27 @@ statements! {
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
     READY = "ready";
+    SCHEMA_VERSION = "schema_version";
+    SCHEMA_FOUND = "schema_found";
+    SCHEMA_APPLIED = "schema_applied";
 }
 
 /// The schema, one step a version, oldest first.
 pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+
+/// Locks the turn of the writers, on PostgreSQL alone.
+pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
+
+/// The steps that a schema of a version lacks, each with the version that it makes.
+pub(super) fn missing_steps(
+    found: i64,
+) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    Ok((1_i64..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
+}
 
 #[cfg(test)]
 mod tests {
