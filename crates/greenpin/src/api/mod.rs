@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod calls;
+mod change;
 mod events;
 mod fields;
 mod greenpin;
@@ -52,7 +53,7 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
     let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
     let tenant = Router::new()
         .route("/greenpin", get(listing::list).post(greenpin::create))
-        .route("/greenpin/{greenpin_id}", get(greenpin::read).delete(greenpin::delete))
+        .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
         .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
         .route("/calls/{call_sid}", get(calls::read))
         .route("/calls/{call_sid}/recording", get(calls::recording))

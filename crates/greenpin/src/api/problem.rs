@@ -74,6 +74,8 @@ codes! {
     PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
     /// The allocation was deleted before.
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
+    /// The allocation has expired or was deleted.
+    AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
     /// The body is over 64 KiB.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The body is not declared as JSON.

@@ -274,10 +274,7 @@ impl<'a> Creation<'a> {
         );
         self.tx.execute(sql::ALLOCATION_INSERT, row)?;
         if mode == NumberMode::Shared {
-            for caller in allocation.from.iter().chain(&allocation.to) {
-                let row = (&vn, caller.expose(), allocation.greenpin_id.as_str(), self.tenant.as_str());
-                self.tx.execute(sql::CALLER_INSERT, row)?;
-            }
+            list_callers(self.tx, self.tenant, allocation)?;
         }
         let zone = self.settings.zone();
         let event = Draft {
@@ -287,14 +284,15 @@ impl<'a> Creation<'a> {
             made: Some(allocation),
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: created_data(allocation, &zone),
+            data: event_data(allocation, &zone),
         };
         events::write(self.tx, &event)
     }
 }
 
-/// The PIN is not in it: an event goes through more hands than the answer to a create.
-fn created_data(allocation: &Allocation, zone: &TimeZone) -> Value {
+/// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
+/// to a create.
+pub(super) fn event_data(allocation: &Allocation, zone: &TimeZone) -> Value {
     let exposed = |numbers: &[PhoneNumber]| -> Vec<String> { numbers.iter().map(|n| n.expose()).collect() };
     json!({
         "virtual_number": allocation.virtual_number.expose(),
@@ -335,6 +333,20 @@ fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Re
     };
     events::write(tx, &event)?;
     Ok(now)
+}
+
+/// Puts the numbers of a shared number's allocation into the index of listed callers.
+pub(super) fn list_callers(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let vn = allocation.virtual_number.expose();
+    for caller in allocation.from.iter().chain(&allocation.to) {
+        let row = (&vn, caller.expose(), allocation.greenpin_id.as_str(), tenant.as_str());
+        tx.execute(sql::CALLER_INSERT, row)?;
+    }
+    Ok(())
 }
 
 /// Takes an ended allocation's numbers out of the index of listed callers.
@@ -407,7 +419,7 @@ impl RawAllocation {
 }
 
 /// Numbers as they are kept: separated by blanks, in their order.
-fn number_list(numbers: &[PhoneNumber]) -> String {
+pub(super) fn number_list(numbers: &[PhoneNumber]) -> String {
     numbers.iter().map(|number| number.expose()).collect::<Vec<_>>().join(" ")
 }
 

@@ -5,6 +5,7 @@
 
 mod allocations;
 mod calls;
+mod changes;
 mod checkpoint;
 mod endpoints;
 mod error;
@@ -37,6 +38,7 @@ pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Statu
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use changes::{AllocationChange, ChangeError, Party};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};

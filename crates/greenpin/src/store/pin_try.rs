@@ -7,6 +7,7 @@ use call::{PhoneNumber, Pin};
 use serde_json::json;
 
 use super::allocations::{self, Allocation, OPEN_PIN_LENGTH};
+use super::changes;
 use super::events;
 use super::numbers::{self, NumberMode, NumberRow};
 use super::records::{self, CallRecord};
@@ -220,12 +221,7 @@ impl Try<'_> {
         for id in charged {
             let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
             if let Some(locked) = allocation.filter(Allocation::is_locked) {
-                let data = json!({
-                    "virtual_number": locked.virtual_number.expose(),
-                    "failed_pin_attempts": locked.failed_pin_attempts,
-                    "max_pin_attempts": locked.max_pin_attempts,
-                });
-                self.write_event(EventType::AllocationLocked, Some(id), data)?;
+                self.write_event(EventType::AllocationLocked, Some(id), changes::attempts_data(&locked))?;
             }
         }
         let told = if let [only] = charged { Some(only.clone()) } else { None };

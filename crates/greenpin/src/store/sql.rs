@@ -41,6 +41,10 @@ statements! {
     ALLOCATION_REFUND = "allocation_refund";
     ALLOCATIONS_DUE = "allocations_due";
     ALLOCATION_MARK_EXPIRED = "allocation_mark_expired";
+    ALLOCATION_BEGIN_CHANGE = "allocation_begin_change";
+    ALLOCATION_UPDATE = "allocation_update";
+    NUMBER_HOLD_UNTIL = "number_hold_until";
+    PIN_PROLONG = "pin_prolong";
     CALLER_INSERT = "caller_insert";
     CALLER_DELETE = "caller_delete";
     CALLERS_SELECT = "callers_select";

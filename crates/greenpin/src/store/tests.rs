@@ -503,6 +503,75 @@ async fn no_digit_of_a_pin_is_in_any_event() {
     }
 }
 
+#[tokio::test]
+async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_callers() {
+    let bench = Bench::new().await;
+    let longer = AllocationChange {
+        duration: Some(Duration::from_secs(3600)),
+        to: Some(vec![number(STRANGER)]),
+        ..AllocationChange::default()
+    };
+    let held = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.change_allocation(&held.greenpin_id, longer.clone(), bench.at(500)).await.unwrap();
+    assert_eq!(bench.create(EXCLUSIVE, 4099).await, Err(CreateError::VirtualNumberBusy));
+    let shared = bench.create(SHARED, 0).await.unwrap();
+    bench.tenant.change_allocation(&shared.greenpin_id, longer, bench.at(500)).await.unwrap();
+    let opens = |caller, seconds| {
+        let (bench, pin) = (&bench, shared.pin.expose());
+        async move {
+            let (sid, _) = bench.call(SHARED, Some(caller), seconds).await;
+            matches!(bench.try_pin(&sid, pin, seconds).await, PinVerdict::Accepted(_))
+        }
+    };
+    assert!(opens(STRANGER, 4099).await);
+    assert!(!opens(CUSTOMER, 4099).await, "who is listed no more opens it no more");
+    assert!(!opens(STRANGER, 4100).await);
+    assert!(bench.create(EXCLUSIVE, 4100).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_allocation_that_is_cut_short_gives_its_number_and_its_place_back_then() {
+    let bench = Bench::new().await;
+    let sooner = AllocationChange { duration: Some(Duration::from_secs(300)), ..AllocationChange::default() };
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    let changed = bench.tenant.change_allocation(&made.greenpin_id, sooner, bench.at(10)).await.unwrap();
+    assert_eq!((changed.expires_at, changed.updated_at), (bench.at(310), bench.at(10)));
+    assert_eq!(bench.create(EXCLUSIVE, 309).await, Err(CreateError::VirtualNumberBusy));
+    assert!(bench.create(EXCLUSIVE, 310).await.is_ok());
+    assert_eq!(
+        bench.tenant.change_allocation(&made.greenpin_id, AllocationChange::default(), bench.at(310)).await,
+        Err(ChangeError::NotActive)
+    );
+}
+
+#[tokio::test]
+async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
+    let bench = Bench::new().await;
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
+    for _ in 0..3 {
+        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+    }
+    let limit = |max: u8| {
+        let change = AllocationChange { max_pin_attempts: Some(max), ..AllocationChange::default() };
+        bench.tenant.change_allocation(&made.greenpin_id, change, bench.at(3))
+    };
+    assert!(limit(2).await.unwrap().is_locked());
+    assert!(!limit(4).await.unwrap().is_locked());
+    assert!(!limit(4).await.unwrap().is_locked(), "what changes nothing is told of to nobody");
+    assert!(limit(3).await.unwrap().is_locked());
+    let types = bench.event_types().await;
+    let told: Vec<_> = types.iter().skip_while(|name| *name != "allocation.locked").skip(2).collect();
+    let expected = [
+        "allocation.updated",
+        "allocation.updated",
+        "allocation.unlocked",
+        "allocation.updated",
+        "allocation.locked",
+    ];
+    assert_eq!(told, expected);
+}
+
 mod tries {
     use super::*;
     use proptest::prelude::*;

@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod change;
 mod commands;
 mod docs;
 mod durability;
