@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod bulk;
 mod calls;
 mod change;
 mod events;
@@ -9,6 +10,7 @@ mod fields;
 mod greenpin;
 mod health;
 mod listing;
+mod pin;
 mod problem;
 mod range;
 mod serve;
@@ -21,7 +23,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
@@ -52,8 +54,10 @@ impl Api {
 pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
     let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
     let tenant = Router::new()
-        .route("/greenpin", get(listing::list).post(greenpin::create))
+        .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
         .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
+        .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
+        .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))
         .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
         .route("/calls/{call_sid}", get(calls::read))
         .route("/calls/{call_sid}/recording", get(calls::recording))

@@ -71,8 +71,30 @@ impl TenantStore {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         self.store.writer.write(move |tx| self::change(tx, &tenant, &id, &change, now)).await
     }
+
+    /// Changes several allocations in one transaction, in their order. Each stands alone: one that cannot be changed
+    /// stays as it is, and the others change.
+    pub async fn change_allocations(
+        &self,
+        changes: Vec<(GreenpinId, AllocationChange)>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Allocation, ChangeError>>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let write = self.store.writer.write(move |tx| {
+            let alone = |(id, change): &(GreenpinId, AllocationChange)| {
+                match self::change(tx, &tenant, id, change, now) {
+                    // What the database refuses undoes them all.
+                    Err(ChangeError::Store(error)) => Err(error),
+                    result => Ok(result),
+                }
+            };
+            changes.iter().map(alone).collect()
+        });
+        write.await
+    }
 }
 
+/// Everything is judged before anything is written: an error leaves no change behind.
 fn change(
     tx: &Tx<'_>,
     tenant: &TenantId,

@@ -17,6 +17,7 @@ mod listing;
 mod numbers;
 mod outbox;
 mod pin_draw;
+mod pin_life;
 mod pin_try;
 mod reader;
 mod records;

@@ -43,6 +43,9 @@ statements! {
     ALLOCATION_MARK_EXPIRED = "allocation_mark_expired";
     ALLOCATION_BEGIN_CHANGE = "allocation_begin_change";
     ALLOCATION_UPDATE = "allocation_update";
+    ALLOCATION_UNLOCK = "allocation_unlock";
+    ALLOCATION_SET_PIN = "allocation_set_pin";
+    PIN_RETIRE = "pin_retire";
     NUMBER_HOLD_UNTIL = "number_hold_until";
     PIN_PROLONG = "pin_prolong";
     CALLER_INSERT = "caller_insert";

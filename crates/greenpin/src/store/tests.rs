@@ -572,6 +572,50 @@ async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
     assert_eq!(told, expected);
 }
 
+#[tokio::test]
+async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one() {
+    let bench = Bench::new().await;
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
+    for _ in 0..3 {
+        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+    }
+    for seconds in [3, 4] {
+        let unlocked = bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(seconds)).await.unwrap();
+        assert_eq!((unlocked.failed_pin_attempts, unlocked.updated_at), (0, bench.at(3)));
+        assert_eq!(bench.read(&made.greenpin_id).await, unlocked);
+    }
+    assert!(matches!(bench.try_pin(&sid, made.pin.expose(), 5).await, PinVerdict::Accepted(_)));
+    let types = bench.event_types().await;
+    assert_eq!(types.iter().filter(|name| *name == "allocation.unlocked").count(), 1);
+    let late = bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(600)).await;
+    assert_eq!(late, Err(ChangeError::NotActive));
+}
+
+#[tokio::test]
+async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
+    let bench = Bench::new().await;
+    let narrow =
+        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 2 };
+    bench.store.add_number(bench.tenant.tenant_id().clone(), narrow, bench.start).await.unwrap();
+    let made = bench.create(WIDE, 0).await.unwrap();
+    let mut seen = HashSet::from([made.pin.clone()]);
+    let mut now = made.pin.clone();
+    for _ in 0..50 {
+        let rotated = bench.tenant.rotate_pin(&made.greenpin_id, bench.at(1)).await.unwrap();
+        assert!(seen.insert(rotated.pin.clone()), "a PIN that cools off is not drawn");
+        let (sid, _) = bench.call(WIDE, Some(CUSTOMER), 1).await;
+        assert_eq!(bench.try_pin(&sid, now.expose(), 1).await, PinVerdict::Refused);
+        assert!(matches!(bench.try_pin(&sid, rotated.pin.expose(), 1).await, PinVerdict::Accepted(_)));
+        bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+        now = rotated.pin;
+    }
+    assert!(bench.create(WIDE, 2).await.is_ok(), "one of two places is left");
+    assert_eq!(bench.create(WIDE, 3).await, Err(CreateError::PinSpaceExhausted));
+    assert_eq!(bench.store.numbers(None, bench.at(3)).await.unwrap()[3].active, 2);
+    assert!(bench.create(WIDE, 600).await.is_ok());
+}
+
 mod tries {
     use super::*;
     use proptest::prelude::*;

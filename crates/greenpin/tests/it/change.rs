@@ -1,5 +1,6 @@
 //! Changing allocations, contract section 1.3.
 
+use greenpin::store::{GreenpinId, Store, StoreError, StoreOptions, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use super::http::{basic, call, raw, request, send};
@@ -141,4 +142,160 @@ fn what_is_not_there_or_not_active_does_not_change() {
     let answer = send(server.http, "PUT", &path(&gone), &change);
     assert_eq!((answer.status, answer.code()), (409, "allocation_not_active"));
     assert_eq!(server.get(&path(&gone))["to"], gone["to"]);
+}
+
+#[test]
+fn a_bulk_update_answers_each_item_in_its_order_and_each_stands_alone() {
+    let server = server();
+    let (one, two, gone) = (made(&server, EXCLUSIVE), made(&server, SHARED), made(&server, OPEN));
+    call(server.http, "DELETE", &path(&gone));
+    let [first, second, third] = [&one, &two, &gone].map(|made| made["greenpin_id"].clone());
+    let items = json!([
+        { "greenpin_id": first, "custom_field": "a" },
+        { "greenpin_id": second, "to": [] },
+        { "greenpin_id": third, "record": true },
+        { "greenpin_id": UNKNOWN, "record": true },
+        { "greenpin_id": second, "pin": "1", "duration": "x" },
+        { "custom_field": "b" },
+        7,
+        { "greenpin_id": "nonsense" },
+        { "greenpin_id": second, "record": true },
+        { "greenpin_id": first, "custom_field": "c", "max_pin_attempts": 9 },
+    ]);
+    let answer = send(server.http, "PUT", "/greenpin", &items);
+    assert_eq!(answer.status, 200);
+    let answers = answer.body["response"].as_array().unwrap();
+    let line = |answer: &Value| {
+        let code = answer["error"]["code"].as_str().unwrap_or_default().to_owned();
+        (answer["greenpin_id"].clone(), answer["status"].as_str().unwrap().to_owned(), code)
+    };
+    let expected = [
+        (first.clone(), "updated", ""),
+        (second.clone(), "error", "to_required"),
+        (third, "error", "allocation_not_active"),
+        (json!(UNKNOWN), "error", "not_found"),
+        (second.clone(), "error", "invalid_request"),
+        (Value::Null, "error", "invalid_request"),
+        (Value::Null, "error", "invalid_request"),
+        (json!("nonsense"), "error", "not_found"),
+        (second, "updated", ""),
+        (first, "updated", ""),
+    ];
+    let expected = expected.map(|(id, status, code)| (id, status.to_owned(), code.to_owned()));
+    assert_eq!(answers.iter().map(line).collect::<Vec<_>>(), expected);
+    let error = &answers[4]["error"];
+    assert_eq!((error["status"].as_u64(), error["errors"].as_array().unwrap().len()), (Some(400), 2));
+    assert!(["title", "detail", "type"].iter().all(|name| error[name].is_string()));
+    assert!(error.get("request_id").is_none());
+    assert_eq!(server.get(&path(&one))["custom_field"], "c", "an id that is there twice is changed twice");
+    assert_eq!(server.get(&path(&two))["record"], true);
+    let told = events(&server, 4).iter().map(|event| event["data"]["changed"].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        told,
+        [json!(["custom_field"]), json!(["record"]), json!(["max_pin_attempts", "custom_field"])]
+    );
+}
+
+#[test]
+fn a_bulk_update_takes_one_to_a_hundred_items() {
+    let server = server();
+    let one = made(&server, EXCLUSIVE);
+    let items =
+        |count: usize| json!(vec![json!({ "greenpin_id": one["greenpin_id"], "record": true }); count]);
+    let answer = send(server.http, "PUT", "/greenpin", &items(100));
+    assert_eq!((answer.status, answer.body["response"].as_array().unwrap().len()), (200, 100));
+    for (body, status, code) in [
+        (items(101), 413, "too_many_items"),
+        (items(0), 422, "too_few"),
+        (json!({}), 400, "invalid_request"),
+        (json!("x"), 400, "invalid_request"),
+        (json!(["x".repeat(66_000)]), 413, "body_too_large"),
+    ] {
+        let answer = send(server.http, "PUT", "/greenpin", &body);
+        assert_eq!((answer.status, answer.code()), (status, code));
+    }
+    let plain = request("PUT", "/v1/tenants/acme/greenpin", &basic(SID, TOKEN), b"[]");
+    assert_eq!(raw(server.http, &plain).status, 415);
+}
+
+#[test]
+fn a_pin_that_is_rotated_is_another_one_and_is_told_of_without_it() {
+    let server = server();
+    for number in [EXCLUSIVE, SHARED, OPEN] {
+        let before = made(&server, number);
+        let answer = call(server.http, "POST", &format!("{}/rotate-pin", path(&before)));
+        assert_eq!(answer.status, 200);
+        let after = &answer.body["response"];
+        let (old, new) = (before["pin"].as_str().unwrap(), after["pin"].as_str().unwrap());
+        assert!(old != new && old.len() == new.len());
+        assert_eq!(after["dial_uri"], format!("tel:{number},,{new}"));
+        assert_eq!(*after, server.get(&path(&before)));
+        let event = events(&server, 0).pop().unwrap();
+        assert_eq!(
+            (&event["type"], &event["greenpin_id"]),
+            (&json!("allocation.pin_rotated"), &before["greenpin_id"])
+        );
+        assert_eq!(event["data"], json!({ "virtual_number": number }));
+    }
+}
+
+#[test]
+fn unlock_and_rotate_take_no_body_and_need_an_active_allocation() {
+    let server = server();
+    let one = made(&server, EXCLUSIVE);
+    for act in ["unlock", "rotate-pin"] {
+        let path_of = |id: &str| format!("/greenpin/{id}/{act}");
+        let here = path_of(one["greenpin_id"].as_str().unwrap());
+        assert_eq!(call(server.http, "POST", &here).status, 200);
+        assert_eq!(send(server.http, "POST", &here, &json!({})).status, 200);
+        for (body, code) in [(json!({ "pin": "1234" }), "invalid_request"), (json!([]), "invalid_request")] {
+            let answer = send(server.http, "POST", &here, &body);
+            assert_eq!((answer.status, answer.code()), (400, code));
+        }
+        let broken = request("POST", &format!("/v1/tenants/acme{here}"), &basic(SID, TOKEN), b"{");
+        assert_eq!(raw(server.http, &broken).code(), "invalid_json");
+        for id in [UNKNOWN, "nonsense"] {
+            assert_eq!(call(server.http, "POST", &path_of(id)).status, 404);
+        }
+        assert_eq!(call(server.http, "GET", &here).status, 405);
+    }
+    assert!(!events(&server, 0).iter().any(|event| event["type"] == "allocation.unlocked"));
+    call(server.http, "DELETE", &path(&one));
+    for act in ["unlock", "rotate-pin"] {
+        let answer = call(server.http, "POST", &format!("{}/{act}", path(&one)));
+        assert_eq!((answer.status, answer.code()), (409, "allocation_not_active"));
+    }
+}
+
+#[test]
+fn a_number_without_a_free_pin_rotates_none() {
+    let server = Server::with("");
+    server.add_number(EXCLUSIVE, &[]);
+    server.set(&json!({ "pin_cooloff": 2_592_000 }));
+    let one = made(&server, EXCLUSIVE);
+    let id = GreenpinId::parse(one["greenpin_id"].as_str().unwrap()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(rotate_until_none_is_left(&server, &id));
+    let before = server.get(&path(&one));
+    let answer = call(server.http, "POST", &format!("{}/rotate-pin", path(&one)));
+    assert_eq!((answer.status, answer.code()), (409, "pin_space_exhausted"));
+    assert_eq!(server.get(&path(&one)), before);
+}
+
+/// Rotates from another process, as fast as the store commits: one at a time would take a minute.
+async fn rotate_until_none_is_left(server: &Server, id: &GreenpinId) {
+    let path = server.database();
+    let key_file = path.with_file_name("master.key");
+    let store = Store::open(&StoreOptions { path, key_file, public_url: String::new() }).unwrap();
+    let tenant = store.tenant(TenantId::parse("acme").unwrap());
+    let mut rotations = tokio::task::JoinSet::new();
+    for _ in 0..10_000 {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        rotations.spawn(async move {
+            while tenant.rotate_pin(&id, Timestamp::now()).await == Err(StoreError::Overloaded.into()) {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    rotations.join_all().await;
 }
