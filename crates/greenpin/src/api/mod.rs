@@ -13,6 +13,7 @@ mod listing;
 mod pin;
 mod problem;
 mod range;
+mod resolve;
 mod serve;
 mod settings;
 
@@ -55,6 +56,7 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
     let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
     let tenant = Router::new()
         .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
+        .route("/greenpin/resolve", post(resolve::resolve))
         .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
         .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
         .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))

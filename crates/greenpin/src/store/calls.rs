@@ -218,7 +218,7 @@ impl Store {
 fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(Route::UnknownNumber) };
     let settings = settings::of(tx, &number.tenant_id)?;
-    let (route, greenpin_id) = route(tx, call, &number, &settings)?;
+    let (route, greenpin_id) = route(tx, &number, call.caller, &settings, call.started_at)?;
     let row = (
         number.tenant_id.as_str(),
         call.call_sid.as_str(),
@@ -238,13 +238,13 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
-fn route(
+pub(super) fn route(
     tx: &Tx<'_>,
-    call: &NewCall,
     number: &NumberRow,
+    caller: Option<PhoneNumber>,
     settings: &TenantSettings,
+    now: Timestamp,
 ) -> Result<(Route, Option<GreenpinId>), StoreError> {
-    let now = call.started_at;
     let (greenpin_id, max_tries) = match number.mode {
         NumberMode::Exclusive => {
             let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };
@@ -256,7 +256,7 @@ fn route(
             if tx.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?.is_none() {
                 return Ok((Route::NotInUse, None));
             }
-            let listing = match call.caller {
+            let listing = match caller {
                 Some(caller) => listing(tx, number, caller, now)?,
                 None => Vec::new(),
             };

@@ -37,6 +37,28 @@ pub(super) fn admit(
     caller: Option<PhoneNumber>,
     now: Timestamp,
 ) -> Result<Option<Admitted>, StoreError> {
+    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else { return Ok(None) };
+    admitted.store(tx, number, refused_until, now)?;
+    Ok(Some(admitted))
+}
+
+/// Whether a try would be admitted now. Charges nothing.
+pub(super) fn would_admit(
+    tx: &Tx<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(look(tx, number, caller, now)?.is_some())
+}
+
+/// What a charge would leave behind, and until when the caller was refused before; `None`: there is none now.
+fn look(
+    tx: &Tx<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<Option<(Admitted, Timestamp)>, StoreError> {
     let caller = caller.map(PhoneNumber::expose).unwrap_or_default();
     let (wrong_tries, refusals, refused_until) = history(tx, number, &caller, now)?;
     let (left, budget_at) = refilled(number, now);
@@ -45,8 +67,7 @@ pub(super) fn admit(
     }
     let admitted =
         Admitted { caller, wrong_tries: wrong_tries + 1, refusals, budget_left: left - 1, budget_at };
-    admitted.store(tx, number, refused_until, now)?;
-    Ok(Some(admitted))
+    Ok(Some((admitted, refused_until)))
 }
 
 fn history(

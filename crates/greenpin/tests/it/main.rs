@@ -12,6 +12,7 @@ mod http;
 mod leak;
 mod masked_call;
 mod party;
+mod resolve;
 mod server;
 mod sipp;
 mod webhooks;
