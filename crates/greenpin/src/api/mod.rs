@@ -10,6 +10,7 @@ mod fields;
 mod greenpin;
 mod health;
 mod listing;
+mod numbers;
 mod pin;
 mod problem;
 mod range;
@@ -64,6 +65,7 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
         .route("/calls/{call_sid}", get(calls::read))
         .route("/calls/{call_sid}/recording", get(calls::recording))
         .route("/events", get(events::list))
+        .route("/numbers", get(numbers::list))
         .route("/settings", get(settings::read).put(settings::update));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)

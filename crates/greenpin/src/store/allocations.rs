@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use rusqlite::Row;
 use serde_json::{Value, json};
 
+use super::capacity::Places;
 use super::events::{self, Draft};
 use super::numbers::{NumberMode, NumberRow, phone_number, small};
 use super::pin_draw::{self, Claim};
@@ -197,10 +198,13 @@ impl<'a> Creation<'a> {
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
-        match number.mode {
-            NumberMode::Exclusive => self.hold(&greenpin_id, &number, expires_at)?,
-            NumberMode::Shared => self.take_place(&new, &number)?,
-        }
+        let places = match number.mode {
+            NumberMode::Exclusive => {
+                self.hold(&greenpin_id, &number, expires_at)?;
+                None
+            }
+            NumberMode::Shared => Some(self.take_place(&new, &number)?),
+        };
         let claim = Claim {
             virtual_number: new.virtual_number,
             greenpin_id: &greenpin_id,
@@ -228,6 +232,9 @@ impl<'a> Creation<'a> {
             deleted_at: None,
         };
         self.insert(&allocation, number.mode)?;
+        if let Some(places) = places {
+            places.tell_if_low(self.tx, self.tenant, &allocation.virtual_number.expose(), self.now)?;
+        }
         Ok(allocation)
     }
 
@@ -242,17 +249,18 @@ impl<'a> Creation<'a> {
     }
 
     /// Gives back the places of those that have ended, and takes one: the number's own row decides.
-    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<(), CreateError> {
+    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<Places, CreateError> {
         if number.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
         let vn = number.virtual_number.expose();
         let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (&vn, self.now.micros()))?;
         let ended = i64::try_from(ended).unwrap_or(0);
-        match self.tx.execute(sql::NUMBER_TAKE_PLACE, (ended, &vn, self.tenant.as_str()))? {
-            0 => Err(CreateError::PinSpaceExhausted),
-            _ => Ok(()),
-        }
+        let row = (ended, &vn, self.tenant.as_str());
+        let taken = self
+            .tx
+            .row(sql::NUMBER_TAKE_PLACE, row, |row| Ok(Places { active: row.get(0)?, most: row.get(1)? }))?;
+        taken.ok_or(CreateError::PinSpaceExhausted)
     }
 
     fn insert(&self, allocation: &Allocation, mode: NumberMode) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 mod allocations;
 mod calls;
+mod capacity;
 mod changes;
 mod checkpoint;
 mod endpoints;
@@ -41,6 +42,7 @@ pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Statu
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};

@@ -136,14 +136,14 @@ impl TenantStore {
 }
 
 /// The columns of a list's line, not yet understood.
-struct RawNumber(String, String, String, i64, i64, i64);
+pub(super) struct RawNumber(String, String, String, i64, i64, i64);
 
 impl RawNumber {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     }
 
-    fn number(self) -> Result<PoolNumber, StoreError> {
+    pub(super) fn number(self) -> Result<PoolNumber, StoreError> {
         Ok(PoolNumber {
             virtual_number: phone_number(&self.0)?,
             tenant_id: tenant_id(&self.1)?,

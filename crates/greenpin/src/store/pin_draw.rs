@@ -1,5 +1,6 @@
 //! Drawing a PIN that is free on its number.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use call::{PhoneNumber, Pin};
@@ -22,11 +23,15 @@ pub(super) struct Claim<'a> {
     pub(super) counted: bool,
 }
 
-/// Takes a PIN; `None` when each one is in use or cooling off.
+/// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
 pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Option<Pin>, StoreError> {
     let space = 10_u64.pow(claim.pin_length.into());
     for _ in 0..DRAWS {
-        let drawn = try_take(tx, claim, below(space), now)?;
+        let value = below(space);
+        if is_trivial(value, claim.pin_length) {
+            continue;
+        }
+        let drawn = try_take(tx, claim, value, now)?;
         if drawn.is_some() {
             return Ok(drawn);
         }
@@ -52,15 +57,30 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
     Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
 }
 
+/// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and
+/// before `1` (`0000`, `1234`, `7890`, `4321`).
+fn is_trivial(value: u64, length: u8) -> bool {
+    trivial(length).any(|trivial| trivial == value)
+}
+
+/// The trivial values of a length.
+fn trivial(length: u8) -> impl Iterator<Item = u64> {
+    // One more, one less, or the same, modulo ten.
+    let steps = [0_u64, 1, 9];
+    let run = move |first: u64, step: u64| {
+        (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
+    };
+    steps.into_iter().flat_map(move |step| (0..10).map(move |first| run(first, step)))
+}
+
 /// One of the free values, each as likely as the other.
 fn draw_free(tx: &Tx<'_>, claim: &Claim<'_>, space: u64, now: Timestamp) -> Result<Option<u64>, StoreError> {
     let key = (claim.virtual_number.expose(), now.micros());
     let taken = tx.rows(sql::PINS_TAKEN, key, |row| row.get::<_, String>(0))?;
-    let taken: Vec<u64> = taken
-        .iter()
-        .filter(|pin| pin.len() == usize::from(claim.pin_length))
-        .filter_map(|pin| pin.parse().ok())
-        .collect();
+    let taken = taken.iter().filter(|pin| pin.len() == usize::from(claim.pin_length));
+    let taken: BTreeSet<u64> =
+        taken.filter_map(|pin| pin.parse().ok()).chain(trivial(claim.pin_length)).collect();
+    let taken: Vec<u64> = taken.into_iter().collect();
     let free = space.saturating_sub(u64::try_from(taken.len()).unwrap_or(u64::MAX));
     Ok((free > 0).then(|| nth_free(&taken, below(free))))
 }
@@ -96,6 +116,32 @@ mod tests {
         let free: Vec<u64> = (0..6).map(|rank| nth_free(&taken, rank)).collect();
         assert_eq!(free, [2, 3, 5, 6, 7, 8]);
         assert_eq!(nth_free(&[], 7), 7);
+    }
+
+    #[test]
+    fn what_a_guess_would_begin_with_is_trivial() {
+        for (text, expected) in [
+            ("0000", true),
+            ("9999", true),
+            ("0123", true),
+            ("1234", true),
+            ("7890", true),
+            ("4321", true),
+            ("3210", true),
+            ("0987", true),
+            ("123456", true),
+            ("99999999", true),
+            ("1235", false),
+            ("1122", false),
+            ("1212", false),
+            ("2468", false),
+            ("000000", true),
+            ("000001", false),
+        ] {
+            let length = u8::try_from(text.len()).unwrap();
+            assert_eq!(is_trivial(text.parse().unwrap(), length), expected, "{text}");
+        }
+        assert_eq!((0..10_000).filter(|value| is_trivial(*value, 4)).count(), 30);
     }
 
     #[test]

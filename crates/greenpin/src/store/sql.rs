@@ -46,6 +46,7 @@ statements! {
     ALLOCATION_UNLOCK = "allocation_unlock";
     ALLOCATION_SET_PIN = "allocation_set_pin";
     PIN_RETIRE = "pin_retire";
+    NUMBER_CAPACITIES = "number_capacities";
     NUMBER_HOLD_UNTIL = "number_hold_until";
     PIN_PROLONG = "pin_prolong";
     CALLER_INSERT = "caller_insert";

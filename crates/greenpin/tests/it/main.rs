@@ -11,6 +11,7 @@ mod hook;
 mod http;
 mod leak;
 mod masked_call;
+mod numbers;
 mod party;
 mod resolve;
 mod server;
