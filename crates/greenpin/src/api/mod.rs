@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod bulk;
+mod call_list;
 mod calls;
 mod change;
 mod events;
@@ -62,9 +63,11 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
         .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
         .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))
         .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
+        .route("/calls", get(call_list::list))
         .route("/calls/{call_sid}", get(calls::read))
         .route("/calls/{call_sid}/recording", get(calls::recording))
         .route("/events", get(events::list))
+        .route("/events/{event_id}/redeliver", post(events::redeliver))
         .route("/numbers", get(numbers::list))
         .route("/settings", get(settings::read).put(settings::update));
     Router::new()

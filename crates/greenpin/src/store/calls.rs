@@ -393,7 +393,7 @@ fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError>
     text.map_err(|_| StoreError::Unreadable("media report"))
 }
 
-fn call_type(call_type: CallType) -> &'static str {
+pub(super) fn call_type(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Completed => "completed",
         CallType::Incomplete => "incomplete",

@@ -4,6 +4,7 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod call_list;
 mod calls;
 mod capacity;
 mod changes;
@@ -23,6 +24,7 @@ mod pin_life;
 mod pin_try;
 mod reader;
 mod records;
+mod redelivery;
 mod resolve;
 mod schema;
 mod settings;
@@ -41,6 +43,7 @@ use tokio::sync::Notify;
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
+pub use call_list::CallFilter;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};

@@ -19,7 +19,7 @@ pub struct Delivery {
     pub endpoint_id: EndpointId,
     /// Tries so far, this one included.
     pub attempts: u32,
-    /// When the event was written.
+    /// When the event was written, or was last to be sent again.
     pub created_at: Timestamp,
     /// Where it goes.
     pub url: String,
@@ -49,7 +49,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let delivery = delivery.clone();
-        let key = (delivery.tenant_id, delivery.event_id, delivery.endpoint_id, delivery.queue);
+        let made = delivery.created_at;
+        let key = (delivery.tenant_id, delivery.event_id, delivery.endpoint_id, delivery.queue, made);
         self.writer.write(move |tx| finish(tx, &key, delivered, now)).await
     }
 
@@ -59,7 +60,8 @@ impl Store {
         let write = self.writer.write(move |tx| {
             let key =
                 (delivery.tenant_id.as_str(), delivery.event_id.as_str(), delivery.endpoint_id.as_str());
-            tx.execute(sql::DELIVERY_RETRY, (due_at.micros(), key.0, key.1, key.2)).map(|_| ())
+            let made = delivery.created_at.micros();
+            tx.execute(sql::DELIVERY_RETRY, (due_at.micros(), key.0, key.1, key.2, made)).map(|_| ())
         });
         write.await
     }
@@ -84,7 +86,8 @@ impl Store {
     }
 }
 
-type Key = (TenantId, EventId, EndpointId, String);
+/// Whose, which, where to, in which queue, and when it was made: an event that is sent again is made anew.
+type Key = (TenantId, EventId, EndpointId, String, Timestamp);
 
 fn claim(tx: &Tx<'_>, limit: u32, lease: Timestamp, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
     type Claimed = (String, String, String, String, u32, i64);
@@ -117,16 +120,16 @@ fn claim(tx: &Tx<'_>, limit: u32, lease: Timestamp, now: Timestamp) -> Result<Ve
                 queue,
             }),
             // The endpoint was taken away: nothing is owed to it.
-            _ => finish(tx, &(tenant_id, event_id, endpoint_id, queue), false, now)?,
+            _ => finish(tx, &(tenant_id, event_id, endpoint_id, queue, created_at), false, now)?,
         }
     }
     Ok(deliveries)
 }
 
 fn finish(tx: &Tx<'_>, key: &Key, delivered: bool, now: Timestamp) -> Result<(), StoreError> {
-    let (tenant, event, endpoint, queue) = key;
+    let (tenant, event, endpoint, queue, made) = key;
     let state = if delivered { "delivered" } else { "failed" };
-    let row = (state, now.micros(), tenant.as_str(), event.as_str(), endpoint.as_str());
+    let row = (state, now.micros(), tenant.as_str(), event.as_str(), endpoint.as_str(), made.micros());
     tx.execute(sql::DELIVERY_FINISH, row)?;
     if tx.execute(sql::DELIVERY_NEXT, (now.micros(), endpoint.as_str(), queue))? > 0 {
         tx.wake_deliverer();

@@ -60,6 +60,8 @@ statements! {
     CALL_BY_SID = "call_by_sid";
     CALL_SELECT = "call_select";
     CALLS_OF_ALLOCATION = "calls_of_allocation";
+    CALLS_LIST = "calls_list";
+    CALLS_LIST_OF_ALLOCATION = "calls_list_of_allocation";
     CALLS_OPEN = "calls_open";
     CALL_COUNT_TRY = "call_count_try";
     CALL_ACCEPT = "call_accept";
@@ -69,6 +71,8 @@ statements! {
     CALL_SET_RECORDING = "call_set_recording";
     EVENT_INSERT = "event_insert";
     EVENTS_AFTER = "events_after";
+    EVENT_SELECT = "event_select";
+    DELIVERY_AGAIN = "delivery_again";
     ENDPOINT_INSERT = "endpoint_insert";
     ENDPOINT_UPDATE = "endpoint_update";
     ENDPOINT_REMOVE = "endpoint_remove";

@@ -668,6 +668,28 @@ async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
     assert!(foreign.capacities(bench.start).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
+    let bench = Bench::new().await;
+    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused: false };
+    bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    let claim = |seconds| bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(seconds));
+    let first = claim(2).await.unwrap().remove(0);
+    assert_eq!(bench.tenant.redeliver(&first.event_id, bench.at(3)).await.unwrap(), Some(1));
+    bench.store.finish_delivery(&first, true, bench.at(4)).await.unwrap();
+    let again = claim(4).await.unwrap();
+    assert_eq!((again.len(), &again[0].event_id, again[0].attempts), (1, &first.event_id, 1));
+    bench.store.finish_delivery(&again[0], true, bench.at(5)).await.unwrap();
+    let second = claim(5).await.unwrap().remove(0);
+    assert!(second.body.contains("allocation.deleted"));
+    bench.tenant.redeliver(&first.event_id, bench.at(6)).await.unwrap();
+    assert!(claim(7).await.unwrap().is_empty(), "events of one allocation go one after the other");
+    bench.store.finish_delivery(&second, false, bench.at(8)).await.unwrap();
+    assert_eq!(claim(8).await.unwrap()[0].event_id, first.event_id);
+}
+
 mod tries {
     use super::*;
     use proptest::prelude::*;

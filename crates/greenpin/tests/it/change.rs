@@ -1,6 +1,6 @@
 //! Changing allocations, contract section 1.3.
 
-use greenpin::store::{GreenpinId, Store, StoreError, StoreOptions, TenantId, Timestamp};
+use greenpin::store::{GreenpinId, StoreError, TenantId, Timestamp};
 use serde_json::{Value, json};
 
 use super::http::{basic, call, raw, request, send};
@@ -284,10 +284,7 @@ fn a_number_without_a_free_pin_rotates_none() {
 
 /// Rotates from another process, as fast as the store commits: one at a time would take a minute.
 async fn rotate_until_none_is_left(server: &Server, id: &GreenpinId) {
-    let path = server.database();
-    let key_file = path.with_file_name("master.key");
-    let store = Store::open(&StoreOptions { path, key_file, public_url: String::new() }).unwrap();
-    let tenant = store.tenant(TenantId::parse("acme").unwrap());
+    let tenant = server.store().tenant(TenantId::parse("acme").unwrap());
     let mut rotations = tokio::task::JoinSet::new();
     for _ in 0..10_000 {
         let (tenant, id) = (tenant.clone(), id.clone());

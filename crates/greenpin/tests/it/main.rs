@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod calls;
 mod change;
 mod commands;
 mod docs;
