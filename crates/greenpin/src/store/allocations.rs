@@ -7,6 +7,7 @@ use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::capacity::Places;
 use super::database::Row;
 use super::events::{self, Draft};
 use super::key::TenantKey;
@@ -147,6 +148,11 @@ impl Allocation {
         self.failed_pin_attempts >= self.max_pin_attempts
     }
 
+    /// Everybody on either side.
+    fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
+        self.from.iter().chain(&self.to).copied()
+    }
+
     /// Whether a caller is on either side.
     pub(super) fn lists(&self, caller: PhoneNumber) -> bool {
         self.from.contains(&caller) || self.to.contains(&caller)
@@ -198,10 +204,13 @@ impl<'a> Creation<'a> {
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
-        match number.mode {
-            NumberMode::Exclusive => self.hold(&greenpin_id, &number, expires_at)?,
-            NumberMode::Shared => self.take_place(&new, &number)?,
-        }
+        let places = match number.mode {
+            NumberMode::Exclusive => {
+                self.hold(&greenpin_id, &number, expires_at)?;
+                None
+            }
+            NumberMode::Shared => Some(self.take_place(&new, &number)?),
+        };
         let claim = Claim {
             number_key: &number.number_key,
             greenpin_id: &greenpin_id,
@@ -229,6 +238,9 @@ impl<'a> Creation<'a> {
             deleted_at: None,
         };
         self.insert(&allocation, &number)?;
+        if let Some(places) = places {
+            places.tell_if_low(self.tx, self.tenant, &allocation.virtual_number.expose(), self.now)?;
+        }
         Ok(allocation)
     }
 
@@ -243,17 +255,18 @@ impl<'a> Creation<'a> {
     }
 
     /// Gives back the places of those that have ended, and takes one: the number's own row decides.
-    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<(), CreateError> {
+    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<Places, CreateError> {
         if number.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
         let vn = &number.number_key;
         let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (vn, self.now.micros()))?;
         let ended = i64::try_from(ended).unwrap_or(0);
-        match self.tx.execute(sql::NUMBER_TAKE_PLACE, (ended, vn, self.tenant.as_str()))? {
-            0 => Err(CreateError::PinSpaceExhausted),
-            _ => Ok(()),
-        }
+        let row = (ended, vn, self.tenant.as_str());
+        let taken = self
+            .tx
+            .row(sql::NUMBER_TAKE_PLACE, row, |row| Ok(Places { active: row.get(0)?, most: row.get(1)? }))?;
+        taken.ok_or(CreateError::PinSpaceExhausted)
     }
 
     fn insert(&self, allocation: &Allocation, number: &NumberRow) -> Result<(), StoreError> {
@@ -272,8 +285,7 @@ impl<'a> Creation<'a> {
             events::FIRST_SEQUENCE,
         );
         self.tx.send(sql::ALLOCATION_INSERT, row)?;
-        let parties = allocation.from.iter().chain(&allocation.to);
-        list(self.tx, self.tenant, &allocation.greenpin_id, number, parties)?;
+        list(self.tx, self.tenant, number, allocation)?;
         let zone = self.settings.zone();
         let event = Draft {
             tenant: self.tenant,
@@ -282,14 +294,15 @@ impl<'a> Creation<'a> {
             made: Some(allocation),
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: created_data(allocation, &zone),
+            data: event_data(allocation, &zone),
         };
         events::write(self.tx, &event)
     }
 }
 
-/// The PIN is not in it: an event goes through more hands than the answer to a create.
-fn created_data(allocation: &Allocation, zone: &TimeZone) -> Value {
+/// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
+/// to a create.
+pub(super) fn event_data(allocation: &Allocation, zone: &TimeZone) -> Value {
     let exposed = |numbers: &[PhoneNumber]| -> Vec<String> { numbers.iter().map(|n| n.expose()).collect() };
     json!({
         "virtual_number": allocation.virtual_number.expose(),
@@ -334,19 +347,36 @@ fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Re
 }
 
 /// Enters the parties of an allocation where they are looked for: in lists, and on a shared number by callers.
-pub(super) fn list<'a>(
+pub(super) fn list(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    id: &GreenpinId,
     number: &NumberRow,
-    parties: impl Iterator<Item = &'a PhoneNumber>,
+    allocation: &Allocation,
 ) -> Result<(), StoreError> {
-    let key = tx.tenant_key(tenant)?;
-    for party in parties {
-        let party = key.party(*party);
-        tx.send(sql::PARTY_INSERT, (tenant.as_str(), &party, id.as_str()))?;
+    let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
+    for party in allocation.parties() {
+        let party = key.party(party);
+        tx.send(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
         if number.mode == NumberMode::Shared {
-            tx.send(sql::CALLER_INSERT, (&number.number_key, &party, id.as_str(), tenant.as_str()))?;
+            tx.send(sql::CALLER_INSERT, (&number.number_key, &party, id, tenant.as_str()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the parties of an allocation away from where they are looked for.
+pub(super) fn unlist(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
+    for party in allocation.parties() {
+        let party = key.party(party);
+        tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
+        if number.mode == NumberMode::Shared {
+            tx.send(sql::CALLER_DELETE, (&number.number_key, &party, id))?;
         }
     }
     Ok(())
@@ -360,8 +390,8 @@ pub(super) fn forget_callers(
 ) -> Result<(), StoreError> {
     let key = tx.tenant_key(tenant)?;
     let vn = tx.keys().number(allocation.virtual_number);
-    for caller in allocation.from.iter().chain(&allocation.to) {
-        tx.send(sql::CALLER_DELETE, (&vn, key.party(*caller), allocation.greenpin_id.as_str()))?;
+    for caller in allocation.parties() {
+        tx.send(sql::CALLER_DELETE, (&vn, key.party(caller), allocation.greenpin_id.as_str()))?;
     }
     Ok(())
 }
@@ -372,8 +402,7 @@ pub(super) fn find(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let raw =
-        snapshot.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)?;
+    let raw = snapshot.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)?;
     let Some(raw) = raw else { return Ok(None) };
     raw.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }

@@ -4,7 +4,10 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod call_list;
 mod calls;
+mod capacity;
+mod changes;
 mod checkpoint;
 mod database;
 mod endpoints;
@@ -12,14 +15,18 @@ mod error;
 mod events;
 mod expiry;
 mod ids;
+mod judge;
 mod key;
 mod listing;
 mod numbers;
 mod outbox;
 mod pin_draw;
+mod pin_life;
 mod pin_try;
 mod reader;
 mod records;
+mod redelivery;
+mod resolve;
 mod settings;
 mod sql;
 mod strangers;
@@ -36,16 +43,21 @@ use tokio::sync::Notify;
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
+pub use call_list::CallFilter;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use capacity::NumberCapacity;
+pub use changes::{AllocationChange, ChangeError, Party};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};
 pub use ids::{CallSid, EndpointId, EventId, GreenpinId, TenantId};
+pub use judge::Refusal;
 pub use listing::AllocationFilter;
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
 pub use records::CallRecord;
+pub use resolve::Resolution;
 pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
 pub use timestamp::Timestamp;
@@ -75,6 +87,23 @@ pub enum Database {
     File(PathBuf),
     /// A PostgreSQL server.
     Server(Box<tokio_postgres::Config>),
+}
+
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Server(server) => {
+                let host = server.get_hosts().first();
+                let host = match host {
+                    Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+                    Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+                    None => String::new(),
+                };
+                write!(f, "postgres://{host}/{}", server.get_dbname().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// The store. Clones are handles on the same one.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use call::PhoneNumber;
 
 use super::database::Row;
-use super::reader::Snapshot;
 use super::key::TenantKey;
+use super::reader::Snapshot;
 use super::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql, strangers};
 
 /// How many allocations a virtual number takes.
@@ -143,20 +143,20 @@ impl TenantStore {
 }
 
 /// The columns of a list's line, not yet understood.
-struct RawNumber {
+pub(super) struct RawNumber {
     texts: [String; 4],
     integers: [i64; 3],
 }
 
 impl RawNumber {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
             integers: [row.get(4)?, row.get(5)?, row.get(6)?],
         })
     }
 
-    fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
+    pub(super) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
         let [sealed, number_key, tenant, mode] = self.texts;
         let [pin_length, max_active, active] = self.integers;
         let tenant_id = tenant_id(&tenant)?;
@@ -201,10 +201,7 @@ impl NumberRow {
 }
 
 /// Reads a number of any tenant's pool.
-pub(super) fn find(
-    snapshot: &Snapshot<'_>,
-    number: PhoneNumber,
-) -> Result<Option<NumberRow>, StoreError> {
+pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
     type Columns = (String, String, i64, Option<String>, i64, i64, i64);
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);

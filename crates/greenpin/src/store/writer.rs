@@ -46,7 +46,11 @@ pub(super) struct Tx<'a> {
 impl Writer {
     /// Brings the database up to date and starts the thread. `deliveries` is told after each commit that wrote a
     /// delivery.
-    pub(super) fn start(place: Place, keys: Arc<Keyring>, deliveries: Arc<Notify>) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        place: Place,
+        keys: Arc<Keyring>,
+        deliveries: Arc<Notify>,
+    ) -> Result<Self, OpenError> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (ready, opened) = sync_channel(1);
         // The connection belongs to the thread from the first moment on.
@@ -330,15 +334,21 @@ fn run(tx: &Tx<'_>, job: &mut dyn Job) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{TenantId, schema, settings};
+    use crate::store::database::{Place, sqlite};
+    use crate::store::{TenantId, settings};
 
     const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
     const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
 
+    fn file(folder: &tempfile::TempDir) -> Place {
+        Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
+    }
+
     fn writer() -> (tempfile::TempDir, Writer) {
         let folder = tempfile::tempdir().unwrap();
-        let connection = schema::open(&folder.path().join("greenpin.db")).unwrap();
-        (folder, Writer::start(connection, Arc::default()).unwrap())
+        let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+        let writer = Writer::start(file(&folder), Arc::new(keys), Arc::default()).unwrap();
+        (folder, writer)
     }
 
     async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
@@ -350,7 +360,7 @@ mod tests {
     }
 
     async fn names(writer: &Writer) -> Vec<String> {
-        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", [], |row| row.get(0));
+        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| row.get(0));
         writer.write::<_, StoreError, _>(read).await.unwrap()
     }
 
@@ -395,8 +405,8 @@ mod tests {
             async move {
                 let work = move |tx: &Tx<'_>| {
                     if change {
-                        tx.execute(CHANGE, [])?;
-                        tx.tenants().clear();
+                        tx.execute(CHANGE, ())?;
+                        tx.tenants().change();
                     }
                     let found = settings::of(tx, &tenant)?.pin_cooloff;
                     if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(found) }
@@ -407,8 +417,7 @@ mod tests {
         assert_eq!(cooloff(false, false).await, Ok(3600));
         assert!(cooloff(true, true).await.is_err());
         assert_eq!(cooloff(false, false).await, Ok(3600), "a change that failed is not kept");
-        let other = schema::open(&folder.path().join("greenpin.db")).unwrap();
-        other.execute(CHANGE, []).unwrap();
+        file(&folder).writer().unwrap().execute(CHANGE, &[]).unwrap();
         assert_eq!(cooloff(false, false).await, Ok(7), "another process's change is seen");
     }
 }

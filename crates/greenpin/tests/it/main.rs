@@ -3,6 +3,8 @@
 
 mod api;
 mod architecture;
+mod calls;
+mod change;
 mod commands;
 mod docs;
 mod durability;
@@ -10,7 +12,9 @@ mod hook;
 mod http;
 mod leak;
 mod masked_call;
+mod numbers;
 mod party;
+mod resolve;
 mod server;
 mod sipp;
 mod webhooks;

@@ -4,7 +4,7 @@ pub(super) mod postgres;
 pub(super) mod sqlite;
 mod value;
 
-pub(super) use value::{Column, Param, Params, Row, Value};
+pub(super) use value::{Params, Row, Value};
 
 use super::{OpenError, StoreError};
 

@@ -46,7 +46,7 @@ pub(in crate::store) struct Connection {
     runtime: Runtime,
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>>>>;
+type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
 
 impl Place {
     /// A server's address as in `postgres://user:password@host/database`.
@@ -116,9 +116,8 @@ impl Connection {
         let statement = self.statement(sql)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         let (client, owned) = (self.client.clone(), params.iter().map(Owned::from).collect::<Vec<_>>());
-        let mut work: UnderWay = Box::pin(async move {
-            client.execute_raw(&statement, owned.iter().map(Owned::value)).await
-        });
+        let mut work: UnderWay =
+            Box::pin(async move { client.execute_raw(&statement, owned.iter().map(Owned::value)).await });
         // The first look sends the request; the answer is looked at when the transaction ends.
         let first = self.runtime.block_on(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
         match first {
