@@ -137,7 +137,7 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
 
 /// A call record, in the names of events.
 #[derive(Serialize)]
-struct Record<'a> {
+pub(super) struct Record<'a> {
     call_sid: &'a str,
     greenpin_id: Option<&'a str>,
     virtual_number: String,
@@ -165,7 +165,7 @@ struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+    pub(super) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
         Self {
             call_sid: record.call_sid.as_str(),

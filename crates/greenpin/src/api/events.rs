@@ -1,14 +1,19 @@
-//! `GET /events`: the event log.
+//! `/events`: the event log, and sending an event again.
 
-use axum::extract::Query;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::auth::Tenant;
+use super::greenpin::not_found;
 use super::listing::{Page, asked, cut};
 use super::problem::{Code, Problem};
+use super::{Api, body, success};
 use crate::store::EventId;
 
 /// From where the log is read.
@@ -33,4 +38,17 @@ pub(super) async fn list(
     let bodies: Result<Vec<_>, _> =
         events.iter().map(|event| RawValue::from_string(event.body.clone())).collect();
     Ok(Page::answer(bodies.map_err(|_| Problem::plain(Code::Internal))?, next_cursor))
+}
+
+/// `POST /events/{event_id}/redeliver`
+pub(super) async fn redeliver(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, event_id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
+    body::nothing(body).await?;
+    let deliveries = store.redeliver(&event_id, api.now()).await?.ok_or_else(not_found)?;
+    Ok(success(StatusCode::OK, json!({ "event_id": event_id.as_str(), "deliveries": deliveries })))
 }

@@ -3,14 +3,20 @@
 mod admin;
 mod auth;
 mod body;
+mod bulk;
+mod call_list;
 mod calls;
+mod change;
 mod events;
 mod fields;
 mod greenpin;
 mod health;
 mod listing;
+mod numbers;
+mod pin;
 mod problem;
 mod range;
+mod resolve;
 mod serve;
 mod settings;
 
@@ -21,7 +27,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
@@ -82,12 +88,18 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, node
         node: Arc::new(node),
     };
     let tenant = Router::new()
-        .route("/greenpin", get(listing::list).post(greenpin::create))
-        .route("/greenpin/{greenpin_id}", get(greenpin::read).delete(greenpin::delete))
+        .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
+        .route("/greenpin/resolve", post(resolve::resolve))
+        .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
+        .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
+        .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))
         .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
+        .route("/calls", get(call_list::list))
         .route("/calls/{call_sid}", get(calls::read))
         .route("/calls/{call_sid}/recording", get(calls::recording))
         .route("/events", get(events::list))
+        .route("/events/{event_id}/redeliver", post(events::redeliver))
+        .route("/numbers", get(numbers::list))
         .route("/settings", get(settings::read).put(settings::update));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)

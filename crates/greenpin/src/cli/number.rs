@@ -197,16 +197,18 @@ async fn list(list: List, store: &OperatorStore) -> Result<(), String> {
         mode: list.mode.map(NumberMode::from),
         quarantined: list.quarantined.then_some(true),
     };
-    let (mut cursor, now) = (None, Timestamp::now());
+    // Pages come in the order of the keys that numbers are found by: that of the numbers is made here.
+    let (mut all, mut cursor, now) = (Vec::new(), None, Timestamp::now());
     loop {
         let page = store.numbers_after(filter.clone(), cursor, PAGE, now).await;
         let page = page.map_err(|error| error.to_string())?;
-        page.iter().for_each(|number| print(number, list.json));
-        match page.last() {
-            Some(last) => cursor = Some(last.cursor.clone()),
-            None => return Ok(()),
-        }
+        let Some(last) = page.last() else { break };
+        cursor = Some(last.cursor.clone());
+        all.extend(page);
     }
+    all.sort_unstable_by_key(|record| record.number.virtual_number.expose());
+    all.iter().for_each(|record| print(record, list.json));
+    Ok(())
 }
 
 fn print(record: &NumberRecord, json: bool) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::audit::{self, Act};
+use super::database::Row;
 use super::key::TokenDigest;
 use super::operator::{Actor, OperatorStore};
 use super::standing::{self, StandingError};
@@ -114,10 +115,15 @@ impl Store {
         token: &str,
         now: Timestamp,
     ) -> Result<Option<Authenticated>, StoreError> {
-        let found: Option<(String, String, Option<i64>)> =
-            self.readers.look_up(sql::CREDENTIAL_SELECT, (account_sid, now.micros()), |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })?;
+        let account_sid = account_sid.to_owned();
+        let found: Option<(String, String, Option<i64>)> = self
+            .readers
+            .look_up(move |snapshot| {
+                let key = (&account_sid, now.micros());
+                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            })
+            .await
+            .map_err(|error: StoreError| error)?;
         let (tenant, kept, suspended) = match &found {
             Some((tenant, digest, suspended_at)) => {
                 (TenantId::parse(tenant), TokenDigest::from_hex(digest), suspended_at.is_some())
@@ -255,7 +261,7 @@ fn valid(
     if found.is_live(now) { Ok(found) } else { Err(CredentialError::AlreadyRevoked) }
 }
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<CredentialRecord> {
+fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
     let (last_used_at, revoked_at): (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
     Ok(CredentialRecord {
         account_sid: row.get(0)?,

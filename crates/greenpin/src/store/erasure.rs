@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::audit::{self, Act};
+use super::database::Row;
 use super::operator::{Actor, OperatorStore};
 use super::writer::Tx;
 use super::{ErasureId, GreenpinId, StoreError, TenantId, TenantSettings, Timestamp, allocations, sql};
@@ -97,7 +98,7 @@ impl OperatorStore {
         loop {
             let (key, from) = (tenant.clone(), after.clone());
             let read = self.store.readers.read(move |snapshot| {
-                let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String)> {
+                let read = |row: &Row<'_>| -> Result<(String, String), StoreError> {
                     Ok((row.get(0)?, row.get(1)?))
                 };
                 snapshot.rows(sql::RECORDINGS_OF_TENANT, (key.as_str(), &from, ROWS), read)
@@ -126,7 +127,9 @@ impl OperatorStore {
 
     async fn finish_erasure(&self, tenant: &TenantId, now: Timestamp) -> Result<(), EraseError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        Ok(self.store.writer.write(move |tx| finish(tx, &actor, &tenant, now)).await?)
+        self.store.writer.write(move |tx| finish(tx, &actor, &tenant, now)).await?;
+        self.store.keys.forget_all();
+        Ok(())
     }
 }
 
@@ -138,6 +141,7 @@ const STEPS: &[Step] = &[
     |tx, tenant| rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
     |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
     |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),
+    |tx, tenant| rows(tx, tenant, "parties", sql::ERASE_PARTIES),
     erase_allocations,
     erase_numbers,
 ];
@@ -146,7 +150,7 @@ fn rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
     table: &'static str,
-    sql: &str,
+    sql: &'static str,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
     Ok(vec![(table, tx.execute(sql, (tenant.as_str(), ROWS))?)])
 }
@@ -171,7 +175,7 @@ fn begin(
         ("credentials".to_owned(), gone(tx, sql::ERASE_CREDENTIALS, tenant)?),
         ("endpoints".to_owned(), gone(tx, sql::ERASE_ENDPOINTS, tenant)?),
     ]);
-    tx.tenants().clear();
+    tx.tenants().change();
     let erasure_id = ErasureId::new(now);
     let row = (tenant.as_str(), erasure_id.as_str(), now.micros(), text(&erased)?);
     tx.execute(sql::ERASURE_INSERT, row)?;
@@ -180,7 +184,7 @@ fn begin(
     Ok(ErasureReceipt { erasure_id, tenant_id: tenant.clone(), begun_at: now, finished_at: None, erased })
 }
 
-fn gone(tx: &Tx<'_>, sql: &str, tenant: &TenantId) -> Result<u64, StoreError> {
+fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreError> {
     Ok(u64::try_from(tx.execute(sql, [tenant.as_str()])?).unwrap_or(u64::MAX))
 }
 
@@ -191,9 +195,10 @@ fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str
     for id in ids.into_iter().map(GreenpinId::stored) {
         match allocations::find(tx, tenant, &id) {
             Ok(Some(allocation)) => {
-                let vn = allocation.virtual_number.expose();
-                pins += tx.execute(sql::PIN_FORGET, (&vn, allocation.pin.expose(), id.as_str()))?;
-                allocations::forget_callers(tx, &allocation)?;
+                let vn = tx.keys().number(allocation.virtual_number);
+                let pin = tx.keys().pin(&vn, &allocation.pin);
+                pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
+                allocations::forget_callers(tx, tenant, &allocation)?;
             }
             // One that cannot be read must go, too.
             Ok(None) | Err(StoreError::Unreadable(_)) => {}
@@ -223,8 +228,9 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
 fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
     // What a request that was under way at the beginning may have written.
     tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
-    tx.execute(sql::TENANT_SETTINGS_UPDATE, (TenantSettings::default().stored()?, tenant.as_str()))?;
-    tx.tenants().clear();
+    // With its key gone, what a disk or a backup may still hold of the tenant cannot be read.
+    tx.execute(sql::TENANT_KEY_DESTROY, (TenantSettings::default().stored()?, tenant.as_str()))?;
+    tx.tenants().change();
     tx.execute(sql::ERASURE_FINISH, (now.micros(), tenant.as_str()))?;
     audit::write(tx, actor, Act { name: "tenant.erased", tenant: Some(tenant), object: None }, now)
 }
@@ -274,7 +280,7 @@ struct RawReceipt {
 }
 
 impl RawReceipt {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             erasure_id: row.get(0)?,
             begun_at: row.get(1)?,

@@ -3,8 +3,10 @@
 use call::PhoneNumber;
 
 use super::audit::{self, Act};
-use super::numbers::{self, phone_number, small};
+use super::database::Row;
+use super::numbers::{self, RawNumber};
 use super::operator::OperatorStore;
+use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp, sql};
 
@@ -147,7 +149,7 @@ impl OperatorStore {
         let read = self.store.readers.read(move |snapshot| {
             let mut taken = Vec::new();
             for (place, number) in wanted.iter().enumerate() {
-                if snapshot.row(sql::NUMBER_TAKEN, [number.expose()], |_| Ok(()))?.is_some() {
+                if snapshot.row(sql::NUMBER_TAKEN, [snapshot.keys().number(*number)], |_| Ok(()))?.is_some() {
                     taken.push(place);
                 }
             }
@@ -163,9 +165,11 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<Option<NumberRecord>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::NUMBER_DETAIL, (now.micros(), number.expose()), RawRecord::read)
+            let key = (now.micros(), snapshot.keys().number(number));
+            let raw = snapshot.row(sql::NUMBER_DETAIL, key, RawRecord::read)?;
+            raw.map(|raw| raw.record(snapshot)).transpose()
         });
-        read.await?.map(RawRecord::record).transpose()
+        read.await
     }
 
     /// The numbers behind a cursor.
@@ -185,9 +189,10 @@ impl OperatorStore {
                 cursor.as_deref().unwrap_or_default(),
                 i64::from(limit),
             );
-            snapshot.rows(sql::NUMBER_PAGE, row, RawRecord::read)
+            let raw = snapshot.rows(sql::NUMBER_PAGE, row, RawRecord::read)?;
+            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
         });
-        read.await?.into_iter().map(RawRecord::record).collect()
+        read.await
     }
 
     /// Changes how a number is used. Its mode and the length of its PINs can change while no allocation is active,
@@ -201,7 +206,7 @@ impl OperatorStore {
         self.act_on(number, "number.change", now, move |tx, found| {
             let old = &found.number;
             let new = changed(old, change).map_err(PoolError::Rule)?;
-            let vn = number.expose();
+            let vn = tx.keys().number(number);
             if new.mode == old.mode && new.pin_length == old.pin_length {
                 if new.max_active < old.active {
                     return Err(PoolError::InUse(old.active));
@@ -232,8 +237,9 @@ impl OperatorStore {
                 return Err(PoolError::NoSuchTenant);
             }
             unused(found)?;
-            let vn = number.expose();
-            tx.execute(sql::NUMBER_MOVE, (to.as_str(), &vn))?;
+            let vn = tx.keys().number(number);
+            let sealed = numbers::seal(&*tx.tenant_key(&to)?, &vn, number)?;
+            tx.execute(sql::NUMBER_MOVE, (to.as_str(), sealed, &vn))?;
             tx.execute(sql::PINS_DISOWN, [&vn])?;
             tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
             tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
@@ -245,7 +251,7 @@ impl OperatorStore {
     /// Lets a number take no new allocations; those that are active go on. Once more changes nothing.
     pub async fn quarantine_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
         self.act_on(number, "number.quarantine", now, move |tx, _| {
-            Ok(tx.execute(sql::NUMBER_QUARANTINE, (now.micros(), number.expose())).map(|_| ())?)
+            Ok(tx.execute(sql::NUMBER_QUARANTINE, (now.micros(), tx.keys().number(number))).map(|_| ())?)
         })
         .await
     }
@@ -253,7 +259,7 @@ impl OperatorStore {
     /// Lets a number take allocations again. Once more changes nothing.
     pub async fn release_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
         self.act_on(number, "number.release", now, move |tx, _| {
-            Ok(tx.execute(sql::NUMBER_UNQUARANTINE, [number.expose()]).map(|_| ())?)
+            Ok(tx.execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number(number)]).map(|_| ())?)
         })
         .await
     }
@@ -262,7 +268,7 @@ impl OperatorStore {
     pub async fn remove_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
         self.act_on(number, "number.remove", now, move |tx, found| {
             unused(found)?;
-            let vn = number.expose();
+            let vn = tx.keys().number(number);
             while tx.execute(sql::PINS_FORGET, (&vn, PINS_AT_ONCE))? > 0 {}
             tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
             tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
@@ -283,10 +289,10 @@ impl OperatorStore {
     ) -> Result<(), PoolError> {
         let actor = self.actor.clone();
         let write = self.store.writer.write(move |tx| {
-            let vn = number.expose();
+            let vn = tx.keys().number(number);
             tx.execute(sql::NUMBER_LOCK, [&vn])?;
             let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RawRecord::read)?;
-            let found = found.ok_or(PoolError::NotFound)?.record()?;
+            let found = found.ok_or(PoolError::NotFound)?.record(tx)?;
             work(tx, &found)?;
             let masked = number.to_string();
             let act = Act { name, tenant: Some(&found.number.tenant_id), object: Some(&masked) };
@@ -319,35 +325,24 @@ fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberEr
 
 /// The columns of a number, not yet understood.
 struct RawRecord {
-    texts: [String; 4],
-    integers: [i64; 4],
+    number: RawNumber,
     quarantined_at: Option<i64>,
+    created_at: i64,
+    cursor: String,
 }
 
 impl RawRecord {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(8)?],
-            integers: [row.get(3)?, row.get(4)?, row.get(5)?, row.get(7)?],
-            quarantined_at: row.get(6)?,
-        })
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let number = RawNumber::read(row)?;
+        Ok(Self { number, quarantined_at: row.get(7)?, created_at: row.get(8)?, cursor: row.get(9)? })
     }
 
-    fn record(self) -> Result<NumberRecord, StoreError> {
-        let [virtual_number, tenant, mode, cursor] = self.texts;
-        let [pin_length, max_active, active, created_at] = self.integers;
+    fn record(self, snapshot: &Snapshot<'_>) -> Result<NumberRecord, StoreError> {
         Ok(NumberRecord {
-            number: PoolNumber {
-                virtual_number: phone_number(&virtual_number)?,
-                tenant_id: numbers::tenant_id(&tenant)?,
-                mode: mode.parse()?,
-                pin_length: small(pin_length, "PIN length")?,
-                max_active: small(max_active, "limit")?,
-                active: small(active, "count")?,
-            },
+            number: self.number.number(snapshot)?,
             quarantined_at: self.quarantined_at.map(Timestamp::from_micros),
-            created_at: Timestamp::from_micros(created_at),
-            cursor,
+            created_at: Timestamp::from_micros(self.created_at),
+            cursor: self.cursor,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Tenants as the operator sees them: made, listed, suspended, resumed.
 
 use super::audit::{self, Act};
+use super::database::Row;
 use super::operator::OperatorStore;
 use super::writer::Tx;
 use super::{
@@ -73,8 +74,9 @@ impl OperatorStore {
     pub async fn create_tenant(&self, new: NewTenant, now: Timestamp) -> Result<MadeTenant, TenantError> {
         let drawn = tenants::Drawn::of(&new, &self.store);
         let (actor, digest) = (self.actor.clone(), drawn.digest);
+        let key = self.store.keys.draw(&new.tenant_id)?;
         let webhooks = self.store.writer.write(move |tx| {
-            let webhooks = tenants::insert(tx, &new, &digest, now)?;
+            let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
             let act =
                 Act { name: "tenant.create", tenant: Some(&new.tenant_id), object: Some(&new.account_sid) };
             audit::write(tx, &actor, act, now)?;
@@ -114,9 +116,8 @@ impl OperatorStore {
     pub async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         let node = node.to_owned();
         let read = self.store.readers.read(move |snapshot| {
-            let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String)> {
-                Ok((row.get(0)?, row.get(1)?))
-            };
+            let read =
+                |row: &Row<'_>| -> Result<(String, String), StoreError> { Ok((row.get(0)?, row.get(1)?)) };
             snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], read)
         });
         let open: Vec<(String, String)> = read.await?;
@@ -185,7 +186,7 @@ struct RawTenant {
 }
 
 impl RawTenant {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             tenant_id: row.get(0)?,
             settings: row.get(1)?,

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::key::TokenDigest;
+use super::key::{TokenDigest, WrappedKey};
 use super::writer::Tx;
 use super::{
     EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, endpoints, sql,
@@ -55,14 +55,18 @@ impl Store {
     /// Makes a tenant with one credential, without an operator: for a store of one's own.
     pub async fn create_tenant(&self, new: NewTenant, now: Timestamp) -> Result<MadeTenant, TenantError> {
         let drawn = Drawn::of(&new, self);
-        let digest = drawn.digest;
-        let webhooks = self.writer.write(move |tx| insert(tx, &new, &digest, now));
+        let (digest, key) = (drawn.digest, self.keys.draw(&new.tenant_id)?);
+        let webhooks = self.writer.write(move |tx| insert(tx, &new, &digest, &key, now));
         Ok(MadeTenant { webhooks: webhooks.await?, token: drawn.token })
     }
 
     /// Whether a tenant of this name exists.
     pub async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool, StoreError> {
-        Ok(self.readers.look_up(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_some())
+        let tenant = tenant.clone();
+        let read = self
+            .readers
+            .look_up(move |snapshot| snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(())));
+        read.await.map(|found| found.is_some())
     }
 
     /// A keyed digest of credentials, to remember without them that they were right.
@@ -94,9 +98,10 @@ pub(super) fn insert(
     tx: &Tx<'_>,
     new: &NewTenant,
     digest: &str,
+    key: &WrappedKey,
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, TenantError> {
-    let stored = (new.tenant_id.as_str(), new.settings.stored()?, now.micros());
+    let stored = (new.tenant_id.as_str(), new.settings.stored()?, key.as_str(), now.micros());
     if tx.execute(sql::TENANT_INSERT, stored)? == 0 {
         return Err(TenantError::Exists);
     }

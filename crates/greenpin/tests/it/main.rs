@@ -3,6 +3,8 @@
 
 mod api;
 mod architecture;
+mod calls;
+mod change;
 mod commands;
 mod docs;
 mod durability;
@@ -10,8 +12,10 @@ mod hook;
 mod http;
 mod leak;
 mod masked_call;
+mod numbers;
 mod operator;
 mod party;
+mod resolve;
 mod server;
 mod sipp;
 mod webhooks;

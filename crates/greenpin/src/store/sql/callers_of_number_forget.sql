@@ -1,1 +1,1 @@
-DELETE FROM listed_callers WHERE virtual_number = $1
+DELETE FROM listed_callers WHERE number_key = $1

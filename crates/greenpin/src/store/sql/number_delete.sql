@@ -1,1 +1,1 @@
-DELETE FROM numbers WHERE virtual_number = $1
+DELETE FROM numbers WHERE number_key = $1

@@ -1,1 +1,1 @@
-UPDATE numbers SET strangers_at = strangers_at WHERE virtual_number = $1
+UPDATE numbers SET strangers_at = strangers_at WHERE number_key = $1

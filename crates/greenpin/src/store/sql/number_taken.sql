@@ -1,1 +1,1 @@
-SELECT 1 FROM numbers WHERE virtual_number = $1
+SELECT 1 FROM numbers WHERE number_key = $1

@@ -1,1 +1,1 @@
-UPDATE numbers SET quarantined_at = NULL WHERE virtual_number = $1 AND quarantined_at IS NOT NULL
+UPDATE numbers SET quarantined_at = NULL WHERE number_key = $1 AND quarantined_at IS NOT NULL

@@ -1,1 +1,1 @@
-SELECT virtual_number FROM numbers WHERE tenant_id = $1 LIMIT $2
+SELECT number_key FROM numbers WHERE tenant_id = $1 LIMIT $2

@@ -1,1 +1,1 @@
-DELETE FROM pins WHERE virtual_number = $1 AND pin = $2 AND greenpin_id = $3
+DELETE FROM pins WHERE number_key = $1 AND pin_key = $2 AND greenpin_id = $3

@@ -1,1 +1,1 @@
-UPDATE pins SET greenpin_id = '', counted = 0 WHERE virtual_number = $1
+UPDATE pins SET greenpin_id = '', counted = 0 WHERE number_key = $1

@@ -1,2 +1,2 @@
-DELETE FROM pins WHERE virtual_number = $1
-AND pin IN (SELECT p.pin FROM pins p WHERE p.virtual_number = $1 LIMIT $2)
+DELETE FROM pins WHERE number_key = $1
+AND pin_key IN (SELECT p.pin_key FROM pins p WHERE p.number_key = $1 LIMIT $2)

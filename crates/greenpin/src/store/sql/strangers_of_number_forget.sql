@@ -1,1 +1,1 @@
-DELETE FROM strangers WHERE virtual_number = $1
+DELETE FROM strangers WHERE number_key = $1
