@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, Readiness};
+use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
@@ -93,7 +93,14 @@ impl Server {
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
-        let router = api::router(store.clone(), readiness.clone(), config.recordings.clone());
+        let node = Node {
+            name: config.node.clone(),
+            started_at: Timestamp::now(),
+            operator_token: config.http.operator_token.clone(),
+            trunks: config.trunks.clone(),
+            engine: engine.handle(),
+        };
+        let router = api::router(store.clone(), readiness.clone(), config.recordings.clone(), node);
         let (api_stop, mut stopping) = watch::channel(false);
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;

@@ -189,6 +189,7 @@ impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::NumberNotInPool => Self::plain(Code::NumberNotInPool),
+            CreateError::NumberQuarantined => Self::plain(Code::NumberQuarantined),
             CreateError::VirtualNumberBusy => Self::new(
                 Code::VirtualNumberBusy,
                 "An exclusive number takes one active allocation at a time.",

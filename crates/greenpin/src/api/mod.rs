@@ -1,5 +1,6 @@
 //! The HTTP API.
 
+mod admin;
 mod auth;
 mod body;
 mod bulk;
@@ -31,9 +32,11 @@ use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
 pub use health::Readiness;
-pub use problem::{Code, FieldError, Problem};
+pub use problem::{Code, FieldError, Problem, RefusedLine};
 pub use serve::serve;
 
+use crate::config::{Secret, Trunk};
+use crate::engine;
 use crate::random;
 use crate::store::{Store, Timestamp};
 
@@ -44,7 +47,28 @@ struct Api {
     readiness: Arc<Readiness>,
     recordings: Arc<PathBuf>,
     seen: Arc<auth::Seen>,
+    uses: Arc<auth::Uses>,
+    node: Arc<Node>,
 }
+
+/// What the operator API tells of this process.
+#[derive(Clone)]
+pub struct Node {
+    /// Its name in call records.
+    pub name: String,
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// What opens the operator API; `None`: it is off.
+    pub operator_token: Option<Secret>,
+    /// The carriers that are configured.
+    pub trunks: Vec<Trunk>,
+    /// Its calls.
+    pub engine: engine::Handle,
+}
+
+/// The id of a request, for who handles it.
+#[derive(Clone)]
+struct RequestId(String);
 
 impl Api {
     /// The present, for everything that a request writes or judges.
@@ -54,8 +78,15 @@ impl Api {
 }
 
 /// Every route. `recordings` is the folder that recordings are in.
-pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
-    let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
+pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, node: Node) -> Router {
+    let api = Api {
+        store,
+        readiness,
+        recordings: Arc::new(recordings),
+        seen: Arc::default(),
+        uses: Arc::default(),
+        node: Arc::new(node),
+    };
     let tenant = Router::new()
         .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
         .route("/greenpin/resolve", post(resolve::resolve))
@@ -72,6 +103,7 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
         .route("/settings", get(settings::read).put(settings::update));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)
+        .nest("/v1/admin", admin::router(&api))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(|| async { Problem::plain(Code::NotFound) })
@@ -81,8 +113,9 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
 }
 
 /// Gives each request an id, which its answer carries and each of its log lines.
-async fn identify(request: Request, next: Next) -> Response {
+async fn identify(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
     let mut response = tracing::Instrument::instrument(next.run(request), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

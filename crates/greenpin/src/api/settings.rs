@@ -127,7 +127,7 @@ fn set<T>(given: Option<T>, place: &mut T) {
     }
 }
 
-fn timezone(fields: &mut Fields) -> Option<String> {
+pub(super) fn timezone(fields: &mut Fields) -> Option<String> {
     let name = fields.text("timezone")?;
     if jiff::tz::TimeZone::get(&name).is_err() {
         fields.fault("timezone", Code::InvalidValue, "must be an IANA time zone such as Asia/Kolkata");

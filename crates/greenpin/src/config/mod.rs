@@ -46,7 +46,7 @@ pub struct Config {
 pub struct Http {
     /// Where it is served; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The operator's token.
+    /// The operator's token, at least 16 characters; `None`: the operator API is off.
     pub operator_token: Option<Secret>,
 }
 
@@ -212,6 +212,23 @@ impl Config {
     }
 }
 
+impl Trunk {
+    /// The trunk for people to look at, in the names of the file. Never with a password.
+    pub fn shown(&self) -> serde_json::Value {
+        let transport = |peer: &Peer| if peer.transport == Transport::Tcp { "tcp" } else { "udp" };
+        let peer =
+            self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)));
+        let network = |network: &Network| format!("{}/{}", network.address, network.prefix);
+        serde_json::json!({
+            "name": self.name,
+            "peer": peer,
+            "accept_from": self.accept_from.iter().map(network).collect::<Vec<_>>(),
+            "country": self.country.as_ref().map(Region::to_string),
+            "symmetric_rtp": self.symmetric_rtp,
+        })
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let mut nothing = Source::default();
@@ -251,7 +268,7 @@ mod tests {
             r#"
             [http]
             listen = "127.0.0.1:8081"
-            operator_token = "fictional"
+            operator_token = "fictional-operator-token"
             [store]
             url = "sqlite:elsewhere/greenpin.db"
             [sip]
@@ -321,6 +338,16 @@ mod tests {
         ] {
             assert!(error.contains(expected), "{expected} in:\n{error}");
         }
+    }
+
+    #[test]
+    fn an_operator_token_that_can_be_guessed_is_refused_without_being_told() {
+        for token in ["fifteen-letters", "sixteen letters!", ""] {
+            let error = error(&format!("http.operator_token = \"{token}\""));
+            assert!(error.contains("http.operator_token") && error.contains("at least 16"), "{error}");
+            assert!(token.is_empty() || !error.contains(token), "{error}");
+        }
+        assert!(read("http.operator_token = \"sixteen-letters!\"").is_ok());
     }
 
     #[test]

@@ -117,8 +117,9 @@ pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
 }
 
 pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
-    let long_enough = raw.text().filter(|text| text.len() >= 8);
-    must(long_enough.map(|text| Secret(text.to_owned())), "a text of at least 8 characters")
+    let fit = |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    let secret = raw.text().filter(fit).map(|text| Secret(text.to_owned()));
+    must(secret, "a text of at least 16 printable ASCII characters without spaces")
 }
 
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {

@@ -95,6 +95,17 @@ id!(
     "evt_"
 );
 
+id!(
+    /// A line of the audit log: `aud_…`.
+    AuditId,
+    "aud_"
+);
+id!(
+    /// An erasure of a tenant's data: `era_…`.
+    ErasureId,
+    "era_"
+);
+
 /// Gives events ids that never go back, also within one millisecond: the event log is read in their order.
 #[derive(Debug, Default)]
 pub(super) struct EventIds(u128);

@@ -17,7 +17,6 @@ statements! {
     MASTER_KEY_SELECT = "master_key_select";
     TENANT_INSERT = "tenant_insert";
     TENANT_KEY = "tenant_key";
-    TENANT_LIST = "tenant_list";
     TENANT_SETTINGS = "tenant_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
     CREDENTIAL_INSERT = "credential_insert";
@@ -99,10 +98,57 @@ statements! {
     SCHEMA_VERSION = "schema_version";
     SCHEMA_FOUND = "schema_found";
     SCHEMA_APPLIED = "schema_applied";
+    TENANT_PAGE = "tenant_page";
+    TENANT_DETAIL = "tenant_detail";
+    TENANT_ACTIVE_ALLOCATIONS = "tenant_active_allocations";
+    TENANT_STANDING = "tenant_standing";
+    TENANT_SUSPEND = "tenant_suspend";
+    TENANT_RESUME = "tenant_resume";
+    CREDENTIAL_ADD = "credential_add";
+    CREDENTIALS_OF = "credentials_of";
+    CREDENTIAL_OF = "credential_of";
+    CREDENTIAL_REVOKE = "credential_revoke";
+    CREDENTIAL_USED = "credential_used";
+    CALLS_OPEN_OF_NODE = "calls_open_of_node";
+    NUMBER_DETAIL = "number_detail";
+    NUMBER_PAGE = "number_page";
+    NUMBER_LOCK = "number_lock";
+    NUMBER_RESET = "number_reset";
+    NUMBER_LIMIT = "number_limit";
+    NUMBER_MOVE = "number_move";
+    NUMBER_QUARANTINE = "number_quarantine";
+    NUMBER_UNQUARANTINE = "number_unquarantine";
+    NUMBER_DELETE = "number_delete";
+    NUMBER_TAKEN = "number_taken";
+    PINS_DISOWN = "pins_disown";
+    PINS_FORGET = "pins_forget";
+    PIN_FORGET = "pin_forget";
+    STRANGERS_OF_NUMBER_FORGET = "strangers_of_number_forget";
+    CALLERS_OF_NUMBER_FORGET = "callers_of_number_forget";
+    TENANT_OPEN_CALL = "tenant_open_call";
+    TENANT_MARK_ERASED = "tenant_mark_erased";
+    ERASE_CREDENTIALS = "erase_credentials";
+    ERASE_ENDPOINTS = "erase_endpoints";
+    ERASE_DELIVERIES = "erase_deliveries";
+    ERASE_PARTIES = "erase_parties";
+    TENANT_KEY_DESTROY = "tenant_key_destroy";
+    ERASE_EVENTS = "erase_events";
+    ERASE_CALLS = "erase_calls";
+    ALLOCATIONS_OF_TENANT = "allocations_of_tenant";
+    ALLOCATION_ERASE = "allocation_erase";
+    NUMBERS_OF_TENANT = "numbers_of_tenant";
+    RECORDINGS_OF_TENANT = "recordings_of_tenant";
+    ERASURE_INSERT = "erasure_insert";
+    ERASURE_SELECT = "erasure_select";
+    ERASURE_COUNT = "erasure_count";
+    ERASURE_FINISH = "erasure_finish";
+    AUDIT_INSERT = "audit_insert";
+    AUDIT_AFTER = "audit_after";
 }
 
 /// The schema, one step a version, oldest first.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("sql/migrations/0001_first.sql"), include_str!("sql/migrations/0002_operator.sql")];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");

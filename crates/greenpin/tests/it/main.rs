@@ -14,6 +14,7 @@ mod http;
 mod leak;
 mod masked_call;
 mod numbers;
+mod operator;
 mod party;
 mod postgres;
 mod resolve;

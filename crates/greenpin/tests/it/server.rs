@@ -45,9 +45,18 @@ impl Server {
 
     /// A server with a configuration of one's own, beside free ports.
     pub fn with(configuration: &str) -> Self {
+        Self::configured("", configuration)
+    }
+
+    /// The same, with an operator token.
+    pub fn with_operator(token: &str, configuration: &str) -> Self {
+        Self::configured(&format!("operator_token = \"{token}\"\n"), configuration)
+    }
+
+    fn configured(http: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = format!("url = \"sqlite:{}/greenpin.db\"", folder.path().display());
-        Self::on(folder, &store, configuration)
+        let head = format!("{http}[store]\nurl = \"sqlite:{}/greenpin.db\"", folder.path().display());
+        Self::on(folder, &head, configuration)
     }
 
     /// Two servers on one PostgreSQL database.
@@ -55,14 +64,14 @@ impl Server {
         let url = super::postgres::new_database();
         let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let key = first.path().join("master.key");
-        let store = format!("url = {url:?}\nencryption_key_file = {key:?}");
+        let store = format!("[store]\nurl = {url:?}\nencryption_key_file = {key:?}");
         let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\n");
         [Self::on(first, &store, &node("one")), Self::on(second, &store, &node("two"))]
     }
 
-    fn on(folder: TempDir, store: &str, configuration: &str) -> Self {
+    fn on(folder: TempDir, head: &str, configuration: &str) -> Self {
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\n{store}\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n{head}\n\
              [sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
              [recordings]\nurl = \"file:{folder}/recordings\"\n[webhooks]\nallow_private = true\n{configuration}",
             folder = folder.path().display()

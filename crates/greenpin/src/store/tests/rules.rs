@@ -504,14 +504,16 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     let Ok(made) = store.create_tenant(new, now).await else { panic!("the store is empty") };
     drop(store);
     let again = Store::open(&options).unwrap();
-    assert_eq!(again.authenticate("AC1", &made.token).await.unwrap(), Some(tenant_id));
+    let found = again.authenticate("AC1", &made.token, now).await.unwrap();
+    assert_eq!(found.map(|found| found.tenant_id), Some(tenant_id));
 }
 
 #[tokio::test]
 async fn credentials_open_their_own_tenant_only() {
     let bench = Bench::new().await;
-    let whose = |sid: &'static str, token: &'static str| bench.store.authenticate(sid, token);
-    assert_eq!(whose("AC1", "secret").await.unwrap(), TenantId::parse("acme"));
+    let whose = |sid: &'static str, token: &'static str| bench.store.authenticate(sid, token, bench.start);
+    let found = whose("AC1", "secret").await.unwrap();
+    assert_eq!(found.map(|found| found.tenant_id), TenantId::parse("acme"));
     assert_eq!(whose("AC1", "Secret").await.unwrap(), None);
     assert_eq!(whose("AC2", "secret").await.unwrap(), None);
 }
