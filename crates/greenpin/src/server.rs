@@ -86,7 +86,9 @@ impl Server {
                 "closed calls that were cut short when the server last stopped"
             );
         }
-        store.release_deliveries(Timestamp::now()).await?;
+        if !store.is_shared() {
+            store.release_deliveries(Timestamp::now()).await?;
+        }
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());

@@ -131,6 +131,8 @@ codes! {
     Internal = "internal", 500, "An internal error";
     /// More requests than can be served now.
     Overloaded = "overloaded", 503, "Overloaded";
+    /// The database server cannot be reached.
+    StoreUnreachable = "store_unreachable", 503, "The database cannot be reached";
     /// The server is being shut down.
     Draining = "draining", 503, "The server is shutting down";
 }
@@ -279,6 +281,7 @@ impl From<StoreError> for Problem {
             StoreError::Overloaded => {
                 Self::new(Code::Overloaded, "More writes wait than can be served; try again.")
             }
+            StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
                 tracing::error!(%error, "a request failed in the store");

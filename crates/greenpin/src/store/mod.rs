@@ -169,6 +169,11 @@ impl Store {
         TenantStore { store: self.clone(), tenant_id }
     }
 
+    /// Whether other nodes may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.readers, Readers::Server(_))
+    }
+
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.readers.read(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())).map(|_| ())).await

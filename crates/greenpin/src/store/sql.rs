@@ -13,6 +13,8 @@ macro_rules! statements {
 }
 
 statements! {
+    MASTER_KEY_INSERT = "master_key_insert";
+    MASTER_KEY_SELECT = "master_key_select";
     TENANT_INSERT = "tenant_insert";
     TENANT_KEY = "tenant_key";
     TENANT_SETTINGS = "tenant_settings";

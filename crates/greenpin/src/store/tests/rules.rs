@@ -17,11 +17,23 @@ const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
 const STRANGER: &str = "+917700000001";
 
+/// Everything that the database keeps, as it keeps it.
+fn raw(database: &Database) -> Vec<u8> {
+    match database {
+        Database::File(path) => {
+            let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
+            files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+        }
+        Database::Server(server) => postgres::dump(server.get_dbname().unwrap()),
+    }
+}
+
 /// A store with one tenant, an exclusive number, a shared one with four digits, and a shared one with six.
 struct Bench {
     store: Store,
     tenant: TenantStore,
     start: Timestamp,
+    options: StoreOptions,
     _folder: TempDir,
 }
 
@@ -46,7 +58,8 @@ fn options(folder: &TempDir) -> StoreOptions {
 impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&options(&folder)).unwrap();
+        let options = options(&folder);
+        let store = Store::open(&options).unwrap();
         let start = Timestamp::from_micros(1_781_499_600_000_000);
         let tenant_id = TenantId::parse("acme").unwrap();
         let new = NewTenant {
@@ -65,7 +78,7 @@ impl Bench {
             let new = NewNumber { virtual_number: number(text), mode, pin_length, max_active: 200 };
             store.add_number(tenant_id.clone(), new, start).await.unwrap();
         }
-        Self { tenant: store.tenant(tenant_id), store, start, _folder: folder }
+        Self { tenant: store.tenant(tenant_id), store, start, options, _folder: folder }
     }
 
     fn at(&self, seconds: u64) -> Timestamp {
@@ -651,7 +664,7 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
     }
     assert_eq!(bench.create(WIDE, 0).await, Err(CreateError::PinSpaceExhausted));
     let data = serde_json::json!({ "virtual_number": WIDE, "active_allocations": 4, "max_active": 5 });
-    assert_eq!(told().await, [data.clone()]);
+    assert_eq!(told().await, std::slice::from_ref(&data));
     bench.tenant.delete_allocation(&made[0].greenpin_id, bench.at(1)).await.unwrap();
     bench.create(WIDE, 2).await.unwrap();
     assert_eq!(told().await.len(), 1, "it was never below the mark");
@@ -844,6 +857,72 @@ mod resolution {
             });
         }
     }
+}
+
+#[tokio::test]
+async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
+    let bench = Bench::new().await;
+    let endpoint =
+        EndpointSpec { id: None, url: "https://hooks.example/a".into(), types: None, paused: false };
+    let made = bench.tenant.update_settings(|_| {}, Some(vec![endpoint]), bench.start).await.unwrap();
+    let wide =
+        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 8, max_active: 10 };
+    bench.store.add_number(TenantId::parse("acme").unwrap(), wide, bench.start).await.unwrap();
+    let allocation = bench.create(WIDE, 0).await.unwrap();
+    let (sid, _) = bench.call(WIDE, Some(STRANGER), 1).await;
+    bench.try_pin(&sid, &wrong(&allocation.pin), 2).await;
+    bench.try_pin(&sid, allocation.pin.expose(), 3).await;
+    bench.store.call_ringing(&sid, number(AGENT), bench.at(4)).await.unwrap();
+    bench.store.call_answered(&sid, number(AGENT), bench.at(5)).await.unwrap();
+    bench
+        .store
+        .end_call(&sid, CallEnding { dialled: Some(number(AGENT)), ..ending(bench.at(6)) })
+        .await
+        .unwrap();
+    let change = AllocationChange { to: Some(vec![number(STRANGER)]), ..AllocationChange::default() };
+    bench.tenant.change_allocation(&allocation.greenpin_id, change, bench.at(7)).await.unwrap();
+    let rotated = bench.tenant.rotate_pin(&allocation.greenpin_id, bench.at(8)).await.unwrap();
+    let other = NewTenant {
+        tenant_id: TenantId::parse("other").unwrap(),
+        account_sid: "AC2".into(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    };
+    let Ok(other) = bench.store.create_tenant(other, bench.start).await else { panic!("its name is free") };
+    let kept = raw(&bench.options.database);
+    let holds = |text: &str| kept.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(holds(allocation.greenpin_id.as_str()), "what is read is the database");
+    let numbers = [WIDE, AGENT, CUSTOMER, STRANGER, EXCLUSIVE].map(|number| number.trim_start_matches('+'));
+    let pins = [allocation.pin.expose(), rotated.pin.expose()];
+    let secret = made[0].1.trim_start_matches("whsec_");
+    for text in numbers.into_iter().chain(pins).chain([secret, &other.token]) {
+        assert!(!holds(text), "the database holds {} characters that it must not", text.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
+    let bench = Bench::new().await;
+    let other = Store::open(&bench.options).unwrap();
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    let wrong = Pin::parse(&wrong(&made.pin)).unwrap();
+    let mut calls = Vec::new();
+    for second in 1..=10 {
+        calls.push(bench.call(EXCLUSIVE, Some(CUSTOMER), second).await.0);
+    }
+    let at = bench.at(20);
+    let mut tries = tokio::task::JoinSet::new();
+    for (index, sid) in calls.iter().cloned().enumerate() {
+        let store = if index % 2 == 0 { bench.store.clone() } else { other.clone() };
+        let wrong = wrong.clone();
+        tries.spawn(async move { store.try_pin(&sid, &wrong, at).await });
+    }
+    assert!(tries.join_all().await.iter().all(|verdict| *verdict == Ok(PinVerdict::Refused)));
+    assert_eq!(bench.read(&made.greenpin_id).await.failed_pin_attempts, 3);
+    let locked = bench.event_types().await.iter().filter(|name| *name == "allocation.locked").count();
+    assert_eq!(locked, 1);
+    assert_eq!(other.try_pin(&calls[0], &made.pin, bench.at(21)).await, Ok(PinVerdict::Refused));
 }
 
 mod operators {
