@@ -159,5 +159,8 @@ async fn sweep(store: Store) {
         {
             tracing::error!(%error, "throttles that ran out were not forgotten");
         }
+        if let Err(error) = store.forget_keys(Timestamp::now()).await {
+            tracing::error!(%error, "idempotency keys whose day is over were not forgotten");
+        }
     }
 }

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Api;
 use super::problem::{Code, Problem};
+use super::{Api, idempotency};
 use crate::store::{CredentialDigest, TenantId, TenantStore};
 
 /// How long right credentials are remembered: so long a revoked token may still be taken.
@@ -42,18 +44,32 @@ impl Seen {
     }
 }
 
+/// Lets a request with right credentials in to the tenant of its path, and makes it known to the handler.
+pub(super) async fn enter(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let store = tenant(&mut parts, &api).await?;
+    parts.extensions.insert(store.clone());
+    idempotency::once(store, api.now(), Request::from_parts(parts, body), next).await
+}
+
+async fn tenant(parts: &mut Parts, api: &Api) -> Result<TenantStore, Problem> {
+    let tenant = authenticate(&parts.headers, api).await?;
+    let params = RawPathParams::from_request_parts(parts, api).await;
+    let params = params.map_err(|_| Problem::plain(Code::NotFound))?;
+    let asked = params.iter().find(|(name, _)| *name == "tenant_id").map(|(_, value)| value);
+    if asked != Some(tenant.as_str()) {
+        return Err(Problem::plain(Code::ForeignTenant));
+    }
+    Ok(api.store.tenant(tenant))
+}
+
 impl FromRequestParts<Api> for Tenant {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let tenant = authenticate(&parts.headers, api).await?;
-        let params = RawPathParams::from_request_parts(parts, api).await;
-        let params = params.map_err(|_| Problem::plain(Code::NotFound))?;
-        let asked = params.iter().find(|(name, _)| *name == "tenant_id").map(|(_, value)| value);
-        if asked != Some(tenant.as_str()) {
-            return Err(Problem::plain(Code::ForeignTenant));
-        }
-        Ok(Self(api.store.tenant(tenant)))
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        // A route that nobody guards shows nothing.
+        let store = parts.extensions.get::<TenantStore>().cloned();
+        store.map(Self).ok_or_else(|| Problem::plain(Code::Internal))
     }
 }
 

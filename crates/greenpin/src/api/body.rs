@@ -42,12 +42,17 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if !is_json(headers) {
         return Err(Problem::plain(Code::UnsupportedMediaType));
     }
+    parse(&bytes(headers, body).await?)
+}
+
+/// Reads a body as it is.
+pub(super) async fn bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > LONGEST as u64) {
         return Err(too_large());
     }
-    parse(&in_time(body).await?)
+    in_time(body).await
 }
 
 async fn in_time(body: Body) -> Result<Vec<u8>, Problem> {

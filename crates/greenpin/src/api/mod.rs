@@ -10,6 +10,7 @@ mod events;
 mod fields;
 mod greenpin;
 mod health;
+mod idempotency;
 mod listing;
 mod numbers;
 mod pin;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Router, http::StatusCode};
@@ -69,7 +70,8 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
         .route("/events", get(events::list))
         .route("/events/{event_id}/redeliver", post(events::redeliver))
         .route("/numbers", get(numbers::list))
-        .route("/settings", get(settings::read).put(settings::update));
+        .route("/settings", get(settings::read).put(settings::update))
+        .route_layer(from_fn_with_state(api.clone(), auth::enter));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)
         .route("/healthz", get(health::alive))
@@ -80,9 +82,14 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> R
         .with_state(api)
 }
 
+/// The id of a request, `req_…`.
+#[derive(Clone)]
+struct RequestId(String);
+
 /// Gives each request an id, which its answer carries and each of its log lines.
-async fn identify(request: Request, next: Next) -> Response {
+async fn identify(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
     let mut response = tracing::Instrument::instrument(next.run(request), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

@@ -77,6 +77,10 @@ codes! {
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
     /// The allocation has expired or was deleted.
     AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
+    /// The idempotency key was used for another request within the last 24 hours.
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
+    /// A request with the same idempotency key is being done.
+    IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
     /// The body is over 64 KiB.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The array holds more items than one request can take.
@@ -129,6 +133,7 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -145,7 +150,8 @@ struct Body9457<'a> {
 impl Problem {
     /// An error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        let retry_after = (code.status() == 503).then_some(1);
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after }
     }
 
     /// An error whose title says it all.
@@ -165,7 +171,12 @@ impl Problem {
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("See errors: {}", fields.join(", "));
-        Self { code, detail, errors }
+        Self { code, detail, errors, retry_after: None }
+    }
+
+    /// Says after how many seconds another try is worth while.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
@@ -199,8 +210,8 @@ impl Problem {
             let challenge = HeaderValue::from_static("Basic realm=\"greenpin\", charset=\"UTF-8\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.code.status() == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
             // The rest of the body is not read: the connection cannot be used again.

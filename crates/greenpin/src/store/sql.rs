@@ -85,11 +85,17 @@ statements! {
     DELIVERY_NEXT = "delivery_next";
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
+    IDEMPOTENCY_TAKE = "idempotency_take";
+    IDEMPOTENCY_SELECT = "idempotency_select";
+    IDEMPOTENCY_KEEP = "idempotency_keep";
+    IDEMPOTENCY_RELEASE = "idempotency_release";
+    IDEMPOTENCY_FORGET = "idempotency_forget";
     READY = "ready";
 }
 
 /// The schema, one step a version, oldest first.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("sql/migrations/0001_first.sql"), include_str!("sql/migrations/0002_tenant.sql")];
 
 #[cfg(test)]
 mod tests {

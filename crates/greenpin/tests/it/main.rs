@@ -10,6 +10,7 @@ mod docs;
 mod durability;
 mod hook;
 mod http;
+mod idempotency;
 mod leak;
 mod masked_call;
 mod numbers;
