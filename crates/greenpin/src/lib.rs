@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 mod random;
+mod retention;
 pub mod server;
 pub mod store;
 pub mod webhooks;

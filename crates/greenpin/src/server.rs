@@ -1,6 +1,7 @@
 //! The server as a whole: store, engine, API and webhooks, started and stopped together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::api::{self, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::retention;
 use crate::store::{self, Store, StoreOptions, Timestamp};
 use crate::webhooks::Dispatcher;
 
@@ -21,6 +23,8 @@ const NODE: &str = "local";
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often throttles that have run out are forgotten, in rounds of the above.
 const FORGET_EVERY: u32 = 1200;
+/// How often what tenants do not keep is removed, in the same rounds.
+const RETAIN_EVERY: u32 = 120;
 
 /// A running server.
 pub struct Server {
@@ -93,13 +97,14 @@ impl Server {
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
-        let router = api::router(store.clone(), readiness.clone(), config.recordings.clone());
+        let router =
+            api::router(store.clone(), readiness.clone(), config.recordings.clone(), config.http.rate_limit);
         let (api_stop, mut stopping) = watch::channel(false);
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(api::serve(listener, router, graceful));
-        let sweeper = tokio::spawn(sweep(store.clone()));
+        let sweeper = tokio::spawn(sweep(store.clone(), config.recordings.clone()));
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
         Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })
     }
@@ -146,13 +151,18 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
     })
 }
 
-async fn sweep(store: Store) {
+async fn sweep(store: Store, recordings: PathBuf) {
     let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in (0..FORGET_EVERY).cycle() {
         rounds.tick().await;
         if let Err(error) = store.report_expired(Timestamp::now()).await {
             tracing::error!(%error, "expired allocations were not told of");
+        }
+        if round % RETAIN_EVERY == 0
+            && let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await
+        {
+            tracing::error!(%error, "what tenants do not keep was not removed");
         }
         if round == 0
             && let Err(error) = store.forget_strangers(Timestamp::now()).await

@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -49,11 +49,21 @@ pub(super) async fn enter(State(api): State<Api>, request: Request, next: Next) 
     let (mut parts, body) = request.into_parts();
     let store = tenant(&mut parts, &api).await?;
     parts.extensions.insert(store.clone());
-    idempotency::once(store, api.now(), Request::from_parts(parts, body), next).await
+    let limit = store.settings().await?.rate_limit;
+    let verdict = api.limits.request(store.tenant_id(), limit, Instant::now());
+    let answer = if verdict.allowed {
+        idempotency::once(store, api.now(), Request::from_parts(parts, body), next).await
+    } else {
+        let detail = "The tenant asks more often than its rate limit allows.";
+        Err(Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after))
+    };
+    let mut response = answer.unwrap_or_else(Problem::into_response);
+    verdict.write(response.headers_mut());
+    Ok(response)
 }
 
 async fn tenant(parts: &mut Parts, api: &Api) -> Result<TenantStore, Problem> {
-    let tenant = authenticate(&parts.headers, api).await?;
+    let tenant = authenticate(parts, api).await?;
     let params = RawPathParams::from_request_parts(parts, api).await;
     let params = params.map_err(|_| Problem::plain(Code::NotFound))?;
     let asked = params.iter().find(|(name, _)| *name == "tenant_id").map(|(_, value)| value);
@@ -73,16 +83,30 @@ impl FromRequestParts<Api> for Tenant {
     }
 }
 
-async fn authenticate(headers: &HeaderMap, api: &Api) -> Result<TenantId, Problem> {
-    let refused = || Problem::plain(Code::Unauthorized);
-    let (account_sid, token) = basic(headers).ok_or_else(refused)?;
+async fn authenticate(parts: &Parts, api: &Api) -> Result<TenantId, Problem> {
+    let given = parts.headers.contains_key(header::AUTHORIZATION);
+    let Some((account_sid, token)) = basic(&parts.headers) else {
+        return Err(if given { wrong(parts, api) } else { Problem::plain(Code::Unauthorized) });
+    };
     let digest = api.store.credential_digest(&account_sid, &token);
     if let Some(tenant) = api.seen.get(&digest) {
         return Ok(tenant);
     }
-    let tenant = api.store.authenticate(&account_sid, &token).await?.ok_or_else(refused)?;
+    let tenant = api.store.authenticate(&account_sid, &token).await?;
+    let tenant = tenant.ok_or_else(|| wrong(parts, api))?;
     api.seen.put(digest, &tenant);
     Ok(tenant)
+}
+
+/// Wrong credentials count against the address that they come from. Right ones are let in from there all the same:
+/// many clients can share an address.
+fn wrong(parts: &Parts, api: &Api) -> Problem {
+    let verdict = api.limits.failure(&parts.extensions, Instant::now());
+    if verdict.allowed {
+        return Problem::plain(Code::Unauthorized);
+    }
+    let detail = "Too many wrong credentials come from this address.";
+    Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after)
 }
 
 /// Reads `Authorization: Basic` (RFC 7617).

@@ -16,6 +16,7 @@ mod numbers;
 mod pin;
 mod problem;
 mod range;
+mod rate;
 mod resolve;
 mod serve;
 mod settings;
@@ -27,7 +28,7 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
@@ -36,7 +37,7 @@ pub use problem::{Code, FieldError, Problem};
 pub use serve::serve;
 
 use crate::random;
-use crate::store::{Store, Timestamp};
+use crate::store::{RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -45,6 +46,7 @@ struct Api {
     readiness: Arc<Readiness>,
     recordings: Arc<PathBuf>,
     seen: Arc<auth::Seen>,
+    limits: Arc<rate::Limits>,
 }
 
 impl Api {
@@ -54,24 +56,39 @@ impl Api {
     }
 }
 
-/// Every route. `recordings` is the folder that recordings are in.
-pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
-    let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
-    let tenant = Router::new()
-        .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
-        .route("/greenpin/resolve", post(resolve::resolve))
-        .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
-        .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
-        .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))
-        .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
-        .route("/calls", get(call_list::list))
-        .route("/calls/{call_sid}", get(calls::read))
-        .route("/calls/{call_sid}/recording", get(calls::recording))
-        .route("/events", get(events::list))
-        .route("/events/{event_id}/redeliver", post(events::redeliver))
-        .route("/numbers", get(numbers::list))
-        .route("/settings", get(settings::read).put(settings::update))
-        .route_layer(from_fn_with_state(api.clone(), auth::enter));
+macro_rules! tenant_routes {
+    ($($path:literal: $($method:ident $handler:path),+;)*) => {
+        /// Every route of the tenant API: its method, and its path below `/v1/tenants/{tenant_id}`.
+        pub const TENANT_ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path)),+),*];
+
+        fn tenant_routes() -> Router<Api> {
+            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+))*
+        }
+    };
+}
+
+tenant_routes! {
+    "/greenpin": get listing::list, post greenpin::create, put bulk::update;
+    "/greenpin/resolve": post resolve::resolve;
+    "/greenpin/{greenpin_id}": get greenpin::read, put change::update, delete greenpin::delete;
+    "/greenpin/{greenpin_id}/unlock": post pin::unlock;
+    "/greenpin/{greenpin_id}/rotate-pin": post pin::rotate;
+    "/greenpin/{greenpin_id}/calls": get calls::of_allocation;
+    "/calls": get call_list::list;
+    "/calls/{call_sid}": get calls::read;
+    "/calls/{call_sid}/recording": get calls::recording;
+    "/events": get events::list;
+    "/events/{event_id}/redeliver": post events::redeliver;
+    "/numbers": get numbers::list;
+    "/settings": get settings::read, put settings::update;
+}
+
+/// Every route. `recordings` is the folder that recordings are in, `rate_limit` what holds for tenants whose settings
+/// say nothing of it.
+pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, rate_limit: RateLimit) -> Router {
+    let limits = Arc::new(rate::Limits::new(rate_limit));
+    let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default(), limits };
+    let tenant = tenant_routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)
         .route("/healthz", get(health::alive))

@@ -103,6 +103,8 @@ codes! {
     OnBothSides = "on_both_sides", 422, "The number is on both sides";
     /// The number has short shared PINs, so that `to` must name the callers.
     ToRequired = "to_required", 422, "The number needs 'to'";
+    /// The tenant asks too often, or too many wrong credentials come from the address.
+    RateLimited = "rate_limited", 429, "Too many requests";
     /// A fault of ours.
     Internal = "internal", 500, "An internal error";
     /// More requests than can be served now.

@@ -13,8 +13,11 @@ const ID_LENGTH: usize = 26;
 fn draw(now: Timestamp) -> u128 {
     let mut random = [0; 16];
     random::fill(&mut random);
-    let millis = u128::try_from(now.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1);
-    (millis << RANDOM_BITS) | (u128::from_ne_bytes(random) >> (128 - RANDOM_BITS))
+    (millis(now) << RANDOM_BITS) | (u128::from_ne_bytes(random) >> (128 - RANDOM_BITS))
+}
+
+fn millis(at: Timestamp) -> u128 {
+    u128::try_from(at.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1)
 }
 
 fn encode(prefix: &str, id: u128) -> String {
@@ -87,6 +90,20 @@ id!(
     "evt_"
 );
 
+impl CallSid {
+    /// Before each that was made at this moment or later, after each earlier one.
+    pub(super) fn earliest(at: Timestamp) -> Self {
+        Self(encode("call_", millis(at) << RANDOM_BITS))
+    }
+}
+
+impl EventId {
+    /// Before each that was made at this moment or later, after each earlier one.
+    pub(super) fn earliest(at: Timestamp) -> Self {
+        Self(encode("evt_", millis(at) << RANDOM_BITS))
+    }
+}
+
 /// Gives events ids that never go back, also within one millisecond: the event log is read in their order.
 #[derive(Debug, Default)]
 pub(super) struct EventIds(u128);
@@ -137,6 +154,14 @@ mod tests {
         assert_eq!(GreenpinId::parse(early.as_str()), Some(early));
         assert_eq!(GreenpinId::parse(CallSid::new(Timestamp::now()).as_str()), None);
         assert_eq!(GreenpinId::parse("gp_'; DROP TABLE pins"), None);
+    }
+
+    #[test]
+    fn ids_are_parted_by_a_moment() {
+        let at = Timestamp::from_micros;
+        assert!(CallSid::new(at(1_999_000)) < CallSid::earliest(at(2_000_000)));
+        assert!(CallSid::earliest(at(2_000_000)) <= CallSid::new(at(2_000_000)));
+        assert!(EventId::new(at(1_999_000)) < EventId::earliest(at(2_000_000)));
     }
 
     #[test]

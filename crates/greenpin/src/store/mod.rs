@@ -27,6 +27,7 @@ mod reader;
 mod records;
 mod redelivery;
 mod resolve;
+mod retention;
 mod schema;
 mod settings;
 mod sql;
@@ -60,7 +61,8 @@ pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
 pub use records::CallRecord;
 pub use resolve::Resolution;
-pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
+pub use retention::DueRecording;
+pub use settings::{CallerPolicy, DialStrategy, RateLimit, Retention, TenantSettings};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
 pub use timestamp::Timestamp;
 

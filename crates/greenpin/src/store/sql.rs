@@ -90,6 +90,15 @@ statements! {
     IDEMPOTENCY_KEEP = "idempotency_keep";
     IDEMPOTENCY_RELEASE = "idempotency_release";
     IDEMPOTENCY_FORGET = "idempotency_forget";
+    RETENTION_RECORDINGS = "retention_recordings";
+    RETENTION_RECORDING_FORGET = "retention_recording_forget";
+    RETENTION_CALLS = "retention_calls";
+    RETENTION_DELETED = "retention_deleted";
+    RETENTION_EXPIRED = "retention_expired";
+    RETENTION_ALLOCATION = "retention_allocation";
+    RETENTION_PIN = "retention_pin";
+    RETENTION_EVENTS = "retention_events";
+    RETENTION_DELIVERIES = "retention_deliveries";
     READY = "ready";
 }
 
