@@ -185,4 +185,14 @@ mod tests {
         }
         assert!(parse(b"{\"a\": \"\xff\"}").is_err());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let body = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        let late = Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
+        assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
+        assert_eq!(nothing(body()).await, Err(late));
+    }
 }

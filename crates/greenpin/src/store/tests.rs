@@ -638,7 +638,7 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
     }
     assert_eq!(bench.create(WIDE, 0).await, Err(CreateError::PinSpaceExhausted));
     let data = serde_json::json!({ "virtual_number": WIDE, "active_allocations": 4, "max_active": 5 });
-    assert_eq!(told().await, [data.clone()]);
+    assert_eq!(told().await, std::slice::from_ref(&data));
     bench.tenant.delete_allocation(&made[0].greenpin_id, bench.at(1)).await.unwrap();
     bench.create(WIDE, 2).await.unwrap();
     assert_eq!(told().await.len(), 1, "it was never below the mark");

@@ -7,6 +7,7 @@ mod calls;
 mod change;
 mod commands;
 mod docs;
+mod drain;
 mod durability;
 mod hook;
 mod http;
