@@ -1,4 +1,4 @@
-//! Removing what tenants do not want to be kept, files included.
+//! Removing what is not kept: what tenants have set a time for, files included, and answers to idempotent requests.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -22,6 +22,7 @@ pub(crate) async fn enforce(store: &Store, recordings: &Path, now: Timestamp) ->
         }
     }
     while store.enforce_retention(now).await? > 0 {}
+    while store.forget_keys(now).await? > 0 {}
     Ok(())
 }
 

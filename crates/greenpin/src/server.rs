@@ -23,8 +23,8 @@ const NODE: &str = "local";
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often throttles that have run out are forgotten, in rounds of the above.
 const FORGET_EVERY: u32 = 1200;
-/// How often what tenants do not keep is removed, in the same rounds.
-const RETAIN_EVERY: u32 = 120;
+/// How often what is not kept is removed.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Server {
@@ -41,7 +41,7 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    sweeper: JoinHandle<()>,
+    sweepers: [JoinHandle<()>; 2],
 }
 
 /// Why a server cannot start.
@@ -104,9 +104,12 @@ impl Server {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(api::serve(listener, router, graceful));
-        let sweeper = tokio::spawn(sweep(store.clone(), config.recordings.clone()));
+        let sweepers = [
+            tokio::spawn(sweep(store.clone())),
+            tokio::spawn(retain(store.clone(), config.recordings.clone())),
+        ];
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
-        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })
+        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweepers })
     }
 
     /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
@@ -114,7 +117,7 @@ impl Server {
     pub async fn stop(self, patience: Duration) {
         self.readiness.drain();
         self.engine.stop(patience).await;
-        self.sweeper.abort();
+        self.sweepers.iter().for_each(JoinHandle::abort);
         let _ = self.api_stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
         self.dispatcher.stop().await;
@@ -151,7 +154,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
     })
 }
 
-async fn sweep(store: Store, recordings: PathBuf) {
+async fn sweep(store: Store) {
     let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in (0..FORGET_EVERY).cycle() {
@@ -159,18 +162,22 @@ async fn sweep(store: Store, recordings: PathBuf) {
         if let Err(error) = store.report_expired(Timestamp::now()).await {
             tracing::error!(%error, "expired allocations were not told of");
         }
-        if round % RETAIN_EVERY == 0
-            && let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await
-        {
-            tracing::error!(%error, "what tenants do not keep was not removed");
-        }
         if round == 0
             && let Err(error) = store.forget_strangers(Timestamp::now()).await
         {
             tracing::error!(%error, "throttles that ran out were not forgotten");
         }
-        if let Err(error) = store.forget_keys(Timestamp::now()).await {
-            tracing::error!(%error, "idempotency keys whose day is over were not forgotten");
+    }
+}
+
+/// Removes what is not kept, apart from the above: there may be much of it at once.
+async fn retain(store: Store, recordings: PathBuf) {
+    let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
+            tracing::error!(%error, "what is not to be kept was not removed");
         }
     }
 }

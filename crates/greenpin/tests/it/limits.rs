@@ -1,7 +1,9 @@
 //! Rate limits and retention, contract section 1.5.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use call::PhoneNumber;
+use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
 use serde_json::{Value, json};
 
 use super::http::{Answer, basic, call, raw, request, send};
@@ -99,4 +101,58 @@ fn limit_and_retention_are_settings() {
         assert_eq!((answer.status, answer.faults()), (status, vec![(field, code)]), "{change}");
     }
     assert_eq!(server.set(&json!({ "retention": null }))["retention"]["calls"], Value::Null);
+}
+
+/// A call of a hundred days ago, with a recording.
+async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
+    let store = server.store();
+    let now = Timestamp::now();
+    let started_at = Timestamp::from_micros(now.micros() - 100 * 24 * 3600 * 1_000_000);
+    let call_sid = CallSid::new(started_at);
+    let new = NewCall {
+        call_sid: call_sid.clone(),
+        virtual_number: PhoneNumber::parse("+914000000001").unwrap(),
+        caller: None,
+        trunk: "carrier".into(),
+        node: "elsewhere".into(),
+        started_at,
+    };
+    store.begin_call(new).await.unwrap();
+    let path = server.database().with_file_name("old.wav");
+    std::fs::write(&path, b"RIFF").unwrap();
+    let ending = CallEnding {
+        ended_at: started_at,
+        answered_at: None,
+        dialled: None,
+        dialled_at: None,
+        bridged_at: None,
+        call_type: CallType::CallAttempt,
+        dial_call_status: None,
+        hangup_by: HangupBy::Caller,
+        sip_cause: None,
+        pin_attempts: 0,
+        recording: Some(RecordingFile { path: path.clone(), duration: Duration::from_secs(1) }),
+        caller_media: None,
+        callee_media: None,
+    };
+    store.end_call(&call_sid, ending).await.unwrap();
+    (call_sid, path)
+}
+
+#[test]
+fn what_is_older_than_its_days_goes_with_its_file() {
+    let mut server = Server::with("");
+    server.add_number("+914000000001", &[]);
+    let (sid, file) = tokio::runtime::Runtime::new().unwrap().block_on(old_call(&server));
+    let path = format!("/calls/{sid}");
+    for (days, is_there) in [(101, true), (99, false)] {
+        server.set(&json!({ "retention": { "calls": days } }));
+        server.kill();
+        server.start_again();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_there && call(server.http, "GET", &path).status != 404 {
+            assert!(Instant::now() < deadline, "it is still there");
+        }
+        assert_eq!((call(server.http, "GET", &path).status == 200, file.exists()), (is_there, is_there));
+    }
 }
