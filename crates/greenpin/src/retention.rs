@@ -44,7 +44,7 @@ async fn remove(recording: &DueRecording, folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::{CallSid, StoreOptions, TenantId};
+    use crate::store::{CallSid, Database, StoreOptions, TenantId};
 
     use super::*;
 
@@ -77,7 +77,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
-        let store = Store::open(&StoreOptions { path, key_file, public_url: String::new() }).unwrap();
+        let store = Store::open(&StoreOptions {
+            database: Database::File(path),
+            key_file,
+            public_url: String::new(),
+        })
+        .unwrap();
         assert_eq!(enforce(&store, folder.path(), Timestamp::now()).await, Ok(()));
     }
 }

@@ -130,7 +130,7 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
-    use crate::store::{NewTenant, Store, StoreOptions, TenantId, TenantSettings};
+    use crate::store::{Database, NewTenant, Store, StoreOptions, TenantId, TenantSettings};
 
     /// How often a handler ran, and when it may go on.
     #[derive(Default)]
@@ -143,7 +143,12 @@ mod tests {
     async fn tenant(folder: &TempDir) -> TenantStore {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
-        let store = Store::open(&StoreOptions { path, key_file, public_url: String::new() }).unwrap();
+        let store = Store::open(&StoreOptions {
+            database: Database::File(path),
+            key_file,
+            public_url: String::new(),
+        })
+        .unwrap();
         let tenant_id = TenantId::parse("acme").unwrap();
         let new = NewTenant {
             tenant_id: tenant_id.clone(),

@@ -36,6 +36,7 @@ impl TenantStore {
     ) -> Result<Vec<CallRecord>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
+            let key = snapshot.tenant_key(&tenant)?;
             // The calls of one allocation are few among many, and have an index of their own.
             let statement = match filter.greenpin_id {
                 Some(_) => sql::CALLS_LIST_OF_ALLOCATION,
@@ -52,14 +53,15 @@ impl TenantStore {
                     Some(true) => "ended",
                     Some(false) => "active",
                 },
-                filter.virtual_number.map(PhoneNumber::expose).unwrap_or_default(),
-                filter.party.map(PhoneNumber::expose).unwrap_or_default(),
+                filter.virtual_number.map(|number| snapshot.keys().number(number)).unwrap_or_default(),
+                filter.party.map(|party| key.party(party)).unwrap_or_default(),
                 filter.started_after.map_or(i64::MIN, Timestamp::micros),
                 filter.started_before.map_or(i64::MAX, Timestamp::micros),
                 limit,
             );
-            snapshot.rows(statement, row, RawCall::read)
+            let raw = snapshot.rows(statement, row, RawCall::read)?;
+            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
         });
-        read.await?.into_iter().map(RawCall::record).collect()
+        read.await
     }
 }

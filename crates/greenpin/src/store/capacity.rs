@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::events::{self, Draft};
-use super::numbers::{NumberMode, PoolNumber, RawNumber, small};
+use super::numbers::{NumberMode, PoolNumber, RawNumber};
 use super::writer::Tx;
 use super::{EventType, StoreError, TenantId, TenantStore, Timestamp, settings, sql};
 
@@ -42,13 +42,16 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (now.micros(), tenant.as_str());
-            snapshot
-                .rows(sql::NUMBER_CAPACITIES, key, |row| Ok((RawNumber::read(row)?, row.get::<_, i64>(6)?)))
+            let raw = snapshot
+                .rows(sql::NUMBER_CAPACITIES, key, |row| Ok((RawNumber::read(row)?, row.get::<u8>(7)?)))?;
+            let capacity = |(raw, attempts): (RawNumber, u8)| {
+                Ok(NumberCapacity { number: raw.number(snapshot)?, attempts })
+            };
+            raw.into_iter().map(capacity).collect::<Result<Vec<_>, StoreError>>()
         });
-        let capacity = |(raw, attempts): (RawNumber, i64)| {
-            Ok(NumberCapacity { number: raw.number()?, attempts: small(attempts, "limit")? })
-        };
-        read.await?.into_iter().map(capacity).collect()
+        let mut capacities = read.await?;
+        capacities.sort_unstable_by_key(|capacity| capacity.number.virtual_number.expose());
+        Ok(capacities)
     }
 }
 

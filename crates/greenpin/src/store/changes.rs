@@ -186,8 +186,7 @@ fn write(
     after: &Allocation,
 ) -> Result<(), StoreError> {
     let row = (
-        allocations::number_list(&after.from),
-        allocations::number_list(&after.to),
+        allocations::seal(&*tx.tenant_key(tenant)?, after)?,
         i64::from(after.record),
         &after.custom_field,
         i64::from(after.max_pin_attempts),
@@ -198,21 +197,22 @@ fn write(
     );
     tx.execute(sql::ALLOCATION_UPDATE, row)?;
     if before.expires_at != after.expires_at {
-        prolong(tx, tenant, after)?;
+        prolong(tx, tenant, number, after)?;
     }
-    if number.mode == NumberMode::Shared && (&before.from, &before.to) != (&after.from, &after.to) {
-        allocations::forget_callers(tx, before)?;
-        allocations::list_callers(tx, tenant, after)?;
+    if (&before.from, &before.to) != (&after.from, &after.to) {
+        allocations::unlist(tx, tenant, number, before)?;
+        allocations::list(tx, tenant, number, after)?;
     }
     Ok(())
 }
 
 /// The number and the PIN are taken for as long as the allocation lasts now.
-fn prolong(tx: &Tx<'_>, tenant: &TenantId, after: &Allocation) -> Result<(), StoreError> {
-    let (vn, id) = (after.virtual_number.expose(), after.greenpin_id.as_str());
+fn prolong(tx: &Tx<'_>, tenant: &TenantId, number: &NumberRow, after: &Allocation) -> Result<(), StoreError> {
+    let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
     let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
-    tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), &vn, id))?;
-    let row = (after.expires_at.micros(), free_at.micros(), &vn, after.pin.expose(), id);
+    tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), vn, id))?;
+    let pin = tx.keys().pin(vn, &after.pin);
+    let row = (after.expires_at.micros(), free_at.micros(), vn, pin, id);
     tx.execute(sql::PIN_PROLONG, row).map(|_| ())
 }
 

@@ -1,12 +1,14 @@
 //! Idempotency keys: taken before the work, with the first answer kept for a day.
 //!
 //! A key and its request are kept as keyed digests only, so that what a tenant writes into them is not readable. The
-//! answer can hold a PIN: it goes in and out through [`seal`] and [`open`] alone.
+//! answer can hold a PIN and numbers: it is sealed.
 
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+use super::database::Row;
+use super::numbers::small;
 use super::writer::Tx;
 use super::{Store, StoreError, TenantId, TenantStore, Timestamp, sql};
 
@@ -79,7 +81,7 @@ impl TenantStore {
     ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
         let write = self.store.writer.write(move |tx| {
-            let sealed = seal(answer.body.clone());
+            let sealed = tx.tenant_key(&tenant)?.seal(&context(&key), answer.body.as_str())?;
             let row = (
                 i64::from(answer.status),
                 &answer.content_type,
@@ -123,28 +125,24 @@ fn take(
     if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
         return Ok(Taken::Ours(Claim(now)));
     }
-    type Row = (String, Option<u16>, Option<String>, Option<String>);
-    let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Row> {
+    type Columns = (String, Option<i64>, Option<String>, Option<String>);
+    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
     };
     let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
     Ok(match found {
         Some((done, ..)) if done != *asked => Taken::Reused,
-        Some((_, Some(status), Some(content_type), Some(answer))) => {
-            Taken::Done(KeptAnswer { status, content_type, body: open(answer) })
+        Some((_, Some(status), Some(content_type), Some(sealed))) => {
+            let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
+            Taken::Done(KeptAnswer { status: small(status, "status")?, content_type, body })
         }
         _ => Taken::InUse,
     })
 }
 
-/// An answer as it is kept.
-fn seal(answer: String) -> String {
-    answer
-}
-
-/// What [`seal`] was given.
-fn open(sealed: String) -> String {
-    sealed
+/// What an answer is sealed for.
+fn context(key_digest: &str) -> String {
+    format!("answer {key_digest}")
 }
 
 fn before(now: Timestamp, age: Duration) -> i64 {

@@ -16,8 +16,8 @@ fn draw(now: Timestamp) -> u128 {
     (millis(now) << RANDOM_BITS) | (u128::from_ne_bytes(random) >> (128 - RANDOM_BITS))
 }
 
-fn millis(at: Timestamp) -> u128 {
-    u128::try_from(at.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1)
+fn millis(moment: Timestamp) -> u128 {
+    u128::try_from(moment.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1)
 }
 
 fn encode(prefix: &str, id: u128) -> String {
@@ -44,6 +44,11 @@ macro_rules! id {
             /// A new one, of this moment and 80 random bits.
             pub fn new(now: Timestamp) -> Self {
                 Self(encode($prefix, draw(now)))
+            }
+
+            /// The first one of a moment, in their order.
+            pub fn first(moment: Timestamp) -> Self {
+                Self(encode($prefix, millis(moment) << RANDOM_BITS))
             }
 
             /// Reads one; `None` if the text cannot be one.
@@ -112,6 +117,16 @@ impl EventIds {
     pub(super) fn next(&mut self, now: Timestamp) -> EventId {
         self.0 = draw(now).max(self.0.saturating_add(1));
         EventId(encode("evt_", self.0))
+    }
+
+    /// Goes on after what another node has given.
+    pub(super) fn after(&mut self, last: u128) {
+        self.0 = self.0.max(last);
+    }
+
+    /// The last that was given; 0: none.
+    pub(super) fn last(&self) -> u128 {
+        self.0
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::writer::Tx;
-use super::{EndpointId, EventId, Store, StoreError, TenantId, Timestamp, numbers, sql};
+use super::{EndpointId, EventId, Store, StoreError, TenantId, Timestamp, endpoints, events, numbers, sql};
 
 /// An event that is to go to an endpoint now.
 #[derive(Clone)]
@@ -74,10 +74,9 @@ impl Store {
 
     /// When the next delivery is due; `None`: there is none.
     pub async fn next_delivery_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let read = self
-            .readers
-            .read(|snapshot| snapshot.row(sql::DELIVERIES_NEXT_DUE, [], |row| row.get::<_, Option<i64>>(0)));
-        Ok(read.await?.flatten().map(Timestamp::from_micros))
+        let read =
+            self.readers.read(|snapshot| snapshot.row(sql::DELIVERIES_NEXT_DUE, (), |row| row.get::<i64>(0)));
+        Ok(read.await?.map(Timestamp::from_micros))
     }
 
     /// Waits until a delivery was written since the last time.
@@ -94,7 +93,7 @@ fn claim(tx: &Tx<'_>, limit: u32, lease: Timestamp, now: Timestamp) -> Result<Ve
     let claimed = tx.rows(
         sql::DELIVERIES_CLAIM,
         (lease.micros(), now.micros(), limit),
-        |row| -> rusqlite::Result<Claimed> {
+        |row| -> Result<Claimed, StoreError> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
         },
     )?;
@@ -102,23 +101,26 @@ fn claim(tx: &Tx<'_>, limit: u32, lease: Timestamp, now: Timestamp) -> Result<Ve
     for (tenant, event, endpoint, queue, attempts, created_at) in claimed {
         let key = (&tenant, &event, &endpoint);
         let content = tx.row(sql::DELIVERY_CONTENT, key, |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get::<_, Option<i64>>(3)?))
+            Ok((row.get::<String>(0)?, row.get(1)?, row.get::<String>(2)?, row.get::<Option<i64>>(3)?))
         })?;
         let tenant_id = numbers::tenant_id(&tenant)?;
         let (event_id, endpoint_id) = (EventId::stored(event), EndpointId::stored(endpoint));
         let created_at = Timestamp::from_micros(created_at);
         match content {
-            Some((body, url, secret, None)) => deliveries.push(Delivery {
-                tenant_id,
-                event_id,
-                endpoint_id,
-                attempts,
-                created_at,
-                url,
-                secret,
-                body,
-                queue,
-            }),
+            Some((body, url, secret, None)) => {
+                let key = tx.tenant_key(&tenant_id)?;
+                deliveries.push(Delivery {
+                    secret: key.open(&endpoints::secret_context(&endpoint_id), &secret)?,
+                    body: key.open(&events::context(&event_id), &body)?,
+                    tenant_id,
+                    event_id,
+                    endpoint_id,
+                    attempts,
+                    created_at,
+                    url,
+                    queue,
+                });
+            }
             // The endpoint was taken away: nothing is owed to it.
             _ => finish(tx, &(tenant_id, event_id, endpoint_id, queue, created_at), false, now)?,
         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::allocations::Allocation;
+use super::allocations::{self, Allocation};
 use super::changes::{self, ChangeError};
 use super::numbers::NumberMode;
 use super::pin_draw::{self, Claim};
@@ -55,7 +55,7 @@ fn rotate(
     let number = changes::number_of(tx, &before)?;
     let cooloff = settings::of(tx, tenant)?.cooloff();
     let claim = Claim {
-        virtual_number: before.virtual_number,
+        number_key: &number.number_key,
         greenpin_id: id,
         pin_length: number.pin_length,
         active_until: before.expires_at,
@@ -63,12 +63,13 @@ fn rotate(
         counted: number.mode == NumberMode::Shared,
     };
     let pin = pin_draw::take(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
-    let vn = before.virtual_number.expose();
+    let old = tx.keys().pin(&number.number_key, &before.pin);
     let free_at = (now + cooloff).micros();
-    tx.execute(sql::PIN_RETIRE, (now.micros(), free_at, &vn, before.pin.expose(), id.as_str()))?;
-    tx.execute(sql::ALLOCATION_SET_PIN, (pin.expose(), now.micros(), tenant.as_str(), id.as_str()))?;
+    tx.execute(sql::PIN_RETIRE, (now.micros(), free_at, &number.number_key, old, id.as_str()))?;
     let after = Allocation { pin, updated_at: now, ..before };
-    let data = json!({ "virtual_number": vn });
+    let sealed = allocations::seal(&*tx.tenant_key(tenant)?, &after)?;
+    tx.execute(sql::ALLOCATION_SET_PIN, (sealed, now.micros(), tenant.as_str(), id.as_str()))?;
+    let data = json!({ "virtual_number": after.virtual_number.expose() });
     changes::write_event(tx, tenant, &after, EventType::AllocationPinRotated, data, now)?;
     Ok(after)
 }

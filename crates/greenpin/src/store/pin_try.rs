@@ -11,6 +11,7 @@ use super::changes;
 use super::events;
 use super::judge::{self, Charged, Refusal, Scene};
 use super::numbers::{self, NumberMode, NumberRow};
+use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::strangers::{self, Admitted};
 use super::writer::Tx;
@@ -217,7 +218,7 @@ pub(super) enum Counts {
 /// On an exclusive number each try counts against the allocation that holds it; on a shared one against each that
 /// lists the caller, or against the caller.
 pub(super) fn counts(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
@@ -227,7 +228,7 @@ pub(super) fn counts(
         return Ok(holder.map_or(Counts::Nobody, |holder| Counts::Allocations(vec![holder])));
     }
     let listing = match caller {
-        Some(caller) => listing(tx, number, caller, now)?,
+        Some(caller) => listing(snapshot, number, caller, now)?,
         None => Vec::new(),
     };
     let ids: Vec<_> = listing.into_iter().map(|one| one.greenpin_id).collect();
@@ -236,7 +237,7 @@ pub(super) fn counts(
 
 /// The active allocation of a number whose PIN the digits are.
 pub(super) fn owner(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
     digits: &Pin,
     now: Timestamp,
@@ -244,12 +245,13 @@ pub(super) fn owner(
     let owner = match number.mode {
         NumberMode::Exclusive => number.held_by(now).cloned(),
         NumberMode::Shared => {
-            let key = (number.virtual_number.expose(), digits.expose(), now.micros());
-            tx.row(sql::PIN_OWNER, key, |row| row.get::<_, String>(0))?.map(GreenpinId::stored)
+            let pin = snapshot.keys().pin(&number.number_key, digits);
+            let key = (&number.number_key, pin, now.micros());
+            snapshot.row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?.map(GreenpinId::stored)
         }
     };
     let Some(owner) = owner else { return Ok(None) };
-    let allocation = allocations::find(tx, &number.tenant_id, &owner)?;
+    let allocation = allocations::find(snapshot, &number.tenant_id, &owner)?;
     let allocation = allocation.ok_or(StoreError::Unreadable("allocation of a number"))?;
     let (pin, digits) = (allocation.pin.expose().as_bytes(), digits.expose().as_bytes());
     let right = constant_time::verify_slices_are_equal(pin, digits).is_ok();
@@ -269,13 +271,13 @@ pub(super) struct Listing {
 
 /// The active allocations of a shared number that list a caller.
 pub(super) fn listing(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: PhoneNumber,
     now: Timestamp,
 ) -> Result<Vec<Listing>, StoreError> {
-    let key = (number.virtual_number.expose(), caller.expose(), now.micros());
-    tx.rows(sql::CALLERS_SELECT, key, |row| {
+    let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
+    snapshot.rows(sql::CALLERS_SELECT, (&number.number_key, caller, now.micros()), |row| {
         Ok(Listing { greenpin_id: GreenpinId::stored(row.get(0)?), max_pin_attempts: row.get(1)? })
     })
 }

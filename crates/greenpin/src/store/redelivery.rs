@@ -19,7 +19,7 @@ fn redeliver(
     now: Timestamp,
 ) -> Result<Option<usize>, StoreError> {
     let found = tx.row(sql::EVENT_SELECT, (tenant.as_str(), event.as_str()), |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<String>>(2)?))
+        Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<Option<String>>(2)?))
     })?;
     let Some((event_type, sequence, greenpin_id)) = found else { return Ok(None) };
     let queue = greenpin_id.as_deref().unwrap_or(event.as_str());

@@ -5,7 +5,7 @@ use call::{PhoneNumber, Pin};
 use super::judge::{self, Charged, Scene};
 use super::numbers::NumberRow;
 use super::pin_try::{self, Counts, sole};
-use super::writer::Tx;
+use super::reader::Snapshot;
 use super::{
     Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp, allocations, calls,
     numbers, settings, strangers,
@@ -42,26 +42,26 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Resolution, StoreError> {
         let tenant = self.tenant_id.clone();
-        let write = self
+        let read = self
             .store
-            .writer
-            .write(move |tx| resolve(tx, &tenant, virtual_number, caller, digits.as_ref(), now));
-        write.await
+            .readers
+            .read(move |snapshot| resolve(snapshot, &tenant, virtual_number, caller, digits.as_ref(), now));
+        read.await
     }
 }
 
 fn resolve(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     tenant: &TenantId,
     virtual_number: PhoneNumber,
     caller: Option<PhoneNumber>,
     digits: Option<&Pin>,
     now: Timestamp,
 ) -> Result<Resolution, StoreError> {
-    let number = numbers::find(tx, virtual_number)?.filter(|number| number.tenant_id == *tenant);
+    let number = numbers::find(snapshot, virtual_number)?.filter(|number| number.tenant_id == *tenant);
     let Some(number) = number else { return Ok(Resolution::UnknownNumber) };
-    let settings = settings::of(tx, tenant)?;
-    match (calls::route(tx, &number, caller, &settings, now)?, digits) {
+    let settings = settings::read(snapshot, tenant)?;
+    match (calls::route(snapshot, &number, caller, &settings, now)?, digits) {
         ((Route::UnknownNumber, _), _) => Ok(Resolution::UnknownNumber),
         ((Route::NotInUse, _), _) => Ok(Resolution::NotInUse),
         ((Route::Collect(collect), greenpin_id), None) => {
@@ -69,7 +69,7 @@ fn resolve(
         }
         ((Route::Collect(collect), _), Some(digits)) => {
             let block = block(digits, collect.pin_length)?;
-            let judged = Question { tx, number: &number, caller, now };
+            let judged = Question { snapshot, number: &number, caller, now };
             judged.judge(&settings, &block)
         }
     }
@@ -82,7 +82,7 @@ fn block(digits: &Pin, length: u8) -> Result<Pin, StoreError> {
 }
 
 struct Question<'a> {
-    tx: &'a Tx<'a>,
+    snapshot: &'a Snapshot<'a>,
     number: &'a NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
@@ -90,7 +90,7 @@ struct Question<'a> {
 
 impl Question<'_> {
     fn judge(&self, settings: &super::TenantSettings, digits: &Pin) -> Result<Resolution, StoreError> {
-        let counts = pin_try::counts(self.tx, self.number, self.caller, self.now)?;
+        let counts = pin_try::counts(self.snapshot, self.number, self.caller, self.now)?;
         let open = match &counts {
             Counts::Allocations(against) => self.not_locked(against)?,
             Counts::Nobody | Counts::Stranger => Vec::new(),
@@ -99,10 +99,10 @@ impl Question<'_> {
             Counts::Nobody => Charged::Nobody,
             Counts::Allocations(_) => Charged::Allocations(&open),
             Counts::Stranger => {
-                Charged::Stranger(strangers::would_admit(self.tx, self.number, self.caller, self.now)?)
+                Charged::Stranger(strangers::would_admit(self.snapshot, self.number, self.caller, self.now)?)
             }
         };
-        let owner = pin_try::owner(self.tx, self.number, digits, self.now)?;
+        let owner = pin_try::owner(self.snapshot, self.number, digits, self.now)?;
         let scene =
             Scene { number: self.number, settings, caller: self.caller, charged, owner: owner.as_ref() };
         Ok(match judge::judge(&scene) {
@@ -119,7 +119,7 @@ impl Question<'_> {
     fn not_locked(&self, against: &[GreenpinId]) -> Result<Vec<GreenpinId>, StoreError> {
         let mut open = Vec::new();
         for id in against {
-            let allocation = allocations::find(self.tx, &self.number.tenant_id, id)?;
+            let allocation = allocations::find(self.snapshot, &self.number.tenant_id, id)?;
             if allocation.is_some_and(|allocation| !allocation.is_locked()) {
                 open.push(id.clone());
             }

@@ -76,7 +76,7 @@ impl Store {
             let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
             snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
                 let call_sid = CallSid::stored(row.get(0)?);
-                let path = row.get::<_, String>(1)?.into();
+                let path = row.get::<String>(1)?.into();
                 Ok(DueRecording { tenant_id: tenant_id.clone(), call_sid, path })
             })
         });
@@ -100,7 +100,7 @@ fn enforce(
     if let Some(days) = retention.ended_allocations {
         for statement in [sql::RETENTION_DELETED, sql::RETENTION_EXPIRED] {
             let key = (tenant.as_str(), cutoff(now, days).micros(), BATCH);
-            let ended = tx.rows(statement, key, |row| row.get::<_, String>(0))?;
+            let ended = tx.rows(statement, key, |row| row.get::<String>(0))?;
             removed += ended.len();
             for id in ended.into_iter().map(GreenpinId::stored) {
                 remove(tx, tenant, &id, now)?;
@@ -121,10 +121,15 @@ fn enforce(
 /// Removes an ended allocation, with its PIN where that is free again.
 fn remove(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Result<(), StoreError> {
     let Some(allocation) = allocations::find(tx, tenant, id)? else { return Ok(()) };
-    allocations::forget_callers(tx, &allocation)?;
-    let vn = allocation.virtual_number.expose();
-    tx.execute(sql::RETENTION_PIN, (vn, allocation.pin.expose(), id.as_str(), now.micros()))?;
-    tx.execute(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str())).map(|_| ())
+    allocations::forget_callers(tx, tenant, &allocation)?;
+    let key = tx.tenant_key(tenant)?;
+    for party in allocation.parties() {
+        tx.send(sql::PARTY_DELETE, (tenant.as_str(), key.party(party), id.as_str()))?;
+    }
+    let vn = tx.keys().number(allocation.virtual_number);
+    let pin = tx.keys().pin(&vn, &allocation.pin);
+    tx.send(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;
+    tx.send(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str()))
 }
 
 fn cutoff(now: Timestamp, days: u32) -> Timestamp {

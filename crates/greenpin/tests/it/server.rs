@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use greenpin::store::{Store, StoreOptions};
+use greenpin::store::{Database, Store, StoreOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -107,7 +107,8 @@ impl Server {
     pub fn store(&self) -> Store {
         let path = self.database();
         let key_file = path.with_file_name("master.key");
-        Store::open(&StoreOptions { path, key_file, public_url: String::new() }).unwrap()
+        Store::open(&StoreOptions { database: Database::File(path), key_file, public_url: String::new() })
+            .unwrap()
     }
 
     /// Asks the process to end in good order.

@@ -1,3 +1,3 @@
-UPDATE allocations SET from_numbers = $1, to_numbers = $2, record = $3, custom_field = $4, max_pin_attempts = $5,
-       expires_at = $6, updated_at = $7
-WHERE tenant_id = $8 AND greenpin_id = $9
+UPDATE allocations SET sealed = $1, record = $2, custom_field = $3, max_pin_attempts = $4, expires_at = $5,
+       updated_at = $6
+WHERE tenant_id = $7 AND greenpin_id = $8

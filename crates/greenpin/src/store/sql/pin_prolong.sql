@@ -1,1 +1,1 @@
-UPDATE pins SET active_until = $1, free_at = $2 WHERE virtual_number = $3 AND pin = $4 AND greenpin_id = $5
+UPDATE pins SET active_until = $1, free_at = $2 WHERE number_key = $3 AND pin_key = $4 AND greenpin_id = $5
