@@ -160,3 +160,21 @@ fn race(at: std::net::SocketAddr) -> Value {
         assert!(Instant::now() < deadline);
     }
 }
+
+#[test]
+fn neither_a_key_nor_its_answer_is_readable_in_the_files() {
+    let mut server = server();
+    let key = "order of +917700000099";
+    let made = create(&server, key, &wanted());
+    assert_eq!(create(&server, key, &wanted()).header("idempotency-replayed"), Some("true"));
+    server.kill();
+    let pin = format!("\"pin\":{}", made.body["response"]["pin"]);
+    let folder = server.database().with_file_name("");
+    let files =
+        ["greenpin.db", "greenpin.db-wal"].map(|name| std::fs::read(folder.join(name)).unwrap_or_default());
+    let files = files.concat();
+    assert!(files.windows(16).any(|octets| octets == b"idempotency_keys"), "the right files are looked at");
+    for secret in [key, "919900000001", "dial_uri", &pin] {
+        assert!(!files.windows(secret.len()).any(|octets| octets == secret.as_bytes()), "{secret}");
+    }
+}
