@@ -152,7 +152,7 @@ impl Allocation {
     }
 
     /// Everybody on either side.
-    fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
+    pub(super) fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
         self.from.iter().chain(&self.to).copied()
     }
 
