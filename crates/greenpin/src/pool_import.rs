@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn what_spreadsheets_write_is_read() {
-        let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\", \"+914000000002\" ,shared\r\n";
+        let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\",\"+914000000002\", shared\r\n";
         let sheet = Sheet::read(text.as_bytes()).unwrap();
         let read: Vec<_> =
             sheet.numbers.iter().map(|(_, new)| (new.mode, new.pin_length, new.max_active)).collect();

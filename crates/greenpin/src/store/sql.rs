@@ -146,6 +146,7 @@ statements! {
     ERASE_ENDPOINTS = "erase_endpoints";
     ERASE_DELIVERIES = "erase_deliveries";
     ERASE_PARTIES = "erase_parties";
+    ERASE_IDEMPOTENCY_KEYS = "erase_idempotency_keys";
     TENANT_KEY_DESTROY = "tenant_key_destroy";
     ERASE_EVENTS = "erase_events";
     ERASE_CALLS = "erase_calls";
