@@ -6,6 +6,7 @@ pub mod config;
 pub mod engine;
 pub mod pool_import;
 mod random;
+mod retention;
 pub mod server;
 pub mod store;
 pub mod webhooks;

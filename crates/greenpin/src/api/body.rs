@@ -55,7 +55,8 @@ pub(super) async fn csv(headers: &HeaderMap, body: Body, longest: usize) -> Resu
     bytes(headers, body, longest).await
 }
 
-async fn bytes(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+/// Reads a body of at most so many bytes as it is.
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > longest as u64) {
@@ -204,5 +205,15 @@ mod tests {
             assert!(parse(text.as_bytes()).and_then(object).is_err());
         }
         assert!(parse(b"{\"a\": \"\xff\"}").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let body = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        let late = Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
+        assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
+        assert_eq!(nothing(body()).await, Err(late));
     }
 }

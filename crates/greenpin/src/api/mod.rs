@@ -11,11 +11,13 @@ mod events;
 mod fields;
 mod greenpin;
 mod health;
+mod idempotency;
 mod listing;
 mod numbers;
 mod pin;
 mod problem;
 mod range;
+mod rate;
 mod resolve;
 mod serve;
 mod settings;
@@ -25,9 +27,9 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
 
@@ -38,7 +40,7 @@ pub use serve::serve;
 use crate::config::{Secret, Trunk};
 use crate::engine;
 use crate::random;
-use crate::store::{Store, Timestamp};
+use crate::store::{RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -49,6 +51,7 @@ struct Api {
     seen: Arc<auth::Seen>,
     uses: Arc<auth::Uses>,
     node: Arc<Node>,
+    limits: Arc<rate::Limits>,
 }
 
 /// What the operator API tells of this process.
@@ -66,10 +69,6 @@ pub struct Node {
     pub engine: engine::Handle,
 }
 
-/// The id of a request, for who handles it.
-#[derive(Clone)]
-struct RequestId(String);
-
 impl Api {
     /// The present, for everything that a request writes or judges.
     fn now(&self) -> Timestamp {
@@ -77,8 +76,42 @@ impl Api {
     }
 }
 
-/// Every route. `recordings` is the folder that recordings are in.
-pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, node: Node) -> Router {
+macro_rules! tenant_routes {
+    ($($path:literal: $($method:ident $handler:path),+;)*) => {
+        /// Every route of the tenant API: its method, and its path below `/v1/tenants/{tenant_id}`.
+        pub const TENANT_ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path)),+),*];
+
+        fn tenant_routes() -> Router<Api> {
+            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+))*
+        }
+    };
+}
+
+tenant_routes! {
+    "/greenpin": get listing::list, post greenpin::create, put bulk::update;
+    "/greenpin/resolve": post resolve::resolve;
+    "/greenpin/{greenpin_id}": get greenpin::read, put change::update, delete greenpin::delete;
+    "/greenpin/{greenpin_id}/unlock": post pin::unlock;
+    "/greenpin/{greenpin_id}/rotate-pin": post pin::rotate;
+    "/greenpin/{greenpin_id}/calls": get calls::of_allocation;
+    "/calls": get call_list::list;
+    "/calls/{call_sid}": get calls::read;
+    "/calls/{call_sid}/recording": get calls::recording;
+    "/events": get events::list;
+    "/events/{event_id}/redeliver": post events::redeliver;
+    "/numbers": get numbers::list;
+    "/settings": get settings::read, put settings::update;
+}
+
+/// Every route. `recordings` is the folder that recordings are in, `rate_limit` what holds for tenants whose settings
+/// say nothing of it.
+pub fn router(
+    store: Store,
+    readiness: Arc<Readiness>,
+    recordings: PathBuf,
+    rate_limit: RateLimit,
+    node: Node,
+) -> Router {
     let api = Api {
         store,
         readiness,
@@ -86,21 +119,9 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, node
         seen: Arc::default(),
         uses: Arc::default(),
         node: Arc::new(node),
+        limits: Arc::new(rate::Limits::new(rate_limit)),
     };
-    let tenant = Router::new()
-        .route("/greenpin", get(listing::list).post(greenpin::create).put(bulk::update))
-        .route("/greenpin/resolve", post(resolve::resolve))
-        .route("/greenpin/{greenpin_id}", get(greenpin::read).put(change::update).delete(greenpin::delete))
-        .route("/greenpin/{greenpin_id}/unlock", post(pin::unlock))
-        .route("/greenpin/{greenpin_id}/rotate-pin", post(pin::rotate))
-        .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
-        .route("/calls", get(call_list::list))
-        .route("/calls/{call_sid}", get(calls::read))
-        .route("/calls/{call_sid}/recording", get(calls::recording))
-        .route("/events", get(events::list))
-        .route("/events/{event_id}/redeliver", post(events::redeliver))
-        .route("/numbers", get(numbers::list))
-        .route("/settings", get(settings::read).put(settings::update));
+    let tenant = tenant_routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
     Router::new()
         .nest("/v1/tenants/{tenant_id}", tenant)
         .nest("/v1/admin", admin::router(&api))
@@ -111,6 +132,10 @@ pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf, node
         .layer(from_fn(identify))
         .with_state(api)
 }
+
+/// The id of a request, `req_…`.
+#[derive(Clone)]
+struct RequestId(String);
 
 /// Gives each request an id, which its answer carries and each of its log lines.
 async fn identify(mut request: Request, next: Next) -> Response {

@@ -101,6 +101,10 @@ codes! {
     NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.
     AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
+    /// The idempotency key was used for another request within the last 24 hours.
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
+    /// A request with the same idempotency key is being done.
+    IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
     /// The body is over 64 KiB, or over 8 MiB in an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The array holds more items than one request can take.
@@ -127,6 +131,8 @@ codes! {
     OnBothSides = "on_both_sides", 422, "The number is on both sides";
     /// The number has short shared PINs, so that `to` must name the callers.
     ToRequired = "to_required", 422, "The number needs 'to'";
+    /// The tenant asks too often, or too many wrong credentials come from the address.
+    RateLimited = "rate_limited", 429, "Too many requests";
     /// A fault of ours.
     Internal = "internal", 500, "An internal error";
     /// More requests than can be served now.
@@ -160,6 +166,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     refused: Vec<RefusedLine>,
+    retry_after: Option<u64>,
 }
 
 /// A line of a file that was not imported.
@@ -191,7 +198,8 @@ struct Body9457<'a> {
 impl Problem {
     /// An error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), refused: Vec::new() }
+        let retry_after = (code.status() == 503).then_some(1);
+        Self { code, detail: detail.into(), errors: Vec::new(), refused: Vec::new(), retry_after }
     }
 
     /// An error whose title says it all.
@@ -211,13 +219,18 @@ impl Problem {
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("See errors: {}", fields.join(", "));
-        Self { code, detail, errors, refused: Vec::new() }
+        Self { errors, ..Self::new(code, detail) }
     }
 
     /// An import that failed on some of its lines.
     pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
         let detail = format!("{} lines are at fault: see refused.", refused.len());
         Self { refused, ..Self::new(Code::ImportRefused, detail) }
+    }
+
+    /// Says after how many seconds another try is worth while.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
@@ -256,8 +269,8 @@ impl Problem {
         if let Some(challenge) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if self.code.status() == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
             // The rest of the body is not read: the connection cannot be used again.

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rlibphonenumber::Region;
 use signalling::{Network, Peer, Transport};
 
+use crate::store::RateLimit;
+
 pub use error::{ConfigError, Fault};
 use source::Source;
 pub use values::Secret;
@@ -48,6 +50,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The operator's token, at least 16 characters; `None`: the operator API is off.
     pub operator_token: Option<Secret>,
+    /// How often a tenant may ask whose settings say nothing of it.
+    pub rate_limit: RateLimit,
 }
 
 /// The database.
@@ -139,6 +143,10 @@ impl Config {
         let http = Http {
             listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
             operator_token: source.get("http.operator_token", values::secret),
+            rate_limit: RateLimit {
+                requests_per_second: source.or("http.rate_limit", values::rate, 1000),
+                burst: source.or("http.rate_burst", values::rate, 2000),
+            },
         };
         let database = source.or("store.url", values::database, Database::File("data/greenpin.db".into()));
         let key_file = source.get("store.encryption_key_file", values::path);
@@ -276,6 +284,8 @@ mod tests {
             [http]
             listen = "127.0.0.1:8081"
             operator_token = "fictional-operator-token"
+            rate_limit = 50
+            rate_burst = 100
             [store]
             url = "sqlite:elsewhere/greenpin.db"
             [sip]
@@ -299,6 +309,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
+        assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         let trunk = &config.trunks[0];
         assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);

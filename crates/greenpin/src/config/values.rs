@@ -182,6 +182,11 @@ pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
+pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
+    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
+    must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
+}
+
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
     must(raw.boolean(), "true or false")
 }

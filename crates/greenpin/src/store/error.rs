@@ -62,6 +62,12 @@ pub enum OpenError {
     /// The SQLite that is linked can corrupt a write-ahead log.
     #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(&'static str),
+    /// The database was made before data was encrypted.
+    #[error("the database has schema version {found}, made before data was encrypted: start with a new one")]
+    OlderSchema {
+        /// What the database says.
+        found: i64,
+    },
     /// A newer greenpin has written this database.
     #[error(
         "the database has schema version {found}, this greenpin knows {known}: use the greenpin that wrote it, or a newer one"

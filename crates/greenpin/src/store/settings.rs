@@ -39,6 +39,31 @@ pub struct TenantSettings {
     pub ring_timeout: u32,
     /// How long two parties may talk.
     pub max_call_duration: u32,
+    /// How often the API may be asked; `None`: as the operator has configured it.
+    pub rate_limit: Option<RateLimit>,
+    /// What is not kept for ever.
+    pub retention: Retention,
+}
+
+/// How often the API may be asked: a token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimit {
+    /// Requests a second in the long run: 1 or more.
+    pub requests_per_second: u32,
+    /// Requests at once after a quiet time: 1 or more.
+    pub burst: u32,
+}
+
+/// Days after which something is removed, counted from its end; `None`: it is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Call records. A recording goes with its record at the latest.
+    pub calls: Option<u32>,
+    /// Recordings.
+    pub recordings: Option<u32>,
+    /// Allocations that have expired or were deleted.
+    pub ended_allocations: Option<u32>,
 }
 
 /// Who may open an allocation with its PIN.
@@ -73,6 +98,8 @@ impl Default for TenantSettings {
             dial_strategy: DialStrategy::Sequential,
             ring_timeout: 30,
             max_call_duration: 3600,
+            rate_limit: None,
+            retention: Retention::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ statements! {
     TENANT_INSERT = "tenant_insert";
     TENANT_KEY = "tenant_key";
     TENANT_SETTINGS = "tenant_settings";
+    TENANTS_SETTINGS = "tenants_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
     CREDENTIAL_INSERT = "credential_insert";
     CREDENTIAL_SELECT = "credential_select";
@@ -94,6 +95,20 @@ statements! {
     DELIVERY_NEXT = "delivery_next";
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
+    IDEMPOTENCY_TAKE = "idempotency_take";
+    IDEMPOTENCY_SELECT = "idempotency_select";
+    IDEMPOTENCY_KEEP = "idempotency_keep";
+    IDEMPOTENCY_RELEASE = "idempotency_release";
+    IDEMPOTENCY_FORGET = "idempotency_forget";
+    RETENTION_RECORDINGS = "retention_recordings";
+    RETENTION_RECORDING_FORGET = "retention_recording_forget";
+    RETENTION_CALLS = "retention_calls";
+    RETENTION_DELETED = "retention_deleted";
+    RETENTION_EXPIRED = "retention_expired";
+    RETENTION_ALLOCATION = "retention_allocation";
+    RETENTION_PIN = "retention_pin";
+    RETENTION_EVENTS = "retention_events";
+    RETENTION_DELIVERIES = "retention_deliveries";
     READY = "ready";
     SCHEMA_VERSION = "schema_version";
     SCHEMA_FOUND = "schema_found";
@@ -131,6 +146,7 @@ statements! {
     ERASE_ENDPOINTS = "erase_endpoints";
     ERASE_DELIVERIES = "erase_deliveries";
     ERASE_PARTIES = "erase_parties";
+    ERASE_IDEMPOTENCY_KEYS = "erase_idempotency_keys";
     TENANT_KEY_DESTROY = "tenant_key_destroy";
     ERASE_EVENTS = "erase_events";
     ERASE_CALLS = "erase_calls";
@@ -146,20 +162,29 @@ statements! {
     AUDIT_AFTER = "audit_after";
 }
 
+/// The version that the first step makes. Those before it held personal data in clear, and cannot be brought up to date.
+const FIRST_VERSION: i64 = 101;
+
 /// The schema, one step a version, oldest first.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("sql/migrations/0001_first.sql"), include_str!("sql/migrations/0002_operator.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("sql/migrations/0001_first.sql"),
+    include_str!("sql/migrations/0002_operator.sql"),
+    include_str!("sql/migrations/0003_tenant.sql"),
+];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
 
 /// The steps that a schema of a version lacks, each with the version that it makes.
 pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX).saturating_add(FIRST_VERSION - 1);
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
-    Ok((1_i64..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
+    if found != 0 && found < FIRST_VERSION {
+        return Err(OpenError::OlderSchema { found });
+    }
+    Ok((FIRST_VERSION..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
 }
 
 #[cfg(test)]

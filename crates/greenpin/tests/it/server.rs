@@ -136,6 +136,12 @@ impl Server {
             .unwrap()
     }
 
+    /// Asks the process to end in good order.
+    pub fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
     /// Ends the process as a power cut would.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();

@@ -716,6 +716,183 @@ async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
     assert_eq!(claim(8).await.unwrap()[0].event_id, first.event_id);
 }
 
+#[tokio::test]
+async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
+    let bench = Bench::new().await;
+    let day = 24 * 3600;
+    let asked = |body: &[u8]| bench.tenant.idempotent_request("k", "POST", "/greenpin", body);
+    let take =
+        async |body: &[u8], seconds| bench.tenant.take_key(&asked(body), bench.at(seconds)).await.unwrap();
+    let Taken::Ours(claim) = take(b"a", 0).await else { panic!("the key is free") };
+    assert_eq!((take(b"a", 1).await, take(b"b", 1).await), (Taken::InUse, Taken::Reused));
+    let answer = KeptAnswer { status: 201, content_type: "application/json".into(), body: "{}".into() };
+    bench.tenant.keep_answer(&asked(b"a"), claim, answer.clone()).await.unwrap();
+    assert_eq!(take(b"a", day - 1).await, Taken::Done(answer));
+    assert_eq!(take(b"b", day - 1).await, Taken::Reused);
+    assert!(matches!(take(b"b", day).await, Taken::Ours(_)));
+}
+
+#[tokio::test]
+async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
+    let bench = Bench::new().await;
+    let asked = |body: &[u8]| bench.tenant.idempotent_request("k", "POST", "/greenpin", body);
+    let take =
+        async |body: &[u8], seconds| bench.tenant.take_key(&asked(body), bench.at(seconds)).await.unwrap();
+    let Taken::Ours(slow) = take(b"a", 0).await else { panic!("the key is free") };
+    assert_eq!((take(b"a", 59).await, take(b"b", 60).await), (Taken::InUse, Taken::Reused));
+    let Taken::Ours(second) = take(b"a", 60).await else { panic!("nobody answered") };
+    let answer =
+        |body: &str| KeptAnswer { status: 200, content_type: "application/json".into(), body: body.into() };
+    bench.tenant.release_key(&asked(b"a"), slow).await.unwrap();
+    bench.tenant.keep_answer(&asked(b"a"), slow, answer("slow")).await.unwrap();
+    assert_eq!(take(b"a", 61).await, Taken::InUse, "who was too slow has no say any more");
+    bench.tenant.keep_answer(&asked(b"a"), second, answer("second")).await.unwrap();
+    assert_eq!(take(b"a", 200).await, Taken::Done(answer("second")));
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches() {
+    let bench = Bench::new().await;
+    let asked = |key: u32| bench.tenant.idempotent_request(&key.to_string(), "POST", "/greenpin", b"");
+    for key in 0..501 {
+        let Taken::Ours(claim) = bench.tenant.take_key(&asked(key), bench.start).await.unwrap() else {
+            panic!("the key is free")
+        };
+        if key == 0 {
+            bench.tenant.release_key(&asked(key), claim).await.unwrap();
+            let again = bench.tenant.take_key(&asked(key), bench.at(1)).await.unwrap();
+            assert!(matches!(again, Taken::Ours(_)));
+        }
+    }
+    let mut forgotten = Vec::new();
+    for seconds in [86_399, 86_400, 86_400, 86_401, 86_401] {
+        forgotten.push(bench.store.forget_keys(bench.at(seconds)).await.unwrap());
+    }
+    assert_eq!(forgotten, [0, 500, 0, 1, 0]);
+}
+
+const DAY: u64 = 24 * 3600;
+
+/// Sets what is kept for how many days.
+async fn keep(bench: &Bench, retention: Retention) {
+    let set = move |settings: &mut TenantSettings| settings.retention = retention;
+    bench.tenant.update_settings(set, None, bench.start).await.unwrap();
+}
+
+async fn ended_call(bench: &Bench, recorded: bool, seconds: u64) -> CallSid {
+    let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), seconds).await;
+    let file = RecordingFile { path: format!("{sid}.wav").into(), duration: Duration::from_secs(1) };
+    let recording = recorded.then_some(file);
+    let ending = CallEnding { recording, ..ending(bench.at(seconds + 10)) };
+    bench.store.end_call(&sid, ending).await.unwrap();
+    sid
+}
+
+#[tokio::test]
+async fn calls_go_after_their_days_and_their_recordings_before_them() {
+    let bench = Bench::new().await;
+    bench.create(EXCLUSIVE, 0).await.unwrap();
+    let (plain, recorded) = (ended_call(&bench, false, 0).await, ended_call(&bench, true, 0).await);
+    let (lasting, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 0).await;
+    let young = ended_call(&bench, true, DAY).await;
+    let due = async |at| bench.store.recordings_due(bench.at(at)).await.unwrap();
+    let there = async || {
+        let mut there = Vec::new();
+        for sid in [&plain, &recorded, &lasting, &young] {
+            there.push(bench.tenant.call(sid).await.unwrap().is_some());
+        }
+        there
+    };
+    assert!(due(1000 * DAY).await.is_empty(), "without a retention everything is kept");
+    assert_eq!(bench.store.enforce_retention(bench.at(1000 * DAY)).await.unwrap(), 0);
+    keep(&bench, Retention { calls: Some(30), ..Retention::default() }).await;
+    assert!(due(30 * DAY + 10).await.is_empty());
+    assert_eq!(bench.store.enforce_retention(bench.at(30 * DAY + 10)).await.unwrap(), 0);
+    let over = 30 * DAY + 11;
+    assert_eq!(bench.store.enforce_retention(bench.at(over)).await.unwrap(), 1);
+    assert_eq!(there().await, [false, true, true, true], "a record stays until its recording has gone");
+    let first = due(over).await;
+    assert_eq!(first.iter().map(|one| &one.call_sid).collect::<Vec<_>>(), [&recorded]);
+    bench.store.forget_recording(&first[0]).await.unwrap();
+    assert_eq!(bench.store.enforce_retention(bench.at(over)).await.unwrap(), 1);
+    assert_eq!(there().await, [false, false, true, true], "a call that lasts is not over");
+}
+
+#[tokio::test]
+async fn recordings_can_go_before_their_records() {
+    let bench = Bench::new().await;
+    let sid = ended_call(&bench, true, 0).await;
+    keep(&bench, Retention { calls: Some(90), recordings: Some(1), ..Retention::default() }).await;
+    let due = bench.store.recordings_due(bench.at(DAY + 11)).await.unwrap();
+    bench.store.forget_recording(&due[0]).await.unwrap();
+    assert!(bench.store.recordings_due(bench.at(DAY + 11)).await.unwrap().is_empty());
+    assert_eq!(bench.store.enforce_retention(bench.at(DAY + 11)).await.unwrap(), 0);
+    assert_eq!(bench.tenant.call(&sid).await.unwrap().unwrap().recording, None);
+}
+
+#[tokio::test]
+async fn ended_allocations_go_after_their_days_and_active_ones_never() {
+    let bench = Bench::new().await;
+    keep(&bench, Retention { ended_allocations: Some(2), ..Retention::default() }).await;
+    let expired = bench.create(SHARED, 0).await.unwrap().greenpin_id;
+    let deleted = bench.create(SHARED, 0).await.unwrap().greenpin_id;
+    let new = NewAllocation { duration: Duration::from_secs(100 * DAY), ..wanted(OPEN) };
+    let active = bench.tenant.create_allocation(new, bench.start).await.unwrap().greenpin_id;
+    bench.tenant.delete_allocation(&deleted, bench.at(100)).await.unwrap();
+    bench.store.report_expired(bench.at(600)).await.unwrap();
+    let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
+    let there = async || {
+        let mut there = Vec::new();
+        for id in [&expired, &deleted, &active] {
+            there.push(bench.tenant.allocation(id).await.unwrap().is_some());
+        }
+        there
+    };
+    assert_eq!((enforce(2 * DAY + 100).await, enforce(2 * DAY + 101).await), (0, 1));
+    assert_eq!(there().await, [true, false, true]);
+    assert_eq!((enforce(2 * DAY + 600).await, enforce(2 * DAY + 601).await), (0, 1));
+    assert_eq!(there().await, [false, false, true]);
+    assert_eq!(enforce(99 * DAY).await, 0);
+    assert!(bench.create(SHARED, 3 * DAY).await.is_ok());
+}
+
+#[tokio::test]
+async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_them() {
+    let bench = Bench::new().await;
+    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused: true };
+    let made = bench.create(EXCLUSIVE, 0).await.unwrap();
+    bench.tenant.update_settings(|_| (), Some(vec![spec.clone()]), bench.start).await.unwrap();
+    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    keep(&bench, Retention { calls: Some(1), ..Retention::default() }).await;
+    let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
+    assert_eq!(enforce(100 * DAY).await, 0);
+    keep(&bench, Retention { calls: Some(1), ended_allocations: Some(8), recordings: None }).await;
+    assert_eq!(enforce(8 * DAY).await, 0);
+    assert_eq!(enforce(8 * DAY + 10).await, 2, "the allocation, and its first event");
+    assert_eq!(bench.event_types().await, ["allocation.deleted"], "an endpoint that is paused will get it");
+    let going_on = EndpointSpec { paused: false, ..spec };
+    bench.tenant.update_settings(|_| (), Some(vec![going_on]), bench.start).await.unwrap();
+    let now = bench.at(8 * DAY + 11);
+    let claimed = bench.store.claim_deliveries(10, Duration::from_secs(30), now).await.unwrap();
+    bench.store.finish_delivery(&claimed[0], true, now).await.unwrap();
+    assert_eq!(enforce(8 * DAY + 11).await, 2, "the event and its delivery");
+    assert!(bench.event_types().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_kept_goes_in_batches() {
+    let bench = Bench::new().await;
+    keep(&bench, Retention { calls: Some(1), ..Retention::default() }).await;
+    for _ in 0..201 {
+        ended_call(&bench, false, 0).await;
+    }
+    let mut removed = Vec::new();
+    for _ in 0..3 {
+        removed.push(bench.store.enforce_retention(bench.at(2 * DAY)).await.unwrap());
+    }
+    assert_eq!(removed, [200, 1, 0]);
+}
+
 mod tries {
     use super::*;
     use proptest::prelude::*;
