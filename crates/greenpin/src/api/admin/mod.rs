@@ -19,7 +19,7 @@ use axum::{Extension, Router};
 use jiff::tz::TimeZone;
 
 use super::problem::{Code, Problem};
-use super::{Api, RequestId};
+use super::{Api, RequestId, auth};
 use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 
 /// The store in the hands of who sent the operator token.
@@ -56,9 +56,12 @@ async fn require_token(State(api): State<Api>, request: Request, next: Next) -> 
         let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return Err(Problem::plain(Code::OperatorUnauthorized));
+    }
     let given = bearer(request.headers()).unwrap_or_default();
     if !same(given, expected.expose()) {
-        return Err(Problem::plain(Code::OperatorUnauthorized));
+        return Err(auth::wrong(request.extensions(), Code::OperatorUnauthorized, &api));
     }
     Ok(next.run(request).await)
 }
