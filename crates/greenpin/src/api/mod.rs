@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod calls;
+mod document;
 mod events;
 mod fields;
 mod greenpin;
@@ -20,9 +21,11 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use health::Readiness;
 pub use problem::{Code, FieldError, Problem};
@@ -50,22 +53,33 @@ impl Api {
 /// Every route. `recordings` is the folder that recordings are in.
 pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
     let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
-    let tenant = Router::new()
-        .route("/greenpin", get(listing::list).post(greenpin::create))
-        .route("/greenpin/{greenpin_id}", get(greenpin::read).delete(greenpin::delete))
-        .route("/greenpin/{greenpin_id}/calls", get(calls::of_allocation))
-        .route("/calls/{call_sid}", get(calls::read))
-        .route("/calls/{call_sid}/recording", get(calls::recording))
-        .route("/events", get(events::list))
-        .route("/settings", get(settings::read).put(settings::update));
-    Router::new()
-        .nest("/v1/tenants/{tenant_id}", tenant)
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    Router::from(routes())
         .fallback(|| async { Problem::plain(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) })
         .layer(from_fn(identify))
         .with_state(api)
+}
+
+/// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
+fn routes() -> OpenApiRouter<Api> {
+    let tenant = OpenApiRouter::new()
+        .routes(routes!(greenpin::create, listing::list))
+        .routes(routes!(greenpin::read, greenpin::delete))
+        .routes(routes!(calls::of_allocation))
+        .routes(routes!(calls::read))
+        .routes(routes!(calls::recording))
+        .routes(routes!(events::list))
+        .routes(routes!(settings::read, settings::update));
+    OpenApiRouter::new()
+        .nest("/v1/tenants/{tenant_id}", tenant)
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(document::serve::openapi))
+}
+
+/// The OpenAPI document of this version, as JSON.
+pub fn openapi() -> &'static str {
+    &document::serve::TEXT
 }
 
 /// Gives each request an id, which its answer carries and each of its log lines.
@@ -82,8 +96,10 @@ async fn identify(request: Request, next: Next) -> Response {
     response
 }
 
-#[derive(Serialize)]
+/// What a call that went well answers.
+#[derive(Serialize, ToSchema)]
 struct Success<T> {
+    /// What was asked for.
     response: T,
 }
 

@@ -29,6 +29,11 @@ macro_rules! codes {
                 match self { $(Self::$name => $status,)* }
             }
 
+            /// When it comes, in a sentence.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+
             /// What it means, in a few words.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }

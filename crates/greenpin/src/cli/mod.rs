@@ -52,6 +52,9 @@ enum Command {
     /// Measure this machine: creates, PIN calls, bridged audio, on a server in a process of its own
     #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
     Bench(bench::Arguments),
+    /// Print the OpenAPI document of the HTTP API
+    #[command(after_help = "Example:\n  greenpin openapi > openapi.json")]
+    Openapi,
     /// The bare server that `bench` holds creates against
     #[command(hide = true)]
     BenchFloor,
@@ -81,6 +84,10 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::BenchFloor => bench::serve_floor().await,
+        Command::Openapi => {
+            print!("{}", crate::api::openapi());
+            ExitCode::SUCCESS
+        }
         command => run_configured(command, cli.common.config.as_deref()).await,
     }
 }
@@ -95,7 +102,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Command::Call(arguments) => call::run(arguments, &config).await,
         Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store)).await,
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
-        Command::Demo(_) | Command::Bench(_) | Command::BenchFloor => ExitCode::FAILURE,
+        Command::Demo(_) | Command::Bench(_) | Command::BenchFloor | Command::Openapi => ExitCode::FAILURE,
     }
 }
 

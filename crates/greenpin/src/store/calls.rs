@@ -112,9 +112,10 @@ pub struct RecordingFile {
 }
 
 /// What one leg's media was like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LegReport {
-    /// The codec's name; `None`: the leg had no media.
+    /// The codec's name; `null` in JSON: the leg had no media.
+    #[schema(required)]
     pub codec: Option<String>,
     /// RTP packets that came in.
     pub packets_received: u64,
@@ -123,8 +124,10 @@ pub struct LegReport {
     /// RTP packets that we sent.
     pub packets_sent: u64,
     /// Interarrival jitter in milliseconds (RFC 3550).
+    #[schema(minimum = 0)]
     pub jitter_ms: f64,
     /// Estimated mean opinion score of what came in, 1.0 to 4.5.
+    #[schema(required, minimum = 1, maximum = 5)]
     pub mos: Option<f64>,
 }
 
