@@ -27,7 +27,7 @@ pub(super) struct PageQuery {
     #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `next_cursor` of the page before.
-    #[param(value_type = String, required = false, pattern = "^[a-z]+_[0-9a-hjkmnp-tv-z]{26}$")]
+    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 

@@ -75,6 +75,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(document::serve::openapi))
+        .routes(routes!(document::page::docs))
 }
 
 /// The OpenAPI document of this version, as JSON.

@@ -99,6 +99,8 @@ codes! {
     OnBothSides = "on_both_sides", 422, "The number is on both sides";
     /// The number has short shared PINs, so that `to` must name the callers.
     ToRequired = "to_required", 422, "The number needs 'to'";
+    /// An `id` that no webhook endpoint of the tenant has.
+    UnknownEndpoint = "unknown_endpoint", 422, "There is no such webhook endpoint";
     /// A fault of ours.
     Internal = "internal", 500, "An internal error";
     /// More requests than can be served now.

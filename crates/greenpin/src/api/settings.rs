@@ -28,7 +28,7 @@ const LATER: [&str; 4] = ["prompts", "record_announcement", "rate_limit", "reten
 problems! {
     UpdateProblems: [InvalidRequest, RuleViolated]
         fields [
-            MissingField, UnknownField, WrongType, InvalidValue, NotSupported, OutOfRange, TooMany, Repeated,
+            MissingField, UnknownField, WrongType, InvalidValue, NotSupported, OutOfRange, TooMany, Repeated, UnknownEndpoint,
         ];
 }
 
@@ -70,10 +70,11 @@ pub(super) async fn update(
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
         if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
-            return Err(super::listing::invalid(
-                &format!("webhooks[{index}].id"),
-                "is no endpoint of this tenant",
-            ));
+            return Err(Problem::of_fields(vec![FieldError {
+                field: format!("webhooks[{index}].id"),
+                code: Code::UnknownEndpoint,
+                message: "is no endpoint of this tenant".into(),
+            }]));
         }
     }
     let made = store.update_settings(change.settings, change.webhooks, api.now()).await?;
@@ -254,7 +255,7 @@ fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
     let paused = fields.boolean("paused").unwrap_or(false);
     let id = fields.text("id").map(|id| EndpointId::parse(&id).ok_or(()));
     if id == Some(Err(())) {
-        fields.fault("id", Code::InvalidValue, "is no endpoint of this tenant");
+        fields.fault("id", Code::InvalidValue, "must be the id of an endpoint: ep_ and 26 characters");
     }
     fields.into_faults()?;
     Ok(EndpointSpec { id: id.and_then(Result::ok), url: url.unwrap_or_default(), types, paused })

@@ -7,7 +7,7 @@ use std::path::Path;
 use greenpin::api::{self, Code};
 use serde_json::Value;
 
-use super::http::{Answer, raw, request};
+use super::http::{Answer, raw, raw_text, request};
 use super::server::Server;
 
 fn document() -> Value {
@@ -137,4 +137,39 @@ fn the_document_is_served_and_not_sent_again_to_who_has_it() {
     let again = get(&server, &format!("if-none-match: \"other\", {tag}\r\n"));
     assert_eq!((again.status, again.header("etag"), &again.body), (304, Some(&*tag), &Value::Null));
     assert_eq!(get(&server, "if-none-match: \"other\"\r\n").status, 200);
+}
+
+fn docs(server: &Server) -> (Answer, String) {
+    raw_text(server.http, &request("GET", "/docs", "", b""))
+}
+
+#[test]
+fn the_page_shows_every_operation_code_and_schema_and_loads_nothing() {
+    let server = Server::with("");
+    let (answer, page) = docs(&server);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    for unwanted in ["<script", "src=", "@import", "url(", "<link", "style=\""] {
+        assert!(!page.contains(unwanted), "the page has {unwanted}");
+    }
+    let document = document();
+    for (_, _, operation) in operations(&document) {
+        assert!(page.contains(&format!("id=\"{}\"", operation["operationId"].as_str().unwrap())));
+    }
+    for code in Code::ALL {
+        assert!(page.contains(&format!("id=\"error-{}\"", code.as_str())), "{code:?}");
+    }
+}
+
+#[test]
+fn every_link_of_the_page_leads_to_a_place_on_it() {
+    let (_, page) = docs(&Server::with(""));
+    let links = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut count = 0;
+    for target in links {
+        assert_eq!(page.matches(&format!("id=\"{target}\"")).count(), 1, "#{target}");
+        count += 1;
+    }
+    assert!(count > 100);
 }

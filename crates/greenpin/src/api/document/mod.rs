@@ -1,5 +1,6 @@
 //! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
 
+pub(super) mod page;
 pub(super) mod problems;
 pub(super) mod schemas;
 pub(super) mod serve;
@@ -110,7 +111,11 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
         operation.insert("security".into(), json!([]));
     }
     describe_path(path, operation);
-    let with_body = operation.contains_key("requestBody");
+    let body = operation.get_mut("requestBody").and_then(Value::as_object_mut);
+    let with_body = body.is_some();
+    if let Some(body) = body {
+        body.insert("required".into(), true.into());
+    }
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     if admin || tenant {
         problems::add(responses, ANYWHERE);
@@ -261,7 +266,7 @@ fn security_schemes() -> Value {
         },
         "operator": {
             "type": "http", "scheme": "bearer",
-            "description": "The operator's token, `http.operator_token` of the configuration.",
+            "description": "For `/v1/admin`: the operator's token, `http.operator_token` of the configuration.",
         },
     })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
+use utoipa::openapi::{KnownFormat, Ref, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::greenpin::{
@@ -93,7 +93,7 @@ impl PartialSchema for EventTypes {
     fn schema() -> RefOr<Schema> {
         let array = ArrayBuilder::new()
             .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
-            .items(EventKind::schema())
+            .items(Ref::from_schema_name("EventKind"))
             .description(Some("Types of event; `null`: all."));
         RefOr::T(Schema::Array(array.build()))
     }
@@ -267,13 +267,11 @@ fn update_settings() -> Value {
             "max_duration": seconds(SHORTEST_DURATION, LONGEST_DURATION, "Longest duration of an allocation."),
             "pin_cooloff": seconds(0, 2_592_000, "How long a PIN is not drawn again on its number."),
             "caller_policy": {
-                "type": ["string", "null"],
-                "enum": ["any", "listed", null],
+                "oneOf": [{ "$ref": "#/components/schemas/CallerPolicy" }, { "type": "null" }],
                 "description": "Who may open an allocation with its PIN: anyone, or only numbers in `from` or `to`.",
             },
             "dial_strategy": {
-                "type": ["string", "null"],
-                "enum": ["sequential", "parallel", null],
+                "oneOf": [{ "$ref": "#/components/schemas/DialStrategy" }, { "type": "null" }],
                 "description": "Whether several numbers of the other side are called one after the other, or all at once.",
             },
             "ring_timeout": seconds(5, 180, "How long each number is rung."),
@@ -298,7 +296,6 @@ fn seconds(least: u32, most: u32, description: &str) -> Value {
 }
 
 fn webhook_request() -> Value {
-    let types: Vec<&str> = EventType::ALL.iter().map(|known| known.as_str()).collect();
     json!({
         "type": "object",
         "description": "A webhook endpoint as it is asked for.",
@@ -313,14 +310,12 @@ fn webhook_request() -> Value {
             },
             "types": {
                 "type": ["array", "null"],
-                "items": { "type": "string", "enum": types },
+                "items": { "$ref": "#/components/schemas/EventKind" },
                 "description": "The types of event that it takes; left out: all, also those to come.",
                 "examples": [["call.completed", "recording.ready"]],
             },
             "format": {
-                "type": ["string", "null"],
-                "enum": ["standard", null],
-                "default": "standard",
+                "oneOf": [{ "$ref": "#/components/schemas/DeliveryForm" }, { "type": "null" }],
                 "description": "The form of the delivery: Standard Webhooks.",
             },
             "paused": {
