@@ -4,6 +4,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod metrics;
 mod random;
 pub mod server;
 pub mod store;

@@ -9,6 +9,7 @@ mod fields;
 mod greenpin;
 mod health;
 mod listing;
+mod observe;
 mod problem;
 mod range;
 mod serve;
@@ -53,11 +54,15 @@ impl Api {
 /// Every route. `recordings` is the folder that recordings are in.
 pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
     let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
-    Router::from(routes())
+    let router = Router::from(routes())
         .fallback(|| async { Problem::plain(Code::NotFound) })
-        .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) })
-        .layer(from_fn(identify))
-        .with_state(api)
+        .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
+    observed(router).with_state(api)
+}
+
+/// What every request meets, the outermost last.
+fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(from_fn(observe::caught)).layer(from_fn(observe::measured)).layer(from_fn(identify))
 }
 
 /// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
@@ -74,6 +79,7 @@ fn routes() -> OpenApiRouter<Api> {
         .nest("/v1/tenants/{tenant_id}", tenant)
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
+        .routes(routes!(observe::metrics))
         .routes(routes!(document::serve::openapi))
         .routes(routes!(document::page::docs))
 }

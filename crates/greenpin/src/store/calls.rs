@@ -396,7 +396,8 @@ fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError>
     text.map_err(|_| StoreError::Unreadable("media report"))
 }
 
-fn call_type(call_type: CallType) -> &'static str {
+/// How far a call came, in the words of its record.
+pub(crate) fn call_type(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Completed => "completed",
         CallType::Incomplete => "incomplete",

@@ -36,6 +36,7 @@ use tokio::sync::Notify;
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
+pub(crate) use calls::call_type;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};

@@ -73,6 +73,7 @@ statements! {
     DELIVERY_NEXT = "delivery_next";
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
+    DELIVERIES_OPEN = "deliveries_open";
     READY = "ready";
 }
 

@@ -26,6 +26,7 @@ fn every_link_between_documents_leads_somewhere() {
         "docs/api.md",
         "docs/benchmarks.md",
         "docs/calls.md",
+        "docs/metrics.md",
         "docs/webhooks.md",
     ] {
         let path = root().join(document);

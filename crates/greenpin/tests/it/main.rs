@@ -10,6 +10,7 @@ mod hook;
 mod http;
 mod leak;
 mod masked_call;
+mod metrics;
 mod openapi;
 mod party;
 mod server;

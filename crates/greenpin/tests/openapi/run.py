@@ -132,6 +132,27 @@ class Server:
         return [call["call_sid"] for call in calls]
 
 
+    def samples(self):
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=PATIENCE) as response:
+            lines = response.read().decode().splitlines()
+        return dict(line.removeprefix("greenpin_").rsplit(" ", 1) for line in lines if line[0] != "#")
+
+    def expect_counted(self, calls):
+        """Holds the metrics against the calls that were made; the last is let go of after its record is written."""
+        expected = {
+            "calls_started_total": calls,
+            "calls_active": 0,
+            'calls_ended_total{call_type="completed"}': calls,
+            'pin_tries_total{outcome="accepted"}': calls,
+            'pin_tries_total{outcome="refused"}': 0,
+            "rtp_port_pairs_in_use": 0,
+        }
+        deadline = time.monotonic() + PATIENCE
+        while (counted := {name: int(self.samples()[name]) for name in expected}) != expected:
+            assert time.monotonic() < deadline, counted
+            time.sleep(0.05)
+
+
 def generated_client(tools, document, variables):
     """Generates a client from the document and lets it do a firm's work."""
     target = WORK / "greenpin_client"
@@ -161,6 +182,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder, Server(greenpin, Path(folder)) as server:
         document = WORK / "openapi.json"
         document.write_bytes(server.command("openapi"))
+        calls = server.recorded_calls(2)
+        server.expect_counted(len(calls))
         variables = {
             **os.environ,
             "URL": server.url,
@@ -169,7 +192,7 @@ def main():
             "TOKEN": TOKEN,
             "NUMBERS": ",".join([*EXCLUSIVE, *SHARED]),
             "CLIENT_NUMBER": EXCLUSIVE[1],
-            "CALLS": ",".join(server.recorded_calls(2)),
+            "CALLS": ",".join(calls),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         generated_client(tools, document, variables)
