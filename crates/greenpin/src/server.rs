@@ -15,8 +15,6 @@ use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
 use crate::store::{self, Store, StoreOptions, Timestamp};
 use crate::webhooks::Dispatcher;
 
-/// The one node of an embedded store, in call records; fixed, so that a restart finds the calls that it cut short.
-const NODE: &str = "local";
 /// How often expired allocations are told of. Nothing else waits for it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often throttles that have run out are forgotten, in rounds of the above.
@@ -68,7 +66,7 @@ pub enum ServerError {
 /// Opens the store that a configuration names; `public_url` goes before links in events.
 pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::OpenError> {
     Store::open(&StoreOptions {
-        path: config.store.file.clone(),
+        database: config.store.database.clone(),
         key_file: config.store.key_file.clone(),
         public_url: public_url.to_owned(),
     })
@@ -81,7 +79,7 @@ impl Server {
         let listener = TcpListener::bind(config.http.listen).await.map_err(failed)?;
         let http = listener.local_addr().map_err(failed)?;
         let store = open_store(config, &format!("http://{http}"))?;
-        let cut_short = store.reconcile_calls(NODE, Timestamp::now()).await?;
+        let cut_short = store.reconcile_calls(&config.node, Timestamp::now()).await?;
         if cut_short > 0 {
             tracing::warn!(
                 calls = cut_short,
@@ -141,7 +139,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
         },
         prompts,
         recordings: config.recordings.clone(),
-        node: NODE.to_owned(),
+        node: config.node.clone(),
         max_calls: config.sip.max_calls,
     })
 }

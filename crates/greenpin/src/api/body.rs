@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::fields::Fields;
 use super::problem::{Code, Problem};
 
 /// The longest body that is read.
@@ -17,6 +18,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads a body that must be a JSON object.
 pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+    object(json(headers, body).await?)
+}
+
+/// Reads a body that must be a JSON array.
+pub(super) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Value>, Problem> {
+    match json(headers, body).await? {
+        Value::Array(items) => Ok(items),
+        _ => Err(Problem::new(Code::InvalidRequest, "The body must be a JSON array.")),
+    }
+}
+
+/// Reads a body that must be empty, or an object without fields.
+pub(super) async fn nothing(body: Body) -> Result<(), Problem> {
+    let bytes = in_time(body).await?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    Fields::new(object(parse(&bytes)?)?).finish()
+}
+
+async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if !is_json(headers) {
         return Err(Problem::plain(Code::UnsupportedMediaType));
     }
@@ -25,9 +47,12 @@ pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
     if declared.is_some_and(|length| length > LONGEST as u64) {
         return Err(too_large());
     }
+    parse(&in_time(body).await?)
+}
+
+async fn in_time(body: Body) -> Result<Vec<u8>, Problem> {
     let late = |_| Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
-    let bytes = tokio::time::timeout(PATIENCE, read(body)).await.map_err(late)??;
-    parse(&bytes)
+    tokio::time::timeout(PATIENCE, read(body)).await.map_err(late)?
 }
 
 fn too_large() -> Problem {
@@ -61,11 +86,13 @@ async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
-    let Strict(value) = serde_json::from_slice(bytes).map_err(|error| {
-        // The parser's words hold no more of the body than a key that is there twice.
-        Problem::new(Code::InvalidJson, format!("The body is not valid JSON: {error}."))
-    })?;
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
+    // The parser's words hold nothing of the body.
+    read.map_err(|error| Problem::new(Code::InvalidJson, format!("The body is not valid JSON: {error}.")))
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     match value {
         Value::Object(object) => Ok(object),
         _ => Err(Problem::new(Code::InvalidRequest, "The body must be a JSON object.")),
@@ -149,7 +176,7 @@ mod tests {
     fn what_is_no_json_object_is_refused() {
         let deep = "[".repeat(60_000);
         for text in ["", "{", "[]", "1", "{} {}", "{\"a\": NaN}", "{'a': 1}", &deep] {
-            assert!(parse(text.as_bytes()).is_err());
+            assert!(parse(text.as_bytes()).and_then(object).is_err());
         }
         assert!(parse(b"{\"a\": \"\xff\"}").is_err());
     }

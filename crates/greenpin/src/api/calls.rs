@@ -193,7 +193,7 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
 /// A call record, in the names of events.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CallRecord, description = "One call, as far as it came.")]
-struct Record<'a> {
+pub(super) struct Record<'a> {
     #[schema(value_type = CallId)]
     call_sid: &'a str,
     /// The allocation that it belongs to, once that is known.
@@ -270,7 +270,7 @@ struct Record<'a> {
 struct Audio(#[allow(dead_code)] Vec<u8>);
 
 impl<'a> Record<'a> {
-    fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+    pub(super) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
         let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
         Self {
             call_sid: record.call_sid.as_str(),

@@ -1,16 +1,21 @@
-//! `GET /events`: the event log.
+//! `/events`: the event log, and sending an event again.
 
-use axum::extract::Query;
+use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Tenant;
+use super::document::problems::problems;
 use super::document::schemas::{Event, EventLogId};
+use super::greenpin::not_found;
 use super::listing::{Page, QueryProblems, asked, cut};
 use super::problem::{Code, Problem};
+use super::{Api, Success, body, success};
 use crate::store::EventId;
 
 /// From where the log is read.
@@ -54,4 +59,46 @@ pub(super) async fn list(
     let bodies: Result<Vec<_>, _> =
         events.iter().map(|event| RawValue::from_string(event.body.clone())).collect();
     Ok(Page::answer(bodies.map_err(|_| Problem::plain(Code::Internal))?, next_cursor))
+}
+
+problems! {
+    RedeliverProblems: [NotFound];
+}
+
+/// What a redelivery answers.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "An event that goes again.")]
+struct Redelivery<'a> {
+    #[schema(value_type = EventLogId)]
+    event_id: &'a str,
+    /// To how many endpoints it goes.
+    #[schema(value_type = u32)]
+    deliveries: usize,
+}
+
+/// Send an event again
+///
+/// The event goes again, with its own `webhook-id`, to each endpoint that asks for its type now; one that is paused gets it
+/// when it goes on.
+#[utoipa::path(
+    post,
+    path = "/events/{event_id}/redeliver",
+    operation_id = "redeliver_event",
+    tag = "Events",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "It goes again.", body = Success<Redelivery>),
+        RedeliverProblems,
+    )
+)]
+pub(super) async fn redeliver(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, event_id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
+    body::nothing(body).await?;
+    let deliveries = store.redeliver(&event_id, api.now()).await?.ok_or_else(not_found)?;
+    Ok(success(StatusCode::OK, Redelivery { event_id: event_id.as_str(), deliveries }))
 }

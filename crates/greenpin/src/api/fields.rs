@@ -36,6 +36,13 @@ impl Fields {
         self.object.get(name).is_some_and(Value::is_null)
     }
 
+    /// Refuses a field that exists elsewhere, but cannot be given here.
+    pub(super) fn unchangeable(&mut self, name: &'static str) {
+        if self.object.remove(name).is_some() {
+            self.fault(name, Code::UnknownField, "cannot be changed");
+        }
+    }
+
     /// Notes a fault.
     pub(super) fn fault(&mut self, field: impl Into<String>, code: Code, message: impl Into<String>) {
         self.faults.push(FieldError { field: field.into(), code, message: message.into() });

@@ -153,7 +153,7 @@ fn new_allocation(object: Map<String, Value>, settings: &TenantSettings) -> Resu
     })
 }
 
-fn refuse_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
+pub(super) fn refuse_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
     for (index, number) in to.iter().enumerate() {
         if from.contains(number) {
             fields.fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
@@ -168,6 +168,13 @@ pub(super) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
 
 pub(super) fn not_found() -> Problem {
     Problem::plain(Code::NotFound)
+}
+
+/// The callers of short shared PINs must be named.
+pub(super) fn to_required() -> Problem {
+    let message = "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";
+    let error = FieldError { field: "to".into(), code: Code::ToRequired, message: message.into() };
+    Problem::of_fields(vec![error])
 }
 
 /// What a create answers.
@@ -313,13 +320,7 @@ impl From<CreateError> for Problem {
                 Code::PinSpaceExhausted,
                 "Every place or PIN of the number is in use or cooling off.",
             ),
-            CreateError::ToRequired => Self::of_fields(vec![FieldError {
-                field: "to".into(),
-                code: Code::ToRequired,
-                message:
-                    "is required: PINs of fewer than 6 digits on a shared number open for listed callers only"
-                        .into(),
-            }]),
+            CreateError::ToRequired => to_required(),
             CreateError::Store(error) => error.into(),
         }
     }

@@ -183,14 +183,14 @@ impl ListQuery {
     }
 }
 
-fn number(field: &str, text: Option<String>) -> Result<Option<PhoneNumber>, Problem> {
+pub(super) fn number(field: &str, text: Option<String>) -> Result<Option<PhoneNumber>, Problem> {
     let read = |text: String| PhoneNumber::parse(&text);
     text.map(read)
         .transpose()
         .map_err(|_| invalid(field, "must be a number in E.164 form, its '+' written as %2B"))
 }
 
-fn time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
+pub(super) fn time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let read = |text: String| text.parse::<jiff::Timestamp>();
     let rule = "must be a time as in RFC 3339, its '+' written as %2B";
     let time = text.map(read).transpose().map_err(|_| invalid(field, rule))?;

@@ -2,16 +2,22 @@
 
 mod auth;
 mod body;
+mod bulk;
+mod call_list;
 mod calls;
+mod change;
 mod document;
 mod events;
 mod fields;
 mod greenpin;
 mod health;
 mod listing;
+mod numbers;
 mod observe;
+mod pin;
 mod problem;
 mod range;
+mod resolve;
 mod serve;
 mod settings;
 
@@ -68,12 +74,18 @@ fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
 /// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
 fn routes() -> OpenApiRouter<Api> {
     let tenant = OpenApiRouter::new()
-        .routes(routes!(greenpin::create, listing::list))
-        .routes(routes!(greenpin::read, greenpin::delete))
+        .routes(routes!(greenpin::create, listing::list, bulk::update))
+        .routes(routes!(resolve::resolve))
+        .routes(routes!(greenpin::read, change::update, greenpin::delete))
+        .routes(routes!(pin::unlock))
+        .routes(routes!(pin::rotate))
         .routes(routes!(calls::of_allocation))
+        .routes(routes!(call_list::list))
         .routes(routes!(calls::read))
         .routes(routes!(calls::recording))
         .routes(routes!(events::list))
+        .routes(routes!(events::redeliver))
+        .routes(routes!(numbers::list))
         .routes(routes!(settings::read, settings::update));
     OpenApiRouter::new()
         .nest("/v1/tenants/{tenant_id}", tenant)

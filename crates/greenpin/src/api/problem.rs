@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::store::StoreError;
 
@@ -79,8 +80,12 @@ codes! {
     PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
     /// The allocation was deleted before.
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
+    /// The allocation has expired or was deleted.
+    AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
     /// The body is over 64 KiB.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
+    /// The array holds more items than one request can take.
+    TooManyItems = "too_many_items", 413, "The array has too many items";
     /// The body is not declared as JSON.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
     /// The range asked for is not in the file.
@@ -181,6 +186,15 @@ impl Problem {
             errors: &self.errors,
         };
         serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The error of one item among many: all of the above but the id of the request, which is everybody's.
+    pub(super) fn item(&self) -> Value {
+        let mut item = serde_json::from_slice(&self.body("")).unwrap_or(Value::Null);
+        if let Some(item) = item.as_object_mut() {
+            item.remove("request_id");
+        }
+        item
     }
 
     /// Writes the answer's body, with the id of its request.

@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     tracing::info!(
         http = %format_args!("http://{}", server.http),
         sip = %format_args!("udp:{}{tcp}", server.sip),
-        store = %config.store.file.display(),
+        store = %config.store.database,
         trunks = config.trunks.len(),
         "greenpin is ready"
     );

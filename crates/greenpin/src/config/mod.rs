@@ -15,6 +15,8 @@ pub use error::{ConfigError, Fault};
 use source::Source;
 pub use values::Secret;
 
+use crate::store::Database;
+
 /// The file that is read where `--config` names none, if it is there.
 const DEFAULT_FILE: &str = "greenpin.toml";
 
@@ -23,6 +25,8 @@ const DEFAULT_FILE: &str = "greenpin.toml";
 pub struct Config {
     /// `[http]`
     pub http: Http,
+    /// `node.name`: what tells this server from others on the same database, also after a restart.
+    pub node: String,
     /// `[store]`
     pub store: Store,
     /// `[sip]`
@@ -49,8 +53,8 @@ pub struct Http {
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// The SQLite file.
-    pub file: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The file of the master key; made on the first start.
     pub key_file: PathBuf,
 }
@@ -94,6 +98,17 @@ pub struct Trunk {
     pub symmetric_rtp: bool,
 }
 
+/// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
+fn default_node(database: &Database, http: SocketAddr) -> String {
+    match database {
+        Database::File(_) => "local".into(),
+        Database::Server(_) => {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}:{}", host.trim(), http.port())
+        }
+    }
+}
+
 impl Config {
     /// Reads the file given, else `./greenpin.toml` if it exists, and the environment over it.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
@@ -125,9 +140,15 @@ impl Config {
             listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
             operator_token: source.get("http.operator_token", values::secret),
         };
-        let file = source.or("store.url", values::sqlite, PathBuf::from("data/greenpin.db"));
+        let database = source.or("store.url", values::database, Database::File("data/greenpin.db".into()));
         let key_file = source.get("store.encryption_key_file", values::path);
-        let key_file = key_file.unwrap_or_else(|| file.with_file_name("master.key"));
+        let beside = || match &database {
+            Database::File(file) => file.with_file_name("master.key"),
+            Database::Server(_) => "data/master.key".into(),
+        };
+        let key_file = key_file.unwrap_or_else(beside);
+        let node = source.get("node.name", values::node_name);
+        let node = node.unwrap_or_else(|| default_node(&database, http.listen));
         let media = Media {
             ports: source.or("media.ports", values::ports, 20_000..=29_999),
             threads: source.or("media.threads", values::threads, 1),
@@ -135,7 +156,8 @@ impl Config {
         };
         Self {
             http,
-            store: Store { file, key_file },
+            node,
+            store: Store { database, key_file },
             sip: Self::take_sip(source),
             media,
             recordings: source.or("recordings.url", values::folder, PathBuf::from("data/recordings")),
@@ -213,7 +235,7 @@ mod tests {
     fn an_empty_file_gives_the_documented_defaults() {
         let config = Config::default();
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(config.store.file, Path::new("data/greenpin.db"));
+        assert_eq!(config.store.database.to_string(), "sqlite:data/greenpin.db");
         assert_eq!(config.store.key_file, Path::new("data/master.key"));
         assert_eq!(
             (config.sip.udp.to_string(), config.sip.tcp),
@@ -304,7 +326,7 @@ mod tests {
     #[test]
     fn what_this_version_cannot_do_is_refused() {
         for (text, key) in [
-            ("store.url = \"postgres://u:p@h/d\"", "store.url"),
+            ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
             ("recordings.url = \"s3://bucket/prefix\"", "recordings.url"),
             ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
             ("[[trunks]]\nname = \"a\"\nusername = \"u\"", "trunks.0.username"),

@@ -1,9 +1,11 @@
 //! The kinds of values, each with the rule that it must keep.
 
+use crate::store::Database;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
 use signalling::{Network, Peer, Transport};
@@ -123,13 +125,32 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
     must(raw.text().filter(|text| !text.is_empty()).map(PathBuf::from), "a path")
 }
 
-pub(super) fn sqlite(raw: &Raw) -> Result<PathBuf, Refusal> {
+pub(super) fn database(raw: &Raw) -> Result<Database, Refusal> {
     let text = raw.text().unwrap_or_default();
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        return unsupported("PostgreSQL");
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        let server =
+            text.parse::<tokio_postgres::Config>().ok().filter(|server| !server.get_hosts().is_empty());
+        if server.as_ref().is_some_and(|server| server.get_ssl_mode() == SslMode::Require) {
+            return unsupported("sslmode=require");
+        }
+        return must(
+            server.map(|server| Database::Server(Box::new(server))),
+            "a PostgreSQL URL such as \"postgres://user:password@host/database\"",
+        );
     }
     let file = text.strip_prefix("sqlite:").filter(|file| !file.is_empty());
-    must(file.map(PathBuf::from), "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\"")
+    must(
+        file.map(|file| Database::File(file.into())),
+        "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\", or \"postgres://user:password@host/database\"",
+    )
+}
+
+pub(super) fn node_name(raw: &Raw) -> Result<String, Refusal> {
+    let fits = |text: &&str| {
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
+    };
+    must(raw.text().filter(fits).map(str::to_owned), "1 to 64 letters, digits, '.', ':', '_' or '-'")
 }
 
 pub(super) fn folder(raw: &Raw) -> Result<PathBuf, Refusal> {

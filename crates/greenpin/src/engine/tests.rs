@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::phone::{Phone, PhoneEvent, PhoneSettings};
 use super::*;
 use crate::store::{
-    NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId, TenantSettings, Timestamp,
+    Database, NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId, TenantSettings,
+    Timestamp,
 };
 
 const VN: &str = "+914000000001";
@@ -48,7 +49,7 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let agent = phone(anywhere(), 33_000).await;
         let store = Store::open(&StoreOptions {
-            path: folder.path().join("greenpin.db"),
+            database: Database::File(folder.path().join("greenpin.db")),
             key_file: folder.path().join("master.key"),
             public_url: String::new(),
         });

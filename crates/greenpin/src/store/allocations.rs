@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
-use rusqlite::Row;
 use serde_json::{Value, json};
 
+use super::capacity::Places;
+use super::database::Row;
 use super::events::{self, Draft};
+use super::key::TenantKey;
 use super::numbers::{NumberMode, NumberRow, phone_number, small};
 use super::pin_draw::{self, Claim};
+use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
     EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, numbers, settings,
@@ -145,6 +148,11 @@ impl Allocation {
         self.failed_pin_attempts >= self.max_pin_attempts
     }
 
+    /// Everybody on either side.
+    fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
+        self.from.iter().chain(&self.to).copied()
+    }
+
     /// Whether a caller is on either side.
     pub(super) fn lists(&self, caller: PhoneNumber) -> bool {
         self.from.contains(&caller) || self.to.contains(&caller)
@@ -164,9 +172,8 @@ impl TenantStore {
 
     /// Reads an allocation; `None` if the tenant has no such one.
     pub async fn allocation(&self, id: &GreenpinId) -> Result<Option<Allocation>, StoreError> {
-        let key = (self.tenant_id.as_str(), id.as_str());
-        let raw = self.store.readers.look_up(sql::ALLOCATION_SELECT, key, RawAllocation::read)?;
-        raw.map(RawAllocation::allocation).transpose()
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        self.store.readers.look_up(move |snapshot| find(snapshot, &tenant, &id)).await
     }
 
     /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
@@ -197,12 +204,15 @@ impl<'a> Creation<'a> {
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
-        match number.mode {
-            NumberMode::Exclusive => self.hold(&greenpin_id, &number, expires_at)?,
-            NumberMode::Shared => self.take_place(&new, &number)?,
-        }
+        let places = match number.mode {
+            NumberMode::Exclusive => {
+                self.hold(&greenpin_id, &number, expires_at)?;
+                None
+            }
+            NumberMode::Shared => Some(self.take_place(&new, &number)?),
+        };
         let claim = Claim {
-            virtual_number: new.virtual_number,
+            number_key: &number.number_key,
             greenpin_id: &greenpin_id,
             pin_length: number.pin_length,
             active_until: expires_at,
@@ -227,13 +237,16 @@ impl<'a> Creation<'a> {
             expires_at,
             deleted_at: None,
         };
-        self.insert(&allocation, number.mode)?;
+        self.insert(&allocation, &number)?;
+        if let Some(places) = places {
+            places.tell_if_low(self.tx, self.tenant, &allocation.virtual_number.expose(), self.now)?;
+        }
         Ok(allocation)
     }
 
     /// The exclusive number's own row decides: whoever changes it has won.
     fn hold(&self, id: &GreenpinId, number: &NumberRow, until: Timestamp) -> Result<(), CreateError> {
-        let vn = number.virtual_number.expose();
+        let vn = &number.number_key;
         let hold = (id.as_str(), until.micros(), vn, self.tenant.as_str(), self.now.micros());
         match self.tx.execute(sql::NUMBER_HOLD, hold)? {
             0 => Err(CreateError::VirtualNumberBusy),
@@ -242,28 +255,27 @@ impl<'a> Creation<'a> {
     }
 
     /// Gives back the places of those that have ended, and takes one: the number's own row decides.
-    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<(), CreateError> {
+    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<Places, CreateError> {
         if number.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
-        let vn = number.virtual_number.expose();
-        let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (&vn, self.now.micros()))?;
+        let vn = &number.number_key;
+        let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (vn, self.now.micros()))?;
         let ended = i64::try_from(ended).unwrap_or(0);
-        match self.tx.execute(sql::NUMBER_TAKE_PLACE, (ended, &vn, self.tenant.as_str()))? {
-            0 => Err(CreateError::PinSpaceExhausted),
-            _ => Ok(()),
-        }
+        let row = (ended, vn, self.tenant.as_str());
+        let taken = self
+            .tx
+            .row(sql::NUMBER_TAKE_PLACE, row, |row| Ok(Places { active: row.get(0)?, most: row.get(1)? }))?;
+        taken.ok_or(CreateError::PinSpaceExhausted)
     }
 
-    fn insert(&self, allocation: &Allocation, mode: NumberMode) -> Result<(), StoreError> {
-        let vn = allocation.virtual_number.expose();
+    fn insert(&self, allocation: &Allocation, number: &NumberRow) -> Result<(), StoreError> {
+        let key = self.tx.tenant_key(self.tenant)?;
         let row = (
             self.tenant.as_str(),
             allocation.greenpin_id.as_str(),
-            &vn,
-            allocation.pin.expose(),
-            number_list(&allocation.from),
-            number_list(&allocation.to),
+            &number.number_key,
+            seal(&key, allocation)?,
             i64::from(allocation.record),
             &allocation.custom_field,
             i64::from(allocation.max_pin_attempts),
@@ -272,13 +284,8 @@ impl<'a> Creation<'a> {
             allocation.expires_at.micros(),
             events::FIRST_SEQUENCE,
         );
-        self.tx.execute(sql::ALLOCATION_INSERT, row)?;
-        if mode == NumberMode::Shared {
-            for caller in allocation.from.iter().chain(&allocation.to) {
-                let row = (&vn, caller.expose(), allocation.greenpin_id.as_str(), self.tenant.as_str());
-                self.tx.execute(sql::CALLER_INSERT, row)?;
-            }
-        }
+        self.tx.send(sql::ALLOCATION_INSERT, row)?;
+        list(self.tx, self.tenant, number, allocation)?;
         let zone = self.settings.zone();
         let event = Draft {
             tenant: self.tenant,
@@ -287,14 +294,15 @@ impl<'a> Creation<'a> {
             made: Some(allocation),
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: created_data(allocation, &zone),
+            data: event_data(allocation, &zone),
         };
         events::write(self.tx, &event)
     }
 }
 
-/// The PIN is not in it: an event goes through more hands than the answer to a create.
-fn created_data(allocation: &Allocation, zone: &TimeZone) -> Value {
+/// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
+/// to a create.
+pub(super) fn event_data(allocation: &Allocation, zone: &TimeZone) -> Value {
     let exposed = |numbers: &[PhoneNumber]| -> Vec<String> { numbers.iter().map(|n| n.expose()).collect() };
     json!({
         "virtual_number": allocation.virtual_number.expose(),
@@ -318,11 +326,12 @@ fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Re
     }
     let allocation = find(tx, tenant, id)?.ok_or(DeleteError::NotFound)?;
     let settings = settings::of(tx, tenant)?;
-    let vn = allocation.virtual_number.expose();
+    let vn = tx.keys().number(allocation.virtual_number);
     tx.execute(sql::NUMBER_RELEASE, (&vn, id.as_str()))?;
     let free_at = (now + settings.cooloff()).micros();
-    tx.execute(sql::PIN_END, (now.micros(), free_at, &vn, allocation.pin.expose(), id.as_str()))?;
-    forget_callers(tx, &allocation)?;
+    let pin = tx.keys().pin(&vn, &allocation.pin);
+    tx.execute(sql::PIN_END, (now.micros(), free_at, &vn, pin, id.as_str()))?;
+    forget_callers(tx, tenant, &allocation)?;
     let zone = settings.zone();
     let event = Draft {
         tenant,
@@ -331,67 +340,116 @@ fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Re
         made: None,
         event_type: EventType::AllocationDeleted,
         occurred_at: now,
-        data: json!({ "virtual_number": vn, "deleted_at": now.rfc3339(&zone) }),
+        data: json!({ "virtual_number": allocation.virtual_number.expose(), "deleted_at": now.rfc3339(&zone) }),
     };
     events::write(tx, &event)?;
     Ok(now)
 }
 
-/// Takes an ended allocation's numbers out of the index of listed callers.
-pub(super) fn forget_callers(tx: &Tx<'_>, allocation: &Allocation) -> Result<(), StoreError> {
-    let vn = allocation.virtual_number.expose();
-    for caller in allocation.from.iter().chain(&allocation.to) {
-        tx.execute(sql::CALLER_DELETE, (&vn, caller.expose(), allocation.greenpin_id.as_str()))?;
+/// Enters the parties of an allocation where they are looked for: in lists, and on a shared number by callers.
+pub(super) fn list(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
+    for party in allocation.parties() {
+        let party = key.party(party);
+        tx.send(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
+        if number.mode == NumberMode::Shared {
+            tx.send(sql::CALLER_INSERT, (&number.number_key, &party, id, tenant.as_str()))?;
+        }
     }
     Ok(())
 }
 
-/// Reads an allocation inside a transaction.
-pub(super) fn find(
+/// Takes the parties of an allocation away from where they are looked for.
+pub(super) fn unlist(
     tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
+    for party in allocation.parties() {
+        let party = key.party(party);
+        tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
+        if number.mode == NumberMode::Shared {
+            tx.send(sql::CALLER_DELETE, (&number.number_key, &party, id))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes an ended allocation's numbers out of the index of listed callers.
+pub(super) fn forget_callers(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let key = tx.tenant_key(tenant)?;
+    let vn = tx.keys().number(allocation.virtual_number);
+    for caller in allocation.parties() {
+        tx.send(sql::CALLER_DELETE, (&vn, key.party(caller), allocation.greenpin_id.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Reads an allocation.
+pub(super) fn find(
+    snapshot: &Snapshot<'_>,
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let raw = tx.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)?;
-    raw.map(RawAllocation::allocation).transpose()
+    let raw = snapshot.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)?;
+    let Some(raw) = raw else { return Ok(None) };
+    raw.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }
 
 /// The columns of an allocation, not yet understood.
 pub(super) struct RawAllocation {
-    texts: [String; 5],
+    greenpin_id: String,
+    sealed: String,
     custom_field: Option<String>,
     deleted_at: Option<i64>,
     integers: [i64; 8],
 }
 
 impl RawAllocation {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
-            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?],
-            custom_field: row.get(6)?,
+            greenpin_id: row.get(0)?,
+            sealed: row.get(1)?,
+            custom_field: row.get(3)?,
             integers: [
+                row.get(2)?,
+                row.get(4)?,
                 row.get(5)?,
+                row.get(6)?,
                 row.get(7)?,
                 row.get(8)?,
                 row.get(9)?,
                 row.get(10)?,
-                row.get(11)?,
-                row.get(12)?,
-                row.get(13)?,
             ],
-            deleted_at: row.get(14)?,
+            deleted_at: row.get(11)?,
         })
     }
 
-    pub(super) fn allocation(self) -> Result<Allocation, StoreError> {
-        let [id, virtual_number, pin, from, to] = self.texts;
+    pub(super) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
         let [record, max, failed, calls, attempts, created_at, updated_at, expires_at] = self.integers;
+        let content = key.open(&context(&self.greenpin_id), &self.sealed)?;
+        let mut content = content.split(' ');
+        let mut next = || content.next().ok_or(StoreError::Unreadable("allocation"));
+        let virtual_number = phone_number(next()?)?;
+        let pin = Pin::parse(next()?).map_err(|_| StoreError::Unreadable("PIN"))?;
+        let (from, to) = (read_list(next()?)?, read_list(next()?)?);
         Ok(Allocation {
-            greenpin_id: GreenpinId::stored(id),
-            virtual_number: phone_number(&virtual_number)?,
-            pin: Pin::parse(&pin).map_err(|_| StoreError::Unreadable("PIN"))?,
-            from: read_list(&from)?,
-            to: read_list(&to)?,
+            greenpin_id: GreenpinId::stored(self.greenpin_id),
+            virtual_number,
+            pin,
+            from,
+            to,
             record: record != 0,
             custom_field: self.custom_field,
             max_pin_attempts: small(max, "limit")?,
@@ -406,11 +464,27 @@ impl RawAllocation {
     }
 }
 
-/// Numbers as they are kept: separated by blanks, in their order.
+/// Seals an allocation's numbers and PIN: the virtual number, the PIN, both sides, separated by blanks.
+pub(super) fn seal(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
+    let content = format!(
+        "{} {} {} {}",
+        allocation.virtual_number.expose(),
+        allocation.pin.expose(),
+        number_list(&allocation.from),
+        number_list(&allocation.to)
+    );
+    key.seal(&context(allocation.greenpin_id.as_str()), content)
+}
+
+fn context(greenpin_id: &str) -> String {
+    format!("allocation {greenpin_id}")
+}
+
+/// Numbers as they are kept: separated by commas, in their order.
 fn number_list(numbers: &[PhoneNumber]) -> String {
-    numbers.iter().map(|number| number.expose()).collect::<Vec<_>>().join(" ")
+    numbers.iter().map(|number| number.expose()).collect::<Vec<_>>().join(",")
 }
 
 fn read_list(text: &str) -> Result<Vec<PhoneNumber>, StoreError> {
-    text.split_whitespace().map(phone_number).collect()
+    text.split_terminator(',').map(phone_number).collect()
 }

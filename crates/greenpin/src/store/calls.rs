@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::events::{self, Draft};
 use super::numbers::{self, NumberMode, NumberRow};
 use super::pin_try::listing;
+use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::writer::Tx;
 use super::{
@@ -146,7 +147,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let row = (dialled.expose(), now.micros(), sid.as_str());
+            let (key, sealed) = dialled_number(tx, &sid, Some(dialled))?;
+            let row = (key, sealed, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_RING, row)? == 0 {
                 return Ok(());
             }
@@ -164,7 +166,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let row = (dialled.expose(), now.micros(), sid.as_str());
+            let (key, sealed) = dialled_number(tx, &sid, Some(dialled))?;
+            let row = (key, sealed, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_ANSWER, row)? == 0 {
                 return Ok(());
             }
@@ -206,7 +209,7 @@ impl Store {
     pub async fn reconcile_calls(&self, node: &str, now: Timestamp) -> Result<usize, StoreError> {
         let (node, links) = (node.to_owned(), self.public_url.clone());
         let write = self.writer.write(move |tx| {
-            let open = tx.rows(sql::CALLS_OPEN, [&node], |row| row.get::<_, String>(0))?;
+            let open = tx.rows(sql::CALLS_OPEN, [&node], |row| row.get::<String>(0))?;
             for sid in open.iter().cloned().map(CallSid::stored) {
                 if let Some(call) = records::find(tx, &sid)? {
                     end(tx, &sid, &cut_off(call, now), &links)?;
@@ -221,13 +224,17 @@ impl Store {
 fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(Route::UnknownNumber) };
     let settings = settings::of(tx, &number.tenant_id)?;
-    let (route, greenpin_id) = route(tx, call, &number, &settings)?;
+    let (route, greenpin_id) = route(tx, &number, call.caller, &settings, call.started_at)?;
+    let key = tx.tenant_key(&number.tenant_id)?;
+    let caller = call.caller.map(PhoneNumber::expose).unwrap_or_default();
+    let parties = format!("{} {caller}", call.virtual_number.expose());
     let row = (
         number.tenant_id.as_str(),
         call.call_sid.as_str(),
-        call.virtual_number.expose(),
+        &number.number_key,
         greenpin_id.as_ref().map(GreenpinId::as_str),
-        call.caller.map(PhoneNumber::expose),
+        call.caller.map(|caller| key.party(caller)),
+        key.seal(&records::context(call.call_sid.as_str()), parties)?,
         &call.trunk,
         &call.node,
         call.started_at.micros(),
@@ -241,26 +248,26 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
-fn route(
-    tx: &Tx<'_>,
-    call: &NewCall,
+pub(super) fn route(
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
+    caller: Option<PhoneNumber>,
     settings: &TenantSettings,
+    now: Timestamp,
 ) -> Result<(Route, Option<GreenpinId>), StoreError> {
-    let now = call.started_at;
     let (greenpin_id, max_tries) = match number.mode {
         NumberMode::Exclusive => {
             let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };
-            let allocation = allocations::find(tx, &number.tenant_id, &holder)?;
+            let allocation = allocations::find(snapshot, &number.tenant_id, &holder)?;
             (Some(holder), allocation.map_or(STRANGERS_TRIES, |allocation| allocation.max_pin_attempts))
         }
         NumberMode::Shared => {
-            let key = (number.virtual_number.expose(), now.micros());
-            if tx.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?.is_none() {
+            let key = (&number.number_key, now.micros());
+            if snapshot.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?.is_none() {
                 return Ok((Route::NotInUse, None));
             }
-            let listing = match call.caller {
-                Some(caller) => listing(tx, number, caller, now)?,
+            let listing = match caller {
+                Some(caller) => listing(snapshot, number, caller, now)?,
                 None => Vec::new(),
             };
             let tries = listing.iter().map(|one| one.max_pin_attempts).max().unwrap_or(STRANGERS_TRIES);
@@ -282,10 +289,12 @@ fn call_settings(settings: &TenantSettings) -> CallSettings {
 
 fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(), StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
-    let row = rusqlite::params![
+    let (dialled_key, sealed_dialled) = dialled_number(tx, sid, ending.dialled)?;
+    let row = (
         ending.ended_at.micros(),
         micros(ending.answered_at),
-        ending.dialled.map(PhoneNumber::expose),
+        dialled_key,
+        sealed_dialled,
         micros(ending.dialled_at),
         micros(ending.bridged_at),
         call_type(ending.call_type),
@@ -298,7 +307,7 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
         sid.as_str(),
-    ];
+    );
     if tx.execute(sql::CALL_END, row)? == 0 {
         return Ok(());
     }
@@ -311,6 +320,20 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(
         tell_recording(tx, sid, ending.ended_at, links)?;
     }
     Ok(())
+}
+
+/// A dialled number as it is found and as it is sealed.
+fn dialled_number(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    dialled: Option<PhoneNumber>,
+) -> Result<(Option<String>, Option<String>), StoreError> {
+    let Some(dialled) = dialled else { return Ok((None, None)) };
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get::<String>(0))?;
+    let Some(tenant) = tenant else { return Ok((None, None)) };
+    let key = tx.tenant_key(&numbers::tenant_id(&tenant)?)?;
+    let sealed = key.seal(&records::dialled_context(sid.as_str()), dialled.expose())?;
+    Ok((Some(key.party(dialled)), Some(sealed)))
 }
 
 /// What is known of a call that ended with the process that served it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::database::Row;
 use super::writer::Tx;
 use super::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
 use crate::random;
@@ -40,13 +41,13 @@ impl Endpoint {
         self.types.as_ref().is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
     }
 
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let types: Option<String> = row.get(2)?;
         Ok(Self {
             id: EndpointId::stored(row.get(0)?),
             url: row.get(1)?,
             types: types.and_then(|types| serde_json::from_str(&types).ok()),
-            paused: row.get::<_, i64>(3)? != 0,
+            paused: row.get::<i64>(3)? != 0,
         })
     }
 }
@@ -89,7 +90,7 @@ pub(super) fn replace(
     for endpoint in old {
         tx.execute(sql::ENDPOINT_REMOVE, (now.micros(), tenant.as_str(), endpoint.id.as_str()))?;
     }
-    tx.tenants().clear();
+    tx.tenants().change();
     // A pause that ended, or an endpoint that went, is for the deliverer to see.
     tx.wake_deliverer();
     Ok(made)
@@ -98,6 +99,11 @@ pub(super) fn replace(
 fn update(tx: &Tx<'_>, tenant: &TenantId, id: &EndpointId, spec: &EndpointSpec) -> Result<(), StoreError> {
     let values = (&spec.url, types(spec), i64::from(spec.paused), tenant.as_str(), id.as_str());
     tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
+}
+
+/// What an endpoint's secret is sealed for.
+pub(super) fn secret_context(id: &EndpointId) -> String {
+    format!("secret {id}")
 }
 
 fn insert(
@@ -110,9 +116,10 @@ fn insert(
     let mut key = [0; 32];
     random::fill(&mut key);
     let secret = format!("whsec_{}", STANDARD.encode(key));
+    let sealed = tx.tenant_key(tenant)?.seal(&secret_context(&id), secret.as_str())?;
     tx.execute(
         sql::ENDPOINT_INSERT,
-        (tenant.as_str(), id.as_str(), &spec.url, types(spec), &secret, i64::from(spec.paused), now.micros()),
+        (tenant.as_str(), id.as_str(), &spec.url, types(spec), sealed, i64::from(spec.paused), now.micros()),
     )?;
     Ok((id, secret))
 }

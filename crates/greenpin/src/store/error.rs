@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
+    /// The database server cannot be reached, or is being stopped.
+    #[error("the database server cannot be reached")]
+    Unreachable,
     /// The database refused or failed; nothing of the transaction is kept.
     #[error("the database failed: {0}")]
     Database(String),
@@ -22,6 +25,15 @@ pub enum StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error.to_string())
+    }
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Server(_) => Self::Unreachable,
+            error => Self::Database(error.to_string()),
+        }
     }
 }
 
@@ -60,4 +72,17 @@ pub enum OpenError {
     /// The database refused or failed.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),
+    /// The database server refused, failed, or cannot be reached.
+    #[error("the database server: {}", server_words(.0))]
+    Server(#[from] tokio_postgres::Error),
+}
+
+/// The server's own words, or the cause of there being none.
+fn server_words(error: &tokio_postgres::Error) -> String {
+    use std::error::Error;
+    match (error.as_db_error(), error.source()) {
+        (Some(told), _) => format!("{}: {}", told.code().code(), told.message()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
 }

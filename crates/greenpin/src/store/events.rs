@@ -139,6 +139,7 @@ pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
         custom_field,
         data: &draft.data,
     };
+    let body = serde_json::to_string(&body).map_err(|_| StoreError::Unreadable("event"))?;
     let row = (
         draft.tenant.as_str(),
         event_id.as_str(),
@@ -146,10 +147,15 @@ pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
         draft.event_type.as_str(),
         sequence,
         draft.occurred_at.micros(),
-        serde_json::to_string(&body).map_err(|_| StoreError::Unreadable("event"))?,
+        tx.tenant_key(draft.tenant)?.seal(&context(&event_id), body)?,
     );
-    tx.execute(sql::EVENT_INSERT, row)?;
+    tx.send(sql::EVENT_INSERT, row)?;
     deliver(tx, draft, &event_id, sequence)
+}
+
+/// What an event's body is sealed for.
+pub(super) fn context(event_id: &EventId) -> String {
+    format!("event {event_id}")
 }
 
 fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
@@ -169,7 +175,7 @@ fn deliver(tx: &Tx<'_>, draft: &Draft<'_>, event_id: &EventId, sequence: i64) ->
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
             let row = (tenant, event, endpoint.id.as_str(), queue, sequence, draft.occurred_at.micros());
-            tx.execute(sql::DELIVERY_INSERT, row)?;
+            tx.send(sql::DELIVERY_INSERT, row)?;
             tx.wake_deliverer();
         }
     }
@@ -186,8 +192,11 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", EventId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
             snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| {
-                Ok(LoggedEvent { event_id: row.get(0)?, body: row.get(1)? })
+                let event_id = EventId::stored(row.get(0)?);
+                let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
+                Ok(LoggedEvent { event_id: event_id.to_string(), body })
             })
         });
         read.await

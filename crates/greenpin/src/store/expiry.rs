@@ -21,7 +21,7 @@ impl Store {
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let write = self.writer.write(move |tx| {
             let due = tx.rows(sql::ALLOCATIONS_DUE, (now.micros(), BATCH), |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(3)?))
+                Ok((row.get::<String>(0)?, row.get::<String>(1)?, row.get::<i64>(2)?))
             })?;
             for (tenant, id, expires_at) in &due {
                 let expires_at = Timestamp::from_micros(*expires_at);
@@ -51,7 +51,7 @@ fn report(
         return Ok(());
     }
     let Some(allocation) = allocations::find(tx, tenant, id)? else { return Ok(()) };
-    allocations::forget_callers(tx, &allocation)?;
+    allocations::forget_callers(tx, tenant, &allocation)?;
     let zone = settings::of(tx, tenant)?.zone();
     let data = json!({
         "virtual_number": allocation.virtual_number.expose(),

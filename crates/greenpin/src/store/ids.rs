@@ -13,8 +13,11 @@ const ID_LENGTH: usize = 26;
 fn draw(now: Timestamp) -> u128 {
     let mut random = [0; 16];
     random::fill(&mut random);
-    let millis = u128::try_from(now.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1);
-    (millis << RANDOM_BITS) | (u128::from_ne_bytes(random) >> (128 - RANDOM_BITS))
+    (millis(now) << RANDOM_BITS) | (u128::from_ne_bytes(random) >> (128 - RANDOM_BITS))
+}
+
+fn millis(moment: Timestamp) -> u128 {
+    u128::try_from(moment.micros() / 1000).unwrap_or(0) & ((1 << 48) - 1)
 }
 
 fn encode(prefix: &str, id: u128) -> String {
@@ -41,6 +44,11 @@ macro_rules! id {
             /// A new one, of this moment and 80 random bits.
             pub fn new(now: Timestamp) -> Self {
                 Self(encode($prefix, draw(now)))
+            }
+
+            /// The first one of a moment, in their order.
+            pub fn first(moment: Timestamp) -> Self {
+                Self(encode($prefix, millis(moment) << RANDOM_BITS))
             }
 
             /// Reads one; `None` if the text cannot be one.
@@ -95,6 +103,16 @@ impl EventIds {
     pub(super) fn next(&mut self, now: Timestamp) -> EventId {
         self.0 = draw(now).max(self.0.saturating_add(1));
         EventId(encode("evt_", self.0))
+    }
+
+    /// Goes on after what another node has given.
+    pub(super) fn after(&mut self, last: u128) {
+        self.0 = self.0.max(last);
+    }
+
+    /// The last that was given; 0: none.
+    pub(super) fn last(&self) -> u128 {
+        self.0
     }
 }
 

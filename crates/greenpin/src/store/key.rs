@@ -1,28 +1,58 @@
 //! The master key, and what is derived from it.
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{constant_time, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use call::{PhoneNumber, Pin};
 
-use super::OpenError;
+use super::{OpenError, StoreError, TenantId};
 use crate::random;
 
 const KEY_LENGTH: usize = 32;
 const CREDENTIALS: &[u8] = b"greenpin: digest of API tokens, version 1";
+const NUMBERS: &[u8] = b"greenpin: index of virtual numbers and PINs, version 1";
+const TENANT_KEYS: &[u8] = b"greenpin: sealing of tenant keys, version 1";
+const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
+const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
+/// Octets of a keyed hash that are kept: two of a billion numbers meet by chance once in 10^20 stores.
+const INDEX_LENGTH: usize = 16;
 
-/// Keys of the store. Nothing of them is ever printed.
-pub(super) struct Keys {
+/// Keys of the store: the master key's, and those of the tenants that were needed so far. Nothing of them is ever
+/// printed.
+pub(super) struct Keyring {
     credentials: hmac::Key,
+    numbers: hmac::Key,
+    wrapping: Sealer,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantKey>>>,
 }
+
+/// What seals a tenant's personal data. With it gone, the data is.
+pub(super) struct TenantKey {
+    content: Sealer,
+    parties: hmac::Key,
+}
+
+/// A tenant's key as it is kept: sealed with the master key.
+#[derive(Clone)]
+pub(super) struct WrappedKey(String);
 
 /// An API token as it is kept: useless without the master key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct TokenDigest([u8; KEY_LENGTH]);
 
-impl Keys {
+/// AES-256-GCM-SIV (RFC 8452): a nonce that is drawn twice by chance gives nothing away but that two texts are the
+/// same, so that no count of the texts sealed with one key has to be kept.
+struct Sealer(RandomizedNonceKey);
+
+impl Keyring {
     /// Reads the key file, or makes one that only its owner may read.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: path.to_owned(), source };
@@ -31,12 +61,16 @@ impl Keys {
             Err(error) if error.kind() == ErrorKind::NotFound => create(path).map_err(io)?,
             Err(error) => return Err(io(error)),
         };
+        let wrong = || OpenError::Key { path: path.to_owned(), length: master.len() };
         if master.len() != KEY_LENGTH {
-            return Err(OpenError::Key { path: path.to_owned(), length: master.len() });
+            return Err(wrong());
         }
-        let master = hmac::Key::new(hmac::HMAC_SHA256, &master);
-        let derived = hmac::sign(&master, CREDENTIALS);
-        Ok(Self { credentials: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
+        Ok(Self {
+            credentials: hashing(&master, CREDENTIALS),
+            numbers: hashing(&master, NUMBERS),
+            wrapping: Sealer::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
+            tenants: RwLock::default(),
+        })
     }
 
     pub(super) fn digest(&self, token: &str) -> TokenDigest {
@@ -45,6 +79,116 @@ impl Keys {
         digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         TokenDigest(digest)
     }
+
+    /// What a virtual number is found by.
+    pub(super) fn number(&self, number: PhoneNumber) -> String {
+        index(&self.numbers, &number.expose())
+    }
+
+    /// What a PIN is found by on its number.
+    pub(super) fn pin(&self, number_key: &str, pin: &Pin) -> String {
+        index(&self.numbers, &format!("{number_key} {}", pin.expose()))
+    }
+
+    /// Draws the key of a new tenant.
+    pub(super) fn draw(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
+        let mut key = [0; KEY_LENGTH];
+        random::fill(&mut key);
+        Ok(WrappedKey(self.wrapping.seal(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?))
+    }
+
+    /// A tenant's key; read, if it is not at hand.
+    pub(super) fn tenant(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce() -> Result<Option<WrappedKey>, StoreError>,
+    ) -> Result<Arc<TenantKey>, StoreError> {
+        if let Some(key) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+            return Ok(key.clone());
+        }
+        let wrapped = read()?.ok_or(StoreError::Unreadable("key of a tenant"))?;
+        let key = self.wrapping.open(tenant.as_str(), &wrapped.0)?;
+        let key = URL_SAFE_NO_PAD.decode(key).ok().and_then(|key| TenantKey::derive(&key));
+        let key = Arc::new(key.ok_or(StoreError::Unreadable("key of a tenant"))?);
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// Forgets the keys of all tenants: they are read again when they are needed.
+    pub(super) fn forget_all(&self) {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl TenantKey {
+    fn derive(key: &[u8]) -> Option<Self> {
+        Some(Self { content: Sealer::derive(key, CONTENT)?, parties: hashing(key, PARTIES) })
+    }
+
+    /// Seals a text. It opens only where the same `context` is given: what is moved to another row does not.
+    pub(super) fn seal(&self, context: &str, text: impl Into<String>) -> Result<String, StoreError> {
+        self.content.seal(context, text.into())
+    }
+
+    /// Opens a sealed text.
+    pub(super) fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        self.content.open(context, sealed)
+    }
+
+    /// What a party's number is found by.
+    pub(super) fn party(&self, number: PhoneNumber) -> String {
+        index(&self.parties, &number.expose())
+    }
+}
+
+impl WrappedKey {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Sealer {
+    fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose);
+        RandomizedNonceKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok().map(Self)
+    }
+
+    /// Nonce, sealed text and tag, in base64url.
+    fn seal(&self, context: &str, text: String) -> Result<String, StoreError> {
+        let mut sealed = text.into_bytes();
+        let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut sealed);
+        let nonce = nonce.map_err(|_| StoreError::Unreadable("text to be sealed"))?;
+        let mut out = String::with_capacity((NONCE_LEN + sealed.len()).div_ceil(3) * 4);
+        // 12 octets are 16 characters without a rest, so that the two parts can be written one after the other.
+        URL_SAFE_NO_PAD.encode_string(nonce.as_ref(), &mut out);
+        URL_SAFE_NO_PAD.encode_string(&sealed, &mut out);
+        Ok(out)
+    }
+
+    fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        let open = || {
+            let mut octets = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+            let (nonce, text) = octets.split_at_mut_checked(NONCE_LEN)?;
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let text = self.0.open_in_place(nonce, Aad::from(context), text).ok()?;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        open().ok_or(StoreError::Unreadable("sealed text: was it written with another master key?"))
+    }
+}
+
+fn hashing(key: &[u8], purpose: &[u8]) -> hmac::Key {
+    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose);
+    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+}
+
+fn index(key: &hmac::Key, text: &str) -> String {
+    let tag = hmac::sign(key, text.as_bytes());
+    URL_SAFE_NO_PAD.encode(tag.as_ref().get(..INDEX_LENGTH).unwrap_or_default())
 }
 
 impl TokenDigest {
@@ -113,9 +257,9 @@ mod tests {
     fn the_key_file_is_made_once_and_is_its_owners_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/master.key");
-        let first = Keys::open(&path).unwrap().digest("token");
+        let first = Keyring::open(&path).unwrap().digest("token");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Keys::open(&path).unwrap().digest("token").matches(&first));
+        assert!(Keyring::open(&path).unwrap().digest("token").matches(&first));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -124,14 +268,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         fs::write(&path, "short").unwrap();
-        assert!(matches!(Keys::open(&path), Err(OpenError::Key { length: 5, .. })));
+        assert!(matches!(Keyring::open(&path), Err(OpenError::Key { length: 5, .. })));
+    }
+
+    #[test]
+    fn a_sealed_text_opens_in_its_place_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
+        let key = |name: &str| {
+            let tenant = TenantId::parse(name).unwrap();
+            let wrapped = keys.draw(&tenant).unwrap();
+            keys.tenant(&tenant, || Ok(Some(wrapped))).unwrap()
+        };
+        let (acme, other) = (key("acme"), key("other"));
+        let sealed = acme.seal("allocation gp_1", "+919900000001").unwrap();
+        assert!(!sealed.contains("9900000001"));
+        assert_ne!(sealed, acme.seal("allocation gp_1", "+919900000001").unwrap());
+        assert_eq!(acme.open("allocation gp_1", &sealed).unwrap(), "+919900000001");
+        assert!(acme.open("allocation gp_2", &sealed).is_err());
+        assert!(other.open("allocation gp_1", &sealed).is_err());
+        for cut in 0..sealed.len() {
+            assert!(acme.open("allocation gp_1", &sealed[..cut]).is_err());
+        }
+        let number = PhoneNumber::parse("+919900000001").unwrap();
+        assert_ne!(acme.party(number), other.party(number));
     }
 
     #[test]
     fn a_digest_reads_back_and_depends_on_key_and_token() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Keys::open(&folder.path().join("a.key")).unwrap();
-        let other = Keys::open(&folder.path().join("b.key")).unwrap();
+        let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
+        let other = Keyring::open(&folder.path().join("b.key")).unwrap();
         let digest = keys.digest("token");
         assert!(TokenDigest::from_hex(&digest.to_hex()).unwrap().matches(&digest));
         assert!(!digest.matches(&keys.digest("Token")));

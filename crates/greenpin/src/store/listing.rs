@@ -1,9 +1,13 @@
 //! Lists of allocations.
 
+use std::time::Duration;
+
 use call::PhoneNumber;
 
 use super::allocations::RawAllocation;
-use super::{Allocation, GreenpinId, Status, StoreError, TenantStore, Timestamp, sql};
+use super::key::TenantKey;
+use super::reader::Snapshot;
+use super::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// What a list is narrowed by; `None` narrows nothing.
 #[derive(Debug, Clone, Default)]
@@ -33,22 +37,52 @@ impl TenantStore {
     ) -> Result<Vec<Allocation>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
-            let row = (
-                tenant.as_str(),
-                // After every id: `~` sorts behind each character that an id can have.
-                before.as_ref().map_or("~", GreenpinId::as_str),
-                filter.status.map_or("", Status::as_str),
-                now.micros(),
-                filter.virtual_number.map(PhoneNumber::expose).unwrap_or_default(),
-                filter.party.map(PhoneNumber::expose).unwrap_or_default(),
-                i64::from(filter.custom_field.is_some()),
-                filter.custom_field.unwrap_or_default(),
-                filter.created_after.map_or(i64::MIN, Timestamp::micros),
-                filter.created_before.map_or(i64::MAX, Timestamp::micros),
-                limit,
-            );
-            snapshot.rows(sql::ALLOCATION_LIST, row, RawAllocation::read)
+            let key = snapshot.tenant_key(&tenant)?;
+            let raw = page(snapshot, &key, &tenant, &filter, before.as_ref(), limit, now)?;
+            raw.into_iter().map(|raw| raw.allocation(&key)).collect()
         });
-        read.await?.into_iter().map(RawAllocation::allocation).collect()
+        read.await
+    }
+}
+
+/// Ids begin with the time, so that a list between two moments begins and ends at ids.
+fn page(
+    snapshot: &Snapshot<'_>,
+    key: &TenantKey,
+    tenant: &TenantId,
+    filter: &AllocationFilter,
+    before: Option<&GreenpinId>,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<RawAllocation>, StoreError> {
+    let first = filter.created_after.map(GreenpinId::first);
+    // An allocation's time is cut to the second, its id is not.
+    let last = filter.created_before.map(|end| GreenpinId::first(end + Duration::from_secs(1)));
+    let before = before.into_iter().chain(&last).min();
+    let status = filter.status.map_or("", Status::as_str);
+    let marked = i64::from(filter.custom_field.is_some());
+    let mark = filter.custom_field.as_deref().unwrap_or_default();
+    let after = filter.created_after.map_or(i64::MIN, Timestamp::micros);
+    let until = filter.created_before.map_or(i64::MAX, Timestamp::micros);
+    // After every id: `~` sorts behind each character that an id can have.
+    let before = before.map_or("~", GreenpinId::as_str);
+    let first = first.as_ref().map_or("", GreenpinId::as_str);
+    let (tenant, now) = (tenant.as_str(), now.micros());
+    let number = filter.virtual_number.map(|number| snapshot.keys().number(number));
+    let read = RawAllocation::read;
+    match (filter.party, number) {
+        (Some(party), number) => {
+            let (number, party) = (number.unwrap_or_default(), key.party(party));
+            let row = (tenant, before, first, status, now, marked, mark, after, until, number, party, limit);
+            snapshot.rows(sql::ALLOCATION_LIST_OF_PARTY, row, read)
+        }
+        (None, Some(number)) => {
+            let row = (tenant, before, first, status, now, marked, mark, after, until, number, limit);
+            snapshot.rows(sql::ALLOCATION_LIST_OF_NUMBER, row, read)
+        }
+        (None, None) => {
+            let row = (tenant, before, first, status, now, marked, mark, after, until, limit);
+            snapshot.rows(sql::ALLOCATION_LIST, row, read)
+        }
     }
 }

@@ -4,22 +4,29 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod call_list;
 mod calls;
+mod capacity;
+mod changes;
 mod checkpoint;
+mod database;
 mod endpoints;
 mod error;
 mod events;
 mod expiry;
 mod ids;
+mod judge;
 mod key;
 mod listing;
 mod numbers;
 mod outbox;
 mod pin_draw;
+mod pin_life;
 mod pin_try;
 mod reader;
 mod records;
-mod schema;
+mod redelivery;
+mod resolve;
 mod settings;
 mod sql;
 mod strangers;
@@ -36,23 +43,29 @@ use tokio::sync::Notify;
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
+pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use capacity::NumberCapacity;
+pub use changes::{AllocationChange, ChangeError, Party};
 pub use endpoints::{Endpoint, EndpointSpec};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};
 pub use ids::{CallSid, EndpointId, EventId, GreenpinId, TenantId};
+pub use judge::Refusal;
 pub use listing::AllocationFilter;
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
 pub use records::CallRecord;
+pub use resolve::Resolution;
 pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
 pub use timestamp::Timestamp;
 
 use checkpoint::Checkpoints;
-use key::Keys;
+use database::{Place, postgres, sqlite};
+use key::Keyring;
 use reader::Readers;
 use settings::SettingsCache;
 use writer::Writer;
@@ -60,12 +73,38 @@ use writer::Writer;
 /// Where the store lies.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The database file; made, with its folder, where there is none.
-    pub path: PathBuf,
+    /// Where the database is.
+    pub database: Database,
     /// The file of the master key; made where there is none.
     pub key_file: PathBuf,
     /// What stands before `/v1/…` in links of events; empty: links are paths.
     pub public_url: String,
+}
+
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// An SQLite file; made, with its folder, where there is none.
+    File(PathBuf),
+    /// A PostgreSQL server.
+    Server(Box<tokio_postgres::Config>),
+}
+
+impl std::fmt::Display for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Server(server) => {
+                let host = server.get_hosts().first();
+                let host = match host {
+                    Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
+                    Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
+                    None => String::new(),
+                };
+                write!(f, "postgres://{host}/{}", server.get_dbname().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// The store. Clones are handles on the same one.
@@ -73,11 +112,11 @@ pub struct StoreOptions {
 pub struct Store {
     writer: Writer,
     readers: Readers,
-    keys: Arc<Keys>,
+    keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
     settings: Arc<Mutex<SettingsCache>>,
     public_url: Arc<str>,
-    _checkpoints: Arc<Checkpoints>,
+    _checkpoints: Option<Arc<Checkpoints>>,
 }
 
 /// One tenant's part of the store, the only way to its tables.
@@ -90,20 +129,24 @@ pub struct TenantStore {
 impl Store {
     /// Opens the store; blocks while files are made and the schema is brought up to date.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
-        let keys = Keys::open(&options.key_file)?;
-        let connection = schema::open(&options.path)?;
-        let readers = Readers::open(&options.path)?;
+        let keys = Arc::new(Keyring::open(&options.key_file)?);
+        let (place, checkpoints) = match &options.database {
+            Database::File(path) => (Place::Sqlite(sqlite::Place(path.clone())), Some(path)),
+            Database::Server(server) => {
+                (Place::Postgres(Box::new(postgres::Place::new(server.as_ref().clone()))), None)
+            }
+        };
         let deliveries = Arc::new(Notify::new());
-        let writer = Writer::start(connection, deliveries.clone())
-            .map_err(|source| OpenError::Io { path: options.path.clone(), source })?;
+        let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone())?;
+        let checkpoints = checkpoints.map(|path| Checkpoints::start(path)).transpose()?;
         Ok(Self {
             writer,
-            readers,
-            keys: Arc::new(keys),
+            readers: Readers::open(&place, &keys)?,
+            keys,
             deliveries,
             settings: Arc::default(),
             public_url: options.public_url.trim_end_matches('/').into(),
-            _checkpoints: Arc::new(Checkpoints::start(&options.path)?),
+            _checkpoints: checkpoints.map(Arc::new),
         })
     }
 
@@ -114,7 +157,7 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.readers.read(|snapshot| snapshot.row(sql::READY, [], |_| Ok(())).map(|_| ())).await
+        self.readers.read(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())).map(|_| ())).await
     }
 }
 

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use call::PhoneNumber;
-use rusqlite::Row;
 
-use super::writer::Tx;
+use super::database::Row;
+use super::key::TenantKey;
+use super::reader::Snapshot;
 use super::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql, strangers};
 
 /// How many allocations a virtual number takes.
@@ -98,9 +99,12 @@ impl Store {
             if tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_none() {
                 return Err(NumberError::NoSuchTenant);
             }
+            let key = tx.keys().number(new.virtual_number);
+            let sealed = seal(&*tx.tenant_key(&tenant)?, &key, new.virtual_number)?;
             let row = (
-                new.virtual_number.expose(),
+                &key,
                 tenant.as_str(),
+                sealed,
                 new.mode.as_str(),
                 i64::from(new.pin_length),
                 i64::from(new.max_active),
@@ -122,9 +126,12 @@ impl Store {
     ) -> Result<Vec<PoolNumber>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
-            snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)
+            let raw = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)?;
+            raw.into_iter().map(|raw| raw.number(snapshot)).collect::<Result<Vec<_>, StoreError>>()
         });
-        read.await?.into_iter().map(RawNumber::number).collect()
+        let mut numbers = read.await?;
+        numbers.sort_unstable_by_key(|number| number.virtual_number.expose());
+        Ok(numbers)
     }
 }
 
@@ -136,27 +143,47 @@ impl TenantStore {
 }
 
 /// The columns of a list's line, not yet understood.
-struct RawNumber(String, String, String, i64, i64, i64);
+pub(super) struct RawNumber {
+    texts: [String; 4],
+    integers: [i64; 3],
+}
 
 impl RawNumber {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
+            integers: [row.get(4)?, row.get(5)?, row.get(6)?],
+        })
     }
 
-    fn number(self) -> Result<PoolNumber, StoreError> {
+    pub(super) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
+        let [sealed, number_key, tenant, mode] = self.texts;
+        let [pin_length, max_active, active] = self.integers;
+        let tenant_id = tenant_id(&tenant)?;
+        let virtual_number = snapshot.tenant_key(&tenant_id)?.open(&context(&number_key), &sealed)?;
         Ok(PoolNumber {
-            virtual_number: phone_number(&self.0)?,
-            tenant_id: tenant_id(&self.1)?,
-            mode: self.2.parse()?,
-            pin_length: small(self.3, "PIN length")?,
-            max_active: small(self.4, "limit")?,
-            active: small(self.5, "count")?,
+            virtual_number: phone_number(&virtual_number)?,
+            tenant_id,
+            mode: mode.parse()?,
+            pin_length: small(pin_length, "PIN length")?,
+            max_active: small(max_active, "limit")?,
+            active: small(active, "count")?,
         })
     }
 }
 
+/// Seals a number of a tenant's pool.
+pub(super) fn seal(key: &TenantKey, number_key: &str, number: PhoneNumber) -> Result<String, StoreError> {
+    key.seal(&context(number_key), number.expose())
+}
+
+fn context(number_key: &str) -> String {
+    format!("number {number_key}")
+}
+
 /// A number's row, as routing and creating need it.
 pub(super) struct NumberRow {
+    pub(super) number_key: String,
     pub(super) virtual_number: PhoneNumber,
     pub(super) tenant_id: TenantId,
     pub(super) mode: NumberMode,
@@ -174,15 +201,17 @@ impl NumberRow {
 }
 
 /// Reads a number of any tenant's pool.
-pub(super) fn find(tx: &Tx<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
+pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
     type Columns = (String, String, i64, Option<String>, i64, i64, i64);
-    let read = |row: &Row<'_>| -> rusqlite::Result<Columns> {
+    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok((tenant, mode, length, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
     };
-    let Some(row) = tx.row(sql::NUMBER_SELECT, [number.expose()], read)? else { return Ok(None) };
+    let number_key = snapshot.keys().number(number);
+    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else { return Ok(None) };
     let (tenant, mode, length, held_by, held_until, strangers_left, strangers_at) = row;
     Ok(Some(NumberRow {
+        number_key,
         virtual_number: number,
         tenant_id: tenant_id(&tenant)?,
         mode: mode.parse()?,

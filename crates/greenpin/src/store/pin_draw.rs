@@ -1,8 +1,8 @@
 //! Drawing a PIN that is free on its number.
 
-use std::ops::ControlFlow;
+use std::collections::HashSet;
 
-use call::{PhoneNumber, Pin};
+use call::Pin;
 
 use super::writer::Tx;
 use super::{GreenpinId, StoreError, Timestamp, sql};
@@ -10,10 +10,12 @@ use crate::random;
 
 /// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
 const DRAWS: u32 = 16;
+/// Values that are gone through for a free one: all of five digits.
+const WIDEST_SEARCH: u64 = 100_000;
 
 /// What a PIN is taken for.
 pub(super) struct Claim<'a> {
-    pub(super) virtual_number: PhoneNumber,
+    pub(super) number_key: &'a str,
     pub(super) greenpin_id: &'a GreenpinId,
     pub(super) pin_length: u8,
     pub(super) active_until: Timestamp,
@@ -22,11 +24,15 @@ pub(super) struct Claim<'a> {
     pub(super) counted: bool,
 }
 
-/// Takes a PIN; `None` when each one is in use or cooling off.
+/// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
 pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Option<Pin>, StoreError> {
     let space = 10_u64.pow(claim.pin_length.into());
     for _ in 0..DRAWS {
-        let drawn = try_take(tx, claim, below(space), now)?;
+        let value = below(space);
+        if is_trivial(value, claim.pin_length) {
+            continue;
+        }
+        let drawn = try_take(tx, claim, value, now)?;
         if drawn.is_some() {
             return Ok(drawn);
         }
@@ -38,11 +44,10 @@ pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Opt
 }
 
 fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Result<Option<Pin>, StoreError> {
-    let digits = format!("{value:0width$}", width = usize::from(claim.pin_length));
-    let pin = Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))?;
+    let pin = pin(value, claim.pin_length)?;
     let row = (
-        claim.virtual_number.expose(),
-        pin.expose(),
+        claim.number_key,
+        tx.keys().pin(claim.number_key, &pin),
         claim.greenpin_id.as_str(),
         claim.active_until.micros(),
         claim.free_at.micros(),
@@ -52,27 +57,43 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
     Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
 }
 
-/// One of the free values, each as likely as the other.
-fn draw_free(tx: &Tx<'_>, claim: &Claim<'_>, space: u64, now: Timestamp) -> Result<Option<u64>, StoreError> {
-    let key = (claim.virtual_number.expose(), now.micros());
-    let taken = tx.rows(sql::PINS_TAKEN, key, |row| row.get::<_, String>(0))?;
-    let taken: Vec<u64> = taken
-        .iter()
-        .filter(|pin| pin.len() == usize::from(claim.pin_length))
-        .filter_map(|pin| pin.parse().ok())
-        .collect();
-    let free = space.saturating_sub(u64::try_from(taken.len()).unwrap_or(u64::MAX));
-    Ok((free > 0).then(|| nth_free(&taken, below(free))))
+/// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and
+/// before `1` (`0000`, `1234`, `7890`, `4321`).
+fn is_trivial(value: u64, length: u8) -> bool {
+    trivial(length).any(|trivial| trivial == value)
 }
 
-/// The free value with `rank` free ones below it, given the taken ones in ascending order.
-fn nth_free(taken: &[u64], rank: u64) -> u64 {
-    let skipped = taken.iter().try_fold(rank, |value, pin| {
-        if *pin <= value { ControlFlow::Continue(value + 1) } else { ControlFlow::Break(value) }
-    });
-    match skipped {
-        ControlFlow::Continue(value) | ControlFlow::Break(value) => value,
+/// The trivial values of a length.
+fn trivial(length: u8) -> impl Iterator<Item = u64> {
+    // One more, one less, or the same, modulo ten.
+    let steps = [0_u64, 1, 9];
+    let run = move |first: u64, step: u64| {
+        (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
+    };
+    steps.into_iter().flat_map(move |step| (0..10).map(move |first| run(first, step)))
+}
+
+/// One of the free values, each as likely as the other. Of a space too wide to be gone through none: it is never
+/// nearly full.
+fn draw_free(tx: &Tx<'_>, claim: &Claim<'_>, space: u64, now: Timestamp) -> Result<Option<u64>, StoreError> {
+    if space > WIDEST_SEARCH {
+        return Ok(None);
     }
+    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| row.get::<String>(0))?;
+    let taken: HashSet<String> = taken.into_iter().collect();
+    let mut free = Vec::new();
+    for value in (0..space).filter(|value| !is_trivial(*value, claim.pin_length)) {
+        if !taken.contains(&tx.keys().pin(claim.number_key, &pin(value, claim.pin_length)?)) {
+            free.push(value);
+        }
+    }
+    let count = u64::try_from(free.len()).unwrap_or(0);
+    Ok(usize::try_from(below(count)).ok().and_then(|rank| free.get(rank).copied()))
+}
+
+fn pin(value: u64, length: u8) -> Result<Pin, StoreError> {
+    let digits = format!("{value:0width$}", width = usize::from(length));
+    Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))
 }
 
 /// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
@@ -91,11 +112,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_free_value_has_its_rank() {
-        let taken = [0, 1, 4, 9];
-        let free: Vec<u64> = (0..6).map(|rank| nth_free(&taken, rank)).collect();
-        assert_eq!(free, [2, 3, 5, 6, 7, 8]);
-        assert_eq!(nth_free(&[], 7), 7);
+    fn what_a_guess_would_begin_with_is_trivial() {
+        for (text, expected) in [
+            ("0000", true),
+            ("9999", true),
+            ("0123", true),
+            ("1234", true),
+            ("7890", true),
+            ("4321", true),
+            ("3210", true),
+            ("0987", true),
+            ("123456", true),
+            ("99999999", true),
+            ("1235", false),
+            ("1122", false),
+            ("1212", false),
+            ("2468", false),
+            ("000000", true),
+            ("000001", false),
+        ] {
+            let length = u8::try_from(text.len()).unwrap();
+            assert_eq!(is_trivial(text.parse().unwrap(), length), expected, "{text}");
+        }
+        assert_eq!((0..10_000).filter(|value| is_trivial(*value, 4)).count(), 30);
     }
 
     #[test]

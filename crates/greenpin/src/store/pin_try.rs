@@ -6,15 +6,16 @@ use aws_lc_rs::constant_time;
 use call::{PhoneNumber, Pin};
 use serde_json::json;
 
-use super::allocations::{self, Allocation, OPEN_PIN_LENGTH};
+use super::allocations::{self, Allocation};
+use super::changes;
 use super::events;
+use super::judge::{self, Charged, Refusal, Scene};
 use super::numbers::{self, NumberMode, NumberRow};
+use super::reader::Snapshot;
 use super::records::{self, CallRecord};
-use super::strangers;
+use super::strangers::{self, Admitted};
 use super::writer::Tx;
-use super::{
-    CallSid, CallerPolicy, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, settings, sql,
-};
+use super::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, settings, sql};
 
 /// What a block of digits is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,34 +37,6 @@ pub struct Connection {
     pub record: bool,
 }
 
-/// Why digits were refused. For the tenant's events alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    WrongPin,
-    Locked,
-    NotActive,
-    CallerNotListed,
-    Throttled,
-}
-
-impl Refusal {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongPin => "wrong_pin",
-            Self::Locked => "locked",
-            Self::NotActive => "allocation_not_active",
-            Self::CallerNotListed => "caller_not_listed",
-            Self::Throttled => "throttled",
-        }
-    }
-}
-
-/// What came of a try: the allocation that it opened, or why it opened none and whom that is told of.
-enum Judgement {
-    Opened(Box<Allocation>),
-    Refused(Refusal, Option<GreenpinId>),
-}
-
 impl Store {
     /// One try of a call. It counts durably before it is compared; a right PIN gives it back.
     pub async fn try_pin(
@@ -73,23 +46,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<PinVerdict, StoreError> {
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
-        self.writer.write(move |tx| try_pin(tx, &call_sid, digits.clone(), now)).await
+        self.writer.write(move |tx| try_pin(tx, &call_sid, &digits, now)).await
     }
 }
 
-fn try_pin(tx: &Tx<'_>, call_sid: &CallSid, digits: Pin, now: Timestamp) -> Result<PinVerdict, StoreError> {
+fn try_pin(tx: &Tx<'_>, call_sid: &CallSid, digits: &Pin, now: Timestamp) -> Result<PinVerdict, StoreError> {
     if tx.execute(sql::CALL_COUNT_TRY, [call_sid.as_str()])? == 0 {
         return Ok(PinVerdict::Refused);
     }
     let Some(call) = records::find(tx, call_sid)? else { return Ok(PinVerdict::Refused) };
     let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(PinVerdict::Refused) };
     let settings = settings::of(tx, &call.tenant_id)?;
-    let attempt = Try { tx, call, number, settings, digits, now };
-    let judgement = match attempt.number.mode {
-        NumberMode::Exclusive => attempt.exclusive()?,
-        NumberMode::Shared => attempt.shared()?,
-    };
-    attempt.conclude(judgement)
+    Try { tx, call, number, settings, now }.run(digits)
 }
 
 struct Try<'a> {
@@ -97,154 +65,122 @@ struct Try<'a> {
     call: CallRecord,
     number: NumberRow,
     settings: Arc<TenantSettings>,
-    digits: Pin,
     now: Timestamp,
 }
 
+/// What a try was counted against.
+enum Charge {
+    Nobody,
+    /// Whom it counts against, and those of them that took it.
+    Allocations {
+        against: Vec<GreenpinId>,
+        charged: Vec<GreenpinId>,
+    },
+    Stranger(Option<Admitted>),
+}
+
+impl Charge {
+    fn scene(&self) -> Charged<'_> {
+        match self {
+            Self::Nobody => Charged::Nobody,
+            Self::Allocations { charged, .. } => Charged::Allocations(charged),
+            Self::Stranger(admitted) => Charged::Stranger(admitted.is_some()),
+        }
+    }
+}
+
 impl Try<'_> {
-    /// On an exclusive number each try counts against the allocation that holds it.
-    fn exclusive(&self) -> Result<Judgement, StoreError> {
-        let Some(holder) = self.number.held_by(self.now).cloned() else {
-            return Ok(Judgement::Refused(Refusal::NotActive, None));
+    fn run(&self, digits: &Pin) -> Result<PinVerdict, StoreError> {
+        let charge = self.charge()?;
+        let owner = owner(self.tx, &self.number, digits, self.now)?;
+        let scene = Scene {
+            number: &self.number,
+            settings: &self.settings,
+            caller: self.call.caller,
+            charged: charge.scene(),
+            owner: owner.as_ref(),
         };
-        if !self.charge(&holder)? {
-            return Ok(Judgement::Refused(Refusal::Locked, Some(holder)));
-        }
-        let allocation = allocations::find(self.tx, &self.call.tenant_id, &holder)?;
-        let allocation = allocation.ok_or(StoreError::Unreadable("allocation of a number"))?;
-        let right = constant_time::verify_slices_are_equal(
-            allocation.pin.expose().as_bytes(),
-            self.digits.expose().as_bytes(),
-        )
-        .is_ok();
-        match right {
-            true if self.admits(&allocation) => {
-                self.refund(&holder)?;
-                Ok(Judgement::Opened(Box::new(allocation)))
-            }
-            true => self.refuse(Refusal::CallerNotListed, &[holder]),
-            false => self.refuse(Refusal::WrongPin, &[holder]),
-        }
-    }
-
-    /// On a shared number tries count against each allocation that lists the caller, or against the caller.
-    fn shared(&self) -> Result<Judgement, StoreError> {
-        let listing = match self.call.caller {
-            Some(caller) => listing(self.tx, &self.number, caller, self.now)?,
-            None => Vec::new(),
-        };
-        if listing.is_empty() { self.stranger() } else { self.listed(listing) }
-    }
-
-    fn listed(&self, listing: Vec<Listing>) -> Result<Judgement, StoreError> {
-        let sole = match listing.as_slice() {
-            [only] => Some(only.greenpin_id.clone()),
-            _ => None,
-        };
-        let mut charged = Vec::new();
-        for Listing { greenpin_id, .. } in listing {
-            if self.charge(&greenpin_id)? {
-                charged.push(greenpin_id);
-            }
-        }
-        if charged.is_empty() {
-            return Ok(Judgement::Refused(Refusal::Locked, sole));
-        }
-        match self.opened(|owner| charged.contains(owner))? {
+        match judge::judge(&scene) {
             Ok(allocation) => {
-                charged.iter().try_for_each(|id| self.refund(id))?;
-                Ok(Judgement::Opened(Box::new(allocation)))
-            }
-            Err(refusal) => self.refuse(refusal, &charged),
-        }
-    }
-
-    fn stranger(&self) -> Result<Judgement, StoreError> {
-        let Some(admitted) = strangers::admit(self.tx, &self.number, self.call.caller, self.now)? else {
-            return Ok(Judgement::Refused(Refusal::Throttled, None));
-        };
-        match self.opened(|_| false)? {
-            Ok(allocation) => {
-                admitted.refund(self.tx, &self.number)?;
-                Ok(Judgement::Opened(Box::new(allocation)))
+                self.give_back(charge)?;
+                self.accept(allocation)
             }
             Err(refusal) => {
+                let told = self.keep(charge)?;
+                self.refuse(refusal, told.as_ref())
+            }
+        }
+    }
+
+    /// Counts the try before anything is compared.
+    fn charge(&self) -> Result<Charge, StoreError> {
+        Ok(match counts(self.tx, &self.number, self.call.caller, self.now)? {
+            Counts::Nobody => Charge::Nobody,
+            Counts::Stranger => {
+                Charge::Stranger(strangers::admit(self.tx, &self.number, self.call.caller, self.now)?)
+            }
+            Counts::Allocations(against) => {
+                let mut charged = Vec::new();
+                for id in &against {
+                    let key = (self.call.tenant_id.as_str(), id.as_str(), self.now.micros());
+                    if self.tx.row(sql::ALLOCATION_CHARGE, key, |_| Ok(()))?.is_some() {
+                        charged.push(id.clone());
+                    }
+                }
+                Charge::Allocations { against, charged }
+            }
+        })
+    }
+
+    /// The PIN was right: the try is given back.
+    fn give_back(&self, charge: Charge) -> Result<(), StoreError> {
+        match charge {
+            Charge::Nobody | Charge::Stranger(None) => Ok(()),
+            Charge::Stranger(Some(admitted)) => admitted.refund(self.tx, &self.number),
+            Charge::Allocations { charged, .. } => charged.iter().try_for_each(|id| {
+                let key = (self.call.tenant_id.as_str(), id.as_str());
+                self.tx.execute(sql::ALLOCATION_REFUND, key).map(|_| ())
+            }),
+        }
+    }
+
+    /// The try stays counted. The tenant hears of each allocation that it locked, and of strangers who have used up
+    /// the number's budget. Returns the allocation that the refusal is told of, where it is a single one.
+    fn keep(&self, charge: Charge) -> Result<Option<GreenpinId>, StoreError> {
+        match charge {
+            Charge::Nobody | Charge::Stranger(None) => Ok(None),
+            Charge::Stranger(Some(admitted)) => {
                 if admitted.keep(self.tx, &self.number, self.now)? {
                     let data = json!({ "virtual_number": self.number.virtual_number.expose() });
                     self.write_event(EventType::NumberPinAttack, None, data)?;
                 }
-                Ok(Judgement::Refused(refusal, None))
+                Ok(None)
+            }
+            Charge::Allocations { against, charged } => {
+                charged.iter().try_for_each(|id| self.tell_if_locked(id))?;
+                Ok(sole(if charged.is_empty() { &against } else { &charged }))
             }
         }
     }
 
-    /// The active allocation that the digits belong to, if the caller may open it. `charged` tells which ones took
-    /// this try: those were not locked before it.
-    fn opened(
-        &self,
-        charged: impl Fn(&GreenpinId) -> bool,
-    ) -> Result<Result<Allocation, Refusal>, StoreError> {
-        let key = (self.number.virtual_number.expose(), self.digits.expose(), self.now.micros());
-        let owner = self.tx.row(sql::PIN_OWNER, key, |row| row.get::<_, String>(0))?.map(GreenpinId::stored);
-        let Some(owner) = owner else { return Ok(Err(Refusal::WrongPin)) };
-        let allocation = allocations::find(self.tx, &self.call.tenant_id, &owner)?;
-        let allocation = allocation.ok_or(StoreError::Unreadable("allocation of a PIN"))?;
-        Ok(if !self.admits(&allocation) {
-            Err(Refusal::CallerNotListed)
-        } else if allocation.is_locked() && !charged(&owner) {
-            Err(Refusal::Locked)
-        } else {
-            Ok(allocation)
-        })
-    }
-
-    /// Whether the caller may open an allocation with its PIN.
-    fn admits(&self, allocation: &Allocation) -> bool {
-        let anyone = self.settings.caller_policy == CallerPolicy::Any
-            && (self.number.mode == NumberMode::Exclusive || self.number.pin_length >= OPEN_PIN_LENGTH);
-        anyone || self.call.caller.is_some_and(|caller| allocation.lists(caller))
-    }
-
-    /// Counts a try; `false` if the allocation takes none any more.
-    fn charge(&self, id: &GreenpinId) -> Result<bool, StoreError> {
-        let key = (self.call.tenant_id.as_str(), id.as_str(), self.now.micros());
-        Ok(self.tx.row(sql::ALLOCATION_CHARGE, key, |_| Ok(()))?.is_some())
-    }
-
-    fn refund(&self, id: &GreenpinId) -> Result<(), StoreError> {
-        self.tx.execute(sql::ALLOCATION_REFUND, (self.call.tenant_id.as_str(), id.as_str())).map(|_| ())
-    }
-
-    /// A wrong try stays counted; the tenant hears of each allocation that it locked.
-    fn refuse(&self, refusal: Refusal, charged: &[GreenpinId]) -> Result<Judgement, StoreError> {
-        for id in charged {
-            let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
-            if let Some(locked) = allocation.filter(Allocation::is_locked) {
-                let data = json!({
-                    "virtual_number": locked.virtual_number.expose(),
-                    "failed_pin_attempts": locked.failed_pin_attempts,
-                    "max_pin_attempts": locked.max_pin_attempts,
-                });
-                self.write_event(EventType::AllocationLocked, Some(id), data)?;
+    fn tell_if_locked(&self, id: &GreenpinId) -> Result<(), StoreError> {
+        let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
+        match allocation.filter(Allocation::is_locked) {
+            Some(locked) => {
+                self.write_event(EventType::AllocationLocked, Some(id), changes::attempts_data(&locked))
             }
-        }
-        let told = if let [only] = charged { Some(only.clone()) } else { None };
-        Ok(Judgement::Refused(refusal, told))
-    }
-
-    fn conclude(self, judgement: Judgement) -> Result<PinVerdict, StoreError> {
-        match judgement {
-            Judgement::Refused(refusal, told) => {
-                let mut data = records::event_data(&self.call, &self.settings.zone(), self.now, None);
-                data.insert("reason".into(), refusal.as_str().into());
-                self.write_event(EventType::CallPinFailed, told.as_ref(), data.into())?;
-                Ok(PinVerdict::Refused)
-            }
-            Judgement::Opened(allocation) => self.accept(*allocation),
+            None => Ok(()),
         }
     }
 
-    fn accept(&self, allocation: Allocation) -> Result<PinVerdict, StoreError> {
+    fn refuse(&self, refusal: Refusal, told: Option<&GreenpinId>) -> Result<PinVerdict, StoreError> {
+        let mut data = records::event_data(&self.call, &self.settings.zone(), self.now, None);
+        data.insert("reason".into(), refusal.as_str().into());
+        self.write_event(EventType::CallPinFailed, told, data.into())?;
+        Ok(PinVerdict::Refused)
+    }
+
+    fn accept(&self, allocation: &Allocation) -> Result<PinVerdict, StoreError> {
         let (tenant, id) = (self.call.tenant_id.as_str(), &allocation.greenpin_id);
         if self.call.greenpin_id.as_ref() != Some(id) {
             self.tx.execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
@@ -252,13 +188,7 @@ impl Try<'_> {
         }
         let data = records::event_data(&self.call, &self.settings.zone(), self.now, None);
         self.write_event(EventType::CallPinAccepted, Some(id), data.into())?;
-        let from_a_party = self.call.caller.is_some_and(|caller| allocation.from.contains(&caller));
-        let dial = if from_a_party { allocation.to } else { allocation.from };
-        Ok(PinVerdict::Accepted(Connection {
-            greenpin_id: allocation.greenpin_id,
-            dial,
-            record: allocation.record,
-        }))
+        Ok(PinVerdict::Accepted(judge::connection(allocation, self.call.caller)))
     }
 
     fn write_event(
@@ -275,6 +205,64 @@ impl Try<'_> {
     }
 }
 
+/// Whom a try counts against.
+pub(super) enum Counts {
+    /// No allocation is active on the exclusive number.
+    Nobody,
+    /// The allocation of an exclusive number, or those of a shared one that list the caller.
+    Allocations(Vec<GreenpinId>),
+    /// A caller that no allocation of the shared number lists.
+    Stranger,
+}
+
+/// On an exclusive number each try counts against the allocation that holds it; on a shared one against each that
+/// lists the caller, or against the caller.
+pub(super) fn counts(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<Counts, StoreError> {
+    if number.mode == NumberMode::Exclusive {
+        let holder = number.held_by(now).cloned();
+        return Ok(holder.map_or(Counts::Nobody, |holder| Counts::Allocations(vec![holder])));
+    }
+    let listing = match caller {
+        Some(caller) => listing(snapshot, number, caller, now)?,
+        None => Vec::new(),
+    };
+    let ids: Vec<_> = listing.into_iter().map(|one| one.greenpin_id).collect();
+    Ok(if ids.is_empty() { Counts::Stranger } else { Counts::Allocations(ids) })
+}
+
+/// The active allocation of a number whose PIN the digits are.
+pub(super) fn owner(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    digits: &Pin,
+    now: Timestamp,
+) -> Result<Option<Allocation>, StoreError> {
+    let owner = match number.mode {
+        NumberMode::Exclusive => number.held_by(now).cloned(),
+        NumberMode::Shared => {
+            let pin = snapshot.keys().pin(&number.number_key, digits);
+            let key = (&number.number_key, pin, now.micros());
+            snapshot.row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?.map(GreenpinId::stored)
+        }
+    };
+    let Some(owner) = owner else { return Ok(None) };
+    let allocation = allocations::find(snapshot, &number.tenant_id, &owner)?;
+    let allocation = allocation.ok_or(StoreError::Unreadable("allocation of a number"))?;
+    let (pin, digits) = (allocation.pin.expose().as_bytes(), digits.expose().as_bytes());
+    let right = constant_time::verify_slices_are_equal(pin, digits).is_ok();
+    Ok(right.then_some(allocation))
+}
+
+/// The one of a list that has no other.
+pub(super) fn sole(ids: &[GreenpinId]) -> Option<GreenpinId> {
+    if let [only] = ids { Some(only.clone()) } else { None }
+}
+
 /// An active allocation that lists a caller.
 pub(super) struct Listing {
     pub(super) greenpin_id: GreenpinId,
@@ -283,13 +271,13 @@ pub(super) struct Listing {
 
 /// The active allocations of a shared number that list a caller.
 pub(super) fn listing(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: PhoneNumber,
     now: Timestamp,
 ) -> Result<Vec<Listing>, StoreError> {
-    let key = (number.virtual_number.expose(), caller.expose(), now.micros());
-    tx.rows(sql::CALLERS_SELECT, key, |row| {
+    let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
+    snapshot.rows(sql::CALLERS_SELECT, (&number.number_key, caller, now.micros()), |row| {
         Ok(Listing { greenpin_id: GreenpinId::stored(row.get(0)?), max_pin_attempts: row.get(1)? })
     })
 }

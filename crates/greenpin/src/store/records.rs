@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 use jiff::tz::TimeZone;
-use rusqlite::Row;
 use serde_json::{Map, Value, json};
 
+use super::database::Row;
 use super::numbers::{phone_number, small, tenant_id};
+use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
     CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp, sql,
@@ -82,9 +83,13 @@ impl CallRecord {
 impl TenantStore {
     /// Reads a call record; `None` if the tenant has no such call.
     pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
-        let key = (self.tenant_id.as_str(), call_sid.as_str());
-        let raw = self.store.readers.look_up(sql::CALL_SELECT, key, RawCall::read)?;
-        raw.map(RawCall::record).transpose()
+        let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
+        let read = self.store.readers.look_up(move |snapshot| {
+            let key = (tenant.as_str(), call_sid.as_str());
+            let raw = snapshot.row(sql::CALL_SELECT, key, RawCall::read)?;
+            raw.map(|raw| raw.record(snapshot)).transpose()
+        });
+        read.await
     }
 
     /// The calls of an allocation that came before one, newest first.
@@ -98,19 +103,18 @@ impl TenantStore {
         let read = self.store.readers.read(move |snapshot| {
             // After every id: `~` sorts behind each character that an id can have.
             let before = before.as_ref().map_or("~", CallSid::as_str);
-            snapshot.rows(
-                sql::CALLS_OF_ALLOCATION,
-                (tenant.as_str(), id.as_str(), before, limit),
-                RawCall::read,
-            )
+            let key = (tenant.as_str(), id.as_str(), before, limit);
+            let raw = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, RawCall::read)?;
+            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
         });
-        read.await?.into_iter().map(RawCall::record).collect()
+        read.await
     }
 }
 
 /// Reads a call of any tenant inside a transaction.
 pub(super) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
-    tx.row(sql::CALL_BY_SID, [call_sid.as_str()], RawCall::read)?.map(RawCall::record).transpose()
+    let raw = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], RawCall::read)?;
+    raw.map(|raw| raw.record(tx)).transpose()
 }
 
 /// What every event of a call says of it.
@@ -145,7 +149,7 @@ pub(super) fn event_data(
 /// The columns of a call, not yet understood.
 pub(super) struct RawCall {
     required: [String; 5],
-    optional: [Option<String>; 9],
+    optional: [Option<String>; 8],
     started_at: i64,
     times: [Option<i64>; 4],
     sip_cause: Option<i64>,
@@ -154,45 +158,50 @@ pub(super) struct RawCall {
 }
 
 impl RawCall {
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
-            required: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(5)?, row.get(6)?],
+            required: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?],
             optional: [
                 row.get(3)?,
-                row.get(4)?,
-                row.get(9)?,
+                row.get(8)?,
+                row.get(12)?,
                 row.get(13)?,
-                row.get(14)?,
-                row.get(16)?,
-                row.get(18)?,
+                row.get(15)?,
+                row.get(17)?,
+                row.get(19)?,
                 row.get(20)?,
-                row.get(21)?,
             ],
-            started_at: row.get(7)?,
-            times: [row.get(8)?, row.get(10)?, row.get(11)?, row.get(12)?],
-            sip_cause: row.get(15)?,
-            pin_attempts: row.get(17)?,
-            recording_ms: row.get(19)?,
+            started_at: row.get(6)?,
+            times: [row.get(7)?, row.get(9)?, row.get(10)?, row.get(11)?],
+            sip_cause: row.get(14)?,
+            pin_attempts: row.get(16)?,
+            recording_ms: row.get(18)?,
         })
     }
 
-    pub(super) fn record(self) -> Result<CallRecord, StoreError> {
-        let [call_sid, tenant, virtual_number, trunk, node] = self.required;
-        let [greenpin_id, caller, dialled, call_type, dial_call_status, hangup_by, file, ours, theirs] =
+    pub(super) fn record(self, snapshot: &Snapshot<'_>) -> Result<CallRecord, StoreError> {
+        let [call_sid, tenant, sealed, trunk, node] = self.required;
+        let tenant_id = tenant_id(&tenant)?;
+        let key = snapshot.tenant_key(&tenant_id)?;
+        let parties = key.open(&context(&call_sid), &sealed)?;
+        let (virtual_number, caller) = parties.split_once(' ').ok_or(StoreError::Unreadable("call"))?;
+        let [greenpin_id, dialled, call_type, dial_call_status, hangup_by, file, ours, theirs] =
             self.optional;
         let [answered_at, dialled_at, bridged_at, ended_at] =
             self.times.map(|time| time.map(Timestamp::from_micros));
+        let dialled = dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
+        let dialled = dialled.transpose()?;
         Ok(CallRecord {
             call_sid: CallSid::stored(call_sid),
-            tenant_id: tenant_id(&tenant)?,
-            virtual_number: phone_number(&virtual_number)?,
+            tenant_id,
+            virtual_number: phone_number(virtual_number)?,
             greenpin_id: greenpin_id.map(GreenpinId::stored),
-            caller: caller.as_deref().map(phone_number).transpose()?,
+            caller: (!caller.is_empty()).then(|| phone_number(caller)).transpose()?,
             trunk,
             node,
             started_at: Timestamp::from_micros(self.started_at),
             answered_at,
-            dialled: dialled.as_deref().map(phone_number).transpose()?,
+            dialled,
             dialled_at,
             bridged_at,
             ended_at,
@@ -206,6 +215,16 @@ impl RawCall {
             callee_media: theirs.as_deref().map(leg_report).transpose()?,
         })
     }
+}
+
+/// What the virtual number and the caller of a call are sealed for: the two, separated by a blank.
+pub(super) fn context(call_sid: &str) -> String {
+    format!("call {call_sid}")
+}
+
+/// What the dialled number of a call is sealed for.
+pub(super) fn dialled_context(call_sid: &str) -> String {
+    format!("dialled {call_sid}")
 }
 
 fn recording(file: String, milliseconds: Option<i64>) -> RecordingFile {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
 
@@ -108,10 +109,13 @@ pub(super) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
 
 /// The settings that hold in this transaction; the defaults for a tenant that does not exist.
 pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
-    tx.tenants().settings(tenant, || {
-        let text = tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<_, String>(0))?;
-        text.as_deref().map_or(Ok(TenantSettings::default()), parse)
-    })
+    tx.tenants().settings(tenant, || read(tx, tenant))
+}
+
+/// The settings that hold now; the defaults for a tenant that does not exist.
+pub(super) fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
+    let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<String>(0))?;
+    text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }
 
 impl TenantStore {
@@ -121,9 +125,9 @@ impl TenantStore {
         if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHED) {
             return Ok(settings);
         }
-        let key = [self.tenant_id.as_str()];
-        let text = self.store.readers.look_up(sql::TENANT_SETTINGS, key, |row| row.get::<_, String>(0))?;
-        let settings = Arc::new(text.as_deref().map_or(Ok(TenantSettings::default()), parse)?);
+        let tenant = self.tenant_id.clone();
+        let settings = self.store.readers.look_up(move |snapshot| read(snapshot, &tenant)).await;
+        let settings = Arc::new(settings.map_err(|error: StoreError| error)?);
         self.cache().insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
         Ok(settings)
     }
@@ -141,7 +145,7 @@ impl TenantStore {
             let mut settings = TenantSettings::clone(&*of(tx, &tenant)?);
             change(&mut settings);
             tx.execute(sql::TENANT_SETTINGS_UPDATE, (settings.stored()?, tenant.as_str()))?;
-            tx.tenants().clear();
+            tx.tenants().change();
             match &webhooks {
                 Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
                 None => Ok(Vec::new()),

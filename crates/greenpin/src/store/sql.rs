@@ -1,6 +1,8 @@
 //! Every statement, by name. The texts are files that SQLite and PostgreSQL both run: parameters are numbered in the
 //! order of their first appearance, values are text and 64-bit integers, times are microseconds since the epoch.
 
+use super::OpenError;
+
 macro_rules! statements {
     ($($name:ident = $file:literal;)*) => {
         $(pub(super) const $name: &str = include_str!(concat!("sql/", $file, ".sql"));)*
@@ -12,6 +14,7 @@ macro_rules! statements {
 
 statements! {
     TENANT_INSERT = "tenant_insert";
+    TENANT_KEY = "tenant_key";
     TENANT_LIST = "tenant_list";
     TENANT_SETTINGS = "tenant_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
@@ -33,6 +36,8 @@ statements! {
     ALLOCATION_INSERT = "allocation_insert";
     ALLOCATION_SELECT = "allocation_select";
     ALLOCATION_LIST = "allocation_list";
+    ALLOCATION_LIST_OF_NUMBER = "allocation_list_of_number";
+    ALLOCATION_LIST_OF_PARTY = "allocation_list_of_party";
     ALLOCATION_DELETE = "allocation_delete";
     ALLOCATION_NEXT_SEQUENCE = "allocation_next_sequence";
     ALLOCATION_COUNT_ATTEMPT = "allocation_count_attempt";
@@ -41,6 +46,16 @@ statements! {
     ALLOCATION_REFUND = "allocation_refund";
     ALLOCATIONS_DUE = "allocations_due";
     ALLOCATION_MARK_EXPIRED = "allocation_mark_expired";
+    PARTY_INSERT = "party_insert";
+    PARTY_DELETE = "party_delete";
+    ALLOCATION_BEGIN_CHANGE = "allocation_begin_change";
+    ALLOCATION_UPDATE = "allocation_update";
+    ALLOCATION_UNLOCK = "allocation_unlock";
+    ALLOCATION_SET_PIN = "allocation_set_pin";
+    PIN_RETIRE = "pin_retire";
+    NUMBER_CAPACITIES = "number_capacities";
+    NUMBER_HOLD_UNTIL = "number_hold_until";
+    PIN_PROLONG = "pin_prolong";
     CALLER_INSERT = "caller_insert";
     CALLER_DELETE = "caller_delete";
     CALLERS_SELECT = "callers_select";
@@ -50,8 +65,11 @@ statements! {
     STRANGERS_FORGET = "strangers_forget";
     CALL_INSERT = "call_insert";
     CALL_BY_SID = "call_by_sid";
+    CALL_TENANT = "call_tenant";
     CALL_SELECT = "call_select";
     CALLS_OF_ALLOCATION = "calls_of_allocation";
+    CALLS_LIST = "calls_list";
+    CALLS_LIST_OF_ALLOCATION = "calls_list_of_allocation";
     CALLS_OPEN = "calls_open";
     CALL_COUNT_TRY = "call_count_try";
     CALL_ACCEPT = "call_accept";
@@ -61,6 +79,8 @@ statements! {
     CALL_SET_RECORDING = "call_set_recording";
     EVENT_INSERT = "event_insert";
     EVENTS_AFTER = "events_after";
+    EVENT_SELECT = "event_select";
+    DELIVERY_AGAIN = "delivery_again";
     ENDPOINT_INSERT = "endpoint_insert";
     ENDPOINT_UPDATE = "endpoint_update";
     ENDPOINT_REMOVE = "endpoint_remove";
@@ -75,26 +95,59 @@ statements! {
     DELIVERIES_RELEASE = "deliveries_release";
     DELIVERIES_OPEN = "deliveries_open";
     READY = "ready";
+    SCHEMA_VERSION = "schema_version";
+    SCHEMA_FOUND = "schema_found";
+    SCHEMA_APPLIED = "schema_applied";
 }
 
 /// The schema, one step a version, oldest first.
 pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
 
+/// Locks the turn of the writers, on PostgreSQL alone.
+pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
+
+/// The steps that a schema of a version lacks, each with the version that it makes.
+pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(OpenError::NewerSchema { found, known });
+    }
+    Ok((1_i64..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::database::{Value, postgres, sqlite};
 
     #[test]
     fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        MIGRATIONS
-            .iter()
-            .for_each(|step| connection.execute_batch(&super::super::schema::for_sqlite(step)).unwrap());
-        connection.execute_batch("CREATE TABLE schema_version (version BIGINT NOT NULL)").unwrap();
+        MIGRATIONS.iter().for_each(|step| connection.execute_batch(&sqlite::for_sqlite(step)).unwrap());
+        connection.execute_batch(SCHEMA_VERSION).unwrap();
         for (name, text) in ALL {
             let statement = connection.prepare(text).unwrap_or_else(|error| panic!("{name}: {error}"));
             for index in 1..=statement.parameter_count() {
                 assert_eq!(statement.parameter_name(index), Some(format!("${index}").as_str()), "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_types() {
+        let url = crate::store::tests::postgres::new_database();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        for step in MIGRATIONS {
+            client.batch_execute(&postgres::for_postgres(step)).await.unwrap();
+        }
+        client.batch_execute(SCHEMA_VERSION).await.unwrap();
+        for (name, text) in ALL {
+            let statement = client.prepare(text).await;
+            let statement =
+                statement.unwrap_or_else(|error| panic!("{name}: {}", error.as_db_error().unwrap()));
+            for kind in statement.params() {
+                assert!(<Value<'_> as tokio_postgres::types::ToSql>::accepts(kind), "{name}: {kind}");
             }
         }
     }

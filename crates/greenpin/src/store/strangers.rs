@@ -8,6 +8,7 @@ use std::time::Duration;
 use call::PhoneNumber;
 
 use super::numbers::NumberRow;
+use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{StoreError, Timestamp, sql};
 
@@ -37,27 +38,51 @@ pub(super) fn admit(
     caller: Option<PhoneNumber>,
     now: Timestamp,
 ) -> Result<Option<Admitted>, StoreError> {
-    let caller = caller.map(PhoneNumber::expose).unwrap_or_default();
-    let (wrong_tries, refusals, refused_until) = history(tx, number, &caller, now)?;
+    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else { return Ok(None) };
+    admitted.store(tx, number, refused_until, now)?;
+    Ok(Some(admitted))
+}
+
+/// Whether a try would be admitted now. Charges nothing.
+pub(super) fn would_admit(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(look(snapshot, number, caller, now)?.is_some())
+}
+
+/// What a charge would leave behind, and until when the caller was refused before; `None`: there is none now.
+fn look(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<Option<(Admitted, Timestamp)>, StoreError> {
+    let caller = match caller {
+        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party(caller),
+        None => String::new(),
+    };
+    let (wrong_tries, refusals, refused_until) = history(snapshot, number, &caller, now)?;
     let (left, budget_at) = refilled(number, now);
     if refused_until > now || left <= 0 {
         return Ok(None);
     }
     let admitted =
         Admitted { caller, wrong_tries: wrong_tries + 1, refusals, budget_left: left - 1, budget_at };
-    admitted.store(tx, number, refused_until, now)?;
-    Ok(Some(admitted))
+    Ok(Some((admitted, refused_until)))
 }
 
 fn history(
-    tx: &Tx<'_>,
+    snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: &str,
     now: Timestamp,
 ) -> Result<(i64, i64, Timestamp), StoreError> {
-    let key = (number.virtual_number.expose(), caller);
-    let found = tx.row(sql::STRANGER_SELECT, key, |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+    let key = (&number.number_key, caller);
+    let found = snapshot.row(sql::STRANGER_SELECT, key, |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
     })?;
     let (wrong, refusals, until, updated) = found.unwrap_or((0, 0, 0, 0));
     let (until, updated) = (Timestamp::from_micros(until), Timestamp::from_micros(updated));
@@ -78,9 +103,9 @@ fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
 impl Admitted {
     /// The try was right: it is given back, and the caller starts anew.
     pub(super) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
-        let vn = number.virtual_number.expose();
-        tx.execute(sql::STRANGER_DELETE, (&vn, &self.caller))?;
-        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left + 1, self.budget_at.micros(), &vn))?;
+        let vn = &number.number_key;
+        tx.execute(sql::STRANGER_DELETE, (vn, &self.caller))?;
+        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left + 1, self.budget_at.micros(), vn))?;
         Ok(())
     }
 
@@ -108,10 +133,10 @@ impl Admitted {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let vn = number.virtual_number.expose();
-        let row = (&vn, &self.caller, self.wrong_tries, self.refusals, until.micros(), now.micros());
+        let vn = &number.number_key;
+        let row = (vn, &self.caller, self.wrong_tries, self.refusals, until.micros(), now.micros());
         tx.execute(sql::STRANGER_PUT, row)?;
-        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left, self.budget_at.micros(), &vn))?;
+        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left, self.budget_at.micros(), vn))?;
         Ok(())
     }
 }

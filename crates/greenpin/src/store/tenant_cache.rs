@@ -6,29 +6,39 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::endpoints::Endpoint;
-use super::writer::Tx;
 use super::{StoreError, TenantId, TenantSettings};
 
 /// Tenants that are kept; beyond it all are forgotten.
 const MOST: usize = 10_000;
 
-/// Copies that hold in the open transaction. Whoever changes a row must [`TenantCache::clear`] them; a change by
+/// Copies that hold in the open transaction. Whoever changes a row must call [`TenantCache::change`]; a change by
 /// another process is seen by [`TenantCache::refresh`].
 #[derive(Default)]
 pub(super) struct TenantCache {
     version: Cell<i64>,
+    changed: Cell<bool>,
     settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
     endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
 }
 
 impl TenantCache {
-    /// Forgets everything if another connection has changed the database.
-    pub(super) fn refresh(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let version = tx.row("PRAGMA data_version", [], |row| row.get(0))?.unwrap_or_default();
+    /// Begins a transaction: forgets everything if somebody else has changed something.
+    pub(super) fn refresh(&self, version: i64) {
+        self.changed.set(false);
         if self.version.replace(version) != version {
             self.clear();
         }
-        Ok(())
+    }
+
+    /// Forgets everything: a row was changed, and other nodes are to forget it, too.
+    pub(super) fn change(&self) {
+        self.changed.set(true);
+        self.clear();
+    }
+
+    /// Whether this transaction has changed something.
+    pub(super) fn was_changed(&self) -> bool {
+        self.changed.get()
     }
 
     /// Forgets everything.

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::database::Row;
 use super::key::TokenDigest;
 use super::{
     EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, endpoints, settings,
@@ -69,8 +70,9 @@ impl Store {
     pub async fn create_tenant(&self, new: NewTenant, now: Timestamp) -> Result<MadeTenant, TenantError> {
         let token = new.token.unwrap_or_else(draw_token);
         let digest = self.keys.digest(&token).to_hex();
+        let key = self.keys.draw(&new.tenant_id)?;
         let webhooks = self.writer.write(move |tx| {
-            let stored = (new.tenant_id.as_str(), new.settings.stored()?, now.micros());
+            let stored = (new.tenant_id.as_str(), new.settings.stored()?, key.as_str(), now.micros());
             if tx.execute(sql::TENANT_INSERT, stored)? == 0 {
                 return Err(TenantError::Exists);
             }
@@ -86,23 +88,30 @@ impl Store {
     /// Every tenant, by name.
     pub async fn tenants(&self) -> Result<Vec<TenantSummary>, StoreError> {
         type Line = (String, String, i64, i64);
-        let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<Line> {
+        let read = |row: &Row<'_>| -> Result<Line, StoreError> {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };
-        let lines = self.readers.read(move |snapshot| snapshot.rows(sql::TENANT_LIST, [], read)).await?;
+        let lines = self.readers.read(move |snapshot| snapshot.rows(sql::TENANT_LIST, (), read)).await?;
         lines.into_iter().map(summary).collect()
     }
 
     /// Whether a tenant of this name exists.
     pub async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool, StoreError> {
-        Ok(self.readers.look_up(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_some())
+        let tenant = tenant.clone();
+        let read = self
+            .readers
+            .look_up(move |snapshot| snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(())));
+        read.await.map(|found| found.is_some())
     }
 
     /// Whose credentials these are; `None`: nobody's. An unknown Account SID costs the same work as a wrong token.
     pub async fn authenticate(&self, account_sid: &str, token: &str) -> Result<Option<TenantId>, StoreError> {
-        let found: Option<(String, String)> =
-            self.readers
-                .look_up(sql::CREDENTIAL_SELECT, [account_sid], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let account_sid = account_sid.to_owned();
+        let read = self.readers.look_up(move |snapshot| {
+            let read = |row: &Row<'_>| Ok((row.get::<String>(0)?, row.get::<String>(1)?));
+            snapshot.row(sql::CREDENTIAL_SELECT, [&account_sid], read)
+        });
+        let found = read.await.map_err(|error: StoreError| error)?;
         let (tenant, kept) = match &found {
             Some((tenant, digest)) => (TenantId::parse(tenant), TokenDigest::from_hex(digest)),
             None => (None, None),

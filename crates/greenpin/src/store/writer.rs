@@ -6,17 +6,20 @@
 //! a result before the commit that makes it durable.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, Params, Row};
 use tokio::sync::{Notify, oneshot};
 
+use super::database::{Connection, Params, Place};
 use super::ids::{EventId, EventIds};
+use super::key::Keyring;
+use super::reader::Snapshot;
 use super::tenant_cache::TenantCache;
-use super::{StoreError, Timestamp};
+use super::{OpenError, StoreError, Timestamp};
 use crate::metrics::METRICS;
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
@@ -32,8 +35,9 @@ pub(super) struct Writer {
     queue: SyncSender<Box<dyn Job>>,
 }
 
-/// The open transaction, as a job sees it.
+/// The open transaction, as a job sees it. It reads as any [`Snapshot`] does.
 pub(super) struct Tx<'a> {
+    snapshot: Snapshot<'a>,
     connection: &'a Connection,
     event_ids: &'a RefCell<EventIds>,
     tenants: &'a TenantCache,
@@ -41,12 +45,32 @@ pub(super) struct Tx<'a> {
 }
 
 impl Writer {
-    /// Starts the thread. `deliveries` is told after each commit that wrote a delivery.
-    pub(super) fn start(connection: Connection, deliveries: Arc<Notify>) -> std::io::Result<Self> {
+    /// Brings the database up to date and starts the thread. `deliveries` is told after each commit that wrote a
+    /// delivery.
+    pub(super) fn start(
+        place: Place,
+        keys: Arc<Keyring>,
+        deliveries: Arc<Notify>,
+    ) -> Result<Self, OpenError> {
         let (queue, jobs) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || Thread::new(connection, deliveries).run(&jobs))?;
+        let (ready, opened) = sync_channel(1);
+        // The connection belongs to the thread from the first moment on.
+        let work = move || match Thread::open(place, keys, deliveries) {
+            Ok(thread) => {
+                let _ = ready.send(Ok(()));
+                thread.run(&jobs);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        };
+        let started = std::thread::Builder::new().name("store-writer".into()).spawn(work);
+        started.map_err(|source| OpenError::Io { path: "the writer's thread".into(), source })?;
+        let gone = || std::io::Error::other("it ended before it was ready");
+        opened
+            .recv()
+            .map_err(|_| OpenError::Io { path: "the writer's thread".into(), source: gone() })
+            .flatten()?;
         Ok(Self { queue })
     }
 
@@ -72,30 +96,23 @@ impl Writer {
     }
 }
 
+impl<'a> Deref for Tx<'a> {
+    type Target = Snapshot<'a>;
+
+    fn deref(&self) -> &Snapshot<'a> {
+        &self.snapshot
+    }
+}
+
 impl Tx<'_> {
     /// Runs a statement; how many rows it changed.
-    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    pub(super) fn execute(&self, sql: &'static str, params: impl Params) -> Result<usize, StoreError> {
+        params.with(|params| self.connection.execute(sql, params))
     }
 
-    /// The first row, if there is one.
-    pub(super) fn row<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>, StoreError> {
-        row(self.connection, sql, params, read)
-    }
-
-    /// Every row.
-    pub(super) fn rows<T>(
-        &self,
-        sql: &str,
-        params: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        rows(self.connection, sql, params, read)
+    /// Runs a statement whose effect need not be known: if it fails, nothing of the job is kept.
+    pub(super) fn send(&self, sql: &'static str, params: impl Params) -> Result<(), StoreError> {
+        params.with(|params| self.connection.send(sql, params))
     }
 
     /// An id for an event, after all those given before.
@@ -114,32 +131,11 @@ impl Tx<'_> {
     }
 }
 
-/// The first row of a query, if there is one.
-pub(super) fn row<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Option<T>, StoreError> {
-    // An INSERT, UPDATE or DELETE with RETURNING is done with its first step: at most one row is asked for.
-    Ok(connection.prepare_cached(sql)?.query_row(params, read).optional()?)
-}
-
-/// Every row of a query.
-pub(super) fn rows<T>(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params, read)?.collect::<Result<_, _>>()?;
-    Ok(rows)
-}
-
 trait Job: Send {
     /// Does the work; whether what it did is to be kept.
     fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Something that it sent has failed.
+    fn fail(&mut self, error: StoreError);
     /// Tells the result, or that there was no commit.
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>);
 }
@@ -162,6 +158,10 @@ where
         matches!(self.result, Some(Ok(_)))
     }
 
+    fn fail(&mut self, error: StoreError) {
+        self.result = Some(Err(error.into()));
+    }
+
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>) {
         let lost = || StoreError::Database("the job was given up".into());
         let result = match (committed, self.result) {
@@ -175,19 +175,24 @@ where
 }
 
 struct Thread {
+    place: Place,
     connection: Connection,
+    keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
     event_ids: RefCell<EventIds>,
     tenants: TenantCache,
 }
 
 impl Thread {
-    fn new(connection: Connection, deliveries: Arc<Notify>) -> Self {
-        Self { connection, deliveries, event_ids: RefCell::default(), tenants: TenantCache::default() }
+    fn open(place: Place, keys: Arc<Keyring>, deliveries: Arc<Notify>) -> Result<Self, OpenError> {
+        place.prepare()?;
+        let connection = place.writer()?;
+        let (event_ids, tenants) = Default::default();
+        Ok(Self { place, connection, keys, deliveries, event_ids, tenants })
     }
 
-    fn run(self, jobs: &Receiver<Box<dyn Job>>) {
-        let (mut changes, mut since) = (self.connection.total_changes(), Instant::now());
+    fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {
+        let (mut changes, mut since) = (self.connection.changes(), Instant::now());
         let mut shrunk = false;
         loop {
             match jobs.recv_timeout(IDLE) {
@@ -195,23 +200,30 @@ impl Thread {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            let now = self.connection.total_changes();
+            let now = self.connection.changes();
             if now != changes {
                 (changes, since, shrunk) = (now, Instant::now(), false);
             } else if !shrunk && since.elapsed() >= IDLE {
                 // What a burst has filled is of no use to the quiet after it.
-                let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+                self.connection.rest();
                 shrunk = true;
             }
         }
     }
 
     /// Commits what waits, and tells everybody.
-    fn work(&self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+    fn work(&mut self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
         let begun = Instant::now();
         let delivery_written = Cell::new(false);
         let mut done = Vec::new();
-        let committed = self.commit(first, jobs, &delivery_written, &mut done);
+        let committed = match self.begin_afresh() {
+            Ok(()) => self.commit(first, jobs, &delivery_written, &mut done),
+            Err(error) => {
+                // Nobody is to wait for a server that is away longer than the first one did.
+                done.extend(std::iter::once(first).chain(jobs.try_iter()));
+                Err(error)
+            }
+        };
         if let Err(error) = &committed {
             tracing::error!(%error, jobs = done.len(), "a transaction was not committed");
             let _ = self.roll_back();
@@ -223,6 +235,16 @@ impl Thread {
         }
     }
 
+    /// Begins a transaction; on a new connection, if the server has closed this one while it was idle.
+    fn begin_afresh(&mut self) -> Result<(), StoreError> {
+        let begun = self.begin();
+        if !self.connection.is_closed() {
+            return begun;
+        }
+        self.connection = self.place.writer()?;
+        self.begin()
+    }
+
     fn commit(
         &self,
         first: Box<dyn Job>,
@@ -230,49 +252,81 @@ impl Thread {
         delivery_written: &Cell<bool>,
         done: &mut Vec<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
-        let Self { connection, event_ids, tenants, .. } = self;
-        let tx = Tx { connection, event_ids, tenants, delivery_written };
+        let Self { connection, keys, event_ids, tenants, .. } = self;
+        let snapshot = Snapshot::new(connection, keys);
+        let tx = Tx { snapshot, connection, event_ids, tenants, delivery_written };
         let mut next = Some(first);
-        let begun = self.begin(&tx);
         let mut guarded = false;
         while let Some(mut job) = next {
-            let ran = match &begun {
-                Ok(()) if guarded => step(&tx, job.as_mut()).map(|()| true),
-                Ok(()) => Ok(self.is_clean(|| run(&tx, job.as_mut()))),
-                Err(_) => Ok(true),
+            let kept = match guarded {
+                true => self.step(&tx, job.as_mut()).map(|()| true),
+                false => Ok(self.is_clean(|| run(&tx, job.as_mut()))),
             };
             done.push(job);
-            if !ran? {
+            if !kept? {
                 guarded = true;
-                self.roll_back()?;
-                self.begin(&tx)?;
-                done.iter_mut().try_for_each(|job| step(&tx, job.as_mut()))?;
+                self.again(&tx, done)?;
             }
             next = if done.len() < BATCH { jobs.try_recv().ok() } else { None };
         }
-        begun?;
-        tx.execute("COMMIT", [])?;
+        let committed = self.finish();
+        match committed {
+            // Something that was sent and not waited for has failed: which job's it was is to be found out.
+            Err(StoreError::Database(_)) if !guarded && !connection.is_closed() => {
+                self.again(&tx, done)?;
+                self.finish()
+            }
+            committed => committed,
+        }
+    }
+
+    /// Undoes the batch and runs it again, each job so that it takes nothing of the others with it.
+    fn again(&self, tx: &Tx<'_>, done: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        self.roll_back()?;
+        self.begin()?;
+        done.iter_mut().try_for_each(|job| self.step(tx, job.as_mut()))
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        let turn = self.connection.begin()?;
+        self.tenants.refresh(turn.version);
+        self.event_ids.borrow_mut().after(turn.last_event);
         Ok(())
     }
 
-    fn begin(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        tx.execute("BEGIN IMMEDIATE", [])?;
-        self.tenants.refresh(tx)
+    fn finish(&self) -> Result<(), StoreError> {
+        self.connection.commit(self.event_ids.borrow().last(), self.tenants.was_changed())
     }
 
     fn roll_back(&self) -> Result<(), StoreError> {
+        self.forget();
+        self.connection.roll_back()
+    }
+
+    /// What was read in a transaction that is undone may never have been.
+    fn forget(&self) {
         self.tenants.clear();
-        // Some failures end the transaction by themselves.
-        if !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK")?;
-        }
-        Ok(())
+        self.keys.forget_all();
     }
 
     /// Whether a job that is not kept has left nothing behind.
     fn is_clean(&self, run: impl FnOnce() -> bool) -> bool {
-        let before = self.connection.total_changes();
-        run() || (self.connection.total_changes() == before && !self.connection.is_autocommit())
+        let before = self.connection.changes();
+        run() || (self.connection.changes() == before && self.connection.is_sound())
+    }
+
+    /// Runs one job in a savepoint. An error here is the whole transaction's.
+    fn step(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
+        self.connection.save()?;
+        let mut kept = run(tx, job);
+        if kept && let Err(error) = self.connection.settle() {
+            job.fail(error);
+            kept = false;
+        }
+        if !kept {
+            self.forget();
+        }
+        self.connection.release(kept)
     }
 }
 
@@ -292,29 +346,24 @@ fn run(tx: &Tx<'_>, job: &mut dyn Job) -> bool {
     })
 }
 
-/// Runs one job in a savepoint. An error here is the whole transaction's.
-fn step(tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
-    tx.execute("SAVEPOINT job", [])?;
-    if !run(tx, job) {
-        tx.tenants.clear();
-        tx.execute("ROLLBACK TO job", [])?;
-    }
-    tx.execute("RELEASE job", [])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{TenantId, schema, settings};
+    use crate::store::database::{Place, sqlite};
+    use crate::store::{TenantId, settings};
 
     const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
     const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
 
+    fn file(folder: &tempfile::TempDir) -> Place {
+        Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
+    }
+
     fn writer() -> (tempfile::TempDir, Writer) {
         let folder = tempfile::tempdir().unwrap();
-        let connection = schema::open(&folder.path().join("greenpin.db")).unwrap();
-        (folder, Writer::start(connection, Arc::default()).unwrap())
+        let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+        let writer = Writer::start(file(&folder), Arc::new(keys), Arc::default()).unwrap();
+        (folder, writer)
     }
 
     async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
@@ -326,7 +375,7 @@ mod tests {
     }
 
     async fn names(writer: &Writer) -> Vec<String> {
-        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", [], |row| row.get(0));
+        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| row.get(0));
         writer.write::<_, StoreError, _>(read).await.unwrap()
     }
 
@@ -371,8 +420,8 @@ mod tests {
             async move {
                 let work = move |tx: &Tx<'_>| {
                     if change {
-                        tx.execute(CHANGE, [])?;
-                        tx.tenants().clear();
+                        tx.execute(CHANGE, ())?;
+                        tx.tenants().change();
                     }
                     let found = settings::of(tx, &tenant)?.pin_cooloff;
                     if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(found) }
@@ -383,8 +432,7 @@ mod tests {
         assert_eq!(cooloff(false, false).await, Ok(3600));
         assert!(cooloff(true, true).await.is_err());
         assert_eq!(cooloff(false, false).await, Ok(3600), "a change that failed is not kept");
-        let other = schema::open(&folder.path().join("greenpin.db")).unwrap();
-        other.execute(CHANGE, []).unwrap();
+        file(&folder).writer().unwrap().execute(CHANGE, &[]).unwrap();
         assert_eq!(cooloff(false, false).await, Ok(7), "another process's change is seen");
     }
 }

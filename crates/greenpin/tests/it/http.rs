@@ -86,3 +86,10 @@ pub fn create(server: SocketAddr, body: &str) -> Answer {
 pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
     raw(server, &request(method, &format!("/v1/tenants/{TENANT}{path}"), &basic(SID, TOKEN), b""))
 }
+
+/// A call of the test tenant with a JSON body.
+pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Answer {
+    let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
+    let path = format!("/v1/tenants/{TENANT}{path}");
+    raw(server, &request(method, &path, &headers, body.to_string().as_bytes()))
+}

@@ -3,6 +3,8 @@
 
 mod api;
 mod architecture;
+mod calls;
+mod change;
 mod commands;
 mod docs;
 mod durability;
@@ -11,8 +13,10 @@ mod http;
 mod leak;
 mod masked_call;
 mod metrics;
+mod numbers;
 mod openapi;
 mod party;
+mod resolve;
 mod server;
 mod sipp;
 mod webhooks;

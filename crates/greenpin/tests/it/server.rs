@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use greenpin::store::{Database, Store, StoreOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -100,6 +101,14 @@ impl Server {
     /// Its database file.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("greenpin.db")
+    }
+
+    /// Its store, opened beside it: what would take thousands of requests, or a trunk, is done there.
+    pub fn store(&self) -> Store {
+        let path = self.database();
+        let key_file = path.with_file_name("master.key");
+        Store::open(&StoreOptions { database: Database::File(path), key_file, public_url: String::new() })
+            .unwrap()
     }
 
     /// Ends the process as a power cut would.

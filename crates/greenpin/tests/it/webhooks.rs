@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::hook::{Hook, Webhook};
+use super::http::{call, send};
 use super::server::Server;
 
 const NUMBER: &str = "+914000000001";
@@ -45,4 +46,50 @@ fn an_allocations_events_arrive_signed_and_in_order() {
     let log = server.get("/events");
     let logged: Vec<_> = log.as_array().unwrap().iter().map(|event| event["event_id"].clone()).collect();
     assert_eq!(logged, [created.event()["event_id"].clone(), deleted.event()["event_id"].clone()]);
+}
+
+#[test]
+fn an_event_that_is_sent_again_comes_again_as_it_was() {
+    let server = Server::with("");
+    server.add_number(NUMBER, &[]);
+    let mut hook = Hook::open();
+    let secret = server.send_events_to(&hook.url);
+    server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
+    let id = hook.event("allocation.created")["event_id"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let answer = call(server.http, "POST", &format!("/events/{id}/redeliver"));
+        assert_eq!(
+            (answer.status, &answer.body["response"]),
+            (200, &json!({ "event_id": id, "deliveries": 1 }))
+        );
+        hook.event("allocation.created");
+    }
+    let [first, again, third] = hook.seen.as_slice() else { panic!("one event was to come three times") };
+    for webhook in [again, third] {
+        assert_eq!((&webhook.body, &webhook.headers["webhook-id"]), (&first.body, &id));
+        assert!(is_signed(webhook, &secret));
+    }
+}
+
+#[test]
+fn an_event_goes_again_only_to_those_who_ask_for_its_type() {
+    let server = Server::with("");
+    server.add_number(NUMBER, &[]);
+    server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
+    let log = server.get("/events");
+    let path = format!("/events/{}/redeliver", log[0]["event_id"].as_str().unwrap());
+    let deliveries = || call(server.http, "POST", &path).body["response"]["deliveries"].clone();
+    assert_eq!(deliveries(), 0);
+    server.set(&json!({ "webhooks": [
+        { "url": "http://127.0.0.1:9/a", "types": ["call.completed"] }, { "url": "http://127.0.0.1:9/b" },
+        { "url": "http://127.0.0.1:9/c", "types": ["allocation.created"], "paused": true },
+    ] }));
+    assert_eq!(deliveries(), 2);
+    assert_eq!(deliveries(), 2, "what still waits is due again, and not twice");
+    for id in ["evt_00000000000000000000000000", "nonsense"] {
+        let unknown = call(server.http, "POST", &format!("/events/{id}/redeliver"));
+        assert_eq!((unknown.status, unknown.code()), (404, "not_found"));
+    }
+    assert_eq!(send(server.http, "POST", &path, &json!({ "all": true })).status, 400);
+    assert_eq!(call(server.http, "GET", &path).status, 405);
 }

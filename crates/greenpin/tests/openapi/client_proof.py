@@ -1,4 +1,4 @@
-"""The client that was generated from the document does what a firm's program would: make, read, list, delete."""
+"""The client that was generated from the document does what a firm's program would: make, read, change, list, delete."""
 
 import base64
 import os
@@ -9,11 +9,26 @@ from greenpin_client.api.allocations import (
     delete_allocation,
     list_allocations,
     read_allocation,
+    resolve,
+    rotate_pin,
+    unlock_allocation,
+    update_allocation,
+    update_allocations,
 )
-from greenpin_client.api.calls import list_allocation_calls, read_call, read_recording
+from greenpin_client.api.calls import list_allocation_calls, list_calls, read_call, read_recording
 from greenpin_client.api.events import list_events
+from greenpin_client.api.numbers import list_numbers
 from greenpin_client.api.settings import read_settings, update_settings
-from greenpin_client.models import CreateAllocation, DialStrategy, Problem, UpdateSettings, WebhookRequest
+from greenpin_client.models import (
+    CreateAllocation,
+    DialStrategy,
+    Problem,
+    ResolveRequest,
+    UpdateAllocation,
+    UpdateItem,
+    UpdateSettings,
+    WebhookRequest,
+)
 
 TENANT = os.environ["TENANT"]
 NUMBER = os.environ["CLIENT_NUMBER"]
@@ -41,11 +56,36 @@ def allocations(greenpin):
     page = list_allocations.sync(TENANT, client=greenpin, virtual_number=NUMBER, limit=1)
     assert [one.greenpin_id for one in page.response] == [made.greenpin_id] and page.next_cursor is None
 
+    changes(greenpin, made)
+
     deleted = delete_allocation.sync(TENANT, made.greenpin_id, client=greenpin).response
     assert (deleted.greenpin_id, deleted.status.value) == (made.greenpin_id, "deleted")
     again = delete_allocation.sync(TENANT, made.greenpin_id, client=greenpin)
     assert isinstance(again, Problem) and again.code == "already_deleted"
     return made.greenpin_id
+
+
+def changes(greenpin, made):
+    change = UpdateAllocation(to=["+918800000001", "+918800000002"], custom_field=None, max_pin_attempts=5)
+    changed = update_allocation.sync(TENANT, made.greenpin_id, client=greenpin, body=change).response
+    assert (changed.to, changed.custom_field, changed.max_pin_attempts) == (change.to, None, 5), changed
+    assert changed.from_ == made.from_ and changed.pin == made.pin
+
+    items = [UpdateItem(made.greenpin_id, record=True), UpdateItem("gp_" + "0" * 26, record=True)]
+    done = update_allocations.sync(TENANT, client=greenpin, body=items).response
+    assert [item.status.value for item in done] == ["updated", "error"] and done[1].error["code"] == "not_found"
+
+    rotated = rotate_pin.sync(TENANT, made.greenpin_id, client=greenpin).response
+    assert rotated.pin != made.pin and rotated.record
+    assert unlock_allocation.sync(TENANT, made.greenpin_id, client=greenpin).response.failed_pin_attempts == 0
+
+    question = ResolveRequest(virtual_number=NUMBER, caller="+918800000002", digits=rotated.pin)
+    met = resolve.sync(TENANT, client=greenpin, body=question).response
+    assert (met.outcome.value, met.dial) == ("connect", ["+919900000001"]), met
+
+    pool = list_numbers.sync(TENANT, client=greenpin).response
+    number = next(number for number in pool if number.virtual_number == NUMBER)
+    assert (number.mode.value, number.active_allocations, number.max_active) == ("exclusive", 1, 1)
 
 
 def refusals(greenpin):
@@ -63,6 +103,8 @@ def calls(greenpin):
     assert record.call_type.value == "completed" and record.caller_media.packets_received > 0
     of_allocation = list_allocation_calls.sync(TENANT, record.greenpin_id, client=greenpin)
     assert call_sid in [one.call_sid for one in of_allocation.response]
+    ended = list_calls.sync(TENANT, client=greenpin, party="+918800000001", limit=200)
+    assert call_sid in [one.call_sid for one in ended.response]
     whole = read_recording.sync_detailed(TENANT, call_sid, client=greenpin)
     assert whole.content.startswith(b"RIFF")
     part = read_recording.sync_detailed(TENANT, call_sid, client=greenpin, range_="bytes=0-3")
@@ -88,7 +130,8 @@ def events(greenpin, greenpin_id):
         after = page.next_cursor
         if after is None:
             break
-    assert seen == ["allocation.created", "allocation.deleted"], seen
+    kinds = ["created", "updated", "updated", "pin_rotated", "deleted"]
+    assert seen == [f"allocation.{kind}" for kind in kinds], seen
 
 
 greenpin = client(os.environ["TOKEN"])
@@ -97,4 +140,4 @@ refusals(greenpin)
 calls(greenpin)
 settings(greenpin)
 events(greenpin, greenpin_id)
-print("the generated client creates, reads, lists and deletes")
+print("the generated client creates, reads, changes, lists and deletes")

@@ -22,9 +22,10 @@ def one_of(known, text):
 def map_body(context, body):
     if not isinstance(body, dict):
         return body
-    number = body.get("caller_id_number")
-    if isinstance(number, str) and E164.fullmatch(number):
-        body["caller_id_number"] = one_of(NUMBERS, number)
+    for field in ("caller_id_number", "virtual_number"):
+        number = body.get(field)
+        if isinstance(number, str) and E164.fullmatch(number):
+            body[field] = one_of(NUMBERS, number)
     # Of these the schema cannot say which there are.
     if isinstance(body.get("timezone"), str):
         body["timezone"] = ZONES[len(body["timezone"]) % len(ZONES)]

@@ -22,6 +22,12 @@ const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
 ];
 
+/// A body that can be left out is read whatever it says it is.
+const WITH_EMPTY_BODY: &[Code] =
+    &[Code::InvalidJson, Code::InvalidRequest, Code::RequestTimeout, Code::BodyTooLarge];
+const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
+const NOTHING: &str = "#/components/schemas/Nothing";
+
 /// The parameters of paths, by name. A route whose path holds another one fails a test.
 const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
     (
@@ -93,6 +99,7 @@ fn tags() -> Value {
     });
     json!([
         { "name": "Allocations", "description": "One PIN on one virtual number, tying two sides together for a while." },
+        { "name": "Numbers", "description": "The virtual numbers of the tenant's pool." },
         { "name": "Calls", "description": "Call records, and what was recorded." },
         { "name": "Events", "description": "Everything that happened, in the order in which it happened; the same events go to webhooks." },
         { "name": "Settings", "description": "What a tenant can set for itself." },
@@ -112,10 +119,12 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
     }
     describe_path(path, operation);
     let body = operation.get_mut("requestBody").and_then(Value::as_object_mut);
-    let with_body = body.is_some();
-    if let Some(body) = body {
-        body.insert("required".into(), true.into());
-    }
+    let body = body.map(|body| {
+        let named = body.get("content").and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
+        let needed = named != Some(NOTHING);
+        body.insert("required".into(), needed.into());
+        if needed { WITH_BODY } else { WITH_EMPTY_BODY }
+    });
     let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     if admin || tenant {
         problems::add(responses, ANYWHERE);
@@ -124,8 +133,8 @@ fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
     if tenant {
         problems::add(responses, OF_TENANTS);
     }
-    if with_body {
-        problems::add(responses, WITH_BODY);
+    if let Some(codes) = body {
+        problems::add(responses, codes);
     }
     responses.sort_keys();
     for (status, response) in responses.iter_mut() {
@@ -188,7 +197,10 @@ fn name_what_is_wrapped(name: &str, schema: &mut Value) {
         _ => return,
     };
     if let Some(inlined) = schema.pointer_mut(place) {
-        *inlined = reference(wrapped);
+        *inlined = match wrapped.strip_prefix("Vec_") {
+            Some(item) => json!({ "type": "array", "items": reference(item) }),
+            None => reference(wrapped),
+        };
     }
 }
 

@@ -1,10 +1,11 @@
 //! Types that only the document has: texts of a certain form, and the bodies that are read field by field.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, Ref, RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::api::bulk::MOST_ITEMS;
 use crate::api::greenpin::{
     DEFAULT_ATTEMPTS, DEFAULT_DURATION, LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS,
 };
@@ -80,6 +81,19 @@ words! {
     DialOutcome = ["completed", "busy", "no-answer", "failed", "canceled"];
     /// Who ended the call; `system`: greenpin, by a rule or a fault.
     HangupParty = ["caller", "callee", "system"];
+    /// Whether a call lasts.
+    CallProgress = ["active", "ended"];
+    /// `exclusive`: one active allocation at a time; `shared`: many, each with a PIN of its own.
+    SharingMode = ["exclusive", "shared"];
+    /// What became of an item.
+    ItemStatus = ["updated", "error"];
+    /// `unknown_number`: not in your pool; `not_in_use`: no allocation is active; `collect_pin`: a PIN would be asked for; `connect`: to the first of `dial` that answers; `refuse`: the digits would be refused.
+    ResolvedOutcome = ["unknown_number", "not_in_use", "collect_pin", "connect", "refuse"];
+    /// Why. `pin_required`: no `digits` were given; `locked`: too many wrong PINs before; `caller_not_listed`: the PIN is right, the caller is on neither side and must be; `throttled`: too many wrong PINs of this caller, or of strangers on this number; `no_one_to_connect`: the PIN is right and the other side names nobody.
+    ResolvedReason = [
+        "number_not_in_pool", "no_active_allocation", "pin_required", "right_pin", "wrong_pin", "locked",
+        "allocation_not_active", "caller_not_listed", "throttled", "no_one_to_connect",
+    ];
     /// Standard Webhooks.
     DeliveryForm = ["standard"];
     /// What an event tells of.
@@ -148,6 +162,13 @@ impl ToSchema for Moment {}
 pub(super) fn requests() -> Vec<(&'static str, Value)> {
     vec![
         ("CreateAllocation", create_allocation()),
+        ("UpdateAllocation", update_allocation()),
+        ("UpdateAllocations", update_allocations()),
+        ("UpdateItem", update_item()),
+        ("ResolveRequest", resolve_request()),
+        ("Nothing", nothing()),
+        // Only a parameter has it, and of those no schemas are collected.
+        ("CallProgress", serde_json::to_value(CallProgress::schema()).unwrap_or_default()),
         ("UpdateSettings", update_settings()),
         ("WebhookRequest", webhook_request()),
     ]
@@ -202,16 +223,8 @@ fn create_allocation() -> Value {
                 "+918800000001",
             ),
             "duration": duration(),
-            "max_pin_attempts": {
-                "type": ["integer", "null"],
-                "minimum": 1, "maximum": MOST_ATTEMPTS, "default": DEFAULT_ATTEMPTS,
-                "description": "Wrong PINs after which the allocation is locked.",
-            },
-            "record": {
-                "type": ["boolean", "null"],
-                "default": false,
-                "description": "Record every call of the allocation.",
-            },
+            "max_pin_attempts": attempts(),
+            "record": record(),
             "custom_field": custom_field(),
         },
         "examples": [{
@@ -223,6 +236,115 @@ fn create_allocation() -> Value {
             "record": false,
             "custom_field": "order_id=12345",
         }],
+    })
+}
+
+fn update_allocation() -> Value {
+    json!({
+        "type": "object",
+        "description": "What to change; what is left out, or `null`, stays as it is, but for `custom_field`, which `null` takes away.",
+        "additionalProperties": false,
+        "properties": changes(),
+        "examples": [{ "to": ["+918800000001"], "duration": 7200 }],
+    })
+}
+
+fn changes() -> Map<String, Value> {
+    let mut attempts = attempts();
+    let mut record = record();
+    let mut duration = duration();
+    let mut from = numbers(1, "A-party: replaces the list.", "+919900000001");
+    for field in [&mut attempts, &mut record, &mut duration] {
+        field.as_object_mut().and_then(|field| field.shift_remove("default"));
+    }
+    if let Some(choices) = from.get_mut("oneOf").and_then(Value::as_array_mut) {
+        choices.push(json!({ "type": "null" }));
+    }
+    let to = optional_numbers(
+        "B-party: replaces the list. No number may be on both sides afterwards.",
+        "+918800000001",
+    );
+    let fields = [
+        ("from", from),
+        ("to", to),
+        ("duration", duration),
+        ("max_pin_attempts", attempts),
+        ("record", record),
+        ("custom_field", custom_field()),
+    ];
+    fields.map(|(name, field)| (name.to_owned(), field)).into_iter().collect()
+}
+
+fn update_item() -> Value {
+    let mut properties = Map::new();
+    properties.insert("greenpin_id".into(), json!({ "$ref": "#/components/schemas/AllocationId" }));
+    properties.extend(changes());
+    json!({
+        "type": "object",
+        "description": "One change among many.",
+        "required": ["greenpin_id"],
+        "additionalProperties": false,
+        "properties": properties,
+        "examples": [{ "greenpin_id": "gp_01jxs0d4e8v6m2q9r7t5w3y1zk", "duration": 7200 }],
+    })
+}
+
+fn update_allocations() -> Value {
+    json!({
+        "type": "array",
+        "description": "The changes, in their order; together at most 64 KiB.",
+        "minItems": 1, "maxItems": MOST_ITEMS,
+        "items": { "$ref": "#/components/schemas/UpdateItem" },
+    })
+}
+
+fn resolve_request() -> Value {
+    json!({
+        "type": "object",
+        "description": "A call that might come.",
+        "required": ["virtual_number"],
+        "additionalProperties": false,
+        "properties": {
+            "virtual_number": { "$ref": "#/components/schemas/E164", "description": "The number that would be called." },
+            "caller": {
+                "oneOf": [{ "$ref": "#/components/schemas/E164" }, { "type": "null" }],
+                "description": "Who would call; `null`: the number is withheld.",
+                "examples": ["+918800000001"],
+            },
+            "digits": {
+                "type": ["string", "null"],
+                "pattern": "^[0-9]{1,8}$",
+                "description": "What the caller would key in. Digits beyond a complete PIN count for nothing, as in a call.",
+                "examples": ["4821"],
+            },
+        },
+        "examples": [{ "virtual_number": "+914000000001", "caller": "+918800000001", "digits": "4821" }],
+    })
+}
+
+/// The body of a call that needs none.
+fn nothing() -> Value {
+    json!({
+        "type": "object",
+        "description": "No fields: the body can be left out.",
+        "additionalProperties": false,
+        "maxProperties": 0,
+    })
+}
+
+fn attempts() -> Value {
+    json!({
+        "type": ["integer", "null"],
+        "minimum": 1, "maximum": MOST_ATTEMPTS, "default": DEFAULT_ATTEMPTS,
+        "description": "Wrong PINs after which the allocation is locked.",
+    })
+}
+
+fn record() -> Value {
+    json!({
+        "type": ["boolean", "null"],
+        "default": false,
+        "description": "Record every call of the allocation.",
     })
 }
 

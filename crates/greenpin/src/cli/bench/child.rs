@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::store::{
-    Allocation, NewAllocation, NewNumber, NewTenant, NumberMode, Store, StoreOptions, TenantId,
+    Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, Store, StoreOptions, TenantId,
     TenantSettings, Timestamp,
 };
 
@@ -41,7 +41,7 @@ impl Prepared {
     pub(super) async fn new() -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let options = StoreOptions {
-            path: folder.path().join("greenpin.db"),
+            database: Database::File(folder.path().join("greenpin.db")),
             key_file: folder.path().join("master.key"),
             public_url: String::new(),
         };

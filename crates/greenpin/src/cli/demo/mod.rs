@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::fail;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
+use crate::store::Database;
 use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
 use inbox::Inbox;
 use parties::{AGENT_TONE, CALLER_TONE, Customer};
@@ -272,7 +273,7 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     let defaults = Config::default();
     let mut config = defaults;
     config.http.listen = anywhere;
-    config.store.file = folder.path().join("greenpin.db");
+    config.store.database = Database::File(folder.path().join("greenpin.db"));
     config.store.key_file = folder.path().join("master.key");
     config.sip.udp = anywhere;
     config.sip.tcp = Some(anywhere);

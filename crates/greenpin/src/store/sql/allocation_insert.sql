@@ -1,4 +1,3 @@
-INSERT INTO allocations (tenant_id, greenpin_id, virtual_number, pin, from_numbers, to_numbers, record,
-                         custom_field, max_pin_attempts, created_at, updated_at, expires_at,
-                         sequence)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+INSERT INTO allocations (tenant_id, greenpin_id, number_key, sealed, record, custom_field, max_pin_attempts,
+                         created_at, updated_at, expires_at, sequence)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)

@@ -1,2 +1,2 @@
-UPDATE calls SET dialled = $1, bridged_at = $2
-WHERE call_sid = $3 AND bridged_at IS NULL AND ended_at IS NULL
+UPDATE calls SET dialled_key = $1, sealed_dialled = $2, bridged_at = $3
+WHERE call_sid = $4 AND bridged_at IS NULL AND ended_at IS NULL

@@ -1,1 +1,1 @@
-DELETE FROM listed_callers WHERE virtual_number = $1 AND caller = $2 AND greenpin_id = $3
+DELETE FROM listed_callers WHERE number_key = $1 AND caller_key = $2 AND greenpin_id = $3

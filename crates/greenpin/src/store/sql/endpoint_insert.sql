@@ -1,2 +1,2 @@
-INSERT INTO endpoints (tenant_id, endpoint_id, url, types, secret, paused, created_at)
+INSERT INTO endpoints (tenant_id, endpoint_id, url, types, sealed_secret, paused, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)

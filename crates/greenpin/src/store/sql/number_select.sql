@@ -1,2 +1,2 @@
 SELECT tenant_id, mode, pin_length, held_by, held_until, strangers_left, strangers_at
-FROM numbers WHERE virtual_number = $1
+FROM numbers WHERE number_key = $1

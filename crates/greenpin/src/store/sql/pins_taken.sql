@@ -1,1 +1,1 @@
-SELECT pin FROM pins WHERE virtual_number = $1 AND free_at > $2 ORDER BY pin
+SELECT pin_key FROM pins WHERE number_key = $1 AND free_at > $2 ORDER BY pin_key

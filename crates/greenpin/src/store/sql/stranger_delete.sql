@@ -1,1 +1,1 @@
-DELETE FROM strangers WHERE virtual_number = $1 AND caller = $2
+DELETE FROM strangers WHERE number_key = $1 AND caller_key = $2

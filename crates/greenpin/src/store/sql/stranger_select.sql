@@ -1,2 +1,2 @@
 SELECT wrong_tries, refusals, refused_until, updated_at FROM strangers
-WHERE virtual_number = $1 AND caller = $2
+WHERE number_key = $1 AND caller_key = $2

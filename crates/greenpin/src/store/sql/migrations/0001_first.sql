@@ -1,6 +1,9 @@
+-- Personal data is in columns named `sealed…`, encrypted with the tenant's key; it is found by columns named `…_key`,
+-- which hold keyed hashes.
 CREATE TABLE tenants (
     tenant_id TEXT PRIMARY KEY,
     settings TEXT NOT NULL,
+    sealed_key TEXT,
     created_at BIGINT NOT NULL
 );
 CREATE TABLE credentials (
@@ -12,8 +15,9 @@ CREATE TABLE credentials (
 );
 CREATE INDEX credentials_of_tenant ON credentials (tenant_id);
 CREATE TABLE numbers (
-    virtual_number TEXT PRIMARY KEY,
+    number_key TEXT PRIMARY KEY,
     tenant_id TEXT NOT NULL REFERENCES tenants (tenant_id),
+    sealed TEXT NOT NULL,
     mode TEXT NOT NULL CHECK (mode IN ('exclusive', 'shared')),
     pin_length BIGINT NOT NULL,
     max_active BIGINT NOT NULL,
@@ -24,14 +28,12 @@ CREATE TABLE numbers (
     strangers_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 );
-CREATE INDEX numbers_of_tenant ON numbers (tenant_id, virtual_number);
+CREATE INDEX numbers_of_tenant ON numbers (tenant_id, number_key);
 CREATE TABLE allocations (
     tenant_id TEXT NOT NULL REFERENCES tenants (tenant_id),
     greenpin_id TEXT NOT NULL,
-    virtual_number TEXT NOT NULL,
-    pin TEXT NOT NULL,
-    from_numbers TEXT NOT NULL,
-    to_numbers TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    sealed TEXT NOT NULL,
     record BIGINT NOT NULL,
     custom_field TEXT,
     max_pin_attempts BIGINT NOT NULL,
@@ -46,46 +48,55 @@ CREATE TABLE allocations (
     expiry_reported_at BIGINT,
     PRIMARY KEY (tenant_id, greenpin_id)
 ) /* SQLite: WITHOUT ROWID */;
+CREATE INDEX allocations_of_number ON allocations (tenant_id, number_key, greenpin_id);
 CREATE INDEX allocations_to_expire ON allocations (expires_at)
     WHERE deleted_at IS NULL AND expiry_reported_at IS NULL;
 CREATE TABLE pins (
-    virtual_number TEXT NOT NULL,
-    pin TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    pin_key TEXT NOT NULL,
     greenpin_id TEXT NOT NULL,
     active_until BIGINT NOT NULL,
     free_at BIGINT NOT NULL,
     counted BIGINT NOT NULL,
-    PRIMARY KEY (virtual_number, pin)
+    PRIMARY KEY (number_key, pin_key)
 ) /* SQLite: WITHOUT ROWID */;
-CREATE INDEX pins_counted ON pins (virtual_number, active_until) WHERE counted = 1;
+CREATE INDEX pins_counted ON pins (number_key, active_until) WHERE counted = 1;
+CREATE TABLE parties (
+    tenant_id TEXT NOT NULL,
+    party_key TEXT NOT NULL,
+    greenpin_id TEXT NOT NULL,
+    PRIMARY KEY (tenant_id, party_key, greenpin_id)
+) /* SQLite: WITHOUT ROWID */;
 CREATE TABLE listed_callers (
-    virtual_number TEXT NOT NULL,
-    caller TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    caller_key TEXT NOT NULL,
     greenpin_id TEXT NOT NULL,
     tenant_id TEXT NOT NULL,
-    PRIMARY KEY (virtual_number, caller, greenpin_id)
+    PRIMARY KEY (number_key, caller_key, greenpin_id)
 ) /* SQLite: WITHOUT ROWID */;
 CREATE TABLE strangers (
-    virtual_number TEXT NOT NULL,
-    caller TEXT NOT NULL,
+    number_key TEXT NOT NULL,
+    caller_key TEXT NOT NULL,
     wrong_tries BIGINT NOT NULL,
     refusals BIGINT NOT NULL,
     refused_until BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    PRIMARY KEY (virtual_number, caller)
+    PRIMARY KEY (number_key, caller_key)
 );
 CREATE INDEX strangers_by_age ON strangers (updated_at);
 CREATE TABLE calls (
     tenant_id TEXT NOT NULL REFERENCES tenants (tenant_id),
     call_sid TEXT NOT NULL,
-    virtual_number TEXT NOT NULL,
+    number_key TEXT NOT NULL,
     greenpin_id TEXT,
-    caller TEXT,
+    caller_key TEXT,
+    sealed TEXT NOT NULL,
     trunk TEXT NOT NULL,
     node TEXT NOT NULL,
     started_at BIGINT NOT NULL,
     answered_at BIGINT,
-    dialled TEXT,
+    dialled_key TEXT,
+    sealed_dialled TEXT,
     dialled_at BIGINT,
     bridged_at BIGINT,
     ended_at BIGINT,
@@ -110,7 +121,7 @@ CREATE TABLE events (
     type TEXT NOT NULL,
     sequence BIGINT NOT NULL,
     occurred_at BIGINT NOT NULL,
-    body TEXT NOT NULL,
+    sealed TEXT NOT NULL,
     PRIMARY KEY (tenant_id, event_id)
 );
 CREATE TABLE endpoints (
@@ -118,7 +129,7 @@ CREATE TABLE endpoints (
     endpoint_id TEXT NOT NULL,
     url TEXT NOT NULL,
     types TEXT,
-    secret TEXT NOT NULL,
+    sealed_secret TEXT NOT NULL,
     paused BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     removed_at BIGINT,
@@ -139,3 +150,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE state = 'due';
 CREATE INDEX deliveries_open ON deliveries (endpoint_id, queue, sequence) WHERE state IN ('waiting', 'due');
+/* PostgreSQL:
+CREATE TABLE writer_turn (version BIGINT NOT NULL, last_event TEXT NOT NULL);
+INSERT INTO writer_turn (version, last_event) VALUES (0, '0');
+:PostgreSQL */

@@ -1,0 +1,172 @@
+//! One way to two databases: SQLite in a file, or PostgreSQL for many nodes. The statements are the same texts.
+
+pub(super) mod postgres;
+pub(super) mod sqlite;
+mod value;
+
+pub(super) use value::{Params, Row, Value};
+
+use super::{OpenError, StoreError};
+
+/// A connection. It belongs to one thread, which blocks while the database works.
+pub(super) enum Connection {
+    Sqlite(sqlite::Connection),
+    Postgres(Box<postgres::Connection>),
+}
+
+/// Where the database is.
+#[derive(Clone)]
+pub(super) enum Place {
+    Sqlite(sqlite::Place),
+    Postgres(Box<postgres::Place>),
+}
+
+/// What a writer learns as it begins a transaction.
+pub(super) struct Turn {
+    /// Changes whenever somebody else may have changed settings or endpoints.
+    pub(super) version: i64,
+    /// The id of the last event that another node wrote, without its prefix; 0: there is none, or no other node.
+    pub(super) last_event: u128,
+}
+
+impl Place {
+    /// Makes the database ready: its file and its schema. To be called once, at the start.
+    pub(super) fn prepare(&self) -> Result<(), OpenError> {
+        match self {
+            Self::Sqlite(place) => place.prepare(),
+            Self::Postgres(place) => place.prepare(),
+        }
+    }
+
+    /// A connection that writes.
+    pub(super) fn writer(&self) -> Result<Connection, OpenError> {
+        Ok(match self {
+            Self::Sqlite(place) => Connection::Sqlite(place.writer()?),
+            Self::Postgres(place) => Connection::Postgres(Box::new(place.connect()?)),
+        })
+    }
+
+    /// A connection that only reads.
+    pub(super) fn reader(&self) -> Result<Connection, OpenError> {
+        Ok(match self {
+            Self::Sqlite(place) => Connection::Sqlite(place.reader()?),
+            Self::Postgres(place) => Connection::Postgres(Box::new(place.connect()?)),
+        })
+    }
+}
+
+impl Connection {
+    /// Runs a statement; how many rows it changed.
+    pub(super) fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sql, params),
+            Self::Postgres(connection) => connection.execute(sql, params),
+        }
+    }
+
+    /// Runs a statement whose effect is not asked for: it may still be under way when this returns, and fails the
+    /// transaction if it fails.
+    pub(super) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sql, params).map(|_| ()),
+            Self::Postgres(connection) => connection.send(sql, params),
+        }
+    }
+
+    /// Hands each row of an answer to `each`, until it wants no more.
+    pub(super) fn query(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.query(sql, params, each),
+            Self::Postgres(connection) => connection.query(sql, params, each),
+        }
+    }
+
+    /// Begins a transaction that nobody else's runs beside.
+    pub(super) fn begin(&self) -> Result<Turn, StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.begin(),
+            Self::Postgres(connection) => connection.begin(),
+        }
+    }
+
+    /// Makes the transaction durable. `last_event` is for the next writer to go on from.
+    pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.commit(),
+            Self::Postgres(connection) => connection.commit(last_event, cleared),
+        }
+    }
+
+    /// Undoes the transaction, if there is one.
+    pub(super) fn roll_back(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.roll_back(),
+            Self::Postgres(connection) => connection.roll_back(),
+        }
+    }
+
+    /// Marks the place that [`Connection::release`] goes back to.
+    pub(super) fn save(&self) -> Result<(), StoreError> {
+        self.plain("SAVEPOINT job")
+    }
+
+    /// Waits for everything that was sent.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => connection.settle(),
+        }
+    }
+
+    /// Forgets the place; what was done since is undone if it is not kept.
+    pub(super) fn release(&self, kept: bool) -> Result<(), StoreError> {
+        if !kept {
+            self.plain("ROLLBACK TO SAVEPOINT job")?;
+        }
+        self.plain("RELEASE SAVEPOINT job")
+    }
+
+    fn plain(&self, sql: &'static str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sql, &[]).map(|_| ()),
+            Self::Postgres(connection) => connection.plain(sql),
+        }
+    }
+
+    /// Counts up with each change that statements of this connection made.
+    pub(super) fn changes(&self) -> u64 {
+        match self {
+            Self::Sqlite(connection) => connection.changes(),
+            Self::Postgres(connection) => connection.changes(),
+        }
+    }
+
+    /// Whether the transaction can go on: some failures end it.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::Sqlite(connection) => connection.is_sound(),
+            Self::Postgres(connection) => connection.is_sound(),
+        }
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(connection) => connection.is_closed(),
+        }
+    }
+
+    /// Gives back memory that a burst has filled.
+    pub(super) fn rest(&self) {
+        match self {
+            Self::Sqlite(connection) => connection.rest(),
+            Self::Postgres(_) => {}
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! PostgreSQL: one database for many nodes.
+//!
+//! Writers take turns: a transaction begins by locking the one row of `writer_turn`, so that all that is true of
+//! SQLite's one writer is true of all nodes together. The row also carries the id of the last event, for the log of
+//! events to be in the order of its ids whichever node wrote them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
+
+use super::super::{OpenError, StoreError, Timestamp, sql};
+use super::{Row, Turn, Value};
+
+/// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
+/// node that stops in the middle of its turn holds the others up for ten seconds at most.
+const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '10s'; \
+                       SET lock_timeout = '20s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
+                       SET client_min_messages = 'warning'";
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// The key of the lock under which a schema is brought up to date, drawn once.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7305804402566260993)";
+
+/// A database on a server.
+#[derive(Clone)]
+pub(in crate::store) struct Place(tokio_postgres::Config);
+
+/// A connection with the small runtime that drives it on the thread that waits for it.
+pub(in crate::store) struct Connection {
+    client: Arc<Client>,
+    statements: RefCell<HashMap<&'static str, Statement>>,
+    /// Statements that were sent and not waited for.
+    under_way: RefCell<Vec<UnderWay>>,
+    changes: Cell<u64>,
+    in_transaction: Cell<bool>,
+    failed: Cell<bool>,
+    version: Cell<i64>,
+    // Last, for it to be there while the others go.
+    runtime: Runtime,
+}
+
+type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
+
+impl Place {
+    /// A server's address as in `postgres://user:password@host/database`.
+    pub(in crate::store) fn new(mut config: tokio_postgres::Config) -> Self {
+        config.application_name("greenpin");
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_PATIENCE);
+        }
+        Self(config)
+    }
+
+    /// Brings the schema up to date. Of nodes that start at once one does it, and the others find it done.
+    pub(in crate::store) fn prepare(&self) -> Result<(), OpenError> {
+        let connection = self.connect()?;
+        connection.runtime.block_on(migrate(&connection.client))
+    }
+
+    pub(in crate::store) fn connect(&self) -> Result<Connection, OpenError> {
+        let io = |source| OpenError::Io { path: "a thread's runtime".into(), source };
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
+        let client = runtime.block_on(async {
+            let (client, connection) = self.0.connect(NoTls).await?;
+            tokio::spawn(connection);
+            client.batch_execute(SESSION).await?;
+            Ok::<_, Error>(client)
+        })?;
+        Ok(Connection {
+            client: Arc::new(client),
+            statements: RefCell::default(),
+            under_way: RefCell::default(),
+            changes: Cell::new(0),
+            in_transaction: Cell::new(false),
+            failed: Cell::new(false),
+            version: Cell::new(0),
+            runtime,
+        })
+    }
+}
+
+async fn migrate(client: &Client) -> Result<(), OpenError> {
+    client.batch_execute("BEGIN").await?;
+    client.batch_execute(MIGRATION_LOCK).await?;
+    client.batch_execute(sql::SCHEMA_VERSION).await?;
+    let found: i64 = client.query_one(sql::SCHEMA_FOUND, &[]).await?.try_get(0)?;
+    for (version, step) in sql::missing_steps(found)? {
+        client.batch_execute(&for_postgres(step)).await?;
+        client.execute(sql::SCHEMA_APPLIED, &[&version, &Timestamp::now().micros()]).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(())
+}
+
+/// Ids are compared by their octets, in whatever language the server is set to.
+pub(in crate::store) fn for_postgres(step: &str) -> String {
+    step.replace(" TEXT", " TEXT COLLATE \"C\"").replace("/* PostgreSQL:", "").replace(":PostgreSQL */", "")
+}
+
+impl Connection {
+    pub(super) fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+        let statement = self.statement(sql)?;
+        let changed = self.wait(self.client.execute_raw(&statement, params.iter().copied()))?;
+        self.changes.set(self.changes.get().wrapping_add(changed));
+        Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    pub(super) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
+        let statement = self.statement(sql)?;
+        self.changes.set(self.changes.get().wrapping_add(1));
+        let (client, owned) = (self.client.clone(), params.iter().map(Owned::from).collect::<Vec<_>>());
+        let mut work: UnderWay =
+            Box::pin(async move { client.execute_raw(&statement, owned.iter().map(Owned::value)).await });
+        // The first look sends the request; the answer is looked at when the transaction ends.
+        let first = self.runtime.block_on(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
+        match first {
+            Poll::Ready(result) => self.noted(result).map(|_| ()),
+            Poll::Pending => {
+                self.under_way.borrow_mut().push(work);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn query(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let statement = self.statement(sql)?;
+        if !sql.starts_with("SELECT") {
+            self.changes.set(self.changes.get().wrapping_add(1));
+        }
+        let rows = self.wait(async {
+            let rows: RowStream = self.client.query_raw(&statement, params.iter().copied()).await?;
+            rows.try_collect::<Vec<_>>().await
+        })?;
+        for row in &rows {
+            if !each(&Row::Postgres(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin(&self) -> Result<Turn, StoreError> {
+        self.failed.set(false);
+        self.under_way.borrow_mut().clear();
+        let answers = self.wait(self.client.simple_query(sql::TURN_BEGIN))?;
+        self.in_transaction.set(true);
+        let row = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let column = |index| row.and_then(|row| row.try_get(index).ok().flatten());
+        let version = column(0).and_then(|text| text.parse().ok());
+        let last_event = column(1).and_then(|text| text.parse().ok());
+        let (Some(version), Some(last_event)) = (version, last_event) else {
+            return Err(StoreError::Unreadable("turn of the writers"));
+        };
+        self.version.set(version);
+        Ok(Turn { version, last_event })
+    }
+
+    pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
+        let version = self.version.get().wrapping_add(i64::from(cleared));
+        // In a transaction that has failed the UPDATE fails, so that the COMMIT is not reached.
+        let last = format!("UPDATE writer_turn SET version = {version}, last_event = '{last_event}'; COMMIT");
+        let mut commit = pin!(self.client.batch_execute(&last));
+        let sent = self.runtime.block_on(poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))));
+        self.settle()?;
+        match sent {
+            Poll::Ready(result) => self.noted(result)?,
+            Poll::Pending => self.wait(commit)?,
+        }
+        self.in_transaction.set(false);
+        Ok(())
+    }
+
+    pub(super) fn roll_back(&self) -> Result<(), StoreError> {
+        self.under_way.borrow_mut().clear();
+        if self.in_transaction.replace(false) {
+            self.wait(self.client.batch_execute("ROLLBACK"))?;
+        }
+        self.failed.set(false);
+        Ok(())
+    }
+
+    /// Runs a statement of the transaction itself, after all that was sent before.
+    pub(super) fn plain(&self, sql: &'static str) -> Result<(), StoreError> {
+        if sql.starts_with("ROLLBACK TO") {
+            self.under_way.borrow_mut().clear();
+            self.wait(self.client.batch_execute(sql))?;
+            self.failed.set(false);
+            return Ok(());
+        }
+        self.settle()?;
+        self.wait(self.client.batch_execute(sql))
+    }
+
+    /// Waits for the answers to everything that was sent.
+    pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let under_way = self.under_way.take();
+        let mut result = Ok(());
+        for work in under_way {
+            result = result.and(self.wait(work).map(|_| ()));
+        }
+        result
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.in_transaction.get() && !self.failed.get() && !self.is_closed()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    fn statement(&self, sql: &'static str) -> Result<Statement, StoreError> {
+        if let Some(statement) = self.statements.borrow().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.wait(self.client.prepare(sql))?;
+        self.statements.borrow_mut().insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        let result = self.runtime.block_on(work);
+        self.noted(result)
+    }
+
+    fn noted<T>(&self, result: Result<T, Error>) -> Result<T, StoreError> {
+        if result.is_err() {
+            self.failed.set(true);
+        }
+        Ok(result?)
+    }
+}
+
+/// A parameter that outlives its caller.
+enum Owned {
+    Null,
+    Integer(i64),
+    Text(String),
+}
+
+impl From<&Value<'_>> for Owned {
+    fn from(value: &Value<'_>) -> Self {
+        match *value {
+            Value::Null => Self::Null,
+            Value::Integer(integer) => Self::Integer(integer),
+            Value::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl Owned {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(integer) => Value::Integer(*integer),
+            Self::Text(text) => Value::Text(text),
+        }
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        match error.as_db_error() {
+            // Class 08: the connection; 57P: the server stops or starts; 53: it has no room for one more.
+            Some(told) if ["08", "57P", "53"].iter().any(|class| told.code().code().starts_with(class)) => {
+                Self::Unreachable
+            }
+            Some(told) => Self::Database(format!("{}: {}", told.code().code(), told.message())),
+            None if error.is_closed() || is_io(&error) => Self::Unreachable,
+            None => Self::Database(error.to_string()),
+        }
+    }
+}
+
+fn is_io(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
+}

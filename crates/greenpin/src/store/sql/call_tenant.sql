@@ -1,0 +1,1 @@
+SELECT tenant_id FROM calls WHERE call_sid = $1

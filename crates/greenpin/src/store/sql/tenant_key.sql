@@ -1,0 +1,1 @@
+SELECT sealed_key FROM tenants WHERE tenant_id = $1

@@ -1,0 +1,1 @@
+BEGIN; SELECT version, last_event FROM writer_turn FOR UPDATE

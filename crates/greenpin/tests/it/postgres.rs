@@ -1,0 +1,81 @@
+//! A PostgreSQL server of the tests' own, which ends with the process that runs them.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Makes, starts, and when its input ends stops and removes a cluster. Texts are ordered as in English, as many a server
+/// does it, for what relies on the order of octets to be found.
+const SCRIPT: &str = r#"
+set -e
+bin=$1 folder=$2 port=$3
+"$bin/initdb" -D "$folder/data" -U postgres -A trust --no-sync -E UTF8 \
+    --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US >"$folder/log" 2>&1
+"$bin/pg_ctl" -D "$folder/data" -w -l "$folder/log" -o \
+    "-h 127.0.0.1 -p $port -k '$folder' -c fsync=off -c max_connections=500" start >>"$folder/log" 2>&1
+echo ready
+cat >/dev/null
+"$bin/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
+rm -rf "$folder"
+"#;
+
+struct Cluster {
+    bin: PathBuf,
+    port: u16,
+    // Its end closes the script's input.
+    _script: Child,
+}
+
+/// The URL of a new, empty database.
+pub(crate) fn new_database() -> String {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTER.get_or_init(Cluster::start);
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let port = cluster.port.to_string();
+    let made = Command::new(cluster.bin.join("createdb"))
+        .args(["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &name])
+        .status();
+    assert!(made.unwrap().success());
+    format!("postgres://postgres@127.0.0.1:{port}/{name}")
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let bin = binaries().expect("PostgreSQL's server is needed: apt-get install postgresql");
+        let folder = tempfile::tempdir().unwrap().keep();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut script = Command::new("sh");
+        script.args(["-c", SCRIPT, "sh"]).args([&bin, &folder]).arg(port.to_string());
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        // The server refuses to run as root.
+        if let Some((user, group)) = unprivileged(&folder) {
+            chown(&folder, Some(user), Some(group)).unwrap();
+            script.uid(user).gid(group).current_dir("/");
+        }
+        let mut script = script.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert_eq!(line, "ready\n", "PostgreSQL did not start: {}", log());
+        Self { bin, port, _script: script }
+    }
+}
+
+/// The newest server of those installed.
+fn binaries() -> Option<PathBuf> {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let folders = installed.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+    folders.filter(|bin| bin.join("initdb").exists()).max()
+}
+
+fn unprivileged(folder: &Path) -> Option<(u32, u32)> {
+    let root = std::fs::metadata(folder).ok()?.uid() == 0;
+    let home = std::fs::metadata("/var/lib/postgresql").ok()?;
+    root.then(|| (home.uid(), home.gid()))
+}
