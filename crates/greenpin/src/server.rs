@@ -1,6 +1,7 @@
 //! The server as a whole: store, engine, API and webhooks, started and stopped together.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, Readiness};
+use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::retention;
 use crate::store::{self, Store, StoreOptions, Timestamp};
 use crate::webhooks::Dispatcher;
 
@@ -19,6 +21,8 @@ use crate::webhooks::Dispatcher;
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often throttles that have run out are forgotten, in rounds of the above.
 const FORGET_EVERY: u32 = 1200;
+/// How often what is not kept is removed.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Server {
@@ -35,7 +39,7 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    sweeper: JoinHandle<()>,
+    sweepers: [JoinHandle<()>; 2],
 }
 
 /// Why a server cannot start.
@@ -86,20 +90,33 @@ impl Server {
                 "closed calls that were cut short when the server last stopped"
             );
         }
-        store.release_deliveries(Timestamp::now()).await?;
+        if !store.is_shared() {
+            store.release_deliveries(Timestamp::now()).await?;
+        }
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
-        let router = api::router(store.clone(), readiness.clone(), config.recordings.clone());
+        let node = Node {
+            name: config.node.clone(),
+            started_at: Timestamp::now(),
+            operator_token: config.http.operator_token.clone(),
+            trunks: config.trunks.clone(),
+            engine: engine.handle(),
+        };
+        let recordings = config.recordings.clone();
+        let router = api::router(store.clone(), readiness.clone(), recordings, config.http.rate_limit, node);
         let (api_stop, mut stopping) = watch::channel(false);
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(api::serve(listener, router, graceful));
-        let sweeper = tokio::spawn(sweep(store.clone()));
+        let sweepers = [
+            tokio::spawn(sweep(store.clone())),
+            tokio::spawn(retain(store.clone(), config.recordings.clone())),
+        ];
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
-        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweeper })
+        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweepers })
     }
 
     /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
@@ -107,7 +124,7 @@ impl Server {
     pub async fn stop(self, patience: Duration) {
         self.readiness.drain();
         self.engine.stop(patience).await;
-        self.sweeper.abort();
+        self.sweepers.iter().for_each(JoinHandle::abort);
         let _ = self.api_stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
         self.dispatcher.stop().await;
@@ -156,6 +173,18 @@ async fn sweep(store: Store) {
             && let Err(error) = store.forget_strangers(Timestamp::now()).await
         {
             tracing::error!(%error, "throttles that ran out were not forgotten");
+        }
+    }
+}
+
+/// Removes what is not kept, apart from the above: there may be much of it at once.
+async fn retain(store: Store, recordings: PathBuf) {
+    let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
+            tracing::error!(%error, "what is not to be kept was not removed");
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
 
 /// Reads a body that must be empty, or an object without fields.
 pub(super) async fn nothing(body: Body) -> Result<(), Problem> {
-    let bytes = in_time(body).await?;
+    let bytes = in_time(body, LONGEST).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -42,21 +42,47 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if !is_json(headers) {
         return Err(Problem::plain(Code::UnsupportedMediaType));
     }
+    parse(&bytes(headers, body, LONGEST).await?)
+}
+
+/// Reads a body that must be `text/csv` of at most so many bytes.
+pub(super) async fn csv(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("text/csv") {
+        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be text/csv."));
+    }
+    bytes(headers, body, longest).await
+}
+
+/// Reads a body of at most so many bytes as it is.
+pub(super) async fn bytes(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > LONGEST as u64) {
-        return Err(too_large());
+    if declared.is_some_and(|length| length > longest as u64) {
+        return Err(too_large(longest));
     }
-    parse(&in_time(body).await?)
+    in_time(body, longest).await
 }
 
-async fn in_time(body: Body) -> Result<Vec<u8>, Problem> {
+async fn in_time(body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
     let late = |_| Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
-    tokio::time::timeout(PATIENCE, read(body)).await.map_err(late)?
+    tokio::time::timeout(PATIENCE, read(body, longest)).await.map_err(late)?
 }
 
-fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, "A body has at most 65536 bytes.")
+/// Reads a body that may be missing, else must be a JSON object.
+pub(super) async fn json_object_or_nothing(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Map<String, Value>, Problem> {
+    if body.is_end_stream() && !headers.contains_key(header::CONTENT_TYPE) {
+        return Ok(Map::new());
+    }
+    json_object(headers, body).await
+}
+
+fn too_large(longest: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("A body has at most {longest} bytes here."))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -72,13 +98,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     json && utf8
 }
 
-async fn read(mut body: Body) -> Result<Vec<u8>, Problem> {
+async fn read(mut body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
         if let Ok(data) = frame.into_data() {
-            if bytes.len().saturating_add(data.len()) > LONGEST {
-                return Err(too_large());
+            if bytes.len().saturating_add(data.len()) > longest {
+                return Err(too_large(longest));
             }
             bytes.extend_from_slice(&data);
         }
@@ -179,5 +205,15 @@ mod tests {
             assert!(parse(text.as_bytes()).and_then(object).is_err());
         }
         assert!(parse(b"{\"a\": \"\xff\"}").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let body = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        let late = Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
+        assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
+        assert_eq!(nothing(body()).await, Err(late));
     }
 }

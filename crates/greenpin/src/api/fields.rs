@@ -101,6 +101,21 @@ impl Fields {
         found
     }
 
+    /// Reads a field that is an object with fields of its own.
+    pub(super) fn nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Given<T> {
+        let object = match self.take(name)? {
+            Value::Object(object) => object,
+            _ => return self.or_wrong_type(name, None, "must be an object"),
+        };
+        let mut inner = Self::new(object);
+        let value = read(&mut inner);
+        let Err(faults) = inner.into_faults() else { return Some(value) };
+        for FieldError { field, code, message } in faults {
+            self.fault(format!("{name}.{field}"), code, message);
+        }
+        None
+    }
+
     /// Reads a field that must be there.
     pub(super) fn required<T>(
         &mut self,

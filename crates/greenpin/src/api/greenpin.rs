@@ -29,7 +29,7 @@ pub(super) const DEFAULT_ATTEMPTS: u8 = 3;
 pub(super) const MOST_ATTEMPTS: u8 = 10;
 
 problems! {
-    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, PinSpaceExhausted, RuleViolated, ToRequired]
+    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired]
         fields [
             MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
             OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
@@ -312,6 +312,7 @@ impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::NumberNotInPool => Self::plain(Code::NumberNotInPool),
+            CreateError::NumberQuarantined => Self::plain(Code::NumberQuarantined),
             CreateError::VirtualNumberBusy => Self::new(
                 Code::VirtualNumberBusy,
                 "An exclusive number takes one active allocation at a time.",

@@ -15,6 +15,7 @@ use super::Api;
 pub struct Readiness {
     sip_bound: AtomicBool,
     draining: AtomicBool,
+    drained: AtomicBool,
 }
 
 impl Readiness {
@@ -28,9 +29,14 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Readiness::drain`] was called.
+    /// The operator has the node drained, or takes that back. The end of the server cannot be taken back.
+    pub fn set_drained(&self, drained: bool) {
+        self.drained.store(drained, Ordering::Relaxed);
+    }
+
+    /// Whether the server is going, or was drained by the operator.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.load(Ordering::Relaxed) || self.drained.load(Ordering::Relaxed)
     }
 }
 

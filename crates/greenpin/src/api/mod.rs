@@ -1,5 +1,6 @@
 //! The HTTP API.
 
+mod admin;
 mod auth;
 mod body;
 mod bulk;
@@ -11,12 +12,14 @@ mod events;
 mod fields;
 mod greenpin;
 mod health;
+mod idempotency;
 mod listing;
 mod numbers;
 mod observe;
 mod pin;
 mod problem;
 mod range;
+mod rate;
 mod resolve;
 mod serve;
 mod settings;
@@ -26,7 +29,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
@@ -35,11 +38,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use health::Readiness;
-pub use problem::{Code, FieldError, Problem};
+pub use problem::{Code, FieldError, Problem, RefusedLine};
 pub use serve::serve;
 
+use crate::config::{Secret, Trunk};
+use crate::engine;
 use crate::random;
-use crate::store::{Store, Timestamp};
+use crate::store::{RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -48,6 +53,24 @@ struct Api {
     readiness: Arc<Readiness>,
     recordings: Arc<PathBuf>,
     seen: Arc<auth::Seen>,
+    uses: Arc<auth::Uses>,
+    node: Arc<Node>,
+    limits: Arc<rate::Limits>,
+}
+
+/// What the operator API tells of this process.
+#[derive(Clone)]
+pub struct Node {
+    /// Its name in call records.
+    pub name: String,
+    /// Since when it runs.
+    pub started_at: Timestamp,
+    /// What opens the operator API; `None`: it is off.
+    pub operator_token: Option<Secret>,
+    /// The carriers that are configured.
+    pub trunks: Vec<Trunk>,
+    /// Its calls.
+    pub engine: engine::Handle,
 }
 
 impl Api {
@@ -57,10 +80,27 @@ impl Api {
     }
 }
 
-/// Every route. `recordings` is the folder that recordings are in.
-pub fn router(store: Store, readiness: Arc<Readiness>, recordings: PathBuf) -> Router {
-    let api = Api { store, readiness, recordings: Arc::new(recordings), seen: Arc::default() };
-    let router = Router::from(routes())
+/// Every route. `recordings` is the folder that recordings are in, `rate_limit` what holds for tenants whose settings
+/// say nothing of it.
+pub fn router(
+    store: Store,
+    readiness: Arc<Readiness>,
+    recordings: PathBuf,
+    rate_limit: RateLimit,
+    node: Node,
+) -> Router {
+    let api = Api {
+        store,
+        readiness,
+        recordings: Arc::new(recordings),
+        seen: Arc::default(),
+        uses: Arc::default(),
+        node: Arc::new(node),
+        limits: Arc::new(rate::Limits::new(rate_limit)),
+    };
+    let tenant = tenant_routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
+    let admin = admin::routes().layer(from_fn_with_state(api.clone(), admin::require_token));
+    let router = Router::from(routes(tenant, admin))
         .fallback(|| async { Problem::plain(Code::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
     observed(router).with_state(api)
@@ -72,8 +112,19 @@ fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
 }
 
 /// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
-fn routes() -> OpenApiRouter<Api> {
-    let tenant = OpenApiRouter::new()
+fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .nest("/v1/tenants/{tenant_id}", tenant)
+        .nest("/v1/admin", admin)
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(observe::metrics))
+        .routes(routes!(document::serve::openapi))
+        .routes(routes!(document::page::docs))
+}
+
+fn tenant_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
         .routes(routes!(greenpin::create, listing::list, bulk::update))
         .routes(routes!(resolve::resolve))
         .routes(routes!(greenpin::read, change::update, greenpin::delete))
@@ -86,14 +137,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(events::list))
         .routes(routes!(events::redeliver))
         .routes(routes!(numbers::list))
-        .routes(routes!(settings::read, settings::update));
-    OpenApiRouter::new()
-        .nest("/v1/tenants/{tenant_id}", tenant)
-        .routes(routes!(health::alive))
-        .routes(routes!(health::ready))
-        .routes(routes!(observe::metrics))
-        .routes(routes!(document::serve::openapi))
-        .routes(routes!(document::page::docs))
+        .routes(routes!(settings::read, settings::update))
 }
 
 /// The OpenAPI document of this version, as JSON.
@@ -101,9 +145,14 @@ pub fn openapi() -> &'static str {
     &document::serve::TEXT
 }
 
+/// The id of a request, `req_…`.
+#[derive(Clone)]
+struct RequestId(String);
+
 /// Gives each request an id, which its answer carries and each of its log lines.
-async fn identify(request: Request, next: Next) -> Response {
+async fn identify(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
+    request.extensions_mut().insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
     let mut response = tracing::Instrument::instrument(next.run(request), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {

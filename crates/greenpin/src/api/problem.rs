@@ -46,6 +46,8 @@ macro_rules! codes {
 codes! {
     /// The body is not JSON, or holds a key twice.
     InvalidJson = "invalid_json", 400, "The body is not valid JSON";
+    /// The file is no list of numbers, or a line of it has a wrong number of fields.
+    InvalidCsv = "invalid_csv", 400, "The file is not a list of numbers";
     /// Fields are missing, unknown or of a wrong form; `errors` names each.
     InvalidRequest = "invalid_request", 400, "The request is not valid";
     /// A required field is missing.
@@ -64,6 +66,12 @@ codes! {
     NotSupported = "not_supported", 400, "Not supported by this version";
     /// No credentials, or wrong ones.
     Unauthorized = "unauthorized", 401, "Credentials are missing or wrong";
+    /// No operator token, or a wrong one.
+    OperatorUnauthorized = "operator_unauthorized", 401, "The operator token is missing or wrong";
+    /// The configuration holds no `http.operator_token`.
+    OperatorApiOff = "operator_api_off", 403, "The operator API is off";
+    /// The operator lets the tenant do nothing new.
+    TenantSuspended = "tenant_suspended", 403, "The tenant is suspended";
     /// The credentials are of another tenant.
     ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
     /// The virtual number is not in the tenant's pool.
@@ -80,9 +88,29 @@ codes! {
     PinSpaceExhausted = "pin_space_exhausted", 409, "The number can take no further allocation";
     /// The allocation was deleted before.
     AlreadyDeleted = "already_deleted", 409, "The allocation was deleted before";
+    /// The operator lets the number take no new allocations.
+    NumberQuarantined = "number_quarantined", 409, "The number is quarantined";
+    /// There is a tenant of this name already, or there was one.
+    TenantExists = "tenant_exists", 409, "The tenant exists already";
+    /// The tenant was erased, or is being erased.
+    TenantErased = "tenant_erased", 409, "The tenant was erased";
+    /// Calls of the tenant are under way.
+    TenantHasCalls = "tenant_has_calls", 409, "Calls of the tenant are under way";
+    /// The account SID is in use already.
+    AccountSidTaken = "account_sid_taken", 409, "The account SID is in use";
+    /// The credential was revoked before.
+    AlreadyRevoked = "already_revoked", 409, "The credential was revoked before";
+    /// The number is in a pool already.
+    NumberExists = "number_exists", 409, "The number is in a pool already";
+    /// Active allocations of the number forbid the change.
+    NumberInUse = "number_in_use", 409, "The number has active allocations";
     /// The allocation has expired or was deleted.
     AllocationNotActive = "allocation_not_active", 409, "The allocation is not active";
-    /// The body is over 64 KiB.
+    /// The idempotency key was used for another request within the last 24 hours.
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
+    /// A request with the same idempotency key is being done.
+    IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
+    /// The body is over 64 KiB, or over 8 MiB in an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The array holds more items than one request can take.
     TooManyItems = "too_many_items", 413, "The array has too many items";
@@ -92,6 +120,10 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
     /// Well formed, but against a rule; `errors` names each.
     RuleViolated = "rule_violated", 422, "The request is against a rule";
+    /// Lines of a file are at fault; `refused` names each, and nothing was imported.
+    ImportRefused = "import_refused", 422, "Nothing was imported";
+    /// A tenant that does not exist, or was erased.
+    NoSuchTenant = "no_such_tenant", 422, "There is no such tenant";
     /// A number out of its range.
     OutOfRange = "out_of_range", 422, "The number is out of its range";
     /// Fewer items than required.
@@ -106,10 +138,14 @@ codes! {
     ToRequired = "to_required", 422, "The number needs 'to'";
     /// An `id` that no webhook endpoint of the tenant has.
     UnknownEndpoint = "unknown_endpoint", 422, "There is no such webhook endpoint";
+    /// The tenant asks too often, or too many wrong credentials come from the address.
+    RateLimited = "rate_limited", 429, "Too many requests";
     /// A fault of ours.
     Internal = "internal", 500, "An internal error";
     /// More requests than can be served now.
     Overloaded = "overloaded", 503, "Overloaded";
+    /// The database server cannot be reached.
+    StoreUnreachable = "store_unreachable", 503, "The database cannot be reached";
     /// The server is being shut down.
     Draining = "draining", 503, "The server is shutting down";
 }
@@ -136,6 +172,21 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
+    refused: Vec<RefusedLine>,
+    retry_after: Option<u64>,
+}
+
+/// A line of a file that was not imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedLine {
+    /// Where it stands; the header is on line 1.
+    pub line: u64,
+    /// The column at fault; empty: the line as a whole.
+    pub field: &'static str,
+    /// What kind of fault.
+    pub code: &'static str,
+    /// The rule, for people.
+    pub message: String,
 }
 
 #[derive(Serialize)]
@@ -147,12 +198,15 @@ struct Body9457<'a> {
     code: &'a str,
     request_id: &'a str,
     errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'a [RefusedLine],
 }
 
 impl Problem {
     /// An error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        let retry_after = (code.status() == 503).then_some(1);
+        Self { code, detail: detail.into(), errors: Vec::new(), refused: Vec::new(), retry_after }
     }
 
     /// An error whose title says it all.
@@ -172,7 +226,18 @@ impl Problem {
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("See errors: {}", fields.join(", "));
-        Self { code, detail, errors }
+        Self { errors, ..Self::new(code, detail) }
+    }
+
+    /// An import that failed on some of its lines.
+    pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
+        let detail = format!("{} lines are at fault: see refused.", refused.len());
+        Self { refused, ..Self::new(Code::ImportRefused, detail) }
+    }
+
+    /// Says after how many seconds another try is worth while.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
@@ -184,6 +249,7 @@ impl Problem {
             code: self.code.as_str(),
             request_id,
             errors: &self.errors,
+            refused: &self.refused,
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
@@ -202,12 +268,16 @@ impl Problem {
         *response.body_mut() = Body::from(self.body(request_id));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.code == Code::Unauthorized {
-            let challenge = HeaderValue::from_static("Basic realm=\"greenpin\", charset=\"UTF-8\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        let challenge = match self.code {
+            Code::Unauthorized => Some("Basic realm=\"greenpin\", charset=\"UTF-8\""),
+            Code::OperatorUnauthorized => Some("Bearer realm=\"greenpin\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if self.code.status() == 503 {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.code, Code::BodyTooLarge | Code::RequestTimeout) {
             // The rest of the body is not read: the connection cannot be used again.
@@ -231,6 +301,7 @@ impl From<StoreError> for Problem {
             StoreError::Overloaded => {
                 Self::new(Code::Overloaded, "More writes wait than can be served; try again.")
             }
+            StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
                 tracing::error!(%error, "a request failed in the store");

@@ -17,13 +17,15 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    CallerPolicy, DialStrategy, EndpointId, EndpointSpec, EventType, TenantSettings, TenantStore,
+    CallerPolicy, DialStrategy, EndpointId, EndpointSpec, EventType, RateLimit, Retention, TenantSettings,
+    TenantStore,
 };
 
 pub(super) const SHORTEST_DURATION: u32 = 300;
 pub(super) const LONGEST_DURATION: u32 = 14_688_000;
 pub(super) const MOST_ENDPOINTS: usize = 20;
-const LATER: [&str; 4] = ["prompts", "record_announcement", "rate_limit", "retention"];
+const LATER: [&str; 2] = ["prompts", "record_announcement"];
+pub(super) const MOST_DAYS: u32 = 3650;
 
 problems! {
     UpdateProblems: [InvalidRequest, RuleViolated]
@@ -66,7 +68,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let change = change(object, &*store.settings().await?)?;
+    let change = change(object, &*store.settings().await?, api.limits.default())?;
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
         if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
@@ -139,6 +141,7 @@ struct Change<F> {
 fn change(
     object: Map<String, Value>,
     current: &TenantSettings,
+    default: RateLimit,
 ) -> Result<Change<impl Fn(&mut TenantSettings) + Send + use<>>, Problem> {
     let mut fields = Fields::new(object);
     let clear_country = fields.is_null("country");
@@ -156,6 +159,10 @@ fn change(
     let dial_strategy = fields.word("dial_strategy", &strategies);
     let ring_timeout = fields.integer("ring_timeout", 5, 180);
     let max_call_duration = fields.integer("max_call_duration", 10, 86_400);
+    let clear_rate_limit = fields.is_null("rate_limit");
+    let rate_limit = rate_limit(&mut fields, current.rate_limit, default);
+    let keep_everything = fields.is_null("retention").then(Retention::default);
+    let retention = retention(&mut fields, current.retention).or(keep_everything);
     let webhooks = webhooks(&mut fields);
     for later in LATER {
         if fields.take(later).is_some() {
@@ -175,6 +182,10 @@ fn change(
         set(dial_strategy, &mut settings.dial_strategy);
         set(ring_timeout, &mut settings.ring_timeout);
         set(max_call_duration, &mut settings.max_call_duration);
+        if rate_limit.is_some() || clear_rate_limit {
+            settings.rate_limit = rate_limit;
+        }
+        set(retention, &mut settings.retention);
     };
     Ok(Change { settings, webhooks })
 }
@@ -185,7 +196,37 @@ fn set<T>(given: Option<T>, place: &mut T) {
     }
 }
 
-fn timezone(fields: &mut Fields) -> Option<String> {
+/// A tenant can ask for less than the operator grants, not for more.
+fn rate_limit(fields: &mut Fields, current: Option<RateLimit>, default: RateLimit) -> Option<RateLimit> {
+    let granted = |of: fn(&RateLimit) -> u32| of(&default).max(current.as_ref().map_or(0, of));
+    let rate = granted(|limit| limit.requests_per_second);
+    let burst = granted(|limit| limit.burst);
+    let (requests_per_second, burst) = fields.nested("rate_limit", |fields| {
+        let rate = fields.required("requests_per_second", |fields, name| fields.integer(name, 1, rate));
+        (rate, fields.required("burst", |fields, name| fields.integer(name, 1, burst)))
+    })?;
+    Some(RateLimit { requests_per_second: requests_per_second?, burst: burst? })
+}
+
+/// What is left out stays; `null` keeps for ever.
+fn retention(fields: &mut Fields, current: Retention) -> Option<Retention> {
+    fields.nested("retention", |fields| {
+        let mut days = |name: &'static str, current: Option<u32>| {
+            if fields.is_null(name) {
+                fields.take(name);
+                return None;
+            }
+            fields.integer(name, 1, MOST_DAYS).or(current)
+        };
+        Retention {
+            calls: days("calls", current.calls),
+            recordings: days("recordings", current.recordings),
+            ended_allocations: days("ended_allocations", current.ended_allocations),
+        }
+    })
+}
+
+pub(super) fn timezone(fields: &mut Fields) -> Option<String> {
     let name = fields.text("timezone")?;
     if jiff::tz::TimeZone::get(&name).is_err() {
         fields.fault("timezone", Code::InvalidValue, "must be an IANA time zone such as Asia/Kolkata");

@@ -1,19 +1,23 @@
 //! The command line.
 
+mod allocation;
 mod bench;
 mod call;
+mod credential;
 mod demo;
 mod ear;
 mod logging;
 mod number;
+mod number_import;
 mod serve;
 mod tenant;
+mod trunk;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::store::Store;
@@ -58,12 +62,25 @@ enum Command {
     /// The bare server that `bench` holds creates against
     #[command(hide = true)]
     BenchFloor,
-    /// Make and list tenants
+    /// Make, list, suspend and erase tenants, and their credentials
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(tenant::Command),
-    /// Add and list virtual numbers
+    /// Add, import, list, change and remove virtual numbers
     #[command(subcommand, arg_required_else_help = true)]
     Number(number::Command),
+    /// List the carriers of the configuration
+    #[command(subcommand, arg_required_else_help = true)]
+    Trunk(trunk::Command),
+    /// Make, list, show and delete a tenant's allocations
+    #[command(subcommand, arg_required_else_help = true)]
+    Allocation(allocation::Command),
+    /// Print what a shell needs to complete greenpin's commands
+    #[command(after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL", value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the command that the arguments name. Exit code 0: done; 1: failed; 2: misuse.
@@ -88,6 +105,10 @@ async fn run(cli: Cli) -> ExitCode {
             print!("{}", crate::api::openapi());
             ExitCode::SUCCESS
         }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "greenpin", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
         command => run_configured(command, cli.common.config.as_deref()).await,
     }
 }
@@ -100,9 +121,20 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
     match command {
         Command::Serve => serve::run(&config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
-        Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store)).await,
+        Command::Tenant(command) => {
+            with_store(&config, |store| tenant::run(command, store, &config.recordings)).await
+        }
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
-        Command::Demo(_) | Command::Bench(_) | Command::BenchFloor | Command::Openapi => ExitCode::FAILURE,
+        Command::Allocation(command) => with_store(&config, |store| allocation::run(command, store)).await,
+        Command::Trunk(command) => {
+            trunk::run(&command, &config);
+            ExitCode::SUCCESS
+        }
+        Command::Demo(_)
+        | Command::Bench(_)
+        | Command::BenchFloor
+        | Command::Openapi
+        | Command::Completions { .. } => ExitCode::FAILURE,
     }
 }
 

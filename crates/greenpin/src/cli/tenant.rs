@@ -1,12 +1,21 @@
 //! `greenpin tenant`
 
+use std::io::IsTerminal as _;
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::store::{EndpointSpec, NewTenant, Store, TenantId, TenantSettings, Timestamp};
+use super::credential;
+use crate::store::{
+    Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord, TenantSettings,
+    Timestamp, is_account_sid,
+};
 
 /// Characters from which on nobody guesses a random token.
 const SAFE_TOKEN: usize = 16;
+/// Tenants that are read at once.
+const PAGE: u32 = 200;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -20,6 +29,39 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show a tenant: what it may do, its numbers, allocations and credentials
+    #[command(after_help = "Example:\n  greenpin tenant show acme --json")]
+    Show(One),
+    /// Refuse a tenant's requests and new calls; calls under way go on
+    #[command(after_help = "Example:\n  greenpin tenant suspend acme")]
+    Suspend(One),
+    /// Serve a suspended tenant again
+    #[command(after_help = "Example:\n  greenpin tenant resume acme")]
+    Resume(One),
+    /// Erase a tenant's data for good: allocations, calls, recordings, events, numbers and credentials
+    #[command(
+        after_help = "Example:\n  greenpin tenant erase acme --yes --json > receipt.json\n\nOnce more goes on with an erasure that was cut short, else prints the receipt again."
+    )]
+    Erase {
+        #[command(flatten)]
+        one: One,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make, list, rotate and revoke a tenant's credentials
+    #[command(subcommand, arg_required_else_help = true)]
+    Credential(credential::Command),
+}
+
+#[derive(Args)]
+pub(super) struct One {
+    /// The tenant's name
+    #[arg(value_name = "NAME", value_parser = tenant_id)]
+    name: TenantId,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -44,14 +86,28 @@ pub(super) struct Create {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store, recordings: &Path) -> Result<(), String> {
+    let store = store.operator(Actor::command_line());
     match command {
         Command::Create(create) => make(create, &store).await,
         Command::List { json } => list(json, &store).await,
+        Command::Show(one) => show(&one, &store).await,
+        Command::Suspend(one) => {
+            let suspended = store.suspend(&one.name, Timestamp::now()).await;
+            suspended.map_err(|error| format!("tenant {}: {error}", one.name))?;
+            show(&one, &store).await
+        }
+        Command::Resume(one) => {
+            let resumed = store.resume(&one.name, Timestamp::now()).await;
+            resumed.map_err(|error| format!("tenant {}: {error}", one.name))?;
+            show(&one, &store).await
+        }
+        Command::Erase { one, yes } => erase(&one, yes, &store, recordings).await,
+        Command::Credential(command) => credential::run(command, &store).await,
     }
 }
 
-async fn make(create: Create, store: &Store) -> Result<(), String> {
+async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
     if create.token.as_ref().is_some_and(|token| token.len() < SAFE_TOKEN) {
         eprintln!("warning: a token of fewer than {SAFE_TOKEN} characters can be guessed");
     }
@@ -87,38 +143,113 @@ async fn make(create: Create, store: &Store) -> Result<(), String> {
     Ok(())
 }
 
-async fn list(json: bool, store: &Store) -> Result<(), String> {
-    let tenants = store.tenants().await.map_err(|error| error.to_string())?;
-    for tenant in &tenants {
-        let zone = tenant.settings.zone();
-        let created_at = tenant.created_at.rfc3339(&zone);
-        if json {
-            let line = json!({
-                "tenant_id": tenant.tenant_id.as_str(),
-                "timezone": tenant.settings.timezone,
-                "numbers": tenant.numbers,
-                "created_at": created_at,
-            });
-            println!("{line}");
-        } else {
-            println!(
-                "{:<24} {:>6} numbers  {:<20} since {created_at}",
-                tenant.tenant_id, tenant.numbers, tenant.settings.timezone
-            );
+async fn list(json: bool, store: &OperatorStore) -> Result<(), String> {
+    let (mut after, now) = (None, Timestamp::now());
+    loop {
+        let page = store.tenants_after(after, PAGE, now).await.map_err(|error| error.to_string())?;
+        page.iter().for_each(|tenant| print_line(tenant, json));
+        match page.last() {
+            Some(last) => after = Some(last.tenant_id.clone()),
+            None => return Ok(()),
         }
     }
+}
+
+fn print_line(tenant: &TenantRecord, json: bool) {
+    let created_at = tenant.created_at.rfc3339(&tenant.settings.zone());
+    if json {
+        let line = json!({
+            "tenant_id": tenant.tenant_id.as_str(),
+            "timezone": tenant.settings.timezone,
+            "numbers": tenant.numbers,
+            "created_at": created_at,
+            "status": tenant.standing.as_str(),
+        });
+        return println!("{line}");
+    }
+    let status = match tenant.standing {
+        Standing::Active => String::new(),
+        other => format!("  {}", other.as_str()),
+    };
+    println!(
+        "{:<24} {:>6} numbers  {:<20} since {created_at}{status}",
+        tenant.tenant_id, tenant.numbers, tenant.settings.timezone
+    );
+}
+
+async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
+    let now = Timestamp::now();
+    let tenant = store.tenant(&one.name, now).await.map_err(|error| error.to_string())?;
+    let tenant = tenant.ok_or_else(|| format!("tenant {}: there is no such tenant", one.name))?;
+    let active = store.active_allocations(&one.name, now).await.map_err(|error| error.to_string())?;
+    let created_at = tenant.created_at.rfc3339(&tenant.settings.zone());
+    if one.json {
+        let line = json!({
+            "tenant_id": tenant.tenant_id.as_str(),
+            "status": tenant.standing.as_str(),
+            "timezone": tenant.settings.timezone,
+            "numbers": tenant.numbers,
+            "active_allocations": active,
+            "credentials": tenant.credentials,
+            "created_at": created_at,
+        });
+        println!("{line}");
+        return Ok(());
+    }
+    println!("tenant              {}", tenant.tenant_id);
+    println!("status              {}", tenant.standing.as_str());
+    println!("time zone           {}", tenant.settings.timezone);
+    println!("numbers             {}", tenant.numbers);
+    println!("active allocations  {active}");
+    println!("live credentials    {}", tenant.credentials);
+    println!("since               {created_at}");
     Ok(())
 }
 
-fn tenant_id(text: &str) -> Result<TenantId, String> {
+async fn erase(one: &One, yes: bool, store: &OperatorStore, recordings: &Path) -> Result<(), String> {
+    if !yes && !confirmed(&one.name)? {
+        return Err("nothing was erased".to_owned());
+    }
+    let erased = store.erase_tenant(&one.name, recordings, Timestamp::now).await;
+    let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
+    let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);
+    if one.json {
+        let line = json!({
+            "erasure_id": receipt.erasure_id.as_str(),
+            "tenant_id": receipt.tenant_id.as_str(),
+            "begun_at": utc(receipt.begun_at),
+            "finished_at": receipt.finished_at.map(utc),
+            "erased": receipt.erased,
+        });
+        println!("{line}");
+        return Ok(());
+    }
+    println!("erased    {}", receipt.tenant_id);
+    println!("receipt   {}", receipt.erasure_id);
+    println!("begun     {}", utc(receipt.begun_at));
+    println!("finished  {}", receipt.finished_at.map(utc).unwrap_or_default());
+    receipt.erased.iter().for_each(|(table, rows)| println!("  {rows:>9} {table}"));
+    Ok(())
+}
+
+/// Has the operator type the tenant's name. Where nobody can type, `--yes` must be given.
+fn confirmed(name: &TenantId) -> Result<bool, String> {
+    if !std::io::stdin().is_terminal() {
+        return Err("give --yes where nobody can be asked: nothing was erased".to_owned());
+    }
+    eprint!("This cannot be undone. Type the tenant's name to erase {name}: ");
+    let mut typed = String::new();
+    std::io::stdin().read_line(&mut typed).map_err(|error| error.to_string())?;
+    Ok(typed.trim() == name.as_str())
+}
+
+pub(super) fn tenant_id(text: &str) -> Result<TenantId, String> {
     TenantId::parse(text)
         .ok_or_else(|| "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit".to_owned())
 }
 
-fn account_sid(text: &str) -> Result<String, String> {
-    let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let valid = (1..=64).contains(&text.len()) && text.chars().all(allowed);
-    if valid {
+pub(super) fn account_sid(text: &str) -> Result<String, String> {
+    if is_account_sid(text) {
         Ok(text.to_owned())
     } else {
         Err("must be 1 to 64 letters, digits, '-', '_' and '.'".to_owned())

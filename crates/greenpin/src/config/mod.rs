@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use rlibphonenumber::Region;
 use signalling::{Network, Peer, Transport};
 
+use crate::store::RateLimit;
+
 pub use error::{ConfigError, Fault};
 use source::Source;
 pub use values::Secret;
@@ -46,8 +48,10 @@ pub struct Config {
 pub struct Http {
     /// Where it is served; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The operator's token.
+    /// The operator's token, at least 16 characters; `None`: the operator API is off.
     pub operator_token: Option<Secret>,
+    /// How often a tenant may ask whose settings say nothing of it.
+    pub rate_limit: RateLimit,
 }
 
 /// The database.
@@ -139,6 +143,10 @@ impl Config {
         let http = Http {
             listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
             operator_token: source.get("http.operator_token", values::secret),
+            rate_limit: RateLimit {
+                requests_per_second: source.or("http.rate_limit", values::rate, 1000),
+                burst: source.or("http.rate_burst", values::rate, 2000),
+            },
         };
         let database = source.or("store.url", values::database, Database::File("data/greenpin.db".into()));
         let key_file = source.get("store.encryption_key_file", values::path);
@@ -212,6 +220,23 @@ impl Config {
     }
 }
 
+impl Trunk {
+    /// The trunk for people to look at, in the names of the file. Never with a password.
+    pub fn shown(&self) -> serde_json::Value {
+        let transport = |peer: &Peer| if peer.transport == Transport::Tcp { "tcp" } else { "udp" };
+        let peer =
+            self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)));
+        let network = |network: &Network| format!("{}/{}", network.address, network.prefix);
+        serde_json::json!({
+            "name": self.name,
+            "peer": peer,
+            "accept_from": self.accept_from.iter().map(network).collect::<Vec<_>>(),
+            "country": self.country.as_ref().map(Region::to_string),
+            "symmetric_rtp": self.symmetric_rtp,
+        })
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let mut nothing = Source::default();
@@ -251,7 +276,9 @@ mod tests {
             r#"
             [http]
             listen = "127.0.0.1:8081"
-            operator_token = "fictional"
+            operator_token = "fictional-operator-token"
+            rate_limit = 50
+            rate_burst = 100
             [store]
             url = "sqlite:elsewhere/greenpin.db"
             [sip]
@@ -275,6 +302,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
+        assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         let trunk = &config.trunks[0];
         assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);
@@ -321,6 +349,16 @@ mod tests {
         ] {
             assert!(error.contains(expected), "{expected} in:\n{error}");
         }
+    }
+
+    #[test]
+    fn an_operator_token_that_can_be_guessed_is_refused_without_being_told() {
+        for token in ["fifteen-letters", "sixteen letters!", ""] {
+            let error = error(&format!("http.operator_token = \"{token}\""));
+            assert!(error.contains("http.operator_token") && error.contains("at least 16"), "{error}");
+            assert!(token.is_empty() || !error.contains(token), "{error}");
+        }
+        assert!(read("http.operator_token = \"sixteen-letters!\"").is_ok());
     }
 
     #[test]

@@ -117,8 +117,9 @@ pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
 }
 
 pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
-    let long_enough = raw.text().filter(|text| text.len() >= 8);
-    must(long_enough.map(|text| Secret(text.to_owned())), "a text of at least 8 characters")
+    let fit = |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    let secret = raw.text().filter(fit).map(|text| Secret(text.to_owned()));
+    must(secret, "a text of at least 16 printable ASCII characters without spaces")
 }
 
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
@@ -179,6 +180,11 @@ pub(super) fn threads(raw: &Raw) -> Result<usize, Refusal> {
 pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
     let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
+}
+
+pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
+    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
+    must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {

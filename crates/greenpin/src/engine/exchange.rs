@@ -68,6 +68,7 @@ pub(super) struct Exchange {
     answer_inbox: mpsc::UnboundedReceiver<(CallId, Answer)>,
     /// Told when the last call is over; no call is taken while somebody waits.
     draining: Vec<oneshot::Sender<()>>,
+    admitting: bool,
 }
 
 impl Exchange {
@@ -88,6 +89,7 @@ impl Exchange {
             answers,
             answer_inbox,
             draining: Vec::new(),
+            admitting: true,
         }
     }
 
@@ -148,7 +150,8 @@ impl Exchange {
     fn offered(&mut self, offer: Offer) {
         let settings = self.plant.settings.clone();
         let Some(trunk) = settings.trunks.get(offer.trunk) else { return };
-        if !self.draining.is_empty() || self.calls.len() >= settings.max_calls {
+        let full = self.calls.len() >= settings.max_calls;
+        if !self.admitting || !self.draining.is_empty() || full {
             return self.refuse(offer.leg, 503);
         }
         let Some(number) = numbers::e164(&offer.called, trunk.country) else {
@@ -241,6 +244,19 @@ impl Exchange {
                 let _ = waiting.send(());
             }
             Command::Drain(waiting) => self.draining.push(waiting),
+            Command::Admit(admitting) => self.admitting = admitting,
+            Command::EndCall(sid, asking) => {
+                let found = self.calls.iter().find(|(_, call)| *call.sid() == sid).map(|(id, _)| *id);
+                if let Some(id) = found {
+                    self.with_call(id, |call, plant| call.step(Input::EndRequested, plant));
+                }
+                let _ = asking.send(found.is_some());
+            }
+            Command::Calls(asking) => {
+                let mut calls: Vec<_> = self.calls.values().map(MaskedCall::live).collect();
+                calls.sort_unstable_by(|one, other| one.call_sid.cmp(&other.call_sid));
+                let _ = asking.send(calls);
+            }
             Command::Load(asking) => {
                 let _ = asking.send(self.load());
             }

@@ -13,6 +13,7 @@ use signalling::{LegId, Offer, OutgoingCall};
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
 use super::exchange::{CallId, Party, Plant, Role};
 use super::ledger::Ledger;
+use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
 use crate::store::{self, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp};
 
@@ -94,6 +95,21 @@ impl MaskedCall {
 
     pub(super) fn caller_leg(&self) -> LegId {
         self.caller.id
+    }
+
+    pub(super) fn sid(&self) -> &CallSid {
+        &self.sid
+    }
+
+    /// The call as others may see it.
+    pub(super) fn live(&self) -> LiveCall {
+        let state = match (&self.ending, self.talking_to) {
+            (Some(_), _) => CallState::Ending,
+            (None, Some(_)) => CallState::Bridged,
+            (None, None) if self.callees.is_empty() => CallState::Collecting,
+            (None, None) => CallState::Dialling,
+        };
+        LiveCall { call_sid: self.sid.clone(), state, since: self.started.at }
     }
 
     /// When [`Input::Elapsed`] is due.

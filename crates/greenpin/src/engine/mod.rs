@@ -16,7 +16,7 @@ use rlibphonenumber::Region;
 use signalling::{Network, Peer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::Store;
+use crate::store::{CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
 use sip::{BindError, SipSockets, UserAgent};
@@ -80,16 +80,50 @@ pub struct Engine {
     pub udp: SocketAddr,
     /// Where SIP over TCP is served.
     pub tcp: Option<SocketAddr>,
-    commands: mpsc::UnboundedSender<Command>,
+    handle: Handle,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// What others than its owner may ask of the engine. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Handle(mpsc::UnboundedSender<Command>);
+
+/// A call that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveCall {
+    /// Its id.
+    pub call_sid: CallSid,
+    /// How far it has come.
+    pub state: CallState,
+    /// When it came in.
+    pub since: Timestamp,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallState {
+    /// The caller is asked for a PIN, or hears why there is none to ask for.
+    Collecting,
+    /// The other side is rung.
+    Dialling,
+    /// Both talk.
+    Bridged,
+    /// It is over but for its record.
+    Ending,
 }
 
 /// What others ask of the engine.
 enum Command {
     /// Take no more calls; tell when the last one is over.
     Drain(oneshot::Sender<()>),
+    /// Take calls, or refuse new ones with 503.
+    Admit(bool),
     /// End every call now.
     EndCalls,
+    /// End one call now; tell whether there was such a one.
+    EndCall(CallSid, oneshot::Sender<bool>),
+    /// Tell which calls are under way.
+    Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
     Load(oneshot::Sender<Load>),
 }
@@ -137,29 +171,68 @@ impl Engine {
         let (commands, inbox) = mpsc::unbounded_channel();
         let exchange = Exchange::new(agent, media, store, Arc::new(settings));
         let task = tokio::spawn(exchange.run(media_inbox, inbox));
-        Ok(Self { udp, tcp, commands, task })
+        Ok(Self { udp, tcp, handle: Handle(commands), task })
+    }
+
+    /// A handle on it.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// How much is held now; `None` if the engine has stopped.
     pub async fn load(&self) -> Option<Load> {
-        let (told, load) = oneshot::channel();
-        self.commands.send(Command::Load(told)).ok()?;
-        load.await.ok()
+        self.handle.ask(Command::Load).await
     }
 
     /// Takes no more calls (503), waits for those under way for as long as `patience` lasts, then ends the rest.
     /// Every call record is written before this returns.
     pub async fn stop(self, patience: std::time::Duration) {
         let (told, over) = oneshot::channel();
-        if self.commands.send(Command::Drain(told)).is_err() {
+        if self.handle.0.send(Command::Drain(told)).is_err() {
             return;
         }
         let mut over = over;
         if tokio::time::timeout(patience, &mut over).await.is_err() {
-            let _ = self.commands.send(Command::EndCalls);
+            let _ = self.handle.0.send(Command::EndCalls);
             let _ = tokio::time::timeout(std::time::Duration::from_secs(10), over).await;
         }
         self.task.abort();
+    }
+}
+
+impl Handle {
+    /// The calls that are under way, oldest first; none if the engine has stopped.
+    pub async fn calls(&self) -> Vec<LiveCall> {
+        self.ask(Command::Calls).await.unwrap_or_default()
+    }
+
+    /// Ends a call as if a party had hung up; whether there was such a one.
+    pub async fn end_call(&self, call_sid: CallSid) -> bool {
+        self.ask(|told| Command::EndCall(call_sid, told)).await.unwrap_or(false)
+    }
+
+    /// Takes new calls, or refuses them with 503. Calls under way go on.
+    pub fn admit(&self, calls: bool) {
+        // An engine that has stopped takes none.
+        let _ = self.0.send(Command::Admit(calls));
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (told, answer) = oneshot::channel();
+        self.0.send(command(told)).ok()?;
+        answer.await.ok()
+    }
+}
+
+impl CallState {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Collecting => "collecting",
+            Self::Dialling => "dialling",
+            Self::Bridged => "bridged",
+            Self::Ending => "ending",
+        }
     }
 }
 

@@ -94,6 +94,9 @@ pub enum CreateError {
     /// The number is not in the tenant's pool.
     #[error("the number is not in the tenant's pool")]
     NumberNotInPool,
+    /// The operator lets the number take no new allocations.
+    #[error("the number is quarantined")]
+    NumberQuarantined,
     /// The exclusive number has an active allocation.
     #[error("the number has an active allocation")]
     VirtualNumberBusy,
@@ -149,7 +152,7 @@ impl Allocation {
     }
 
     /// Everybody on either side.
-    fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
+    pub(super) fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
         self.from.iter().chain(&self.to).copied()
     }
 
@@ -167,7 +170,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let tenant = self.tenant_id.clone();
-        self.store.writer.write(move |tx| Creation::begin(tx, &tenant, now)?.create(new.clone())).await
+        self.store.writer.write(move |tx| create(tx, &tenant, new.clone(), now)).await
     }
 
     /// Reads an allocation; `None` if the tenant has no such one.
@@ -201,6 +204,9 @@ impl<'a> Creation<'a> {
         let number = numbers::find(self.tx, new.virtual_number)?
             .filter(|number| number.tenant_id == *self.tenant)
             .ok_or(CreateError::NumberNotInPool)?;
+        if number.quarantined {
+            return Err(CreateError::NumberQuarantined);
+        }
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
@@ -316,7 +322,23 @@ pub(super) fn event_data(allocation: &Allocation, zone: &TimeZone) -> Value {
     })
 }
 
-fn delete(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Result<Timestamp, DeleteError> {
+/// Makes an allocation inside a transaction.
+pub(super) fn create(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: NewAllocation,
+    now: Timestamp,
+) -> Result<Allocation, CreateError> {
+    Creation::begin(tx, tenant, now)?.create(new)
+}
+
+/// Deletes an allocation inside a transaction.
+pub(super) fn delete(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Timestamp, DeleteError> {
     let key = (now.micros(), tenant.as_str(), id.as_str());
     if tx.row(sql::ALLOCATION_DELETE, key, |_| Ok(()))?.is_none() {
         return Err(match find(tx, tenant, id)? {

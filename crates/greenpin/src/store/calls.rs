@@ -44,7 +44,7 @@ pub struct NewCall {
 pub enum Route {
     /// No pool holds the number. Nothing was written.
     UnknownNumber,
-    /// No allocation is active on the number.
+    /// No allocation is active on the number, or its tenant is suspended.
     NotInUse,
     /// A PIN is to be asked for.
     Collect(Collect),
@@ -255,6 +255,9 @@ pub(super) fn route(
     settings: &TenantSettings,
     now: Timestamp,
 ) -> Result<(Route, Option<GreenpinId>), StoreError> {
+    if number.suspended {
+        return Ok((Route::NotInUse, None));
+    }
     let (greenpin_id, max_tries) = match number.mode {
         NumberMode::Exclusive => {
             let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };

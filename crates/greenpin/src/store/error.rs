@@ -56,9 +56,18 @@ pub enum OpenError {
         /// How many bytes it holds.
         length: usize,
     },
+    /// The database was written with another master key.
+    #[error("the master key is not the one that this database was written with: copy that key file here")]
+    OtherKey,
     /// The SQLite that is linked can corrupt a write-ahead log.
     #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(&'static str),
+    /// The database was made before data was encrypted.
+    #[error("the database has schema version {found}, made before data was encrypted: start with a new one")]
+    OlderSchema {
+        /// What the database says.
+        found: i64,
+    },
     /// A newer greenpin has written this database.
     #[error(
         "the database has schema version {found}, this greenpin knows {known}: use the greenpin that wrote it, or a newer one"
@@ -72,6 +81,9 @@ pub enum OpenError {
     /// The database refused or failed.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] rusqlite::Error),
+    /// The store failed as it was opened.
+    #[error(transparent)]
+    Store(StoreError),
     /// The database server refused, failed, or cannot be reached.
     #[error("the database server: {}", server_words(.0))]
     Server(#[from] tokio_postgres::Error),

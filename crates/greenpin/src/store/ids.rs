@@ -46,7 +46,7 @@ macro_rules! id {
                 Self(encode($prefix, draw(now)))
             }
 
-            /// The first one of a moment, in their order.
+            /// Before each that was made at this moment or later, after each earlier one.
             pub fn first(moment: Timestamp) -> Self {
                 Self(encode($prefix, millis(moment) << RANDOM_BITS))
             }
@@ -93,6 +93,17 @@ id!(
     /// An event: `evt_…`.
     EventId,
     "evt_"
+);
+
+id!(
+    /// A line of the audit log: `aud_…`.
+    AuditId,
+    "aud_"
+);
+id!(
+    /// An erasure of a tenant's data: `era_…`.
+    ErasureId,
+    "era_"
 );
 
 /// Gives events ids that never go back, also within one millisecond: the event log is read in their order.
@@ -155,6 +166,14 @@ mod tests {
         assert_eq!(GreenpinId::parse(early.as_str()), Some(early));
         assert_eq!(GreenpinId::parse(CallSid::new(Timestamp::now()).as_str()), None);
         assert_eq!(GreenpinId::parse("gp_'; DROP TABLE pins"), None);
+    }
+
+    #[test]
+    fn ids_are_parted_by_a_moment() {
+        let at = Timestamp::from_micros;
+        assert!(CallSid::new(at(1_999_000)) < CallSid::first(at(2_000_000)));
+        assert!(CallSid::first(at(2_000_000)) <= CallSid::new(at(2_000_000)));
+        assert!(EventId::new(at(1_999_000)) < EventId::first(at(2_000_000)));
     }
 
     #[test]

@@ -80,6 +80,11 @@ impl Keyring {
         TokenDigest(digest)
     }
 
+    /// Tells this master key from others, and nothing more of it.
+    pub(super) fn master_digest(&self) -> String {
+        index(&self.numbers, "the master key of this database")
+    }
+
     /// What a virtual number is found by.
     pub(super) fn number(&self, number: PhoneNumber) -> String {
         index(&self.numbers, &number.expose())

@@ -4,31 +4,39 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod audit;
 mod call_list;
 mod calls;
 mod capacity;
 mod changes;
 mod checkpoint;
+mod credentials;
 mod database;
 mod endpoints;
+mod erasure;
 mod error;
 mod events;
 mod expiry;
+mod idempotency;
 mod ids;
 mod judge;
 mod key;
 mod listing;
 mod numbers;
+mod operator;
 mod outbox;
 mod pin_draw;
 mod pin_life;
 mod pin_try;
+mod pool;
 mod reader;
 mod records;
 mod redelivery;
 mod resolve;
+mod retention;
 mod settings;
 mod sql;
+mod standing;
 mod strangers;
 mod tenant_cache;
 mod tenants;
@@ -41,6 +49,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
+pub use audit::AuditEntry;
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
 pub use call_list::CallFilter;
@@ -48,19 +57,29 @@ pub(crate) use calls::call_type;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
+pub use credentials::{
+    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential, draw_account_sid,
+    is_account_sid,
+};
 pub use endpoints::{Endpoint, EndpointSpec};
+pub use erasure::{EraseError, ErasureReceipt};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};
-pub use ids::{CallSid, EndpointId, EventId, GreenpinId, TenantId};
+pub use idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
+pub use ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use judge::Refusal;
 pub use listing::AllocationFilter;
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
+pub use operator::{Actor, OperatorStore};
 pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
+pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
 pub use records::CallRecord;
 pub use resolve::Resolution;
-pub use settings::{CallerPolicy, DialStrategy, TenantSettings};
-pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError, TenantSummary};
+pub use retention::DueRecording;
+pub use settings::{CallerPolicy, DialStrategy, RateLimit, Retention, TenantSettings};
+pub use standing::{Standing, StandingError, TenantRecord};
+pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;
 
 use checkpoint::Checkpoints;
@@ -153,6 +172,11 @@ impl Store {
     /// The handle on one tenant's tables.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
         TenantStore { store: self.clone(), tenant_id }
+    }
+
+    /// Whether other nodes may work on the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.readers, Readers::Server(_))
     }
 
     /// Whether the database answers.

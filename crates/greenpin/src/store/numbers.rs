@@ -8,6 +8,7 @@ use call::PhoneNumber;
 use super::database::Row;
 use super::key::TenantKey;
 use super::reader::Snapshot;
+use super::writer::Tx;
 use super::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql, strangers};
 
 /// How many allocations a virtual number takes.
@@ -64,13 +65,40 @@ pub enum NumberError {
     /// The limit is 0, or more than half of the PIN space.
     #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
     MaxActive(u32),
+    /// A limit that is not 1 on an exclusive number.
+    #[error("an exclusive number takes one active allocation")]
+    ExclusiveTakesOne,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
+/// What a shared number takes at once unless told otherwise.
+const DEFAULT_MAX_ACTIVE: u32 = 200;
+const DEFAULT_PIN_LENGTH: u8 = 4;
+
 impl NewNumber {
-    fn check(&self) -> Result<(), NumberError> {
+    /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
+    /// number and 200 on a shared one.
+    pub fn of(
+        virtual_number: PhoneNumber,
+        mode: NumberMode,
+        pin_length: Option<u8>,
+        max_active: Option<u32>,
+    ) -> Result<Self, NumberError> {
+        let default = match mode {
+            NumberMode::Exclusive if max_active.is_some_and(|limit| limit != 1) => {
+                return Err(NumberError::ExclusiveTakesOne);
+            }
+            NumberMode::Exclusive => 1,
+            NumberMode::Shared => DEFAULT_MAX_ACTIVE,
+        };
+        let pin_length = pin_length.unwrap_or(DEFAULT_PIN_LENGTH);
+        let new = Self { virtual_number, mode, pin_length, max_active: max_active.unwrap_or(default) };
+        new.check().map(|()| new)
+    }
+
+    pub(super) fn check(&self) -> Result<(), NumberError> {
         let lengths = match self.mode {
             NumberMode::Exclusive => 4..=4,
             NumberMode::Shared => 4..=8,
@@ -87,7 +115,7 @@ impl NewNumber {
 }
 
 impl Store {
-    /// Adds a number to a tenant's pool.
+    /// Adds a number to a tenant's pool, without an operator: for a store of one's own.
     pub async fn add_number(
         &self,
         tenant: TenantId,
@@ -95,27 +123,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), NumberError> {
         new.check()?;
-        let write = self.writer.write(move |tx| {
-            if tx.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))?.is_none() {
-                return Err(NumberError::NoSuchTenant);
-            }
-            let key = tx.keys().number(new.virtual_number);
-            let sealed = seal(&*tx.tenant_key(&tenant)?, &key, new.virtual_number)?;
-            let row = (
-                &key,
-                tenant.as_str(),
-                sealed,
-                new.mode.as_str(),
-                i64::from(new.pin_length),
-                i64::from(new.max_active),
-                strangers::BURST,
-                now.micros(),
-                now.micros(),
-            );
-            let added = tx.execute(sql::NUMBER_INSERT, row)?;
-            if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
-        });
-        write.await
+        self.writer.write(move |tx| insert(tx, &tenant, &new, now)).await
     }
 
     /// The numbers of one tenant, or of all.
@@ -190,6 +198,10 @@ pub(super) struct NumberRow {
     pub(super) pin_length: u8,
     pub(super) strangers_left: i64,
     pub(super) strangers_at: Timestamp,
+    /// No new allocations.
+    pub(super) quarantined: bool,
+    /// Its tenant takes no new calls.
+    pub(super) suspended: bool,
     held: Option<(GreenpinId, Timestamp)>,
 }
 
@@ -200,24 +212,55 @@ impl NumberRow {
     }
 }
 
-/// Reads a number of any tenant's pool.
+/// Writes a number that was checked.
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewNumber,
+    now: Timestamp,
+) -> Result<(), NumberError> {
+    let erased: Option<Option<i64>> = tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
+    if erased != Some(None) {
+        return Err(NumberError::NoSuchTenant);
+    }
+    let key = tx.keys().number(new.virtual_number);
+    let sealed = seal(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
+    let row = (
+        &key,
+        tenant.as_str(),
+        sealed,
+        new.mode.as_str(),
+        i64::from(new.pin_length),
+        i64::from(new.max_active),
+        strangers::BURST,
+        now.micros(),
+        now.micros(),
+    );
+    let added = tx.execute(sql::NUMBER_INSERT, row)?;
+    if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
+}
+
+/// Reads a number of any tenant's pool; a tenant that was erased has none.
 pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (String, String, i64, Option<String>, i64, i64, i64);
+    type Columns = (String, String, i64, Option<String>, i64, i64, i64, Option<i64>, Option<i64>);
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok((tenant, mode, length, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?))
+        let held = (row.get(3)?, row.get(4)?);
+        Ok((tenant, mode, length, held.0, held.1, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?))
     };
     let number_key = snapshot.keys().number(number);
     let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else { return Ok(None) };
-    let (tenant, mode, length, held_by, held_until, strangers_left, strangers_at) = row;
+    let (tenant, mode, length, held_by, held_until, left, left_at, quarantined_at, suspended_at) = row;
     Ok(Some(NumberRow {
         number_key,
         virtual_number: number,
         tenant_id: tenant_id(&tenant)?,
         mode: mode.parse()?,
         pin_length: small(length, "PIN length")?,
-        strangers_left,
-        strangers_at: Timestamp::from_micros(strangers_at),
+        strangers_left: left,
+        strangers_at: Timestamp::from_micros(left_at),
+        quarantined: quarantined_at.is_some(),
+        suspended: suspended_at.is_some(),
         held: held_by.map(|holder| (GreenpinId::stored(holder), Timestamp::from_micros(held_until))),
     }))
 }

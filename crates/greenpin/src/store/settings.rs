@@ -49,6 +49,38 @@ pub struct TenantSettings {
     /// Seconds that two parties may talk.
     #[schema(required, minimum = 10, maximum = 86400)]
     pub max_call_duration: u32,
+    /// How often the API may be asked; `None`: as the operator has configured it.
+    #[schema(required)]
+    pub rate_limit: Option<RateLimit>,
+    /// What is not kept for ever.
+    #[schema(required)]
+    pub retention: Retention,
+}
+
+/// How often the API may be asked: a token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RateLimit {
+    /// Requests a second in the long run: 1 or more.
+    #[schema(minimum = 1)]
+    pub requests_per_second: u32,
+    /// Requests at once after a quiet time: 1 or more.
+    #[schema(minimum = 1)]
+    pub burst: u32,
+}
+
+/// Days after which something is removed, counted from its end; `null` in JSON: it is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Retention {
+    /// Call records. A recording goes with its record at the latest.
+    #[schema(required, minimum = 1, maximum = 3650)]
+    pub calls: Option<u32>,
+    /// Recordings.
+    #[schema(required, minimum = 1, maximum = 3650)]
+    pub recordings: Option<u32>,
+    /// Allocations that have expired or were deleted.
+    #[schema(required, minimum = 1, maximum = 3650)]
+    pub ended_allocations: Option<u32>,
 }
 
 /// Who may open an allocation with its PIN.
@@ -83,6 +115,8 @@ impl Default for TenantSettings {
             dial_strategy: DialStrategy::Sequential,
             ring_timeout: 30,
             max_call_duration: 3600,
+            rate_limit: None,
+            retention: Retention::default(),
         }
     }
 }

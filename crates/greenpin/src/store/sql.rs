@@ -13,10 +13,12 @@ macro_rules! statements {
 }
 
 statements! {
+    MASTER_KEY_INSERT = "master_key_insert";
+    MASTER_KEY_SELECT = "master_key_select";
     TENANT_INSERT = "tenant_insert";
     TENANT_KEY = "tenant_key";
-    TENANT_LIST = "tenant_list";
     TENANT_SETTINGS = "tenant_settings";
+    TENANTS_SETTINGS = "tenants_settings";
     TENANT_SETTINGS_UPDATE = "tenant_settings_update";
     CREDENTIAL_INSERT = "credential_insert";
     CREDENTIAL_SELECT = "credential_select";
@@ -94,25 +96,96 @@ statements! {
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
     DELIVERIES_OPEN = "deliveries_open";
+    IDEMPOTENCY_TAKE = "idempotency_take";
+    IDEMPOTENCY_SELECT = "idempotency_select";
+    IDEMPOTENCY_KEEP = "idempotency_keep";
+    IDEMPOTENCY_RELEASE = "idempotency_release";
+    IDEMPOTENCY_FORGET = "idempotency_forget";
+    RETENTION_RECORDINGS = "retention_recordings";
+    RETENTION_RECORDING_FORGET = "retention_recording_forget";
+    RETENTION_CALLS = "retention_calls";
+    RETENTION_DELETED = "retention_deleted";
+    RETENTION_EXPIRED = "retention_expired";
+    RETENTION_ALLOCATION = "retention_allocation";
+    RETENTION_PIN = "retention_pin";
+    RETENTION_EVENTS = "retention_events";
+    RETENTION_DELIVERIES = "retention_deliveries";
     READY = "ready";
     SCHEMA_VERSION = "schema_version";
     SCHEMA_FOUND = "schema_found";
     SCHEMA_APPLIED = "schema_applied";
+    TENANT_PAGE = "tenant_page";
+    TENANT_DETAIL = "tenant_detail";
+    TENANT_ACTIVE_ALLOCATIONS = "tenant_active_allocations";
+    TENANT_STANDING = "tenant_standing";
+    TENANT_SUSPEND = "tenant_suspend";
+    TENANT_RESUME = "tenant_resume";
+    CREDENTIAL_ADD = "credential_add";
+    CREDENTIALS_OF = "credentials_of";
+    CREDENTIAL_OF = "credential_of";
+    CREDENTIAL_REVOKE = "credential_revoke";
+    CREDENTIAL_USED = "credential_used";
+    CALLS_OPEN_OF_NODE = "calls_open_of_node";
+    NUMBER_DETAIL = "number_detail";
+    NUMBER_PAGE = "number_page";
+    NUMBER_LOCK = "number_lock";
+    NUMBER_RESET = "number_reset";
+    NUMBER_LIMIT = "number_limit";
+    NUMBER_MOVE = "number_move";
+    NUMBER_QUARANTINE = "number_quarantine";
+    NUMBER_UNQUARANTINE = "number_unquarantine";
+    NUMBER_DELETE = "number_delete";
+    NUMBER_TAKEN = "number_taken";
+    PINS_DISOWN = "pins_disown";
+    PINS_FORGET = "pins_forget";
+    PIN_FORGET = "pin_forget";
+    STRANGERS_OF_NUMBER_FORGET = "strangers_of_number_forget";
+    CALLERS_OF_NUMBER_FORGET = "callers_of_number_forget";
+    TENANT_OPEN_CALL = "tenant_open_call";
+    TENANT_MARK_ERASED = "tenant_mark_erased";
+    ERASE_CREDENTIALS = "erase_credentials";
+    ERASE_ENDPOINTS = "erase_endpoints";
+    ERASE_DELIVERIES = "erase_deliveries";
+    ERASE_PARTIES = "erase_parties";
+    ERASE_IDEMPOTENCY_KEYS = "erase_idempotency_keys";
+    TENANT_KEY_DESTROY = "tenant_key_destroy";
+    ERASE_EVENTS = "erase_events";
+    ERASE_CALLS = "erase_calls";
+    ALLOCATIONS_OF_TENANT = "allocations_of_tenant";
+    ALLOCATION_ERASE = "allocation_erase";
+    NUMBERS_OF_TENANT = "numbers_of_tenant";
+    RECORDINGS_OF_TENANT = "recordings_of_tenant";
+    ERASURE_INSERT = "erasure_insert";
+    ERASURE_SELECT = "erasure_select";
+    ERASURE_COUNT = "erasure_count";
+    ERASURE_FINISH = "erasure_finish";
+    AUDIT_INSERT = "audit_insert";
+    AUDIT_AFTER = "audit_after";
 }
 
+/// The version that the first step makes. Those before it held personal data in clear, and cannot be brought up to date.
+const FIRST_VERSION: i64 = 101;
+
 /// The schema, one step a version, oldest first.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("sql/migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("sql/migrations/0001_first.sql"),
+    include_str!("sql/migrations/0002_operator.sql"),
+    include_str!("sql/migrations/0003_tenant.sql"),
+];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
 
 /// The steps that a schema of a version lacks, each with the version that it makes.
 pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX).saturating_add(FIRST_VERSION - 1);
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
-    Ok((1_i64..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
+    if found != 0 && found < FIRST_VERSION {
+        return Err(OpenError::OlderSchema { found });
+    }
+    Ok((FIRST_VERSION..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::database::{Connection, Params, Place};
+use super::database::{Connection, Params, Place, Value};
 use super::ids::{EventId, EventIds};
 use super::key::Keyring;
 use super::reader::Snapshot;
 use super::tenant_cache::TenantCache;
-use super::{OpenError, StoreError, Timestamp};
+use super::{OpenError, StoreError, Timestamp, sql};
 use crate::metrics::METRICS;
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
@@ -188,7 +188,19 @@ impl Thread {
         place.prepare()?;
         let connection = place.writer()?;
         let (event_ids, tenants) = Default::default();
-        Ok(Self { place, connection, keys, deliveries, event_ids, tenants })
+        let thread = Self { place, connection, keys, deliveries, event_ids, tenants };
+        if thread.knows_the_key().map_err(OpenError::Store)? { Ok(thread) } else { Err(OpenError::OtherKey) }
+    }
+
+    /// Whether the database is written with our master key. A new one is from now on.
+    fn knows_the_key(&self) -> Result<bool, StoreError> {
+        let digest = self.keys.master_digest();
+        let snapshot = Snapshot::new(&self.connection, &self.keys);
+        self.begin()?;
+        self.connection.execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
+        let known = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| row.get::<String>(0))?;
+        self.finish()?;
+        Ok(known.as_ref() == Some(&digest))
     }
 
     fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {

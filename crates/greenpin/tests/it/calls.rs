@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use call::{DialStatus, PhoneNumber};
-use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, Store, Timestamp};
+use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store, Timestamp};
 use serde_json::{Value, json};
 
-use super::http::call;
-use super::server::Server;
+use super::http::{basic, call, raw, request};
+use super::server::{SID, Server, TOKEN};
 
 const NUMBER: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -61,6 +61,28 @@ fn ending(talked: bool, started_at: Timestamp) -> CallEnding {
         caller_media: None,
         callee_media: None,
     }
+}
+
+/// A call with a recording of some octets, or without one.
+async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
+    let (store, started_at) = (server.store(), Timestamp::now());
+    let call_sid = CallSid::new(started_at);
+    let new = NewCall {
+        call_sid: call_sid.clone(),
+        virtual_number: number(NUMBER),
+        caller: None,
+        trunk: "carrier".into(),
+        node: "elsewhere".into(),
+        started_at,
+    };
+    store.begin_call(new).await.unwrap();
+    let path = server.database().with_file_name(format!("{call_sid}.wav"));
+    let recording = octets.map(|octets| {
+        std::fs::write(&path, octets).unwrap();
+        RecordingFile { path, duration: Duration::from_secs(1) }
+    });
+    store.end_call(&call_sid, CallEnding { recording, ..ending(false, started_at) }).await.unwrap();
+    call_sid.to_string()
 }
 
 /// The ids of a list, and where it goes on.
@@ -141,4 +163,34 @@ fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
         assert_eq!((answer.status, answer.code()), (400, "invalid_request"));
     }
     assert_eq!(call(server.http, "DELETE", "/calls").status, 405);
+}
+
+#[test]
+fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
+    let server = Server::with("");
+    server.add_number(NUMBER, &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let octets: Vec<u8> = (0..200).map(|index| b'a' + index % 26).collect();
+    let sid = runtime.block_on(call_with_recording(&server, Some(&octets)));
+    assert_eq!(server.recording(&sid), octets);
+    let part = |range: &str| {
+        let headers = format!("{}range: {range}\r\n", basic(SID, TOKEN));
+        raw(server.http, &request("GET", &format!("/v1/tenants/acme/calls/{sid}/recording"), &headers, b""))
+    };
+    for (range, status, content) in [
+        ("bytes=0-9", 206, "bytes 0-9/200"),
+        ("bytes=190-", 206, "bytes 190-199/200"),
+        ("bytes=-5", 206, "bytes 195-199/200"),
+        ("bytes=200-", 416, "bytes */200"),
+    ] {
+        let answer = part(range);
+        assert_eq!((answer.status, answer.header("content-range")), (status, Some(content)), "{range}");
+    }
+    assert_eq!(part("bytes=200-").code(), "range_not_satisfiable");
+    assert_eq!(part("lines=1-2").status, 200, "a unit that is not known is passed over");
+    let silent = runtime.block_on(call_with_recording(&server, None));
+    for sid in [silent.as_str(), "call_00000000000000000000000000", "nonsense"] {
+        let answer = call(server.http, "GET", &format!("/calls/{sid}/recording"));
+        assert_eq!((answer.status, answer.code()), (404, "not_found"));
+    }
 }

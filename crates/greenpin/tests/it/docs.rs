@@ -26,6 +26,8 @@ fn every_link_between_documents_leads_somewhere() {
         "docs/api.md",
         "docs/benchmarks.md",
         "docs/calls.md",
+        "docs/configuration.md",
+        "docs/operator.md",
         "docs/metrics.md",
         "docs/webhooks.md",
     ] {

@@ -33,9 +33,8 @@ struct Cluster {
 
 /// The URL of a new, empty database.
 pub(crate) fn new_database() -> String {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let cluster = CLUSTER.get_or_init(Cluster::start);
+    let cluster = cluster();
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     let port = cluster.port.to_string();
     let made = Command::new(cluster.bin.join("createdb"))
@@ -43,6 +42,19 @@ pub(crate) fn new_database() -> String {
         .status();
     assert!(made.unwrap().success());
     format!("postgres://postgres@127.0.0.1:{port}/{name}")
+}
+
+/// All that a database holds, as text.
+#[allow(dead_code, reason = "of the two programs of tests that share this file one needs it")]
+pub(crate) fn dump(database: &str) -> Vec<u8> {
+    let port = cluster().port.to_string();
+    let arguments = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "--data-only", database];
+    Command::new(cluster().bin.join("pg_dump")).args(arguments).output().unwrap().stdout
+}
+
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(Cluster::start)
 }
 
 impl Cluster {

@@ -22,6 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[3] / "target" / "openapi"
 TENANT, ACCOUNT_SID, TOKEN = "acme", "AC-acme", "a-token-for-the-tests-alone"
+OPERATOR_TOKEN = "an-operator-token-for-the-tests-alone"
+OTHER_TENANT, OTHER_NUMBER = "other", "+914000000099"
 EXCLUSIVE = ["+914000000001", "+914000000002", "+914000000003"]
 SHARED = {"+914000000011": "4", "+914000000012": "6", "+914000000013": "8"}
 PATIENCE = 60
@@ -56,13 +58,16 @@ class Server:
         self.greenpin, self.folder = greenpin, folder
         self.agent_port = free_port(socket.SOCK_DGRAM)
         (folder / "greenpin.toml").write_text(
-            '[http]\nlisten = "127.0.0.1:0"\n'
+            '[http]\nlisten = "127.0.0.1:0"\nrate_limit = 100000\nrate_burst = 100000\n'
+            f'operator_token = "{OPERATOR_TOKEN}"\n'
             f'[store]\nurl = "sqlite:{folder}/greenpin.db"\n'
             '[sip]\nlisten = ["udp:127.0.0.1:0"]\n'
             f'[recordings]\nurl = "file:{folder}/recordings"\n'
             "[webhooks]\nallow_private = true\n"
             f'[[trunks]]\nname = "carrier"\npeer = "sip:127.0.0.1:{self.agent_port}"\naccept_from = ["127.0.0.1/32"]\n'
         )
+        self.command("tenant", "create", OTHER_TENANT, "--account-sid", "AC-other")
+        self.command("number", "add", "--tenant", OTHER_TENANT, OTHER_NUMBER)
         self.command("tenant", "create", TENANT, "--account-sid", ACCOUNT_SID, "--token", TOKEN)
         for number in EXCLUSIVE:
             self.command("number", "add", "--tenant", TENANT, number)
@@ -190,6 +195,9 @@ def main():
             "TENANT": TENANT,
             "ACCOUNT_SID": ACCOUNT_SID,
             "TOKEN": TOKEN,
+            "OPERATOR_TOKEN": OPERATOR_TOKEN,
+            "OTHER_TENANT": OTHER_TENANT,
+            "OTHER_NUMBER": OTHER_NUMBER,
             "NUMBERS": ",".join([*EXCLUSIVE, *SHARED]),
             "CLIENT_NUMBER": EXCLUSIVE[1],
             "CALLS": ",".join(calls),

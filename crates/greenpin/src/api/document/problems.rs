@@ -111,7 +111,7 @@ fn headers(status: &str) -> Value {
     match status {
         "401" => json!({ "WWW-Authenticate": { "$ref": "#/components/headers/WwwAuthenticate" } }),
         "416" => json!({ "Content-Range": { "$ref": "#/components/headers/UnsatisfiedRange" } }),
-        "503" => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
+        "429" | "503" => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
         _ => json!({}),
     }
 }

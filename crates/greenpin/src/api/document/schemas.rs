@@ -9,7 +9,7 @@ use crate::api::bulk::MOST_ITEMS;
 use crate::api::greenpin::{
     DEFAULT_ATTEMPTS, DEFAULT_DURATION, LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS,
 };
-use crate::api::settings::{LONGEST_DURATION, MOST_ENDPOINTS, SHORTEST_DURATION};
+use crate::api::settings::{LONGEST_DURATION, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION};
 use crate::store::EventType;
 
 macro_rules! texts {
@@ -371,7 +371,7 @@ fn custom_field() -> Value {
 fn update_settings() -> Value {
     json!({
         "type": "object",
-        "description": "What to change; what is left out, or `null`, stays as it is, but for `country`, which `null` clears.",
+        "description": "What to change; what is left out, or `null`, stays as it is, but for `country`, `rate_limit` and `retention`, which `null` clears.",
         "additionalProperties": false,
         "properties": {
             "timezone": {
@@ -398,6 +398,30 @@ fn update_settings() -> Value {
             },
             "ring_timeout": seconds(5, 180, "How long each number is rung."),
             "max_call_duration": seconds(10, 86_400, "How long two parties may talk."),
+            "rate_limit": {
+                "type": ["object", "null"],
+                "title": "RateLimitRequest",
+                "required": ["requests_per_second", "burst"],
+                "additionalProperties": false,
+                "properties": {
+                    "requests_per_second": { "type": "integer", "minimum": 1, "description": "Requests a second in the long run." },
+                    "burst": { "type": "integer", "minimum": 1, "description": "Requests at once after a quiet time." },
+                },
+                "description": "How often the API may be asked, at most what the operator grants; `null`: what the operator grants.",
+                "examples": [{ "requests_per_second": 10, "burst": 20 }],
+            },
+            "retention": {
+                "type": ["object", "null"],
+                "title": "RetentionRequest",
+                "additionalProperties": false,
+                "properties": {
+                    "calls": days("Call records. A recording goes with its record at the latest."),
+                    "recordings": days("Recordings."),
+                    "ended_allocations": days("Allocations that have expired or were deleted."),
+                },
+                "description": "Days after which something is removed, counted from its end. What is left out stays; `null` keeps for ever.",
+                "examples": [{ "recordings": 90 }],
+            },
             "webhooks": {
                 "type": ["array", "null"],
                 "maxItems": MOST_ENDPOINTS,
@@ -407,6 +431,10 @@ fn update_settings() -> Value {
         },
         "examples": [{ "ring_timeout": 45, "webhooks": [{ "url": "https://example.com/greenpin", "types": ["call.completed"] }] }],
     })
+}
+
+fn days(description: &str) -> Value {
+    json!({ "type": ["integer", "null"], "minimum": 1, "maximum": MOST_DAYS, "description": description })
 }
 
 fn seconds(least: u32, most: u32, description: &str) -> Value {

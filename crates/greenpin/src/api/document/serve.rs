@@ -8,10 +8,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::complete;
+use crate::api;
 
 /// The document as it is served and committed.
 pub(in crate::api) static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let text = serde_json::to_string_pretty(&complete(&crate::api::routes().into_openapi()));
+    let text = serde_json::to_string_pretty(&complete(
+        &api::routes(api::tenant_routes(), api::admin::routes()).into_openapi(),
+    ));
     text.unwrap_or_default() + "\n"
 });
 

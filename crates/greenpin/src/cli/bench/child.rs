@@ -12,13 +12,15 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::store::{
-    Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, Store, StoreOptions, TenantId,
-    TenantSettings, Timestamp,
+    Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, RateLimit, Store, StoreOptions,
+    TenantId, TenantSettings, Timestamp,
 };
 
 pub(super) const TENANT: &str = "bench";
 pub(super) const SID: &str = "AC-bench";
 pub(super) const TOKEN: &str = "fictional-token-of-the-bench";
+/// What is measured is the server, not its limit.
+const UNLIMITED: RateLimit = RateLimit { requests_per_second: 10_000_000, burst: 10_000_000 };
 /// Clock ticks a second in /proc, fixed on Linux.
 const TICKS: f64 = 100.0;
 
@@ -50,7 +52,7 @@ impl Prepared {
             tenant_id: tenant()?,
             account_sid: SID.to_owned(),
             token: Some(TOKEN.to_owned()),
-            settings: TenantSettings::default(),
+            settings: TenantSettings { rate_limit: Some(UNLIMITED), ..TenantSettings::default() },
             webhooks: Vec::new(),
         };
         store.create_tenant(tenant, Timestamp::now()).await.map_err(|error| error.to_string())?;

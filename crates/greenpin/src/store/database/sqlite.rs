@@ -178,11 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_a_newer_greenpin_is_refused() {
+    fn a_database_of_a_newer_or_a_first_greenpin_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place(folder.path().join("greenpin.db"));
         place.prepare().unwrap();
         place.writer().unwrap().0.execute("INSERT INTO schema_version VALUES (999, 0)", []).unwrap();
         assert!(matches!(place.prepare(), Err(OpenError::NewerSchema { found: 999, .. })));
+        place.writer().unwrap().0.execute_batch("DELETE FROM schema_version").unwrap();
+        place.writer().unwrap().0.execute("INSERT INTO schema_version VALUES (1, 0)", []).unwrap();
+        assert!(matches!(place.prepare(), Err(OpenError::OlderSchema { found: 1 })));
     }
 }

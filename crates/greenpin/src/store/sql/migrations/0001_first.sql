@@ -1,5 +1,8 @@
 -- Personal data is in columns named `sealed…`, encrypted with the tenant's key; it is found by columns named `…_key`,
 -- which hold keyed hashes.
+CREATE TABLE master_key (
+    digest TEXT PRIMARY KEY
+);
 CREATE TABLE tenants (
     tenant_id TEXT PRIMARY KEY,
     settings TEXT NOT NULL,

@@ -1,0 +1,153 @@
+//! `greenpin tenant credential`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::tenant::{account_sid, tenant_id};
+use crate::store::{MadeCredential, NewCredential, OperatorStore, TenantId, Timestamp};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List a tenant's credentials, with when each was last used
+    #[command(after_help = "Example:\n  greenpin tenant credential list acme --json")]
+    List {
+        /// The tenant's name
+        #[arg(value_name = "NAME", value_parser = tenant_id)]
+        tenant: TenantId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a further credential; its token is printed once
+    #[command(after_help = "Example:\n  greenpin tenant credential create acme --label 'second shop'")]
+    Create(Create),
+    /// Make a credential in the place of another
+    #[command(
+        after_help = "Example:\n  greenpin tenant credential rotate acme AC0001 --overlap 86400\n\nThe old one lives for the overlap; without --overlap until it is revoked."
+    )]
+    Rotate(Rotate),
+    /// End a credential
+    #[command(after_help = "Example:\n  greenpin tenant credential revoke acme AC0001")]
+    Revoke(Revoke),
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    /// The tenant's name
+    #[arg(value_name = "NAME", value_parser = tenant_id)]
+    tenant: TenantId,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Args)]
+pub(super) struct Rotate {
+    /// The tenant's name
+    #[arg(value_name = "NAME", value_parser = tenant_id)]
+    tenant: TenantId,
+    /// The credential to be replaced
+    #[arg(value_name = "SID", value_parser = account_sid)]
+    old: String,
+    /// How many seconds the old one lives on, at most a quarter of a year [default: until it is revoked]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=7_776_000))]
+    overlap: Option<u64>,
+    #[command(flatten)]
+    new: New,
+}
+
+#[derive(Args)]
+struct New {
+    /// The user name of the new one; by default it is drawn
+    #[arg(long, value_name = "SID", value_parser = account_sid)]
+    account_sid: Option<String>,
+    /// What it is for, at most 100 characters
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    label: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Revoke {
+    /// The tenant's name
+    #[arg(value_name = "NAME", value_parser = tenant_id)]
+    tenant: TenantId,
+    /// The credential
+    #[arg(value_name = "SID", value_parser = account_sid)]
+    account_sid: String,
+}
+
+pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), String> {
+    let now = Timestamp::now();
+    match command {
+        Command::List { tenant, json } => list(&tenant, json, store, now).await,
+        Command::Create(Create { tenant, new }) => {
+            let json = new.json;
+            let made = store.create_credential(&tenant, new.credential(), now).await;
+            made.map(|made| print(&made, json)).map_err(|error| format!("tenant {tenant}: {error}"))
+        }
+        Command::Rotate(Rotate { tenant, old, overlap, new }) => {
+            let (json, overlap) = (new.json, overlap.map(Duration::from_secs));
+            let made = store.rotate_credential(&tenant, &old, new.credential(), overlap, now).await;
+            made.map(|made| print(&made, json)).map_err(|error| format!("credential {old}: {error}"))
+        }
+        Command::Revoke(Revoke { tenant, account_sid }) => {
+            let revoked = store.revoke_credential(&tenant, &account_sid, now).await;
+            revoked.map_err(|error| format!("credential {account_sid}: {error}"))?;
+            println!("revoked {account_sid}");
+            Ok(())
+        }
+    }
+}
+
+impl New {
+    fn credential(self) -> NewCredential {
+        NewCredential { account_sid: self.account_sid, label: self.label }
+    }
+}
+
+fn print(made: &MadeCredential, json: bool) {
+    if json {
+        return println!("{}", json!({ "account_sid": made.account_sid, "token": made.token }));
+    }
+    println!("account SID  {}", made.account_sid);
+    println!("token        {}", made.token);
+    eprintln!("Keep the token: it is not shown again.");
+}
+
+async fn list(tenant: &TenantId, json: bool, store: &OperatorStore, now: Timestamp) -> Result<(), String> {
+    let found = store.credentials(tenant).await.map_err(|error| error.to_string())?;
+    let found = found.ok_or_else(|| format!("tenant {tenant}: there is no such tenant"))?;
+    let zone = jiff::tz::TimeZone::UTC;
+    let time = |moment: Option<Timestamp>| moment.map(|moment| moment.rfc3339(&zone));
+    for one in found {
+        if json {
+            let line = json!({
+                "account_sid": one.account_sid,
+                "label": one.label,
+                "live": one.is_live(now),
+                "created_at": time(Some(one.created_at)),
+                "last_used_at": time(one.last_used_at),
+                "revoked_at": time(one.revoked_at),
+            });
+            println!("{line}");
+            continue;
+        }
+        let used = time(one.last_used_at).unwrap_or_else(|| "never".to_owned());
+        let until = time(one.revoked_at).map(|moment| format!("  revoked from {moment}")).unwrap_or_default();
+        println!(
+            "{:<34} last used {used}{until}  {}",
+            one.account_sid,
+            one.label.as_deref().unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let fits = text.chars().count() <= 100 && !text.contains('\0');
+    if fits { Ok(text.to_owned()) } else { Err("must have at most 100 characters".to_owned()) }
+}

@@ -1,0 +1,84 @@
+//! `greenpin number import`
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::tenant::tenant_id;
+use crate::pool_import::{MOST_BYTES, Report, Sheet};
+use crate::store::{OperatorStore, TenantId, Timestamp};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The CSV file
+    #[arg(value_name = "FILE.csv")]
+    file: PathBuf,
+    /// The tenant whose pool they go to
+    #[arg(long, value_name = "NAME", value_parser = tenant_id)]
+    tenant: TenantId,
+    /// Only say what would be refused
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(), String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", arguments.file.display());
+    let size = std::fs::metadata(&arguments.file).map_err(|error| told(&error))?.len();
+    if size > MOST_BYTES as u64 {
+        return Err(told(&format!("has {size} bytes, at most {MOST_BYTES} are read")));
+    }
+    let bytes = std::fs::read(&arguments.file).map_err(|error| told(&error))?;
+    let sheet = Sheet::read(&bytes).map_err(|error| told(&error))?;
+    let bar = progress(sheet.lines());
+    let looked_up = |numbers: usize| bar.inc(u64::try_from(numbers).unwrap_or(0));
+    let imported =
+        sheet.import(store, &arguments.tenant, arguments.dry_run, Timestamp::now(), looked_up).await;
+    bar.finish_and_clear();
+    let report = imported.map_err(|error| told(&error))?;
+    print(&report, &arguments);
+    match report.refused.len() {
+        0 => Ok(()),
+        refused => Err(told(&format!("{refused} of {} lines are refused; nothing was added", report.lines))),
+    }
+}
+
+/// Seen on a terminal alone.
+fn progress(numbers: usize) -> ProgressBar {
+    let shown = std::io::stderr().is_terminal();
+    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(u64::try_from(numbers).ok(), target);
+    match ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} numbers  {elapsed}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn print(report: &Report, arguments: &Arguments) {
+    if arguments.json {
+        let refused: Vec<Value> = report.refused.iter().map(|one| {
+            json!({ "line": one.line, "field": one.field, "code": one.fault.as_str(), "message": one.message })
+        }).collect();
+        let line = json!({
+            "tenant_id": arguments.tenant.as_str(),
+            "dry_run": arguments.dry_run,
+            "lines": report.lines,
+            "added": report.added,
+            "refused": refused,
+        });
+        return println!("{line}");
+    }
+    for one in &report.refused {
+        let field = if one.field.is_empty() { "line" } else { one.field };
+        println!("line {}: {field} {} ({})", one.line, one.message, one.fault.as_str());
+    }
+    if report.refused.is_empty() {
+        let would = if arguments.dry_run { "could be added" } else { "added" };
+        println!("{} numbers {would} to {}", report.lines, arguments.tenant);
+    }
+}

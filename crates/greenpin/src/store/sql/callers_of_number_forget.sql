@@ -1,0 +1,1 @@
+DELETE FROM listed_callers WHERE number_key = $1

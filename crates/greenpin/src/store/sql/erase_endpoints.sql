@@ -1,0 +1,1 @@
+DELETE FROM endpoints WHERE tenant_id = $1

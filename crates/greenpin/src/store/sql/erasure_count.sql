@@ -1,0 +1,1 @@
+UPDATE erasures SET erased = $1 WHERE tenant_id = $2

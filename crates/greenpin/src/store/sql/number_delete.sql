@@ -1,0 +1,1 @@
+DELETE FROM numbers WHERE number_key = $1

@@ -1,0 +1,1 @@
+SELECT 1 FROM numbers WHERE number_key = $1

@@ -1,0 +1,1 @@
+UPDATE pins SET greenpin_id = '', counted = 0 WHERE number_key = $1

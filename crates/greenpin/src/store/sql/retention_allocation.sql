@@ -1,0 +1,1 @@
+DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2

@@ -1,0 +1,1 @@
+DELETE FROM strangers WHERE number_key = $1

@@ -1,0 +1,1 @@
+SELECT tenant_id, settings FROM tenants WHERE erased_at IS NULL

@@ -1,0 +1,105 @@
+//! Two servers on one PostgreSQL database keep every promise of the tenant's API.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use super::http::{Answer, create};
+use super::server::Server;
+
+const EXCLUSIVE: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+
+fn wanted(number: &str) -> String {
+    let body = json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
+    body.to_string()
+}
+
+/// Creates at both servers at once, `each` at either.
+fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
+    let (body, addresses) = (wanted(number), servers.each_ref().map(|server| server.http));
+    std::thread::scope(|scope| {
+        let creates: Vec<_> = (0..each)
+            .flat_map(|_| addresses)
+            .map(|http| {
+                let body = &body;
+                scope.spawn(move || create(http, body))
+            })
+            .collect();
+        creates.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
+    let servers = Server::two_nodes("");
+    servers[0].add_number(EXCLUSIVE, &[]);
+    let answers = at_both(&servers, EXCLUSIVE, 50);
+    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(201), count(409)), (1, 99));
+}
+
+#[test]
+fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more_than_its_limit() {
+    let servers = Server::two_nodes("");
+    servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
+    let answers = at_both(&servers, SHARED, 65);
+    let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
+    let pins: HashSet<_> = made.iter().map(|made| made.body["response"]["pin"].as_str().unwrap()).collect();
+    assert_eq!((made.len(), pins.len()), (120, 120));
+}
+
+#[test]
+fn what_one_server_writes_the_other_reads_and_changes() {
+    let [first, second] = Server::two_nodes("");
+    first.add_number(EXCLUSIVE, &[]);
+    let made = first.allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+    let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
+    let read = second.get(&path);
+    assert_eq!((&read["pin"], &read["from"]), (&made["pin"], &made["from"]));
+    let (status, _) = second.request("PUT", &path, Some(&json!({ "custom_field": "second" })));
+    assert_eq!(status, 200);
+    assert_eq!(first.get(&path)["custom_field"], "second");
+    let (status, _) = first.request("DELETE", &path, None);
+    assert_eq!(status, 200);
+    let (status, answer) = second.request("DELETE", &path, None);
+    assert_eq!((status, &answer["code"]), (409, &json!("already_deleted")));
+}
+
+#[test]
+fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
+    let servers = Server::two_nodes("");
+    servers[0].add_number(SHARED, &["--mode", "shared", "--max-active", "200"]);
+    let follow = || {
+        let (mut seen, mut after) = (Vec::<String>::new(), String::new());
+        while seen.len() < 100 {
+            let query = if after.is_empty() { String::new() } else { format!("&after={after}") };
+            let page = servers[1].get(&format!("/events?limit=7{query}"));
+            let ids = page.as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap());
+            seen.extend(ids.map(str::to_owned));
+            after = seen.last().cloned().unwrap_or_default();
+        }
+        seen
+    };
+    let seen = std::thread::scope(|scope| {
+        let creates = scope.spawn(|| at_both(&servers, SHARED, 50));
+        let seen = follow();
+        assert!(creates.join().unwrap().iter().all(|made| made.status == 201));
+        seen
+    });
+    let all: Value = servers[0].get("/events?limit=200");
+    let all: Vec<_> =
+        all.as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap()).collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn a_server_with_another_master_key_does_not_start_on_the_database() {
+    let [first, _second] = Server::two_nodes("");
+    let other = Server::with("");
+    let key = other.database().with_file_name("master.key");
+    let listed = first.command_with(&["tenant", "list"], &[("GREENPIN_STORE__ENCRYPTION_KEY_FILE", &key)]);
+    assert_eq!(listed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(said.contains("master key"), "{said}");
+}

@@ -1,0 +1,189 @@
+//! Erasing a tenant: nothing of it stays but its name and a receipt.
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use serde_json::{Value, json};
+
+use super::{OPERATOR, operate, response, send, tenants_status};
+use crate::hook::Hook;
+use crate::party::Party;
+use crate::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+
+const VN: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+
+/// A server with a tenant that has talked, and two parties.
+fn stage() -> (Server, Party, Party) {
+    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let trunk = format!(
+        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\n",
+        agent.address()
+    );
+    let server = Server::with_operator(OPERATOR, &trunk);
+    agent.set_server(server.sip);
+    let customer = Party::new(CUSTOMER, server.sip);
+    server.add_number(VN, &[]);
+    server.add_number(SHARED, &["--mode", "shared"]);
+    (server, agent, customer)
+}
+
+fn allocate(server: &Server, number: &str) -> Value {
+    let body = json!({
+        "caller_id_number": number, "from": [AGENT], "to": [CUSTOMER], "record": true, "custom_field": "order of a person"
+    });
+    server.allocate(&body)
+}
+
+fn connect(allocation: &Value, agent: &mut Party, customer: &mut Party) {
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    agent.invited();
+    agent.respond(200);
+    agent.served("ACK");
+}
+
+fn database(server: &Server) -> Connection {
+    let database = Connection::open(server.database()).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
+    database
+}
+
+fn tables(database: &Connection) -> Vec<String> {
+    let mut tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+    tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Every text of every row of a table.
+fn texts(database: &Connection, table: &str) -> Vec<String> {
+    let mut all = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
+    let columns = all.column_count();
+    let mut rows = all.query([]).unwrap();
+    let mut texts = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        for column in 0..columns {
+            if let ValueRef::Text(text) = row.get_ref(column).unwrap() {
+                texts.push(String::from_utf8_lossy(text).into_owned());
+            }
+        }
+    }
+    texts
+}
+
+fn recordings(server: &Server) -> usize {
+    std::fs::read_dir(server.database().with_file_name("recordings")).unwrap().count()
+}
+
+#[test]
+fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
+    let (server, mut agent, mut customer) = stage();
+    let mut hook = Hook::open();
+    server.send_events_to(&hook.url);
+    let allocation = allocate(&server, VN);
+    allocate(&server, SHARED);
+    connect(&allocation, &mut agent, &mut customer);
+    customer.bye();
+    hook.event("recording.ready");
+    assert_eq!(recordings(&server), 1);
+    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    let erased = &receipt["erased"];
+    for (table, rows) in [
+        ("allocations", 2),
+        ("calls", 1),
+        ("numbers", 2),
+        ("credentials", 1),
+        ("endpoints", 1),
+        ("recordings", 1),
+    ] {
+        assert_eq!(erased[table], rows, "{table} in {receipt}");
+    }
+    for table in ["events", "deliveries", "pins", "listed_callers"] {
+        assert!(erased[table].as_u64().unwrap() > 1, "{table} in {receipt}");
+    }
+    assert!(
+        receipt["erasure_id"].as_str().unwrap().starts_with("era_") && receipt["finished_at"].is_string()
+    );
+    assert_eq!(recordings(&server), 0);
+    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401, "its credentials are dead");
+    assert_eq!(customer.call(VN), 404, "its numbers are in no pool");
+
+    let database = database(&server);
+    for table in tables(&database) {
+        for text in texts(&database, &table) {
+            for secret in [VN, SHARED, AGENT, CUSTOMER, "order of a person", "whsec_"] {
+                assert!(!text.contains(secret), "{table} still holds {secret}");
+            }
+        }
+    }
+    let kept = ["tenants", "audit", "erasures"];
+    for table in tables(&database).iter().filter(|table| !kept.contains(&table.as_str())) {
+        let texts = texts(&database, table);
+        assert!(!texts.iter().any(|text| text == TENANT), "{table} still knows the tenant");
+    }
+}
+
+#[test]
+fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
+    let (server, ..) = stage();
+    let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    assert_eq!(response(operate(&server, "DELETE", "/tenants/acme"), 200), receipt);
+    let shown = response(operate(&server, "GET", "/tenants/acme"), 200);
+    assert_eq!((&shown["status"], &shown["erasure"]), (&json!("erased"), &receipt));
+    for (method, path, body) in [
+        ("POST", "/tenants/acme/suspend", None),
+        ("POST", "/tenants/acme/resume", None),
+        ("POST", "/tenants/acme/credentials", Some(json!({}))),
+    ] {
+        let answer = send(&server, method, path, &body.unwrap_or(json!({})));
+        assert_eq!((answer.status, answer.code()), (409, "tenant_erased"), "{path}");
+    }
+    let again = send(&server, "POST", "/tenants", &json!({ "tenant_id": TENANT }));
+    assert_eq!((again.status, again.code()), (409, "tenant_exists"), "nobody gets the name again");
+    let number = send(&server, "POST", "/numbers", &json!({ "tenant_id": TENANT, "virtual_number": VN }));
+    assert_eq!(number.faults(), [("tenant_id", "no_such_tenant")]);
+    assert_eq!(operate(&server, "DELETE", "/tenants/nobody").status, 404);
+    let made = response(
+        send(&server, "POST", "/tenants", &json!({ "tenant_id": "other", "account_sid": SID })),
+        201,
+    );
+    assert_eq!(made["account_sid"], SID, "the account SID is free again");
+    response(send(&server, "POST", "/numbers", &json!({ "tenant_id": "other", "virtual_number": VN })), 201);
+}
+
+#[test]
+fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
+    let (server, mut agent, mut customer) = stage();
+    let allocation = allocate(&server, VN);
+    connect(&allocation, &mut agent, &mut customer);
+    let refused = operate(&server, "DELETE", "/tenants/acme");
+    assert_eq!((refused.status, refused.code()), (409, "tenant_has_calls"));
+    let output = server.command(&["tenant", "erase", TENANT, "--yes"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200);
+    customer.bye();
+}
+
+#[test]
+fn what_one_tenant_loses_another_keeps() {
+    let (server, ..) = stage();
+    let made = response(send(&server, "POST", "/tenants", &json!({ "tenant_id": "other" })), 201);
+    let number = json!({ "tenant_id": "other", "virtual_number": "+914000000003" });
+    response(send(&server, "POST", "/numbers", &number), 201);
+    let before: Vec<_> = {
+        let database = database(&server);
+        tables(&database)
+            .into_iter()
+            .map(|table| texts(&database, &table).iter().filter(|text| *text == "other").count())
+            .collect()
+    };
+    response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    let database = database(&server);
+    let after: Vec<_> = tables(&database)
+        .into_iter()
+        .map(|table| texts(&database, &table).iter().filter(|text| *text == "other").count())
+        .collect();
+    assert_eq!(before, after);
+    let (sid, token) = (made["account_sid"].as_str().unwrap(), made["token"].as_str().unwrap());
+    assert_eq!(tenants_status(&server, "other", sid, token).0, 200);
+}
