@@ -4,19 +4,56 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::auth::Tenant;
 use super::change::change;
+use super::document::problems::problems;
+use super::document::schemas::ItemStatus;
 use super::fields::Fields;
 use super::greenpin::not_found;
 use super::problem::{Code, FieldError, Problem};
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 use crate::store::{AllocationChange, GreenpinId, TenantSettings};
 
-const MOST_ITEMS: usize = 100;
+pub(super) const MOST_ITEMS: usize = 100;
 
-/// `PUT /greenpin`
+problems! {
+    BulkProblems: [InvalidRequest, TooManyItems, TooFew];
+}
+
+/// What became of one change.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangedItem, description = "What became of one item.")]
+struct Changed {
+    /// The item's own `greenpin_id`; `null` if it held none.
+    #[schema(value_type = Option<String>, required)]
+    greenpin_id: Value,
+    #[schema(value_type = ItemStatus)]
+    status: &'static str,
+    /// Why it was not changed: a problem without `request_id`. Left out if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
+    error: Option<Value>,
+}
+
+/// Change many allocations
+///
+/// Each item stands alone: one that is refused takes none of the others with it. The answers come in the order of the
+/// items. An id that is there twice is changed twice.
+#[utoipa::path(
+    put,
+    path = "/greenpin",
+    operation_id = "update_allocations",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "What became of each item.", body = Success<Vec<Changed>>),
+        BulkProblems,
+    )
+)]
 pub(super) async fn update(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -42,12 +79,12 @@ pub(super) async fn update(
         item?;
         done.next().ok_or_else(|| Problem::plain(Code::Internal))?.map_err(Problem::from)
     });
-    let answers: Vec<Value> = ids
+    let answers: Vec<Changed> = ids
         .into_iter()
         .zip(results)
         .map(|(id, result)| match result {
-            Ok(_) => json!({ "greenpin_id": id, "status": "updated" }),
-            Err(problem) => json!({ "greenpin_id": id, "status": "error", "error": problem.item() }),
+            Ok(_) => Changed { greenpin_id: id, status: "updated", error: None },
+            Err(problem) => Changed { greenpin_id: id, status: "error", error: Some(problem.item()) },
         })
         .collect();
     Ok(success(StatusCode::OK, answers))

@@ -4,29 +4,63 @@ use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::auth::Tenant;
 use super::calls::Record;
-use super::listing::{Page, asked, cut, invalid, number, time};
+use super::document::schemas::{AllocationId, CallKind, CallProgress, E164};
+use super::listing::{Page, QueryProblems, asked, cut, invalid, number, time};
 use super::problem::{Code, Problem};
 use crate::store::{CallFilter, CallSid, CallType, GreenpinId};
 
 /// What a list of calls can be narrowed by.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct CallsQuery {
+    /// Only those that still last, or only those that are over.
+    #[param(value_type = CallProgress, required = false)]
     status: Option<String>,
+    /// Only those that came so far.
+    #[param(value_type = CallKind, required = false)]
     call_type: Option<String>,
+    /// Only those to this virtual number.
+    #[param(value_type = E164, required = false)]
     virtual_number: Option<String>,
+    /// Only those of this allocation.
+    #[param(value_type = AllocationId, required = false)]
     greenpin_id: Option<String>,
+    /// Only those whose caller or dialled number is this one.
+    #[param(value_type = E164, required = false)]
     party: Option<String>,
+    /// Only those that came in at this moment or later.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
     started_after: Option<String>,
+    /// Only those that came in before this moment.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
     started_before: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
-/// `GET /calls`
+/// List calls
+///
+/// Newest first, a page at a time; calls that still last are in the list.
+#[utoipa::path(
+    get,
+    path = "/calls",
+    operation_id = "list_calls",
+    tag = "Calls",
+    params(CallsQuery),
+    responses(
+        (status = 200, description = "A page of call records.", body = Page<Record>),
+        QueryProblems,
+    )
+)]
 pub(super) async fn list(
     Tenant(store): Tenant,
     query: Result<Query<CallsQuery>, QueryRejection>,

@@ -14,18 +14,41 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
+use utoipa::ToSchema;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
+use super::document::schemas::{
+    AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
+};
 use super::greenpin::{greenpin_id, not_found};
-use super::listing::{Page, PageQuery};
+use super::listing::{Page, PageQuery, QueryOfOneProblems};
 use super::problem::{Code, Problem};
 use super::range::{Part, part};
-use super::{Api, success};
+use super::{Api, Success, success};
 use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
 
 const CHUNK: usize = 64 * 1024;
 
-/// `GET /greenpin/{id}/calls`
+problems! {
+    ReadProblems: [NotFound];
+    RecordingProblems: [NotFound, RangeNotSatisfiable];
+}
+
+/// List the calls of an allocation
+///
+/// Newest first, a page at a time; a call that still lasts is in the list.
+#[utoipa::path(
+    get,
+    path = "/greenpin/{greenpin_id}/calls",
+    operation_id = "list_allocation_calls",
+    tag = "Calls",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of call records.", body = Page<Record>),
+        QueryOfOneProblems,
+    )
+)]
 pub(super) async fn of_allocation(
     Tenant(store): Tenant,
     Path((_, id)): Path<(String, String)>,
@@ -43,7 +66,17 @@ pub(super) async fn of_allocation(
     Ok(Page::answer(records.iter().map(|record| Record::of(record, &zone)).collect(), next_cursor))
 }
 
-/// `GET /calls/{call_sid}`
+/// Read a call record
+#[utoipa::path(
+    get,
+    path = "/calls/{call_sid}",
+    operation_id = "read_call",
+    tag = "Calls",
+    responses(
+        (status = 200, description = "The call record.", body = Success<Record>),
+        ReadProblems,
+    )
+)]
 pub(super) async fn read(
     Tenant(store): Tenant,
     Path((_, call_sid)): Path<(String, String)>,
@@ -54,7 +87,29 @@ pub(super) async fn read(
     Ok(success(StatusCode::OK, Record::of(&record, &zone)))
 }
 
-/// `GET /calls/{call_sid}/recording`
+/// Fetch a recording
+///
+/// The audio of a call as WAV: two channels, the caller on the left, the callee on the right. One range of bytes at a
+/// time can be asked for; a `Range` of another form is passed over, as RFC 9110 allows.
+#[utoipa::path(
+    get,
+    path = "/calls/{call_sid}/recording",
+    operation_id = "read_recording",
+    tag = "Calls",
+    params(
+        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+    ),
+    responses(
+        (status = 200, description = "All of it.", content_type = "audio/wav", body = inline(Audio),
+            headers(("Accept-Ranges" = String, description = "`bytes`"))),
+        (status = 206, description = "The bytes that were asked for.", content_type = "audio/wav", body = inline(Audio),
+            headers(
+                ("Accept-Ranges" = String, description = "`bytes`"),
+                ("Content-Range" = String, description = "`bytes FIRST-LAST/LENGTH`"),
+            )),
+        RecordingProblems,
+    )
+)]
 pub(super) async fn recording(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -136,33 +191,83 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
 }
 
 /// A call record, in the names of events.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallRecord, description = "One call, as far as it came.")]
 pub(super) struct Record<'a> {
+    #[schema(value_type = CallId)]
     call_sid: &'a str,
+    /// The allocation that it belongs to, once that is known.
+    #[schema(value_type = Option<AllocationId>, required)]
     greenpin_id: Option<&'a str>,
+    /// The number that was called.
+    #[schema(value_type = E164)]
     virtual_number: String,
+    /// Who called; `null`: withheld or unknown.
+    #[schema(value_type = Option<E164>, required)]
     from: Option<String>,
+    /// The number that was connected, else the last that was dialled.
+    #[schema(value_type = Option<E164>, required)]
     to: Option<String>,
+    /// Always `incoming`.
+    #[schema(value_type = CallerDirection)]
     direction: &'static str,
+    /// When it came in.
+    #[schema(value_type = Moment)]
     start_time: String,
+    /// When the caller was answered.
+    #[schema(value_type = Option<Moment>, required)]
     answer_time: Option<String>,
+    /// When the number in `to` was dialled.
+    #[schema(value_type = Option<Moment>, required)]
     dial_time: Option<String>,
+    /// When both sides began to hear each other.
+    #[schema(value_type = Option<Moment>, required)]
     bridge_time: Option<String>,
+    /// When it ended; `null`: it has not.
+    #[schema(value_type = Option<Moment>, required)]
     end_time: Option<String>,
+    /// How far it came; `null` while it lasts.
+    #[schema(value_type = Option<CallKind>, required)]
     call_type: Option<&'a str>,
+    /// How the dialled leg ended; `null`: nobody was dialled, or it has not.
+    #[schema(value_type = Option<DialOutcome>, required)]
     dial_call_status: Option<&'a str>,
+    /// Seconds of the second leg, from dialling to its end.
+    #[schema(required)]
     dial_call_duration: Option<u64>,
+    /// Seconds that both talked.
+    #[schema(required)]
     on_call_duration: Option<u64>,
+    /// The SIP status with which the last dialled number refused.
+    #[schema(required, minimum = 300, maximum = 699)]
     sip_cause: Option<u16>,
+    /// Who ended it; `null` while it lasts.
+    #[schema(value_type = Option<HangupParty>, required)]
     hangup_by: Option<&'a str>,
+    /// Completed blocks of digits.
     pin_attempts: u32,
+    /// The path of its recording in this API; `null`: there is none.
+    #[schema(required)]
     recording_url: Option<String>,
+    /// Seconds of its recording.
+    #[schema(required)]
     recording_duration: Option<u64>,
+    /// The media of the caller's leg.
+    #[schema(required)]
     caller_media: Option<&'a LegReport>,
+    /// The media of the callee's leg.
+    #[schema(required)]
     callee_media: Option<&'a LegReport>,
+    /// The trunk that brought it.
     trunk: &'a str,
+    /// The node that took it.
     node: &'a str,
 }
+
+/// A WAV file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
+struct Audio(#[allow(dead_code)] Vec<u8>);
 
 impl<'a> Record<'a> {
     pub(super) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {

@@ -8,15 +8,39 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
 use super::fields::Fields;
 use super::greenpin::{
-    LONGEST_CUSTOM_FIELD, MOST_NUMBERS, Resource, greenpin_id, not_found, refuse_both_sides, to_required,
+    LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS, Resource, greenpin_id, not_found, refuse_both_sides,
+    to_required,
 };
 use super::problem::{Code, FieldError, Problem};
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 use crate::store::{AllocationChange, ChangeError, Party, TenantSettings};
 
-/// `PUT /greenpin/{id}`
+problems! {
+    ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired]
+        fields [
+            UnknownField, WrongType, NotE164, TooLong, InvalidValue,
+            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
+        ];
+}
+
+/// Change an allocation
+///
+/// What is left out stays as it is; number and PIN cannot change. A limit over the count of wrong PINs unlocks, one at or
+/// under it locks. The event `allocation.updated` tells what changed.
+#[utoipa::path(
+    put,
+    path = "/greenpin/{greenpin_id}",
+    operation_id = "update_allocation",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/UpdateAllocation"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        ChangeProblems,
+    )
+)]
 pub(super) async fn update(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -45,7 +69,7 @@ pub(super) fn change(fields: &mut Fields, settings: &TenantSettings) -> Allocati
     let to = fields.numbers("to", MOST_NUMBERS);
     refuse_both_sides(fields, from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
     let duration = fields.integer("duration", settings.min_duration, settings.max_duration);
-    let attempts = fields.integer("max_pin_attempts", 1, 10);
+    let attempts = fields.integer("max_pin_attempts", 1, MOST_ATTEMPTS.into());
     let record = fields.boolean("record");
     let custom_field = fields.short_text("custom_field", LONGEST_CUSTOM_FIELD);
     for name in ["caller_id_number", "virtual_number", "pin"] {

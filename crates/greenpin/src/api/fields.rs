@@ -78,10 +78,11 @@ impl Fields {
     /// A whole number within a range.
     pub(super) fn integer(&mut self, name: &'static str, least: u32, most: u32) -> Given<u32> {
         let value = self.take(name)?;
-        if !(value.is_i64() || value.is_u64()) {
-            return self.or_wrong_type(name, None, "must be a whole number");
-        }
-        let read = value.as_u64().and_then(|value| u32::try_from(value).ok());
+        let whole = value.as_f64().filter(|value| value.fract() == 0.0);
+        let Some(whole) = whole else { return self.or_wrong_type(name, None, "must be a whole number") };
+        // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let read = (whole >= 0.0).then_some(whole as u32);
         let read = read.filter(|value| (least..=most).contains(value));
         if read.is_none() {
             self.fault(name, Code::OutOfRange, format!("must be {least} to {most}"));

@@ -10,21 +10,49 @@ use call::PhoneNumber;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
+use super::document::schemas::{AllocationId, AllocationStatus, E164, Moment, PinText};
 use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 use crate::store::{
-    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, TenantSettings, Timestamp,
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Status, TenantSettings, Timestamp,
 };
 
 pub(super) const MOST_NUMBERS: usize = 10;
 pub(super) const LONGEST_CUSTOM_FIELD: usize = 256;
-const DEFAULT_DURATION: u32 = 86_400;
-const DEFAULT_ATTEMPTS: u8 = 3;
+pub(super) const DEFAULT_DURATION: u32 = 86_400;
+pub(super) const DEFAULT_ATTEMPTS: u8 = 3;
+pub(super) const MOST_ATTEMPTS: u8 = 10;
 
-/// `POST /greenpin`
+problems! {
+    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired]
+        fields [
+            MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
+            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
+        ];
+    ReadProblems: [NotFound];
+    DeleteProblems: [NotFound, AlreadyDeleted];
+}
+
+/// Allocate a PIN
+///
+/// Draws a PIN on a virtual number of the tenant's pool and ties both sides to it until the allocation expires or is
+/// deleted. An **exclusive** number takes one active allocation at a time, a **shared** one many, each with a PIN of its own.
+#[utoipa::path(
+    post,
+    path = "/greenpin",
+    operation_id = "create_allocation",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/CreateAllocation"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The allocation, with its PIN.", body = Success<Created>),
+        CreateProblems,
+    )
+)]
 pub(super) async fn create(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -42,7 +70,19 @@ pub(super) async fn create(
     Ok(success(StatusCode::CREATED, Created::of(&made, &settings.zone(), now)))
 }
 
-/// `GET /greenpin/{id}`
+/// Read an allocation
+///
+/// The allocation with its counters, also when it has expired or was deleted.
+#[utoipa::path(
+    get,
+    path = "/greenpin/{greenpin_id}",
+    operation_id = "read_allocation",
+    tag = "Allocations",
+    responses(
+        (status = 200, description = "The allocation.", body = Success<Resource>),
+        ReadProblems,
+    )
+)]
 pub(super) async fn read(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -54,7 +94,20 @@ pub(super) async fn read(
     Ok(success(StatusCode::OK, Resource::of(&allocation, &zone, api.now())))
 }
 
-/// `DELETE /greenpin/{id}`
+/// Delete an allocation
+///
+/// No new call is connected from now on; calls that are connected go on. An exclusive number is free at once, the PIN
+/// after its cool-off.
+#[utoipa::path(
+    delete,
+    path = "/greenpin/{greenpin_id}",
+    operation_id = "delete_allocation",
+    tag = "Allocations",
+    responses(
+        (status = 200, description = "It is deleted.", body = Success<Deleted>),
+        DeleteProblems,
+    )
+)]
 pub(super) async fn delete(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -63,9 +116,12 @@ pub(super) async fn delete(
     let id = greenpin_id(&id)?;
     let deleted_at = store.delete_allocation(&id, api.now()).await?;
     let zone = store.settings().await?.zone();
-    let body =
-        json!({ "greenpin_id": id.as_str(), "status": "deleted", "deleted_at": deleted_at.rfc3339(&zone) });
-    Ok(success(StatusCode::OK, body))
+    let deleted = Deleted {
+        greenpin_id: id.as_str(),
+        status: Status::Deleted.as_str(),
+        deleted_at: deleted_at.rfc3339(&zone),
+    };
+    Ok(success(StatusCode::OK, deleted))
 }
 
 fn new_allocation(object: Map<String, Value>, settings: &TenantSettings) -> Result<NewAllocation, Problem> {
@@ -79,7 +135,9 @@ fn new_allocation(object: Map<String, Value>, settings: &TenantSettings) -> Resu
     refuse_both_sides(&mut fields, from.as_deref().unwrap_or_default(), &to);
     let duration = fields.integer("duration", settings.min_duration, settings.max_duration);
     let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
-    let attempts = fields.integer("max_pin_attempts", 1, 10).and_then(|attempts| u8::try_from(attempts).ok());
+    let attempts = fields
+        .integer("max_pin_attempts", 1, MOST_ATTEMPTS.into())
+        .and_then(|attempts| u8::try_from(attempts).ok());
     let record = fields.boolean("record");
     let custom_field = fields.short_text("custom_field", LONGEST_CUSTOM_FIELD);
     fields.finish()?;
@@ -120,34 +178,99 @@ pub(super) fn to_required() -> Problem {
 }
 
 /// What a create answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedAllocation, description = "An allocation as it was made.", examples(created_example))]
 struct Created<'a> {
+    #[schema(value_type = AllocationId)]
     greenpin_id: &'a str,
+    /// The number that parties call.
+    #[schema(value_type = E164)]
     virtual_number: String,
+    /// What parties enter after it. Tell it to nobody else.
+    #[schema(value_type = PinText)]
     pin: &'a str,
+    /// A-party: the agent's or seller's side.
+    #[schema(value_type = Vec<E164>, min_items = 1, max_items = 10)]
     from: Vec<String>,
+    /// B-party: the customer's side. Empty: whoever has the PIN.
+    #[schema(value_type = Vec<E164>, max_items = 10)]
     to: Vec<String>,
+    /// Where it stands.
+    #[schema(value_type = AllocationStatus)]
     status: &'static str,
+    /// Whether wrong PINs have used up `max_pin_attempts`: no PIN opens it.
     locked: bool,
+    /// When it was made.
+    #[schema(value_type = Moment)]
     created_at: String,
+    /// From when on no new call is connected.
+    #[schema(value_type = Moment)]
     expires_at: String,
+    /// Wrong PINs after which it is locked.
+    #[schema(minimum = 1, maximum = 10)]
     max_pin_attempts: u8,
+    /// Whether its calls are recorded.
     record: bool,
+    /// Your own text.
+    #[schema(required, max_length = 256)]
     custom_field: Option<&'a str>,
+    /// A link with which a phone dials number and PIN in one tap.
+    #[schema(pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
     dial_uri: String,
 }
 
 /// What a read answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Allocation, description = "An allocation as it is.")]
 pub(super) struct Resource<'a> {
     #[serde(flatten)]
     created: Created<'a>,
+    /// Calls of it in which both sides talked.
     call_count: u64,
+    /// All calls that met it.
     attempt_count: u64,
+    /// Wrong PINs that count towards `max_pin_attempts`.
+    #[schema(maximum = 10)]
     failed_pin_attempts: u8,
+    /// When it was last changed.
+    #[schema(value_type = Moment)]
     updated_at: String,
+    /// When it was deleted; left out if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Moment, required = false)]
     deleted_at: Option<String>,
+}
+
+/// What a delete answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeletedAllocation, description = "An allocation that was deleted.")]
+struct Deleted<'a> {
+    #[schema(value_type = AllocationId)]
+    greenpin_id: &'a str,
+    /// Always `deleted`.
+    #[schema(value_type = AllocationStatus)]
+    status: &'static str,
+    /// When.
+    #[schema(value_type = Moment)]
+    deleted_at: String,
+}
+
+fn created_example() -> Value {
+    json!({
+        "greenpin_id": "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
+        "virtual_number": "+914000000001",
+        "pin": "4821",
+        "from": ["+919900000001"],
+        "to": ["+918800000001"],
+        "status": "active",
+        "locked": false,
+        "created_at": "2026-06-15T10:30:00+05:30",
+        "expires_at": "2026-06-15T11:30:00+05:30",
+        "max_pin_attempts": 3,
+        "record": false,
+        "custom_field": "order_id=12345",
+        "dial_uri": "tel:+914000000001,,4821",
+    })
 }
 
 impl<'a> Created<'a> {

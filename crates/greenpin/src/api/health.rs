@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Api;
 
@@ -39,12 +40,53 @@ impl Readiness {
     }
 }
 
-/// `GET /healthz`
-pub(super) async fn alive() -> Response {
-    Json(json!({ "status": "alive" })).into_response()
+/// What a living process says.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "The process lives.")]
+struct Alive {
+    /// Always `alive`.
+    #[schema(pattern = "^alive$", examples("alive"))]
+    status: &'static str,
 }
 
-/// `GET /readyz`
+/// What readiness hangs on.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "Whether requests and calls can be taken, and what it hangs on.")]
+struct Ready {
+    /// `ready` or `not ready`.
+    #[schema(pattern = "^(not )?ready$", examples("ready"))]
+    status: &'static str,
+    /// Whether the store can be reached.
+    store: bool,
+    /// Whether SIP is served.
+    sip: bool,
+    /// Whether the server is being shut down.
+    draining: bool,
+}
+
+/// Whether the process lives
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "Server",
+    responses((status = 200, description = "It does.", body = Alive))
+)]
+pub(super) async fn alive() -> Response {
+    Json(Alive { status: "alive" }).into_response()
+}
+
+/// Whether requests and calls can be taken
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "Server",
+    responses(
+        (status = 200, description = "They can.", body = Ready),
+        (status = 503, description = "They cannot.", body = Ready),
+    )
+)]
 pub(super) async fn ready(State(api): State<Api>) -> Response {
     let draining = api.readiness.is_draining();
     let sip = api.readiness.sip_bound.load(Ordering::Relaxed);
@@ -53,6 +95,5 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    let body = json!({ "status": word, "store": store, "sip": sip, "draining": draining });
-    (status, Json(body)).into_response()
+    (status, Json(Ready { status: word, store, sip, draining })).into_response()
 }

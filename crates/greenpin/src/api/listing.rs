@@ -5,9 +5,12 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Json, Response};
 use call::PhoneNumber;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::auth::Tenant;
+use super::document::problems::problems;
+use super::document::schemas::{AllocationStatus, E164};
 use super::greenpin::Resource;
 use super::problem::{Code, FieldError, Problem};
 use crate::store::{AllocationFilter, GreenpinId, Status, Timestamp};
@@ -16,10 +19,15 @@ const DEFAULT_LIMIT: u32 = 50;
 const MOST: u32 = 200;
 
 /// Which page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
@@ -30,9 +38,12 @@ pub(super) struct Asked<T> {
 }
 
 /// A page. `next_cursor` is `null` on the last one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Page<T> {
+    /// The items of this page.
     response: Vec<T>,
+    /// What to ask the next page with; `null` on the last one.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
@@ -83,20 +94,55 @@ pub(super) fn invalid(field: &str, rule: &str) -> Problem {
 }
 
 /// What a list of allocations can be narrowed by.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Only those that stand there.
+    #[param(value_type = AllocationStatus, required = false)]
     status: Option<String>,
+    /// Only those on this virtual number.
+    #[param(value_type = E164, required = false)]
     virtual_number: Option<String>,
+    /// Only those with this number in `from` or `to`.
+    #[param(value_type = E164, required = false)]
     party: Option<String>,
+    /// Only those with exactly this text.
+    #[param(value_type = String, required = false)]
     custom_field: Option<String>,
+    /// Only those made at this moment or later.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
     created_after: Option<String>,
+    /// Only those made before this moment.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
     created_before: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false, pattern = "^gp_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
 }
 
-/// `GET /greenpin`
+problems! {
+    QueryProblems: [InvalidRequest] fields [InvalidValue];
+    QueryOfOneProblems: [InvalidRequest, NotFound] fields [InvalidValue];
+}
+
+/// List allocations
+///
+/// Newest first, a page at a time. A page stays right while allocations are made: what is new comes before it.
+#[utoipa::path(
+    get,
+    path = "/greenpin",
+    operation_id = "list_allocations",
+    tag = "Allocations",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page of allocations.", body = Page<Resource>),
+        QueryProblems,
+    )
+)]
 pub(super) async fn list(
     Tenant(store): Tenant,
     State(api): State<Api>,

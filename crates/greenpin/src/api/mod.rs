@@ -7,6 +7,7 @@ mod bulk;
 mod call_list;
 mod calls;
 mod change;
+mod document;
 mod events;
 mod fields;
 mod greenpin;
@@ -14,6 +15,7 @@ mod health;
 mod idempotency;
 mod listing;
 mod numbers;
+mod observe;
 mod pin;
 mod problem;
 mod range;
@@ -29,9 +31,11 @@ use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{MethodRouter, get};
 use axum::{Router, http::StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use health::Readiness;
 pub use problem::{Code, FieldError, Problem, RefusedLine};
@@ -76,33 +80,6 @@ impl Api {
     }
 }
 
-macro_rules! tenant_routes {
-    ($($path:literal: $($method:ident $handler:path),+;)*) => {
-        /// Every route of the tenant API: its method, and its path below `/v1/tenants/{tenant_id}`.
-        pub const TENANT_ROUTES: &[(&str, &str)] = &[$($((stringify!($method), $path)),+),*];
-
-        fn tenant_routes() -> Router<Api> {
-            Router::new()$(.route($path, MethodRouter::new()$(.$method($handler))+))*
-        }
-    };
-}
-
-tenant_routes! {
-    "/greenpin": get listing::list, post greenpin::create, put bulk::update;
-    "/greenpin/resolve": post resolve::resolve;
-    "/greenpin/{greenpin_id}": get greenpin::read, put change::update, delete greenpin::delete;
-    "/greenpin/{greenpin_id}/unlock": post pin::unlock;
-    "/greenpin/{greenpin_id}/rotate-pin": post pin::rotate;
-    "/greenpin/{greenpin_id}/calls": get calls::of_allocation;
-    "/calls": get call_list::list;
-    "/calls/{call_sid}": get calls::read;
-    "/calls/{call_sid}/recording": get calls::recording;
-    "/events": get events::list;
-    "/events/{event_id}/redeliver": post events::redeliver;
-    "/numbers": get numbers::list;
-    "/settings": get settings::read, put settings::update;
-}
-
 /// Every route. `recordings` is the folder that recordings are in, `rate_limit` what holds for tenants whose settings
 /// say nothing of it.
 pub fn router(
@@ -122,15 +99,50 @@ pub fn router(
         limits: Arc::new(rate::Limits::new(rate_limit)),
     };
     let tenant = tenant_routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
-    Router::new()
-        .nest("/v1/tenants/{tenant_id}", tenant)
-        .nest("/v1/admin", admin::router(&api))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    let admin = admin::routes().layer(from_fn_with_state(api.clone(), admin::require_token));
+    let router = Router::from(routes(tenant, admin))
         .fallback(|| async { Problem::plain(Code::NotFound) })
-        .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) })
-        .layer(from_fn(identify))
-        .with_state(api)
+        .method_not_allowed_fallback(|| async { Problem::plain(Code::MethodNotAllowed) });
+    observed(router).with_state(api)
+}
+
+/// What every request meets, the outermost last.
+fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.layer(from_fn(observe::caught)).layer(from_fn(observe::measured)).layer(from_fn(identify))
+}
+
+/// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
+fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .nest("/v1/tenants/{tenant_id}", tenant)
+        .nest("/v1/admin", admin)
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(observe::metrics))
+        .routes(routes!(document::serve::openapi))
+        .routes(routes!(document::page::docs))
+}
+
+fn tenant_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(greenpin::create, listing::list, bulk::update))
+        .routes(routes!(resolve::resolve))
+        .routes(routes!(greenpin::read, change::update, greenpin::delete))
+        .routes(routes!(pin::unlock))
+        .routes(routes!(pin::rotate))
+        .routes(routes!(calls::of_allocation))
+        .routes(routes!(call_list::list))
+        .routes(routes!(calls::read))
+        .routes(routes!(calls::recording))
+        .routes(routes!(events::list))
+        .routes(routes!(events::redeliver))
+        .routes(routes!(numbers::list))
+        .routes(routes!(settings::read, settings::update))
+}
+
+/// The OpenAPI document of this version, as JSON.
+pub fn openapi() -> &'static str {
+    &document::serve::TEXT
 }
 
 /// The id of a request, `req_…`.
@@ -152,8 +164,10 @@ async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
-#[derive(Serialize)]
+/// What a call that went well answers.
+#[derive(Serialize, ToSchema)]
 struct Success<T> {
+    /// What was asked for.
     response: T,
 }
 

@@ -6,11 +6,30 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
 use super::greenpin::{Resource, greenpin_id};
 use super::problem::Problem;
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 
-/// `POST /greenpin/{id}/unlock`
+problems! {
+    UnlockProblems: [NotFound, AllocationNotActive];
+    RotateProblems: [NotFound, AllocationNotActive, PinSpaceExhausted];
+}
+
+/// Unlock an allocation
+///
+/// Sets the count of wrong PINs to 0.
+#[utoipa::path(
+    post,
+    path = "/greenpin/{greenpin_id}/unlock",
+    operation_id = "unlock_allocation",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        UnlockProblems,
+    )
+)]
 pub(super) async fn unlock(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -25,7 +44,20 @@ pub(super) async fn unlock(
     Ok(success(StatusCode::OK, Resource::of(&allocation, &zone, now)))
 }
 
-/// `POST /greenpin/{id}/rotate-pin`
+/// Draw another PIN
+///
+/// The old one opens nothing any more. The count of wrong PINs stays: a locked allocation is still locked.
+#[utoipa::path(
+    post,
+    path = "/greenpin/{greenpin_id}/rotate-pin",
+    operation_id = "rotate_pin",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The allocation with its new PIN.", body = Success<Resource>),
+        RotateProblems,
+    )
+)]
 pub(super) async fn rotate(
     Tenant(store): Tenant,
     State(api): State<Api>,

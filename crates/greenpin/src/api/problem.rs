@@ -30,6 +30,11 @@ macro_rules! codes {
                 match self { $(Self::$name => $status,)* }
             }
 
+            /// When it comes, in a sentence.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii(),)* }
+            }
+
             /// What it means, in a few words.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
@@ -131,6 +136,8 @@ codes! {
     OnBothSides = "on_both_sides", 422, "The number is on both sides";
     /// The number has short shared PINs, so that `to` must name the callers.
     ToRequired = "to_required", 422, "The number needs 'to'";
+    /// An `id` that no webhook endpoint of the tenant has.
+    UnknownEndpoint = "unknown_endpoint", 422, "There is no such webhook endpoint";
     /// The tenant asks too often, or too many wrong credentials come from the address.
     RateLimited = "rate_limited", 429, "Too many requests";
     /// A fault of ours.

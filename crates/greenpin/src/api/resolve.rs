@@ -6,26 +6,57 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use call::{PhoneNumber, Pin};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
+use super::document::schemas::{AllocationId, E164, ResolvedOutcome, ResolvedReason};
 use super::fields::Fields;
 use super::problem::{Code, Problem};
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 use crate::store::{Connection, GreenpinId, Resolution};
 
 /// What a call would meet.
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, ToSchema)]
+#[schema(as = Resolution)]
 struct Answer {
+    #[schema(value_type = ResolvedOutcome)]
     outcome: &'static str,
+    #[schema(value_type = ResolvedReason)]
     reason: &'static str,
+    /// The allocation that the call would belong to, where that is known.
+    #[schema(value_type = Option<AllocationId>, required)]
     greenpin_id: Option<String>,
     /// The numbers that would be called, in their order.
+    #[schema(value_type = Vec<E164>, max_items = 10)]
     dial: Vec<String>,
+    /// Whether the call would be recorded.
     record: bool,
+    /// With `collect_pin`: digits of the PIN that would be asked for.
+    #[schema(required, minimum = 4, maximum = 8)]
     pin_length: Option<u8>,
 }
 
-/// `POST /greenpin/resolve`
+problems! {
+    ResolveProblems: [InvalidRequest]
+        fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue];
+}
+
+/// Ask what a call would meet
+///
+/// Tells what a call would meet now, and why. It counts nothing and calls nobody. A caller hears the same words whatever
+/// the reason; only you are told.
+#[utoipa::path(
+    post,
+    path = "/greenpin/resolve",
+    operation_id = "resolve",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "What it would meet.", body = Success<Answer>),
+        ResolveProblems,
+    )
+)]
 pub(super) async fn resolve(
     Tenant(store): Tenant,
     State(api): State<Api>,

@@ -6,29 +6,61 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::auth::Tenant;
+use super::document::problems::problems;
+use super::document::schemas::{DeliveryForm, EventTypes, WebhookId};
 use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
-use super::{Api, body, success};
+use super::{Api, Success, body, success};
 use crate::store::{
     CallerPolicy, DialStrategy, EndpointId, EndpointSpec, EventType, RateLimit, Retention, TenantSettings,
     TenantStore,
 };
 
-const SHORTEST_DURATION: u32 = 300;
-const LONGEST_DURATION: u32 = 14_688_000;
-const MOST_ENDPOINTS: usize = 20;
+pub(super) const SHORTEST_DURATION: u32 = 300;
+pub(super) const LONGEST_DURATION: u32 = 14_688_000;
+pub(super) const MOST_ENDPOINTS: usize = 20;
 const LATER: [&str; 2] = ["prompts", "record_announcement"];
-const MOST_DAYS: u32 = 3650;
+pub(super) const MOST_DAYS: u32 = 3650;
 
-/// `GET /settings`
+problems! {
+    UpdateProblems: [InvalidRequest, RuleViolated]
+        fields [
+            MissingField, UnknownField, WrongType, InvalidValue, NotSupported, OutOfRange, TooMany, Repeated, UnknownEndpoint,
+        ];
+}
+
+/// Read the settings
+#[utoipa::path(
+    get,
+    path = "/settings",
+    operation_id = "read_settings",
+    tag = "Settings",
+    responses((status = 200, description = "The settings.", body = Success<Settings>))
+)]
 pub(super) async fn read(Tenant(store): Tenant) -> Result<Response, Problem> {
     answer(&store, Vec::new()).await
 }
 
-/// `PUT /settings`: changes what is given.
+/// Change the settings
+///
+/// Changes what is given. Every node heeds it within a second.
+#[utoipa::path(
+    put,
+    path = "/settings",
+    operation_id = "update_settings",
+    tag = "Settings",
+    request_body(content = ref("#/components/schemas/UpdateSettings"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "All settings. An endpoint's `secret` is shown only in the answer that made it.",
+            body = Success<Settings>),
+        UpdateProblems,
+    )
+)]
 pub(super) async fn update(
     Tenant(store): Tenant,
     State(api): State<Api>,
@@ -40,10 +72,11 @@ pub(super) async fn update(
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
         if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
-            return Err(super::listing::invalid(
-                &format!("webhooks[{index}].id"),
-                "is no endpoint of this tenant",
-            ));
+            return Err(Problem::of_fields(vec![FieldError {
+                field: format!("webhooks[{index}].id"),
+                code: Code::UnknownEndpoint,
+                message: "is no endpoint of this tenant".into(),
+            }]));
         }
     }
     let made = store.update_settings(change.settings, change.webhooks, api.now()).await?;
@@ -52,26 +85,51 @@ pub(super) async fn update(
 
 async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<Response, Problem> {
     let secrets: HashMap<EndpointId, String> = made.into_iter().collect();
-    let endpoints = store.endpoints().await?.into_iter().map(|endpoint| {
-        let mut shown = json!({
-            "id": endpoint.id.as_str(),
-            "url": endpoint.url,
-            "types": endpoint.types,
-            "format": "standard",
-            "paused": endpoint.paused,
-        });
-        if let (Some(secret), Some(shown)) = (secrets.get(&endpoint.id), shown.as_object_mut()) {
-            shown.insert("secret".into(), secret.as_str().into());
-        }
-        shown
+    let webhooks = store.endpoints().await?.into_iter().map(|endpoint| Webhook {
+        secret: secrets.get(&endpoint.id).cloned(),
+        id: endpoint.id.to_string(),
+        url: endpoint.url,
+        types: endpoint.types,
+        format: "standard",
+        paused: endpoint.paused,
     });
-    let endpoints: Vec<Value> = endpoints.collect();
-    let settings = store.settings().await?;
-    let mut shown = serde_json::to_value(&*settings).map_err(|_| Problem::plain(Code::Internal))?;
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("webhooks".into(), endpoints.into());
-    }
-    Ok(success(StatusCode::OK, shown))
+    let webhooks = webhooks.collect();
+    let settings = TenantSettings::clone(&*store.settings().await?);
+    Ok(success(StatusCode::OK, Settings { settings, webhooks }))
+}
+
+/// The settings as they are shown.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "A tenant's settings.")]
+struct Settings {
+    #[serde(flatten)]
+    settings: TenantSettings,
+    /// The endpoints that events go to.
+    #[schema(max_items = 20)]
+    webhooks: Vec<Webhook>,
+}
+
+/// An endpoint as it is shown.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "A webhook endpoint.")]
+struct Webhook {
+    #[schema(value_type = WebhookId)]
+    id: String,
+    /// Where events are POSTed to.
+    #[schema(format = "uri")]
+    url: String,
+    /// The types of event that it takes; `null`: all.
+    #[schema(value_type = EventTypes)]
+    types: Option<Vec<String>>,
+    /// The form of the delivery.
+    #[schema(value_type = DeliveryForm)]
+    format: &'static str,
+    /// Events wait while it is set.
+    paused: bool,
+    /// What its deliveries are signed with. Shown once, when it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, pattern = "^whsec_[A-Za-z0-9+/]+={0,2}$")]
+    secret: Option<String>,
 }
 
 struct Change<F> {
@@ -238,7 +296,7 @@ fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
     let paused = fields.boolean("paused").unwrap_or(false);
     let id = fields.text("id").map(|id| EndpointId::parse(&id).ok_or(()));
     if id == Some(Err(())) {
-        fields.fault("id", Code::InvalidValue, "is no endpoint of this tenant");
+        fields.fault("id", Code::InvalidValue, "must be the id of an endpoint: ep_ and 26 characters");
     }
     fields.into_faults()?;
     Ok(EndpointSpec { id: id.and_then(Result::ok), url: url.unwrap_or_default(), types, paused })

@@ -57,6 +57,9 @@ enum Command {
     /// Measure this machine: creates, PIN calls, bridged audio, on a server in a process of its own
     #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
     Bench(bench::Arguments),
+    /// Print the OpenAPI document of the HTTP API
+    #[command(after_help = "Example:\n  greenpin openapi > openapi.json")]
+    Openapi,
     /// The bare server that `bench` holds creates against
     #[command(hide = true)]
     BenchFloor {
@@ -106,6 +109,10 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::BenchFloor { database } => bench::serve_floor(database).await,
+        Command::Openapi => {
+            print!("{}", crate::api::openapi());
+            ExitCode::SUCCESS
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "greenpin", &mut script);
@@ -135,9 +142,11 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
             trunk::run(&command, &config);
             ExitCode::SUCCESS
         }
-        Command::Demo(_) | Command::Bench(_) | Command::BenchFloor { .. } | Command::Completions { .. } => {
-            ExitCode::FAILURE
-        }
+        Command::Demo(_)
+        | Command::Bench(_)
+        | Command::BenchFloor { .. }
+        | Command::Openapi
+        | Command::Completions { .. } => ExitCode::FAILURE,
     }
 }
 

@@ -15,6 +15,7 @@ use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
 use super::sip::UserAgent;
 use super::{Command, EngineSettings, Load, numbers};
+use crate::metrics::METRICS;
 use crate::store::{CallSid, NewCall, Store, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
@@ -166,6 +167,8 @@ impl Exchange {
         let id = CallId(self.next_call);
         let started = Started { at: Timestamp::now(), instant: Instant::now() };
         let sid = CallSid::new(started.at);
+        METRICS.calls_started.inc();
+        METRICS.calls_active.inc();
         tracing::info!(call_sid = %sid, trunk, "a call came in");
         let node = self.plant.settings.node.clone();
         let new = NewCall {
@@ -192,6 +195,7 @@ impl Exchange {
             Answer::PinChecked(verdict) => self.with_call(id, |call, plant| call.pin_checked(verdict, plant)),
             Answer::Closed => {
                 if let Some(call) = self.calls.remove(&id) {
+                    METRICS.calls_active.dec();
                     self.plant.legs.remove(&call.caller_leg());
                     self.clear_alarm(id, call.alarm());
                 }

@@ -14,6 +14,7 @@ use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
 use super::exchange::{CallId, Party, Plant, Role};
 use super::ledger::Ledger;
 use super::{CallState, LiveCall};
+use crate::metrics::METRICS;
 use crate::store::{self, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp};
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -152,6 +153,11 @@ impl MaskedCall {
     }
 
     pub(super) fn pin_checked(&mut self, verdict: Result<PinVerdict, StoreError>, plant: &mut Plant) {
+        METRICS.pin_tried(match &verdict {
+            Ok(PinVerdict::Accepted(_)) => "accepted",
+            Ok(PinVerdict::Refused) => "refused",
+            Err(_) => "failed",
+        });
         let input = match verdict {
             Ok(PinVerdict::Refused) => Input::PinChecked(Verdict::Refused),
             Ok(PinVerdict::Accepted(connection)) => Input::PinChecked(Verdict::Accepted(Connection {
@@ -385,6 +391,7 @@ impl MaskedCall {
         let Some(Ending { outcome, open_streams: 0 }) = &self.ending else { return };
         let ending = self.ending_of(outcome);
         tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
+        METRICS.call_ended(store::call_type(ending.call_type));
         self.ledger.end(ending);
         self.ending = None;
     }

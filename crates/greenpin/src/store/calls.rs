@@ -113,9 +113,10 @@ pub struct RecordingFile {
 }
 
 /// What one leg's media was like.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LegReport {
-    /// The codec's name; `None`: the leg had no media.
+    /// The codec's name; `null` in JSON: the leg had no media.
+    #[schema(required)]
     pub codec: Option<String>,
     /// RTP packets that came in.
     pub packets_received: u64,
@@ -124,8 +125,10 @@ pub struct LegReport {
     /// RTP packets that we sent.
     pub packets_sent: u64,
     /// Interarrival jitter in milliseconds (RFC 3550).
+    #[schema(minimum = 0)]
     pub jitter_ms: f64,
     /// Estimated mean opinion score of what came in, 1.0 to 4.5.
+    #[schema(required, minimum = 1, maximum = 5)]
     pub mos: Option<f64>,
 }
 
@@ -419,7 +422,8 @@ fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError>
     text.map_err(|_| StoreError::Unreadable("media report"))
 }
 
-pub(super) fn call_type(call_type: CallType) -> &'static str {
+/// How far a call came, in the words of its record.
+pub(crate) fn call_type(call_type: CallType) -> &'static str {
     match call_type {
         CallType::Completed => "completed",
         CallType::Incomplete => "incomplete",

@@ -53,6 +53,7 @@ pub use audit::AuditEntry;
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy};
 pub use call_list::CallFilter;
+pub(crate) use calls::call_type;
 pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};

@@ -79,6 +79,13 @@ impl Store {
         Ok(read.await?.map(Timestamp::from_micros))
     }
 
+    /// Deliveries that are not over.
+    pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
+        let read =
+            self.readers.read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
+        Ok(read.await?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     /// Waits until a delivery was written since the last time.
     pub async fn delivery_written(&self) {
         self.deliveries.notified().await;

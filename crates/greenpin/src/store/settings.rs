@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::reader::Snapshot;
 use super::writer::Tx;
@@ -18,56 +19,72 @@ const CACHED: Duration = Duration::from_secs(1);
 pub(super) type SettingsCache = HashMap<TenantId, (Instant, Arc<TenantSettings>)>;
 
 /// A tenant's settings, in the names of the API. Times are whole seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct TenantSettings {
     /// IANA name of the zone that times are written in.
+    #[schema(required, examples("Asia/Kolkata"))]
     pub timezone: String,
     /// ISO 3166-1 code for numbers that a trunk presents without `+`.
+    #[schema(required, pattern = "^[A-Z]{2}$", examples("IN"))]
     pub country: Option<String>,
-    /// Shortest duration of an allocation: 300 or more.
+    /// Shortest duration of an allocation in seconds.
+    #[schema(required, minimum = 300, maximum = 14688000)]
     pub min_duration: u32,
-    /// Longest duration of an allocation: 14688000 or less.
+    /// Longest duration of an allocation in seconds.
+    #[schema(required, minimum = 300, maximum = 14688000)]
     pub max_duration: u32,
-    /// How long a PIN is not drawn again on its number.
+    /// Seconds that a PIN is not drawn again on its number.
+    #[schema(required, minimum = 0, maximum = 2592000)]
     pub pin_cooloff: u32,
     /// Who may open an allocation with its PIN.
+    #[schema(required)]
     pub caller_policy: CallerPolicy,
     /// How several numbers of the other side are called.
+    #[schema(required)]
     pub dial_strategy: DialStrategy,
-    /// How long each number is rung.
+    /// Seconds that each number is rung.
+    #[schema(required, minimum = 5, maximum = 180)]
     pub ring_timeout: u32,
-    /// How long two parties may talk.
+    /// Seconds that two parties may talk.
+    #[schema(required, minimum = 10, maximum = 86400)]
     pub max_call_duration: u32,
     /// How often the API may be asked; `None`: as the operator has configured it.
+    #[schema(required)]
     pub rate_limit: Option<RateLimit>,
     /// What is not kept for ever.
+    #[schema(required)]
     pub retention: Retention,
 }
 
 /// How often the API may be asked: a token bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RateLimit {
     /// Requests a second in the long run: 1 or more.
+    #[schema(minimum = 1)]
     pub requests_per_second: u32,
     /// Requests at once after a quiet time: 1 or more.
+    #[schema(minimum = 1)]
     pub burst: u32,
 }
 
-/// Days after which something is removed, counted from its end; `None`: it is kept for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Days after which something is removed, counted from its end; `null` in JSON: it is kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Retention {
     /// Call records. A recording goes with its record at the latest.
+    #[schema(required, minimum = 1, maximum = 3650)]
     pub calls: Option<u32>,
     /// Recordings.
+    #[schema(required, minimum = 1, maximum = 3650)]
     pub recordings: Option<u32>,
     /// Allocations that have expired or were deleted.
+    #[schema(required, minimum = 1, maximum = 3650)]
     pub ended_allocations: Option<u32>,
 }
 
 /// Who may open an allocation with its PIN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallerPolicy {
     /// Anyone who has it.
@@ -77,7 +94,7 @@ pub enum CallerPolicy {
 }
 
 /// How several numbers of the other side are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DialStrategy {
     /// One after the other, in the order given.

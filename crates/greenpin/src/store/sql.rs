@@ -95,6 +95,7 @@ statements! {
     DELIVERY_NEXT = "delivery_next";
     DELIVERIES_NEXT_DUE = "deliveries_next_due";
     DELIVERIES_RELEASE = "deliveries_release";
+    DELIVERIES_OPEN = "deliveries_open";
     IDEMPOTENCY_TAKE = "idempotency_take";
     IDEMPOTENCY_SELECT = "idempotency_select";
     IDEMPOTENCY_KEEP = "idempotency_keep";

@@ -20,6 +20,7 @@ use super::key::Keyring;
 use super::reader::Snapshot;
 use super::tenant_cache::TenantCache;
 use super::{OpenError, StoreError, Timestamp, sql};
+use crate::metrics::METRICS;
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
 const QUEUE: usize = 8192;
@@ -83,9 +84,13 @@ impl Writer {
     {
         let (answer, result) = oneshot::channel();
         let job = Box::new(Task { work, result: None, answer });
-        self.queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Disconnected(_) => StoreError::Closed,
+        METRICS.store_queue.inc();
+        self.queue.try_send(job).map_err(|error| {
+            METRICS.store_queue.dec();
+            match error {
+                TrySendError::Full(_) => StoreError::Overloaded,
+                TrySendError::Disconnected(_) => StoreError::Closed,
+            }
         })?;
         result.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
@@ -220,6 +225,7 @@ impl Thread {
 
     /// Commits what waits, and tells everybody.
     fn work(&mut self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+        let begun = Instant::now();
         let delivery_written = Cell::new(false);
         let mut done = Vec::new();
         let committed = match self.begin_afresh() {
@@ -234,6 +240,7 @@ impl Thread {
             tracing::error!(%error, jobs = done.len(), "a transaction was not committed");
             let _ = self.roll_back();
         }
+        count(done.len(), begun.elapsed());
         done.into_iter().for_each(|job| job.finish(&committed));
         if delivery_written.get() {
             self.deliveries.notify_one();
@@ -333,6 +340,14 @@ impl Thread {
         }
         self.connection.release(kept)
     }
+}
+
+fn count(jobs: usize, took: Duration) {
+    METRICS.store_commit.observe(took.as_secs_f64());
+    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+    METRICS.store_batch.observe(jobs.into());
+    METRICS.store_jobs.inc_by(jobs.into());
+    METRICS.store_queue.dec_by(jobs.into());
 }
 
 /// Runs one job; whether what it did is to be kept.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
+use crate::metrics::METRICS;
 use crate::random;
 use crate::store::{Delivery, Store, StoreError, Timestamp};
 use target::PublicOnly;
@@ -117,13 +118,18 @@ impl Courier {
         let now = Timestamp::now();
         let event = (&delivery.event_id, &delivery.endpoint_id);
         let written = match outcome {
-            Ok(()) => self.store.finish_delivery(&delivery, true, now).await,
+            Ok(()) => {
+                METRICS.webhook("delivered");
+                self.store.finish_delivery(&delivery, true, now).await
+            }
             Err(reason) if schedule::is_over(delivery.created_at, now) => {
                 tracing::error!(event_id = %event.0, endpoint_id = %event.1, reason, "gave a webhook up");
+                METRICS.webhook("given_up");
                 self.store.finish_delivery(&delivery, false, now).await
             }
             Err(reason) => {
                 tracing::warn!(event_id = %event.0, endpoint_id = %event.1, attempts = delivery.attempts, reason, "a webhook was not taken");
+                METRICS.webhook("retried");
                 let pause = schedule::pause(delivery.attempts, random::u64());
                 self.store.retry_delivery(&delivery, now + pause).await
             }

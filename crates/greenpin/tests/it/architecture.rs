@@ -64,3 +64,12 @@ fn one_module_of_the_signalling_names_the_sip_library() {
         assert_eq!(names, path.ends_with("sip.rs"), "{}", path.display());
     }
 }
+
+#[test]
+fn every_route_comes_with_its_document() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in sources(&root.join("src/api")) {
+        // `routes!` takes documented handlers alone.
+        assert!(!code(&path).contains(".route("), "{} has a route without a document", path.display());
+    }
+}

@@ -28,6 +28,7 @@ fn every_link_between_documents_leads_somewhere() {
         "docs/calls.md",
         "docs/configuration.md",
         "docs/operator.md",
+        "docs/metrics.md",
         "docs/webhooks.md",
     ] {
         let path = root().join(document);

@@ -45,12 +45,19 @@ pub fn basic(account_sid: &str, token: &str) -> String {
 
 /// Sends bytes and reads the answer. The server may stop reading before all is sent.
 pub fn raw(server: SocketAddr, request: &[u8]) -> Answer {
+    raw_text(server, request).0
+}
+
+/// The same, with the body as it is.
+pub fn raw_text(server: SocketAddr, request: &[u8]) -> (Answer, String) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let _ = stream.write_all(request);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    parse(&answer).unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&answer)))
+    let text = String::from_utf8_lossy(&answer);
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    (parse(&answer).unwrap_or_else(|| panic!("no answer: {text:?}")), body)
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {

@@ -5,21 +5,45 @@ use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
+use super::super::document::problems::problems;
 use super::super::listing::{Page, asked, cut};
 use super::super::problem::Problem;
 use super::{Operator, query, utc};
 use crate::store::{AuditEntry, AuditId};
 
 /// Where to go on.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct AuditQuery {
+    /// Only acts after this one: the last `audit_id` that you have, or `next_cursor`.
+    #[param(value_type = String, required = false, pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$")]
     after: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
-/// `GET /audit`: oldest first, after the id in `after`.
+problems! {
+    ListProblems: [InvalidRequest] fields [InvalidValue];
+}
+
+/// Read the audit log
+///
+/// What operators did, oldest first, after the `audit_id` in `after`.
+#[utoipa::path(
+    get,
+    path = "/audit",
+    operation_id = "list_audit",
+    tag = "Node",
+    params(AuditQuery),
+    responses(
+        (status = 200, description = "A page of acts.", body = ref("#/components/schemas/Page_AuditEntry"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
 pub(super) async fn list(
     Operator(store): Operator,
     given: Result<Query<AuditQuery>, QueryRejection>,

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::super::document::problems::problems;
 use super::super::fields::Fields;
 use super::super::problem::{Code, Problem};
 use super::super::{Api, body, success};
@@ -19,7 +20,26 @@ const LONGEST_LABEL: usize = 100;
 /// A quarter of a year.
 const LONGEST_OVERLAP: u32 = 7_776_000;
 
-/// `GET …/credentials`: tokens are not in it, for nobody has them.
+problems! {
+    ListProblems: [NotFound];
+    CreateProblems: [InvalidRequest, NotFound, TenantErased, AccountSidTaken] fields [UnknownField, WrongType, TooLong, InvalidValue];
+    RotateProblems: [InvalidRequest, NotFound, TenantErased, AccountSidTaken, AlreadyRevoked, RuleViolated] fields [UnknownField, WrongType, TooLong, InvalidValue, OutOfRange];
+    RevokeProblems: [NotFound, AlreadyRevoked];
+}
+
+/// List credentials
+///
+/// Tokens are not in it: nobody has them.
+#[utoipa::path(
+    get,
+    path = "/tenants/{tenant_id}/credentials",
+    operation_id = "list_credentials",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "The credentials.", body = ref("#/components/schemas/Success_Vec_Credential"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
 pub(super) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -31,7 +51,20 @@ pub(super) async fn list(
     Ok(success(StatusCode::OK, found.iter().map(|one| shown(one, now)).collect::<Vec<_>>()))
 }
 
-/// `POST …/credentials`
+/// Make a credential
+///
+/// Several are live at a time.
+#[utoipa::path(
+    post,
+    path = "/tenants/{tenant_id}/credentials",
+    operation_id = "create_credential",
+    tag = "Tenants",
+    request_body(content = ref("#/components/schemas/CreateCredential"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The credential, with its token.", body = ref("#/components/schemas/Success_MadeCredential"), content_type = "application/json"),
+        CreateProblems,
+    )
+)]
 pub(super) async fn create(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -47,7 +80,20 @@ pub(super) async fn create(
     Ok(success(StatusCode::CREATED, answer(&made)))
 }
 
-/// `POST …/credentials/{account_sid}/rotate`
+/// Replace a credential
+///
+/// Makes another; the old one lives on for a while.
+#[utoipa::path(
+    post,
+    path = "/tenants/{tenant_id}/credentials/{account_sid}/rotate",
+    operation_id = "rotate_credential",
+    tag = "Tenants",
+    request_body(content = ref("#/components/schemas/RotateCredential"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The new credential, with its token.", body = ref("#/components/schemas/Success_RotatedCredential"), content_type = "application/json"),
+        RotateProblems,
+    )
+)]
 pub(super) async fn rotate(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -72,7 +118,19 @@ pub(super) async fn rotate(
     Ok(success(StatusCode::CREATED, answer))
 }
 
-/// `DELETE …/credentials/{account_sid}`
+/// Revoke a credential
+///
+/// It is dead at once.
+#[utoipa::path(
+    delete,
+    path = "/tenants/{tenant_id}/credentials/{account_sid}",
+    operation_id = "revoke_credential",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "It is dead.", body = ref("#/components/schemas/Success_RevokedCredential"), content_type = "application/json"),
+        RevokeProblems,
+    )
+)]
 pub(super) async fn revoke(
     Operator(store): Operator,
     State(api): State<Api>,

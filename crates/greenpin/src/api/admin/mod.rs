@@ -8,15 +8,16 @@ mod tenants;
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
-use axum::{Extension, Router};
 use jiff::tz::TimeZone;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::problem::{Code, Problem};
 use super::{Api, RequestId, auth};
@@ -25,33 +26,37 @@ use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 /// The store in the hands of who sent the operator token.
 pub(super) struct Operator(OperatorStore);
 
-/// Every route of the operator. None is served without the token.
-pub(super) fn router(api: &Api) -> Router<Api> {
-    Router::new()
-        .route("/tenants", get(tenants::list).post(tenants::create))
-        .route("/tenants/{tenant_id}", get(tenants::read).delete(tenants::erase))
-        .route("/tenants/{tenant_id}/suspend", post(tenants::suspend))
-        .route("/tenants/{tenant_id}/resume", post(tenants::resume))
-        .route("/tenants/{tenant_id}/credentials", get(credentials::list).post(credentials::create))
-        .route("/tenants/{tenant_id}/credentials/{account_sid}", delete(credentials::revoke))
-        .route("/tenants/{tenant_id}/credentials/{account_sid}/rotate", post(credentials::rotate))
-        .route("/numbers", get(numbers::list).post(numbers::add))
-        .route("/numbers/import", post(numbers::import))
-        .route("/numbers/{virtual_number}", get(numbers::read).patch(numbers::change).delete(numbers::remove))
-        .route("/numbers/{virtual_number}/move", post(numbers::move_to))
-        .route("/numbers/{virtual_number}/quarantine", post(numbers::quarantine))
-        .route("/numbers/{virtual_number}/release", post(numbers::release))
-        .route("/audit", get(audit::list))
-        .route("/trunks", get(node::trunks))
-        .route("/nodes", get(node::nodes))
-        .route("/drain", post(node::drain))
-        .route("/undrain", post(node::undrain))
-        .route("/calls", get(node::calls))
-        .route("/calls/{call_sid}", delete(node::end_call))
-        .layer(from_fn_with_state(api.clone(), require_token))
+/// Every route of the operator. None is served without [`require_token`].
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::read, tenants::erase))
+        .routes(routes!(tenants::suspend))
+        .routes(routes!(tenants::resume))
+        .routes(routes!(credentials::list, credentials::create))
+        .routes(routes!(credentials::revoke))
+        .routes(routes!(credentials::rotate))
+        .routes(routes!(numbers::list, numbers::add))
+        .routes(routes!(numbers::import))
+        .routes(routes!(numbers::read, numbers::change, numbers::remove))
+        .routes(routes!(numbers::move_to))
+        .routes(routes!(numbers::quarantine))
+        .routes(routes!(numbers::release))
+        .routes(routes!(audit::list))
+        .routes(routes!(node::trunks))
+        .routes(routes!(node::nodes))
+        .routes(routes!(node::drain))
+        .routes(routes!(node::undrain))
+        .routes(routes!(node::calls))
+        .routes(routes!(node::end_call))
 }
 
-async fn require_token(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+/// Lets nobody in but who has the operator token.
+pub(super) async fn require_token(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let Some(expected) = &api.node.operator_token else {
         let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
         return Err(Problem::new(Code::OperatorApiOff, detail));

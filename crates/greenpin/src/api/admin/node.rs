@@ -7,37 +7,95 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::super::document::problems::problems;
 use super::super::problem::{Code, Problem};
 use super::super::{Api, success};
 use super::{Operator, utc};
 use crate::store::{CallSid, TenantId};
 
-/// `GET /trunks`: as configured. Passwords are not in it.
+problems! {
+    EndCallProblems: [NotFound];
+}
+
+/// List trunks
+///
+/// As they are configured.
+#[utoipa::path(
+    get,
+    path = "/trunks",
+    operation_id = "list_trunks",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The trunks.", body = ref("#/components/schemas/Success_Vec_Trunk"), content_type = "application/json"),
+    )
+)]
 pub(super) async fn trunks(State(api): State<Api>) -> Response {
     let trunks: Vec<Value> = api.node.trunks.iter().map(crate::config::Trunk::shown).collect();
     success(StatusCode::OK, trunks)
 }
 
-/// `GET /nodes`: this one.
+/// List nodes
+///
+/// This one.
+#[utoipa::path(
+    get,
+    path = "/nodes",
+    operation_id = "list_nodes",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The nodes.", body = ref("#/components/schemas/Success_Vec_Node"), content_type = "application/json"),
+    )
+)]
 pub(super) async fn nodes(State(api): State<Api>) -> Response {
     success(StatusCode::OK, vec![this_node(&api).await])
 }
 
-/// `POST /drain`: not ready, no new allocations, no new calls; calls under way go on.
+/// Drain this node
+///
+/// Not ready, no new allocations, no new calls; calls under way go on.
+#[utoipa::path(
+    post,
+    path = "/drain",
+    operation_id = "drain",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
+    )
+)]
 pub(super) async fn drain(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
     store.note("node.drain", Some(api.node.name.clone()), api.now()).await?;
     set_drained(&api, true);
     Ok(success(StatusCode::OK, this_node(&api).await))
 }
 
-/// `POST /undrain`
+/// Undrain this node
+#[utoipa::path(
+    post,
+    path = "/undrain",
+    operation_id = "undrain",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
+    )
+)]
 pub(super) async fn undrain(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
     store.note("node.undrain", Some(api.node.name.clone()), api.now()).await?;
     set_drained(&api, false);
     Ok(success(StatusCode::OK, this_node(&api).await))
 }
 
-/// `GET /calls`: those under way, oldest first.
+/// List calls under way
+///
+/// On this node, oldest first.
+#[utoipa::path(
+    get,
+    path = "/calls",
+    operation_id = "list_live_calls",
+    tag = "Node",
+    responses(
+        (status = 200, description = "The calls.", body = ref("#/components/schemas/Success_Vec_LiveCall"), content_type = "application/json"),
+    )
+)]
 pub(super) async fn calls(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
     let calls = api.node.engine.calls().await;
     let tenants: HashMap<CallSid, TenantId> = store.open_calls(&api.node.name).await?.into_iter().collect();
@@ -53,7 +111,19 @@ pub(super) async fn calls(Operator(store): Operator, State(api): State<Api>) -> 
     Ok(success(StatusCode::OK, shown.collect::<Vec<_>>()))
 }
 
-/// `DELETE /calls/{call_sid}`: hangs up on both sides.
+/// End a call
+///
+/// Hangs up on both sides.
+#[utoipa::path(
+    delete,
+    path = "/calls/{call_sid}",
+    operation_id = "end_call",
+    tag = "Node",
+    responses(
+        (status = 200, description = "It ends.", body = ref("#/components/schemas/Success_EndedCall"), content_type = "application/json"),
+        EndCallProblems,
+    )
+)]
 pub(super) async fn end_call(
     Operator(store): Operator,
     State(api): State<Api>,

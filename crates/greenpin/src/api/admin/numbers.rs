@@ -8,7 +8,10 @@ use axum::response::Response;
 use call::PhoneNumber;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
+use super::super::document::problems::problems;
+use super::super::document::schemas::SharingMode;
 use super::super::fields::Fields;
 use super::super::listing::{Page, asked, cut, invalid};
 use super::super::problem::{Code, FieldError, Problem, RefusedLine};
@@ -24,25 +27,66 @@ const MODES: [(&str, NumberMode); 2] = [("exclusive", NumberMode::Exclusive), ("
 const LONGEST_LIMIT: u32 = 50_000_000;
 
 /// What the list of numbers can be narrowed by.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct NumberQuery {
+    /// Only those of this tenant.
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
+    /// Only those of this mode.
+    #[param(value_type = SharingMode, required = false)]
     mode: Option<String>,
+    /// Only those that are quarantined, or only those that are not.
+    #[param(value_type = bool, required = false)]
     quarantined: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false)]
     cursor: Option<String>,
 }
 
 /// How an import is to be done.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ImportQuery {
+    /// Whose pool the numbers are for.
+    #[param(value_type = String, required = true, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
     tenant_id: Option<String>,
+    /// Only look the file over.
+    #[param(value_type = bool, required = false, default = false)]
     dry_run: Option<String>,
 }
 
-/// `GET /numbers`
+problems! {
+    ListProblems: [InvalidRequest] fields [InvalidValue];
+    AddProblems: [InvalidRequest, NumberExists, RuleViolated] fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue, OutOfRange, NoSuchTenant];
+    ImportProblems: [InvalidRequest, InvalidCsv, NumberExists, ImportRefused, RuleViolated] fields [MissingField, InvalidValue, OutOfRange, NoSuchTenant];
+    ReadProblems: [NotFound];
+    ChangeProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [UnknownField, WrongType, InvalidValue, OutOfRange];
+    MoveToProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue, NoSuchTenant];
+    QuarantineProblems: [NotFound];
+    ReleaseProblems: [NotFound];
+    RemoveProblems: [NotFound, NumberInUse];
+}
+
+/// List numbers
+///
+/// Of all pools, in no order that means anything, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/numbers",
+    operation_id = "list_pool_numbers",
+    tag = "Pools",
+    params(NumberQuery),
+    responses(
+        (status = 200, description = "A page of numbers.", body = ref("#/components/schemas/Page_PoolNumber"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
 pub(super) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -61,7 +105,18 @@ pub(super) async fn list(
     Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
 }
 
-/// `POST /numbers`
+/// Add a number
+#[utoipa::path(
+    post,
+    path = "/numbers",
+    operation_id = "add_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/AddNumber"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        AddProblems,
+    )
+)]
 pub(super) async fn add(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -82,7 +137,22 @@ pub(super) async fn add(
     answer(&store, virtual_number, StatusCode::CREATED, &api).await
 }
 
-/// `POST /numbers/import`: `text/csv`; every line, or none.
+/// Import numbers
+///
+/// A CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Every line is added, or none.
+#[utoipa::path(
+    post,
+    path = "/numbers/import",
+    operation_id = "import_numbers",
+    tag = "Pools",
+    params(ImportQuery),
+    request_body(content = String, description = "The file: the header names the columns, of which `virtual_number` must be there.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
+    responses(
+        (status = 200, description = "The report of a dry run.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
+        (status = 201, description = "All were added.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
+        ImportProblems,
+    )
+)]
 pub(super) async fn import(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -117,7 +187,17 @@ pub(super) async fn import(
     Ok(success(status, answer))
 }
 
-/// `GET /numbers/{virtual_number}`
+/// Read a number
+#[utoipa::path(
+    get,
+    path = "/numbers/{virtual_number}",
+    operation_id = "read_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ReadProblems,
+    )
+)]
 pub(super) async fn read(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -126,7 +206,20 @@ pub(super) async fn read(
     answer(&store, number(&text)?, StatusCode::OK, &api).await
 }
 
-/// `PATCH /numbers/{virtual_number}`: changes what is given.
+/// Change a number
+///
+/// Changes what is given. Mode and PIN length change only while no allocation of it is active.
+#[utoipa::path(
+    patch,
+    path = "/numbers/{virtual_number}",
+    operation_id = "change_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/ChangeNumber"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ChangeProblems,
+    )
+)]
 pub(super) async fn change(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -142,7 +235,18 @@ pub(super) async fn change(
     answer(&store, number, StatusCode::OK, &api).await
 }
 
-/// `POST /numbers/{virtual_number}/move`
+/// Move a number to another tenant
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/move",
+    operation_id = "move_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/MoveNumber"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        MoveToProblems,
+    )
+)]
 pub(super) async fn move_to(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -159,7 +263,19 @@ pub(super) async fn move_to(
     answer(&store, number, StatusCode::OK, &api).await
 }
 
-/// `POST /numbers/{virtual_number}/quarantine`
+/// Quarantine a number
+///
+/// It takes no new allocations; those that are active go on. Also if it is quarantined already.
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/quarantine",
+    operation_id = "quarantine_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        QuarantineProblems,
+    )
+)]
 pub(super) async fn quarantine(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -170,7 +286,19 @@ pub(super) async fn quarantine(
     answer(&store, number, StatusCode::OK, &api).await
 }
 
-/// `POST /numbers/{virtual_number}/release`
+/// Release a number
+///
+/// Ends its quarantine. Also if it is in none.
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/release",
+    operation_id = "release_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ReleaseProblems,
+    )
+)]
 pub(super) async fn release(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -181,7 +309,19 @@ pub(super) async fn release(
     answer(&store, number, StatusCode::OK, &api).await
 }
 
-/// `DELETE /numbers/{virtual_number}`
+/// Remove a number
+///
+/// While no allocation of it is active.
+#[utoipa::path(
+    delete,
+    path = "/numbers/{virtual_number}",
+    operation_id = "remove_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "It is gone.", body = ref("#/components/schemas/Success_RemovedNumber"), content_type = "application/json"),
+        RemoveProblems,
+    )
+)]
 pub(super) async fn remove(
     Operator(store): Operator,
     State(api): State<Api>,

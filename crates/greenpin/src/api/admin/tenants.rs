@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::super::document::problems::problems;
 use super::super::fields::Fields;
 use super::super::listing::{Page, PageQuery, cut};
 use super::super::problem::{Code, Problem};
@@ -20,7 +21,29 @@ use crate::store::{
 const TENANT_RULE: &str = "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit";
 const SID_RULE: &str = "must be 1 to 64 letters, digits, '-', '_' and '.'";
 
-/// `POST /tenants`: the token is in the answer and nowhere else.
+problems! {
+    CreateProblems: [InvalidRequest, TenantExists, AccountSidTaken, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue];
+    ListProblems: [InvalidRequest] fields [InvalidValue];
+    ReadProblems: [NotFound];
+    SuspendProblems: [NotFound, TenantErased];
+    ResumeProblems: [NotFound, TenantErased];
+    EraseProblems: [NotFound, TenantHasCalls];
+}
+
+/// Make a tenant
+///
+/// With its first credential, whose token is in the answer and nowhere else.
+#[utoipa::path(
+    post,
+    path = "/tenants",
+    operation_id = "create_tenant",
+    tag = "Tenants",
+    request_body(content = ref("#/components/schemas/CreateTenant"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The tenant.", body = ref("#/components/schemas/Success_MadeTenant"), content_type = "application/json"),
+        CreateProblems,
+    )
+)]
 pub(super) async fn create(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -34,7 +57,23 @@ pub(super) async fn create(
     Ok(success(StatusCode::CREATED, answer))
 }
 
-/// `GET /tenants`
+/// List tenants
+///
+/// By name, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/tenants",
+    operation_id = "list_tenants",
+    tag = "Tenants",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many at most.", minimum = 1, maximum = 200),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
+    ),
+    responses(
+        (status = 200, description = "A page of tenants.", body = ref("#/components/schemas/Page_Tenant"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
 pub(super) async fn list(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -47,7 +86,17 @@ pub(super) async fn list(
     Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
 }
 
-/// `GET /tenants/{tenant_id}`
+/// Read a tenant
+#[utoipa::path(
+    get,
+    path = "/tenants/{tenant_id}",
+    operation_id = "read_tenant",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        ReadProblems,
+    )
+)]
 pub(super) async fn read(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -56,7 +105,19 @@ pub(super) async fn read(
     answer(&store, &tenant_id(&tenant)?, &api).await
 }
 
-/// `POST /tenants/{tenant_id}/suspend`
+/// Suspend a tenant
+///
+/// Its requests are refused, its numbers are not in use; calls that are connected go on. Also if it is suspended already.
+#[utoipa::path(
+    post,
+    path = "/tenants/{tenant_id}/suspend",
+    operation_id = "suspend_tenant",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        SuspendProblems,
+    )
+)]
 pub(super) async fn suspend(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -68,7 +129,19 @@ pub(super) async fn suspend(
     answer(&store, &tenant, &api).await
 }
 
-/// `POST /tenants/{tenant_id}/resume`
+/// Resume a tenant
+///
+/// Also if it is not suspended.
+#[utoipa::path(
+    post,
+    path = "/tenants/{tenant_id}/resume",
+    operation_id = "resume_tenant",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        ResumeProblems,
+    )
+)]
 pub(super) async fn resume(
     Operator(store): Operator,
     State(api): State<Api>,
@@ -79,7 +152,19 @@ pub(super) async fn resume(
     answer(&store, &tenant, &api).await
 }
 
-/// `DELETE /tenants/{tenant_id}`: erases the tenant's data, and answers with a receipt; once more, with the same one.
+/// Erase a tenant's data
+///
+/// All of it, for good, with a receipt. Asked for once more, it goes on where it was cut short, or answers with the same receipt.
+#[utoipa::path(
+    delete,
+    path = "/tenants/{tenant_id}",
+    operation_id = "erase_tenant",
+    tag = "Tenants",
+    responses(
+        (status = 200, description = "The receipt.", body = ref("#/components/schemas/Success_Erasure"), content_type = "application/json"),
+        EraseProblems,
+    )
+)]
 pub(super) async fn erase(
     Operator(store): Operator,
     State(api): State<Api>,

@@ -14,6 +14,7 @@ use std::{
 use mio::net::UdpSocket;
 
 use super::OpenError;
+use crate::metrics::METRICS;
 
 /// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.taken.fetch_sub(1, Ordering::Relaxed);
+        METRICS.rtp_port_pairs.dec();
         self.pool.give_back(self.port);
     }
 }
@@ -65,6 +67,7 @@ impl PortPool {
             match self.bind_pair(port) {
                 Ok((rtp, rtcp)) => {
                     self.taken.fetch_add(1, Ordering::Relaxed);
+                    METRICS.rtp_port_pairs.inc();
                     let _lease = Lease { port, pool: self.clone() };
                     return Ok(PortPair { rtp, rtcp, port, _lease });
                 }

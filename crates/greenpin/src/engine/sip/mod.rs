@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use signalling::{Endpoint, Event, Settings};
 
+use crate::metrics::METRICS;
 use crate::random;
 
 pub use sockets::{BindError, Listen, SipSockets};
@@ -65,6 +66,7 @@ impl UserAgent {
     pub fn flush(&mut self) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
+            METRICS.sip_sent(&transmit.bytes);
             if self.sockets.send(transmit).is_err()
                 && let Some(ticket) = ticket
             {

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::connections::Connections;
+use crate::metrics::METRICS;
 
 /// The largest datagram there is.
 const LARGEST_DATAGRAM: usize = 65_535;
@@ -145,6 +146,7 @@ impl SipSockets {
         match SipMessage::from_datagram(Bytes::copy_from_slice(bytes)) {
             Some(message) => Inbound::Message { transport: Transport::Udp, source, message },
             None => {
+                METRICS.sip_dropped.inc();
                 tracing::debug!(bytes = length, "dropped a datagram that is not SIP");
                 Inbound::Nothing
             }

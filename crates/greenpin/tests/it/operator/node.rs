@@ -107,7 +107,7 @@ fn calls_are_shown_without_numbers_and_can_be_ended() {
     stage.connect();
     let call = stage.call_that_is("bridged");
     let names: Vec<_> = call.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["call_sid", "since", "state", "tenant_id"]);
+    assert_eq!(names, ["call_sid", "tenant_id", "state", "since"]);
     assert_eq!(call["tenant_id"], TENANT);
     let path = format!("/calls/{}", call["call_sid"].as_str().unwrap());
     assert_eq!(response(operate(&stage.server, "DELETE", &path), 200)["state"], "ending");

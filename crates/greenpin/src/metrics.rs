@@ -1,0 +1,248 @@
+//! What the process counts, for `GET /metrics`.
+//!
+//! Every label is a word of the program's own, or the template of a route: no number, PIN or id can get into one. The
+//! metrics are the process's, as its log is.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+mod process;
+
+/// Seconds: from a look-up in memory to what nobody waits for any more.
+const DURATIONS: [f64; 14] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Jobs of one commit; 256 is the most.
+const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// An HTTP request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answered {
+    /// The route's template, or `unmatched`.
+    pub(crate) route: String,
+    pub(crate) method: &'static str,
+    /// The class of the status, such as `2xx`.
+    pub(crate) status: &'static str,
+}
+
+/// An HTTP route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Route {
+    pub(crate) route: String,
+    pub(crate) method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallTypeLabel {
+    call_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+/// What a block of digits, or a delivery, came to.
+type Outcomes = Family<OutcomeLabel, Counter>;
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    process: process::Process,
+    requests: Family<Answered, Counter>,
+    request_duration: Family<Route, Histogram>,
+    pub(crate) calls_active: Gauge,
+    pub(crate) calls_started: Counter,
+    calls_ended: Family<CallTypeLabel, Counter>,
+    pin_tries: Outcomes,
+    sip_refusals: Family<StatusLabel, Counter>,
+    pub(crate) sip_dropped: Counter,
+    pub(crate) rtp_port_pairs: Gauge,
+    pub(crate) store_queue: Gauge,
+    pub(crate) store_jobs: Counter,
+    pub(crate) store_batch: Histogram,
+    pub(crate) store_commit: Histogram,
+    webhook_deliveries: Outcomes,
+    webhook_backlog: Gauge,
+}
+
+/// The metrics of this process.
+pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+impl Metrics {
+    fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("greenpin"),
+            process: process::Process::default(),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            calls_active: Gauge::default(),
+            calls_started: Counter::default(),
+            calls_ended: Family::default(),
+            pin_tries: Family::default(),
+            sip_refusals: Family::default(),
+            sip_dropped: Counter::default(),
+            rtp_port_pairs: Gauge::default(),
+            store_queue: Gauge::default(),
+            store_jobs: Counter::default(),
+            store_batch: Histogram::new(BATCHES),
+            store_commit: Histogram::new(DURATIONS),
+            webhook_deliveries: Family::default(),
+            webhook_backlog: Gauge::default(),
+        };
+        metrics.register();
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let Self { registry: to, .. } = self;
+        to.register("http_requests", "HTTP requests that were answered", self.requests.clone());
+        let help = "Time from the head of a request to the head of its answer";
+        to.register_with_unit("http_request_duration", help, Unit::Seconds, self.request_duration.clone());
+        to.register("calls_active", "Masked calls under way", self.calls_active.clone());
+        to.register(
+            "calls_started",
+            "Calls that a trunk brought and that were let in",
+            self.calls_started.clone(),
+        );
+        to.register("calls_ended", "Calls that are over, by how far they came", self.calls_ended.clone());
+        to.register("pin_tries", "Completed blocks of digits, by what came of them", self.pin_tries.clone());
+        to.register(
+            "sip_refusals_sent",
+            "SIP answers from 400 to 699 that were sent",
+            self.sip_refusals.clone(),
+        );
+        to.register("sip_messages_dropped", "Datagrams that are not SIP", self.sip_dropped.clone());
+        to.register(
+            "rtp_port_pairs_in_use",
+            "Pairs of RTP and RTCP ports in use",
+            self.rtp_port_pairs.clone(),
+        );
+        to.register(
+            "store_queue_jobs",
+            "Writes that wait for the store or are in it",
+            self.store_queue.clone(),
+        );
+        to.register("store_jobs", "Writes that the store has finished", self.store_jobs.clone());
+        to.register("store_batch_jobs", "Writes that were committed together", self.store_batch.clone());
+        let help = "Time from the first write of a batch until all of it was durable";
+        to.register_with_unit("store_commit_duration", help, Unit::Seconds, self.store_commit.clone());
+        let help = "Webhooks that were sent, by what came of them";
+        to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
+        to.register("webhook_backlog", "Webhooks that are not delivered yet", self.webhook_backlog.clone());
+        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        to.register("build", "The program that runs", Info::new(version));
+        self.process.register(to);
+    }
+
+    /// A rate can be taken of a counter only if it was there before the first event.
+    fn begin_at_zero(&self) {
+        for call_type in ["completed", "incomplete", "call-attempt", "client-hangup"] {
+            self.calls_ended.get_or_create(&CallTypeLabel { call_type }).inc_by(0);
+        }
+        for outcome in ["accepted", "refused", "failed"] {
+            self.pin_tries.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+        }
+        for outcome in ["delivered", "retried", "given_up"] {
+            self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+        }
+        for status in [403, 404, 503] {
+            self.sip_refusals.get_or_create(&StatusLabel { status }).inc_by(0);
+        }
+    }
+
+    /// A request was answered after so many seconds.
+    pub(crate) fn answered(&self, request: Answered, seconds: f64) {
+        let route = Route { route: request.route.clone(), method: request.method };
+        self.request_duration.get_or_create(&route).observe(seconds);
+        self.requests.get_or_create(&request).inc();
+    }
+
+    /// A call is over; the type is the call record's word.
+    pub(crate) fn call_ended(&self, call_type: &'static str) {
+        self.calls_ended.get_or_create(&CallTypeLabel { call_type }).inc();
+    }
+
+    /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
+    pub(crate) fn pin_tried(&self, outcome: &'static str) {
+        self.pin_tries.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A webhook was `delivered`, `retried` or `given_up`.
+    pub(crate) fn webhook(&self, outcome: &'static str) {
+        self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A SIP message is sent: counted if it refuses something.
+    pub(crate) fn sip_sent(&self, message: &[u8]) {
+        if let Some(status) = refusal(message) {
+            self.sip_refusals.get_or_create(&StatusLabel { status }).inc();
+        }
+    }
+
+    /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
+    pub(crate) fn render(&self, webhook_backlog: Option<u64>) -> String {
+        if let Some(backlog) = webhook_backlog {
+            self.webhook_backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
+        }
+        self.process.read();
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The status of a SIP answer from 400 on.
+fn refusal(message: &[u8]) -> Option<u16> {
+    let status = message.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
+    let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
+    (400..=699).contains(&status).then_some(status)
+}
+
+/// A counter of seconds that the system keeps.
+type SecondsCounter = Counter<f64, AtomicU64>;
+
+fn store_seconds(counter: &SecondsCounter, seconds: f64) {
+    counter.inner().store(seconds.to_bits(), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_answers_that_refuse_are_refusals() {
+        assert_eq!(refusal(b"SIP/2.0 403 Forbidden\r\n"), Some(403));
+        for other in ["SIP/2.0 200 OK\r\n", "INVITE sip:x SIP/2.0\r\n", "SIP/2.0 ", "SIP/2.0 4x4 ", ""] {
+            assert_eq!(refusal(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn memory_and_time_of_the_process_are_read() {
+        let text = METRICS.render(None);
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            line.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert!(value("greenpin_process_resident_memory_bytes ") > 1_000_000.0);
+        assert!(value("greenpin_process_start_time_seconds ") > 1_700_000_000.0);
+        assert!(value("greenpin_process_cpu_seconds_total ") >= 0.0);
+        assert!(value("greenpin_process_open_file_descriptors ") > 2.0);
+    }
+}
