@@ -15,7 +15,7 @@ use super::Code;
 const ANYWHERE: &[Code] = &[Code::Internal, Code::Overloaded, Code::StoreUnreachable, Code::Draining];
 const OF_TENANTS: &[Code] =
     &[Code::Unauthorized, Code::ForeignTenant, Code::TenantSuspended, Code::RateLimited];
-const OF_OPERATORS: &[Code] = &[Code::OperatorUnauthorized, Code::OperatorApiOff];
+const OF_OPERATORS: &[Code] = &[Code::OperatorUnauthorized, Code::OperatorApiOff, Code::RateLimited];
 /// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
 const WITH_KEY: &[Code] = &[
     Code::InvalidRequest,
