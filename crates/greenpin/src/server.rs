@@ -166,7 +166,7 @@ async fn sweep(store: Store) {
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in (0..FORGET_EVERY).cycle() {
         rounds.tick().await;
-        if let Err(error) = store.report_expired(Timestamp::now()).await {
+        if let Err(error) = report_all_expired(&store).await {
             tracing::error!(%error, "expired allocations were not told of");
         }
         if round == 0
@@ -175,6 +175,12 @@ async fn sweep(store: Store) {
             tracing::error!(%error, "throttles that ran out were not forgotten");
         }
     }
+}
+
+/// However many there are, a batch at a time: calls and creates get their turn between two.
+async fn report_all_expired(store: &Store) -> Result<(), store::StoreError> {
+    while store.report_expired(Timestamp::now()).await? > 0 {}
+    Ok(())
 }
 
 /// Removes what is not kept, apart from the above: there may be much of it at once.

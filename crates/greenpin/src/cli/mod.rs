@@ -61,7 +61,10 @@ enum Command {
     Openapi,
     /// The bare server that `bench` holds creates against
     #[command(hide = true)]
-    BenchFloor,
+    BenchFloor {
+        /// A PostgreSQL database instead of an SQLite file
+        database: Option<String>,
+    },
     /// Make, list, suspend and erase tenants, and their credentials
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(tenant::Command),
@@ -87,7 +90,11 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A server tells what it does; of a command that talks itself, only trouble is of interest.
-    logging::start(if matches!(cli.command, Command::Serve | Command::BenchFloor) { "info" } else { "warn" });
+    logging::start(if matches!(cli.command, Command::Serve | Command::BenchFloor { .. }) {
+        "info"
+    } else {
+        "warn"
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
@@ -100,7 +107,7 @@ async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
-        Command::BenchFloor => bench::serve_floor().await,
+        Command::BenchFloor { database } => bench::serve_floor(database).await,
         Command::Openapi => {
             print!("{}", crate::api::openapi());
             ExitCode::SUCCESS
@@ -132,7 +139,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         }
         Command::Demo(_)
         | Command::Bench(_)
-        | Command::BenchFloor
+        | Command::BenchFloor { .. }
         | Command::Openapi
         | Command::Completions { .. } => ExitCode::FAILURE,
     }

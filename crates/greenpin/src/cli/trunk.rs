@@ -18,14 +18,11 @@ pub(super) enum Command {
 pub(super) fn run(command: &Command, config: &Config) {
     let Command::List { json } = command;
     for trunk in &config.trunks {
-        let shown = trunk.shown();
         if *json {
-            println!("{shown}");
+            println!("{}", trunk.shown());
             continue;
         }
-        let peer = shown["peer"].as_str().unwrap_or("takes no calls");
-        let from: Vec<_> =
-            shown["accept_from"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
-        println!("{:<16} {peer:<44} from {}", trunk.name, from.join(", "));
+        let peer = trunk.peer_uri().unwrap_or_else(|| "takes no calls".to_owned());
+        println!("{:<16} {peer:<44} from {}", trunk.name, trunk.networks().join(", "));
     }
 }

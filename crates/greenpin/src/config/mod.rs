@@ -221,16 +221,23 @@ impl Config {
 }
 
 impl Trunk {
-    /// The trunk for people to look at, in the names of the file. Never with a password.
-    pub fn shown(&self) -> serde_json::Value {
+    /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
+    pub fn peer_uri(&self) -> Option<String> {
         let transport = |peer: &Peer| if peer.transport == Transport::Tcp { "tcp" } else { "udp" };
-        let peer =
-            self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)));
-        let network = |network: &Network| format!("{}/{}", network.address, network.prefix);
+        self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)))
+    }
+
+    /// Where its calls come from, as in the file: `192.0.2.0/24`.
+    pub fn networks(&self) -> Vec<String> {
+        self.accept_from.iter().map(|network| format!("{}/{}", network.address, network.prefix)).collect()
+    }
+
+    /// The trunk in the names of the file, for people to look at. Never with a password.
+    pub fn shown(&self) -> serde_json::Value {
         serde_json::json!({
             "name": self.name,
-            "peer": peer,
-            "accept_from": self.accept_from.iter().map(network).collect::<Vec<_>>(),
+            "peer": self.peer_uri(),
+            "accept_from": self.networks(),
             "country": self.country.as_ref().map(Region::to_string),
             "symmetric_rtp": self.symmetric_rtp,
         })

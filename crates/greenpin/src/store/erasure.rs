@@ -192,14 +192,17 @@ fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreE
 /// Allocations, each with its PIN, also on a number that is another tenant's by now.
 fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
     let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| row.get(0))?;
-    let (mut erased, mut pins) = (0, 0);
+    let key = tx.tenant_key(tenant)?;
+    let (mut erased, mut pins, mut callers) = (0, 0, 0);
     for id in ids.into_iter().map(GreenpinId::stored) {
         match allocations::find(tx, tenant, &id) {
             Ok(Some(allocation)) => {
                 let vn = tx.keys().number(allocation.virtual_number);
                 let pin = tx.keys().pin(&vn, &allocation.pin);
                 pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
-                allocations::forget_callers(tx, tenant, &allocation)?;
+                for party in allocation.parties() {
+                    callers += tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
+                }
             }
             // One that cannot be read must go, too.
             Ok(None) | Err(StoreError::Unreadable(_)) => {}
@@ -207,7 +210,7 @@ fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str
         }
         erased += tx.execute(sql::ALLOCATION_ERASE, (tenant.as_str(), id.as_str()))?;
     }
-    Ok(vec![("allocations", erased), ("pins", pins)])
+    Ok(vec![("allocations", erased), ("pins", pins), ("listed_callers", callers)])
 }
 
 /// Numbers, each with the PINs, listed callers and strangers that are left on it.

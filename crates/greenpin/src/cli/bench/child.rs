@@ -36,17 +36,28 @@ pub(super) struct Server {
 pub(super) struct Prepared {
     folder: TempDir,
     pub(super) store: Store,
+    url: String,
 }
 
 impl Prepared {
-    /// A store with one tenant.
+    /// A temporary store with one tenant.
     pub(super) async fn new() -> Result<Self, String> {
+        Self::on(None).await
+    }
+
+    /// A store with one tenant, on an empty PostgreSQL database if one is given.
+    pub(super) async fn on(server: Option<&str>) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let options = StoreOptions {
-            database: Database::File(folder.path().join("greenpin.db")),
-            key_file: folder.path().join("master.key"),
-            public_url: String::new(),
+        let file = folder.path().join("greenpin.db");
+        let (database, url) = match server {
+            None => (Database::File(file.clone()), format!("sqlite:{}", file.display())),
+            Some(url) => {
+                let server = url.parse().map_err(|_| "the store must be a PostgreSQL URL".to_owned())?;
+                (Database::Server(Box::new(server)), url.to_owned())
+            }
         };
+        let options =
+            StoreOptions { database, key_file: folder.path().join("master.key"), public_url: String::new() };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let tenant = NewTenant {
             tenant_id: tenant()?,
@@ -56,7 +67,7 @@ impl Prepared {
             webhooks: Vec::new(),
         };
         store.create_tenant(tenant, Timestamp::now()).await.map_err(|error| error.to_string())?;
-        Ok(Self { folder, store })
+        Ok(Self { folder, store, url })
     }
 
     pub(super) async fn add_number(&self, number: PhoneNumber, mode: NumberMode) -> Result<(), String> {
@@ -86,9 +97,9 @@ impl Prepared {
     /// Starts the server; its calls go out to `agent`.
     pub(super) async fn start(self, agent: SocketAddr) -> Result<Server, String> {
         drop(self.store);
-        let folder = self.folder.path().display();
+        let (folder, url) = (self.folder.path().display(), &self.url);
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"sqlite:{folder}/greenpin.db\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = {url:?}\nencryption_key_file = \"{folder}/master.key\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
              [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\n"
         );
         let file = self.folder.path().join("greenpin.toml");

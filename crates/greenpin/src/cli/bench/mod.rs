@@ -1,9 +1,9 @@
 //! `greenpin bench`: the figures that users ask for, measured on a real server in a process of its own.
 
+mod api;
 mod bridged;
 mod calls;
 mod child;
-mod creates;
 mod floor;
 mod load;
 
@@ -32,6 +32,12 @@ pub(super) struct Arguments {
     /// Bridged calls at once
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     calls: u32,
+    /// Allocations that are stored before the API is measured a second time; 0: it is measured once, at a thousand
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    stored: u32,
+    /// An empty PostgreSQL database to measure the API on, instead of a temporary SQLite file
+    #[arg(long, value_name = "URL", env = "GREENPIN_BENCH_STORE", hide_env_values = true)]
+    store: Option<String>,
     /// Print each figure as a line of JSON
     #[arg(long)]
     json: bool,
@@ -39,8 +45,8 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Allocations over HTTP, beside a bare server's floor
-    Creates,
+    /// Creates and reads over HTTP, beside a bare server's floor
+    Api,
     /// Calls through the PIN to an agent
     Calls,
     /// Audio of bridged calls, without and with recording
@@ -49,7 +55,7 @@ enum Part {
 
 /// One measured figure.
 struct Figure {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: &'static str,
     goal: Goal,
@@ -82,8 +88,8 @@ impl Goal {
 }
 
 impl Figure {
-    fn new(name: &'static str, value: f64, unit: &'static str, goal: Goal) -> Self {
-        Self { name, value, unit, goal }
+    fn new(name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) -> Self {
+        Self { name: name.into(), value, unit, goal }
     }
 
     /// The value as a share of the goal, where that says anything.
@@ -117,9 +123,9 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let time = Duration::from_secs(arguments.seconds);
     let mut figures = Vec::new();
-    for part in [Part::Creates, Part::Calls, Part::Bridged].into_iter().filter(|part| wanted(*part)) {
+    for part in [Part::Api, Part::Calls, Part::Bridged].into_iter().filter(|part| wanted(*part)) {
         let measured = match part {
-            Part::Creates => creates::measure(time).await,
+            Part::Api => api::measure(time, arguments.stored, arguments.store.as_deref()).await,
             Part::Calls => calls::measure(time, arguments.rate).await,
             Part::Bridged => bridged::measure(time, arguments.calls).await,
         };

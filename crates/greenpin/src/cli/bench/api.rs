@@ -1,0 +1,161 @@
+//! The API: durable creates and reads over HTTP, with few and with many allocations stored, beside a bare server in the
+//! same run.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::Goal::{AtLeast, AtMost, Open};
+use super::child::{Prepared, SID, Server, TENANT, TOKEN, address, anywhere, cpu_of, number, spawn};
+use super::{Figure, load, progress};
+use crate::store::{Allocation, NumberMode};
+
+/// Allocations that are stored when the API is measured first.
+const FEW: u32 = 1000;
+/// How long the store is filled between two looks at how far it is.
+const SLICE: Duration = Duration::from_secs(10);
+
+/// Measures at a thousand stored allocations, and if `stored` is more, again at as many.
+pub(super) async fn measure(
+    time: Duration,
+    stored: u32,
+    database: Option<&str>,
+) -> Result<Vec<Figure>, String> {
+    progress("the floor of creates and reads");
+    let floor = floor(database, time).await?;
+    let prepared = Prepared::on(database).await?;
+    prepared.add_number(number(1)?, NumberMode::Shared).await?;
+    prepared.add_number(number(2)?, NumberMode::Exclusive).await?;
+    let one = prepared.allocate(number(2)?, false).await?;
+    for _ in 1..FEW {
+        prepared.allocate(number(1)?, false).await?;
+    }
+    let server = prepared.start(anywhere()).await?;
+    let (few, made) = Rates::measure(&server, &one, time).await?;
+    let mut figures = few.figures(&floor, FEW);
+    if stored > FEW {
+        fill(&server, f64::from(stored) - f64::from(FEW) - made).await?;
+        let (many, _) = Rates::measure(&server, &one, time).await?;
+        figures.extend(many.figures(&floor, stored));
+        let growth = [
+            ("create", few.creates / many.creates),
+            ("GET", few.gets / many.gets),
+            ("list", few.lists / many.lists),
+            ("resolve", few.resolves / many.resolves),
+        ];
+        let grown = |(name, ratio)| {
+            Figure::new(format!("cost of a {name} at {stored} against {FEW}"), ratio, "x", AtMost(1.2))
+        };
+        figures.extend(growth.map(grown));
+    }
+    Ok(figures)
+}
+
+/// Stores at least so many allocations more, by the API itself.
+async fn fill(server: &Server, mut missing: f64) -> Result<(), String> {
+    let create = create()?;
+    while missing > 0.0 {
+        progress(&format!("filling the store: {missing:.0} to go"));
+        missing -= load::run(server.http, &create, 201, SLICE).await? * SLICE.as_secs_f64();
+    }
+    Ok(())
+}
+
+fn create() -> Result<String, String> {
+    let body = json!({
+        "caller_id_number": number(1)?.expose(), "from": "+919900000001", "to": "+918800000001",
+        "duration": 86400,
+    });
+    Ok(request("POST", "/greenpin", &body.to_string()))
+}
+
+/// Requests a second, each kind for itself.
+struct Rates {
+    creates: f64,
+    /// Microseconds of the server's CPU for a create.
+    cpu: f64,
+    gets: f64,
+    lists: f64,
+    resolves: f64,
+}
+
+impl Rates {
+    /// Reads first, at exactly what is stored; then creates. Also returns how many those were.
+    async fn measure(server: &Server, one: &Allocation, time: Duration) -> Result<(Self, f64), String> {
+        let get = request("GET", &format!("/greenpin/{}", one.greenpin_id), "");
+        let resolve = json!({
+            "virtual_number": number(2)?.expose(), "caller": "+918800000001", "digits": one.pin.expose(),
+        });
+        let resolve = request("POST", "/greenpin/resolve", &resolve.to_string());
+        progress("reads");
+        let gets = load::run(server.http, &get, 200, time / 2).await?;
+        let lists = load::run(server.http, &request("GET", "/greenpin", ""), 200, time / 2).await?;
+        let resolves = load::run(server.http, &resolve, 200, time / 2).await?;
+        progress("durable creates");
+        let before = server.cpu()?;
+        let creates = load::run(server.http, &create()?, 201, time).await?;
+        let cpu = each(server.cpu()? - before, creates, time);
+        Ok((Self { creates, cpu, gets, lists, resolves }, creates * time.as_secs_f64()))
+    }
+
+    fn figures(&self, floor: &Floor, stored: u32) -> Vec<Figure> {
+        let of = |part: f64, whole: f64| part / whole * 100.0;
+        let figure = |name: &str, value, unit, goal| {
+            Figure::new(format!("{name}, {stored} stored"), value, unit, goal)
+        };
+        vec![
+            figure("durable creates", self.creates, "/s", Open),
+            figure("CPU a create", self.cpu, "us", Open),
+            Figure::new("floor: bare axum, two durable rows each", floor.creates, "/s", Open),
+            Figure::new("CPU a request of the floor", floor.cpu, "us", Open),
+            figure("creates as a share of the floor", of(self.creates, floor.creates), "%", AtLeast(60.0)),
+            figure("GET one", self.gets, "/s", Open),
+            Figure::new("bare axum \"hello\"", floor.hello, "/s", Open),
+            figure("GET one as a share of \"hello\"", of(self.gets, floor.hello), "%", AtLeast(50.0)),
+            figure("lists of 50", self.lists, "/s", Open),
+            figure("resolves", self.resolves, "/s", Open),
+        ]
+    }
+}
+
+fn request(method: &str, path: &str, body: &str) -> String {
+    let credentials = STANDARD.encode(format!("{SID}:{TOKEN}"));
+    format!(
+        "{method} /v1/tenants/{TENANT}{path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {credentials}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// What the barest server reaches.
+struct Floor {
+    /// Requests a second, each two durable rows.
+    creates: f64,
+    /// Microseconds of its CPU for each of them.
+    cpu: f64,
+    /// Requests a second that need nothing.
+    hello: f64,
+}
+
+async fn floor(database: Option<&str>, time: Duration) -> Result<Floor, String> {
+    let arguments: Vec<&str> = std::iter::once("bench-floor").chain(database).collect();
+    let (process, ready) = spawn(&arguments, "the floor is ready").await?;
+    let http = address(&ready, "http")?;
+    let body = "x".repeat(128);
+    let create = format!(
+        "POST / HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let before = cpu_of(&process)?;
+    let creates = load::run(http, &create, 201, time).await?;
+    let cpu = each(cpu_of(&process)? - before, creates, time);
+    let hello = load::run(http, "GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n", 200, time / 2).await?;
+    Ok(Floor { creates, cpu, hello })
+}
+
+/// Microseconds of CPU for each of so many requests a second.
+fn each(cpu: Duration, rate: f64, time: Duration) -> f64 {
+    cpu.as_secs_f64() * 1e6 / (rate * time.as_secs_f64()).max(1.0)
+}
