@@ -175,8 +175,14 @@ impl Sheet {
             let new: Vec<NewNumber> = self.numbers.iter().map(|(_, new)| new.clone()).collect();
             match store.import_numbers(tenant.clone(), new, now).await {
                 Ok(()) => added = self.numbers.len(),
-                // Somebody has added them since they were looked up.
-                Err(ImportError::Taken(taken)) => self.refuse_taken(&taken),
+                Err(ImportError::Taken) => {
+                    // Somebody has added them since they were looked up.
+                    let taken = self.taken(store, |_| {}).await?;
+                    self.refuse_taken(&taken);
+                    if self.refused.is_empty() {
+                        return Err(ImportError::Taken);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -96,15 +96,16 @@ impl FromRequestParts<Api> for Tenant {
 
 async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem> {
     let given = parts.headers.contains_key(header::AUTHORIZATION);
+    let refused = |parts: &Parts| wrong(&parts.extensions, Code::Unauthorized, api);
     let Some((account_sid, token)) = basic(&parts.headers) else {
-        return Err(if given { wrong(parts, api) } else { Problem::plain(Code::Unauthorized) });
+        return Err(if given { refused(parts) } else { Problem::plain(Code::Unauthorized) });
     };
     let digest = api.store.credential_digest(&account_sid, &token);
     if let Some(tenant_id) = api.seen.get(&digest) {
         return Ok(Authenticated { tenant_id, suspended: false });
     }
     let now = api.now();
-    let found = api.store.authenticate(&account_sid, &token, now).await?.ok_or_else(|| wrong(parts, api))?;
+    let found = api.store.authenticate(&account_sid, &token, now).await?.ok_or_else(|| refused(parts))?;
     if api.uses.is_new(&account_sid, now) {
         tokio::spawn(note_use(api.store.clone(), account_sid, now));
     }
@@ -139,10 +140,10 @@ async fn note_use(store: Store, account_sid: String, now: Timestamp) {
 
 /// Wrong credentials count against the address that they come from. Right ones are let in from there all the same:
 /// many clients can share an address.
-fn wrong(parts: &Parts, api: &Api) -> Problem {
-    let verdict = api.limits.failure(&parts.extensions, Instant::now());
+pub(super) fn wrong(request: &Extensions, code: Code, api: &Api) -> Problem {
+    let verdict = api.limits.failure(request, Instant::now());
     if verdict.allowed {
-        return Problem::plain(Code::Unauthorized);
+        return Problem::plain(code);
     }
     let detail = "Too many wrong credentials come from this address.";
     Problem::new(Code::RateLimited, detail).retry_after(verdict.retry_after)

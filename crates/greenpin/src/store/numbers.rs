@@ -219,25 +219,56 @@ pub(super) fn insert(
     new: &NewNumber,
     now: Timestamp,
 ) -> Result<(), NumberError> {
-    let erased: Option<Option<i64>> = tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
-    if erased != Some(None) {
+    if !takes_numbers(tx, tenant)? {
         return Err(NumberError::NoSuchTenant);
     }
+    let added = with_row(tx, tenant, new, now, |row| tx.execute(sql::NUMBER_INSERT, row))?;
+    if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
+}
+
+/// Writes numbers that were checked, without waiting for each. Whether none of them was in a pool already; if one was,
+/// the transaction must not be kept.
+pub(super) fn insert_all(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &[NewNumber],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let count = || tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| row.get::<i64>(0));
+    let before = count()?.unwrap_or_default();
+    for number in new {
+        with_row(tx, tenant, number, now, |row| tx.send(sql::NUMBER_INSERT, row))?;
+    }
+    let added = count()?.unwrap_or_default().saturating_sub(before);
+    Ok(usize::try_from(added) == Ok(new.len()))
+}
+
+fn with_row<T>(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewNumber,
+    now: Timestamp,
+    write: impl FnOnce((&str, &str, &str, &str, i64, i64, i64, i64, i64)) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let key = tx.keys().number(new.virtual_number);
     let sealed = seal(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
-    let row = (
+    write((
         &key,
         tenant.as_str(),
-        sealed,
+        &sealed,
         new.mode.as_str(),
         i64::from(new.pin_length),
         i64::from(new.max_active),
         strangers::BURST,
         now.micros(),
         now.micros(),
-    );
-    let added = tx.execute(sql::NUMBER_INSERT, row)?;
-    if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
+    ))
+}
+
+/// Whether there is a tenant that numbers can be given to.
+pub(super) fn takes_numbers(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<bool, StoreError> {
+    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get::<Option<i64>>(1))?;
+    Ok(erased == Some(None))
 }
 
 /// Reads a number of any tenant's pool; a tenant that was erased has none.

@@ -71,9 +71,9 @@ pub enum ImportError {
     /// There is no such tenant.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// These are in a pool already, by their place in the list.
-    #[error("{} of the numbers are in a pool already", .0.len())]
-    Taken(Vec<usize>),
+    /// Some are in a pool already.
+    #[error("some of the numbers are in a pool already")]
+    Taken,
     /// A number that is against a rule.
     #[error(transparent)]
     Rule(NumberError),
@@ -110,38 +110,24 @@ impl OperatorStore {
     ) -> Result<(), ImportError> {
         new.iter().try_for_each(NewNumber::check).map_err(ImportError::Rule)?;
         let actor = self.actor.clone();
-        self.store
-            .writer
-            .write(move |tx| {
-                let mut taken = Vec::new();
-                for (place, number) in new.iter().enumerate() {
-                    match numbers::insert(tx, &tenant, number, now) {
-                        Ok(()) => {}
-                        Err(NumberError::Exists) => taken.push(place),
-                        Err(NumberError::NoSuchTenant) => return Err(ImportError::NoSuchTenant),
-                        Err(NumberError::Store(error)) => return Err(error.into()),
-                        Err(rule) => return Err(ImportError::Rule(rule)),
-                    }
-                }
-                if !taken.is_empty() {
-                    return Err(ImportError::Taken(taken));
-                }
-                let count = format!("{} numbers", new.len());
-                let act = Act { name: "number.import", tenant: Some(&tenant), object: Some(&count) };
-                Ok(audit::write(tx, &actor, act, now)?)
-            })
-            .await
+        let write = self.store.writer.write(move |tx| {
+            if !numbers::takes_numbers(tx, &tenant)? {
+                return Err(ImportError::NoSuchTenant);
+            }
+            if !numbers::insert_all(tx, &tenant, &new, now)? {
+                return Err(ImportError::Taken);
+            }
+            let count = format!("{} numbers", new.len());
+            let act = Act { name: "number.import", tenant: Some(&tenant), object: Some(&count) };
+            Ok(audit::write(tx, &actor, act, now)?)
+        });
+        write.await
     }
 
     /// Whether there is a tenant that numbers can be added to.
     pub async fn tenant_takes_numbers(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
-        let read = self
-            .store
-            .readers
-            .read(move |snapshot| snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1)));
-        let erased: Option<Option<i64>> = read.await?;
-        Ok(erased == Some(None))
+        self.store.readers.read(move |snapshot| numbers::takes_numbers(snapshot, &tenant)).await
     }
 
     /// Which of some numbers are in a pool, by their place in the list.
@@ -231,9 +217,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<(), PoolError> {
         self.act_on(number, "number.move", now, move |tx, found| {
-            let erased: Option<Option<i64>> =
-                tx.row(sql::TENANT_STANDING, [to.as_str()], |row| row.get(1))?;
-            if erased != Some(None) {
+            if !numbers::takes_numbers(tx, &to)? {
                 return Err(PoolError::NoSuchTenant);
             }
             unused(found)?;

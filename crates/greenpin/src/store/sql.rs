@@ -135,6 +135,7 @@ statements! {
     NUMBER_QUARANTINE = "number_quarantine";
     NUMBER_UNQUARANTINE = "number_unquarantine";
     NUMBER_DELETE = "number_delete";
+    NUMBERS_COUNT = "numbers_count";
     NUMBER_TAKEN = "number_taken";
     PINS_DISOWN = "pins_disown";
     PINS_FORGET = "pins_forget";

@@ -89,26 +89,34 @@ const CALLS: &[(&str, &str)] = &[
 #[test]
 fn without_the_operators_token_every_call_is_401_and_asks_for_it() {
     let server = server();
+    for (method, path) in CALLS {
+        let answer = ask(&server, method, path, "", b"");
+        assert_eq!((answer.status, answer.code()), (401, "operator_unauthorized"), "{method} {path}");
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"), "{method} {path}");
+        assert!(answer.header("x-request-id").is_some());
+    }
+    let untouched = operate(&server, "GET", &format!("/tenants/{TENANT}")).body;
+    assert_eq!(untouched["response"]["status"], "active", "none of them did anything");
+}
+
+#[test]
+fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
+    let server = server();
     let wrong = [
-        String::new(),
         "authorization: Bearer\r\n".to_owned(),
         format!("authorization: Bearer {OPERATOR}x\r\n"),
+        format!("authorization: Bearer {}\r\n", OPERATOR.trim_end_matches('n')),
         format!("authorization: Basic {OPERATOR}\r\n"),
         basic(super::server::SID, super::server::TOKEN),
     ];
-    for (method, path) in CALLS {
-        for headers in &wrong {
-            let answer = ask(&server, method, path, headers, b"");
-            assert_eq!((answer.status, answer.code()), (401, "operator_unauthorized"), "{method} {path}");
-            assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"), "{method} {path}");
-            assert!(answer.header("x-request-id").is_some());
-        }
+    for headers in &wrong {
+        let answer = ask(&server, "GET", "/tenants", headers, b"");
+        assert_eq!((answer.status, answer.code()), (401, "operator_unauthorized"), "{headers}");
     }
-    assert_eq!(
-        operate(&server, "GET", &format!("/tenants/{TENANT}")).status,
-        200,
-        "none of them did anything"
-    );
+    let flood = (0..100).map(|_| ask(&server, "GET", "/tenants", &wrong[1], b""));
+    let limited = flood.into_iter().find(|answer| answer.status == 429).unwrap();
+    assert!(limited.code() == "rate_limited" && limited.header("retry-after").is_some());
+    assert_eq!(operate(&server, "GET", "/tenants").status, 200, "the right one is let in all the same");
 }
 
 #[test]

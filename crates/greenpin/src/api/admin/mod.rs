@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::problem::{Code, Problem};
-use super::{Api, RequestId};
+use super::{Api, RequestId, auth};
 use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 
 /// The store in the hands of who sent the operator token.
@@ -61,9 +61,12 @@ pub(super) async fn require_token(
         let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
         return Err(Problem::new(Code::OperatorApiOff, detail));
     };
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return Err(Problem::plain(Code::OperatorUnauthorized));
+    }
     let given = bearer(request.headers()).unwrap_or_default();
     if !same(given, expected.expose()) {
-        return Err(Problem::plain(Code::OperatorUnauthorized));
+        return Err(auth::wrong(request.extensions(), Code::OperatorUnauthorized, &api));
     }
     Ok(next.run(request).await)
 }

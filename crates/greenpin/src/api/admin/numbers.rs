@@ -437,7 +437,7 @@ impl From<ImportError> for Problem {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::NoSuchTenant => no_such_tenant(),
-            ImportError::Taken(_) => Self::plain(Code::NumberExists),
+            ImportError::Taken => Self::plain(Code::NumberExists),
             ImportError::Rule(error) => error.into(),
             ImportError::Store(error) => error.into(),
         }

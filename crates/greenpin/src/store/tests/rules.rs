@@ -1266,7 +1266,10 @@ mod operators {
         operator(&bench).add_number(tenant.clone(), new(150), bench.start).await.unwrap();
         let all: Vec<_> = (100..200).map(new).collect();
         let imported = operator(&bench).import_numbers(tenant, all, bench.start).await;
-        assert_eq!(imported, Err(ImportError::Taken(vec![50])));
+        assert_eq!(imported, Err(ImportError::Taken));
         assert_eq!(rows(&bench.store, "numbers").await, before + 1);
+        let all: Vec<_> = (200..300).map(new).collect();
+        operator(&bench).import_numbers(bench.tenant.tenant_id().clone(), all, bench.start).await.unwrap();
+        assert_eq!(rows(&bench.store, "numbers").await, before + 101);
     }
 }

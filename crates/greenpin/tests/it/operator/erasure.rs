@@ -106,7 +106,8 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
     );
     assert_eq!(recordings(&server), 0);
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401, "its credentials are dead");
-    assert_eq!(customer.call(VN), 404, "its numbers are in no pool");
+    let mut next = Party::new(CUSTOMER, server.sip);
+    assert_eq!(next.call(VN), 404, "its numbers are in no pool");
 
     let database = database(&server);
     for table in tables(&database) {

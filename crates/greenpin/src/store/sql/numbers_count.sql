@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM numbers WHERE tenant_id = $1
