@@ -29,7 +29,7 @@ SHARED = {"+914000000011": "4", "+914000000012": "6", "+914000000013": "8"}
 PATIENCE = 60
 SEED = "20261123"
 # Cases of each operation in each phase; together one to three minutes.
-CASES = os.environ.get("GREENPIN_SCHEMATHESIS_CASES", "200")
+CASES = os.environ.get("GREENPIN_SCHEMATHESIS_CASES", "100")
 
 
 def environment():

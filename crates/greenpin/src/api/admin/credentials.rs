@@ -24,7 +24,7 @@ problems! {
     ListProblems: [NotFound];
     CreateProblems: [InvalidRequest, NotFound, TenantErased, AccountSidTaken] fields [UnknownField, WrongType, TooLong, InvalidValue];
     RotateProblems: [InvalidRequest, NotFound, TenantErased, AccountSidTaken, AlreadyRevoked, RuleViolated] fields [UnknownField, WrongType, TooLong, InvalidValue, OutOfRange];
-    RevokeProblems: [NotFound, AlreadyRevoked];
+    RevokeProblems: [NotFound, TenantErased, AlreadyRevoked];
 }
 
 /// List credentials
