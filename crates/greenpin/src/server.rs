@@ -15,7 +15,7 @@ use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
 use crate::retention;
 use crate::store::{self, Store, StoreOptions, Timestamp};
-use crate::webhooks::Dispatcher;
+use crate::webhooks::{Dispatcher, WebhookSettings};
 
 /// How often expired allocations are told of. Nothing else waits for it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -94,7 +94,12 @@ impl Server {
             store.release_deliveries(Timestamp::now()).await?;
         }
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
-        let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
+        let webhooks = WebhookSettings {
+            allow_private: config.webhooks_allow_private,
+            disable_after: config.webhooks_disable_after,
+            ..WebhookSettings::default()
+        };
+        let dispatcher = Dispatcher::start(store.clone(), webhooks);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
         let node = Node {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
@@ -185,6 +186,12 @@ pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
 pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
     let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
     must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
+}
+
+pub(super) fn days(raw: &Raw) -> Result<Duration, Refusal> {
+    let days =
+        raw.integer().filter(|days| (1..=365).contains(days)).and_then(|days| u64::try_from(days).ok());
+    must(days.map(|days| Duration::from_secs(days * 24 * 3600)), "a number of days from 1 to 365")
 }
 
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
