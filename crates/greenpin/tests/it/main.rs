@@ -28,6 +28,7 @@ mod receiver;
 mod resolve;
 mod server;
 mod sipp;
+mod storm;
 mod tail;
 mod tenants;
 mod webhooks;

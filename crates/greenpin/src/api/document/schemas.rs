@@ -174,7 +174,8 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
         ("UpdateItem", update_item()),
         ("ResolveRequest", resolve_request()),
         ("Nothing", nothing()),
-        // Only a parameter has it, and of those no schemas are collected.
+        // Only parameters have these, and of those no schemas are collected.
+        ("DeadOnly", serde_json::to_value(DeadOnly::schema()).unwrap_or_default()),
         ("CallProgress", serde_json::to_value(CallProgress::schema()).unwrap_or_default()),
         ("UpdateSettings", update_settings()),
         ("WebhookRequest", webhook_request()),
