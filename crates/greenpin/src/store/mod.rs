@@ -23,6 +23,7 @@ mod judge;
 mod key;
 mod listing;
 mod numbers;
+mod offer;
 mod operator;
 mod outbox;
 mod pin_draw;
@@ -43,6 +44,7 @@ mod tenants;
 mod timestamp;
 mod writer;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -128,14 +130,25 @@ impl std::fmt::Display for Database {
 
 /// The store. Clones are handles on the same one.
 #[derive(Clone)]
-pub struct Store {
+pub struct Store(Arc<Parts>);
+
+/// What a store is made of. Every request holds several handles on it, so that a handle is one count.
+pub struct Parts {
     writer: Writer,
     readers: Readers,
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
-    settings: Arc<Mutex<SettingsCache>>,
+    settings: Mutex<SettingsCache>,
     public_url: Arc<str>,
-    _checkpoints: Option<Arc<Checkpoints>>,
+    _checkpoints: Option<Checkpoints>,
+}
+
+impl Deref for Store {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// One tenant's part of the store, the only way to its tables.
@@ -158,15 +171,15 @@ impl Store {
         let deliveries = Arc::new(Notify::new());
         let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone())?;
         let checkpoints = checkpoints.map(|path| Checkpoints::start(path)).transpose()?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             writer,
             readers: Readers::open(&place, &keys)?,
             keys,
             deliveries,
-            settings: Arc::default(),
+            settings: Mutex::default(),
             public_url: options.public_url.trim_end_matches('/').into(),
-            _checkpoints: checkpoints.map(Arc::new),
-        })
+            _checkpoints: checkpoints,
+        })))
     }
 
     /// The handle on one tenant's tables.

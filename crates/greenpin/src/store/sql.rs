@@ -27,6 +27,7 @@ statements! {
     NUMBER_SELECT = "number_select";
     NUMBER_HOLD = "number_hold";
     NUMBER_RELEASE = "number_release";
+    NUMBER_OFFER = "number_offer";
     NUMBER_TAKE_PLACE = "number_take_place";
     NUMBER_SET_STRANGERS = "number_set_strangers";
     PIN_TAKE = "pin_take";
@@ -172,7 +173,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0001_first.sql"),
     include_str!("sql/migrations/0002_operator.sql"),
     include_str!("sql/migrations/0003_tenant.sql"),
+    include_str!("sql/migrations/0004_pins_counted.sql"),
 ];
+
+/// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and
+/// `events` may wait while these run.
+pub(super) const APART_FROM_APPENDED: [&str; 6] =
+    [NUMBER_OFFER, NUMBER_TAKE_PLACE, NUMBER_HOLD, PINS_RELEASE_DUE, PIN_TAKE, DELIVERY_INSERT];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
 use super::super::{OpenError, StoreError, Timestamp, key, sql};
@@ -64,6 +65,8 @@ impl Place {
         let connection = rusqlite::Connection::open_with_flags(&self.0, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Without it a statement that a partial index might serve is planned anew for each value bound to it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 }
