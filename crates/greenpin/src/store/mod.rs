@@ -22,6 +22,7 @@ mod ids;
 mod judge;
 mod key;
 mod listing;
+mod nodes;
 mod numbers;
 mod offer;
 mod operator;
@@ -71,6 +72,7 @@ pub use idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
 pub use ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use judge::Refusal;
 pub use listing::AllocationFilter;
+pub use nodes::{Beat, DeathWatch, Membership, NodeRow};
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use operator::{Actor, OperatorStore};
 pub use outbox::Delivery;
@@ -140,7 +142,7 @@ pub struct Parts {
     deliveries: Arc<Notify>,
     settings: Mutex<SettingsCache>,
     public_url: Arc<str>,
-    _checkpoints: Option<Checkpoints>,
+    checkpoints: Option<Checkpoints>,
 }
 
 impl Deref for Store {
@@ -178,7 +180,7 @@ impl Store {
             deliveries,
             settings: Mutex::default(),
             public_url: options.public_url.trim_end_matches('/').into(),
-            _checkpoints: checkpoints,
+            checkpoints,
         })))
     }
 

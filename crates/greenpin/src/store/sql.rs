@@ -27,6 +27,11 @@ statements! {
     NUMBER_SELECT = "number_select";
     NUMBER_HOLD = "number_hold";
     NUMBER_RELEASE = "number_release";
+    NODE_SELECT = "node_select";
+    NODES_SELECT = "nodes_select";
+    NODE_JOIN = "node_join";
+    NODE_BEAT = "node_beat";
+    NODE_LEAVE = "node_leave";
     NUMBER_OFFER = "number_offer";
     NUMBER_TAKE_PLACE = "number_take_place";
     NUMBER_SET_STRANGERS = "number_set_strangers";
@@ -174,6 +179,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0002_operator.sql"),
     include_str!("sql/migrations/0003_tenant.sql"),
     include_str!("sql/migrations/0004_pins_counted.sql"),
+    include_str!("sql/migrations/0005_nodes.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and

@@ -48,6 +48,8 @@ impl Place {
         // NORMAL loses acknowledged rows in a power cut.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten: an erased tenant's key must not lie on in a free corner of a page.
+        connection.pragma_update(None, "secure_delete", true)?;
         // Each job's savepoint keeps the pages that it changes: in memory, not in a file.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
