@@ -4,6 +4,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod engine;
+mod membership;
 mod metrics;
 pub mod pool_import;
 mod random;

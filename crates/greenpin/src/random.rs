@@ -1,12 +1,29 @@
-//! Random numbers from the operating system's generator, for everything that must not be guessed.
+//! Random numbers from a generator seeded by the operating system, for everything that must not be guessed.
+
+use std::cell::RefCell;
+
+/// Octets that are drawn at once: a draw costs as much for one as for hundreds.
+const DRAWN: usize = 512;
+
+/// What one thread has drawn ahead. What was given away is wiped.
+struct Ahead {
+    octets: [u8; DRAWN],
+    used: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { octets: [0; DRAWN], used: DRAWN }) };
+}
 
 /// Fills a buffer.
 ///
 /// # Panics
 /// If the system has no randomness to give: nothing safe can be done without it.
-#[allow(clippy::expect_used)]
 pub(crate) fn fill(buffer: &mut [u8]) {
-    aws_lc_rs::rand::fill(buffer).expect("the operating system's random numbers");
+    if buffer.len() > DRAWN {
+        return draw(buffer);
+    }
+    AHEAD.with_borrow_mut(|ahead| ahead.give(buffer));
 }
 
 /// A uniformly drawn number.
@@ -14,4 +31,46 @@ pub(crate) fn u64() -> u64 {
     let mut bytes = [0; 8];
     fill(&mut bytes);
     u64::from_ne_bytes(bytes)
+}
+
+impl Ahead {
+    /// Fills a buffer that is not longer than what is drawn at once.
+    fn give(&mut self, buffer: &mut [u8]) {
+        if DRAWN - self.used < buffer.len() {
+            draw(&mut self.octets);
+            self.used = 0;
+        }
+        for (to, from) in buffer.iter_mut().zip(self.octets.iter_mut().skip(self.used)) {
+            *to = std::mem::take(from);
+        }
+        self.used += buffer.len();
+    }
+}
+
+#[allow(clippy::expect_used)]
+fn draw(buffer: &mut [u8]) {
+    aws_lc_rs::rand::fill(buffer).expect("the operating system's random numbers");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_octet_is_given_twice() {
+        let drawn: HashSet<u64> = (0..10_000).map(|_| u64()).collect();
+        assert_eq!(drawn.len(), 10_000);
+        let lengths = [1, 500, 8, 512, 3, 600, 511];
+        let mut all = HashSet::new();
+        for length in lengths.into_iter().cycle().take(700) {
+            let mut buffer = vec![0; length];
+            fill(&mut buffer);
+            if length >= 8 {
+                assert!(buffer.iter().any(|octet| *octet != 0));
+                assert!(all.insert(buffer));
+            }
+        }
+    }
 }

@@ -13,8 +13,9 @@ use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::membership::keep;
 use crate::retention;
-use crate::store::{self, Store, StoreOptions, Timestamp};
+use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
 /// How often expired allocations are told of. Nothing else waits for it.
@@ -39,7 +40,8 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    sweepers: [JoinHandle<()>; 2],
+    sweepers: [JoinHandle<()>; 3],
+    membership: Membership,
 }
 
 /// Why a server cannot start.
@@ -83,7 +85,7 @@ impl Server {
         let listener = TcpListener::bind(config.http.listen).await.map_err(failed)?;
         let http = listener.local_addr().map_err(failed)?;
         let store = open_store(config, &format!("http://{http}"))?;
-        let cut_short = store.reconcile_calls(&config.node, Timestamp::now()).await?;
+        let (membership, cut_short) = store.join(&config.node, Timestamp::now()).await?;
         if cut_short > 0 {
             tracing::warn!(
                 calls = cut_short,
@@ -116,12 +118,27 @@ impl Server {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(api::serve(listener, router, graceful));
+        let life =
+            keep(membership.clone(), store.clone(), engine.handle(), config.node.clone(), config.lease);
         let sweepers = [
+            tokio::spawn(life),
             tokio::spawn(sweep(store.clone())),
             tokio::spawn(retain(store.clone(), config.recordings.clone())),
         ];
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
-        Ok(Self { http, sip, sip_tcp, store, engine, dispatcher, readiness, api, api_stop, sweepers })
+        Ok(Self {
+            http,
+            sip,
+            sip_tcp,
+            store,
+            engine,
+            dispatcher,
+            readiness,
+            api,
+            api_stop,
+            sweepers,
+            membership,
+        })
     }
 
     /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
@@ -133,6 +150,9 @@ impl Server {
         let _ = self.api_stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
         self.dispatcher.stop().await;
+        if let Err(error) = self.membership.leave().await {
+            tracing::warn!(%error, "the other nodes were not told that this one has gone");
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod serve;
 mod settings;
 mod webhooks;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,14 +51,25 @@ use crate::store::{RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Parts>);
+
+/// Each layer and handler of a request has an [`Api`] of its own, so that it is one count.
+struct Parts {
     store: Store,
     readiness: Arc<Readiness>,
-    recordings: Arc<PathBuf>,
-    seen: Arc<auth::Seen>,
-    uses: Arc<auth::Uses>,
-    node: Arc<Node>,
-    limits: Arc<rate::Limits>,
+    recordings: PathBuf,
+    seen: auth::Seen,
+    uses: auth::Uses,
+    node: Node,
+    limits: rate::Limits,
+}
+
+impl Deref for Api {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// What the operator API tells of this process.
@@ -91,15 +103,15 @@ pub fn router(
     rate_limit: RateLimit,
     node: Node,
 ) -> Router {
-    let api = Api {
+    let api = Api(Arc::new(Parts {
         store,
         readiness,
-        recordings: Arc::new(recordings),
-        seen: Arc::default(),
-        uses: Arc::default(),
-        node: Arc::new(node),
-        limits: Arc::new(rate::Limits::new(rate_limit)),
-    };
+        recordings,
+        seen: auth::Seen::default(),
+        uses: auth::Uses::default(),
+        node,
+        limits: rate::Limits::new(rate_limit),
+    }));
     let tenant = tenant_routes().route_layer(from_fn_with_state(api.clone(), auth::enter));
     let admin = admin::routes().layer(from_fn_with_state(api.clone(), admin::require_token));
     let router = Router::from(routes(tenant, admin))
@@ -108,9 +120,9 @@ pub fn router(
     observed(router).with_state(api)
 }
 
-/// What every request meets, the outermost last.
+/// What every request meets first. One layer, not one for each part of it: a layer costs as much as its work.
 fn observed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    router.layer(from_fn(observe::caught)).layer(from_fn(observe::measured)).layer(from_fn(identify))
+    router.layer(from_fn(identify))
 }
 
 /// Every route with what the document says of it: `routes!` takes no handler without `#[utoipa::path]`.
@@ -160,7 +172,7 @@ async fn identify(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
     request.extensions_mut().insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
-    let mut response = tracing::Instrument::instrument(next.run(request), span).await;
+    let mut response = tracing::Instrument::instrument(observe::measured(request, next), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }

@@ -39,10 +39,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
 /// Counts a request by its route's template, and takes its time.
 pub(super) async fn measured(request: Request, next: Next) -> Response {
     let begun = Instant::now();
-    let template = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
     let method = method(request.method());
-    let response = next.run(request).await;
-    let route = template.unwrap_or_else(|| "unmatched".to_owned());
+    let response = caught(request, next).await;
+    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let status = class(response.status());
     METRICS.answered(Answered { route, method, status }, begun.elapsed().as_secs_f64());
     response
@@ -73,7 +73,7 @@ fn class(status: StatusCode) -> &'static str {
 }
 
 /// Answers 500 for a handler that panicked; nobody else's request ends with it.
-pub(super) async fn caught(request: Request, next: Next) -> Response {
+async fn caught(request: Request, next: Next) -> Response {
     let mut answer = pin!(next.run(request));
     let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,

@@ -32,6 +32,8 @@ pub struct Config {
     pub http: Http,
     /// `node.name`: what tells this server from others on the same database, also after a restart.
     pub node: String,
+    /// `node.lease`: after how long without a sign of life other nodes close this one's calls, 3 to 300 seconds.
+    pub lease: Duration,
     /// `[store]`
     pub store: Store,
     /// `[sip]`
@@ -162,6 +164,7 @@ impl Config {
         let key_file = key_file.unwrap_or_else(beside);
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&database, http.listen));
+        let lease = source.or("node.lease", values::lease, Duration::from_secs(15));
         let media = Media {
             ports: source.or("media.ports", values::ports, 20_000..=29_999),
             threads: source.or("media.threads", values::threads, 1),
@@ -170,6 +173,7 @@ impl Config {
         Self {
             http,
             node,
+            lease,
             store: Store { database, key_file },
             sip: Self::take_sip(source),
             media,

@@ -178,6 +178,12 @@ pub(super) fn threads(raw: &Raw) -> Result<usize, Refusal> {
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 64")
 }
 
+pub(super) fn lease(raw: &Raw) -> Result<Duration, Refusal> {
+    let seconds = raw.integer().and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.filter(|seconds| (3..=300).contains(seconds));
+    must(seconds.map(Duration::from_secs), "a number of seconds from 3 to 300")
+}
+
 pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
     let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")

@@ -7,17 +7,16 @@ use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::capacity::Places;
 use super::database::Row;
 use super::events::{self, Draft};
 use super::key::TenantKey;
-use super::numbers::{NumberMode, NumberRow, phone_number, small};
+use super::numbers::{NumberMode, phone_number, small};
+use super::offer::{self, Offer};
 use super::pin_draw::{self, Claim};
 use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
-    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, numbers, settings,
-    sql,
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, settings, sql,
 };
 
 /// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
@@ -201,21 +200,16 @@ impl<'a> Creation<'a> {
     }
 
     fn create(&self, new: NewAllocation) -> Result<Allocation, CreateError> {
-        let number = numbers::find(self.tx, new.virtual_number)?
-            .filter(|number| number.tenant_id == *self.tenant)
-            .ok_or(CreateError::NumberNotInPool)?;
-        if number.quarantined {
-            return Err(CreateError::NumberQuarantined);
-        }
+        let number = offer::find(self.tx, self.tenant, &new, self.now)?;
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
         let places = match number.mode {
             NumberMode::Exclusive => {
-                self.hold(&greenpin_id, &number, expires_at)?;
+                number.hold(self.tx, self.tenant, &greenpin_id, expires_at, self.now)?;
                 None
             }
-            NumberMode::Shared => Some(self.take_place(&new, &number)?),
+            NumberMode::Shared => Some(number.take_place(self.tx, &new, self.now)?),
         };
         let claim = Claim {
             number_key: &number.number_key,
@@ -250,32 +244,7 @@ impl<'a> Creation<'a> {
         Ok(allocation)
     }
 
-    /// The exclusive number's own row decides: whoever changes it has won.
-    fn hold(&self, id: &GreenpinId, number: &NumberRow, until: Timestamp) -> Result<(), CreateError> {
-        let vn = &number.number_key;
-        let hold = (id.as_str(), until.micros(), vn, self.tenant.as_str(), self.now.micros());
-        match self.tx.execute(sql::NUMBER_HOLD, hold)? {
-            0 => Err(CreateError::VirtualNumberBusy),
-            _ => Ok(()),
-        }
-    }
-
-    /// Gives back the places of those that have ended, and takes one: the number's own row decides.
-    fn take_place(&self, new: &NewAllocation, number: &NumberRow) -> Result<Places, CreateError> {
-        if number.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
-            return Err(CreateError::ToRequired);
-        }
-        let vn = &number.number_key;
-        let ended = self.tx.execute(sql::PINS_RELEASE_DUE, (vn, self.now.micros()))?;
-        let ended = i64::try_from(ended).unwrap_or(0);
-        let row = (ended, vn, self.tenant.as_str());
-        let taken = self
-            .tx
-            .row(sql::NUMBER_TAKE_PLACE, row, |row| Ok(Places { active: row.get(0)?, most: row.get(1)? }))?;
-        taken.ok_or(CreateError::PinSpaceExhausted)
-    }
-
-    fn insert(&self, allocation: &Allocation, number: &NumberRow) -> Result<(), StoreError> {
+    fn insert(&self, allocation: &Allocation, number: &Offer) -> Result<(), StoreError> {
         let key = self.tx.tenant_key(self.tenant)?;
         let row = (
             self.tenant.as_str(),
@@ -290,8 +259,8 @@ impl<'a> Creation<'a> {
             allocation.expires_at.micros(),
             events::FIRST_SEQUENCE,
         );
-        self.tx.send(sql::ALLOCATION_INSERT, row)?;
-        list(self.tx, self.tenant, number, allocation)?;
+        self.tx.append(sql::ALLOCATION_INSERT, row)?;
+        list(self.tx, self.tenant, (&number.number_key, number.mode), allocation)?;
         let zone = self.settings.zone();
         let event = Draft {
             tenant: self.tenant,
@@ -372,15 +341,15 @@ pub(super) fn delete(
 pub(super) fn list(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    number: &NumberRow,
+    (number_key, mode): (&str, NumberMode),
     allocation: &Allocation,
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
         let party = key.party(party);
-        tx.send(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
-        if number.mode == NumberMode::Shared {
-            tx.send(sql::CALLER_INSERT, (&number.number_key, &party, id, tenant.as_str()))?;
+        tx.append(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
+        if mode == NumberMode::Shared {
+            tx.append(sql::CALLER_INSERT, (number_key, &party, id, tenant.as_str()))?;
         }
     }
     Ok(())
@@ -390,15 +359,15 @@ pub(super) fn list(
 pub(super) fn unlist(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    number: &NumberRow,
+    (number_key, mode): (&str, NumberMode),
     allocation: &Allocation,
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
         let party = key.party(party);
         tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
-        if number.mode == NumberMode::Shared {
-            tx.send(sql::CALLER_DELETE, (&number.number_key, &party, id))?;
+        if mode == NumberMode::Shared {
+            tx.send(sql::CALLER_DELETE, (number_key, &party, id))?;
         }
     }
     Ok(())

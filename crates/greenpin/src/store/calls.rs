@@ -203,22 +203,22 @@ impl Store {
         });
         write.await
     }
+}
 
-    /// Closes the calls of this node that a crash left open, with record and terminal event each. To be called at
-    /// start, before the first new call. Returns how many there were.
-    pub async fn reconcile_calls(&self, node: &str, now: Timestamp) -> Result<usize, StoreError> {
-        let (node, links) = (node.to_owned(), self.public_url.clone());
-        let write = self.writer.write(move |tx| {
-            let open = tx.rows(sql::CALLS_OPEN, [&node], |row| row.get::<String>(0))?;
-            for sid in open.iter().cloned().map(CallSid::stored) {
-                if let Some(call) = records::find(tx, &sid)? {
-                    end(tx, &sid, &cut_off(call, now), &links)?;
-                }
-            }
-            Ok(open.len())
-        });
-        write.await
+/// Closes some calls of a node that ended with it, with record and terminal event each. How many there were.
+pub(super) fn close_cut_short(
+    tx: &Tx<'_>,
+    (node, most): (&str, u32),
+    last_seen: Timestamp,
+    links: &str,
+) -> Result<usize, StoreError> {
+    let open = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get::<String>(0))?;
+    for sid in open.iter().cloned().map(CallSid::stored) {
+        if let Some(call) = records::find(tx, &sid)? {
+            end(tx, &sid, &cut_off(call, last_seen), links)?;
+        }
     }
+    Ok(open.len())
 }
 
 fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
@@ -339,15 +339,18 @@ fn dialled_number(
     Ok((Some(key.party(dialled)), Some(sealed)))
 }
 
-/// What is known of a call that ended with the process that served it.
-fn cut_off(call: CallRecord, now: Timestamp) -> CallEnding {
+/// What is known of a call that ended with the process that served it. It ended when that process was last seen, or
+/// when the last thing happened that is known of it.
+fn cut_off(call: CallRecord, last_seen: Timestamp) -> CallEnding {
+    let known = [Some(call.started_at), call.answered_at, call.dialled_at, call.bridged_at];
+    let ended_at = known.into_iter().flatten().fold(last_seen, Timestamp::max);
     let (call_type, dial_call_status) = match (call.bridged_at, call.dialled_at) {
         (Some(_), _) => (CallType::Completed, Some(DialStatus::Completed)),
         (None, Some(_)) => (CallType::Incomplete, Some(DialStatus::Failed)),
         (None, None) => (CallType::CallAttempt, None),
     };
     CallEnding {
-        ended_at: now,
+        ended_at,
         answered_at: call.answered_at,
         dialled: call.dialled,
         dialled_at: call.dialled_at,

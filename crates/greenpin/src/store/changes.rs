@@ -200,8 +200,9 @@ fn write(
         prolong(tx, tenant, number, after)?;
     }
     if (&before.from, &before.to) != (&after.from, &after.to) {
-        allocations::unlist(tx, tenant, number, before)?;
-        allocations::list(tx, tenant, number, after)?;
+        let on = (number.number_key.as_str(), number.mode);
+        allocations::unlist(tx, tenant, on, before)?;
+        allocations::list(tx, tenant, on, after)?;
     }
     Ok(())
 }

@@ -5,29 +5,58 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::sync::oneshot;
 
-use super::OpenError;
+use super::{OpenError, StoreError};
 
 /// Between two looks at the log.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How long readers are waited for that still need the log.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The running thread; it ends when this is dropped.
-pub(super) struct Checkpoints(#[expect(dead_code, reason = "its drop ends the thread")] SyncSender<()>);
+pub(super) struct Checkpoints(SyncSender<oneshot::Sender<bool>>);
 
 impl Checkpoints {
     /// Starts the thread on a connection of its own. The writer's automatic checkpoint stays as the backstop that
     /// keeps the log small: it finds little left to do.
     pub(super) fn start(path: &Path) -> Result<Self, OpenError> {
         let connection = Connection::open(path)?;
-        let (end, ended) = sync_channel(0);
+        connection.busy_timeout(PATIENCE)?;
+        let (ask, asked) = sync_channel::<oneshot::Sender<bool>>(1);
         let work = move || {
-            while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                // Busy, or the disk is full: the next round, or the writer, finds out again.
-                let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            loop {
+                match asked.recv_timeout(INTERVAL) {
+                    Ok(told) => {
+                        let _ = told.send(empty(&connection));
+                    }
+                    // Busy, or the disk is full: the next round, or the writer, finds out again.
+                    Err(RecvTimeoutError::Timeout) => {
+                        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         let started = std::thread::Builder::new().name("store-checkpoint".into()).spawn(work);
         started.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-        Ok(Self(end))
+        Ok(Self(ask))
     }
+
+    /// Carries all of the log over and cuts it to nothing, so that it holds no page as it was before.
+    pub(super) async fn empty_the_log(&self) -> Result<(), StoreError> {
+        let (told, answer) = oneshot::channel();
+        self.0.try_send(told).map_err(|_| StoreError::Overloaded)?;
+        match answer.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Overloaded),
+            Err(_) => Err(StoreError::Closed),
+        }
+    }
+}
+
+/// Whether the log is empty now: a reader or a writer may have been in the way for too long.
+fn empty(connection: &Connection) -> bool {
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    busy == Ok(0)
 }

@@ -129,6 +129,12 @@ impl OperatorStore {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         self.store.writer.write(move |tx| finish(tx, &actor, &tenant, now)).await?;
         self.store.keys.forget_all();
+        // Until then the log holds pages as they were; the next checkpoints do the same, only later.
+        if let Some(checkpoints) = &self.store.checkpoints
+            && let Err(error) = checkpoints.empty_the_log().await
+        {
+            tracing::warn!(%error, "the log of the database was not emptied after an erasure");
+        }
         Ok(())
     }
 }

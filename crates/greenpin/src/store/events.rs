@@ -157,7 +157,7 @@ pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
         draft.occurred_at.micros(),
         tx.tenant_key(draft.tenant)?.seal(&context(&event_id), body)?,
     );
-    tx.send(sql::EVENT_INSERT, row)?;
+    tx.append(sql::EVENT_INSERT, row)?;
     deliver(tx, draft, &event_id, sequence)
 }
 

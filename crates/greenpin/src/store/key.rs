@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{constant_time, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,7 +50,7 @@ pub(super) struct TokenDigest([u8; KEY_LENGTH]);
 
 /// AES-256-GCM-SIV (RFC 8452): a nonce that is drawn twice by chance gives nothing away but that two texts are the
 /// same, so that no count of the texts sealed with one key has to be kept.
-struct Sealer(RandomizedNonceKey);
+struct Sealer(LessSafeKey);
 
 impl Keyring {
     /// Reads the key file, or makes one that only its owner may read.
@@ -159,17 +159,21 @@ impl WrappedKey {
 impl Sealer {
     fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
         let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose);
-        RandomizedNonceKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok().map(Self)
+        let key = UnboundKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok()?;
+        Some(Self(LessSafeKey::new(key)))
     }
 
     /// Nonce, sealed text and tag, in base64url.
     fn seal(&self, context: &str, text: String) -> Result<String, StoreError> {
         let mut sealed = text.into_bytes();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut sealed);
-        let nonce = nonce.map_err(|_| StoreError::Unreadable("text to be sealed"))?;
+        let mut nonce = [0; NONCE_LEN];
+        random::fill(&mut nonce);
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
+            .map_err(|_| StoreError::Unreadable("text to be sealed"))?;
         let mut out = String::with_capacity((NONCE_LEN + sealed.len()).div_ceil(3) * 4);
         // 12 octets are 16 characters without a rest, so that the two parts can be written one after the other.
-        URL_SAFE_NO_PAD.encode_string(nonce.as_ref(), &mut out);
+        URL_SAFE_NO_PAD.encode_string(nonce, &mut out);
         URL_SAFE_NO_PAD.encode_string(&sealed, &mut out);
         Ok(out)
     }

@@ -24,7 +24,9 @@ mod ids;
 mod judge;
 mod key;
 mod listing;
+mod nodes;
 mod numbers;
+mod offer;
 mod operator;
 mod outbox;
 mod pin_draw;
@@ -45,6 +47,7 @@ mod tenants;
 mod timestamp;
 mod writer;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -72,6 +75,7 @@ pub use idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
 pub use ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use judge::Refusal;
 pub use listing::AllocationFilter;
+pub use nodes::{Beat, DeathWatch, Membership, NodeRow};
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use operator::{Actor, OperatorStore};
 pub use outbox::{Delivery, DueEndpoint};
@@ -132,14 +136,25 @@ impl std::fmt::Display for Database {
 
 /// The store. Clones are handles on the same one.
 #[derive(Clone)]
-pub struct Store {
+pub struct Store(Arc<Parts>);
+
+/// What a store is made of. Every request holds several handles on it, so that a handle is one count.
+pub struct Parts {
     writer: Writer,
     readers: Readers,
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
-    settings: Arc<Mutex<SettingsCache>>,
+    settings: Mutex<SettingsCache>,
     public_url: Arc<str>,
-    _checkpoints: Option<Arc<Checkpoints>>,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Deref for Store {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// One tenant's part of the store, the only way to its tables.
@@ -162,15 +177,15 @@ impl Store {
         let deliveries = Arc::new(Notify::new());
         let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone())?;
         let checkpoints = checkpoints.map(|path| Checkpoints::start(path)).transpose()?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             writer,
             readers: Readers::open(&place, &keys)?,
             keys,
             deliveries,
-            settings: Arc::default(),
+            settings: Mutex::default(),
             public_url: options.public_url.trim_end_matches('/').into(),
-            _checkpoints: checkpoints.map(Arc::new),
-        })
+            checkpoints,
+        })))
     }
 
     /// The handle on one tenant's tables.

@@ -198,8 +198,6 @@ pub(super) struct NumberRow {
     pub(super) pin_length: u8,
     pub(super) strangers_left: i64,
     pub(super) strangers_at: Timestamp,
-    /// No new allocations.
-    pub(super) quarantined: bool,
     /// Its tenant takes no new calls.
     pub(super) suspended: bool,
     held: Option<(GreenpinId, Timestamp)>,
@@ -273,15 +271,15 @@ pub(super) fn takes_numbers(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Resul
 
 /// Reads a number of any tenant's pool; a tenant that was erased has none.
 pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (String, String, i64, Option<String>, i64, i64, i64, Option<i64>, Option<i64>);
+    type Columns = (String, String, i64, Option<String>, i64, i64, i64, Option<i64>);
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let held = (row.get(3)?, row.get(4)?);
-        Ok((tenant, mode, length, held.0, held.1, row.get(5)?, row.get(6)?, row.get(7)?, row.get(8)?))
+        Ok((tenant, mode, length, held.0, held.1, row.get(5)?, row.get(6)?, row.get(7)?))
     };
     let number_key = snapshot.keys().number(number);
     let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else { return Ok(None) };
-    let (tenant, mode, length, held_by, held_until, left, left_at, quarantined_at, suspended_at) = row;
+    let (tenant, mode, length, held_by, held_until, left, left_at, suspended_at) = row;
     Ok(Some(NumberRow {
         number_key,
         virtual_number: number,
@@ -290,7 +288,6 @@ pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Optio
         pin_length: small(length, "PIN length")?,
         strangers_left: left,
         strangers_at: Timestamp::from_micros(left_at),
-        quarantined: quarantined_at.is_some(),
         suspended: suspended_at.is_some(),
         held: held_by.map(|holder| (GreenpinId::stored(holder), Timestamp::from_micros(held_until))),
     }))

@@ -27,6 +27,12 @@ statements! {
     NUMBER_SELECT = "number_select";
     NUMBER_HOLD = "number_hold";
     NUMBER_RELEASE = "number_release";
+    NODE_SELECT = "node_select";
+    NODES_SELECT = "nodes_select";
+    NODE_JOIN = "node_join";
+    NODE_BEAT = "node_beat";
+    NODE_LEAVE = "node_leave";
+    NUMBER_OFFER = "number_offer";
     NUMBER_TAKE_PLACE = "number_take_place";
     NUMBER_SET_STRANGERS = "number_set_strangers";
     PIN_TAKE = "pin_take";
@@ -189,8 +195,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0001_first.sql"),
     include_str!("sql/migrations/0002_operator.sql"),
     include_str!("sql/migrations/0003_tenant.sql"),
-    include_str!("sql/migrations/0004_events.sql"),
+    include_str!("sql/migrations/0004_pins_counted.sql"),
+    include_str!("sql/migrations/0005_nodes.sql"),
+    include_str!("sql/migrations/0006_events.sql"),
 ];
+
+/// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and
+/// `events` may wait while these run.
+pub(super) const APART_FROM_APPENDED: [&str; 6] =
+    [NUMBER_OFFER, NUMBER_TAKE_PLACE, NUMBER_HOLD, PINS_RELEASE_DUE, PIN_TAKE, DELIVERY_INSERT];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");

@@ -5,8 +5,8 @@ use super::database::Row;
 use super::operator::OperatorStore;
 use super::writer::Tx;
 use super::{
-    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp, numbers,
-    settings, sql, tenants,
+    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp, settings,
+    sql, tenants,
 };
 
 /// What a tenant may do at a moment.
@@ -114,16 +114,7 @@ impl OperatorStore {
 
     /// The calls of a node that have no end yet, each with its tenant.
     pub async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
-        let node = node.to_owned();
-        let read = self.store.readers.read(move |snapshot| {
-            let read =
-                |row: &Row<'_>| -> Result<(String, String), StoreError> { Ok((row.get(0)?, row.get(1)?)) };
-            snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], read)
-        });
-        let open: Vec<(String, String)> = read.await?;
-        open.into_iter()
-            .map(|(sid, tenant)| Ok((CallSid::stored(sid), numbers::tenant_id(&tenant)?)))
-            .collect()
+        self.store.open_calls(node).await
     }
 
     /// How many allocations of a tenant are active.

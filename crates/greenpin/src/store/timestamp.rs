@@ -3,9 +3,11 @@
 use std::ops::Add;
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use jiff::tz::TimeZone;
 
 const SECOND: i64 = 1_000_000;
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
 
 /// A moment: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +43,7 @@ impl Timestamp {
     pub fn rfc3339(self, zone: &TimeZone) -> String {
         // Out of range is before the year -9999 or after 9999: no clock says so.
         let moment = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
-        moment.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+        PRINTER.timestamp_with_offset_to_string(&moment, zone.to_offset(moment))
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
+use super::hook::Hook;
 use super::http::{Answer, create};
+use super::party::Party;
 use super::server::Server;
 
 const EXCLUSIVE: &str = "+914000000001";
@@ -102,4 +104,71 @@ fn a_server_with_another_master_key_does_not_start_on_the_database() {
     assert_eq!(listed.status.code(), Some(1));
     let said = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(said.contains("master key"), "{said}");
+}
+
+/// Two nodes, and two parties that talk through the first one.
+struct Talk {
+    servers: [Server; 2],
+    hook: Hook,
+    agent: Party,
+    _customer: Party,
+}
+
+impl Talk {
+    fn begin() -> Self {
+        let (agent, customer) = ("+919900000001", "+918800000001");
+        let mut agent = Party::new(agent, "127.0.0.1:9".parse().unwrap());
+        let trunk = format!(
+            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\n",
+            agent.address()
+        );
+        let servers = Server::two_nodes(&trunk);
+        agent.set_server(servers[0].sip);
+        let mut customer = Party::new(customer, servers[0].sip);
+        servers[0].add_number(EXCLUSIVE, &[]);
+        let hook = Hook::open();
+        servers[1].send_events_to(&hook.url);
+        let allocation = servers[0].allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+        assert_eq!(customer.call(EXCLUSIVE), 200);
+        customer.press(allocation["pin"].as_str().unwrap());
+        agent.invited();
+        agent.respond(200);
+        agent.served("ACK");
+        Self { servers, hook, agent, _customer: customer }
+    }
+
+    /// What the other node tells of the end of the call, and that it is told once.
+    fn completed_once(&mut self) -> Value {
+        let record = self.hook.event("call.completed");
+        assert_eq!(record["data"]["hangup_by"], "system");
+        let calls = self.servers[1].get("/calls");
+        assert_eq!((calls.as_array().unwrap().len(), calls[0]["node"].as_str()), (1, Some("one")));
+        assert!(calls[0]["end_time"].is_string(), "{calls}");
+        record
+    }
+
+    fn completed_events(&self) -> usize {
+        let events = self.servers[1].get("/events?limit=200");
+        events.as_array().unwrap().iter().filter(|event| event["type"] == "call.completed").count()
+    }
+}
+
+#[test]
+fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
+    let mut talk = Talk::begin();
+    talk.servers[0].kill();
+    talk.completed_once();
+    talk.servers[0].start_again();
+    assert_eq!(talk.completed_events(), 1, "its own next start finds nothing to close");
+}
+
+#[test]
+fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
+    let mut talk = Talk::begin();
+    talk.servers[0].hold_up();
+    talk.completed_once();
+    talk.servers[0].go_on();
+    talk.agent.served("BYE");
+    talk.servers[0].log_with("others took it for dead");
+    assert_eq!(talk.completed_events(), 1);
 }

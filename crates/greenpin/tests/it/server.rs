@@ -65,7 +65,7 @@ impl Server {
         let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let key = first.path().join("master.key");
         let store = format!("[store]\nurl = {url:?}\nencryption_key_file = {key:?}");
-        let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\n");
+        let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\nlease = 3\n");
         [Self::on(first, &store, &node("one")), Self::on(second, &store, &node("two"))]
     }
 
@@ -138,8 +138,22 @@ impl Server {
 
     /// Asks the process to end in good order.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Holds the process up, as a machine that hangs does.
+    pub fn hold_up(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a process go on that was held up.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Ends the process as a power cut would.

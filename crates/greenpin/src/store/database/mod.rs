@@ -1,5 +1,6 @@
 //! One way to two databases: SQLite in a file, or PostgreSQL for many nodes. The statements are the same texts.
 
+mod appended;
 pub(super) mod postgres;
 pub(super) mod sqlite;
 mod value;
@@ -70,6 +71,15 @@ impl Connection {
         match self {
             Self::Sqlite(connection) => connection.execute(sql, params).map(|_| ()),
             Self::Postgres(connection) => connection.send(sql, params),
+        }
+    }
+
+    /// Inserts a row, by a statement of the shape `INSERT … VALUES ($1, $2, …)`. Rows may be gathered until something
+    /// asks for them; if one cannot be inserted, the transaction fails.
+    pub(super) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.execute(sql, row).map(|_| ()),
+            Self::Postgres(connection) => connection.append(sql, row),
         }
     }
 

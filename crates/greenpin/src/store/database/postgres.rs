@@ -17,13 +17,15 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
 
 use super::super::{OpenError, StoreError, Timestamp, sql};
+use super::appended::{Appended, Group, of_many_rows};
 use super::{Row, Turn, Value};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
-/// node that stops in the middle of its turn holds the others up for ten seconds at most.
+/// node that stops in the middle of its turn holds the others up for ten seconds at most. Everything is found by an
+/// index: a plan that was made while a table was new and empty would read all of it for as long as the plan is kept.
 const SESSION: &str = "SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '10s'; \
                        SET lock_timeout = '20s'; SET statement_timeout = '60s'; SET timezone = 'UTC'; \
-                       SET client_min_messages = 'warning'";
+                       SET client_min_messages = 'warning'; SET enable_seqscan = off; SET jit = off";
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// The key of the lock under which a schema is brought up to date, drawn once.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7305804402566260993)";
@@ -36,6 +38,10 @@ pub(in crate::store) struct Place(tokio_postgres::Config);
 pub(in crate::store) struct Connection {
     client: Arc<Client>,
     statements: RefCell<HashMap<&'static str, Statement>>,
+    /// Statements that insert many rows, by those that insert one.
+    of_many_rows: RefCell<HashMap<&'static str, Statement>>,
+    /// Rows that were not sent yet.
+    appended: RefCell<Appended>,
     /// Statements that were sent and not waited for.
     under_way: RefCell<Vec<UnderWay>>,
     changes: Cell<u64>,
@@ -76,6 +82,8 @@ impl Place {
         Ok(Connection {
             client: Arc::new(client),
             statements: RefCell::default(),
+            of_many_rows: RefCell::default(),
+            appended: RefCell::default(),
             under_way: RefCell::default(),
             changes: Cell::new(0),
             in_transaction: Cell::new(false),
@@ -106,6 +114,7 @@ pub(in crate::store) fn for_postgres(step: &str) -> String {
 
 impl Connection {
     pub(super) fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+        self.flush_before(sql)?;
         let statement = self.statement(sql)?;
         let changed = self.wait(self.client.execute_raw(&statement, params.iter().copied()))?;
         self.changes.set(self.changes.get().wrapping_add(changed));
@@ -113,11 +122,55 @@ impl Connection {
     }
 
     pub(super) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
+        self.flush_before(sql)?;
         let statement = self.statement(sql)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         let (client, owned) = (self.client.clone(), params.iter().map(Owned::from).collect::<Vec<_>>());
-        let mut work: UnderWay =
-            Box::pin(async move { client.execute_raw(&statement, owned.iter().map(Owned::value)).await });
+        self.dispatch(Box::pin(async move {
+            client.execute_raw(&statement, owned.iter().map(Owned::value)).await
+        }))
+    }
+
+    /// Has a row inserted before anything asks for it.
+    pub(super) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
+        let statement = self.statement(sql)?;
+        self.changes.set(self.changes.get().wrapping_add(1));
+        self.appended.borrow_mut().push(sql, statement.params(), row);
+        Ok(())
+    }
+
+    /// Sends the rows that wait, unless the next statement has nothing to do with them.
+    fn flush_before(&self, sql: &'static str) -> Result<(), StoreError> {
+        if sql::APART_FROM_APPENDED.contains(&sql) {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let groups = self.appended.borrow_mut().take();
+        groups.into_iter().try_for_each(|group| self.insert(group))
+    }
+
+    fn insert(&self, group: Group) -> Result<(), StoreError> {
+        let kept = self.of_many_rows.borrow().get(group.sql).cloned();
+        let statement = match kept {
+            Some(statement) => statement,
+            None => {
+                let one = self.statement(group.sql)?;
+                let text = of_many_rows(group.sql, one.params())
+                    .ok_or(StoreError::Unreadable("statement that is to insert many rows"))?;
+                let statement = self.wait(self.client.prepare(&text))?;
+                self.of_many_rows.borrow_mut().insert(group.sql, statement.clone());
+                statement
+            }
+        };
+        let client = self.client.clone();
+        self.dispatch(Box::pin(async move { client.execute_raw(&statement, group.columns).await }))
+    }
+
+    /// Sends a statement without waiting for its answer.
+    fn dispatch(&self, mut work: UnderWay) -> Result<(), StoreError> {
         // The first look sends the request; the answer is looked at when the transaction ends.
         let first = self.runtime.block_on(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
         match first {
@@ -135,6 +188,7 @@ impl Connection {
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
+        self.flush_before(sql)?;
         let statement = self.statement(sql)?;
         if !sql.starts_with("SELECT") {
             self.changes.set(self.changes.get().wrapping_add(1));
@@ -153,7 +207,7 @@ impl Connection {
 
     pub(super) fn begin(&self) -> Result<Turn, StoreError> {
         self.failed.set(false);
-        self.under_way.borrow_mut().clear();
+        self.forget();
         let answers = self.wait(self.client.simple_query(sql::TURN_BEGIN))?;
         self.in_transaction.set(true);
         let row = answers.iter().find_map(|answer| match answer {
@@ -171,6 +225,7 @@ impl Connection {
     }
 
     pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
+        self.flush()?;
         let version = self.version.get().wrapping_add(i64::from(cleared));
         // In a transaction that has failed the UPDATE fails, so that the COMMIT is not reached.
         let last = format!("UPDATE writer_turn SET version = {version}, last_event = '{last_event}'; COMMIT");
@@ -186,7 +241,7 @@ impl Connection {
     }
 
     pub(super) fn roll_back(&self) -> Result<(), StoreError> {
-        self.under_way.borrow_mut().clear();
+        self.forget();
         if self.in_transaction.replace(false) {
             self.wait(self.client.batch_execute("ROLLBACK"))?;
         }
@@ -197,7 +252,7 @@ impl Connection {
     /// Runs a statement of the transaction itself, after all that was sent before.
     pub(super) fn plain(&self, sql: &'static str) -> Result<(), StoreError> {
         if sql.starts_with("ROLLBACK TO") {
-            self.under_way.borrow_mut().clear();
+            self.forget();
             self.wait(self.client.batch_execute(sql))?;
             self.failed.set(false);
             return Ok(());
@@ -208,12 +263,18 @@ impl Connection {
 
     /// Waits for the answers to everything that was sent.
     pub(super) fn settle(&self) -> Result<(), StoreError> {
+        let mut result = self.flush();
         let under_way = self.under_way.take();
-        let mut result = Ok(());
         for work in under_way {
             result = result.and(self.wait(work).map(|_| ()));
         }
         result
+    }
+
+    /// Forgets what belongs to a transaction that is over.
+    fn forget(&self) {
+        self.appended.borrow_mut().clear();
+        self.under_way.borrow_mut().clear();
     }
 
     pub(super) fn changes(&self) -> u64 {

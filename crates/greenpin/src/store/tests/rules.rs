@@ -429,9 +429,9 @@ async fn calls_that_a_crash_left_open_are_closed_at_the_next_start() {
     let (open, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     let (closed, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     bench.store.end_call(&closed, ending(bench.at(2))).await.unwrap();
-    assert_eq!(bench.store.reconcile_calls("node-2", bench.at(9)).await.unwrap(), 0);
-    assert_eq!(bench.store.reconcile_calls("node-1", bench.at(9)).await.unwrap(), 1);
-    assert_eq!(bench.store.reconcile_calls("node-1", bench.at(9)).await.unwrap(), 0);
+    assert_eq!(bench.store.join("node-2", bench.at(9)).await.unwrap().1, 0);
+    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 1);
+    assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 0);
     let record = bench.tenant.call(&open).await.unwrap().unwrap();
     assert_eq!((record.ended_at, record.hangup_by.as_deref()), (Some(bench.at(9)), Some("system")));
     let types = bench.event_types().await;

@@ -71,6 +71,17 @@ fn texts(database: &Connection, table: &str) -> Vec<String> {
     texts
 }
 
+/// Whether the files of the database hold one of these texts anywhere, in free pages and in the log, too.
+fn found_on_disk(server: &Server, texts: &[&str]) -> bool {
+    let files = std::fs::read_dir(server.database().parent().unwrap()).unwrap();
+    let database = files.map(|file| file.unwrap().path()).filter(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("greenpin.db"))
+    });
+    let octets: Vec<Vec<u8>> = database.map(|path| std::fs::read(path).unwrap()).collect();
+    let holds = |octets: &[u8], text: &str| octets.windows(text.len()).any(|part| part == text.as_bytes());
+    texts.iter().any(|text| octets.iter().any(|octets| holds(octets, text)))
+}
+
 fn recordings(server: &Server) -> usize {
     std::fs::read_dir(server.database().with_file_name("recordings")).unwrap().count()
 }
@@ -86,7 +97,11 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
     customer.bye();
     hook.event("recording.ready");
     assert_eq!(recordings(&server), 1);
+    let texts_of_tenant = texts(&database(&server), "tenants").into_iter();
+    let key = texts_of_tenant.filter(|text| !text.starts_with('{')).max_by_key(String::len).unwrap();
+    assert!(found_on_disk(&server, &[&key]) && found_on_disk(&server, &["order of a person"]));
     let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
+    assert!(!found_on_disk(&server, &[&key, "order of a person", "whsec_"]));
     let erased = &receipt["erased"];
     for (table, rows) in [
         ("allocations", 2),

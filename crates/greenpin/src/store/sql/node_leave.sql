@@ -1,0 +1,1 @@
+DELETE FROM nodes WHERE node = $1 AND life = $2

@@ -1,0 +1,1 @@
+SELECT life, beat, seen_at FROM nodes WHERE node = $1

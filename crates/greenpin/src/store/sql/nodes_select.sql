@@ -1,0 +1,1 @@
+SELECT node, life, beat, seen_at FROM nodes ORDER BY node
