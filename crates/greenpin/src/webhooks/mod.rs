@@ -22,8 +22,9 @@ pub use target::Resolver;
 
 /// How long a receiver has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A delivery of which nothing was heard for so long is taken up again: longer than one can last.
-const LEASE: Duration = Duration::from_secs(60);
+/// A delivery of which nothing was heard for so long is taken up again: longer than one can last, and no longer than the
+/// events behind it should wait where the node that had it is dead.
+const LEASE: Duration = Duration::from_secs(20);
 /// The longest wait between two looks at the outbox, whatever it says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The shortest wait after a look that found nothing.
