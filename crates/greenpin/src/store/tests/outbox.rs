@@ -216,7 +216,7 @@ async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_en
     assert_eq!(bench.types().await, ["allocation.created", "endpoint.disabled", "allocation.created"]);
     bench.end(&claimed[0], Outcome::Delivered, 6 * DAY).await;
     assert_eq!(bench.tenant.enable_endpoint(&all[0].id).await, Ok(true));
-    assert_eq!(bench.claim(6 * DAY).await.len(), 2, "what waited goes");
+    assert_eq!(bench.claim(6 * DAY).await.len(), 3, "what waited goes, and what tells of the disabling");
     assert_eq!((bench.endpoint().await.disabled_at, bench.endpoint().await.failing_since), (None, None));
     assert_eq!(bench.tenant.enable_endpoint(&EndpointId::new(bench.start)).await, Ok(false));
 }
