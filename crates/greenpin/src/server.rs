@@ -95,10 +95,12 @@ impl Server {
         if !store.is_shared() {
             store.release_deliveries(Timestamp::now()).await?;
         }
+        store.release_deliveries_of(&config.node, Timestamp::now()).await?;
         let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
         let webhooks = WebhookSettings {
             allow_private: config.webhooks_allow_private,
             disable_after: config.webhooks_disable_after,
+            node: config.node.clone(),
             ..WebhookSettings::default()
         };
         let dispatcher = Dispatcher::start(store.clone(), webhooks);

@@ -113,15 +113,17 @@ impl Store {
         read.await
     }
 
-    /// Takes due deliveries, of each endpoint up to a number. Each comes back by itself if nothing is heard of it for
-    /// the time of `lease`.
+    /// Takes due deliveries for a node, of each endpoint up to a number. Each comes back by itself if nothing is heard
+    /// of it for the time of `lease`.
     pub async fn claim_deliveries(
         &self,
+        node: &str,
         wanted: Vec<(EndpointId, u32)>,
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let claim = self.writer.write(move |tx| claim(tx, &wanted, now + lease, now));
+        let node = node.to_owned();
+        let claim = self.writer.write(move |tx| claim(tx, &node, &wanted, now + lease, now));
         let claimed: Vec<Claimed> = claim.await?;
         if claimed.is_empty() {
             return Ok(Vec::new());
@@ -144,6 +146,12 @@ impl Store {
         self.writer.write(move |tx| tx.execute(sql::DELIVERIES_RELEASE, [now.micros()]).map(|_| ())).await
     }
 
+    /// Makes what a node had under way due now: it begins anew.
+    pub async fn release_deliveries_of(&self, node: &str, now: Timestamp) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.writer.write(move |tx| release_of(tx, &node, now)).await
+    }
+
     /// Deliveries that are not over.
     pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
         let read =
@@ -159,13 +167,14 @@ impl Store {
 
 fn claim(
     tx: &Tx<'_>,
+    node: &str,
     wanted: &[(EndpointId, u32)],
     lease: Timestamp,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut claimed = Vec::new();
     for (endpoint, limit) in wanted {
-        let key = (lease.micros(), now.micros(), endpoint.as_str(), *limit);
+        let key = (lease.micros(), now.micros(), node, endpoint.as_str(), *limit);
         claimed.extend(tx.rows(sql::DELIVERIES_CLAIM, key, Claimed::read)?);
     }
     Ok(claimed)
@@ -230,6 +239,14 @@ fn open_all(
         }
     }
     Ok((deliveries, over))
+}
+
+/// Makes what a node had under way due at a moment.
+pub(super) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
+    if tx.execute(sql::DELIVERIES_RELEASE_OF, (due_at.micros(), node))? > 0 {
+        tx.wake_deliverer();
+    }
+    Ok(())
 }
 
 pub(super) fn finish(tx: &Tx<'_>, key: &Key, delivered: bool, now: Timestamp) -> Result<(), StoreError> {

@@ -118,6 +118,7 @@ statements! {
     ERASE_ATTEMPTS = "erase_attempts";
     RETENTION_ATTEMPTS = "retention_attempts";
     DELIVERIES_RELEASE = "deliveries_release";
+    DELIVERIES_RELEASE_OF = "deliveries_release_of";
     DELIVERIES_OPEN = "deliveries_open";
     IDEMPOTENCY_TAKE = "idempotency_take";
     IDEMPOTENCY_SELECT = "idempotency_select";

@@ -22,9 +22,8 @@ pub use target::Resolver;
 
 /// How long a receiver has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A delivery of which nothing was heard for so long is taken up again: longer than one can last, and no longer than the
-/// events behind it should wait where the node that had it is dead.
-const LEASE: Duration = Duration::from_secs(20);
+/// A delivery of which nothing was heard for so long is taken up again: longer than one can last.
+const LEASE: Duration = Duration::from_secs(60);
 /// The longest wait between two looks at the outbox, whatever it says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The shortest wait after a look that found nothing.
@@ -39,11 +38,18 @@ pub struct WebhookSettings {
     pub resolver: Option<Resolver>,
     /// An endpoint that has taken nothing for so long is disabled.
     pub disable_after: Duration,
+    /// The name of this node: what it has under way goes again once it is known to be dead.
+    pub node: String,
 }
 
 impl Default for WebhookSettings {
     fn default() -> Self {
-        Self { allow_private: false, resolver: None, disable_after: Duration::from_secs(5 * 24 * 3600) }
+        Self {
+            allow_private: false,
+            resolver: None,
+            disable_after: Duration::from_secs(5 * 24 * 3600),
+            node: "local".into(),
+        }
     }
 }
 
@@ -64,6 +70,7 @@ impl Dispatcher {
             places: Mutex::default(),
             place_free: Notify::new(),
             disable_after: settings.disable_after,
+            node: settings.node,
         };
         let task = tokio::spawn(Arc::new(courier).work(stopping));
         Self { stop, task }
@@ -82,6 +89,7 @@ struct Courier {
     places: Mutex<Places>,
     place_free: Notify,
     disable_after: Duration,
+    node: String,
 }
 
 /// What a look at the outbox has found.
@@ -127,7 +135,7 @@ impl Courier {
         };
         let claimed = match wanted.is_empty() {
             true => Vec::new(),
-            false => self.store.claim_deliveries(wanted, LEASE, now).await?,
+            false => self.store.claim_deliveries(&self.node, wanted, LEASE, now).await?,
         };
         if claimed.is_empty() {
             let wait = next.map_or(LONGEST_WAIT, |next| next.since(now));

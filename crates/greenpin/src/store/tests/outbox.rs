@@ -72,7 +72,7 @@ impl Bench {
     async fn claim(&self, seconds: u64) -> Vec<Delivery> {
         let due = self.store.due_endpoints().await.unwrap();
         let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
-        self.store.claim_deliveries(wanted, LEASE, self.at(seconds)).await.unwrap()
+        self.store.claim_deliveries("node-1", wanted, LEASE, self.at(seconds)).await.unwrap()
     }
 
     async fn end(&self, delivery: &Delivery, outcome: Outcome, seconds: u64) {
@@ -353,11 +353,31 @@ async fn an_endpoint_with_a_long_backlog_does_not_hold_up_another_ones_claim() {
         bench.allocate(second).await;
     }
     let wanted = vec![(endpoints[1].id.clone(), 5)];
-    let claimed = bench.store.claim_deliveries(wanted, LEASE, bench.at(60)).await.unwrap();
+    let claimed = bench.store.claim_deliveries("node-1", wanted, LEASE, bench.at(60)).await.unwrap();
     assert_eq!(claimed.len(), 5);
     assert!(claimed.iter().all(|one| one.endpoint_id == endpoints[1].id));
     let due = bench.store.due_endpoints().await.unwrap();
     let mut due: Vec<_> = due.iter().map(|one| (&one.endpoint_id, one.due_at)).collect();
     due.sort_by_key(|one| one.1);
     assert_eq!(due, [(&endpoints[0].id, bench.at(0)), (&endpoints[1].id, bench.at(5))]);
+}
+
+#[tokio::test]
+async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_what_others_have_does_not() {
+    let bench = Bench::with(&["https://a.example/"]).await;
+    let id = bench.endpoint().await.id;
+    for second in 0..2 {
+        bench.allocate(second).await;
+    }
+    let claim = async |node: &str| {
+        bench.store.claim_deliveries(node, vec![(id.clone(), 1)], LEASE, bench.at(5)).await.unwrap()
+    };
+    let (one, other) = (claim("one").await, claim("other").await);
+    assert_eq!((one.len(), other.len(), claim("one").await.len()), (1, 1, 0));
+    bench.store.release_deliveries_of("one", bench.at(5)).await.unwrap();
+    let again = bench.claim(5).await;
+    assert_eq!((again.len(), &again[0].event_id), (1, &one[0].event_id));
+    bench.end(&again[0], Outcome::Again(bench.at(100)), 6).await;
+    bench.store.release_deliveries_of("node-1", bench.at(6)).await.unwrap();
+    assert!(bench.claim(6).await.is_empty(), "what is to be tried later is nobody's meanwhile");
 }

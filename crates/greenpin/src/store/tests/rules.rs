@@ -111,7 +111,7 @@ impl Bench {
     async fn claim(&self, lease: Duration, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         let due = self.store.due_endpoints().await?;
         let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
-        self.store.claim_deliveries(wanted, lease, now).await
+        self.store.claim_deliveries("node-1", wanted, lease, now).await
     }
 
     async fn end(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) {

@@ -21,3 +21,4 @@ ALTER TABLE endpoints ADD COLUMN old_secret_until BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE endpoints ADD COLUMN failing_since BIGINT;
 ALTER TABLE endpoints ADD COLUMN failures BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE endpoints ADD COLUMN disabled_at BIGINT;
+ALTER TABLE deliveries ADD COLUMN claimed_by TEXT;
