@@ -95,7 +95,9 @@ impl Server {
         if !store.is_shared() {
             store.release_deliveries(Timestamp::now()).await?;
         }
-        let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
+        let settings = engine_settings(config)?;
+        let languages = settings.prompts.languages();
+        let engine = Engine::start(settings, store.clone()).await?;
         let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
@@ -104,6 +106,7 @@ impl Server {
             started_at: Timestamp::now(),
             operator_token: config.http.operator_token.clone(),
             trunks: config.trunks.clone(),
+            languages,
             engine: engine.handle(),
         };
         let recordings = config.recordings.clone();

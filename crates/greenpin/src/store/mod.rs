@@ -31,6 +31,7 @@ mod pin_draw;
 mod pin_life;
 mod pin_try;
 mod pool;
+mod prompts;
 mod reader;
 mod records;
 mod redelivery;
@@ -54,10 +55,10 @@ use tokio::sync::Notify;
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use audit::AuditEntry;
 pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy};
+pub use call::script::{CallType, HangupBy, Screening};
 pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
-pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use calls::{Begun, CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
 pub use credentials::{
@@ -78,10 +79,13 @@ pub use operator::{Actor, OperatorStore};
 pub use outbox::Delivery;
 pub use pin_try::{Connection, PinVerdict};
 pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
+pub use prompts::{OwnPrompt, OwnPrompts, Voice};
 pub use records::CallRecord;
 pub use resolve::Resolution;
 pub use retention::DueRecording;
-pub use settings::{CallerPolicy, DialStrategy, RateLimit, Retention, TenantSettings};
+pub use settings::{
+    AcceptCall, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
+};
 pub use standing::{Standing, StandingError, TenantRecord};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;

@@ -7,6 +7,7 @@ mod calls;
 mod change;
 mod cluster;
 mod commands;
+mod dial_plan;
 mod docs;
 mod drain;
 mod durability;
