@@ -646,3 +646,46 @@ fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
         assert!(!pair.wire[0].iter().any(|message| message.contains("Authorization")));
     }
 }
+
+#[test]
+fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
+        pair.inject(method, sequence, "Require: timer, magic\r\n", "");
+        assert!(pair.answer().starts_with("SIP/2.0 420 "), "{method}: {}", pair.answer());
+        assert!(pair.answer().contains("Unsupported: magic\r\n"), "{method}");
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+    }
+    pair.inject("BYE", 20, "Require: magic\r\n", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200 "));
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    while pair.step() {}
+}
+
+#[test]
+fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
+    let mut pair = Pair::perfect();
+    let (_, callee) = pair.connect();
+    let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
+    pair.inject("UPDATE", 10, asked, "");
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uas\r\n"), "{}", pair.answer());
+    let agreed = pair.now;
+    let updates = |pair: &Pair| pair.wire[1].iter().filter(|one| one.starts_with("UPDATE ")).count();
+    while updates(&pair) == 0 {
+        assert!(pair.step());
+    }
+    assert_eq!(pair.now - agreed, Duration::from_secs(45));
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    let answered = pair.now + Duration::from_secs(1);
+    while pair.now < answered && pair.step() {}
+    assert!(!pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { .. })));
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
