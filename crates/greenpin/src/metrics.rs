@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     pub(crate) store_commit: Histogram,
     webhook_deliveries: Outcomes,
     webhook_backlog: Gauge,
+    webhook_endpoints_disabled: Gauge,
 }
 
 /// The metrics of this process.
@@ -102,6 +103,7 @@ impl Metrics {
             store_commit: Histogram::new(DURATIONS),
             webhook_deliveries: Family::default(),
             webhook_backlog: Gauge::default(),
+            webhook_endpoints_disabled: Gauge::default(),
         };
         metrics.register();
         metrics.begin_at_zero();
@@ -144,6 +146,8 @@ impl Metrics {
         let help = "Webhooks that were sent, by what came of them";
         to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
         to.register("webhook_backlog", "Webhooks that are not delivered yet", self.webhook_backlog.clone());
+        let help = "Webhook endpoints that were disabled since they took nothing for days";
+        to.register("webhook_endpoints_disabled", help, self.webhook_endpoints_disabled.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         to.register("build", "The program that runs", Info::new(version));
         self.process.register(to);
@@ -195,9 +199,13 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
-    pub(crate) fn render(&self, webhook_backlog: Option<u64>) -> String {
-        if let Some(backlog) = webhook_backlog {
-            self.webhook_backlog.set(i64::try_from(backlog).unwrap_or(i64::MAX));
+    pub(crate) fn render(&self, webhook_backlog: Option<u64>, disabled_endpoints: Option<u64>) -> String {
+        for (gauge, found) in
+            [(&self.webhook_backlog, webhook_backlog), (&self.webhook_endpoints_disabled, disabled_endpoints)]
+        {
+            if let Some(found) = found {
+                gauge.set(i64::try_from(found).unwrap_or(i64::MAX));
+            }
         }
         self.process.read();
         let mut text = String::new();
@@ -235,7 +243,7 @@ mod tests {
 
     #[test]
     fn memory_and_time_of_the_process_are_read() {
-        let text = METRICS.render(None);
+        let text = METRICS.render(None, None);
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -23,6 +23,8 @@ pub(crate) async fn enforce(store: &Store, recordings: &Path, now: Timestamp) ->
     }
     while store.enforce_retention(now).await? > 0 {}
     while store.forget_keys(now).await? > 0 {}
+    while store.abandon_deliveries(now).await? > 0 {}
+    while store.forget_attempts(now).await? > 0 {}
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
 use crate::membership::keep;
 use crate::retention;
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
-use crate::webhooks::Dispatcher;
+use crate::webhooks::{Dispatcher, WebhookSettings};
 
 /// How often expired allocations are told of. Nothing else waits for it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -95,10 +95,17 @@ impl Server {
         if !store.is_shared() {
             store.release_deliveries(Timestamp::now()).await?;
         }
+        store.release_deliveries_of(&config.node, Timestamp::now()).await?;
         let settings = engine_settings(config)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
-        let dispatcher = Dispatcher::start(store.clone(), config.webhooks_allow_private);
+        let webhooks = WebhookSettings {
+            allow_private: config.webhooks_allow_private,
+            disable_after: config.webhooks_disable_after,
+            node: config.node.clone(),
+            ..WebhookSettings::default()
+        };
+        let dispatcher = Dispatcher::start(store.clone(), webhooks);
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
         let node = Node {

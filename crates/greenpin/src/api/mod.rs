@@ -7,6 +7,7 @@ mod bulk;
 mod call_list;
 mod calls;
 mod change;
+mod deliveries;
 mod document;
 mod events;
 mod fields;
@@ -24,6 +25,7 @@ mod rate;
 mod resolve;
 mod serve;
 mod settings;
+mod webhooks;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -151,6 +153,10 @@ fn tenant_routes() -> OpenApiRouter<Api> {
         .routes(routes!(calls::recording))
         .routes(routes!(events::list))
         .routes(routes!(events::redeliver))
+        .routes(routes!(events::replay))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(webhooks::rotate))
+        .routes(routes!(webhooks::enable))
         .routes(routes!(numbers::list))
         .routes(routes!(settings::read, settings::update))
         .routes(routes!(prompts::list))

@@ -30,7 +30,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     // What the store cannot tell now keeps the figure from before.
     let backlog = api.store.open_deliveries().await.ok();
-    let mut response = METRICS.render(backlog).into_response();
+    let disabled = api.store.disabled_endpoints().await.ok();
+    let mut response = METRICS.render(backlog, disabled).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
     response
 }
@@ -124,7 +125,7 @@ mod tests {
         assert!(head.contains(&format!("x-request-id: {id}")), "{said}");
         assert!(!said.contains("on purpose"), "{said}");
         assert!(answer(address, "/well").await.ends_with("well"));
-        let counted = METRICS.render(None);
+        let counted = METRICS.render(None, None);
         let line = "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
         assert!(counted.contains(line), "{counted}");
     }

@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 
 use super::auth::Tenant;
 use super::document::problems::problems;
-use super::document::schemas::{DeliveryForm, EventTypes, WebhookId};
+use super::document::schemas::{DeliveryForm, EventTypes, Moment, WebhookId};
 use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    AcceptCall, CallerPolicy, DialStrategy, EndpointId, EndpointSpec, EventType, PromptSettings, RateLimit,
-    Retention, TenantSettings, TenantStore,
+    AcceptCall, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType,
+    PromptSettings, RateLimit, Retention, TenantSettings, TenantStore, Timestamp,
 };
 
 pub(super) const SHORTEST_DURATION: u32 = 300;
@@ -85,16 +85,23 @@ pub(super) async fn update(
 
 async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<Response, Problem> {
     let secrets: HashMap<EndpointId, String> = made.into_iter().collect();
+    let settings = TenantSettings::clone(&*store.settings().await?);
+    let (zone, now) = (settings.zone(), Timestamp::now());
+    let time = |moment: Timestamp| moment.rfc3339(&zone);
     let webhooks = store.endpoints().await?.into_iter().map(|endpoint| Webhook {
         secret: secrets.get(&endpoint.id).cloned(),
         id: endpoint.id.to_string(),
         url: endpoint.url,
         types: endpoint.types,
-        format: "standard",
+        format: endpoint.format.as_str(),
         paused: endpoint.paused,
+        failing_since: endpoint.failing_since.map(time),
+        disabled_at: endpoint.disabled_at.map(time),
+        previous_secret_expires_at: Some(endpoint.previous_secret_until)
+            .filter(|until| *until > now)
+            .map(time),
     });
     let webhooks = webhooks.collect();
-    let settings = TenantSettings::clone(&*store.settings().await?);
     Ok(success(StatusCode::OK, Settings { settings, webhooks }))
 }
 
@@ -126,6 +133,15 @@ struct Webhook {
     format: &'static str,
     /// Events wait while it is set.
     paused: bool,
+    /// Since when it has taken nothing; `null`: it took what it got last, or has got nothing yet.
+    #[schema(required, value_type = Option<Moment>)]
+    failing_since: Option<String>,
+    /// When it was disabled, since it had taken nothing for days: events wait until it is enabled; `null`: it is not.
+    #[schema(required, value_type = Option<Moment>)]
+    disabled_at: Option<String>,
+    /// Until when its deliveries are signed with its previous secret, too; `null`: it has one secret.
+    #[schema(required, value_type = Option<Moment>)]
+    previous_secret_expires_at: Option<String>,
     /// What its deliveries are signed with. Shown once, when it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, pattern = "^whsec_[A-Za-z0-9+/]+={0,2}$")]
@@ -301,22 +317,24 @@ fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
         fields.fault("url", Code::InvalidValue, "must be an http or https URL without credentials");
     }
     let types = types(&mut fields);
-    if let Some(format) = fields.text("format")
-        && format != "standard"
-    {
-        fields.fault(
-            "format",
-            Code::NotSupported,
-            "must be standard; other formats are not supported by this version",
-        );
-    }
+    let format = fields.word("format", &EndpointFormat::ALL.map(|format| (format.as_str(), format)));
     let paused = fields.boolean("paused").unwrap_or(false);
+    // What is shown can be given back as it is.
+    for shown in ["failing_since", "disabled_at", "previous_secret_expires_at"] {
+        fields.take(shown);
+    }
     let id = fields.text("id").map(|id| EndpointId::parse(&id).ok_or(()));
     if id == Some(Err(())) {
         fields.fault("id", Code::InvalidValue, "must be the id of an endpoint: ep_ and 26 characters");
     }
     fields.into_faults()?;
-    Ok(EndpointSpec { id: id.and_then(Result::ok), url: url.unwrap_or_default(), types, paused })
+    Ok(EndpointSpec {
+        id: id.and_then(Result::ok),
+        url: url.unwrap_or_default(),
+        types,
+        format: format.unwrap_or(EndpointFormat::Standard),
+        paused,
+    })
 }
 
 fn is_webhook_url(text: &str) -> bool {
@@ -329,7 +347,7 @@ fn is_webhook_url(text: &str) -> bool {
     })
 }
 
-fn types(fields: &mut Fields) -> Option<Vec<String>> {
+pub(super) fn types(fields: &mut Fields) -> Option<Vec<String>> {
     let items = match fields.take("types")? {
         Value::Array(items) => items,
         _ => {

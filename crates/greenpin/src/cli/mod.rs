@@ -6,6 +6,7 @@ mod call;
 mod credential;
 mod demo;
 mod ear;
+mod events;
 mod logging;
 mod number;
 mod number_import;
@@ -78,6 +79,9 @@ enum Command {
     /// Make, list, show and delete a tenant's allocations
     #[command(subcommand, arg_required_else_help = true)]
     Allocation(allocation::Command),
+    /// Follow the event log
+    #[command(subcommand, arg_required_else_help = true)]
+    Events(events::Command),
     /// Print what a shell needs to complete greenpin's commands
     #[command(after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin")]
     Completions {
@@ -138,6 +142,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         }
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
         Command::Allocation(command) => with_store(&config, |store| allocation::run(command, store)).await,
+        Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
         Command::Trunk(command) => {
             trunk::run(&command, &config);
             ExitCode::SUCCESS

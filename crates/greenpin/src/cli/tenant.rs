@@ -111,7 +111,7 @@ async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
     if create.token.as_ref().is_some_and(|token| token.len() < SAFE_TOKEN) {
         eprintln!("warning: a token of fewer than {SAFE_TOKEN} characters can be guessed");
     }
-    let webhooks = create.webhook.map(|url| EndpointSpec { id: None, url, types: None, paused: false });
+    let webhooks = create.webhook.map(EndpointSpec::to);
     let new = NewTenant {
         tenant_id: create.name.clone(),
         account_sid: create.account_sid.clone(),

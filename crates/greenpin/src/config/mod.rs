@@ -20,6 +20,8 @@ pub use values::Secret;
 
 use crate::store::Database;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// The file that is read where `--config` names none, if it is there.
 const DEFAULT_FILE: &str = "greenpin.toml";
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// `webhooks.allow_private`: let webhooks go to loopback, private and link-local addresses.
     pub webhooks_allow_private: bool,
+    /// `webhooks.disable_after`, in days: an endpoint that has taken nothing for so long is disabled.
+    pub webhooks_disable_after: Duration,
 }
 
 /// The HTTP API.
@@ -176,6 +180,7 @@ impl Config {
             recordings: source.or("recordings.url", values::folder, PathBuf::from("data/recordings")),
             trunks: (0..source.count("trunks")).map(|index| Self::take_trunk(source, index)).collect(),
             webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
+            webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
         }
     }
 
@@ -310,12 +315,14 @@ mod tests {
             country = "IN"
             [webhooks]
             allow_private = true
+            disable_after = 3
             "#,
         )
         .unwrap();
         assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
         assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
+        assert_eq!(config.webhooks_disable_after, 3 * DAY);
         let trunk = &config.trunks[0];
         assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);
         assert_eq!((trunk.accept_from.len(), trunk.country.is_some()), (2, true));

@@ -194,6 +194,12 @@ pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
     must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
+pub(super) fn days(raw: &Raw) -> Result<Duration, Refusal> {
+    let days =
+        raw.integer().filter(|days| (1..=365).contains(days)).and_then(|days| u64::try_from(days).ok());
+    must(days.map(|days| Duration::from_secs(days * 24 * 3600)), "a number of days from 1 to 365")
+}
+
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
     must(raw.boolean(), "true or false")
 }

@@ -144,6 +144,7 @@ type Step = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreEr
 
 /// In this order: what refers goes before what it refers to.
 const STEPS: &[Step] = &[
+    |tx, tenant| rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
     |tx, tenant| rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
     |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
     |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),

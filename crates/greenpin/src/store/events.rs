@@ -4,8 +4,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::database::Row;
+use super::key::TenantKey;
 use super::writer::Tx;
-use super::{Allocation, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql};
+use super::{
+    Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql,
+};
 
 /// The place of an allocation's first event among its events.
 pub(super) const FIRST_SEQUENCE: i64 = 1;
@@ -45,11 +49,13 @@ pub enum EventType {
     NumberCapacityLow,
     /// Strangers have used up a number's budget of wrong PINs.
     NumberPinAttack,
+    /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
+    EndpointDisabled,
 }
 
 impl EventType {
     /// Every type.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AllocationCreated,
         Self::AllocationUpdated,
         Self::AllocationExpired,
@@ -66,6 +72,7 @@ impl EventType {
         Self::RecordingReady,
         Self::NumberCapacityLow,
         Self::NumberPinAttack,
+        Self::EndpointDisabled,
     ];
 
     /// Its name, such as `call.completed`.
@@ -87,6 +94,7 @@ impl EventType {
             Self::RecordingReady => "recording.ready",
             Self::NumberCapacityLow => "number.capacity_low",
             Self::NumberPinAttack => "number.pin_attack",
+            Self::EndpointDisabled => "endpoint.disabled",
         }
     }
 }
@@ -193,12 +201,44 @@ impl TenantStore {
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", EventId::as_str);
             let key = snapshot.tenant_key(&tenant)?;
-            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| {
-                let event_id = EventId::stored(row.get(0)?);
-                let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
-                Ok(LoggedEvent { event_id: event_id.to_string(), body })
-            })
+            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| logged(row, &key))
         });
         read.await
     }
+
+    /// The event behind which the last few come; `None`: there are no others before them.
+    pub async fn event_before_last(&self, count: u32) -> Result<Option<EventId>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = (tenant.as_str(), count.saturating_add(1));
+            let ids = snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
+            let place = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(ids.into_iter().nth(place))
+        });
+        read.await
+    }
+
+    /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
+    pub async fn dead_events_after(
+        &self,
+        after: Option<EventId>,
+        endpoint: Option<EndpointId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            let endpoint = endpoint.as_ref().map_or("", EndpointId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
+            let asked = (tenant.as_str(), after, endpoint, limit);
+            snapshot.rows(sql::EVENTS_DEAD_AFTER, asked, |row| logged(row, &key))
+        });
+        read.await
+    }
+}
+
+fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
+    let event_id = EventId::stored(row.get(0)?);
+    let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
+    Ok(LoggedEvent { event_id: event_id.to_string(), body })
 }

@@ -106,6 +106,13 @@ id!(
     "era_"
 );
 
+impl EventId {
+    /// After each that was made before this moment, before every other; a place in the log, no event's id.
+    pub(super) fn before(moment: Timestamp) -> Self {
+        Self(encode("evt_", (millis(moment) << RANDOM_BITS).saturating_sub(1)))
+    }
+}
+
 /// Gives events ids that never go back, also within one millisecond: the event log is read in their order.
 #[derive(Debug, Default)]
 pub(super) struct EventIds(u128);

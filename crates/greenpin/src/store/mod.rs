@@ -4,6 +4,7 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
+mod attempts;
 mod audit;
 mod call_list;
 mod calls;
@@ -12,6 +13,7 @@ mod changes;
 mod checkpoint;
 mod credentials;
 mod database;
+mod endpoint_health;
 mod endpoints;
 mod erasure;
 mod error;
@@ -53,6 +55,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
+pub use attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
 pub use audit::AuditEntry;
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy, Screening};
@@ -65,7 +68,7 @@ pub use credentials::{
     Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential, draw_account_sid,
     is_account_sid,
 };
-pub use endpoints::{Endpoint, EndpointSpec};
+pub use endpoints::{Endpoint, EndpointFormat, EndpointSpec};
 pub use erasure::{EraseError, ErasureReceipt};
 pub use error::{OpenError, StoreError};
 pub use events::{EventType, LoggedEvent};
@@ -76,11 +79,12 @@ pub use listing::AllocationFilter;
 pub use nodes::{Beat, DeathWatch, Membership, NodeRow};
 pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use operator::{Actor, OperatorStore};
-pub use outbox::Delivery;
+pub use outbox::{Delivery, DueEndpoint};
 pub use pin_try::{Connection, PinVerdict};
 pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
 pub use prompts::{OwnPrompt, OwnPrompts, Voice};
 pub use records::CallRecord;
+pub use redelivery::{Replay, Replayed};
 pub use resolve::Resolution;
 pub use retention::DueRecording;
 pub use settings::{

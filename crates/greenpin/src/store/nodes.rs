@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::Row;
 use super::writer::Tx;
-use super::{CallSid, Store, StoreError, TenantId, Timestamp, calls, numbers, sql};
+use super::{CallSid, Store, StoreError, TenantId, Timestamp, calls, numbers, outbox, sql};
 use crate::random;
 
 /// Calls that are closed in one transaction.
@@ -124,6 +124,7 @@ impl Store {
             }
             let closed = calls::close_cut_short(tx, (&node, CALLS), last_seen, &links)?;
             if let Some(dead) = dead.as_ref().filter(|_| closed == 0) {
+                outbox::release_of(tx, &dead.node, last_seen)?;
                 tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.life))?;
             }
             Ok(closed)

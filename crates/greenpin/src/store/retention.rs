@@ -118,6 +118,7 @@ fn enforce(
         let before = cutoff(now, calls.max(allocations).max(LEAST_EVENT_DAYS));
         let event = EventId::first(before);
         let key = (tenant.as_str(), event.as_str(), BATCH);
+        removed += tx.execute(sql::RETENTION_ATTEMPTS, key)?;
         removed += tx.execute(sql::RETENTION_DELIVERIES, key)?;
         removed += tx.execute(sql::RETENTION_EVENTS, key)?;
     }

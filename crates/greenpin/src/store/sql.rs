@@ -97,14 +97,32 @@ statements! {
     ENDPOINT_UPDATE = "endpoint_update";
     ENDPOINT_REMOVE = "endpoint_remove";
     ENDPOINTS_SELECT = "endpoints_select";
+    ENDPOINTS_DISABLED = "endpoints_disabled";
+    ENDPOINT_ENABLE = "endpoint_enable";
+    ENDPOINT_DID_WELL = "endpoint_did_well";
+    ENDPOINT_FAILED = "endpoint_failed";
+    ENDPOINT_DISABLE = "endpoint_disable";
+    ENDPOINT_ROTATE = "endpoint_rotate";
+    EVENTS_DEAD_AFTER = "events_dead_after";
+    EVENTS_LAST = "events_last";
+    EVENTS_BETWEEN = "events_between";
+    DELIVERIES_DEAD_BETWEEN = "deliveries_dead_between";
+    DELIVERIES_ABANDON = "deliveries_abandon";
     DELIVERY_INSERT = "delivery_insert";
     DELIVERIES_CLAIM = "deliveries_claim";
     DELIVERY_CONTENT = "delivery_content";
     DELIVERY_FINISH = "delivery_finish";
     DELIVERY_RETRY = "delivery_retry";
     DELIVERY_NEXT = "delivery_next";
-    DELIVERIES_NEXT_DUE = "deliveries_next_due";
+    DELIVERIES_DUE_ENDPOINTS = "deliveries_due_endpoints";
+    DELIVERIES_OF_EVENT = "deliveries_of_event";
+    ATTEMPT_INSERT = "attempt_insert";
+    ATTEMPTS_OF_EVENT = "attempts_of_event";
+    ATTEMPTS_FORGET = "attempts_forget";
+    ERASE_ATTEMPTS = "erase_attempts";
+    RETENTION_ATTEMPTS = "retention_attempts";
     DELIVERIES_RELEASE = "deliveries_release";
+    DELIVERIES_RELEASE_OF = "deliveries_release_of";
     DELIVERIES_OPEN = "deliveries_open";
     IDEMPOTENCY_TAKE = "idempotency_take";
     IDEMPOTENCY_SELECT = "idempotency_select";
@@ -185,6 +203,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0004_pins_counted.sql"),
     include_str!("sql/migrations/0005_nodes.sql"),
     include_str!("sql/migrations/0006_prompts.sql"),
+    include_str!("sql/migrations/0007_events.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and

@@ -20,7 +20,7 @@ impl Timestamp {
     }
 
     /// A moment by its microseconds since the epoch.
-    pub fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 

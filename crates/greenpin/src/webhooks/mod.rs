@@ -1,30 +1,57 @@
 //! Delivers events from the outbox to the tenants' endpoints: signed, in order per allocation, until they are taken.
 
+mod flat;
+mod places;
+mod post;
 mod schedule;
 mod signature;
 mod target;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::metrics::METRICS;
 use crate::random;
-use crate::store::{Delivery, Store, StoreError, Timestamp};
-use target::PublicOnly;
+use crate::store::{Attempt, Delivery, Outcome, Store, StoreError, Timestamp};
+use places::Places;
+use post::Poster;
+pub use target::Resolver;
 
 /// How long a receiver has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Deliveries under way at once.
-const AT_ONCE: usize = 64;
 /// A delivery of which nothing was heard for so long is taken up again: longer than one can last.
 const LEASE: Duration = Duration::from_secs(60);
 /// The longest wait between two looks at the outbox, whatever it says.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The shortest wait after a look that found nothing.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How events are delivered.
+#[derive(Clone)]
+pub struct WebhookSettings {
+    /// Deliveries may go to loopback, private and link-local addresses.
+    pub allow_private: bool,
+    /// What looks host names up; `None`: the system.
+    pub resolver: Option<Resolver>,
+    /// An endpoint that has taken nothing for so long is disabled.
+    pub disable_after: Duration,
+    /// The name of this node: what it has under way goes again once it is known to be dead.
+    pub node: String,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            resolver: None,
+            disable_after: Duration::from_secs(5 * 24 * 3600),
+            node: "local".into(),
+        }
+    }
+}
 
 /// The running deliverer.
 pub struct Dispatcher {
@@ -33,11 +60,19 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts delivering. `allow_private` lets deliveries go to loopback, private and link-local addresses.
-    pub fn start(store: Store, allow_private: bool) -> Self {
+    /// Starts delivering.
+    pub fn start(store: Store, settings: WebhookSettings) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let courier = Arc::new(Courier { store, client: client(allow_private), allow_private });
-        let task = tokio::spawn(courier.work(stopping));
+        let poster = Poster::new(settings.allow_private, settings.resolver);
+        let courier = Courier {
+            store,
+            poster,
+            places: Mutex::default(),
+            place_free: Notify::new(),
+            disable_after: settings.disable_after,
+            node: settings.node,
+        };
+        let task = tokio::spawn(Arc::new(courier).work(stopping));
         Self { stop, task }
     }
 
@@ -48,131 +83,116 @@ impl Dispatcher {
     }
 }
 
-fn client(allow_private: bool) -> Option<reqwest::Client> {
-    let builder = reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("greenpin/", env!("CARGO_PKG_VERSION")));
-    let builder = if allow_private { builder } else { builder.dns_resolver(PublicOnly) };
-    builder.build().inspect_err(|error| tracing::error!(%error, "webhooks cannot be sent")).ok()
-}
-
 struct Courier {
     store: Store,
-    /// `None` if the system has no usable certificates: deliveries then wait.
-    client: Option<reqwest::Client>,
-    allow_private: bool,
+    poster: Poster,
+    places: Mutex<Places>,
+    place_free: Notify,
+    disable_after: Duration,
+    node: String,
+}
+
+/// What a look at the outbox has found.
+enum Look {
+    /// Something was sent: there may be more.
+    Sent,
+    /// Nothing can go now. Something may after this time, or when a place is free.
+    Nothing(Duration),
 }
 
 impl Courier {
     async fn work(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut under_way = JoinSet::new();
         while !*stopping.borrow() {
-            let found = self.send_due(&places).await;
-            if found {
-                continue;
-            }
+            while under_way.try_join_next().is_some() {}
+            let wait = match self.send_due(&mut under_way).await {
+                Ok(Look::Sent) => continue,
+                Ok(Look::Nothing(wait)) => wait,
+                Err(error) => {
+                    tracing::error!(%error, "the outbox cannot be read");
+                    SHORTEST_WAIT
+                }
+            };
             tokio::select! {
-                () = self.until_due() => {}
+                () = tokio::time::sleep(wait) => {}
                 () = self.store.delivery_written() => {}
+                () = self.place_free.notified() => {}
                 _ = stopping.changed() => {}
             }
         }
-        let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
-        let _ = places.acquire_many(all).await;
+        while under_way.join_next().await.is_some() {}
     }
 
-    /// Sends what is due, as far as there are places; `false` if nothing was.
-    async fn send_due(self: &Arc<Self>, places: &Arc<Semaphore>) -> bool {
-        let Ok(first) = places.clone().acquire_owned().await else { return false };
-        let limit = u32::try_from(places.available_permits() + 1).unwrap_or(1);
-        drop(first);
-        let due = match self.store.claim_deliveries(limit, LEASE, Timestamp::now()).await {
-            Ok(due) => due,
-            Err(error) => {
-                tracing::error!(%error, "the outbox cannot be read");
-                return false;
-            }
-        };
-        let found = !due.is_empty();
-        for delivery in due {
-            let Ok(place) = places.clone().acquire_owned().await else { return false };
-            let courier = self.clone();
-            tokio::spawn(async move {
-                courier.deliver(delivery).await;
-                drop(place);
-            });
-        }
-        found
-    }
-
-    async fn until_due(&self) {
-        let due = self.store.next_delivery_due().await.ok().flatten();
-        let wait = due.map_or(LONGEST_WAIT, |due| due.since(Timestamp::now()));
-        tokio::time::sleep(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)).await;
-    }
-
-    async fn deliver(&self, delivery: Delivery) {
-        let outcome = self.post(&delivery).await;
+    /// Sends what is due, as far as there are places.
+    async fn send_due(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Look, StoreError> {
+        let due = self.store.due_endpoints().await?;
         let now = Timestamp::now();
-        let event = (&delivery.event_id, &delivery.endpoint_id);
-        let written = match outcome {
-            Ok(()) => {
-                METRICS.webhook("delivered");
-                self.store.finish_delivery(&delivery, true, now).await
-            }
-            Err(reason) if schedule::is_over(delivery.created_at, now) => {
-                tracing::error!(event_id = %event.0, endpoint_id = %event.1, reason, "gave a webhook up");
-                METRICS.webhook("given_up");
-                self.store.finish_delivery(&delivery, false, now).await
-            }
-            Err(reason) => {
-                tracing::warn!(event_id = %event.0, endpoint_id = %event.1, attempts = delivery.attempts, reason, "a webhook was not taken");
-                METRICS.webhook("retried");
-                let pause = schedule::pause(delivery.attempts, random::u64());
-                self.store.retry_delivery(&delivery, now + pause).await
-            }
+        let next = due.iter().map(|one| one.due_at).filter(|due_at| *due_at > now).min();
+        let wanted = {
+            let mut places = self.places();
+            places.keep(&due);
+            places.share(due, now)
         };
-        self.note(written);
+        let claimed = match wanted.is_empty() {
+            true => Vec::new(),
+            false => self.store.claim_deliveries(&self.node, wanted, LEASE, now).await?,
+        };
+        if claimed.is_empty() {
+            let wait = next.map_or(LONGEST_WAIT, |next| next.since(now));
+            return Ok(Look::Nothing(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)));
+        }
+        for delivery in claimed {
+            self.places().take(&delivery.endpoint_id);
+            let courier = self.clone();
+            under_way.spawn(async move { courier.deliver(&delivery).await });
+        }
+        Ok(Look::Sent)
     }
 
-    fn note(&self, written: Result<(), StoreError>) {
-        if let Err(error) = written {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn deliver(&self, delivery: &Delivery) {
+        let attempt = self.poster.post(delivery).await;
+        let now = Timestamp::now();
+        let outcome = outcome(delivery, &attempt, now);
+        tell(delivery, &attempt, outcome);
+        let ended = self.store.end_attempt(delivery, attempt, outcome, self.disable_after, now).await;
+        if let Err(error) = ended {
             // The lease runs out, and the event goes again: at least once, with the same id.
             tracing::error!(%error, "what became of a webhook was not written");
         }
+        self.places().give_back(&delivery.endpoint_id, outcome == Outcome::Delivered);
+        self.place_free.notify_one();
     }
+}
 
-    /// Sends one event; the reason if it was not taken, in words that name no address.
-    async fn post(&self, delivery: &Delivery) -> Result<(), String> {
-        let client = self.client.as_ref().ok_or("no HTTP client")?;
-        let url = reqwest::Url::parse(&delivery.url).map_err(|_| "the URL cannot be read")?;
-        if !self.allow_private && !target::is_public(&url) {
-            return Err("the address is not public".to_owned());
+fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> Outcome {
+    match attempt.status {
+        Some(200..=299) => Outcome::Delivered,
+        _ if schedule::is_over(delivery.tried_at, now) => Outcome::GivenUp,
+        _ => Outcome::Again(now + schedule::pause(delivery.attempts, random::u64())),
+    }
+}
+
+/// Counts and logs what came of an attempt, in words that name no address.
+fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
+    let (event_id, endpoint_id) = (&delivery.event_id, &delivery.endpoint_id);
+    let (status, reason) = (attempt.status, attempt.error.map_or("", |error| error.as_str()));
+    match outcome {
+        Outcome::Delivered => METRICS.webhook("delivered"),
+        Outcome::Again(_) => {
+            METRICS.webhook("retried");
+            let attempts = delivery.attempts;
+            tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "a webhook was not taken");
         }
-        let id = delivery.event_id.as_str();
-        let timestamp = (Timestamp::now().micros() / 1_000_000).to_string();
-        let signature = signature::sign(&delivery.secret, id, &timestamp, &delivery.body)
-            .ok_or("the endpoint's secret cannot be read")?;
-        let request = client
-            .post(url)
-            .header("content-type", "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(delivery.body.clone());
-        let response = request.send().await.map_err(|error| describe(&error))?;
-        let status = response.status();
-        if status.is_success() { Ok(()) } else { Err(format!("answered {}", status.as_u16())) }
+        Outcome::GivenUp => {
+            METRICS.webhook("given_up");
+            tracing::error!(%event_id, %endpoint_id, status, reason, "gave a webhook up");
+        }
     }
 }
 
-fn describe(error: &reqwest::Error) -> String {
-    let reason = match error {
-        error if error.is_timeout() => "no answer in time",
-        error if error.is_connect() => "no connection",
-        _ => "the request failed",
-    };
-    reason.to_owned()
-}
+#[cfg(test)]
+mod tests;

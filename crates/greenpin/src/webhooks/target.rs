@@ -1,28 +1,65 @@
 //! Which addresses webhooks may go to: a tenant's URL must not reach into the operator's own network.
 
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Looks names up and gives out public addresses only, at each connection anew: a name cannot turn private later.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PublicOnly;
+/// Looks a host name up.
+pub type Resolver = Arc<dyn Fn(String) -> Lookup + Send + Sync>;
+/// The addresses of a host.
+type Lookup = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
+/// The system's own resolver.
+pub(super) fn system() -> Resolver {
+    Arc::new(|host| {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public_address(address.ip())).collect();
-            if public.is_empty() {
-                return Err("the name has no public address".into());
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
+}
+
+/// Looks names up and gives out public addresses only, to the connection that is about to be made: what was checked is
+/// what is connected to, and a name cannot turn private later.
+pub(super) struct Checked {
+    pub(super) resolver: Resolver,
+    pub(super) allow_private: bool,
+}
+
+/// A name without any address that webhooks may go to.
+#[derive(Debug)]
+pub(super) struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name has no public address")
+    }
+}
+
+impl Error for Refused {}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (lookup, allow_private) = ((self.resolver)(name.as_str().to_owned()), self.allow_private);
+        Box::pin(async move {
+            let found = lookup.await?;
+            let allowed = |address: &IpAddr| allow_private || is_public_address(*address);
+            let allowed: Vec<_> = found.into_iter().filter(allowed).collect();
+            if allowed.is_empty() {
+                return Err(Refused.into());
             }
-            Ok(Box::new(public.into_iter()) as Addrs)
+            Ok(Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
 }
 
-/// Whether a URL's host is a name (looked up by [`PublicOnly`]) or a public address.
+/// Whether a URL's host is a name (looked up by [`Checked`]) or a public address.
 pub(super) fn is_public(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     matches!(url.scheme(), "http" | "https") && host.parse().map_or(true, is_public_address)
@@ -92,10 +129,65 @@ mod tests {
         }
     }
 
+    async fn resolve(found: &[&str], allow_private: bool) -> Option<Vec<String>> {
+        let found: Vec<IpAddr> = found.iter().map(|text| text.parse().unwrap()).collect();
+        let resolver: Resolver = Arc::new(move |_| {
+            let found = found.clone();
+            Box::pin(async { Ok(found) })
+        });
+        let given = Checked { resolver, allow_private }.resolve("hooks.example.com".parse().unwrap()).await;
+        given.ok().map(|addresses| addresses.map(|address| address.ip().to_string()).collect())
+    }
+
     #[tokio::test]
-    async fn a_name_that_leads_home_is_refused() {
-        let client = reqwest::Client::builder().no_proxy().dns_resolver(PublicOnly).build().unwrap();
-        let error = client.get("http://localhost:1/").send().await.unwrap_err();
-        assert!(format!("{error:?}").contains("no public address"), "{error:?}");
+    async fn of_the_addresses_of_a_name_only_public_ones_are_given_out() {
+        let public = ["93.184.216.34", "2606:2800:220:1::1"];
+        let private = [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.168.0.1",
+            "192.0.0.192",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+            "2001:0:53aa:64c::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ];
+        let all: Vec<&str> = public.into_iter().chain(private).collect();
+        assert_eq!(resolve(&all, false).await.unwrap(), public);
+        for address in private {
+            assert_eq!(resolve(&[address], false).await, None, "{address}");
+        }
+        assert_eq!(resolve(&private, true).await.unwrap().len(), private.len());
+        assert_eq!(resolve(&[], true).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_turns_private_between_two_connections_is_refused_at_the_second() {
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let resolver: Resolver = Arc::new(move |_| {
+            let again = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
+            let address: IpAddr = if again { "127.0.0.1" } else { "93.184.216.34" }.parse().unwrap();
+            Box::pin(async move { Ok(vec![address]) })
+        });
+        let checked = Checked { resolver, allow_private: false };
+        let name = || "rebound.example.com".parse().unwrap();
+        assert!(checked.resolve(name()).await.is_ok());
+        let error = checked.resolve(name()).await.err().unwrap();
+        assert!(error.is::<Refused>());
     }
 }

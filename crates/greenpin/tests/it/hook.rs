@@ -49,6 +49,13 @@ impl Hook {
         Self { url, webhooks, seen: Vec::new() }
     }
 
+    /// Waits for the next webhook.
+    pub fn webhook(&mut self) -> &Webhook {
+        let webhook = self.webhooks.recv_timeout(PATIENCE).expect("no webhook came");
+        self.seen.push(webhook);
+        self.seen.last().expect("it was kept just now")
+    }
+
     /// Waits for the next event of a type that was not taken before.
     pub fn event(&mut self, wanted: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
@@ -82,7 +89,8 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
         let length = headers.get("content-length")?.parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
+        // Before the answer: what follows upon it comes after this one.
         webhooks.send(Webhook { headers, body: String::from_utf8(body).ok()? }).ok()?;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
     }
 }

@@ -179,6 +179,11 @@ impl Server {
         program(self.folder.path()).args(arguments).envs(environment.iter().copied()).output().unwrap()
     }
 
+    /// Begins another command with the same configuration; its output can be read while it runs.
+    pub fn running(&self, arguments: &[&str]) -> Child {
+        program(self.folder.path()).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Adds a number to the tenant's pool.
     pub fn add_number(&self, number: &str, options: &[&str]) {
         let arguments = [&["number", "add", "--tenant", TENANT, number], options].concat();
@@ -204,6 +209,19 @@ impl Server {
         let (status, mut body) = self.request("GET", path, None);
         assert_eq!(status, 200, "{body}");
         body["response"].take()
+    }
+
+    /// Asks until the `response` is as wanted, at a pace that no rate limit minds.
+    pub fn get_until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(path);
+            if wanted(&found) {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "{path} is never as wanted: {found}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Makes an allocation.

@@ -20,6 +20,7 @@ struct Two {
     greenpin_id: String,
     call_sid: String,
     event_id: String,
+    endpoint_id: String,
 }
 
 impl Two {
@@ -37,7 +38,9 @@ impl Two {
         let event_id = server.get("/events")[0]["event_id"].as_str().unwrap().to_owned();
         let call_sid = tokio::runtime::Runtime::new().unwrap().block_on(recorded_call(&server));
         let greenpin_id = made["greenpin_id"].as_str().unwrap().to_owned();
-        Self { server, greenpin_id, call_sid, event_id }
+        server.send_events_to("http://127.0.0.1:9/");
+        let endpoint_id = server.get("/settings")["webhooks"][0]["id"].as_str().unwrap().to_owned();
+        Self { server, greenpin_id, call_sid, event_id, endpoint_id }
     }
 
     /// The path of a route, with the first tenant's resources in it.
@@ -45,6 +48,7 @@ impl Two {
         let path = route
             .replace("{greenpin_id}", &self.greenpin_id)
             .replace("{call_sid}", &self.call_sid)
+            .replace("{endpoint_id}", &self.endpoint_id)
             .replace("{event_id}", &self.event_id)
             .replace("{name}", "goodbye");
         assert!(!path.contains('{'), "a new kind of resource in {route}: make one here");

@@ -12,7 +12,7 @@ use super::server::Server;
 const NUMBER: &str = "+914000000001";
 
 /// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
-fn is_signed(webhook: &Webhook, secret: &str) -> bool {
+pub fn is_signed(webhook: &Webhook, secret: &str) -> bool {
     let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
     let header = |name: &str| webhook.headers[name].as_str();
     let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), webhook.body);

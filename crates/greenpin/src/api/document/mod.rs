@@ -38,7 +38,7 @@ const WITH_EMPTY_BODY: &[Code] =
 const WITH_FILE: &[Code] =
     &[Code::InvalidRequest, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType];
 /// Bodies that can be left out.
-const OPTIONAL: &[&str] = &["/Nothing", "/CreateCredential", "/RotateCredential"];
+const OPTIONAL: &[&str] = &["/Nothing", "/CreateCredential", "/RotateCredential", "/RotateSecret"];
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
 const NOTHING: &str = "#/components/schemas/Nothing";
 
@@ -66,6 +66,12 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
     ),
     ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
     ("event_id", "^evt_[0-9a-hjkmnp-tv-z]{26}$", "evt_01jxs0h2f1r8s4t6v9w2x5y7za", "The id of an event."),
+    (
+        "endpoint_id",
+        "^ep_[0-9a-hjkmnp-tv-z]{26}$",
+        "ep_01jxs0b7a3c5e9g1j4k6m8n2pq",
+        "The id of a webhook endpoint.",
+    ),
 ];
 
 const INTRODUCTION: &str = "\

@@ -10,7 +10,8 @@ use crate::api::greenpin::{
     DEFAULT_ATTEMPTS, DEFAULT_DURATION, LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS,
 };
 use crate::api::settings::{LONGEST_DURATION, LONGEST_WARNING, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION};
-use crate::store::EventType;
+use crate::api::webhooks::{DEFAULT_OVERLAP, LONGEST_OVERLAP};
+use crate::store::{AttemptError, EndpointFormat, EventType};
 
 macro_rules! texts {
     ($($(#[doc = $doc:literal])* $name:ident = $pattern:literal, $example:literal;)*) => { $(
@@ -94,8 +95,14 @@ words! {
         "number_not_in_pool", "no_active_allocation", "pin_required", "right_pin", "wrong_pin", "locked",
         "allocation_not_active", "caller_not_listed", "throttled", "no_one_to_connect",
     ];
-    /// Standard Webhooks.
-    DeliveryForm = ["standard"];
+    /// `standard`: the event's JSON with its fields in `data`; `flat`: all fields on one level. Headers and signatures are those of Standard Webhooks either way.
+    DeliveryForm = EndpointFormat::ALL.map(EndpointFormat::as_str);
+    /// `pending`: it is still tried, or waits for an earlier event or for its endpoint; `delivered`: it was answered with a status from 200 to 299; `dead`: it was given up, and goes again only if it is asked for.
+    DeliveryStanding = ["pending", "delivered", "dead"];
+    /// Only what was given up.
+    DeadOnly = ["dead"];
+    /// `timeout`: no answer within 15 s; `no_connection`: none could be made; `address_refused`: the address is not public; `broken_answer`: the connection ended, or what came is no HTTP; `not_sent`: a fault of the server.
+    AttemptFailure = AttemptError::ALL.map(AttemptError::as_str);
     /// What an event tells of.
     EventKind = EventType::ALL.map(EventType::as_str);
 }
@@ -167,10 +174,13 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
         ("UpdateItem", update_item()),
         ("ResolveRequest", resolve_request()),
         ("Nothing", nothing()),
-        // Only a parameter has it, and of those no schemas are collected.
+        // Only parameters have these, and of those no schemas are collected.
+        ("DeadOnly", serde_json::to_value(DeadOnly::schema()).unwrap_or_default()),
         ("CallProgress", serde_json::to_value(CallProgress::schema()).unwrap_or_default()),
         ("UpdateSettings", update_settings()),
         ("WebhookRequest", webhook_request()),
+        ("RotateSecret", rotate_secret()),
+        ("ReplayEvents", replay_events()),
     ]
 }
 
@@ -493,7 +503,8 @@ fn webhook_request() -> Value {
             },
             "format": {
                 "oneOf": [{ "$ref": "#/components/schemas/DeliveryForm" }, { "type": "null" }],
-                "description": "The form of the delivery: Standard Webhooks.",
+                "default": "standard",
+                "description": "The form of the delivery.",
             },
             "paused": {
                 "type": ["boolean", "null"],
@@ -506,6 +517,65 @@ fn webhook_request() -> Value {
                 "description": "The endpoint to change; left out: the one with the same URL, else a new one.",
                 "examples": ["ep_01jxs0b7a3c5e9g1j4k6m8n2pq"],
             },
+            "failing_since": shown("Shown; what is given here counts for nothing."),
+            "disabled_at": shown("Shown; an endpoint that the list holds is enabled whatever is given here."),
+            "previous_secret_expires_at": shown("Shown; what is given here counts for nothing."),
         },
+    })
+}
+
+/// A field of an answer that may be given back as it is.
+fn shown(description: &str) -> Value {
+    json!({ "type": ["string", "null"], "description": description })
+}
+
+fn rotate_secret() -> Value {
+    json!({
+        "type": "object",
+        "description": "How long both secrets are live. The body can be left out.",
+        "additionalProperties": false,
+        "properties": {
+            "overlap": {
+                "type": ["integer", "null"],
+                "minimum": 0, "maximum": LONGEST_OVERLAP, "default": DEFAULT_OVERLAP,
+                "description": "Seconds for which deliveries are signed with the previous secret as well; 0: it is dead at once.",
+                "examples": [86_400],
+            },
+        },
+    })
+}
+
+fn replay_events() -> Value {
+    let time = |description: &str| json!({ "type": "string", "format": "date-time", "description": description, "examples": ["2026-06-15T10:30:00+05:30"] });
+    json!({
+        "type": "object",
+        "description": "Which events are to go again.",
+        "required": ["after", "before"],
+        "additionalProperties": false,
+        "properties": {
+            "after": time("Events of this moment or later."),
+            "before": time("Events before this moment."),
+            "types": {
+                "type": ["array", "null"],
+                "items": { "$ref": "#/components/schemas/EventKind" },
+                "description": "Of these types; left out: of all.",
+            },
+            "endpoint_id": {
+                "type": ["string", "null"],
+                "pattern": "^ep_[0-9a-hjkmnp-tv-z]{26}$",
+                "description": "To this endpoint; left out: to each that asks for the type.",
+                "examples": ["ep_01jxs0b7a3c5e9g1j4k6m8n2pq"],
+            },
+            "state": {
+                "enum": ["dead", null],
+                "description": "`dead`: only what was given up.",
+            },
+            "cursor": {
+                "type": ["string", "null"],
+                "pattern": "^evt_[0-9a-hjkmnp-tv-z]{26}$",
+                "description": "`next_cursor` of the answer before.",
+            },
+        },
+        "examples": [{ "after": "2026-06-15T10:30:00+05:30", "before": "2026-06-15T12:00:00+05:30", "state": "dead" }],
     })
 }

@@ -100,7 +100,8 @@ impl Prepared {
         let (folder, url) = (self.folder.path().display(), &self.url);
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = {url:?}\nencryption_key_file = \"{folder}/master.key\"\n[sip]\nlisten = [\"udp:127.0.0.1:0\"]\n\
-             [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\n"
+             [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\n\
+             [webhooks]\nallow_private = true\n"
         );
         let file = self.folder.path().join("greenpin.toml");
         std::fs::write(&file, text).map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ mod calls;
 mod child;
 mod floor;
 mod load;
+mod webhooks;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -35,7 +36,10 @@ pub(super) struct Arguments {
     /// Allocations that are stored before the API is measured a second time; 0: it is measured once, at a thousand
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     stored: u32,
-    /// An empty PostgreSQL database to measure the API on, instead of a temporary SQLite file
+    /// Webhooks that wait before they are drained
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    backlog: u32,
+    /// An empty PostgreSQL database to measure the API or webhooks on, instead of a temporary SQLite file
     #[arg(long, value_name = "URL", env = "GREENPIN_BENCH_STORE", hide_env_values = true)]
     store: Option<String>,
     /// Print each figure as a line of JSON
@@ -51,7 +55,12 @@ enum Part {
     Calls,
     /// Audio of bridged calls, without and with recording
     Bridged,
+    /// Webhooks to a local receiver: their delay, and how fast a backlog of them is drained
+    Webhooks,
 }
+
+/// All of them. One database serves one measurement.
+const PARTS: [Part; 4] = [Part::Api, Part::Calls, Part::Bridged, Part::Webhooks];
 
 /// One measured figure.
 struct Figure {
@@ -123,10 +132,11 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     let time = Duration::from_secs(arguments.seconds);
     let mut figures = Vec::new();
-    for part in [Part::Api, Part::Calls, Part::Bridged].into_iter().filter(|part| wanted(*part)) {
+    for part in PARTS.into_iter().filter(|part| wanted(*part)) {
         let measured = match part {
             Part::Api => api::measure(time, arguments.stored, arguments.store.as_deref()).await,
             Part::Calls => calls::measure(time, arguments.rate).await,
+            Part::Webhooks => webhooks::measure(time, arguments.backlog, arguments.store.as_deref()).await,
             Part::Bridged => bridged::measure(time, arguments.calls).await,
         };
         match measured {

@@ -99,7 +99,7 @@ impl Demo {
 
     async fn make_tenant(&mut self, story: &mut Story) -> Result<(), String> {
         let tenant = TenantId::parse(TENANT).ok_or("the demo's tenant has a bad name")?;
-        let webhook = EndpointSpec { id: None, url: self.inbox.url(), types: None, paused: false };
+        let webhook = EndpointSpec::to(self.inbox.url());
         let new = NewTenant {
             tenant_id: tenant.clone(),
             account_sid: self.account_sid.to_owned(),

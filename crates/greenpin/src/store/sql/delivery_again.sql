@@ -6,4 +6,4 @@ VALUES ($1, $2, $3, $4, $5,
         $6, $6)
 ON CONFLICT (tenant_id, event_id, endpoint_id) DO UPDATE
 SET state = CASE WHEN deliveries.state IN ('waiting', 'due') THEN deliveries.state ELSE excluded.state END,
-    due_at = excluded.due_at, created_at = excluded.created_at, attempts = 0, finished_at = NULL
+    due_at = excluded.due_at, created_at = excluded.created_at, attempts = 0, finished_at = NULL, tried_at = NULL, claimed_by = NULL

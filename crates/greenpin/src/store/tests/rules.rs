@@ -107,6 +107,19 @@ impl Bench {
         self.store.try_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds)).await.unwrap()
     }
 
+    /// Every delivery that can go at a moment.
+    async fn claim(&self, lease: Duration, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
+        let due = self.store.due_endpoints().await?;
+        let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
+        self.store.claim_deliveries("node-1", wanted, lease, now).await
+    }
+
+    async fn end(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) {
+        let (latency, status) = (Duration::from_millis(7), Some(200));
+        let attempt = Attempt { begun_at: now, latency, status, error: None, answer: String::new() };
+        self.store.end_attempt(delivery, attempt, outcome, Duration::from_secs(5 * DAY), now).await.unwrap();
+    }
+
     async fn read(&self, id: &GreenpinId) -> Allocation {
         self.tenant.allocation(id).await.unwrap().unwrap()
     }
@@ -438,38 +451,38 @@ async fn an_allocation_that_ended_is_told_of_once() {
 #[tokio::test]
 async fn deliveries_of_an_allocation_go_one_after_the_other() {
     let bench = Bench::new().await;
-    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused: false };
+    let spec = EndpointSpec::to("https://hook.example/");
     let made = bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
     assert!(made[0].1.starts_with("whsec_"));
     let allocation = bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.tenant.delete_allocation(&allocation.greenpin_id, bench.at(1)).await.unwrap();
     let lease = Duration::from_secs(30);
-    let claim = |seconds| bench.store.claim_deliveries(10, lease, bench.at(seconds));
+    let claim = |seconds| bench.claim(lease, bench.at(seconds));
     let first = claim(2).await.unwrap();
     assert_eq!(first.len(), 1);
     assert!(first[0].body.contains("allocation.created"));
     assert!(claim(3).await.unwrap().is_empty());
     assert_eq!(claim(32).await.unwrap()[0].attempts, 2, "a lease that ran out gives the delivery back");
-    bench.store.finish_delivery(&first[0], true, bench.at(33)).await.unwrap();
+    bench.end(&first[0], Outcome::Delivered, bench.at(33)).await;
     let second = claim(33).await.unwrap();
     assert!(second[0].body.contains("allocation.deleted"));
-    bench.store.retry_delivery(&second[0], bench.at(50)).await.unwrap();
-    assert_eq!(bench.store.next_delivery_due().await.unwrap(), Some(bench.at(50)));
+    bench.end(&second[0], Outcome::Again(bench.at(50)), bench.at(34)).await;
+    assert_eq!(bench.store.due_endpoints().await.unwrap()[0].due_at, bench.at(50));
     bench.tenant.update_settings(|_| (), Some(Vec::new()), bench.at(50)).await.unwrap();
     assert!(claim(51).await.unwrap().is_empty(), "nothing is owed to an endpoint that was taken away");
-    assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+    assert!(bench.store.due_endpoints().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
     let bench = Bench::new().await;
-    let spec = |paused| EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused };
+    let spec = |paused| EndpointSpec { paused, ..EndpointSpec::to("https://hook.example/") };
     let set = |paused| bench.tenant.update_settings(|_| (), Some(vec![spec(paused)]), bench.start);
     set(true).await.unwrap();
     bench.create(EXCLUSIVE, 0).await.unwrap();
-    let claim = || bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1));
+    let claim = || bench.claim(Duration::from_secs(30), bench.at(1));
     assert!(claim().await.unwrap().is_empty());
-    assert_eq!(bench.store.next_delivery_due().await.unwrap(), None);
+    assert!(bench.store.due_endpoints().await.unwrap().is_empty());
     set(false).await.unwrap();
     assert_eq!(claim().await.unwrap().len(), 1);
 }
@@ -478,11 +491,11 @@ async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
 async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
     let bench = Bench::new().await;
     let types = Some(vec!["allocation.deleted".to_owned()]);
-    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types, paused: false };
+    let spec = EndpointSpec { types, ..EndpointSpec::to("https://hook.example/") };
     bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
-    let claimed = bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(1)).await.unwrap();
+    let claimed = bench.claim(Duration::from_secs(30), bench.at(1)).await.unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(claimed[0].body.contains("allocation.deleted"));
 }
@@ -697,22 +710,22 @@ async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
 #[tokio::test]
 async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
     let bench = Bench::new().await;
-    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused: false };
+    let spec = EndpointSpec::to("https://hook.example/");
     bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
-    let claim = |seconds| bench.store.claim_deliveries(10, Duration::from_secs(30), bench.at(seconds));
+    let claim = |seconds| bench.claim(Duration::from_secs(30), bench.at(seconds));
     let first = claim(2).await.unwrap().remove(0);
     assert_eq!(bench.tenant.redeliver(&first.event_id, bench.at(3)).await.unwrap(), Some(1));
-    bench.store.finish_delivery(&first, true, bench.at(4)).await.unwrap();
+    bench.end(&first, Outcome::Delivered, bench.at(4)).await;
     let again = claim(4).await.unwrap();
     assert_eq!((again.len(), &again[0].event_id, again[0].attempts), (1, &first.event_id, 1));
-    bench.store.finish_delivery(&again[0], true, bench.at(5)).await.unwrap();
+    bench.end(&again[0], Outcome::Delivered, bench.at(5)).await;
     let second = claim(5).await.unwrap().remove(0);
     assert!(second.body.contains("allocation.deleted"));
     bench.tenant.redeliver(&first.event_id, bench.at(6)).await.unwrap();
     assert!(claim(7).await.unwrap().is_empty(), "events of one allocation go one after the other");
-    bench.store.finish_delivery(&second, false, bench.at(8)).await.unwrap();
+    bench.end(&second, Outcome::GivenUp, bench.at(8)).await;
     assert_eq!(claim(8).await.unwrap()[0].event_id, first.event_id);
 }
 
@@ -859,7 +872,7 @@ async fn ended_allocations_go_after_their_days_and_active_ones_never() {
 #[tokio::test]
 async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_them() {
     let bench = Bench::new().await;
-    let spec = EndpointSpec { id: None, url: "https://hook.example/".into(), types: None, paused: true };
+    let spec = EndpointSpec { paused: true, ..EndpointSpec::to("https://hook.example/") };
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.tenant.update_settings(|_| (), Some(vec![spec.clone()]), bench.start).await.unwrap();
     bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
@@ -873,9 +886,9 @@ async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_the
     let going_on = EndpointSpec { paused: false, ..spec };
     bench.tenant.update_settings(|_| (), Some(vec![going_on]), bench.start).await.unwrap();
     let now = bench.at(8 * DAY + 11);
-    let claimed = bench.store.claim_deliveries(10, Duration::from_secs(30), now).await.unwrap();
-    bench.store.finish_delivery(&claimed[0], true, now).await.unwrap();
-    assert_eq!(enforce(8 * DAY + 11).await, 2, "the event and its delivery");
+    let claimed = bench.claim(Duration::from_secs(30), now).await.unwrap();
+    bench.end(&claimed[0], Outcome::Delivered, now).await;
+    assert_eq!(enforce(8 * DAY + 11).await, 3, "the event, its delivery and the attempt at it");
     assert!(bench.event_types().await.is_empty());
 }
 
@@ -1039,8 +1052,7 @@ mod resolution {
 #[tokio::test]
 async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
     let bench = Bench::new().await;
-    let endpoint =
-        EndpointSpec { id: None, url: "https://hooks.example/a".into(), types: None, paused: false };
+    let endpoint = EndpointSpec::to("https://hooks.example/a");
     let made = bench.tenant.update_settings(|_| {}, Some(vec![endpoint]), bench.start).await.unwrap();
     let wide =
         NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 8, max_active: 10 };
@@ -1130,7 +1142,7 @@ mod operators {
     /// A tenant with something in every table.
     async fn lived() -> (Bench, GreenpinId) {
         let bench = Bench::new().await;
-        let hook = EndpointSpec { id: None, url: "http://127.0.0.1:9/".into(), types: None, paused: false };
+        let hook = EndpointSpec::to("http://127.0.0.1:9/");
         bench.tenant.update_settings(|_| {}, Some(vec![hook]), bench.start).await.unwrap();
         let made = bench.create(EXCLUSIVE, 0).await.unwrap();
         bench.create(SHARED, 0).await.unwrap();

@@ -1,0 +1,178 @@
+//! `greenpin events`
+
+use std::io::{ErrorKind, Write as _};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+
+use super::tenant::tenant_id;
+use crate::store::{
+    Actor, EventId, LoggedEvent, OperatorStore, Standing, Store, StoreError, TenantId, Timestamp,
+};
+
+/// Between two looks at the log.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Events and tenants that are read at once.
+const PAGE: u32 = 200;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Follow the event log live, until Ctrl-C
+    #[command(
+        after_help = "Example:\n  greenpin events tail --tenant acme\n  greenpin events tail --json --after evt_06f2n7c8sd3k2q9w4m1x5z0ba7 | jq .type"
+    )]
+    Tail(Tail),
+}
+
+#[derive(Args)]
+pub(super) struct Tail {
+    /// Only this tenant's events [default: those of all]
+    #[arg(long, value_name = "NAME", value_parser = tenant_id)]
+    tenant: Option<TenantId>,
+    /// Begin behind this event instead of with the last ones
+    #[arg(long, value_name = "EVENT_ID", value_parser = event_id)]
+    after: Option<EventId>,
+    /// Begin with so many of each tenant's last events
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=200), conflicts_with = "after")]
+    last: u32,
+    /// Print JSON, an event a line, as webhooks carry it
+    #[arg(long)]
+    json: bool,
+}
+
+fn event_id(text: &str) -> Result<EventId, String> {
+    EventId::parse(text).ok_or_else(|| "must be the id of an event: evt_ and 26 characters".to_owned())
+}
+
+pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
+    let Command::Tail(tail) = command;
+    if let Some(name) = &tail.tenant
+        && !store.tenant_exists(name).await.map_err(|error| error.to_string())?
+    {
+        return Err(format!("tenant {name}: there is no such tenant"));
+    }
+    tokio::select! {
+        followed = follow(&tail, &store) => followed,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// How far the log of each tenant has been printed. Ids are in the order of writing, whosever the event is.
+struct Followed {
+    tenant: TenantId,
+    after: Option<EventId>,
+}
+
+async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
+    let operator = store.operator(Actor::command_line());
+    let mut followed: Vec<Followed> = Vec::new();
+    let mut rounds = tokio::time::interval(PAUSE);
+    let mut first = true;
+    loop {
+        rounds.tick().await;
+        for tenant in tenants(tail, &operator).await.map_err(|error| error.to_string())? {
+            if followed.iter().all(|one| one.tenant != tenant) {
+                // A tenant that was made meanwhile is followed from its first event on.
+                let last = if first { tail.last } else { PAGE };
+                let after = begin(tail, store, &tenant, last).await.map_err(|error| error.to_string())?;
+                followed.push(Followed { tenant, after });
+            }
+        }
+        first = false;
+        let mut new = Vec::new();
+        for one in &mut followed {
+            new.extend(one.new_events(store).await.map_err(|error| error.to_string())?);
+        }
+        new.sort_by(|one, other| one.event_id.cmp(&other.event_id));
+        if print(&new, tail.json)? == Output::Closed {
+            return Ok(());
+        }
+    }
+}
+
+async fn tenants(tail: &Tail, operator: &OperatorStore) -> Result<Vec<TenantId>, StoreError> {
+    if let Some(only) = &tail.tenant {
+        return Ok(vec![only.clone()]);
+    }
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = operator.tenants_after(after, PAGE, Timestamp::now()).await?;
+        let Some(last) = page.last() else { return Ok(all) };
+        after = Some(last.tenant_id.clone());
+        let alive =
+            page.into_iter().filter(|one| !matches!(one.standing, Standing::Erasing | Standing::Erased));
+        all.extend(alive.map(|one| one.tenant_id));
+    }
+}
+
+/// The event behind which a tenant's log is printed.
+async fn begin(
+    tail: &Tail,
+    store: &Store,
+    tenant: &TenantId,
+    last: u32,
+) -> Result<Option<EventId>, StoreError> {
+    match &tail.after {
+        Some(after) => Ok(Some(after.clone())),
+        None => store.tenant(tenant.clone()).event_before_last(last).await,
+    }
+}
+
+impl Followed {
+    async fn new_events(&mut self, store: &Store) -> Result<Vec<LoggedEvent>, StoreError> {
+        let mut new = Vec::new();
+        loop {
+            let page = store.tenant(self.tenant.clone()).events_after(self.after.clone(), PAGE).await;
+            let page = match page {
+                // A tenant that was erased meanwhile has no events, and no key to read them with.
+                Err(StoreError::Unreadable(_)) => return Ok(new),
+                page => page?,
+            };
+            let Some(last) = page.last() else { return Ok(new) };
+            self.after = EventId::parse(&last.event_id);
+            new.extend(page);
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Output {
+    Open,
+    /// Whoever read it, such as `head`, has had enough.
+    Closed,
+}
+
+fn print(events: &[LoggedEvent], json: bool) -> Result<Output, String> {
+    let mut out = std::io::stdout().lock();
+    for event in events {
+        let line = if json { event.body.clone() } else { shown(&event.body) };
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Output::Closed),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(Output::Open)
+}
+
+/// What is shown of an event on a line.
+#[derive(Deserialize)]
+struct Line<'a> {
+    event_id: &'a str,
+    r#type: &'a str,
+    sequence: u64,
+    occurred_at: &'a str,
+    tenant_id: &'a str,
+    greenpin_id: Option<&'a str>,
+}
+
+fn shown(body: &str) -> String {
+    let Ok(Line { event_id, r#type, sequence, occurred_at, tenant_id, greenpin_id }) =
+        serde_json::from_str(body)
+    else {
+        return body.to_owned();
+    };
+    let of = greenpin_id.map(|id| format!("  {id} #{sequence}")).unwrap_or_default();
+    format!("{occurred_at}  {tenant_id}  {type:<22}  {event_id}{of}")
+}

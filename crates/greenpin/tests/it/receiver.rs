@@ -1,0 +1,94 @@
+//! A webhook receiver that misbehaves as it is told.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// What a receiver does with a request that it has read.
+#[derive(Clone)]
+pub enum Behaviour {
+    /// Sends this and closes.
+    Answer(String),
+    /// Sends this, and keeps the connection open without ever saying more.
+    Hang(String),
+    /// Sends this a byte at a time, with this pause after each.
+    Drip(String, Duration),
+}
+
+/// A receiver, and the paths that were asked for.
+pub struct Misbehaving {
+    /// Where it is.
+    pub url: String,
+    asked: Receiver<String>,
+}
+
+impl Misbehaving {
+    /// Opens a receiver.
+    pub fn open(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (sender, asked) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (sender, behaviour) = (sender.clone(), behaviour.clone());
+                std::thread::spawn(move || {
+                    let path = read(&stream).unwrap_or_default();
+                    let _ = sender.send(path);
+                    behave(stream, behaviour);
+                });
+            }
+        });
+        Self { url, asked }
+    }
+
+    /// Requests that have come and were not waited for.
+    pub fn left(&self) -> usize {
+        self.asked.try_iter().count()
+    }
+}
+
+/// An answer with a body.
+pub fn answer(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn read(stream: &TcpStream) -> Option<String> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let path = line.split(' ').nth(1)?.to_owned();
+    let mut length = 0;
+    loop {
+        line.clear();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().ok()?;
+        }
+    }
+    reader.read_exact(&mut vec![0; length]).ok()?;
+    Some(path)
+}
+
+fn behave(mut stream: TcpStream, behaviour: Behaviour) {
+    match behaviour {
+        Behaviour::Answer(text) => {
+            let _ = stream.write_all(text.as_bytes());
+        }
+        Behaviour::Hang(text) => {
+            let _ = stream.write_all(text.as_bytes());
+            // Until the other side has had enough.
+            let _ = stream.read(&mut [0]);
+        }
+        Behaviour::Drip(text, pause) => {
+            for byte in text.bytes() {
+                let begun = Instant::now();
+                if stream.write_all(&[byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(pause.saturating_sub(begun.elapsed()));
+            }
+        }
+    }
+}
