@@ -22,6 +22,8 @@ struct Underway {
     dialled_at: Instant,
     until: Instant,
     ringing: bool,
+    /// The sound that the party hears since it has answered.
+    screened: Option<u32>,
 }
 
 impl Hunt {
@@ -40,7 +42,14 @@ impl Hunt {
         let attempt = Attempt(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
         let until = now + self.ring_timeout;
-        self.underway.push(Underway { attempt, number, dialled_at: now, until, ringing: false });
+        self.underway.push(Underway {
+            attempt,
+            number,
+            dialled_at: now,
+            until,
+            ringing: false,
+            screened: None,
+        });
         Some((attempt, number))
     }
 
@@ -49,6 +58,26 @@ impl Hunt {
         let found = self.underway.iter_mut().find(|one| one.attempt == attempt && !one.ringing)?;
         found.ringing = true;
         Some(found.number)
+    }
+
+    /// The party of an attempt has answered, and has until a moment to be connected; `None`: there is no such attempt,
+    /// or it has answered before.
+    pub(crate) fn screen(&mut self, attempt: Attempt, playback: u32, until: Instant) -> Option<()> {
+        let found = self.underway.iter_mut().find(|one| one.attempt == attempt && one.screened.is_none())?;
+        (found.screened, found.until) = (Some(playback), until);
+        Some(())
+    }
+
+    /// The attempt whose party has heard a sound to its end, and has until a moment from now on.
+    pub(crate) fn heard(&mut self, playback: u32, until: Instant) -> Option<Attempt> {
+        let found = self.underway.iter_mut().find(|one| one.screened == Some(playback))?;
+        found.until = until;
+        Some(found.attempt)
+    }
+
+    /// Whether the party of an attempt has answered.
+    pub(crate) fn is_screened(&self, attempt: Attempt) -> bool {
+        self.underway.iter().any(|one| one.attempt == attempt && one.screened.is_some())
     }
 
     /// Takes an attempt out: it was answered or failed.

@@ -1,14 +1,20 @@
 //! The call machine: what should happen, given what has happened and what time it is.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::collect::{Block, Collector, LONGEST_PROMPT};
 use crate::hunt::Hunt;
 use crate::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route, Side, Verdict,
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route, Screening, Side,
+    Verdict,
 };
 use crate::{Cause, PhoneNumber};
+
+/// The key by which a dialled party takes a call.
+const ACCEPT: char = '1';
+/// How long it may take to press it once it was asked to.
+const KEY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One masked call.
 ///
@@ -36,7 +42,7 @@ enum State {
     /// The other side is being called.
     Hunting { plan: Collect, hunt: Hunt, record: bool },
     /// Both talk.
-    Bridged { until: Instant },
+    Bridged { until: Instant, warn: Option<Instant> },
     /// A last prompt plays, then we hang up.
     Leaving { playback: u32, until: Instant, cause: Cause },
     /// Over.
@@ -70,9 +76,8 @@ impl Call {
         match &self.state {
             State::Routing | State::Checking { .. } | State::Ended => None,
             State::Collecting { collector, .. } => Some(collector.deadline()),
-            State::Refusing { until, .. } | State::Leaving { until, .. } | State::Bridged { until } => {
-                Some(*until)
-            }
+            State::Refusing { until, .. } | State::Leaving { until, .. } => Some(*until),
+            State::Bridged { until, warn } => Some(warn.unwrap_or(*until)),
             State::Hunting { hunt, .. } => hunt.deadline(),
         }
     }
@@ -110,9 +115,7 @@ impl Call {
                 _ => State::Refusing { plan, playback, until },
             },
             (State::Hunting { plan, hunt, record }, input) => self.hunting(plan, hunt, record, input, now),
-            (State::Bridged { until }, Input::Elapsed) if now >= until => {
-                self.end(State::Bridged { until }, HangupBy::System, Cause::TimeLimit, now)
-            }
+            (State::Bridged { until, warn }, Input::Elapsed) => self.talked(until, warn, now),
             (State::Leaving { playback, until, cause }, Input::PlaybackFinished(finished))
                 if finished == playback =>
             {
@@ -240,10 +243,21 @@ impl Call {
                     self.actions.push_back(Action::ReportRinging(number));
                 }
             }
-            Input::Answered(attempt) => {
-                if let Some((number, dialled_at)) = hunt.take(attempt) {
-                    self.facts.dialled = Some((number, dialled_at));
-                    return self.bridge(plan, hunt, attempt, number, record, now);
+            Input::Answered(attempt) => match plan.screening {
+                Screening::None => return self.connected(plan, hunt, attempt, record, now),
+                Screening::Whisper => self.screen(&mut hunt, attempt, Prompt::Whisper, now),
+                Screening::Key => self.screen(&mut hunt, attempt, Prompt::AcceptCall, now),
+            },
+            Input::CalleeKey(attempt, key) => {
+                if plan.screening == Screening::Key && key.char() == ACCEPT && hunt.is_screened(attempt) {
+                    return self.connected(plan, hunt, attempt, record, now);
+                }
+            }
+            Input::PlaybackFinished(finished) => {
+                if let Some(attempt) = hunt.heard(finished, now + KEY_PATIENCE)
+                    && plan.screening == Screening::Whisper
+                {
+                    return self.connected(plan, hunt, attempt, record, now);
                 }
             }
             Input::Failed(attempt, cause) if hunt.take(attempt).is_some() => {
@@ -260,6 +274,43 @@ impl Call {
         self.hunt_on(plan, hunt, record, now)
     }
 
+    /// A party has answered, and hears a prompt before it is connected.
+    fn screen(&mut self, hunt: &mut Hunt, attempt: Attempt, prompt: Prompt, now: Instant) {
+        let playback = self.playbacks.wrapping_add(1);
+        if hunt.screen(attempt, playback, now + LONGEST_PROMPT).is_some() {
+            self.playbacks = playback;
+            self.actions.push_back(Action::PlayTo(attempt, prompt, playback));
+        }
+    }
+
+    /// Bridges the party of an attempt; one that is not under way any more is too late.
+    fn connected(
+        &mut self,
+        plan: Collect,
+        mut hunt: Hunt,
+        attempt: Attempt,
+        record: bool,
+        now: Instant,
+    ) -> State {
+        let Some((number, dialled_at)) = hunt.take(attempt) else {
+            return self.hunt_on(plan, hunt, record, now);
+        };
+        self.facts.dialled = Some((number, dialled_at));
+        self.bridge(plan, hunt, attempt, number, record, now)
+    }
+
+    /// The time of a bridged call passes.
+    fn talked(&mut self, until: Instant, warn: Option<Instant>, now: Instant) -> State {
+        if now >= until {
+            return self.end(State::Bridged { until, warn }, HangupBy::System, Cause::TimeLimit, now);
+        }
+        if warn.is_some_and(|warn| now >= warn) {
+            self.actions.push_back(Action::PlayToBoth(Prompt::Warning));
+            return State::Bridged { until, warn: None };
+        }
+        State::Bridged { until, warn }
+    }
+
     fn bridge(
         &mut self,
         plan: Collect,
@@ -274,9 +325,14 @@ impl Call {
         if record {
             self.actions.push_back(Action::Record);
         }
+        if record && plan.announce_recording {
+            self.actions.push_back(Action::PlayToBoth(Prompt::Recorded));
+        }
         self.actions.push_back(Action::ReportAnswered(number));
         self.facts.bridged_at = Some(now);
-        State::Bridged { until: now + plan.max_call_duration }
+        let until = now + plan.max_call_duration;
+        let warn = plan.warning.filter(|warning| *warning < plan.max_call_duration);
+        State::Bridged { until, warn: warn.and_then(|warning| until.checked_sub(warning)) }
     }
 
     fn abandon(&mut self, hunt: Hunt) {

@@ -11,7 +11,9 @@ pub enum Input {
     Routed(Route),
     /// The caller pressed a key.
     Key(Key),
-    /// The sound started by [`Action::Play`] with this number was played to its end.
+    /// A dialled party that has answered and is not connected yet pressed a key.
+    CalleeKey(Attempt, Key),
+    /// The sound started by [`Action::Play`] or [`Action::PlayTo`] with this number was played to its end.
     PlaybackFinished(u32),
     /// The store's answer to [`Action::CheckPin`].
     PinChecked(Verdict),
@@ -66,6 +68,23 @@ pub struct Collect {
     pub max_call_duration: Duration,
     /// All numbers at once instead of one after the other.
     pub parallel: bool,
+    /// What a dialled party that has answered meets before it is connected.
+    pub screening: Screening,
+    /// Tell both sides that they are recorded, where they are.
+    pub announce_recording: bool,
+    /// How long before the end of the longest call both sides are warned; `None`: never.
+    pub warning: Option<Duration>,
+}
+
+/// What a dialled party that has answered meets before it is connected; the caller hears ring-back meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screening {
+    /// Nothing: it is connected at once.
+    None,
+    /// It hears what kind of call this is.
+    Whisper,
+    /// It is asked to press 1: a mailbox that answers never does.
+    Key,
 }
 
 /// The store's answer to a PIN try.
@@ -126,6 +145,14 @@ pub enum Prompt {
     NoOneToConnect,
     /// Nobody could be reached.
     Unavailable,
+    /// Asks a dialled party to press 1.
+    AcceptCall,
+    /// Tells a dialled party what kind of call this is.
+    Whisper,
+    /// Tells both sides that they are recorded.
+    Recorded,
+    /// Tells both sides that the call will end soon.
+    Warning,
 }
 
 /// What the shell has to do for a call, in this order.
@@ -137,6 +164,10 @@ pub enum Action {
     Answer,
     /// Play a prompt to the caller in place of whatever plays; report its end with this number.
     Play(Prompt, u32),
+    /// Play a prompt to a dialled party that has answered; report its end with this number.
+    PlayTo(Attempt, Prompt, u32),
+    /// Play a prompt to both parties of a bridged call, who do not hear each other meanwhile.
+    PlayToBoth(Prompt),
     /// Play ring-back tone to the caller until something else is played or the call is bridged.
     PlayRingback,
     /// Stop what plays.

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use call::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route, Side,
-    Verdict,
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route, Screening,
+    Side, Verdict,
 };
 use call::{Call, Cause, DialStatus, PhoneNumber};
 use proptest::prelude::*;
@@ -23,6 +23,9 @@ fn plan() -> Collect {
         ring_timeout: Duration::from_secs(30),
         max_call_duration: Duration::from_secs(3600),
         parallel: false,
+        screening: Screening::None,
+        announce_recording: false,
+        warning: None,
     }
 }
 
@@ -380,4 +383,108 @@ proptest! {
         prop_assert!(matches!(actions.last(), Some(Action::Finish(_))));
         prop_assert_eq!(story.give(Input::Elapsed), vec![]);
     }
+}
+
+/// A call that is put through once the dialled party has been screened.
+fn screened(screening: Screening, parallel: bool, numbers: &[u32]) -> Story {
+    Story::hunting(Collect { screening, parallel, ..plan() }, numbers)
+}
+
+fn one() -> Key {
+    Key::new('1').unwrap()
+}
+
+#[test]
+fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
+    let mut story = screened(Screening::Key, false, &[1]);
+    let asked = story.give(Input::Answered(Attempt(0)));
+    assert_eq!(asked, [Action::PlayTo(Attempt(0), Prompt::AcceptCall, 2)]);
+    assert_eq!(story.give(Input::CalleeKey(Attempt(0), Key::new('2').unwrap())), []);
+    assert_eq!(story.give(Input::CalleeKey(Attempt(7), one())), [], "nobody has that attempt");
+    let actions = story.give(Input::CalleeKey(Attempt(0), one()));
+    assert_eq!(actions, [Action::Bridge(Attempt(0)), Action::ReportAnswered(number(1))]);
+}
+
+#[test]
+fn a_key_that_comes_before_the_answer_connects_nobody() {
+    let mut story = screened(Screening::Key, false, &[1]);
+    assert_eq!(story.give(Input::CalleeKey(Attempt(0), one())), []);
+    assert_eq!(story.give(Input::PlaybackFinished(2)), []);
+}
+
+#[test]
+fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
+    let mut story = screened(Screening::Key, false, &[1, 2]);
+    story.give(Input::Answered(Attempt(0)));
+    assert_eq!(story.give(Input::PlaybackFinished(2)), []);
+    let asked = story.now;
+    let actions = story.wait();
+    assert_eq!(actions, [Action::Abandon(Attempt(0)), Action::Dial(Attempt(1), number(2))]);
+    assert_eq!(story.now - asked, Duration::from_secs(10));
+    story.give(Input::Answered(Attempt(1)));
+    story.give(Input::PlaybackFinished(3));
+    story.wait();
+    let outcome = outcome(&story.give(Input::PlaybackFinished(4)));
+    assert_eq!((outcome.call_type, outcome.dial_status), (CallType::Incomplete, Some(DialStatus::NoAnswer)));
+}
+
+#[test]
+fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
+    let mut story = screened(Screening::Key, true, &[1, 2, 3]);
+    story.give(Input::Answered(Attempt(0)));
+    story.give(Input::Answered(Attempt(1)));
+    let actions = story.give(Input::CalleeKey(Attempt(1), one()));
+    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Abandon(_))).count(), 2);
+    assert!(actions.contains(&Action::Bridge(Attempt(1))) && !actions.contains(&Action::Abandon(Attempt(1))));
+}
+
+#[test]
+fn a_party_that_hangs_up_while_it_is_asked_is_one_that_failed() {
+    let mut story = screened(Screening::Key, false, &[1, 2]);
+    story.give(Input::Answered(Attempt(0)));
+    let actions = story.give(Input::Failed(Attempt(0), Cause::Declined));
+    assert_eq!(actions, [Action::Dial(Attempt(1), number(2))]);
+}
+
+#[test]
+fn a_party_that_is_whispered_to_is_connected_when_it_has_heard_it() {
+    let mut story = screened(Screening::Whisper, false, &[1]);
+    let told = story.give(Input::Answered(Attempt(0)));
+    assert_eq!(told, [Action::PlayTo(Attempt(0), Prompt::Whisper, 2)]);
+    assert_eq!(story.give(Input::CalleeKey(Attempt(0), one())), []);
+    assert_eq!(story.give(Input::PlaybackFinished(2))[0], Action::Bridge(Attempt(0)));
+}
+
+#[test]
+fn a_caller_who_leaves_while_the_other_side_is_asked_frees_it() {
+    let mut story = screened(Screening::Key, false, &[1]);
+    story.give(Input::Answered(Attempt(0)));
+    let actions = story.give(Input::HungUp(Side::Caller, Cause::Normal));
+    assert_eq!(actions[0], Action::Abandon(Attempt(0)));
+    assert_eq!(outcome(&actions).call_type, CallType::ClientHangup);
+}
+
+#[test]
+fn who_is_recorded_is_told_so_where_it_is_asked_for() {
+    for (announce_recording, record, told) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
+        let mut story = Story::asked(Collect { announce_recording, ..plan() });
+        story.press("1234");
+        let dial = vec![number(1)];
+        story.give(Input::PinChecked(Verdict::Accepted(Connection { dial, record })));
+        let actions = story.give(Input::Answered(Attempt(0)));
+        let announcements = actions.iter().filter(|action| **action == Action::PlayToBoth(Prompt::Recorded));
+        assert_eq!(announcements.count(), told, "{actions:?}");
+    }
+}
+
+#[test]
+fn both_are_warned_once_before_the_longest_call_ends() {
+    let warning = Some(Duration::from_secs(60));
+    let mut story = Story::hunting(Collect { warning, ..plan() }, &[1]);
+    story.give(Input::Answered(Attempt(0)));
+    let bridged = story.now;
+    assert_eq!(story.wait(), [Action::PlayToBoth(Prompt::Warning)]);
+    assert_eq!(story.now - bridged, Duration::from_secs(3540));
+    assert_eq!(outcome(&story.wait()).cause, Cause::TimeLimit);
+    assert_eq!(story.now - bridged, Duration::from_secs(3600));
 }

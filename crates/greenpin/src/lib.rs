@@ -7,6 +7,7 @@ pub mod engine;
 mod membership;
 mod metrics;
 pub mod pool_import;
+mod prompt_file;
 mod random;
 mod retention;
 pub mod server;

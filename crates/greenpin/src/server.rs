@@ -96,7 +96,9 @@ impl Server {
             store.release_deliveries(Timestamp::now()).await?;
         }
         store.release_deliveries_of(&config.node, Timestamp::now()).await?;
-        let engine = Engine::start(engine_settings(config)?, store.clone()).await?;
+        let settings = engine_settings(config)?;
+        let languages = settings.prompts.languages();
+        let engine = Engine::start(settings, store.clone()).await?;
         let webhooks = WebhookSettings {
             allow_private: config.webhooks_allow_private,
             disable_after: config.webhooks_disable_after,
@@ -111,6 +113,7 @@ impl Server {
             started_at: Timestamp::now(),
             operator_token: config.http.operator_token.clone(),
             trunks: config.trunks.clone(),
+            languages,
             engine: engine.handle(),
         };
         let recordings = config.recordings.clone();

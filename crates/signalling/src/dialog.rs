@@ -82,6 +82,11 @@ impl Dialog {
         })
     }
 
+    /// Goes on counting where the early dialog stopped: its PRACKs have taken numbers.
+    pub(crate) fn continue_from(&mut self, early: &Self) {
+        self.local_sequence = self.local_sequence.max(early.local_sequence);
+    }
+
     pub(crate) fn matches(&self, id: &DialogId) -> bool {
         (&self.call_id, &self.local_tag, &self.remote_tag) == (&id.call_id, &id.local_tag, &id.remote_tag)
     }

@@ -544,3 +544,148 @@ fn a_late_offer_is_answered_in_the_ack() {
     pair.collect();
     pair.settle();
 }
+
+/// An answer of the called side's making to the INVITE that is on the wire.
+fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
+    let line = |name: &str| invite.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let response = format!(
+        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{};tag={tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        line("Via:"),
+        line("From:"),
+        line("To:"),
+        line("Call-ID:"),
+        line("CSeq:"),
+        body.len()
+    );
+    SipMessage::from_datagram(response.into()).unwrap()
+}
+
+impl Pair {
+    /// The caller's INVITE never arrives; the called side's answers are of our making.
+    fn dial_by_hand() -> (Self, LegId, String) {
+        let mut pair = Self::perfect();
+        let leg = pair.dial();
+        pair.flying.clear();
+        let invite = pair.wire[0][0].clone();
+        (pair, leg, invite)
+    }
+
+    fn answer_by_hand(&mut self, response: SipMessage) {
+        self.ends[0].receive(Transport::Udp, address(1), response, self.now);
+        self.collect();
+        self.flying.clear();
+    }
+
+    fn sent(&self, method: &str) -> Vec<&String> {
+        let start = format!("{method} ");
+        self.wire[0].iter().filter(|message| message.starts_with(&start)).collect()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.events.iter().any(|(_, event)| matches!(event, Event::Answered { .. }))
+    }
+}
+
+#[test]
+fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer() {
+    let (mut pair, leg, invite) = Pair::dial_by_hand();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let reliable = format!("Require: 100rel\r\nRSeq: 7\r\n{SDP}");
+    for _ in 0..3 {
+        pair.answer_by_hand(answer_to(&invite, 183, "one", &reliable, &body));
+    }
+    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 9\r\n", ""));
+    assert_eq!(pair.sent("PRACK").len(), 1, "neither repeated nor out of order");
+    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 8\r\n", ""));
+    let pracks = pair.sent("PRACK");
+    assert_eq!(pracks.len(), 2);
+    assert!(pracks[0].contains("RAck: 7 1 INVITE\r\n") && pracks[0].contains("CSeq: 2 PRACK\r\n"));
+    assert!(pracks[1].contains("RAck: 8 1 INVITE\r\n") && pracks[1].contains("CSeq: 3 PRACK\r\n"));
+    assert!(!pair.is_answered(), "early media connects nobody");
+    pair.answer_by_hand(answer_to(&invite, 200, "one", "", ""));
+    assert!(pair.is_answered(), "the answer came before");
+    assert!(pair.sent("ACK")[0].contains("CSeq: 1 ACK\r\n"));
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    assert!(pair.sent("BYE")[0].contains("CSeq: 4 BYE\r\n"), "numbers go on where the PRACKs stopped");
+}
+
+#[test]
+fn the_first_branch_of_a_fork_that_answers_wins_and_a_later_one_is_hung_up() {
+    let (mut pair, _, invite) = Pair::dial_by_hand();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    for tag in ["one", "two"] {
+        pair.answer_by_hand(answer_to(&invite, 180, tag, "", ""));
+    }
+    pair.answer_by_hand(answer_to(&invite, 200, "two", SDP, &body));
+    assert!(pair.is_answered());
+    assert_eq!(pair.sent("BYE").len(), 0);
+    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    assert_eq!((pair.sent("ACK").len(), pair.sent("BYE").len()), (2, 1));
+    assert!(pair.sent("BYE")[0].contains(";tag=one"));
+    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    assert_eq!(
+        (pair.sent("ACK").len(), pair.sent("BYE").len()),
+        (3, 1),
+        "a repeated 2xx is acknowledged again"
+    );
+}
+
+#[test]
+fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
+    for (status, header) in [
+        (302, "Contact: <sip:+910000000000@198.51.100.9>\r\n"),
+        (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
+        (407, "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
+    ] {
+        let (mut pair, _, invite) = Pair::dial_by_hand();
+        pair.answer_by_hand(answer_to(&invite, status, "one", header, ""));
+        assert_eq!(pair.failed(End::Caller), status);
+        assert_eq!((pair.sent("INVITE").len(), pair.sent("ACK").len()), (1, 1));
+        assert!(!pair.wire[0].iter().any(|message| message.contains("Authorization")));
+    }
+}
+
+#[test]
+fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
+        pair.inject(method, sequence, "Require: timer, magic\r\n", "");
+        assert!(pair.answer().starts_with("SIP/2.0 420 "), "{method}: {}", pair.answer());
+        assert!(pair.answer().contains("Unsupported: magic\r\n"), "{method}");
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+    }
+    pair.inject("BYE", 20, "Require: magic\r\n", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200 "));
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    while pair.step() {}
+}
+
+#[test]
+fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
+    let mut pair = Pair::perfect();
+    let (_, callee) = pair.connect();
+    let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
+    pair.inject("UPDATE", 10, asked, "");
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uas\r\n"), "{}", pair.answer());
+    let agreed = pair.now;
+    let updates = |pair: &Pair| pair.wire[1].iter().filter(|one| one.starts_with("UPDATE ")).count();
+    while updates(&pair) == 0 {
+        assert!(pair.step());
+    }
+    assert_eq!(pair.now - agreed, Duration::from_secs(45));
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    let answered = pair.now + Duration::from_secs(1);
+    while pair.now < answered && pair.step() {}
+    assert!(!pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { .. })));
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}

@@ -47,12 +47,32 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
 
 /// Reads a body that must be `text/csv` of at most so many bytes.
 pub(super) async fn csv(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+    of_type(headers, body, &["text/csv"], longest).await
+}
+
+/// Reads a body that must be a WAV file of at most so many bytes.
+pub(super) async fn wav(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+    of_type(headers, body, &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"], longest).await
+}
+
+async fn of_type(
+    headers: &HeaderMap,
+    body: Body,
+    types: &[&str],
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = given.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("text/csv") {
-        return Err(Problem::new(Code::UnsupportedMediaType, "The body must be text/csv."));
+    if !types.iter().any(|expected| media_type.eq_ignore_ascii_case(expected)) {
+        let expected = types.first().copied().unwrap_or_default();
+        return Err(Problem::new(Code::UnsupportedMediaType, format!("The body must be {expected}.")));
     }
     bytes(headers, body, longest).await
+}
+
+/// The longest body of a request to a path.
+pub(super) fn longest_of(path: &str) -> usize {
+    if path.contains("/prompts/") { super::prompts::LONGEST } else { LONGEST }
 }
 
 /// Reads a body of at most so many bytes as it is.

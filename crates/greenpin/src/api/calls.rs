@@ -267,7 +267,7 @@ pub(super) struct Record<'a> {
 /// A WAV file.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
-struct Audio(#[allow(dead_code)] Vec<u8>);
+pub(super) struct Audio(#[allow(dead_code)] Vec<u8>);
 
 impl<'a> Record<'a> {
     pub(super) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {

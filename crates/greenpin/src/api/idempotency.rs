@@ -26,7 +26,7 @@ pub(super) async fn once(
     let writes = [Method::POST, Method::PUT, Method::DELETE].contains(request.method());
     let Some(key) = key(request.headers())?.filter(|_| writes) else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let bytes = body::bytes(&parts.headers, body, body::LONGEST).await?;
+    let bytes = body::bytes(&parts.headers, body, body::longest_of(parts.uri.path())).await?;
     let path = parts.uri.path_and_query().map_or(parts.uri.path(), |path| path.as_str());
     let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
     match store.take_key(&asked, now).await? {

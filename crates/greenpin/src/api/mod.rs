@@ -19,6 +19,7 @@ mod numbers;
 mod observe;
 mod pin;
 mod problem;
+mod prompts;
 mod range;
 mod rate;
 mod resolve;
@@ -83,6 +84,8 @@ pub struct Node {
     pub operator_token: Option<Secret>,
     /// The carriers that are configured.
     pub trunks: Vec<Trunk>,
+    /// The languages that it has prompts in.
+    pub languages: Vec<String>,
     /// Its calls.
     pub engine: engine::Handle,
 }
@@ -156,6 +159,8 @@ fn tenant_routes() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::enable))
         .routes(routes!(numbers::list))
         .routes(routes!(settings::read, settings::update))
+        .routes(routes!(prompts::list))
+        .routes(routes!(prompts::put, prompts::read, prompts::delete))
 }
 
 /// The OpenAPI document of this version, as JSON.

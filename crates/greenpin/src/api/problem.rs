@@ -110,16 +110,18 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "The idempotency key was used for another request";
     /// A request with the same idempotency key is being done.
     IdempotencyKeyInUse = "idempotency_key_in_use", 409, "A request with this idempotency key is being done";
-    /// The body is over 64 KiB, or over 8 MiB in an import.
+    /// The body is over 64 KiB, over 1 MiB as a prompt, or over 8 MiB in an import.
     BodyTooLarge = "body_too_large", 413, "The body is too large";
     /// The array holds more items than one request can take.
     TooManyItems = "too_many_items", 413, "The array has too many items";
-    /// The body is not declared as JSON.
+    /// The body is not declared as what is expected: JSON nearly everywhere.
     UnsupportedMediaType = "unsupported_media_type", 415, "The body must be application/json";
     /// The range asked for is not in the file.
     RangeNotSatisfiable = "range_not_satisfiable", 416, "The range is not in the recording";
     /// Well formed, but against a rule; `errors` names each.
     RuleViolated = "rule_violated", 422, "The request is against a rule";
+    /// The file is no WAV file of 8 kHz, mono, 16-bit PCM, or too long.
+    InvalidPrompt = "invalid_prompt", 422, "The file cannot be a prompt";
     /// Lines of a file are at fault; `refused` names each, and nothing was imported.
     ImportRefused = "import_refused", 422, "Nothing was imported";
     /// A tenant that does not exist, or was erased.

@@ -17,15 +17,15 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType, RateLimit, Retention,
-    TenantSettings, TenantStore, Timestamp,
+    AcceptCall, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType,
+    PromptSettings, RateLimit, Retention, TenantSettings, TenantStore, Timestamp,
 };
 
 pub(super) const SHORTEST_DURATION: u32 = 300;
 pub(super) const LONGEST_DURATION: u32 = 14_688_000;
 pub(super) const MOST_ENDPOINTS: usize = 20;
-const LATER: [&str; 2] = ["prompts", "record_announcement"];
 pub(super) const MOST_DAYS: u32 = 3650;
+pub(super) const LONGEST_WARNING: u32 = 3600;
 
 problems! {
     UpdateProblems: [InvalidRequest, RuleViolated]
@@ -68,7 +68,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let change = change(object, &*store.settings().await?, api.limits.default())?;
+    let change = change(object, &*store.settings().await?, api.limits.default(), &api.node.languages)?;
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
         if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
@@ -158,6 +158,7 @@ fn change(
     object: Map<String, Value>,
     current: &TenantSettings,
     default: RateLimit,
+    languages: &[String],
 ) -> Result<Change<impl Fn(&mut TenantSettings) + Send + use<>>, Problem> {
     let mut fields = Fields::new(object);
     let clear_country = fields.is_null("country");
@@ -175,16 +176,17 @@ fn change(
     let dial_strategy = fields.word("dial_strategy", &strategies);
     let ring_timeout = fields.integer("ring_timeout", 5, 180);
     let max_call_duration = fields.integer("max_call_duration", 10, 86_400);
+    let ways = [("answer", AcceptCall::Answer), ("key", AcceptCall::Key)];
+    let accept_call = fields.word("accept_call", &ways);
+    let whisper = fields.boolean("whisper");
+    let warning_tone = fields.integer("warning_tone", 0, LONGEST_WARNING);
+    let record_announcement = fields.boolean("record_announcement");
+    let prompts = prompts(&mut fields, &current.prompts, languages);
     let clear_rate_limit = fields.is_null("rate_limit");
     let rate_limit = rate_limit(&mut fields, current.rate_limit, default);
     let keep_everything = fields.is_null("retention").then(Retention::default);
     let retention = retention(&mut fields, current.retention).or(keep_everything);
     let webhooks = webhooks(&mut fields);
-    for later in LATER {
-        if fields.take(later).is_some() {
-            fields.fault(later, Code::NotSupported, "is not supported by this version");
-        }
-    }
     fields.finish()?;
     let settings = move |settings: &mut TenantSettings| {
         set(timezone.clone(), &mut settings.timezone);
@@ -198,6 +200,11 @@ fn change(
         set(dial_strategy, &mut settings.dial_strategy);
         set(ring_timeout, &mut settings.ring_timeout);
         set(max_call_duration, &mut settings.max_call_duration);
+        set(accept_call, &mut settings.accept_call);
+        set(whisper, &mut settings.whisper);
+        set(warning_tone, &mut settings.warning_tone);
+        set(record_announcement, &mut settings.record_announcement);
+        set(prompts.clone(), &mut settings.prompts);
         if rate_limit.is_some() || clear_rate_limit {
             settings.rate_limit = rate_limit;
         }
@@ -239,6 +246,16 @@ fn retention(fields: &mut Fields, current: Retention) -> Option<Retention> {
             recordings: days("recordings", current.recordings),
             ended_allocations: days("ended_allocations", current.ended_allocations),
         }
+    })
+}
+
+/// The language must be one that there are prompts of.
+fn prompts(fields: &mut Fields, current: &PromptSettings, languages: &[String]) -> Option<PromptSettings> {
+    fields.nested("prompts", |fields| {
+        let words: Vec<(&str, usize)> =
+            languages.iter().enumerate().map(|(index, language)| (language.as_str(), index)).collect();
+        let language = fields.word("language", &words).and_then(|index| languages.get(index).cloned());
+        PromptSettings { language: language.unwrap_or_else(|| current.language.clone()) }
     })
 }
 

@@ -10,7 +10,7 @@ use media::DigitSource;
 use signalling::{Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane};
+use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane, Prompts};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
 use super::sip::UserAgent;
@@ -44,6 +44,7 @@ pub(super) struct Plant {
     pub(super) agent: UserAgent,
     pub(super) media: MediaPlane,
     pub(super) settings: Arc<EngineSettings>,
+    pub(super) prompts: Prompts,
     pub(super) legs: HashMap<LegId, Party>,
     pub(super) streams: HashMap<MediaId, Party>,
 }
@@ -79,7 +80,8 @@ impl Exchange {
         settings: Arc<EngineSettings>,
     ) -> Self {
         let (answers, answer_inbox) = mpsc::unbounded_channel();
-        let plant = Plant { agent, media, settings, legs: HashMap::new(), streams: HashMap::new() };
+        let (prompts, legs, streams) = (settings.prompts.clone(), HashMap::new(), HashMap::new());
+        let plant = Plant { agent, media, settings, prompts, legs, streams };
         Self {
             plant,
             store,

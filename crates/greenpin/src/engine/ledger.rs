@@ -6,7 +6,7 @@ use call::{PhoneNumber, Pin};
 use tokio::sync::mpsc;
 
 use super::exchange::CallId;
-use crate::store::{CallEnding, CallSid, NewCall, PinVerdict, Route, Store, StoreError, Timestamp};
+use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
 
 /// How often the end of a call is tried to be written before it is left to the reconciliation at the next start.
 const END_TRIES: u32 = 60;
@@ -25,7 +25,7 @@ enum Entry {
 /// What comes back to the exchange.
 pub(super) enum Answer {
     /// Where the call goes.
-    Routed(Result<Route, StoreError>),
+    Routed(Result<Begun, StoreError>),
     /// What a PIN opened.
     PinChecked(Result<PinVerdict, StoreError>),
     /// The call record is written, or given up.

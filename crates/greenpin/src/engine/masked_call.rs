@@ -15,7 +15,9 @@ use super::exchange::{CallId, Party, Plant, Role};
 use super::ledger::Ledger;
 use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
-use crate::store::{self, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp};
+use crate::store::{
+    self, Begun, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp, Voice,
+};
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,7 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: Started,
+    voice: Option<Voice>,
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
     talking_to: Option<Attempt>,
@@ -76,6 +79,7 @@ impl MaskedCall {
             machine: Call::new(),
             number,
             started,
+            voice: None,
             caller: Leg {
                 id: offer.leg,
                 trunk: offer.trunk,
@@ -126,7 +130,11 @@ impl MaskedCall {
         self.step(Input::Failed(attempt, Cause::from_status(status)), plant);
     }
 
-    pub(super) fn routed(&mut self, route: Result<store::Route, StoreError>, plant: &mut Plant) {
+    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, plant: &mut Plant) {
+        let route = begun.map(|begun| {
+            self.voice = begun.voice;
+            begun.route
+        });
         let route = match route {
             Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
             Ok(store::Route::NotInUse) => self.answerable(call::script::Route::NotInUse, plant),
@@ -180,10 +188,12 @@ impl MaskedCall {
             return;
         }
         match self.talking_to {
-            None if role == Role::Caller => {
-                if let Some(key) = Key::new(digit.expose()) {
-                    self.step(Input::Key(key), plant);
-                }
+            None => {
+                let input = Key::new(digit.expose()).map(|key| match role {
+                    Role::Caller => Input::Key(key),
+                    Role::Callee(attempt) => Input::CalleeKey(attempt, key),
+                });
+                input.into_iter().for_each(|input| self.step(input, plant));
             }
             Some(attempt) if source == DigitSource::Info => {
                 let other = match role {
@@ -200,7 +210,13 @@ impl MaskedCall {
 
     pub(super) fn hung_up(&mut self, role: Role, cause: Cause, plant: &mut Plant) {
         match role {
-            Role::Callee(attempt) if self.talking_to != Some(attempt) => {}
+            Role::Callee(attempt) if self.talking_to != Some(attempt) => {
+                // It had answered, and was not connected yet.
+                if let Some(leg) = self.callees.remove(&attempt) {
+                    plant.forget(leg.id, leg.stream.as_ref());
+                    self.step(Input::Failed(attempt, Cause::NoAnswer), plant);
+                }
+            }
             _ => self.step(Input::HungUp(role.side(), cause), plant),
         }
     }
@@ -273,6 +289,12 @@ impl MaskedCall {
             Action::Reject(cause) => self.reject(cause, plant),
             Action::Answer => self.answer(plant),
             Action::Play(prompt, playback) => self.play(prompt, playback, plant),
+            Action::PlayTo(attempt, prompt, playback) => {
+                if let Some(stream) = self.callees.get(&attempt).and_then(|leg| leg.stream.as_ref()) {
+                    stream.play(plant.prompts.get(prompt, self.voice.as_ref()), u64::from(playback));
+                }
+            }
+            Action::PlayToBoth(prompt) => self.play_to_both(prompt, plant),
             Action::PlayRingback => self.caller.stream.iter().for_each(LegMedia::play_ringback),
             Action::StopPlaying => self.caller.stream.iter().for_each(LegMedia::stop_playing),
             Action::CheckPin(pin) => self.ledger.try_pin(pin),
@@ -301,9 +323,19 @@ impl MaskedCall {
         connect(&self.caller, plant);
     }
 
-    fn play(&mut self, prompt: Prompt, playback: u32, plant: &Plant) {
+    fn play(&mut self, prompt: Prompt, playback: u32, plant: &mut Plant) {
         if let Some(stream) = &self.caller.stream {
-            stream.play(plant.settings.prompts.get(prompt), u64::from(playback));
+            stream.play(plant.prompts.get(prompt, self.voice.as_ref()), u64::from(playback));
+        }
+    }
+
+    /// Nobody waits for the end of it.
+    fn play_to_both(&mut self, prompt: Prompt, plant: &mut Plant) {
+        let clip = plant.prompts.get(prompt, self.voice.as_ref());
+        let callee = self.talking_to.and_then(|attempt| self.callees.get(&attempt));
+        for stream in [Some(&self.caller), callee].into_iter().flatten().filter_map(|leg| leg.stream.as_ref())
+        {
+            stream.play(clip.clone(), 0);
         }
     }
 
@@ -448,6 +480,9 @@ fn collect_plan(collect: &store::Collect) -> Collect {
         ring_timeout: collect.settings.ring_timeout,
         max_call_duration: collect.settings.max_call_duration,
         parallel: collect.settings.parallel,
+        screening: collect.settings.screening,
+        announce_recording: collect.settings.record_announcement,
+        warning: collect.settings.warning,
     }
 }
 

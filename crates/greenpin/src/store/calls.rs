@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use call::script::{CallType, HangupBy};
+use call::script::{CallType, HangupBy, Screening};
 use call::{DialStatus, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,8 +15,8 @@ use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::writer::Tx;
 use super::{
-    CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, allocations,
-    settings, sql,
+    AcceptCall, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp,
+    Voice, allocations, prompts, settings, sql,
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
@@ -50,6 +50,15 @@ pub enum Route {
     Collect(Collect),
 }
 
+/// A call that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// Where it goes.
+    pub route: Route,
+    /// How its tenant speaks to callers; `None`: no pool holds the number.
+    pub voice: Option<Voice>,
+}
+
 /// How a PIN is collected, and what follows a right one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collect {
@@ -70,6 +79,12 @@ pub struct CallSettings {
     pub max_call_duration: Duration,
     /// All numbers at once instead of one after the other.
     pub parallel: bool,
+    /// What a dialled party that has answered meets before it is connected.
+    pub screening: Screening,
+    /// Whether parties are told that they are recorded.
+    pub record_announcement: bool,
+    /// How long before the end of the longest call both sides are warned; `None`: never.
+    pub warning: Option<Duration>,
 }
 
 /// The end of a call, as the engine saw it.
@@ -134,7 +149,7 @@ pub struct LegReport {
 
 impl Store {
     /// Looks the number up and, when a pool holds it, opens the call record with `call.initiated`.
-    pub async fn begin_call(&self, call: NewCall) -> Result<Route, StoreError> {
+    pub async fn begin_call(&self, call: NewCall) -> Result<Begun, StoreError> {
         self.writer.write(move |tx| begin(tx, &call)).await
     }
 
@@ -221,9 +236,12 @@ pub(super) fn close_cut_short(
     Ok(open.len())
 }
 
-fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
-    let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(Route::UnknownNumber) };
+fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
+    let Some(number) = numbers::find(tx, call.virtual_number)? else {
+        return Ok(Begun { route: Route::UnknownNumber, voice: None });
+    };
     let settings = settings::of(tx, &number.tenant_id)?;
+    let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
     let (route, greenpin_id) = route(tx, &number, call.caller, &settings, call.started_at)?;
     let key = tx.tenant_key(&number.tenant_id)?;
     let caller = call.caller.map(PhoneNumber::expose).unwrap_or_default();
@@ -244,7 +262,7 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Route, StoreError> {
         tx.execute(sql::ALLOCATION_COUNT_ATTEMPT, (number.tenant_id.as_str(), id.as_str()))?;
     }
     tell(tx, &call.call_sid, EventType::CallInitiated, call.started_at)?;
-    Ok(route)
+    Ok(Begun { route, voice })
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
@@ -287,6 +305,13 @@ fn call_settings(settings: &TenantSettings) -> CallSettings {
         ring_timeout: Duration::from_secs(settings.ring_timeout.into()),
         max_call_duration: Duration::from_secs(settings.max_call_duration.into()),
         parallel: settings.dial_strategy == DialStrategy::Parallel,
+        screening: match (settings.accept_call, settings.whisper) {
+            (AcceptCall::Key, _) => Screening::Key,
+            (AcceptCall::Answer, true) => Screening::Whisper,
+            (AcceptCall::Answer, false) => Screening::None,
+        },
+        record_announcement: settings.record_announcement,
+        warning: (settings.warning_tone > 0).then(|| Duration::from_secs(settings.warning_tone.into())),
     }
 }
 

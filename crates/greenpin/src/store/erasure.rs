@@ -149,6 +149,7 @@ const STEPS: &[Step] = &[
     |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
     |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),
     |tx, tenant| rows(tx, tenant, "parties", sql::ERASE_PARTIES),
+    |tx, tenant| rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
     |tx, tenant| rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
     erase_allocations,
     erase_numbers,

@@ -33,6 +33,7 @@ mod pin_draw;
 mod pin_life;
 mod pin_try;
 mod pool;
+mod prompts;
 mod reader;
 mod records;
 mod redelivery;
@@ -57,10 +58,10 @@ pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Statu
 pub use attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
 pub use audit::AuditEntry;
 pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy};
+pub use call::script::{CallType, HangupBy, Screening};
 pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
-pub use calls::{CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use calls::{Begun, CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
 pub use credentials::{
@@ -81,11 +82,14 @@ pub use operator::{Actor, OperatorStore};
 pub use outbox::{Delivery, DueEndpoint};
 pub use pin_try::{Connection, PinVerdict};
 pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
+pub use prompts::{OwnPrompt, OwnPrompts, Voice};
 pub use records::CallRecord;
 pub use redelivery::{Replay, Replayed};
 pub use resolve::Resolution;
 pub use retention::DueRecording;
-pub use settings::{CallerPolicy, DialStrategy, RateLimit, Retention, TenantSettings};
+pub use settings::{
+    AcceptCall, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
+};
 pub use standing::{Standing, StandingError, TenantRecord};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;

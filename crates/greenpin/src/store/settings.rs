@@ -49,12 +49,52 @@ pub struct TenantSettings {
     /// Seconds that two parties may talk.
     #[schema(required, minimum = 10, maximum = 86400)]
     pub max_call_duration: u32,
+    /// When a dialled party has taken a call.
+    #[schema(required)]
+    pub accept_call: AcceptCall,
+    /// Tell a dialled party what kind of call this is before it is connected.
+    #[schema(required)]
+    pub whisper: bool,
+    /// Seconds before the end of the longest call at which both parties hear a tone; 0: never.
+    #[schema(required, minimum = 0, maximum = 3600)]
+    pub warning_tone: u32,
+    /// Tell both parties that they are recorded.
+    #[schema(required)]
+    pub record_announcement: bool,
+    /// What callers hear.
+    #[schema(required)]
+    pub prompts: PromptSettings,
     /// How often the API may be asked; `None`: as the operator has configured it.
     #[schema(required)]
     pub rate_limit: Option<RateLimit>,
     /// What is not kept for ever.
     #[schema(required)]
     pub retention: Retention,
+}
+
+/// What callers hear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct PromptSettings {
+    /// The language of the prompts that the tenant has no audio of its own for.
+    #[schema(required, examples("en"))]
+    pub language: String,
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        Self { language: "en".into() }
+    }
+}
+
+/// When a dialled party has taken a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AcceptCall {
+    /// When it answers.
+    Answer,
+    /// When it presses 1: a mailbox that answers never does.
+    Key,
 }
 
 /// How often the API may be asked: a token bucket.
@@ -115,6 +155,11 @@ impl Default for TenantSettings {
             dial_strategy: DialStrategy::Sequential,
             ring_timeout: 30,
             max_call_duration: 3600,
+            accept_call: AcceptCall::Answer,
+            whisper: false,
+            warning_tone: 0,
+            record_announcement: false,
+            prompts: PromptSettings::default(),
             rate_limit: None,
             retention: Retention::default(),
         }

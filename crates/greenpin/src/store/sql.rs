@@ -27,6 +27,10 @@ statements! {
     NUMBER_SELECT = "number_select";
     NUMBER_HOLD = "number_hold";
     NUMBER_RELEASE = "number_release";
+    PROMPTS_SELECT = "prompts_select";
+    PROMPT_PUT = "prompt_put";
+    PROMPT_DELETE = "prompt_delete";
+    ERASE_PROMPTS = "erase_prompts";
     NODE_SELECT = "node_select";
     NODES_SELECT = "nodes_select";
     NODE_JOIN = "node_join";
@@ -198,7 +202,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0003_tenant.sql"),
     include_str!("sql/migrations/0004_pins_counted.sql"),
     include_str!("sql/migrations/0005_nodes.sql"),
-    include_str!("sql/migrations/0006_events.sql"),
+    include_str!("sql/migrations/0006_prompts.sql"),
+    include_str!("sql/migrations/0007_events.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::endpoints::Endpoint;
-use super::{StoreError, TenantId, TenantSettings};
+use super::{OwnPrompts, StoreError, TenantId, TenantSettings};
 
 /// Tenants that are kept; beyond it all are forgotten.
 const MOST: usize = 10_000;
+/// Tenants whose own prompts are kept.
+const MOST_PROMPTS: usize = 32;
 
 /// Copies that hold in the open transaction. Whoever changes a row must call [`TenantCache::change`]; a change by
 /// another process is seen by [`TenantCache::refresh`].
@@ -19,6 +21,7 @@ pub(super) struct TenantCache {
     changed: Cell<bool>,
     settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
     endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
+    prompts: RefCell<HashMap<TenantId, Arc<OwnPrompts>>>,
 }
 
 impl TenantCache {
@@ -45,6 +48,7 @@ impl TenantCache {
     pub(super) fn clear(&self) {
         self.settings.borrow_mut().clear();
         self.endpoints.borrow_mut().clear();
+        self.prompts.borrow_mut().clear();
     }
 
     /// A tenant's settings, read if they are not kept.
@@ -63,6 +67,20 @@ impl TenantCache {
         read: impl FnOnce() -> Result<Vec<Endpoint>, StoreError>,
     ) -> Result<Arc<[Endpoint]>, StoreError> {
         kept(&self.endpoints, tenant, || read().map(Arc::from))
+    }
+
+    /// A tenant's own prompts, read if they are not kept. They are large: those of few tenants are.
+    pub(super) fn prompts(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce() -> Result<OwnPrompts, StoreError>,
+    ) -> Result<Arc<OwnPrompts>, StoreError> {
+        let own = kept(&self.prompts, tenant, || read().map(Arc::new))?;
+        let mut all = self.prompts.borrow_mut();
+        if all.values().filter(|own| !own.0.is_empty()).count() > MOST_PROMPTS {
+            all.clear();
+        }
+        Ok(own)
     }
 }
 

@@ -324,7 +324,7 @@ fn settings_change_what_is_given_and_hold_for_the_next_create() {
         body["duration"] = json!(duration);
         assert_eq!(post(&server, &body).faults(), [("duration", "out_of_range")]);
     }
-    let wrong = json!({ "timezone": "Mars/Olympus", "min_duration": 3601, "prompts": {}, "ring_timeot": 1 });
+    let wrong = json!({ "timezone": "Mars/Olympus", "min_duration": 3601, "prompts": { "language": "tlh" }, "ring_timeot": 1 });
     let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
     assert_eq!((status, answer["errors"].as_array().unwrap().len()), (400, 4));
     assert_eq!(server.get("/settings")["timezone"], "America/New_York");

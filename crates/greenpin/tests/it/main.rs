@@ -8,6 +8,7 @@ mod change;
 mod cluster;
 mod commands;
 mod deliveries;
+mod dial_plan;
 mod docs;
 mod drain;
 mod durability;

@@ -387,6 +387,20 @@ impl Party {
         }
     }
 
+    /// Waits until a packet of audio made of one octet is heard.
+    pub fn hears(&mut self, octet: u8) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 2048];
+        loop {
+            assert!(Instant::now() < deadline, "the party never heard {octet:#x}");
+            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
+            self.received.extend_from_slice(&buffer[..length]);
+            if length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
+                return;
+            }
+        }
+    }
+
     /// The next `count` keys that are heard by RFC 4733.
     pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
         let deadline = Instant::now() + PATIENCE;

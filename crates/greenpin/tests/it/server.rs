@@ -246,7 +246,12 @@ impl Server {
 
     /// The audio of a call.
     pub fn recording(&self, call_sid: &str) -> Vec<u8> {
-        let url = format!("http://{}/v1/tenants/{TENANT}/calls/{call_sid}/recording", self.http);
+        self.audio(&format!("/calls/{call_sid}/recording"))
+    }
+
+    /// The audio at a path.
+    pub fn audio(&self, path: &str) -> Vec<u8> {
+        let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
         let request = self.client.get(url).basic_auth(SID, Some(TOKEN));
         self.runtime.block_on(async { request.send().await.unwrap().bytes().await.unwrap().to_vec() })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::incoming::read_offer;
+use super::incoming::{read_offer, unsupported};
 use super::{Endpoint, Event, LegId, Purpose, Usage};
 use crate::sdp::{self, Description};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
@@ -23,6 +23,12 @@ impl Endpoint {
         };
         if !accepted {
             return self.refuse(key, &request, 500, now);
+        }
+        // A BYE ends the call whatever it requires: nobody is kept on the line for the sake of an extension.
+        if request.method != Method::Bye
+            && let Some(unsupported) = unsupported(&request)
+        {
+            return self.refuse_extension(key, &request, unsupported, now);
         }
         match request.method {
             Method::Bye => {

@@ -61,10 +61,7 @@ impl Endpoint {
     /// An INVITE outside a dialog.
     pub(super) fn offered(&mut self, key: &TransactionKey, request: Request, now: Instant) {
         if let Some(unsupported) = unsupported(&request) {
-            let builder = self.response(&request, 420);
-            let builder =
-                builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
-            return self.respond_or_abandon(key, builder, now);
+            return self.refuse_extension(key, &request, unsupported, now);
         }
         let identity = RequestIdentity::of(&request);
         // The same request by another way: a loop or a fork (RFC 3261, section 8.2.2.2).
@@ -102,6 +99,19 @@ impl Endpoint {
             transaction.purpose = Purpose::Serve(Some(leg));
         }
         self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, remote }));
+    }
+
+    /// A 420 names what we do not know (RFC 3261, section 8.2.2.3).
+    pub(super) fn refuse_extension(
+        &mut self,
+        key: &TransactionKey,
+        request: &Request,
+        unsupported: String,
+        now: Instant,
+    ) {
+        let builder = self.response(request, 420);
+        let builder = builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
+        self.respond_or_abandon(key, builder, now);
     }
 
     /// Answers a caller with our audio. Returns the caller's audio; `None` if the caller left the offer to us (it
@@ -302,7 +312,7 @@ pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> 
 
 /// The required extensions that we do not know (RFC 3261, section 8.2.2.3). `100rel` we can grant without
 /// doing anything for it: we never send a provisional response but 100.
-fn unsupported(request: &Request) -> Option<String> {
+pub(super) fn unsupported(request: &Request) -> Option<String> {
     let mut unknown = Vec::new();
     for header in request.headers.get_all(&HeaderName::Require) {
         for option in header.value().split(|byte| *byte == b',') {

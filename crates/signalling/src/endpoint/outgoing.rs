@@ -54,7 +54,21 @@ pub(super) struct Calling {
     /// The engine gave the call up; the CANCEL waits for a provisional response, or was sent.
     withdrawn: bool,
     canceled: bool,
+    /// Reliable provisional responses so far, one entry for each branch of a fork.
+    early: Vec<Early>,
 }
+
+/// A branch that sent a reliable provisional response (RFC 3262).
+#[derive(Debug)]
+struct Early {
+    dialog: Dialog,
+    sequence: u32,
+    /// The answer, if it came there: the 2xx need not repeat it (RFC 6337, section 2.2).
+    answer: Option<Description>,
+}
+
+/// Branches whose provisional responses we acknowledge; a fork of more is nothing that rings people.
+const MOST_BRANCHES: usize = 10;
 
 impl Endpoint {
     /// Calls a number. Progress comes as events of the leg that is returned.
@@ -72,6 +86,7 @@ impl Endpoint {
             ringing: false,
             withdrawn: false,
             canceled: false,
+            early: Vec::new(),
         };
         let leg = self.add_leg(Leg {
             tag: Bytes::from(tag),
@@ -126,7 +141,10 @@ impl Endpoint {
     ) {
         match response.status.code() {
             100 => self.proceeding(id, false, now),
-            101..200 => self.proceeding(id, true, now),
+            101..200 => {
+                self.acknowledge_provisional(id, response, now);
+                self.proceeding(id, true, now);
+            }
             200..300 => self.answered(key, id, response, now),
             // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
             // both are refusals like any other.
@@ -147,6 +165,46 @@ impl Endpoint {
         }
     }
 
+    /// A provisional response that the peer repeats until we acknowledge it with a PRACK (RFC 3262, section 4).
+    fn acknowledge_provisional(&mut self, id: LegId, response: &Response, now: Instant) -> Option<()> {
+        let sequence = reliable_sequence(response)?;
+        let Leg { usage: Usage::Calling(calling), path, .. } = self.legs.get_mut(&id)? else { return None };
+        let dialog = Dialog::establish(&calling.request, response)?;
+        let of_branch = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
+        let branch = match calling.early.iter().position(of_branch) {
+            Some(index) => {
+                let early = calling.early.get_mut(index)?;
+                // One that was acknowledged before: its PRACK is on its way. One out of order will be repeated.
+                if early.sequence.checked_add(1) != Some(sequence) {
+                    return None;
+                }
+                early.sequence = sequence;
+                early
+            }
+            None if calling.early.len() < MOST_BRANCHES => {
+                calling.early.push(Early { dialog, sequence, answer: None });
+                calling.early.last_mut()?
+            }
+            None => return None,
+        };
+        if branch.answer.is_none() {
+            branch.answer = Description::parse(response.body()).ok();
+        }
+        let path = super::path_to(&branch.dialog.next_hop(), *path);
+        let invite = super::receive::sequence(&calling.request);
+        let builder = branch.dialog.request(Method::Prack)?;
+        let builder = builder.header(HeaderName::RAck, format!("{sequence} {invite} INVITE")).ok()?;
+        let prack = self.seal(builder, path.transport)?;
+        self.request(prack, path, Purpose::Farewell, now);
+        Some(())
+    }
+
+    /// What was agreed with the branch that answers, before it did.
+    fn early(&self, id: LegId, tag: &[u8]) -> Option<&Early> {
+        let Usage::Calling(calling) = &self.legs.get(&id)?.usage else { return None };
+        calling.early.iter().find(|early| early.dialog.remote_tag() == tag)
+    }
+
     fn answered(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
         let to = response.headers.typed::<To>().and_then(Result::ok);
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
@@ -157,7 +215,14 @@ impl Endpoint {
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
             return self.invite_failed(id, 500);
         };
-        let description = Description::parse(response.body()).ok();
+        let early = self.early(id, tag);
+        if let Some(early) = early {
+            dialog.continue_from(&early.dialog);
+        }
+        let description = match response.body().is_empty() {
+            true => early.and_then(|early| early.answer.clone()),
+            false => Description::parse(response.body()).ok(),
+        };
         let usable = description.filter(|_| calling && self.legs.get(&id).is_some_and(|leg| !leg.abandoned));
         match (usable, self.legs.get_mut(&id)) {
             (Some(description), Some(leg)) => {
@@ -240,6 +305,16 @@ impl Endpoint {
             self.perform(&key, outputs, now);
         }
     }
+}
+
+/// The number of a provisional response that is to be acknowledged.
+fn reliable_sequence(response: &Response) -> Option<u32> {
+    let mut required = response.headers.get_all(&HeaderName::Require);
+    let reliable = required.any(|header| {
+        header.value().split(|byte| *byte == b',').any(|option| option.trim_ascii() == b"100rel")
+    });
+    let number = response.headers.value(&HeaderName::RSeq).filter(|_| reliable)?;
+    std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
 /// The CANCEL of an INVITE (RFC 3261, section 9.1): the same branch, sequence number and identity.

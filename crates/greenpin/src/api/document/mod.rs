@@ -64,6 +64,7 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "+914000000001",
         "A virtual number, its `+` as it is or as `%2B`.",
     ),
+    ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
     ("event_id", "^evt_[0-9a-hjkmnp-tv-z]{26}$", "evt_01jxs0h2f1r8s4t6v9w2x5y7za", "The id of an event."),
     (
         "endpoint_id",

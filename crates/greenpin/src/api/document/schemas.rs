@@ -9,7 +9,7 @@ use crate::api::bulk::MOST_ITEMS;
 use crate::api::greenpin::{
     DEFAULT_ATTEMPTS, DEFAULT_DURATION, LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS,
 };
-use crate::api::settings::{LONGEST_DURATION, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION};
+use crate::api::settings::{LONGEST_DURATION, LONGEST_WARNING, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION};
 use crate::api::webhooks::{DEFAULT_OVERLAP, LONGEST_OVERLAP};
 use crate::store::{AttemptError, EndpointFormat, EventType};
 
@@ -408,6 +408,33 @@ fn update_settings() -> Value {
             },
             "ring_timeout": seconds(5, 180, "How long each number is rung."),
             "max_call_duration": seconds(10, 86_400, "How long two parties may talk."),
+            "accept_call": {
+                "oneOf": [{ "$ref": "#/components/schemas/AcceptCall" }, { "type": "null" }],
+                "description": "When a dialled party has taken a call: when it answers, or when it presses 1. A mailbox that answers never presses 1.",
+            },
+            "whisper": {
+                "type": ["boolean", "null"],
+                "description": "Tell a dialled party what kind of call this is before it is connected.",
+            },
+            "warning_tone": seconds(0, LONGEST_WARNING, "How long before the end of the longest call both parties hear a tone; 0: never."),
+            "record_announcement": {
+                "type": ["boolean", "null"],
+                "description": "Tell both parties that they are recorded.",
+            },
+            "prompts": {
+                "type": ["object", "null"],
+                "title": "PromptsRequest",
+                "additionalProperties": false,
+                "properties": {
+                    "language": {
+                        "type": ["string", "null"],
+                        "enum": ["en", "hi", null],
+                        "description": "The language of prompts that the tenant has no audio of its own for. The operator can add languages.",
+                    },
+                },
+                "description": "What callers hear; own audio is put at `/prompts/{name}`.",
+                "examples": [{ "language": "hi" }],
+            },
             "rate_limit": {
                 "type": ["object", "null"],
                 "title": "RateLimitRequest",

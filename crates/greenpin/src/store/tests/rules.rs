@@ -100,7 +100,7 @@ impl Bench {
             node: "node-1".into(),
             started_at,
         };
-        (call_sid, self.store.begin_call(call).await.unwrap())
+        (call_sid, self.store.begin_call(call).await.unwrap().route)
     }
 
     async fn try_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> PinVerdict {

@@ -1,0 +1,183 @@
+//! What tenants can set for their calls: prompts, and what a dialled party meets before it is connected.
+
+use std::io::Cursor;
+
+use serde_json::{Value, json};
+
+use super::hook::Hook;
+use super::http::{basic, raw, request};
+use super::party::{Party, both_hear_each_other};
+use super::server::{SID, Server, TENANT, TOKEN};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const SECOND_AGENT: &str = "+919900000002";
+const CUSTOMER: &str = "+918800000001";
+const CUSTOMER_SAYS: u8 = 0x2a;
+const AGENT_SAYS: u8 = 0x9c;
+/// A sound that no built-in prompt and no tone is made of.
+const LOUD: i16 = 8000;
+
+struct Stage {
+    server: Server,
+    hook: Hook,
+    agent: Party,
+    customer: Party,
+}
+
+impl Stage {
+    fn set(settings: &Value) -> Self {
+        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let server = Server::start(agent.address());
+        agent.set_server(server.sip);
+        let customer = Party::new(CUSTOMER, server.sip);
+        server.add_number(VN, &[]);
+        let hook = Hook::open();
+        server.send_events_to(&hook.url);
+        server.set(settings);
+        Self { server, hook, agent, customer }
+    }
+
+    /// A customer who has keyed in the PIN, and an agent who has answered.
+    fn agent_answers(&mut self, record: bool) {
+        let agents = [AGENT, SECOND_AGENT];
+        let body = json!({ "caller_id_number": VN, "from": agents, "to": [CUSTOMER], "record": record });
+        let allocation = self.server.allocate(&body);
+        assert_eq!(self.customer.call(VN), 200);
+        self.customer.press(allocation["pin"].as_str().unwrap());
+        assert!(self.agent.invited().contains(AGENT));
+        self.agent.respond(200);
+        self.agent.served("ACK");
+    }
+
+    fn put(&self, name: &str, file: &[u8]) -> (u16, Value) {
+        put(&self.server, name, "audio/wav", file)
+    }
+}
+
+fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Value) {
+    let headers = format!("{}content-type: {media_type}\r\n", basic(SID, TOKEN));
+    let path = format!("/v1/tenants/{TENANT}/prompts/{name}");
+    let answer = raw(server.http, &request("PUT", &path, &headers, file));
+    (answer.status, answer.body)
+}
+
+fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut file = Cursor::new(Vec::new());
+    let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
+    (0..samples).for_each(|_| writer.write_sample(LOUD).unwrap());
+    writer.finalize().unwrap();
+    file.into_inner()
+}
+
+/// What the loud sound is on the wire.
+fn loud() -> u8 {
+    let mut octets = [0; 160];
+    media::Codec::Pcma.encode(&[LOUD; 160], &mut octets);
+    octets[0]
+}
+
+#[test]
+fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
+    let mut stage = Stage::set(&json!({ "prompts": { "language": "hi" } }));
+    let file = wav(8000, 16_000);
+    let (status, answer) = stage.put("enter_pin", &file);
+    assert_eq!((status, &answer["response"]["duration"]), (200, &json!(2.0)), "{answer}");
+    let shown = stage.server.get("/prompts");
+    let own =
+        |name: &str| shown.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()["own"].clone();
+    assert_eq!((own("enter_pin"), own("goodbye")), (json!(true), json!(false)));
+    let body = json!({ "caller_id_number": VN, "from": AGENT });
+    stage.server.allocate(&body);
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.hears(loud());
+    assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
+    assert_eq!(stage.server.request("DELETE", "/prompts/enter_pin", None).0, 200);
+    assert_eq!(stage.server.request("DELETE", "/prompts/enter_pin", None).0, 404);
+    assert_eq!(stage.server.request("GET", "/prompts/enter_pin", None).0, 404);
+}
+
+#[test]
+fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
+    let server = Server::with("");
+    let faults = [
+        ("enter_pin", "audio/wav", wav(16_000, 100), 422, "invalid_prompt"),
+        ("enter_pin", "audio/wav", wav(8000, 8000 * 60 + 1), 422, "invalid_prompt"),
+        ("enter_pin", "audio/wav", b"no sound".to_vec(), 422, "invalid_prompt"),
+        ("enter_pin", "application/json", b"{}".to_vec(), 415, "unsupported_media_type"),
+        ("enter_pin", "audio/wav", wav(8000, 600_000), 413, "body_too_large"),
+        ("lullaby", "audio/wav", wav(8000, 100), 404, "not_found"),
+    ];
+    for (name, media_type, file, status, code) in faults {
+        let (answered, body) = put(&server, name, media_type, &file);
+        assert_eq!((answered, body["code"].as_str()), (status, Some(code)), "{body}");
+    }
+    let shown = server.get("/prompts");
+    assert!(shown.as_array().unwrap().iter().all(|one| one["own"] == false));
+    let (status, body) =
+        server.request("PUT", "/settings", Some(&json!({ "prompts": { "language": "xx" } })));
+    assert_eq!((status, body["errors"][0]["field"].as_str()), (400, Some("prompts.language")), "{body}");
+}
+
+#[test]
+fn a_party_that_presses_one_is_connected() {
+    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
+    assert_eq!(stage.put("accept_call", &wav(8000, 8000)).0, 200);
+    stage.agent_answers(false);
+    stage.agent.hears(loud());
+    stage.agent.press("1");
+    stage.hook.event("call.answered");
+    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+    stage.customer.bye();
+    stage.agent.served("BYE");
+    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "completed");
+}
+
+#[test]
+fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
+    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
+    stage.agent_answers(false);
+    stage.agent.bye_as_callee();
+    assert!(stage.agent.invited().contains(SECOND_AGENT));
+    stage.agent.respond(486);
+    stage.agent.served("ACK");
+    let completed = stage.hook.event("call.completed");
+    assert_eq!(completed["data"]["call_type"], "incomplete");
+}
+
+#[test]
+fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
+    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
+    stage.agent_answers(false);
+    stage.customer.bye();
+    stage.agent.served("BYE");
+    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "client-hangup");
+}
+
+#[test]
+fn a_whisper_is_heard_before_the_call_is_connected() {
+    let mut stage = Stage::set(&json!({ "whisper": true }));
+    assert_eq!(stage.put("whisper", &wav(8000, 8000)).0, 200);
+    stage.agent_answers(false);
+    stage.agent.hears(loud());
+    stage.hook.event("call.answered");
+    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+}
+
+#[test]
+fn both_are_told_that_they_are_recorded_and_then_talk() {
+    let mut stage = Stage::set(&json!({ "record_announcement": true }));
+    assert_eq!(stage.put("recorded", &wav(8000, 8000)).0, 200);
+    stage.agent_answers(true);
+    stage.agent.hears(loud());
+    stage.customer.hears(loud());
+    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+    stage.customer.bye();
+    stage.hook.event("recording.ready");
+}
