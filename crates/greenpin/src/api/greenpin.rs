@@ -19,7 +19,8 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Status, TenantSettings, Timestamp,
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Status, TenantSettings, TenantStore,
+    Timestamp,
 };
 
 pub(super) const MOST_NUMBERS: usize = 10;
@@ -68,6 +69,17 @@ pub(super) async fn create(
     let now = api.now();
     let made = store.create_allocation(wanted, now).await?;
     Ok(success(StatusCode::CREATED, Created::of(&made, &settings.zone(), now)))
+}
+
+/// The answer to a create that was done, and whose answer was lost in a crash.
+pub(super) async fn made_before(
+    store: &TenantStore,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Response, Problem> {
+    let made = store.allocation(id).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    Ok(success(StatusCode::CREATED, Created::of(&made, &zone, now)))
 }
 
 /// Read an allocation

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument as _;
 
 use super::problem::{Code, FieldError, Problem};
-use super::{RequestId, body};
+use super::{RequestId, body, greenpin};
 use crate::store::{Claim, IdempotentRequest, KeptAnswer, Taken, TenantStore, Timestamp};
 
 const KEY: &str = "idempotency-key";
@@ -25,17 +25,19 @@ pub(super) async fn once(
 ) -> Result<Response, Problem> {
     let writes = [Method::POST, Method::PUT, Method::DELETE].contains(request.method());
     let Some(key) = key(request.headers())?.filter(|_| writes) else { return Ok(next.run(request).await) };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let bytes = body::bytes(&parts.headers, body, body::longest_of(parts.uri.path())).await?;
     let path = parts.uri.path_and_query().map_or(parts.uri.path(), |path| path.as_str());
     let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
     match store.take_key(&asked, now).await? {
         Taken::Ours(claim) => {
+            parts.extensions.insert(store.claimed(&asked, claim));
             let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
             let first = First { store, asked, claim, request_id };
             first.answer(Request::from_parts(parts, Body::from(bytes)), next).await
         }
         Taken::Done(answer) => Ok(again(answer)),
+        Taken::Made(made) => greenpin::made_before(&store, &made, now).await.map(replayed),
         Taken::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
         Taken::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
     }
@@ -107,11 +109,14 @@ impl First {
 fn again(answer: KeptAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
-    let headers = response.headers_mut();
     if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
-        headers.insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
-    headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    replayed(response)
+}
+
+fn replayed(mut response: Response) -> Response {
+    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     response
 }
 

@@ -168,8 +168,15 @@ impl TenantStore {
         new: NewAllocation,
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
-        let tenant = self.tenant_id.clone();
-        self.store.writer.write(move |tx| create(tx, &tenant, new.clone(), now)).await
+        let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
+        let write = self.store.writer.write(move |tx| {
+            let made = create(tx, &tenant, new.clone(), now)?;
+            if let Some(claimed) = &claimed {
+                claimed.made(tx, &tenant, &made.greenpin_id)?;
+            }
+            Ok(made)
+        });
+        write.await
     }
 
     /// Reads an allocation; `None` if the tenant has no such one.

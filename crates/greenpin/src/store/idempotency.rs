@@ -3,6 +3,7 @@
 //! A key and its request are kept as keyed digests only, so that what a tenant writes into them is not readable. The
 //! answer can hold a PIN and numbers: it is sealed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -10,7 +11,7 @@ use aws_lc_rs::digest;
 use super::database::Row;
 use super::numbers::small;
 use super::writer::Tx;
-use super::{Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use super::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// How long an answer is given again.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -44,6 +45,8 @@ pub enum Taken {
     Ours(Claim),
     /// It was done: this is its answer.
     Done(KeptAnswer),
+    /// It has made this allocation, and its answer was not kept: the process ended in between.
+    Made(GreenpinId),
     /// Another one with the same key is being done.
     InUse,
     /// The key was used for another request.
@@ -54,7 +57,27 @@ pub enum Taken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim(Timestamp);
 
+/// The key that a write is done for.
+#[derive(Clone)]
+pub(super) struct Claimed {
+    key: String,
+    claim: Claim,
+}
+
+impl Claimed {
+    /// Notes what the request has made, in the transaction that makes it.
+    pub(super) fn made(&self, tx: &Tx<'_>, tenant: &TenantId, made: &GreenpinId) -> Result<(), StoreError> {
+        let row = (made.as_str(), tenant.as_str(), &self.key, self.claim.0.micros());
+        tx.send(sql::IDEMPOTENCY_MADE, row)
+    }
+}
+
 impl TenantStore {
+    /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
+    pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
+        Self { claimed: Some(Arc::new(Claimed { key: request.key.clone(), claim })), ..self.clone() }
+    }
+
     /// Names a request by its key and by everything that makes it what it is.
     pub fn idempotent_request(&self, key: &str, method: &str, path: &str, body: &[u8]) -> IdempotentRequest {
         let body = digest::digest(&digest::SHA256, body);
@@ -125,17 +148,18 @@ fn take(
     if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
         return Ok(Taken::Ours(Claim(now)));
     }
-    type Columns = (String, Option<i64>, Option<String>, Option<String>);
+    type Columns = (String, Option<i64>, Option<String>, Option<String>, Option<String>);
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
     };
     let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
     Ok(match found {
         Some((done, ..)) if done != *asked => Taken::Reused,
-        Some((_, Some(status), Some(content_type), Some(sealed))) => {
+        Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
             let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
             Taken::Done(KeptAnswer { status: small(status, "status")?, content_type, body })
         }
+        Some((.., Some(made))) => Taken::Made(GreenpinId::stored(made)),
         _ => Taken::InUse,
     })
 }

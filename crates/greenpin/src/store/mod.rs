@@ -96,6 +96,7 @@ pub use timestamp::Timestamp;
 
 use checkpoint::Checkpoints;
 use database::{Place, postgres, sqlite};
+use idempotency::Claimed;
 use key::Keyring;
 use reader::Readers;
 use settings::SettingsCache;
@@ -166,6 +167,7 @@ impl Deref for Store {
 pub struct TenantStore {
     store: Store,
     tenant_id: TenantId,
+    claimed: Option<Arc<Claimed>>,
 }
 
 impl Store {
@@ -194,7 +196,7 @@ impl Store {
 
     /// The handle on one tenant's tables.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
-        TenantStore { store: self.clone(), tenant_id }
+        TenantStore { store: self.clone(), tenant_id, claimed: None }
     }
 
     /// Whether other nodes may work on the same database.

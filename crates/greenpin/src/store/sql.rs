@@ -126,6 +126,7 @@ statements! {
     DELIVERIES_OPEN = "deliveries_open";
     IDEMPOTENCY_TAKE = "idempotency_take";
     IDEMPOTENCY_SELECT = "idempotency_select";
+    IDEMPOTENCY_MADE = "idempotency_made";
     IDEMPOTENCY_KEEP = "idempotency_keep";
     IDEMPOTENCY_RELEASE = "idempotency_release";
     IDEMPOTENCY_FORGET = "idempotency_forget";
@@ -204,12 +205,20 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0005_nodes.sql"),
     include_str!("sql/migrations/0006_prompts.sql"),
     include_str!("sql/migrations/0007_events.sql"),
+    include_str!("sql/migrations/0008_idempotent_creates.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and
 /// `events` may wait while these run.
-pub(super) const APART_FROM_APPENDED: [&str; 6] =
-    [NUMBER_OFFER, NUMBER_TAKE_PLACE, NUMBER_HOLD, PINS_RELEASE_DUE, PIN_TAKE, DELIVERY_INSERT];
+pub(super) const APART_FROM_APPENDED: [&str; 7] = [
+    NUMBER_OFFER,
+    NUMBER_TAKE_PLACE,
+    NUMBER_HOLD,
+    PINS_RELEASE_DUE,
+    PIN_TAKE,
+    DELIVERY_INSERT,
+    IDEMPOTENCY_MADE,
+];
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");

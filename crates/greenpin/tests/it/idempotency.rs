@@ -1,8 +1,11 @@
 //! `Idempotency-Key`, contract section 1.3.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use call::PhoneNumber;
+use greenpin::store::{NewAllocation, Store, Taken, TenantId, Timestamp};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
 use super::http::{Answer, basic, raw, request};
 use super::server::{PATIENCE, SID, Server, TENANT, TOKEN};
@@ -53,6 +56,45 @@ fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
     assert_eq!(made(&server), 1);
     assert_eq!(create(&server, "order 2", &wanted()).header("idempotency-replayed"), None);
     assert_eq!(made(&server), 2);
+}
+
+/// What a process does that ends after the allocation is durable and before the answer is.
+async fn make_and_end(store: Store, key: &str, body: &str) {
+    let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
+    let path = format!("/v1/tenants/{TENANT}/greenpin");
+    let (asked, now) = (tenant.idempotent_request(key, "POST", &path, body.as_bytes()), Timestamp::now());
+    let Taken::Ours(claim) = tenant.take_key(&asked, now).await.unwrap() else { panic!("the key is free") };
+    let number = |text: &str| PhoneNumber::parse(text).unwrap();
+    let new = NewAllocation {
+        virtual_number: number(SHARED),
+        from: vec![number("+919900000001")],
+        to: Vec::new(),
+        duration: Duration::from_secs(600),
+        max_pin_attempts: 3,
+        record: false,
+        custom_field: None,
+    };
+    tenant.claimed(&asked, claim).create_allocation(new, now).await.unwrap();
+}
+
+#[test]
+fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
+    let server = server();
+    let body = wanted().to_string();
+    Runtime::new().unwrap().block_on(make_and_end(server.store(), "order 1", &body));
+    for _ in 0..2 {
+        let again = create(&server, "order 1", &wanted());
+        assert_eq!(
+            (again.status, again.header("idempotency-replayed")),
+            (201, Some("true")),
+            "{}",
+            again.body
+        );
+        assert_eq!(again.body["response"]["pin"].as_str().unwrap().len(), 6);
+    }
+    assert_eq!(made(&server), 1);
+    let other = create(&server, "order 1", &json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
+    assert_eq!((other.status, other.code()), (409, "idempotency_key_reused"));
 }
 
 #[test]
