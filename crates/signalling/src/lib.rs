@@ -14,6 +14,6 @@ mod timer;
 mod wire;
 
 pub use endpoint::{
-    DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Peer, Settings, Trunk,
+    Credentials, DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Peer, Settings, Trunk,
 };
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

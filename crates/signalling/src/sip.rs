@@ -1,5 +1,6 @@
 //! The one place that names the SIP library's types: what the rest of this crate builds on.
 
+pub(crate) use sipx_sip::auth::{Challenge, Credentials, respond, strongest};
 pub(crate) use sipx_sip::headers::From as FromHeader;
 pub(crate) use sipx_sip::headers::via::first_hop_end;
 pub(crate) use sipx_sip::headers::{Address, Contact, PAssertedIdentityList, RecordRoute, To};

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
-    Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings, SipMessage, Transport, Trunk,
+    Credentials, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings, SipMessage,
+    Transport, Trunk,
 };
 
 const IDLE: Load = Load { legs: 0, transactions: 0, timers: 0 };
@@ -56,10 +57,15 @@ fn address(end: usize) -> SocketAddr {
 }
 
 fn endpoint(own: usize, transport: Transport) -> Endpoint {
+    endpoint_with(own, transport, None)
+}
+
+fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentials>) -> Endpoint {
     let peer = address(1 - own);
     let trunk = Trunk {
         peer: Some(Peer { transport, address: peer }),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+        credentials,
     };
     let settings =
         Settings { advertised: address(own).ip(), udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
@@ -564,7 +570,11 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
 impl Pair {
     /// The caller's INVITE never arrives; the called side's answers are of our making.
     fn dial_by_hand() -> (Self, LegId, String) {
-        let mut pair = Self::perfect();
+        Self::perfect().dialled_by_hand()
+    }
+
+    fn dialled_by_hand(self) -> (Self, LegId, String) {
+        let mut pair = self;
         let leg = pair.dial();
         pair.flying.clear();
         let invite = pair.wire[0][0].clone();
@@ -687,5 +697,110 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+impl Pair {
+    /// The caller's trunk knows it by a password.
+    fn with_credentials(realm: Option<&str>) -> Self {
+        let mut pair = Self::perfect();
+        let credentials = Credentials {
+            username: "trunk-user".into(),
+            password: "a fictional password".into(),
+            realm: realm.map(str::to_owned),
+        };
+        pair.ends[0] = endpoint_with(0, Transport::Udp, Some(credentials));
+        pair
+    }
+
+    /// The last INVITE that the caller sent.
+    fn last_invite(&self) -> String {
+        self.sent("INVITE").last().unwrap().to_string()
+    }
+}
+
+const CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=MD5\r\n\
+                         Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n2\", algorithm=SHA-256, qop=\"auth\"\r\n";
+
+#[test]
+fn a_trunks_own_challenge_is_answered_with_the_strongest_digest_that_it_offers() {
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
+    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    let second = pair.last_invite();
+    assert!(second.contains("CSeq: 2 INVITE\r\n"), "{second}");
+    for part in [
+        "Proxy-Authorization: Digest ",
+        "username=\"trunk-user\"",
+        "nonce=\"n2\"",
+        "algorithm=SHA-256",
+        "qop=auth",
+    ] {
+        assert!(second.contains(part), "{part} in {second}");
+    }
+    assert!(!second.contains("fictional password"));
+    let same = |name: &str| {
+        first.lines().find(|line| line.starts_with(name))
+            == second.lines().find(|line| line.starts_with(name))
+    };
+    assert!(same("From:") && same("Call-ID:") && !same("Via:"), "{second}");
+    assert_eq!(pair.sent("ACK").len(), 1, "the refusal is acknowledged");
+    let body = HOLD.replace("sendonly", "sendrecv");
+    pair.answer_by_hand(answer_to(&second, 200, "two", SDP, &body));
+    assert!(pair.is_answered());
+    assert!(pair.sent("ACK")[1].contains("CSeq: 2 ACK\r\n"));
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    assert!(pair.sent("BYE")[0].contains("CSeq: 3 BYE\r\n"));
+    pair.events.clear();
+    pair.settle();
+}
+
+#[test]
+fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
+    let stale = CHALLENGE.replace("nonce=\"n2\"", "nonce=\"n3\", stale=true");
+    for (then, invites) in [(CHALLENGE, 2), (stale.as_str(), 3)] {
+        let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
+        pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+        for _ in 0..3 {
+            pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "two", then, ""));
+        }
+        assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (invites, 407));
+        pair.settle();
+    }
+}
+
+#[test]
+fn what_a_called_party_asks_for_is_never_answered() {
+    let other = CHALLENGE.replace("carrier", "elsewhere");
+    // Once a party is being alerted, it is no more the trunk that asks.
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
+    pair.answer_by_hand(answer_to(&first, 180, "one", "", ""));
+    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (1, 407));
+    pair.events.clear();
+    pair.settle();
+    // Another realm than the one that is configured.
+    let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_by_hand();
+    pair.answer_by_hand(answer_to(&first, 407, "one", &other, ""));
+    assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (1, 407));
+    // Another realm than the one that has taken the credentials before.
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
+    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    pair.answer_by_hand(answer_to(&pair.last_invite(), 183, "two", "", ""));
+    pair.answer_by_hand(answer_to(&pair.last_invite(), 486, "two", "", ""));
+    pair.dial();
+    pair.flying.clear();
+    pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "three", &other, ""));
+    assert_eq!(pair.sent("INVITE").len(), 3);
+    pair.events.clear();
+    pair.settle();
+}
+
+#[test]
+fn a_call_that_is_withdrawn_while_the_trunk_asks_is_not_made_again() {
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    assert_eq!(pair.sent("INVITE").len(), 1);
     pair.settle();
 }

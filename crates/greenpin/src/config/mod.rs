@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlibphonenumber::Region;
-use signalling::{Network, Peer, Transport};
+use signalling::{Credentials, Network, Peer, Transport};
 
 use crate::store::RateLimit;
 
@@ -107,6 +107,12 @@ pub struct Trunk {
     pub country: Option<Region>,
     /// Take media from the first source within `accept_from`.
     pub symmetric_rtp: bool,
+    /// `username`, `password`, `realm`: what it knows us by when it asks.
+    pub credentials: Option<Credentials>,
+    /// Trunks with a lower number are tried first.
+    pub priority: u16,
+    /// How often it is chosen among those of the same priority: 1 to 100.
+    pub weight: u16,
 }
 
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
@@ -211,9 +217,14 @@ impl Config {
             prefix: if peer.address.is_ipv4() { 32 } else { 128 },
         });
         let accept_from = source.get(&key("accept_from"), values::networks);
-        for unsupported in ["username", "password"] {
-            source.get(&key(unsupported), values::empty);
+        let [username, password, realm] = ["username", "password", "realm"].map(|name| {
+            let given = source.get(&key(name), values::credential);
+            given.filter(|text: &String| !text.is_empty())
+        });
+        if username.is_some() != password.is_some() {
+            source.fault(&key("username"), "must be given together with password");
         }
+        let credentials = username.zip(password);
         source.get(&key("register"), values::no);
         Trunk {
             name: name.unwrap_or_default(),
@@ -221,6 +232,9 @@ impl Config {
             peer,
             country: source.get(&key("country"), values::country),
             symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
+            credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
+            priority: source.or(&key("priority"), values::priority, 10),
+            weight: source.or(&key("weight"), values::weight, 1),
         }
     }
 
@@ -250,6 +264,9 @@ impl Trunk {
             "accept_from": self.networks(),
             "country": self.country.as_ref().map(Region::to_string),
             "symmetric_rtp": self.symmetric_rtp,
+            "username": self.credentials.as_ref().map(|known| &known.username),
+            "priority": self.priority,
+            "weight": self.weight,
         })
     }
 }
@@ -386,7 +403,7 @@ mod tests {
             ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
             ("recordings.url = \"s3://bucket/prefix\"", "recordings.url"),
             ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
-            ("[[trunks]]\nname = \"a\"\nusername = \"u\"", "trunks.0.username"),
+            ("[[trunks]]\nname = \"a\"\nregister = true", "trunks.0.register"),
         ] {
             let error = error(text);
             assert!(error.contains(key) && error.contains("this version"), "{error}");

@@ -208,8 +208,21 @@ pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {
     if boolean(raw)? { unsupported("registration") } else { Ok(()) }
 }
 
-pub(super) fn empty(raw: &Raw) -> Result<(), Refusal> {
-    if must(raw.text(), "a text")?.is_empty() { Ok(()) } else { unsupported("digest authentication") }
+pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {
+    let fits = |text: &&str| text.len() <= 128 && !text.chars().any(char::is_control);
+    must(
+        raw.text().filter(fits).map(str::to_owned),
+        "a text of at most 128 characters, none of them a control",
+    )
+}
+
+pub(super) fn priority(raw: &Raw) -> Result<u16, Refusal> {
+    must(raw.integer().and_then(|number| u16::try_from(number).ok()), "a number from 0 to 65535")
+}
+
+pub(super) fn weight(raw: &Raw) -> Result<u16, Refusal> {
+    let number = raw.integer().filter(|number| (1..=100).contains(number));
+    must(number.and_then(|number| u16::try_from(number).ok()), "a number from 1 to 100")
 }
 
 pub(super) fn name(raw: &Raw) -> Result<String, Refusal> {

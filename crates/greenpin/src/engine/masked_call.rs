@@ -13,8 +13,10 @@ use signalling::{LegId, Offer, OutgoingCall};
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
 use super::exchange::{CallId, Party, Plant, Role};
 use super::ledger::Ledger;
+use super::trunks::{self, another_may_succeed};
 use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
+use crate::random;
 use crate::store::{
     self, Begun, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp, Voice,
 };
@@ -56,6 +58,15 @@ struct Leg {
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<MediaReport>,
+    /// The number that it was dialled to, with what is left to try; `None`: the caller.
+    dialled: Option<Dialled>,
+}
+
+/// A number on its way through the trunks.
+struct Dialled {
+    number: PhoneNumber,
+    /// Trunks to try if this one fails before anybody is alerted.
+    trunks_left: VecDeque<usize>,
 }
 
 /// The call is over; its record waits for the streams to close.
@@ -86,6 +97,7 @@ impl MaskedCall {
                 stream: None,
                 remote: offer.remote,
                 report: None,
+                dialled: None,
             },
             callees: HashMap::new(),
             talking_to: None,
@@ -126,6 +138,13 @@ impl MaskedCall {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
             plant.forget(leg.id, leg.stream.as_ref());
+            let left = leg.dialled.filter(|left| another_may_succeed(status) && !left.trunks_left.is_empty());
+            if let Some(left) = left
+                && self.dial_by(attempt, left, plant).is_none()
+            {
+                tracing::info!(call_sid = %self.sid, status, "a trunk failed; another one is tried");
+                return;
+            }
         }
         self.step(Input::Failed(attempt, Cause::from_status(status)), plant);
     }
@@ -274,6 +293,12 @@ impl MaskedCall {
 
     /// Gives the machine an input, and does what it then wants done.
     pub(super) fn step(&mut self, input: Input, plant: &mut Plant) {
+        if let Input::Ringing(attempt) = &input
+            && let Some(dialled) = self.callees.get_mut(attempt).and_then(|leg| leg.dialled.as_mut())
+        {
+            // Somebody is alerted: whatever comes now is that party's answer.
+            dialled.trunks_left.clear();
+        }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             self.machine.handle(input, Instant::now());
@@ -339,15 +364,21 @@ impl MaskedCall {
         }
     }
 
-    /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
     fn dial(&mut self, attempt: Attempt, number: PhoneNumber, plant: &mut Plant) -> Option<Input> {
+        let draw = |most: u64| random::u64() % most.max(1);
+        let trunks_left = trunks::order(&plant.settings.trunks, self.caller.trunk, draw).into();
+        self.dial_by(attempt, Dialled { number, trunks_left }, plant)
+    }
+
+    /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
+    fn dial_by(&mut self, attempt: Attempt, mut dialled: Dialled, plant: &mut Plant) -> Option<Input> {
         let failed = Some(Input::Failed(attempt, Cause::Unreachable));
         let role = Role::Callee(attempt);
+        let trunk = dialled.trunks_left.pop_front().unwrap_or(0);
         let Some(stream) = open_stream(plant, self.id, role) else { return failed };
-        let trunk = self.trunk_out(plant);
         let call = OutgoingCall {
             trunk,
-            to: number.expose(),
+            to: dialled.number.expose(),
             from: self.number.expose(),
             local: stream.describe(plant.settings.advertised),
             preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
@@ -355,25 +386,15 @@ impl MaskedCall {
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
                 plant.legs.insert(id, Party { call: self.id, role });
-                self.callees
-                    .insert(attempt, Leg { id, trunk, stream: Some(stream), remote: None, report: None });
+                let (stream, dialled) = (Some(stream), Some(dialled));
+                let leg = Leg { id, trunk, stream, remote: None, report: None, dialled };
+                self.callees.insert(attempt, leg);
                 None
             }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "a number could not be dialled");
                 failed
             }
-        }
-    }
-
-    /// The trunk that the call came by, if it takes calls too; else the first that does.
-    fn trunk_out(&self, plant: &Plant) -> usize {
-        let trunks = &plant.settings.trunks;
-        let takes_calls = |index: usize| trunks.get(index).is_some_and(|trunk| trunk.peer.is_some());
-        if takes_calls(self.caller.trunk) {
-            self.caller.trunk
-        } else {
-            (0..trunks.len()).find(|&index| takes_calls(index)).unwrap_or(0)
         }
     }
 

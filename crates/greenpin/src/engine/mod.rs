@@ -7,13 +7,14 @@ mod masked_call;
 mod numbers;
 pub mod phone;
 pub mod sip;
+mod trunks;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rlibphonenumber::Region;
-use signalling::{Network, Peer};
+use signalling::{Credentials, Network, Peer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{CallSid, Store, Timestamp};
@@ -56,6 +57,12 @@ pub struct TrunkSettings {
     pub country: Option<Region>,
     /// Take media from the first source within `accept_from` instead of the address in the SDP.
     pub symmetric_rtp: bool,
+    /// What it knows us by when it asks.
+    pub credentials: Option<Credentials>,
+    /// Trunks with a lower number are tried first.
+    pub priority: u16,
+    /// How often it is chosen among those of the same priority: 1 or more.
+    pub weight: u16,
 }
 
 /// Why the engine cannot start.
@@ -238,7 +245,11 @@ impl CallState {
 
 impl TrunkSettings {
     fn signalling(&self) -> signalling::Trunk {
-        signalling::Trunk { peer: self.peer.clone(), accept_from: self.accept_from.clone() }
+        signalling::Trunk {
+            peer: self.peer.clone(),
+            accept_from: self.accept_from.clone(),
+            credentials: self.credentials.clone(),
+        }
     }
 }
 

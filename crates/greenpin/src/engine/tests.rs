@@ -61,6 +61,9 @@ impl Stage {
             accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
             country: None,
             symmetric_rtp: false,
+            credentials: None,
+            priority: 10,
+            weight: 1,
         };
         let settings = EngineSettings {
             udp: anywhere(),

@@ -342,7 +342,7 @@ fn an_endpoints_secret_is_shown_when_it_is_made_and_never_again() {
     assert_eq!((&kept["webhooks"][0]["id"], &kept["webhooks"][0]["paused"]), (&id, &json!(true)));
     assert!(kept["webhooks"][0].get("secret").is_none());
     assert!(server.get("/settings")["webhooks"][0].get("secret").is_none());
-    let wrong = json!({ "webhooks": [{ "url": "ftp://x", "format": "flat", "types": ["call.gone"] }, {}] });
+    let wrong = json!({ "webhooks": [{ "url": "ftp://x", "format": "square", "types": ["call.gone"] }, {}] });
     let (status, answer) = server.request("PUT", "/settings", Some(&wrong));
     let fields: Vec<_> =
         answer["errors"].as_array().unwrap().iter().map(|one| one["field"].clone()).collect();

@@ -32,4 +32,5 @@ mod sipp;
 mod storm;
 mod tail;
 mod tenants;
+mod trunks;
 mod webhooks;

@@ -204,6 +204,11 @@ impl Party {
         self.reply(&invite, status, content, &body);
     }
 
+    /// Refuses the INVITE with further header lines.
+    pub fn refuse_with(&mut self, status: u16, headers: &str) {
+        self.reply(&self.last.clone(), status, headers, "");
+    }
+
     fn reply(&self, request: &str, status: u16, headers: &str, body: &str) {
         let (address, number) = (self.address(), &self.number);
         let to = header(request, "To");

@@ -1,6 +1,7 @@
 //! A SIP user agent without sockets, clock or randomness: messages, commands and time go in; messages and events
 //! come out.
 
+mod challenge;
 mod in_dialog;
 mod incoming;
 mod outgoing;
@@ -22,6 +23,7 @@ use crate::sip::{
 use crate::timer::TimerTable;
 use crate::wire::{Network, Path, Ticket, Transmit, Transport};
 
+pub use challenge::Credentials;
 pub use outgoing::{DialError, OutgoingCall};
 
 /// The methods that we serve (RFC 3261, section 20.5).
@@ -50,6 +52,8 @@ pub struct Trunk {
     pub peer: Option<Peer>,
     /// Who may send us requests.
     pub accept_from: Vec<Network>,
+    /// What it knows us by when it asks (digest, RFC 7616).
+    pub credentials: Option<Credentials>,
 }
 
 /// The far end of a trunk.
@@ -165,6 +169,8 @@ pub struct Endpoint {
     by_tag: HashMap<Bytes, LegId>,
     /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
     offers: HashSet<incoming::RequestIdentity>,
+    /// The realm in which each trunk has taken our credentials.
+    realms: HashMap<usize, String>,
     next_leg: u64,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -248,6 +254,7 @@ impl Endpoint {
             legs: HashMap::new(),
             by_tag: HashMap::new(),
             offers: HashSet::new(),
+            realms: HashMap::new(),
             next_leg: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage};
+use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
 use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey, Uri};
@@ -46,21 +46,25 @@ pub enum DialError {
 /// An INVITE of ours that waits for its final answer.
 #[derive(Debug)]
 pub(super) struct Calling {
-    key: Option<TransactionKey>,
-    request: Request,
+    pub(super) key: Option<TransactionKey>,
+    pub(super) request: Request,
+    /// Index of the trunk that it goes to.
+    pub(super) trunk: usize,
+    /// The trunk's challenge that was answered.
+    pub(super) answered: Option<challenge::Answered>,
     /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
-    proceeding: bool,
-    ringing: bool,
+    pub(super) proceeding: bool,
+    pub(super) ringing: bool,
     /// The engine gave the call up; the CANCEL waits for a provisional response, or was sent.
-    withdrawn: bool,
+    pub(super) withdrawn: bool,
     canceled: bool,
     /// Reliable provisional responses so far, one entry for each branch of a fork.
-    early: Vec<Early>,
+    pub(super) early: Vec<Early>,
 }
 
 /// A branch that sent a reliable provisional response (RFC 3262).
 #[derive(Debug)]
-struct Early {
+pub(super) struct Early {
     dialog: Dialog,
     sequence: u32,
     /// The answer, if it came there: the 2xx need not repeat it (RFC 6337, section 2.2).
@@ -82,6 +86,8 @@ impl Endpoint {
         let calling = Calling {
             key: None,
             request: request.clone(),
+            trunk: call.trunk,
+            answered: None,
             proceeding: false,
             ringing: false,
             withdrawn: false,
@@ -142,10 +148,15 @@ impl Endpoint {
         match response.status.code() {
             100 => self.proceeding(id, false, now),
             101..200 => {
+                self.pin_realm(id);
                 self.acknowledge_provisional(id, response, now);
                 self.proceeding(id, true, now);
             }
-            200..300 => self.answered(key, id, response, now),
+            200..300 => {
+                self.pin_realm(id);
+                self.answered(key, id, response, now);
+            }
+            401 | 407 if self.authenticated(id, response, now) => {}
             // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
             // both are refusals like any other.
             status => self.invite_failed(id, status),

@@ -286,6 +286,9 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
         accept_from: vec![signalling::Network { address: anywhere.ip(), prefix: 32 }],
         country: None,
         symmetric_rtp: false,
+        credentials: None,
+        priority: 10,
+        weight: 1,
     }];
     config
 }
