@@ -61,8 +61,9 @@ fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
 /// What a process does that ends after the allocation is durable and before the answer is.
 async fn make_and_end(store: Store, key: &str, body: &str) {
     let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
-    let path = format!("/v1/tenants/{TENANT}/greenpin");
-    let (asked, now) = (tenant.idempotent_request(key, "POST", &path, body.as_bytes()), Timestamp::now());
+    // Paths are those below the tenant's own.
+    let (asked, now) =
+        (tenant.idempotent_request(key, "POST", "/greenpin", body.as_bytes()), Timestamp::now());
     let Taken::Ours(claim) = tenant.take_key(&asked, now).await.unwrap() else { panic!("the key is free") };
     let number = |text: &str| PhoneNumber::parse(text).unwrap();
     let new = NewAllocation {

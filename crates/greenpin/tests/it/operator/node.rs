@@ -131,6 +131,7 @@ fn trunks_are_shown_as_they_are_configured() {
     let expected = json!([{
         "name": "carrier", "peer": format!("sip:{};transport=udp", stage.agent.address()),
         "accept_from": ["127.0.0.1/32"], "country": "IN", "symmetric_rtp": false,
+        "username": null, "priority": 10, "weight": 1,
     }]);
     assert_eq!(trunks, expected);
 }
