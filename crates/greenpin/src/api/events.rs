@@ -20,7 +20,7 @@ use super::listing::{Page, QueryProblems, asked, cut, invalid};
 use super::problem::{Code, Problem};
 use super::settings::types;
 use super::{Api, Success, body, success};
-use crate::store::{self, EndpointId, EventId, Timestamp};
+use crate::store::{self, EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
 
 /// The longest that a request can wait for an event, in seconds.
 const LONGEST_WAIT: u64 = 30;
@@ -45,7 +45,7 @@ pub(super) struct LogQuery {
     /// `dead`: only events of which a delivery was given up.
     #[param(value_type = DeadOnly, required = false)]
     state: Option<String>,
-    /// With `state=dead`: only those that were given up at this endpoint.
+    /// Only events that go, or went, to this endpoint; with `state=dead`, those that were given up there.
     #[param(value_type = WebhookId, required = false)]
     endpoint_id: Option<String>,
 }
@@ -77,13 +77,9 @@ pub(super) async fn list(
         )
     })?;
     let page = asked(query.limit.as_deref(), query.after.as_deref(), EventId::parse)?;
-    let (dead, until) = (dead(&query)?, Instant::now() + wait(query.wait.as_deref())?);
+    let (wanted, until) = (Asked::of(&query)?, Instant::now() + wait(query.wait.as_deref())?);
     let events = loop {
-        let after = page.cursor.clone();
-        let found = match &dead {
-            Dead::No => store.events_after(after, page.limit + 1).await?,
-            Dead::At(endpoint) => store.dead_events_after(after, endpoint.clone(), page.limit + 1).await?,
-        };
+        let found = wanted.read(&store, page.cursor.clone(), page.limit + 1).await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
@@ -103,21 +99,36 @@ fn wait(text: Option<&str>) -> Result<Duration, Problem> {
     seconds.map(Duration::from_secs).ok_or_else(|| invalid("wait", "must be 0 to 30"))
 }
 
-/// Whether only dead events are asked for, and those of which endpoint.
-enum Dead {
-    No,
-    At(Option<EndpointId>),
+/// Which events are asked for.
+enum Asked {
+    All,
+    Dead(Option<EndpointId>),
+    Of(EndpointId),
 }
 
-fn dead(query: &LogQuery) -> Result<Dead, Problem> {
-    let endpoint = query.endpoint_id.as_deref();
-    let endpoint =
-        endpoint.map(|id| EndpointId::parse(id).ok_or_else(|| invalid("endpoint_id", ENDPOINT_RULE)));
-    match (query.state.as_deref(), endpoint.transpose()?) {
-        (None, None) => Ok(Dead::No),
-        (Some("dead"), endpoint) => Ok(Dead::At(endpoint)),
-        (None, Some(_)) => Err(invalid("endpoint_id", "must come with state=dead")),
-        (Some(_), _) => Err(invalid("state", "must be dead")),
+impl Asked {
+    fn of(query: &LogQuery) -> Result<Self, Problem> {
+        let endpoint = query.endpoint_id.as_deref();
+        let read = |id| EndpointId::parse(id).ok_or_else(|| invalid("endpoint_id", ENDPOINT_RULE));
+        match (query.state.as_deref(), endpoint.map(read).transpose()?) {
+            (None, None) => Ok(Self::All),
+            (None, Some(endpoint)) => Ok(Self::Of(endpoint)),
+            (Some("dead"), endpoint) => Ok(Self::Dead(endpoint)),
+            (Some(_), _) => Err(invalid("state", "must be dead")),
+        }
+    }
+
+    async fn read(
+        &self,
+        store: &TenantStore,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        match self {
+            Self::All => store.events_after(after, limit).await,
+            Self::Dead(endpoint) => store.dead_events_after(after, endpoint.clone(), limit).await,
+            Self::Of(endpoint) => store.events_of_endpoint_after(after, endpoint.clone(), limit).await,
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) const LONGEST_OVERLAP: u32 = 2_592_000;
 
 problems! {
     EnableProblems: [NotFound];
-    RotateProblems: [InvalidRequest, RuleViolated, NotFound] fields [UnknownField, WrongType, OutOfRange];
+    RotateProblems: [InvalidRequest, RuleViolated, NotFound] fields [UnknownField, WrongType, InvalidValue, OutOfRange];
 }
 
 /// An endpoint's new secret.

@@ -218,6 +218,23 @@ impl TenantStore {
         read.await
     }
 
+    /// The events after one that go, or went, to an endpoint, oldest first.
+    pub async fn events_of_endpoint_after(
+        &self,
+        after: Option<EventId>,
+        endpoint: EndpointId,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
+            let asked = (tenant.as_str(), after, endpoint.as_str(), limit);
+            snapshot.rows(sql::EVENTS_OF_ENDPOINT_AFTER, asked, |row| logged(row, &key))
+        });
+        read.await
+    }
+
     /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
     pub async fn dead_events_after(
         &self,

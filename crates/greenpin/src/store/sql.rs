@@ -103,6 +103,7 @@ statements! {
     ENDPOINT_FAILED = "endpoint_failed";
     ENDPOINT_DISABLE = "endpoint_disable";
     ENDPOINT_ROTATE = "endpoint_rotate";
+    EVENTS_OF_ENDPOINT_AFTER = "events_of_endpoint_after";
     EVENTS_DEAD_AFTER = "events_dead_after";
     EVENTS_LAST = "events_last";
     EVENTS_BETWEEN = "events_between";

@@ -148,12 +148,12 @@ fn events_of_a_time_go_again_and_a_wrong_request_is_told_so() {
         let answer = replay(body);
         assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (status, &json!(field)));
     }
-    for query in
-        ["state=alive", "endpoint_id=ep_00000000000000000000000000", "state=dead&endpoint_id=x", "x=1"]
-    {
+    for query in ["state=alive", "endpoint_id=x", "state=dead&endpoint_id=x", "x=1"] {
         assert_eq!(call(server.http, "GET", &format!("/events?{query}")).status, 400, "{query}");
     }
     assert_eq!(server.get("/events?state=dead"), json!([]));
+    let of = |id: &str| server.get(&format!("/events?endpoint_id={id}")).as_array().unwrap().len();
+    assert_eq!((of(&endpoint_id(&server)), of("ep_00000000000000000000000000")), (3, 0));
 }
 
 #[test]

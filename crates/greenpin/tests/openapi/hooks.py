@@ -41,3 +41,11 @@ def map_path_parameters(context, parameters):
     if parameters and isinstance(parameters.get("call_sid"), str):
         parameters["call_sid"] = one_of(CALLS, parameters["call_sid"])
     return parameters
+
+
+@schemathesis.hook
+def map_query(context, query):
+    # A well-formed wait is kept short: the tool gives an answer ten seconds.
+    if query and str(query.get("wait")).isdigit() and int(query["wait"]) <= 30:
+        query["wait"] = int(query["wait"]) % 2
+    return query
