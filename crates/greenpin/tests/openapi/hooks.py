@@ -43,9 +43,6 @@ def map_path_parameters(context, parameters):
     return parameters
 
 
-@schemathesis.hook
-def map_query(context, query):
-    # A well-formed wait is kept short: the tool gives an answer ten seconds.
-    if query and str(query.get("wait")).isdigit() and int(query["wait"]) <= 30:
-        query["wait"] = int(query["wait"]) % 2
-    return query
+@schemathesis.serializer("audio/wav")
+def audio(context, value):
+    return value if isinstance(value, bytes) else str(value).encode()
