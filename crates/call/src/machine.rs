@@ -248,10 +248,10 @@ impl Call {
                 Screening::Whisper => self.screen(&mut hunt, attempt, Prompt::Whisper, now),
                 Screening::Key => self.screen(&mut hunt, attempt, Prompt::AcceptCall, now),
             },
-            Input::CalleeKey(attempt, key) => {
-                if plan.screening == Screening::Key && key.char() == ACCEPT && hunt.is_screened(attempt) {
-                    return self.connected(plan, hunt, attempt, record, now);
-                }
+            Input::CalleeKey(attempt, key)
+                if plan.screening == Screening::Key && key.char() == ACCEPT && hunt.is_screened(attempt) =>
+            {
+                return self.connected(plan, hunt, attempt, record, now);
             }
             Input::PlaybackFinished(finished) => {
                 if let Some(attempt) = hunt.heard(finished, now + KEY_PATIENCE)
