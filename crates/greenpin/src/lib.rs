@@ -1,6 +1,7 @@
 //! The greenpin server: HTTP API, telephony engine, store, webhooks and command line in one binary.
 
 pub mod api;
+mod backoff;
 pub mod cli;
 pub mod config;
 pub mod engine;
@@ -9,6 +10,7 @@ mod metrics;
 pub mod pool_import;
 mod prompt_file;
 mod random;
+pub mod recordings;
 mod retention;
 pub mod server;
 pub mod store;

@@ -78,6 +78,8 @@ pub(crate) struct Metrics {
     webhook_deliveries: Outcomes,
     webhook_backlog: Gauge,
     webhook_endpoints_disabled: Gauge,
+    recording_uploads: Outcomes,
+    recording_upload_backlog: Gauge,
 }
 
 /// The metrics of this process.
@@ -104,6 +106,8 @@ impl Metrics {
             webhook_deliveries: Family::default(),
             webhook_backlog: Gauge::default(),
             webhook_endpoints_disabled: Gauge::default(),
+            recording_uploads: Family::default(),
+            recording_upload_backlog: Gauge::default(),
         };
         metrics.register();
         metrics.begin_at_zero();
@@ -148,6 +152,10 @@ impl Metrics {
         to.register("webhook_backlog", "Webhooks that are not delivered yet", self.webhook_backlog.clone());
         let help = "Webhook endpoints that were disabled since they took nothing for days";
         to.register("webhook_endpoints_disabled", help, self.webhook_endpoints_disabled.clone());
+        let help = "Recordings that were to be uploaded, by what came of it";
+        to.register("recording_uploads", help, self.recording_uploads.clone());
+        let help = "Recordings that wait on this node's disk for their upload";
+        to.register("recording_upload_backlog", help, self.recording_upload_backlog.clone());
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         to.register("build", "The program that runs", Info::new(version));
         self.process.register(to);
@@ -163,6 +171,9 @@ impl Metrics {
         }
         for outcome in ["delivered", "retried", "given_up"] {
             self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+        }
+        for outcome in ["uploaded", "failed"] {
+            self.recording_uploads.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
         }
         for status in [403, 404, 503] {
             self.sip_refusals.get_or_create(&StatusLabel { status }).inc_by(0);
@@ -189,6 +200,17 @@ impl Metrics {
     /// A webhook was `delivered`, `retried` or `given_up`.
     pub(crate) fn webhook(&self, outcome: &'static str) {
         self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// A recording was uploaded, or is to be tried again.
+    pub(crate) fn recording_uploaded(&self, uploaded: bool) {
+        let outcome = if uploaded { "uploaded" } else { "failed" };
+        self.recording_uploads.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// How many recordings wait on this node's disk.
+    pub(crate) fn uploads_waiting(&self, waiting: u64) {
+        self.recording_upload_backlog.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A SIP message is sent: counted if it refuses something.

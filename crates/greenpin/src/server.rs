@@ -1,7 +1,6 @@
 //! The server as a whole: store, engine, API and webhooks, started and stopped together.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
 use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
 use crate::membership::keep;
+use crate::recordings::{BucketError, Recordings, keep_uploading};
 use crate::retention;
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::webhooks::{Dispatcher, WebhookSettings};
@@ -40,7 +40,7 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    sweepers: [JoinHandle<()>; 3],
+    sweepers: [JoinHandle<()>; 4],
     membership: Membership,
 }
 
@@ -61,6 +61,9 @@ pub enum ServerError {
     /// The store failed at once.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// What is said of the bucket of recordings cannot be used.
+    #[error(transparent)]
+    Recordings(#[from] BucketError),
     /// A prompt cannot be used.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -75,7 +78,13 @@ pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::Ope
         database: config.store.database.clone(),
         key_file: config.store.key_file.clone(),
         public_url: public_url.to_owned(),
+        upload_recordings: config.recordings.bucket.is_some(),
     })
+}
+
+/// Where a configuration keeps recordings.
+pub fn open_recordings(config: &Config) -> Result<Recordings, BucketError> {
+    Recordings::new(config.recordings.folder.clone(), config.recordings.bucket.as_ref())
 }
 
 impl Server {
@@ -84,7 +93,9 @@ impl Server {
         let failed = |source| ServerError::Http { address: config.http.listen, source };
         let listener = TcpListener::bind(config.http.listen).await.map_err(failed)?;
         let http = listener.local_addr().map_err(failed)?;
-        let store = open_store(config, &format!("http://{http}"))?;
+        let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}"));
+        let store = open_store(config, &public_url)?;
+        let recordings = open_recordings(config)?;
         let (membership, cut_short) = store.join(&config.node, Timestamp::now()).await?;
         if cut_short > 0 {
             tracing::warn!(
@@ -114,10 +125,11 @@ impl Server {
             operator_token: config.http.operator_token.clone(),
             trunks: config.trunks.clone(),
             languages,
+            public_url,
             engine: engine.handle(),
         };
-        let recordings = config.recordings.clone();
-        let router = api::router(store.clone(), readiness.clone(), recordings, config.http.rate_limit, node);
+        let shelf = recordings.clone();
+        let router = api::router(store.clone(), readiness.clone(), shelf, config.http.rate_limit, node);
         let (api_stop, mut stopping) = watch::channel(false);
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -128,7 +140,8 @@ impl Server {
         let sweepers = [
             tokio::spawn(life),
             tokio::spawn(sweep(store.clone())),
-            tokio::spawn(retain(store.clone(), config.recordings.clone())),
+            tokio::spawn(retain(store.clone(), recordings.clone())),
+            tokio::spawn(keep_uploading(store.clone(), recordings, config.node.clone())),
         ];
         let (sip, sip_tcp) = (engine.udp, engine.tcp);
         Ok(Self {
@@ -188,7 +201,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
             ..MediaSettings::default()
         },
         prompts,
-        recordings: config.recordings.clone(),
+        recordings: config.recordings.folder.clone(),
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
     })
@@ -217,7 +230,7 @@ async fn report_all_expired(store: &Store) -> Result<(), store::StoreError> {
 }
 
 /// Removes what is not kept, apart from the above: there may be much of it at once.
-async fn retain(store: Store, recordings: PathBuf) {
+async fn retain(store: Store, recordings: Recordings) {
     let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -1,19 +1,12 @@
 //! `/calls`: call records and recordings.
 
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::Response;
 use call::PhoneNumber;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 use utoipa::ToSchema;
 
 use super::auth::Tenant;
@@ -24,15 +17,11 @@ use super::document::schemas::{
 use super::greenpin::{greenpin_id, not_found};
 use super::listing::{Page, PageQuery, QueryOfOneProblems};
 use super::problem::{Code, Problem};
-use super::range::{Part, part};
-use super::{Api, Success, success};
+use super::{Success, success};
 use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
-
-const CHUNK: usize = 64 * 1024;
 
 problems! {
     ReadProblems: [NotFound];
-    RecordingProblems: [NotFound, RangeNotSatisfiable];
 }
 
 /// List the calls of an allocation
@@ -85,109 +74,6 @@ pub(super) async fn read(
     let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     Ok(success(StatusCode::OK, Record::of(&record, &zone)))
-}
-
-/// Fetch a recording
-///
-/// The audio of a call as WAV: two channels, the caller on the left, the callee on the right. One range of bytes at a
-/// time can be asked for; a `Range` of another form is passed over, as RFC 9110 allows.
-#[utoipa::path(
-    get,
-    path = "/calls/{call_sid}/recording",
-    operation_id = "read_recording",
-    tag = "Calls",
-    params(
-        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
-    ),
-    responses(
-        (status = 200, description = "All of it.", content_type = "audio/wav", body = inline(Audio),
-            headers(("Accept-Ranges" = String, description = "`bytes`"))),
-        (status = 206, description = "The bytes that were asked for.", content_type = "audio/wav", body = inline(Audio),
-            headers(
-                ("Accept-Ranges" = String, description = "`bytes`"),
-                ("Content-Range" = String, description = "`bytes FIRST-LAST/LENGTH`"),
-            )),
-        RecordingProblems,
-    )
-)]
-pub(super) async fn recording(
-    Tenant(store): Tenant,
-    State(api): State<Api>,
-    Path((_, call_sid)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
-    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
-    let path = record.recording.ok_or_else(not_found)?.path;
-    let file = open(&api, path).await?;
-    let length = file.metadata().await.map_err(unreadable)?.len();
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
-    match part(range, length) {
-        Part::Whole => audio(file, 0..=length.saturating_sub(1), length, StatusCode::OK).await,
-        Part::Bytes(bytes) => audio(file, bytes, length, StatusCode::PARTIAL_CONTENT).await,
-        Part::Unsatisfiable => {
-            let mut response = Problem::plain(Code::RangeNotSatisfiable).into_response();
-            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{length}"));
-            Ok(response)
-        }
-    }
-}
-
-/// Opens a recording: by the path that the engine gave, else by its name in the folder of recordings, which may have
-/// been moved since.
-async fn open(api: &Api, path: PathBuf) -> Result<File, Problem> {
-    let moved = path.file_name().map(|name| api.recordings.join(name));
-    match File::open(&path).await {
-        Ok(file) => Ok(file),
-        Err(error) => match moved {
-            Some(moved) => File::open(moved).await.map_err(|_| not_found()),
-            None => Err(unreadable(error)),
-        },
-    }
-}
-
-fn unreadable(error: std::io::Error) -> Problem {
-    tracing::error!(%error, "a recording cannot be read");
-    Problem::plain(Code::Internal)
-}
-
-async fn audio(
-    mut file: File,
-    bytes: RangeInclusive<u64>,
-    length: u64,
-    status: StatusCode,
-) -> Result<Response, Problem> {
-    let (first, last) = (*bytes.start(), *bytes.end());
-    let count = if length == 0 { 0 } else { last - first + 1 };
-    file.seek(SeekFrom::Start(first)).await.map_err(unreadable)?;
-    let stream = futures_util::stream::try_unfold((file, count), next_chunk);
-    let mut response = (status, Body::from_stream(stream)).into_response();
-    insert(&mut response, header::CONTENT_TYPE, "audio/wav");
-    insert(&mut response, header::ACCEPT_RANGES, "bytes");
-    insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
-    if status == StatusCode::PARTIAL_CONTENT {
-        insert(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
-    }
-    Ok(response)
-}
-
-async fn next_chunk((mut file, left): (File, u64)) -> std::io::Result<Option<(Bytes, (File, u64))>> {
-    if left == 0 {
-        return Ok(None);
-    }
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let wanted = left.min(CHUNK as u64);
-    let read = (&mut file).take(wanted).read_to_end(&mut chunk).await? as u64;
-    if read == 0 {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Some((chunk.into(), (file, left.saturating_sub(read)))))
-}
-
-fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
 }
 
 /// A call record, in the names of events.
@@ -263,11 +149,6 @@ pub(super) struct Record<'a> {
     /// The node that took it.
     node: &'a str,
 }
-
-/// A WAV file.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
-pub(super) struct Audio(#[allow(dead_code)] Vec<u8>);
 
 impl<'a> Record<'a> {
     pub(super) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {

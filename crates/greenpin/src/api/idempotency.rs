@@ -148,12 +148,7 @@ mod tests {
     async fn tenant(folder: &TempDir) -> TenantStore {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
-        let store = Store::open(&StoreOptions {
-            database: Database::File(path),
-            key_file,
-            public_url: String::new(),
-        })
-        .unwrap();
+        let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
         let tenant_id = TenantId::parse("acme").unwrap();
         let new = NewTenant {
             tenant_id: tenant_id.clone(),

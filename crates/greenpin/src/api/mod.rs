@@ -22,13 +22,14 @@ mod problem;
 mod prompts;
 mod range;
 mod rate;
+mod recording;
+mod recording_link;
 mod resolve;
 mod serve;
 mod settings;
 mod webhooks;
 
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -48,6 +49,7 @@ pub use serve::serve;
 use crate::config::{Secret, Trunk};
 use crate::engine;
 use crate::random;
+use crate::recordings::Recordings;
 use crate::store::{RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
@@ -58,7 +60,7 @@ struct Api(Arc<Parts>);
 struct Parts {
     store: Store,
     readiness: Arc<Readiness>,
-    recordings: PathBuf,
+    recordings: Recordings,
     seen: auth::Seen,
     uses: auth::Uses,
     node: Node,
@@ -86,6 +88,8 @@ pub struct Node {
     pub trunks: Vec<Trunk>,
     /// The languages that it has prompts in.
     pub languages: Vec<String>,
+    /// What stands before `/v1/…` in links.
+    pub public_url: String,
     /// Its calls.
     pub engine: engine::Handle,
 }
@@ -97,12 +101,12 @@ impl Api {
     }
 }
 
-/// Every route. `recordings` is the folder that recordings are in, `rate_limit` what holds for tenants whose settings
+/// Every route. `recordings` is where recordings are kept, `rate_limit` what holds for tenants whose settings
 /// say nothing of it.
 pub fn router(
     store: Store,
     readiness: Arc<Readiness>,
-    recordings: PathBuf,
+    recordings: Recordings,
     rate_limit: RateLimit,
     node: Node,
 ) -> Router {
@@ -133,6 +137,7 @@ fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRoute
     OpenApiRouter::new()
         .nest("/v1/tenants/{tenant_id}", tenant)
         .nest("/v1/admin", admin)
+        .routes(routes!(recording_link::follow))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(observe::metrics))
@@ -150,7 +155,8 @@ fn tenant_routes() -> OpenApiRouter<Api> {
         .routes(routes!(calls::of_allocation))
         .routes(routes!(call_list::list))
         .routes(routes!(calls::read))
-        .routes(routes!(calls::recording))
+        .routes(routes!(recording::read))
+        .routes(routes!(recording_link::make))
         .routes(routes!(events::list))
         .routes(routes!(events::redeliver))
         .routes(routes!(events::replay))

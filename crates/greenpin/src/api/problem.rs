@@ -76,6 +76,10 @@ codes! {
     ForeignTenant = "foreign_tenant", 403, "The credentials are of another tenant";
     /// The virtual number is not in the tenant's pool.
     NumberNotInPool = "number_not_in_pool", 403, "The number is not in the tenant's pool";
+    /// The link was not made by this server, or is not whole.
+    LinkInvalid = "link_invalid", 403, "The link is not valid";
+    /// The time of the link is over.
+    LinkExpired = "link_expired", 403, "The link has expired";
     /// There is no such resource.
     NotFound = "not_found", 404, "There is no such resource";
     /// The resource does not serve this method.
@@ -144,6 +148,8 @@ codes! {
     RateLimited = "rate_limited", 429, "Too many requests";
     /// A fault of ours.
     Internal = "internal", 500, "An internal error";
+    /// The recording is on another node still; its upload is under way.
+    RecordingNotReady = "recording_not_ready", 503, "The recording is being uploaded";
     /// More requests than can be served now.
     Overloaded = "overloaded", 503, "Overloaded";
     /// The database server cannot be reached.

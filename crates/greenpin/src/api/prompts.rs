@@ -8,11 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth::Tenant;
-use super::calls::Audio;
 use super::document::problems::problems;
 use super::document::schemas::Moment;
 use super::greenpin::not_found;
 use super::problem::{Code, Problem};
+use super::recording::Audio;
 use super::{Api, Success, body, success};
 use crate::prompt_file::{self, MOST_SECONDS, NAMES, SAMPLE_RATE};
 use crate::store::OwnPrompt;

@@ -12,10 +12,12 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use signalling::{Credentials, Network, Peer, Transport};
 
+use crate::recordings::BucketOptions;
 use crate::store::RateLimit;
 
 pub use error::{ConfigError, Fault};
 use source::Source;
+use values::RecordingsUrl;
 pub use values::Secret;
 
 use crate::store::Database;
@@ -40,8 +42,8 @@ pub struct Config {
     pub sip: Sip,
     /// `[media]`
     pub media: Media,
-    /// `recordings.url`: the folder of recordings.
-    pub recordings: PathBuf,
+    /// `[recordings]`
+    pub recordings: Recordings,
     /// `[[trunks]]`
     pub trunks: Vec<Trunk>,
     /// `webhooks.allow_private`: let webhooks go to loopback, private and link-local addresses.
@@ -55,6 +57,8 @@ pub struct Config {
 pub struct Http {
     /// Where it is served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// What stands before `/v1/…` in the links that events and answers give; `None`: the address that is served.
+    pub public_url: Option<String>,
     /// The operator's token, at least 16 characters; `None`: the operator API is off.
     pub operator_token: Option<Secret>,
     /// How often a tenant may ask whose settings say nothing of it.
@@ -92,6 +96,15 @@ pub struct Media {
     pub threads: usize,
     /// A folder of the operator's own prompts.
     pub prompts: Option<PathBuf>,
+}
+
+/// Recordings.
+#[derive(Debug, Clone)]
+pub struct Recordings {
+    /// Where they are made: `recordings.url`, or `recordings.spool` where that is a bucket.
+    pub folder: PathBuf,
+    /// Where they go from there.
+    pub bucket: Option<BucketOptions>,
 }
 
 /// A carrier.
@@ -155,6 +168,7 @@ impl Config {
     fn take(source: &mut Source) -> Self {
         let http = Http {
             listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            public_url: source.get("http.public_url", values::http_url),
             operator_token: source.get("http.operator_token", values::secret),
             rate_limit: RateLimit {
                 requests_per_second: source.or("http.rate_limit", values::rate, 1000),
@@ -183,7 +197,7 @@ impl Config {
             store: Store { database, key_file },
             sip: Self::take_sip(source),
             media,
-            recordings: source.or("recordings.url", values::folder, PathBuf::from("data/recordings")),
+            recordings: Self::take_recordings(source),
             trunks: (0..source.count("trunks")).map(|index| Self::take_trunk(source, index)).collect(),
             webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
@@ -202,6 +216,40 @@ impl Config {
             tcp,
             public_address: public_address.unwrap_or(udp.ip()),
             max_calls: source.or("sip.max_calls", values::calls, 4000),
+        }
+    }
+
+    fn take_recordings(source: &mut Source) -> Recordings {
+        let url = source.get("recordings.url", values::recordings);
+        let spool = source.get("recordings.spool", values::path);
+        let given = BucketOptions {
+            endpoint: source.get("recordings.endpoint", values::http_url),
+            region: source.get("recordings.region", values::word),
+            access_key_id: source.get("recordings.access_key_id", values::word),
+            secret_access_key: source.get("recordings.secret_access_key", values::foreign_secret),
+            ..BucketOptions::default()
+        };
+        if given.access_key_id.is_some() != given.secret_access_key.is_some() {
+            source.fault(
+                "recordings.access_key_id",
+                "must be given together with recordings.secret_access_key",
+            );
+        }
+        match url {
+            Some(RecordingsUrl::Bucket { name, prefix }) => Recordings {
+                folder: spool.unwrap_or_else(|| "data/spool".into()),
+                bucket: Some(BucketOptions { name, prefix, ..given }),
+            },
+            other => {
+                if spool.is_some() || given != BucketOptions::default() {
+                    source.fault("recordings.url", "must name a bucket, such as \"s3://bucket/prefix\", where others of [recordings] are given");
+                }
+                let folder = match other {
+                    Some(RecordingsUrl::Folder(folder)) => folder,
+                    _ => "data/recordings".into(),
+                };
+                Recordings { folder, bucket: None }
+            }
         }
     }
 
@@ -401,7 +449,9 @@ mod tests {
     fn what_this_version_cannot_do_is_refused() {
         for (text, key) in [
             ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
-            ("recordings.url = \"s3://bucket/prefix\"", "recordings.url"),
+            ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
+            ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
+            ("http.public_url = \"ftp://a.example\"", "http.public_url"),
             ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
             ("[[trunks]]\nname = \"a\"\nregister = true", "trunks.0.register"),
         ] {

@@ -155,13 +155,62 @@ pub(super) fn node_name(raw: &Raw) -> Result<String, Refusal> {
     must(raw.text().filter(fits).map(str::to_owned), "1 to 64 letters, digits, '.', ':', '_' or '-'")
 }
 
-pub(super) fn folder(raw: &Raw) -> Result<PathBuf, Refusal> {
+/// Where recordings are kept.
+pub(super) enum RecordingsUrl {
+    Folder(PathBuf),
+    Bucket { name: String, prefix: String },
+}
+
+pub(super) fn recordings(raw: &Raw) -> Result<RecordingsUrl, Refusal> {
     let text = raw.text().unwrap_or_default();
-    if text.starts_with("s3:") {
-        return unsupported("S3");
-    }
-    let folder = text.strip_prefix("file:").filter(|folder| !folder.is_empty());
-    must(folder.map(PathBuf::from), "\"file:\" and a folder, such as \"file:data/recordings\"")
+    let url = match text.strip_prefix("s3://") {
+        Some(rest) => bucket(rest),
+        None => text
+            .strip_prefix("file:")
+            .filter(|folder| !folder.is_empty())
+            .map(|folder| RecordingsUrl::Folder(folder.into())),
+    };
+    must(url, "\"file:\" and a folder, such as \"file:data/recordings\", or \"s3://bucket/prefix\"")
+}
+
+/// A bucket's name by Amazon's rule, and what keys begin with.
+fn bucket(text: &str) -> Option<RecordingsUrl> {
+    let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let prefix = prefix.trim_matches('/');
+    let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    let in_prefix = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);
+    let fits = (3..=63).contains(&name.len())
+        && name.bytes().all(in_name)
+        && prefix.bytes().all(in_prefix)
+        && !prefix.split('/').any(|part| part == "." || part == "..")
+        && !prefix.contains("//");
+    fits.then(|| RecordingsUrl::Bucket { name: name.into(), prefix: prefix.into() })
+}
+
+/// An address of HTTP without query: `https://greenpin.example.com`.
+pub(super) fn http_url(raw: &Raw) -> Result<String, Refusal> {
+    let fits = |text: &&str| {
+        reqwest::Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
+    };
+    let url = raw.text().filter(fits).map(|text| text.trim_end_matches('/').to_owned());
+    must(url, "an address such as \"https://greenpin.example.com\", without user, query or fragment")
+}
+
+/// What another program gave out, whatever it looks like.
+pub(super) fn foreign_secret(raw: &Raw) -> Result<Secret, Refusal> {
+    must(raw.text().filter(|text| !text.is_empty()).map(|text| Secret(text.to_owned())), "a text")
+}
+
+pub(super) fn word(raw: &Raw) -> Result<String, Refusal> {
+    let fits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    must(raw.text().filter(fits).map(str::to_owned), "a text without spaces")
 }
 
 pub(super) fn ports(raw: &Raw) -> Result<RangeInclusive<u16>, Refusal> {

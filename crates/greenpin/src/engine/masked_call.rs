@@ -272,7 +272,10 @@ impl MaskedCall {
 
     pub(super) fn recorded(&mut self, path: PathBuf, result: Result<Duration, RecordingError>) {
         match result {
-            Ok(duration) => self.recording = Some(RecordingFile { path, duration }),
+            Ok(duration) => {
+                let location = path.to_string_lossy().into_owned();
+                self.recording = Some(RecordingFile { location, duration });
+            }
             Err(error) => tracing::error!(call_sid = %self.sid, %error, "a call was not recorded"),
         }
     }

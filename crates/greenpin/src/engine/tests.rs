@@ -48,11 +48,10 @@ impl Stage {
     async fn with_silence_limit(silence_limit: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agent = phone(anywhere(), 33_000).await;
-        let store = Store::open(&StoreOptions {
-            database: Database::File(folder.path().join("greenpin.db")),
-            key_file: folder.path().join("master.key"),
-            public_url: String::new(),
-        });
+        let store = Store::open(&StoreOptions::new(
+            Database::File(folder.path().join("greenpin.db")),
+            folder.path().join("master.key"),
+        ));
         let store = store.unwrap();
         let pin = allocate(&store).await;
         let trunk = TrunkSettings {

@@ -1,6 +1,6 @@
 //! Calls: what the engine asks and tells, from the first INVITE to the call record.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use call::script::{CallType, HangupBy, Screening};
@@ -15,8 +15,8 @@ use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::writer::Tx;
 use super::{
-    AcceptCall, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp,
-    Voice, allocations, prompts, settings, sql,
+    AcceptCall, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, StoreOptions,
+    TenantSettings, Timestamp, Voice, allocations, prompts, settings, sql,
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
@@ -121,10 +121,28 @@ pub struct CallEnding {
 /// A finished recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingFile {
-    /// Where it lies.
-    pub path: PathBuf,
+    /// Where it lies: a file, or `s3://BUCKET/KEY`.
+    pub location: String,
     /// How long it is.
     pub duration: Duration,
+}
+
+/// What becomes of recordings, and how events name them.
+#[derive(Debug, Clone)]
+pub(super) struct RecordingRules {
+    public_url: Arc<str>,
+    upload: bool,
+}
+
+impl RecordingRules {
+    pub(super) fn of(options: &StoreOptions) -> Self {
+        let public_url = options.public_url.trim_end_matches('/').into();
+        Self { public_url, upload: options.upload_recordings }
+    }
+
+    fn url(&self, call: &CallRecord) -> Option<String> {
+        call.recording_path().map(|path| format!("{}{path}", self.public_url))
+    }
 }
 
 /// What one leg's media was like.
@@ -197,8 +215,8 @@ impl Store {
     /// Closes the call record with `call.completed`, and `recording.ready` if there is a recording. Once closed, a
     /// record stays as it is: telling the end twice is harmless.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
-        let (sid, links) = (sid.clone(), self.public_url.clone());
-        self.writer.write(move |tx| end(tx, &sid, &ending, &links)).await
+        let (sid, rules) = (sid.clone(), self.recording_rules.clone());
+        self.writer.write(move |tx| end(tx, &sid, &ending, &rules)).await
     }
 
     /// A recording was finished after the end of its call: `recording.ready`.
@@ -208,12 +226,12 @@ impl Store {
         recording: RecordingFile,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (sid, links) = (sid.clone(), self.public_url.clone());
+        let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         let write = self.writer.write(move |tx| {
-            let row = (path_text(&recording), millis(&recording), sid.as_str());
+            let row = (&recording.location, millis(&recording), sid.as_str());
             match tx.execute(sql::CALL_SET_RECORDING, row)? {
                 0 => Ok(()),
-                _ => tell_recording(tx, &sid, now, &links),
+                _ => recording_made(tx, &sid, now, &rules),
             }
         });
         write.await
@@ -225,12 +243,12 @@ pub(super) fn close_cut_short(
     tx: &Tx<'_>,
     (node, most): (&str, u32),
     last_seen: Timestamp,
-    links: &str,
+    rules: &RecordingRules,
 ) -> Result<usize, StoreError> {
     let open = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get::<String>(0))?;
     for sid in open.iter().cloned().map(CallSid::stored) {
         if let Some(call) = records::find(tx, &sid)? {
-            end(tx, &sid, &cut_off(call, last_seen), links)?;
+            end(tx, &sid, &cut_off(call, last_seen), rules)?;
         }
     }
     Ok(open.len())
@@ -315,7 +333,7 @@ fn call_settings(settings: &TenantSettings) -> CallSettings {
     }
 }
 
-fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(), StoreError> {
+fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, rules: &RecordingRules) -> Result<(), StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let (dialled_key, sealed_dialled) = dialled_number(tx, sid, ending.dialled)?;
     let row = (
@@ -330,7 +348,7 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(
         ending.sip_cause,
         hangup_by(ending.hangup_by),
         ending.pin_attempts,
-        ending.recording.as_ref().map(path_text),
+        ending.recording.as_ref().map(|recording| &recording.location),
         ending.recording.as_ref().map(millis),
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
@@ -341,11 +359,11 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, links: &str) -> Result<(
     }
     let Some(call) = records::find(tx, sid)? else { return Ok(()) };
     let settings = settings::of(tx, &call.tenant_id)?;
-    let url = call.recording_path().map(|path| format!("{links}{path}"));
+    let url = rules.url(&call);
     let data = records::event_data(&call, &settings.zone(), ending.ended_at, url);
     write_event(tx, &call, &settings, EventType::CallCompleted, ending.ended_at, data)?;
     if call.recording.is_some() {
-        tell_recording(tx, sid, ending.ended_at, links)?;
+        recording_made(tx, sid, ending.ended_at, rules)?;
     }
     Ok(())
 }
@@ -398,14 +416,33 @@ fn tell(tx: &Tx<'_>, sid: &CallSid, event_type: EventType, now: Timestamp) -> Re
     write_event(tx, &call, &settings, event_type, now, data)
 }
 
-fn tell_recording(tx: &Tx<'_>, sid: &CallSid, now: Timestamp, links: &str) -> Result<(), StoreError> {
+/// A recording is complete. Where it has to be uploaded, it cannot be fetched everywhere before that.
+fn recording_made(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    now: Timestamp,
+    rules: &RecordingRules,
+) -> Result<(), StoreError> {
+    match rules.upload {
+        true => tx.execute(sql::UPLOAD_INSERT, (now.micros(), sid.as_str())).map(|_| ()),
+        false => tell_recording(tx, sid, now, rules),
+    }
+}
+
+/// Writes `recording.ready`.
+pub(super) fn tell_recording(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    now: Timestamp,
+    rules: &RecordingRules,
+) -> Result<(), StoreError> {
     let Some(call) = records::find(tx, sid)? else { return Ok(()) };
     let Some(recording) = &call.recording else { return Ok(()) };
     let settings = settings::of(tx, &call.tenant_id)?;
     let data = json!({
         "call_sid": call.call_sid.as_str(),
         "virtual_number": call.virtual_number.expose(),
-        "recording_url": call.recording_path().map(|path| format!("{links}{path}")),
+        "recording_url": rules.url(&call),
         "recording_duration": recording.duration.as_secs(),
     });
     let Value::Object(data) = data else { return Ok(()) };
@@ -435,10 +472,6 @@ fn write_event(
             data,
         },
     )
-}
-
-fn path_text(recording: &RecordingFile) -> String {
-    recording.path.to_string_lossy().into_owned()
 }
 
 fn millis(recording: &RecordingFile) -> i64 {

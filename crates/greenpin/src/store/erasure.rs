@@ -5,14 +5,15 @@
 //! was cut short is continued by asking for it again.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 use super::audit::{self, Act};
 use super::database::Row;
 use super::operator::{Actor, OperatorStore};
 use super::writer::Tx;
-use super::{ErasureId, GreenpinId, StoreError, TenantId, TenantSettings, Timestamp, allocations, sql};
+use super::{
+    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId, TenantSettings,
+    Timestamp, allocations, sql,
+};
 
 /// Rows of a table in one transaction.
 const ROWS: i64 = 200;
@@ -44,10 +45,10 @@ pub enum EraseError {
     #[error("calls of the tenant are under way: suspend it and wait, or end them")]
     HasCalls,
     /// A recording cannot be deleted. What was erased before stays erased.
-    #[error("the recording {name} cannot be deleted: {source}")]
+    #[error("the recording of {call_sid} cannot be deleted: {source}")]
     Recording {
-        /// Its file's name.
-        name: String,
+        /// Its call.
+        call_sid: CallSid,
         /// Why.
         source: std::io::Error,
     },
@@ -57,19 +58,19 @@ pub enum EraseError {
 }
 
 impl OperatorStore {
-    /// Erases a tenant's data, or goes on with that; once it is done, returns the receipt again. `recordings` is the
-    /// folder that recordings are in.
+    /// Erases a tenant's data, or goes on with that; once it is done, returns the receipt again. `shelf` is
+    /// where recordings lie.
     pub async fn erase_tenant(
         &self,
         tenant: &TenantId,
-        recordings: &Path,
+        shelf: &impl RecordingShelf,
         now: impl Fn() -> Timestamp,
     ) -> Result<ErasureReceipt, EraseError> {
         let receipt = self.begin_erasure(tenant, now()).await?;
         if receipt.finished_at.is_some() {
             return Ok(receipt);
         }
-        self.erase_recordings(tenant, recordings).await?;
+        self.erase_recordings(tenant, shelf).await?;
         for step in STEPS {
             while self.erase_batch(tenant, *step).await? > 0 {}
         }
@@ -93,26 +94,42 @@ impl OperatorStore {
         self.store.writer.write(move |tx| begin(tx, &actor, &tenant, now)).await
     }
 
-    async fn erase_recordings(&self, tenant: &TenantId, folder: &Path) -> Result<(), EraseError> {
+    async fn erase_recordings(
+        &self,
+        tenant: &TenantId,
+        shelf: &impl RecordingShelf,
+    ) -> Result<(), EraseError> {
         let mut after = String::new();
         loop {
-            let (key, from) = (tenant.clone(), after.clone());
-            let read = self.store.readers.read(move |snapshot| {
-                let read = |row: &Row<'_>| -> Result<(String, String), StoreError> {
-                    Ok((row.get(0)?, row.get(1)?))
-                };
-                snapshot.rows(sql::RECORDINGS_OF_TENANT, (key.as_str(), &from, ROWS), read)
-            });
-            let page: Vec<(String, String)> = read.await.map_err(|error: StoreError| error)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after.clone_from(last);
+            let page = self.recordings_of(tenant, after.clone()).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.call_sid.to_string();
             let mut deleted = 0;
-            for (_, file) in &page {
-                deleted += usize::from(delete_recording(Path::new(file), folder).await?);
+            for recording in &page {
+                let removed = shelf.remove(recording).await;
+                deleted += usize::from(removed.map_err(|source| EraseError::Recording {
+                    call_sid: recording.call_sid.clone(),
+                    source,
+                })?);
             }
             let tenant = tenant.clone();
             self.store.writer.write(move |tx| count(tx, &tenant, &[("recordings", deleted)])).await?;
         }
+    }
+
+    async fn recordings_of(
+        &self,
+        tenant: &TenantId,
+        after: String,
+    ) -> Result<Vec<KeptRecording>, StoreError> {
+        let tenant_id = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.rows(sql::RECORDINGS_OF_TENANT, (tenant_id.as_str(), &after, ROWS), |row| {
+                let call_sid = CallSid::stored(row.get(0)?);
+                Ok(KeptRecording { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
+            })
+        });
+        read.await
     }
 
     async fn erase_batch(&self, tenant: &TenantId, step: Step) -> Result<usize, EraseError> {
@@ -255,28 +272,6 @@ fn count(tx: &Tx<'_>, tenant: &TenantId, erased: &[(&'static str, usize)]) -> Re
         *receipt.erased.entry((*table).to_owned()).or_default() += u64::try_from(*rows).unwrap_or(0);
     }
     tx.execute(sql::ERASURE_COUNT, (text(&receipt.erased)?, tenant.as_str())).map(|_| ())
-}
-
-/// Deletes a recording where the call record says it lies, and where it lies if the folder was moved. Whether there
-/// was one.
-async fn delete_recording(path: &Path, folder: &Path) -> Result<bool, EraseError> {
-    let moved = path.file_name().map(|name| folder.join(name)).filter(|moved| moved != path);
-    let mut deleted = false;
-    for place in [Some(path.to_owned()), moved].into_iter().flatten() {
-        deleted |= delete_file(&place).await?;
-    }
-    Ok(deleted)
-}
-
-async fn delete_file(path: &PathBuf) -> Result<bool, EraseError> {
-    match tokio::fs::remove_file(path).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(source) => {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            Err(EraseError::Recording { name: name.unwrap_or_default(), source })
-        }
-    }
 }
 
 fn text(erased: &BTreeMap<String, u64>) -> Result<String, StoreError> {

@@ -21,6 +21,7 @@ const CREDENTIALS: &[u8] = b"greenpin: digest of API tokens, version 1";
 const NUMBERS: &[u8] = b"greenpin: index of virtual numbers and PINs, version 1";
 const TENANT_KEYS: &[u8] = b"greenpin: sealing of tenant keys, version 1";
 const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
+const LINKS: &[u8] = b"greenpin: signing of links, version 1";
 const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
 /// Octets of a keyed hash that are kept: two of a billion numbers meet by chance once in 10^20 stores.
 const INDEX_LENGTH: usize = 16;
@@ -30,6 +31,7 @@ const INDEX_LENGTH: usize = 16;
 pub(super) struct Keyring {
     credentials: hmac::Key,
     numbers: hmac::Key,
+    links: hmac::Key,
     wrapping: Sealer,
     tenants: RwLock<HashMap<TenantId, Arc<TenantKey>>>,
 }
@@ -68,6 +70,7 @@ impl Keyring {
         Ok(Self {
             credentials: hashing(&master, CREDENTIALS),
             numbers: hashing(&master, NUMBERS),
+            links: hashing(&master, LINKS),
             wrapping: Sealer::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
             tenants: RwLock::default(),
         })
@@ -93,6 +96,17 @@ impl Keyring {
     /// What a PIN is found by on its number.
     pub(super) fn pin(&self, number_key: &str, pin: &Pin) -> String {
         index(&self.numbers, &format!("{number_key} {}", pin.expose()))
+    }
+
+    /// Signs what a link says.
+    pub(super) fn sign_link(&self, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.links, text.as_bytes()))
+    }
+
+    /// Whether a link says what was signed; takes as long for every wrong signature.
+    pub(super) fn link_is_signed(&self, text: &str, signature: &str) -> bool {
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
+        hmac::verify(&self.links, text.as_bytes(), &signature).is_ok()
     }
 
     /// Draws the key of a new tenant.

@@ -35,6 +35,7 @@ mod pin_try;
 mod pool;
 mod prompts;
 mod reader;
+mod recording_links;
 mod records;
 mod redelivery;
 mod resolve;
@@ -46,6 +47,7 @@ mod strangers;
 mod tenant_cache;
 mod tenants;
 mod timestamp;
+mod uploads;
 mod writer;
 
 use std::ops::Deref;
@@ -83,16 +85,18 @@ pub use outbox::{Delivery, DueEndpoint};
 pub use pin_try::{Connection, PinVerdict};
 pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
 pub use prompts::{OwnPrompt, OwnPrompts, Voice};
+pub use recording_links::LinkError;
 pub use records::CallRecord;
 pub use redelivery::{Replay, Replayed};
 pub use resolve::Resolution;
-pub use retention::DueRecording;
+pub use retention::{KeptRecording, RecordingShelf};
 pub use settings::{
     AcceptCall, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
 };
 pub use standing::{Standing, StandingError, TenantRecord};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;
+pub use uploads::Upload;
 
 use checkpoint::Checkpoints;
 use database::{Place, postgres, sqlite};
@@ -111,6 +115,15 @@ pub struct StoreOptions {
     pub key_file: PathBuf,
     /// What stands before `/v1/…` in links of events; empty: links are paths.
     pub public_url: String,
+    /// Whether recordings go from the disk of their node to a place of all nodes: `recording.ready` waits for that.
+    pub upload_recordings: bool,
+}
+
+impl StoreOptions {
+    /// A store whose links are paths and whose recordings stay where they were made.
+    pub fn new(database: Database, key_file: PathBuf) -> Self {
+        Self { database, key_file, public_url: String::new(), upload_recordings: false }
+    }
 }
 
 /// Where a database is.
@@ -150,7 +163,7 @@ pub struct Parts {
     keys: Arc<Keyring>,
     deliveries: Arc<Notify>,
     settings: Mutex<SettingsCache>,
-    public_url: Arc<str>,
+    recording_rules: calls::RecordingRules,
     checkpoints: Option<Checkpoints>,
 }
 
@@ -189,7 +202,7 @@ impl Store {
             keys,
             deliveries,
             settings: Mutex::default(),
-            public_url: options.public_url.trim_end_matches('/').into(),
+            recording_rules: calls::RecordingRules::of(options),
             checkpoints,
         })))
     }

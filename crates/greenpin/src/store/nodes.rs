@@ -115,14 +115,14 @@ impl Store {
         dead: Option<NodeRow>,
         last_seen: Timestamp,
     ) -> Result<usize, StoreError> {
-        let links = self.public_url.clone();
+        let rules = self.recording_rules.clone();
         let write = self.writer.write(move |tx| {
             if let Some(dead) = &dead
                 && stands(tx, &dead.node)? != Some((dead.life.clone(), dead.beat))
             {
                 return Ok(0);
             }
-            let closed = calls::close_cut_short(tx, (&node, CALLS), last_seen, &links)?;
+            let closed = calls::close_cut_short(tx, (&node, CALLS), last_seen, &rules)?;
             if let Some(dead) = dead.as_ref().filter(|_| closed == 0) {
                 outbox::release_of(tx, &dead.node, last_seen)?;
                 tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.life))?;

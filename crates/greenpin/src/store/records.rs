@@ -227,9 +227,9 @@ pub(super) fn dialled_context(call_sid: &str) -> String {
     format!("dialled {call_sid}")
 }
 
-fn recording(file: String, milliseconds: Option<i64>) -> RecordingFile {
+fn recording(location: String, milliseconds: Option<i64>) -> RecordingFile {
     let milliseconds = milliseconds.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
-    RecordingFile { path: file.into(), duration: Duration::from_millis(milliseconds) }
+    RecordingFile { location, duration: Duration::from_millis(milliseconds) }
 }
 
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {

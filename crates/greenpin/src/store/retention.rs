@@ -1,6 +1,6 @@
 //! What a tenant does not want to be kept any longer.
 
-use std::path::PathBuf;
+use std::io;
 use std::time::Duration;
 
 use super::writer::Tx;
@@ -15,20 +15,29 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Events are kept for as long at the least: so long an endpoint may still have to get them.
 const LEAST_EVENT_DAYS: u32 = 7;
 
-/// A recording whose time is over.
+/// A recording that is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueRecording {
+pub struct KeptRecording {
     /// Whose it is.
     pub tenant_id: TenantId,
     /// The call that it is of.
     pub call_sid: CallSid,
-    /// Where it lies.
-    pub path: PathBuf,
+    /// Where it lies: a file, or `s3://BUCKET/KEY`.
+    pub location: String,
+}
+
+/// Where recordings lie: the store knows of them, and what keeps them removes them.
+pub trait RecordingShelf: Sync {
+    /// Removes a recording; whether there was one. One that is gone already is no fault.
+    ///
+    /// # Errors
+    /// It is still there, and is to be removed later.
+    fn remove(&self, recording: &KeptRecording) -> impl Future<Output = io::Result<bool>> + Send;
 }
 
 impl Store {
     /// Some of the recordings whose time is over. Each is to be removed, then forgotten.
-    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<DueRecording>, StoreError> {
+    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<KeptRecording>, StoreError> {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
             // A call record that goes takes its recording with it.
@@ -41,7 +50,7 @@ impl Store {
     }
 
     /// A recording is there no more.
-    pub async fn forget_recording(&self, recording: &DueRecording) -> Result<(), StoreError> {
+    pub async fn forget_recording(&self, recording: &KeptRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
             tx.execute(sql::RETENTION_RECORDING_FORGET, (tenant.as_str(), sid.as_str())).map(|_| ())
@@ -76,14 +85,13 @@ impl Store {
         &self,
         tenant_id: TenantId,
         before: Timestamp,
-    ) -> Result<Vec<DueRecording>, StoreError> {
+    ) -> Result<Vec<KeptRecording>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
             let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
             snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
                 let call_sid = CallSid::stored(row.get(0)?);
-                let path = row.get::<String>(1)?.into();
-                Ok(DueRecording { tenant_id: tenant_id.clone(), call_sid, path })
+                Ok(KeptRecording { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
             })
         });
         read.await

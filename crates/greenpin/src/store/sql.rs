@@ -39,6 +39,12 @@ statements! {
     NUMBER_OFFER = "number_offer";
     NUMBER_TAKE_PLACE = "number_take_place";
     NUMBER_SET_STRANGERS = "number_set_strangers";
+    UPLOAD_INSERT = "upload_insert";
+    UPLOADS_DUE = "uploads_due";
+    UPLOAD_DELETE = "upload_delete";
+    UPLOAD_POSTPONE = "upload_postpone";
+    UPLOADS_COUNT = "uploads_count";
+    CALL_MOVE_RECORDING = "call_move_recording";
     PIN_TAKE = "pin_take";
     PINS_TAKEN = "pins_taken";
     PINS_RELEASE_DUE = "pins_release_due";
@@ -207,6 +213,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0006_prompts.sql"),
     include_str!("sql/migrations/0007_events.sql"),
     include_str!("sql/migrations/0008_idempotent_creates.sql"),
+    include_str!("sql/migrations/0009_uploads.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and

@@ -29,6 +29,11 @@ impl Timestamp {
         self.0
     }
 
+    /// Whole seconds since the epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
     /// The same moment without its fraction of a second.
     pub fn whole_seconds(self) -> Self {
         Self(self.0.div_euclid(SECOND).saturating_mul(SECOND))

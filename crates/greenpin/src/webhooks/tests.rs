@@ -29,7 +29,7 @@ impl Outbox {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::File(folder.path().join("greenpin.db"));
         let key_file = folder.path().join("master.key");
-        let store = Store::open(&StoreOptions { database, key_file, public_url: String::new() }).unwrap();
+        let store = Store::open(&StoreOptions::new(database, key_file)).unwrap();
         let tenant_id = TenantId::parse("acme").unwrap();
         let new = NewTenant {
             tenant_id: tenant_id.clone(),

@@ -79,7 +79,7 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     let path = server.database().with_file_name(format!("{call_sid}.wav"));
     let recording = octets.map(|octets| {
         std::fs::write(&path, octets).unwrap();
-        RecordingFile { path, duration: Duration::from_secs(1) }
+        RecordingFile { location: path.display().to_string(), duration: Duration::from_secs(1) }
     });
     store.end_call(&call_sid, CallEnding { recording, ..ending(false, started_at) }).await.unwrap();
     call_sid.to_string()

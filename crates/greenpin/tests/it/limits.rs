@@ -131,7 +131,10 @@ async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
         hangup_by: HangupBy::Caller,
         sip_cause: None,
         pin_attempts: 0,
-        recording: Some(RecordingFile { path: path.clone(), duration: Duration::from_secs(1) }),
+        recording: Some(RecordingFile {
+            location: path.display().to_string(),
+            duration: Duration::from_secs(1),
+        }),
         caller_media: None,
         callee_media: None,
     };

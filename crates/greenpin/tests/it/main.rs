@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod bucket;
 mod calls;
 mod change;
 mod cluster;

@@ -43,7 +43,7 @@ impl Server {
         Self::with(&trunk)
     }
 
-    /// A server with a configuration of one's own, beside free ports.
+    /// A server with a configuration of one's own, beside free ports. `{folder}` in it stands for the server's folder.
     pub fn with(configuration: &str) -> Self {
         Self::configured("", configuration)
     }
@@ -70,12 +70,16 @@ impl Server {
     }
 
     fn on(folder: TempDir, head: &str, configuration: &str) -> Self {
+        let recordings = match configuration.contains("[recordings]") {
+            true => String::new(),
+            false => format!("[recordings]\nurl = \"file:{}/recordings\"\n", folder.path().display()),
+        };
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n{head}\n\
              [sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
-             [recordings]\nurl = \"file:{folder}/recordings\"\n[webhooks]\nallow_private = true\n{configuration}",
-            folder = folder.path().display()
+             {recordings}[webhooks]\nallow_private = true\n{configuration}"
         );
+        let text = text.replace("{folder}", &folder.path().display().to_string());
         File::create(folder.path().join("greenpin.toml")).unwrap().write_all(text.as_bytes()).unwrap();
         let make = ["tenant", "create", TENANT, "--account-sid", SID, "--token", TOKEN];
         let made = command(folder.path(), &make);
@@ -132,8 +136,7 @@ impl Server {
     pub fn store(&self) -> Store {
         let path = self.database();
         let key_file = path.with_file_name("master.key");
-        Store::open(&StoreOptions { database: Database::File(path), key_file, public_url: String::new() })
-            .unwrap()
+        Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap()
     }
 
     /// Asks the process to end in good order.

@@ -93,7 +93,10 @@ async fn recorded_call(server: &Server) -> String {
         hangup_by: HangupBy::Caller,
         sip_cause: None,
         pin_attempts: 0,
-        recording: Some(RecordingFile { path, duration: Duration::from_secs(1) }),
+        recording: Some(RecordingFile {
+            location: path.display().to_string(),
+            duration: Duration::from_secs(1),
+        }),
         caller_media: None,
         callee_media: None,
     };

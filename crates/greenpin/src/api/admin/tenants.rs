@@ -259,8 +259,8 @@ impl From<EraseError> for Problem {
             EraseError::HasCalls => {
                 Self::new(Code::TenantHasCalls, "Suspend it and wait for them, or end them.")
             }
-            EraseError::Recording { name, source } => {
-                tracing::error!(name, error = %source, "a recording was not deleted: an erasure is not finished");
+            EraseError::Recording { call_sid, source } => {
+                tracing::error!(%call_sid, error = %source, "a recording was not deleted: an erasure is not finished");
                 Self::new(Code::Internal, "A recording could not be deleted. Ask again to go on.")
             }
             EraseError::Store(error) => error.into(),

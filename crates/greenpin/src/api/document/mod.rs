@@ -38,7 +38,8 @@ const WITH_EMPTY_BODY: &[Code] =
 const WITH_FILE: &[Code] =
     &[Code::InvalidRequest, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType];
 /// Bodies that can be left out.
-const OPTIONAL: &[&str] = &["/Nothing", "/CreateCredential", "/RotateCredential", "/RotateSecret"];
+const OPTIONAL: &[&str] =
+    &["/Nothing", "/CreateCredential", "/RotateCredential", "/RotateSecret", "/LinkRecording"];
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
 const NOTHING: &str = "#/components/schemas/Nothing";
 
@@ -65,6 +66,12 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "A virtual number, its `+` as it is or as `%2B`.",
     ),
     ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
+    (
+        "link",
+        "^[a-z0-9_-]{1,64}\\.call_[0-9a-hjkmnp-tv-z]{26}\\.[0-9]{1,12}\\.[A-Za-z0-9_-]{43}$",
+        "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",
+        "The last part of a link.",
+    ),
     ("event_id", "^evt_[0-9a-hjkmnp-tv-z]{26}$", "evt_01jxs0h2f1r8s4t6v9w2x5y7za", "The id of an event."),
     (
         "endpoint_id",

@@ -181,6 +181,7 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
         ("WebhookRequest", webhook_request()),
         ("RotateSecret", rotate_secret()),
         ("ReplayEvents", replay_events()),
+        ("LinkRecording", link_recording()),
     ]
 }
 
@@ -209,6 +210,24 @@ fn optional_numbers(description: &str, example: &str) -> Value {
         choices.push(json!({ "type": "null" }));
     }
     schema
+}
+
+fn link_recording() -> Value {
+    json!({
+        "type": "object",
+        "description": "How long a link is to last.",
+        "additionalProperties": false,
+        "properties": {
+            "duration": {
+                "type": ["integer", "null"],
+                "minimum": 30,
+                "maximum": 86_400,
+                "default": 300,
+                "description": "Seconds.",
+                "examples": [300],
+            },
+        },
+    })
 }
 
 fn create_allocation() -> Value {

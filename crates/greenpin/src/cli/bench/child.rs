@@ -56,8 +56,7 @@ impl Prepared {
                 (Database::Server(Box::new(server)), url.to_owned())
             }
         };
-        let options =
-            StoreOptions { database, key_file: folder.path().join("master.key"), public_url: String::new() };
+        let options = StoreOptions::new(database, folder.path().join("master.key"));
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let tenant = NewTenant {
             tenant_id: tenant()?,

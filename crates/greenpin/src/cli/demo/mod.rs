@@ -278,7 +278,7 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     config.sip.udp = anywhere;
     config.sip.tcp = Some(anywhere);
     config.sip.public_address = anywhere.ip();
-    config.recordings = folder.path().join("recordings");
+    config.recordings.folder = folder.path().join("recordings");
     config.webhooks_allow_private = true;
     config.trunks = vec![Trunk {
         name: "loopback".to_owned(),

@@ -35,7 +35,7 @@ impl Bench {
             Database::File(folder.path().join("greenpin.db"))
         };
         let key_file = folder.path().join("master.key");
-        let store = Store::open(&StoreOptions { database, key_file, public_url: String::new() }).unwrap();
+        let store = Store::open(&StoreOptions::new(database, key_file)).unwrap();
         let start = Timestamp::from_micros(1_781_499_600_000_000);
         let tenant_id = TenantId::parse("acme").unwrap();
         let new = NewTenant {

@@ -52,7 +52,7 @@ fn database(folder: &TempDir) -> Database {
 
 fn options(folder: &TempDir) -> StoreOptions {
     let key_file = folder.path().join("master.key");
-    StoreOptions { database: database(folder), key_file, public_url: String::new() }
+    StoreOptions::new(database(folder), key_file)
 }
 
 impl Bench {
@@ -386,7 +386,7 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
     bench.store.call_ringing(&sid, number(AGENT), bench.at(3)).await.unwrap();
     bench.store.call_answered(&sid, number(AGENT), bench.at(5)).await.unwrap();
     bench.tenant.delete_allocation(&made.greenpin_id, bench.at(6)).await.unwrap();
-    let recording = RecordingFile { path: "a.wav".into(), duration: Duration::from_secs(20) };
+    let recording = RecordingFile { location: "a.wav".into(), duration: Duration::from_secs(20) };
     let ending = CallEnding {
         dialled: Some(number(AGENT)),
         dialled_at: Some(bench.at(3)),
@@ -794,7 +794,7 @@ async fn keep(bench: &Bench, retention: Retention) {
 
 async fn ended_call(bench: &Bench, recorded: bool, seconds: u64) -> CallSid {
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), seconds).await;
-    let file = RecordingFile { path: format!("{sid}.wav").into(), duration: Duration::from_secs(1) };
+    let file = RecordingFile { location: format!("{sid}.wav"), duration: Duration::from_secs(1) };
     let recording = recorded.then_some(file);
     let ending = CallEnding { recording, ..ending(bench.at(seconds + 10)) };
     bench.store.end_call(&sid, ending).await.unwrap();
@@ -1117,6 +1117,15 @@ async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
 mod operators {
     use super::*;
 
+    /// Recordings as files, wherever they lie.
+    struct Files;
+
+    impl RecordingShelf for Files {
+        async fn remove(&self, recording: &KeptRecording) -> std::io::Result<bool> {
+            std::fs::remove_file(&recording.location).map(|()| true)
+        }
+    }
+
     /// Tables that keep something of a tenant that was erased: its name, what was done, and the receipt.
     const KEPT: [&str; 3] = ["tenants", "audit", "erasures"];
 
@@ -1165,9 +1174,8 @@ mod operators {
             }
         }
         let tenant = bench.tenant.tenant_id().clone();
-        let folder = tempfile::tempdir().unwrap();
         let now = bench.at(10);
-        let receipt = operator(&bench).erase_tenant(&tenant, folder.path(), move || now).await.unwrap();
+        let receipt = operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
         assert_eq!((receipt.begun_at, receipt.finished_at), (now, Some(now)));
         for (table, columns) in tables().filter(|(table, _)| !KEPT.contains(table)) {
             if columns.contains("tenant_id") {
@@ -1181,8 +1189,7 @@ mod operators {
         assert_eq!(bench.tenant.allocation(&id).await, Ok(None));
         let (_, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 11).await;
         assert_eq!(route, Route::UnknownNumber);
-        let again =
-            operator(&bench).erase_tenant(&tenant, folder.path(), move || bench.at(99)).await.unwrap();
+        let again = operator(&bench).erase_tenant(&tenant, &Files, move || bench.at(99)).await.unwrap();
         assert_eq!(again, receipt);
     }
 
@@ -1190,9 +1197,8 @@ mod operators {
     async fn an_erased_tenants_key_is_gone() {
         let (bench, _) = lived().await;
         let tenant = bench.tenant.tenant_id().clone();
-        let folder = tempfile::tempdir().unwrap();
         let now = bench.at(10);
-        operator(&bench).erase_tenant(&tenant, folder.path(), move || now).await.unwrap();
+        operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
         let read = bench.store.readers.read(move |snapshot| snapshot.tenant_key(&tenant).map(|_| ()));
         assert!(matches!(read.await, Err(StoreError::Unreadable(_))));
     }
@@ -1206,16 +1212,17 @@ mod operators {
         // A folder in the place of a file is not deleted by whoever wants to delete a file.
         std::fs::create_dir(&path).unwrap();
         let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 4).await;
-        let recording = Some(RecordingFile { path: path.clone(), duration: Duration::from_secs(1) });
+        let recording =
+            Some(RecordingFile { location: path.display().to_string(), duration: Duration::from_secs(1) });
         bench.store.end_call(&sid, CallEnding { recording, ..ending(bench.at(5)) }).await.unwrap();
         let now = bench.at(10);
-        let erased = operator(&bench).erase_tenant(&tenant, folder.path(), move || now).await;
+        let erased = operator(&bench).erase_tenant(&tenant, &Files, move || now).await;
         assert!(matches!(erased, Err(EraseError::Recording { .. })));
         let shown = operator(&bench).tenant(&tenant, now).await.unwrap().unwrap();
         assert_eq!(shown.standing, Standing::Erasing);
         std::fs::remove_dir(&path).unwrap();
         std::fs::write(&path, "audio").unwrap();
-        let receipt = operator(&bench).erase_tenant(&tenant, folder.path(), move || now).await.unwrap();
+        let receipt = operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
         assert_eq!((receipt.erased["recordings"], path.exists()), (1, false));
         let shown = operator(&bench).tenant(&tenant, now).await.unwrap().unwrap();
         assert_eq!(shown.standing, Standing::Erased);
@@ -1227,9 +1234,7 @@ mod operators {
         bench.create(EXCLUSIVE, 0).await.unwrap();
         bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
         let now = bench.at(2);
-        let folder = tempfile::tempdir().unwrap();
-        let erased =
-            operator(&bench).erase_tenant(bench.tenant.tenant_id(), folder.path(), move || now).await;
+        let erased = operator(&bench).erase_tenant(bench.tenant.tenant_id(), &Files, move || now).await;
         assert!(matches!(erased, Err(EraseError::HasCalls)));
         assert!(bench.create(SHARED, 3).await.is_ok());
     }
@@ -1259,9 +1264,8 @@ mod operators {
         assert_eq!((rows(&bench.store, "pins").await, made.pin == old.pin), (pins + 1, false));
         assert_eq!(bench.create(SHARED, 5).await, Err(CreateError::NumberNotInPool));
         let erase_at = bench.at(6);
-        let folder = tempfile::tempdir().unwrap();
-        let (tenant, path) = (bench.tenant.tenant_id().clone(), folder.path());
-        operator(&bench).erase_tenant(&tenant, path, move || erase_at).await.unwrap();
+        let tenant = bench.tenant.tenant_id().clone();
+        operator(&bench).erase_tenant(&tenant, &Files, move || erase_at).await.unwrap();
         let (_, route) = bench.call(SHARED, Some(CUSTOMER), 7).await;
         assert!(matches!(route, Route::Collect(_)), "the new tenant loses nothing");
     }
@@ -1283,5 +1287,91 @@ mod operators {
         let all: Vec<_> = (200..300).map(new).collect();
         operator(&bench).import_numbers(bench.tenant.tenant_id().clone(), all, bench.start).await.unwrap();
         assert_eq!(rows(&bench.store, "numbers").await, before + 101);
+    }
+}
+
+mod recordings {
+    use super::*;
+
+    const NODE: &str = "a-node";
+
+    /// A call that was recorded, on a store whose recordings are uploaded.
+    async fn recorded(bench: &Bench) -> (Store, CallSid) {
+        let options = StoreOptions { upload_recordings: true, ..bench.options.clone() };
+        let store = Store::open(&options).unwrap();
+        bench.create(EXCLUSIVE, 0).await.unwrap();
+        let call_sid = CallSid::new(bench.at(1));
+        let call = NewCall {
+            call_sid: call_sid.clone(),
+            virtual_number: number(EXCLUSIVE),
+            caller: Some(number(CUSTOMER)),
+            trunk: "carrier".into(),
+            node: NODE.into(),
+            started_at: bench.at(1),
+        };
+        store.begin_call(call).await.unwrap();
+        let recording = Some(RecordingFile { location: "a.wav".into(), duration: Duration::from_secs(2) });
+        store.end_call(&call_sid, CallEnding { recording, ..ending(bench.at(5)) }).await.unwrap();
+        (store, call_sid)
+    }
+
+    #[tokio::test]
+    async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
+        let bench = Bench::new().await;
+        let (store, call_sid) = recorded(&bench).await;
+        assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
+        assert!(store.uploads_due("another", bench.at(9), 10).await.unwrap().is_empty());
+        let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
+        let [upload] = &due[..] else { panic!("{due:?}") };
+        assert_eq!((&upload.call_sid, upload.file.as_str(), upload.tries), (&call_sid, "a.wav", 0));
+        store.upload_failed(upload, bench.at(20)).await.unwrap();
+        assert!(store.uploads_due(NODE, bench.at(19), 10).await.unwrap().is_empty());
+        assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 1);
+        let due = store.uploads_due(NODE, bench.at(20), 10).await.unwrap();
+        assert_eq!(due[0].tries, 1);
+        for was_there in [true, false] {
+            let done = store.upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(21)).await;
+            assert_eq!(done, Ok(was_there));
+        }
+        let record = bench.tenant.call(&call_sid).await.unwrap().unwrap();
+        assert_eq!(record.recording.unwrap().location, "s3://bucket/a.wav");
+        let told = bench.event_types().await;
+        assert_eq!(told.iter().filter(|told| *told == "recording.ready").count(), 1);
+        assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed() {
+        let bench = Bench::new().await;
+        let (store, call_sid) = recorded(&bench).await;
+        let kept =
+            KeptRecording { tenant_id: bench.tenant.tenant_id().clone(), call_sid, location: "a.wav".into() };
+        store.forget_recording(&kept).await.unwrap();
+        let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
+        assert_eq!((due.len(), &due[0].tenant_id), (1, &None));
+        assert_eq!(store.upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(9)).await, Ok(false));
+        assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
+        store.forget_upload(&due[0]).await.unwrap();
+        assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_link_opens_its_recording_until_its_time_is_over_and_no_other() {
+        let bench = Bench::new().await;
+        let call_sid = CallSid::new(bench.at(0));
+        let link = bench.tenant.recording_link(&call_sid, bench.at(60));
+        let (tenant, opened) = bench.store.open_recording_link(&link, bench.at(59)).unwrap();
+        assert_eq!((tenant.tenant_id(), &opened), (bench.tenant.tenant_id(), &call_sid));
+        let open = |link: &str, at| bench.store.open_recording_link(link, bench.at(at)).err();
+        assert_eq!(open(&link, 60), Some(LinkError::Expired));
+        let other = link.replacen("acme", "acmf", 1);
+        let (signed, signature) = link.rsplit_once('.').unwrap();
+        let longer = format!("{signed}0.{signature}");
+        for forged in [other.as_str(), &longer, signed, "", "....", "acme"] {
+            assert_eq!(open(forged, 0), Some(LinkError::Forged), "{forged}");
+        }
+        assert!(!bench.tenant.suspended().await.unwrap());
+        let nobody = bench.store.tenant(TenantId::parse("nobody").unwrap());
+        assert!(nobody.suspended().await.unwrap());
     }
 }

@@ -1,0 +1,185 @@
+//! A bucket of an S3-compatible store.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::buffered::BufWriter;
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, RetryConfig,
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::config::Secret;
+use crate::store::{CallSid, TenantId};
+
+/// A request that takes longer is given up: one part of an upload is 10 MiB at the most.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Within one upload or download; the queue tries again for much longer.
+const RETRIES: usize = 2;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// `[recordings]` of the configuration, where `url` names a bucket. What is not given is taken from the environment
+/// variables of Amazon's tools (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), then from the machine's role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BucketOptions {
+    /// The bucket's name.
+    pub name: String,
+    /// What every key begins with, without a slash at either end; may be empty.
+    pub prefix: String,
+    /// The server, for stores other than Amazon's: `https://s3.example.net`.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: Option<String>,
+    /// The access key.
+    pub access_key_id: Option<String>,
+    /// Its secret.
+    pub secret_access_key: Option<Secret>,
+}
+
+/// What is said of a bucket cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("recordings: {0}")]
+pub struct BucketError(#[from] object_store::Error);
+
+/// A bucket; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    options: Arc<BucketOptions>,
+    client: Arc<AmazonS3>,
+}
+
+impl Bucket {
+    pub(super) fn new(options: &BucketOptions) -> Result<Self, BucketError> {
+        Ok(Self { options: Arc::new(options.clone()), client: Arc::new(client(options)?) })
+    }
+
+    /// A bucket of the same store: recordings stay where they are when the configuration names another one.
+    pub(super) fn named(&self, name: &str) -> Result<Self, BucketError> {
+        if name == self.options.name {
+            return Ok(self.clone());
+        }
+        Self::new(&BucketOptions { name: name.to_owned(), ..self.options.as_ref().clone() })
+    }
+
+    /// The key of a recording. Neither number nor PIN is in it.
+    pub(super) fn key(&self, tenant: &TenantId, call_sid: &CallSid) -> String {
+        match self.options.prefix.as_str() {
+            "" => format!("{tenant}/{call_sid}.wav"),
+            prefix => format!("{prefix}/{tenant}/{call_sid}.wav"),
+        }
+    }
+
+    /// How call records name what lies under a key.
+    pub(super) fn location(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.options.name)
+    }
+
+    /// Whether the bucket answers: an object that cannot be there is asked for.
+    ///
+    /// # Errors
+    /// The store cannot be reached, or refuses.
+    pub async fn probe(&self) -> io::Result<()> {
+        self.length(&format!("{}/greenpin-probe", self.options.prefix)).await.map(|_| ())
+    }
+
+    /// Its length in octets; `None`: there is nothing under the key.
+    pub(super) async fn length(&self, key: &str) -> io::Result<Option<u64>> {
+        match self.client.head(&Key::from(key)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) async fn read(
+        &self,
+        key: &str,
+        octets: Range<u64>,
+    ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+        let options = GetOptions { range: Some(octets.into()), ..GetOptions::default() };
+        let found = self.client.get_opts(&Key::from(key), options).await?;
+        Ok(found.into_stream().map(|chunk| chunk.map_err(io::Error::from)).boxed())
+    }
+
+    /// Uploads a file, a part at a time if it is long. What lies under the key is replaced once all of it has arrived.
+    pub(super) async fn upload(&self, key: &str, file: &mut tokio::fs::File) -> io::Result<()> {
+        let client: Arc<dyn ObjectStore> = self.client.clone();
+        let kind = Attributes::from_iter([(Attribute::ContentType, "audio/wav")]);
+        let mut object = BufWriter::new(client, Key::from(key)).with_attributes(kind);
+        match tokio::io::copy(file, &mut object).await {
+            Ok(_) => object.shutdown().await,
+            Err(error) => {
+                // Parts that nobody completes are paid for until they are given up; a failure of that changes nothing.
+                let _ = object.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what lies under a key. S3 does not say whether there was anything: `true`.
+    pub(super) async fn remove(&self, key: &str) -> io::Result<bool> {
+        match self.client.delete(&Key::from(key)).await {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn client(options: &BucketOptions) -> object_store::Result<AmazonS3> {
+    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+    let plain = options.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let connection = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_allow_http(plain);
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&options.name)
+        .with_retry(retry)
+        .with_client_options(connection)
+        // Not every store has Amazon's bulk deletion, and only one object is deleted at a time.
+        .with_disable_bulk_delete(true);
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let Some(region) = &options.region {
+        builder = builder.with_region(region);
+    }
+    if let Some(id) = &options.access_key_id {
+        builder = builder.with_access_key_id(id);
+    }
+    if let Some(secret) = &options.secret_access_key {
+        builder = builder.with_secret_access_key(secret.expose());
+    }
+    builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Timestamp;
+
+    use super::*;
+
+    fn bucket(prefix: &str) -> Bucket {
+        Bucket::new(&BucketOptions {
+            name: "bucket".into(),
+            prefix: prefix.into(),
+            region: Some("eu-central-1".into()),
+            ..BucketOptions::default()
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_key_names_tenant_and_call_alone() {
+        let sid = CallSid::new(Timestamp::now());
+        let tenant = TenantId::parse("acme").unwrap();
+        assert_eq!(bucket("").key(&tenant, &sid), format!("acme/{sid}.wav"));
+        let below = bucket("calls/2026");
+        let key = below.key(&tenant, &sid);
+        assert_eq!(below.location(&key), format!("s3://bucket/calls/2026/acme/{sid}.wav"));
+    }
+}

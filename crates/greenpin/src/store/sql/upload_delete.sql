@@ -1,0 +1,1 @@
+DELETE FROM uploads WHERE call_sid = $1
