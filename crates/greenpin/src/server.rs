@@ -188,6 +188,9 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
         credentials: trunk.credentials.clone(),
         priority: trunk.priority,
         weight: trunk.weight,
+        number_format: trunk.number_format,
+        prefix: trunk.prefix.clone(),
+        max_calls: trunk.max_calls,
     });
     Ok(EngineSettings {
         udp: config.sip.udp,

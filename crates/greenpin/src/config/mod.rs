@@ -12,13 +12,14 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use signalling::{Credentials, Network, Peer, Transport};
 
+use crate::engine::NumberFormat;
 use crate::recordings::BucketOptions;
 use crate::store::RateLimit;
 
 pub use error::{ConfigError, Fault};
 use source::Source;
-use values::RecordingsUrl;
 pub use values::Secret;
+use values::{NumberForm, RecordingsUrl};
 
 use crate::store::Database;
 
@@ -126,6 +127,12 @@ pub struct Trunk {
     pub priority: u16,
     /// How often it is chosen among those of the same priority: 1 to 100.
     pub weight: u16,
+    /// The form in which it wants numbers.
+    pub number_format: NumberFormat,
+    /// Digits that stand before a number that is dialled by it.
+    pub prefix: String,
+    /// Legs of it at once, both ways; `None`: no limit of its own.
+    pub max_calls: Option<usize>,
 }
 
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
@@ -273,16 +280,28 @@ impl Config {
             source.fault(&key("username"), "must be given together with password");
         }
         let credentials = username.zip(password);
+        let country = source.get(&key("country"), values::country);
+        let number_format = source.or(&key("number_format"), values::number_form, NumberForm::E164);
+        let prefix = source.or(&key("prefix"), values::digits, String::new());
+        if number_format == NumberForm::National && country.is_none() {
+            source.fault(&key("number_format"), "must not be \"national\" without country");
+        }
+        if number_format == NumberForm::E164 && !prefix.is_empty() {
+            source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
+        }
         source.get(&key("register"), values::no);
         Trunk {
             name: name.unwrap_or_default(),
             accept_from: accept_from.unwrap_or_else(|| own.into_iter().collect()),
             peer,
-            country: source.get(&key("country"), values::country),
+            country,
             symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
             credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
             priority: source.or(&key("priority"), values::priority, 10),
             weight: source.or(&key("weight"), values::weight, 1),
+            number_format: number_format.of(country),
+            prefix,
+            max_calls: source.get(&key("max_calls"), values::calls),
         }
     }
 
@@ -315,6 +334,9 @@ impl Trunk {
             "username": self.credentials.as_ref().map(|known| &known.username),
             "priority": self.priority,
             "weight": self.weight,
+            "number_format": NumberForm::word(self.number_format),
+            "prefix": self.prefix,
+            "max_calls": self.max_calls,
         })
     }
 }
@@ -449,9 +471,6 @@ mod tests {
     fn what_this_version_cannot_do_is_refused() {
         for (text, key) in [
             ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
-            ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
-            ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
-            ("http.public_url = \"ftp://a.example\"", "http.public_url"),
             ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
             ("[[trunks]]\nname = \"a\"\nregister = true", "trunks.0.register"),
         ] {
@@ -459,6 +478,42 @@ mod tests {
             assert!(error.contains(key) && error.contains("this version"), "{error}");
             assert!(!error.contains("u:p@h"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_refused_by_its_key() {
+        for (text, key) in [
+            ("[[trunks]]\nname = \"a\"\nnumber_format = \"national\"", "trunks.0.number_format"),
+            ("[[trunks]]\nname = \"a\"\nprefix = \"9\"", "trunks.0.prefix"),
+            ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
+            ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
+            ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
+            ("http.public_url = \"ftp://a.example\"", "http.public_url"),
+            (
+                "recordings.access_key_id = \"A\"\nrecordings.url = \"s3://bucket\"",
+                "recordings.access_key_id",
+            ),
+        ] {
+            let error = error(text);
+            assert!(error.contains(key) && !error.contains("this version"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_read_with_its_prefix_and_its_secret_is_not_printed() {
+        let text = r#"
+            http.public_url = "https://greenpin.example.com/"
+            [recordings]
+            url = "s3://bucket/some/prefix/"
+            access_key_id = "a-key"
+            secret_access_key = "fictional"
+            "#;
+        let config = read(text).unwrap();
+        let bucket = config.recordings.bucket.as_ref().unwrap();
+        assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("bucket", "some/prefix"));
+        assert_eq!(config.recordings.folder, Path::new("data/spool"));
+        assert_eq!(config.http.public_url.as_deref(), Some("https://greenpin.example.com"));
+        assert!(!format!("{config:?}").contains("fictional"));
     }
 
     #[test]

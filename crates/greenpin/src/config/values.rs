@@ -12,6 +12,7 @@ use rlibphonenumber::Region;
 use signalling::{Network, Peer, Transport};
 use toml::de::DeValue;
 
+use crate::engine::NumberFormat;
 use crate::engine::sip::Listen;
 
 /// A secret from the configuration; `Debug` does not show it.
@@ -285,6 +286,52 @@ pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
         raw.text().and_then(|text| text.parse().ok()),
         "a country code of two capital letters, such as \"IN\"",
     )
+}
+
+/// A form of numbers, by the word of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NumberForm {
+    E164,
+    Digits,
+    DoubleZero,
+    National,
+}
+
+impl NumberForm {
+    /// The form of a trunk in a country; `national` without one was refused.
+    pub(super) fn of(self, country: Option<Region>) -> NumberFormat {
+        match (self, country) {
+            (Self::National, Some(country)) => NumberFormat::National(country),
+            (Self::Digits, _) => NumberFormat::Digits,
+            (Self::DoubleZero, _) => NumberFormat::DoubleZero,
+            (Self::E164 | Self::National, _) => NumberFormat::E164,
+        }
+    }
+
+    pub(super) fn word(format: NumberFormat) -> &'static str {
+        match format {
+            NumberFormat::E164 => "e164",
+            NumberFormat::Digits => "digits",
+            NumberFormat::DoubleZero => "00",
+            NumberFormat::National(_) => "national",
+        }
+    }
+}
+
+pub(super) fn number_form(raw: &Raw) -> Result<NumberForm, Refusal> {
+    let form = match raw.text().unwrap_or_default() {
+        "e164" => Some(NumberForm::E164),
+        "digits" => Some(NumberForm::Digits),
+        "00" => Some(NumberForm::DoubleZero),
+        "national" => Some(NumberForm::National),
+        _ => None,
+    };
+    must(form, "one of \"e164\", \"digits\", \"00\", \"national\"")
+}
+
+pub(super) fn digits(raw: &Raw) -> Result<String, Refusal> {
+    let fits = |text: &&str| text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
+    must(raw.text().filter(fits).map(str::to_owned), "a text of at most 16 digits")
 }
 
 pub(super) fn networks(raw: &Raw) -> Result<Vec<Network>, Refusal> {

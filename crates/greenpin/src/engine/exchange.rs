@@ -30,6 +30,8 @@ pub(super) struct CallId(u64);
 pub(super) struct Party {
     pub(super) call: CallId,
     pub(super) role: Role,
+    /// By which trunk its leg goes.
+    pub(super) trunk: usize,
 }
 
 /// What a party is in its call.
@@ -50,6 +52,12 @@ pub(super) struct Plant {
 }
 
 impl Plant {
+    /// Whether a trunk's own limit lets it have one more leg.
+    pub(super) fn has_room(&self, trunk: usize) -> bool {
+        let limit = self.settings.trunks.get(trunk).and_then(|trunk| trunk.max_calls);
+        limit.is_none_or(|limit| self.legs.values().filter(|party| party.trunk == trunk).count() < limit)
+    }
+
     /// A leg is given up, and with it its stream, of which nothing more will be heard.
     pub(super) fn forget(&mut self, leg: LegId, stream: Option<&LegMedia>) {
         self.legs.remove(&leg);
@@ -152,7 +160,7 @@ impl Exchange {
     fn offered(&mut self, offer: Offer) {
         let settings = self.plant.settings.clone();
         let Some(trunk) = settings.trunks.get(offer.trunk) else { return };
-        let full = self.calls.len() >= settings.max_calls;
+        let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
         if !self.admitting || !self.draining.is_empty() || full {
             return self.refuse(offer.leg, 503);
         }
@@ -182,7 +190,7 @@ impl Exchange {
             started_at: started.at,
         };
         let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
-        self.plant.legs.insert(offer.leg, Party { call: id, role: Role::Caller });
+        self.plant.legs.insert(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
         self.calls.insert(id, MaskedCall::new(id, sid, number, offer, started, ledger));
     }
 

@@ -69,6 +69,13 @@ struct Dialled {
     trunks_left: VecDeque<usize>,
 }
 
+impl Dialled {
+    /// The next trunk that has room.
+    fn next_trunk(&mut self, plant: &Plant) -> Option<usize> {
+        std::iter::from_fn(|| self.trunks_left.pop_front()).find(|trunk| plant.has_room(*trunk))
+    }
+}
+
 /// The call is over; its record waits for the streams to close.
 struct Ending {
     outcome: Outcome,
@@ -170,7 +177,7 @@ impl MaskedCall {
 
     /// A call that is to be answered needs audio first.
     fn answerable(&mut self, route: call::script::Route, plant: &mut Plant) -> call::script::Route {
-        match open_stream(plant, self.id, Role::Caller) {
+        match open_stream(plant, Party { call: self.id, role: Role::Caller, trunk: self.caller.trunk }) {
             Some(stream) => {
                 self.caller.stream = Some(stream);
                 route
@@ -377,18 +384,22 @@ impl MaskedCall {
     fn dial_by(&mut self, attempt: Attempt, mut dialled: Dialled, plant: &mut Plant) -> Option<Input> {
         let failed = Some(Input::Failed(attempt, Cause::Unreachable));
         let role = Role::Callee(attempt);
-        let trunk = dialled.trunks_left.pop_front().unwrap_or(0);
-        let Some(stream) = open_stream(plant, self.id, role) else { return failed };
+        let Some(trunk) = dialled.next_trunk(plant) else { return failed };
+        let Some(way) = plant.settings.trunks.get(trunk) else { return failed };
+        let to = format!("{}{}", way.prefix, way.number_format.write(dialled.number));
+        let from = way.number_format.write(self.number);
+        let party = Party { call: self.id, role, trunk };
+        let Some(stream) = open_stream(plant, party) else { return failed };
         let call = OutgoingCall {
             trunk,
-            to: dialled.number.expose(),
-            from: self.number.expose(),
+            to,
+            from,
             local: stream.describe(plant.settings.advertised),
             preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
-                plant.legs.insert(id, Party { call: self.id, role });
+                plant.legs.insert(id, party);
                 let (stream, dialled) = (Some(stream), Some(dialled));
                 let leg = Leg { id, trunk, stream, remote: None, report: None, dialled };
                 self.callees.insert(attempt, leg);
@@ -473,10 +484,10 @@ impl MaskedCall {
     }
 }
 
-fn open_stream(plant: &mut Plant, call: CallId, role: Role) -> Option<LegMedia> {
+fn open_stream(plant: &mut Plant, party: Party) -> Option<LegMedia> {
     match plant.media.open() {
         Ok(stream) => {
-            plant.streams.insert(stream.id(), Party { call, role });
+            plant.streams.insert(stream.id(), party);
             Some(stream)
         }
         Err(error) => {

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use numbers::NumberFormat;
 use rlibphonenumber::Region;
 use signalling::{Credentials, Network, Peer};
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +64,12 @@ pub struct TrunkSettings {
     pub priority: u16,
     /// How often it is chosen among those of the same priority: 1 or more.
     pub weight: u16,
+    /// The form in which it wants numbers.
+    pub number_format: NumberFormat,
+    /// Digits that stand before a number that is dialled by it.
+    pub prefix: String,
+    /// Legs of it at once, both ways; `None`: no limit of its own.
+    pub max_calls: Option<usize>,
 }
 
 /// Why the engine cannot start.

@@ -1,7 +1,45 @@
-//! E.164 out of what a trunk presents.
+//! E.164 out of what a trunk presents, and the form that it wants to be presented.
 
 use call::PhoneNumber;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+
+/// The form in which a trunk wants numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NumberFormat {
+    /// `+919900000001`
+    #[default]
+    E164,
+    /// `919900000001`
+    Digits,
+    /// `00919900000001`
+    DoubleZero,
+    /// As dialled within a country, `09900000001`; numbers of others as [`Self::DoubleZero`].
+    National(Region),
+}
+
+impl NumberFormat {
+    /// The number in this form: digits, before them `+` in E.164 alone.
+    pub(crate) fn write(self, number: PhoneNumber) -> String {
+        let e164 = number.expose();
+        let digits = e164.trim_start_matches('+');
+        match self {
+            Self::E164 => e164,
+            Self::Digits => digits.to_owned(),
+            Self::DoubleZero => format!("00{digits}"),
+            Self::National(country) => national(&e164, country).unwrap_or_else(|| format!("00{digits}")),
+        }
+    }
+}
+
+/// A number as it is dialled within a country; `None`: it is of another one.
+fn national(e164: &str, country: Region) -> Option<String> {
+    let parsed = PHONE_NUMBER_UTIL.parse(e164, None).ok()?;
+    if PHONE_NUMBER_UTIL.get_country_code_for_region(country) != Some(parsed.country_code) {
+        return None;
+    }
+    let written = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::National);
+    Some(written.chars().filter(char::is_ascii_digit).collect())
+}
 
 /// Reads a number as a trunk writes it: `+` and E.164, `00` and E.164, or a form of the trunk's country, national
 /// (`09900000001`) or with its calling code (`919900000001`). Without a country, digits alone are taken as E.164.
@@ -38,6 +76,25 @@ mod tests {
             );
         }
         assert_eq!(e164("914000000001", None).map(PhoneNumber::expose).as_deref(), Some("+914000000001"));
+    }
+
+    #[test]
+    fn a_number_is_written_as_the_trunk_wants_it_and_is_read_as_the_same_number() {
+        let country: Region = "IN".parse().unwrap();
+        let (own, foreign) = ("+919900000001", "+442079460001");
+        for (format, own_form, foreign_form) in [
+            (NumberFormat::E164, own, foreign),
+            (NumberFormat::Digits, "919900000001", "442079460001"),
+            (NumberFormat::DoubleZero, "00919900000001", "00442079460001"),
+            (NumberFormat::National(country), "09900000001", "00442079460001"),
+        ] {
+            for (number, form) in [(own, own_form), (foreign, foreign_form)] {
+                let number = PhoneNumber::parse(number).unwrap();
+                assert_eq!(format.write(number), form);
+                let country = Some(country).filter(|_| format != NumberFormat::Digits);
+                assert_eq!(e164(form, country), Some(number), "{format:?}");
+            }
+        }
     }
 
     #[test]

@@ -63,6 +63,9 @@ impl Stage {
             credentials: None,
             priority: 10,
             weight: 1,
+            number_format: NumberFormat::E164,
+            prefix: String::new(),
+            max_calls: None,
         };
         let settings = EngineSettings {
             udp: anywhere(),

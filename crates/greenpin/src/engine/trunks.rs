@@ -49,6 +49,7 @@ pub(super) fn another_may_succeed(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::NumberFormat;
     use signalling::{Peer, Transport};
 
     fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
@@ -62,6 +63,9 @@ mod tests {
             credentials: None,
             priority,
             weight,
+            number_format: NumberFormat::E164,
+            prefix: String::new(),
+            max_calls: None,
         }
     }
 

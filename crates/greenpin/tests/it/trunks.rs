@@ -3,12 +3,14 @@
 use serde_json::json;
 
 use super::hook::Hook;
-use super::party::{Party, both_hear_each_other};
+use super::party::{Party, both_hear_each_other, header};
 use super::server::Server;
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
+const OTHER_VN: &str = "+914000000002";
+const OTHER_CUSTOMER: &str = "+918800000002";
 
 /// A server with two trunks: where calls go first, and where they go when that fails.
 struct Stage {
@@ -101,4 +103,60 @@ fn a_trunk_that_asks_is_told_who_we_are_and_a_called_party_is_not() {
     let told = String::from_utf8_lossy(&stage.first.received).into_owned();
     assert!(!told.contains("realm=\"elsewhere\"") && !told.contains("fictional password"));
     assert!(!stage.server.log().contains("fictional password"));
+}
+
+#[test]
+fn a_trunk_is_given_numbers_in_its_own_form_with_its_prefix() {
+    let mut stage = Stage::set("country = \"IN\"\nnumber_format = \"national\"\nprefix = \"9\"");
+    let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
+    let allocation = stage.server.allocate(&body);
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.press(allocation["pin"].as_str().unwrap());
+    let invite = stage.first.invited();
+    assert!(invite.starts_with("INVITE sip:909900000001@"), "{invite}");
+    for name in ["From", "P-Asserted-Identity", "Contact"] {
+        assert!(header(&invite, name).contains(":04000000001@"), "{name}: {}", header(&invite, name));
+    }
+    stage.first.respond(486);
+    stage.first.served("ACK");
+}
+
+#[test]
+fn a_trunk_at_its_limit_is_refused_one_more_call_and_passed_over_for_one_that_would_go_out() {
+    // The first takes one leg, and has it; the second brings the call, and has room for one more that goes out.
+    let mut stage = Stage::set("max_calls = 1");
+    stage.call();
+    stage.first.respond(200);
+    stage.first.served("ACK");
+    stage.hook.event("call.answered");
+    stage.server.add_number(OTHER_VN, &[]);
+    let body = json!({ "caller_id_number": OTHER_VN, "from": [AGENT], "to": [OTHER_CUSTOMER] });
+    let allocation = stage.server.allocate(&body);
+    let mut other = Party::new(OTHER_CUSTOMER, stage.server.sip);
+    assert_eq!(other.call(OTHER_VN), 200);
+    other.press(allocation["pin"].as_str().unwrap());
+    stage.second.invited();
+    stage.second.respond(486);
+    stage.second.served("ACK");
+    stage.customer.bye();
+    stage.first.served("BYE");
+}
+
+#[test]
+fn a_trunk_that_brings_more_than_its_limit_is_told_to_come_back() {
+    let agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let trunk = format!(
+        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\nmax_calls = 1\n",
+        agent.address()
+    );
+    let server = Server::with(&trunk);
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let [mut first, mut second] = [CUSTOMER, OTHER_CUSTOMER].map(|number| Party::new(number, server.sip));
+    assert_eq!(first.call(VN), 200);
+    assert_eq!(second.call(VN), 503);
+    first.bye();
+    server.get_until("/calls?status=ended", |calls| calls.as_array().is_some_and(|calls| calls.len() == 1));
+    let mut third = Party::new(OTHER_CUSTOMER, server.sip);
+    assert_eq!(third.call(VN), 200, "room again");
 }

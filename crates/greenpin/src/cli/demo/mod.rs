@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::fail;
 use crate::config::{Config, Trunk};
+use crate::engine::NumberFormat;
 use crate::server::Server;
 use crate::store::Database;
 use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
@@ -289,6 +290,9 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
         credentials: None,
         priority: 10,
         weight: 1,
+        number_format: NumberFormat::E164,
+        prefix: String::new(),
+        max_calls: None,
     }];
     config
 }

@@ -132,6 +132,7 @@ fn trunks_are_shown_as_they_are_configured() {
         "name": "carrier", "peer": format!("sip:{};transport=udp", stage.agent.address()),
         "accept_from": ["127.0.0.1/32"], "country": "IN", "symmetric_rtp": false,
         "username": null, "priority": 10, "weight": 1,
+        "number_format": "e164", "prefix": "", "max_calls": null,
     }]);
     assert_eq!(trunks, expected);
 }
