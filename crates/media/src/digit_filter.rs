@@ -1,6 +1,6 @@
 //! One press told by several methods counts once.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::Digit;
 
@@ -15,18 +15,41 @@ pub enum DigitSource {
     InBand,
 }
 
-/// How far apart the reports of one press by different methods may be. INFO travels through proxies and is
-/// retransmitted after 500 ms; nobody presses the same key on two methods on purpose.
-const WINDOW: Duration = Duration::from_millis(1500);
+/// How far apart the reports of one press by different methods may be: INFO travels through proxies and is
+/// retransmitted after 500 ms.
+const WINDOW: Duration = Duration::from_secs(1);
 
-/// Removes what other methods report of a press that is known already.
+/// Removes what other methods report of a press that is known already, and counts all reports.
 ///
 /// Each method counts its own presses rightly, so a second report from the *same* method is a second press. A report
-/// from *another* method is taken for one not yet matched press of the same key within 1.5 seconds: it uses that press
+/// from *another* method is taken for one not yet matched press of the same key within a second: it uses that press
 /// up, so `5` pressed twice and told twice by two methods is `55` however the four reports interleave.
+///
+/// A peer tells every press by two methods, or none: once a method has told of a press alone, a report by another one
+/// is a press of its own, unless one of the two was seen to share a press before.
 #[derive(Debug, Clone, Default)]
 pub struct DigitFilter {
-    recent: Vec<Report>,
+    recent: VecDeque<Report>,
+    /// Methods that have told of a press that no other told of, as bits.
+    alone: u8,
+    /// Methods that have told of the same press as another.
+    shared: u8,
+    counts: DigitCounts,
+}
+
+/// How many keys one party pressed, and by which methods we heard of them; never which keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DigitCounts {
+    /// Presses, each once.
+    pub pressed: u32,
+    /// Reports of a press that another method had told of already.
+    pub duplicates: u32,
+    /// Reports by telephone-event (RFC 4733).
+    pub rfc4733: u32,
+    /// Reports by SIP INFO.
+    pub info: u32,
+    /// Reports by tones in the audio.
+    pub in_band: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,18 +66,50 @@ const RECENT: usize = 64;
 impl DigitFilter {
     /// Takes one report; gives whether it is a new press.
     pub fn is_new(&mut self, digit: Digit, source: DigitSource, now: Duration) -> bool {
-        self.recent.retain(|report| now.saturating_sub(report.at) <= WINDOW);
+        self.forget_before(now);
+        self.counts.told(source);
         let bit = source.bit();
-        let known = self.recent.iter_mut().find(|report| report.digit == digit && report.told_by & bit == 0);
-        if let Some(report) = known {
+        let (alone, shared) = (self.alone, self.shared);
+        let pairs = |told_by: u8| told_by & alone == 0 || told_by & shared != 0;
+        let mut known =
+            self.recent.iter_mut().filter(|report| report.digit == digit && report.told_by & bit == 0);
+        if let Some(report) = known.find(|report| pairs(report.told_by | bit)) {
             report.told_by |= bit;
+            self.shared |= report.told_by;
+            self.counts.duplicates = self.counts.duplicates.saturating_add(1);
             return false;
         }
         if self.recent.len() == RECENT {
-            self.recent.remove(0);
+            self.recent.pop_front();
         }
-        self.recent.push(Report { digit, at: now, told_by: bit });
+        self.recent.push_back(Report { digit, at: now, told_by: bit });
+        self.counts.pressed = self.counts.pressed.saturating_add(1);
         true
+    }
+
+    /// What was reported so far.
+    pub fn counts(&self) -> DigitCounts {
+        self.counts
+    }
+
+    fn forget_before(&mut self, now: Duration) {
+        while let Some(oldest) = self.recent.front().filter(|oldest| now.saturating_sub(oldest.at) > WINDOW) {
+            if oldest.told_by.is_power_of_two() {
+                self.alone |= oldest.told_by;
+            }
+            self.recent.pop_front();
+        }
+    }
+}
+
+impl DigitCounts {
+    fn told(&mut self, source: DigitSource) {
+        let count = match source {
+            DigitSource::Event => &mut self.rfc4733,
+            DigitSource::Info => &mut self.info,
+            DigitSource::InBand => &mut self.in_band,
+        };
+        *count = count.saturating_add(1);
     }
 }
 
@@ -104,12 +159,37 @@ mod tests {
 
     #[test]
     fn after_the_window_another_method_tells_of_another_press() {
-        assert_eq!(presses(&[('5', Event, 0), ('5', Info, 1501)]), "55");
+        assert_eq!(presses(&[('5', Event, 0), ('5', Info, 1001)]), "55");
+    }
+
+    #[test]
+    fn a_peer_that_tells_of_each_press_once_is_believed() {
+        let pin = [('5', Event, 0), ('1', Event, 300), ('2', Event, 600), ('2', Event, 900)];
+        assert_eq!(presses(&[&pin[..], &[('2', Info, 1200)]].concat()), "51222");
+        assert_eq!(presses(&[&pin[..], &[('2', InBand, 1200)]].concat()), "51222");
+        assert_eq!(presses(&[('1', Info, 0), ('2', Event, 2000), ('2', Info, 2300)]), "122");
+    }
+
+    #[test]
+    fn a_peer_that_was_seen_to_tell_twice_may_once_lose_a_report() {
+        let first = [('5', Event, 0), ('5', Info, 90), ('1', Event, 300), ('2', Event, 1400)];
+        assert_eq!(presses(&[&first[..], &[('2', Info, 1500)]].concat()), "512");
+    }
+
+    #[test]
+    fn reports_are_counted_by_method_and_never_by_key() {
+        let mut filter = DigitFilter::default();
+        for (symbol, source, at) in [('1', Event, 0), ('1', Info, 50), ('2', Event, 400), ('3', InBand, 500)]
+        {
+            filter.is_new(Digit::try_from(symbol).unwrap(), source, Duration::from_millis(at));
+        }
+        let expected = DigitCounts { pressed: 3, duplicates: 1, rfc4733: 2, info: 1, in_band: 1 };
+        assert_eq!(filter.counts(), expected);
     }
 
     proptest! {
         #[test]
-        fn two_methods_telling_the_same_keys_give_the_keys(keys in "[0-9*#]{1,10}", lag in 0u64..1400) {
+        fn two_methods_telling_the_same_keys_give_the_keys(keys in "[0-9*#]{1,10}", lag in 0u64..1000) {
             let mut reports: Vec<(char, DigitSource, u64)> = Vec::new();
             for (index, symbol) in keys.chars().enumerate() {
                 let at = index as u64 * 250;

@@ -42,6 +42,22 @@ impl EventPayload {
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Press>,
+    /// The sequence number of the last packet of any kind.
+    last: u16,
+    report: EventReport,
+}
+
+/// How well telephone-events came through; never of which keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventReport {
+    /// Packets that are missing inside presses, by their sequence numbers.
+    pub lost_packets: u32,
+    /// Presses of which no end packet arrived.
+    pub lost_ends: u32,
+    /// Presses of which nothing but end packets arrived.
+    pub end_only: u32,
+    /// Packets of an earlier press that came too late and were dropped.
+    pub late_packets: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,21 +67,63 @@ struct Press {
     payload: EventPayload,
 }
 
+/// More missing packets in a row than a press lasts: another stream, not loss.
+const LONGEST_GAP: u16 = 250;
+
 impl EventReceiver {
     /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press.
     pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
         let payload = EventPayload::parse(payload)?;
         let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload };
+        let (last, step) = (self.last, header.sequence.wrapping_sub(self.last));
+        self.last = header.sequence;
         match self.current.as_mut() {
             Some(current) if current.is_same_press(&press, header.marker) => {
                 current.follow(&press);
+                self.report.step(step);
+                self.last = if step as i16 > 0 { header.sequence } else { last };
                 None
             }
-            Some(current) if current.is_after(&press) => None,
+            Some(current) if current.is_after(&press) => {
+                self.report.late_packets = self.report.late_packets.saturating_add(1);
+                None
+            }
             _ => {
+                self.report.ended(self.current.as_ref());
+                self.report.end_only = self.report.end_only.saturating_add(u32::from(payload.end));
                 self.current = Some(press);
                 Some(payload.digit)
             }
+        }
+    }
+
+    /// Takes note of a packet of another kind in the same stream, so that it is not missed in a press.
+    pub fn pass(&mut self, header: &Header) {
+        self.last = header.sequence;
+    }
+
+    /// What came of the events so far; a press that lasts is without its end.
+    pub fn report(&self) -> EventReport {
+        let mut report = self.report;
+        report.ended(self.current.as_ref());
+        report
+    }
+}
+
+impl EventReport {
+    fn ended(&mut self, press: Option<&Press>) {
+        let lost = press.is_some_and(|press| !press.payload.end);
+        self.lost_ends = self.lost_ends.saturating_add(u32::from(lost));
+    }
+
+    /// Counts what lies between two packets of a press; one that comes late after all was not lost.
+    fn step(&mut self, step: u16) {
+        match step {
+            2..LONGEST_GAP => self.lost_packets = self.lost_packets.saturating_add(u32::from(step - 1)),
+            step if step.wrapping_neg() < LONGEST_GAP && step != 0 => {
+                self.lost_packets = self.lost_packets.saturating_sub(1);
+            }
+            _ => {}
         }
     }
 }
@@ -176,6 +234,40 @@ mod tests {
         let mut other = packet(1000, '1', false, 160);
         other.0.ssrc = 2;
         assert_eq!(heard(&[packet(1000, '1', false, 160), other]), "11");
+    }
+
+    fn report_of(packets: &[(u16, u32, bool)]) -> EventReport {
+        let mut receiver = EventReceiver::default();
+        for (sequence, timestamp, end) in packets {
+            let (header, payload) = packet(*timestamp, '5', *end, 160);
+            receiver.receive(&Header { sequence: *sequence, ..header }, &payload);
+        }
+        receiver.report()
+    }
+
+    #[test]
+    fn what_was_lost_of_events_is_counted() {
+        let whole = [(0, 1000, false), (1, 1000, false), (2, 1000, true), (3, 1000, true)];
+        assert_eq!(report_of(&whole), EventReport::default());
+        let gap = [(65_535, 1000, false), (2, 1000, true)];
+        assert_eq!(report_of(&gap), EventReport { lost_packets: 2, ..EventReport::default() });
+        let reordered = [(0, 1000, false), (2, 1000, false), (1, 1000, false), (3, 1000, true)];
+        assert_eq!(report_of(&reordered), EventReport::default());
+        let no_end = [(0, 1000, false), (9, 3000, false)];
+        assert_eq!(report_of(&no_end), EventReport { lost_ends: 2, ..EventReport::default() });
+        let end_alone = [(9, 3000, true), (2, 1000, true)];
+        let expected = EventReport { end_only: 1, late_packets: 1, ..EventReport::default() };
+        assert_eq!(report_of(&end_alone), expected);
+    }
+
+    #[test]
+    fn audio_sent_between_the_packets_of_an_event_is_no_loss() {
+        let mut receiver = EventReceiver::default();
+        let (header, payload) = packet(1000, '5', true, 160);
+        receiver.receive(&header, &payload);
+        receiver.pass(&Header { sequence: 1, ..header });
+        receiver.receive(&Header { sequence: 2, ..header }, &payload);
+        assert_eq!(receiver.report().lost_packets, 0);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use call::script::{Action, Attempt, Collect, Connection, Input, Key, Outcome, Prompt, Side, Verdict};
 use call::{Call, Cause, PhoneNumber};
-use media::{Digit, DigitFilter, DigitSource};
+use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{LegId, Offer, OutgoingCall};
 
@@ -18,7 +18,8 @@ use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
 use crate::random;
 use crate::store::{
-    self, Begun, CallEnding, CallSid, LegReport, PinVerdict, RecordingFile, StoreError, Timestamp, Voice,
+    self, Begun, CallEnding, CallSid, DigitReport, LegReport, PinVerdict, RecordingFile, StoreError,
+    Timestamp, Voice,
 };
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -44,7 +45,6 @@ pub(super) struct MaskedCall {
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
     talking_to: Option<Attempt>,
-    keys: DigitFilter,
     ledger: Ledger,
     last_status: Option<u16>,
     recording: Option<RecordingFile>,
@@ -58,6 +58,7 @@ struct Leg {
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<MediaReport>,
+    keys: DigitFilter,
     /// The number that it was dialled to, with what is left to try; `None`: the caller.
     dialled: Option<Dialled>,
 }
@@ -104,11 +105,11 @@ impl MaskedCall {
                 stream: None,
                 remote: offer.remote,
                 report: None,
+                keys: DigitFilter::default(),
                 dialled: None,
             },
             callees: HashMap::new(),
             talking_to: None,
-            keys: DigitFilter::default(),
             ledger,
             last_status: None,
             recording: None,
@@ -210,7 +211,11 @@ impl MaskedCall {
     /// come as audio are passed on.
     pub(super) fn key(&mut self, role: Role, digit: Digit, source: DigitSource, plant: &mut Plant) {
         let now = self.started.instant.elapsed();
-        if role == Role::Caller && !self.keys.is_new(digit, source, now) {
+        let leg = match role {
+            Role::Caller => Some(&mut self.caller),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+        };
+        if !leg.is_some_and(|leg| leg.keys.is_new(digit, source, now)) {
             return;
         }
         match self.talking_to {
@@ -401,7 +406,8 @@ impl MaskedCall {
             Ok(id) => {
                 plant.legs.insert(id, party);
                 let (stream, dialled) = (Some(stream), Some(dialled));
-                let leg = Leg { id, trunk, stream, remote: None, report: None, dialled };
+                let keys = DigitFilter::default();
+                let leg = Leg { id, trunk, stream, remote: None, report: None, keys, dialled };
                 self.callees.insert(attempt, leg);
                 None
             }
@@ -478,8 +484,8 @@ impl MaskedCall {
             sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),
             pin_attempts: outcome.pin_attempts,
             recording: self.recording.clone(),
-            caller_media: self.caller.report.map(leg_report),
-            callee_media: callee.and_then(|leg| leg.report).map(leg_report),
+            caller_media: leg_report(&self.caller),
+            callee_media: callee.and_then(leg_report),
         }
     }
 }
@@ -521,14 +527,30 @@ fn collect_plan(collect: &store::Collect) -> Collect {
     }
 }
 
-fn leg_report(report: MediaReport) -> LegReport {
+fn leg_report(leg: &Leg) -> Option<LegReport> {
+    let report = leg.report?;
     let received = report.received;
-    LegReport {
+    Some(LegReport {
         codec: report.codec.map(|codec| codec.name().to_owned()),
         packets_received: received.packets,
         packets_lost: received.lost,
         packets_sent: report.sent_packets,
         jitter_ms: received.jitter_ms,
         mos: received.mos,
+        digits: Some(digit_report(leg.keys.counts(), report.events)),
+    })
+}
+
+fn digit_report(counts: DigitCounts, events: EventReport) -> DigitReport {
+    DigitReport {
+        pressed: counts.pressed,
+        duplicates: counts.duplicates,
+        rfc4733: counts.rfc4733,
+        info: counts.info,
+        in_band: counts.in_band,
+        lost_packets: events.lost_packets,
+        lost_ends: events.lost_ends,
+        end_only: events.end_only,
+        late_packets: events.late_packets,
     }
 }

@@ -163,6 +163,33 @@ pub struct LegReport {
     /// Estimated mean opinion score of what came in, 1.0 to 4.5.
     #[schema(required, minimum = 1, maximum = 5)]
     pub mos: Option<f64>,
+    /// How the keys came that the party pressed; `null`: the call is older than this report.
+    #[serde(default)]
+    #[schema(required)]
+    pub digits: Option<DigitReport>,
+}
+
+/// How one party's keys came: by which methods, how many, what was lost on the way. Never which keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DigitReport {
+    /// Keys pressed, each counted once.
+    pub pressed: u32,
+    /// Reports that were dropped because another method had told of the same press.
+    pub duplicates: u32,
+    /// Presses told by telephone-event (RFC 4733).
+    pub rfc4733: u32,
+    /// Presses told by SIP INFO.
+    pub info: u32,
+    /// Presses heard as tones in the audio.
+    pub in_band: u32,
+    /// Telephone-event packets that are missing inside presses.
+    pub lost_packets: u32,
+    /// Presses by telephone-event of which no end packet came.
+    pub lost_ends: u32,
+    /// Presses by telephone-event of which nothing but the end came.
+    pub end_only: u32,
+    /// Telephone-event packets dropped because they belong to an earlier press.
+    pub late_packets: u32,
 }
 
 impl Store {

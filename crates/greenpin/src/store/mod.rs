@@ -63,7 +63,9 @@ pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy, Screening};
 pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
-pub use calls::{Begun, CallEnding, CallSettings, Collect, LegReport, NewCall, RecordingFile, Route};
+pub use calls::{
+    Begun, CallEnding, CallSettings, Collect, DigitReport, LegReport, NewCall, RecordingFile, Route,
+};
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
 pub use credentials::{

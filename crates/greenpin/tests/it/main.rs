@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod deliveries;
 mod dial_plan;
+mod digits;
 mod docs;
 mod drain;
 mod durability;

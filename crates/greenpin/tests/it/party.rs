@@ -338,6 +338,25 @@ impl Party {
         }
     }
 
+    /// Presses a key by RFC 4733 of which only the first packet arrives.
+    pub fn press_without_end(&mut self, key: char) {
+        let event = "0123456789*#ABCD".find(key).and_then(|event| u8::try_from(event).ok()).unwrap();
+        self.rtp_timestamp += 4000;
+        self.send_rtp(EVENT_PAYLOAD_TYPE, true, self.rtp_timestamp, &[event, 10, 0, 160]);
+    }
+
+    /// Presses keys as tones in its audio, G.711 A-law.
+    pub fn sound(&mut self, keys: &str) {
+        let mut tones = media::DigitTones::default();
+        tones.press(keys.chars().map(|key| media::Digit::try_from(key).unwrap()));
+        while let Some(frame) = tones.frame() {
+            let mut payload = [0; 160];
+            media::Codec::Pcma.encode(&frame, &mut payload);
+            self.rtp_timestamp += 160;
+            self.send_rtp(8, false, self.rtp_timestamp, &payload);
+        }
+    }
+
     /// Presses keys by RFC 4733.
     pub fn press(&mut self, keys: &str) {
         self.press_repeating(keys, 1);

@@ -184,9 +184,13 @@ impl Leg {
         self.telephone_event() == Some(packet.header.payload_type)
     }
 
-    /// The key whose press begins with this telephone-event.
+    /// The key whose press begins with this packet, if it is a telephone-event.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        self.events.receive(&packet.header, packet.payload)
+        if self.is_event(packet) {
+            return self.events.receive(&packet.header, packet.payload);
+        }
+        self.events.pass(&packet.header);
+        None
     }
 
     /// Whether somebody needs the decoded samples of what arrives.
@@ -344,6 +348,7 @@ impl Leg {
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
             malformed: self.malformed,
+            events: self.events.report(),
             heard: self.reports.heard,
         }
     }

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use media::{Codec, Digit, DigitSource, Ringback, StreamReport};
+use media::{Codec, Digit, DigitSource, EventReport, Ringback, StreamReport};
 use signalling::{Network, sdp};
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
@@ -164,6 +164,8 @@ pub struct MediaReport {
     pub foreign: u64,
     /// Datagrams from the peer that were no RTP.
     pub malformed: u64,
+    /// How the peer's telephone-events came through.
+    pub events: EventReport,
     /// What the peer's RTCP says of our stream.
     pub heard: Option<PeerReport>,
 }

@@ -39,7 +39,7 @@ impl Worker {
 
     /// Tells of the key whose press begins with this packet.
     fn press(&self, leg: &mut Leg, packet: &Packet<'_>) -> Option<Digit> {
-        let digit = if leg.is_event(packet) { leg.event_digit(packet) } else { None }?;
+        let digit = leg.event_digit(packet)?;
         tell_digit(&self.events, leg.id, digit, DigitSource::Event);
         leg.press_passes = leg.bridged.is_some();
         Some(digit)

@@ -1,0 +1,75 @@
+//! What the call record says of keys: by which methods they came and what was lost, never which they were.
+
+use serde_json::{Value, json};
+
+use super::hook::Hook;
+use super::party::{Party, both_hear_each_other};
+use super::server::Server;
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const NOWHERE: &str = "127.0.0.1:9";
+
+/// A call on which the customer keys its PIN as a test wants it, both talk, and the agent presses a key; gives what the
+/// record says of the keys of both, after a look at whether they show anywhere.
+fn keys_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
+    let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
+    let server = Server::start(agent.address());
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let mut hook = Hook::open();
+    server.send_events_to(&hook.url);
+    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let pin = allocation["pin"].as_str().unwrap();
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    customer.invite_with(VN, events);
+    assert_eq!(customer.final_response(), 200);
+    key(&mut customer, pin);
+    agent.invited();
+    agent.respond(200);
+    agent.served("ACK");
+    hook.event("call.answered");
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.press("7");
+    if events {
+        assert_eq!(customer.keys_heard(1, 97), "7");
+    }
+    customer.bye();
+    agent.served("BYE");
+    let completed = hook.event("call.completed");
+    let record = server.get(&format!("/calls/{}", completed["data"]["call_sid"].as_str().unwrap()));
+    assert!(!record.to_string().contains(&format!("\"{pin}\"")), "{record}");
+    (record["caller_media"]["digits"].clone(), record["callee_media"]["digits"].clone())
+}
+
+#[test]
+fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
+    let (caller, callee) = keys_of_a_call(true, |customer, pin| {
+        customer.press(&pin[..1]);
+        customer.press_by_info(&pin[..1]);
+        customer.press(&pin[1..3]);
+        customer.press_without_end(pin.chars().next_back().unwrap());
+    });
+    let zeros = json!({ "pressed": 0, "duplicates": 0, "rfc4733": 0, "info": 0, "in_band": 0, "lost_packets": 0,
+        "lost_ends": 0, "end_only": 0, "late_packets": 0 });
+    let expect = |changed: Value| {
+        let mut expected = zeros.clone();
+        expected.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        expected
+    };
+    assert_eq!(
+        caller,
+        expect(json!({ "pressed": 4, "duplicates": 1, "rfc4733": 4, "info": 1, "lost_ends": 1 }))
+    );
+    assert_eq!(callee, expect(json!({ "pressed": 1, "rfc4733": 1 })));
+}
+
+#[test]
+fn keys_that_come_as_tones_are_reported_as_such() {
+    let (caller, _) = keys_of_a_call(false, |customer, pin| customer.sound(pin));
+    assert_eq!(
+        (&caller["pressed"], &caller["in_band"], &caller["rfc4733"]),
+        (&json!(4), &json!(4), &json!(0))
+    );
+}
