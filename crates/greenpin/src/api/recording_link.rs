@@ -28,7 +28,7 @@ const LONGEST: u32 = 86_400;
 
 problems! {
     MakeProblems: [InvalidRequest, NotFound, RuleViolated]
-        fields [UnknownField, WrongType, OutOfRange];
+        fields [UnknownField, WrongType, InvalidValue, OutOfRange];
     FollowProblems: [LinkInvalid, LinkExpired, TenantSuspended, NotFound, RangeNotSatisfiable, Internal, Overloaded,
         StoreUnreachable, RecordingNotReady];
 }
