@@ -185,6 +185,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
         accept_from: trunk.accept_from.clone(),
         country: trunk.country,
         symmetric_rtp: trunk.symmetric_rtp,
+        srtp: trunk.srtp,
         credentials: trunk.credentials.clone(),
         priority: trunk.priority,
         weight: trunk.weight,

@@ -8,6 +8,7 @@
 mod dialog;
 mod endpoint;
 mod identity;
+pub mod sdes;
 pub mod sdp;
 mod sip;
 mod timer;

@@ -5,6 +5,8 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::sdes::{Key, Line, Secrets, SrtpMode};
+
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
 /// Our payload type for telephone events where the peer does not name its own.
@@ -59,6 +61,8 @@ pub struct RemoteMedia {
     pub rtcp: Option<SocketAddr>,
     /// The codec of both directions.
     pub codec: Codec,
+    /// The key under which the peer sends; ours for the same suite is in [`LocalMedia::secrets`]. `None`: in clear.
+    pub crypto: Option<Key>,
     /// Payload type of telephone events (RFC 4733), where the peer takes them.
     pub telephone_event: Option<u8>,
     /// We may send to the peer.
@@ -73,9 +77,12 @@ pub enum SdpError {
     /// Not a session description at all.
     #[error("the session description cannot be parsed")]
     Malformed,
-    /// No RTP/AVP audio stream with an address we can send to.
-    #[error("no usable RTP/AVP audio stream is offered")]
+    /// No RTP/AVP or RTP/SAVP audio stream with an address we can send to.
+    #[error("no usable RTP/AVP or RTP/SAVP audio stream is offered")]
     NoAudio,
+    /// RTP/SAVP without an `a=crypto` that we speak.
+    #[error("no crypto suite in common for RTP/SAVP")]
+    NoKey,
     /// Neither A-law nor µ-law.
     #[error("no codec in common: PCMA and PCMU are spoken here")]
     NoCodec,
@@ -92,6 +99,10 @@ pub struct LocalMedia {
     pub session_id: u32,
     /// `o=` session version: counts up with each description of the leg.
     pub version: u32,
+    /// Whether the audio is to be encrypted.
+    pub srtp: SrtpMode,
+    /// Our keys, drawn for this leg.
+    pub secrets: Secrets,
 }
 
 /// A description of the peer that was read: one line for each `m=`, and the audio stream that we can use.
@@ -101,6 +112,10 @@ pub struct Description {
     audio: usize,
     remote: RemoteMedia,
     codecs: Vec<Codec>,
+    /// `RTP/SAVP`: the peer wants it encrypted.
+    secure: bool,
+    /// Its key for a suite that we speak, beside `RTP/AVP` too.
+    crypto: Option<Line>,
 }
 
 #[derive(Debug, Clone)]
@@ -114,15 +129,13 @@ impl Description {
     /// Reads an offer or an answer.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
         let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
-        let usable =
-            |media: &&sdp_types::Media| media.media == "audio" && media.proto == "RTP/AVP" && media.port != 0;
-        let audio = session.medias.iter().position(|media| usable(&media)).ok_or(SdpError::NoAudio)?;
+        let audio = best_audio(&session)?;
         let media = session.medias.get(audio).ok_or(SdpError::NoAudio)?;
         let codecs = codecs(media);
         let codec = *codecs.first().ok_or(SdpError::NoCodec)?;
         let remote = remote(&session, media, codec)?;
         let lines = session.medias.iter().map(MediaLine::of).collect();
-        Ok(Self { lines, audio, remote, codecs })
+        Ok(Self { lines, audio, remote, codecs, secure: is_secure(media), crypto: crypto(media) })
     }
 
     /// The peer's audio with the codec that it prefers.
@@ -136,13 +149,48 @@ impl Description {
         RemoteMedia { codec, ..self.remote }
     }
 
+    /// Whether the peer asks for encrypted audio, and nothing else.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The key under which the peer sends if we take its offer; an error if it may not be taken: audio in clear where
+    /// ours must be encrypted.
+    pub fn offered_key(&self, local: &LocalMedia) -> Result<Option<Key>, SdpError> {
+        Ok(self.taken(local)?.map(|line| line.key))
+    }
+
+    /// The key under which the peer sends as its answer to our offer says; an error if it is no answer to that.
+    pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<Key>, SdpError> {
+        let known = self.crypto.filter(|line| local.secrets.answered_by(*line));
+        let line = match local.srtp {
+            SrtpMode::Off if self.secure => return Err(SdpError::NoKey),
+            SrtpMode::Off => None,
+            SrtpMode::Optional => known,
+            SrtpMode::Required => Some(known.filter(|_| self.secure).ok_or(SdpError::NoKey)?),
+        };
+        Ok(line.map(|line| line.key))
+    }
+
+    /// The line of the peer that our answer is to.
+    fn taken(&self, local: &LocalMedia) -> Result<Option<Line>, SdpError> {
+        match local.srtp {
+            SrtpMode::Required if !self.secure => Err(SdpError::NoKey),
+            SrtpMode::Off => Ok(self.crypto.filter(|_| self.secure)),
+            SrtpMode::Optional | SrtpMode::Required => Ok(self.crypto),
+        }
+    }
+
     /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
         let mut text = head(local);
         for (index, line) in self.lines.iter().enumerate() {
             if index == self.audio {
                 let direction = direction(self.remote.receive, self.remote.send);
-                audio(&mut text, local, &[codec], self.remote.telephone_event, direction);
+                let taken = self.taken(local).ok().flatten();
+                let crypto = taken.map(|line| line.answered(&local.secrets));
+                let shape = Shape { protocol: &line.protocol, crypto: crypto.as_slice(), direction };
+                audio(&mut text, local, &[codec], self.remote.telephone_event, &shape);
             } else {
                 let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.protocol, line.format);
             }
@@ -161,7 +209,11 @@ impl MediaLine {
 /// An offer of both codecs, the preferred one first.
 pub fn offer(local: &LocalMedia, preferred: Codec) -> String {
     let mut text = head(local);
-    audio(&mut text, local, &[preferred, preferred.other()], Some(TELEPHONE_EVENT), "sendrecv");
+    let protocol = if local.srtp == SrtpMode::Required { "RTP/SAVP" } else { "RTP/AVP" };
+    let crypto: Vec<Line> =
+        if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
+    let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
+    audio(&mut text, local, &[preferred, preferred.other()], Some(TELEPHONE_EVENT), &shape);
     text
 }
 
@@ -185,8 +237,15 @@ fn direction(peer_sends: bool, peer_receives: bool) -> &'static str {
     }
 }
 
-fn audio(text: &mut String, local: &LocalMedia, codecs: &[Codec], events: Option<u8>, direction: &str) {
-    let _ = write!(text, "m=audio {} RTP/AVP", local.port);
+/// How an audio stream is described beside its formats.
+struct Shape<'a> {
+    protocol: &'a str,
+    crypto: &'a [Line],
+    direction: &'a str,
+}
+
+fn audio(text: &mut String, local: &LocalMedia, codecs: &[Codec], events: Option<u8>, shape: &Shape<'_>) {
+    let _ = write!(text, "m=audio {} {}", local.port, shape.protocol);
     for codec in codecs {
         let _ = write!(text, " {}", codec.payload_type());
     }
@@ -200,7 +259,32 @@ fn audio(text: &mut String, local: &LocalMedia, codecs: &[Codec], events: Option
     if let Some(events) = events {
         let _ = write!(text, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n");
     }
-    let _ = write!(text, "a=ptime:20\r\na={direction}\r\n");
+    for line in shape.crypto {
+        let _ = write!(text, "a=crypto:{}\r\n", line.value());
+    }
+    let _ = write!(text, "a=ptime:20\r\na={}\r\n", shape.direction);
+}
+
+/// The audio stream that we take: an encrypted one where there is one.
+fn best_audio(session: &sdp_types::Session) -> Result<usize, SdpError> {
+    let audio = |media: &&sdp_types::Media| media.media == "audio" && media.port != 0;
+    let position = |fits: &dyn Fn(&sdp_types::Media) -> bool| {
+        session.medias.iter().position(|media| audio(&media) && fits(media))
+    };
+    let secure = position(&|media| is_secure(media) && crypto(media).is_some());
+    let clear = || position(&|media| matches!(media.proto.as_str(), "RTP/AVP" | "RTP/AVPF"));
+    let unspoken = position(&is_secure).map_or(SdpError::NoAudio, |_| SdpError::NoKey);
+    secure.or_else(clear).ok_or(unspoken)
+}
+
+fn is_secure(media: &sdp_types::Media) -> bool {
+    matches!(media.proto.as_str(), "RTP/SAVP" | "RTP/SAVPF")
+}
+
+/// The first line whose suite we speak: the peer lists what it prefers first.
+fn crypto(media: &sdp_types::Media) -> Option<Line> {
+    let lines = media.attributes.iter().filter(|attribute| attribute.attribute == "crypto");
+    lines.filter_map(|line| line.value.as_deref()).find_map(Line::parse)
 }
 
 /// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551).
@@ -236,6 +320,7 @@ fn remote(
         rtp,
         rtcp: rtcp(media, rtp),
         codec,
+        crypto: crypto(media).filter(|_| is_secure(media)).map(|line| line.key),
         telephone_event: telephone_event(media),
         send: peer_receives && !held,
         receive: peer_sends,
@@ -272,7 +357,8 @@ mod tests {
         m=audio 4000 RTP/AVP 9 0 8 97\r\na=rtpmap:97 telephone-event/8000\r\na=sendonly\r\n";
 
     fn local() -> LocalMedia {
-        LocalMedia { address: "127.0.0.1".parse().unwrap(), port: 20000, session_id: 7, version: 1 }
+        let (address, secrets) = ("127.0.0.1".parse().unwrap(), Secrets::new([7; 132]));
+        LocalMedia { address, port: 20000, session_id: 7, version: 1, srtp: SrtpMode::Off, secrets }
     }
 
     #[test]
@@ -309,7 +395,77 @@ mod tests {
         assert_eq!(without("9 0 8 97", "9 97"), SdpError::NoCodec);
         assert_eq!(without("m=audio 4000", "m=audio 0"), SdpError::NoAudio);
         assert_eq!(without("c=IN IP4 192.0.2.1", "c=IN IP4 host.example"), SdpError::NoAudio);
-        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"), SdpError::NoAudio);
+        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"), SdpError::NoKey);
+        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 UDP/TLS/RTP/SAVP"), SdpError::NoAudio);
+    }
+
+    const CRYPTO: &str = "a=crypto:9 F8_128_HMAC_SHA1_80 inline:x\r\n\
+        a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+
+    fn with_keys(protocol: &str) -> Description {
+        let offer = OFFER.replace("audio 4000 RTP/AVP", &format!("audio 4000 {protocol}"));
+        Description::parse(format!("{offer}{CRYPTO}").as_bytes()).unwrap()
+    }
+
+    fn wanting(srtp: SrtpMode) -> LocalMedia {
+        LocalMedia { srtp, ..local() }
+    }
+
+    #[test]
+    fn an_encrypted_offer_is_answered_with_our_own_key_for_the_same_line() {
+        for mode in [SrtpMode::Off, SrtpMode::Optional, SrtpMode::Required] {
+            let offer = with_keys("RTP/SAVP");
+            let key = offer.offered_key(&wanting(mode)).unwrap().unwrap();
+            assert_eq!(key.expose(), b"YS___semctl () {\t220;}\n}\nunles");
+            assert_eq!(offer.remote().crypto, Some(key));
+            let answer = offer.answer(&wanting(mode), Codec::Pcma);
+            assert!(answer.contains("m=audio 20000 RTP/SAVP 8 97\r\n"), "{answer}");
+            let ours =
+                "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\r\n";
+            assert!(answer.contains(ours), "{answer}");
+            assert_eq!(answer.matches("a=crypto").count(), 1);
+        }
+    }
+
+    #[test]
+    fn keys_beside_a_clear_offer_are_taken_where_that_is_wanted() {
+        let offer = with_keys("RTP/AVP");
+        assert_eq!((offer.remote().crypto, offer.offered_key(&wanting(SrtpMode::Off))), (None, Ok(None)));
+        assert!(!offer.answer(&wanting(SrtpMode::Off), Codec::Pcma).contains("crypto"));
+        assert!(offer.offered_key(&wanting(SrtpMode::Optional)).unwrap().is_some());
+        let answer = offer.answer(&wanting(SrtpMode::Optional), Codec::Pcma);
+        assert!(answer.contains("RTP/AVP 8 97\r\n") && answer.contains("a=crypto:4 "), "{answer}");
+        assert_eq!(offer.offered_key(&wanting(SrtpMode::Required)), Err(SdpError::NoKey));
+    }
+
+    #[test]
+    fn an_encrypted_stream_goes_before_a_clear_one() {
+        let both = format!("{OFFER}m=audio 4002 RTP/SAVP 8\r\n{CRYPTO}");
+        let description = Description::parse(both.as_bytes()).unwrap();
+        assert!(description.is_secure());
+        assert_eq!(description.remote().rtp.port(), 4002);
+        let unspoken = format!("{OFFER}m=audio 4002 RTP/SAVP 8\r\n");
+        assert_eq!(Description::parse(unspoken.as_bytes()).unwrap().remote().rtp.port(), 4000);
+    }
+
+    #[test]
+    fn an_answer_is_held_against_what_was_offered() {
+        for (mode, protocol) in [(SrtpMode::Optional, "RTP/AVP"), (SrtpMode::Required, "RTP/SAVP")] {
+            let ours = wanting(mode);
+            let offered = offer(&ours, Codec::Pcma);
+            assert!(offered.contains(&format!("m=audio 20000 {protocol} 8 0 101\r\n")), "{offered}");
+            assert_eq!(offered.matches("a=crypto").count(), 3);
+            let theirs = LocalMedia { secrets: Secrets::new([9; 132]), ..ours };
+            let answer = Description::parse(offered.as_bytes()).unwrap().answer(&theirs, Codec::Pcma);
+            let key = Description::parse(answer.as_bytes()).unwrap().answered_key(&ours).unwrap().unwrap();
+            assert_eq!(key.expose(), [9; 30]);
+            let renumbered = answer.replace("a=crypto:1 ", "a=crypto:2 ");
+            let found = Description::parse(renumbered.as_bytes()).unwrap().answered_key(&ours);
+            let expected = if mode == SrtpMode::Optional { Ok(None) } else { Err(SdpError::NoKey) };
+            assert_eq!(found, expected);
+        }
+        assert_eq!(with_keys("RTP/SAVP").answered_key(&local()), Err(SdpError::NoKey));
+        assert_eq!(with_keys("RTP/AVP").answered_key(&local()), Ok(None));
     }
 
     #[test]

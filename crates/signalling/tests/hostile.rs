@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use proptest::prelude::*;
+use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport, Trunk};
 
@@ -38,7 +39,8 @@ fn endpoint() -> Endpoint {
 fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
-    let local = LocalMedia { address: source.ip(), port: 20_000, session_id: 1, version: 1 };
+    let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
+    let local = LocalMedia { address: source.ip(), port: 20_000, session_id: 1, version: 1, srtp, secrets };
     let mut heard = Vec::new();
     for (transport, bytes) in messages {
         heard.push(String::from_utf8_lossy(&bytes).into_owned());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
     Credentials, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings, SipMessage,
@@ -74,7 +75,8 @@ fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentia
 }
 
 fn media(end: usize) -> LocalMedia {
-    LocalMedia { address: address(end).ip(), port: 20000, session_id: 1, version: 1 }
+    let (address, secrets) = (address(end).ip(), Secrets::new([end as u8; 132]));
+    LocalMedia { address, port: 20000, session_id: 1, version: 1, srtp: SrtpMode::Off, secrets }
 }
 
 impl Pair {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rlibphonenumber::Region;
+use signalling::sdes::SrtpMode;
 use signalling::{Credentials, Network, Peer, Transport};
 
 use crate::engine::NumberFormat;
@@ -121,6 +122,8 @@ pub struct Trunk {
     pub country: Option<Region>,
     /// Take media from the first source within `accept_from`.
     pub symmetric_rtp: bool,
+    /// Whether its audio is encrypted (SRTP).
+    pub srtp: SrtpMode,
     /// `username`, `password`, `realm`: what it knows us by when it asks.
     pub credentials: Option<Credentials>,
     /// Trunks with a lower number are tried first.
@@ -296,6 +299,7 @@ impl Config {
             peer,
             country,
             symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
+            srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
             credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
             priority: source.or(&key("priority"), values::priority, 10),
             weight: source.or(&key("weight"), values::weight, 1),
@@ -331,6 +335,7 @@ impl Trunk {
             "accept_from": self.networks(),
             "country": self.country.as_ref().map(Region::to_string),
             "symmetric_rtp": self.symmetric_rtp,
+            "srtp": values::srtp_name(self.srtp),
             "username": self.credentials.as_ref().map(|known| &known.username),
             "priority": self.priority,
             "weight": self.weight,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
+use signalling::sdes::SrtpMode;
 use signalling::{Network, Peer, Transport};
 use toml::de::DeValue;
 
@@ -252,6 +253,18 @@ pub(super) fn days(raw: &Raw) -> Result<Duration, Refusal> {
 
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
     must(raw.boolean(), "true or false")
+}
+
+const SRTP: [(&str, SrtpMode); 3] =
+    [("off", SrtpMode::Off), ("optional", SrtpMode::Optional), ("required", SrtpMode::Required)];
+
+pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
+    let named = SRTP.into_iter().find(|(name, _)| raw.text() == Some(name));
+    must(named.map(|(_, mode)| mode), "\"off\", \"optional\" or \"required\"")
+}
+
+pub(super) fn srtp_name(mode: SrtpMode) -> &'static str {
+    SRTP.into_iter().find(|(_, known)| *known == mode).map_or("off", |(name, _)| name)
 }
 
 pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use call::script::{Attempt, Input, Side};
 use call::{Cause, PhoneNumber};
 use media::DigitSource;
+use signalling::sdes::SrtpMode;
 use signalling::{Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
@@ -163,6 +164,10 @@ impl Exchange {
         let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
         if !self.admitting || !self.draining.is_empty() || full {
             return self.refuse(offer.leg, 503);
+        }
+        let in_clear = offer.remote.is_some_and(|remote| remote.crypto.is_none());
+        if trunk.srtp == SrtpMode::Required && in_clear {
+            return self.refuse(offer.leg, 488);
         }
         let Some(number) = numbers::e164(&offer.called, trunk.country) else {
             return self.refuse(offer.leg, 404);

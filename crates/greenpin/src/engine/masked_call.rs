@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use call::script::{Action, Attempt, Collect, Connection, Input, Key, Outcome, Prompt, Side, Verdict};
 use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
+use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{LegId, Offer, OutgoingCall};
 
@@ -358,9 +359,12 @@ impl MaskedCall {
 
     fn answer(&mut self, plant: &mut Plant) {
         let Some(stream) = &self.caller.stream else { return };
-        let (leg, local) = (self.caller.id, stream.describe(plant.settings.advertised));
-        plant.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
-        connect(&self.caller, plant);
+        let local = stream.describe(plant.settings.advertised, srtp(plant, self.caller.trunk));
+        let leg = self.caller.id;
+        if let Some(agreed) = plant.agent.command(|endpoint, now| endpoint.answer(leg, local, now)) {
+            self.caller.remote = Some(agreed);
+            connect(&self.caller, plant);
+        }
     }
 
     fn play(&mut self, prompt: Prompt, playback: u32, plant: &mut Plant) {
@@ -399,7 +403,7 @@ impl MaskedCall {
             trunk,
             to,
             from,
-            local: stream.describe(plant.settings.advertised),
+            local: stream.describe(plant.settings.advertised, srtp(plant, trunk)),
             preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
@@ -503,6 +507,11 @@ fn open_stream(plant: &mut Plant, party: Party) -> Option<LegMedia> {
     }
 }
 
+/// Whether audio is encrypted on a trunk.
+fn srtp(plant: &Plant, trunk: usize) -> SrtpMode {
+    plant.settings.trunks.get(trunk).map_or(SrtpMode::Off, |trunk| trunk.srtp)
+}
+
 /// Lets a leg's stream talk to its peer, if both are known.
 fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
@@ -532,6 +541,7 @@ fn leg_report(leg: &Leg) -> Option<LegReport> {
     let received = report.received;
     Some(LegReport {
         codec: report.codec.map(|codec| codec.name().to_owned()),
+        srtp: report.srtp.map(str::to_owned),
         packets_received: received.packets,
         packets_lost: received.lost,
         packets_sent: report.sent_packets,

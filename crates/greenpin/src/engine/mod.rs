@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub use numbers::NumberFormat;
 use rlibphonenumber::Region;
+use signalling::sdes::SrtpMode;
 use signalling::{Credentials, Network, Peer};
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,6 +59,8 @@ pub struct TrunkSettings {
     pub country: Option<Region>,
     /// Take media from the first source within `accept_from` instead of the address in the SDP.
     pub symmetric_rtp: bool,
+    /// Whether its audio is encrypted.
+    pub srtp: SrtpMode,
     /// What it knows us by when it asks.
     pub credentials: Option<Credentials>,
     /// Trunks with a lower number are tried first.

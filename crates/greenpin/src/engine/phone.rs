@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use media::{Clip, Digit};
+use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
 use tokio::sync::mpsc;
@@ -120,7 +121,7 @@ impl Phone {
             trunk: 0,
             to: to.to_owned(),
             from: from.to_owned(),
-            local: stream.describe(self.address.ip()),
+            local: stream.describe(self.address.ip(), SrtpMode::Off),
             preferred: Codec::Pcma,
         };
         let leg = self.agent.command(|endpoint, now| endpoint.dial(call, now))?;
@@ -131,7 +132,7 @@ impl Phone {
     /// Takes a call that rings.
     pub fn answer(&mut self, leg: LegId) {
         let Some(line) = self.lines.get(&leg) else { return };
-        let local = line.stream.describe(self.address.ip());
+        let local = line.stream.describe(self.address.ip(), SrtpMode::Off);
         let remote = self.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
         if let Some(remote) = remote.or(line.remote) {
             line.connect(remote);

@@ -60,6 +60,7 @@ impl Stage {
             accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
             country: None,
             symmetric_rtp: false,
+            srtp: signalling::sdes::SrtpMode::Off,
             credentials: None,
             priority: 10,
             weight: 1,

@@ -60,6 +60,7 @@ mod tests {
             accept_from: Vec::new(),
             country: None,
             symmetric_rtp: false,
+            srtp: signalling::sdes::SrtpMode::Off,
             credentials: None,
             priority,
             weight,

@@ -151,6 +151,10 @@ pub struct LegReport {
     /// The codec's name; `null` in JSON: the leg had no media.
     #[schema(required)]
     pub codec: Option<String>,
+    /// The suite with which the audio was encrypted; `null`: it was not.
+    #[serde(default)]
+    #[schema(required)]
+    pub srtp: Option<String>,
     /// RTP packets that came in.
     pub packets_received: u64,
     /// RTP packets that were sent to us and did not come in.

@@ -31,6 +31,7 @@ mod receiver;
 mod resolve;
 mod server;
 mod sipp;
+mod srtp;
 mod storm;
 mod tail;
 mod tenants;

@@ -31,7 +31,22 @@ pub struct Party {
     invite_branch: String,
     /// Keys that were heard, by RTP timestamp.
     presses: Vec<(u32, u8)>,
+    /// How it offers and answers encrypted audio.
+    crypto: Option<Crypto>,
 }
+
+/// Encrypted audio of a party: `AES_CM_128_HMAC_SHA1_80` with a key of its own.
+struct Crypto {
+    protocol: &'static str,
+    seals: media::SrtpSender,
+    /// Known with the server's description.
+    opens: Option<media::SrtpReceiver>,
+}
+
+const SUITE: media::SrtpSuite = media::SrtpSuite::AesCm128HmacSha1_80;
+/// The key of every party that encrypts, and as it stands in a description.
+const KEY: &[u8; 30] = b"thirty octets, known to a test";
+const INLINE: &str = "AES_CM_128_HMAC_SHA1_80 inline:dGhpcnR5IG9jdGV0cywga25vd24gdG8gYSB0ZXN0";
 
 impl Party {
     /// A party with a number that talks to `server`; without one, it waits to be called.
@@ -59,7 +74,38 @@ impl Party {
             rtp_timestamp: 1000,
             invite_branch: format!("z9hG4bK{unique}"),
             presses: Vec::new(),
+            crypto: None,
         }
+    }
+
+    /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
+    pub fn encrypt(&mut self, protocol: &'static str) {
+        let seals = media::SrtpSender::new(SUITE, KEY).unwrap();
+        self.crypto = Some(Crypto { protocol, seals, opens: None });
+    }
+
+    /// Takes the server's key from its description, where it encrypts.
+    fn take_key(&mut self, description: &str) {
+        use base64::Engine as _;
+        let line = description.lines().find(|line| line.contains("AES_CM_128_HMAC_SHA1_80 inline:"));
+        if let (Some(crypto), Some(line)) = (&mut self.crypto, line) {
+            let text = line.rsplit(':').next().unwrap();
+            let key = base64::prelude::BASE64_STANDARD.decode(text).unwrap();
+            assert_ne!(key, KEY);
+            crypto.opens = Some(media::SrtpReceiver::new(SUITE, &key).unwrap());
+        }
+    }
+
+    /// The next RTP packet, opened where it is encrypted; `None` if none comes soon.
+    fn rtp_packet(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2048];
+        let (length, _) = self.rtp.recv_from(&mut buffer).ok()?;
+        self.received.extend_from_slice(&buffer[..length]);
+        let opened = match self.crypto.as_mut().and_then(|crypto| crypto.opens.as_mut()) {
+            Some(opens) => opens.open(&mut buffer[..length]).expect("the server seals with its key"),
+            None => length,
+        };
+        Some(buffer[..opened].to_vec())
     }
 
     /// Where it takes calls.
@@ -81,9 +127,13 @@ impl Party {
         } else {
             ("8".to_owned(), String::new())
         };
+        let (protocol, key) = match &self.crypto {
+            Some(crypto) => (crypto.protocol, format!("a=crypto:1 {INLINE}\r\n")),
+            None => ("RTP/AVP", String::new()),
+        };
         format!(
             "v=0\r\no={number} 1 1 IN IP4 127.0.0.1\r\ns=call of {number}\r\ni={number}\r\nu=sip:{number}@example.com\r\n\
-             c=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP {format}\r\na=rtpmap:8 PCMA/8000\r\n{map}\
+             c=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} {protocol} {format}\r\na=rtpmap:8 PCMA/8000\r\n{map}{key}\
              a=x-number:{number}\r\na=sendrecv\r\n"
         )
     }
@@ -149,6 +199,7 @@ impl Party {
         if status < 300 {
             self.remote_target = uri(&header(&self.last, "Contact"));
             self.remote_rtp = Some(media_address(&self.last));
+            self.take_key(&self.last.clone());
         }
         let ack = self.request("ACK", 1, &branch, "", "");
         self.send(&ack);
@@ -192,6 +243,7 @@ impl Party {
     pub fn invited(&mut self) -> String {
         let invite = self.message(|text| text.starts_with("INVITE "));
         self.remote_rtp = Some(media_address(&invite));
+        self.take_key(&invite);
         self.last = invite.clone();
         invite
     }
@@ -319,6 +371,14 @@ impl Party {
         packet.extend_from_slice(&timestamp.to_be_bytes());
         packet.extend_from_slice(&0xdead_beef_u32.to_be_bytes());
         packet.extend_from_slice(payload);
+        if let Some(crypto) = &mut self.crypto
+            && crypto.opens.is_some()
+        {
+            let length = packet.len();
+            packet.resize(length + media::SRTP_OVERHEAD, 0);
+            let sealed = crypto.seals.seal(&mut packet, length).unwrap();
+            packet.truncate(sealed);
+        }
         self.rtp.send_to(&packet, self.remote_rtp.unwrap()).unwrap();
     }
 
@@ -343,6 +403,13 @@ impl Party {
         let event = "0123456789*#ABCD".find(key).and_then(|event| u8::try_from(event).ok()).unwrap();
         self.rtp_timestamp += 4000;
         self.send_rtp(EVENT_PAYLOAD_TYPE, true, self.rtp_timestamp, &[event, 10, 0, 160]);
+    }
+
+    /// Presses keys by RFC 4733, in clear although the call is encrypted.
+    pub fn press_in_clear(&mut self, keys: &str) {
+        let crypto = self.crypto.take();
+        self.press(keys);
+        self.crypto = crypto;
     }
 
     /// Presses keys as tones in its audio, G.711 A-law.
@@ -397,14 +464,12 @@ impl Party {
     /// Says something until both parties have heard what they wait for: audio made of one octet.
     fn hear(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
         let deadline = Instant::now() + PATIENCE;
-        let mut buffer = [0; 2048];
         let mut heard = false;
         while deaf.load(Ordering::SeqCst) > 0 {
             assert!(Instant::now() < deadline, "one party did not hear the other");
             self.say(own);
-            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
-            self.received.extend_from_slice(&buffer[..length]);
-            if !heard && length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
+            let Some(packet) = self.rtp_packet() else { continue };
+            if !heard && packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
                 heard = true;
                 deaf.fetch_sub(1, Ordering::SeqCst);
             }
@@ -414,12 +479,10 @@ impl Party {
     /// Waits until a packet of audio made of one octet is heard.
     pub fn hears(&mut self, octet: u8) {
         let deadline = Instant::now() + PATIENCE;
-        let mut buffer = [0; 2048];
         loop {
             assert!(Instant::now() < deadline, "the party never heard {octet:#x}");
-            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
-            self.received.extend_from_slice(&buffer[..length]);
-            if length > 100 && buffer[12..length].iter().all(|byte| *byte == octet) {
+            let Some(packet) = self.rtp_packet() else { continue };
+            if packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
                 return;
             }
         }
@@ -428,13 +491,11 @@ impl Party {
     /// The next `count` keys that are heard by RFC 4733.
     pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
         let deadline = Instant::now() + PATIENCE;
-        let mut buffer = [0; 2048];
         let known = self.presses.len();
         while self.presses.len() < known + count && Instant::now() < deadline {
-            let Ok((length, _)) = self.rtp.recv_from(&mut buffer) else { continue };
-            self.received.extend_from_slice(&buffer[..length]);
-            if length == 16 && buffer[1] & 0x7f == payload_type {
-                let press = (u32::from_be_bytes([buffer[4], buffer[5], buffer[6], buffer[7]]), buffer[12]);
+            let Some(packet) = self.rtp_packet() else { continue };
+            if packet.len() == 16 && packet[1] & 0x7f == payload_type {
+                let press = (u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]), packet[12]);
                 if !self.presses.contains(&press) {
                     self.presses.push(press);
                 }

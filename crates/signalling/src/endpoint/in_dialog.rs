@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::incoming::{read_offer, unsupported};
+use super::incoming::{kept_secure, read_offer, unsupported};
 use super::{Endpoint, Event, LegId, Purpose, Usage};
-use crate::sdp::{self, Description};
+use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
 impl Endpoint {
@@ -56,8 +56,14 @@ impl Endpoint {
             Ok(description) => description,
             Err(status) => return self.refuse(key, request, status, now),
         };
+        let crypto =
+            description.as_ref().zip(leg.local.as_ref()).map(|(offer, local)| offer.offered_key(local));
+        let Ok(crypto) = crypto.transpose() else { return self.refuse(key, request, 488, now) };
         let Some(session) = self.session_asked(key, request, now) else { return };
-        let remote = description.as_ref().map(|description| description.remote_preferring(codec));
+        let remote = description.as_ref().map(|description| RemoteMedia {
+            crypto: crypto.flatten(),
+            ..description.remote_preferring(codec)
+        });
         let codec = remote.map_or(codec, |remote| remote.codec);
         let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session) else {
             return self.abandon(key);
@@ -90,7 +96,9 @@ impl Endpoint {
         let body = match description {
             Some(description) => {
                 local.version = local.version.wrapping_add(1);
-                Some(description.answer(local, codec))
+                let answer = description.answer(local, codec);
+                *local = kept_secure(*local, Some(description));
+                Some(answer)
             }
             None if request.method == Method::Invite => Some(sdp::offer(local, codec)),
             None => None,

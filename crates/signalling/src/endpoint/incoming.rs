@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Endpoint, Event, Leg, LegId, Offer, Purpose, TimerKey, Usage, session};
 use crate::dialog::{Dialog, DialogId};
 use crate::identity;
+use crate::sdes::SrtpMode;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
 use crate::sip::{FromHeader, HeaderName, Method, Request, Response, ResponseBuilder, TransactionKey};
 use crate::wire::Path;
@@ -121,9 +122,14 @@ impl Endpoint {
         if !matches!(leg.usage, Usage::Offered(_)) {
             return None;
         }
+        let Some(remote) = self.acceptable(id, &local) else {
+            // Audio in clear where it must be encrypted.
+            self.reject(id, 488, None, now);
+            self.events.push_back(Event::HungUp { leg: id, orderly: false });
+            return None;
+        };
         let leg = self.remove_leg(id)?;
         let Usage::Offered(offered) = leg.usage else { return None };
-        let remote = offered.description.as_ref().map(Description::remote);
         let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
         let body = match &offered.description {
             Some(description) => description.answer(&local, codec),
@@ -145,11 +151,20 @@ impl Endpoint {
             dialog: offered.dialog,
         }));
         self.by_tag.insert(leg.tag.clone(), id);
+        let local = kept_secure(local, offered.description.as_ref());
         self.legs.insert(id, Leg { usage, local: Some(local), ..leg });
         self.respond(&offered.key, response, now);
         self.await_ack(id, now);
         self.session_refreshed(id, offered.session, now);
         remote
+    }
+
+    /// The audio of a caller as our answer will have it; `None` if it may not be answered.
+    fn acceptable(&self, id: LegId, local: &LocalMedia) -> Option<Option<RemoteMedia>> {
+        let Usage::Offered(offered) = &self.legs.get(&id)?.usage else { return None };
+        let Some(description) = &offered.description else { return Some(None) };
+        let crypto = description.offered_key(local).ok()?;
+        Some(Some(RemoteMedia { crypto, ..description.remote() }))
     }
 
     fn answer_response(
@@ -210,13 +225,13 @@ impl Endpoint {
     pub(super) fn acknowledged(&mut self, ack: &Request, now: Instant) {
         let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else { return };
         let Some(leg) = self.legs.get_mut(&id) else { return };
+        let local = leg.local;
         let Usage::Answering(answering) = &leg.usage else { return };
         if answering.sequence != super::receive::sequence(ack) {
             return;
         }
-        let answer = answering.answer_awaited.then(|| Description::parse(ack.body()).ok()).flatten();
-        let (unusable, first) = (answering.answer_awaited && answer.is_none(), answering.first);
-        let remote = answer.as_ref().map(Description::remote);
+        let remote = answering.answer_awaited.then(|| read_answer(ack.body(), local.as_ref())).flatten();
+        let (unusable, first) = (answering.answer_awaited && remote.is_none(), answering.first);
         let codec = remote.map_or(answering.codec, |remote| remote.codec);
         leg.usage = Usage::Established { dialog: Box::new(answering.dialog.clone()), codec };
         let abandoned = leg.abandoned;
@@ -306,8 +321,25 @@ pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> 
     match Description::parse(request.body()) {
         Ok(description) => Ok(Some(description)),
         Err(sdp::SdpError::Malformed) => Err(400),
-        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec) => Err(488),
+        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
     }
+}
+
+/// The audio that an answer to our offer names.
+fn read_answer(body: &[u8], local: Option<&LocalMedia>) -> Option<RemoteMedia> {
+    agreed(&Description::parse(body).ok()?, local)
+}
+
+/// The audio that an answer to our offer names; `None` if it is no answer to that.
+pub(super) fn agreed(answer: &Description, local: Option<&LocalMedia>) -> Option<RemoteMedia> {
+    let crypto = answer.answered_key(local?).ok()?;
+    Some(RemoteMedia { crypto, ..answer.remote() })
+}
+
+/// A leg whose peer asked for encrypted audio stays encrypted, whoever offers next.
+pub(super) fn kept_secure(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
+    let srtp = if offer.is_some_and(Description::is_secure) { SrtpMode::Required } else { local.srtp };
+    LocalMedia { srtp, ..local }
 }
 
 /// The required extensions that we do not know (RFC 3261, section 8.2.2.3). `100rel` we can grant without

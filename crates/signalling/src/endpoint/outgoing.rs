@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
@@ -234,10 +235,10 @@ impl Endpoint {
             true => early.and_then(|early| early.answer.clone()),
             false => Description::parse(response.body()).ok(),
         };
-        let usable = description.filter(|_| calling && self.legs.get(&id).is_some_and(|leg| !leg.abandoned));
+        let waiting = self.legs.get(&id).filter(|leg| calling && !leg.abandoned);
+        let usable = description.zip(waiting).and_then(|(answer, leg)| agreed(&answer, leg.local.as_ref()));
         match (usable, self.legs.get_mut(&id)) {
-            (Some(description), Some(leg)) => {
-                let remote = description.remote();
+            (Some(remote), Some(leg)) => {
                 leg.usage = Usage::Established { dialog: Box::new(dialog), codec: remote.codec };
                 self.tell(id, Event::Answered { leg: id, remote });
             }

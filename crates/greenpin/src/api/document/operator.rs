@@ -320,6 +320,7 @@ fn node() -> Vec<(&'static str, Value)> {
                     "accept_from": { "type": "array", "items": { "type": "string" }, "description": "Networks that calls are accepted from." },
                     "country": { "type": ["string", "null"], "description": "The country of numbers without `+`." },
                     "symmetric_rtp": truth("Whether audio is taken from where it comes."),
+                    "srtp": { "type": "string", "enum": ["off", "optional", "required"], "description": "Whether audio is encrypted." },
                     "username": { "type": ["string", "null"], "description": "What it knows us by when it asks." },
                     "priority": { "type": "integer", "minimum": 0, "maximum": 65535, "description": "Trunks with a lower number are tried first." },
                     "weight": { "type": "integer", "minimum": 1, "maximum": 100, "description": "How often it is chosen among those of the same priority." },

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use call::Pin;
 use media::{Digit, EventPayload, Header};
+use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
 use tokio::net::UdpSocket;
@@ -139,7 +140,8 @@ impl Generator {
             .set_recv_buffer_size(MEDIA_BUFFER)
             .map_err(|error| error.to_string())?;
         let port = media.local_addr().map_err(|error| error.to_string())?.port();
-        let local = LocalMedia { address: anywhere().ip(), port, session_id: 1, version: 1 };
+        let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
+        let local = LocalMedia { address: anywhere().ip(), port, session_id: 1, version: 1, srtp, secrets };
         let generator = Self {
             callers: agent_on(callers, server.sip).await?,
             agents: agent_on(agents, server.sip).await?,

@@ -287,6 +287,7 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
         accept_from: vec![signalling::Network { address: anywhere.ip(), prefix: 32 }],
         country: None,
         symmetric_rtp: false,
+        srtp: signalling::sdes::SrtpMode::Off,
         credentials: None,
         priority: 10,
         weight: 1,

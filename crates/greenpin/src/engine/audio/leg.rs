@@ -1,19 +1,24 @@
 //! One leg on its media thread.
 
 mod rtcp;
+mod secure;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
     Clip, Codec, Digit, DigitSource, DigitTones, EventReceiver, EventSender, EventStep, FRAME, Forward,
-    Header, OutboundStream, Packet, ReceiverStats, RingbackTone, Side, ToneDetector, Unforwarded, forward,
+    Header, OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, ToneDetector,
+    Unforwarded, forward,
 };
+use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     MediaId, MediaReport, PeerReport, Remote, plane::stream_from, ports::PortPair, recording::Recording,
     source::Peer,
 };
+
+use secure::Secure;
 
 /// One leg: its sockets, what it plays, and what it counts.
 pub(super) struct Leg {
@@ -29,6 +34,7 @@ pub(super) struct Leg {
     pub(super) press_passes: bool,
     link: Option<Link>,
     out: OutboundStream,
+    secure: Secure,
     playing: Playing,
     keys: Option<Box<Keys>>,
     stats: ReceiverStats,
@@ -36,6 +42,7 @@ pub(super) struct Leg {
     detector: Option<Box<ToneDetector>>,
     foreign: u64,
     malformed: u64,
+    unauthenticated: u64,
     heard_since: Option<Duration>,
     reports: Reports,
 }
@@ -78,8 +85,8 @@ pub(super) struct Ticked {
 }
 
 impl Leg {
-    /// A leg whose stream starts at numbers drawn at random, as is its RTCP name.
-    pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34]) -> Self {
+    /// A leg whose stream starts at numbers drawn at random, as are its RTCP name and its keys.
+    pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
         letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
@@ -95,6 +102,7 @@ impl Leg {
             press_passes: false,
             link: None,
             out: stream_from(random),
+            secure: Secure::new(secrets),
             playing: Playing::Nothing,
             keys: None,
             stats: ReceiverStats::default(),
@@ -102,6 +110,7 @@ impl Leg {
             detector: None,
             foreign: 0,
             malformed: 0,
+            unauthenticated: 0,
             heard_since: None,
             reports,
         }
@@ -115,6 +124,7 @@ impl Leg {
         }
         let Remote { codec, telephone_event, send, receive, .. } = *remote;
         self.link = Some(Link { peer, codec, telephone_event, send, receive });
+        self.secure.agree(remote.crypto);
         self.heard_since = Some(now);
         if telephone_event.is_some() {
             self.detector = None;
@@ -155,15 +165,24 @@ impl Leg {
         self.keys.is_some() || !matches!(self.playing, Playing::Nothing)
     }
 
-    /// Takes a datagram that arrived at the RTP port: gives the packet when it is the peer's and we take any.
+    /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
+    /// peer's and we take any.
     pub(super) fn receive<'a>(
         &mut self,
-        datagram: &'a [u8],
+        datagram: &'a mut [u8],
         from: SocketAddr,
         now: Duration,
     ) -> Option<Packet<'a>> {
         let link = self.link.as_mut()?;
-        let parsed = Packet::parse(datagram);
+        if self.secure.is_on() && !link.peer.may_be(from) {
+            self.foreign += 1;
+            return None;
+        }
+        let Some(length) = self.secure.open(datagram) else {
+            self.unauthenticated += 1;
+            return None;
+        };
+        let parsed = Packet::parse(datagram.get(..length)?);
         // Only RTP makes an address the peer's.
         let allowed = if parsed.is_ok() { link.peer.allows(from) } else { link.peer.rtp() == from };
         if !allowed {
@@ -253,20 +272,25 @@ impl Leg {
         self.out.swallow(&packet.header);
     }
 
-    /// Sends a finished RTP packet. What the system does not take is lost, as on any network.
-    pub(super) fn send(&mut self, packet: &[u8]) {
+    /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
+    /// [`SRTP_OVERHEAD`] octets behind it. What the system does not take is lost, as on any network.
+    pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
         let Some(link) = &self.link else { return };
-        if self.ports.rtp.send_to(packet, link.peer.rtp()).is_ok() {
-            self.out.sent(packet.len().saturating_sub(Header::LENGTH));
+        let length = packet.len();
+        let Some(buffer) = buffer.get_mut(packet.start..) else { return };
+        let Some(sealed) = self.secure.seal(buffer, length) else { return };
+        let sent = buffer.get(..sealed).map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
+        if sent.is_some_and(|sent| sent.is_ok()) {
+            self.out.sent(length.saturating_sub(Header::LENGTH));
         }
     }
 
     /// Sends what is due in these 20 ms: keys before prompts.
     pub(super) fn tick(&mut self, now: Duration) -> Ticked {
         let mut finished = None;
-        if let Some(keys) = self.keys.as_deref_mut() {
-            if !Self::key_tick(keys, self.link.as_ref(), &mut self.out, &self.ports, now) {
-                self.keys = None;
+        if let Some(mut keys) = self.keys.take() {
+            if self.key_tick(&mut keys, now) {
+                self.keys = Some(keys);
             }
         } else {
             finished = self.play_tick(now);
@@ -275,32 +299,41 @@ impl Leg {
     }
 
     /// Gives whether keys are left.
-    fn key_tick(
-        keys: &mut Keys,
-        link: Option<&Link>,
-        out: &mut OutboundStream,
-        ports: &PortPair,
-        now: Duration,
-    ) -> bool {
-        let link = link.filter(|link| link.send);
+    fn key_tick(&mut self, keys: &mut Keys, now: Duration) -> bool {
         match keys {
             Keys::Events(sender) => {
                 let Some(step) = sender.tick() else { return false };
-                if let (EventStep::Packet { first, payload }, Some(link)) = (step, link)
-                    && let Some(payload_type) = link.telephone_event
+                let link = self.link.as_ref().filter(|link| link.send);
+                if let EventStep::Packet { first, payload } = step
+                    && let Some(payload_type) = link.and_then(|link| link.telephone_event)
                 {
-                    let header = out.event(payload_type, first, now);
-                    emit(&header, &payload.octets(), link, out, ports);
+                    let header = self.out.event(payload_type, first, now);
+                    self.emit(&header, &payload.octets());
                 }
             }
             Keys::Tones(tones) => {
                 let Some(frame) = tones.frame() else { return false };
-                if let Some(link) = link {
-                    emit_audio(&frame, link, out, ports, now);
-                }
+                self.emit_audio(&frame, now);
             }
         }
         true
+    }
+
+    /// Sends one frame of our own, unless the peer takes none.
+    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<Header> {
+        let codec = self.link.as_ref().filter(|link| link.send)?.codec;
+        let mut payload = [0; FRAME];
+        codec.encode(frame, &mut payload);
+        let header = self.out.own(codec.payload_type(), now);
+        self.emit(&header, &payload);
+        Some(header)
+    }
+
+    fn emit(&mut self, header: &Header, payload: &[u8]) {
+        let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
+        if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
+            self.send(&mut buffer, 0..length);
+        }
     }
 
     /// Plays one frame; gives the token of a clip that has ended.
@@ -320,8 +353,7 @@ impl Leg {
                 }
             },
         };
-        let link = self.link.as_ref().filter(|link| link.send)?;
-        let header = emit_audio(&frame, link, &mut self.out, &self.ports, now);
+        let header = self.emit_audio(&frame, now)?;
         if self.bridged.is_none() {
             self.overheard(&header, &frame, now);
         }
@@ -348,30 +380,10 @@ impl Leg {
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
             malformed: self.malformed,
+            unauthenticated: self.unauthenticated,
+            srtp: self.secure.suite(),
             events: self.events.report(),
             heard: self.reports.heard,
         }
-    }
-}
-
-fn emit_audio(
-    frame: &[i16; FRAME],
-    link: &Link,
-    out: &mut OutboundStream,
-    ports: &PortPair,
-    now: Duration,
-) -> Header {
-    let mut payload = [0; FRAME];
-    link.codec.encode(frame, &mut payload);
-    let header = out.own(link.codec.payload_type(), now);
-    emit(&header, &payload, link, out, ports);
-    header
-}
-
-fn emit(header: &Header, payload: &[u8], link: &Link, out: &mut OutboundStream, ports: &PortPair) {
-    let mut datagram = [0; Header::LENGTH + FRAME];
-    let Some(packet) = header.write(payload, &mut datagram) else { return };
-    if ports.rtp.send_to(packet, link.peer.rtp()).is_ok() {
-        out.sent(payload.len());
     }
 }

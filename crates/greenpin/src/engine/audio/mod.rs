@@ -23,7 +23,7 @@ use std::{
 };
 
 use media::{Codec, Digit, DigitSource, EventReport, Ringback, StreamReport};
-use signalling::{Network, sdp};
+use signalling::{Network, sdes, sdp};
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
@@ -77,6 +77,8 @@ pub struct Remote {
     /// The payload type of telephone-event (RFC 4733); `None` when the peer negotiated none: then keys are found in
     /// and sent as tones.
     pub telephone_event: Option<u8>,
+    /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
+    pub crypto: Option<sdes::Key>,
     /// Whether we may send (the peer has not put us on hold).
     pub send: bool,
     /// Whether we take what arrives.
@@ -92,8 +94,8 @@ impl Remote {
             sdp::Codec::Pcma => Codec::Pcma,
             sdp::Codec::Pcmu => Codec::Pcmu,
         };
-        let sdp::RemoteMedia { rtp, rtcp, telephone_event, send, receive, .. } = media;
-        Self { rtp, rtcp, codec, telephone_event, send, receive, source }
+        let sdp::RemoteMedia { rtp, rtcp, telephone_event, crypto, send, receive, .. } = media;
+        Self { rtp, rtcp, codec, telephone_event, crypto, send, receive, source }
     }
 }
 
@@ -164,6 +166,10 @@ pub struct MediaReport {
     pub foreign: u64,
     /// Datagrams from the peer that were no RTP.
     pub malformed: u64,
+    /// Packets dropped because they were not sealed with the peer's key, or came a second time.
+    pub unauthenticated: u64,
+    /// The suite of secure RTP; `None`: in clear.
+    pub srtp: Option<&'static str>,
     /// How the peer's telephone-events came through.
     pub events: EventReport,
     /// What the peer's RTCP says of our stream.

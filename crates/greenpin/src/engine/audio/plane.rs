@@ -15,7 +15,10 @@ use std::{
 
 use media::{Clip, Digit, OutboundStream};
 use mio::{Poll, Token, Waker};
-use signalling::sdp::LocalMedia;
+use signalling::{
+    sdes::{Secrets, SrtpMode},
+    sdp::LocalMedia,
+};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::random;
@@ -111,14 +114,17 @@ impl MediaPlane {
     /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
     pub fn open(&self) -> Result<LegMedia, OpenError> {
         let ports = self.shared.pool.bind()?;
-        let mut drawn = [0; 34];
+        let (mut drawn, mut keys) = ([0; 34], [0; 132]);
         random::fill(&mut drawn);
+        random::fill(&mut keys);
+        let secrets = Secrets::new(keys);
         let id = MediaId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
         let count = self.shared.threads.len();
         let thread = self.shared.next_thread.fetch_add(1, Ordering::Relaxed) % count;
         let port = ports.port;
-        let leg = LegMedia { id, port, thread: AtomicUsize::new(thread), shared: self.shared.clone() };
-        leg.tell(Command::Adopt(Box::new(Leg::new(id, ports, &drawn))));
+        let thread = AtomicUsize::new(thread);
+        let leg = LegMedia { id, port, secrets, thread, shared: self.shared.clone() };
+        leg.tell(Command::Adopt(Box::new(Leg::new(id, ports, &drawn, secrets))));
         Ok(leg)
     }
 
@@ -151,6 +157,7 @@ impl ThreadLink {
 pub struct LegMedia {
     id: MediaId,
     port: u16,
+    secrets: Secrets,
     thread: AtomicUsize,
     shared: Arc<Shared>,
 }
@@ -167,9 +174,9 @@ impl LegMedia {
     }
 
     /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
-    pub fn describe(&self, address: IpAddr) -> LocalMedia {
+    pub fn describe(&self, address: IpAddr, srtp: SrtpMode) -> LocalMedia {
         let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
-        LocalMedia { address, port: self.port, session_id, version: 1 }
+        LocalMedia { address, port: self.port, session_id, version: 1, srtp, secrets: self.secrets }
     }
 
     /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.
@@ -257,5 +264,6 @@ impl Drop for LegMedia {
 pub(super) fn stream_from(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
     let (ssrc, timestamp) = (u32::from_be_bytes([s0, s1, s2, s3]), u32::from_be_bytes([t0, t1, t2, t3]));
-    OutboundStream::new(ssrc, u16::from_be_bytes([n0, n1]), timestamp)
+    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
+    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }

@@ -28,13 +28,20 @@ impl Peer {
 
     /// Whether RTP from `source` is the peer's. The first allowed one is kept, where the rule says so.
     pub(super) fn allows(&mut self, source: SocketAddr) -> bool {
+        let allowed = self.may_be(source);
+        if allowed && matches!(self.rule, SourceRule::Latch(_)) {
+            self.latched = Some(source);
+        }
+        allowed
+    }
+
+    /// Whether a packet from `source` could be the peer's. Nothing is kept of one that is not proven to be.
+    pub(super) fn may_be(&self, source: SocketAddr) -> bool {
         match (&self.rule, self.latched) {
             (SourceRule::Negotiated, _) => source == self.rtp,
             (SourceRule::Latch(_), Some(latched)) => source == latched,
             (SourceRule::Latch(networks), None) => {
-                let inside = networks.iter().any(|network| network.contains(source.ip()));
-                self.latched = inside.then_some(source);
-                inside
+                networks.iter().any(|network| network.contains(source.ip()))
             }
         }
     }
@@ -68,7 +75,16 @@ mod tests {
 
     fn remote(rtp: &str, source: SourceRule) -> Remote {
         let (codec, rtp) = (Codec::Pcma, address(rtp));
-        Remote { rtp, rtcp: None, codec, telephone_event: None, send: true, receive: true, source }
+        Remote {
+            rtp,
+            rtcp: None,
+            codec,
+            telephone_event: None,
+            crypto: None,
+            send: true,
+            receive: true,
+            source,
+        }
     }
 
     fn latch(network: &str, prefix: u8) -> SourceRule {

@@ -104,6 +104,7 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
         rtcp: None,
         codec,
         telephone_event,
+        crypto: None,
         send: true,
         receive: true,
         source: SourceRule::Negotiated,

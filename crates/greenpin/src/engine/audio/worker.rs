@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{Digit, DigitSource, Ringback, RingbackTone, StereoTimeline};
+use media::{Digit, DigitSource, Ringback, RingbackTone, SRTP_OVERHEAD, StereoTimeline};
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -96,7 +96,7 @@ impl Worker {
             next_tick: Duration::ZERO,
             next_sweep: Duration::ZERO,
             load: Load::default(),
-            datagram: vec![0; DATAGRAM],
+            datagram: vec![0; DATAGRAM + SRTP_OVERHEAD],
             samples: [0; DATAGRAM],
         }
     }
@@ -149,12 +149,10 @@ impl Worker {
         let mut read = 0;
         while read < FAIR_SHARE {
             let socket = if is_rtp { &leg.ports.rtp } else { &leg.ports.rtcp };
-            match socket.recv_from(&mut datagram) {
-                Ok((length, from)) if is_rtp => {
-                    self.packet(&mut leg, datagram.get_mut(..length).unwrap_or_default(), from);
-                }
+            match socket.recv_from(datagram.get_mut(..DATAGRAM).unwrap_or_default()) {
+                Ok((length, from)) if is_rtp => self.packet(&mut leg, &mut datagram, length, from),
                 Ok((length, from)) => {
-                    leg.receive_rtcp(datagram.get(..length).unwrap_or_default(), from, self.now);
+                    leg.receive_rtcp(datagram.get_mut(..length).unwrap_or_default(), from, self.now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error for what we sent (RFC 1122, section 4.1.3.3): the peer's port is closed. Read on.

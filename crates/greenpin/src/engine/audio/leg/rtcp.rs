@@ -41,17 +41,20 @@ impl Leg {
         let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
         let block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
         let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
-        let octets = build_rtcp(&RtcpCompound { ssrc: self.out.ssrc(), sender, block, cname, bye });
-        // A report that the system does not take is followed by the next one.
-        let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+        let mut octets = build_rtcp(&RtcpCompound { ssrc: self.out.ssrc(), sender, block, cname, bye });
+        if self.secure.seal_rtcp(&mut octets) {
+            // A report that the system does not take is followed by the next one.
+            let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+        }
     }
 
     /// Takes a datagram that arrived at the RTCP port.
-    pub(in super::super) fn receive_rtcp(&mut self, datagram: &[u8], from: SocketAddr, now: Duration) {
+    pub(in super::super) fn receive_rtcp(&mut self, datagram: &mut [u8], from: SocketAddr, now: Duration) {
         if !self.link.as_ref().is_some_and(|link| link.peer.allows_rtcp(from)) {
             return;
         }
-        for item in parse_rtcp(datagram) {
+        let Some(length) = self.secure.open_rtcp(datagram) else { return };
+        for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {
             match item {
                 Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
                     self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
-use media::{Codec, Digit, DigitSource, Forward, Header, Packet, Unforwarded};
+use media::{Codec, Digit, DigitSource, Forward, Header, Packet, SRTP_OVERHEAD, Unforwarded};
 
 use super::{Leg, Worker, tell_digit};
 
 impl Worker {
-    /// Takes one datagram that arrived at a leg's RTP port.
-    pub(super) fn packet(&mut self, leg: &mut Leg, datagram: &mut [u8], from: SocketAddr) {
+    /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
+    pub(super) fn packet(&mut self, leg: &mut Leg, buffer: &mut [u8], length: usize, from: SocketAddr) {
         self.load.packets += 1;
+        let Some(datagram) = buffer.get_mut(..length) else { return };
         let Some(packet) = leg.receive(datagram, from, self.now) else { return };
         let digit = self.press(leg, &packet);
         self.hear(leg, &packet);
@@ -23,14 +24,16 @@ impl Worker {
         let payload = packet.payload_range();
         match forward {
             Forward::Audio { header, from, to } => {
-                from.transcode(to, datagram.get_mut(payload.clone()).unwrap_or_default());
-                if let Some(range) = header.replace_in(datagram, payload) {
-                    other.send(datagram.get(range).unwrap_or_default());
+                from.transcode(to, buffer.get_mut(payload.clone()).unwrap_or_default());
+                if let Some(range) = header.replace_in(buffer, payload) {
+                    other.send(buffer, range);
                 }
             }
             Forward::Event { header, payload } => {
-                let mut event = [0; Header::LENGTH + 4];
-                header.write(&payload, &mut event).into_iter().for_each(|event| other.send(event));
+                let mut event = [0; Header::LENGTH + 4 + SRTP_OVERHEAD];
+                if let Some(length) = header.write(&payload, &mut event).map(<[u8]>::len) {
+                    other.send(&mut event, 0..length);
+                }
             }
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
             Forward::Nothing(_) => {}

@@ -1,0 +1,147 @@
+//! Encrypted audio: each leg on its own, as the trunk wants it and the peer can.
+
+use serde_json::{Value, json};
+
+use super::hook::Hook;
+use super::party::{Party, both_hear_each_other};
+use super::server::Server;
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const NOWHERE: &str = "127.0.0.1:9";
+const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
+
+struct Stage {
+    server: Server,
+    hook: Hook,
+    agent: Party,
+    customer: Party,
+    pin: String,
+}
+
+impl Stage {
+    /// A server whose trunk has this `srtp`.
+    fn set(srtp: &str) -> Self {
+        let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
+        let trunk = format!(
+            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\nsrtp = {srtp:?}\n",
+            agent.address()
+        );
+        let server = Server::with(&trunk);
+        agent.set_server(server.sip);
+        let customer = Party::new(CUSTOMER, server.sip);
+        server.add_number(VN, &[]);
+        let hook = Hook::open();
+        server.send_events_to(&hook.url);
+        let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
+        let pin = server.allocate(&body)["pin"].as_str().unwrap().to_owned();
+        Self { server, hook, agent, customer, pin }
+    }
+
+    /// A call on which both hear each other and each other's keys, and a recording was made; gives what its record says of
+    /// both legs' encryption.
+    fn talk(mut self) -> (Value, Value) {
+        assert_eq!(self.customer.call(VN), 200);
+        self.customer.press(&self.pin);
+        self.agent.invited();
+        self.agent.respond(200);
+        self.agent.served("ACK");
+        self.hook.event("call.answered");
+        both_hear_each_other(&mut self.customer, 0x2a, &mut self.agent, 0x9c);
+        self.customer.press("5");
+        assert_eq!(self.agent.keys_heard(1, 97), "5");
+        self.agent.press("7");
+        assert_eq!(self.customer.keys_heard(1, 97), "7");
+        self.customer.bye();
+        self.agent.served("BYE");
+        let completed = self.hook.event("call.completed");
+        let sid = completed["data"]["call_sid"].as_str().unwrap();
+        self.hook.event("recording.ready");
+        assert!(holds(&self.server.recording(sid), 0x2a));
+        let record = self.server.get(&format!("/calls/{sid}"));
+        (record["caller_media"]["srtp"].clone(), record["callee_media"]["srtp"].clone())
+    }
+}
+
+/// Whether a recording holds what a party said in one octet of G.711 A-law.
+fn holds(wav: &[u8], octet: u8) -> bool {
+    let mut said = [0];
+    media::Codec::Pcma.decode(&[octet], &mut said);
+    let samples = hound::WavReader::new(std::io::Cursor::new(wav)).unwrap().into_samples::<i16>();
+    samples.map(Result::unwrap).any(|sample| sample == said[0])
+}
+
+#[test]
+fn an_encrypted_caller_talks_to_an_agent_in_clear_and_neither_notices() {
+    let mut stage = Stage::set("off");
+    stage.customer.encrypt("RTP/SAVP");
+    assert_eq!(stage.talk(), (json!(SUITE), Value::Null));
+}
+
+#[test]
+fn both_legs_are_encrypted_under_keys_of_their_own_where_that_is_required() {
+    let mut stage = Stage::set("required");
+    stage.customer.encrypt("RTP/SAVP");
+    stage.agent.encrypt("RTP/SAVP");
+    assert_eq!(stage.talk(), (json!(SUITE), json!(SUITE)));
+}
+
+#[test]
+fn where_it_is_optional_the_peer_chooses() {
+    let mut stage = Stage::set("optional");
+    stage.agent.encrypt("RTP/AVP");
+    assert_eq!(stage.talk(), (Value::Null, json!(SUITE)));
+    let mut stage = Stage::set("optional");
+    stage.customer.encrypt("RTP/AVP");
+    assert_eq!(stage.talk(), (json!(SUITE), Value::Null));
+}
+
+#[test]
+fn audio_in_clear_is_refused_where_encryption_is_required() {
+    let mut stage = Stage::set("required");
+    assert_eq!(stage.customer.call(VN), 488);
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    customer.encrypt("RTP/SAVP");
+    assert_eq!(customer.call(VN), 200);
+    customer.press(&stage.pin);
+    stage.agent.invited();
+    stage.agent.respond(200);
+    stage.agent.served("ACK");
+    stage.agent.served("BYE");
+    customer.served("BYE");
+    let record = stage.hook.event("call.completed");
+    assert_eq!(record["data"]["dial_call_status"], "failed");
+}
+
+#[test]
+fn a_forger_who_knows_the_address_but_no_key_changes_nothing() {
+    let mut stage = Stage::set("off");
+    stage.customer.encrypt("RTP/SAVP");
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.press_in_clear("0000");
+    stage.customer.press(&stage.pin);
+    stage.agent.invited();
+    stage.customer.bye();
+    let record = stage.hook.event("call.completed");
+    assert_eq!(record["data"]["pin_attempts"], 1);
+}
+
+#[test]
+fn a_call_that_began_encrypted_does_not_go_on_in_clear() {
+    let mut stage = Stage::set("off");
+    stage.customer.encrypt("RTP/SAVP");
+    assert_eq!(stage.customer.call(VN), 200);
+    let encrypted = stage.customer.description("sendonly");
+    let key = encrypted.lines().find(|line| line.starts_with("a=crypto")).unwrap();
+    let clear = encrypted.replace("RTP/SAVP", "RTP/AVP").replace(&format!("{key}\r\n"), "");
+    let content = "Content-Type: application/sdp\r\n";
+    assert_eq!(stage.customer.within("INVITE", content, &clear), 488);
+    assert_eq!(stage.customer.within("INVITE", content, &encrypted), 200);
+    stage.customer.acknowledge();
+    assert!(stage.customer.last.contains("RTP/SAVP") && stage.customer.last.contains("a=recvonly"));
+    stage.customer.press(&stage.pin);
+    stage.agent.invited();
+    assert!(!stage.server.log().contains("inline"));
+    stage.customer.bye();
+}
