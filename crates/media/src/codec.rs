@@ -1,39 +1,47 @@
-//! G.711 in both laws.
+//! G.711 in both laws, and G.722.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use audio_codec::{
     Decoder as _, Encoder as _,
+    g722::{Bitrate, G722Decoder, G722Encoder},
     pcma::{PcmaDecoder, PcmaEncoder},
     pcmu::{PcmuDecoder, PcmuEncoder},
 };
 
-/// G.711 in one of its two laws (ITU-T G.711), one octet a sample, 8000 samples a second.
+use crate::{FRAME, upsampler::Upsampler};
+
+/// A codec of one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// A-law, used everywhere but North America and Japan.
+    /// G.711 A-law, used everywhere but North America and Japan.
     Pcma,
-    /// µ-law.
+    /// G.711 µ-law.
     Pcmu,
+    /// G.722 at 64 kbit/s: audio of 16 kHz under an RTP clock of 8000 Hz (RFC 3551, section 4.5.2). Between two legs that
+    /// speak it, it passes as it is; what is decoded or encoded here is its lower band, 8 kHz.
+    G722,
 }
 
 static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcma, Codec::Pcmu));
 static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcmu, Codec::Pcma));
 
 impl Codec {
-    /// The static RTP payload type (RFC 3551, table 4): 8 or 0.
+    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9.
     pub fn payload_type(self) -> u8 {
         match self {
             Self::Pcma => 8,
             Self::Pcmu => 0,
+            Self::G722 => 9,
         }
     }
 
-    /// The codec of a static payload type; `None` for any other than 0 and 8.
+    /// The codec of a static payload type; `None` for any other than 0, 8 and 9.
     pub fn from_payload_type(payload_type: u8) -> Option<Self> {
         match payload_type {
             8 => Some(Self::Pcma),
             0 => Some(Self::Pcmu),
+            9 => Some(Self::G722),
             _ => None,
         }
     }
@@ -43,49 +51,121 @@ impl Codec {
         match self {
             Self::Pcma => "PCMA",
             Self::Pcmu => "PCMU",
+            Self::G722 => "G722",
         }
     }
 
-    /// The octet that stands for silence.
-    pub fn silence(self) -> u8 {
-        match self {
-            Self::Pcma => 0xd5,
-            Self::Pcmu => 0xff,
-        }
-    }
-
-    /// Decodes as many octets as both slices have; gives their number.
+    /// Decodes as many octets as both slices have; gives their number. Of G.722 the octets are taken for the first of a
+    /// stream: a stream is for a [`Decoder`].
     pub fn decode(self, octets: &[u8], samples: &mut [i16]) -> usize {
-        let count = octets.len().min(samples.len());
-        let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else { return 0 };
-        match self {
-            Self::Pcma => PcmaDecoder::new().decode_into(octets, samples),
-            Self::Pcmu => PcmuDecoder::new().decode_into(octets, samples),
-        }
-        .unwrap_or(0)
+        Decoder::default().decode(self, octets, samples)
     }
 
-    /// Encodes as many samples as both slices have; gives their number.
+    /// Encodes as many samples as both slices have; gives their number. In G.722 they become the first of a stream: a
+    /// stream is for an [`Encoder`].
     pub fn encode(self, samples: &[i16], octets: &mut [u8]) -> usize {
-        let count = octets.len().min(samples.len());
-        let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else { return 0 };
-        match self {
-            Self::Pcma => PcmaEncoder::new().encode_into(samples, octets),
-            Self::Pcmu => PcmuEncoder::new().encode_into(samples, octets),
-        }
-        .unwrap_or(0)
+        Encoder::default().encode(self, samples, octets)
     }
 
-    /// Turns octets of this law into octets of `to`, in place. The same law is left untouched.
-    pub fn transcode(self, to: Self, octets: &mut [u8]) {
+    /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where that
+    /// takes a [`Decoder`] and an [`Encoder`]: between G.722 and G.711.
+    pub fn transcode(self, to: Self, octets: &mut [u8]) -> bool {
         let table: &[u8; 256] = match (self, to) {
             (Self::Pcma, Self::Pcmu) => &A_TO_MU,
             (Self::Pcmu, Self::Pcma) => &MU_TO_A,
-            _ => return,
+            _ => return self == to,
         };
         for octet in octets {
             *octet = table.get(usize::from(*octet)).copied().unwrap_or(*octet);
         }
+        true
+    }
+}
+
+/// Decodes one stream: G.722 goes on where the last packet ended.
+#[derive(Default)]
+pub struct Decoder {
+    g722: Option<Box<G722Decoder>>,
+}
+
+/// Encodes one stream: G.722 goes on where the last packet ended.
+#[derive(Default)]
+pub struct Encoder {
+    g722: Option<Box<Wideband>>,
+}
+
+/// An encoder of 16 kHz behind an upsampler: that of 8 kHz in the library encodes silence.
+struct Wideband {
+    upsampler: Upsampler,
+    encoder: G722Encoder,
+}
+
+impl Decoder {
+    /// Decodes as many octets as both slices have; gives their number.
+    pub fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
+        let count = octets.len().min(samples.len());
+        let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else { return 0 };
+        match codec {
+            Codec::Pcma => PcmaDecoder::new().decode_into(octets, samples),
+            Codec::Pcmu => PcmuDecoder::new().decode_into(octets, samples),
+            Codec::G722 => self.g722().decode_into(octets, samples),
+        }
+        .unwrap_or(0)
+    }
+
+    fn g722(&mut self) -> &mut G722Decoder {
+        let (packed, lower_band) = (false, true);
+        let decoder = || Box::new(G722Decoder::with_options(Bitrate::Mode1_64000, packed, lower_band));
+        self.g722.get_or_insert_with(decoder)
+    }
+}
+
+impl Encoder {
+    /// Encodes as many samples as both slices have; gives their number.
+    pub fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+        let count = octets.len().min(samples.len());
+        let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else { return 0 };
+        match codec {
+            Codec::Pcma => PcmaEncoder::new().encode_into(samples, octets),
+            Codec::Pcmu => PcmuEncoder::new().encode_into(samples, octets),
+            Codec::G722 => return self.g722().encode(samples, octets),
+        }
+        .unwrap_or(0)
+    }
+
+    fn g722(&mut self) -> &mut Wideband {
+        let (lower_band, packed) = (false, false);
+        let encoder = || G722Encoder::with_options(Bitrate::Mode1_64000, lower_band, packed);
+        self.g722
+            .get_or_insert_with(|| Box::new(Wideband { upsampler: Upsampler::default(), encoder: encoder() }))
+    }
+}
+
+impl Wideband {
+    /// Encodes samples of 8 kHz into as many octets.
+    fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
+        let mut count = 0;
+        for (samples, octets) in samples.chunks(FRAME).zip(octets.chunks_mut(FRAME)) {
+            let mut doubled = [0; FRAME * 2];
+            for (pair, sample) in doubled.chunks_exact_mut(2).zip(samples) {
+                pair.copy_from_slice(&self.upsampler.push(*sample));
+            }
+            let doubled = doubled.get(..samples.len() * 2).unwrap_or_default();
+            count += self.encoder.encode_into(doubled, octets).unwrap_or(0);
+        }
+        count
+    }
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder").field("g722", &self.g722.is_some()).finish()
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("g722", &self.g722.is_some()).finish()
     }
 }
 
@@ -140,15 +220,78 @@ mod tests {
             let mut expected = [0; 256];
             from.decode(&octets, &mut samples);
             to.encode(&samples, &mut expected);
-            from.transcode(to, &mut octets);
+            assert!(from.transcode(to, &mut octets));
             assert_eq!(octets, expected);
+        }
+    }
+
+    fn tone(hertz: f64, count: usize) -> Vec<i16> {
+        let mut oscillator = crate::Oscillator::new(hertz, -10.0);
+        (0..count).map(|_| oscillator.next_sample() as i16).collect()
+    }
+
+    fn level(samples: &[i16]) -> f64 {
+        let square: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        10.0 * (square / samples.len() as f64).log10()
+    }
+
+    /// The level of all but one frequency, in dB.
+    fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
+        let angle = |index: usize| std::f64::consts::TAU * hertz * index as f64 / 8000.0;
+        let half = samples.len() as f64 / 2.0;
+        let part = |wave: fn(f64) -> f64| {
+            let sums =
+                samples.iter().enumerate().map(|(index, sample)| f64::from(*sample) * wave(angle(index)));
+            sums.sum::<f64>() / half
+        };
+        let (cosine, sine) = (part(f64::cos), part(f64::sin));
+        let rest = samples.iter().enumerate().map(|(index, sample)| {
+            f64::from(*sample) - cosine * angle(index).cos() - sine * angle(index).sin()
+        });
+        10.0 * (rest.map(|rest| rest * rest).sum::<f64>() / samples.len() as f64).log10()
+    }
+
+    #[test]
+    fn speech_in_g722_keeps_its_pitch_and_level() {
+        for hertz in [300.0, 1000.0, 2500.0] {
+            let spoken = tone(hertz, 8000);
+            let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+            let mut heard = Vec::new();
+            for frame in spoken.chunks(160) {
+                let (mut octets, mut samples) = ([0; 160], [0; 160]);
+                assert_eq!(encoder.encode(Codec::G722, frame, &mut octets), 160);
+                assert_eq!(decoder.decode(Codec::G722, &octets, &mut samples), 160);
+                heard.extend(samples);
+            }
+            let (said, heard) = (&spoken[800..], &heard[800..]);
+            assert!((level(said) - level(heard)).abs() < 1.0, "{hertz}: {} {}", level(said), level(heard));
+            let noise = noise_beside(hertz, heard);
+            assert!(noise < level(heard) - 20.0, "{hertz}: {noise} {}", level(heard));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_octets_of_g722_are_decoded(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
+            let mut samples = [0; 1500];
+            let count = Decoder::default().decode(Codec::G722, &octets, &mut samples);
+            proptest::prop_assert_eq!(count, octets.len().min(1500));
+        }
+
+        #[test]
+        fn any_samples_are_encoded_in_g722(samples in proptest::collection::vec(proptest::prelude::any::<i16>(), 0..2000)) {
+            let mut octets = [0; 1500];
+            proptest::prop_assert_eq!(Encoder::default().encode(Codec::G722, &samples, &mut octets), samples.len().min(1500));
         }
     }
 
     #[test]
     fn the_same_law_passes_untouched() {
         let mut octets: Vec<u8> = (0..=255).collect();
-        Codec::Pcma.transcode(Codec::Pcma, &mut octets);
+        assert!(Codec::Pcma.transcode(Codec::Pcma, &mut octets));
+        assert!(Codec::G722.transcode(Codec::G722, &mut octets));
+        assert!(!Codec::G722.transcode(Codec::Pcma, &mut octets));
+        assert!(!Codec::Pcmu.transcode(Codec::G722, &mut octets));
         assert_eq!(octets, (0..=255).collect::<Vec<u8>>());
     }
 

@@ -7,14 +7,14 @@ use crate::{Codec, EventPayload, Header, OutboundStream, Packet};
 /// What to do with a packet of one leg on its way to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// Send the payload under this header, after [`Codec::transcode`] from the one to the other law (which leaves it
-    /// untouched when they are the same).
+    /// Send the payload under this header, turned from the one codec to the other: between the laws of G.711 by
+    /// [`Codec::transcode`], else decoded and encoded anew. The same codec passes untouched.
     Audio {
         /// The header of the outgoing packet.
         header: Header,
-        /// The law of the payload as it came.
+        /// The codec of the payload as it came.
         from: Codec,
-        /// The law in which the receiver wants it.
+        /// The codec in which the receiver wants it.
         to: Codec,
     },
     /// Send this telephone-event under this header.

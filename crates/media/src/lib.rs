@@ -2,7 +2,7 @@
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number: times, synchronization sources and first
 //! sequence numbers are handed in. Every function takes any input without panicking. All audio is 8 kHz, mono and
-//! 16-bit linear unless it says G.711.
+//! 16-bit linear unless it names a codec.
 //!
 //! A time `now` is the time since any fixed origin of the caller's choice that never runs backwards.
 
@@ -22,9 +22,10 @@ mod srtp;
 mod stats;
 mod timeline;
 mod tone;
+mod upsampler;
 
 pub use clip::{Clip, ClipTooLong};
-pub use codec::Codec;
+pub use codec::{Codec, Decoder, Encoder};
 pub use detector::ToneDetector;
 pub use digit::{Digit, NotADigit};
 pub use digit_filter::{DigitCounts, DigitFilter, DigitSource};

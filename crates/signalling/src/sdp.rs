@@ -1,4 +1,4 @@
-//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream.
+//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711 or G.722.
 //!
 //! What we send is written from an allow-list of our own facts; nothing of the other leg's description can get in.
 
@@ -19,6 +19,8 @@ pub enum Codec {
     Pcma,
     /// G.711 µ-law.
     Pcmu,
+    /// G.722 at 64 kbit/s.
+    G722,
 }
 
 impl Codec {
@@ -26,6 +28,7 @@ impl Codec {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
         }
     }
 
@@ -33,6 +36,7 @@ impl Codec {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
         }
     }
 
@@ -40,14 +44,18 @@ impl Codec {
         match payload_type {
             0 => Some(Self::Pcmu),
             8 => Some(Self::Pcma),
+            9 => Some(Self::G722),
             _ => None,
         }
     }
 
-    fn other(self) -> Self {
+    /// What an offer names, this one first. G.722 is offered where the other leg speaks it: a transcoder would cost
+    /// much and make nothing sound better.
+    fn offered(self) -> &'static [Self] {
         match self {
-            Self::Pcma => Self::Pcmu,
-            Self::Pcmu => Self::Pcma,
+            Self::Pcma => &[Self::Pcma, Self::Pcmu],
+            Self::Pcmu => &[Self::Pcmu, Self::Pcma],
+            Self::G722 => &[Self::G722, Self::Pcma, Self::Pcmu],
         }
     }
 }
@@ -83,8 +91,8 @@ pub enum SdpError {
     /// RTP/SAVP without an `a=crypto` that we speak.
     #[error("no crypto suite in common for RTP/SAVP")]
     NoKey,
-    /// Neither A-law nor µ-law.
-    #[error("no codec in common: PCMA and PCMU are spoken here")]
+    /// Neither G.711 nor G.722.
+    #[error("no codec in common: PCMA, PCMU and G722 are spoken here")]
     NoCodec,
 }
 
@@ -206,14 +214,14 @@ impl MediaLine {
     }
 }
 
-/// An offer of both codecs, the preferred one first.
+/// An offer of the preferred codec and of G.711 in both laws.
 pub fn offer(local: &LocalMedia, preferred: Codec) -> String {
     let mut text = head(local);
     let protocol = if local.srtp == SrtpMode::Required { "RTP/SAVP" } else { "RTP/AVP" };
     let crypto: Vec<Line> =
         if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
     let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
-    audio(&mut text, local, &[preferred, preferred.other()], Some(TELEPHONE_EVENT), &shape);
+    audio(&mut text, local, preferred.offered(), Some(TELEPHONE_EVENT), &shape);
     text
 }
 
@@ -354,7 +362,7 @@ mod tests {
 
     const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.1\r\ns=secret name\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
         m=video 9000 RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n\
-        m=audio 4000 RTP/AVP 9 0 8 97\r\na=rtpmap:97 telephone-event/8000\r\na=sendonly\r\n";
+        m=audio 4000 RTP/AVP 18 0 8 97\r\na=rtpmap:97 telephone-event/8000\r\na=sendonly\r\n";
 
     fn local() -> LocalMedia {
         let (address, secrets) = ("127.0.0.1".parse().unwrap(), Secrets::new([7; 132]));
@@ -379,6 +387,16 @@ mod tests {
     }
 
     #[test]
+    fn g722_is_offered_where_it_is_preferred_under_its_clock_of_8000() {
+        let text = offer(&local(), Codec::G722);
+        assert!(text.contains("m=audio 20000 RTP/AVP 9 8 0 101\r\na=rtpmap:9 G722/8000\r\n"), "{text}");
+        let description = Description::parse(text.as_bytes()).unwrap();
+        assert_eq!(description.remote().codec, Codec::G722);
+        assert!(description.answer(&local(), Codec::G722).contains("m=audio 20000 RTP/AVP 9 101\r\n"));
+        assert!(!offer(&local(), Codec::Pcmu).contains("G722"));
+    }
+
+    #[test]
     fn our_own_offer_can_be_read_by_ourselves() {
         let description = Description::parse(offer(&local(), Codec::Pcma).as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::Pcma);
@@ -392,7 +410,7 @@ mod tests {
         let without =
             |from: &str, to: &str| Description::parse(OFFER.replace(from, to).as_bytes()).unwrap_err();
         assert_eq!(Description::parse(b"hello").unwrap_err(), SdpError::Malformed);
-        assert_eq!(without("9 0 8 97", "9 97"), SdpError::NoCodec);
+        assert_eq!(without("18 0 8 97", "18 97"), SdpError::NoCodec);
         assert_eq!(without("m=audio 4000", "m=audio 0"), SdpError::NoAudio);
         assert_eq!(without("c=IN IP4 192.0.2.1", "c=IN IP4 host.example"), SdpError::NoAudio);
         assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"), SdpError::NoKey);

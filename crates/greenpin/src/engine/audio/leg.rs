@@ -6,9 +6,9 @@ mod secure;
 use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
-    Clip, Codec, Digit, DigitSource, DigitTones, EventReceiver, EventSender, EventStep, FRAME, Forward,
-    Header, OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, ToneDetector,
-    Unforwarded, forward,
+    Clip, Codec, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender, EventStep,
+    FRAME, Forward, Header, OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side,
+    ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -39,6 +39,8 @@ pub(super) struct Leg {
     keys: Option<Box<Keys>>,
     stats: ReceiverStats,
     events: EventReceiver,
+    decoder: Decoder,
+    encoder: Encoder,
     detector: Option<Box<ToneDetector>>,
     foreign: u64,
     malformed: u64,
@@ -107,6 +109,8 @@ impl Leg {
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
+            decoder: Decoder::default(),
+            encoder: Encoder::default(),
             detector: None,
             foreign: 0,
             malformed: 0,
@@ -210,6 +214,16 @@ impl Leg {
         }
         self.events.pass(&packet.header);
         None
+    }
+
+    /// Decodes what the peer sent; gives the number of samples.
+    pub(super) fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
+        self.decoder.decode(codec, octets, samples)
+    }
+
+    /// Encodes what the peer is sent; gives the number of octets.
+    pub(super) fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+        self.encoder.encode(codec, samples, octets)
     }
 
     /// Whether somebody needs the decoded samples of what arrives.
@@ -323,7 +337,7 @@ impl Leg {
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<Header> {
         let codec = self.link.as_ref().filter(|link| link.send)?.codec;
         let mut payload = [0; FRAME];
-        codec.encode(frame, &mut payload);
+        self.encode(codec, frame, &mut payload);
         let header = self.out.own(codec.payload_type(), now);
         self.emit(&header, &payload);
         Some(header)

@@ -93,6 +93,7 @@ impl Remote {
         let codec = match media.codec {
             sdp::Codec::Pcma => Codec::Pcma,
             sdp::Codec::Pcmu => Codec::Pcmu,
+            sdp::Codec::G722 => Codec::G722,
         };
         let sdp::RemoteMedia { rtp, rtcp, telephone_event, crypto, send, receive, .. } = media;
         Self { rtp, rtcp, codec, telephone_event, crypto, send, receive, source }

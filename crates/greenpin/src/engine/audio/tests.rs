@@ -355,13 +355,41 @@ fn digits_reach_a_peer_without_telephone_event_as_tones() {
 
 #[test]
 fn a_recording_has_each_side_in_its_channel() {
+    recorded_talk(32_140..=32_159, [Codec::Pcma, Codec::Pcmu]);
+}
+
+#[test]
+fn g722_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not() {
+    recorded_talk(32_600..=32_619, [Codec::G722, Codec::G722]);
+    recorded_talk(32_620..=32_639, [Codec::G722, Codec::Pcma]);
+    recorded_talk(32_640..=32_659, [Codec::Pcmu, Codec::G722]);
+}
+
+#[test]
+fn g722_passes_untouched_between_two_who_speak_it() {
+    let mut bench = Bench::new(32_660..=32_679);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, bob) = (Socket::new(9), Socket::new(9));
+    a.connect(remote(alice.address(), Codec::G722, None));
+    b.connect(remote(bob.address(), Codec::G722, None));
+    a.bridge(&b);
+    bench.settle(&b);
+    let spoken: [u8; 160] = std::array::from_fn(|index| index as u8);
+    alice.send(a.local_port(), &spoken);
+    let received = bob.receive();
+    let packet = Packet::parse(&received).unwrap();
+    assert_eq!((packet.header.payload_type, packet.payload), (9, &spoken[..]));
+}
+
+/// Two phones that talk in these codecs for a while: both the recording and what one of them hears have the tones.
+fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("call.wav");
-    let mut bench = Bench::new(32_140..=32_159);
-    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
-    let (b, bob) = bench.pair(Codec::Pcmu, Some(101));
+    let (file, heard) = (folder.path().join("call.wav"), folder.path().join("heard.wav"));
+    let mut bench = Bench::new(ports);
+    let [(a, alice), (b, bob)] = codecs.map(|codec| bench.pair(codec, Some(101)));
     a.bridge(&b);
     a.record(file.clone());
+    bob.record(heard.clone());
     alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
     bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
     bench.played(1);
@@ -369,6 +397,9 @@ fn a_recording_has_each_side_in_its_channel() {
     bench.close(a);
     let length = bench.recorded().unwrap();
     assert!(length >= Duration::from_millis(1400), "{length:?}");
+    bench.close(bob);
+    bench.recorded().unwrap();
+    assert!((frequency(&channels(&heard).0) - 440.0).abs() < 10.0);
     let (left, right) = channels(&file);
     assert!((frequency(&left) - 440.0).abs() < 10.0, "{}", frequency(&left));
     assert!((frequency(&right) - 1000.0).abs() < 10.0, "{}", frequency(&right));

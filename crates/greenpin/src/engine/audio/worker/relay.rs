@@ -13,7 +13,7 @@ impl Worker {
         let Some(datagram) = buffer.get_mut(..length) else { return };
         let Some(packet) = leg.receive(datagram, from, self.now) else { return };
         let digit = self.press(leg, &packet);
-        self.hear(leg, &packet);
+        let heard = self.hear(leg, &packet);
         let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) else {
             return;
         };
@@ -24,7 +24,11 @@ impl Worker {
         let payload = packet.payload_range();
         match forward {
             Forward::Audio { header, from, to } => {
-                from.transcode(to, buffer.get_mut(payload.clone()).unwrap_or_default());
+                let octets = buffer.get_mut(payload.clone()).unwrap_or_default();
+                if !from.transcode(to, octets) {
+                    let count = heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
+                    other.encode(to, self.samples.get(..count).unwrap_or_default(), octets);
+                }
                 if let Some(range) = header.replace_in(buffer, payload) {
                     other.send(buffer, range);
                 }
@@ -48,15 +52,15 @@ impl Worker {
         Some(digit)
     }
 
-    /// Decodes the packet for those who need samples: recordings, listeners, the search for tones.
-    fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) {
+    /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
+    fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) -> Option<usize> {
         let other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
         let other = other.filter(|other| other.recording.is_some());
         if !leg.wants_samples() && other.is_none() {
-            return;
+            return None;
         }
-        let Some(codec) = Codec::from_payload_type(packet.header.payload_type) else { return };
-        let count = codec.decode(packet.payload, &mut self.samples);
+        let codec = Codec::from_payload_type(packet.header.payload_type)?;
+        let count = leg.decode(codec, packet.payload, &mut self.samples);
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
         leg.heard(&packet.header, samples, self.now, |digit, source| {
@@ -65,6 +69,7 @@ impl Worker {
         if let Some(other) = other {
             other.overheard(&packet.header, samples, self.now);
         }
+        Some(count)
     }
 
     /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
