@@ -19,8 +19,8 @@ use crate::store::RateLimit;
 
 pub use error::{ConfigError, Fault};
 use source::Source;
+use values::RecordingsUrl;
 pub use values::Secret;
-use values::{NumberForm, RecordingsUrl};
 
 use crate::store::Database;
 
@@ -284,12 +284,12 @@ impl Config {
         }
         let credentials = username.zip(password);
         let country = source.get(&key("country"), values::country);
-        let number_format = source.or(&key("number_format"), values::number_form, NumberForm::E164);
+        let number_format = source.or(&key("number_format"), values::number_format, NumberFormat::E164);
         let prefix = source.or(&key("prefix"), values::digits, String::new());
-        if number_format == NumberForm::National && country.is_none() {
+        if number_format == NumberFormat::National && country.is_none() {
             source.fault(&key("number_format"), "must not be \"national\" without country");
         }
-        if number_format == NumberForm::E164 && !prefix.is_empty() {
+        if number_format == NumberFormat::E164 && !prefix.is_empty() {
             source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
         }
         source.get(&key("register"), values::no);
@@ -303,7 +303,7 @@ impl Config {
             credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
             priority: source.or(&key("priority"), values::priority, 10),
             weight: source.or(&key("weight"), values::weight, 1),
-            number_format: number_format.of(country),
+            number_format,
             prefix,
             max_calls: source.get(&key("max_calls"), values::calls),
         }
@@ -339,7 +339,7 @@ impl Trunk {
             "username": self.credentials.as_ref().map(|known| &known.username),
             "priority": self.priority,
             "weight": self.weight,
-            "number_format": NumberForm::word(self.number_format),
+            "number_format": values::number_format_name(self.number_format),
             "prefix": self.prefix,
             "max_calls": self.max_calls,
         })

@@ -258,13 +258,36 @@ pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
 const SRTP: [(&str, SrtpMode); 3] =
     [("off", SrtpMode::Off), ("optional", SrtpMode::Optional), ("required", SrtpMode::Required)];
 
+const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
+    ("e164", NumberFormat::E164),
+    ("digits", NumberFormat::Digits),
+    ("00", NumberFormat::DoubleZero),
+    ("national", NumberFormat::National),
+];
+
 pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
-    let named = SRTP.into_iter().find(|(name, _)| raw.text() == Some(name));
-    must(named.map(|(_, mode)| mode), "\"off\", \"optional\" or \"required\"")
+    must(meaning(&SRTP, raw), "\"off\", \"optional\" or \"required\"")
 }
 
 pub(super) fn srtp_name(mode: SrtpMode) -> &'static str {
-    SRTP.into_iter().find(|(_, known)| *known == mode).map_or("off", |(name, _)| name)
+    name_of(&SRTP, mode)
+}
+
+pub(super) fn number_format(raw: &Raw) -> Result<NumberFormat, Refusal> {
+    must(meaning(&NUMBER_FORMATS, raw), "one of \"e164\", \"digits\", \"00\", \"national\"")
+}
+
+pub(super) fn number_format_name(format: NumberFormat) -> &'static str {
+    name_of(&NUMBER_FORMATS, format)
+}
+
+fn meaning<T: Copy>(words: &[(&str, T)], raw: &Raw) -> Option<T> {
+    words.iter().find(|(word, _)| raw.text() == Some(word)).map(|(_, meaning)| *meaning)
+}
+
+/// Every meaning has its word.
+fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
+    words.iter().find(|(_, meaning)| *meaning == wanted).map_or("", |(word, _)| word)
 }
 
 pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {
@@ -299,47 +322,6 @@ pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
         raw.text().and_then(|text| text.parse().ok()),
         "a country code of two capital letters, such as \"IN\"",
     )
-}
-
-/// A form of numbers, by the word of the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NumberForm {
-    E164,
-    Digits,
-    DoubleZero,
-    National,
-}
-
-impl NumberForm {
-    /// The form of a trunk in a country; `national` without one was refused.
-    pub(super) fn of(self, country: Option<Region>) -> NumberFormat {
-        match (self, country) {
-            (Self::National, Some(country)) => NumberFormat::National(country),
-            (Self::Digits, _) => NumberFormat::Digits,
-            (Self::DoubleZero, _) => NumberFormat::DoubleZero,
-            (Self::E164 | Self::National, _) => NumberFormat::E164,
-        }
-    }
-
-    pub(super) fn word(format: NumberFormat) -> &'static str {
-        match format {
-            NumberFormat::E164 => "e164",
-            NumberFormat::Digits => "digits",
-            NumberFormat::DoubleZero => "00",
-            NumberFormat::National(_) => "national",
-        }
-    }
-}
-
-pub(super) fn number_form(raw: &Raw) -> Result<NumberForm, Refusal> {
-    let form = match raw.text().unwrap_or_default() {
-        "e164" => Some(NumberForm::E164),
-        "digits" => Some(NumberForm::Digits),
-        "00" => Some(NumberForm::DoubleZero),
-        "national" => Some(NumberForm::National),
-        _ => None,
-    };
-    must(form, "one of \"e164\", \"digits\", \"00\", \"national\"")
 }
 
 pub(super) fn digits(raw: &Raw) -> Result<String, Refusal> {

@@ -395,8 +395,8 @@ impl MaskedCall {
         let role = Role::Callee(attempt);
         let Some(trunk) = dialled.next_trunk(plant) else { return failed };
         let Some(way) = plant.settings.trunks.get(trunk) else { return failed };
-        let to = format!("{}{}", way.prefix, way.number_format.write(dialled.number));
-        let from = way.number_format.write(self.number);
+        let to = format!("{}{}", way.prefix, way.number_format.write(dialled.number, way.country));
+        let from = way.number_format.write(self.number, way.country);
         let party = Party { call: self.id, role, trunk };
         let Some(stream) = open_stream(plant, party) else { return failed };
         let call = OutgoingCall {

@@ -13,20 +13,23 @@ pub enum NumberFormat {
     Digits,
     /// `00919900000001`
     DoubleZero,
-    /// As dialled within a country, `09900000001`; numbers of others as [`Self::DoubleZero`].
-    National(Region),
+    /// As dialled within the trunk's country, `09900000001`; numbers of others as [`Self::DoubleZero`].
+    National,
 }
 
 impl NumberFormat {
-    /// The number in this form: digits, before them `+` in E.164 alone.
-    pub(crate) fn write(self, number: PhoneNumber) -> String {
+    /// The number in this form for a trunk of this country: digits, before them `+` in E.164 alone.
+    pub(crate) fn write(self, number: PhoneNumber, country: Option<Region>) -> String {
         let e164 = number.expose();
         let digits = e164.trim_start_matches('+');
         match self {
             Self::E164 => e164,
             Self::Digits => digits.to_owned(),
             Self::DoubleZero => format!("00{digits}"),
-            Self::National(country) => national(&e164, country).unwrap_or_else(|| format!("00{digits}")),
+            Self::National => {
+                let national = country.and_then(|country| national(&e164, country));
+                national.unwrap_or_else(|| format!("00{digits}"))
+            }
         }
     }
 }
@@ -86,11 +89,11 @@ mod tests {
             (NumberFormat::E164, own, foreign),
             (NumberFormat::Digits, "919900000001", "442079460001"),
             (NumberFormat::DoubleZero, "00919900000001", "00442079460001"),
-            (NumberFormat::National(country), "09900000001", "00442079460001"),
+            (NumberFormat::National, "09900000001", "00442079460001"),
         ] {
             for (number, form) in [(own, own_form), (foreign, foreign_form)] {
                 let number = PhoneNumber::parse(number).unwrap();
-                assert_eq!(format.write(number), form);
+                assert_eq!(format.write(number, Some(country)), form);
                 let country = Some(country).filter(|_| format != NumberFormat::Digits);
                 assert_eq!(e164(form, country), Some(number), "{format:?}");
             }
