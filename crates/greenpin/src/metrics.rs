@@ -58,6 +58,14 @@ struct StatusLabel {
 /// What a block of digits, or a delivery, came to.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
+/// What the store alone can tell, when it is asked for; `None`: it cannot now, and the figure from before is kept.
+#[derive(Default)]
+pub(crate) struct Stored {
+    pub(crate) webhook_backlog: Option<u64>,
+    pub(crate) endpoints_disabled: Option<u64>,
+    pub(crate) upload_backlog: Option<u64>,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -208,11 +216,6 @@ impl Metrics {
         self.recording_uploads.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
-    /// How many recordings wait on this node's disk.
-    pub(crate) fn uploads_waiting(&self, waiting: u64) {
-        self.recording_upload_backlog.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    }
-
     /// A SIP message is sent: counted if it refuses something.
     pub(crate) fn sip_sent(&self, message: &[u8]) {
         if let Some(status) = refusal(message) {
@@ -221,10 +224,12 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
-    pub(crate) fn render(&self, webhook_backlog: Option<u64>, disabled_endpoints: Option<u64>) -> String {
-        for (gauge, found) in
-            [(&self.webhook_backlog, webhook_backlog), (&self.webhook_endpoints_disabled, disabled_endpoints)]
-        {
+    pub(crate) fn render(&self, stored: &Stored) -> String {
+        for (gauge, found) in [
+            (&self.webhook_backlog, stored.webhook_backlog),
+            (&self.webhook_endpoints_disabled, stored.endpoints_disabled),
+            (&self.recording_upload_backlog, stored.upload_backlog),
+        ] {
             if let Some(found) = found {
                 gauge.set(i64::try_from(found).unwrap_or(i64::MAX));
             }
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn memory_and_time_of_the_process_are_read() {
-        let text = METRICS.render(None, None);
+        let text = METRICS.render(&Stored::default());
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()

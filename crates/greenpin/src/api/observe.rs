@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Api;
 use super::problem::{Code, Problem};
-use crate::metrics::{Answered, METRICS};
+use crate::metrics::{Answered, METRICS, Stored};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -28,10 +28,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
     responses((status = 200, description = "The metrics, as OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
 )]
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
-    // What the store cannot tell now keeps the figure from before.
-    let backlog = api.store.open_deliveries().await.ok();
-    let disabled = api.store.disabled_endpoints().await.ok();
-    let mut response = METRICS.render(backlog, disabled).into_response();
+    let stored = Stored {
+        webhook_backlog: api.store.open_deliveries().await.ok(),
+        endpoints_disabled: api.store.disabled_endpoints().await.ok(),
+        upload_backlog: api.store.uploads_waiting(&api.node.name).await.ok(),
+    };
+    let mut response = METRICS.render(&stored).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
     response
 }
@@ -125,7 +127,7 @@ mod tests {
         assert!(head.contains(&format!("x-request-id: {id}")), "{said}");
         assert!(!said.contains("on purpose"), "{said}");
         assert!(answer(address, "/well").await.ends_with("well"));
-        let counted = METRICS.render(None, None);
+        let counted = METRICS.render(&Stored::default());
         let line = "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
         assert!(counted.contains(line), "{counted}");
     }

@@ -48,7 +48,6 @@ impl Uploader {
     async fn round(&self, node: &str) -> Result<(), StoreError> {
         loop {
             let due = self.store.uploads_due(node, Timestamp::now(), BATCH).await?;
-            METRICS.uploads_waiting(self.store.uploads_waiting(node).await?);
             if due.is_empty() {
                 return Ok(());
             }
