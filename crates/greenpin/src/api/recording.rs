@@ -37,13 +37,7 @@ problems! {
         ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
-        (status = 200, description = "All of it.", content_type = "audio/wav", body = inline(Audio),
-            headers(("Accept-Ranges" = String, description = "`bytes`"))),
-        (status = 206, description = "The bytes that were asked for.", content_type = "audio/wav", body = inline(Audio),
-            headers(
-                ("Accept-Ranges" = String, description = "`bytes`"),
-                ("Content-Range" = String, description = "`bytes FIRST-LAST/LENGTH`"),
-            )),
+        AudioResponses,
         RecordingProblems,
     )
 )]
@@ -61,6 +55,23 @@ pub(super) async fn read(
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary, content_media_type = "audio/wav")]
 pub(super) struct Audio(#[allow(dead_code)] Vec<u8>);
+
+/// A recording, or a part of it.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "it describes answers, and is never made")]
+pub(super) enum AudioResponses {
+    /// All of it.
+    #[response(status = 200, content_type = "audio/wav",
+        headers(("Accept-Ranges" = String, description = "`bytes`")))]
+    Whole(#[to_schema] Audio),
+    /// The bytes that were asked for.
+    #[response(status = 206, content_type = "audio/wav",
+        headers(
+            ("Accept-Ranges" = String, description = "`bytes`"),
+            ("Content-Range" = String, description = "`bytes FIRST-LAST/LENGTH`"),
+        ))]
+    Part(#[to_schema] Audio),
+}
 
 /// Answers with the recording of a call, or with the range of it that is asked for.
 pub(super) async fn serve(

@@ -16,7 +16,7 @@ use super::document::schemas::Moment;
 use super::fields::Fields;
 use super::greenpin::not_found;
 use super::problem::{Code, Problem};
-use super::recording::{self, Audio};
+use super::recording::{self, AudioResponses};
 use super::{Api, Success, body, success};
 use crate::store::{CallSid, LinkError};
 
@@ -93,13 +93,7 @@ pub(super) async fn make(
         ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
     ),
     responses(
-        (status = 200, description = "All of it.", content_type = "audio/wav", body = inline(Audio),
-            headers(("Accept-Ranges" = String, description = "`bytes`"))),
-        (status = 206, description = "The bytes that were asked for.", content_type = "audio/wav", body = inline(Audio),
-            headers(
-                ("Accept-Ranges" = String, description = "`bytes`"),
-                ("Content-Range" = String, description = "`bytes FIRST-LAST/LENGTH`"),
-            )),
+        AudioResponses,
         FollowProblems,
     )
 )]
