@@ -137,13 +137,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
     match command {
         Command::Serve => serve::run(&config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
-        Command::Tenant(command) => {
-            let shelf = match crate::server::open_recordings(&config) {
-                Ok(shelf) => shelf,
-                Err(error) => return fail(error),
-            };
-            with_store(&config, |store| tenant::run(command, store, &shelf)).await
-        }
+        Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store, &config)).await,
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
         Command::Allocation(command) => with_store(&config, |store| allocation::run(command, store)).await,
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,

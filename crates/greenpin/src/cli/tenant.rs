@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::credential;
-use crate::recordings::Recordings;
+use crate::config::Config;
+use crate::server::open_recordings;
 use crate::store::{
     Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord, TenantSettings,
     Timestamp, is_account_sid,
@@ -86,7 +87,7 @@ pub(super) struct Create {
     json: bool,
 }
 
-pub(super) async fn run(command: Command, store: Store, shelf: &Recordings) -> Result<(), String> {
+pub(super) async fn run(command: Command, store: Store, config: &Config) -> Result<(), String> {
     let store = store.operator(Actor::command_line());
     match command {
         Command::Create(create) => make(create, &store).await,
@@ -102,7 +103,7 @@ pub(super) async fn run(command: Command, store: Store, shelf: &Recordings) -> R
             resumed.map_err(|error| format!("tenant {}: {error}", one.name))?;
             show(&one, &store).await
         }
-        Command::Erase { one, yes } => erase(&one, yes, &store, shelf).await,
+        Command::Erase { one, yes } => erase(&one, yes, &store, config).await,
         Command::Credential(command) => credential::run(command, &store).await,
     }
 }
@@ -206,11 +207,12 @@ async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
     Ok(())
 }
 
-async fn erase(one: &One, yes: bool, store: &OperatorStore, shelf: &Recordings) -> Result<(), String> {
+async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> Result<(), String> {
     if !yes && !confirmed(&one.name)? {
         return Err("nothing was erased".to_owned());
     }
-    let erased = store.erase_tenant(&one.name, shelf, Timestamp::now).await;
+    let shelf = open_recordings(config).map_err(|error| error.to_string())?;
+    let erased = store.erase_tenant(&one.name, &shelf, Timestamp::now).await;
     let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
     let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);
     if one.json {

@@ -125,8 +125,7 @@ impl OperatorStore {
         let tenant_id = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
             snapshot.rows(sql::RECORDINGS_OF_TENANT, (tenant_id.as_str(), &after, ROWS), |row| {
-                let call_sid = CallSid::stored(row.get(0)?);
-                Ok(KeptRecording { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
+                KeptRecording::read(&tenant_id, row)
             })
         });
         read.await

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::database::Row;
 use super::writer::Tx;
 use super::{
     CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, allocations, numbers,
@@ -24,6 +25,14 @@ pub struct KeptRecording {
     pub call_sid: CallSid,
     /// Where it lies: a file, or `s3://BUCKET/KEY`.
     pub location: String,
+}
+
+impl KeptRecording {
+    /// Reads a call's id and its recording's location.
+    pub(super) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
+        let call_sid = CallSid::stored(row.get(0)?);
+        Ok(Self { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
+    }
 }
 
 /// Where recordings lie: the store knows of them, and what keeps them removes them.
@@ -89,10 +98,7 @@ impl Store {
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
             let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
-            snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
-                let call_sid = CallSid::stored(row.get(0)?);
-                Ok(KeptRecording { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
-            })
+            snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| KeptRecording::read(&tenant_id, row))
         });
         read.await
     }
