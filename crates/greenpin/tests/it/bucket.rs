@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::hook::Hook;
 use super::http::raw;
 use super::party::{Party, both_hear_each_other};
-use super::server::{Server, TENANT};
+use super::server::{Server, TENANT, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -95,10 +95,7 @@ impl Stage {
     fn set() -> Self {
         let s3 = S3::start();
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let trunk = format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\n",
-            agent.address()
-        );
+        let trunk = trunk("carrier", agent.address(), "");
         let server = Server::with(&(s3.configuration(s3.secret()) + &trunk));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::hook::Hook;
 use super::http::{Answer, create};
 use super::party::Party;
-use super::server::Server;
+use super::server::{Server, trunk};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -118,10 +118,7 @@ impl Talk {
     fn begin() -> Self {
         let (agent, customer) = ("+919900000001", "+918800000001");
         let mut agent = Party::new(agent, "127.0.0.1:9".parse().unwrap());
-        let trunk = format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\n",
-            agent.address()
-        );
+        let trunk = trunk("carrier", agent.address(), "");
         let servers = Server::two_nodes(&trunk);
         agent.set_server(servers[0].sip);
         let mut customer = Party::new(customer, servers[0].sip);

@@ -21,6 +21,13 @@ pub const SID: &str = "AC0001";
 /// Its token.
 pub const TOKEN: &str = "fictional-token-of-acme";
 
+/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own.
+pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
+    format!(
+        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{more}\n"
+    )
+}
+
 /// A running server.
 pub struct Server {
     /// Where its API is.
@@ -37,10 +44,7 @@ pub struct Server {
 impl Server {
     /// A server whose trunk is this machine, and whose calls go out to `agent`.
     pub fn start(agent: SocketAddr) -> Self {
-        let trunk = format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent}\"\naccept_from = [\"127.0.0.1/32\"]\n"
-        );
-        Self::with(&trunk)
+        Self::with(&trunk("carrier", agent, ""))
     }
 
     /// A server with a configuration of one's own, beside free ports. `{folder}` in it stands for the server's folder.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::hook::Hook;
 use super::party::{Party, both_hear_each_other};
-use super::server::Server;
+use super::server::{Server, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -24,10 +24,7 @@ impl Stage {
     /// A server whose trunk has this `srtp`.
     fn set(srtp: &str) -> Self {
         let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
-        let trunk = format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\nsrtp = {srtp:?}\n",
-            agent.address()
-        );
+        let trunk = trunk("carrier", agent.address(), &format!("srtp = {srtp:?}"));
         let server = Server::with(&trunk);
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);

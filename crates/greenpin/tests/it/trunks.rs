@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::hook::Hook;
 use super::party::{Party, both_hear_each_other, header};
-use super::server::Server;
+use super::server::{Server, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -25,14 +25,9 @@ impl Stage {
     fn set(of_first: &str) -> Self {
         let nowhere = "127.0.0.1:9".parse().unwrap();
         let [mut first, mut second] = [AGENT, AGENT].map(|number| Party::new(number, nowhere));
-        let trunk = |name: &str, party: &Party, more: &str| {
-            let address = party.address();
-            format!(
-                "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{address}\"\naccept_from = [\"127.0.0.1/32\"]\n{more}\n"
-            )
-        };
         // The one that brings the call, for its network comes first, is the one to fall back on.
-        let trunks = trunk("second", &second, "priority = 20") + &trunk("first", &first, of_first);
+        let trunks =
+            trunk("second", second.address(), "priority = 20") + &trunk("first", first.address(), of_first);
         let server = Server::with(&trunks);
         first.set_server(server.sip);
         second.set_server(server.sip);
@@ -145,10 +140,7 @@ fn a_trunk_at_its_limit_is_refused_one_more_call_and_passed_over_for_one_that_wo
 #[test]
 fn a_trunk_that_brings_more_than_its_limit_is_told_to_come_back() {
     let agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-    let trunk = format!(
-        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\nmax_calls = 1\n",
-        agent.address()
-    );
+    let trunk = trunk("carrier", agent.address(), "max_calls = 1");
     let server = Server::with(&trunk);
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{OPERATOR, operate, response, send, tenants_status};
 use crate::hook::Hook;
 use crate::party::Party;
-use crate::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+use crate::server::{PATIENCE, SID, Server, TENANT, TOKEN, trunk};
 
 const VN: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -17,10 +17,7 @@ const CUSTOMER: &str = "+918800000001";
 /// A server with a tenant that has talked, and two parties.
 fn stage() -> (Server, Party, Party) {
     let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-    let trunk = format!(
-        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\n",
-        agent.address()
-    );
+    let trunk = trunk("carrier", agent.address(), "");
     let server = Server::with_operator(OPERATOR, &trunk);
     agent.set_server(server.sip);
     let customer = Party::new(CUSTOMER, server.sip);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{OPERATOR, operate, response};
 use crate::http::{create, raw, request};
 use crate::party::{Party, both_hear_each_other};
-use crate::server::{PATIENCE, Server, TENANT};
+use crate::server::{PATIENCE, Server, TENANT, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -23,10 +23,7 @@ struct Stage {
 impl Stage {
     fn set() -> Self {
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let trunk = format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\naccept_from = [\"127.0.0.1/32\"]\ncountry = \"IN\"\n",
-            agent.address()
-        );
+        let trunk = trunk("carrier", agent.address(), "country = \"IN\"");
         let server = Server::with_operator(OPERATOR, &trunk);
         agent.set_server(server.sip);
         server.add_number(VN, &[]);
