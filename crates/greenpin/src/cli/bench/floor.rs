@@ -1,30 +1,74 @@
-//! The floor that creates are held against: the barest HTTP server that keeps a row and an outbox row durable, with
-//! the same group commit and no rules at all.
+//! The floor that creates are held against: the barest HTTP server that reads the same body, draws an id and a PIN, and
+//! keeps an allocation that is found by its id and by its PIN durable together with a row of an outbox, with the same
+//! group commit. No credentials, no rules, nothing sealed, nothing else to find an allocation by.
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Client, NoTls};
 
 use super::super::fail;
+use crate::random;
 
 /// Requests in one commit, at the most.
 const BATCH: usize = 256;
 const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-    CREATE TABLE rows (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
+    CREATE TABLE allocations (id TEXT PRIMARY KEY, virtual_number TEXT NOT NULL, pin TEXT NOT NULL, body TEXT NOT NULL,
+                              UNIQUE (virtual_number, pin));
     CREATE TABLE outbox (id INTEGER PRIMARY KEY, body TEXT NOT NULL);";
 
 const SERVER_SCHEMA: &str = "SET synchronous_commit = on;
-    CREATE TABLE IF NOT EXISTS bench_floor (id BIGSERIAL PRIMARY KEY, body TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS bench_floor (id TEXT PRIMARY KEY, virtual_number TEXT NOT NULL, pin TEXT NOT NULL,
+                                            body TEXT NOT NULL, UNIQUE (virtual_number, pin));
     CREATE TABLE IF NOT EXISTS bench_outbox (id BIGSERIAL PRIMARY KEY, body TEXT NOT NULL)";
 
-type Job = (String, oneshot::Sender<()>);
+/// What a create asks for.
+#[derive(Deserialize)]
+struct Asked {
+    caller_id_number: String,
+    from: String,
+    to: String,
+    duration: u32,
+}
+
+/// What it is answered, and what its event would tell.
+#[derive(Serialize)]
+struct Made {
+    greenpin_id: String,
+    virtual_number: String,
+    pin: String,
+    from: String,
+    to: String,
+    duration: u32,
+}
+
+impl Made {
+    fn of(asked: Asked) -> Self {
+        Self {
+            greenpin_id: format!("gp_{:016x}{:016x}", random::u64(), random::u64()),
+            virtual_number: asked.caller_id_number,
+            pin: format!("{:012}", random::u64() % 1_000_000_000_000),
+            from: asked.from,
+            to: asked.to,
+            duration: asked.duration,
+        }
+    }
+}
+
+/// An allocation that is to be kept.
+struct Row {
+    made: Made,
+    body: String,
+}
+
+type Job = (Row, oneshot::Sender<Made>);
 
 /// Serves the floor on a free port until it is ended.
 pub(in crate::cli) async fn serve(database: Option<String>) -> ExitCode {
@@ -57,45 +101,58 @@ async fn start(database: Option<String>) -> Result<(), Box<dyn std::error::Error
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn create(State(jobs): State<mpsc::Sender<Job>>, body: String) -> StatusCode {
+async fn create(
+    State(jobs): State<mpsc::Sender<Job>>,
+    body: String,
+) -> Result<(StatusCode, Json<Made>), StatusCode> {
+    let made = Made::of(serde_json::from_str(&body).map_err(|_| StatusCode::BAD_REQUEST)?);
+    let body = serde_json::to_string(&made).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let (done, written) = oneshot::channel();
-    let kept = jobs.send((body, done)).await.is_ok() && written.await.is_ok();
-    if kept { StatusCode::CREATED } else { StatusCode::INTERNAL_SERVER_ERROR }
+    jobs.send((Row { made, body }, done)).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let made = written.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok((StatusCode::CREATED, Json(made)))
 }
 
 fn write(mut connection: Connection, mut inbox: mpsc::Receiver<Job>) -> Option<()> {
+    const ALLOCATION: &str =
+        "INSERT INTO allocations (id, virtual_number, pin, body) VALUES ($1, $2, $3, $4)";
     let mut batch = Vec::with_capacity(BATCH);
     while inbox.blocking_recv_many(&mut batch, BATCH) > 0 {
         let transaction = connection.transaction().ok()?;
-        for (body, _) in &batch {
-            for table in ["rows", "outbox"] {
-                let insert = format!("INSERT INTO {table} (body) VALUES ($1)");
-                transaction.prepare_cached(&insert).ok()?.execute([body]).ok()?;
-            }
+        for (Row { made, body }, _) in &batch {
+            let row = [&made.greenpin_id, &made.virtual_number, &made.pin, body];
+            transaction.prepare_cached(ALLOCATION).ok()?.execute(row).ok()?;
+            transaction.prepare_cached("INSERT INTO outbox (body) VALUES ($1)").ok()?.execute([body]).ok()?;
         }
         transaction.commit().ok()?;
-        for (_, done) in batch.drain(..) {
-            let _ = done.send(());
-        }
+        tell(&mut batch);
     }
     Some(())
 }
 
-/// The same on a server: a batch is two statements, whose rows go as one array each.
+/// The same on a server: a batch is two statements, whose rows go as one array a column.
 async fn write_to_server(mut client: Client, mut inbox: mpsc::Receiver<Job>) -> Option<()> {
     let mut batch = Vec::with_capacity(BATCH);
-    let insert = |table: &str| format!("INSERT INTO {table} (body) SELECT * FROM unnest($1::TEXT[])");
-    let floor = client.prepare(&insert("bench_floor")).await.ok()?;
-    let outbox = client.prepare(&insert("bench_outbox")).await.ok()?;
+    let allocations = "INSERT INTO bench_floor (id, virtual_number, pin, body)
+                       SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[])";
+    let outbox = "INSERT INTO bench_outbox (body) SELECT * FROM unnest($1::TEXT[])";
+    let allocations = client.prepare(allocations).await.ok()?;
+    let outbox = client.prepare(outbox).await.ok()?;
     while inbox.recv_many(&mut batch, BATCH).await > 0 {
-        let bodies: Vec<&str> = batch.iter().map(|(body, _)| body.as_str()).collect();
+        let column = |of: fn(&Row) -> &str| -> Vec<&str> { batch.iter().map(|(row, _)| of(row)).collect() };
+        let (ids, bodies) = (column(|row| &row.made.greenpin_id), column(|row| &row.body));
+        let (numbers, pins) = (column(|row| &row.made.virtual_number), column(|row| &row.made.pin));
         let transaction = client.transaction().await.ok()?;
-        transaction.execute(&floor, &[&bodies]).await.ok()?;
+        transaction.execute(&allocations, &[&ids, &numbers, &pins, &bodies]).await.ok()?;
         transaction.execute(&outbox, &[&bodies]).await.ok()?;
         transaction.commit().await.ok()?;
-        for (_, done) in batch.drain(..) {
-            let _ = done.send(());
-        }
+        tell(&mut batch);
     }
     Some(())
+}
+
+fn tell(batch: &mut Vec<Job>) {
+    for (row, done) in batch.drain(..) {
+        let _ = done.send(row.made);
+    }
 }
