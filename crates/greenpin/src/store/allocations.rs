@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::database::Row;
 use super::events::{self, Draft};
@@ -169,7 +170,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, CreateError> {
         let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
-        let write = self.store.writer.write(move |tx| {
+        let write = self.store.writer.create(move |tx| {
             let made = create(tx, &tenant, new.clone(), now)?;
             if let Some(claimed) = &claimed {
                 claimed.made(tx, &tenant, &made.greenpin_id)?;
@@ -207,16 +208,16 @@ impl<'a> Creation<'a> {
     }
 
     fn create(&self, new: NewAllocation) -> Result<Allocation, CreateError> {
-        let number = offer::find(self.tx, self.tenant, &new, self.now)?;
+        let mut number = offer::find(self.tx, self.tenant, &new)?;
         let created_at = self.now.whole_seconds();
         let expires_at = created_at + new.duration;
         let greenpin_id = GreenpinId::new(self.now);
         let places = match number.mode {
             NumberMode::Exclusive => {
-                number.hold(self.tx, self.tenant, &greenpin_id, expires_at, self.now)?;
+                number.hold(self.tx, &greenpin_id, expires_at, self.now)?;
                 None
             }
-            NumberMode::Shared => Some(number.take_place(self.tx, &new, self.now)?),
+            NumberMode::Shared => Some(number.find_place(self.tx, &new, self.now)?),
         };
         let claim = Claim {
             number_key: &number.number_key,
@@ -226,7 +227,7 @@ impl<'a> Creation<'a> {
             free_at: expires_at + self.settings.cooloff(),
             counted: number.mode == NumberMode::Shared,
         };
-        let pin = pin_draw::take(self.tx, &claim, self.now)?.ok_or(CreateError::PinSpaceExhausted)?;
+        let pin = self.take_pin(&claim)?.ok_or(CreateError::PinSpaceExhausted)?;
         let allocation = Allocation {
             greenpin_id,
             virtual_number: new.virtual_number,
@@ -247,8 +248,21 @@ impl<'a> Creation<'a> {
         self.insert(&allocation, &number)?;
         if let Some(places) = places {
             places.tell_if_low(self.tx, self.tenant, &allocation.virtual_number.expose(), self.now)?;
+            self.tx.offers().took_place(number, &places, expires_at);
         }
         Ok(allocation)
+    }
+
+    /// Takes a PIN; where each question costs a round trip, one that was found free together with others.
+    fn take_pin(&self, claim: &Claim<'_>) -> Result<Option<Pin>, StoreError> {
+        if self.tx.is_far() {
+            let ahead =
+                self.tx.offers().with_ahead(claim.number_key, |ahead| ahead.take(self.tx, claim, self.now));
+            if let Some(pin) = ahead.transpose()?.flatten() {
+                return Ok(Some(pin));
+            }
+        }
+        pin_draw::take(self.tx, claim, self.now)
     }
 
     fn insert(&self, allocation: &Allocation, number: &Offer) -> Result<(), StoreError> {
@@ -276,7 +290,7 @@ impl<'a> Creation<'a> {
             made: Some(allocation),
             event_type: EventType::AllocationCreated,
             occurred_at: self.now,
-            data: event_data(allocation, &zone),
+            data: EventData::of(allocation, &zone),
         };
         events::write(self.tx, &event)
     }
@@ -284,18 +298,32 @@ impl<'a> Creation<'a> {
 
 /// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
 /// to a create.
-pub(super) fn event_data(allocation: &Allocation, zone: &TimeZone) -> Value {
-    let exposed = |numbers: &[PhoneNumber]| -> Vec<String> { numbers.iter().map(|n| n.expose()).collect() };
-    json!({
-        "virtual_number": allocation.virtual_number.expose(),
-        "from": exposed(&allocation.from),
-        "to": exposed(&allocation.to),
-        "status": Status::Active.as_str(),
-        "created_at": allocation.created_at.rfc3339(zone),
-        "expires_at": allocation.expires_at.rfc3339(zone),
-        "max_pin_attempts": allocation.max_pin_attempts,
-        "record": allocation.record,
-    })
+#[derive(Serialize)]
+pub(super) struct EventData {
+    virtual_number: String,
+    from: Vec<String>,
+    to: Vec<String>,
+    status: &'static str,
+    created_at: String,
+    expires_at: String,
+    max_pin_attempts: u8,
+    record: bool,
+}
+
+impl EventData {
+    pub(super) fn of(allocation: &Allocation, zone: &TimeZone) -> Self {
+        let exposed = |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+        Self {
+            virtual_number: allocation.virtual_number.expose(),
+            from: exposed(&allocation.from),
+            to: exposed(&allocation.to),
+            status: Status::Active.as_str(),
+            created_at: allocation.created_at.rfc3339(zone),
+            expires_at: allocation.expires_at.rfc3339(zone),
+            max_pin_attempts: allocation.max_pin_attempts,
+            record: allocation.record,
+        }
+    }
 }
 
 /// Makes an allocation inside a transaction.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use call::PhoneNumber;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::allocations::{self, Allocation, OPEN_PIN_LENGTH};
+use super::allocations::{self, Allocation, EventData, OPEN_PIN_LENGTH};
 use super::events::{self, Draft};
 use super::numbers::{self, NumberMode, NumberRow};
 use super::writer::Tx;
@@ -225,10 +226,8 @@ fn tell(
     names: &[&str],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut data = allocations::event_data(after, &settings::of(tx, tenant)?.zone());
-    if let Some(data) = data.as_object_mut() {
-        data.insert("changed".into(), json!(names));
-    }
+    let allocation = EventData::of(after, &settings::of(tx, tenant)?.zone());
+    let data = Changed { allocation, changed: names };
     write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
     match (before.is_locked(), after.is_locked()) {
         (true, false) => {
@@ -239,6 +238,14 @@ fn tell(
         }
         _ => Ok(()),
     }
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    #[serde(flatten)]
+    allocation: EventData,
+    /// The fields that are no more what they were.
+    changed: &'a [&'a str],
 }
 
 /// What the events of locking and unlocking tell.
@@ -256,7 +263,7 @@ pub(super) fn write_event(
     tenant: &TenantId,
     allocation: &Allocation,
     event_type: EventType,
-    data: Value,
+    data: impl Serialize,
     occurred_at: Timestamp,
 ) -> Result<(), StoreError> {
     let zone = settings::of(tx, tenant)?.zone();

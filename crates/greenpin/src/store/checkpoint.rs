@@ -7,12 +7,15 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::reader::IdleReaders;
 use super::{OpenError, StoreError};
 
 /// Between two looks at the log.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long readers are waited for that still need the log.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long at a time: some of them only rest, and have to be told.
+const ROUND: Duration = Duration::from_millis(100);
 
 /// The running thread; it ends when this is dropped.
 pub(super) struct Checkpoints(SyncSender<oneshot::Sender<bool>>);
@@ -20,18 +23,19 @@ pub(super) struct Checkpoints(SyncSender<oneshot::Sender<bool>>);
 impl Checkpoints {
     /// Starts the thread on a connection of its own. The writer's automatic checkpoint stays as the backstop that
     /// keeps the log small: it finds little left to do.
-    pub(super) fn start(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn start(path: &Path, readers: IdleReaders) -> Result<Self, OpenError> {
         let connection = Connection::open(path)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(ROUND)?;
         let (ask, asked) = sync_channel::<oneshot::Sender<bool>>(1);
         let work = move || {
             loop {
                 match asked.recv_timeout(INTERVAL) {
                     Ok(told) => {
-                        let _ = told.send(empty(&connection));
+                        let _ = told.send(empty(&connection, &readers));
                     }
                     // Busy, or the disk is full: the next round, or the writer, finds out again.
                     Err(RecvTimeoutError::Timeout) => {
+                        readers.rest();
                         let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -56,7 +60,11 @@ impl Checkpoints {
 }
 
 /// Whether the log is empty now: a reader or a writer may have been in the way for too long.
-fn empty(connection: &Connection) -> bool {
-    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-    busy == Ok(0)
+fn empty(connection: &Connection, readers: &IdleReaders) -> bool {
+    let rounds = PATIENCE.as_millis() / ROUND.as_millis();
+    (0..rounds).any(|_| {
+        readers.rest();
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        busy == Ok(0)
+    })
 }

@@ -2,7 +2,6 @@
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::database::Row;
 use super::key::TenantKey;
@@ -109,7 +108,7 @@ pub struct LoggedEvent {
 }
 
 /// An event to be written.
-pub(super) struct Draft<'a> {
+pub(super) struct Draft<'a, D> {
     pub(super) tenant: &'a TenantId,
     pub(super) zone: &'a TimeZone,
     pub(super) greenpin_id: Option<&'a GreenpinId>,
@@ -117,11 +116,11 @@ pub(super) struct Draft<'a> {
     pub(super) made: Option<&'a Allocation>,
     pub(super) event_type: EventType,
     pub(super) occurred_at: Timestamp,
-    pub(super) data: Value,
+    pub(super) data: D,
 }
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body<'a, D> {
     event_id: &'a str,
     #[serde(rename = "type")]
     event_type: &'a str,
@@ -130,11 +129,11 @@ struct Body<'a> {
     tenant_id: &'a str,
     greenpin_id: Option<&'a str>,
     custom_field: Option<String>,
-    data: &'a Value,
+    data: &'a D,
 }
 
 /// Writes an event. Events of no allocation have the sequence 0.
-pub(super) fn write(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(), StoreError> {
+pub(super) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(), StoreError> {
     let event_id = tx.event_id(draft.occurred_at);
     let (sequence, custom_field) = next_sequence(tx, draft)?;
     let body = Body {
@@ -166,7 +165,7 @@ pub(super) fn context(event_id: &EventId) -> String {
     format!("event {event_id}")
 }
 
-fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>), StoreError> {
+fn next_sequence<D>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(i64, Option<String>), StoreError> {
     if let Some(made) = draft.made {
         return Ok((FIRST_SEQUENCE, made.custom_field.clone()));
     }
@@ -177,7 +176,12 @@ fn next_sequence(tx: &Tx<'_>, draft: &Draft<'_>) -> Result<(i64, Option<String>)
 }
 
 /// Events of one allocation wait for each other at an endpoint; any other event waits for none.
-fn deliver(tx: &Tx<'_>, draft: &Draft<'_>, event_id: &EventId, sequence: i64) -> Result<(), StoreError> {
+fn deliver<D>(
+    tx: &Tx<'_>,
+    draft: &Draft<'_, D>,
+    event_id: &EventId,
+    sequence: i64,
+) -> Result<(), StoreError> {
     let queue = draft.greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str);
     for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {

@@ -104,7 +104,7 @@ use checkpoint::Checkpoints;
 use database::{Place, postgres, sqlite};
 use idempotency::Claimed;
 use key::Keyring;
-use reader::Readers;
+use reader::{IdleReaders, Readers};
 use settings::SettingsCache;
 use writer::Writer;
 
@@ -196,11 +196,12 @@ impl Store {
             }
         };
         let deliveries = Arc::new(Notify::new());
-        let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone())?;
-        let checkpoints = checkpoints.map(|path| Checkpoints::start(path)).transpose()?;
+        let idle = IdleReaders::default();
+        let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone(), idle.clone())?;
+        let checkpoints = checkpoints.map(|path| Checkpoints::start(path, idle.clone())).transpose()?;
         Ok(Self(Arc::new(Parts {
             writer,
-            readers: Readers::open(&place, &keys)?,
+            readers: Readers::open(&place, &keys, idle)?,
             keys,
             deliveries,
             settings: Mutex::default(),

@@ -1,49 +1,103 @@
 //! What a number offers to one more allocation: its row, read once, and the place that is taken on it.
+//!
+//! Creates that follow each other in one transaction share what is known of a shared number: it is read with the first
+//! of them, and its count of active allocations is written after the last.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use super::allocations::OPEN_PIN_LENGTH;
 use super::capacity::Places;
 use super::database::Row;
 use super::numbers::{small, tenant_id};
+use super::pin_draw::Ahead;
 use super::writer::Tx;
 use super::{CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql};
 
 /// A number, as one more allocation meets it.
+#[derive(Clone)]
 pub(super) struct Offer {
     pub(super) number_key: String,
     pub(super) mode: NumberMode,
     pub(super) pin_length: u8,
+    tenant: TenantId,
+    quarantined: bool,
     /// Active allocations that are counted, on a shared number; those that have ended lately are among them.
     active: i64,
     /// How many it takes at once.
     most: i64,
-    /// Whether some of those counted have ended.
-    some_ended: bool,
+    /// When the first of those counted ends, or has ended, in microseconds; `i64::MAX`: none is counted.
+    first_end: i64,
+    /// Until when an exclusive number is held, in microseconds.
+    held_until: i64,
+}
+
+/// What the creates of a transaction know of shared numbers.
+#[derive(Default)]
+pub(super) struct Offers(RefCell<HashMap<String, Known>>);
+
+struct Known {
+    offer: Offer,
+    /// Whether its count is still to be written.
+    is_changed: bool,
+    /// PINs that are free on it.
+    ahead: Ahead,
+}
+
+impl Offers {
+    fn get(&self, number_key: &str) -> Option<Offer> {
+        self.0.borrow().get(number_key).map(|known| known.offer.clone())
+    }
+
+    /// An allocation until `expires_at` has taken a place.
+    pub(super) fn took_place(&self, mut offer: Offer, places: &Places, expires_at: Timestamp) {
+        offer.active = places.active;
+        offer.first_end = offer.first_end.min(expires_at.micros());
+        let mut known = self.0.borrow_mut();
+        let ahead = known.remove(&offer.number_key).map(|known| known.ahead).unwrap_or_default();
+        known.insert(offer.number_key.clone(), Known { offer, is_changed: true, ahead });
+    }
+
+    /// The free PINs that were drawn ahead on a number on which a place was taken before in this transaction.
+    pub(super) fn with_ahead<T>(&self, number_key: &str, work: impl FnOnce(&mut Ahead) -> T) -> Option<T> {
+        self.0.borrow_mut().get_mut(number_key).map(|known| work(&mut known.ahead))
+    }
+
+    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
+    pub(super) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        for (number_key, known) in self.0.take() {
+            if known.is_changed {
+                tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, &number_key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything: the transaction is over, or undone.
+    pub(super) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
 }
 
 /// Reads what a number of a tenant's pool offers.
-pub(super) fn find(
-    tx: &Tx<'_>,
-    tenant: &TenantId,
-    new: &NewAllocation,
-    now: Timestamp,
-) -> Result<Offer, CreateError> {
+pub(super) fn find(tx: &Tx<'_>, tenant: &TenantId, new: &NewAllocation) -> Result<Offer, CreateError> {
     let number_key = tx.keys().number(new.virtual_number);
-    let found = tx.row(sql::NUMBER_OFFER, (now.micros(), &number_key), Columns::read)?;
-    let found = found.ok_or(CreateError::NumberNotInPool)?;
-    if tenant_id(&found.tenant)? != *tenant {
+    let offer = match tx.offers().get(&number_key) {
+        Some(known) => known,
+        None => read(tx, number_key)?.ok_or(CreateError::NumberNotInPool)?,
+    };
+    if offer.tenant != *tenant {
         return Err(CreateError::NumberNotInPool);
     }
-    if found.quarantined {
+    if offer.quarantined {
         return Err(CreateError::NumberQuarantined);
     }
-    Ok(Offer {
-        mode: found.mode.parse()?,
-        pin_length: small(found.pin_length, "PIN length")?,
-        active: found.active,
-        most: found.most,
-        some_ended: found.some_ended,
-        number_key,
-    })
+    Ok(offer)
+}
+
+fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
+    let columns = tx.row(sql::NUMBER_OFFER, [&number_key], Columns::read)?;
+    columns.map(|columns| columns.offer(number_key)).transpose()
 }
 
 struct Columns {
@@ -53,7 +107,8 @@ struct Columns {
     quarantined: bool,
     active: i64,
     most: i64,
-    some_ended: bool,
+    first_end: Option<i64>,
+    held_until: i64,
 }
 
 impl Columns {
@@ -65,32 +120,46 @@ impl Columns {
             quarantined: row.get::<Option<i64>>(3)?.is_some(),
             active: row.get(4)?,
             most: row.get(5)?,
-            some_ended: row.get::<i64>(6)? != 0,
+            first_end: row.get(6)?,
+            held_until: row.get(7)?,
+        })
+    }
+
+    fn offer(self, number_key: String) -> Result<Offer, StoreError> {
+        Ok(Offer {
+            number_key,
+            mode: self.mode.parse()?,
+            pin_length: small(self.pin_length, "PIN length")?,
+            tenant: tenant_id(&self.tenant)?,
+            quarantined: self.quarantined,
+            active: self.active,
+            most: self.most,
+            first_end: self.first_end.unwrap_or(i64::MAX),
+            held_until: self.held_until,
         })
     }
 }
 
 impl Offer {
-    /// The exclusive number's own row decides: whoever changes it has won.
+    /// Holds an exclusive number. Nobody else writes meanwhile, so that what was read of it holds.
     pub(super) fn hold(
         &self,
         tx: &Tx<'_>,
-        tenant: &TenantId,
         id: &GreenpinId,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), CreateError> {
-        let hold = (id.as_str(), until.micros(), &self.number_key, tenant.as_str(), now.micros());
-        match tx.execute(sql::NUMBER_HOLD, hold)? {
-            0 => Err(CreateError::VirtualNumberBusy),
-            _ => Ok(()),
+        if self.held_until > now.micros() {
+            return Err(CreateError::VirtualNumberBusy);
         }
+        tx.send(sql::NUMBER_HOLD, (id.as_str(), until.micros(), &self.number_key))?;
+        Ok(())
     }
 
-    /// Gives back the places of those that have ended, and takes one. Nobody else writes meanwhile, so that what was
-    /// read of the number holds.
-    pub(super) fn take_place(
-        &self,
+    /// Gives back the places of those that have ended, and finds one that is free. It is taken by
+    /// [`Offers::took_place`].
+    pub(super) fn find_place(
+        &mut self,
         tx: &Tx<'_>,
         new: &NewAllocation,
         now: Timestamp,
@@ -98,16 +167,15 @@ impl Offer {
         if self.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
-        let ended = match self.some_ended {
-            true => tx.execute(sql::PINS_RELEASE_DUE, (&self.number_key, now.micros()))?,
-            false => 0,
-        };
-        let others = self.active - i64::try_from(ended).unwrap_or(0);
-        if others >= self.most {
+        if self.first_end <= now.micros() {
+            let ended = tx.execute(sql::PINS_RELEASE_DUE, (&self.number_key, now.micros()))?;
+            self.active -= i64::try_from(ended).unwrap_or(0);
+            let first_end = read(tx, self.number_key.clone())?.map(|offer| offer.first_end);
+            self.first_end = first_end.unwrap_or(i64::MAX);
+        }
+        if self.active >= self.most {
             return Err(CreateError::PinSpaceExhausted);
         }
-        let places = Places { active: others + 1, most: self.most };
-        tx.send(sql::NUMBER_TAKE_PLACE, (places.active, &self.number_key))?;
-        Ok(places)
+        Ok(Places { active: self.active + 1, most: self.most })
     }
 }

@@ -1,4 +1,4 @@
-//! Drawing a PIN that is free on its number.
+//! Drawing a PIN that is free on its number: one at a time, or some ahead where each question costs a round trip.
 
 use std::collections::HashSet;
 
@@ -12,6 +12,8 @@ use crate::random;
 const DRAWS: u32 = 16;
 /// The widest space whose taken values are read: all of five digits.
 const WIDEST_SEARCH: u64 = 100_000;
+/// PINs that are drawn ahead at once: about as many as one transaction makes allocations on a busy number.
+const AHEAD: usize = 64;
 
 /// What a PIN is taken for.
 pub(super) struct Claim<'a> {
@@ -55,6 +57,53 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
         now.micros(),
     );
     Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
+}
+
+/// PINs of a number that were free when they were drawn, each with what it is found by. Nobody else writes in the
+/// transaction, so that they still are.
+#[derive(Default)]
+pub(super) struct Ahead(Vec<(Pin, String)>);
+
+impl Ahead {
+    /// Takes one; `None` when none of those drawn is free.
+    pub(super) fn take(
+        &mut self,
+        tx: &Tx<'_>,
+        claim: &Claim<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Pin>, StoreError> {
+        if self.0.is_empty() {
+            self.draw(tx, claim, now)?;
+        }
+        let Some((pin, pin_key)) = self.0.pop() else { return Ok(None) };
+        let row = (
+            claim.number_key,
+            pin_key,
+            claim.greenpin_id.as_str(),
+            claim.active_until.micros(),
+            claim.free_at.micros(),
+            i64::from(claim.counted),
+        );
+        tx.append(sql::PIN_TAKE_FREE, row)?;
+        Ok(Some(pin))
+    }
+
+    fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let space = 10_u64.pow(claim.pin_length.into());
+        let drawn: HashSet<u64> =
+            (0..AHEAD).map(|_| below(space)).filter(|value| !is_trivial(*value, claim.pin_length)).collect();
+        let drawn = drawn.into_iter().map(|value| {
+            let pin = pin(value, claim.pin_length)?;
+            let pin_key = tx.keys().pin(claim.number_key, &pin);
+            Ok((pin, pin_key))
+        });
+        self.0 = drawn.collect::<Result<_, StoreError>>()?;
+        let keys: Vec<&str> = self.0.iter().map(|(_, pin_key)| pin_key.as_str()).collect();
+        let asked = (claim.number_key, now.micros(), keys.join(" "));
+        let taken = tx.rows(sql::PINS_TAKEN_OF, asked, |row| row.get::<String>(0))?;
+        self.0.retain(|(_, pin_key)| !taken.contains(pin_key));
+        Ok(())
+    }
 }
 
 /// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and

@@ -1,8 +1,13 @@
 //! Reads: a pool of connections that can only read, on threads that may block.
+//!
+//! Where reads of a file follow each other closely they share a transaction: to begin one takes locks that cost as much
+//! as looking a row up. It ends with the next commit of ours, before anybody is told of it, or after [`SHARED`].
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -14,6 +19,9 @@ use super::{OpenError, StoreError, TenantId, sql};
 const IDLE: usize = 16;
 /// Connections to a server, one a thread.
 const THREADS: usize = 8;
+/// For how long reads share a transaction, and how soon after each other they come for it: so much later at most is
+/// seen what another process (the command line) has written.
+const SHARED: Duration = Duration::from_millis(2);
 /// Reads that may wait for a server; one more is refused with [`StoreError::Overloaded`].
 const QUEUE: usize = 8192;
 
@@ -27,7 +35,32 @@ pub(super) enum Readers {
 pub(super) struct Pool {
     place: sqlite::Place,
     keys: Arc<Keyring>,
-    idle: Mutex<Vec<Connection>>,
+    idle: IdleReaders,
+}
+
+/// Connections to a file between two reads. The writer tells them of its commits.
+#[derive(Clone, Default)]
+pub(super) struct IdleReaders(Arc<IdleParts>);
+
+#[derive(Default)]
+struct IdleParts {
+    commits: AtomicU64,
+    connections: Mutex<Vec<Idle>>,
+}
+
+/// A connection between two reads.
+struct Idle {
+    connection: Connection,
+    used_at: Instant,
+    shared: Option<Shared>,
+}
+
+/// An open transaction that reads share.
+#[derive(Clone, Copy)]
+struct Shared {
+    begun: Instant,
+    /// Commits before it began.
+    commits: u64,
 }
 
 /// Threads that each own a connection to a server. They end when this is dropped.
@@ -101,12 +134,11 @@ impl Snapshot<'_> {
 }
 
 impl Readers {
-    pub(super) fn open(place: &Place, keys: &Arc<Keyring>) -> Result<Self, OpenError> {
+    pub(super) fn open(place: &Place, keys: &Arc<Keyring>, idle: IdleReaders) -> Result<Self, OpenError> {
         match place {
             Place::Sqlite(file) => {
-                let first = place.reader()?;
-                let pool = Pool { place: file.clone(), keys: keys.clone(), idle: Mutex::new(vec![first]) };
-                Ok(Self::File(Arc::new(pool)))
+                idle.put(Idle { connection: place.reader()?, used_at: Instant::now(), shared: None });
+                Ok(Self::File(Arc::new(Pool { place: file.clone(), keys: keys.clone(), idle })))
             }
             Place::Postgres(_) => Ok(Self::Server(Arc::new(Threads::start(place, keys)?))),
         }
@@ -146,21 +178,82 @@ impl Readers {
 
 impl Pool {
     fn run<T, E: From<StoreError>>(&self, work: impl Fn(&Snapshot<'_>) -> Result<T, E>) -> Result<T, E> {
-        let idle = self.idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => Connection::Sqlite(self.place.reader().map_err(StoreError::from)?),
+        let mut idle = match self.idle.take() {
+            Some(idle) => idle,
+            None => {
+                let connection = Connection::Sqlite(self.place.reader().map_err(StoreError::from)?);
+                Idle { connection, used_at: Instant::now(), shared: None }
+            }
         };
-        let result = work(&Snapshot::new(&connection, &self.keys));
-        let mut idle = self.idle();
-        if idle.len() < IDLE {
-            idle.push(connection);
-        }
+        idle.prepare(self.idle.commits())?;
+        let result = work(&Snapshot::new(&idle.connection, &self.keys));
+        self.idle.put(idle);
         result
     }
+}
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+impl IdleReaders {
+    /// Something is durable, and nobody was told of it yet: what reads share does not show it.
+    pub(super) fn committed(&self) {
+        self.0.commits.fetch_add(1, Ordering::Release);
+        self.rest();
+    }
+
+    /// Ends the transactions that reads share: they hold on to the log.
+    pub(super) fn rest(&self) {
+        for idle in self.connections().iter_mut().filter(|idle| idle.shared.is_some()) {
+            // A connection that cannot end it is of no use to the next read either, which says so.
+            let _ = idle.end();
+        }
+    }
+
+    fn commits(&self) -> u64 {
+        self.0.commits.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> Option<Idle> {
+        self.connections().pop()
+    }
+
+    fn put(&self, idle: Idle) {
+        let mut connections = self.connections();
+        if connections.len() < IDLE {
+            connections.push(idle);
+        }
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Idle {
+    /// Ends a transaction that shows too little, and begins one where the last read was a moment ago.
+    fn prepare(&mut self, commits: u64) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let is_busy = now.duration_since(self.used_at) < SHARED;
+        self.used_at = now;
+        match self.shared {
+            Some(shared) if shared.commits == commits && !shared.is_old(now) => return Ok(()),
+            Some(_) => self.end()?,
+            None => {}
+        }
+        if is_busy {
+            self.connection.begin_read()?;
+            self.shared = Some(Shared { begun: now, commits });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), StoreError> {
+        self.shared = None;
+        self.connection.roll_back()
+    }
+}
+
+impl Shared {
+    fn is_old(&self, now: Instant) -> bool {
+        now.duration_since(self.begun) >= SHARED
     }
 }
 
@@ -228,4 +321,32 @@ fn read_on<T, E: From<StoreError>>(
         return result;
     }
     if again { read_on(kept, place, keys, work) } else { result }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_that_follow_each_other_share_a_transaction_until_something_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")));
+        place.prepare().unwrap();
+        let keys = Arc::new(Keyring::open(&folder.path().join("master.key")).unwrap());
+        let idle = IdleReaders::default();
+        let Readers::File(pool) = Readers::open(&place, &keys, idle.clone()).unwrap() else { unreachable!() };
+        let read = || pool.run(|snapshot| snapshot.row(sql::READY, (), |_| Ok(()))).unwrap();
+        let shares = || idle.connections().iter().filter(|idle| idle.shared.is_some()).count();
+        // However long this thread was held up, two of many reads come within the time.
+        while shares() == 0 {
+            read();
+        }
+        idle.committed();
+        assert_eq!(shares(), 0);
+        while shares() == 0 {
+            read();
+        }
+        idle.rest();
+        assert_eq!(shares(), 0);
+    }
 }

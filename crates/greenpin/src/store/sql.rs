@@ -46,6 +46,7 @@ statements! {
     UPLOADS_COUNT = "uploads_count";
     CALL_MOVE_RECORDING = "call_move_recording";
     PIN_TAKE = "pin_take";
+    PIN_TAKE_FREE = "pin_take_free";
     PINS_TAKEN = "pins_taken";
     PINS_RELEASE_DUE = "pins_release_due";
     PIN_END = "pin_end";
@@ -230,6 +231,9 @@ pub(super) const APART_FROM_APPENDED: [&str; 7] = [
 
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
+
+/// Those of many PINs that are taken, in one question where each would cost a round trip: on PostgreSQL alone.
+pub(super) const PINS_TAKEN_OF: &str = include_str!("sql/pins_taken_of.sql");
 
 /// The steps that a schema of a version lacks, each with the version that it makes.
 pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {

@@ -4,11 +4,15 @@
 //! each job would copy every page that it changes. If one fails after it has changed something, all is rolled back
 //! and run again, each job in a savepoint of its own, so that it takes nothing of the others with it. Nobody hears of
 //! a result before the commit that makes it durable.
+//!
+//! Where many ask at once a commit takes about half of them: the others are read, answered and ask again meanwhile, so
+//! that neither the disk nor the network waits for the other.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -17,7 +21,8 @@ use tokio::sync::{Notify, oneshot};
 use super::database::{Connection, Params, Place, Value};
 use super::ids::{EventId, EventIds};
 use super::key::Keyring;
-use super::reader::Snapshot;
+use super::offer::Offers;
+use super::reader::{IdleReaders, Snapshot};
 use super::tenant_cache::TenantCache;
 use super::{OpenError, StoreError, Timestamp, sql};
 use crate::metrics::METRICS;
@@ -26,7 +31,7 @@ use crate::metrics::METRICS;
 const QUEUE: usize = 8192;
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
 const BATCH: usize = 256;
-/// From so many jobs a commit on, the next one waits a moment for its last jobs: what a commit costs is shared by more.
+/// Where so many ask at once, a commit waits a moment for its last jobs: what it costs is shared by more.
 const CROWD: usize = 16;
 /// How long it waits for one more job, and how long for all of them.
 const LAST_CALL: Duration = Duration::from_micros(200);
@@ -38,6 +43,17 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: SyncSender<Box<dyn Job>>,
+    /// Jobs that nobody was told the result of yet.
+    open: Arc<AtomicUsize>,
+}
+
+/// What a job does to the numbers that allocations are made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It makes an allocation, by what [`Offers`] knows of its number.
+    Create,
+    /// It may do anything.
+    Other,
 }
 
 /// The open transaction, as a job sees it. It reads as any [`Snapshot`] does.
@@ -46,6 +62,7 @@ pub(super) struct Tx<'a> {
     connection: &'a Connection,
     event_ids: &'a RefCell<EventIds>,
     tenants: &'a TenantCache,
+    offers: &'a Offers,
     delivery_written: &'a Cell<bool>,
 }
 
@@ -56,11 +73,14 @@ impl Writer {
         place: Place,
         keys: Arc<Keyring>,
         deliveries: Arc<Notify>,
+        readers: IdleReaders,
     ) -> Result<Self, OpenError> {
         let (queue, jobs) = sync_channel(QUEUE);
         let (ready, opened) = sync_channel(1);
+        let open = Arc::<AtomicUsize>::default();
+        let told = Told { deliveries, readers, open: open.clone() };
         // The connection belongs to the thread from the first moment on.
-        let work = move || match Thread::open(place, keys, deliveries) {
+        let work = move || match Thread::open(place, keys, told) {
             Ok(thread) => {
                 let _ = ready.send(Ok(()));
                 thread.run(&jobs);
@@ -76,7 +96,17 @@ impl Writer {
             .recv()
             .map_err(|_| OpenError::Io { path: "the writer's thread".into(), source: gone() })
             .flatten()?;
-        Ok(Self { queue })
+        Ok(Self { queue, open })
+    }
+
+    /// Makes an allocation; otherwise as [`Writer::write`].
+    pub(super) async fn create<T, E, W>(&self, work: W) -> Result<T, E>
+    where
+        W: Fn(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.submit(Kind::Create, work).await
     }
 
     /// Runs a job; returns once it is durable. An `Err` of the job undoes what the job did. It may be run more than
@@ -87,11 +117,22 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.submit(Kind::Other, work).await
+    }
+
+    async fn submit<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>
+    where
+        W: Fn(&Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (answer, result) = oneshot::channel();
-        let job = Box::new(Task { work, result: None, answer });
+        let job = Box::new(Task { kind, work, result: None, answer });
         METRICS.store_queue.inc();
+        self.open.fetch_add(1, Ordering::Relaxed);
         self.queue.try_send(job).map_err(|error| {
             METRICS.store_queue.dec();
+            self.open.fetch_sub(1, Ordering::Relaxed);
             match error {
                 TrySendError::Full(_) => StoreError::Overloaded,
                 TrySendError::Disconnected(_) => StoreError::Closed,
@@ -130,6 +171,16 @@ impl Tx<'_> {
         self.event_ids.borrow_mut().next(now)
     }
 
+    /// What creates that follow each other know of their numbers.
+    pub(super) fn offers(&self) -> &Offers {
+        self.offers
+    }
+
+    /// Whether each question that waits for its answer costs a round trip to another process.
+    pub(super) fn is_far(&self) -> bool {
+        self.connection.is_far()
+    }
+
     /// What is kept of tenants between transactions.
     pub(super) fn tenants(&self) -> &TenantCache {
         self.tenants
@@ -142,6 +193,7 @@ impl Tx<'_> {
 }
 
 trait Job: Send {
+    fn kind(&self) -> Kind;
     /// Does the work; whether what it did is to be kept.
     fn run(&mut self, tx: &Tx<'_>) -> bool;
     /// Something that it sent has failed.
@@ -151,6 +203,7 @@ trait Job: Send {
 }
 
 struct Task<W, T, E> {
+    kind: Kind,
     work: W,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
@@ -162,6 +215,10 @@ where
     T: Send,
     E: From<StoreError> + Send,
 {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
     fn run(&mut self, tx: &Tx<'_>) -> bool {
         self.result = None;
         self.result = Some((self.work)(tx));
@@ -184,23 +241,31 @@ where
     }
 }
 
+/// Who hears of commits, and who waits for them.
+struct Told {
+    deliveries: Arc<Notify>,
+    readers: IdleReaders,
+    open: Arc<AtomicUsize>,
+}
+
 struct Thread {
     place: Place,
     connection: Connection,
     keys: Arc<Keyring>,
-    deliveries: Arc<Notify>,
+    told: Told,
     event_ids: RefCell<EventIds>,
     tenants: TenantCache,
-    /// Whether the last commit was of many jobs.
-    crowded: Cell<bool>,
+    offers: Offers,
+    /// How many ask at once, as the last commits saw it.
+    crowd: Cell<usize>,
 }
 
 impl Thread {
-    fn open(place: Place, keys: Arc<Keyring>, deliveries: Arc<Notify>) -> Result<Self, OpenError> {
+    fn open(place: Place, keys: Arc<Keyring>, told: Told) -> Result<Self, OpenError> {
         place.prepare()?;
         let connection = place.writer()?;
-        let (event_ids, tenants, crowded) = Default::default();
-        let thread = Self { place, connection, keys, deliveries, event_ids, tenants, crowded };
+        let (event_ids, tenants, offers, crowd) = Default::default();
+        let thread = Self { place, connection, keys, told, event_ids, tenants, offers, crowd };
         if thread.knows_the_key().map_err(OpenError::Store)? { Ok(thread) } else { Err(OpenError::OtherKey) }
     }
 
@@ -253,9 +318,12 @@ impl Thread {
             let _ = self.roll_back();
         }
         count(done.len(), begun.elapsed());
+        self.told.readers.committed();
+        self.look_at_the_crowd();
+        self.told.open.fetch_sub(done.len(), Ordering::Relaxed);
         done.into_iter().for_each(|job| job.finish(&committed));
         if delivery_written.get() {
-            self.deliveries.notify_one();
+            self.told.deliveries.notify_one();
         }
     }
 
@@ -276,25 +344,24 @@ impl Thread {
         delivery_written: &Cell<bool>,
         done: &mut Vec<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
-        let Self { connection, keys, event_ids, tenants, .. } = self;
+        let Self { connection, keys, event_ids, tenants, offers, .. } = self;
         let snapshot = Snapshot::new(connection, keys);
-        let tx = Tx { snapshot, connection, event_ids, tenants, delivery_written };
+        let tx = Tx { snapshot, connection, event_ids, tenants, offers, delivery_written };
         let mut next = Some(first);
-        let (mut guarded, begun) = (false, Instant::now());
+        let (mut guarded, begun, share) = (false, Instant::now(), self.share());
         while let Some(mut job) = next {
             let kept = match guarded {
                 true => self.step(&tx, job.as_mut()).map(|()| true),
-                false => Ok(self.is_clean(|| run(&tx, job.as_mut()))),
+                false => self.attempt(&tx, job.as_mut()),
             };
             done.push(job);
             if !kept? {
                 guarded = true;
                 self.again(&tx, done)?;
             }
-            next = if done.len() < BATCH { self.next(jobs, begun) } else { None };
+            next = if done.len() < share { self.next(jobs, begun) } else { None };
         }
-        self.crowded.set(done.len() >= CROWD);
-        let committed = self.finish();
+        let committed = self.hand_over(&tx).and_then(|()| self.finish());
         match committed {
             // Something that was sent and not waited for has failed: which job's it was is to be found out.
             Err(StoreError::Database(_)) if !guarded && !connection.is_closed() => {
@@ -305,11 +372,24 @@ impl Thread {
         }
     }
 
+    /// Jobs that a commit takes at the most: half of those who ask at once, if they are many.
+    fn share(&self) -> usize {
+        (self.crowd.get() / 2).clamp(CROWD, BATCH)
+    }
+
+    /// Sees how many ask at once: those whose result is known now, and those who came meanwhile.
+    fn look_at_the_crowd(&self) {
+        let open = self.told.open.load(Ordering::Relaxed);
+        self.crowd.set(open.max(self.crowd.get() - self.crowd.get() / 16));
+    }
+
     /// The next job of this commit.
     fn next(&self, jobs: &Receiver<Box<dyn Job>>, begun: Instant) -> Option<Box<dyn Job>> {
         match jobs.try_recv() {
             Ok(job) => Some(job),
-            Err(_) if self.crowded.get() && begun.elapsed() < LAST_CALLS => jobs.recv_timeout(LAST_CALL).ok(),
+            Err(_) if self.crowd.get() >= CROWD && begun.elapsed() < LAST_CALLS => {
+                jobs.recv_timeout(LAST_CALL).ok()
+            }
             Err(_) => None,
         }
     }
@@ -322,6 +402,7 @@ impl Thread {
     }
 
     fn begin(&self) -> Result<(), StoreError> {
+        self.offers.clear();
         let turn = self.connection.begin()?;
         self.tenants.refresh(turn.version);
         self.event_ids.borrow_mut().after(turn.last_event);
@@ -340,20 +421,30 @@ impl Thread {
     /// What was read in a transaction that is undone may never have been.
     fn forget(&self) {
         self.tenants.clear();
+        self.offers.clear();
         self.keys.forget_all();
     }
 
-    /// Whether a job that is not kept has left nothing behind.
-    fn is_clean(&self, run: impl FnOnce() -> bool) -> bool {
+    /// Creates are over for now: what they know of numbers is written, for others to see.
+    fn hand_over(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.offers.settle(tx)?;
+        self.connection.flush()
+    }
+
+    /// Runs one job; whether it is kept, or has left nothing behind. An error here is the whole transaction's.
+    fn attempt(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<bool, StoreError> {
+        if job.kind() == Kind::Other {
+            self.hand_over(tx)?;
+        }
         let before = self.connection.changes();
-        run() || (self.connection.changes() == before && self.connection.is_sound())
+        Ok(run(tx, job) || (self.connection.changes() == before && self.connection.is_sound()))
     }
 
     /// Runs one job in a savepoint. An error here is the whole transaction's.
     fn step(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
         self.connection.save()?;
         let mut kept = run(tx, job);
-        if kept && let Err(error) = self.connection.settle() {
+        if kept && let Err(error) = self.offers.settle(tx).and_then(|()| self.connection.settle()) {
             job.fail(error);
             kept = false;
         }
@@ -396,7 +487,8 @@ mod tests {
     fn writer() -> (tempfile::TempDir, Writer) {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-        let writer = Writer::start(file(&folder), Arc::new(keys), Arc::default()).unwrap();
+        let writer =
+            Writer::start(file(&folder), Arc::new(keys), Arc::default(), IdleReaders::default()).unwrap();
         (folder, writer)
     }
 

@@ -83,6 +83,19 @@ impl Connection {
         }
     }
 
+    /// Has rows that were gathered inserted before anything else is done.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => connection.flush(),
+        }
+    }
+
+    /// Whether each question that waits for its answer costs a round trip to another process.
+    pub(super) fn is_far(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     /// Hands each row of an answer to `each`, until it wants no more.
     pub(super) fn query(
         &self,
@@ -102,6 +115,11 @@ impl Connection {
             Self::Sqlite(connection) => connection.begin(),
             Self::Postgres(connection) => connection.begin(),
         }
+    }
+
+    /// Begins a transaction that only reads: what it sees from its first read on is one moment.
+    pub(super) fn begin_read(&self) -> Result<(), StoreError> {
+        self.plain("BEGIN")
     }
 
     /// Makes the transaction durable. `last_event` is for the next writer to go on from.

@@ -147,7 +147,8 @@ impl Connection {
         self.flush()
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
+    /// Sends the rows that wait.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
         let groups = self.appended.borrow_mut().take();
         groups.into_iter().try_for_each(|group| self.insert(group))
     }

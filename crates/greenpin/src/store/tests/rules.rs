@@ -211,6 +211,65 @@ async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
     bench.create(SHARED, 600).await.expect("all two hundred have ended by now");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creates_deletes_and_rotations_that_race_leave_a_numbers_count_exact() {
+    let bench = Bench::new().await;
+    let mut left = Vec::new();
+    for round in 0..4 {
+        let mut racing = tokio::task::JoinSet::new();
+        for (index, made) in std::mem::take(&mut left).into_iter().enumerate() {
+            let (tenant, now, made): (_, _, Allocation) = (bench.tenant.clone(), bench.at(round), made);
+            racing.spawn(async move {
+                if index % 2 == 0 {
+                    tenant.delete_allocation(&made.greenpin_id, now).await.unwrap();
+                    return None;
+                }
+                Some(tenant.rotate_pin(&made.greenpin_id, now).await.unwrap())
+            });
+        }
+        for _ in 0..60 {
+            let (tenant, now) = (bench.tenant.clone(), bench.at(round));
+            racing.spawn(async move { Some(tenant.create_allocation(wanted(SHARED), now).await.unwrap()) });
+        }
+        left = racing.join_all().await.into_iter().flatten().collect();
+        let pins: HashSet<_> = left.iter().map(|made| made.pin.clone()).collect();
+        assert_eq!(pins.len(), left.len());
+        let capacities = bench.tenant.capacities(bench.at(round)).await.unwrap();
+        let shared = capacities.iter().find(|one| one.number.virtual_number == number(SHARED)).unwrap();
+        assert_eq!(shared.number.active as usize, left.len(), "round {round}");
+    }
+    let more = concurrent_creates(&bench, SHARED, 200, 5).await;
+    assert_eq!(more.iter().filter(|made| made.is_ok()).count(), 200 - left.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
+    let bench = Bench::new().await;
+    let first = bench.create(OPEN, 0).await.unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (tenant, id, stopped) = (bench.tenant.clone(), first.greenpin_id.clone(), stop.clone());
+    let reading = tokio::spawn(async move {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            assert!(tenant.allocation(&id).await.unwrap().is_some());
+            tokio::task::yield_now().await;
+        }
+    });
+    let other = Store::open(&bench.options).unwrap();
+    for round in 1..100 {
+        let made = bench.create(OPEN, round).await.unwrap();
+        assert_eq!(bench.read(&made.greenpin_id).await, made);
+        other
+            .tenant(bench.tenant.tenant_id().clone())
+            .delete_allocation(&made.greenpin_id, bench.at(round))
+            .await
+            .unwrap();
+        // Another process's write is seen a moment later.
+        while bench.read(&made.greenpin_id).await.deleted_at.is_none() {}
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    reading.await.unwrap();
+}
+
 #[tokio::test]
 async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
     let bench = Bench::new().await;
