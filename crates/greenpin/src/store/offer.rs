@@ -1,7 +1,7 @@
 //! What a number offers to one more allocation: its row, read once, and the place that is taken on it.
 //!
-//! Creates that follow each other in one transaction share what is known of a shared number: it is read with the first
-//! of them, and its count of active allocations is written after the last.
+//! Creates that follow each other share what is known of a shared number: it is read with the first of them, and its
+//! count of active allocations is written at the end of each transaction, or before anything else is done.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,7 +32,10 @@ pub(super) struct Offer {
     held_until: i64,
 }
 
-/// What the creates of a transaction know of shared numbers.
+/// Numbers that are known at once; beyond it all are forgotten.
+const MOST: usize = 1000;
+
+/// What creates know of shared numbers, as long as nothing else is written.
 #[derive(Default)]
 pub(super) struct Offers(RefCell<HashMap<String, Known>>);
 
@@ -58,22 +61,32 @@ impl Offers {
         known.insert(offer.number_key.clone(), Known { offer, is_changed: true, ahead });
     }
 
-    /// The free PINs that were drawn ahead on a number on which a place was taken before in this transaction.
+    /// The free PINs that were drawn ahead on a number that is known.
     pub(super) fn with_ahead<T>(&self, number_key: &str, work: impl FnOnce(&mut Ahead) -> T) -> Option<T> {
         self.0.borrow_mut().get_mut(number_key).map(|known| work(&mut known.ahead))
     }
 
-    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
-    pub(super) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        for (number_key, known) in self.0.take() {
-            if known.is_changed {
-                tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, &number_key))?;
-            }
+    /// Writes what is still to be written.
+    pub(super) fn write(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut known = self.0.borrow_mut();
+        for (number_key, known) in known.iter_mut().filter(|(_, known)| known.is_changed) {
+            tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, number_key))?;
+            known.is_changed = false;
+        }
+        if known.len() > MOST {
+            known.clear();
         }
         Ok(())
     }
 
-    /// Forgets everything: the transaction is over, or undone.
+    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
+    pub(super) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.write(tx)?;
+        self.clear();
+        Ok(())
+    }
+
+    /// Forgets everything: somebody else has written, or what was known is undone.
     pub(super) fn clear(&self) {
         self.0.borrow_mut().clear();
     }

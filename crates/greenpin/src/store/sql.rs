@@ -215,6 +215,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0007_events.sql"),
     include_str!("sql/migrations/0008_idempotent_creates.sql"),
     include_str!("sql/migrations/0009_uploads.sql"),
+    include_str!("sql/migrations/0010_turns.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and

@@ -256,6 +256,8 @@ struct Thread {
     event_ids: RefCell<EventIds>,
     tenants: TenantCache,
     offers: Offers,
+    /// What the last transaction has left behind, if nobody else has written since.
+    mark: Cell<Option<i64>>,
     /// How many ask at once, as the last commits saw it.
     crowd: Cell<usize>,
 }
@@ -264,8 +266,8 @@ impl Thread {
     fn open(place: Place, keys: Arc<Keyring>, told: Told) -> Result<Self, OpenError> {
         place.prepare()?;
         let connection = place.writer()?;
-        let (event_ids, tenants, offers, crowd) = Default::default();
-        let thread = Self { place, connection, keys, told, event_ids, tenants, offers, crowd };
+        let (event_ids, tenants, offers, mark, crowd) = Default::default();
+        let thread = Self { place, connection, keys, told, event_ids, tenants, offers, mark, crowd };
         if thread.knows_the_key().map_err(OpenError::Store)? { Ok(thread) } else { Err(OpenError::OtherKey) }
     }
 
@@ -361,7 +363,7 @@ impl Thread {
             }
             next = if done.len() < share { self.next(jobs, begun) } else { None };
         }
-        let committed = self.hand_over(&tx).and_then(|()| self.finish());
+        let committed = self.offers.write(&tx).and_then(|()| self.finish());
         match committed {
             // Something that was sent and not waited for has failed: which job's it was is to be found out.
             Err(StoreError::Database(_)) if !guarded && !connection.is_closed() => {
@@ -402,8 +404,10 @@ impl Thread {
     }
 
     fn begin(&self) -> Result<(), StoreError> {
-        self.offers.clear();
         let turn = self.connection.begin()?;
+        if self.mark.replace(Some(turn.next_mark)) != Some(turn.mark) {
+            self.offers.clear();
+        }
         self.tenants.refresh(turn.version);
         self.event_ids.borrow_mut().after(turn.last_event);
         Ok(())
@@ -425,16 +429,11 @@ impl Thread {
         self.keys.forget_all();
     }
 
-    /// Creates are over for now: what they know of numbers is written, for others to see.
-    fn hand_over(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.offers.settle(tx)?;
-        self.connection.flush()
-    }
-
     /// Runs one job; whether it is kept, or has left nothing behind. An error here is the whole transaction's.
     fn attempt(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<bool, StoreError> {
         if job.kind() == Kind::Other {
-            self.hand_over(tx)?;
+            self.offers.settle(tx)?;
+            self.connection.flush()?;
         }
         let before = self.connection.changes();
         Ok(run(tx, job) || (self.connection.changes() == before && self.connection.is_sound()))

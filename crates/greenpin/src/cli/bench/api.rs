@@ -49,6 +49,15 @@ pub(super) async fn measure(
             Figure::new(format!("cost of a {name} at {stored} against {FEW}"), ratio, "x", AtMost(1.2))
         };
         figures.extend(growth.map(grown));
+        figures.push(Figure::new(
+            "CPU of a create at so many, against the first",
+            many.cpu / few.cpu,
+            "x",
+            AtMost(1.2),
+        ));
+        progress("a start after kill -9");
+        let took = server.restart().await?.took.as_secs_f64();
+        figures.push(Figure::new(format!("start after kill -9, {stored} stored"), took, "s", AtMost(2.0)));
     }
     Ok(figures)
 }

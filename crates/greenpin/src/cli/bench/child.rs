@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use call::PhoneNumber;
 use serde_json::Value;
@@ -21,6 +21,8 @@ pub(super) const SID: &str = "AC-bench";
 pub(super) const TOKEN: &str = "fictional-token-of-the-bench";
 /// What is measured is the server, not its limit.
 const UNLIMITED: RateLimit = RateLimit { requests_per_second: 10_000_000, burst: 10_000_000 };
+/// The name of its configuration file.
+const CONFIGURATION: &str = "greenpin.toml";
 /// Clock ticks a second in /proc, fixed on Linux.
 const TICKS: f64 = 100.0;
 
@@ -30,6 +32,8 @@ pub(super) struct Server {
     pub(super) sip: SocketAddr,
     process: Child,
     folder: TempDir,
+    /// From the start of the process until it was ready.
+    pub(super) took: Duration,
 }
 
 /// A folder with a store that is filled before the server starts.
@@ -102,13 +106,8 @@ impl Prepared {
              [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\n\
              [webhooks]\nallow_private = true\n"
         );
-        let file = self.folder.path().join("greenpin.toml");
-        std::fs::write(&file, text).map_err(|error| error.to_string())?;
-        let file = file.display().to_string();
-        let (process, ready) = spawn(&["--config", &file, "serve"], "greenpin is ready").await?;
-        let http = address(&ready, "http")?;
-        let sip = address(&ready, "sip")?;
-        Ok(Server { http, sip, process, folder: self.folder })
+        std::fs::write(self.folder.path().join(CONFIGURATION), text).map_err(|error| error.to_string())?;
+        Server::start(self.folder).await
     }
 }
 
@@ -140,6 +139,21 @@ pub(super) fn address(ready: &Value, key: &str) -> Result<SocketAddr, String> {
 }
 
 impl Server {
+    async fn start(folder: TempDir) -> Result<Self, String> {
+        let file = folder.path().join(CONFIGURATION).display().to_string();
+        let begun = Instant::now();
+        let (process, ready) = spawn(&["--config", &file, "serve"], "greenpin is ready").await?;
+        let took = begun.elapsed();
+        let (http, sip) = (address(&ready, "http")?, address(&ready, "sip")?);
+        Ok(Self { http, sip, process, folder, took })
+    }
+
+    /// Kills it and starts it again on what it has stored.
+    pub(super) async fn restart(mut self) -> Result<Self, String> {
+        self.process.kill().await.map_err(|error| error.to_string())?;
+        Self::start(self.folder).await
+    }
+
     /// CPU time that it has used so far.
     pub(super) fn cpu(&self) -> Result<Duration, String> {
         cpu_of(&self.process)

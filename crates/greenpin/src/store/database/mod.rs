@@ -28,6 +28,10 @@ pub(super) struct Turn {
     pub(super) version: i64,
     /// The id of the last event that another node wrote, without its prefix; 0: there is none, or no other node.
     pub(super) last_event: u128,
+    /// What the turn before this one left behind; another writer's leaves something else.
+    pub(super) mark: i64,
+    /// What this turn leaves behind once it is committed.
+    pub(super) next_mark: i64,
 }
 
 impl Place {

@@ -218,18 +218,21 @@ impl Connection {
         let column = |index| row.and_then(|row| row.try_get(index).ok().flatten());
         let version = column(0).and_then(|text| text.parse().ok());
         let last_event = column(1).and_then(|text| text.parse().ok());
-        let (Some(version), Some(last_event)) = (version, last_event) else {
+        let turns = column(2).and_then(|text| text.parse().ok());
+        let (Some(version), Some(last_event), Some(turns)) = (version, last_event, turns) else {
             return Err(StoreError::Unreadable("turn of the writers"));
         };
         self.version.set(version);
-        Ok(Turn { version, last_event })
+        Ok(Turn { version, last_event, mark: turns, next_mark: turns.wrapping_add(1) })
     }
 
     pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
         self.flush()?;
         let version = self.version.get().wrapping_add(i64::from(cleared));
         // In a transaction that has failed the UPDATE fails, so that the COMMIT is not reached.
-        let last = format!("UPDATE writer_turn SET version = {version}, last_event = '{last_event}'; COMMIT");
+        let last = format!(
+            "UPDATE writer_turn SET version = {version}, last_event = '{last_event}', turns = turns + 1; COMMIT"
+        );
         let mut commit = pin!(self.client.batch_execute(&last));
         let sent = self.runtime.block_on(poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))));
         self.settle()?;

@@ -106,7 +106,7 @@ impl Connection {
             version = row.get(0)?;
             Ok(false)
         })?;
-        Ok(Turn { version, last_event: 0 })
+        Ok(Turn { version, last_event: 0, mark: version, next_mark: version })
     }
 
     pub(super) fn commit(&self) -> Result<(), StoreError> {

@@ -1,1 +1,1 @@
-BEGIN; SELECT version, last_event FROM writer_turn FOR UPDATE
+BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE

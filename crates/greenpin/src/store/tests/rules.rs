@@ -212,8 +212,9 @@ async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn creates_deletes_and_rotations_that_race_leave_a_numbers_count_exact() {
+async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_count_exact() {
     let bench = Bench::new().await;
+    let other = Store::open(&bench.options).unwrap();
     let mut left = Vec::new();
     for round in 0..4 {
         let mut racing = tokio::task::JoinSet::new();
@@ -227,8 +228,9 @@ async fn creates_deletes_and_rotations_that_race_leave_a_numbers_count_exact() {
                 Some(tenant.rotate_pin(&made.greenpin_id, now).await.unwrap())
             });
         }
-        for _ in 0..60 {
-            let (tenant, now) = (bench.tenant.clone(), bench.at(round));
+        for index in 0..60 {
+            let store = if index % 3 == 0 { &other } else { &bench.store };
+            let (tenant, now) = (store.tenant(bench.tenant.tenant_id().clone()), bench.at(round));
             racing.spawn(async move { Some(tenant.create_allocation(wanted(SHARED), now).await.unwrap()) });
         }
         left = racing.join_all().await.into_iter().flatten().collect();
