@@ -12,6 +12,8 @@ mod prompt_file;
 mod random;
 pub mod recordings;
 mod retention;
+mod sealed_wav;
 pub mod server;
 pub mod store;
+pub use sealed_wav::RecordingKey;
 pub mod webhooks;

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::RecordingKey;
 use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
@@ -82,9 +83,10 @@ pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::Ope
     })
 }
 
-/// Where a configuration keeps recordings.
-pub fn open_recordings(config: &Config) -> Result<Recordings, BucketError> {
-    Recordings::new(config.recordings.folder.clone(), config.recordings.bucket.as_ref())
+/// Where a configuration keeps recordings; `key` opens those that are sealed.
+pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
+    let Config { recordings, .. } = config;
+    Recordings::new(recordings.folder.clone(), recordings.bucket.as_ref(), key.clone())
 }
 
 impl Server {
@@ -95,7 +97,7 @@ impl Server {
         let http = listener.local_addr().map_err(failed)?;
         let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}"));
         let store = open_store(config, &public_url)?;
-        let recordings = open_recordings(config)?;
+        let recordings = open_recordings(config, store.recording_key())?;
         let (membership, cut_short) = store.join(&config.node, Timestamp::now()).await?;
         if cut_short > 0 {
             tracing::warn!(
@@ -107,7 +109,7 @@ impl Server {
             store.release_deliveries(Timestamp::now()).await?;
         }
         store.release_deliveries_of(&config.node, Timestamp::now()).await?;
-        let settings = engine_settings(config)?;
+        let settings = engine_settings(config, &store)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
         let webhooks = WebhookSettings {
@@ -174,7 +176,7 @@ impl Server {
     }
 }
 
-fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
+fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, PromptError> {
     let prompts = match &config.media.prompts {
         Some(folder) => Prompts::from_folder(folder)?,
         None => Prompts::built_in()?,
@@ -202,6 +204,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
             bind: config.sip.udp.ip(),
             ports: config.media.ports.clone(),
             threads: config.media.threads,
+            seal: config.recordings.encrypt.then(|| store.recording_key().clone()),
             ..MediaSettings::default()
         },
         prompts,

@@ -211,7 +211,7 @@ async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> 
     if !yes && !confirmed(&one.name)? {
         return Err("nothing was erased".to_owned());
     }
-    let shelf = open_recordings(config).map_err(|error| error.to_string())?;
+    let shelf = open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
     let erased = store.erase_tenant(&one.name, &shelf, Timestamp::now).await;
     let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
     let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);

@@ -107,6 +107,8 @@ pub struct Recordings {
     pub folder: PathBuf,
     /// Where they go from there.
     pub bucket: Option<BucketOptions>,
+    /// `recordings.encrypt`: whether they are sealed with a key of the master key's.
+    pub encrypt: bool,
 }
 
 /// A carrier.
@@ -232,6 +234,7 @@ impl Config {
     fn take_recordings(source: &mut Source) -> Recordings {
         let url = source.get("recordings.url", values::recordings);
         let spool = source.get("recordings.spool", values::path);
+        let encrypt = source.or("recordings.encrypt", values::boolean, false);
         let given = BucketOptions {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
@@ -249,6 +252,7 @@ impl Config {
             Some(RecordingsUrl::Bucket { name, prefix }) => Recordings {
                 folder: spool.unwrap_or_else(|| "data/spool".into()),
                 bucket: Some(BucketOptions { name, prefix, ..given }),
+                encrypt,
             },
             other => {
                 if spool.is_some() || given != BucketOptions::default() {
@@ -258,7 +262,7 @@ impl Config {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
-                Recordings { folder, bucket: None }
+                Recordings { folder, bucket: None, encrypt }
             }
         }
     }

@@ -13,9 +13,10 @@ use object_store::path::Path as Key;
 use object_store::{
     Attribute, Attributes, ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, RetryConfig,
 };
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::config::Secret;
+use crate::sealed_wav::{self, HEAD};
 use crate::store::{CallSid, TenantId};
 
 /// A request that takes longer is given up: one part of an upload is 10 MiB at the most.
@@ -110,7 +111,7 @@ impl Bucket {
     /// Uploads a file, a part at a time if it is long. What lies under the key is replaced once all of it has arrived.
     pub(super) async fn upload(&self, key: &str, file: &mut tokio::fs::File) -> io::Result<()> {
         let client: Arc<dyn ObjectStore> = self.client.clone();
-        let kind = Attributes::from_iter([(Attribute::ContentType, "audio/wav")]);
+        let kind = Attributes::from_iter([(Attribute::ContentType, media_type(file).await?)]);
         let mut object = BufWriter::new(client, Key::from(key)).with_attributes(kind);
         match tokio::io::copy(file, &mut object).await {
             Ok(_) => object.shutdown().await,
@@ -130,6 +131,14 @@ impl Bucket {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What a file holds, by its first octets; it is at its begin again.
+async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
+    let mut first = Vec::new();
+    (&mut *file).take(HEAD as u64).read_to_end(&mut first).await?;
+    file.rewind().await?;
+    Ok(if sealed_wav::is_sealed(&first) { "application/octet-stream" } else { "audio/wav" })
 }
 
 fn client(options: &BucketOptions) -> object_store::Result<AmazonS3> {

@@ -1,9 +1,12 @@
-//! Where recordings are kept: the folder they are made in, or a bucket that they are uploaded to from there.
+//! Where recordings are kept: the folder they are made in, or a bucket that they are uploaded to from there. Sealed ones
+//! are opened as they are read.
 
 mod bucket;
+mod opened;
 mod upload;
 
 use std::io::{self, ErrorKind, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -14,6 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 pub use bucket::{Bucket, BucketError, BucketOptions};
 pub(crate) use upload::keep_uploading;
 
+use crate::RecordingKey;
+use crate::sealed_wav::{HEAD, Opener};
 use crate::store::{KeptRecording, RecordingShelf};
 
 const CHUNK: usize = 64 * 1024;
@@ -23,6 +28,7 @@ const CHUNK: usize = 64 * 1024;
 pub struct Recordings {
     folder: PathBuf,
     bucket: Option<Bucket>,
+    key: RecordingKey,
 }
 
 /// A recording that can be read.
@@ -31,6 +37,8 @@ pub struct Recording {
     /// Its length in octets.
     pub length: u64,
     source: Source,
+    /// What opens it, if it is sealed.
+    opener: Option<Opener>,
 }
 
 #[derive(Debug)]
@@ -54,12 +62,16 @@ pub enum ReadError {
 }
 
 impl Recordings {
-    /// Recordings are made in `folder`, and stay there unless there is a bucket.
+    /// Recordings are made in `folder`, and stay there unless there is a bucket. `key` opens those that are sealed.
     ///
     /// # Errors
     /// What is said of the bucket cannot be used.
-    pub fn new(folder: PathBuf, bucket: Option<&BucketOptions>) -> Result<Self, BucketError> {
-        Ok(Self { folder, bucket: bucket.map(Bucket::new).transpose()? })
+    pub fn new(
+        folder: PathBuf,
+        bucket: Option<&BucketOptions>,
+        key: RecordingKey,
+    ) -> Result<Self, BucketError> {
+        Ok(Self { folder, bucket: bucket.map(Bucket::new).transpose()?, key })
     }
 
     /// The folder that recordings are made in.
@@ -74,19 +86,26 @@ impl Recordings {
     pub async fn open(&self, location: &str) -> Result<Recording, ReadError> {
         if let Some((bucket, key)) = self.object(location)? {
             let length = bucket.length(&key).await?.ok_or(ReadError::Gone)?;
-            return Ok(Recording { length, source: Source::Object(bucket, key) });
+            return self.opened(Source::Object(bucket, key), length).await;
         }
         for path in self.files(location) {
             match File::open(&path).await {
                 Ok(file) => {
                     let length = file.metadata().await?.len();
-                    return Ok(Recording { length, source: Source::File(file) });
+                    return self.opened(Source::File(file), length).await;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(if self.bucket.is_some() { ReadError::NotUploaded } else { ReadError::Gone })
+    }
+
+    async fn opened(&self, mut source: Source, stored: u64) -> Result<Recording, ReadError> {
+        let first = source.first(stored.min(HEAD as u64)).await?;
+        let opener = Opener::new(&self.key, &first, stored)?;
+        let length = opener.as_ref().map_or(stored, Opener::length);
+        Ok(Recording { length, source, opener })
     }
 
     /// Where a recording lies can have changed since its call: the folder was moved.
@@ -113,16 +132,43 @@ impl Recording {
     /// # Errors
     /// It cannot be read now.
     pub async fn read(self, first: u64, count: u64) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        if count == 0 {
+        match self.opener {
+            Some(opener) => opened::read(opener, self.source, first, count).await,
+            None => self.source.read(first..first.saturating_add(count)).await,
+        }
+    }
+}
+
+impl Source {
+    /// The octets of a range as they are stored.
+    async fn read(self, octets: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+        if octets.is_empty() {
             return Ok(stream::empty().boxed());
         }
-        match self.source {
-            Source::File(mut file) => {
-                file.seek(SeekFrom::Start(first)).await?;
-                Ok(stream::try_unfold((file, count), next_chunk).boxed())
+        match self {
+            Self::File(mut file) => {
+                file.seek(SeekFrom::Start(octets.start)).await?;
+                Ok(stream::try_unfold((file, octets.end - octets.start), next_chunk).boxed())
             }
-            Source::Object(bucket, key) => bucket.read(&key, first..first.saturating_add(count)).await,
+            Self::Object(bucket, key) => bucket.read(&key, octets).await,
         }
+    }
+
+    /// The first octets as they are stored.
+    async fn first(&mut self, count: u64) -> io::Result<Vec<u8>> {
+        let mut first = Vec::new();
+        match self {
+            Self::File(file) => {
+                file.take(count).read_to_end(&mut first).await?;
+            }
+            Self::Object(bucket, key) => {
+                let mut octets = Self::Object(bucket.clone(), key.clone()).read(0..count).await?;
+                while let Some(chunk) = octets.next().await {
+                    first.extend_from_slice(&chunk?);
+                }
+            }
+        }
+        Ok(first)
     }
 }
 
@@ -168,6 +214,7 @@ async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, 
 
 #[cfg(test)]
 mod tests {
+    use crate::sealed_wav::SealedWav;
     use crate::store::{CallSid, TenantId, Timestamp};
 
     use super::*;
@@ -177,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let recordings = folder.path().join("recordings");
         std::fs::create_dir(&recordings).unwrap();
-        let shelf = Recordings::new(recordings.clone(), None).unwrap();
+        let shelf = Recordings::new(recordings.clone(), None, RecordingKey::new(&[7])).unwrap();
         let kept = |location: &Path| KeptRecording {
             tenant_id: TenantId::parse("acme").unwrap(),
             call_sid: CallSid::new(Timestamp::now()),
@@ -199,8 +246,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_sealed_recording_is_read_in_any_part_and_a_plain_one_beside_it_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = RecordingKey::new(&[7]);
+        let samples: Vec<i16> = (0..100_000).map(|index| (index % 3001) as i16).collect();
+        let mut sealed =
+            SealedWav::new(std::fs::File::create(folder.path().join("a.wav")).unwrap(), &key).unwrap();
+        sealed.append(&samples).unwrap();
+        sealed.finish().unwrap();
+        std::fs::write(folder.path().join("b.wav"), b"RIFF and so on").unwrap();
+        let shelf = Recordings::new(folder.path().to_owned(), None, key).unwrap();
+        let read = async |name: &str, first: u64, count: u64| {
+            let recording = shelf.open(&folder.path().join(name).display().to_string()).await.unwrap();
+            let chunks: Vec<io::Result<Bytes>> = recording.read(first, count).await.unwrap().collect().await;
+            chunks.into_iter().flat_map(Result::unwrap).collect::<Vec<u8>>()
+        };
+        let whole = read("a.wav", 0, 200_044).await;
+        let audio: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        assert!(whole.starts_with(b"RIFF") && whole[44..] == audio);
+        for (first, count) in [(0, 44), (40, 8), (44, 65_536), (65_579, 3), (199_000, 1044), (200_044, 0)] {
+            let expected = &whole[first as usize..(first + count) as usize];
+            assert_eq!(read("a.wav", first, count).await, expected, "{count} from {first} on");
+        }
+        assert_eq!(read("b.wav", 5, 3).await, b"and");
+    }
+
+    #[tokio::test]
     async fn a_bucket_that_is_not_configured_any_more_is_a_fault_and_not_a_recording_that_is_gone() {
-        let shelf = Recordings::new("recordings".into(), None).unwrap();
+        let shelf = Recordings::new("recordings".into(), None, RecordingKey::new(&[7])).unwrap();
         let found = shelf.open("s3://bucket/acme/call.wav").await;
         assert!(matches!(found, Err(ReadError::Io(error)) if error.to_string().contains("recordings.url")));
     }

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use call::{PhoneNumber, Pin};
 
 use super::{OpenError, StoreError, TenantId};
+use crate::RecordingKey;
 use crate::random;
 
 const KEY_LENGTH: usize = 32;
@@ -21,6 +22,7 @@ const CREDENTIALS: &[u8] = b"greenpin: digest of API tokens, version 1";
 const NUMBERS: &[u8] = b"greenpin: index of virtual numbers and PINs, version 1";
 const TENANT_KEYS: &[u8] = b"greenpin: sealing of tenant keys, version 1";
 const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
+const RECORDINGS: &[u8] = b"greenpin: sealing of recordings, version 1";
 const LINKS: &[u8] = b"greenpin: signing of links, version 1";
 const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
 /// Octets of a keyed hash that are kept: two of a billion numbers meet by chance once in 10^20 stores.
@@ -32,6 +34,7 @@ pub(super) struct Keyring {
     credentials: hmac::Key,
     numbers: hmac::Key,
     links: hmac::Key,
+    recordings: RecordingKey,
     wrapping: Sealer,
     tenants: RwLock<HashMap<TenantId, Arc<TenantKey>>>,
 }
@@ -71,6 +74,7 @@ impl Keyring {
             credentials: hashing(&master, CREDENTIALS),
             numbers: hashing(&master, NUMBERS),
             links: hashing(&master, LINKS),
+            recordings: RecordingKey::new(derived(&master, RECORDINGS).as_ref()),
             wrapping: Sealer::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
             tenants: RwLock::default(),
         })
@@ -101,6 +105,11 @@ impl Keyring {
     /// Signs what a link says.
     pub(super) fn sign_link(&self, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.links, text.as_bytes()))
+    }
+
+    /// What recordings are sealed with.
+    pub(super) fn recordings(&self) -> &RecordingKey {
+        &self.recordings
     }
 
     /// Whether a link says what was signed; takes as long for every wrong signature.
@@ -172,7 +181,7 @@ impl WrappedKey {
 
 impl Sealer {
     fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
-        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose);
+        let derived = derived(key, purpose);
         let key = UnboundKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok()?;
         Some(Self(LessSafeKey::new(key)))
     }
@@ -205,8 +214,12 @@ impl Sealer {
 }
 
 fn hashing(key: &[u8], purpose: &[u8]) -> hmac::Key {
-    let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose);
-    hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+    hmac::Key::new(hmac::HMAC_SHA256, derived(key, purpose).as_ref())
+}
+
+/// A key of 32 octets for one purpose.
+fn derived(key: &[u8], purpose: &[u8]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose)
 }
 
 fn index(key: &hmac::Key, text: &str) -> String {

@@ -100,6 +100,7 @@ pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub use timestamp::Timestamp;
 pub use uploads::Upload;
 
+use crate::RecordingKey;
 use checkpoint::Checkpoints;
 use database::{Place, postgres, sqlite};
 use idempotency::Claimed;
@@ -208,6 +209,11 @@ impl Store {
             recording_rules: calls::RecordingRules::of(options),
             checkpoints,
         })))
+    }
+
+    /// What recordings are sealed with, where the configuration asks for it.
+    pub fn recording_key(&self) -> &RecordingKey {
+        self.keys.recordings()
     }
 
     /// The handle on one tenant's tables.

@@ -6,6 +6,7 @@ use super::audit::{self, Act};
 use super::{
     Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp, allocations,
 };
+use crate::RecordingKey;
 
 /// Who acts, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,11 @@ impl Store {
 }
 
 impl OperatorStore {
+    /// What recordings are sealed with.
+    pub fn recording_key(&self) -> &RecordingKey {
+        self.store.recording_key()
+    }
+
     /// Makes an allocation for a tenant.
     pub async fn create_allocation(
         &self,

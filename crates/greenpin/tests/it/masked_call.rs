@@ -5,8 +5,9 @@ use std::io::Cursor;
 use serde_json::{Value, json};
 
 use super::hook::Hook;
+use super::http::call;
 use super::party::{Party, both_hear_each_other, header};
-use super::server::Server;
+use super::server::{Server, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -27,8 +28,13 @@ struct Stage {
 impl Stage {
     /// A server with one exclusive number, an agent at the far end of the trunk, and a customer.
     fn set() -> Self {
+        Self::set_with("")
+    }
+
+    /// The same with more configuration.
+    fn set_with(configuration: &str) -> Self {
         let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
-        let server = Server::start(agent.address());
+        let server = Server::with(&(trunk("carrier", agent.address(), "") + configuration));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
         server.add_number(VN, &[]);
@@ -137,6 +143,28 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     let shown = stage.shown(&allocation);
     assert_eq!((&shown["call_count"], &shown["attempt_count"]), (&json!(1), &json!(1)));
     check_recording(&stage.server.recording(record["call_sid"].as_str().unwrap()));
+}
+
+#[test]
+fn a_sealed_recording_is_heard_through_the_api_alone() {
+    let mut stage = Stage::set_with("[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n");
+    let allocation = stage.allocate(&json!({ "record": true }));
+    stage.connect(&allocation);
+    both_talk(&mut stage);
+    stage.customer.bye();
+    stage.agent.served("BYE");
+    let call_sid = stage.completed()["call_sid"].as_str().unwrap().to_owned();
+    let wav = stage.server.recording(&call_sid);
+    check_recording(&wav);
+    let stored = stage.server.database().with_file_name("recordings").join(format!("{call_sid}.wav"));
+    let sealed = std::fs::read(&stored).unwrap();
+    for plain in [&b"RIFF"[..], &wav[wav.len() / 2..][..16], &wav[wav.len() - 16..]] {
+        assert!(!sealed.windows(plain.len()).any(|octets| octets == plain));
+    }
+    std::fs::write(&stored, &sealed[..sealed.len() - 1]).unwrap();
+    let cut_off = call(stage.server.http, "GET", &format!("/calls/{call_sid}/recording"));
+    assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
+    stage.server.log_with("damaged, or was sealed with another master key");
 }
 
 fn both_talk(stage: &mut Stage) {

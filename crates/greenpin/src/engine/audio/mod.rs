@@ -25,6 +25,8 @@ use std::{
 use media::{Codec, Digit, DigitSource, EventReport, Ringback, StreamReport};
 use signalling::{Network, sdes, sdp};
 
+use crate::RecordingKey;
+
 pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
@@ -46,6 +48,8 @@ pub struct MediaSettings {
     pub gather: Duration,
     /// What [`LegMedia::play_ringback`] sounds like.
     pub ringback: Ringback,
+    /// What recordings are sealed with; `None`: they are written in clear.
+    pub seal: Option<RecordingKey>,
 }
 
 impl Default for MediaSettings {
@@ -57,6 +61,7 @@ impl Default for MediaSettings {
             silence_limit: Duration::from_secs(60),
             gather: Duration::from_millis(2),
             ringback: Ringback::default(),
+            seal: None,
         }
     }
 }

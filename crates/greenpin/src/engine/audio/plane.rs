@@ -94,7 +94,7 @@ pub(super) enum Order {
 impl MediaPlane {
     /// Starts the media threads and the recording thread. `events` receives what happens on the legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
-        let writer = Writer::start(events.clone())?;
+        let writer = Writer::start(events.clone(), settings.seal.clone())?;
         let mut threads = Vec::new();
         // One origin for all: a leg that moves to another thread takes its times with it.
         let origin = Instant::now();

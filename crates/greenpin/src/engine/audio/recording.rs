@@ -1,9 +1,9 @@
-//! Recordings: written on a thread of their own, never on a media thread.
+//! Recordings: written on a thread of their own, never on a media thread, in clear or sealed.
 
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -20,6 +20,7 @@ use media::{SAMPLE_RATE, StereoTimeline};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{MediaEvent, MediaId};
+use crate::{RecordingKey, sealed_wav::SealedWav};
 
 const FORMAT: WavSpec =
     WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
@@ -73,11 +74,11 @@ enum Order {
 
 impl Writer {
     /// Starts the thread; it ends when no media thread is left.
-    pub(super) fn start(events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
+    pub(super) fn start(events: UnboundedSender<MediaEvent>, seal: Option<RecordingKey>) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let shared = backlog.clone();
-        let work = move || Desk { files: HashMap::new(), backlog: shared, events }.work(&inbox);
+        let work = move || Desk { files: HashMap::new(), backlog: shared, events, seal }.work(&inbox);
         thread::Builder::new().name("recordings".to_owned()).spawn(work)?;
         Ok(Self { orders, backlog })
     }
@@ -109,11 +110,19 @@ struct Desk {
     files: HashMap<MediaId, Opened>,
     backlog: Arc<AtomicUsize>,
     events: UnboundedSender<MediaEvent>,
+    /// What recordings are sealed with; `None`: they are written in clear.
+    seal: Option<RecordingKey>,
 }
 
 struct Opened {
     path: PathBuf,
-    state: Result<WavWriter<BufWriter<File>>, RecordingError>,
+    state: Result<Sink, RecordingError>,
+}
+
+/// A file that is being written.
+enum Sink {
+    Plain(WavWriter<BufWriter<File>>),
+    Sealed(SealedWav<BufWriter<File>>),
 }
 
 impl Desk {
@@ -121,7 +130,7 @@ impl Desk {
         while let Ok(order) = inbox.recv() {
             match order {
                 Order::Start(id, path) => {
-                    let state = create(&path);
+                    let state = Sink::create(&path, self.seal.as_ref());
                     self.files.insert(id, Opened { path, state });
                 }
                 Order::Samples(id, samples) => self.write(id, &samples),
@@ -134,8 +143,8 @@ impl Desk {
     fn write(&mut self, id: MediaId, samples: &[i16]) {
         self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
         let Some(Opened { state: Ok(file), .. }) = self.files.get_mut(&id) else { return };
-        if let Err(error) = append(file, samples) {
-            self.fail(id, RecordingError::Io(error.to_string()));
+        if let Err(error) = file.append(samples) {
+            self.fail(id, error);
         }
     }
 
@@ -147,7 +156,7 @@ impl Desk {
 
     fn finish(&mut self, id: MediaId, then: Option<MediaEvent>) {
         if let Some(Opened { path, state }) = self.files.remove(&id) {
-            let result = state.and_then(|file| complete(file, &path));
+            let result = state.and_then(|file| file.complete(&path));
             if result.is_err() {
                 // Nothing half done stays; there may be no file at all.
                 let _ = fs::remove_file(temporary(&path));
@@ -169,35 +178,61 @@ fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn create(path: &Path) -> Result<WavWriter<BufWriter<File>>, RecordingError> {
-    let mut options = File::options();
-    // What people said is for the operator alone.
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let file = options.open(temporary(path)).map_err(|error| RecordingError::Io(error.to_string()))?;
-    WavWriter::new(BufWriter::new(file), FORMAT).map_err(|error| RecordingError::Io(error.to_string()))
-}
+impl Sink {
+    fn create(path: &Path, seal: Option<&RecordingKey>) -> Result<Self, RecordingError> {
+        let mut options = File::options();
+        // What people said is for the operator alone.
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = BufWriter::new(options.open(temporary(path))?);
+        Ok(match seal {
+            Some(key) => Self::Sealed(SealedWav::new(file, key)?),
+            None => Self::Plain(WavWriter::new(file, FORMAT)?),
+        })
+    }
 
-fn append(file: &mut WavWriter<BufWriter<File>>, samples: &[i16]) -> hound::Result<()> {
-    let mut writer = file.get_i16_writer(samples.len() as u32);
-    samples.iter().for_each(|sample| writer.write_sample(*sample));
-    writer.flush()
-}
+    fn append(&mut self, samples: &[i16]) -> Result<(), RecordingError> {
+        match self {
+            Self::Plain(file) => {
+                let mut writer = file.get_i16_writer(samples.len() as u32);
+                samples.iter().for_each(|sample| writer.write_sample(*sample));
+                Ok(writer.flush()?)
+            }
+            Self::Sealed(file) => Ok(file.append(samples)?),
+        }
+    }
 
-/// Writes the header, makes the file durable and gives it its name; gives its length.
-fn complete(file: WavWriter<BufWriter<File>>, path: &Path) -> Result<Duration, RecordingError> {
-    let frames = file.duration();
-    let durable = || -> hound::Result<()> {
+    /// Writes the header, makes the file durable and gives it its name; gives its length.
+    fn complete(self, path: &Path) -> Result<Duration, RecordingError> {
+        let frames = match self {
+            Self::Plain(file) => {
+                let frames = file.duration().into();
+                file.finalize()?;
+                frames
+            }
+            Self::Sealed(file) => {
+                let frames = file.length() / u64::from(FORMAT.channels * FORMAT.bits_per_sample / 8);
+                file.finish()?;
+                frames
+            }
+        };
         let temporary = temporary(path);
-        file.finalize()?;
-        let mut file = File::options().append(true).open(&temporary)?;
-        file.flush()?;
-        file.sync_all()?;
+        File::options().append(true).open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_folder(path)?;
-        Ok(())
-    };
-    durable().map_err(|error| RecordingError::Io(error.to_string()))?;
-    Ok(Duration::from_secs_f64(f64::from(frames) / f64::from(SAMPLE_RATE)))
+        Ok(Duration::from_secs_f64(frames as f64 / f64::from(SAMPLE_RATE)))
+    }
+}
+
+impl From<io::Error> for RecordingError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+impl From<hound::Error> for RecordingError {
+    fn from(error: hound::Error) -> Self {
+        Self::Io(error.to_string())
+    }
 }
 
 /// Makes the new name durable.
