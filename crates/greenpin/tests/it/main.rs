@@ -35,5 +35,6 @@ mod srtp;
 mod storm;
 mod tail;
 mod tenants;
+mod torture;
 mod trunks;
 mod webhooks;
