@@ -29,6 +29,7 @@ mod party;
 mod postgres;
 mod receiver;
 mod resolve;
+mod scenarios;
 mod server;
 mod sipp;
 mod srtp;

@@ -92,7 +92,8 @@ impl Server {
         let process = spawn(folder.path(), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let client = reqwest::Client::new();
+        // Nobody watches a connection between two requests: one that the server may have closed is not used again.
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap();
         let mut server = Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
         server.wait_until_ready();
         server
