@@ -234,6 +234,11 @@ impl Party {
         status
     }
 
+    /// A request within the call as the party would send it, for somebody else to send.
+    pub fn forged(&self, method: &str, headers: &str, body: &str) -> String {
+        self.request(method, self.sequence + 1, &format!("z9hG4bKforged{method}"), headers, body)
+    }
+
     /// Hangs up.
     pub fn bye(&mut self) {
         assert_eq!(self.within("BYE", "", ""), 200);

@@ -144,6 +144,13 @@ impl Server {
         Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap()
     }
 
+    /// KiB of memory that the process holds now.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        held.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Asks the process to end in good order.
     pub fn terminate(&self) {
         self.signal("-TERM");
