@@ -27,6 +27,7 @@ mod numbers;
 mod openapi;
 mod operator;
 mod party;
+mod peers;
 mod postgres;
 mod receiver;
 mod resolve;

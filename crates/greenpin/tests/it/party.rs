@@ -493,6 +493,20 @@ impl Party {
         }
     }
 
+    /// Says something until a packet of audio is heard that comes from now on and is not silence.
+    pub fn hears_something(&mut self) {
+        self.drain_media();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "the party never heard anything");
+            self.say(0x2a);
+            let Some(packet) = self.rtp_packet() else { continue };
+            if packet.len() > 100 && packet[12..].iter().any(|octet| !matches!(octet, 0x55 | 0xd5)) {
+                return;
+            }
+        }
+    }
+
     /// The next `count` keys that are heard by RFC 4733.
     pub fn keys_heard(&mut self, count: usize, payload_type: u8) -> String {
         let deadline = Instant::now() + PATIENCE;

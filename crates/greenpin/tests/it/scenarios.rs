@@ -212,7 +212,7 @@ impl Place {
 }
 
 /// What sipp says that it did not expect.
-fn errors(folder: &Path) -> String {
+pub fn errors(folder: &Path) -> String {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let errors = files.filter(|path| path.to_string_lossy().ends_with("_errors.log"));
     errors.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
@@ -223,7 +223,7 @@ fn scenarios() -> PathBuf {
 }
 
 /// A scenario with its parts put in, as a file for sipp.
-fn expanded(side: &str, name: &str, folder: &Path) -> String {
+pub fn expanded(side: &str, name: &str, folder: &Path) -> String {
     let mut text = fs::read_to_string(scenarios().join(side).join(format!("{name}.xml"))).unwrap();
     while let Some((before, rest)) = text.split_once("{{") {
         let (part, after) = rest.split_once("}}").unwrap();
