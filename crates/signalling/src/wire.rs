@@ -98,11 +98,18 @@ pub struct Framer {
 }
 
 /// A stream that is not SIP, or goes beyond the limits: the connection cannot be used any more.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream is not SIP, or goes beyond the size limits")]
 pub struct FramingError {
     /// What is to be said before the connection is closed: a 400 where a request was broken.
     pub answer: Option<Bytes>,
+}
+
+impl std::fmt::Debug for FramingError {
+    /// Without the answer, which may repeat numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FramingError").field("answered", &self.answer.is_some()).finish()
+    }
 }
 
 impl Framer {

@@ -82,6 +82,7 @@ const ROWS: &[Row] = &[
     alone("cseq-back"),
     refused("session-short"),
     alone("session"),
+    alone("session-offered"),
     talked("withheld", "answers"),
     talked("asserted", "answers"),
     talked("tel", "answers"),

@@ -160,7 +160,9 @@ async fn read(
         }
         if let Err(broken) = pushed {
             tracing::debug!("closed a connection that does not speak SIP");
-            broken.answer.and_then(|answer| own.try_send(answer).ok());
+            if let Some(answer) = broken.answer {
+                let _ = own.try_send(answer);
+            }
             return tokio::time::timeout(LAST_WORD_TIMEOUT, pass_over(reader)).await.ok();
         }
         if framer.take_ping() {
