@@ -127,7 +127,8 @@ const ROWS: &[Row] = &[
     talked("talk", "moves"),
 ];
 
-/// A row's place: two addresses of its own, so that all can use the port of SIP, and a number.
+/// A row's place: two addresses of its own, so that all can use the port of SIP, and a number. Another run of the tests
+/// has other addresses.
 #[derive(Clone, Copy)]
 struct Place {
     index: usize,
@@ -266,6 +267,7 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
 
 #[test]
 fn every_file_is_played_and_says_what_it_shows() {
+    let mut text = String::new();
     for (side, played) in [
         ("caller", ROWS.iter().map(|row| row.caller).collect::<Vec<_>>()),
         ("callee", ROWS.iter().filter_map(|row| row.callee).collect()),
@@ -274,10 +276,16 @@ fn every_file_is_played_and_says_what_it_shows() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             assert!(played.contains(&name.as_str()), "{side}/{name} is not played");
-            assert!(
-                fs::read_to_string(path).unwrap().lines().nth(1).unwrap().starts_with("<!-- "),
-                "{side}/{name}"
-            );
+            let scenario = fs::read_to_string(path).unwrap();
+            assert!(scenario.lines().nth(1).unwrap().starts_with("<!-- "), "{side}/{name}");
+            text.push_str(&scenario);
         }
+    }
+    let parts = fs::read_dir(scenarios().join("parts")).unwrap().map(|entry| entry.unwrap().path());
+    let parts: Vec<PathBuf> = parts.collect();
+    parts.iter().for_each(|part| text.push_str(&fs::read_to_string(part).unwrap()));
+    for part in parts {
+        let name = format!("{{{{{}}}}}", part.file_stem().unwrap().to_string_lossy());
+        assert!(text.contains(&name), "nothing uses {name}");
     }
 }

@@ -212,7 +212,7 @@ fn socket(index: u8, message: &[u8]) -> UdpSocket {
     let top = via.split([';', ',']).next().unwrap_or_default();
     let port = top.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok());
     let port = port.filter(|_| !top.ends_with(']') && !top.to_ascii_lowercase().starts_with("via:     sip"));
-    let address = Ipv4Addr::new(127, high.max(1), low, index);
+    let address = Ipv4Addr::new(127, 230 + high % 20, low, index);
     UdpSocket::bind((address, port.unwrap_or(5060))).unwrap()
 }
 
