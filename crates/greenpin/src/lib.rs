@@ -8,7 +8,7 @@ pub mod engine;
 mod membership;
 mod metrics;
 pub mod pool_import;
-mod prompt_file;
+pub mod prompt_file;
 mod random;
 pub mod recordings;
 mod retention;

@@ -23,7 +23,7 @@ pub(crate) const NAMES: [&str; 10] = [
 ];
 
 /// Reads a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds; else says which rule it breaks.
-pub(crate) fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
+pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
     let reader = WavReader::new(Cursor::new(octets)).map_err(|error| format!("not a WAV file ({error})"))?;
     let format = reader.spec();
     if format.sample_rate != SAMPLE_RATE {
@@ -42,7 +42,7 @@ pub(crate) fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
 }
 
 /// Writes such a file.
-pub(crate) fn write(samples: &[i16]) -> Result<Vec<u8>, hound::Error> {
+pub fn write(samples: &[i16]) -> Result<Vec<u8>, hound::Error> {
     let format = WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,

@@ -8,6 +8,7 @@
 mod dialog;
 mod endpoint;
 mod identity;
+mod malformed;
 pub mod sdes;
 pub mod sdp;
 mod sip;

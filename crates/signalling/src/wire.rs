@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use crate::malformed::Malformed;
 use crate::sip::{Limits, Message, Method, StreamParser, TransactionKey, parse_datagram};
 
 /// How messages travel (RFC 3261, section 18).
@@ -59,51 +60,116 @@ pub struct Transmit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) TransactionKey);
 
-/// A SIP message that was read whole.
+/// A SIP message, or a request that is too broken to be read but must be answered.
 #[derive(Debug, Clone)]
-pub struct SipMessage(pub(crate) Message);
+pub struct SipMessage(pub(crate) Content);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    Whole(Message),
+    Malformed(Malformed),
+}
 
 impl SipMessage {
-    /// Reads one datagram. `None`: not SIP, or beyond the limits (64 KiB whole, 8 KiB a header, 256 headers).
+    /// Reads one datagram. `None`: nothing that is answered. The limits are 64 KiB whole, 8 KiB a header, 256 headers.
     pub fn from_datagram(bytes: Bytes) -> Option<Self> {
-        parse_datagram(bytes, &Limits::datagram()).ok().map(Self)
+        let content = match parse_datagram(bytes.clone(), &Limits::datagram()) {
+            Ok(message) => Content::Whole(message),
+            Err(_) => Content::Malformed(Malformed::read(&bytes)?),
+        };
+        Some(Self(content))
     }
 
     /// Whether this is a request that asks for a call.
     pub fn is_invite(&self) -> bool {
-        matches!(&self.0, Message::Request(request) if request.method == Method::Invite)
+        matches!(&self.0, Content::Whole(Message::Request(request)) if request.method == Method::Invite)
     }
 }
 
+/// Of a message that is not complete yet, so much is kept to answer it if it turns out to be broken.
+const MOST_KEPT: usize = 8192;
+
 /// Cuts a TCP stream into messages.
 #[derive(Debug)]
-pub struct Framer(StreamParser);
+pub struct Framer {
+    parser: StreamParser,
+    /// How the message begins that is not complete yet.
+    beginning: Vec<u8>,
+}
 
 /// A stream that is not SIP, or goes beyond the limits: the connection cannot be used any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream is not SIP, or goes beyond the size limits")]
-pub struct FramingError;
+pub struct FramingError {
+    /// What is to be said before the connection is closed: a 400 where a request was broken.
+    pub answer: Option<Bytes>,
+}
+
+impl std::fmt::Debug for FramingError {
+    /// Without the answer, which may repeat numbers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FramingError").field("answered", &self.answer.is_some()).finish()
+    }
+}
 
 impl Framer {
     /// A framer at the start of a stream. Messages are limited as datagrams are.
     pub fn new() -> Self {
-        Self(StreamParser::new(Limits::datagram()))
+        Self { parser: StreamParser::new(Limits::datagram()), beginning: Vec::new() }
     }
 
-    /// Takes bytes in and gives out the messages that they completed. An error is final for the stream.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<SipMessage>, FramingError> {
-        let messages = self.0.push(bytes).map_err(|_| FramingError)?;
-        Ok(messages.into_iter().map(SipMessage).collect())
+    /// Takes bytes in and adds the messages that they completed. An error is final for the stream; what was complete
+    /// before it is a message.
+    pub fn push(&mut self, bytes: &[u8], messages: &mut Vec<SipMessage>) -> Result<(), FramingError> {
+        // The parser gives up at the end of a head: given that by itself, it takes no message before it along.
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let piece = match rest.windows(4).position(|window| window == b"\r\n\r\n") {
+                Some(0) => 4,
+                Some(head) => head,
+                None => rest.len(),
+            };
+            let (piece, after) = rest.split_at_checked(piece).unwrap_or((rest, &[]));
+            self.push_piece(piece, messages)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn push_piece(&mut self, bytes: &[u8], messages: &mut Vec<SipMessage>) -> Result<(), FramingError> {
+        let under_way = self.parser.pending() > 0;
+        let Ok(complete) = self.parser.push(bytes) else {
+            let begun = [&self.beginning[..], bytes].concat();
+            let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
+            return Err(FramingError { answer: broken.map(|broken| broken.bad_request()) });
+        };
+        self.keep(bytes, under_way && complete.is_empty());
+        messages.extend(complete.into_iter().map(|message| SipMessage(Content::Whole(message))));
+        Ok(())
+    }
+
+    /// Keeps how the message begins that is not complete yet: it goes on with these bytes, or is at their end.
+    fn keep(&mut self, bytes: &[u8], goes_on: bool) {
+        let pending = self.parser.pending();
+        let begun = match goes_on {
+            true => bytes,
+            false => {
+                self.beginning = Vec::new();
+                bytes.get(bytes.len().saturating_sub(pending)..).unwrap_or_default()
+            }
+        };
+        let room = MOST_KEPT.saturating_sub(self.beginning.len());
+        self.beginning.extend_from_slice(begun.get(..room).unwrap_or(begun));
     }
 
     /// Bytes of a message that is not complete yet.
     pub fn pending(&self) -> usize {
-        self.0.pending()
+        self.parser.pending()
     }
 
     /// Whether a keep-alive ping (RFC 5626, section 4.4.1) came in since the last call: answer it with CRLF.
     pub fn take_ping(&mut self) -> bool {
-        self.0.take_keepalives() >= 2
+        self.parser.take_keepalives() >= 2
     }
 }
 

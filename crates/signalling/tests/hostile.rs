@@ -129,11 +129,30 @@ proptest! {
         changes in prop::collection::vec(mutation(), 0..4),
     ) {
         let mut framer = Framer::new();
-        let mut alive = framer.push(&mutated(&changes)).is_ok();
+        let mut messages = Vec::new();
+        let mut alive = framer.push(&mutated(&changes), &mut messages).is_ok();
         for chunk in chunks {
-            let pushed = framer.push(&chunk);
-            prop_assert!(alive || pushed.is_err(), "a broken stream stays broken");
+            let pushed = framer.push(&chunk, &mut messages);
+            prop_assert!(alive || chunk.is_empty() || pushed.is_err(), "a broken stream stays broken");
             alive = pushed.is_ok();
         }
+    }
+
+    #[test]
+    fn a_stream_may_be_cut_anywhere(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+        let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
+        let whole = &INVITE.replace("Content-Length: 126", &format!("Content-Length: {body}"));
+        let stream = [whole, "\r\n\r\n", whole, "INVITE <x> SIP/2.0\r\nVia: SIP/2.0/TCP x\r\n\r\n"].concat();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+        cuts.sort_unstable();
+        cuts.push(stream.len());
+        let (mut framer, mut messages, mut from, mut last) = (Framer::new(), Vec::new(), 0, Ok(()));
+        for cut in cuts {
+            last = last.and(framer.push(&stream.as_bytes()[from..cut], &mut messages));
+            from = cut;
+        }
+        prop_assert_eq!(messages.len(), 2);
+        let answer = last.unwrap_err().answer.unwrap();
+        prop_assert!(answer.starts_with(b"SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/TCP x\r\n"));
     }
 }

@@ -680,6 +680,24 @@ fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
 }
 
 #[test]
+fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() {
+    for (known, offered) in [
+        ("Supported: timer\r\nAllow: INVITE, UPDATE\r\n", true),
+        ("Supported: timer\r\nAllow: INVITE\r\n", false),
+        ("Allow: UPDATE\r\n", false),
+    ] {
+        let mut pair = Pair::perfect();
+        let (_, callee) = pair.connect();
+        pair.inject("UPDATE", 10, known, "");
+        assert_eq!(pair.answer().contains("Session-Expires: 1800;refresher=uas\r\n"), offered, "{known}");
+        pair.ends[1].hang_up(callee, pair.now);
+        pair.collect();
+        assert!(pair.hung_up(End::Caller));
+        pair.settle();
+    }
+}
+
+#[test]
 fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     let mut pair = Pair::perfect();
     let (_, callee) = pair.connect();

@@ -1,6 +1,7 @@
 //! The server as its users meet it: the real program on loopback, spoken to over HTTP, SIP and RTP.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod abuse;
 mod api;
 mod architecture;
 mod bucket;
@@ -26,14 +27,17 @@ mod numbers;
 mod openapi;
 mod operator;
 mod party;
+mod peers;
 mod postgres;
 mod receiver;
 mod resolve;
+mod scenarios;
 mod server;
 mod sipp;
 mod srtp;
 mod storm;
 mod tail;
 mod tenants;
+mod torture;
 mod trunks;
 mod webhooks;

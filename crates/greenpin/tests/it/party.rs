@@ -234,6 +234,11 @@ impl Party {
         status
     }
 
+    /// A request within the call as the party would send it, for somebody else to send.
+    pub fn forged(&self, method: &str, headers: &str, body: &str) -> String {
+        self.request(method, self.sequence + 1, &format!("z9hG4bKforged{method}"), headers, body)
+    }
+
     /// Hangs up.
     pub fn bye(&mut self) {
         assert_eq!(self.within("BYE", "", ""), 200);
@@ -483,6 +488,20 @@ impl Party {
             assert!(Instant::now() < deadline, "the party never heard {octet:#x}");
             let Some(packet) = self.rtp_packet() else { continue };
             if packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
+                return;
+            }
+        }
+    }
+
+    /// Says something until a packet of audio is heard that comes from now on and is not silence.
+    pub fn hears_something(&mut self) {
+        self.drain_media();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "the party never heard anything");
+            self.say(0x2a);
+            let Some(packet) = self.rtp_packet() else { continue };
+            if packet.len() > 100 && packet[12..].iter().any(|octet| !matches!(octet, 0x55 | 0xd5)) {
                 return;
             }
         }

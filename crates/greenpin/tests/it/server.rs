@@ -92,7 +92,8 @@ impl Server {
         let process = spawn(folder.path(), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let client = reqwest::Client::new();
+        // Nobody watches a connection between two requests: one that the server may have closed is not used again.
+        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap();
         let mut server = Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
         server.wait_until_ready();
         server
@@ -141,6 +142,13 @@ impl Server {
         let path = self.database();
         let key_file = path.with_file_name("master.key");
         Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap()
+    }
+
+    /// KiB of memory that the process holds now.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        held.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Asks the process to end in good order.

@@ -7,6 +7,9 @@ use super::{Endpoint, Event, LegId, Purpose, Usage};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
+/// The bodies of an INFO that tell of a key.
+pub(super) const KEY_TYPES: &str = "application/dtmf-relay, application/dtmf";
+
 impl Endpoint {
     pub(super) fn serve_in_dialog(
         &mut self,

@@ -9,7 +9,9 @@ use crate::dialog::{Dialog, DialogId};
 use crate::identity;
 use crate::sdes::SrtpMode;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
-use crate::sip::{FromHeader, HeaderName, Method, Request, Response, ResponseBuilder, TransactionKey};
+use crate::sip::{
+    FromHeader, HeaderName, MaxForwards, Method, Request, Response, ResponseBuilder, TransactionKey,
+};
 use crate::wire::Path;
 
 /// An INVITE that waits for the engine's decision.
@@ -61,6 +63,10 @@ pub(super) struct Answering {
 impl Endpoint {
     /// An INVITE outside a dialog.
     pub(super) fn offered(&mut self, key: &TransactionKey, request: Request, now: Instant) {
+        // Our other leg is the next hop (RFC 7332, section 4).
+        if request.headers.typed::<MaxForwards>().is_some_and(|left| left.is_ok_and(|left| left.0 == 0)) {
+            return self.refuse(key, &request, 483, now);
+        }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(key, &request, unsupported, now);
         }
@@ -271,7 +277,13 @@ impl Endpoint {
         let purpose = invite.and_then(|invite| self.transactions.get(&invite)).map(|found| &found.purpose);
         let Some(Purpose::Serve(leg)) = purpose else { return self.refuse(key, cancel, 481, now) };
         let leg = *leg;
-        self.refuse(key, cancel, 200, now);
+        // The answer to the CANCEL has the tag of the answer to the INVITE.
+        let tag = leg.and_then(|leg| self.legs.get(&leg)).map(|leg| leg.tag.clone());
+        let answer = match tag {
+            Some(tag) => super::response(cancel, 200, &String::from_utf8_lossy(&tag)),
+            None => self.response(cancel, 200),
+        };
+        self.respond_or_abandon(key, answer, now);
         if let Some(leg) = leg
             && matches!(self.legs.get(&leg).map(|leg| &leg.usage), Some(Usage::Offered(_)))
         {
@@ -310,6 +322,9 @@ impl Endpoint {
 /// The description that a request offers: `None` if it leaves the offer to us; the status that refuses it if it
 /// cannot be used.
 pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> {
+    if !accepts_description(request) {
+        return Err(406);
+    }
     if request.body().is_empty() {
         return Ok(None);
     }
@@ -323,6 +338,19 @@ pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> 
         Err(sdp::SdpError::Malformed) => Err(400),
         Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
     }
+}
+
+/// Whether the answer may have a session description (RFC 3261, section 20.1): where the request does not say what it
+/// accepts, it may.
+fn accepts_description(request: &Request) -> bool {
+    let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
+    let description = |range: &[u8]| {
+        let range = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let known = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
+        known.iter().any(|known| range.eq_ignore_ascii_case(known))
+    };
+    accepted.peek().is_none()
+        || accepted.any(|header| header.value().split(|byte| *byte == b',').any(description))
 }
 
 /// The audio that an answer to our offer names.

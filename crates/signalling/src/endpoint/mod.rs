@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::dialog::Dialog;
 use crate::sdp::{Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
-    Header, HeaderName, Host, Message, Output, Reliability, Request, RequestBuilder, Response,
+    Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder, Response,
     ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, TransactionLayer, Uri,
 };
 use crate::timer::TimerTable;
@@ -482,13 +482,26 @@ fn reliability(transport: Transport) -> Reliability {
 /// A response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
 fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
     let status = StatusCode::new(status)?;
-    let builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
+    let mut builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
+    if let Some((name, value)) = told_with(request, status.code()) {
+        builder = builder.header(name, value).ok()?;
+    }
     let tagged = request.headers.typed::<To>().is_some_and(|to| to.is_ok_and(|to| to.tag().is_some()));
     if tagged {
         return Some(builder);
     }
     let to = [&request.headers.value(&HeaderName::To)?[..], b";tag=", tag.as_bytes()].concat();
     builder.set_header(&HeaderName::To, to).ok()
+}
+
+/// What a refusal must tell of what would be taken instead (RFC 3261, sections 21.4.6 and 21.4.13).
+fn told_with(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
+    match status {
+        405 => Some((HeaderName::Allow, ALLOW)),
+        415 if request.method == Method::Info => Some((HeaderName::Accept, in_dialog::KEY_TYPES)),
+        415 => Some((HeaderName::Accept, crate::sdp::CONTENT_TYPE)),
+        _ => None,
+    }
 }
 
 fn reason(status: u16) -> &'static str {
@@ -500,6 +513,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
@@ -508,6 +522,7 @@ fn reason(status: u16) -> &'static str {
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",
+        483 => "Too Many Hops",
         486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",

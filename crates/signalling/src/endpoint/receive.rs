@@ -6,29 +6,45 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, response};
+use super::incoming::unsupported;
+use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, reason, response};
 use crate::dialog::DialogId;
+use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
     CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, TransactionKey, TuEvent, Via,
     first_hop_end, validate_request,
 };
-use crate::wire::{Path, SipMessage, Transmit, Transport};
+use crate::wire::{Content, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
     /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
     pub fn receive(&mut self, transport: Transport, source: SocketAddr, message: SipMessage, now: Instant) {
         let path = Path { transport, destination: source, connection: Some(source) };
         match message.0 {
-            Message::Request(request) => self.receive_request(request, path, now),
-            Message::Response(response) => self.receive_response(response, now),
+            Content::Whole(Message::Request(request)) => self.receive_request(request, path, now),
+            Content::Whole(Message::Response(response)) => self.receive_response(response, now),
+            Content::Malformed(malformed) => self.refuse_malformed(&malformed, path),
         }
+    }
+
+    /// A request that nobody can read gets a 400 where it can be told who sent it.
+    fn refuse_malformed(&mut self, malformed: &Malformed, source: Path) {
+        let mut path = source;
+        if source.transport == Transport::Udp {
+            path.destination.set_port(malformed.port(source.destination.port()));
+        }
+        self.transmits.push_back(Transmit { path, bytes: malformed.bad_request(), ticket: None });
     }
 
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
         if !is_answerable(&request) {
             return;
         }
-        let Some(path) = answer_path(&mut request, source) else { return };
+        let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request)) else {
+            // What an answer must repeat is not there, or cannot be read.
+            let malformed = Malformed::of(&request).filter(|_| request.method != Method::Ack);
+            return malformed.iter().for_each(|malformed| self.refuse_malformed(malformed, source));
+        };
         if let Some(refusal) = self.refusal(&request, source) {
             return self.refuse_without_state(&request, path, refusal);
         }
@@ -80,15 +96,13 @@ impl Endpoint {
         let mut hasher = DefaultHasher::new();
         request.headers.value(&HeaderName::Via).hash(&mut hasher);
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
-        let Some(mut builder) = response(request, status, &format!("{:016x}", hasher.finish())) else {
-            return;
+        let answer = response(request, status, &format!("{:016x}", hasher.finish()));
+        let bytes = match answer {
+            Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
+            // The library does not write what quoted control characters the request has.
+            None => Malformed::of(request).map(|request| request.refusal(status, reason(status))),
         };
-        if status == 405 {
-            let Ok(allowed) = builder.header(HeaderName::Allow, ALLOW) else { return };
-            builder = allowed;
-        }
-        let bytes = Message::Response(builder.build()).to_bytes();
-        self.transmits.push_back(Transmit { path, bytes, ticket: None });
+        self.transmits.extend(bytes.map(|bytes| Transmit { path, bytes, ticket: None }));
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
@@ -142,6 +156,9 @@ impl Endpoint {
 
     /// What we can do, for a trunk that asks whether we are alive (RFC 3261, section 11).
     pub(super) fn capabilities(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
+        if let Some(unsupported) = unsupported(request) {
+            return self.refuse_extension(key, request, unsupported, now);
+        }
         let builder = self.response(request, 200).and_then(|builder| {
             let builder = builder.header(HeaderName::Allow, ALLOW).ok()?;
             let builder = builder.header(HeaderName::Supported, "timer").ok()?;
@@ -176,8 +193,7 @@ impl Endpoint {
     }
 }
 
-/// Whether an answer may repeat what RFC 3261, section 8.2.6.2 and section 12.1.1 want repeated: a control character
-/// in it would be ours to answer for.
+/// Whether an answer may repeat what RFC 3261, section 8.2.6.2 and section 12.1.1 want repeated.
 fn is_answerable(request: &Request) -> bool {
     let repeated = [
         HeaderName::Via,
@@ -187,8 +203,13 @@ fn is_answerable(request: &Request) -> bool {
         HeaderName::CSeq,
         HeaderName::RecordRoute,
     ];
-    let clean = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    repeated.iter().all(|name| request.headers.get_all(name).all(|header| header.value().iter().all(clean)))
+    repeated.iter().all(|name| request.headers.get_all(name).all(|header| is_repeatable(&header.value())))
+}
+
+/// Whether the request has what every answer must repeat (RFC 3261, section 8.2.6.2).
+fn has_identity(request: &Request) -> bool {
+    let repeated = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+    repeated.iter().all(|name| request.headers.get(name).is_some())
 }
 
 /// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the

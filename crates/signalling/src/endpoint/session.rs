@@ -11,6 +11,9 @@ use crate::sip::{
 /// The shortest interval allowed: RFC 4028, section 5.
 const SHORTEST: Duration = Duration::from_secs(90);
 
+/// What we ask for where the peer only says that it knows session timers (RFC 4028, section 4 recommends it).
+const USUAL: Duration = Duration::from_secs(1800);
+
 /// What was agreed about refreshing a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Timer {
@@ -22,9 +25,12 @@ impl Timer {
     /// What the peer's request asks for; `Ok(None)` if nothing, `Err` if it is too short (answered with 422).
     ///
     /// The peer refreshes unless it leaves that to us by name and takes UPDATE, the one request that we refresh
-    /// with.
+    /// with. Where it asks for nothing and would take both, we do (section 9).
     pub(super) fn asked_by(headers: &Headers) -> Result<Option<Self>, ()> {
-        let Some(Ok(asked)) = headers.typed::<SessionExpires>() else { return Ok(None) };
+        let Some(Ok(asked)) = headers.typed::<SessionExpires>() else {
+            let both = lists(headers, &HeaderName::Supported, b"timer") && allows_update(headers);
+            return Ok(both.then_some(Self { interval: USUAL, we_refresh: true }));
+        };
         if asked.interval < SHORTEST {
             return Err(());
         }
@@ -58,10 +64,13 @@ impl Timer {
 }
 
 fn allows_update(headers: &Headers) -> bool {
-    let allow = HeaderName::Allow;
-    headers.get_all(&allow).any(|header: &Header| {
-        let value = header.value();
-        value.split(|byte| *byte == b',').any(|method| method.trim_ascii() == b"UPDATE")
+    lists(headers, &HeaderName::Allow, b"UPDATE")
+}
+
+/// Whether a token is in the list of a header.
+fn lists(headers: &Headers, name: &HeaderName, token: &[u8]) -> bool {
+    headers.get_all(name).any(|header: &Header| {
+        header.value().split(|byte| *byte == b',').any(|listed| listed.trim_ascii() == token)
     })
 }
 

@@ -23,6 +23,8 @@ const WAITING_TO_SEND: usize = 256;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing was said for so long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long a connection on which something broken was said stays open for our answers.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long we try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNK: usize = 4096;
@@ -129,55 +131,62 @@ async fn converse(
 ) {
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
-    let (pong, pongs) = mpsc::channel(4);
+    let (own, owned) = mpsc::channel(4);
     tokio::select! {
-        () = read(reader, peer, pong, &inbound) => {}
-        () = write(writer, queue, pongs, &inbound) => {}
+        _ = read(reader, peer, own, &inbound) => {}
+        () = write(writer, queue, owned, &inbound) => {}
     }
     forget(&table, peer);
 }
 
+/// Reads until the peer closes or says something broken. `own`: what the connection itself has to say.
 async fn read(
     mut reader: OwnedReadHalf,
     peer: SocketAddr,
-    pong: mpsc::Sender<()>,
+    own: mpsc::Sender<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
-) {
+) -> Option<()> {
     let mut framer = Framer::new();
     let mut chunk = [0; CHUNK];
     loop {
         let patience = if framer.pending() > 0 { MESSAGE_TIMEOUT } else { IDLE_TIMEOUT };
-        let Ok(Ok(length)) = tokio::time::timeout(patience, reader.read(&mut chunk)).await else { return };
-        let bytes = chunk.get(..length).unwrap_or_default();
-        if bytes.is_empty() {
-            return;
-        }
-        let Ok(messages) = framer.push(bytes) else {
-            tracing::debug!("closed a connection that does not speak SIP");
-            return;
-        };
+        let length = tokio::time::timeout(patience, reader.read(&mut chunk)).await.ok()?.ok()?;
+        let bytes = chunk.get(..length).filter(|bytes| !bytes.is_empty())?;
+        let mut messages = Vec::new();
+        let pushed = framer.push(bytes, &mut messages);
         for message in messages {
             let message = Inbound::Message { transport: Transport::Tcp, source: peer, message };
-            if inbound.send(message).await.is_err() {
-                return;
+            inbound.send(message).await.ok()?;
+        }
+        if let Err(broken) = pushed {
+            tracing::debug!("closed a connection that does not speak SIP");
+            if let Some(answer) = broken.answer {
+                let _ = own.try_send(answer);
             }
+            return tokio::time::timeout(LAST_WORD_TIMEOUT, pass_over(reader)).await.ok();
         }
         if framer.take_ping() {
-            let _ = pong.try_send(());
+            let _ = own.try_send(Bytes::from_static(b"\r\n"));
         }
     }
+}
+
+/// Reads on for nothing: closed with something unread, the kernel would take our last words back.
+async fn pass_over(mut reader: OwnedReadHalf) {
+    let mut chunk = [0; CHUNK];
+    while reader.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
 }
 
 async fn write(
     mut writer: OwnedWriteHalf,
     mut queue: mpsc::Receiver<Outbound>,
-    mut pongs: mpsc::Receiver<()>,
+    mut own: mpsc::Receiver<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
 ) {
     loop {
         tokio::select! {
-            Some(()) = pongs.recv() => {
-                if writer.write_all(b"\r\n").await.is_err() {
+            Some(own) = own.recv() => {
+                if writer.write_all(&own).await.is_err() {
                     break;
                 }
             }

@@ -1,0 +1,33 @@
+//! The targets of fuzzing: functions that take any octets and must not panic. What else must hold is asserted in each.
+//!
+//! `fuzz/` runs them under cargo-fuzz; `tests/corpus.rs` runs them on stable over the corpora and over [`mutated`] ones.
+
+mod audio;
+mod calls;
+mod mutation;
+mod packets;
+mod sip;
+
+pub use mutation::mutated;
+
+/// A target: its name, which is that of its corpus in `fuzz/corpus/`, and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    ("sip", sip::messages),
+    ("framer", sip::stream),
+    ("sdp", sip::description),
+    ("sdes", sip::crypto_line),
+    ("rtp", packets::rtp),
+    ("rtcp", packets::rtcp),
+    ("srtp", packets::srtp),
+    ("digits", audio::digits),
+    ("wav", audio::prompt),
+    ("call", calls::operations),
+];
+
+/// Runs the target of that name; nothing where there is none.
+pub fn run(name: &str, input: &[u8]) {
+    TARGETS.iter().filter(|(known, _)| *known == name).for_each(|(_, target)| target(input));
+}

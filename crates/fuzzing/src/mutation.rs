@@ -1,0 +1,67 @@
+//! Mutations of a seed that are the same each time for the same number.
+
+/// What is put in: what tells headers, fields and lengths apart.
+const TOKENS: &[&[u8]] = &[
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\0",
+    b";",
+    b",",
+    b"<",
+    b">",
+    b"\"",
+    b":",
+    b" ",
+    b"=",
+    b"/",
+    b"-1",
+    b"%00",
+    b"\xff\xff\xff\xff",
+    b"\x80",
+    b"99999999999999999999",
+    b"SIP/2.0",
+    b"tag=",
+    b"Content-Length: ",
+    b"m=audio ",
+    b"a=crypto:",
+];
+
+/// A source of numbers: xorshift.
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound.max(1)).unwrap_or(1)).unwrap_or_default()
+    }
+}
+
+/// One of the mutations of a seed: some octets changed, taken out, doubled or put in, or its end cut off.
+pub fn mutated(seed: &[u8], number: u64) -> Vec<u8> {
+    let mut luck = Luck(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut octets = seed.to_vec();
+    for _ in 0..=luck.below(4) {
+        mutate(&mut octets, &mut luck);
+    }
+    octets
+}
+
+fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
+    let start = luck.below(octets.len() + 1);
+    let end = (start + luck.below(12)).min(octets.len());
+    let new = match luck.below(6) {
+        0 => vec![u8::try_from(luck.below(256)).unwrap_or_default()],
+        1 => TOKENS.get(luck.below(TOKENS.len())).copied().unwrap_or_default().to_vec(),
+        2 => octets.get(start..end).unwrap_or_default().repeat(2),
+        3 => Vec::new(),
+        4 => return octets.truncate(start),
+        _ => {
+            let turned =
+                octets.get(start..end).unwrap_or_default().iter().map(|octet| octet ^ 1 << luck.below(8));
+            turned.collect()
+        }
+    };
+    octets.splice(start..end, new);
+}

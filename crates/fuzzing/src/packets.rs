@@ -1,0 +1,84 @@
+//! What comes in by RTP and RTCP.
+
+use std::time::Duration;
+
+use media::{
+    Codec, Header, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite,
+    forward, parse_rtcp,
+};
+
+/// Cuts an input into datagrams: an octet for the length, then the datagram.
+pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
+    let mut datagrams = Vec::new();
+    while let Some((length, rest)) = input.split_first() {
+        let (datagram, after) = rest.split_at_checked(usize::from(*length)).unwrap_or((rest, &[]));
+        datagrams.push(datagram);
+        input = after;
+    }
+    datagrams
+}
+
+/// Packets of one leg on their way to the other.
+pub(crate) fn rtp(input: &[u8]) {
+    let (mut stats, mut now) = (ReceiverStats::default(), Duration::ZERO);
+    let mut stream = OutboundStream::new(7, 1, 1);
+    for datagram in datagrams(input) {
+        now += Duration::from_millis(20);
+        let Ok(packet) = Packet::parse(datagram) else { continue };
+        assert_eq!(datagram.get(packet.payload_range()), Some(packet.payload));
+        stats.receive(&packet.header, datagram.len(), now);
+        let _ = forward(&packet, Some(101), Codec::Pcma, Some(96), &mut stream, now);
+        let mut copy = datagram.to_vec();
+        if let Some(range) = packet.header.replace_in(&mut copy, packet.payload_range()) {
+            let again = copy.get(range).map(Packet::parse);
+            assert!(again.is_some_and(|again| again.is_ok_and(|again| again.header == packet.header)));
+        }
+    }
+    let report = stats.report(20.0);
+    assert!((0.0..=1.0).contains(&report.loss()));
+    let _ = stats.report_block(None, now);
+}
+
+/// A compound of RTCP.
+pub(crate) fn rtcp(input: &[u8]) {
+    assert!(parse_rtcp(input).count() <= input.len() / 4, "each part takes four octets at the least");
+}
+
+/// Datagrams for each suite: none is opened that was not sealed, what was sealed is opened once.
+pub(crate) fn srtp(input: &[u8]) {
+    let suites = [
+        SrtpSuite::AesCm128HmacSha1_80,
+        SrtpSuite::AesCm128HmacSha1_32,
+        SrtpSuite::AeadAes128Gcm,
+        SrtpSuite::AeadAes256Gcm,
+    ];
+    for suite in suites {
+        let key = vec![3; suite.key_length()];
+        let (Some(mut seals), Some(mut opens)) =
+            (SrtpSender::new(suite, &key), SrtpReceiver::new(suite, &key))
+        else {
+            return;
+        };
+        for datagram in datagrams(input) {
+            assert!(
+                opens.open(&mut datagram.to_vec()).is_err()
+                    && opens.open_rtcp(&mut datagram.to_vec()).is_err()
+            );
+        }
+        seal_and_open(&mut seals, &mut opens, input);
+    }
+}
+
+fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8]) {
+    let header = Header { marker: false, payload_type: 8, sequence: 1, timestamp: 160, ssrc: 7 };
+    let mut packet = [&header.octets()[..], payload].concat();
+    let length = packet.len();
+    packet.resize(length + SRTP_OVERHEAD, 0);
+    let Ok(sealed) = seals.seal(&mut packet, length) else { return };
+    packet.truncate(sealed);
+    let (mut once, mut twice) = (packet.clone(), packet);
+    let opened = opens.open(&mut once);
+    assert_eq!(opened, Ok(length));
+    assert_eq!(once.get(Header::LENGTH..length), Some(payload));
+    assert!(opens.open(&mut twice).is_err(), "a packet that comes again is dropped");
+}

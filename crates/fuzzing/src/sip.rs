@@ -1,0 +1,123 @@
+//! What comes in by SIP.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use signalling::sdes::{Secrets, SrtpMode};
+use signalling::sdp::{Codec, Description, LocalMedia, offer};
+use signalling::{
+    Endpoint, Event, Framer, Load, Network, OutgoingCall, Peer, Settings, SipMessage, Transport, Trunk,
+};
+
+const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+const THEIRS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+/// Stands between the messages of one input.
+const BETWEEN: u8 = 0x1e;
+/// Messages of one input, and timers of one run.
+const MOST_MESSAGES: usize = 16;
+const MOST_TIMERS: usize = 100_000;
+
+fn endpoint() -> Endpoint {
+    let peer = Some(Peer { transport: Transport::Udp, address: THEIRS });
+    let accept_from = vec![Network { address: THEIRS.ip(), prefix: 32 }];
+    let trunks = vec![Trunk { peer, accept_from, credentials: None }];
+    let mut drawn = 0;
+    let entropy = move || {
+        drawn += 1;
+        drawn
+    };
+    Endpoint::new(Settings { advertised: OURS, udp_port: 5060, tcp_port: 5060, trunks }, Box::new(entropy))
+}
+
+fn media(srtp: SrtpMode) -> LocalMedia {
+    LocalMedia {
+        address: OURS,
+        port: 20_000,
+        session_id: 1,
+        version: 1,
+        srtp,
+        secrets: Secrets::new([7; 132]),
+    }
+}
+
+/// Messages from a trunk, with a call of ours under way: callers are answered, then all is hung up and all time passes.
+/// In the end nothing is held.
+pub(crate) fn messages(input: &[u8]) {
+    let (mut endpoint, mut now) = (endpoint(), Instant::now());
+    let call = OutgoingCall {
+        trunk: 0,
+        to: "+919900000001".to_owned(),
+        from: "+914000000001".to_owned(),
+        local: media(SrtpMode::Off),
+        preferred: Codec::Pcma,
+    };
+    assert!(endpoint.dial(call, now).is_ok());
+    for (index, bytes) in input.split(|byte| *byte == BETWEEN).take(MOST_MESSAGES).enumerate() {
+        let transport = if index % 2 == 0 { Transport::Udp } else { Transport::Tcp };
+        if let Some(message) = SipMessage::from_datagram(bytes.to_vec().into()) {
+            endpoint.receive(transport, THEIRS, message, now);
+        }
+        while let Some(event) = endpoint.poll_event() {
+            if let Event::Offered(offer) = event {
+                endpoint.answer(offer.leg, media(SrtpMode::Optional), now);
+            }
+        }
+        while endpoint.poll_transmit().is_some() {}
+        now += Duration::from_millis(300);
+        endpoint.handle_timeout(now);
+    }
+    for leg in 0..=MOST_MESSAGES as u64 + 1 {
+        endpoint.hang_up(signalling::LegId(leg), now);
+    }
+    for _ in 0..MOST_TIMERS {
+        let Some(next) = endpoint.poll_timeout() else { break };
+        now = now.max(next);
+        endpoint.handle_timeout(now);
+        while endpoint.poll_transmit().is_some() {}
+        while endpoint.poll_event().is_some() {}
+    }
+    assert_eq!(endpoint.load(), Load { legs: 0, transactions: 0, timers: 0 });
+}
+
+/// A stream, in pieces whose length is its first octet: cut anywhere, it has the same messages, and it is broken or not.
+pub(crate) fn stream(input: &[u8]) {
+    let Some((length, stream)) = input.split_first() else { return };
+    let mut whole = Vec::new();
+    let fine = Framer::new().push(stream, &mut whole).is_ok();
+    let (mut framer, mut cut, mut broken) = (Framer::new(), Vec::new(), false);
+    for piece in stream.chunks(usize::from(*length).max(1)) {
+        let pushed = framer.push(piece, &mut cut);
+        assert!(!broken || pushed.is_err(), "a broken stream stays broken");
+        broken = pushed.is_err();
+        assert!(broken || framer.pending() <= 0x2_0000, "more is held than a message may be long");
+    }
+    assert_eq!((fine, whole.len()), (!broken, cut.len()));
+}
+
+/// A session description. If it can be answered, the answer can be read.
+pub(crate) fn description(input: &[u8]) {
+    let Ok(description) = Description::parse(input) else { return };
+    let codec = description.remote_preferring(Codec::Pcmu).codec;
+    for srtp in [SrtpMode::Off, SrtpMode::Optional, SrtpMode::Required] {
+        let local = media(srtp);
+        let _ = (description.offered_key(&local), description.answered_key(&local));
+        let answer = description.answer(&local, codec);
+        assert!(answer.len() < 0x1_0000 + 16 * input.len(), "an answer repeats no more than it must");
+    }
+    if let Ok(answer) = Description::parse(description.answer(&media(SrtpMode::Off), codec).as_bytes()) {
+        assert_eq!(answer.remote().rtp, SocketAddr::new(OURS, 20_000));
+    }
+}
+
+/// The value of an `a=crypto` line in an offer that must have one.
+pub(crate) fn crypto_line(input: &[u8]) {
+    let offer = offer(&media(SrtpMode::Required), Codec::Pcma);
+    let lines = offer.lines().filter(|line| !line.starts_with("a=crypto"));
+    let mut text: Vec<u8> = lines.flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+    text.extend([b"a=crypto:", input, b"\r\n"].concat());
+    let Ok(description) = Description::parse(&text) else { return };
+    let local = media(SrtpMode::Required);
+    if let Ok(Some(key)) = description.offered_key(&local) {
+        assert_eq!(key.expose().len(), local.secrets.key(key.suite()).expose().len());
+    }
+}

@@ -1,0 +1,359 @@
+//! Phones and proxies that people use: baresip, linphone and kamailio, each in real masked calls.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::hook::Hook;
+use super::party::{Party, header};
+use super::scenarios;
+use super::server::{PATIENCE, Server, trunk};
+use super::sipp::{free_port, sipp};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+
+/// A configuration of `tests/peers` with its places filled in.
+fn configuration(name: &str, places: &[(&str, &str)]) -> String {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers")).join(name);
+    let text = fs::read_to_string(path).unwrap();
+    places.iter().fold(text, |text, (place, value)| text.replace(&format!("{{{place}}}"), value))
+}
+
+/// A process that ends with the test.
+struct Peer {
+    process: Child,
+    folder: TempDir,
+}
+
+impl Peer {
+    fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
+        let log = fs::File::create(folder.path().join("out.log")).unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(folder.path()).env("HOME", folder.path());
+        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        let process = command.spawn().unwrap_or_else(|_| panic!("{program} is installed: ./test does it"));
+        Self { process, folder }
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read(self.folder.path().join("out.log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the peer's log:\n{}", self.log());
+        }
+        // Asked to end, it ends what it has started, too.
+        let pid = self.process.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
+            std::thread::yield_now();
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An even port with some free ones behind it.
+fn rtp_ports() -> u16 {
+    (free_port() & 0x7ffe).max(10_000)
+}
+
+/// baresip, steered over its control connection.
+struct Baresip {
+    control: TcpStream,
+    address: SocketAddr,
+    _peer: Peer,
+}
+
+impl Baresip {
+    fn of(number: &str, account: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, rtp) = (free_port(), rtp_ports());
+        let place = folder.path().display().to_string();
+        let [ports, controls, first, last] = [port, control, rtp, rtp + 20].map(|port| port.to_string());
+        let places = [
+            ("port", &*ports),
+            ("control", &controls),
+            ("rtp", &first),
+            ("rtp-end", &last),
+            ("folder", &place),
+        ];
+        fs::write(folder.path().join("config"), configuration("baresip.conf", &places)).unwrap();
+        let account = format!("<sip:{number}@127.0.0.1>;regint=0;audio_codecs=PCMA{account}\n");
+        fs::write(folder.path().join("accounts"), account).unwrap();
+        fs::write(folder.path().join("contacts"), "").unwrap();
+        write_tone(&folder.path().join("says.wav"));
+        let peer = Peer::run("baresip", folder, &["-f", &place, "-v"]);
+        let control = connected(SocketAddr::from(([127, 0, 0, 1], control)));
+        Self { control, address: SocketAddr::from(([127, 0, 0, 1], port)), _peer: peer }
+    }
+
+    fn command(&mut self, command: &str, parameter: &str) {
+        let text = json!({ "command": command, "params": parameter }).to_string();
+        self.control.write_all(format!("{}:{text},", text.len()).as_bytes()).unwrap();
+    }
+
+    /// Waits for an event of a type; they come as netstrings of JSON.
+    fn event(&mut self, wanted: &str) {
+        loop {
+            let (mut length, mut octet) = (0, [0]);
+            loop {
+                self.control.read_exact(&mut octet).unwrap_or_else(|_| panic!("{wanted} never comes"));
+                match octet[0] {
+                    b':' => break,
+                    digit => length = length * 10 + usize::from(digit - b'0'),
+                }
+            }
+            let mut text = vec![0; length + 1];
+            self.control.read_exact(&mut text).unwrap();
+            let event: Value = serde_json::from_slice(&text[..length]).unwrap();
+            if event["type"] == wanted {
+                return;
+            }
+        }
+    }
+}
+
+/// Half a minute of a tone of 500 Hz.
+fn write_tone(path: &Path) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    for index in 0..30 * 8000 {
+        writer.write_sample([0, 5657, 8000, 5657, 0, -5657, -8000, -5657][index % 16 / 2]).unwrap();
+    }
+    writer.finalize().unwrap();
+}
+
+fn connected(address: SocketAddr) -> TcpStream {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                return stream;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// linphonec, steered by what it reads.
+struct Linphone {
+    input: ChildStdin,
+    address: SocketAddr,
+    peer: Peer,
+}
+
+impl Linphone {
+    fn of(number: &str, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (port, rtp) = (free_port(), rtp_ports());
+        let [ports, rtp] = [port, rtp].map(|port| port.to_string());
+        let places = [("port", &*ports), ("rtp", &rtp), ("number", number)];
+        fs::create_dir_all(folder.path().join(".local/share/linphone")).unwrap();
+        let path = folder.path().join("linphonerc");
+        fs::write(&path, configuration("linphonerc", &places)).unwrap();
+        let tone = folder.path().join("says.wav");
+        write_tone(&tone);
+        let path = path.display().to_string();
+        let mut peer = Peer::run("linphonec", folder, &[&["-c", &path][..], options].concat());
+        let mut input = peer.process.stdin.take().unwrap();
+        writeln!(input, "soundcard use files\nplay {}", tone.display()).unwrap();
+        Self { input, address: SocketAddr::from(([127, 0, 0, 1], port)), peer }
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// Waits until it says something.
+    fn says(&self, wanted: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.peer.log().contains(wanted) {
+            assert!(Instant::now() < deadline, "linphonec never says {wanted:?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A server with one number, and who is told of its calls.
+struct Stage {
+    server: Server,
+    hook: Hook,
+    allocation: Value,
+}
+
+impl Stage {
+    fn set(trunks: &str) -> Self {
+        let server = Server::with(trunks);
+        server.add_number(VN, &[]);
+        let hook = Hook::open();
+        server.send_events_to(&hook.url);
+        let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
+        Self { server, hook, allocation }
+    }
+
+    fn pin(&self) -> &str {
+        self.allocation["pin"].as_str().unwrap()
+    }
+
+    /// The end of a call on which audio came from the party that is no part of ours.
+    fn completed(&mut self, hung_up_by: &str, spoke: &str) {
+        let record = self.hook.event("call.completed")["data"].take();
+        assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!(hung_up_by)));
+        let sid = record["call_sid"].as_str().unwrap();
+        let media = &self.server.get(&format!("/calls/{sid}"))[spoke];
+        assert!(media["packets_received"].as_u64().is_some_and(|packets| packets > 0), "{media}");
+    }
+}
+
+/// A called party, and the server whose trunk leads to it.
+fn called_party(of_trunk: &str) -> (Party, Stage) {
+    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let stage = Stage::set(&trunk("carrier", agent.address(), of_trunk));
+    agent.set_server(stage.server.sip);
+    (agent, stage)
+}
+
+fn take_call(agent: &mut Party) {
+    let invite = agent.invited();
+    assert!(header(&invite, "From").contains(VN) && !invite.contains(&CUSTOMER[1..]), "{invite}");
+    agent.respond(180);
+    agent.respond(200);
+    agent.served("ACK");
+}
+
+#[test]
+fn baresip_places_a_masked_call_with_its_keys() {
+    let (mut agent, mut stage) = called_party("");
+    let mut phone = Baresip::of(CUSTOMER, "");
+    phone.command("dial", &format!("sip:{VN}@{}", stage.server.sip));
+    phone.event("CALL_ESTABLISHED");
+    phone.command("sndcode", stage.pin());
+    take_call(&mut agent);
+    stage.hook.event("call.answered");
+    agent.hears_something();
+    phone.command("hangup", "");
+    agent.served("BYE");
+    stage.completed("caller", "caller_media");
+}
+
+#[test]
+fn baresip_takes_a_masked_call_and_hangs_up() {
+    let mut phone = Baresip::of(AGENT, ";answermode=auto");
+    let mut stage = Stage::set(&trunk("carrier", phone.address, ""));
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(stage.pin());
+    phone.event("CALL_ESTABLISHED");
+    stage.hook.event("call.answered");
+    customer.hears_something();
+    phone.command("hangup", "");
+    customer.served("BYE");
+    stage.completed("callee", "callee_media");
+}
+
+#[test]
+fn linphone_places_a_masked_call_with_its_keys() {
+    // It names the machine's outer address in its description, and sends from the one that reaches us.
+    let (mut agent, mut stage) = called_party("symmetric_rtp = true");
+    let mut phone = Linphone::of(CUSTOMER, &[]);
+    phone.say(&format!("call sip:{VN}@{}", stage.server.sip));
+    phone.says("Media streams established");
+    for key in stage.pin().chars() {
+        phone.say(&key.to_string());
+    }
+    take_call(&mut agent);
+    stage.hook.event("call.answered");
+    agent.hears_something();
+    phone.say("terminate");
+    agent.served("BYE");
+    stage.completed("caller", "caller_media");
+}
+
+#[test]
+fn linphone_takes_a_masked_call() {
+    let phone = Linphone::of(AGENT, &["-a"]);
+    let mut stage = Stage::set(&trunk("carrier", phone.address, ""));
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(stage.pin());
+    stage.hook.event("call.answered");
+    customer.hears_something();
+    customer.bye();
+    stage.completed("caller", "callee_media");
+}
+
+/// kamailio on an address of its own; answers once it is there.
+fn kamailio(proxy: &str, agent: &str, server: SocketAddr) -> Peer {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, server) = (server.ip().to_string(), server.to_string());
+    let places = [("proxy", proxy), ("agent", agent), ("server-address", &address), ("server", &server)];
+    let file = folder.path().join("kamailio.cfg");
+    fs::write(&file, configuration("kamailio.cfg", &places)).unwrap();
+    let (file, place) = (file.display().to_string(), folder.path().display().to_string());
+    let peer =
+        Peer::run("kamailio", folder, &["-DD", "-E", "-f", &file, "-w", &place, "-Y", &place, "-m", "32"]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let own = socket.local_addr().unwrap();
+    let options = format!(
+        "OPTIONS sip:{proxy} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
+         From: <sip:a@{own}>;tag=1\r\nTo: <sip:{proxy}>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    );
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "kamailio never answers");
+        let _ = socket.send_to(options.as_bytes(), format!("{proxy}:5060"));
+        if socket.recv_from(&mut [0; 2048]).is_ok() {
+            return peer;
+        }
+    }
+}
+
+#[test]
+fn calls_come_and_go_through_a_proxy_that_stays_in_the_dialog() {
+    let subnet = std::process::id() % 200 + 20;
+    let [proxy, agent, customer] = [1, 2, 3].map(|host| format!("127.{subnet}.255.{host}"));
+    let trunk = format!(
+        "[[trunks]]\nname = \"proxy\"\npeer = \"sip:{proxy}:5060\"\naccept_from = [\"{proxy}/32\"]\n"
+    );
+    let mut stage = Stage::set(&trunk);
+    let _proxy = kamailio(&proxy, &agent, stage.server.sip);
+    let folder = tempfile::tempdir().unwrap();
+    let play = |side: &str, name: &str, address: &str, more: &[&str]| {
+        let file = scenarios::expanded(side, name, folder.path());
+        let place = ["-sf", &file, "-i", address, "-mi", address, "-p", "5060", "-aa", "-trace_err"];
+        sipp(folder.path(), &[more, &place].concat())
+    };
+    let mut called = play("callee", "holds", &agent, &[]);
+    let target = format!("{proxy}:5060");
+    let keys = ["-key", "vn", VN, "-key", "caller", CUSTOMER, "-key", "keys", stage.pin()];
+    let mut caller = play("caller", "pin", &customer, &[&[&*target][..], &keys].concat());
+    for (side, child) in [("caller", &mut caller), ("callee", &mut called)] {
+        let fine = child.wait().unwrap().success();
+        assert!(fine, "the {side} saw something else:\n{}", scenarios::errors(folder.path()));
+    }
+    let record = stage.hook.event("call.completed")["data"].take();
+    assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!("callee")));
+}

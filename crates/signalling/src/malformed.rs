@@ -1,0 +1,202 @@
+//! Requests that cannot be read whole, and the 400 that they get nevertheless (RFC 3261, section 8.2.6; the cases
+//! are those of RFC 4475, sections 3.1.2 and 3.3.1): it repeats what of the request is there.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+
+use crate::sip::{HeaderName, Request, Via, first_hop_end};
+
+/// An answer repeats no more than this of a request that nobody could read.
+const MOST_REPEATED: usize = 8192;
+
+/// What an answer repeats of a request, as far as it is there.
+#[derive(Clone)]
+pub(crate) struct Malformed {
+    vias: Vec<Bytes>,
+    /// `From`, `To`, `Call-ID`, `CSeq`.
+    others: [Option<Bytes>; 4],
+}
+
+impl std::fmt::Debug for Malformed {
+    /// Without what it holds: numbers, most likely.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Malformed").finish_non_exhaustive()
+    }
+}
+
+const NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
+
+impl Malformed {
+    /// Reads the header lines of what the parser refused. `None`: no answer can or may be sent to it, for it is a
+    /// response, an ACK, or nothing like SIP.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut lines = unfolded(bytes).into_iter();
+        let start = lines.next()?;
+        let start = start.trim_ascii();
+        let method = start.split(|byte| *byte == b' ').next()?;
+        let version = start.rsplit(|byte| *byte == b' ').next()?;
+        if !version.starts_with(b"SIP/") || method.starts_with(b"SIP/") || method == b"ACK" {
+            return None;
+        }
+        let mut found = Self { vias: Vec::new(), others: [const { None }; 4] };
+        for line in lines {
+            found.take(&line);
+        }
+        found.answerable()
+    }
+
+    /// What is there of a request that lacks what it must have, or has it in a form that nobody can read.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let headers = &request.headers;
+        let vias = headers.get_all(&HeaderName::Via).map(|via| Bytes::from(via.value().into_owned()));
+        let names = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+        let others = names.map(|name| headers.value(&name).map(|value| Bytes::from(value.into_owned())));
+        Self { vias: vias.collect(), others }.answerable()
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+        let (name, value) = line.split_at(colon);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let place = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+            b"via" | b"v" => return self.vias.push(Bytes::copy_from_slice(value)),
+            b"from" | b"f" => 0,
+            b"to" | b"t" => 1,
+            b"call-id" | b"i" => 2,
+            b"cseq" => 3,
+            _ => return,
+        };
+        if let Some(place) = self.others.get_mut(place)
+            && place.is_none()
+        {
+            *place = Some(Bytes::copy_from_slice(value));
+        }
+    }
+
+    /// Only with a `Via` is there somebody to answer.
+    fn answerable(self) -> Option<Self> {
+        let values = || self.vias.iter().chain(self.others.iter().flatten());
+        let length: usize = values().map(Bytes::len).sum();
+        let short = length <= MOST_REPEATED && values().all(|value| is_repeatable(value));
+        (short && !self.vias.is_empty()).then_some(self)
+    }
+
+    /// The port that the answer goes to over UDP (RFC 3261, section 18.2.2; RFC 3581): the sender's own where the
+    /// topmost `Via` asks for that, or cannot be read.
+    pub(crate) fn port(&self, source: u16) -> u16 {
+        let top = self.vias.first().and_then(|via| via.get(..first_hop_end(via)));
+        match top.map(Via::parse_one) {
+            Some(Ok(via)) if via.rport().is_none() => via.port.unwrap_or(5060),
+            _ => source,
+        }
+    }
+
+    /// The answer to what cannot be read.
+    pub(crate) fn bad_request(&self) -> Bytes {
+        self.refusal(400, "Bad Request")
+    }
+
+    /// A refusal, with a tag in `To` where it has none. Nothing is remembered of it, so the same request gets the same
+    /// tag (RFC 3261, section 8.2.7).
+    pub(crate) fn refusal(&self, status: u16, reason: &str) -> Bytes {
+        let mut hasher = DefaultHasher::new();
+        (&self.vias, &self.others).hash(&mut hasher);
+        let tag = format!("{:016x}", hasher.finish());
+        let mut answer = format!("SIP/2.0 {status} {reason}\r\n").into_bytes();
+        let mut line = |name: &str, value: &[u8], more: &str| {
+            answer.extend([name.as_bytes(), b": ", value, more.as_bytes(), b"\r\n"].concat());
+        };
+        self.vias.iter().for_each(|via| line("Via", via, ""));
+        for (name, value) in NAMES.into_iter().zip(&self.others) {
+            let Some(value) = value else { continue };
+            let tagged = value.to_ascii_lowercase().windows(4).any(|window| window == b"tag=");
+            let tag = if name == "To" && !tagged { format!(";tag={tag}") } else { String::new() };
+            line(name, value, &tag);
+        }
+        line("Content-Length", b"0", "");
+        answer.extend(b"\r\n");
+        Bytes::from(answer)
+    }
+}
+
+/// Whether an answer may repeat a value: a control character in it would be ours to answer for, unless it is quoted
+/// (`quoted-pair` of RFC 3261, section 25.1).
+pub(crate) fn is_repeatable(value: &[u8]) -> bool {
+    let mut quoted = false;
+    value.iter().all(|byte| {
+        let allowed = match byte {
+            b'\t' => true,
+            b'\r' | b'\n' => false,
+            other => quoted || !other.is_ascii_control(),
+        };
+        quoted = *byte == b'\\' && !quoted;
+        allowed
+    })
+}
+
+/// The lines up to the first empty one, those that were folded (RFC 3261, section 7.3.1) made whole.
+fn unfolded(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match (line.first(), lines.last_mut()) {
+            (None, None) => {}
+            (None, Some(_)) => break,
+            (Some(b' ' | b'\t'), Some(last)) => {
+                last.push(b' ');
+                last.extend_from_slice(line.trim_ascii());
+            }
+            _ => lines.push(line.to_vec()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(request: &str) -> Option<String> {
+        let read = Malformed::read(request.as_bytes())?;
+        Some(String::from_utf8(read.bad_request().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn what_is_there_is_repeated_in_the_order_of_an_answer() {
+        let request = "INVITE <sip:a@b> SIP/2.0\r\nt: <sip:a@b>\r\nCSEQ :1\r\n INVITE\r\nv: SIP/2.0/UDP b\r\nf: x\r\n\r\n\
+                       Via: of the body";
+        let answer = answer(request).unwrap();
+        let (before, after) = answer.split_once(";tag=").unwrap();
+        assert_eq!(before, "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP b\r\nFrom: x\r\nTo: <sip:a@b>");
+        assert_eq!(&after[16..], "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+        let shown = format!("{:?}", Malformed::read(request.as_bytes()));
+        assert!(!shown.contains("sip:"), "{shown}");
+    }
+
+    #[test]
+    fn nothing_that_is_no_request_is_answered() {
+        let via = "Via: SIP/2.0/UDP b\r\n\r\n";
+        for start in ["SIP/2.0 999999 OK", "ACK <sip:a@b> SIP/2.0", "GET / HTTP/1.1", "", "x"] {
+            assert_eq!(answer(&format!("{start}\r\n{via}")), None, "{start}");
+        }
+        assert_eq!(answer("INVITE  x SIP/2.0\r\nFrom: x\r\n\r\n"), None, "nobody to answer");
+        assert_eq!(answer("INVITE  x SIP/2.0\r\nVia: \x01\r\n\r\n"), None, "nothing that we would say");
+        assert_eq!(
+            answer(&format!("INVITE  x SIP/2.0\r\nVia: {}\r\n\r\n", "x".repeat(9000))),
+            None,
+            "too much"
+        );
+    }
+
+    #[test]
+    fn the_answer_goes_to_the_port_of_the_via_where_that_can_be_read() {
+        let port = |via: &str| {
+            Malformed::read(format!("INVITE  x SIP/2.0\r\nVia: {via}\r\n\r\n").as_bytes()).unwrap().port(7)
+        };
+        assert_eq!(port("SIP/2.0/UDP b:5070;branch=z9hG4bK1"), 5070);
+        assert_eq!(port("SIP/2.0/UDP b, SIP/2.0/UDP c:9"), 5060);
+        assert_eq!(port("SIP/2.0/UDP b:5070;rport"), 7);
+        assert_eq!(port("SIP/2.0/UDP 192.0.2.15;;,;,,"), 7);
+    }
+}
