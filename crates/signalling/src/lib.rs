@@ -12,9 +12,9 @@ pub mod sdes;
 pub mod sdp;
 mod sip;
 mod timer;
+mod trunk;
 mod wire;
 
-pub use endpoint::{
-    Credentials, DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Peer, Settings, Trunk,
-};
+pub use endpoint::{DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Settings};
+pub use trunk::{Credentials, Peer, Trunk};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -23,7 +23,7 @@ fn endpoint() -> Endpoint {
     let trunk = Trunk {
         peer: Some(Peer { transport: Transport::Udp, address: peer }),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
-        credentials: None,
+        ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
     let settings = Settings { advertised, udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };

@@ -67,6 +67,7 @@ fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentia
         peer: Some(Peer { transport, address: peer }),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
         credentials,
+        ..Trunk::default()
     };
     let settings =
         Settings { advertised: address(own).ip(), udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };

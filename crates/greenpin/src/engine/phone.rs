@@ -94,7 +94,7 @@ impl Phone {
                 address: server.ip(),
                 prefix: if server.is_ipv4() { 32 } else { 128 },
             }],
-            credentials: None,
+            ..Trunk::default()
         };
         let advertised = reachable(address, server).map_err(io("cannot find the way to the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();

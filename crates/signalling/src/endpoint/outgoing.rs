@@ -8,7 +8,7 @@ use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
-use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey, Uri};
+use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey};
 use crate::wire::{Path, Transmit};
 
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
@@ -78,10 +78,7 @@ const MOST_BRANCHES: usize = 10;
 impl Endpoint {
     /// Calls a number. Progress comes as events of the leg that is returned.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let peer = self.settings.trunks.get(call.trunk).and_then(|trunk| trunk.peer.clone());
-        let peer = peer.ok_or(DialError::NoPeer)?;
-        let path =
-            Path { transport: peer.transport, destination: peer.address, connection: Some(peer.address) };
+        let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
         let request = self.invite(&call, path, &tag).ok_or(DialError::BadNumber)?;
         let calling = Calling {
@@ -121,14 +118,14 @@ impl Endpoint {
         if !is_number(&call.to) || !is_number(&call.from) {
             return None;
         }
-        let target = format!("sip:{}@{}{}", call.to, path.destination, path.transport.parameter());
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
-        let call_id = format!("{}{}", self.token(), self.token());
         let contact = self.contact(&call.from, path.transport);
-        let uri = Uri::parse(Bytes::from(target)).ok()?;
+        let peer = self.settings.trunks.get(call.trunk)?.peer.as_ref()?;
+        let uri = peer.uri(&call.to)?;
+        let to = format!("<sip:{}@{peer}>", call.to);
+        let call_id = format!("{}{}", self.token(), self.token());
         let builder = RequestBuilder::new(Method::Invite, uri).max_forwards(70);
         let builder = builder.header(HeaderName::From, format!("{identity};tag={tag}")).ok()?;
-        let to = format!("<sip:{}@{}>", call.to, path.destination);
         let builder = builder.header(HeaderName::To, to).ok()?;
         let builder = builder.header(HeaderName::CallId, call_id).ok()?.cseq(1, &Method::Invite).ok()?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
@@ -137,6 +134,22 @@ impl Endpoint {
         let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
         let builder = builder.body(sdp::offer(&call.local, call.preferred));
         self.seal(builder, path.transport)
+    }
+
+    /// An INVITE under way is made once more in another form; what becomes of the transaction before is nobody's
+    /// business any more.
+    pub(super) fn invite_again(&mut self, id: LegId, request: Request, now: Instant) {
+        let Some(Leg { usage: Usage::Calling(calling), path, .. }) = self.legs.get_mut(&id) else { return };
+        calling.request = request.clone();
+        calling.proceeding = false;
+        let (path, before) = (*path, calling.key.take());
+        if let Some(before) = before.and_then(|key| self.transactions.get_mut(&key)) {
+            before.purpose = Purpose::Farewell;
+        }
+        let key = self.request(request, path, Purpose::Invite { leg: id, acknowledged: Vec::new() }, now);
+        if let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&id) {
+            calling.key = key;
+        }
     }
 
     pub(super) fn invite_responded(

@@ -154,6 +154,8 @@ impl Endpoint {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
             Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
+            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, response.status.code(), now),
+            Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
             _ => {}
         }
     }
@@ -163,6 +165,8 @@ impl Endpoint {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status),
             Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
+            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
+            Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),
             Some(Purpose::Serve(Some(leg))) => {
                 let leg = *leg;
                 // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
