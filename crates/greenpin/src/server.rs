@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
-use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::engine::{Engine, EngineSettings, StartError};
 use crate::membership::keep;
 use crate::recordings::{BucketError, Recordings, keep_uploading};
 use crate::retention;
@@ -179,25 +179,11 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
         Some(folder) => Prompts::from_folder(folder)?,
         None => Prompts::built_in()?,
     };
-    let trunks = config.trunks.iter().map(|trunk| TrunkSettings {
-        name: trunk.name.clone(),
-        peer: trunk.peer.clone(),
-        accept_from: trunk.accept_from.clone(),
-        country: trunk.country,
-        symmetric_rtp: trunk.symmetric_rtp,
-        srtp: trunk.srtp,
-        credentials: trunk.credentials.clone(),
-        priority: trunk.priority,
-        weight: trunk.weight,
-        number_format: trunk.number_format,
-        prefix: trunk.prefix.clone(),
-        max_calls: trunk.max_calls,
-    });
     Ok(EngineSettings {
         udp: config.sip.udp,
         tcp: config.sip.tcp,
         advertised: config.sip.public_address,
-        trunks: trunks.collect(),
+        trunks: config.trunks.clone(),
         media: MediaSettings {
             bind: config.sip.udp.ip(),
             ports: config.media.ports.clone(),

@@ -169,7 +169,8 @@ fn a_trunk_that_is_not_to_be_asked_is_not() {
 
 const CHALLENGE: &str =
     "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
-const OURS: &str = "Contact: <sip:somebody@198.51.100.9>;expires=7, <sip:trunk%20user@192.0.2.1:5060>;expires=600\r\n";
+const OURS: &str =
+    "Contact: <sip:somebody@198.51.100.9>;expires=7, <sip:trunk%20user@192.0.2.1:5060>;expires=600\r\n";
 
 fn number(request: &str) -> u32 {
     let line = request.lines().find(|line| line.starts_with("CSeq: ")).unwrap();
@@ -188,7 +189,9 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
     lone.answer(&first, 401, CHALLENGE);
     let second = lone.wire.last().unwrap().1.clone();
     assert_eq!(number(&second), number(&first) + 1);
-    assert!(second.contains("Authorization: Digest username=\"trunk user\", realm=\"carrier\", nonce=\"n1\""));
+    assert!(
+        second.contains("Authorization: Digest username=\"trunk user\", realm=\"carrier\", nonce=\"n1\"")
+    );
     assert!(!second.contains("fictional password"));
     lone.answer(&second, 200, OURS);
     assert_eq!(lone.told(), [Event::Registered { trunk: 0, registered: true, status: 200 }]);

@@ -2,6 +2,7 @@
 
 mod error;
 mod source;
+pub mod trunk;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,11 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rlibphonenumber::Region;
-use signalling::sdes::SrtpMode;
-use signalling::{Credentials, Network, Peer, Transport};
-
-use crate::engine::NumberFormat;
+pub use crate::engine::TrunkSettings as Trunk;
 use crate::recordings::BucketOptions;
 use crate::store::RateLimit;
 
@@ -109,35 +106,6 @@ pub struct Recordings {
     pub bucket: Option<BucketOptions>,
 }
 
-/// A carrier.
-#[derive(Debug, Clone)]
-pub struct Trunk {
-    /// Its name in call records and logs.
-    pub name: String,
-    /// Where calls go out to.
-    pub peer: Option<Peer>,
-    /// Where its calls come from; by default the address of `peer`.
-    pub accept_from: Vec<Network>,
-    /// The country of numbers that it presents without `+`.
-    pub country: Option<Region>,
-    /// Take media from the first source within `accept_from`.
-    pub symmetric_rtp: bool,
-    /// Whether its audio is encrypted (SRTP).
-    pub srtp: SrtpMode,
-    /// `username`, `password`, `realm`: what it knows us by when it asks.
-    pub credentials: Option<Credentials>,
-    /// Trunks with a lower number are tried first.
-    pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 to 100.
-    pub weight: u16,
-    /// The form in which it wants numbers.
-    pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
-    pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
-    pub max_calls: Option<usize>,
-}
-
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
 fn default_node(database: &Database, http: SocketAddr) -> String {
     match database {
@@ -208,7 +176,7 @@ impl Config {
             sip: Self::take_sip(source),
             media,
             recordings: Self::take_recordings(source),
-            trunks: (0..source.count("trunks")).map(|index| Self::take_trunk(source, index)).collect(),
+            trunks: (0..source.count("trunks")).map(|index| trunk::take(source, index)).collect(),
             webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
         }
@@ -261,88 +229,6 @@ impl Config {
                 Recordings { folder, bucket: None }
             }
         }
-    }
-
-    fn take_trunk(source: &mut Source, index: usize) -> Trunk {
-        let key = |name: &str| format!("trunks.{index}.{name}");
-        let name = source.get(&key("name"), values::name);
-        if name.is_none() {
-            source.fault(&key("name"), "must be given: 1 to 64 letters, digits, '-', '_' or '.'");
-        }
-        let peer = source.get(&key("peer"), values::peer);
-        let own = peer.as_ref().map(|peer: &Peer| Network {
-            address: peer.address.ip(),
-            prefix: if peer.address.is_ipv4() { 32 } else { 128 },
-        });
-        let accept_from = source.get(&key("accept_from"), values::networks);
-        let [username, password, realm] = ["username", "password", "realm"].map(|name| {
-            let given = source.get(&key(name), values::credential);
-            given.filter(|text: &String| !text.is_empty())
-        });
-        if username.is_some() != password.is_some() {
-            source.fault(&key("username"), "must be given together with password");
-        }
-        let credentials = username.zip(password);
-        let country = source.get(&key("country"), values::country);
-        let number_format = source.or(&key("number_format"), values::number_format, NumberFormat::E164);
-        let prefix = source.or(&key("prefix"), values::digits, String::new());
-        if number_format == NumberFormat::National && country.is_none() {
-            source.fault(&key("number_format"), "must not be \"national\" without country");
-        }
-        if number_format == NumberFormat::E164 && !prefix.is_empty() {
-            source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
-        }
-        source.get(&key("register"), values::no);
-        Trunk {
-            name: name.unwrap_or_default(),
-            accept_from: accept_from.unwrap_or_else(|| own.into_iter().collect()),
-            peer,
-            country,
-            symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
-            srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
-            credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
-            priority: source.or(&key("priority"), values::priority, 10),
-            weight: source.or(&key("weight"), values::weight, 1),
-            number_format,
-            prefix,
-            max_calls: source.get(&key("max_calls"), values::calls),
-        }
-    }
-
-    /// Whether a trunk would need a transport that is not served.
-    pub fn transports(&self) -> impl Iterator<Item = Transport> {
-        self.trunks.iter().filter_map(|trunk| trunk.peer.as_ref()).map(|peer| peer.transport)
-    }
-}
-
-impl Trunk {
-    /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
-    pub fn peer_uri(&self) -> Option<String> {
-        let transport = |peer: &Peer| if peer.transport == Transport::Tcp { "tcp" } else { "udp" };
-        self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)))
-    }
-
-    /// Where its calls come from, as in the file: `192.0.2.0/24`.
-    pub fn networks(&self) -> Vec<String> {
-        self.accept_from.iter().map(|network| format!("{}/{}", network.address, network.prefix)).collect()
-    }
-
-    /// The trunk in the names of the file, for people to look at. Never with a password.
-    pub fn shown(&self) -> serde_json::Value {
-        serde_json::json!({
-            "name": self.name,
-            "peer": self.peer_uri(),
-            "accept_from": self.networks(),
-            "country": self.country.as_ref().map(Region::to_string),
-            "symmetric_rtp": self.symmetric_rtp,
-            "srtp": values::srtp_name(self.srtp),
-            "username": self.credentials.as_ref().map(|known| &known.username),
-            "priority": self.priority,
-            "weight": self.weight,
-            "number_format": values::number_format_name(self.number_format),
-            "prefix": self.prefix,
-            "max_calls": self.max_calls,
-        })
     }
 }
 
@@ -416,8 +302,8 @@ mod tests {
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         assert_eq!(config.webhooks_disable_after, 3 * DAY);
         let trunk = &config.trunks[0];
-        assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);
-        assert_eq!((trunk.accept_from.len(), trunk.country.is_some()), (2, true));
+        assert_eq!(trunk.sip.peer.as_ref().unwrap().transport, signalling::Transport::Tcp);
+        assert_eq!((trunk.sip.accept_from.len(), trunk.country.is_some()), (2, true));
         assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
     }
 
@@ -477,7 +363,6 @@ mod tests {
         for (text, key) in [
             ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
             ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
-            ("[[trunks]]\nname = \"a\"\nregister = true", "trunks.0.register"),
         ] {
             let error = error(text);
             assert!(error.contains(key) && error.contains("this version"), "{error}");
@@ -491,6 +376,9 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\nnumber_format = \"national\"", "trunks.0.number_format"),
             ("[[trunks]]\nname = \"a\"\nprefix = \"9\"", "trunks.0.prefix"),
             ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
+            ("[[trunks]]\nname = \"a\"\nkeep_alive = 3601", "trunks.0.keep_alive"),
+            ("[[trunks]]\nname = \"a\"\nkeep_alive = 30", "trunks.0.keep_alive"),
+            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true", "trunks.0.register"),
             ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
             ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
             ("http.public_url = \"ftp://a.example\"", "http.public_url"),

@@ -265,6 +265,12 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
+const TRANSPORTS: [(&str, Transport); 2] = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+
+pub(super) fn transport_name(transport: Transport) -> &'static str {
+    name_of(&TRANSPORTS, transport)
+}
+
 pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
     must(meaning(&SRTP, raw), "\"off\", \"optional\" or \"required\"")
 }
@@ -290,8 +296,10 @@ fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str
     words.iter().find(|(_, meaning)| *meaning == wanted).map_or("", |(word, _)| word)
 }
 
-pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {
-    if boolean(raw)? { unsupported("registration") } else { Ok(()) }
+pub(super) fn keep_alive(raw: &Raw) -> Result<Duration, Refusal> {
+    let seconds = raw.integer().filter(|seconds| (0..=3600).contains(seconds));
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    must(seconds.map(Duration::from_secs), "a number of seconds from 1 to 3600, or 0: never")
 }
 
 pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {

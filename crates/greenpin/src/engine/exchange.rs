@@ -15,7 +15,7 @@ use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane, Prompts};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
 use super::sip::UserAgent;
-use super::{Command, EngineSettings, Load, numbers};
+use super::{Command, EngineSettings, Load, TrunkState, numbers};
 use crate::metrics::METRICS;
 use crate::store::{CallSid, NewCall, Store, Timestamp};
 
@@ -50,6 +50,8 @@ pub(super) struct Plant {
     pub(super) prompts: Prompts,
     pub(super) legs: HashMap<LegId, Party>,
     pub(super) streams: HashMap<MediaId, Party>,
+    /// In the order of the settings.
+    pub(super) trunks: Vec<TrunkState>,
 }
 
 impl Plant {
@@ -57,6 +59,43 @@ impl Plant {
     pub(super) fn has_room(&self, trunk: usize) -> bool {
         let limit = self.settings.trunks.get(trunk).and_then(|trunk| trunk.max_calls);
         limit.is_none_or(|limit| self.legs.values().filter(|party| party.trunk == trunk).count() < limit)
+    }
+
+    /// Whether a trunk is alive, as far as is known.
+    pub(super) fn is_up(&self, trunk: usize) -> bool {
+        self.trunks.get(trunk).is_some_and(|trunk| trunk.up)
+    }
+
+    fn reachable(&mut self, index: usize, up: bool) {
+        let Some(trunk) = self.trunks.get_mut(index) else { return };
+        trunk.up = up;
+        let name = self.trunk_name(index);
+        match up {
+            true => tracing::info!(trunk = name, "a trunk is back"),
+            false => tracing::warn!(trunk = name, "a trunk is away"),
+        }
+        self.show_trunks();
+    }
+
+    fn registered(&mut self, index: usize, registered: bool, status: u16) {
+        let Some(trunk) = self.trunks.get_mut(index) else { return };
+        trunk.registered = Some(registered);
+        let name = self.trunk_name(index);
+        match registered {
+            true => tracing::info!(trunk = name, "a trunk has taken our registration"),
+            false => tracing::warn!(trunk = name, status, "a trunk has no registration of ours"),
+        }
+        self.show_trunks();
+    }
+
+    fn trunk_name(&self, index: usize) -> &str {
+        self.settings.trunks.get(index).map_or("", |trunk| &trunk.name)
+    }
+
+    fn show_trunks(&self) {
+        for (settings, state) in self.settings.trunks.iter().zip(&self.trunks) {
+            METRICS.trunk(&settings.name, state.up, state.registered);
+        }
     }
 
     /// A leg is given up, and with it its stream, of which nothing more will be heard.
@@ -79,6 +118,8 @@ pub(super) struct Exchange {
     /// Told when the last call is over; no call is taken while somebody waits.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
+    /// Told when no trunk has a registration of ours any more.
+    leaving: Option<oneshot::Sender<()>>,
 }
 
 impl Exchange {
@@ -90,7 +131,9 @@ impl Exchange {
     ) -> Self {
         let (answers, answer_inbox) = mpsc::unbounded_channel();
         let (prompts, legs, streams) = (settings.prompts.clone(), HashMap::new(), HashMap::new());
-        let plant = Plant { agent, media, settings, prompts, legs, streams };
+        let trunks = settings.trunks.iter().map(TrunkState::new).collect();
+        let plant = Plant { agent, media, settings, prompts, legs, streams, trunks };
+        plant.show_trunks();
         Self {
             plant,
             store,
@@ -101,6 +144,7 @@ impl Exchange {
             answer_inbox,
             draining: Vec::new(),
             admitting: true,
+            leaving: None,
         }
     }
 
@@ -120,6 +164,12 @@ impl Exchange {
                 else => return,
             }
             self.plant.agent.flush();
+            if self.leaving.is_some()
+                && self.plant.agent.has_left()
+                && let Some(waiting) = self.leaving.take()
+            {
+                let _ = waiting.send(());
+            }
         }
     }
 
@@ -154,6 +204,10 @@ impl Exchange {
                 self.with_party(leg, |call, role, plant| call.hung_up(role, cause, plant));
                 self.plant.legs.remove(&leg);
             }
+            Event::Reachable { trunk, up } => self.plant.reachable(trunk, up),
+            Event::Registered { trunk, registered, status } => {
+                self.plant.registered(trunk, registered, status);
+            }
         }
     }
 
@@ -162,7 +216,8 @@ impl Exchange {
         let settings = self.plant.settings.clone();
         let Some(trunk) = settings.trunks.get(offer.trunk) else { return };
         let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
-        if !self.admitting || !self.draining.is_empty() || full {
+        let going = self.leaving.is_some() || !self.draining.is_empty();
+        if !self.admitting || going || full {
             return self.refuse(offer.leg, 503);
         }
         let in_clear = offer.remote.is_some_and(|remote| remote.crypto.is_none());
@@ -274,6 +329,13 @@ impl Exchange {
             }
             Command::Load(asking) => {
                 let _ = asking.send(self.load());
+            }
+            Command::Trunks(asking) => {
+                let _ = asking.send(self.plant.trunks.clone());
+            }
+            Command::Leave(waiting) => {
+                self.plant.agent.command(|endpoint, now| endpoint.leave(now));
+                self.leaving = Some(waiting);
             }
             Command::EndCalls => {
                 let all: Vec<CallId> = self.calls.keys().copied().collect();

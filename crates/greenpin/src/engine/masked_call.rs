@@ -385,7 +385,8 @@ impl MaskedCall {
 
     fn dial(&mut self, attempt: Attempt, number: PhoneNumber, plant: &mut Plant) -> Option<Input> {
         let draw = |most: u64| random::u64() % most.max(1);
-        let trunks_left = trunks::order(&plant.settings.trunks, self.caller.trunk, draw).into();
+        let trunks_left =
+            trunks::order(&plant.settings.trunks, |trunk| plant.is_up(trunk), self.caller.trunk, draw).into();
         self.dial_by(attempt, Dialled { number, trunks_left }, plant)
     }
 
@@ -517,7 +518,7 @@ fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
     let trunk = plant.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
-        Some(trunk) => SourceRule::Latch(trunk.accept_from.clone()),
+        Some(trunk) => SourceRule::Latch(trunk.sip.accept_from.clone()),
         None => SourceRule::Negotiated,
     };
     stream.connect(Remote::negotiated(remote, source));

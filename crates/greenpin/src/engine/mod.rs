@@ -12,17 +12,19 @@ mod trunks;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use numbers::NumberFormat;
-use rlibphonenumber::Region;
-use signalling::sdes::SrtpMode;
-use signalling::{Credentials, Network, Peer};
 use tokio::sync::{mpsc, oneshot};
+pub use trunks::{TrunkSettings, TrunkState};
 
 use crate::store::{CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
 use sip::{BindError, SipSockets, UserAgent};
+
+/// How long the trunks have to take note of our leaving.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// What the engine needs to know to start.
 pub struct EngineSettings {
@@ -44,35 +46,6 @@ pub struct EngineSettings {
     pub node: String,
     /// Calls at once; one more is refused with 503.
     pub max_calls: usize,
-}
-
-/// A carrier, as the engine sees it.
-#[derive(Debug, Clone)]
-pub struct TrunkSettings {
-    /// Its name in call records and logs.
-    pub name: String,
-    /// Where calls go out to.
-    pub peer: Option<Peer>,
-    /// Where its calls come from.
-    pub accept_from: Vec<Network>,
-    /// The country of numbers that it presents without `+`.
-    pub country: Option<Region>,
-    /// Take media from the first source within `accept_from` instead of the address in the SDP.
-    pub symmetric_rtp: bool,
-    /// Whether its audio is encrypted.
-    pub srtp: SrtpMode,
-    /// What it knows us by when it asks.
-    pub credentials: Option<Credentials>,
-    /// Trunks with a lower number are tried first.
-    pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 or more.
-    pub weight: u16,
-    /// The form in which it wants numbers.
-    pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
-    pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
-    pub max_calls: Option<usize>,
 }
 
 /// Why the engine cannot start.
@@ -143,6 +116,10 @@ enum Command {
     Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
     Load(oneshot::Sender<Load>),
+    /// Tell how the trunks are.
+    Trunks(oneshot::Sender<Vec<TrunkState>>),
+    /// Take back what is registered with trunks; tell when that is done.
+    Leave(oneshot::Sender<()>),
 }
 
 /// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
@@ -181,7 +158,7 @@ impl Engine {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
                 tcp_port: tcp.unwrap_or(udp).port(),
-                trunks: settings.trunks.iter().map(TrunkSettings::signalling).collect(),
+                trunks: settings.trunks.iter().map(|trunk| trunk.sip.clone()).collect(),
             },
             sockets,
         );
@@ -201,9 +178,11 @@ impl Engine {
         self.handle.ask(Command::Load).await
     }
 
-    /// Takes no more calls (503), waits for those under way for as long as `patience` lasts, then ends the rest.
-    /// Every call record is written before this returns.
-    pub async fn stop(self, patience: std::time::Duration) {
+    /// Takes no more calls (503) and takes back what is registered with trunks, waits for calls under way for as long
+    /// as `patience` lasts, then ends the rest. Every call record is written before this returns.
+    pub async fn stop(self, patience: Duration) {
+        let left = self.handle.ask(Command::Leave);
+        let _ = tokio::time::timeout(LEAVING, left).await;
         let (told, over) = oneshot::channel();
         if self.handle.0.send(Command::Drain(told)).is_err() {
             return;
@@ -211,7 +190,7 @@ impl Engine {
         let mut over = over;
         if tokio::time::timeout(patience, &mut over).await.is_err() {
             let _ = self.handle.0.send(Command::EndCalls);
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(10), over).await;
+            let _ = tokio::time::timeout(Duration::from_secs(10), over).await;
         }
         self.task.abort();
     }
@@ -226,6 +205,11 @@ impl Handle {
     /// Ends a call as if a party had hung up; whether there was such a one.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
         self.ask(|told| Command::EndCall(call_sid, told)).await.unwrap_or(false)
+    }
+
+    /// How the trunks are, in the order of the configuration; none if the engine has stopped.
+    pub async fn trunks(&self) -> Vec<TrunkState> {
+        self.ask(Command::Trunks).await.unwrap_or_default()
     }
 
     /// Takes new calls, or refuses them with 503. Calls under way go on.
@@ -249,16 +233,6 @@ impl CallState {
             Self::Dialling => "dialling",
             Self::Bridged => "bridged",
             Self::Ending => "ending",
-        }
-    }
-}
-
-impl TrunkSettings {
-    fn signalling(&self) -> signalling::Trunk {
-        signalling::Trunk {
-            peer: self.peer.clone(),
-            accept_from: self.accept_from.clone(),
-            credentials: self.credentials.clone(),
         }
     }
 }

@@ -209,7 +209,8 @@ impl Phone {
                 self.lines.get(&leg)?.connect(remote);
                 None
             }
-            Event::Confirmed { .. } => None,
+            // A phone has one trunk, and asks it nothing.
+            Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             Event::Ringing(_) => Some(PhoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.lines.get(&leg)?.connect(remote);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use call::PhoneNumber;
-use signalling::{LegId, Transport};
+use signalling::{LegId, Network, Peer, Transport};
 use tempfile::TempDir;
 
 use super::phone::{Phone, PhoneEvent, PhoneSettings};
@@ -54,20 +54,12 @@ impl Stage {
         ));
         let store = store.unwrap();
         let pin = allocate(&store).await;
-        let trunk = TrunkSettings {
-            name: "loopback".to_owned(),
+        let sip = signalling::Trunk {
             peer: Some(Peer { transport: Transport::Udp, address: agent.address() }),
             accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
-            country: None,
-            symmetric_rtp: false,
-            srtp: signalling::sdes::SrtpMode::Off,
-            credentials: None,
-            priority: 10,
-            weight: 1,
-            number_format: NumberFormat::E164,
-            prefix: String::new(),
-            max_calls: None,
+            ..signalling::Trunk::default()
         };
+        let trunk = TrunkSettings { name: "loopback".to_owned(), sip, ..TrunkSettings::default() };
         let settings = EngineSettings {
             udp: anywhere(),
             tcp: None,

@@ -35,5 +35,6 @@ mod srtp;
 mod storm;
 mod tail;
 mod tenants;
+mod trunk_state;
 mod trunks;
 mod webhooks;

@@ -153,6 +153,11 @@ impl Party {
         )
     }
 
+    /// Sends a message of a test's own making.
+    pub fn say_sip(&self, message: &str) {
+        self.send(message);
+    }
+
     fn send(&self, message: &str) {
         self.sip.send_to(message.as_bytes(), self.server).unwrap();
     }
@@ -254,6 +259,14 @@ impl Party {
         let body = if status == 200 { self.sdp(true) } else { String::new() };
         let content = if status == 200 { "Content-Type: application/sdp\r\n" } else { "" };
         self.reply(&invite, status, content, &body);
+    }
+
+    /// Waits for a request other than an INVITE, answers it with a status and further header lines, and returns it.
+    pub fn served_with(&mut self, method: &str, status: u16, headers: &str) -> String {
+        let start = format!("{method} ");
+        let request = self.message(|text| text.starts_with(&start));
+        self.reply(&request, status, headers, "");
+        request
     }
 
     /// Refuses the INVITE with further header lines.

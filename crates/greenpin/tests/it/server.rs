@@ -21,10 +21,12 @@ pub const SID: &str = "AC0001";
 /// Its token.
 pub const TOKEN: &str = "fictional-token-of-acme";
 
-/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own.
+/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own. It is
+/// not asked whether it is alive, unless these say so.
 pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
+    let quiet = if more.contains("keep_alive") { "" } else { "keep_alive = 0\n" };
     format!(
-        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{more}\n"
+        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{quiet}{more}\n"
     )
 }
 

@@ -43,7 +43,8 @@ fn call_over(transport: &str, called_transport: &str) {
     let agent: SocketAddr = format!("127.0.0.1:{agent_port}").parse().unwrap();
     let parameter = if called_transport == "t1" { "tcp" } else { "udp" };
     let server = Server::with(&format!(
-        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent};transport={parameter}\"\naccept_from = [\"127.0.0.1/32\"]\n"
+        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{agent};transport={parameter}\"\naccept_from = [\"127.0.0.1/32\"]\n\
+         keep_alive = 0\n"
     ));
     server.add_number(VN, &[]);
     let mut hook = Hook::open();

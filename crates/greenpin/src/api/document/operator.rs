@@ -313,11 +313,13 @@ fn node() -> Vec<(&'static str, Value)> {
         (
             "Trunk",
             answer(
-                "A carrier as it is configured, without its password.",
+                "A carrier as it is configured, without its password, and how it is.",
                 json!({
                     "name": { "type": "string", "description": "Its name." },
                     "peer": { "type": ["string", "null"], "description": "Where calls go out to." },
                     "accept_from": { "type": "array", "items": { "type": "string" }, "description": "Networks that calls are accepted from." },
+                    "keep_alive": { "type": "integer", "minimum": 0, "maximum": 3600, "description": "Seconds between two questions whether it is alive; 0: it is not asked." },
+                    "register": truth("Whether we register with it."),
                     "country": { "type": ["string", "null"], "description": "The country of numbers without `+`." },
                     "symmetric_rtp": truth("Whether audio is taken from where it comes."),
                     "srtp": { "type": "string", "enum": ["off", "optional", "required"], "description": "Whether audio is encrypted." },
@@ -327,6 +329,8 @@ fn node() -> Vec<(&'static str, Value)> {
                     "number_format": { "type": "string", "enum": ["e164", "digits", "00", "national"], "description": "The form in which it wants numbers." },
                     "prefix": { "type": "string", "maxLength": 16, "description": "Digits before a number that is dialled by it." },
                     "max_calls": { "type": ["integer", "null"], "minimum": 1, "description": "Legs of it at once, both ways; `null`: no limit of its own." },
+                    "state": { "type": ["string", "null"], "enum": ["up", "away", null], "description": "Whether it answers; one that is not asked is up. `null`: not known." },
+                    "registered": { "type": ["boolean", "null"], "description": "Whether it has taken our registration; `null`: we do not register, or it is not known." },
                 }),
                 &[],
             ),

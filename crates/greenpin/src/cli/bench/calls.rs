@@ -115,7 +115,7 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
     let trunk = Trunk {
         peer: Some(Peer { transport: Transport::Udp, address: peer }),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
-        credentials: None,
+        ..Trunk::default()
     };
     let settings =
         Settings { advertised: own.ip(), udp_port: own.port(), tcp_port: own.port(), trunks: vec![trunk] };

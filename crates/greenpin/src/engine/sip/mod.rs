@@ -21,7 +21,8 @@ pub struct UserAgent {
 impl UserAgent {
     /// A user agent on sockets that are bound already.
     pub fn new(settings: Settings, sockets: SipSockets) -> Self {
-        let endpoint = Endpoint::new(settings, Box::new(random::u64));
+        let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
+        endpoint.start(Instant::now());
         Self { endpoint, sockets }
     }
 
@@ -34,6 +35,11 @@ impl UserAgent {
     /// How much the endpoint holds.
     pub fn load(&self) -> signalling::Load {
         self.endpoint.load()
+    }
+
+    /// Whether no trunk has a registration of ours any more.
+    pub fn has_left(&self) -> bool {
+        self.endpoint.has_left()
     }
 
     /// Sends, receives and keeps time until something happened. Dropping the future loses nothing.
