@@ -33,6 +33,8 @@ pub struct Server {
     pub sip: SocketAddr,
     /// Where SIP over TCP is served, if anywhere.
     pub sip_tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served, if anywhere.
+    pub sip_tls: Option<SocketAddr>,
     /// Its store.
     pub store: Store,
     engine: Engine,
@@ -143,11 +145,12 @@ impl Server {
             tokio::spawn(retain(store.clone(), recordings.clone())),
             tokio::spawn(keep_uploading(store.clone(), recordings, config.node.clone())),
         ];
-        let (sip, sip_tcp) = (engine.udp, engine.tcp);
+        let (sip, sip_tcp, sip_tls) = (engine.udp, engine.tcp, engine.tls);
         Ok(Self {
             http,
             sip,
             sip_tcp,
+            sip_tls,
             store,
             engine,
             dispatcher,
@@ -182,6 +185,8 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
     Ok(EngineSettings {
         udp: config.sip.udp,
         tcp: config.sip.tcp,
+        tls: config.sip.tls.clone(),
+        dns: config.sip.dns,
         advertised: config.sip.public_address,
         trunks: config.trunks.clone(),
         media: MediaSettings {

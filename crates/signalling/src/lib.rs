@@ -8,6 +8,7 @@
 mod dialog;
 mod endpoint;
 mod identity;
+mod parameters;
 pub mod sdes;
 pub mod sdp;
 mod sip;
@@ -16,5 +17,5 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Settings};
-pub use trunk::{Credentials, Peer, Trunk};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Peer, Place, Trunk};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

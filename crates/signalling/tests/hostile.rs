@@ -21,12 +21,13 @@ const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
 fn endpoint() -> Endpoint {
     let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let trunk = Trunk {
-        peer: Some(Peer { transport: Transport::Udp, address: peer }),
+        peer: Some(Peer::at(Transport::Udp, peer)),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings { advertised, udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
+    let settings =
+        Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
     let mut count = 0;
     let entropy = move || {
         count += 1;

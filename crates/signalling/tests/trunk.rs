@@ -4,7 +4,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use signalling::{Credentials, Endpoint, Event, Peer, Settings, SipMessage, Transport, Trunk};
+use signalling::sdes::{Secrets, SrtpMode};
+use signalling::sdp::{Codec, LocalMedia};
+use signalling::{
+    Credentials, DialError, Endpoint, Event, LegId, OutgoingCall, Peer, Place, Settings, SipMessage,
+    Transport, Trunk,
+};
 
 /// An endpoint with one trunk, whose answers are of our making.
 struct Lone {
@@ -13,6 +18,8 @@ struct Lone {
     now: Instant,
     /// Every message that it sent, and when.
     wire: Vec<(Duration, String)>,
+    /// Where each went.
+    ways: Vec<SocketAddr>,
     events: Vec<Event>,
 }
 
@@ -22,10 +29,11 @@ fn peer() -> SocketAddr {
 
 impl Lone {
     fn with(trunk: Trunk) -> Self {
-        let peer = Peer { transport: Transport::Udp, address: peer() };
+        let peer = trunk.peer.unwrap_or(Peer::at(Transport::Udp, peer()));
         let trunk = Trunk { peer: Some(peer), ..trunk };
         let advertised = "192.0.2.1".parse().unwrap();
-        let settings = Settings { advertised, udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
+        let settings =
+            Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
         let mut count = 0;
         let entropy = move || {
             count += 1;
@@ -37,6 +45,7 @@ impl Lone {
             start,
             now: start,
             wire: Vec::new(),
+            ways: Vec::new(),
             events: Vec::new(),
         };
         lone.endpoint.start(start);
@@ -60,6 +69,7 @@ impl Lone {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
             self.wire.push((self.now - self.start, text));
+            self.ways.push(transmit.path.destination);
         }
         self.events.extend(std::iter::from_fn(|| self.endpoint.poll_event()));
     }
@@ -270,4 +280,124 @@ fn whoever_goes_takes_the_registration_back() {
     assert!(lone.endpoint.has_left());
     lone.pass(7200);
     assert_eq!(lone.endpoint.load().timers, 0, "it is never made again");
+}
+
+fn targets(count: u8) -> Vec<SocketAddr> {
+    (1..=count).map(|last| SocketAddr::from(([198, 51, 100, last], 5070))).collect()
+}
+
+impl Lone {
+    /// A trunk that has a name.
+    fn named(keep_alive: Option<Duration>) -> Self {
+        let place = Place::Name { host: "carrier.example".into(), port: None };
+        let peer = Peer { transport: Transport::Udp, place };
+        Self::with(Trunk { peer: Some(peer), accept_resolved: true, keep_alive, ..Trunk::default() })
+    }
+
+    fn dial(&mut self) -> Result<LegId, DialError> {
+        let address = "192.0.2.1".parse().unwrap();
+        let secrets = Secrets::new([1; 132]);
+        let local =
+            LocalMedia { address, port: 20000, session_id: 1, version: 1, srtp: SrtpMode::Off, secrets };
+        let (to, from) = ("+919900000001".into(), "+914000000001".into());
+        let call = OutgoingCall { trunk: 0, to, from, local, preferred: Codec::Pcma };
+        let leg = self.endpoint.dial(call, self.now);
+        self.collect();
+        leg
+    }
+
+    fn last(&self) -> (&str, SocketAddr) {
+        (&self.wire.last().unwrap().1, *self.ways.last().unwrap())
+    }
+}
+
+#[test]
+fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
+    let mut lone = Lone::named(Some(Duration::from_secs(30)));
+    assert!(!lone.endpoint.is_up(0) && lone.endpoint.poll_timeout().is_none());
+    assert_eq!(lone.dial(), Err(DialError::NoPeer));
+    lone.endpoint.set_targets(0, targets(1), lone.now);
+    lone.collect();
+    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: true }]);
+    assert!(lone.request().starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"));
+    assert_eq!(lone.last().1, targets(1)[0]);
+    assert_eq!(lone.endpoint.networks(0).len(), 1);
+    lone.endpoint.set_targets(0, Vec::new(), lone.now);
+    lone.collect();
+    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: false }]);
+    assert!(lone.endpoint.networks(0).is_empty());
+}
+
+#[test]
+fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
+    let mut lone = Lone::named(None);
+    lone.endpoint.set_targets(0, targets(3), lone.now);
+    let leg = lone.dial().unwrap();
+    let (first, way) = lone.last();
+    let first = first.to_owned();
+    assert!(first.starts_with("INVITE sip:+919900000001@carrier.example SIP/2.0\r\n"), "{first}");
+    assert_eq!(way, targets(3)[0]);
+    lone.answer(&first, 503, "");
+    let (second, way) = lone.last();
+    let second = second.to_owned();
+    assert_eq!((way, number(&second)), (targets(3)[1], 2));
+    // Another call does not try the one that is away first.
+    lone.dial().unwrap();
+    assert_eq!(lone.last().1, targets(3)[1]);
+    let other = lone.last().0.to_owned();
+    lone.answer(&other, 486, "");
+    lone.answer(&second, 503, "");
+    let third = lone.last().0.to_owned();
+    lone.answer(&third, 503, "");
+    assert_eq!(number(&third), 3);
+    let mut failed = lone.told().into_iter().filter(|event| matches!(event, Event::Failed { .. }));
+    assert_eq!(failed.next_back(), Some(Event::Failed { leg, status: 503 }), "each was tried once");
+}
+
+#[test]
+fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
+    let mut lone = Lone::named(Some(Duration::from_secs(30)));
+    lone.endpoint.set_targets(0, targets(2), lone.now);
+    lone.collect();
+    lone.told();
+    let first = lone.request();
+    lone.answer(&first, 503, "");
+    let second = lone.request();
+    assert_eq!((lone.last().1, lone.elapsed()), (targets(2)[1], 0));
+    lone.answer(&second, 200, "");
+    let third = lone.request();
+    assert_eq!((lone.last().1, lone.elapsed(), lone.told()), (targets(2)[1], 30, Vec::new()));
+    lone.answer(&third, 503, "");
+    let fourth = lone.request();
+    lone.answer(&fourth, 503, "");
+    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: false }]);
+    lone.request();
+    assert_eq!(lone.elapsed(), 60, "no faster than one that has one target");
+}
+
+#[test]
+fn requests_go_to_the_outbound_proxy_and_name_the_peer() {
+    let proxy: SocketAddr = "198.51.100.7:5080".parse().unwrap();
+    let mut lone = Lone::with(Trunk {
+        outbound_proxy: Some(Peer::at(Transport::Tcp, proxy)),
+        keep_alive: Some(Duration::from_secs(30)),
+        ..Trunk::default()
+    });
+    let options = lone.request();
+    let route = "\r\nRoute: <sip:198.51.100.7:5080;transport=tcp;lr>\r\n";
+    assert!(
+        options.starts_with("OPTIONS sip:192.0.2.2:5060 SIP/2.0\r\n") && options.contains(route),
+        "{options}"
+    );
+    assert_eq!(lone.last().1, proxy);
+    let leg = lone.dial().unwrap();
+    let invite = lone.last().0.to_owned();
+    assert!(invite.starts_with("INVITE sip:+919900000001@192.0.2.2:5060 SIP/2.0\r\n"), "{invite}");
+    assert!(invite.contains(route) && invite.contains("Via: SIP/2.0/TCP "), "{invite}");
+    lone.answer(&invite, 100, "");
+    lone.endpoint.hang_up(leg, lone.now);
+    lone.collect();
+    let (cancel, way) = lone.last();
+    assert!(cancel.starts_with("CANCEL ") && cancel.contains(route), "{cancel}");
+    assert_eq!(way, proxy);
 }

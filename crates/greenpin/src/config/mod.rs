@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::engine::TrunkSettings as Trunk;
+use crate::engine::sip::TlsListen;
 use crate::recordings::BucketOptions;
 use crate::store::RateLimit;
 
@@ -80,6 +81,10 @@ pub struct Sip {
     pub udp: SocketAddr,
     /// Where connections are accepted, if anywhere.
     pub tcp: Option<SocketAddr>,
+    /// Where encrypted connections are accepted, if anywhere.
+    pub tls: Option<TlsListen>,
+    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    pub dns: Option<SocketAddr>,
     /// The address that peers reach us at.
     pub public_address: IpAddr,
     /// Calls at once.
@@ -184,7 +189,9 @@ impl Config {
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let (udp, tcp) = source.or("sip.listen", values::listen, (loopback, Some(loopback)));
+        let default = values::Listens { udp: loopback, tcp: Some(loopback), tls: None };
+        let values::Listens { udp, tcp, tls } = source.or("sip.listen", values::listen, default);
+        let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {
             source.fault("sip.public_address", "must be given where sip.listen names no address of its own");
@@ -192,9 +199,26 @@ impl Config {
         Sip {
             udp,
             tcp,
+            tls,
+            dns: source.get("sip.dns", values::address),
             public_address: public_address.unwrap_or(udp.ip()),
             max_calls: source.or("sip.max_calls", values::calls, 4000),
         }
+    }
+
+    fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {
+        let certificate = source.get("sip.tls_certificate", values::path);
+        let key = source.get("sip.tls_key", values::path);
+        if certificate.is_some() != key.is_some() {
+            source.fault("sip.tls_certificate", "must be given together with sip.tls_key");
+        }
+        if address.is_some() && certificate.is_none() {
+            source.fault("sip.tls_certificate", "must be given where sip.listen has \"tls:\"");
+        }
+        if address.is_none() && certificate.is_some() {
+            source.fault("sip.tls_certificate", "is for nothing where sip.listen has no \"tls:\"");
+        }
+        Some(TlsListen { address: address?, certificate: certificate?, key: key? })
     }
 
     fn take_recordings(source: &mut Source) -> Recordings {
@@ -335,14 +359,14 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_with_its_rule() {
-        let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:carrier.example\"\nregister = true\n";
+        let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:192.0.2.256\"\nregister = true\n";
         let error = error(text);
         for expected in [
             "greenpin.toml:1: http.listen must be",
             "greenpin.toml:2: media.ports must be",
             "trunks.0.name must be given",
             "greenpin.toml:4: trunks.0.peer must be",
-            "greenpin.toml:5: trunks.0.register",
+            "trunks.0.register must not",
         ] {
             assert!(error.contains(expected), "{expected} in:\n{error}");
         }
@@ -360,13 +384,41 @@ mod tests {
 
     #[test]
     fn what_this_version_cannot_do_is_refused() {
-        for (text, key) in [
-            ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
-            ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
+        let error = error("store.url = \"postgres://u:p@h/d?sslmode=require\"");
+        assert!(error.contains("store.url") && error.contains("this version"), "{error}");
+        assert!(!error.contains("u:p@h"), "{error}");
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_a_name_over_each_transport() {
+        let read = |peer: &str| {
+            let config = read(&format!("[[trunks]]\nname = \"a\"\npeer = \"{peer}\"")).ok()?;
+            trunk::peer_uri(config.trunks.first()?)
+        };
+        for (written, shown) in [
+            ("sip:192.0.2.1", "sip:192.0.2.1:5060;transport=udp"),
+            ("sip:192.0.2.1;transport=tls", "sip:192.0.2.1:5061;transport=tls"),
+            ("sip:[2001:db8::1]:5070;transport=tcp", "sip:[2001:db8::1]:5070;transport=tcp"),
+            ("sip:carrier.example", "sip:carrier.example;transport=udp"),
+            ("sip:carrier.example:5070;transport=TCP", "sip:carrier.example:5070;transport=tcp"),
+            ("sips:carrier.example", "sip:carrier.example;transport=tls"),
         ] {
-            let error = error(text);
-            assert!(error.contains(key) && error.contains("this version"), "{error}");
-            assert!(!error.contains("u:p@h"), "{error}");
+            assert_eq!(read(written).as_deref(), Some(shown), "{written}");
+        }
+        for wrong in [
+            "carrier.example",
+            "sip:",
+            "sip:192.0.2.256",
+            "sip:carrier..example",
+            "sip:-carrier.example",
+            "sip:carrier_1.example",
+            "sip:carrier.example:0",
+            "sip:carrier.example:99999",
+            "sip:user@carrier.example",
+            "sip:carrier.example;transport=sctp",
+            "sips:carrier.example;transport=udp",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 
@@ -376,6 +428,23 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\nnumber_format = \"national\"", "trunks.0.number_format"),
             ("[[trunks]]\nname = \"a\"\nprefix = \"9\"", "trunks.0.prefix"),
             ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
+            ("[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0", "trunks.0.max_calls_per_second"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"opus\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),
+            ("[[trunks]]\nname = \"a\"\ncalled_from = \"from\"", "trunks.0.called_from"),
+            ("[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"", "trunks.0.accept_username"),
+            (
+                "[[trunks]]\nname = \"a\"\naccept_username = \"p\"\naccept_password = \"too short\"",
+                "trunks.0.accept_password",
+            ),
+            ("[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"", "trunks.0.outbound_proxy"),
+            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"", "trunks.0.tls_ca"),
+            ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
+            ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
+            ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),
+            ("sip.dns = \"dns.example\"", "sip.dns"),
             ("[[trunks]]\nname = \"a\"\nkeep_alive = 3601", "trunks.0.keep_alive"),
             ("[[trunks]]\nname = \"a\"\nkeep_alive = 30", "trunks.0.keep_alive"),
             ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true", "trunks.0.register"),

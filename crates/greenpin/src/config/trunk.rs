@@ -5,7 +5,7 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use serde_json::{Value, json};
 use signalling::sdes::SrtpMode;
-use signalling::{Credentials, Network, Peer};
+use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Transport};
 
 use super::source::Source;
 use super::values;
@@ -30,9 +30,15 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
     if number_format == NumberFormat::E164 && !prefix.is_empty() {
         source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
     }
+    let sip = take_sip(source, index);
+    let tls_ca = source.get(&key("tls_ca"), values::path);
+    if tls_ca.is_some() && sip.hop().is_none_or(|hop| hop.transport != Transport::Tls) {
+        source.fault(&key("tls_ca"), "must not be given for a peer that is not reached over TLS");
+    }
     TrunkSettings {
         name: name.unwrap_or_default(),
-        sip: take_sip(source, index),
+        sip,
+        tls_ca,
         country,
         symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
         srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
@@ -41,14 +47,20 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
         number_format,
         prefix,
         max_calls: source.get(&key("max_calls"), values::calls),
+        max_calls_per_second: source.get(&key("max_calls_per_second"), values::rate),
     }
 }
 
 fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let peer = source.get(&key("peer"), values::peer);
+    let outbound_proxy = source.get(&key("outbound_proxy"), values::peer);
+    if outbound_proxy.is_some() && peer.is_none() {
+        source.fault(&key("outbound_proxy"), "must not be given without peer");
+    }
     let accept_from = source.get(&key("accept_from"), values::networks);
     let credentials = take_credentials(source, index);
+    let accept_credentials = take_accept_credentials(source, index);
     let register = source.or(&key("register"), values::boolean, false);
     if register && (peer.is_none() || credentials.is_none()) {
         source.fault(&key("register"), "must not be true without peer, username and password");
@@ -57,9 +69,17 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     if keep_alive.is_some_and(|interval| !interval.is_zero()) && peer.is_none() {
         source.fault(&key("keep_alive"), "must not be given without peer");
     }
-    let own = peer.as_ref().map(own_network);
+    // By default its calls come from where ours go to.
+    let own = [peer.as_ref(), outbound_proxy.as_ref()].into_iter().flatten().filter_map(Peer::address);
+    let own = own.map(|address| Network::of(address.ip())).collect();
     signalling::Trunk {
-        accept_from: accept_from.unwrap_or_else(|| own.into_iter().collect()),
+        accept_resolved: accept_from.is_none(),
+        accept_from: accept_from.unwrap_or(own),
+        outbound_proxy,
+        accept_credentials,
+        codecs: source.or(&key("codecs"), values::codecs, Vec::new()),
+        caller_from: source.or(&key("caller_from"), values::caller_from, CallerFrom::default()),
+        called_from: source.or(&key("called_from"), values::called_from, CalledFrom::default()),
         keep_alive: Some(keep_alive.unwrap_or(KEEP_ALIVE)).filter(|interval| !interval.is_zero()),
         peer,
         credentials,
@@ -80,14 +100,25 @@ fn take_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
     Some(Credentials { username, password, realm })
 }
 
-fn own_network(peer: &Peer) -> Network {
-    Network { address: peer.address.ip(), prefix: if peer.address.is_ipv4() { 32 } else { 128 } }
+/// What a caller must know who comes from none of the trunk's networks.
+fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    let username = source.get(&key("accept_username"), values::credential);
+    let username = username.filter(|username| !username.is_empty());
+    let password = source.get(&key("accept_password"), values::secret);
+    if username.is_some() != password.is_some() {
+        source.fault(&key("accept_username"), "must be given together with accept_password");
+    }
+    Some(Credentials { username: username?, password: password?.expose().to_owned(), realm: None })
+}
+
+fn uri(peer: &Peer) -> String {
+    format!("sip:{peer};transport={}", values::transport_name(peer.transport))
 }
 
 /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
 pub fn peer_uri(trunk: &TrunkSettings) -> Option<String> {
-    let peer = trunk.sip.peer.as_ref()?;
-    Some(format!("sip:{peer};transport={}", values::transport_name(peer.transport)))
+    trunk.sip.peer.as_ref().map(uri)
 }
 
 /// Where its calls come from, as in the file: `192.0.2.0/24`.
@@ -101,7 +132,9 @@ pub fn shown(trunk: &TrunkSettings, state: Option<TrunkState>) -> Value {
     json!({
         "name": trunk.name,
         "peer": peer_uri(trunk),
+        "outbound_proxy": trunk.sip.outbound_proxy.as_ref().map(uri),
         "accept_from": networks(trunk),
+        "accept_username": trunk.sip.accept_credentials.as_ref().map(|known| &known.username),
         "keep_alive": trunk.sip.keep_alive.unwrap_or_default().as_secs(),
         "register": trunk.sip.register,
         "country": trunk.country.as_ref().map(Region::to_string),
@@ -112,7 +145,11 @@ pub fn shown(trunk: &TrunkSettings, state: Option<TrunkState>) -> Value {
         "weight": trunk.weight,
         "number_format": values::number_format_name(trunk.number_format),
         "prefix": trunk.prefix,
+        "codecs": values::codec_names(&trunk.sip.codecs),
+        "caller_from": values::caller_from_name(trunk.sip.caller_from),
+        "called_from": values::called_from_name(trunk.sip.called_from),
         "max_calls": trunk.max_calls,
+        "max_calls_per_second": trunk.max_calls_per_second,
         "state": state.map(|state| if state.up { "up" } else { "away" }),
         "registered": state.and_then(|state| state.registered),
     })

@@ -10,7 +10,8 @@ use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
-use signalling::{Network, Peer, Transport};
+use signalling::sdp::Codec;
+use signalling::{CalledFrom, CallerFrom, Network, Peer, Place, Transport};
 use toml::de::DeValue;
 
 use crate::engine::NumberFormat;
@@ -265,10 +266,55 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
-const TRANSPORTS: [(&str, Transport); 2] = [("udp", Transport::Udp), ("tcp", Transport::Tcp)];
+const TRANSPORTS: [(&str, Transport); 3] =
+    [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
 
 pub(super) fn transport_name(transport: Transport) -> &'static str {
     name_of(&TRANSPORTS, transport)
+}
+
+const CODECS: [(&str, Codec); 3] = [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722)];
+
+const CALLER_FROM: [(&str, CallerFrom); 4] = [
+    ("p-asserted-identity", CallerFrom::AssertedIdentity),
+    ("p-preferred-identity", CallerFrom::PreferredIdentity),
+    ("remote-party-id", CallerFrom::RemotePartyId),
+    ("from", CallerFrom::From),
+];
+
+const CALLED_FROM: [(&str, CalledFrom); 2] =
+    [("request-uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
+
+/// Each at most once.
+pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
+    let known = |item: &String| CODECS.iter().find(|(word, _)| item == word).map(|(_, codec)| *codec);
+    let codecs: Option<Vec<Codec>> = raw.list().and_then(|items| items.iter().map(known).collect());
+    let once = |codecs: &Vec<Codec>| {
+        let count = |codec: &Codec| codecs.iter().filter(|other| *other == codec).count();
+        !codecs.is_empty() && codecs.iter().all(|codec| count(codec) == 1)
+    };
+    must(codecs.filter(once), "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once")
+}
+
+pub(super) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
+    codecs.iter().map(|codec| name_of(&CODECS, *codec)).collect()
+}
+
+pub(super) fn caller_from(raw: &Raw) -> Result<CallerFrom, Refusal> {
+    let rule = "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"from\"";
+    must(meaning(&CALLER_FROM, raw), rule)
+}
+
+pub(super) fn caller_from_name(from: CallerFrom) -> &'static str {
+    name_of(&CALLER_FROM, from)
+}
+
+pub(super) fn called_from(raw: &Raw) -> Result<CalledFrom, Refusal> {
+    must(meaning(&CALLED_FROM, raw), "\"request-uri\" or \"to\"")
+}
+
+pub(super) fn called_from_name(from: CalledFrom) -> &'static str {
+    name_of(&CALLED_FROM, from)
 }
 
 pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
@@ -352,39 +398,71 @@ fn network(text: &str) -> Option<Network> {
     Some(Network { address, prefix })
 }
 
-/// One UDP address and at most one TCP address.
-pub(super) fn listen(raw: &Raw) -> Result<(SocketAddr, Option<SocketAddr>), Refusal> {
-    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\"";
+/// Where SIP is served.
+pub(super) struct Listens {
+    pub(super) udp: SocketAddr,
+    pub(super) tcp: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
+}
+
+/// One UDP address, at most one TCP address, and at most one for TLS.
+pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
+    let rule =
+        "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
     let items = must(raw.list(), rule)?;
-    if items.iter().any(|item| item.starts_with("tls:")) {
-        return unsupported("SIP over TLS");
-    }
     let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
     let listens = must(listens, rule)?;
     let of = |transport| {
         let mut found = listens.iter().filter(move |listen| listen.transport == transport);
         (found.next().map(|listen| listen.address), found.next().is_none())
     };
-    match (of(Transport::Udp), of(Transport::Tcp)) {
-        ((Some(udp), true), (tcp, true)) => Ok((udp, tcp)),
+    match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
+        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(Listens { udp, tcp, tls }),
         _ => must(None, rule),
     }
 }
 
-/// `sip:ADDRESS[:PORT][;transport=udp|tcp]`.
+/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`.
 pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
-    let rule = "\"sip:ADDRESS:PORT;transport=udp\" (or tcp) with an IP address: names are not looked up by this version";
+    let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
     must(raw.text().and_then(parse_peer), rule)
 }
 
 fn parse_peer(text: &str) -> Option<Peer> {
-    let rest = text.strip_prefix("sip:")?;
-    let (place, parameters) = rest.split_once(';').unwrap_or((rest, "transport=udp"));
-    let transport = match parameters.to_ascii_lowercase().as_str() {
-        "transport=udp" => Transport::Udp,
-        "transport=tcp" => Transport::Tcp,
+    let (scheme, rest) = text.split_once(':')?;
+    let (place, parameters) = rest.split_once(';').map_or((rest, None), |(place, more)| (place, Some(more)));
+    let named = parameters.map(str::to_ascii_lowercase);
+    let transport = match (scheme, named.as_deref()) {
+        ("sip", None | Some("transport=udp")) => Transport::Udp,
+        ("sip", Some("transport=tcp")) => Transport::Tcp,
+        ("sip" | "sips", Some("transport=tls")) | ("sips", None) => Transport::Tls,
         _ => return None,
     };
-    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, 5060));
-    Some(Peer { transport, address: place.parse().ok().or_else(alone)? })
+    Some(Peer { transport, place: parse_place(place, transport)? })
+}
+
+fn parse_place(place: &str, transport: Transport) -> Option<Place> {
+    let port = transport.default_port();
+    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, port));
+    if let Some(address) = place.parse().ok().or_else(alone) {
+        return Some(Place::Address(address));
+    }
+    let (host, port) = match place.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
+        None => (place, None),
+    };
+    is_host_name(host).then(|| Place::Name { host: host.to_ascii_lowercase(), port })
+}
+
+/// Labels of letters, digits and hyphens, the last of which is no number: a mistyped address is no name.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(label) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

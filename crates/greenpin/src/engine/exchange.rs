@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane, Prompts};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
+use super::rate::Bucket;
 use super::sip::UserAgent;
 use super::{Command, EngineSettings, Load, TrunkState, numbers};
 use crate::metrics::METRICS;
@@ -52,13 +53,29 @@ pub(super) struct Plant {
     pub(super) streams: HashMap<MediaId, Party>,
     /// In the order of the settings.
     pub(super) trunks: Vec<TrunkState>,
+    /// Of trunks that take so many new legs a second.
+    rates: HashMap<usize, Bucket>,
 }
 
 impl Plant {
-    /// Whether a trunk's own limit lets it have one more leg.
-    pub(super) fn has_room(&self, trunk: usize) -> bool {
-        let limit = self.settings.trunks.get(trunk).and_then(|trunk| trunk.max_calls);
-        limit.is_none_or(|limit| self.legs.values().filter(|party| party.trunk == trunk).count() < limit)
+    /// Whether a trunk's own limits let it have one more leg now.
+    pub(super) fn has_room(&mut self, trunk: usize) -> bool {
+        let Some(settings) = self.settings.trunks.get(trunk) else { return false };
+        let legs = || self.legs.values().filter(|party| party.trunk == trunk).count();
+        if settings.max_calls.is_some_and(|limit| legs() >= limit) {
+            return false;
+        }
+        let Some(a_second) = settings.max_calls_per_second else { return true };
+        let now = Instant::now();
+        self.rates.entry(trunk).or_insert_with(|| Bucket::new(a_second, now)).has(a_second, now)
+    }
+
+    /// One more leg begins.
+    pub(super) fn add(&mut self, leg: LegId, party: Party) {
+        if let Some(rate) = self.rates.get_mut(&party.trunk) {
+            rate.take();
+        }
+        self.legs.insert(leg, party);
     }
 
     /// Whether a trunk is alive, as far as is known.
@@ -132,7 +149,7 @@ impl Exchange {
         let (answers, answer_inbox) = mpsc::unbounded_channel();
         let (prompts, legs, streams) = (settings.prompts.clone(), HashMap::new(), HashMap::new());
         let trunks = settings.trunks.iter().map(TrunkState::new).collect();
-        let plant = Plant { agent, media, settings, prompts, legs, streams, trunks };
+        let plant = Plant { agent, media, settings, prompts, legs, streams, trunks, rates: HashMap::new() };
         plant.show_trunks();
         Self {
             plant,
@@ -250,7 +267,7 @@ impl Exchange {
             started_at: started.at,
         };
         let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
-        self.plant.legs.insert(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
+        self.plant.add(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
         self.calls.insert(id, MaskedCall::new(id, sid, number, offer, started, ledger));
     }
 
@@ -329,6 +346,9 @@ impl Exchange {
             }
             Command::Load(asking) => {
                 let _ = asking.send(self.load());
+            }
+            Command::Targets(trunk, targets) => {
+                self.plant.agent.command(|endpoint, now| endpoint.set_targets(trunk, targets, now));
             }
             Command::Trunks(asking) => {
                 let _ = asking.send(self.plant.trunks.clone());

@@ -1,6 +1,7 @@
 //! One masked call on real legs: performs what the call machine wants done, and tells it what came of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
-use signalling::{LegId, Offer, OutgoingCall};
+use signalling::{LegId, Network, Offer, OutgoingCall};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
 use super::exchange::{CallId, Party, Plant, Role};
@@ -56,6 +57,8 @@ pub(super) struct MaskedCall {
 struct Leg {
     id: LegId,
     trunk: usize,
+    /// Where its INVITE came from; `None`: it is ours.
+    source: Option<IpAddr>,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<MediaReport>,
@@ -73,7 +76,7 @@ struct Dialled {
 
 impl Dialled {
     /// The next trunk that has room.
-    fn next_trunk(&mut self, plant: &Plant) -> Option<usize> {
+    fn next_trunk(&mut self, plant: &mut Plant) -> Option<usize> {
         std::iter::from_fn(|| self.trunks_left.pop_front()).find(|trunk| plant.has_room(*trunk))
     }
 }
@@ -103,6 +106,7 @@ impl MaskedCall {
             caller: Leg {
                 id: offer.leg,
                 trunk: offer.trunk,
+                source: Some(offer.source),
                 stream: None,
                 remote: offer.remote,
                 report: None,
@@ -409,10 +413,10 @@ impl MaskedCall {
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
-                plant.legs.insert(id, party);
+                plant.add(id, party);
                 let (stream, dialled) = (Some(stream), Some(dialled));
                 let keys = DigitFilter::default();
-                let leg = Leg { id, trunk, stream, remote: None, report: None, keys, dialled };
+                let leg = Leg { id, trunk, source: None, stream, remote: None, report: None, keys, dialled };
                 self.callees.insert(attempt, leg);
                 None
             }
@@ -518,7 +522,12 @@ fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
     let trunk = plant.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
-        Some(trunk) => SourceRule::Latch(trunk.sip.accept_from.clone()),
+        Some(_) => {
+            let mut networks = plant.agent.networks(leg.trunk);
+            // One who was let in by a password is in none of them.
+            networks.extend(leg.source.map(Network::of));
+            SourceRule::Latch(networks)
+        }
         None => SourceRule::Negotiated,
     };
     stream.connect(Remote::negotiated(remote, source));

@@ -6,6 +6,8 @@ mod ledger;
 mod masked_call;
 mod numbers;
 pub mod phone;
+mod rate;
+mod resolver;
 pub mod sip;
 mod trunks;
 
@@ -21,7 +23,7 @@ pub use trunks::{TrunkSettings, TrunkState};
 use crate::store::{CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
-use sip::{BindError, SipSockets, UserAgent};
+use sip::{BindError, SipSockets, Tls, TlsListen, UserAgent};
 
 /// How long the trunks have to take note of our leaving.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -32,6 +34,10 @@ pub struct EngineSettings {
     pub udp: SocketAddr,
     /// Where SIP over TCP is served, if anywhere. Port 0 takes the one of UDP.
     pub tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served, if anywhere.
+    pub tls: Option<TlsListen>,
+    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    pub dns: Option<SocketAddr>,
     /// The address that peers reach SIP and media at.
     pub advertised: IpAddr,
     /// Who brings calls and takes them.
@@ -70,6 +76,8 @@ pub struct Engine {
     pub udp: SocketAddr,
     /// Where SIP over TCP is served.
     pub tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served.
+    pub tls: Option<SocketAddr>,
     handle: Handle,
     task: tokio::task::JoinHandle<()>,
 }
@@ -116,6 +124,8 @@ enum Command {
     Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
     Load(oneshot::Sender<Load>),
+    /// The DNS says where a trunk is.
+    Targets(usize, Vec<SocketAddr>),
     /// Tell how the trunks are.
     Trunks(oneshot::Sender<Vec<TrunkState>>),
     /// Take back what is registered with trunks; tell when that is done.
@@ -147,9 +157,11 @@ impl Engine {
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
         audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
-        let sockets = SipSockets::bind(settings.udp, settings.tcp).await?;
+        let peers = settings.trunks.iter().map(TrunkSettings::tls_peer).collect::<Result<_, _>>();
+        let tls = Tls { listen: settings.tls.clone(), peers: peers.map_err(BindError::from)? };
+        let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;
         let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
-        let tcp = sockets.tcp_address();
+        let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media =
             MediaPlane::start(settings.media.clone(), media_events).map_err(io("cannot start media"))?;
@@ -158,14 +170,16 @@ impl Engine {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
                 tcp_port: tcp.unwrap_or(udp).port(),
+                tls_port: tls.or(tcp).unwrap_or(udp).port(),
                 trunks: settings.trunks.iter().map(|trunk| trunk.sip.clone()).collect(),
             },
             sockets,
         );
         let (commands, inbox) = mpsc::unbounded_channel();
+        follow_names(&settings, &commands).map_err(io("cannot read how this system looks names up"))?;
         let exchange = Exchange::new(agent, media, store, Arc::new(settings));
         let task = tokio::spawn(exchange.run(media_inbox, inbox));
-        Ok(Self { udp, tcp, handle: Handle(commands), task })
+        Ok(Self { udp, tcp, tls, handle: Handle(commands), task })
     }
 
     /// A handle on it.
@@ -194,6 +208,23 @@ impl Engine {
         }
         self.task.abort();
     }
+}
+
+/// Begins to look up the trunks that have a name.
+fn follow_names(settings: &EngineSettings, engine: &mpsc::UnboundedSender<Command>) -> std::io::Result<()> {
+    let named = settings.trunks.iter().enumerate().filter_map(|(index, trunk)| {
+        let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
+        Some(((index, trunk.name.clone()), hop.clone()))
+    });
+    let mut shared = None;
+    for (trunk, hop) in named {
+        let resolver = match &shared {
+            Some(resolver) => resolver,
+            None => shared.insert(resolver::resolver(settings.dns).map_err(std::io::Error::other)?),
+        };
+        tokio::spawn(resolver::follow(resolver.clone(), trunk, hop, engine.clone()));
+    }
+    Ok(())
 }
 
 impl Handle {

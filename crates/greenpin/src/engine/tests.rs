@@ -55,7 +55,7 @@ impl Stage {
         let store = store.unwrap();
         let pin = allocate(&store).await;
         let sip = signalling::Trunk {
-            peer: Some(Peer { transport: Transport::Udp, address: agent.address() }),
+            peer: Some(Peer::at(Transport::Udp, agent.address())),
             accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
             ..signalling::Trunk::default()
         };
@@ -63,6 +63,8 @@ impl Stage {
         let settings = EngineSettings {
             udp: anywhere(),
             tcp: None,
+            tls: None,
+            dns: None,
             advertised: anywhere().ip(),
             trunks: vec![trunk],
             media: MediaSettings { ports: 33_200..=33_399, silence_limit, ..MediaSettings::default() },

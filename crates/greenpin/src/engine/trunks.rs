@@ -1,9 +1,13 @@
 //! The trunks: what the engine knows of each, which one an outgoing call goes by, and which one when that fails.
 
+use std::path::PathBuf;
+
 use rlibphonenumber::Region;
+use signalling::Transport;
 use signalling::sdes::SrtpMode;
 
 use super::NumberFormat;
+use super::sip::{TlsError, TlsPeer};
 
 /// A carrier, as it is configured.
 #[derive(Debug, Clone)]
@@ -12,6 +16,8 @@ pub struct TrunkSettings {
     pub name: String,
     /// Where it is, who speaks for it, and what we are to it.
     pub sip: signalling::Trunk,
+    /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
     /// The country of numbers that it presents without `+`.
     pub country: Option<Region>,
     /// Take media from the first source within its networks instead of the address in the SDP.
@@ -28,6 +34,16 @@ pub struct TrunkSettings {
     pub prefix: String,
     /// Legs of it at once, both ways; `None`: no limit of its own.
     pub max_calls: Option<usize>,
+    /// New legs of it a second, both ways, and at once after a quiet time; `None`: no limit of its own.
+    pub max_calls_per_second: Option<u32>,
+}
+
+impl TrunkSettings {
+    /// What its peer must show, where it is reached over TLS.
+    pub(super) fn tls_peer(&self) -> Result<Option<TlsPeer>, TlsError> {
+        let hop = self.sip.hop().filter(|hop| hop.transport == Transport::Tls);
+        hop.map(|hop| TlsPeer::new(&hop.place, self.tls_ca.as_deref())).transpose()
+    }
 }
 
 impl Default for TrunkSettings {
@@ -35,6 +51,7 @@ impl Default for TrunkSettings {
         Self {
             name: String::new(),
             sip: signalling::Trunk::default(),
+            tls_ca: None,
             country: None,
             symmetric_rtp: false,
             srtp: SrtpMode::Off,
@@ -43,6 +60,7 @@ impl Default for TrunkSettings {
             number_format: NumberFormat::E164,
             prefix: String::new(),
             max_calls: None,
+            max_calls_per_second: None,
         }
     }
 }
@@ -57,9 +75,10 @@ pub struct TrunkState {
 }
 
 impl TrunkState {
-    /// Before anything is known: what is not asked for counts as up.
+    /// Before anything is known: one that is where an address says counts as up.
     pub(super) fn new(settings: &TrunkSettings) -> Self {
-        Self { up: true, registered: settings.sip.register.then_some(false) }
+        let named = settings.sip.hop().is_some_and(|hop| hop.address().is_none());
+        Self { up: !named, registered: settings.sip.register.then_some(false) }
     }
 }
 
@@ -112,11 +131,11 @@ pub(super) fn another_may_succeed(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use signalling::{Peer, Transport};
+    use signalling::Peer;
 
     fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
         let address = "192.0.2.1:5060".parse().unwrap();
-        let peer = takes_calls.then_some(Peer { transport: Transport::Udp, address });
+        let peer = takes_calls.then_some(Peer::at(Transport::Udp, address));
         let sip = signalling::Trunk { peer, ..signalling::Trunk::default() };
         TrunkSettings { sip, priority, weight, ..TrunkSettings::default() }
     }

@@ -16,14 +16,12 @@ impl Endpoint {
 
     /// It is time to ask, or the time for an answer is over.
     pub(super) fn keep_alive_due(&mut self, trunk: usize, now: Instant) {
-        let Some(interval) = self.keep_alive_of(trunk) else { return };
         let Some(line) = self.lines.get_mut(trunk) else { return };
         if let Some(unanswered) = line.probe.take() {
             if let Some(transaction) = self.transactions.get_mut(&unanswered) {
                 transaction.purpose = Purpose::Farewell;
             }
-            self.timers.set(TimerKey::KeepAlive(trunk), now + interval.saturating_sub(PATIENCE));
-            return self.reachable(trunk, false);
+            return self.not_alive(trunk, PATIENCE, now);
         }
         self.timers.set(TimerKey::KeepAlive(trunk), now + PATIENCE);
         let probe = self.ask(trunk, now);
@@ -32,13 +30,27 @@ impl Endpoint {
         }
     }
 
+    /// A target of the trunk does not answer: the next one is asked at once, and when none does the trunk is away.
+    /// `waited`: how long it was asked for.
+    fn not_alive(&mut self, trunk: usize, waited: Duration, now: Instant) {
+        let Some(interval) = self.keep_alive_of(trunk) else { return };
+        let asked = self.path_of(trunk);
+        if let (Some(asked), Some(line)) = (asked, self.lines.get_mut(trunk)) {
+            line.leave(asked.destination);
+            if line.others_to_ask() {
+                return self.timers.set(TimerKey::KeepAlive(trunk), now);
+            }
+        }
+        self.timers.set(TimerKey::KeepAlive(trunk), now + interval.saturating_sub(waited));
+        self.reachable(trunk, false);
+    }
+
     fn ask(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
         let path = self.path_of(trunk)?;
-        let peer = self.settings.trunks.get(trunk)?.peer.as_ref()?;
-        let to = format!("<sip:{peer}>");
+        let to = format!("<sip:{}>", self.settings.trunks.get(trunk)?.peer.as_ref()?);
         let from = format!("<sip:{}>;tag={}", self.local_host(path.transport), self.token());
         let call_id = self.token();
-        let builder = self.request_outside(trunk, &Method::Options, (&from, &to), (&call_id, 1))?;
+        let builder = self.request_outside((trunk, ""), &Method::Options, (&from, &to), (&call_id, 1))?;
         let request = self.seal(builder, path.transport)?;
         self.request(request, path, Purpose::KeepAlive(trunk), now)
     }
@@ -49,15 +61,18 @@ impl Endpoint {
         if status < 200 {
             return;
         }
-        if let Some(line) = self.lines.get_mut(trunk) {
-            line.probe = None;
+        let Some(line) = self.lines.get_mut(trunk) else { return };
+        line.probe = None;
+        if matches!(status, 408 | 503) {
+            return self.not_alive(trunk, Duration::ZERO, now);
         }
+        line.silent = 0;
         self.timers.set(TimerKey::KeepAlive(trunk), now + interval);
-        self.reachable(trunk, !matches!(status, 408 | 503));
+        self.reachable(trunk, true);
     }
 
     /// Tells of a change.
-    fn reachable(&mut self, trunk: usize, up: bool) {
+    pub(super) fn reachable(&mut self, trunk: usize, up: bool) {
         let Some(line) = self.lines.get_mut(trunk) else { return };
         if line.up != up {
             line.up = up;

@@ -1,6 +1,7 @@
 //! A SIP user agent without sockets, clock or randomness: messages, commands and time go in; messages and events
 //! come out.
 
+mod admission;
 mod challenge;
 mod in_dialog;
 mod incoming;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub udp_port: u16,
     /// Our port for connections.
     pub tcp_port: u16,
+    /// Our port for encrypted connections.
+    pub tls_port: u16,
     /// Who may call and be called.
     pub trunks: Vec<Trunk>,
 }
@@ -131,6 +134,8 @@ pub struct Offer {
     pub called: String,
     /// The caller's number, digits with or without `+`; `None`: withheld or malformed.
     pub caller: Option<String>,
+    /// Where it came from.
+    pub source: IpAddr,
     /// The caller's audio; `None`: it leaves the offer to us.
     pub remote: Option<RemoteMedia>,
 }
@@ -169,6 +174,8 @@ pub struct Endpoint {
     by_tag: HashMap<Bytes, LegId>,
     /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
     offers: HashSet<incoming::RequestIdentity>,
+    /// Who may come from where no trunk is.
+    gate: admission::Gate,
     /// What is known of each trunk, in the order of the settings.
     lines: Vec<Line>,
     /// The realm in which each trunk has taken our credentials.
@@ -265,6 +272,7 @@ impl Endpoint {
             legs: HashMap::new(),
             by_tag: HashMap::new(),
             offers: HashSet::new(),
+            gate: admission::Gate::default(),
             lines,
             realms: HashMap::new(),
             next_leg: 0,
@@ -420,6 +428,7 @@ impl Endpoint {
         let port = match transport {
             Transport::Udp => self.settings.udp_port,
             Transport::Tcp => self.settings.tcp_port,
+            Transport::Tls => self.settings.tls_port,
         };
         SocketAddr::new(self.settings.advertised, port)
     }
@@ -489,7 +498,7 @@ impl std::fmt::Debug for Endpoint {
 fn reliability(transport: Transport) -> Reliability {
     match transport {
         Transport::Udp => Reliability::Unreliable,
-        Transport::Tcp => Reliability::Reliable,
+        Transport::Tcp | Transport::Tls => Reliability::Reliable,
     }
 }
 
@@ -511,6 +520,7 @@ fn reason(status: u16) -> &'static str {
         180 => "Ringing",
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -542,11 +552,15 @@ fn path_to(uri: &Uri, known: Path) -> Path {
         _ => None,
     };
     let transport = match uri.transport() {
+        // What began encrypted stays so.
+        _ if known.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
         _ => known.transport,
     };
-    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, uri.port().unwrap_or(5060)));
-    let connection = known.connection.filter(|_| transport == Transport::Tcp);
-    Path { transport, destination, connection }
+    let port = uri.port().unwrap_or(transport.default_port());
+    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, port));
+    let connection = known.connection.filter(|_| transport.is_stream() && transport == known.transport);
+    Path { transport, destination, connection, ..known }
 }

@@ -1,5 +1,6 @@
 //! Calls that we make: from the INVITE to the answer, or to its withdrawal.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,7 +9,9 @@ use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
-use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey};
+use crate::sip::{
+    Header, HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey,
+};
 use crate::wire::{Path, Transmit};
 
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
@@ -51,6 +54,8 @@ pub(super) struct Calling {
     pub(super) request: Request,
     /// Index of the trunk that it goes to.
     pub(super) trunk: usize,
+    /// Targets of the trunk that failed.
+    tried: Vec<SocketAddr>,
     /// The trunk's challenge that was answered.
     pub(super) answered: Option<challenge::Answered>,
     /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
@@ -85,6 +90,7 @@ impl Endpoint {
             key: None,
             request: request.clone(),
             trunk: call.trunk,
+            tried: Vec::new(),
             answered: None,
             proceeding: false,
             ringing: false,
@@ -120,19 +126,16 @@ impl Endpoint {
         }
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
         let contact = self.contact(&call.from, path.transport);
-        let peer = self.settings.trunks.get(call.trunk)?.peer.as_ref()?;
-        let uri = peer.uri(&call.to)?;
-        let to = format!("<sip:{}@{peer}>", call.to);
+        let to = format!("<sip:{}@{}>", call.to, self.settings.trunks.get(call.trunk)?.peer.as_ref()?);
+        let from = format!("{identity};tag={tag}");
         let call_id = format!("{}{}", self.token(), self.token());
-        let builder = RequestBuilder::new(Method::Invite, uri).max_forwards(70);
-        let builder = builder.header(HeaderName::From, format!("{identity};tag={tag}")).ok()?;
-        let builder = builder.header(HeaderName::To, to).ok()?;
-        let builder = builder.header(HeaderName::CallId, call_id).ok()?.cseq(1, &Method::Invite).ok()?;
+        let builder =
+            self.request_outside((call.trunk, &call.to), &Method::Invite, (&from, &to), (&call_id, 1))?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
         let builder = builder.header(HeaderName::PAssertedIdentity, identity).ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
-        let builder = builder.body(sdp::offer(&call.local, call.preferred));
+        let builder = builder.body(sdp::offer(&call.local, call.preferred, self.codecs_of(path)));
         self.seal(builder, path.transport)
     }
 
@@ -173,7 +176,7 @@ impl Endpoint {
             401 | 407 if self.authenticated(id, response, now) => {}
             // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
             // both are refusals like any other.
-            status => self.invite_failed(id, status),
+            status => self.invite_failed(id, status, now),
         }
     }
 
@@ -238,7 +241,7 @@ impl Endpoint {
         }
         let calling = matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_)));
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
-            return self.invite_failed(id, 500);
+            return self.invite_failed(id, 500, now);
         };
         let early = self.early(id, tag);
         if let Some(early) = early {
@@ -249,7 +252,9 @@ impl Endpoint {
             false => Description::parse(response.body()).ok(),
         };
         let waiting = self.legs.get(&id).filter(|leg| calling && !leg.abandoned);
-        let usable = description.zip(waiting).and_then(|(answer, leg)| agreed(&answer, leg.local.as_ref()));
+        let usable = description
+            .zip(waiting)
+            .and_then(|(answer, leg)| agreed(answer, leg.local.as_ref(), self.codecs_of(leg.path)));
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
                 leg.usage = Usage::Established { dialog: Box::new(dialog), codec: remote.codec };
@@ -298,10 +303,42 @@ impl Endpoint {
         Some((dialog, path))
     }
 
-    pub(super) fn invite_failed(&mut self, id: LegId, status: u16) {
+    pub(super) fn invite_failed(&mut self, id: LegId, status: u16, now: Instant) {
+        if matches!(status, 408 | 503) && self.invite_elsewhere(id, now).is_some() {
+            return;
+        }
         if matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_))) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
+    }
+
+    /// The next target of a trunk that has several is called, where one was away before anybody was alerted (RFC 3263,
+    /// section 4.3): as a new request, since the same one by another way would be taken for a loop.
+    fn invite_elsewhere(&mut self, id: LegId, now: Instant) -> Option<()> {
+        let Leg { usage: Usage::Calling(calling), path, .. } = self.legs.get_mut(&id)? else { return None };
+        if calling.ringing || calling.withdrawn || !calling.early.is_empty() {
+            return None;
+        }
+        calling.tried.push(path.destination);
+        let (mut request, tried, failed) = (calling.request.clone(), calling.tried.clone(), *path);
+        let next = self.path_beside(failed, &tried)?;
+        let sequence = super::receive::sequence(&request).checked_add(1)?;
+        let via = self.via(next.transport);
+        for name in
+            [HeaderName::Via, HeaderName::CSeq, HeaderName::Authorization, HeaderName::ProxyAuthorization]
+        {
+            request.headers.remove_all(&name);
+        }
+        let sequence = format!("{sequence} {}", Method::Invite);
+        request.headers.push_front(Header::build(HeaderName::CSeq, sequence).ok()?);
+        request.headers.push_front(Header::build(HeaderName::Via, via).ok()?);
+        let leg = self.legs.get_mut(&id)?;
+        leg.path = next;
+        if let Usage::Calling(calling) = &mut leg.usage {
+            calling.answered = None;
+        }
+        self.invite_again(id, request, now);
+        Some(())
     }
 
     /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
@@ -348,6 +385,9 @@ fn cancel_of(invite: &Request) -> Option<Request> {
     for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId] {
         let value = invite.headers.value(&name)?.into_owned();
         builder = builder.header(name, value).ok()?;
+    }
+    for route in invite.headers.get_all(&HeaderName::Route) {
+        builder = builder.header(HeaderName::Route, route.value().into_owned()).ok()?;
     }
     Some(builder.cseq(super::receive::sequence(invite), &Method::Cancel).ok()?.build())
 }

@@ -17,7 +17,7 @@ use crate::wire::{Path, SipMessage, Transmit, Transport};
 impl Endpoint {
     /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
     pub fn receive(&mut self, transport: Transport, source: SocketAddr, message: SipMessage, now: Instant) {
-        let path = Path { transport, destination: source, connection: Some(source) };
+        let path = Path { transport, destination: source, connection: Some(source), trunk: None };
         match message.0 {
             Message::Request(request) => self.receive_request(request, path, now),
             Message::Response(response) => self.receive_response(response, now),
@@ -29,9 +29,11 @@ impl Endpoint {
             return;
         }
         let Some(path) = answer_path(&mut request, source) else { return };
-        if let Some(refusal) = self.refusal(&request, source) {
-            return self.refuse_without_state(&request, path, refusal);
-        }
+        let trunk = match self.admit(&request, source, now) {
+            Ok(trunk) => trunk,
+            Err(refusal) => return self.refuse_without_state(&request, path, refusal),
+        };
+        let path = Path { trunk, ..path };
         let message = Message::Request(request);
         match self.layer.receive(message, super::reliability(path.transport)) {
             Dispatch::Matched { key, outputs } => self.perform(&key, outputs, now),
@@ -47,36 +49,32 @@ impl Endpoint {
         }
     }
 
-    /// What is refused before any logic and without remembering anything: methods that we do not serve, messages
-    /// that are not whole, and whoever is no trunk of ours. Nothing here depends on the number that was called.
-    fn refusal(&self, request: &Request, source: Path) -> Option<u16> {
+    /// The trunk whose request it is, or what is refused before any logic and without remembering anything: methods that
+    /// we do not serve, messages that are not whole, and whoever is no trunk of ours. Nothing here depends on the number
+    /// that was called.
+    fn admit(&mut self, request: &Request, source: Path, now: Instant) -> Result<Option<usize>, Refusal> {
+        let known = self.trunk_of(source.destination.ip());
         if request.method == Method::Ack {
-            return None;
+            return Ok(known);
         }
         if let Some(finding) = validate_request(request).into_iter().find(|finding| !finding.is_repairable())
         {
-            return Some(finding.status());
+            return Err(Refusal::plain(finding.status()));
         }
         match request.method {
             Method::Invite | Method::Bye | Method::Cancel | Method::Options => {}
             Method::Info | Method::Update | Method::Prack => {}
-            Method::Other(_) => return Some(501),
-            _ => return Some(405),
+            Method::Other(_) => return Err(Refusal::plain(501)),
+            _ => return Err(Refusal::plain(405)),
         }
-        let known = self.trunk_of(source).is_some();
+        let trunk = known.map_or_else(|| self.admit_stranger(request, source.destination.ip(), now), Ok)?;
         let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
-        if !known { Some(403) } else { (!sip).then_some(416) }
-    }
-
-    /// The first trunk whose networks hold the source.
-    pub(super) fn trunk_of(&self, source: Path) -> Option<usize> {
-        let address = source.destination.ip();
-        let accepts = |network: &crate::Network| network.contains(address);
-        self.settings.trunks.iter().position(|trunk| trunk.accept_from.iter().any(accepts))
+        if sip { Ok(Some(trunk)) } else { Err(Refusal::plain(416)) }
     }
 
     /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
-    fn refuse_without_state(&mut self, request: &Request, path: Path, status: u16) {
+    fn refuse_without_state(&mut self, request: &Request, path: Path, refusal: Refusal) {
+        let Refusal { status, challenges } = refusal;
         let mut hasher = DefaultHasher::new();
         request.headers.value(&HeaderName::Via).hash(&mut hasher);
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
@@ -86,6 +84,10 @@ impl Endpoint {
         if status == 405 {
             let Ok(allowed) = builder.header(HeaderName::Allow, ALLOW) else { return };
             builder = allowed;
+        }
+        for challenge in challenges {
+            let Ok(challenged) = builder.header(HeaderName::WwwAuthenticate, challenge) else { return };
+            builder = challenged;
         }
         let bytes = Message::Response(builder.build()).to_bytes();
         self.transmits.push_back(Transmit { path, bytes, ticket: None });
@@ -163,7 +165,7 @@ impl Endpoint {
     /// A transaction ended without an answer.
     fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
-            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status),
+            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
             Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),
@@ -177,6 +179,20 @@ impl Endpoint {
             }
             _ => {}
         }
+    }
+}
+
+/// An answer that is given without remembering anything.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// The values of `WWW-Authenticate`.
+    pub(super) challenges: Vec<String>,
+}
+
+impl Refusal {
+    pub(super) fn plain(status: u16) -> Self {
+        Self { status, challenges: Vec::new() }
     }
 }
 
@@ -219,7 +235,7 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let port = if symmetric { source.destination.port() } else { via.port.unwrap_or(5060) };
     let destination = match source.transport {
         Transport::Udp => SocketAddr::new(source.destination.ip(), port),
-        Transport::Tcp => source.destination,
+        Transport::Tcp | Transport::Tls => source.destination,
     };
     Some(Path { destination, ..source })
 }

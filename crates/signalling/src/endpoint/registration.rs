@@ -115,7 +115,7 @@ impl Endpoint {
         let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
         let from = format!("{identity};tag={tag}");
         let builder =
-            self.request_outside(trunk, &Method::Register, (&from, &identity), (&call_id, sequence))?;
+            self.request_outside((trunk, ""), &Method::Register, (&from, &identity), (&call_id, sequence))?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
         let builder = builder.header(HeaderName::Expires, expires.as_secs().to_string()).ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
@@ -183,6 +183,13 @@ impl Endpoint {
         now: Instant,
     ) {
         let draw = (self.entropy)();
+        // Where it has several targets the next try goes to another one.
+        if matches!(status, 408 | 503)
+            && let Some(path) = self.path_of(trunk)
+            && let Some(line) = self.lines.get_mut(trunk)
+        {
+            line.leave(path.destination);
+        }
         let Some(registration) = self.registration(trunk) else { return };
         registration.attempt = None;
         if !registration.leaving {

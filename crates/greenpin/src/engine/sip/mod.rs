@@ -2,6 +2,7 @@
 
 mod connections;
 mod sockets;
+mod tls;
 
 use std::time::Instant;
 
@@ -10,7 +11,8 @@ use signalling::{Endpoint, Event, Settings};
 use crate::metrics::METRICS;
 use crate::random;
 
-pub use sockets::{BindError, Listen, SipSockets};
+pub use sockets::{BindError, Listen, SipSockets, Tls};
+pub use tls::{TlsError, TlsListen, TlsPeer};
 
 /// A SIP user agent on real sockets: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {
@@ -35,6 +37,11 @@ impl UserAgent {
     /// How much the endpoint holds.
     pub fn load(&self) -> signalling::Load {
         self.endpoint.load()
+    }
+
+    /// Where a trunk's calls, and its audio, may come from.
+    pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
+        self.endpoint.networks(trunk)
     }
 
     /// Whether no trunk has a registration of ours any more.
