@@ -126,6 +126,7 @@ impl Server {
             started_at: Timestamp::now(),
             operator_token: config.http.operator_token.clone(),
             trunks: config.trunks.clone(),
+            call_limit: config.sip.tenant_limit,
             languages,
             public_url,
             engine: engine.handle(),
@@ -199,6 +200,7 @@ fn engine_settings(config: &Config) -> Result<EngineSettings, PromptError> {
         recordings: config.recordings.folder.clone(),
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
+        tenant_limit: config.sip.tenant_limit,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file, overridden by the environment, parsed into types that cannot be wrong.
 
 mod error;
+mod places;
 mod source;
 pub mod trunk;
 mod values;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub use crate::engine::TrunkSettings as Trunk;
 use crate::engine::sip::TlsListen;
 use crate::recordings::BucketOptions;
-use crate::store::RateLimit;
+use crate::store::{CallLimit, RateLimit};
 
 pub use error::{ConfigError, Fault};
 use source::Source;
@@ -89,6 +90,8 @@ pub struct Sip {
     pub public_address: IpAddr,
     /// Calls at once.
     pub max_calls: usize,
+    /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: of a tenant whose settings say nothing.
+    pub tenant_limit: CallLimit,
 }
 
 /// Audio.
@@ -189,20 +192,26 @@ impl Config {
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let default = values::Listens { udp: loopback, tcp: Some(loopback), tls: None };
-        let values::Listens { udp, tcp, tls } = source.or("sip.listen", values::listen, default);
+        let default = places::Listens { udp: loopback, tcp: Some(loopback), tls: None };
+        let places::Listens { udp, tcp, tls } = source.or("sip.listen", places::listen, default);
         let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {
             source.fault("sip.public_address", "must be given where sip.listen names no address of its own");
         }
+        let max_calls = source.or("sip.max_calls", values::calls, 4000);
+        let tenant_limit = CallLimit {
+            max_calls: source.or("sip.tenant_max_calls", values::rate, values::MOST),
+            calls_per_second: source.or("sip.tenant_calls_per_second", values::rate, values::MOST),
+        };
         Sip {
             udp,
             tcp,
             tls,
             dns: source.get("sip.dns", values::address),
             public_address: public_address.unwrap_or(udp.ip()),
-            max_calls: source.or("sip.max_calls", values::calls, 4000),
+            max_calls,
+            tenant_limit,
         }
     }
 
@@ -444,6 +453,8 @@ mod tests {
             ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),
+            ("sip.tenant_max_calls = 0", "sip.tenant_max_calls"),
+            ("sip.tenant_calls_per_second = 1000001", "sip.tenant_calls_per_second"),
             ("sip.dns = \"dns.example\"", "sip.dns"),
             ("[[trunks]]\nname = \"a\"\nkeep_alive = 3601", "trunks.0.keep_alive"),
             ("[[trunks]]\nname = \"a\"\nkeep_alive = 30", "trunks.0.keep_alive"),

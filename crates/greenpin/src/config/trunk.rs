@@ -8,7 +8,7 @@ use signalling::sdes::SrtpMode;
 use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Transport};
 
 use super::source::Source;
-use super::values;
+use super::{places, values};
 use crate::engine::{NumberFormat, TrunkSettings, TrunkState};
 
 /// How often a peer is asked whether it is alive, where nothing is said of it.
@@ -53,8 +53,8 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
 
 fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let key = |name: &str| format!("trunks.{index}.{name}");
-    let peer = source.get(&key("peer"), values::peer);
-    let outbound_proxy = source.get(&key("outbound_proxy"), values::peer);
+    let peer = source.get(&key("peer"), places::peer);
+    let outbound_proxy = source.get(&key("outbound_proxy"), places::peer);
     if outbound_proxy.is_some() && peer.is_none() {
         source.fault(&key("outbound_proxy"), "must not be given without peer");
     }
@@ -113,7 +113,7 @@ fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
 }
 
 fn uri(peer: &Peer) -> String {
-    format!("sip:{peer};transport={}", values::transport_name(peer.transport))
+    format!("sip:{peer};transport={}", places::transport_name(peer.transport))
 }
 
 /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.

@@ -11,11 +11,10 @@ use tokio_postgres::config::SslMode;
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::Codec;
-use signalling::{CalledFrom, CallerFrom, Network, Peer, Place, Transport};
+use signalling::{CalledFrom, CallerFrom, Network};
 use toml::de::DeValue;
 
 use crate::engine::NumberFormat;
-use crate::engine::sip::Listen;
 
 /// A secret from the configuration; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,7 +69,7 @@ impl Raw {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Environment(text) => Some(text),
             _ => None,
@@ -94,7 +93,7 @@ impl Raw {
     }
 
     /// A list of texts; in the environment, separated by commas.
-    fn list(&self) -> Option<Vec<String>> {
+    pub(super) fn list(&self) -> Option<Vec<String>> {
         match self {
             Self::List(items) => Some(items.clone()),
             Self::Environment(text) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
@@ -103,7 +102,7 @@ impl Raw {
     }
 }
 
-fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
+pub(super) fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal(format!("must be {rule}")))
 }
 
@@ -241,8 +240,11 @@ pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
+/// More than this of anything is no limit.
+pub(super) const MOST: u32 = 1_000_000;
+
 pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
-    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
+    let number = raw.integer().filter(|number| (1..=i64::from(MOST)).contains(number));
     must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
@@ -265,13 +267,6 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("00", NumberFormat::DoubleZero),
     ("national", NumberFormat::National),
 ];
-
-const TRANSPORTS: [(&str, Transport); 3] =
-    [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
-
-pub(super) fn transport_name(transport: Transport) -> &'static str {
-    name_of(&TRANSPORTS, transport)
-}
 
 const CODECS: [(&str, Codec); 3] = [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722)];
 
@@ -338,7 +333,7 @@ fn meaning<T: Copy>(words: &[(&str, T)], raw: &Raw) -> Option<T> {
 }
 
 /// Every meaning has its word.
-fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
+pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
     words.iter().find(|(_, meaning)| *meaning == wanted).map_or("", |(word, _)| word)
 }
 
@@ -396,73 +391,4 @@ fn network(text: &str) -> Option<Network> {
     let prefix =
         prefix.map_or(Some(width), |prefix| prefix.parse().ok()).filter(|prefix| *prefix <= width)?;
     Some(Network { address, prefix })
-}
-
-/// Where SIP is served.
-pub(super) struct Listens {
-    pub(super) udp: SocketAddr,
-    pub(super) tcp: Option<SocketAddr>,
-    pub(super) tls: Option<SocketAddr>,
-}
-
-/// One UDP address, at most one TCP address, and at most one for TLS.
-pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
-    let rule =
-        "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
-    let items = must(raw.list(), rule)?;
-    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
-    let listens = must(listens, rule)?;
-    let of = |transport| {
-        let mut found = listens.iter().filter(move |listen| listen.transport == transport);
-        (found.next().map(|listen| listen.address), found.next().is_none())
-    };
-    match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
-        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(Listens { udp, tcp, tls }),
-        _ => must(None, rule),
-    }
-}
-
-/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`.
-pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
-    let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
-    must(raw.text().and_then(parse_peer), rule)
-}
-
-fn parse_peer(text: &str) -> Option<Peer> {
-    let (scheme, rest) = text.split_once(':')?;
-    let (place, parameters) = rest.split_once(';').map_or((rest, None), |(place, more)| (place, Some(more)));
-    let named = parameters.map(str::to_ascii_lowercase);
-    let transport = match (scheme, named.as_deref()) {
-        ("sip", None | Some("transport=udp")) => Transport::Udp,
-        ("sip", Some("transport=tcp")) => Transport::Tcp,
-        ("sip" | "sips", Some("transport=tls")) | ("sips", None) => Transport::Tls,
-        _ => return None,
-    };
-    Some(Peer { transport, place: parse_place(place, transport)? })
-}
-
-fn parse_place(place: &str, transport: Transport) -> Option<Place> {
-    let port = transport.default_port();
-    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, port));
-    if let Some(address) = place.parse().ok().or_else(alone) {
-        return Some(Place::Address(address));
-    }
-    let (host, port) = match place.split_once(':') {
-        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
-        None => (place, None),
-    };
-    is_host_name(host).then(|| Place::Name { host: host.to_ascii_lowercase(), port })
-}
-
-/// Labels of letters, digits and hyphens, the last of which is no number: a mistyped address is no name.
-fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(allowed)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= 253 && text.split('.').all(label) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

@@ -11,14 +11,15 @@ use signalling::sdes::SrtpMode;
 use signalling::{Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane, Prompts};
+use super::audio::{MediaEvent, MediaId, MediaPlane};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
-use super::rate::Bucket;
+use super::plant::Plant;
 use super::sip::UserAgent;
-use super::{Command, EngineSettings, Load, TrunkState, numbers};
+use super::tenants::Tenants;
+use super::{Command, EngineSettings, Load, numbers};
 use crate::metrics::METRICS;
-use crate::store::{CallSid, NewCall, Store, Timestamp};
+use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
 const RETRY_AFTER: u32 = 5;
@@ -43,87 +44,6 @@ pub(super) enum Role {
     Callee(Attempt),
 }
 
-/// What calls work with.
-pub(super) struct Plant {
-    pub(super) agent: UserAgent,
-    pub(super) media: MediaPlane,
-    pub(super) settings: Arc<EngineSettings>,
-    pub(super) prompts: Prompts,
-    pub(super) legs: HashMap<LegId, Party>,
-    pub(super) streams: HashMap<MediaId, Party>,
-    /// In the order of the settings.
-    pub(super) trunks: Vec<TrunkState>,
-    /// Of trunks that take so many new legs a second.
-    rates: HashMap<usize, Bucket>,
-}
-
-impl Plant {
-    /// Whether a trunk's own limits let it have one more leg now.
-    pub(super) fn has_room(&mut self, trunk: usize) -> bool {
-        let Some(settings) = self.settings.trunks.get(trunk) else { return false };
-        let legs = || self.legs.values().filter(|party| party.trunk == trunk).count();
-        if settings.max_calls.is_some_and(|limit| legs() >= limit) {
-            return false;
-        }
-        let Some(a_second) = settings.max_calls_per_second else { return true };
-        let now = Instant::now();
-        self.rates.entry(trunk).or_insert_with(|| Bucket::new(a_second, now)).has(a_second, now)
-    }
-
-    /// One more leg begins.
-    pub(super) fn add(&mut self, leg: LegId, party: Party) {
-        if let Some(rate) = self.rates.get_mut(&party.trunk) {
-            rate.take();
-        }
-        self.legs.insert(leg, party);
-    }
-
-    /// Whether a trunk is alive, as far as is known.
-    pub(super) fn is_up(&self, trunk: usize) -> bool {
-        self.trunks.get(trunk).is_some_and(|trunk| trunk.up)
-    }
-
-    fn reachable(&mut self, index: usize, up: bool) {
-        let Some(trunk) = self.trunks.get_mut(index) else { return };
-        trunk.up = up;
-        let name = self.trunk_name(index);
-        match up {
-            true => tracing::info!(trunk = name, "a trunk is back"),
-            false => tracing::warn!(trunk = name, "a trunk is away"),
-        }
-        self.show_trunks();
-    }
-
-    fn registered(&mut self, index: usize, registered: bool, status: u16) {
-        let Some(trunk) = self.trunks.get_mut(index) else { return };
-        trunk.registered = Some(registered);
-        let name = self.trunk_name(index);
-        match registered {
-            true => tracing::info!(trunk = name, "a trunk has taken our registration"),
-            false => tracing::warn!(trunk = name, status, "a trunk has no registration of ours"),
-        }
-        self.show_trunks();
-    }
-
-    fn trunk_name(&self, index: usize) -> &str {
-        self.settings.trunks.get(index).map_or("", |trunk| &trunk.name)
-    }
-
-    fn show_trunks(&self) {
-        for (settings, state) in self.settings.trunks.iter().zip(&self.trunks) {
-            METRICS.trunk(&settings.name, state.up, state.registered);
-        }
-    }
-
-    /// A leg is given up, and with it its stream, of which nothing more will be heard.
-    pub(super) fn forget(&mut self, leg: LegId, stream: Option<&LegMedia>) {
-        self.legs.remove(&leg);
-        if let Some(stream) = stream {
-            self.streams.remove(&stream.id());
-        }
-    }
-}
-
 pub(super) struct Exchange {
     plant: Plant,
     store: Store,
@@ -135,6 +55,7 @@ pub(super) struct Exchange {
     /// Told when the last call is over; no call is taken while somebody waits.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
+    tenants: Tenants,
     /// Told when no trunk has a registration of ours any more.
     leaving: Option<oneshot::Sender<()>>,
 }
@@ -147,12 +68,8 @@ impl Exchange {
         settings: Arc<EngineSettings>,
     ) -> Self {
         let (answers, answer_inbox) = mpsc::unbounded_channel();
-        let (prompts, legs, streams) = (settings.prompts.clone(), HashMap::new(), HashMap::new());
-        let trunks = settings.trunks.iter().map(TrunkState::new).collect();
-        let plant = Plant { agent, media, settings, prompts, legs, streams, trunks, rates: HashMap::new() };
-        plant.show_trunks();
         Self {
-            plant,
+            plant: Plant::new(agent, media, settings),
             store,
             calls: HashMap::new(),
             alarms: BTreeSet::new(),
@@ -161,6 +78,7 @@ impl Exchange {
             answer_inbox,
             draining: Vec::new(),
             admitting: true,
+            tenants: Tenants::default(),
             leaving: None,
         }
     }
@@ -278,11 +196,12 @@ impl Exchange {
 
     fn answered(&mut self, id: CallId, answer: Answer) {
         match answer {
-            Answer::Routed(route) => self.with_call(id, |call, plant| call.routed(route, plant)),
+            Answer::Routed(begun) => self.routed(id, begun),
             Answer::PinChecked(verdict) => self.with_call(id, |call, plant| call.pin_checked(verdict, plant)),
             Answer::Closed => {
                 if let Some(call) = self.calls.remove(&id) {
                     METRICS.calls_active.dec();
+                    call.tenant().into_iter().for_each(|tenant| self.tenants.release(tenant));
                     self.plant.legs.remove(&call.caller_leg());
                     self.clear_alarm(id, call.alarm());
                 }
@@ -293,6 +212,22 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// The store says whose number it is: its tenant may have as many calls as it can take.
+    fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
+        let Ok(Begun { tenant: Some((tenant, limit)), .. }) = &begun else {
+            return self.with_call(id, |call, plant| call.routed(begun, plant));
+        };
+        let limit = limit.unwrap_or(self.plant.settings.tenant_limit);
+        if !self.tenants.admit(tenant, limit, Instant::now()) {
+            return self.with_call(id, MaskedCall::too_many);
+        }
+        let tenant = tenant.clone();
+        self.with_call(id, |call, plant| {
+            call.count_for(tenant);
+            call.routed(begun, plant);
+        });
     }
 
     fn heard(&mut self, event: MediaEvent) {

@@ -13,15 +13,16 @@ use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{LegId, Network, Offer, OutgoingCall};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
-use super::exchange::{CallId, Party, Plant, Role};
+use super::exchange::{CallId, Party, Role};
 use super::ledger::Ledger;
+use super::plant::Plant;
 use super::trunks::{self, another_may_succeed};
 use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
 use crate::random;
 use crate::store::{
     self, Begun, CallEnding, CallSid, DigitReport, LegReport, PinVerdict, RecordingFile, StoreError,
-    Timestamp, Voice,
+    TenantId, Timestamp, Voice,
 };
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -43,6 +44,8 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: Started,
+    /// The tenant whose limit it counts for.
+    tenant: Option<TenantId>,
     voice: Option<Voice>,
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
@@ -102,6 +105,7 @@ impl MaskedCall {
             machine: Call::new(),
             number,
             started,
+            tenant: None,
             voice: None,
             caller: Leg {
                 id: offer.leg,
@@ -128,6 +132,21 @@ impl MaskedCall {
 
     pub(super) fn sid(&self) -> &CallSid {
         &self.sid
+    }
+
+    /// The tenant whose limit it counts for; `None`: nobody's.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    pub(super) fn count_for(&mut self, tenant: TenantId) {
+        self.tenant = Some(tenant);
+    }
+
+    /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
+    pub(super) fn too_many(&mut self, plant: &mut Plant) {
+        tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
+        self.step(Input::Routed(call::script::Route::Refuse(Cause::Overloaded)), plant);
     }
 
     /// The call as others may see it.

@@ -6,9 +6,11 @@ mod ledger;
 mod masked_call;
 mod numbers;
 pub mod phone;
+mod plant;
 mod rate;
 mod resolver;
 pub mod sip;
+mod tenants;
 mod trunks;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +22,7 @@ pub use numbers::NumberFormat;
 use tokio::sync::{mpsc, oneshot};
 pub use trunks::{TrunkSettings, TrunkState};
 
-use crate::store::{CallSid, Store, Timestamp};
+use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
 use sip::{BindError, SipSockets, Tls, TlsListen, UserAgent};
@@ -52,6 +54,8 @@ pub struct EngineSettings {
     pub node: String,
     /// Calls at once; one more is refused with 503.
     pub max_calls: usize,
+    /// The same of a tenant whose settings say nothing.
+    pub tenant_limit: CallLimit,
 }
 
 /// Why the engine cannot start.

@@ -18,6 +18,8 @@ use crate::{backoff, random};
 /// Records are not asked for again sooner than this, whatever they say, and not later.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
+/// A name that leads nowhere is looked up again after this.
+const NOWHERE: Duration = Duration::from_secs(5);
 /// The pause after a look-up that failed; it doubles with each one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -65,7 +67,7 @@ pub(super) async fn follow(
             Ok(found) => {
                 failures = 0;
                 let wait = found.until.saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST);
-                let wait = if found.targets.is_empty() { LONGEST_PAUSE } else { wait };
+                let wait = if found.targets.is_empty() { NOWHERE } else { wait };
                 if engine.send(Command::Targets(trunk, found.targets)).is_err() {
                     return;
                 }

@@ -72,6 +72,7 @@ impl Stage {
             recordings: folder.path().join("recordings"),
             node: "test".to_owned(),
             max_calls: 1,
+            tenant_limit: CallLimit { max_calls: 1, calls_per_second: 100 },
         };
         let engine = Engine::start(settings, store).await.unwrap();
         Self { _folder: folder, engine, agent, pin }

@@ -1,11 +1,10 @@
 //! Callers who are known by a password and not by their address (RFC 3261, section 22; RFC 7616): asked without
-//! remembering anything, and let in once for each number of a nonce.
+//! remembering anything.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::constant_time;
 
 use super::receive::Refusal;
 use super::{Endpoint, Purpose};
@@ -16,49 +15,6 @@ use crate::trunk::Credentials;
 
 /// What is asked for, the stronger first (RFC 8760, section 2.3).
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
-/// How long a nonce can be answered.
-const LIFETIME: Duration = Duration::from_secs(300);
-/// Nonces whose numbers are remembered. Only whoever knows a password takes one of these places.
-const MOST_NONCES: usize = 4096;
-
-/// What tells our nonces from others, and which of their numbers are used up.
-#[derive(Default)]
-pub(super) struct Gate {
-    /// Made with the first challenge.
-    seal: Option<Seal>,
-    used: BTreeMap<String, Numbers>,
-    /// Nonces of this second and before are refused: what is remembered of them had to make room.
-    forgotten: Option<u64>,
-}
-
-struct Seal {
-    key: hmac::Key,
-    epoch: Instant,
-}
-
-/// The numbers of a nonce that were used: the highest, and which of the 63 below it.
-#[derive(Debug, Default)]
-struct Numbers {
-    highest: u32,
-    below: u64,
-}
-
-impl Numbers {
-    /// Takes a number, once. One that is far behind the highest counts as used.
-    fn take(&mut self, number: u32) -> bool {
-        if number > self.highest {
-            let ahead = number - self.highest;
-            self.below = self.below.checked_shl(ahead).unwrap_or(0) | 1;
-            self.highest = number;
-            return true;
-        }
-        let bit = 1_u64.checked_shl(self.highest - number).unwrap_or(0);
-        let fresh = bit != 0 && self.below & bit == 0;
-        self.below |= bit;
-        fresh
-    }
-}
-
 /// What a caller answers to a challenge.
 struct Proof {
     username: String,
@@ -126,58 +82,6 @@ impl Proof {
     }
 }
 
-impl Gate {
-    fn tag(&self, text: &str, source: IpAddr) -> Option<String> {
-        let signed = format!("{text} {source}");
-        let tag = hmac::sign(&self.seal.as_ref()?.key, signed.as_bytes());
-        Some(tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    fn seconds(&self, now: Instant) -> u64 {
-        self.seal.as_ref().map_or(0, |seal| now.saturating_duration_since(seal.epoch).as_secs())
-    }
-
-    /// A nonce for one source: when it was made, something that makes it one of its kind, and our seal.
-    fn nonce(&self, unique: &str, source: IpAddr, now: Instant) -> Option<String> {
-        let text = format!("{:08x}{unique}", self.seconds(now));
-        let tag = self.tag(&text, source)?;
-        Some(text + &tag)
-    }
-
-    /// Uses a number of a nonce up; `false`: the nonce is not ours, too old, or the number was used before.
-    fn take(&mut self, proof: &Proof, source: IpAddr, now: Instant) -> bool {
-        let Some((text, tag)) = proof.nonce.split_at_checked(24) else { return false };
-        let ours = self.tag(text, source).is_some_and(|ours| ours == tag);
-        let made = text.get(..8).and_then(|made| u64::from_str_radix(made, 16).ok());
-        let Some(made) = made.filter(|_| ours) else { return false };
-        let seconds = self.seconds(now);
-        let fresh = seconds.saturating_sub(made) <= LIFETIME.as_secs();
-        if !fresh || self.forgotten.is_some_and(|forgotten| made <= forgotten) {
-            return false;
-        }
-        let taken = self.used.entry(proof.nonce.clone()).or_default().take(proof.number);
-        self.make_room(seconds);
-        taken
-    }
-
-    /// Forgets nonces that are too old, and where that is not enough the oldest one, which is refused from then on. They
-    /// are in the order of their age.
-    fn make_room(&mut self, seconds: u64) {
-        let made = |nonce: &str| nonce.get(..8).and_then(|made| u64::from_str_radix(made, 16).ok());
-        while let Some(oldest) = self.used.first_entry() {
-            let age = made(oldest.key()).unwrap_or_default();
-            let old = seconds.saturating_sub(age) > LIFETIME.as_secs();
-            if !old && self.used.len() <= MOST_NONCES {
-                return;
-            }
-            if !old {
-                self.forgotten = Some(age);
-            }
-            self.used.pop_first();
-        }
-    }
-}
-
 impl Endpoint {
     /// The trunk that a request is of which comes from no trunk's network: one whose password the caller knows, or that
     /// of the call which it belongs to. Where no trunk has a password nobody is asked for one.
@@ -207,7 +111,7 @@ impl Endpoint {
         let known = trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
         let right = proof.is_right(request, known.map_or("", |known| &known.password));
         match trunk.filter(|_| right) {
-            Some(trunk) if self.gate.take(&proof, source, now) => Ok(trunk),
+            Some(trunk) if self.gate.take((&proof.nonce, proof.number), source, now) => Ok(trunk),
             trunk => Err(self.ask_stranger(source, trunk.is_some(), now)),
         }
     }
@@ -215,10 +119,7 @@ impl Endpoint {
     /// A challenge for each algorithm, with a nonce of its own. `stale`: the password was right, the nonce was not.
     fn ask_stranger(&mut self, source: IpAddr, stale: bool, now: Instant) -> Refusal {
         let realm = self.settings.advertised;
-        if self.gate.seal.is_none() {
-            let secret: Vec<u8> = (0..4).flat_map(|_| (self.entropy)().to_be_bytes()).collect();
-            self.gate.seal = Some(Seal { key: hmac::Key::new(hmac::HMAC_SHA256, &secret), epoch: now });
-        }
+        self.gate.open(&mut self.entropy, now);
         let unique = self.token();
         let nonce = self.gate.nonce(&unique, source, now).unwrap_or_default();
         let stale = if stale { ", stale=true" } else { "" };
@@ -249,67 +150,4 @@ impl Endpoint {
 
 fn knows(known: Option<&Credentials>, proof: &Proof) -> bool {
     known.is_some_and(|known| known.username == proof.username)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_number_is_taken_once_in_any_order_and_never_from_far_behind() {
-        let mut numbers = Numbers::default();
-        let taken = [1, 1, 3, 2, 2, 3, 70, 7, 8, 6, u32::MAX, u32::MAX, u32::MAX - 63, u32::MAX - 64, 0];
-        let fresh = taken.map(|number| numbers.take(number));
-        let expected =
-            [true, false, true, true, false, false, true, true, true, false, true, false, true, false, false];
-        assert_eq!(fresh, expected);
-    }
-
-    fn gate() -> (Gate, Instant) {
-        let epoch = Instant::now();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-        (Gate { seal: Some(Seal { key, epoch }), ..Gate::default() }, epoch)
-    }
-
-    fn proof(nonce: &str, number: u32) -> Proof {
-        let value = format!(
-            r#"Digest username="u", realm="r", nonce="{nonce}", uri="sip:x", response="0", qop=auth, nc={number:08x}, cnonce="c""#
-        );
-        Proof::parse(value.as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn a_nonce_is_for_one_source_and_for_a_while() {
-        let (mut gate, epoch) = gate();
-        let [source, other] = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])];
-        let nonce = gate.nonce("0123456789abcdef", source, epoch).unwrap();
-        assert!(!gate.take(&proof(&nonce, 1), other, epoch));
-        assert!(gate.take(&proof(&nonce, 1), source, epoch));
-        assert!(!gate.take(&proof(&nonce, 1), source, epoch));
-        assert!(gate.take(&proof(&nonce, 2), source, epoch + LIFETIME));
-        assert!(!gate.take(&proof(&nonce, 3), source, epoch + LIFETIME + Duration::from_secs(1)));
-        for forged in ["", "00000000", &nonce.replace('0', "1"), "äääääääääääääääääääää"]
-        {
-            assert!(!gate.take(&proof(forged, 1), source, epoch), "{forged}");
-        }
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded_and_what_made_room_is_refused() {
-        let (mut gate, epoch) = gate();
-        let source = IpAddr::from([192, 0, 2, 1]);
-        let first = gate.nonce("0000000000000000", source, epoch).unwrap();
-        assert!(gate.take(&proof(&first, 1), source, epoch));
-        let later = epoch + Duration::from_secs(1);
-        for count in 0..MOST_NONCES {
-            let nonce = gate.nonce(&format!("{count:016x}"), source, later).unwrap();
-            assert!(gate.take(&proof(&nonce, 1), source, later));
-        }
-        assert_eq!(gate.used.len(), MOST_NONCES);
-        assert!(!gate.take(&proof(&first, 1), source, later), "its numbers are forgotten");
-        let last = later + LIFETIME + Duration::from_secs(1);
-        let nonce = gate.nonce("0000000000000000", source, last).unwrap();
-        assert!(gate.take(&proof(&nonce, 1), source, last));
-        assert_eq!(gate.used.len(), 1, "what is too old is not kept");
-    }
 }

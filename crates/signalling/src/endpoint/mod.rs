@@ -3,6 +3,7 @@
 
 mod admission;
 mod challenge;
+mod gate;
 mod in_dialog;
 mod incoming;
 mod keep_alive;
@@ -10,6 +11,7 @@ mod line;
 mod outgoing;
 mod receive;
 mod registration;
+mod retry;
 mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -175,7 +177,7 @@ pub struct Endpoint {
     /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
     offers: HashSet<incoming::RequestIdentity>,
     /// Who may come from where no trunk is.
-    gate: admission::Gate,
+    gate: gate::Gate,
     /// What is known of each trunk, in the order of the settings.
     lines: Vec<Line>,
     /// The realm in which each trunk has taken our credentials.
@@ -272,7 +274,7 @@ impl Endpoint {
             legs: HashMap::new(),
             by_tag: HashMap::new(),
             offers: HashSet::new(),
-            gate: admission::Gate::default(),
+            gate: gate::Gate::default(),
             lines,
             realms: HashMap::new(),
             next_leg: 0,

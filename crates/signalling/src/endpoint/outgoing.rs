@@ -9,9 +9,7 @@ use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
-use crate::sip::{
-    Header, HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey,
-};
+use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey};
 use crate::wire::{Path, Transmit};
 
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
@@ -55,7 +53,7 @@ pub(super) struct Calling {
     /// Index of the trunk that it goes to.
     pub(super) trunk: usize,
     /// Targets of the trunk that failed.
-    tried: Vec<SocketAddr>,
+    pub(super) tried: Vec<SocketAddr>,
     /// The trunk's challenge that was answered.
     pub(super) answered: Option<challenge::Answered>,
     /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
@@ -137,22 +135,6 @@ impl Endpoint {
         let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
         let builder = builder.body(sdp::offer(&call.local, call.preferred, self.codecs_of(path)));
         self.seal(builder, path.transport)
-    }
-
-    /// An INVITE under way is made once more in another form; what becomes of the transaction before is nobody's
-    /// business any more.
-    pub(super) fn invite_again(&mut self, id: LegId, request: Request, now: Instant) {
-        let Some(Leg { usage: Usage::Calling(calling), path, .. }) = self.legs.get_mut(&id) else { return };
-        calling.request = request.clone();
-        calling.proceeding = false;
-        let (path, before) = (*path, calling.key.take());
-        if let Some(before) = before.and_then(|key| self.transactions.get_mut(&key)) {
-            before.purpose = Purpose::Farewell;
-        }
-        let key = self.request(request, path, Purpose::Invite { leg: id, acknowledged: Vec::new() }, now);
-        if let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&id) {
-            calling.key = key;
-        }
     }
 
     pub(super) fn invite_responded(
@@ -310,35 +292,6 @@ impl Endpoint {
         if matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_))) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
-    }
-
-    /// The next target of a trunk that has several is called, where one was away before anybody was alerted (RFC 3263,
-    /// section 4.3): as a new request, since the same one by another way would be taken for a loop.
-    fn invite_elsewhere(&mut self, id: LegId, now: Instant) -> Option<()> {
-        let Leg { usage: Usage::Calling(calling), path, .. } = self.legs.get_mut(&id)? else { return None };
-        if calling.ringing || calling.withdrawn || !calling.early.is_empty() {
-            return None;
-        }
-        calling.tried.push(path.destination);
-        let (mut request, tried, failed) = (calling.request.clone(), calling.tried.clone(), *path);
-        let next = self.path_beside(failed, &tried)?;
-        let sequence = super::receive::sequence(&request).checked_add(1)?;
-        let via = self.via(next.transport);
-        for name in
-            [HeaderName::Via, HeaderName::CSeq, HeaderName::Authorization, HeaderName::ProxyAuthorization]
-        {
-            request.headers.remove_all(&name);
-        }
-        let sequence = format!("{sequence} {}", Method::Invite);
-        request.headers.push_front(Header::build(HeaderName::CSeq, sequence).ok()?);
-        request.headers.push_front(Header::build(HeaderName::Via, via).ok()?);
-        let leg = self.legs.get_mut(&id)?;
-        leg.path = next;
-        if let Usage::Calling(calling) = &mut leg.usage {
-            calling.answered = None;
-        }
-        self.invite_again(id, request, now);
-        Some(())
     }
 
     /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
