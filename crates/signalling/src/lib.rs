@@ -17,5 +17,5 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Settings};
-pub use trunk::{CalledFrom, CallerFrom, Credentials, Peer, Place, Trunk};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Peer, Place, Trunk};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

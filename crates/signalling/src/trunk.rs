@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::sdp::Codec;
-use crate::sip::Uri;
+use crate::sip::{Algorithm, Uri};
 use crate::wire::{Network, Transport};
 
 /// A peer that carries calls.
@@ -23,6 +23,8 @@ pub struct Trunk {
     pub accept_resolved: bool,
     /// What it must know to bring calls from anywhere else (digest, RFC 7616).
     pub accept_credentials: Option<Credentials>,
+    /// By which hashes it may show that; empty: by each.
+    pub accept_digests: Vec<Digest>,
     /// What it knows us by when it asks (digest, RFC 7616).
     pub credentials: Option<Credentials>,
     /// How often its peer is asked whether it is alive; `None`: never, it counts as up.
@@ -35,6 +37,27 @@ pub struct Trunk {
     pub caller_from: CallerFrom,
     /// What tells who is called.
     pub called_from: CalledFrom,
+}
+
+/// How a password is shown to be known without being told (RFC 7616, RFC 8760).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// SHA-256.
+    Sha256,
+    /// MD5: for phones that know no other, some of which do not understand a challenge that names another one beside.
+    Md5,
+}
+
+impl Digest {
+    /// The stronger first.
+    pub(crate) const ALL: [Self; 2] = [Self::Sha256, Self::Md5];
+
+    pub(crate) fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Sha256 => Algorithm::Sha256,
+            Self::Md5 => Algorithm::Md5,
+        }
+    }
 }
 
 /// The header that the caller's number is read from; `From` where it is not there.
@@ -107,6 +130,12 @@ impl Peer {
 }
 
 impl Trunk {
+    /// Whether its callers may show by this hash that they know its password.
+    pub(crate) fn accepts(&self, digest: Digest) -> bool {
+        let any = self.accept_digests.is_empty() || self.accept_digests.contains(&digest);
+        any && self.accept_credentials.is_some()
+    }
+
     /// Where its requests go first.
     pub fn hop(&self) -> Option<&Peer> {
         let peer = self.peer.as_ref()?;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
-    Credentials, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings, SipMessage,
-    Transport, Trunk,
+    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Settings,
+    SipMessage, Transport, Trunk,
 };
 
 const IDLE: Load = Load { legs: 0, transactions: 0, timers: 0 };
@@ -884,6 +884,29 @@ fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
     }
     assert_eq!(pair.ends[1].load(), IDLE);
     pair.settle();
+}
+
+#[test]
+fn a_trunk_may_be_known_by_one_hash_alone() {
+    for (digest, named, other) in [(Digest::Md5, "MD5", "SHA-256"), (Digest::Sha256, "SHA-256", "MD5")] {
+        let mut pair = Pair::strangers("a fictional password");
+        let accept_credentials = Some(known_by("a fictional password"));
+        let trunk = Trunk { accept_credentials, accept_digests: vec![digest], ..Trunk::default() };
+        pair.ends[1] = endpoint_of(1, Transport::Udp, trunk);
+        let (caller, _) = pair.connect();
+        let challenge = pair.wire[1].iter().find(|one| one.starts_with("SIP/2.0 401")).unwrap();
+        assert!(
+            challenge.contains(&format!("algorithm={named},")) && !challenge.contains(other),
+            "{challenge}"
+        );
+        let invite = pair.wire[0].iter().find(|one| one.contains("Authorization: ")).unwrap().clone();
+        let forged = invite.replace("branch=z9hG4bK", "branch=z9hG4bKnew").replace(named, other);
+        assert!(pair.answer_from(address(0), &forged).starts_with("SIP/2.0 401 "), "not by another one");
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        assert!(pair.hung_up(End::Callee));
+        pair.settle();
+    }
 }
 
 #[test]

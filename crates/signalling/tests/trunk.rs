@@ -355,6 +355,26 @@ fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
 }
 
 #[test]
+fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
+    let mut lone = Lone::named(None);
+    let [one, two, three] = targets(3)[..] else { panic!("three were asked for") };
+    let called = |lone: &mut Lone| {
+        lone.dial().unwrap();
+        lone.last().1
+    };
+    lone.endpoint.set_targets(0, vec![one, two], lone.now);
+    assert_eq!(called(&mut lone), one);
+    lone.endpoint.set_targets(0, vec![two, one], lone.now);
+    assert_eq!(called(&mut lone), two);
+    let invite = lone.last().0.to_owned();
+    lone.answer(&invite, 503, "");
+    lone.endpoint.set_targets(0, vec![two, three, one], lone.now);
+    assert_eq!(called(&mut lone), one, "it goes on with the one that answers");
+    lone.endpoint.set_targets(0, vec![two, three], lone.now);
+    assert_eq!(called(&mut lone), two, "unless that is gone");
+}
+
+#[test]
 fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
     let mut lone = Lone::named(Some(Duration::from_secs(30)));
     lone.endpoint.set_targets(0, targets(2), lone.now);

@@ -441,6 +441,7 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
             ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"opus\"]", "trunks.0.codecs"),
             ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]", "trunks.0.accept_digest"),
             ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),
             ("[[trunks]]\nname = \"a\"\ncalled_from = \"from\"", "trunks.0.called_from"),
             ("[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"", "trunks.0.accept_username"),

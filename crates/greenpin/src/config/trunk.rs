@@ -77,6 +77,7 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         accept_from: accept_from.unwrap_or(own),
         outbound_proxy,
         accept_credentials,
+        accept_digests: source.or(&key("accept_digest"), values::digests, Vec::new()),
         codecs: source.or(&key("codecs"), values::codecs, Vec::new()),
         caller_from: source.or(&key("caller_from"), values::caller_from, CallerFrom::default()),
         called_from: source.or(&key("called_from"), values::called_from, CalledFrom::default()),

@@ -11,7 +11,7 @@ use tokio_postgres::config::SslMode;
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::Codec;
-use signalling::{CalledFrom, CallerFrom, Network};
+use signalling::{CalledFrom, CallerFrom, Digest, Network};
 use toml::de::DeValue;
 
 use crate::engine::NumberFormat;
@@ -280,15 +280,24 @@ const CALLER_FROM: [(&str, CallerFrom); 4] = [
 const CALLED_FROM: [(&str, CalledFrom); 2] =
     [("request-uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
 
-/// Each at most once.
+const DIGESTS: [(&str, Digest); 2] = [("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
+
+pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
+    must(meanings(&DIGESTS, raw), "a list of \"sha-256\" and \"md5\", one or both of them")
+}
+
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
-    let known = |item: &String| CODECS.iter().find(|(word, _)| item == word).map(|(_, codec)| *codec);
-    let codecs: Option<Vec<Codec>> = raw.list().and_then(|items| items.iter().map(known).collect());
-    let once = |codecs: &Vec<Codec>| {
-        let count = |codec: &Codec| codecs.iter().filter(|other| *other == codec).count();
-        !codecs.is_empty() && codecs.iter().all(|codec| count(codec) == 1)
-    };
-    must(codecs.filter(once), "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once")
+    let rule = "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once";
+    must(meanings(&CODECS, raw), rule)
+}
+
+/// A list of words, one or more, each once.
+fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T>> {
+    let known = |item: &String| words.iter().find(|(word, _)| item == word).map(|(_, meaning)| *meaning);
+    let meanings: Vec<T> = raw.list()?.iter().map(known).collect::<Option<_>>()?;
+    let count = |meaning: &T| meanings.iter().filter(|other| *other == meaning).count();
+    let once = !meanings.is_empty() && meanings.iter().all(|meaning| count(meaning) == 1);
+    once.then_some(meanings)
 }
 
 pub(super) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {

@@ -11,10 +11,8 @@ use super::{Endpoint, Purpose};
 use crate::dialog::DialogId;
 use crate::parameters::parameters_of;
 use crate::sip::{self, Algorithm, Challenge, HeaderName, Method, Request, TransactionKey, Uri};
-use crate::trunk::Credentials;
+use crate::trunk::{Digest, Trunk};
 
-/// What is asked for, the stronger first (RFC 8760, section 2.3).
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Md5];
 /// What a caller answers to a challenge.
 struct Proof {
     username: String,
@@ -58,6 +56,13 @@ impl Proof {
         })
     }
 
+    /// Whether it names the trunk's user, by a hash that this one takes.
+    fn is_for(&self, trunk: &Trunk) -> bool {
+        let known = trunk.accept_credentials.as_ref().is_some_and(|known| known.username == self.username);
+        let accepted = |digest: &Digest| trunk.accepts(*digest) && digest.algorithm() == self.algorithm;
+        known && Digest::ALL.iter().any(accepted)
+    }
+
     /// Whether it was made with this password for this request.
     fn is_right(&self, request: &Request, password: &str) -> bool {
         let challenge = Challenge {
@@ -78,7 +83,7 @@ impl Proof {
         let same =
             constant_time::verify_slices_are_equal(expected.unwrap_or_default().as_bytes(), given.as_bytes());
         let uri = Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
-        same.is_ok() && uri && ALGORITHMS.contains(&self.algorithm)
+        same.is_ok() && uri
     }
 }
 
@@ -106,8 +111,7 @@ impl Endpoint {
             return Err(self.ask_stranger(source, false, now));
         };
         // Whoever does not know a user name learns nothing of it from how long the answer takes.
-        let trunk =
-            self.settings.trunks.iter().position(|trunk| knows(trunk.accept_credentials.as_ref(), &proof));
+        let trunk = self.settings.trunks.iter().position(|trunk| proof.is_for(trunk));
         let known = trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
         let right = proof.is_right(request, known.map_or("", |known| &known.password));
         match trunk.filter(|_| right) {
@@ -116,18 +120,21 @@ impl Endpoint {
         }
     }
 
-    /// A challenge for each algorithm, with a nonce of its own. `stale`: the password was right, the nonce was not.
+    /// A challenge for each hash that a trunk takes, the stronger first (RFC 8760, section 2.3), with a nonce of its own. `stale`: the password was right, the nonce was not.
     fn ask_stranger(&mut self, source: IpAddr, stale: bool, now: Instant) -> Refusal {
         let realm = self.settings.advertised;
         self.gate.open(&mut self.entropy, now);
         let unique = self.token();
         let nonce = self.gate.nonce(&unique, source, now).unwrap_or_default();
         let stale = if stale { ", stale=true" } else { "" };
-        let challenge = |algorithm: &Algorithm| {
-            let algorithm = algorithm.as_str();
+        let trunks = &self.settings.trunks;
+        let asked =
+            Digest::ALL.into_iter().filter(|digest| trunks.iter().any(|trunk| trunk.accepts(*digest)));
+        let challenge = |digest: Digest| {
+            let algorithm = digest.algorithm().as_str();
             format!(r#"Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}"#)
         };
-        Refusal { status: 401, challenges: ALGORITHMS.iter().map(challenge).collect() }
+        Refusal { status: 401, challenges: asked.map(challenge).collect() }
     }
 
     /// The trunk of a call that was let in before: its INVITE again, what withdraws it, or a request within it, from
@@ -146,8 +153,4 @@ impl Endpoint {
         };
         (path.destination.ip() == source).then_some(path.trunk?)
     }
-}
-
-fn knows(known: Option<&Credentials>, proof: &Proof) -> bool {
-    known.is_some_and(|known| known.username == proof.username)
 }

@@ -92,8 +92,11 @@ impl Endpoint {
     /// Tells where a trunk that has a name is: in the order in which to try (RFC 3263, section 4). None at all: nowhere.
     pub fn set_targets(&mut self, trunk: usize, targets: Vec<SocketAddr>, now: Instant) {
         let Some(line) = self.lines.get_mut(trunk) else { return };
-        let (before, known) = (line.targets.is_empty(), line.targets.get(line.current).copied());
-        line.current = targets.iter().position(|target| Some(*target) == known).unwrap_or(0);
+        let before = line.targets.is_empty();
+        // Whoever was left for another one that answers is not gone back to before that one fails.
+        let second_best = line.targets.get(line.current).filter(|_| line.current > 0);
+        let known = second_best.and_then(|known| targets.iter().position(|target| target == known));
+        line.current = known.unwrap_or(0);
         line.targets = targets;
         match (before, line.targets.is_empty()) {
             (true, false) => {
