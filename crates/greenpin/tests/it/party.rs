@@ -310,11 +310,15 @@ impl Party {
         let (address, number) = (self.address(), &self.number);
         let to = header(request, "To");
         let tag = if to.contains("tag=") { "" } else { ";tag=callee" };
+        let vias: String = request
+            .lines()
+            .filter(|line| line.starts_with("Via: "))
+            .map(|line| format!("{line}\r\n"))
+            .collect();
         let message = format!(
-            "SIP/2.0 {status} {number}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\n\
+            "SIP/2.0 {status} {number}\r\n{vias}From: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\n\
              CSeq: {cseq}\r\nContact: \"{number}\" <sip:{number}@{address}>\r\n{canaries}{headers}\
              Content-Length: {length}\r\n\r\n{body}",
-            via = header(request, "Via"),
             from = header(request, "From"),
             call_id = header(request, "Call-ID"),
             cseq = header(request, "CSeq"),

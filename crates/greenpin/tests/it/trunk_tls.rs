@@ -25,12 +25,13 @@ const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
 
 /// An authority, with a certificate for loopback and one for a name.
-struct Certificates {
+pub struct Certificates {
     folder: TempDir,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    /// Makes them.
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,7 +47,8 @@ impl Certificates {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> String {
+    /// The file of `ca.pem`, or of a certificate or its key.
+    pub fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
@@ -149,9 +151,10 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head + length).then_some(head + length)
 }
 
-fn sip(certificates: &Certificates) -> String {
+/// Where a server serves SIP that has the certificate for loopback.
+pub fn sip(certificates: &Certificates) -> String {
     format!(
-        "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\ntls_certificate = {:?}\ntls_key = {:?}\n",
+        "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\ntls_certificate = {:?}\ntls_key = {:?}\n",
         certificates.path("loopback.pem"),
         certificates.path("loopback.key")
     )
