@@ -18,15 +18,16 @@ const MOST_MESSAGES: usize = 16;
 const MOST_TIMERS: usize = 100_000;
 
 fn endpoint() -> Endpoint {
-    let peer = Some(Peer { transport: Transport::Udp, address: THEIRS });
+    let peer = Some(Peer::at(Transport::Udp, THEIRS));
     let accept_from = vec![Network { address: THEIRS.ip(), prefix: 32 }];
-    let trunks = vec![Trunk { peer, accept_from, credentials: None }];
+    let trunks = vec![Trunk { peer, accept_from, ..Trunk::default() }];
     let mut drawn = 0;
     let entropy = move || {
         drawn += 1;
         drawn
     };
-    Endpoint::new(Settings { advertised: OURS, udp_port: 5060, tcp_port: 5060, trunks }, Box::new(entropy))
+    let settings = Settings { advertised: OURS, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks };
+    Endpoint::new(settings, Box::new(entropy))
 }
 
 fn media(srtp: SrtpMode) -> LocalMedia {
@@ -111,7 +112,7 @@ pub(crate) fn description(input: &[u8]) {
 
 /// The value of an `a=crypto` line in an offer that must have one.
 pub(crate) fn crypto_line(input: &[u8]) {
-    let offer = offer(&media(SrtpMode::Required), Codec::Pcma);
+    let offer = offer(&media(SrtpMode::Required), Codec::Pcma, &[]);
     let lines = offer.lines().filter(|line| !line.starts_with("a=crypto"));
     let mut text: Vec<u8> = lines.flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
     text.extend([b"a=crypto:", input, b"\r\n"].concat());

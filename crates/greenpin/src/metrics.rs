@@ -1,6 +1,7 @@
 //! What the process counts, for `GET /metrics`.
 //!
-//! Every label is a word of the program's own, or the template of a route: no number, PIN or id can get into one. The
+//! Every label is a word of the program's own, the template of a route, or a trunk's name in the configuration: no number,
+//! PIN or id can get into one. The
 //! metrics are the process's, as its log is.
 
 use std::sync::LazyLock;
@@ -55,6 +56,11 @@ struct StatusLabel {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TrunkLabel {
+    trunk: String,
+}
+
 /// What a block of digits, or a delivery, came to.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
@@ -78,6 +84,8 @@ pub(crate) struct Metrics {
     pin_tries: Outcomes,
     sip_refusals: Family<StatusLabel, Counter>,
     pub(crate) sip_dropped: Counter,
+    trunk_up: Family<TrunkLabel, Gauge>,
+    trunk_registered: Family<TrunkLabel, Gauge>,
     pub(crate) rtp_port_pairs: Gauge,
     pub(crate) store_queue: Gauge,
     pub(crate) store_jobs: Counter,
@@ -106,6 +114,8 @@ impl Metrics {
             pin_tries: Family::default(),
             sip_refusals: Family::default(),
             sip_dropped: Counter::default(),
+            trunk_up: Family::default(),
+            trunk_registered: Family::default(),
             rtp_port_pairs: Gauge::default(),
             store_queue: Gauge::default(),
             store_jobs: Counter::default(),
@@ -141,6 +151,10 @@ impl Metrics {
             self.sip_refusals.clone(),
         );
         to.register("sip_messages_dropped", "Datagrams that are not SIP", self.sip_dropped.clone());
+        let help = "Whether a trunk answers, or is not asked: 1, else 0";
+        to.register("trunk_up", help, self.trunk_up.clone());
+        let help = "Whether a trunk that we register with has taken it: 1, else 0";
+        to.register("trunk_registered", help, self.trunk_registered.clone());
         to.register(
             "rtp_port_pairs_in_use",
             "Pairs of RTP and RTCP ports in use",
@@ -203,6 +217,15 @@ impl Metrics {
     /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
     pub(crate) fn pin_tried(&self, outcome: &'static str) {
         self.pin_tries.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// How a trunk is; `registered` is `None` where we do not register.
+    pub(crate) fn trunk(&self, name: &str, up: bool, registered: Option<bool>) {
+        let label = TrunkLabel { trunk: name.to_owned() };
+        self.trunk_up.get_or_create(&label).set(up.into());
+        if let Some(registered) = registered {
+            self.trunk_registered.get_or_create(&label).set(registered.into());
+        }
     }
 
     /// A webhook was `delivered`, `retried` or `given_up`.

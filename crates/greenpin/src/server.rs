@@ -12,7 +12,7 @@ use crate::RecordingKey;
 use crate::api::{self, Node, Readiness};
 use crate::config::Config;
 use crate::engine::audio::{MediaSettings, PromptError, Prompts};
-use crate::engine::{Engine, EngineSettings, StartError, TrunkSettings};
+use crate::engine::{Engine, EngineSettings, StartError};
 use crate::membership::keep;
 use crate::recordings::{BucketError, Recordings, keep_uploading};
 use crate::retention;
@@ -34,6 +34,8 @@ pub struct Server {
     pub sip: SocketAddr,
     /// Where SIP over TCP is served, if anywhere.
     pub sip_tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served, if anywhere.
+    pub sip_tls: Option<SocketAddr>,
     /// Its store.
     pub store: Store,
     engine: Engine,
@@ -126,6 +128,7 @@ impl Server {
             started_at: Timestamp::now(),
             operator_token: config.http.operator_token.clone(),
             trunks: config.trunks.clone(),
+            call_limit: config.sip.tenant_limit,
             languages,
             public_url,
             engine: engine.handle(),
@@ -145,11 +148,12 @@ impl Server {
             tokio::spawn(retain(store.clone(), recordings.clone())),
             tokio::spawn(keep_uploading(store.clone(), recordings, config.node.clone())),
         ];
-        let (sip, sip_tcp) = (engine.udp, engine.tcp);
+        let (sip, sip_tcp, sip_tls) = (engine.udp, engine.tcp, engine.tls);
         Ok(Self {
             http,
             sip,
             sip_tcp,
+            sip_tls,
             store,
             engine,
             dispatcher,
@@ -181,25 +185,13 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
         Some(folder) => Prompts::from_folder(folder)?,
         None => Prompts::built_in()?,
     };
-    let trunks = config.trunks.iter().map(|trunk| TrunkSettings {
-        name: trunk.name.clone(),
-        peer: trunk.peer.clone(),
-        accept_from: trunk.accept_from.clone(),
-        country: trunk.country,
-        symmetric_rtp: trunk.symmetric_rtp,
-        srtp: trunk.srtp,
-        credentials: trunk.credentials.clone(),
-        priority: trunk.priority,
-        weight: trunk.weight,
-        number_format: trunk.number_format,
-        prefix: trunk.prefix.clone(),
-        max_calls: trunk.max_calls,
-    });
     Ok(EngineSettings {
         udp: config.sip.udp,
         tcp: config.sip.tcp,
+        tls: config.sip.tls.clone(),
+        dns: config.sip.dns,
         advertised: config.sip.public_address,
-        trunks: trunks.collect(),
+        trunks: config.trunks.clone(),
         media: MediaSettings {
             bind: config.sip.udp.ip(),
             ports: config.media.ports.clone(),
@@ -211,6 +203,7 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
         recordings: config.recordings.folder.clone(),
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
+        tenant_limit: config.sip.tenant_limit,
     })
 }
 

@@ -1,10 +1,22 @@
 //! Which numbers a request names: the called one and the calling one, as texts for the engine to make E.164 of.
 
-use crate::sip::{Address, FromHeader, PAssertedIdentityList, Request, Uri};
+use bytes::Bytes;
 
-/// The user part of the Request-URI, without URI parameters and visual separators; empty if there is none.
-pub(crate) fn called(request: &Request) -> String {
-    telephone(&request.uri).unwrap_or_default()
+use crate::sip::{
+    Address, FromHeader, HeaderName, PAssertedIdentityList, PPreferredIdentityList, Request, To, Uri,
+};
+use crate::trunk::{CalledFrom, CallerFrom};
+
+/// The user part of what names the called number, without URI parameters and visual separators; empty if there is none.
+pub(crate) fn called(request: &Request, from: CalledFrom) -> String {
+    let number = match from {
+        CalledFrom::RequestUri => telephone(&request.uri),
+        CalledFrom::To => {
+            let to = request.headers.typed::<To>().and_then(Result::ok);
+            to.and_then(|to| telephone(&to.uri))
+        }
+    };
+    number.unwrap_or_default()
 }
 
 /// The called number as the user part of our contact; empty where it is not plainly a number.
@@ -13,14 +25,37 @@ pub(crate) fn contact_user(called: &str) -> String {
     if plain { called.to_owned() } else { String::new() }
 }
 
-/// The caller's number: `P-Asserted-Identity` (RFC 3325) as it comes from a trusted trunk, else `From`.
-/// `None`: withheld, or not a number.
-pub(crate) fn caller(request: &Request) -> Option<String> {
-    let asserted = PAssertedIdentityList::from_headers(&request.headers).ok().flatten();
-    if let Some(asserted) = asserted {
-        return asserted.values().iter().find_map(|identity| number(identity.address()));
+/// The caller's number as a trusted trunk tells it, by the header that this one tells it by, else `From`. What it asks
+/// us to keep from others by `Privacy` (RFC 3325, section 7) it still tells us. `None`: withheld, or not a number.
+pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
+    let headers = &request.headers;
+    let told = match from {
+        CallerFrom::AssertedIdentity => PAssertedIdentityList::from_headers(headers)
+            .ok()
+            .flatten()
+            .map(|list| list.values().iter().find_map(|identity| number(identity.address()))),
+        CallerFrom::PreferredIdentity => PPreferredIdentityList::from_headers(headers)
+            .ok()
+            .flatten()
+            .map(|list| list.values().iter().find_map(|identity| number(identity.address()))),
+        CallerFrom::RemotePartyId => remote_party(request),
+        CallerFrom::From => None,
+    };
+    if let Some(told) = told {
+        return told;
     }
     number(&request.headers.typed::<FromHeader>()?.ok()?.0)
+}
+
+/// The calling party of `Remote-Party-ID`; `Some(None)`: it is there, and is no number.
+fn remote_party(request: &Request) -> Option<Option<String>> {
+    let name = HeaderName::Other(Bytes::from_static(b"Remote-Party-ID"));
+    let lists = request.headers.get_all(&name);
+    let parties =
+        lists.filter_map(|list| Address::parse_list(&list.value(), "Remote-Party-ID").ok()).flatten();
+    let calling =
+        |party: &Address| party.param("party").is_none_or(|party| party.eq_ignore_ascii_case(b"calling"));
+    parties.into_iter().find(calling).map(|party| number(&party))
 }
 
 fn number(address: &Address) -> Option<String> {
@@ -53,9 +88,37 @@ mod tests {
         }
     }
 
+    fn caller_by(from: CallerFrom, headers: &str) -> Option<String> {
+        caller(&invite("sip:+914000000001@192.0.2.1", headers), from)
+    }
+
+    #[test]
+    fn a_trunk_tells_the_numbers_by_the_header_of_its_own() {
+        let headers = "From: <sip:+918800000009@192.0.2.9>;tag=1\r\nTo: <sip:+914000000002@192.0.2.1>\r\n\
+                       P-Asserted-Identity: <tel:+918800000001>\r\nP-Preferred-Identity: <tel:+918800000002>\r\n\
+                       Remote-Party-ID: <sip:+918800000004@x>;party=called\r\n\
+                       Remote-Party-ID: \"A\" <sip:+918800000003@x>;party=calling;privacy=off\r\nPrivacy: id\r\n";
+        for (from, number) in [
+            (CallerFrom::AssertedIdentity, "+918800000001"),
+            (CallerFrom::PreferredIdentity, "+918800000002"),
+            (CallerFrom::RemotePartyId, "+918800000003"),
+            (CallerFrom::From, "+918800000009"),
+        ] {
+            assert_eq!(caller_by(from, headers).as_deref(), Some(number), "{from:?}");
+        }
+        let bare = "From: <sip:+918800000009@192.0.2.9>;tag=1\r\n";
+        for from in [CallerFrom::PreferredIdentity, CallerFrom::RemotePartyId] {
+            assert_eq!(caller_by(from, bare).as_deref(), Some("+918800000009"), "{from:?}");
+        }
+        let withheld = format!("{bare}Remote-Party-ID: <sip:anonymous@x>;party=calling\r\n");
+        assert_eq!(caller_by(CallerFrom::RemotePartyId, &withheld), None);
+        let invite = invite("sip:trunk-user@192.0.2.1", headers);
+        assert_eq!(called(&invite, CalledFrom::To), "+914000000002");
+    }
+
     #[test]
     fn the_called_number_loses_its_decoration() {
-        let called = |uri| called(&invite(uri, ""));
+        let called = |uri| called(&invite(uri, ""), CalledFrom::RequestUri);
         assert_eq!(called("sip:+914000000001@192.0.2.1;user=phone"), "+914000000001");
         assert_eq!(called("sip:+91-40(0000)0001;npdi@192.0.2.1"), "+914000000001");
         assert_eq!(called("tel:+91-4000000001;phone-context=x"), "+914000000001");
@@ -64,7 +127,7 @@ mod tests {
 
     #[test]
     fn an_asserted_identity_goes_before_from_and_what_is_withheld_is_nobody() {
-        let caller = |headers| caller(&invite("sip:+914000000001@192.0.2.1", headers));
+        let caller = |headers| caller_by(CallerFrom::AssertedIdentity, headers);
         let from = "From: \"Anonymous\" <sip:+918800000009@192.0.2.9>;tag=1\r\n";
         assert_eq!(caller(from), Some("+918800000009".into()));
         let both = format!("{from}P-Asserted-Identity: <tel:+918800000001>\r\n");

@@ -9,13 +9,14 @@ mod dialog;
 mod endpoint;
 mod identity;
 mod malformed;
+mod parameters;
 pub mod sdes;
 pub mod sdp;
 mod sip;
 mod timer;
+mod trunk;
 mod wire;
 
-pub use endpoint::{
-    Credentials, DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Peer, Settings, Trunk,
-};
+pub use endpoint::{DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Settings};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Peer, Place, Trunk};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -146,6 +146,15 @@ impl Description {
         Ok(Self { lines, audio, remote, codecs, secure: is_secure(media), crypto: crypto(media) })
     }
 
+    /// The description as it is for a trunk that takes these codecs alone, in this order; none given: all.
+    pub fn choosing(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
+        if !allowed.is_empty() {
+            self.codecs = allowed.iter().copied().filter(|codec| self.codecs.contains(codec)).collect();
+            self.remote.codec = *self.codecs.first().ok_or(SdpError::NoCodec)?;
+        }
+        Ok(self)
+    }
+
     /// The peer's audio with the codec that it prefers.
     pub fn remote(&self) -> RemoteMedia {
         self.remote
@@ -214,14 +223,15 @@ impl MediaLine {
     }
 }
 
-/// An offer of the preferred codec and of G.711 in both laws.
-pub fn offer(local: &LocalMedia, preferred: Codec) -> String {
+/// An offer of the codecs that are allowed, in this order; none given: of the preferred one and of G.711 in both laws.
+pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
     let mut text = head(local);
     let protocol = if local.srtp == SrtpMode::Required { "RTP/SAVP" } else { "RTP/AVP" };
     let crypto: Vec<Line> =
         if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
     let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
-    audio(&mut text, local, preferred.offered(), Some(TELEPHONE_EVENT), &shape);
+    let codecs = if allowed.is_empty() { preferred.offered() } else { allowed };
+    audio(&mut text, local, codecs, Some(TELEPHONE_EVENT), &shape);
     text
 }
 
@@ -388,17 +398,30 @@ mod tests {
 
     #[test]
     fn g722_is_offered_where_it_is_preferred_under_its_clock_of_8000() {
-        let text = offer(&local(), Codec::G722);
+        let text = offer(&local(), Codec::G722, &[]);
         assert!(text.contains("m=audio 20000 RTP/AVP 9 8 0 101\r\na=rtpmap:9 G722/8000\r\n"), "{text}");
         let description = Description::parse(text.as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::G722);
         assert!(description.answer(&local(), Codec::G722).contains("m=audio 20000 RTP/AVP 9 101\r\n"));
-        assert!(!offer(&local(), Codec::Pcmu).contains("G722"));
+        assert!(!offer(&local(), Codec::Pcmu, &[]).contains("G722"));
+    }
+
+    #[test]
+    fn a_trunk_has_its_own_codecs_in_its_own_order() {
+        let allowed = [Codec::G722, Codec::Pcma];
+        let text = offer(&local(), Codec::Pcmu, &allowed);
+        assert!(text.contains("m=audio 20000 RTP/AVP 9 8 101\r\n"), "{text}");
+        let theirs = Description::parse(OFFER.as_bytes()).unwrap();
+        assert_eq!(theirs.remote().codec, Codec::Pcmu);
+        let chosen = theirs.clone().choosing(&allowed).unwrap();
+        assert_eq!(chosen.remote().codec, Codec::Pcma, "what is not allowed is passed over");
+        assert_eq!(chosen.remote_preferring(Codec::Pcmu).codec, Codec::Pcma);
+        assert_eq!(theirs.choosing(&[Codec::G722]).unwrap_err(), SdpError::NoCodec);
     }
 
     #[test]
     fn our_own_offer_can_be_read_by_ourselves() {
-        let description = Description::parse(offer(&local(), Codec::Pcma).as_bytes()).unwrap();
+        let description = Description::parse(offer(&local(), Codec::Pcma, &[]).as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::Pcma);
         assert_eq!(description.remote_preferring(Codec::Pcmu).codec, Codec::Pcmu);
         assert_eq!(description.remote().telephone_event, Some(101));
@@ -470,7 +493,7 @@ mod tests {
     fn an_answer_is_held_against_what_was_offered() {
         for (mode, protocol) in [(SrtpMode::Optional, "RTP/AVP"), (SrtpMode::Required, "RTP/SAVP")] {
             let ours = wanting(mode);
-            let offered = offer(&ours, Codec::Pcma);
+            let offered = offer(&ours, Codec::Pcma, &[]);
             assert!(offered.contains(&format!("m=audio 20000 {protocol} 8 0 101\r\n")), "{offered}");
             assert_eq!(offered.matches("a=crypto").count(), 3);
             let theirs = LocalMedia { secrets: Secrets::new([9; 132]), ..ours };

@@ -1,9 +1,11 @@
 //! The one place that names the SIP library's types: what the rest of this crate builds on.
 
-pub(crate) use sipx_sip::auth::{Challenge, Credentials, respond, strongest};
+pub(crate) use sipx_sip::auth::{Algorithm, Challenge, Credentials, respond, strongest};
 pub(crate) use sipx_sip::headers::From as FromHeader;
 pub(crate) use sipx_sip::headers::via::first_hop_end;
-pub(crate) use sipx_sip::headers::{Address, Contact, MaxForwards, PAssertedIdentityList, RecordRoute, To};
+pub(crate) use sipx_sip::headers::{
+    Address, Contact, MaxForwards, PAssertedIdentityList, PPreferredIdentityList, RecordRoute, To,
+};
 pub(crate) use sipx_sip::message::Message;
 pub(crate) use sipx_sip::session::{MinSe, Refresher, SessionExpires};
 pub(crate) use sipx_sip::transaction::Dispatch;

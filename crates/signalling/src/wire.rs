@@ -14,6 +14,8 @@ pub enum Transport {
     Udp,
     /// A stream of messages.
     Tcp,
+    /// A stream of messages that is encrypted (RFC 3261, section 26.2.1).
+    Tls,
 }
 
 impl Transport {
@@ -22,6 +24,7 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
     }
 
@@ -30,7 +33,21 @@ impl Transport {
         match self {
             Self::Udp => "",
             Self::Tcp => ";transport=tcp",
+            Self::Tls => ";transport=tls",
         }
+    }
+
+    /// The port where nothing is said of it (RFC 3261, section 19.1.2).
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+        }
+    }
+
+    /// Whether messages travel over connections.
+    pub fn is_stream(self) -> bool {
+        self != Self::Udp
     }
 }
 
@@ -39,10 +56,13 @@ impl Transport {
 pub struct Path {
     /// How messages travel.
     pub transport: Transport,
-    /// Where they go. Over TCP: connect there if no connection is open.
+    /// Where they go. Over TCP and TLS: connect there if no connection is open.
     pub destination: SocketAddr,
-    /// Over TCP: the peer's end of a connection to use instead, as long as it is open.
+    /// Over TCP and TLS: the peer's end of a connection to use instead, as long as it is open.
     pub connection: Option<SocketAddr>,
+    /// Index of the trunk in [`crate::Settings::trunks`] whose peer is there, where that is known: what its certificate
+    /// must say.
+    pub trunk: Option<usize>,
 }
 
 /// A message to put on the wire.
@@ -189,6 +209,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network of one address alone.
+    pub fn of(address: IpAddr) -> Self {
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// Whether an address is in the block. An IPv4 address mapped into IPv6 counts as IPv4.
     pub fn contains(&self, other: IpAddr) -> bool {
         fn bits(address: IpAddr) -> (u128, u32) {

@@ -7,7 +7,9 @@ use std::time::Instant;
 use proptest::prelude::*;
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
-use signalling::{Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport, Trunk};
+use signalling::{
+    Credentials, Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport, Trunk,
+};
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
     Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP 198.51.100.1;branch=z9hG4bK0\r\n\
@@ -21,18 +23,30 @@ const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
 fn endpoint() -> Endpoint {
     let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let trunk = Trunk {
-        peer: Some(Peer { transport: Transport::Udp, address: peer }),
+        peer: Some(Peer::at(Transport::Udp, peer)),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
-        credentials: None,
+        ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings { advertised, udp_port: 5060, tcp_port: 5060, trunks: vec![trunk] };
+    let settings =
+        Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
     let mut count = 0;
     let entropy = move || {
         count += 1;
         count
     };
     Endpoint::new(settings, Box::new(entropy))
+}
+
+/// An endpoint that knows nobody but by a password.
+fn guarded() -> Endpoint {
+    let credentials =
+        Credentials { username: "pbx".into(), password: "a fictional password".into(), realm: None };
+    let trunk = Trunk { accept_credentials: Some(credentials), ..Trunk::default() };
+    let advertised = "192.0.2.2".parse().unwrap();
+    let settings =
+        Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
+    Endpoint::new(settings, Box::new(|| 7))
 }
 
 /// Feeds a message in, answers whatever is offered, hangs up, and lets all time pass.
@@ -121,6 +135,24 @@ proptest! {
             (if *tcp { Transport::Tcp } else { Transport::Udp }, mutated(changes))
         });
         live_through(&mut endpoint, messages.collect());
+    }
+
+    #[test]
+    fn whatever_a_stranger_answers_to_a_challenge_it_is_asked_again_and_nothing_is_kept(
+        noise in "[ -~]{0,40}",
+        parameters in prop::collection::vec(
+            ("(username|realm|nonce|uri|response|qop|nc|cnonce|algorithm)", "(\"[ -~]{0,50}\"|[ -~]{0,20}|pbx|auth|0000000[0-9]|ä)"),
+            0..10,
+        ),
+    ) {
+        let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let proof = format!("Authorization: Digest {}{noise}\r\nCall-ID", parameters.join(", "));
+        let mut endpoint = guarded();
+        let message = SipMessage::from_datagram(INVITE.replacen("Call-ID", &proof, 1).into()).unwrap();
+        endpoint.receive(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), message, Instant::now());
+        let answer = endpoint.poll_transmit().unwrap();
+        prop_assert!(answer.bytes.starts_with(b"SIP/2.0 401 "));
+        prop_assert_eq!(endpoint.load(), Load { legs: 0, transactions: 0, timers: 0 });
     }
 
     #[test]

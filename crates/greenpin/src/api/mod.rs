@@ -50,7 +50,7 @@ use crate::config::{Secret, Trunk};
 use crate::engine;
 use crate::random;
 use crate::recordings::Recordings;
-use crate::store::{RateLimit, Store, Timestamp};
+use crate::store::{CallLimit, RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -86,6 +86,8 @@ pub struct Node {
     pub operator_token: Option<Secret>,
     /// The carriers that are configured.
     pub trunks: Vec<Trunk>,
+    /// How many calls it takes for a tenant whose settings say nothing.
+    pub call_limit: CallLimit,
     /// The languages that it has prompts in.
     pub languages: Vec<String>,
     /// What stands before `/v1/…` in links.

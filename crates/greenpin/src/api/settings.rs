@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    AcceptCall, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType,
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType,
     PromptSettings, RateLimit, Retention, TenantSettings, TenantStore, Timestamp,
 };
 
@@ -68,7 +68,8 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let change = change(object, &*store.settings().await?, api.limits.default(), &api.node.languages)?;
+    let granted = Granted { rate: api.limits.default(), calls: api.node.call_limit };
+    let change = change(object, &*store.settings().await?, granted, &api.node.languages)?;
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
         if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
@@ -148,6 +149,13 @@ struct Webhook {
     secret: Option<String>,
 }
 
+/// What the operator grants to every tenant.
+#[derive(Clone, Copy)]
+struct Granted {
+    rate: RateLimit,
+    calls: CallLimit,
+}
+
 struct Change<F> {
     settings: F,
     webhooks: Option<Vec<EndpointSpec>>,
@@ -157,7 +165,7 @@ struct Change<F> {
 fn change(
     object: Map<String, Value>,
     current: &TenantSettings,
-    default: RateLimit,
+    granted: Granted,
     languages: &[String],
 ) -> Result<Change<impl Fn(&mut TenantSettings) + Send + use<>>, Problem> {
     let mut fields = Fields::new(object);
@@ -183,7 +191,9 @@ fn change(
     let record_announcement = fields.boolean("record_announcement");
     let prompts = prompts(&mut fields, &current.prompts, languages);
     let clear_rate_limit = fields.is_null("rate_limit");
-    let rate_limit = rate_limit(&mut fields, current.rate_limit, default);
+    let rate_limit = rate_limit(&mut fields, current.rate_limit, granted.rate);
+    let clear_call_limit = fields.is_null("call_limit");
+    let call_limit = call_limit(&mut fields, current.call_limit, granted.calls);
     let keep_everything = fields.is_null("retention").then(Retention::default);
     let retention = retention(&mut fields, current.retention).or(keep_everything);
     let webhooks = webhooks(&mut fields);
@@ -208,6 +218,9 @@ fn change(
         if rate_limit.is_some() || clear_rate_limit {
             settings.rate_limit = rate_limit;
         }
+        if call_limit.is_some() || clear_call_limit {
+            settings.call_limit = call_limit;
+        }
         set(retention, &mut settings.retention);
     };
     Ok(Change { settings, webhooks })
@@ -229,6 +242,18 @@ fn rate_limit(fields: &mut Fields, current: Option<RateLimit>, default: RateLimi
         (rate, fields.required("burst", |fields, name| fields.integer(name, 1, burst)))
     })?;
     Some(RateLimit { requests_per_second: requests_per_second?, burst: burst? })
+}
+
+/// The same for calls.
+fn call_limit(fields: &mut Fields, current: Option<CallLimit>, default: CallLimit) -> Option<CallLimit> {
+    let granted = |of: fn(&CallLimit) -> u32| of(&default).max(current.as_ref().map_or(0, of));
+    let calls = granted(|limit| limit.max_calls);
+    let rate = granted(|limit| limit.calls_per_second);
+    let (max_calls, calls_per_second) = fields.nested("call_limit", |fields| {
+        let calls = fields.required("max_calls", |fields, name| fields.integer(name, 1, calls));
+        (calls, fields.required("calls_per_second", |fields, name| fields.integer(name, 1, rate)))
+    })?;
+    Some(CallLimit { max_calls: max_calls?, calls_per_second: calls_per_second? })
 }
 
 /// What is left out stays; `null` keeps for ever.

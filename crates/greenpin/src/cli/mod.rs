@@ -142,7 +142,7 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         Command::Allocation(command) => with_store(&config, |store| allocation::run(command, store)).await,
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
         Command::Trunk(command) => {
-            trunk::run(&command, &config);
+            trunk::run(&command, &config).await;
             ExitCode::SUCCESS
         }
         Command::Demo(_)

@@ -24,9 +24,10 @@ pub(super) async fn run(config: &Config) -> ExitCode {
         Err(error) => return fail(error),
     };
     let tcp = server.sip_tcp.map(|address| format!(" tcp:{address}")).unwrap_or_default();
+    let tls = server.sip_tls.map(|address| format!(" tls:{address}")).unwrap_or_default();
     tracing::info!(
         http = %format_args!("http://{}", server.http),
-        sip = %format_args!("udp:{}{tcp}", server.sip),
+        sip = %format_args!("udp:{}{tcp}{tls}", server.sip),
         store = %config.store.database,
         trunks = config.trunks.len(),
         "greenpin is ready"

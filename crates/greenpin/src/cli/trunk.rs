@@ -1,13 +1,26 @@
 //! `greenpin trunk`
 
-use clap::Subcommand;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use crate::config::Config;
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::config::trunk::{networks, peer_uri, shown};
+use crate::config::{Config, Trunk};
+
+/// How long the server may take to tell how its trunks are.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List the carriers of the configuration; passwords are not shown
-    #[command(after_help = "Example:\n  greenpin trunk list --json")]
+    /// List the carriers of the configuration and how they are; passwords are not shown
+    #[command(
+        long_about = "List the carriers of the configuration; passwords are not shown. How they are is asked of the \
+                      server that runs with the same configuration, where http.operator_token opens its operator API; \
+                      a dash: not known.",
+        after_help = "Example:\n  greenpin trunk list --json"
+    )]
     List {
         /// Print JSON
         #[arg(long)]
@@ -15,14 +28,45 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, config: &Config) {
+pub(super) async fn run(command: &Command, config: &Config) {
     let Command::List { json } = command;
+    let served = served(config).await.unwrap_or_default();
     for trunk in &config.trunks {
-        if *json {
-            println!("{}", trunk.shown());
-            continue;
+        let known = served.iter().find(|served| served["name"] == trunk.name.as_str());
+        match (json, known) {
+            (true, Some(known)) => println!("{known}"),
+            (true, None) => println!("{}", shown(trunk, None)),
+            (false, known) => println!("{}", line(trunk, known)),
         }
-        let peer = trunk.peer_uri().unwrap_or_else(|| "takes no calls".to_owned());
-        println!("{:<16} {peer:<44} from {}", trunk.name, trunk.networks().join(", "));
+    }
+}
+
+fn line(trunk: &Trunk, known: Option<&Value>) -> String {
+    let peer = peer_uri(trunk).unwrap_or_else(|| "takes no calls".to_owned());
+    let state = known.and_then(|known| known["state"].as_str()).unwrap_or("-");
+    let registered = match known.and_then(|known| known["registered"].as_bool()) {
+        Some(true) => "registered",
+        Some(false) => "not registered",
+        None => "-",
+    };
+    let from = networks(trunk).join(", ");
+    format!("{:<16} {peer:<44} {state:<5} {registered:<14} from {from}", trunk.name)
+}
+
+/// The trunks as the running server tells of them; `None`: it cannot be asked.
+async fn served(config: &Config) -> Option<Vec<Value>> {
+    let token = config.http.operator_token.as_ref()?;
+    let url = format!("http://{}/v1/admin/trunks", local(config.http.listen));
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
+    let answer = client.get(url).bearer_auth(token.expose()).send().await.ok()?.error_for_status().ok()?;
+    let body: Value = answer.json().await.ok()?;
+    body.get("response")?.as_array().cloned()
+}
+
+/// Where a server on this machine is reached that listens everywhere.
+fn local(listen: SocketAddr) -> SocketAddr {
+    match listen.ip().is_unspecified() {
+        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port()),
+        false => listen,
     }
 }

@@ -1,7 +1,9 @@
 //! The configuration: a TOML file, overridden by the environment, parsed into types that cannot be wrong.
 
 mod error;
+mod places;
 mod source;
+pub mod trunk;
 mod values;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,13 +11,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rlibphonenumber::Region;
-use signalling::sdes::SrtpMode;
-use signalling::{Credentials, Network, Peer, Transport};
-
-use crate::engine::NumberFormat;
+pub use crate::engine::TrunkSettings as Trunk;
+use crate::engine::sip::TlsListen;
 use crate::recordings::BucketOptions;
-use crate::store::RateLimit;
+use crate::store::{CallLimit, RateLimit};
 
 pub use error::{ConfigError, Fault};
 use source::Source;
@@ -83,10 +82,16 @@ pub struct Sip {
     pub udp: SocketAddr,
     /// Where connections are accepted, if anywhere.
     pub tcp: Option<SocketAddr>,
+    /// Where encrypted connections are accepted, if anywhere.
+    pub tls: Option<TlsListen>,
+    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    pub dns: Option<SocketAddr>,
     /// The address that peers reach us at.
     pub public_address: IpAddr,
     /// Calls at once.
     pub max_calls: usize,
+    /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: of a tenant whose settings say nothing.
+    pub tenant_limit: CallLimit,
 }
 
 /// Audio.
@@ -109,35 +114,6 @@ pub struct Recordings {
     pub bucket: Option<BucketOptions>,
     /// `recordings.encrypt`: whether they are sealed with a key of the master key's.
     pub encrypt: bool,
-}
-
-/// A carrier.
-#[derive(Debug, Clone)]
-pub struct Trunk {
-    /// Its name in call records and logs.
-    pub name: String,
-    /// Where calls go out to.
-    pub peer: Option<Peer>,
-    /// Where its calls come from; by default the address of `peer`.
-    pub accept_from: Vec<Network>,
-    /// The country of numbers that it presents without `+`.
-    pub country: Option<Region>,
-    /// Take media from the first source within `accept_from`.
-    pub symmetric_rtp: bool,
-    /// Whether its audio is encrypted (SRTP).
-    pub srtp: SrtpMode,
-    /// `username`, `password`, `realm`: what it knows us by when it asks.
-    pub credentials: Option<Credentials>,
-    /// Trunks with a lower number are tried first.
-    pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 to 100.
-    pub weight: u16,
-    /// The form in which it wants numbers.
-    pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
-    pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
-    pub max_calls: Option<usize>,
 }
 
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
@@ -210,7 +186,7 @@ impl Config {
             sip: Self::take_sip(source),
             media,
             recordings: Self::take_recordings(source),
-            trunks: (0..source.count("trunks")).map(|index| Self::take_trunk(source, index)).collect(),
+            trunks: (0..source.count("trunks")).map(|index| trunk::take(source, index)).collect(),
             webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
         }
@@ -218,17 +194,42 @@ impl Config {
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let (udp, tcp) = source.or("sip.listen", values::listen, (loopback, Some(loopback)));
+        let default = places::Listens { udp: loopback, tcp: Some(loopback), tls: None };
+        let places::Listens { udp, tcp, tls } = source.or("sip.listen", places::listen, default);
+        let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {
             source.fault("sip.public_address", "must be given where sip.listen names no address of its own");
         }
+        let max_calls = source.or("sip.max_calls", values::calls, 4000);
+        let tenant_limit = CallLimit {
+            max_calls: source.or("sip.tenant_max_calls", values::rate, values::MOST),
+            calls_per_second: source.or("sip.tenant_calls_per_second", values::rate, values::MOST),
+        };
         Sip {
             udp,
             tcp,
+            tls,
+            dns: source.get("sip.dns", values::address),
             public_address: public_address.unwrap_or(udp.ip()),
-            max_calls: source.or("sip.max_calls", values::calls, 4000),
+            max_calls,
+            tenant_limit,
         }
+    }
+
+    fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {
+        let certificate = source.get("sip.tls_certificate", values::path);
+        let key = source.get("sip.tls_key", values::path);
+        if certificate.is_some() != key.is_some() {
+            source.fault("sip.tls_certificate", "must be given together with sip.tls_key");
+        }
+        if address.is_some() && certificate.is_none() {
+            source.fault("sip.tls_certificate", "must be given where sip.listen has \"tls:\"");
+        }
+        if address.is_none() && certificate.is_some() {
+            source.fault("sip.tls_certificate", "is for nothing where sip.listen has no \"tls:\"");
+        }
+        Some(TlsListen { address: address?, certificate: certificate?, key: key? })
     }
 
     fn take_recordings(source: &mut Source) -> Recordings {
@@ -265,88 +266,6 @@ impl Config {
                 Recordings { folder, bucket: None, encrypt }
             }
         }
-    }
-
-    fn take_trunk(source: &mut Source, index: usize) -> Trunk {
-        let key = |name: &str| format!("trunks.{index}.{name}");
-        let name = source.get(&key("name"), values::name);
-        if name.is_none() {
-            source.fault(&key("name"), "must be given: 1 to 64 letters, digits, '-', '_' or '.'");
-        }
-        let peer = source.get(&key("peer"), values::peer);
-        let own = peer.as_ref().map(|peer: &Peer| Network {
-            address: peer.address.ip(),
-            prefix: if peer.address.is_ipv4() { 32 } else { 128 },
-        });
-        let accept_from = source.get(&key("accept_from"), values::networks);
-        let [username, password, realm] = ["username", "password", "realm"].map(|name| {
-            let given = source.get(&key(name), values::credential);
-            given.filter(|text: &String| !text.is_empty())
-        });
-        if username.is_some() != password.is_some() {
-            source.fault(&key("username"), "must be given together with password");
-        }
-        let credentials = username.zip(password);
-        let country = source.get(&key("country"), values::country);
-        let number_format = source.or(&key("number_format"), values::number_format, NumberFormat::E164);
-        let prefix = source.or(&key("prefix"), values::digits, String::new());
-        if number_format == NumberFormat::National && country.is_none() {
-            source.fault(&key("number_format"), "must not be \"national\" without country");
-        }
-        if number_format == NumberFormat::E164 && !prefix.is_empty() {
-            source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
-        }
-        source.get(&key("register"), values::no);
-        Trunk {
-            name: name.unwrap_or_default(),
-            accept_from: accept_from.unwrap_or_else(|| own.into_iter().collect()),
-            peer,
-            country,
-            symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
-            srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
-            credentials: credentials.map(|(username, password)| Credentials { username, password, realm }),
-            priority: source.or(&key("priority"), values::priority, 10),
-            weight: source.or(&key("weight"), values::weight, 1),
-            number_format,
-            prefix,
-            max_calls: source.get(&key("max_calls"), values::calls),
-        }
-    }
-
-    /// Whether a trunk would need a transport that is not served.
-    pub fn transports(&self) -> impl Iterator<Item = Transport> {
-        self.trunks.iter().filter_map(|trunk| trunk.peer.as_ref()).map(|peer| peer.transport)
-    }
-}
-
-impl Trunk {
-    /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
-    pub fn peer_uri(&self) -> Option<String> {
-        let transport = |peer: &Peer| if peer.transport == Transport::Tcp { "tcp" } else { "udp" };
-        self.peer.as_ref().map(|peer| format!("sip:{};transport={}", peer.address, transport(peer)))
-    }
-
-    /// Where its calls come from, as in the file: `192.0.2.0/24`.
-    pub fn networks(&self) -> Vec<String> {
-        self.accept_from.iter().map(|network| format!("{}/{}", network.address, network.prefix)).collect()
-    }
-
-    /// The trunk in the names of the file, for people to look at. Never with a password.
-    pub fn shown(&self) -> serde_json::Value {
-        serde_json::json!({
-            "name": self.name,
-            "peer": self.peer_uri(),
-            "accept_from": self.networks(),
-            "country": self.country.as_ref().map(Region::to_string),
-            "symmetric_rtp": self.symmetric_rtp,
-            "srtp": values::srtp_name(self.srtp),
-            "username": self.credentials.as_ref().map(|known| &known.username),
-            "priority": self.priority,
-            "weight": self.weight,
-            "number_format": values::number_format_name(self.number_format),
-            "prefix": self.prefix,
-            "max_calls": self.max_calls,
-        })
     }
 }
 
@@ -420,8 +339,8 @@ mod tests {
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         assert_eq!(config.webhooks_disable_after, 3 * DAY);
         let trunk = &config.trunks[0];
-        assert_eq!(trunk.peer.as_ref().unwrap().transport, Transport::Tcp);
-        assert_eq!((trunk.accept_from.len(), trunk.country.is_some()), (2, true));
+        assert_eq!(trunk.sip.peer.as_ref().unwrap().transport, signalling::Transport::Tcp);
+        assert_eq!((trunk.sip.accept_from.len(), trunk.country.is_some()), (2, true));
         assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
     }
 
@@ -453,14 +372,14 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_with_its_rule() {
-        let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:carrier.example\"\nregister = true\n";
+        let text = "http.listen = 7\nmedia.ports = \"9-1\"\n[[trunks]]\npeer = \"sip:192.0.2.256\"\nregister = true\n";
         let error = error(text);
         for expected in [
             "greenpin.toml:1: http.listen must be",
             "greenpin.toml:2: media.ports must be",
             "trunks.0.name must be given",
             "greenpin.toml:4: trunks.0.peer must be",
-            "greenpin.toml:5: trunks.0.register",
+            "trunks.0.register must not",
         ] {
             assert!(error.contains(expected), "{expected} in:\n{error}");
         }
@@ -478,14 +397,41 @@ mod tests {
 
     #[test]
     fn what_this_version_cannot_do_is_refused() {
-        for (text, key) in [
-            ("store.url = \"postgres://u:p@h/d?sslmode=require\"", "store.url"),
-            ("sip.listen = [\"tls:127.0.0.1:5061\"]", "sip.listen"),
-            ("[[trunks]]\nname = \"a\"\nregister = true", "trunks.0.register"),
+        let error = error("store.url = \"postgres://u:p@h/d?sslmode=require\"");
+        assert!(error.contains("store.url") && error.contains("this version"), "{error}");
+        assert!(!error.contains("u:p@h"), "{error}");
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_a_name_over_each_transport() {
+        let read = |peer: &str| {
+            let config = read(&format!("[[trunks]]\nname = \"a\"\npeer = \"{peer}\"")).ok()?;
+            trunk::peer_uri(config.trunks.first()?)
+        };
+        for (written, shown) in [
+            ("sip:192.0.2.1", "sip:192.0.2.1:5060;transport=udp"),
+            ("sip:192.0.2.1;transport=tls", "sip:192.0.2.1:5061;transport=tls"),
+            ("sip:[2001:db8::1]:5070;transport=tcp", "sip:[2001:db8::1]:5070;transport=tcp"),
+            ("sip:carrier.example", "sip:carrier.example;transport=udp"),
+            ("sip:carrier.example:5070;transport=TCP", "sip:carrier.example:5070;transport=tcp"),
+            ("sips:carrier.example", "sip:carrier.example;transport=tls"),
         ] {
-            let error = error(text);
-            assert!(error.contains(key) && error.contains("this version"), "{error}");
-            assert!(!error.contains("u:p@h"), "{error}");
+            assert_eq!(read(written).as_deref(), Some(shown), "{written}");
+        }
+        for wrong in [
+            "carrier.example",
+            "sip:",
+            "sip:192.0.2.256",
+            "sip:carrier..example",
+            "sip:-carrier.example",
+            "sip:carrier_1.example",
+            "sip:carrier.example:0",
+            "sip:carrier.example:99999",
+            "sip:user@carrier.example",
+            "sip:carrier.example;transport=sctp",
+            "sips:carrier.example;transport=udp",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 
@@ -495,6 +441,29 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\nnumber_format = \"national\"", "trunks.0.number_format"),
             ("[[trunks]]\nname = \"a\"\nprefix = \"9\"", "trunks.0.prefix"),
             ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
+            ("[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0", "trunks.0.max_calls_per_second"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"opus\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]", "trunks.0.accept_digest"),
+            ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),
+            ("[[trunks]]\nname = \"a\"\ncalled_from = \"from\"", "trunks.0.called_from"),
+            ("[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"", "trunks.0.accept_username"),
+            (
+                "[[trunks]]\nname = \"a\"\naccept_username = \"p\"\naccept_password = \"too short\"",
+                "trunks.0.accept_password",
+            ),
+            ("[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"", "trunks.0.outbound_proxy"),
+            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"", "trunks.0.tls_ca"),
+            ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
+            ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
+            ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),
+            ("sip.tenant_max_calls = 0", "sip.tenant_max_calls"),
+            ("sip.tenant_calls_per_second = 1000001", "sip.tenant_calls_per_second"),
+            ("sip.dns = \"dns.example\"", "sip.dns"),
+            ("[[trunks]]\nname = \"a\"\nkeep_alive = 3601", "trunks.0.keep_alive"),
+            ("[[trunks]]\nname = \"a\"\nkeep_alive = 30", "trunks.0.keep_alive"),
+            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true", "trunks.0.register"),
             ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
             ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
             ("http.public_url = \"ftp://a.example\"", "http.public_url"),

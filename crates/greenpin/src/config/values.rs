@@ -10,11 +10,11 @@ use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
-use signalling::{Network, Peer, Transport};
+use signalling::sdp::Codec;
+use signalling::{CalledFrom, CallerFrom, Digest, Network};
 use toml::de::DeValue;
 
 use crate::engine::NumberFormat;
-use crate::engine::sip::Listen;
 
 /// A secret from the configuration; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Raw {
         }
     }
 
-    fn text(&self) -> Option<&str> {
+    pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Environment(text) => Some(text),
             _ => None,
@@ -93,7 +93,7 @@ impl Raw {
     }
 
     /// A list of texts; in the environment, separated by commas.
-    fn list(&self) -> Option<Vec<String>> {
+    pub(super) fn list(&self) -> Option<Vec<String>> {
         match self {
             Self::List(items) => Some(items.clone()),
             Self::Environment(text) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
@@ -102,7 +102,7 @@ impl Raw {
     }
 }
 
-fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
+pub(super) fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal(format!("must be {rule}")))
 }
 
@@ -240,8 +240,11 @@ pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
     must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
+/// More than this of anything is no limit.
+pub(super) const MOST: u32 = 1_000_000;
+
 pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
-    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
+    let number = raw.integer().filter(|number| (1..=i64::from(MOST)).contains(number));
     must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
 }
 
@@ -265,6 +268,59 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
+const CODECS: [(&str, Codec); 3] = [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722)];
+
+const CALLER_FROM: [(&str, CallerFrom); 4] = [
+    ("p-asserted-identity", CallerFrom::AssertedIdentity),
+    ("p-preferred-identity", CallerFrom::PreferredIdentity),
+    ("remote-party-id", CallerFrom::RemotePartyId),
+    ("from", CallerFrom::From),
+];
+
+const CALLED_FROM: [(&str, CalledFrom); 2] =
+    [("request-uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
+
+const DIGESTS: [(&str, Digest); 2] = [("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
+
+pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
+    must(meanings(&DIGESTS, raw), "a list of \"sha-256\" and \"md5\", one or both of them")
+}
+
+pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
+    let rule = "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once";
+    must(meanings(&CODECS, raw), rule)
+}
+
+/// A list of words, one or more, each once.
+fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T>> {
+    let known = |item: &String| words.iter().find(|(word, _)| item == word).map(|(_, meaning)| *meaning);
+    let meanings: Vec<T> = raw.list()?.iter().map(known).collect::<Option<_>>()?;
+    let count = |meaning: &T| meanings.iter().filter(|other| *other == meaning).count();
+    let once = !meanings.is_empty() && meanings.iter().all(|meaning| count(meaning) == 1);
+    once.then_some(meanings)
+}
+
+pub(super) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
+    codecs.iter().map(|codec| name_of(&CODECS, *codec)).collect()
+}
+
+pub(super) fn caller_from(raw: &Raw) -> Result<CallerFrom, Refusal> {
+    let rule = "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"from\"";
+    must(meaning(&CALLER_FROM, raw), rule)
+}
+
+pub(super) fn caller_from_name(from: CallerFrom) -> &'static str {
+    name_of(&CALLER_FROM, from)
+}
+
+pub(super) fn called_from(raw: &Raw) -> Result<CalledFrom, Refusal> {
+    must(meaning(&CALLED_FROM, raw), "\"request-uri\" or \"to\"")
+}
+
+pub(super) fn called_from_name(from: CalledFrom) -> &'static str {
+    name_of(&CALLED_FROM, from)
+}
+
 pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
     must(meaning(&SRTP, raw), "\"off\", \"optional\" or \"required\"")
 }
@@ -286,12 +342,14 @@ fn meaning<T: Copy>(words: &[(&str, T)], raw: &Raw) -> Option<T> {
 }
 
 /// Every meaning has its word.
-fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
+pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
     words.iter().find(|(_, meaning)| *meaning == wanted).map_or("", |(word, _)| word)
 }
 
-pub(super) fn no(raw: &Raw) -> Result<(), Refusal> {
-    if boolean(raw)? { unsupported("registration") } else { Ok(()) }
+pub(super) fn keep_alive(raw: &Raw) -> Result<Duration, Refusal> {
+    let seconds = raw.integer().filter(|seconds| (0..=3600).contains(seconds));
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    must(seconds.map(Duration::from_secs), "a number of seconds from 1 to 3600, or 0: never")
 }
 
 pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {
@@ -342,41 +400,4 @@ fn network(text: &str) -> Option<Network> {
     let prefix =
         prefix.map_or(Some(width), |prefix| prefix.parse().ok()).filter(|prefix| *prefix <= width)?;
     Some(Network { address, prefix })
-}
-
-/// One UDP address and at most one TCP address.
-pub(super) fn listen(raw: &Raw) -> Result<(SocketAddr, Option<SocketAddr>), Refusal> {
-    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\"";
-    let items = must(raw.list(), rule)?;
-    if items.iter().any(|item| item.starts_with("tls:")) {
-        return unsupported("SIP over TLS");
-    }
-    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
-    let listens = must(listens, rule)?;
-    let of = |transport| {
-        let mut found = listens.iter().filter(move |listen| listen.transport == transport);
-        (found.next().map(|listen| listen.address), found.next().is_none())
-    };
-    match (of(Transport::Udp), of(Transport::Tcp)) {
-        ((Some(udp), true), (tcp, true)) => Ok((udp, tcp)),
-        _ => must(None, rule),
-    }
-}
-
-/// `sip:ADDRESS[:PORT][;transport=udp|tcp]`.
-pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
-    let rule = "\"sip:ADDRESS:PORT;transport=udp\" (or tcp) with an IP address: names are not looked up by this version";
-    must(raw.text().and_then(parse_peer), rule)
-}
-
-fn parse_peer(text: &str) -> Option<Peer> {
-    let rest = text.strip_prefix("sip:")?;
-    let (place, parameters) = rest.split_once(';').unwrap_or((rest, "transport=udp"));
-    let transport = match parameters.to_ascii_lowercase().as_str() {
-        "transport=udp" => Transport::Udp,
-        "transport=tcp" => Transport::Tcp,
-        _ => return None,
-    };
-    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, 5060));
-    Some(Peer { transport, address: place.parse().ok().or_else(alone)? })
 }

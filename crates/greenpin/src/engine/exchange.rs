@@ -11,13 +11,15 @@ use signalling::sdes::SrtpMode;
 use signalling::{Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::audio::{LegMedia, MediaEvent, MediaId, MediaPlane, Prompts};
+use super::audio::{MediaEvent, MediaId, MediaPlane};
 use super::ledger::{Answer, Ledger};
 use super::masked_call::{MaskedCall, Started};
+use super::plant::Plant;
 use super::sip::UserAgent;
+use super::tenants::Tenants;
 use super::{Command, EngineSettings, Load, numbers};
 use crate::metrics::METRICS;
-use crate::store::{CallSid, NewCall, Store, Timestamp};
+use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
 const RETRY_AFTER: u32 = 5;
@@ -42,32 +44,6 @@ pub(super) enum Role {
     Callee(Attempt),
 }
 
-/// What calls work with.
-pub(super) struct Plant {
-    pub(super) agent: UserAgent,
-    pub(super) media: MediaPlane,
-    pub(super) settings: Arc<EngineSettings>,
-    pub(super) prompts: Prompts,
-    pub(super) legs: HashMap<LegId, Party>,
-    pub(super) streams: HashMap<MediaId, Party>,
-}
-
-impl Plant {
-    /// Whether a trunk's own limit lets it have one more leg.
-    pub(super) fn has_room(&self, trunk: usize) -> bool {
-        let limit = self.settings.trunks.get(trunk).and_then(|trunk| trunk.max_calls);
-        limit.is_none_or(|limit| self.legs.values().filter(|party| party.trunk == trunk).count() < limit)
-    }
-
-    /// A leg is given up, and with it its stream, of which nothing more will be heard.
-    pub(super) fn forget(&mut self, leg: LegId, stream: Option<&LegMedia>) {
-        self.legs.remove(&leg);
-        if let Some(stream) = stream {
-            self.streams.remove(&stream.id());
-        }
-    }
-}
-
 pub(super) struct Exchange {
     plant: Plant,
     store: Store,
@@ -79,6 +55,9 @@ pub(super) struct Exchange {
     /// Told when the last call is over; no call is taken while somebody waits.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
+    tenants: Tenants,
+    /// Told when no trunk has a registration of ours any more.
+    leaving: Option<oneshot::Sender<()>>,
 }
 
 impl Exchange {
@@ -89,10 +68,8 @@ impl Exchange {
         settings: Arc<EngineSettings>,
     ) -> Self {
         let (answers, answer_inbox) = mpsc::unbounded_channel();
-        let (prompts, legs, streams) = (settings.prompts.clone(), HashMap::new(), HashMap::new());
-        let plant = Plant { agent, media, settings, prompts, legs, streams };
         Self {
-            plant,
+            plant: Plant::new(agent, media, settings),
             store,
             calls: HashMap::new(),
             alarms: BTreeSet::new(),
@@ -101,6 +78,8 @@ impl Exchange {
             answer_inbox,
             draining: Vec::new(),
             admitting: true,
+            tenants: Tenants::default(),
+            leaving: None,
         }
     }
 
@@ -120,6 +99,12 @@ impl Exchange {
                 else => return,
             }
             self.plant.agent.flush();
+            if self.leaving.is_some()
+                && self.plant.agent.has_left()
+                && let Some(waiting) = self.leaving.take()
+            {
+                let _ = waiting.send(());
+            }
         }
     }
 
@@ -154,6 +139,10 @@ impl Exchange {
                 self.with_party(leg, |call, role, plant| call.hung_up(role, cause, plant));
                 self.plant.legs.remove(&leg);
             }
+            Event::Reachable { trunk, up } => self.plant.reachable(trunk, up),
+            Event::Registered { trunk, registered, status } => {
+                self.plant.registered(trunk, registered, status);
+            }
         }
     }
 
@@ -162,7 +151,8 @@ impl Exchange {
         let settings = self.plant.settings.clone();
         let Some(trunk) = settings.trunks.get(offer.trunk) else { return };
         let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
-        if !self.admitting || !self.draining.is_empty() || full {
+        let going = self.leaving.is_some() || !self.draining.is_empty();
+        if !self.admitting || going || full {
             return self.refuse(offer.leg, 503);
         }
         let in_clear = offer.remote.is_some_and(|remote| remote.crypto.is_none());
@@ -195,7 +185,7 @@ impl Exchange {
             started_at: started.at,
         };
         let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
-        self.plant.legs.insert(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
+        self.plant.add(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
         self.calls.insert(id, MaskedCall::new(id, sid, number, offer, started, ledger));
     }
 
@@ -206,11 +196,12 @@ impl Exchange {
 
     fn answered(&mut self, id: CallId, answer: Answer) {
         match answer {
-            Answer::Routed(route) => self.with_call(id, |call, plant| call.routed(route, plant)),
+            Answer::Routed(begun) => self.routed(id, begun),
             Answer::PinChecked(verdict) => self.with_call(id, |call, plant| call.pin_checked(verdict, plant)),
             Answer::Closed => {
                 if let Some(call) = self.calls.remove(&id) {
                     METRICS.calls_active.dec();
+                    call.tenant().into_iter().for_each(|tenant| self.tenants.release(tenant));
                     self.plant.legs.remove(&call.caller_leg());
                     self.clear_alarm(id, call.alarm());
                 }
@@ -221,6 +212,22 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// The store says whose number it is: its tenant may have as many calls as it can take.
+    fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
+        let Ok(Begun { tenant: Some((tenant, limit)), .. }) = &begun else {
+            return self.with_call(id, |call, plant| call.routed(begun, plant));
+        };
+        let limit = limit.unwrap_or(self.plant.settings.tenant_limit);
+        if !self.tenants.admit(tenant, limit, Instant::now()) {
+            return self.with_call(id, MaskedCall::too_many);
+        }
+        let tenant = tenant.clone();
+        self.with_call(id, |call, plant| {
+            call.count_for(tenant);
+            call.routed(begun, plant);
+        });
     }
 
     fn heard(&mut self, event: MediaEvent) {
@@ -274,6 +281,16 @@ impl Exchange {
             }
             Command::Load(asking) => {
                 let _ = asking.send(self.load());
+            }
+            Command::Targets(trunk, targets) => {
+                self.plant.agent.command(|endpoint, now| endpoint.set_targets(trunk, targets, now));
+            }
+            Command::Trunks(asking) => {
+                let _ = asking.send(self.plant.trunks.clone());
+            }
+            Command::Leave(waiting) => {
+                self.plant.agent.command(|endpoint, now| endpoint.leave(now));
+                self.leaving = Some(waiting);
             }
             Command::EndCalls => {
                 let all: Vec<CallId> = self.calls.keys().copied().collect();

@@ -1,6 +1,7 @@
 //! One masked call on real legs: performs what the call machine wants done, and tells it what came of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,18 +10,19 @@ use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
-use signalling::{LegId, Offer, OutgoingCall};
+use signalling::{LegId, Network, Offer, OutgoingCall};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
-use super::exchange::{CallId, Party, Plant, Role};
+use super::exchange::{CallId, Party, Role};
 use super::ledger::Ledger;
+use super::plant::Plant;
 use super::trunks::{self, another_may_succeed};
 use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
 use crate::random;
 use crate::store::{
     self, Begun, CallEnding, CallSid, DigitReport, LegReport, PinVerdict, RecordingFile, StoreError,
-    Timestamp, Voice,
+    TenantId, Timestamp, Voice,
 };
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -42,6 +44,8 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: Started,
+    /// The tenant whose limit it counts for.
+    tenant: Option<TenantId>,
     voice: Option<Voice>,
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
@@ -56,6 +60,8 @@ pub(super) struct MaskedCall {
 struct Leg {
     id: LegId,
     trunk: usize,
+    /// Where its INVITE came from; `None`: it is ours.
+    source: Option<IpAddr>,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<MediaReport>,
@@ -73,7 +79,7 @@ struct Dialled {
 
 impl Dialled {
     /// The next trunk that has room.
-    fn next_trunk(&mut self, plant: &Plant) -> Option<usize> {
+    fn next_trunk(&mut self, plant: &mut Plant) -> Option<usize> {
         std::iter::from_fn(|| self.trunks_left.pop_front()).find(|trunk| plant.has_room(*trunk))
     }
 }
@@ -99,10 +105,12 @@ impl MaskedCall {
             machine: Call::new(),
             number,
             started,
+            tenant: None,
             voice: None,
             caller: Leg {
                 id: offer.leg,
                 trunk: offer.trunk,
+                source: Some(offer.source),
                 stream: None,
                 remote: offer.remote,
                 report: None,
@@ -124,6 +132,21 @@ impl MaskedCall {
 
     pub(super) fn sid(&self) -> &CallSid {
         &self.sid
+    }
+
+    /// The tenant whose limit it counts for; `None`: nobody's.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    pub(super) fn count_for(&mut self, tenant: TenantId) {
+        self.tenant = Some(tenant);
+    }
+
+    /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
+    pub(super) fn too_many(&mut self, plant: &mut Plant) {
+        tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
+        self.step(Input::Routed(call::script::Route::Refuse(Cause::Overloaded)), plant);
     }
 
     /// The call as others may see it.
@@ -385,7 +408,8 @@ impl MaskedCall {
 
     fn dial(&mut self, attempt: Attempt, number: PhoneNumber, plant: &mut Plant) -> Option<Input> {
         let draw = |most: u64| random::u64() % most.max(1);
-        let trunks_left = trunks::order(&plant.settings.trunks, self.caller.trunk, draw).into();
+        let trunks_left =
+            trunks::order(&plant.settings.trunks, |trunk| plant.is_up(trunk), self.caller.trunk, draw).into();
         self.dial_by(attempt, Dialled { number, trunks_left }, plant)
     }
 
@@ -408,10 +432,10 @@ impl MaskedCall {
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {
             Ok(id) => {
-                plant.legs.insert(id, party);
+                plant.add(id, party);
                 let (stream, dialled) = (Some(stream), Some(dialled));
                 let keys = DigitFilter::default();
-                let leg = Leg { id, trunk, stream, remote: None, report: None, keys, dialled };
+                let leg = Leg { id, trunk, source: None, stream, remote: None, report: None, keys, dialled };
                 self.callees.insert(attempt, leg);
                 None
             }
@@ -517,7 +541,12 @@ fn connect(leg: &Leg, plant: &Plant) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
     let trunk = plant.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
-        Some(trunk) => SourceRule::Latch(trunk.accept_from.clone()),
+        Some(_) => {
+            let mut networks = plant.agent.networks(leg.trunk);
+            // One who was let in by a password is in none of them.
+            networks.extend(leg.source.map(Network::of));
+            SourceRule::Latch(networks)
+        }
         None => SourceRule::Negotiated,
     };
     stream.connect(Remote::negotiated(remote, source));

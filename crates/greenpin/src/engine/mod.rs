@@ -6,23 +6,29 @@ mod ledger;
 mod masked_call;
 mod numbers;
 pub mod phone;
+mod plant;
+mod rate;
+mod resolver;
 pub mod sip;
+mod tenants;
 mod trunks;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use numbers::NumberFormat;
-use rlibphonenumber::Region;
-use signalling::sdes::SrtpMode;
-use signalling::{Credentials, Network, Peer};
 use tokio::sync::{mpsc, oneshot};
+pub use trunks::{TrunkSettings, TrunkState};
 
-use crate::store::{CallSid, Store, Timestamp};
+use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
-use sip::{BindError, SipSockets, UserAgent};
+use sip::{BindError, SipSockets, Tls, TlsListen, UserAgent};
+
+/// How long the trunks have to take note of our leaving.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// What the engine needs to know to start.
 pub struct EngineSettings {
@@ -30,6 +36,10 @@ pub struct EngineSettings {
     pub udp: SocketAddr,
     /// Where SIP over TCP is served, if anywhere. Port 0 takes the one of UDP.
     pub tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served, if anywhere.
+    pub tls: Option<TlsListen>,
+    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    pub dns: Option<SocketAddr>,
     /// The address that peers reach SIP and media at.
     pub advertised: IpAddr,
     /// Who brings calls and takes them.
@@ -44,35 +54,8 @@ pub struct EngineSettings {
     pub node: String,
     /// Calls at once; one more is refused with 503.
     pub max_calls: usize,
-}
-
-/// A carrier, as the engine sees it.
-#[derive(Debug, Clone)]
-pub struct TrunkSettings {
-    /// Its name in call records and logs.
-    pub name: String,
-    /// Where calls go out to.
-    pub peer: Option<Peer>,
-    /// Where its calls come from.
-    pub accept_from: Vec<Network>,
-    /// The country of numbers that it presents without `+`.
-    pub country: Option<Region>,
-    /// Take media from the first source within `accept_from` instead of the address in the SDP.
-    pub symmetric_rtp: bool,
-    /// Whether its audio is encrypted.
-    pub srtp: SrtpMode,
-    /// What it knows us by when it asks.
-    pub credentials: Option<Credentials>,
-    /// Trunks with a lower number are tried first.
-    pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 or more.
-    pub weight: u16,
-    /// The form in which it wants numbers.
-    pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
-    pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
-    pub max_calls: Option<usize>,
+    /// The same of a tenant whose settings say nothing.
+    pub tenant_limit: CallLimit,
 }
 
 /// Why the engine cannot start.
@@ -97,6 +80,8 @@ pub struct Engine {
     pub udp: SocketAddr,
     /// Where SIP over TCP is served.
     pub tcp: Option<SocketAddr>,
+    /// Where SIP over TLS is served.
+    pub tls: Option<SocketAddr>,
     handle: Handle,
     task: tokio::task::JoinHandle<()>,
 }
@@ -143,6 +128,12 @@ enum Command {
     Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
     Load(oneshot::Sender<Load>),
+    /// The DNS says where a trunk is.
+    Targets(usize, Vec<SocketAddr>),
+    /// Tell how the trunks are.
+    Trunks(oneshot::Sender<Vec<TrunkState>>),
+    /// Take back what is registered with trunks; tell when that is done.
+    Leave(oneshot::Sender<()>),
 }
 
 /// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
@@ -170,9 +161,11 @@ impl Engine {
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
         audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
-        let sockets = SipSockets::bind(settings.udp, settings.tcp).await?;
+        let peers = settings.trunks.iter().map(TrunkSettings::tls_peer).collect::<Result<_, _>>();
+        let tls = Tls { listen: settings.tls.clone(), peers: peers.map_err(BindError::from)? };
+        let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;
         let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
-        let tcp = sockets.tcp_address();
+        let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media =
             MediaPlane::start(settings.media.clone(), media_events).map_err(io("cannot start media"))?;
@@ -181,14 +174,16 @@ impl Engine {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
                 tcp_port: tcp.unwrap_or(udp).port(),
-                trunks: settings.trunks.iter().map(TrunkSettings::signalling).collect(),
+                tls_port: tls.or(tcp).unwrap_or(udp).port(),
+                trunks: settings.trunks.iter().map(|trunk| trunk.sip.clone()).collect(),
             },
             sockets,
         );
         let (commands, inbox) = mpsc::unbounded_channel();
+        follow_names(&settings, &commands).map_err(io("cannot read how this system looks names up"))?;
         let exchange = Exchange::new(agent, media, store, Arc::new(settings));
         let task = tokio::spawn(exchange.run(media_inbox, inbox));
-        Ok(Self { udp, tcp, handle: Handle(commands), task })
+        Ok(Self { udp, tcp, tls, handle: Handle(commands), task })
     }
 
     /// A handle on it.
@@ -201,9 +196,11 @@ impl Engine {
         self.handle.ask(Command::Load).await
     }
 
-    /// Takes no more calls (503), waits for those under way for as long as `patience` lasts, then ends the rest.
-    /// Every call record is written before this returns.
-    pub async fn stop(self, patience: std::time::Duration) {
+    /// Takes no more calls (503) and takes back what is registered with trunks, waits for calls under way for as long
+    /// as `patience` lasts, then ends the rest. Every call record is written before this returns.
+    pub async fn stop(self, patience: Duration) {
+        let left = self.handle.ask(Command::Leave);
+        let _ = tokio::time::timeout(LEAVING, left).await;
         let (told, over) = oneshot::channel();
         if self.handle.0.send(Command::Drain(told)).is_err() {
             return;
@@ -211,10 +208,27 @@ impl Engine {
         let mut over = over;
         if tokio::time::timeout(patience, &mut over).await.is_err() {
             let _ = self.handle.0.send(Command::EndCalls);
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(10), over).await;
+            let _ = tokio::time::timeout(Duration::from_secs(10), over).await;
         }
         self.task.abort();
     }
+}
+
+/// Begins to look up the trunks that have a name.
+fn follow_names(settings: &EngineSettings, engine: &mpsc::UnboundedSender<Command>) -> std::io::Result<()> {
+    let named = settings.trunks.iter().enumerate().filter_map(|(index, trunk)| {
+        let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
+        Some(((index, trunk.name.clone()), hop.clone()))
+    });
+    let mut shared = None;
+    for (trunk, hop) in named {
+        let resolver = match &shared {
+            Some(resolver) => resolver,
+            None => shared.insert(resolver::resolver(settings.dns).map_err(std::io::Error::other)?),
+        };
+        tokio::spawn(resolver::follow(resolver.clone(), trunk, hop, engine.clone()));
+    }
+    Ok(())
 }
 
 impl Handle {
@@ -226,6 +240,11 @@ impl Handle {
     /// Ends a call as if a party had hung up; whether there was such a one.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
         self.ask(|told| Command::EndCall(call_sid, told)).await.unwrap_or(false)
+    }
+
+    /// How the trunks are, in the order of the configuration; none if the engine has stopped.
+    pub async fn trunks(&self) -> Vec<TrunkState> {
+        self.ask(Command::Trunks).await.unwrap_or_default()
     }
 
     /// Takes new calls, or refuses them with 503. Calls under way go on.
@@ -249,16 +268,6 @@ impl CallState {
             Self::Dialling => "dialling",
             Self::Bridged => "bridged",
             Self::Ending => "ending",
-        }
-    }
-}
-
-impl TrunkSettings {
-    fn signalling(&self) -> signalling::Trunk {
-        signalling::Trunk {
-            peer: self.peer.clone(),
-            accept_from: self.accept_from.clone(),
-            credentials: self.credentials.clone(),
         }
     }
 }

@@ -89,16 +89,22 @@ impl Phone {
         let media = media.map_err(io("cannot start the phone's media"))?;
         let server = settings.server;
         let trunk = Trunk {
-            peer: Some(Peer { transport: settings.transport, address: server }),
+            peer: Some(Peer::at(settings.transport, server)),
             accept_from: vec![Network {
                 address: server.ip(),
                 prefix: if server.is_ipv4() { 32 } else { 128 },
             }],
-            credentials: None,
+            ..Trunk::default()
         };
         let advertised = reachable(address, server).map_err(io("cannot find the way to the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
-        let settings = Settings { advertised, udp_port: address.port(), tcp_port, trunks: vec![trunk] };
+        let settings = Settings {
+            advertised,
+            udp_port: address.port(),
+            tcp_port,
+            tls_port: tcp_port,
+            trunks: vec![trunk],
+        };
         let address = SocketAddr::new(advertised, address.port());
         Ok(Self {
             agent: UserAgent::new(settings, sockets),
@@ -209,7 +215,8 @@ impl Phone {
                 self.lines.get(&leg)?.connect(remote);
                 None
             }
-            Event::Confirmed { .. } => None,
+            // A phone has one trunk, and asks it nothing.
+            Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             Event::Ringing(_) => Some(PhoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.lines.get(&leg)?.connect(remote);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use call::PhoneNumber;
-use signalling::{LegId, Transport};
+use signalling::{LegId, Network, Peer, Transport};
 use tempfile::TempDir;
 
 use super::phone::{Phone, PhoneEvent, PhoneSettings};
@@ -54,23 +54,17 @@ impl Stage {
         ));
         let store = store.unwrap();
         let pin = allocate(&store).await;
-        let trunk = TrunkSettings {
-            name: "loopback".to_owned(),
-            peer: Some(Peer { transport: Transport::Udp, address: agent.address() }),
+        let sip = signalling::Trunk {
+            peer: Some(Peer::at(Transport::Udp, agent.address())),
             accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
-            country: None,
-            symmetric_rtp: false,
-            srtp: signalling::sdes::SrtpMode::Off,
-            credentials: None,
-            priority: 10,
-            weight: 1,
-            number_format: NumberFormat::E164,
-            prefix: String::new(),
-            max_calls: None,
+            ..signalling::Trunk::default()
         };
+        let trunk = TrunkSettings { name: "loopback".to_owned(), sip, ..TrunkSettings::default() };
         let settings = EngineSettings {
             udp: anywhere(),
             tcp: None,
+            tls: None,
+            dns: None,
             advertised: anywhere().ip(),
             trunks: vec![trunk],
             media: MediaSettings { ports: 33_200..=33_399, silence_limit, ..MediaSettings::default() },
@@ -78,6 +72,7 @@ impl Stage {
             recordings: folder.path().join("recordings"),
             node: "test".to_owned(),
             max_calls: 1,
+            tenant_limit: CallLimit { max_calls: 1, calls_per_second: 100 },
         };
         let engine = Engine::start(settings, store).await.unwrap();
         Self { _folder: folder, engine, agent, pin }

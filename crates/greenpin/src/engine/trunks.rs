@@ -1,20 +1,102 @@
-//! Which trunk an outgoing call goes by, and which one when that fails.
+//! The trunks: what the engine knows of each, which one an outgoing call goes by, and which one when that fails.
 
-use super::TrunkSettings;
+use std::path::PathBuf;
 
-/// The trunks that take calls, in the order in which a call is to try them: the lower priority number first; among equals
-/// the one that brought the call, then by lot, each as likely as its weight says. `draw` gives a number below the one it
-/// is given.
+use rlibphonenumber::Region;
+use signalling::Transport;
+use signalling::sdes::SrtpMode;
+
+use super::NumberFormat;
+use super::sip::{TlsError, TlsPeer};
+
+/// A carrier, as it is configured.
+#[derive(Debug, Clone)]
+pub struct TrunkSettings {
+    /// Its name in call records and logs.
+    pub name: String,
+    /// Where it is, who speaks for it, and what we are to it.
+    pub sip: signalling::Trunk,
+    /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// The country of numbers that it presents without `+`.
+    pub country: Option<Region>,
+    /// Take media from the first source within its networks instead of the address in the SDP.
+    pub symmetric_rtp: bool,
+    /// Whether its audio is encrypted.
+    pub srtp: SrtpMode,
+    /// Trunks with a lower number are tried first.
+    pub priority: u16,
+    /// How often it is chosen among those of the same priority: 1 to 100.
+    pub weight: u16,
+    /// The form in which it wants numbers.
+    pub number_format: NumberFormat,
+    /// Digits that stand before a number that is dialled by it.
+    pub prefix: String,
+    /// Legs of it at once, both ways; `None`: no limit of its own.
+    pub max_calls: Option<usize>,
+    /// New legs of it a second, both ways, and at once after a quiet time; `None`: no limit of its own.
+    pub max_calls_per_second: Option<u32>,
+}
+
+impl TrunkSettings {
+    /// What its peer must show, where it is reached over TLS.
+    pub(super) fn tls_peer(&self) -> Result<Option<TlsPeer>, TlsError> {
+        let hop = self.sip.hop().filter(|hop| hop.transport == Transport::Tls);
+        hop.map(|hop| TlsPeer::new(&hop.place, self.tls_ca.as_deref())).transpose()
+    }
+}
+
+impl Default for TrunkSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            sip: signalling::Trunk::default(),
+            tls_ca: None,
+            country: None,
+            symmetric_rtp: false,
+            srtp: SrtpMode::Off,
+            priority: 10,
+            weight: 1,
+            number_format: NumberFormat::E164,
+            prefix: String::new(),
+            max_calls: None,
+            max_calls_per_second: None,
+        }
+    }
+}
+
+/// How a trunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrunkState {
+    /// Its peer answers, as far as is known.
+    pub up: bool,
+    /// It has taken our registration; `None`: we do not register with it.
+    pub registered: Option<bool>,
+}
+
+impl TrunkState {
+    /// Before anything is known: one that is where an address says counts as up.
+    pub(super) fn new(settings: &TrunkSettings) -> Self {
+        let named = settings.sip.hop().is_some_and(|hop| hop.address().is_none());
+        Self { up: !named, registered: settings.sip.register.then_some(false) }
+    }
+}
+
+/// The trunks that take calls, in the order in which a call is to try them: those that are up, then those that are away.
+/// Among these the lower priority number first; among equals the one that brought the call, then by lot, each as likely
+/// as its weight says. `draw` gives a number below the one it is given.
 pub(super) fn order(
     trunks: &[TrunkSettings],
+    is_up: impl Fn(usize) -> bool,
     brought_by: usize,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
+    let rank = |(index, trunk): &(usize, &TrunkSettings)| (!is_up(*index), trunk.priority);
     let mut left: Vec<(usize, &TrunkSettings)> =
-        trunks.iter().enumerate().filter(|(_, trunk)| trunk.peer.is_some()).collect();
+        trunks.iter().enumerate().filter(|(_, trunk)| trunk.sip.peer.is_some()).collect();
     let mut order = Vec::with_capacity(left.len());
-    while let Some(best) = left.iter().map(|(_, trunk)| trunk.priority).min() {
-        let equals = left.iter().filter(|(_, trunk)| trunk.priority == best);
+    while let Some(best) = left.iter().map(rank).min() {
+        let equals = left.iter().filter(|trunk| rank(trunk) == best);
         let next = equals.clone().find(|(index, _)| *index == brought_by).map(|(index, _)| *index);
         let next = next.or_else(|| by_lot(equals.map(|(index, trunk)| (*index, trunk.weight)), &mut draw));
         let Some(next) = next else { break };
@@ -49,25 +131,25 @@ pub(super) fn another_may_succeed(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::NumberFormat;
-    use signalling::{Peer, Transport};
+    use signalling::Peer;
 
     fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
         let address = "192.0.2.1:5060".parse().unwrap();
-        TrunkSettings {
-            name: String::new(),
-            peer: takes_calls.then_some(Peer { transport: Transport::Udp, address }),
-            accept_from: Vec::new(),
-            country: None,
-            symmetric_rtp: false,
-            srtp: signalling::sdes::SrtpMode::Off,
-            credentials: None,
-            priority,
-            weight,
-            number_format: NumberFormat::E164,
-            prefix: String::new(),
-            max_calls: None,
-        }
+        let peer = takes_calls.then_some(Peer::at(Transport::Udp, address));
+        let sip = signalling::Trunk { peer, ..signalling::Trunk::default() };
+        TrunkSettings { sip, priority, weight, ..TrunkSettings::default() }
+    }
+
+    fn order(trunks: &[TrunkSettings], brought_by: usize, draw: impl FnMut(u64) -> u64) -> Vec<usize> {
+        super::order(trunks, |_| true, brought_by, draw)
+    }
+
+    #[test]
+    fn one_that_is_away_goes_last_whatever_its_priority_and_even_if_it_brought_the_call() {
+        let trunks = [trunk(5, 1, true), trunk(10, 1, true), trunk(20, 1, true), trunk(5, 1, true)];
+        assert_eq!(super::order(&trunks, |index| index != 0, 0, |_| 0), [3, 1, 2, 0]);
+        assert_eq!(super::order(&trunks, |index| index == 2, 3, |_| 0), [2, 3, 0, 1]);
+        assert_eq!(super::order(&trunks, |_| false, 3, |_| 0), [3, 0, 1, 2], "none is up: the usual order");
     }
 
     #[test]

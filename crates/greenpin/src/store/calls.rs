@@ -15,8 +15,8 @@ use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::writer::Tx;
 use super::{
-    AcceptCall, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, StoreOptions,
-    TenantSettings, Timestamp, Voice, allocations, prompts, settings, sql,
+    AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, StoreOptions,
+    TenantId, TenantSettings, Timestamp, Voice, allocations, prompts, settings, sql,
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
@@ -57,6 +57,8 @@ pub struct Begun {
     pub route: Route,
     /// How its tenant speaks to callers; `None`: no pool holds the number.
     pub voice: Option<Voice>,
+    /// Whose number it is, and how many calls its settings let in; `None`: no pool holds the number.
+    pub tenant: Option<(TenantId, Option<CallLimit>)>,
 }
 
 /// How a PIN is collected, and what follows a right one.
@@ -287,7 +289,7 @@ pub(super) fn close_cut_short(
 
 fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else {
-        return Ok(Begun { route: Route::UnknownNumber, voice: None });
+        return Ok(Begun { route: Route::UnknownNumber, voice: None, tenant: None });
     };
     let settings = settings::of(tx, &number.tenant_id)?;
     let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
@@ -311,7 +313,8 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
         tx.execute(sql::ALLOCATION_COUNT_ATTEMPT, (number.tenant_id.as_str(), id.as_str()))?;
     }
     tell(tx, &call.call_sid, EventType::CallInitiated, call.started_at)?;
-    Ok(Begun { route, voice })
+    let tenant = Some((number.tenant_id.clone(), settings.call_limit));
+    Ok(Begun { route, voice, tenant })
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.

@@ -93,7 +93,7 @@ pub use redelivery::{Replay, Replayed};
 pub use resolve::Resolution;
 pub use retention::{KeptRecording, RecordingShelf};
 pub use settings::{
-    AcceptCall, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
 };
 pub use standing::{Standing, StandingError, TenantRecord};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};

@@ -67,6 +67,9 @@ pub struct TenantSettings {
     /// How often the API may be asked; `None`: as the operator has configured it.
     #[schema(required)]
     pub rate_limit: Option<RateLimit>,
+    /// How many calls may come in; `None`: as the operator has configured it.
+    #[schema(required)]
+    pub call_limit: Option<CallLimit>,
     /// What is not kept for ever.
     #[schema(required)]
     pub retention: Retention,
@@ -106,6 +109,17 @@ pub struct RateLimit {
     /// Requests at once after a quiet time: 1 or more.
     #[schema(minimum = 1)]
     pub burst: u32,
+}
+
+/// How many calls a node takes for a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CallLimit {
+    /// Calls at once: 1 or more.
+    #[schema(minimum = 1)]
+    pub max_calls: u32,
+    /// New calls a second, and as many at once after a quiet time: 1 or more.
+    #[schema(minimum = 1)]
+    pub calls_per_second: u32,
 }
 
 /// Days after which something is removed, counted from its end; `null` in JSON: it is kept for ever.
@@ -161,6 +175,7 @@ impl Default for TenantSettings {
             record_announcement: false,
             prompts: PromptSettings::default(),
             rate_limit: None,
+            call_limit: None,
             retention: Retention::default(),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::http::{call, create, raw, raw_text, request};
-use super::server::{PATIENCE, Server};
+use super::server::{PATIENCE, Server, trunk};
 
 fn scrape(server: &Server) -> String {
     let (answer, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
@@ -37,7 +37,8 @@ fn families(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
-    let server = Server::with("");
+    let keys = "register = true\nusername = \"trunk-user\"\npassword = \"a fictional password\"";
+    let server = Server::with(&trunk("carrier", "127.0.0.1:9".parse().unwrap(), keys));
     scrape(&server);
     let served = families(&scrape(&server));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");

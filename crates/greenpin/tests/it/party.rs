@@ -29,6 +29,10 @@ pub struct Party {
     rtp_sequence: u16,
     rtp_timestamp: u32,
     invite_branch: String,
+    /// Header lines of its INVITE beside the usual ones.
+    more: String,
+    /// Codecs that it offers and answers with, as payload types.
+    formats: &'static str,
     /// Keys that were heard, by RTP timestamp.
     presses: Vec<(u32, u8)>,
     /// How it offers and answers encrypted audio.
@@ -73,9 +77,21 @@ impl Party {
             rtp_sequence: 7,
             rtp_timestamp: 1000,
             invite_branch: format!("z9hG4bK{unique}"),
+            more: String::new(),
+            formats: "8",
             presses: Vec::new(),
             crypto: None,
         }
+    }
+
+    /// From now on its INVITEs carry further header lines.
+    pub fn say_also(&mut self, headers: &str) {
+        headers.clone_into(&mut self.more);
+    }
+
+    /// From now on it names these payload types in its descriptions.
+    pub fn speak(&mut self, formats: &'static str) {
+        self.formats = formats;
     }
 
     /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
@@ -123,9 +139,9 @@ impl Party {
         let number = &self.number;
         let (format, map) = if events {
             let map = format!("a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000\r\n");
-            (format!("8 {EVENT_PAYLOAD_TYPE}"), map)
+            (format!("{} {EVENT_PAYLOAD_TYPE}", self.formats), map)
         } else {
-            ("8".to_owned(), String::new())
+            (self.formats.to_owned(), String::new())
         };
         let (protocol, key) = match &self.crypto {
             Some(crypto) => (crypto.protocol, format!("a=crypto:1 {INLINE}\r\n")),
@@ -153,6 +169,11 @@ impl Party {
         )
     }
 
+    /// Sends a message of a test's own making.
+    pub fn say_sip(&self, message: &str) {
+        self.send(message);
+    }
+
     fn send(&self, message: &str) {
         self.sip.send_to(message.as_bytes(), self.server).unwrap();
     }
@@ -166,12 +187,13 @@ impl Party {
         let message = format!(
             "INVITE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\nMax-Forwards: 70\r\n\
              From: \"{number}\" <sip:{number}@{address}>;tag=caller\r\nTo: {to}\r\nCall-ID: {call_id}\r\n\
-             CSeq: 1 INVITE\r\nContact: <sip:{number}@{address}>\r\n{canaries}Content-Type: application/sdp\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{number}@{address}>\r\n{canaries}{more}Content-Type: application/sdp\r\n\
              Content-Length: {length}\r\n\r\n{body}",
             target = self.remote_target,
             to = self.remote_to,
             call_id = self.call_id,
             canaries = self.canaries(),
+            more = self.more,
             length = body.len(),
         );
         self.send(&message);
@@ -253,12 +275,35 @@ impl Party {
         invite
     }
 
+    /// The INVITE, if one comes soon.
+    pub fn invited_soon(&mut self) -> Option<String> {
+        let mut buffer = [0; 65_535];
+        self.sip.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let received = self.sip.recv_from(&mut buffer);
+        self.sip.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (length, _) = received.ok()?;
+        self.received.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        text.starts_with("INVITE ").then(|| {
+            self.last.clone_from(&text);
+            text
+        })
+    }
+
     /// Answers the INVITE: a provisional or final status, with audio where it is a 2xx.
     pub fn respond(&mut self, status: u16) {
         let invite = self.last.clone();
         let body = if status == 200 { self.sdp(true) } else { String::new() };
         let content = if status == 200 { "Content-Type: application/sdp\r\n" } else { "" };
         self.reply(&invite, status, content, &body);
+    }
+
+    /// Waits for a request other than an INVITE, answers it with a status and further header lines, and returns it.
+    pub fn served_with(&mut self, method: &str, status: u16, headers: &str) -> String {
+        let start = format!("{method} ");
+        let request = self.message(|text| text.starts_with(&start));
+        self.reply(&request, status, headers, "");
+        request
     }
 
     /// Refuses the INVITE with further header lines.
@@ -270,11 +315,15 @@ impl Party {
         let (address, number) = (self.address(), &self.number);
         let to = header(request, "To");
         let tag = if to.contains("tag=") { "" } else { ";tag=callee" };
+        let vias: String = request
+            .lines()
+            .filter(|line| line.starts_with("Via: "))
+            .map(|line| format!("{line}\r\n"))
+            .collect();
         let message = format!(
-            "SIP/2.0 {status} {number}\r\nVia: {via}\r\nFrom: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\n\
+            "SIP/2.0 {status} {number}\r\n{vias}From: {from}\r\nTo: {to}{tag}\r\nCall-ID: {call_id}\r\n\
              CSeq: {cseq}\r\nContact: \"{number}\" <sip:{number}@{address}>\r\n{canaries}{headers}\
              Content-Length: {length}\r\n\r\n{body}",
-            via = header(request, "Via"),
             from = header(request, "From"),
             call_id = header(request, "Call-ID"),
             cseq = header(request, "CSeq"),

@@ -336,7 +336,7 @@ fn calls_come_and_go_through_a_proxy_that_stays_in_the_dialog() {
     let subnet = std::process::id() % 200 + 20;
     let [proxy, agent, customer] = [1, 2, 3].map(|host| format!("127.{subnet}.255.{host}"));
     let trunk = format!(
-        "[[trunks]]\nname = \"proxy\"\npeer = \"sip:{proxy}:5060\"\naccept_from = [\"{proxy}/32\"]\n"
+        "[[trunks]]\nname = \"proxy\"\npeer = \"sip:{proxy}:5060\"\naccept_from = [\"{proxy}/32\"]\nkeep_alive = 0\n"
     );
     let mut stage = Stage::set(&trunk);
     let _proxy = kamailio(&proxy, &agent, stage.server.sip);

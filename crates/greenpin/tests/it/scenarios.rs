@@ -143,8 +143,8 @@ impl Place {
 
     fn trunk(&self) -> String {
         format!(
-            "[[trunks]]\nname = \"row{}\"\npeer = \"sip:{}:5060\"\naccept_from = [\"{}/30\"]\nusername = \"trunk-user\"\n\
-             password = \"a fictional password\"\n",
+            "[[trunks]]\nname = \"row{}\"\npeer = \"sip:{}:5060\"\naccept_from = [\"{}/30\"]\nkeep_alive = 0\n\
+             username = \"trunk-user\"\npassword = \"a fictional password\"\n",
             self.index,
             self.address(2),
             self.address(0),

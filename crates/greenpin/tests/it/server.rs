@@ -21,10 +21,12 @@ pub const SID: &str = "AC0001";
 /// Its token.
 pub const TOKEN: &str = "fictional-token-of-acme";
 
-/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own.
+/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own. It is
+/// not asked whether it is alive, unless these say so.
 pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
+    let quiet = if more.contains("keep_alive") { "" } else { "keep_alive = 0\n" };
     format!(
-        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{more}\n"
+        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{quiet}{more}\n"
     )
 }
 
@@ -78,9 +80,12 @@ impl Server {
             true => String::new(),
             false => format!("[recordings]\nurl = \"file:{}/recordings\"\n", folder.path().display()),
         };
+        let sip = match configuration.contains("[sip]") {
+            true => "",
+            false => "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n",
+        };
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n{head}\n\
-             [sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n{head}\n{sip}\
              {recordings}[webhooks]\nallow_private = true\n{configuration}"
         );
         let text = text.replace("{folder}", &folder.path().display().to_string());
@@ -112,6 +117,13 @@ impl Server {
             assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}\n{}", self.log());
             std::thread::yield_now();
         }
+    }
+
+    /// Where its SIP over TLS is.
+    pub fn sip_tls(&self) -> SocketAddr {
+        let ready = self.log().lines().find_map(ready_line).unwrap();
+        let words = ready["sip"].as_str().unwrap().to_owned();
+        words.split(' ').find_map(|word| word.strip_prefix("tls:")).unwrap().parse().unwrap()
     }
 
     /// Everything that was logged since the last start.

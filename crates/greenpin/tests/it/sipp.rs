@@ -52,7 +52,7 @@ impl Agent {
     /// The trunk of a configuration that leads to it, and that brings calls from a network.
     pub fn trunk(&self, network: &str) -> String {
         format!(
-            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:{};transport={}\"\naccept_from = [\"{network}\"]\n",
+            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:{};transport={}\"\naccept_from = [\"{network}\"]\nkeep_alive = 0\n",
             self.port, self.transport
         )
     }

@@ -55,7 +55,7 @@ impl Endpoint {
             // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
             return self.refuse_later(key, request, now);
         };
-        let description = match read_offer(request) {
+        let description = match read_offer(request, self.codecs_of(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.refuse(key, request, status, now),
         };
@@ -103,7 +103,10 @@ impl Endpoint {
                 *local = kept_secure(*local, Some(description));
                 Some(answer)
             }
-            None if request.method == Method::Invite => Some(sdp::offer(local, codec)),
+            None if request.method == Method::Invite => {
+                let trunk = leg.path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
+                Some(sdp::offer(local, codec, trunk.map_or(&[], |trunk| &trunk.codecs)))
+            }
             None => None,
         };
         let (path, user) = (leg.path, leg.user.clone());

@@ -75,7 +75,8 @@ impl Endpoint {
         if identity.as_ref().is_some_and(|identity| self.offers.contains(identity)) {
             return self.refuse(key, &request, 482, now);
         }
-        let description = match read_offer(&request) {
+        let Some(path) = self.transactions.get(key).map(|transaction| transaction.path) else { return };
+        let description = match read_offer(&request, self.codecs_of(path)) {
             Ok(description) => description,
             Err(status) => return self.refuse(key, &request, status, now),
         };
@@ -84,10 +85,11 @@ impl Endpoint {
         let Some(dialog) = Dialog::accept(&request, &tag) else {
             return self.refuse(key, &request, 400, now);
         };
-        let Some(path) = self.transactions.get(key).map(|transaction| transaction.path) else { return };
-        let Some(trunk) = self.trunk_of(path) else { return self.refuse(key, &request, 403, now) };
-        let called = identity::called(&request);
-        let caller = identity::caller(&request);
+        let known = path.trunk.and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
+        let Some((trunk, settings)) = known else { return self.refuse(key, &request, 403, now) };
+        let called = identity::called(&request, settings.called_from);
+        let caller = identity::caller(&request, settings.caller_from);
+        let source = path.connection.unwrap_or(path.destination).ip();
         let remote = description.as_ref().map(Description::remote);
         self.offers.extend(identity.clone());
         let offered = Offered { key: key.clone(), request, dialog, description, session, identity };
@@ -105,7 +107,7 @@ impl Endpoint {
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.purpose = Purpose::Serve(Some(leg));
         }
-        self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, remote }));
+        self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, source, remote }));
     }
 
     /// A 420 names what we do not know (RFC 3261, section 8.2.2.3).
@@ -139,7 +141,7 @@ impl Endpoint {
         let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
         let body = match &offered.description {
             Some(description) => description.answer(&local, codec),
-            None => sdp::offer(&local, codec),
+            None => sdp::offer(&local, codec, self.codecs_of(leg.path)),
         };
         let Some(response) = self.answer_response(&offered, &leg.user, leg.path, body) else {
             self.abandon(&offered.key);
@@ -230,16 +232,20 @@ impl Endpoint {
     /// An ACK came for a 2xx of ours.
     pub(super) fn acknowledged(&mut self, ack: &Request, now: Instant) {
         let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else { return };
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get(&id) else { return };
         let local = leg.local;
+        let codecs = self.codecs_of(leg.path);
         let Usage::Answering(answering) = &leg.usage else { return };
         if answering.sequence != super::receive::sequence(ack) {
             return;
         }
-        let remote = answering.answer_awaited.then(|| read_answer(ack.body(), local.as_ref())).flatten();
+        let remote =
+            answering.answer_awaited.then(|| read_answer(ack.body(), local.as_ref(), codecs)).flatten();
         let (unusable, first) = (answering.answer_awaited && remote.is_none(), answering.first);
         let codec = remote.map_or(answering.codec, |remote| remote.codec);
-        leg.usage = Usage::Established { dialog: Box::new(answering.dialog.clone()), codec };
+        let established = Usage::Established { dialog: Box::new(answering.dialog.clone()), codec };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        leg.usage = established;
         let abandoned = leg.abandoned;
         self.timers.clear(&TimerKey::Repeat2xx(id));
         self.timers.clear(&TimerKey::AckMissing(id));
@@ -321,7 +327,7 @@ impl Endpoint {
 
 /// The description that a request offers: `None` if it leaves the offer to us; the status that refuses it if it
 /// cannot be used.
-pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> {
+pub(super) fn read_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
     if !accepts_description(request) {
         return Err(406);
     }
@@ -333,7 +339,7 @@ pub(super) fn read_offer(request: &Request) -> Result<Option<Description>, u16> 
     if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
         return Err(415);
     }
-    match Description::parse(request.body()) {
+    match Description::parse(request.body()).and_then(|offer| offer.choosing(codecs)) {
         Ok(description) => Ok(Some(description)),
         Err(sdp::SdpError::Malformed) => Err(400),
         Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
@@ -354,12 +360,17 @@ fn accepts_description(request: &Request) -> bool {
 }
 
 /// The audio that an answer to our offer names.
-fn read_answer(body: &[u8], local: Option<&LocalMedia>) -> Option<RemoteMedia> {
-    agreed(&Description::parse(body).ok()?, local)
+fn read_answer(body: &[u8], local: Option<&LocalMedia>, codecs: &[Codec]) -> Option<RemoteMedia> {
+    agreed(Description::parse(body).ok()?, local, codecs)
 }
 
 /// The audio that an answer to our offer names; `None` if it is no answer to that.
-pub(super) fn agreed(answer: &Description, local: Option<&LocalMedia>) -> Option<RemoteMedia> {
+pub(super) fn agreed(
+    answer: Description,
+    local: Option<&LocalMedia>,
+    codecs: &[Codec],
+) -> Option<RemoteMedia> {
+    let answer = answer.choosing(codecs).ok()?;
     let crypto = answer.answered_key(local?).ok()?;
     Some(RemoteMedia { crypto, ..answer.remote() })
 }

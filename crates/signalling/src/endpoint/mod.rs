@@ -1,11 +1,17 @@
 //! A SIP user agent without sockets, clock or randomness: messages, commands and time go in; messages and events
 //! come out.
 
+mod admission;
 mod challenge;
+mod gate;
 mod in_dialog;
 mod incoming;
+mod keep_alive;
+mod line;
 mod outgoing;
 mod receive;
+mod registration;
+mod retry;
 mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,9 +27,10 @@ use crate::sip::{
     ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, TransactionLayer, Uri,
 };
 use crate::timer::TimerTable;
-use crate::wire::{Network, Path, Ticket, Transmit, Transport};
+use crate::trunk::Trunk;
+use crate::wire::{Path, Ticket, Transmit, Transport};
 
-pub use challenge::Credentials;
+use line::Line;
 pub use outgoing::{DialError, OutgoingCall};
 
 /// The methods that we serve (RFC 3261, section 20.5).
@@ -41,28 +48,10 @@ pub struct Settings {
     pub udp_port: u16,
     /// Our port for connections.
     pub tcp_port: u16,
+    /// Our port for encrypted connections.
+    pub tls_port: u16,
     /// Who may call and be called.
     pub trunks: Vec<Trunk>,
-}
-
-/// A peer that carries calls.
-#[derive(Debug, Clone)]
-pub struct Trunk {
-    /// Where calls go out to; `None`: it only brings calls.
-    pub peer: Option<Peer>,
-    /// Who may send us requests.
-    pub accept_from: Vec<Network>,
-    /// What it knows us by when it asks (digest, RFC 7616).
-    pub credentials: Option<Credentials>,
-}
-
-/// The far end of a trunk.
-#[derive(Debug, Clone)]
-pub struct Peer {
-    /// How messages travel.
-    pub transport: Transport,
-    /// Where they go.
-    pub address: SocketAddr,
 }
 
 /// One SIP dialog of ours, from the INVITE on.
@@ -118,6 +107,22 @@ pub enum Event {
         /// The peer said so itself, and did not just vanish.
         orderly: bool,
     },
+    /// A trunk that is kept alive went away, or came back.
+    Reachable {
+        /// Index of the trunk in [`Settings::trunks`].
+        trunk: usize,
+        /// It answers.
+        up: bool,
+    },
+    /// A trunk has taken our registration, or has it no more.
+    Registered {
+        /// Index of the trunk in [`Settings::trunks`].
+        trunk: usize,
+        /// It will bring us calls until it is told again.
+        registered: bool,
+        /// What it answered; 408: nothing, 503: the transport failed.
+        status: u16,
+    },
 }
 
 /// A call that a trunk brings.
@@ -131,6 +136,8 @@ pub struct Offer {
     pub called: String,
     /// The caller's number, digits with or without `+`; `None`: withheld or malformed.
     pub caller: Option<String>,
+    /// Where it came from.
+    pub source: IpAddr,
     /// The caller's audio; `None`: it leaves the offer to us.
     pub remote: Option<RemoteMedia>,
 }
@@ -169,6 +176,10 @@ pub struct Endpoint {
     by_tag: HashMap<Bytes, LegId>,
     /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
     offers: HashSet<incoming::RequestIdentity>,
+    /// Who may come from where no trunk is.
+    gate: gate::Gate,
+    /// What is known of each trunk, in the order of the settings.
+    lines: Vec<Line>,
     /// The realm in which each trunk has taken our credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
@@ -187,6 +198,10 @@ enum TimerKey {
     CancelUnanswered(LegId),
     /// The session was not refreshed, or it is for us to refresh it: RFC 4028.
     Session(LegId),
+    /// Ask the trunk whether it is alive, or take its silence for an answer.
+    KeepAlive(usize),
+    /// Register with the trunk, for the first time or again.
+    Register(usize),
 }
 
 /// What we remember of a transaction beside its state.
@@ -207,6 +222,10 @@ enum Purpose {
     Farewell,
     /// Our session refresh.
     Refresh(LegId),
+    /// Our question whether a trunk is alive.
+    KeepAlive(usize),
+    /// Our registration with a trunk.
+    Register(usize),
 }
 
 /// An ACK that we sent, to be sent again with each repeated 2xx of the same tag.
@@ -244,6 +263,7 @@ impl Endpoint {
     /// A user agent that has nothing to do yet.
     pub fn new(settings: Settings, entropy: Entropy) -> Self {
         let timing = Timers::default();
+        let lines = settings.trunks.iter().map(Line::new).collect();
         Self {
             settings,
             entropy,
@@ -254,6 +274,8 @@ impl Endpoint {
             legs: HashMap::new(),
             by_tag: HashMap::new(),
             offers: HashSet::new(),
+            gate: gate::Gate::default(),
+            lines,
             realms: HashMap::new(),
             next_leg: 0,
             transmits: VecDeque::new(),
@@ -293,6 +315,8 @@ impl Endpoint {
                 TimerKey::AckMissing(leg) => self.ack_missing(leg, now),
                 TimerKey::CancelUnanswered(leg) => self.cancel_unanswered(leg, now),
                 TimerKey::Session(leg) => self.session_due(leg, now),
+                TimerKey::KeepAlive(trunk) => self.keep_alive_due(trunk, now),
+                TimerKey::Register(trunk) => self.register(trunk, now),
             }
         }
     }
@@ -406,6 +430,7 @@ impl Endpoint {
         let port = match transport {
             Transport::Udp => self.settings.udp_port,
             Transport::Tcp => self.settings.tcp_port,
+            Transport::Tls => self.settings.tls_port,
         };
         SocketAddr::new(self.settings.advertised, port)
     }
@@ -475,7 +500,7 @@ impl std::fmt::Debug for Endpoint {
 fn reliability(transport: Transport) -> Reliability {
     match transport {
         Transport::Udp => Reliability::Unreliable,
-        Transport::Tcp => Reliability::Reliable,
+        Transport::Tcp | Transport::Tls => Reliability::Reliable,
     }
 }
 
@@ -510,6 +535,7 @@ fn reason(status: u16) -> &'static str {
         180 => "Ringing",
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -543,11 +569,15 @@ fn path_to(uri: &Uri, known: Path) -> Path {
         _ => None,
     };
     let transport = match uri.transport() {
+        // What began encrypted stays so.
+        _ if known.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
+        Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
         _ => known.transport,
     };
-    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, uri.port().unwrap_or(5060)));
-    let connection = known.connection.filter(|_| transport == Transport::Tcp);
-    Path { transport, destination, connection }
+    let port = uri.port().unwrap_or(transport.default_port());
+    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, port));
+    let connection = known.connection.filter(|_| transport.is_stream() && transport == known.transport);
+    Path { transport, destination, connection, ..known }
 }

@@ -1,5 +1,6 @@
 //! Calls that we make: from the INVITE to the answer, or to its withdrawal.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
-use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey, Uri};
+use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey};
 use crate::wire::{Path, Transmit};
 
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
@@ -51,6 +52,8 @@ pub(super) struct Calling {
     pub(super) request: Request,
     /// Index of the trunk that it goes to.
     pub(super) trunk: usize,
+    /// Targets of the trunk that failed.
+    pub(super) tried: Vec<SocketAddr>,
     /// The trunk's challenge that was answered.
     pub(super) answered: Option<challenge::Answered>,
     /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
@@ -78,16 +81,14 @@ const MOST_BRANCHES: usize = 10;
 impl Endpoint {
     /// Calls a number. Progress comes as events of the leg that is returned.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let peer = self.settings.trunks.get(call.trunk).and_then(|trunk| trunk.peer.clone());
-        let peer = peer.ok_or(DialError::NoPeer)?;
-        let path =
-            Path { transport: peer.transport, destination: peer.address, connection: Some(peer.address) };
+        let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
         let request = self.invite(&call, path, &tag).ok_or(DialError::BadNumber)?;
         let calling = Calling {
             key: None,
             request: request.clone(),
             trunk: call.trunk,
+            tried: Vec::new(),
             answered: None,
             proceeding: false,
             ringing: false,
@@ -121,21 +122,18 @@ impl Endpoint {
         if !is_number(&call.to) || !is_number(&call.from) {
             return None;
         }
-        let target = format!("sip:{}@{}{}", call.to, path.destination, path.transport.parameter());
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
-        let call_id = format!("{}{}", self.token(), self.token());
         let contact = self.contact(&call.from, path.transport);
-        let uri = Uri::parse(Bytes::from(target)).ok()?;
-        let builder = RequestBuilder::new(Method::Invite, uri).max_forwards(70);
-        let builder = builder.header(HeaderName::From, format!("{identity};tag={tag}")).ok()?;
-        let to = format!("<sip:{}@{}>", call.to, path.destination);
-        let builder = builder.header(HeaderName::To, to).ok()?;
-        let builder = builder.header(HeaderName::CallId, call_id).ok()?.cseq(1, &Method::Invite).ok()?;
+        let to = format!("<sip:{}@{}>", call.to, self.settings.trunks.get(call.trunk)?.peer.as_ref()?);
+        let from = format!("{identity};tag={tag}");
+        let call_id = format!("{}{}", self.token(), self.token());
+        let builder =
+            self.request_outside((call.trunk, &call.to), &Method::Invite, (&from, &to), (&call_id, 1))?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
         let builder = builder.header(HeaderName::PAssertedIdentity, identity).ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
-        let builder = builder.body(sdp::offer(&call.local, call.preferred));
+        let builder = builder.body(sdp::offer(&call.local, call.preferred, self.codecs_of(path)));
         self.seal(builder, path.transport)
     }
 
@@ -160,7 +158,7 @@ impl Endpoint {
             401 | 407 if self.authenticated(id, response, now) => {}
             // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
             // both are refusals like any other.
-            status => self.invite_failed(id, status),
+            status => self.invite_failed(id, status, now),
         }
     }
 
@@ -225,7 +223,7 @@ impl Endpoint {
         }
         let calling = matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_)));
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
-            return self.invite_failed(id, 500);
+            return self.invite_failed(id, 500, now);
         };
         let early = self.early(id, tag);
         if let Some(early) = early {
@@ -236,7 +234,9 @@ impl Endpoint {
             false => Description::parse(response.body()).ok(),
         };
         let waiting = self.legs.get(&id).filter(|leg| calling && !leg.abandoned);
-        let usable = description.zip(waiting).and_then(|(answer, leg)| agreed(&answer, leg.local.as_ref()));
+        let usable = description
+            .zip(waiting)
+            .and_then(|(answer, leg)| agreed(answer, leg.local.as_ref(), self.codecs_of(leg.path)));
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
                 leg.usage = Usage::Established { dialog: Box::new(dialog), codec: remote.codec };
@@ -285,7 +285,10 @@ impl Endpoint {
         Some((dialog, path))
     }
 
-    pub(super) fn invite_failed(&mut self, id: LegId, status: u16) {
+    pub(super) fn invite_failed(&mut self, id: LegId, status: u16, now: Instant) {
+        if matches!(status, 408 | 503) && self.invite_elsewhere(id, now).is_some() {
+            return;
+        }
         if matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_))) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
@@ -335,6 +338,9 @@ fn cancel_of(invite: &Request) -> Option<Request> {
     for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId] {
         let value = invite.headers.value(&name)?.into_owned();
         builder = builder.header(name, value).ok()?;
+    }
+    for route in invite.headers.get_all(&HeaderName::Route) {
+        builder = builder.header(HeaderName::Route, route.value().into_owned()).ok()?;
     }
     Some(builder.cseq(super::receive::sequence(invite), &Method::Cancel).ok()?.build())
 }

@@ -11,15 +11,15 @@ use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, reason, 
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
-    CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, TransactionKey, TuEvent, Via,
-    first_hop_end, validate_request,
+    CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder, TransactionKey,
+    TuEvent, Via, first_hop_end, validate_request,
 };
 use crate::wire::{Content, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
     /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
     pub fn receive(&mut self, transport: Transport, source: SocketAddr, message: SipMessage, now: Instant) {
-        let path = Path { transport, destination: source, connection: Some(source) };
+        let path = Path { transport, destination: source, connection: Some(source), trunk: None };
         match message.0 {
             Content::Whole(Message::Request(request)) => self.receive_request(request, path, now),
             Content::Whole(Message::Response(response)) => self.receive_response(response, now),
@@ -45,9 +45,11 @@ impl Endpoint {
             let malformed = Malformed::of(&request).filter(|_| request.method != Method::Ack);
             return malformed.iter().for_each(|malformed| self.refuse_malformed(malformed, source));
         };
-        if let Some(refusal) = self.refusal(&request, source) {
-            return self.refuse_without_state(&request, path, refusal);
-        }
+        let trunk = match self.admit(&request, source, now) {
+            Ok(trunk) => trunk,
+            Err(refusal) => return self.refuse_without_state(&request, path, refusal),
+        };
+        let path = Path { trunk, ..path };
         let message = Message::Request(request);
         match self.layer.receive(message, super::reliability(path.transport)) {
             Dispatch::Matched { key, outputs } => self.perform(&key, outputs, now),
@@ -63,41 +65,42 @@ impl Endpoint {
         }
     }
 
-    /// What is refused before any logic and without remembering anything: methods that we do not serve, messages
-    /// that are not whole, and whoever is no trunk of ours. Nothing here depends on the number that was called.
-    fn refusal(&self, request: &Request, source: Path) -> Option<u16> {
+    /// The trunk whose request it is, or what is refused before any logic and without remembering anything: methods that
+    /// we do not serve, messages that are not whole, and whoever is no trunk of ours. Nothing here depends on the number
+    /// that was called.
+    fn admit(&mut self, request: &Request, source: Path, now: Instant) -> Result<Option<usize>, Refusal> {
+        let known = self.trunk_of(source.destination.ip());
         if request.method == Method::Ack {
-            return None;
+            return Ok(known);
         }
         if let Some(finding) = validate_request(request).into_iter().find(|finding| !finding.is_repairable())
         {
-            return Some(finding.status());
+            return Err(Refusal::plain(finding.status()));
         }
         match request.method {
             Method::Invite | Method::Bye | Method::Cancel | Method::Options => {}
             Method::Info | Method::Update | Method::Prack => {}
-            Method::Other(_) => return Some(501),
-            _ => return Some(405),
+            Method::Other(_) => return Err(Refusal::plain(501)),
+            _ => return Err(Refusal::plain(405)),
         }
-        let known = self.trunk_of(source).is_some();
+        let trunk = known.map_or_else(|| self.admit_stranger(request, source.destination.ip(), now), Ok)?;
         let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
-        if !known { Some(403) } else { (!sip).then_some(416) }
-    }
-
-    /// The first trunk whose networks hold the source.
-    pub(super) fn trunk_of(&self, source: Path) -> Option<usize> {
-        let address = source.destination.ip();
-        let accepts = |network: &crate::Network| network.contains(address);
-        self.settings.trunks.iter().position(|trunk| trunk.accept_from.iter().any(accepts))
+        if sip { Ok(Some(trunk)) } else { Err(Refusal::plain(416)) }
     }
 
     /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
-    fn refuse_without_state(&mut self, request: &Request, path: Path, status: u16) {
+    fn refuse_without_state(&mut self, request: &Request, path: Path, refusal: Refusal) {
+        let Refusal { status, challenges } = refusal;
         let mut hasher = DefaultHasher::new();
         request.headers.value(&HeaderName::Via).hash(&mut hasher);
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
         let answer = response(request, status, &format!("{:016x}", hasher.finish()));
-        let bytes = match answer {
+        let challenged = |answer: ResponseBuilder| {
+            challenges.into_iter().try_fold(answer, |answer, challenge| {
+                answer.header(HeaderName::WwwAuthenticate, challenge).ok()
+            })
+        };
+        let bytes = match answer.and_then(challenged) {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
             // The library does not write what quoted control characters the request has.
             None => Malformed::of(request).map(|request| request.refusal(status, reason(status))),
@@ -171,6 +174,8 @@ impl Endpoint {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
             Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
+            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, response.status.code(), now),
+            Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
             _ => {}
         }
     }
@@ -178,8 +183,10 @@ impl Endpoint {
     /// A transaction ended without an answer.
     fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
-            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status),
+            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
             Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
+            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
+            Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),
             Some(Purpose::Serve(Some(leg))) => {
                 let leg = *leg;
                 // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
@@ -190,6 +197,20 @@ impl Endpoint {
             }
             _ => {}
         }
+    }
+}
+
+/// An answer that is given without remembering anything.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// The values of `WWW-Authenticate`.
+    pub(super) challenges: Vec<String>,
+}
+
+impl Refusal {
+    pub(super) fn plain(status: u16) -> Self {
+        Self { status, challenges: Vec::new() }
     }
 }
 
@@ -236,7 +257,7 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let port = if symmetric { source.destination.port() } else { via.port.unwrap_or(5060) };
     let destination = match source.transport {
         Transport::Udp => SocketAddr::new(source.destination.ip(), port),
-        Transport::Tcp => source.destination,
+        Transport::Tcp | Transport::Tls => source.destination,
     };
     Some(Path { destination, ..source })
 }

@@ -11,6 +11,7 @@ use super::super::document::problems::problems;
 use super::super::problem::{Code, Problem};
 use super::super::{Api, success};
 use super::{Operator, utc};
+use crate::config::trunk;
 use crate::store::{CallSid, TenantId};
 
 problems! {
@@ -19,7 +20,7 @@ problems! {
 
 /// List trunks
 ///
-/// As they are configured.
+/// As they are configured, and how they are.
 #[utoipa::path(
     get,
     path = "/trunks",
@@ -30,7 +31,10 @@ problems! {
     )
 )]
 pub(super) async fn trunks(State(api): State<Api>) -> Response {
-    let trunks: Vec<Value> = api.node.trunks.iter().map(crate::config::Trunk::shown).collect();
+    let states = api.node.engine.trunks().await;
+    let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
+    let trunks: Vec<Value> =
+        api.node.trunks.iter().zip(states).map(|(trunk, state)| trunk::shown(trunk, state)).collect();
     success(StatusCode::OK, trunks)
 }
 

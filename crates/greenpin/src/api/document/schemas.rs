@@ -400,7 +400,7 @@ fn custom_field() -> Value {
 fn update_settings() -> Value {
     json!({
         "type": "object",
-        "description": "What to change; what is left out, or `null`, stays as it is, but for `country`, `rate_limit` and `retention`, which `null` clears.",
+        "description": "What to change; what is left out, or `null`, stays as it is, but for `country`, `rate_limit`, `call_limit` and `retention`, which `null` clears.",
         "additionalProperties": false,
         "properties": {
             "timezone": {
@@ -465,6 +465,18 @@ fn update_settings() -> Value {
                 },
                 "description": "How often the API may be asked, at most what the operator grants; `null`: what the operator grants.",
                 "examples": [{ "requests_per_second": 10, "burst": 20 }],
+            },
+            "call_limit": {
+                "type": ["object", "null"],
+                "title": "CallLimitRequest",
+                "required": ["max_calls", "calls_per_second"],
+                "additionalProperties": false,
+                "properties": {
+                    "max_calls": { "type": "integer", "minimum": 1, "description": "Calls at once." },
+                    "calls_per_second": { "type": "integer", "minimum": 1, "description": "New calls a second, and as many at once after a quiet time." },
+                },
+                "description": "How many calls a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.",
+                "examples": [{ "max_calls": 100, "calls_per_second": 10 }],
             },
             "retention": {
                 "type": ["object", "null"],

@@ -113,12 +113,17 @@ struct Call {
 async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, String> {
     let own = sockets.udp_address().map_err(|error| error.to_string())?;
     let trunk = Trunk {
-        peer: Some(Peer { transport: Transport::Udp, address: peer }),
+        peer: Some(Peer::at(Transport::Udp, peer)),
         accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
-        credentials: None,
+        ..Trunk::default()
     };
-    let settings =
-        Settings { advertised: own.ip(), udp_port: own.port(), tcp_port: own.port(), trunks: vec![trunk] };
+    let settings = Settings {
+        advertised: own.ip(),
+        udp_port: own.port(),
+        tcp_port: own.port(),
+        tls_port: own.port(),
+        trunks: vec![trunk],
+    };
     Ok(UserAgent::new(settings, sockets))
 }
 

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 
 use super::fail;
 use crate::config::{Config, Trunk};
-use crate::engine::NumberFormat;
 use crate::server::Server;
 use crate::store::Database;
 use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
@@ -281,19 +280,11 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     config.sip.public_address = anywhere.ip();
     config.recordings.folder = folder.path().join("recordings");
     config.webhooks_allow_private = true;
-    config.trunks = vec![Trunk {
-        name: "loopback".to_owned(),
-        peer: Some(signalling::Peer { transport: signalling::Transport::Udp, address: agent }),
+    let sip = signalling::Trunk {
+        peer: Some(signalling::Peer::at(signalling::Transport::Udp, agent)),
         accept_from: vec![signalling::Network { address: anywhere.ip(), prefix: 32 }],
-        country: None,
-        symmetric_rtp: false,
-        srtp: signalling::sdes::SrtpMode::Off,
-        credentials: None,
-        priority: 10,
-        weight: 1,
-        number_format: NumberFormat::E164,
-        prefix: String::new(),
-        max_calls: None,
-    }];
+        ..signalling::Trunk::default()
+    };
+    config.trunks = vec![Trunk { name: "loopback".to_owned(), sip, ..Trunk::default() }];
     config
 }

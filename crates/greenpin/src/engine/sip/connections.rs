@@ -1,4 +1,4 @@
-//! SIP over TCP: a task for each connection that reads, and one that writes.
+//! SIP over TCP and TLS: a task for each connection that reads and writes.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use signalling::{Framer, Ticket, Transmit, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use super::sockets::Inbound;
+use super::tls::TlsPeer;
 
 /// Connections open at once; more are closed as they come.
 const MOST_CONNECTIONS: usize = 1024;
@@ -29,69 +30,114 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(500);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNK: usize = 4096;
 
-/// Open connections by the peer's end.
+/// Open connections.
 pub(super) struct Connections {
     table: Table,
     inbound: mpsc::Sender<Inbound>,
-    acceptor: Option<tokio::task::JoinHandle<()>>,
+    acceptors: Vec<tokio::task::JoinHandle<()>>,
+    /// What the peer of each trunk must show, where it is reached over TLS.
+    peers: Vec<Option<TlsPeer>>,
 }
 
-type Table = Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Outbound>>>>;
+/// A listener, with what encrypts its connections.
+pub(super) struct Listener {
+    pub(super) socket: TcpListener,
+    pub(super) tls: Option<TlsAcceptor>,
+}
+
+/// What tells a connection from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Link {
+    transport: Transport,
+    /// The peer's end.
+    peer: SocketAddr,
+    /// The trunk that a connection of ours was made for, where its peer had to show a certificate.
+    trunk: Option<usize>,
+}
+
+type Table = Arc<Mutex<HashMap<Link, mpsc::Sender<Outbound>>>>;
 
 struct Outbound {
     bytes: Bytes,
     ticket: Option<Ticket>,
 }
 
+/// A connection that is being made, or is open.
+struct Connection {
+    link: Link,
+    queue: mpsc::Receiver<Outbound>,
+    table: Table,
+    inbound: mpsc::Sender<Inbound>,
+}
+
 impl Connections {
-    /// Opens connections, and accepts them where there is a listener, for as long as this lives.
-    pub(super) fn serve(listener: Option<TcpListener>, inbound: mpsc::Sender<Inbound>) -> Self {
+    /// Opens connections, and accepts them where there are listeners, for as long as this lives.
+    pub(super) fn serve(
+        listeners: Vec<Listener>,
+        peers: Vec<Option<TlsPeer>>,
+        inbound: mpsc::Sender<Inbound>,
+    ) -> Self {
         let table = Table::default();
-        let acceptor =
-            listener.map(|listener| tokio::spawn(accept(listener, table.clone(), inbound.clone())));
-        Self { table, inbound, acceptor }
+        let acceptors = listeners
+            .into_iter()
+            .map(|listener| tokio::spawn(accept(listener, table.clone(), inbound.clone())))
+            .collect();
+        Self { table, inbound, acceptors, peers }
     }
 
     /// Sends over the connection that the path names, else over one to its destination, opened where needed.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
-        let outbound = Outbound { bytes: transmit.bytes, ticket: transmit.ticket };
+        let Transmit { path, bytes, ticket } = transmit;
+        let outbound = Outbound { bytes, ticket };
+        let transport = path.transport;
+        let trunk = path.trunk.filter(|_| transport == Transport::Tls);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = [transmit.path.connection, Some(transmit.path.destination)];
-        let open = known.into_iter().flatten().find_map(|peer| table.get(&peer));
-        let queue = match open {
+        // One that was accepted is the peer's, whatever trunk it is of.
+        let accepted = path.connection.map(|peer| Link { transport, peer, trunk: None });
+        let made = path.connection.map(|peer| Link { transport, peer, trunk });
+        let link = Link { transport, peer: path.destination, trunk };
+        let known = [accepted, made, Some(link)].into_iter().flatten();
+        let queue = match known.into_iter().find_map(|link| table.get(&link)) {
             Some(queue) => queue.clone(),
             None if table.len() >= MOST_CONNECTIONS => return Err(io::ErrorKind::QuotaExceeded.into()),
             None => {
+                let tls = match transport {
+                    Transport::Tls => Some(self.peer(trunk)?),
+                    _ => None,
+                };
                 let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
-                let peer = transmit.path.destination;
-                table.insert(peer, sender.clone());
-                tokio::spawn(connect(peer, queue, self.table.clone(), self.inbound.clone()));
+                table.insert(link, sender.clone());
+                let (table, inbound) = (self.table.clone(), self.inbound.clone());
+                tokio::spawn(connect(Connection { link, queue, table, inbound }, tls));
                 sender
             }
         };
         queue.try_send(outbound).map_err(|_| io::ErrorKind::WouldBlock.into())
     }
+
+    fn peer(&self, trunk: Option<usize>) -> io::Result<TlsPeer> {
+        let known = trunk.and_then(|trunk| self.peers.get(trunk)?.clone());
+        known.ok_or_else(super::tls::unnamed)
+    }
 }
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        self.acceptor.iter().for_each(tokio::task::JoinHandle::abort);
+        self.acceptors.iter().for_each(tokio::task::JoinHandle::abort);
         // Dropping the queues ends the writers, and with them the connections.
         self.table.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-fn forget(table: &Table, peer: SocketAddr) {
-    table.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-}
-
-async fn accept(listener: TcpListener, table: Table, inbound: mpsc::Sender<Inbound>) {
+async fn accept(listener: Listener, table: Table, inbound: mpsc::Sender<Inbound>) {
+    let transport = if listener.tls.is_some() { Transport::Tls } else { Transport::Tcp };
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.socket.accept().await else {
             // Out of file descriptors, most likely: let some go before trying again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let link = Link { transport, peer, trunk: None };
         let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
         {
             let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,50 +145,69 @@ async fn accept(listener: TcpListener, table: Table, inbound: mpsc::Sender<Inbou
                 tracing::warn!("refused a SIP connection: {MOST_CONNECTIONS} are open");
                 continue;
             }
-            open.insert(peer, sender);
+            open.insert(link, sender);
         }
-        tokio::spawn(converse(stream, peer, queue, table.clone(), inbound.clone()));
+        let connection = Connection { link, queue, table: table.clone(), inbound: inbound.clone() };
+        tokio::spawn(welcome(connection, stream, listener.tls.clone()));
     }
 }
 
-async fn connect(
-    peer: SocketAddr,
-    mut queue: mpsc::Receiver<Outbound>,
-    table: Table,
-    inbound: mpsc::Sender<Inbound>,
-) {
-    match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await {
-        Ok(Ok(stream)) => converse(stream, peer, queue, table, inbound).await,
-        _ => {
-            forget(&table, peer);
-            queue.close();
-            report_unsent(queue, &inbound).await;
-        }
-    }
-}
-
-/// Reads and writes until either direction ends.
-async fn converse(
-    stream: TcpStream,
-    peer: SocketAddr,
-    queue: mpsc::Receiver<Outbound>,
-    table: Table,
-    inbound: mpsc::Sender<Inbound>,
-) {
+/// A connection that was accepted, encrypted first where it must be.
+async fn welcome(connection: Connection, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let (own, owned) = mpsc::channel(4);
-    tokio::select! {
-        _ = read(reader, peer, own, &inbound) => {}
-        () = write(writer, queue, owned, &inbound) => {}
+    let Some(tls) = tls else { return connection.converse(stream).await };
+    match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection.converse(stream).await,
+        _ => connection.fail().await,
     }
-    forget(&table, peer);
+}
+
+/// A connection of ours to a peer, which shows who it is where it must.
+async fn connect(connection: Connection, tls: Option<TlsPeer>) {
+    let peer = connection.link.peer;
+    let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await else {
+        return connection.fail().await;
+    };
+    let _ = stream.set_nodelay(true);
+    let Some(TlsPeer { connector, name }) = tls else { return connection.converse(stream).await };
+    match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
+        Ok(Ok(stream)) => connection.converse(stream).await,
+        Ok(Err(error)) => {
+            tracing::warn!(%peer, %error, "a trunk's peer did not show who it is");
+            connection.fail().await;
+        }
+        Err(_) => connection.fail().await,
+    }
+}
+
+impl Connection {
+    /// Reads and writes until either direction ends.
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite) {
+        let Self { link, queue, table, inbound } = self;
+        let (reader, writer) = tokio::io::split(stream);
+        let (own, owned) = mpsc::channel(4);
+        tokio::select! {
+            _ = read(reader, link, own, &inbound) => {}
+            () = write(writer, queue, owned, &inbound) => {}
+        }
+        forget(&table, link);
+    }
+
+    async fn fail(mut self) {
+        forget(&self.table, self.link);
+        self.queue.close();
+        report_unsent(self.queue, &self.inbound).await;
+    }
+}
+
+fn forget(table: &Table, link: Link) {
+    table.lock().unwrap_or_else(PoisonError::into_inner).remove(&link);
 }
 
 /// Reads until the peer closes or says something broken. `own`: what the connection itself has to say.
 async fn read(
-    mut reader: OwnedReadHalf,
-    peer: SocketAddr,
+    mut reader: impl AsyncRead + Unpin,
+    link: Link,
     own: mpsc::Sender<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
 ) -> Option<()> {
@@ -155,7 +220,7 @@ async fn read(
         let mut messages = Vec::new();
         let pushed = framer.push(bytes, &mut messages);
         for message in messages {
-            let message = Inbound::Message { transport: Transport::Tcp, source: peer, message };
+            let message = Inbound::Message { transport: link.transport, source: link.peer, message };
             inbound.send(message).await.ok()?;
         }
         if let Err(broken) = pushed {
@@ -172,13 +237,13 @@ async fn read(
 }
 
 /// Reads on for nothing: closed with something unread, the kernel would take our last words back.
-async fn pass_over(mut reader: OwnedReadHalf) {
+async fn pass_over(mut reader: impl AsyncRead + Unpin) {
     let mut chunk = [0; CHUNK];
     while reader.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
 }
 
 async fn write(
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Outbound>,
     mut own: mpsc::Receiver<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
@@ -186,13 +251,13 @@ async fn write(
     loop {
         tokio::select! {
             Some(own) = own.recv() => {
-                if writer.write_all(&own).await.is_err() {
+                if send(&mut writer, &own).await.is_err() {
                     break;
                 }
             }
             next = queue.recv() => {
                 let Some(outbound) = next else { break };
-                if writer.write_all(&outbound.bytes).await.is_err() {
+                if send(&mut writer, &outbound.bytes).await.is_err() {
                     report(outbound, inbound).await;
                     break;
                 }
@@ -201,6 +266,12 @@ async fn write(
     }
     queue.close();
     report_unsent(queue, inbound).await;
+}
+
+/// Writes all, and lets nothing wait for more.
+async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
 }
 
 async fn report_unsent(mut queue: mpsc::Receiver<Outbound>, inbound: &mpsc::Sender<Inbound>) {

@@ -2,6 +2,7 @@
 
 mod connections;
 mod sockets;
+mod tls;
 
 use std::time::Instant;
 
@@ -10,7 +11,8 @@ use signalling::{Endpoint, Event, Settings};
 use crate::metrics::METRICS;
 use crate::random;
 
-pub use sockets::{BindError, Listen, SipSockets};
+pub use sockets::{BindError, Listen, SipSockets, Tls};
+pub use tls::{TlsError, TlsListen, TlsPeer};
 
 /// A SIP user agent on real sockets: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {
@@ -21,7 +23,8 @@ pub struct UserAgent {
 impl UserAgent {
     /// A user agent on sockets that are bound already.
     pub fn new(settings: Settings, sockets: SipSockets) -> Self {
-        let endpoint = Endpoint::new(settings, Box::new(random::u64));
+        let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
+        endpoint.start(Instant::now());
         Self { endpoint, sockets }
     }
 
@@ -34,6 +37,16 @@ impl UserAgent {
     /// How much the endpoint holds.
     pub fn load(&self) -> signalling::Load {
         self.endpoint.load()
+    }
+
+    /// Where a trunk's calls, and its audio, may come from.
+    pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
+        self.endpoint.networks(trunk)
+    }
+
+    /// Whether no trunk has a registration of ours any more.
+    pub fn has_left(&self) -> bool {
+        self.endpoint.has_left()
     }
 
     /// Sends, receives and keeps time until something happened. Dropping the future loses nothing.

@@ -1,4 +1,4 @@
-//! One UDP socket and one TCP listener for SIP.
+//! One UDP socket, and listeners for TCP and TLS, for SIP.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,8 @@ use signalling::{SipMessage, Ticket, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use super::connections::Connections;
+use super::connections::{Connections, Listener};
+use super::tls::{TlsError, TlsListen, TlsPeer};
 use crate::metrics::METRICS;
 
 /// The largest datagram there is.
@@ -25,7 +26,7 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// A transport and the address that it is served on, written `udp:127.0.0.1:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP or TCP.
+    /// UDP, TCP or TLS.
     pub transport: Transport,
     /// Port 0 takes any free port.
     pub address: SocketAddr,
@@ -35,11 +36,12 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = || format!("must be udp:ADDRESS:PORT or tcp:ADDRESS:PORT, not {text:?}");
+        let rule = || format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}");
         let (transport, address) = text.split_once(':').ok_or_else(rule)?;
         let transport = match transport {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
             _ => return Err(rule()),
         };
         Ok(Self { transport, address: address.parse().map_err(|_| rule())? })
@@ -51,17 +53,26 @@ impl fmt::Display for Listen {
         let transport = match self.transport {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         };
         write!(f, "{transport}:{}", self.address)
     }
 }
 
-/// An address that cannot be served.
+/// SIP that cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for SIP on {listen}: {source}")]
-pub struct BindError {
-    listen: Listen,
-    source: io::Error,
+pub enum BindError {
+    /// An address cannot be served.
+    #[error("cannot listen for SIP on {listen}: {source}")]
+    Address {
+        /// Which one.
+        listen: Listen,
+        /// How it failed.
+        source: io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// What came in.
@@ -82,12 +93,59 @@ pub struct SipSockets {
     connections: Connections,
     inbound: mpsc::Receiver<Inbound>,
     tcp_address: Option<SocketAddr>,
+    tls_address: Option<SocketAddr>,
+}
+
+/// How connections are encrypted.
+#[derive(Default)]
+pub struct Tls {
+    /// Where encrypted connections are accepted, if anywhere.
+    pub listen: Option<TlsListen>,
+    /// What the peer of each trunk must show, where it is reached over TLS.
+    pub peers: Vec<Option<TlsPeer>>,
+}
+
+/// Sockets that are bound, with nobody behind them yet.
+struct Bound {
+    udp: UdpSocket,
+    tcp: Option<TcpListener>,
 }
 
 impl SipSockets {
     /// Binds a UDP socket, and a TCP listener where one is asked for. Where both may take any port they take the same
     /// one, as peers expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
+        let bound = Self::bind_both(udp, tcp).await?;
+        Ok(Self::over(bound, Vec::new(), Vec::new()))
+    }
+
+    /// The same with connections that are encrypted.
+    pub async fn bind_with(udp: SocketAddr, tcp: Option<SocketAddr>, tls: Tls) -> Result<Self, BindError> {
+        let bound = Self::bind_both(udp, tcp).await?;
+        let mut listeners = Vec::new();
+        if let Some(listen) = &tls.listen {
+            let failed = |source| BindError::Address {
+                listen: Listen { transport: Transport::Tls, address: listen.address },
+                source,
+            };
+            let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
+            listeners.push(Listener { socket, tls: Some(listen.acceptor()?) });
+        }
+        Ok(Self::over(bound, listeners, tls.peers))
+    }
+
+    fn over(bound: Bound, mut listeners: Vec<Listener>, peers: Vec<Option<TlsPeer>>) -> Self {
+        let address = |socket: &TcpListener| socket.local_addr().ok();
+        let tls_address = listeners.first().and_then(|listener| address(&listener.socket));
+        let tcp_address = bound.tcp.as_ref().and_then(address);
+        listeners.extend(bound.tcp.map(|socket| Listener { socket, tls: None }));
+        let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
+        let connections = Connections::serve(listeners, peers, sender);
+        let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
+        Self { udp: bound.udp, buffer, connections, inbound, tcp_address, tls_address }
+    }
+
+    async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
         let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
         let mut tries = if any_port { PORT_TRIES } else { 1 };
         loop {
@@ -100,9 +158,10 @@ impl SipSockets {
         }
     }
 
-    async fn bind_pair(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
-        let failed =
-            |transport, address| move |source| BindError { listen: Listen { transport, address }, source };
+    async fn bind_pair(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
+        let failed = |transport, address| {
+            move |source| BindError::Address { listen: Listen { transport, address }, source }
+        };
         let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
         let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
         let tcp = tcp.map(|tcp| if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp });
@@ -110,10 +169,7 @@ impl SipSockets {
             Some(tcp) => Some(TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?),
             None => None,
         };
-        let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
-        let connections = Connections::serve(listener, sender);
-        let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
-        Ok(Self { udp: socket, buffer, connections, inbound, tcp_address: tcp })
+        Ok(Bound { udp: socket, tcp: listener })
     }
 
     /// Where datagrams are received.
@@ -124,6 +180,11 @@ impl SipSockets {
     /// Where connections are accepted, if anywhere.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
+    }
+
+    /// Where encrypted connections are accepted, if anywhere.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     pub(super) async fn receive(&mut self) -> Inbound {
@@ -161,7 +222,7 @@ impl SipSockets {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 other => other.map(drop),
             },
-            Transport::Tcp => self.connections.send(transmit),
+            Transport::Tcp | Transport::Tls => self.connections.send(transmit),
         }
     }
 }

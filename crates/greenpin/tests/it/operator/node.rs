@@ -127,9 +127,11 @@ fn trunks_are_shown_as_they_are_configured() {
     let trunks = response(operate(&stage.server, "GET", "/trunks"), 200);
     let expected = json!([{
         "name": "carrier", "peer": format!("sip:{};transport=udp", stage.agent.address()),
-        "accept_from": ["127.0.0.1/32"], "country": "IN", "symmetric_rtp": false, "srtp": "off",
+        "outbound_proxy": null, "accept_from": ["127.0.0.1/32"], "accept_username": null, "keep_alive": 0, "register": false, "country": "IN", "symmetric_rtp": false, "srtp": "off",
         "username": null, "priority": 10, "weight": 1,
-        "number_format": "e164", "prefix": "", "max_calls": null,
+        "number_format": "e164", "prefix": "", "codecs": [], "caller_from": "p-asserted-identity", "called_from": "request-uri",
+        "max_calls": null, "max_calls_per_second": null,
+        "state": "up", "registered": null,
     }]);
     assert_eq!(trunks, expected);
 }

@@ -1,0 +1,157 @@
+//! `[[trunks]]`: what is read of a carrier, and what is shown of it.
+
+use std::time::Duration;
+
+use rlibphonenumber::Region;
+use serde_json::{Value, json};
+use signalling::sdes::SrtpMode;
+use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Transport};
+
+use super::source::Source;
+use super::{places, values};
+use crate::engine::{NumberFormat, TrunkSettings, TrunkState};
+
+/// How often a peer is asked whether it is alive, where nothing is said of it.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Takes the trunk of an index.
+pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    let name = source.get(&key("name"), values::name);
+    if name.is_none() {
+        source.fault(&key("name"), "must be given: 1 to 64 letters, digits, '-', '_' or '.'");
+    }
+    let country = source.get(&key("country"), values::country);
+    let number_format = source.or(&key("number_format"), values::number_format, NumberFormat::E164);
+    let prefix = source.or(&key("prefix"), values::digits, String::new());
+    if number_format == NumberFormat::National && country.is_none() {
+        source.fault(&key("number_format"), "must not be \"national\" without country");
+    }
+    if number_format == NumberFormat::E164 && !prefix.is_empty() {
+        source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
+    }
+    let sip = take_sip(source, index);
+    let tls_ca = source.get(&key("tls_ca"), values::path);
+    if tls_ca.is_some() && sip.hop().is_none_or(|hop| hop.transport != Transport::Tls) {
+        source.fault(&key("tls_ca"), "must not be given for a peer that is not reached over TLS");
+    }
+    TrunkSettings {
+        name: name.unwrap_or_default(),
+        sip,
+        tls_ca,
+        country,
+        symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
+        srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
+        priority: source.or(&key("priority"), values::priority, 10),
+        weight: source.or(&key("weight"), values::weight, 1),
+        number_format,
+        prefix,
+        max_calls: source.get(&key("max_calls"), values::calls),
+        max_calls_per_second: source.get(&key("max_calls_per_second"), values::rate),
+    }
+}
+
+fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    let peer = source.get(&key("peer"), places::peer);
+    let outbound_proxy = source.get(&key("outbound_proxy"), places::peer);
+    if outbound_proxy.is_some() && peer.is_none() {
+        source.fault(&key("outbound_proxy"), "must not be given without peer");
+    }
+    let accept_from = source.get(&key("accept_from"), values::networks);
+    let credentials = take_credentials(source, index);
+    let accept_credentials = take_accept_credentials(source, index);
+    let register = source.or(&key("register"), values::boolean, false);
+    if register && (peer.is_none() || credentials.is_none()) {
+        source.fault(&key("register"), "must not be true without peer, username and password");
+    }
+    let keep_alive = source.get(&key("keep_alive"), values::keep_alive);
+    if keep_alive.is_some_and(|interval| !interval.is_zero()) && peer.is_none() {
+        source.fault(&key("keep_alive"), "must not be given without peer");
+    }
+    // By default its calls come from where ours go to.
+    let own = [peer.as_ref(), outbound_proxy.as_ref()].into_iter().flatten().filter_map(Peer::address);
+    let own = own.map(|address| Network::of(address.ip())).collect();
+    signalling::Trunk {
+        accept_resolved: accept_from.is_none(),
+        accept_from: accept_from.unwrap_or(own),
+        outbound_proxy,
+        accept_credentials,
+        accept_digests: source.or(&key("accept_digest"), values::digests, Vec::new()),
+        codecs: source.or(&key("codecs"), values::codecs, Vec::new()),
+        caller_from: source.or(&key("caller_from"), values::caller_from, CallerFrom::default()),
+        called_from: source.or(&key("called_from"), values::called_from, CalledFrom::default()),
+        keep_alive: Some(keep_alive.unwrap_or(KEEP_ALIVE)).filter(|interval| !interval.is_zero()),
+        peer,
+        credentials,
+        register,
+    }
+}
+
+fn take_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    let [username, password, realm] = ["username", "password", "realm"].map(|name| {
+        let given = source.get(&key(name), values::credential);
+        given.filter(|text: &String| !text.is_empty())
+    });
+    if username.is_some() != password.is_some() {
+        source.fault(&key("username"), "must be given together with password");
+    }
+    let (username, password) = username.zip(password)?;
+    Some(Credentials { username, password, realm })
+}
+
+/// What a caller must know who comes from none of the trunk's networks.
+fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
+    let key = |name: &str| format!("trunks.{index}.{name}");
+    let username = source.get(&key("accept_username"), values::credential);
+    let username = username.filter(|username| !username.is_empty());
+    let password = source.get(&key("accept_password"), values::secret);
+    if username.is_some() != password.is_some() {
+        source.fault(&key("accept_username"), "must be given together with accept_password");
+    }
+    Some(Credentials { username: username?, password: password?.expose().to_owned(), realm: None })
+}
+
+fn uri(peer: &Peer) -> String {
+    format!("sip:{peer};transport={}", places::transport_name(peer.transport))
+}
+
+/// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
+pub fn peer_uri(trunk: &TrunkSettings) -> Option<String> {
+    trunk.sip.peer.as_ref().map(uri)
+}
+
+/// Where its calls come from, as in the file: `192.0.2.0/24`.
+pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
+    let networks = trunk.sip.accept_from.iter();
+    networks.map(|network| format!("{}/{}", network.address, network.prefix)).collect()
+}
+
+/// The trunk in the names of the file, for people to look at, and how it is, where that is known. Never with a password.
+pub fn shown(trunk: &TrunkSettings, state: Option<TrunkState>) -> Value {
+    json!({
+        "name": trunk.name,
+        "peer": peer_uri(trunk),
+        "outbound_proxy": trunk.sip.outbound_proxy.as_ref().map(uri),
+        "accept_from": networks(trunk),
+        "accept_username": trunk.sip.accept_credentials.as_ref().map(|known| &known.username),
+        "keep_alive": trunk.sip.keep_alive.unwrap_or_default().as_secs(),
+        "register": trunk.sip.register,
+        "country": trunk.country.as_ref().map(Region::to_string),
+        "symmetric_rtp": trunk.symmetric_rtp,
+        "srtp": values::srtp_name(trunk.srtp),
+        "username": trunk.sip.credentials.as_ref().map(|known| &known.username),
+        "priority": trunk.priority,
+        "weight": trunk.weight,
+        "number_format": values::number_format_name(trunk.number_format),
+        "prefix": trunk.prefix,
+        "codecs": values::codec_names(&trunk.sip.codecs),
+        "caller_from": values::caller_from_name(trunk.sip.caller_from),
+        "called_from": values::called_from_name(trunk.sip.called_from),
+        "max_calls": trunk.max_calls,
+        "max_calls_per_second": trunk.max_calls_per_second,
+        "state": state.map(|state| if state.up { "up" } else { "away" }),
+        "registered": state.and_then(|state| state.registered),
+    })
+}

@@ -1,0 +1,208 @@
+//! Where trunks are that have a name: SRV and address records (RFC 3263, section 4; RFC 2782), asked again when their
+//! time is over.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use signalling::{Peer, Place, Transport};
+use tokio::sync::mpsc;
+
+use super::Command;
+use crate::{backoff, random};
+
+/// Records are not asked for again sooner than this, whatever they say, and not later.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// A name that leads nowhere is looked up again after this.
+const NOWHERE: Duration = Duration::from_secs(5);
+/// The pause after a look-up that failed; it doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A service that an SRV record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Service {
+    priority: u16,
+    weight: u16,
+    host: String,
+    port: u16,
+}
+
+/// Where a name leads, and until when that is known.
+#[derive(Debug)]
+struct Found {
+    targets: Vec<SocketAddr>,
+    until: Instant,
+}
+
+/// A resolver that asks one server, or those of the system.
+pub(super) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
+    let Some(server) = server else { return TokioResolver::builder_tokio()?.build() };
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = server.port();
+        connection
+    });
+    let server = NameServerConfig::new(server.ip(), true, connections.to_vec());
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
+}
+
+/// Tells the engine where a trunk's peer is, for as long as it listens. A name that leads nowhere is told so; when
+/// nobody can be asked, what was known stays.
+pub(super) async fn follow(
+    resolver: TokioResolver,
+    (trunk, name): (usize, String),
+    peer: Peer,
+    engine: mpsc::UnboundedSender<Command>,
+) {
+    let Place::Name { host, port } = peer.place else { return };
+    let mut failures = 0;
+    while !engine.is_closed() {
+        let wait = match find(&resolver, &host, port, peer.transport).await {
+            Ok(found) => {
+                failures = 0;
+                let wait = found.until.saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST);
+                let wait = if found.targets.is_empty() { NOWHERE } else { wait };
+                if engine.send(Command::Targets(trunk, found.targets)).is_err() {
+                    return;
+                }
+                wait
+            }
+            Err(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(trunk = name, %error, "a trunk's name could not be looked up");
+                }
+                backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failures, random::u64())
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn find(
+    resolver: &TokioResolver,
+    host: &str,
+    port: Option<u16>,
+    transport: Transport,
+) -> Result<Found, NetError> {
+    let mut found = Found { targets: Vec::new(), until: Instant::now() + LONGEST };
+    // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
+    let services = match port {
+        Some(_) => Vec::new(),
+        None => services(resolver, host, transport, &mut found).await?,
+    };
+    if services.is_empty() {
+        let port = port.unwrap_or(transport.default_port());
+        addresses(resolver, host, port, &mut found).await?;
+        return Ok(found);
+    }
+    let draw = |most: u64| random::u64() % most.max(1);
+    for service in order(services, draw) {
+        addresses(resolver, &service.host, service.port, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// The services of a name; none where it has no SRV records.
+async fn services(
+    resolver: &TokioResolver,
+    host: &str,
+    transport: Transport,
+    found: &mut Found,
+) -> Result<Vec<Service>, NetError> {
+    let service = match transport {
+        Transport::Udp => "_sip._udp",
+        Transport::Tcp => "_sip._tcp",
+        Transport::Tls => "_sips._tcp",
+    };
+    let answer = match resolver.lookup(format!("{service}.{host}."), RecordType::SRV).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    found.until = found.until.min(answer.valid_until());
+    let services = answer.answers().iter().filter_map(|record| match &record.data {
+        RData::SRV(srv) => Some(Service {
+            priority: srv.priority,
+            weight: srv.weight,
+            host: srv.target.to_utf8(),
+            port: srv.port,
+        }),
+        _ => None,
+    });
+    Ok(services.collect())
+}
+
+async fn addresses(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+    found: &mut Found,
+) -> Result<(), NetError> {
+    // RFC 2782: a service whose target is the root is decidedly not there.
+    if host == "." {
+        return Ok(());
+    }
+    let host = if host.ends_with('.') { host.to_owned() } else { format!("{host}.") };
+    match resolver.lookup_ip(host).await {
+        Ok(answer) => {
+            found.until = found.until.min(answer.valid_until());
+            found.targets.extend(answer.iter().map(|ip| SocketAddr::new(ip, port)));
+            Ok(())
+        }
+        Err(error) if error.is_no_records_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Services in the order in which to try them (RFC 2782): the lower priority number first, among equals by lot, each as
+/// likely as its weight says. `draw` gives a number below the one it is given.
+fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
+    let mut order = Vec::with_capacity(left.len());
+    // Those without weight first, so that they are chosen by nothing but a draw of nought.
+    left.sort_by_key(|service| (service.priority, service.weight));
+    while let Some(first) = left.first() {
+        let priority = first.priority;
+        let equals = left.iter().take_while(|service| service.priority == priority);
+        let sums: Vec<u64> = equals
+            .scan(0, |sum, service| {
+                *sum += u64::from(service.weight);
+                Some(*sum)
+            })
+            .collect();
+        let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
+        let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
+        order.push(left.remove(chosen));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, weight: u16, host: &str) -> Service {
+        Service { priority, weight, host: host.to_owned(), port: 5060 }
+    }
+
+    fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
+        order(services, draw).into_iter().map(|service| service.host).collect()
+    }
+
+    #[test]
+    fn a_lower_priority_number_goes_first_and_equals_go_by_their_weight() {
+        let services =
+            || vec![service(20, 9, "z"), service(10, 3, "b"), service(10, 1, "a"), service(10, 0, "n")];
+        assert_eq!(hosts(services(), |_| 0), "nabz");
+        assert_eq!(hosts(services(), |most| most - 1), "banz");
+        let firsts: String = (0..5).map(|drawn| hosts(services(), |most| drawn % most).remove(0)).collect();
+        assert_eq!(firsts, "nabbb");
+        assert_eq!(hosts(Vec::new(), |_| 0), "");
+    }
+}

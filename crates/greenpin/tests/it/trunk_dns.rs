@@ -1,0 +1,172 @@
+//! Trunks that have a name, and a DNS server of the test's own that says where they are.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{A, SRV};
+use hickory_resolver::proto::rr::{Name, RData, Record};
+use serde_json::json;
+
+use super::operator::{OPERATOR, operate, response};
+use super::party::Party;
+use super::server::{PATIENCE, Server};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+
+type Zone = Arc<Mutex<Vec<Record>>>;
+
+/// A DNS server on loopback that knows some records, each for a second.
+struct Dns {
+    address: SocketAddr,
+    zone: Zone,
+}
+
+impl Dns {
+    fn open() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (address, zone) = (socket.local_addr().unwrap(), Zone::default());
+        let known = zone.clone();
+        std::thread::spawn(move || serve(&socket, &known));
+        Self { address, zone }
+    }
+
+    /// From now on it knows these.
+    fn knows(&self, records: Vec<(&str, RData)>) {
+        let records = records
+            .into_iter()
+            .map(|(name, data)| Record::from_rdata(Name::from_utf8(name).unwrap(), 1, data));
+        *self.zone.lock().unwrap() = records.collect();
+    }
+
+    fn configuration(&self, keys: &str) -> String {
+        format!(
+            "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\ndns = \"{}\"\n[[trunks]]\nname = \"carrier\"\n\
+             peer = \"sip:carrier.example\"\n{keys}\n",
+            self.address
+        )
+    }
+}
+
+fn serve(socket: &UdpSocket, zone: &Zone) {
+    let mut buffer = [0; 2048];
+    while let Ok((length, client)) = socket.recv_from(&mut buffer) {
+        let asked = Message::from_vec(&buffer[..length]).unwrap();
+        let query = asked.queries[0].clone();
+        let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+        answer.metadata.recursion_available = true;
+        let zone = zone.lock().unwrap();
+        let of_name = zone.iter().filter(|record| record.name == *query.name());
+        let found: Vec<Record> =
+            of_name.clone().filter(|record| record.record_type() == query.query_type()).cloned().collect();
+        if of_name.count() == 0 {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        answer.add_query(query);
+        answer.add_answers(found);
+        let _ = socket.send_to(&answer.to_vec().unwrap(), client);
+    }
+}
+
+fn address() -> RData {
+    RData::A(A(Ipv4Addr::LOCALHOST))
+}
+
+fn service(priority: u16, port: u16, host: &str) -> RData {
+    RData::SRV(SRV::new(priority, 1, port, Name::from_utf8(host).unwrap()))
+}
+
+fn until_state(server: &Server, state: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while response(operate(server, "GET", "/trunks"), 200)[0]["state"] != state {
+        assert!(Instant::now() < deadline, "the trunk is never {state}\n{}", server.log());
+        std::thread::yield_now();
+    }
+}
+
+/// A customer who calls and keys in the PIN; the call comes from the address that the name stands for.
+fn customer(server: &Server, pin: &str) -> Party {
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(pin);
+    customer
+}
+
+fn allocate(server: &Server) -> String {
+    server.add_number(VN, &[]);
+    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    allocation["pin"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_over() {
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    let mut parties = [(); 3].map(|()| Party::new(AGENT, nowhere));
+    let [first, second, third] = [0, 1, 2].map(|index| parties[index].address().port());
+    let dns = Dns::open();
+    let names = [("one.example.", address()), ("two.example.", address())];
+    let services = [
+        ("_sip._udp.carrier.example.", service(20, second, "two.example.")),
+        ("_sip._udp.carrier.example.", service(10, first, "one.example.")),
+    ];
+    dns.knows(names.iter().chain(&services).cloned().collect());
+    let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
+    parties.iter_mut().for_each(|party| party.set_server(server.sip));
+    until_state(&server, "up");
+    let pin = allocate(&server);
+    let mut caller = customer(&server, &pin);
+    let [one, two, three] = &mut parties;
+    let invite = one.invited();
+    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@carrier.example SIP/2.0\r\n")), "{invite}");
+    one.respond(503);
+    one.served("ACK");
+    two.invited();
+    two.respond(486);
+    two.served("ACK");
+    caller.served("BYE");
+    dns.knows(vec![names[0].clone(), ("_sip._udp.carrier.example.", service(1, third, "one.example."))]);
+    // When the records are asked for again is theirs to say: until then calls go where they went.
+    let deadline = Instant::now() + PATIENCE;
+    while three.received.is_empty() {
+        assert!(Instant::now() < deadline, "the new service is never called");
+        let mut caller = customer(&server, &pin);
+        let called =
+            [&mut *two, &mut *three].into_iter().find_map(|party| party.invited_soon().map(|_| party));
+        let called = called.expect("somebody is called");
+        called.respond(486);
+        called.served("ACK");
+        caller.served("BYE");
+    }
+}
+
+#[test]
+fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere() {
+    let dns = Dns::open();
+    let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
+    assert_eq!(response(operate(&server, "GET", "/trunks"), 200)[0]["state"], "away");
+    let mut caller = Party::new(CUSTOMER, server.sip);
+    assert_eq!(caller.call(VN), 403, "nobody knows yet that it is the trunk that calls");
+    dns.knows(vec![("carrier.example.", address())]);
+    until_state(&server, "up");
+    assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 404, "it is, and there is no such number");
+}
+
+#[test]
+fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
+    let mut registrar = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let dns = Dns::open();
+    dns.knows(vec![("carrier.example.", address())]);
+    let keys = "keep_alive = 1\nregister = true\nusername = \"u\"\npassword = \"a fictional password\"";
+    let port = registrar.address().port();
+    let configuration =
+        dns.configuration(keys).replace("carrier.example", &format!("carrier.example:{port}"));
+    let server = Server::with_operator(OPERATOR, &configuration);
+    registrar.set_server(server.sip);
+    let told = registrar.served("REGISTER");
+    assert!(told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")), "{told}");
+    registrar.served("OPTIONS");
+    until_state(&server, "up");
+}

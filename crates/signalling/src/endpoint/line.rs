@@ -1,0 +1,176 @@
+//! The way to a trunk's peer, as it is known now.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::registration::Registration;
+use super::{Endpoint, TimerKey};
+use crate::sdp::Codec;
+use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
+use crate::trunk::{Peer, Trunk};
+use crate::wire::{Network, Path};
+
+/// What is known of a trunk.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Where requests go, the preferred one first; empty: its name stands for nothing.
+    targets: Vec<SocketAddr>,
+    /// The one of these that is used now.
+    current: usize,
+    /// Targets that were asked and did not answer since one did.
+    pub(super) silent: usize,
+    /// Its peer answers, as far as we know.
+    pub(super) up: bool,
+    /// The question whether it is alive that waits for an answer.
+    pub(super) probe: Option<TransactionKey>,
+    pub(super) registration: Option<Registration>,
+}
+
+impl Line {
+    pub(super) fn new(trunk: &Trunk) -> Self {
+        let registration = (trunk.register && trunk.peer.is_some()).then(Registration::default);
+        let address = trunk.hop().and_then(Peer::address);
+        let up = trunk.hop().is_none() || address.is_some();
+        let targets = address.into_iter().collect();
+        Self { targets, current: 0, silent: 0, up, probe: None, registration }
+    }
+
+    /// Whoever asks next goes to another target than one that failed, where there is one.
+    pub(super) fn leave(&mut self, failed: SocketAddr) {
+        if self.targets.get(self.current) == Some(&failed) {
+            self.current = (self.current + 1).checked_rem(self.targets.len()).unwrap_or(0);
+        }
+    }
+
+    /// The preferred target among those that were not tried.
+    fn target_beside(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+        let (before, after) = self.targets.split_at_checked(self.current)?;
+        after.iter().chain(before).find(|target| !tried.contains(target)).copied()
+    }
+
+    /// One more target does not answer; whether there are others that were not asked since one did.
+    pub(super) fn others_to_ask(&mut self) -> bool {
+        self.silent = self.silent.saturating_add(1);
+        self.silent < self.targets.len() || std::mem::take(&mut self.silent) == 0
+    }
+}
+
+impl Endpoint {
+    /// Begins to keep trunks alive and to register with them, where they are configured so.
+    pub fn start(&mut self, now: Instant) {
+        (0..self.lines.len()).for_each(|trunk| self.start_with(trunk, now));
+    }
+
+    /// A trunk whose name is not resolved yet is begun with when it is.
+    fn start_with(&mut self, trunk: usize, now: Instant) {
+        if self.path_of(trunk).is_none() {
+            return;
+        }
+        if self.keep_alive_of(trunk).is_some() {
+            self.timers.set(TimerKey::KeepAlive(trunk), now);
+        }
+        if self.lines.get(trunk).is_some_and(|line| line.registration.is_some()) {
+            self.timers.set(TimerKey::Register(trunk), now);
+        }
+    }
+
+    /// Keeps no trunk alive any more, and takes back what is registered (RFC 3261, section 10.2.2).
+    /// [`Endpoint::has_left`] tells when that is done.
+    pub fn leave(&mut self, now: Instant) {
+        for trunk in 0..self.lines.len() {
+            self.timers.clear(&TimerKey::KeepAlive(trunk));
+            self.timers.clear(&TimerKey::Register(trunk));
+            self.unregister(trunk, now);
+        }
+    }
+
+    /// Whether a trunk answers, as far as is known.
+    pub fn is_up(&self, trunk: usize) -> bool {
+        self.lines.get(trunk).is_some_and(|line| line.up)
+    }
+
+    /// Tells where a trunk that has a name is: in the order in which to try (RFC 3263, section 4). None at all: nowhere.
+    pub fn set_targets(&mut self, trunk: usize, targets: Vec<SocketAddr>, now: Instant) {
+        let Some(line) = self.lines.get_mut(trunk) else { return };
+        let before = line.targets.is_empty();
+        // Whoever was left for another one that answers is not gone back to before that one fails.
+        let second_best = line.targets.get(line.current).filter(|_| line.current > 0);
+        let known = second_best.and_then(|known| targets.iter().position(|target| target == known));
+        line.current = known.unwrap_or(0);
+        line.targets = targets;
+        match (before, line.targets.is_empty()) {
+            (true, false) => {
+                self.reachable(trunk, true);
+                self.start_with(trunk, now);
+            }
+            (false, true) => self.reachable(trunk, false),
+            _ => {}
+        }
+    }
+
+    /// Where a trunk's audio may come from: the networks that it may call from.
+    pub fn networks(&self, trunk: usize) -> Vec<Network> {
+        let settings = self.settings.trunks.get(trunk);
+        let given = settings.into_iter().flat_map(|trunk| trunk.accept_from.iter().copied());
+        let resolved = self.lines.get(trunk).filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
+        let resolved = resolved.into_iter().flat_map(|line| line.targets.iter());
+        given.chain(resolved.map(|target| Network::of(target.ip()))).collect()
+    }
+
+    /// The codecs that are spoken with whoever is there.
+    pub(super) fn codecs_of(&self, path: Path) -> &[Codec] {
+        let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
+        trunk.map_or(&[], |trunk| &trunk.codecs)
+    }
+
+    /// The first trunk whose networks hold an address.
+    pub(super) fn trunk_of(&self, address: IpAddr) -> Option<usize> {
+        let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
+        self.settings.trunks.iter().zip(&self.lines).position(|(trunk, line)| {
+            trunk.accept_from.iter().any(|network| network.contains(address))
+                || trunk.accept_resolved && line.targets.iter().any(same)
+        })
+    }
+
+    /// The way to a trunk's peer; `None` if it takes no calls, or nobody knows where it is.
+    pub(super) fn path_of(&self, trunk: usize) -> Option<Path> {
+        let hop = self.settings.trunks.get(trunk)?.hop()?;
+        let line = self.lines.get(trunk)?;
+        let destination = line.target_beside(&[])?;
+        Some(Path {
+            transport: hop.transport,
+            destination,
+            connection: Some(destination),
+            trunk: Some(trunk),
+        })
+    }
+
+    /// The way to another target of a trunk than those that were tried, the last of which failed.
+    pub(super) fn path_beside(&mut self, failed: Path, tried: &[SocketAddr]) -> Option<Path> {
+        let line = self.lines.get_mut(failed.trunk?)?;
+        line.leave(failed.destination);
+        let destination = line.target_beside(tried)?;
+        Some(Path { destination, connection: Some(destination), ..failed })
+    }
+
+    /// A request to a trunk's peer outside any dialog, without `Via`: for a user there, or with `""` for the peer itself.
+    pub(super) fn request_outside(
+        &self,
+        (trunk, user): (usize, &str),
+        method: &Method,
+        (from, to): (&str, &str),
+        (call_id, sequence): (&str, u32),
+    ) -> Option<RequestBuilder> {
+        let settings = self.settings.trunks.get(trunk)?;
+        let uri = settings.peer.as_ref()?.uri(user)?;
+        let mut builder = RequestBuilder::new(method.clone(), uri).max_forwards(70);
+        if let Some(proxy) = &settings.outbound_proxy {
+            let route = format!("<sip:{proxy}{};lr>", proxy.transport.parameter());
+            builder = builder.header(HeaderName::Route, route).ok()?;
+        }
+        let builder = builder.header(HeaderName::From, from.to_owned()).ok()?;
+        let builder = builder.header(HeaderName::To, to.to_owned()).ok()?;
+        let builder = builder.header(HeaderName::CallId, call_id.to_owned()).ok()?;
+        builder.cseq(sequence, method).ok()
+    }
+}

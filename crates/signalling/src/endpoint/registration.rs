@@ -1,0 +1,253 @@
+//! Telling a trunk where we are (RFC 3261, section 10), again before it forgets, and once more when we go.
+
+use std::time::{Duration, Instant};
+
+use super::challenge::Answered;
+use super::{Endpoint, Event, Purpose, TimerKey};
+use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
+
+/// How long we ask to be known (RFC 3261, section 10.2.1.1 has nothing shorter as its default).
+const ASKED: Duration = Duration::from_secs(3600);
+/// The longest time that a registrar can make us ask for.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// A registrar that grants less is not asked more often.
+const SHORTEST: Duration = Duration::from_secs(10);
+/// Before the end of what was granted there is room for one try that times out and another one.
+const AHEAD: Duration = Duration::from_secs(64);
+/// The pause after the first failure; it doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Our registration with one trunk.
+#[derive(Debug, Default)]
+pub(super) struct Registration {
+    /// The same for all requests to a registrar, with numbers that go up (RFC 3261, section 10.2).
+    call_id: String,
+    sequence: u32,
+    /// What the registrar wants us to ask for, where it said so with a 423.
+    asked: Option<Duration>,
+    /// `None`: it was never answered.
+    stands: Option<bool>,
+    failures: u32,
+    /// We are going: what is asked for is to be forgotten.
+    leaving: bool,
+    attempt: Option<Attempt>,
+}
+
+/// A REGISTER that waits for its answer.
+#[derive(Debug)]
+struct Attempt {
+    key: TransactionKey,
+    request: Request,
+    answered: Option<Answered>,
+    lengthened: bool,
+}
+
+impl Endpoint {
+    /// Whether nothing of ours is registered any more, and nothing about it under way.
+    pub fn has_left(&self) -> bool {
+        let registrations = self.lines.iter().filter_map(|line| line.registration.as_ref());
+        registrations.into_iter().all(|one| one.attempt.is_none() && one.stands != Some(true))
+    }
+
+    /// Registers, for the first time or again.
+    pub(super) fn register(&mut self, trunk: usize, now: Instant) {
+        if self.send_register(trunk, false, now).is_none() {
+            self.register_failed(trunk, 503, None, now);
+        }
+    }
+
+    /// Takes back what is registered, whatever else is under way.
+    pub(super) fn unregister(&mut self, trunk: usize, now: Instant) {
+        let Some(registration) = self.registration(trunk) else { return };
+        registration.leaving = true;
+        let attempt = registration.attempt.take();
+        let stands = registration.stands == Some(true) || attempt.is_some();
+        if let Some(before) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key)) {
+            before.purpose = Purpose::Farewell;
+        }
+        if stands && self.send_register(trunk, false, now).is_none() {
+            self.registered(trunk, false, 503);
+        }
+    }
+
+    fn registration(&mut self, trunk: usize) -> Option<&mut Registration> {
+        self.lines.get_mut(trunk)?.registration.as_mut()
+    }
+
+    fn send_register(&mut self, trunk: usize, lengthened: bool, now: Instant) -> Option<()> {
+        let request = self.register_request(trunk)?;
+        self.attempt(trunk, request, None, lengthened, now)
+    }
+
+    fn attempt(
+        &mut self,
+        trunk: usize,
+        request: Request,
+        answered: Option<Answered>,
+        lengthened: bool,
+        now: Instant,
+    ) -> Option<()> {
+        let path = self.path_of(trunk)?;
+        let sequence = super::receive::sequence(&request);
+        let key = self.request(request.clone(), path, Purpose::Register(trunk), now)?;
+        let registration = self.registration(trunk)?;
+        registration.sequence = sequence;
+        registration.attempt = Some(Attempt { key, request, answered, lengthened });
+        Some(())
+    }
+
+    fn register_request(&mut self, trunk: usize) -> Option<Request> {
+        let (tag, fresh) = (self.token(), self.token());
+        let registration = self.registration(trunk)?;
+        if registration.call_id.is_empty() {
+            registration.call_id = fresh;
+        }
+        let sequence = registration.sequence.checked_add(1)?;
+        let call_id = registration.call_id.clone();
+        let expires = match registration.leaving {
+            true => Duration::ZERO,
+            false => registration.asked.unwrap_or(ASKED),
+        };
+        let (contact, transport) = (self.registered_contact(trunk)?, self.path_of(trunk)?.transport);
+        let settings = self.settings.trunks.get(trunk)?;
+        let user = user_part(&settings.credentials.as_ref()?.username);
+        let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
+        let from = format!("{identity};tag={tag}");
+        let builder =
+            self.request_outside((trunk, ""), &Method::Register, (&from, &identity), (&call_id, sequence))?;
+        let builder = builder.header(HeaderName::Contact, contact).ok()?;
+        let builder = builder.header(HeaderName::Expires, expires.as_secs().to_string()).ok()?;
+        let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
+        self.seal(builder, transport)
+    }
+
+    /// Where the trunk's calls are to come to.
+    fn registered_contact(&self, trunk: usize) -> Option<String> {
+        let user = user_part(&self.settings.trunks.get(trunk)?.credentials.as_ref()?.username);
+        Some(self.contact(&user, self.path_of(trunk)?.transport))
+    }
+
+    pub(super) fn register_responded(&mut self, trunk: usize, response: &Response, now: Instant) {
+        match response.status.code() {
+            ..200 => {}
+            200..300 => self.granted(trunk, response, now),
+            401 | 407 if self.register_authenticated(trunk, response, now).is_some() => {}
+            423 if self.register_for_longer(trunk, response, now).is_some() => {}
+            status => self.register_failed(trunk, status, seconds(response, &HeaderName::RetryAfter), now),
+        }
+    }
+
+    fn granted(&mut self, trunk: usize, response: &Response, now: Instant) {
+        let contact = self.registered_contact(trunk);
+        let Some(registration) = self.registration(trunk) else { return };
+        registration.attempt = None;
+        registration.failures = 0;
+        if registration.leaving {
+            return self.registered(trunk, false, response.status.code());
+        }
+        let asked = registration.asked.unwrap_or(ASKED);
+        let granted = granted(response, contact.as_deref().unwrap_or_default()).unwrap_or(asked);
+        let after = granted.min(LONGEST).saturating_sub(AHEAD.min(granted / 2)).max(SHORTEST / 2);
+        self.timers.set(TimerKey::Register(trunk), now + after);
+        self.registered(trunk, true, response.status.code());
+    }
+
+    /// Sends a REGISTER again with what the registrar asks for.
+    fn register_authenticated(&mut self, trunk: usize, response: &Response, now: Instant) -> Option<()> {
+        let transport = self.path_of(trunk)?.transport;
+        let attempt = self.registration(trunk)?.attempt.as_ref()?;
+        let (request, before, lengthened) =
+            (attempt.request.clone(), attempt.answered.clone(), attempt.lengthened);
+        let (request, answered) = self.with_credentials(trunk, transport, request, before, response)?;
+        self.attempt(trunk, request, Some(answered), lengthened, now)
+    }
+
+    /// A 423 names the shortest time that the registrar takes (RFC 3261, section 10.2.8).
+    fn register_for_longer(&mut self, trunk: usize, response: &Response, now: Instant) -> Option<()> {
+        let shortest = seconds(response, &HeaderName::MinExpires)?;
+        let registration = self.registration(trunk)?;
+        if registration.leaving || registration.attempt.as_ref()?.lengthened || shortest > LONGEST {
+            return None;
+        }
+        registration.asked = Some(shortest);
+        self.send_register(trunk, true, now)
+    }
+
+    /// The registrar refused (its status), said nothing (408), or could not be reached (503).
+    pub(super) fn register_failed(
+        &mut self,
+        trunk: usize,
+        status: u16,
+        come_back: Option<Duration>,
+        now: Instant,
+    ) {
+        let draw = (self.entropy)();
+        // Where it has several targets the next try goes to another one.
+        if matches!(status, 408 | 503)
+            && let Some(path) = self.path_of(trunk)
+            && let Some(line) = self.lines.get_mut(trunk)
+        {
+            line.leave(path.destination);
+        }
+        let Some(registration) = self.registration(trunk) else { return };
+        registration.attempt = None;
+        if !registration.leaving {
+            let pause = FIRST_PAUSE.saturating_mul(1_u32 << registration.failures.min(10)).min(LONGEST_PAUSE);
+            registration.failures = registration.failures.saturating_add(1);
+            // Between half of it and all: a registrar that comes back is not met by everybody at once.
+            let pause = pause / 2 + (pause / 2).mul_f64((draw % 1000) as f64 / 1000.0);
+            let pause = pause.max(come_back.unwrap_or_default().min(ASKED));
+            self.timers.set(TimerKey::Register(trunk), now + pause);
+        }
+        self.registered(trunk, false, status);
+    }
+
+    /// Tells of a change.
+    fn registered(&mut self, trunk: usize, registered: bool, status: u16) {
+        let Some(registration) = self.registration(trunk) else { return };
+        if registration.stands.replace(registered) != Some(registered) {
+            self.events.push_back(Event::Registered { trunk, registered, status });
+        }
+    }
+}
+
+/// A user name as it may stand in a URI (RFC 3261, section 25.1): what does not belong there is escaped.
+fn user_part(username: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
+    username
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// How long a 200 grants (RFC 3261, section 10.2.4): what it says of our own contact, else of all.
+fn granted(response: &Response, ours: &str) -> Option<Duration> {
+    let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
+    let same = |uri: &Uri| {
+        uri.user() == ours.uri.user() && uri.port() == ours.uri.port() && {
+            uri.host().zip(ours.uri.host()).is_some_and(|(one, other)| one.equivalent(other))
+        }
+    };
+    let contact = HeaderName::Contact;
+    let lists = response.headers.get_all(&contact);
+    let contacts = lists.filter_map(|list| Address::parse_list(&list.value(), "Contact").ok()).flatten();
+    let known = contacts.into_iter().find(|contact| same(&contact.uri));
+    let expires = known.as_ref().and_then(|contact| number(contact.param("expires")?));
+    expires.or_else(|| seconds(response, &HeaderName::Expires))
+}
+
+/// The seconds that a header begins with.
+fn seconds(response: &Response, name: &HeaderName) -> Option<Duration> {
+    number(&response.headers.value(name)?)
+}
+
+fn number(text: &[u8]) -> Option<Duration> {
+    let text = text.trim_ascii();
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(text.get(..digits)?)
+        .ok()?
+        .parse()
+        .ok()
+        .map(|seconds: u32| Duration::from_secs(seconds.into()))
+}
