@@ -64,7 +64,7 @@ class Server:
             '[sip]\nlisten = ["udp:127.0.0.1:0"]\n'
             f'[recordings]\nurl = "file:{folder}/recordings"\n'
             "[webhooks]\nallow_private = true\n"
-            f'[[trunks]]\nname = "carrier"\npeer = "sip:127.0.0.1:{self.agent_port}"\naccept_from = ["127.0.0.1/32"]\n'
+            f'[[trunks]]\nname = "carrier"\npeer = "sip:127.0.0.1:{self.agent_port}"\naccept_from = ["127.0.0.1/32"]\nkeep_alive = 0\n'
         )
         self.command("tenant", "create", OTHER_TENANT, "--account-sid", "AC-other")
         self.command("number", "add", "--tenant", OTHER_TENANT, OTHER_NUMBER)
