@@ -1,8 +1,9 @@
 //! Audio of bridged calls: G.711, 20 ms, both ways, relayed; without and with recording.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use media::{FRAME, Header};
+use media::{FRAME, Header, Packet};
 
 use super::Goal::{AtMost, Open};
 use super::calls::Generator;
@@ -26,6 +27,13 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
         Figure::new("100 through the media plane alone", per_hundred(relay.bridged_cpu), "%", Open),
         Figure::new("RSS a bridged call", plain.resident / f64::from(calls), "kB", AtMost(40.0)),
         Figure::new("packets lost", plain.lost, "%", AtMost(0.0)),
+        Figure::new("packets lost, recorded", recorded.lost, "%", AtMost(0.0)),
+        Figure::new("delay of a packet on its way through, p50", plain.heard.delay(50), "ms", Open),
+        Figure::new("delay of a packet on its way through, p99", plain.heard.delay(99), "ms", Open),
+        Figure::new("the same, recorded, p50", recorded.heard.delay(50), "ms", Open),
+        Figure::new("the same, recorded, p99", recorded.heard.delay(99), "ms", Open),
+        Figure::new("jitter that is added, mean of the streams", plain.heard.jitter(), "ms", Open),
+        Figure::new("the same, recorded", recorded.heard.jitter(), "ms", Open),
     ])
 }
 
@@ -48,6 +56,60 @@ struct Talked {
     resident: f64,
     /// Percent.
     lost: f64,
+    heard: Heard,
+}
+
+/// What came back. Each packet carries the moment at which it was sent, which passes untouched.
+struct Heard {
+    origin: Instant,
+    packets: u64,
+    /// Microseconds from one end to the other, the load's own sending and reading included.
+    delays: Vec<u32>,
+    /// The last delay of each stream in microseconds, and its jitter (RFC 3550, section 6.4.1) by it.
+    streams: HashMap<u32, (f64, f64)>,
+}
+
+impl Heard {
+    fn new() -> Self {
+        Self { origin: Instant::now(), packets: 0, delays: Vec::new(), streams: HashMap::new() }
+    }
+
+    fn now(&self) -> u32 {
+        u32::try_from(self.origin.elapsed().as_micros()).unwrap_or(u32::MAX)
+    }
+
+    fn payload(&self) -> [u8; FRAME] {
+        let mut payload = [0xd5; FRAME];
+        payload.iter_mut().zip(self.now().to_le_bytes()).for_each(|(octet, of_time)| *octet = of_time);
+        payload
+    }
+
+    fn take(&mut self, datagram: &[u8]) {
+        let Ok(packet) = Packet::parse(datagram) else { return };
+        let Some(sent) = packet.payload.first_chunk().filter(|_| packet.payload.len() == FRAME) else {
+            return;
+        };
+        let delay = self.now().saturating_sub(u32::from_le_bytes(*sent));
+        self.packets += 1;
+        self.delays.push(delay);
+        let (last, jitter) = self.streams.entry(packet.header.ssrc).or_insert((delay.into(), 0.0));
+        *jitter += ((f64::from(delay) - *last).abs() - *jitter) / 16.0;
+        *last = delay.into();
+    }
+
+    /// Milliseconds that so many percent of the packets stay below.
+    fn delay(&self, percent: usize) -> f64 {
+        let mut delays = self.delays.clone();
+        delays.sort_unstable();
+        let place = (delays.len() * percent / 100).min(delays.len().saturating_sub(1));
+        delays.get(place).map_or(0.0, |delay| f64::from(*delay) / 1000.0)
+    }
+
+    /// Milliseconds, the mean of all streams at their end.
+    fn jitter(&self) -> f64 {
+        let sum: f64 = self.streams.values().map(|(_, jitter)| jitter).sum();
+        sum / self.streams.len().max(1) as f64 / 1000.0
+    }
 }
 
 async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String> {
@@ -56,7 +118,7 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     generator.connect_all().await?;
     let streams = generator.streams();
     let (begun, cpu) = (Instant::now(), server.cpu()?);
-    let (mut sent, mut received) = (0_u64, 0_u64);
+    let (mut sent, mut back) = (0_u64, Heard::new());
     let mut packet = [0xd5; Header::LENGTH + FRAME];
     let mut heard = [0; 2048];
     let mut ticks = tokio::time::interval(PACKET);
@@ -72,29 +134,26 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
             timestamp: 100_000 + u32::from(number) * FRAME as u32,
             ssrc: 7,
         };
-        let payload = [0xd5; FRAME];
-        let packet = header.write(&payload, &mut packet).unwrap_or_default();
         for (index, stream) in streams.iter().enumerate() {
+            let packet = header.write(&back.payload(), &mut packet).unwrap_or_default();
             sent += u64::from(generator.media().try_send_to(packet, *stream).is_ok());
             // A few at a time, as real calls come, and what comes back is taken out meanwhile.
             if index % 8 == 0 {
                 tokio::task::yield_now().await;
-                received += drain(&generator, &mut heard);
+                drain(&generator, &mut heard, &mut back);
             }
         }
-        received += drain(&generator, &mut heard);
+        drain(&generator, &mut heard, &mut back);
     }
     let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     tokio::time::sleep(PACKET * 5).await;
-    received += drain(&generator, &mut heard);
-    let lost = 100.0 - received.min(sent) as f64 / sent.max(1) as f64 * 100.0;
-    Ok(Talked { cpu: used, resident: server.resident()? - before, lost })
+    drain(&generator, &mut heard, &mut back);
+    let lost = 100.0 - back.packets.min(sent) as f64 / sent.max(1) as f64 * 100.0;
+    Ok(Talked { cpu: used, resident: server.resident()? - before, lost, heard: back })
 }
 
-fn drain(generator: &Generator, buffer: &mut [u8]) -> u64 {
-    let mut count = 0;
+fn drain(generator: &Generator, buffer: &mut [u8], heard: &mut Heard) {
     while let Ok((length, _)) = generator.media().try_recv_from(buffer) {
-        count += u64::from(length == Header::LENGTH + FRAME);
+        heard.take(buffer.get(..length).unwrap_or_default());
     }
-    count
 }
