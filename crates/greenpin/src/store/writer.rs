@@ -382,7 +382,7 @@ impl Thread {
     /// Sees how many ask at once: those whose result is known now, and those who came meanwhile.
     fn look_at_the_crowd(&self) {
         let open = self.told.open.load(Ordering::Relaxed);
-        self.crowd.set(open.max(self.crowd.get() - self.crowd.get() / 16));
+        self.crowd.set(open.max(self.crowd.get() - self.crowd.get() / 4));
     }
 
     /// The next job of this commit.

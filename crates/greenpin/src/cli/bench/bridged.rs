@@ -11,6 +11,8 @@ use super::{Figure, progress};
 use crate::engine::audio::{MediaSettings, RelayFigures, relay_bench};
 
 const PACKET: Duration = Duration::from_millis(20);
+/// Packets of each stream that are sent before any counts: an answer is told a moment before both sides are connected.
+const WARM_UP: u16 = 10;
 
 pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, String> {
     progress("the bare relay, and the media plane alone");
@@ -78,17 +80,17 @@ impl Heard {
         u32::try_from(self.origin.elapsed().as_micros()).unwrap_or(u32::MAX)
     }
 
-    fn payload(&self) -> [u8; FRAME] {
-        let mut payload = [0xd5; FRAME];
+    /// A payload that carries the moment, and whether it counts.
+    fn payload(&self, counts: bool) -> [u8; FRAME] {
+        let mut payload = [u8::from(counts); FRAME];
         payload.iter_mut().zip(self.now().to_le_bytes()).for_each(|(octet, of_time)| *octet = of_time);
         payload
     }
 
     fn take(&mut self, datagram: &[u8]) {
         let Ok(packet) = Packet::parse(datagram) else { return };
-        let Some(sent) = packet.payload.first_chunk().filter(|_| packet.payload.len() == FRAME) else {
-            return;
-        };
+        let counts = packet.payload.len() == FRAME && packet.payload.last() == Some(&1);
+        let Some(sent) = packet.payload.first_chunk().filter(|_| counts) else { return };
         let delay = self.now().saturating_sub(u32::from_le_bytes(*sent));
         self.packets += 1;
         self.delays.push(delay);
@@ -120,10 +122,9 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     let (begun, cpu) = (Instant::now(), server.cpu()?);
     let (mut sent, mut back) = (0_u64, Heard::new());
     let mut packet = [0xd5; Header::LENGTH + FRAME];
-    let mut heard = [0; 2048];
     let mut ticks = tokio::time::interval(PACKET);
     for number in 0_u16.. {
-        ticks.tick().await;
+        listen(&generator, &mut back, ticks.tick()).await;
         if begun.elapsed() >= time {
             break;
         }
@@ -135,25 +136,38 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
             ssrc: 7,
         };
         for (index, stream) in streams.iter().enumerate() {
-            let packet = header.write(&back.payload(), &mut packet).unwrap_or_default();
-            sent += u64::from(generator.media().try_send_to(packet, *stream).is_ok());
+            let counts = number >= WARM_UP;
+            let packet = header.write(&back.payload(counts), &mut packet).unwrap_or_default();
+            let went = generator.media().try_send_to(packet, *stream).is_ok();
+            sent += u64::from(went && counts);
             // A few at a time, as real calls come, and what comes back is taken out meanwhile.
             if index % 8 == 0 {
                 tokio::task::yield_now().await;
-                drain(&generator, &mut heard, &mut back);
+                drain(&generator, &mut back);
             }
         }
-        drain(&generator, &mut heard, &mut back);
     }
     let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
-    tokio::time::sleep(PACKET * 5).await;
-    drain(&generator, &mut heard, &mut back);
+    listen(&generator, &mut back, tokio::time::sleep(PACKET * 5)).await;
     let lost = 100.0 - back.packets.min(sent) as f64 / sent.max(1) as f64 * 100.0;
     Ok(Talked { cpu: used, resident: server.resident()? - before, lost, heard: back })
 }
 
-fn drain(generator: &Generator, buffer: &mut [u8], heard: &mut Heard) {
-    while let Ok((length, _)) = generator.media().try_recv_from(buffer) {
+/// Takes what comes back, as it comes, until something else is due.
+async fn listen<T>(generator: &Generator, heard: &mut Heard, until: impl Future<Output = T>) {
+    tokio::pin!(until);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut until => return,
+            Ok(()) = generator.media().readable() => drain(generator, heard),
+        }
+    }
+}
+
+fn drain(generator: &Generator, heard: &mut Heard) {
+    let mut buffer = [0; 2048];
+    while let Ok((length, _)) = generator.media().try_recv_from(&mut buffer) {
         heard.take(buffer.get(..length).unwrap_or_default());
     }
 }
