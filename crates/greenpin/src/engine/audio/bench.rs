@@ -183,6 +183,7 @@ fn remote(rtp: SocketAddr) -> Remote {
         rtcp: None,
         codec: Codec::Pcma,
         telephone_event: Some(101),
+        comfort_noise: false,
         crypto: None,
         send: true,
         receive: true,

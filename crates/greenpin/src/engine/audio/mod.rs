@@ -82,6 +82,8 @@ pub struct Remote {
     /// The payload type of telephone-event (RFC 4733); `None` when the peer negotiated none: then keys are found in
     /// and sent as tones.
     pub telephone_event: Option<u8>,
+    /// Whether the peer negotiated comfort noise (RFC 3389).
+    pub comfort_noise: bool,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
     pub crypto: Option<sdes::Key>,
     /// Whether we may send (the peer has not put us on hold).
@@ -100,8 +102,8 @@ impl Remote {
             sdp::Codec::Pcmu => Codec::Pcmu,
             sdp::Codec::G722 => Codec::G722,
         };
-        let sdp::RemoteMedia { rtp, rtcp, telephone_event, crypto, send, receive, .. } = media;
-        Self { rtp, rtcp, codec, telephone_event, crypto, send, receive, source }
+        let sdp::RemoteMedia { rtp, rtcp, telephone_event, comfort_noise, crypto, send, receive, .. } = media;
+        Self { rtp, rtcp, codec, telephone_event, comfort_noise, crypto, send, receive, source }
     }
 }
 

@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    MediaEvent, MediaId, MediaSettings,
+    MediaEvent, MediaId, MediaSettings, Remote,
     leg::Leg,
     plane::{Command, Order, ThreadLink},
     recording::{Recording, Writer},
@@ -288,7 +288,7 @@ impl Worker {
         let Some(slot) = self.by_id.get(&id).copied() else { return };
         let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
         match order {
-            Order::Connect(remote) => leg.connect(&remote, self.now),
+            Order::Connect(remote) => self.connect(slot, &remote),
             Order::Play(clip, token) => leg.play(clip, token),
             Order::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
             Order::StopPlaying => leg.stop_playing(),
@@ -307,6 +307,15 @@ impl Worker {
         self.start_ticks(slot);
     }
 
+    fn connect(&mut self, slot: usize, remote: &Remote) {
+        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        leg.connect(remote, self.now);
+        // Silence of a peer that is put on hold is silence.
+        if let Some(Some(other)) = leg.bridged.and_then(|other| self.slots.get_mut(other)) {
+            other.stop_noise();
+        }
+    }
+
     fn bridge(&mut self, slot: usize, other: MediaId) {
         let Some(other) = self.by_id.get(&other).copied().filter(|other| *other != slot) else { return };
         self.unbridge(slot);
@@ -322,8 +331,10 @@ impl Worker {
 
     fn unbridge(&mut self, slot: usize) {
         let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        leg.stop_noise();
         if let Some(Some(other)) = leg.bridged.take().and_then(|other| self.slots.get_mut(other)) {
             other.bridged = None;
+            other.stop_noise();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use media::{Codec, Digit, DigitSource, Forward, Header, Packet, SRTP_OVERHEAD, Unforwarded};
+use media::{Codec, Digit, DigitSource, Forward, Packet, Unforwarded};
 
 use super::{Leg, Worker, tell_digit};
 
@@ -20,7 +20,8 @@ impl Worker {
         if leg.is_event(&packet) && !leg.press_passes {
             return other.swallow(&packet);
         }
-        let forward = other.forward(&packet, leg.telephone_event(), self.now);
+        let Some(formats) = leg.formats() else { return };
+        let forward = other.forward(&packet, &formats, self.now);
         let payload = packet.payload_range();
         match forward {
             Forward::Audio { header, from, to } => {
@@ -33,13 +34,13 @@ impl Worker {
                     other.send(buffer, range);
                 }
             }
-            Forward::Event { header, payload } => {
-                let mut event = [0; Header::LENGTH + 4 + SRTP_OVERHEAD];
-                if let Some(length) = header.write(&payload, &mut event).map(<[u8]>::len) {
-                    other.send(&mut event, 0..length);
-                }
-            }
+            Forward::Event { header, payload } => other.emit(&header, &payload),
+            Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
+            Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
+                other.play_noise(packet.header, &noise);
+                leg.bridged.into_iter().for_each(|slot| self.start_ticks(slot));
+            }
             Forward::Nothing(_) => {}
         }
     }
@@ -59,7 +60,10 @@ impl Worker {
         if !leg.wants_samples() && other.is_none() {
             return None;
         }
-        let codec = Codec::from_payload_type(packet.header.payload_type)?;
+        let Some(codec) = Codec::from_payload_type(packet.header.payload_type) else {
+            leg.heard_silence(packet);
+            return None;
+        };
         let count = leg.decode(codec, packet.payload, &mut self.samples);
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
