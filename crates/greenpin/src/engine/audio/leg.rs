@@ -1,5 +1,6 @@
 //! One leg on its media thread.
 
+mod order;
 mod rtcp;
 mod secure;
 
@@ -18,6 +19,7 @@ use super::{
     source::Peer,
 };
 
+use order::Order;
 use secure::Secure;
 
 /// One leg: its sockets, what it plays, and what it counts.
@@ -39,6 +41,9 @@ pub(super) struct Leg {
     keys: Option<Box<Keys>>,
     stats: ReceiverStats,
     events: EventReceiver,
+    /// Where the order of packets matters.
+    order: Option<Box<Order>>,
+    late: u64,
     decoder: Decoder,
     encoder: Encoder,
     detector: Option<Box<ToneDetector>>,
@@ -117,6 +122,8 @@ impl Leg {
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
+            order: None,
+            late: 0,
             decoder: Decoder::default(),
             encoder: Encoder::default(),
             detector: None,
@@ -138,6 +145,7 @@ impl Leg {
         let formats = Formats { codec, telephone_event, comfort_noise };
         self.link = Some(Link { peer, formats, send, receive });
         self.secure.agree(remote.crypto);
+        self.forget_order();
         self.heard_since = Some(now);
         if telephone_event.is_some() {
             self.detector = None;
@@ -195,9 +203,9 @@ impl Leg {
         }
     }
 
-    /// Whether something is to be sent every 20 ms.
+    /// Whether something is to be sent, or looked for, every 20 ms.
     pub(super) fn needs_ticks(&self) -> bool {
-        self.keys.is_some() || !matches!(self.playing, Playing::Nothing)
+        self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
     }
 
     /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
@@ -262,16 +270,17 @@ impl Leg {
         self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
     }
 
-    /// Takes the decoded samples of a packet; calls `pressed` for keys that sound in them.
+    /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
     pub(super) fn heard(
         &mut self,
-        header: &Header,
+        timestamp: u32,
         samples: &[i16],
         now: Duration,
         mut pressed: impl FnMut(Digit, DigitSource),
     ) {
+        self.remember(samples);
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Left, header.timestamp, samples, now);
+            recording.timeline.place(Side::Left, timestamp, samples, now);
         }
         if let Some(listener) = &self.listener
             && listener.send(samples.to_vec()).is_err()
@@ -293,9 +302,9 @@ impl Leg {
     }
 
     /// Takes what the bridged leg's peer said, for the recording.
-    pub(super) fn overheard(&mut self, header: &Header, samples: &[i16], now: Duration) {
+    pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Right, header.timestamp, samples, now);
+            recording.timeline.place(Side::Right, timestamp, samples, now);
         }
     }
 
@@ -307,6 +316,11 @@ impl Leg {
     /// What offer and answer agreed on.
     pub(super) fn formats(&self) -> Option<Formats> {
         Some(self.link.as_ref()?.formats)
+    }
+
+    /// The codec that was agreed on.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.formats().map(|formats| formats.codec)
     }
 
     /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
@@ -432,7 +446,7 @@ impl Leg {
         };
         let header = self.emit_audio(&frame, now)?;
         if self.bridged.is_none() {
-            self.overheard(&header, &frame, now);
+            self.overheard(header.timestamp, &frame, now);
         }
         None
     }
@@ -451,12 +465,13 @@ impl Leg {
     pub(super) fn report(&self) -> MediaReport {
         let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
         MediaReport {
-            codec: self.link.as_ref().map(|link| link.formats.codec),
+            codec: self.codec(),
             received: self.stats.report(rtcp::delay_of(round_trip)),
             sent_packets: u64::from(self.out.packets()),
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
             malformed: self.malformed,
+            late: self.late(),
             unauthenticated: self.unauthenticated,
             srtp: self.secure.suite(),
             events: self.events.report(),

@@ -174,6 +174,8 @@ pub struct MediaReport {
     pub foreign: u64,
     /// Datagrams from the peer that were no RTP.
     pub malformed: u64,
+    /// Packets that came too late, or a second time, to be decoded in their order; counted where that matters.
+    pub late: u64,
     /// Packets dropped because they were not sealed with the peer's key, or came a second time.
     pub unauthenticated: u64,
     /// The suite of secure RTP; `None`: in clear.

@@ -167,6 +167,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(token / 2) {
             *slot = Some(leg);
         }
+        self.start_ticks(token / 2);
     }
 
     fn start_ticks(&mut self, slot: usize) {
@@ -186,6 +187,7 @@ impl Worker {
         // After a stall we go on from here rather than send a burst.
         self.next_tick =
             if self.now - self.next_tick > TICK * 5 { self.now + TICK } else { self.next_tick + TICK };
+        self.release_waiting();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
         self.ticking.retain(|slot| {
             let Some(Some(leg)) = slots.get_mut(*slot) else { return false };
@@ -196,6 +198,21 @@ impl Worker {
             leg.ticking = ticked.more;
             ticked.more
         });
+    }
+
+    /// Gives up packets that did not come in time, so that those behind them go on.
+    fn release_waiting(&mut self) {
+        let is_waiting = |slot: &usize| {
+            self.slots.get(*slot).is_some_and(|leg| leg.as_ref().is_some_and(|leg| leg.is_waiting()))
+        };
+        let waiting: Vec<usize> = self.ticking.iter().copied().filter(is_waiting).collect();
+        for slot in waiting {
+            let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else { continue };
+            self.release(&mut leg);
+            if let Some(place) = self.slots.get_mut(slot) {
+                *place = Some(leg);
+            }
+        }
     }
 
     fn sweep_if_due(&mut self) {
