@@ -66,7 +66,8 @@ pub enum Next {
 /// How evenly packets come (RFC 3550, appendix A.8), and what that means for waiting.
 #[derive(Debug, Clone, Default)]
 struct Arrivals {
-    transit: Option<i32>,
+    /// Timestamp and transit time of the last packet.
+    last: Option<(u32, i32)>,
     jitter: f64,
     /// Added after a packet came too late, and fading.
     extra: Duration,
@@ -175,8 +176,12 @@ impl Held {
 
 impl Arrivals {
     fn measure(&mut self, header: &Header, now: Duration) {
+        // Packets that share a timestamp (telephone-events) say nothing of the network.
+        if self.last.is_some_and(|(timestamp, _)| timestamp == header.timestamp) {
+            return;
+        }
         let transit = samples_in(now).wrapping_sub(header.timestamp) as i32;
-        if let Some(before) = self.transit.replace(transit) {
+        if let Some((_, before)) = self.last.replace((header.timestamp, transit)) {
             let difference = f64::from(transit.wrapping_sub(before).unsigned_abs());
             // Beyond two seconds it is a pause or another clock.
             if difference < 16_000.0 {
@@ -308,6 +313,17 @@ mod tests {
             arrive(&mut buffer, sequence, u64::from(sequence) * 20);
         }
         assert!(buffer.delay() < at(25), "{:?}", buffer.delay());
+    }
+
+    #[test]
+    fn a_press_of_a_key_is_no_jitter() {
+        let mut buffer = JitterBuffer::default();
+        for sequence in 0..50u16 {
+            let header = Header { timestamp: 8000, payload_type: 101, ..header(1, sequence) };
+            let packet = Packet { header, payload: &[5, 10, 0, 160], offset: 12 };
+            assert_eq!(buffer.arrive(&packet, at(u64::from(sequence) * 20)), Arrival::Due);
+        }
+        assert_eq!(buffer.delay(), at(20));
     }
 
     #[test]

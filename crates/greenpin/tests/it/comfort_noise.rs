@@ -20,7 +20,7 @@ fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (Server, P
     let mut customer = Party::new(CUSTOMER, server.sip);
     customer.speak(customer_speaks);
     server.add_number(VN, &[]);
-    let hook = Hook::open();
+    let mut hook = Hook::open();
     server.send_events_to(&hook.url);
     let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
     let pin = server.allocate(&body)["pin"].as_str().unwrap().to_owned();

@@ -7,7 +7,7 @@ use media::{FRAME, Header};
 use super::Goal::{AtMost, Open};
 use super::calls::Generator;
 use super::{Figure, progress};
-use crate::engine::audio::{MediaSettings, RelayFigures, relay_bench};
+use crate::engine::audio::{DelayFigures, MediaSettings, RelayFigures, Relayed, delay_bench, relay_bench};
 
 const PACKET: Duration = Duration::from_millis(20);
 
@@ -18,15 +18,49 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
     let plain = talk(time, calls, false).await?;
     progress("bridged and recorded calls");
     let recorded = talk(time, calls, true).await?;
+    progress("the delay of the bare relay, and of the media plane: plain, recorded, encrypted");
+    let delays = delays(time, calls).await?;
     let per_hundred = |cpu: f64| cpu * 100.0 / f64::from(calls);
-    Ok(vec![
+    let mut figures = vec![
         Figure::new("CPU of a core, 100 bridged calls", per_hundred(plain.cpu), "%", AtMost(10.0)),
         Figure::new("the same, recorded", per_hundred(recorded.cpu), "%", AtMost(14.0)),
         Figure::new("100 through a bare relay", per_hundred(relay.bare_cpu), "%", Open),
         Figure::new("100 through the media plane alone", per_hundred(relay.bridged_cpu), "%", Open),
         Figure::new("RSS a bridged call", plain.resident / f64::from(calls), "kB", AtMost(40.0)),
         Figure::new("packets lost", plain.lost, "%", AtMost(0.0)),
-    ])
+    ];
+    figures.extend(delays.into_iter().flat_map(|(name, delay)| delay_figures(name, delay)));
+    Ok(figures)
+}
+
+/// The same packets through each, one after the other.
+async fn delays(time: Duration, calls: u32) -> Result<Vec<(&'static str, DelayFigures)>, String> {
+    let measure = move || {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let ways = [
+            ("bare relay", Relayed::Bare),
+            ("plain", Relayed::Plain),
+            ("recorded", Relayed::Recorded(folder.path())),
+            ("SRTP", Relayed::Encrypted),
+        ];
+        let calls = usize::try_from(calls).unwrap_or_default();
+        let delay = |(name, through)| {
+            let figures = delay_bench(&MediaSettings::default(), calls, time, through);
+            figures.map(|figures| (name, figures)).map_err(|error| error.to_string())
+        };
+        ways.into_iter().map(delay).collect()
+    };
+    tokio::task::spawn_blocking(measure).await.map_err(|error| error.to_string())?
+}
+
+fn delay_figures(name: &str, delay: DelayFigures) -> [Figure; 4] {
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    [
+        Figure::new(format!("{name}: one-way delay, p50"), millis(delay.median), "ms", Open),
+        Figure::new(format!("{name}: one-way delay, p99"), millis(delay.p99), "ms", Open),
+        Figure::new(format!("{name}: jitter"), millis(delay.jitter), "ms", Open),
+        Figure::new(format!("{name}: packets lost"), delay.lost * 100.0, "%", Open),
+    ]
 }
 
 /// The floor: it counts threads of this process, which does nothing else meanwhile.

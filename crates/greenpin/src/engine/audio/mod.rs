@@ -5,6 +5,7 @@
 //! crate; here it is received and sent. Recordings are written by a thread of their own.
 
 mod bench;
+mod delay;
 mod leg;
 mod plane;
 mod ports;
@@ -28,6 +29,7 @@ use signalling::{Network, sdes, sdp};
 use crate::RecordingKey;
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
+pub use delay::{DelayFigures, Relayed, delay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
 pub use recording::{RecordingError, remove_unfinished};
