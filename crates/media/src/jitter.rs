@@ -71,7 +71,15 @@ struct Arrivals {
     jitter: f64,
     /// Added after a packet came too late, and fading.
     extra: Duration,
-    gave_up: Duration,
+    gave_up: Option<GaveUp>,
+}
+
+/// The packets that were given up last.
+#[derive(Debug, Clone, Copy)]
+struct GaveUp {
+    first: u16,
+    count: u16,
+    at: Duration,
 }
 
 impl JitterBuffer {
@@ -86,7 +94,7 @@ impl JitterBuffer {
         self.arrivals.measure(header, now);
         if ahead <= 0 || self.held.iter().any(|held| held.header.sequence == header.sequence) {
             self.late += 1;
-            self.arrivals.came_late(now);
+            self.arrivals.came_late(header.sequence, now);
             return Arrival::Dropped;
         }
         if ahead == 1 {
@@ -115,7 +123,8 @@ impl JitterBuffer {
         let timestamp = last.timestamp.wrapping_add(FRAME as u32);
         let samples = front.header.timestamp.wrapping_sub(timestamp).min(MOST_LOST) as usize;
         self.lost += u64::from(missing);
-        self.arrivals.gave_up = now;
+        let first = last.sequence.wrapping_add(1);
+        self.arrivals.gave_up = Some(GaveUp { first, count: missing, at: now });
         // The timestamp stays that of the last packet that came.
         self.last = Some(Header { sequence: front.header.sequence.wrapping_sub(1), ..last });
         Some(Next::Lost { timestamp, samples })
@@ -195,8 +204,12 @@ impl Arrivals {
         Duration::from_secs_f64(4.0 * self.jitter / 8000.0)
     }
 
-    fn came_late(&mut self, now: Duration) {
-        self.extra = (self.extra + now.saturating_sub(self.gave_up)).min(MOST_DELAY);
+    /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
+    fn came_late(&mut self, sequence: u16, now: Duration) {
+        let missed = self.gave_up.filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
+        if let Some(missed) = missed {
+            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MOST_DELAY);
+        }
     }
 
     /// To a half within 44 packets in order.
@@ -313,6 +326,17 @@ mod tests {
             arrive(&mut buffer, sequence, u64::from(sequence) * 20);
         }
         assert!(buffer.delay() < at(25), "{:?}", buffer.delay());
+    }
+
+    #[test]
+    fn a_packet_that_came_twice_does_not_make_others_wait_longer() {
+        let mut buffer = JitterBuffer::default();
+        for sequence in 0..50u16 {
+            let millis = 1000 + u64::from(sequence) * 20;
+            assert_eq!(arrive(&mut buffer, sequence, millis), Arrival::Due);
+            assert_eq!(arrive(&mut buffer, sequence, millis), Arrival::Dropped);
+        }
+        assert_eq!((buffer.delay(), buffer.late()), (at(20), 50));
     }
 
     #[test]
