@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use media::{
-    Codec, Header, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite,
-    forward, parse_rtcp,
+    Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, SrtpReceiver,
+    SrtpSender, SrtpSuite, forward, parse_rtcp,
 };
 
 /// Cuts an input into datagrams: an octet for the length, then the datagram.
@@ -21,13 +21,15 @@ pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
 /// Packets of one leg on their way to the other.
 pub(crate) fn rtp(input: &[u8]) {
     let (mut stats, mut now) = (ReceiverStats::default(), Duration::ZERO);
-    let mut stream = OutboundStream::new(7, 1, 1);
+    let (mut stream, mut buffer) = (OutboundStream::new(7, 1, 1), JitterBuffer::default());
     for datagram in datagrams(input) {
         now += Duration::from_millis(20);
         let Ok(packet) = Packet::parse(datagram) else { continue };
         assert_eq!(datagram.get(packet.payload_range()), Some(packet.payload));
         stats.receive(&packet.header, datagram.len(), now);
-        let _ = forward(&packet, Some(101), Codec::Pcma, Some(96), &mut stream, now);
+        let _ = forward(&packet, &formats(Some(101)), &formats(Some(96)), &mut stream, now);
+        buffer.arrive(&packet, now);
+        while buffer.next(now).is_some() {}
         let mut copy = datagram.to_vec();
         if let Some(range) = packet.header.replace_in(&mut copy, packet.payload_range()) {
             let again = copy.get(range).map(Packet::parse);
@@ -37,6 +39,13 @@ pub(crate) fn rtp(input: &[u8]) {
     let report = stats.report(20.0);
     assert!((0.0..=1.0).contains(&report.loss()));
     let _ = stats.report_block(None, now);
+    let given_up = now + Duration::from_millis(200);
+    while buffer.next(given_up).is_some() {}
+    assert!(!buffer.is_waiting());
+}
+
+fn formats(telephone_event: Option<u8>) -> Formats {
+    Formats { codec: Codec::Pcma, telephone_event, comfort_noise: true }
 }
 
 /// A compound of RTCP.

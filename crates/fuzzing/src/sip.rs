@@ -36,6 +36,7 @@ fn media(srtp: SrtpMode) -> LocalMedia {
         port: 20_000,
         session_id: 1,
         version: 1,
+        comfort_noise: true,
         srtp,
         secrets: Secrets::new([7; 132]),
     }

@@ -67,8 +67,14 @@ impl Codec {
         Encoder::default().encode(self, samples, octets)
     }
 
-    /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where that
-    /// takes a [`Decoder`] and an [`Encoder`]: between G.722 and G.711.
+    /// Whether octets of this codec become octets of `to` only by a [`Decoder`] and an [`Encoder`], which go on where the
+    /// last packet ended: between G.722 and G.711.
+    pub fn needs_decoder(self, to: Self) -> bool {
+        (self == Self::G722) != (to == Self::G722)
+    }
+
+    /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where
+    /// [`Codec::needs_decoder`] holds.
     pub fn transcode(self, to: Self, octets: &mut [u8]) -> bool {
         let table: &[u8; 256] = match (self, to) {
             (Self::Pcma, Self::Pcmu) => &A_TO_MU,
@@ -292,6 +298,8 @@ mod tests {
         assert!(Codec::G722.transcode(Codec::G722, &mut octets));
         assert!(!Codec::G722.transcode(Codec::Pcma, &mut octets));
         assert!(!Codec::Pcmu.transcode(Codec::G722, &mut octets));
+        assert!(Codec::G722.needs_decoder(Codec::Pcma) && Codec::Pcmu.needs_decoder(Codec::G722));
+        assert!(!Codec::G722.needs_decoder(Codec::G722) && !Codec::Pcma.needs_decoder(Codec::Pcmu));
         assert_eq!(octets, (0..=255).collect::<Vec<u8>>());
     }
 

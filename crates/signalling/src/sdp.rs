@@ -11,6 +11,8 @@ use crate::sdes::{Key, Line, Secrets, SrtpMode};
 pub const CONTENT_TYPE: &str = "application/sdp";
 /// Our payload type for telephone events where the peer does not name its own.
 const TELEPHONE_EVENT: u8 = 101;
+/// The static payload type of comfort noise (RFC 3551, table 4; RFC 3389).
+const COMFORT_NOISE: u8 = 13;
 
 /// An audio codec that we speak, with its static payload type (RFC 3551).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +75,8 @@ pub struct RemoteMedia {
     pub crypto: Option<Key>,
     /// Payload type of telephone events (RFC 4733), where the peer takes them.
     pub telephone_event: Option<u8>,
+    /// Whether the peer names comfort noise (RFC 3389).
+    pub comfort_noise: bool,
     /// We may send to the peer.
     pub send: bool,
     /// The peer sends to us.
@@ -107,6 +111,8 @@ pub struct LocalMedia {
     pub session_id: u32,
     /// `o=` session version: counts up with each description of the leg.
     pub version: u32,
+    /// Whether our offers name comfort noise (RFC 3389); an answer names it where the peer's offer does.
+    pub comfort_noise: bool,
     /// Whether the audio is to be encrypted.
     pub srtp: SrtpMode,
     /// Our keys, drawn for this leg.
@@ -206,8 +212,13 @@ impl Description {
                 let direction = direction(self.remote.receive, self.remote.send);
                 let taken = self.taken(local).ok().flatten();
                 let crypto = taken.map(|line| line.answered(&local.secrets));
+                let formats = Formats {
+                    codecs: &[codec],
+                    comfort_noise: self.remote.comfort_noise,
+                    events: self.remote.telephone_event,
+                };
                 let shape = Shape { protocol: &line.protocol, crypto: crypto.as_slice(), direction };
-                audio(&mut text, local, &[codec], self.remote.telephone_event, &shape);
+                audio(&mut text, local, &formats, &shape);
             } else {
                 let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.protocol, line.format);
             }
@@ -231,7 +242,8 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
         if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
     let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
     let codecs = if allowed.is_empty() { preferred.offered() } else { allowed };
-    audio(&mut text, local, codecs, Some(TELEPHONE_EVENT), &shape);
+    let formats = Formats { codecs, comfort_noise: local.comfort_noise, events: Some(TELEPHONE_EVENT) };
+    audio(&mut text, local, &formats, &shape);
     text
 }
 
@@ -262,19 +274,28 @@ struct Shape<'a> {
     direction: &'a str,
 }
 
-fn audio(text: &mut String, local: &LocalMedia, codecs: &[Codec], events: Option<u8>, shape: &Shape<'_>) {
+/// What an audio stream is spoken in.
+struct Formats<'a> {
+    codecs: &'a [Codec],
+    comfort_noise: bool,
+    events: Option<u8>,
+}
+
+fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &Shape<'_>) {
+    let noise = formats.comfort_noise.then_some(COMFORT_NOISE);
+    let codecs = formats.codecs.iter().map(|codec| codec.payload_type());
     let _ = write!(text, "m=audio {} {}", local.port, shape.protocol);
-    for codec in codecs {
-        let _ = write!(text, " {}", codec.payload_type());
-    }
-    if let Some(events) = events {
-        let _ = write!(text, " {events}");
+    for payload_type in codecs.chain(noise).chain(formats.events) {
+        let _ = write!(text, " {payload_type}");
     }
     text.push_str("\r\n");
-    for codec in codecs {
+    for codec in formats.codecs {
         let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.name());
     }
-    if let Some(events) = events {
+    if let Some(noise) = noise {
+        let _ = write!(text, "a=rtpmap:{noise} CN/8000\r\n");
+    }
+    if let Some(events) = formats.events {
         let _ = write!(text, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n");
     }
     for line in shape.crypto {
@@ -307,8 +328,11 @@ fn crypto(media: &sdp_types::Media) -> Option<Line> {
 
 /// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551).
 fn codecs(media: &sdp_types::Media) -> Vec<Codec> {
-    let formats = media.fmt.split_whitespace();
-    formats.filter_map(|format| format.parse().ok()).filter_map(Codec::from_payload_type).collect()
+    payload_types(media).filter_map(Codec::from_payload_type).collect()
+}
+
+fn payload_types(media: &sdp_types::Media) -> impl Iterator<Item = u8> {
+    media.fmt.split_whitespace().filter_map(|format| format.parse().ok())
 }
 
 fn telephone_event(media: &sdp_types::Media) -> Option<u8> {
@@ -340,6 +364,7 @@ fn remote(
         codec,
         crypto: crypto(media).filter(|_| is_secure(media)).map(|line| line.key),
         telephone_event: telephone_event(media),
+        comfort_noise: payload_types(media).any(|payload_type| payload_type == COMFORT_NOISE),
         send: peer_receives && !held,
         receive: peer_sends,
     })
@@ -376,7 +401,15 @@ mod tests {
 
     fn local() -> LocalMedia {
         let (address, secrets) = ("127.0.0.1".parse().unwrap(), Secrets::new([7; 132]));
-        LocalMedia { address, port: 20000, session_id: 7, version: 1, srtp: SrtpMode::Off, secrets }
+        LocalMedia {
+            address,
+            port: 20000,
+            session_id: 7,
+            version: 1,
+            comfort_noise: false,
+            srtp: SrtpMode::Off,
+            secrets,
+        }
     }
 
     #[test]
@@ -417,6 +450,22 @@ mod tests {
         assert_eq!(chosen.remote().codec, Codec::Pcma, "what is not allowed is passed over");
         assert_eq!(chosen.remote_preferring(Codec::Pcmu).codec, Codec::Pcma);
         assert_eq!(theirs.choosing(&[Codec::G722]).unwrap_err(), SdpError::NoCodec);
+    }
+
+    #[test]
+    fn comfort_noise_is_answered_where_it_is_offered_and_offered_where_that_is_wanted() {
+        let with = OFFER.replace("18 0 8 97", "18 0 8 13 97");
+        for (body, offered) in [(with.as_str(), true), (OFFER, false)] {
+            let description = Description::parse(body.as_bytes()).unwrap();
+            assert_eq!(description.remote().comfort_noise, offered);
+            let answer = description.answer(&local(), Codec::Pcmu);
+            let line = if offered { "RTP/AVP 0 13 97\r\n" } else { "RTP/AVP 0 97\r\n" };
+            assert!(answer.contains(line), "{answer}");
+            assert_eq!(answer.contains("a=rtpmap:13 CN/8000\r\n"), offered);
+            let ours = offer(&LocalMedia { comfort_noise: offered, ..local() }, Codec::Pcma, &[]);
+            assert_eq!(ours.contains("RTP/AVP 8 0 13 101\r\n"), offered, "{ours}");
+            assert_eq!(Description::parse(ours.as_bytes()).unwrap().remote().comfort_noise, offered);
+        }
     }
 
     #[test]

@@ -54,7 +54,15 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
-    let local = LocalMedia { address: source.ip(), port: 20_000, session_id: 1, version: 1, srtp, secrets };
+    let local = LocalMedia {
+        address: source.ip(),
+        port: 20_000,
+        session_id: 1,
+        version: 1,
+        comfort_noise: false,
+        srtp,
+        secrets,
+    };
     let mut heard = Vec::new();
     for (transport, bytes) in messages {
         heard.push(String::from_utf8_lossy(&bytes).into_owned());

@@ -86,7 +86,15 @@ fn endpoint_of(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
 
 fn media(end: usize) -> LocalMedia {
     let (address, secrets) = (address(end).ip(), Secrets::new([end as u8; 132]));
-    LocalMedia { address, port: 20000, session_id: 1, version: 1, srtp: SrtpMode::Off, secrets }
+    LocalMedia {
+        address,
+        port: 20000,
+        session_id: 1,
+        version: 1,
+        comfort_noise: false,
+        srtp: SrtpMode::Off,
+        secrets,
+    }
 }
 
 impl Pair {

@@ -297,8 +297,15 @@ impl Lone {
     fn dial(&mut self) -> Result<LegId, DialError> {
         let address = "192.0.2.1".parse().unwrap();
         let secrets = Secrets::new([1; 132]);
-        let local =
-            LocalMedia { address, port: 20000, session_id: 1, version: 1, srtp: SrtpMode::Off, secrets };
+        let local = LocalMedia {
+            address,
+            port: 20000,
+            session_id: 1,
+            version: 1,
+            comfort_noise: false,
+            srtp: SrtpMode::Off,
+            secrets,
+        };
         let (to, from) = ("+919900000001".into(), "+914000000001".into());
         let call = OutgoingCall { trunk: 0, to, from, local, preferred: Codec::Pcma };
         let leg = self.endpoint.dial(call, self.now);

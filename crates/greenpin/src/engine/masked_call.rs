@@ -9,7 +9,7 @@ use call::script::{Action, Attempt, Collect, Connection, Input, Key, Outcome, Pr
 use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
 use signalling::sdes::SrtpMode;
-use signalling::sdp::{Codec, RemoteMedia};
+use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
 use signalling::{LegId, Network, Offer, OutgoingCall};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
@@ -427,7 +427,10 @@ impl MaskedCall {
             trunk,
             to,
             from,
-            local: stream.describe(plant.settings.advertised, srtp(plant, trunk)),
+            local: LocalMedia {
+                comfort_noise: self.caller.remote.is_some_and(|remote| remote.comfort_noise),
+                ..stream.describe(plant.settings.advertised, srtp(plant, trunk))
+            },
             preferred: self.caller.remote.map_or(Codec::Pcma, |remote| remote.codec),
         };
         match plant.agent.command(|endpoint, now| endpoint.dial(call, now)) {

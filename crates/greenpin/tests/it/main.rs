@@ -8,6 +8,7 @@ mod bucket;
 mod calls;
 mod change;
 mod cluster;
+mod comfort_noise;
 mod commands;
 mod deliveries;
 mod dial_plan;

@@ -515,6 +515,25 @@ impl Party {
         self.send_rtp(8, false, timestamp, &[octet; 160]);
     }
 
+    /// Says one packet of comfort noise (RFC 3389).
+    pub fn say_noise(&mut self, payload: &[u8]) {
+        self.rtp_timestamp += 160;
+        let timestamp = self.rtp_timestamp;
+        self.send_rtp(13, false, timestamp, payload);
+    }
+
+    /// Waits for a packet of this payload type that fits; gives its payload.
+    pub fn hears_packet(&mut self, payload_type: u8, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            assert!(Instant::now() < deadline, "no packet of payload type {payload_type} came");
+            let Some(packet) = self.rtp_packet() else { continue };
+            if packet.len() > 12 && packet[1] & 0x7f == payload_type && fits(&packet[12..]) {
+                return packet[12..].to_vec();
+            }
+        }
+    }
+
     /// Says something until both parties have heard what they wait for: audio made of one octet.
     fn hear(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
         let deadline = Instant::now() + PATIENCE;

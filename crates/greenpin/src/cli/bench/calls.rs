@@ -146,7 +146,15 @@ impl Generator {
             .map_err(|error| error.to_string())?;
         let port = media.local_addr().map_err(|error| error.to_string())?.port();
         let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
-        let local = LocalMedia { address: anywhere().ip(), port, session_id: 1, version: 1, srtp, secrets };
+        let local = LocalMedia {
+            address: anywhere().ip(),
+            port,
+            session_id: 1,
+            version: 1,
+            comfort_noise: false,
+            srtp,
+            secrets,
+        };
         let generator = Self {
             callers: agent_on(callers, server.sip).await?,
             agents: agent_on(agents, server.sip).await?,

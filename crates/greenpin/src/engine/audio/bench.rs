@@ -20,7 +20,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{LegMedia, MediaPlane, MediaSettings, OpenError, Remote, SourceRule};
 
 /// Parts of 20 ms over which the calls' packets are spread, as those of unrelated callers are.
-const PHASES: usize = 200;
+pub(super) const PHASES: usize = 200;
 
 /// CPU is that of the relaying threads alone, in percent of one core; the load generator's is not in it. The kernel's
 /// work on a packet that is sent counts for the sender, as everywhere on loopback.
@@ -117,26 +117,45 @@ fn bridged(
 }
 
 /// The floor: sockets in pairs, every datagram sent on as it came.
+pub(super) struct BareRelay {
+    /// Where each phone sends to.
+    pub(super) ports: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<io::Result<()>>,
+}
+
+impl BareRelay {
+    /// A relay between each phone and the next.
+    pub(super) fn start(phones: &[UdpSocket]) -> io::Result<Self> {
+        let targets = phones.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let sockets =
+            targets.iter().map(|_| mio::net::UdpSocket::bind(any)).collect::<io::Result<Vec<_>>>()?;
+        let ports = sockets.iter().map(mio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let relay = thread::Builder::new().name("bare-relay".to_owned());
+        let thread = relay.spawn(move || pass_on(sockets, &targets, &flag))?;
+        Ok(Self { ports, stop, thread })
+    }
+
+    pub(super) fn end(self) -> io::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| io::Error::other("the bare relay ended early"))?
+    }
+}
+
 fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
     let phones = phones(calls)?;
-    let targets = phones.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let sockets = targets.iter().map(|_| mio::net::UdpSocket::bind(any)).collect::<io::Result<Vec<_>>>()?;
-    let ports = sockets.iter().map(mio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
     let before = tasks()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let relay = thread::Builder::new()
-        .name("bare-relay".to_owned())
-        .spawn(move || pass_on(sockets, &targets, &flag))?;
-    talk(&phones, &ports, Duration::from_secs(1), 1)?;
+    let relay = BareRelay::start(&phones)?;
+    talk(&phones, &relay.ports, Duration::from_secs(1), 1)?;
     let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    talk(&phones, &ports, time, 2)?;
+    talk(&phones, &relay.ports, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let elapsed = start.elapsed();
-    stop.store(true, Ordering::Relaxed);
-    relay.join().map_err(|_| io::Error::other("the bare relay ended early"))??;
+    relay.end()?;
     Ok(percent(used, elapsed))
 }
 
@@ -167,7 +186,7 @@ fn pass_on(
     Ok(())
 }
 
-fn phones(calls: usize) -> io::Result<Vec<UdpSocket>> {
+pub(super) fn phones(calls: usize) -> io::Result<Vec<UdpSocket>> {
     let open = |_| {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_nonblocking(true)?;
@@ -176,13 +195,14 @@ fn phones(calls: usize) -> io::Result<Vec<UdpSocket>> {
     (0..calls * 2).map(open).collect()
 }
 
-fn remote(rtp: SocketAddr) -> Remote {
+pub(super) fn remote(rtp: SocketAddr) -> Remote {
     let source = SourceRule::Negotiated;
     Remote {
         rtp,
         rtcp: None,
         codec: Codec::Pcma,
         telephone_event: Some(101),
+        comfort_noise: false,
         crypto: None,
         send: true,
         receive: true,

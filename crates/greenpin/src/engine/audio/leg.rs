@@ -1,14 +1,15 @@
 //! One leg on its media thread.
 
+mod order;
 mod rtcp;
 mod secure;
 
 use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
-    Clip, Codec, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender, EventStep,
-    FRAME, Forward, Header, OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side,
-    ToneDetector, Unforwarded, forward,
+    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender,
+    EventStep, FRAME, Formats, Forward, Header, NoiseGenerator, OutboundStream, Packet, ReceiverStats,
+    RingbackTone, SRTP_OVERHEAD, Side, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -18,6 +19,7 @@ use super::{
     source::Peer,
 };
 
+use order::Order;
 use secure::Secure;
 
 /// One leg: its sockets, what it plays, and what it counts.
@@ -39,6 +41,9 @@ pub(super) struct Leg {
     keys: Option<Box<Keys>>,
     stats: ReceiverStats,
     events: EventReceiver,
+    /// Where the order of packets matters.
+    order: Option<Box<Order>>,
+    late: u64,
     decoder: Decoder,
     encoder: Encoder,
     detector: Option<Box<ToneDetector>>,
@@ -52,16 +57,24 @@ pub(super) struct Leg {
 /// What offer and answer agreed on.
 struct Link {
     peer: Peer,
-    codec: Codec,
-    telephone_event: Option<u8>,
+    formats: Formats,
     send: bool,
     receive: bool,
 }
 
 enum Playing {
     Nothing,
-    Clip { clip: Arc<Clip>, frame: usize, token: u64 },
+    Clip {
+        clip: Arc<Clip>,
+        frame: usize,
+        token: u64,
+    },
     Ringback(Box<RingbackTone>),
+    /// In place of the bridged leg's peer, which is silent since the packet with this header.
+    Noise {
+        since: Header,
+        noise: Box<NoiseGenerator>,
+    },
 }
 
 enum Keys {
@@ -109,6 +122,8 @@ impl Leg {
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
+            order: None,
+            late: 0,
             decoder: Decoder::default(),
             encoder: Encoder::default(),
             detector: None,
@@ -126,9 +141,11 @@ impl Leg {
         if self.link.is_none() {
             self.reports.due = now + self.reports.phase;
         }
-        let Remote { codec, telephone_event, send, receive, .. } = *remote;
-        self.link = Some(Link { peer, codec, telephone_event, send, receive });
+        let Remote { codec, telephone_event, comfort_noise, send, receive, .. } = *remote;
+        let formats = Formats { codec, telephone_event, comfort_noise };
+        self.link = Some(Link { peer, formats, send, receive });
         self.secure.agree(remote.crypto);
+        self.forget_order();
         self.heard_since = Some(now);
         if telephone_event.is_some() {
             self.detector = None;
@@ -149,8 +166,30 @@ impl Leg {
         self.playing = Playing::Nothing;
     }
 
+    /// Makes noise for a peer that cannot, until the bridged leg's peer is heard again.
+    pub(super) fn play_noise(&mut self, since: Header, told: &ComfortNoise) {
+        match &mut self.playing {
+            Playing::Noise { since: last, noise } => {
+                *last = since;
+                noise.follow(told);
+            }
+            Playing::Nothing => {
+                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), told));
+                self.playing = Playing::Noise { since, noise };
+            }
+            Playing::Clip { .. } | Playing::Ringback(_) => {}
+        }
+    }
+
+    /// Ends the noise, if any.
+    pub(super) fn stop_noise(&mut self) {
+        if matches!(self.playing, Playing::Noise { .. }) {
+            self.stop_playing();
+        }
+    }
+
     pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
-        let as_events = self.link.as_ref().is_none_or(|link| link.telephone_event.is_some());
+        let as_events = self.link.as_ref().is_none_or(|link| link.formats.telephone_event.is_some());
         let keys = self.keys.get_or_insert_with(|| {
             Box::new(if as_events {
                 Keys::Events(EventSender::default())
@@ -164,9 +203,9 @@ impl Leg {
         }
     }
 
-    /// Whether something is to be sent every 20 ms.
+    /// Whether something is to be sent, or looked for, every 20 ms.
     pub(super) fn needs_ticks(&self) -> bool {
-        self.keys.is_some() || !matches!(self.playing, Playing::Nothing)
+        self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
     }
 
     /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
@@ -231,16 +270,17 @@ impl Leg {
         self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
     }
 
-    /// Takes the decoded samples of a packet; calls `pressed` for keys that sound in them.
+    /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
     pub(super) fn heard(
         &mut self,
-        header: &Header,
+        timestamp: u32,
         samples: &[i16],
         now: Duration,
         mut pressed: impl FnMut(Digit, DigitSource),
     ) {
+        self.remember(samples);
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Left, header.timestamp, samples, now);
+            recording.timeline.place(Side::Left, timestamp, samples, now);
         }
         if let Some(listener) = &self.listener
             && listener.send(samples.to_vec()).is_err()
@@ -252,33 +292,68 @@ impl Leg {
         }
     }
 
+    /// Takes note of the silence that comfort noise stands for: a key after it is another press.
+    pub(super) fn heard_silence(&mut self, packet: &Packet<'_>) {
+        if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
+            && let Some(detector) = &mut self.detector
+        {
+            detector.listen(&[0; 2 * FRAME], |_| ());
+        }
+    }
+
     /// Takes what the bridged leg's peer said, for the recording.
-    pub(super) fn overheard(&mut self, header: &Header, samples: &[i16], now: Duration) {
+    pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Right, header.timestamp, samples, now);
+            recording.timeline.place(Side::Right, timestamp, samples, now);
         }
     }
 
     /// The telephone-event payload type that the peer negotiated.
     pub(super) fn telephone_event(&self) -> Option<u8> {
-        self.link.as_ref()?.telephone_event
+        self.link.as_ref()?.formats.telephone_event
     }
 
-    /// What becomes of a packet of the bridged leg here.
-    pub(super) fn forward(&mut self, packet: &Packet<'_>, event_in: Option<u8>, now: Duration) -> Forward {
+    /// What offer and answer agreed on.
+    pub(super) fn formats(&self) -> Option<Formats> {
+        Some(self.link.as_ref()?.formats)
+    }
+
+    /// The codec that was agreed on.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.formats().map(|formats| formats.codec)
+    }
+
+    /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
+    pub(super) fn forward(&mut self, packet: &Packet<'_>, from: &Formats, now: Duration) -> Forward {
         let Some(link) = self.link.as_ref().filter(|link| link.send) else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
-        if self.keys.is_some() || !matches!(self.playing, Playing::Nothing) {
+        if self.keys.is_some() || self.is_playing_over(packet) {
             // A key pressed while another is still sounding must not be lost.
-            let late_event = event_in == Some(packet.header.payload_type);
+            let late_event = from.telephone_event == Some(packet.header.payload_type);
             return Forward::Nothing(if late_event {
                 Unforwarded::EventWithoutReceiver
             } else {
                 Unforwarded::Late
             });
         }
-        forward(packet, event_in, link.codec, link.telephone_event, &mut self.out, now)
+        let decided = forward(packet, from, &link.formats, &mut self.out, now);
+        if !matches!(decided, Forward::Nothing(_)) {
+            self.stop_noise();
+        }
+        decided
+    }
+
+    /// Whether what is played goes before this packet of the bridged leg. Noise does where the packet is from before it.
+    fn is_playing_over(&self, packet: &Packet<'_>) -> bool {
+        match &self.playing {
+            Playing::Nothing => false,
+            Playing::Clip { .. } | Playing::Ringback(_) => true,
+            Playing::Noise { since, .. } => {
+                let ahead = packet.header.sequence.wrapping_sub(since.sequence) as i16;
+                since.ssrc == packet.header.ssrc && ahead <= 0
+            }
+        }
     }
 
     /// Takes note of a packet of the bridged leg that is not passed on.
@@ -319,7 +394,7 @@ impl Leg {
                 let Some(step) = sender.tick() else { return false };
                 let link = self.link.as_ref().filter(|link| link.send);
                 if let EventStep::Packet { first, payload } = step
-                    && let Some(payload_type) = link.and_then(|link| link.telephone_event)
+                    && let Some(payload_type) = link.and_then(|link| link.formats.telephone_event)
                 {
                     let header = self.out.event(payload_type, first, now);
                     self.emit(&header, &payload.octets());
@@ -335,7 +410,7 @@ impl Leg {
 
     /// Sends one frame of our own, unless the peer takes none.
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<Header> {
-        let codec = self.link.as_ref().filter(|link| link.send)?.codec;
+        let codec = self.link.as_ref().filter(|link| link.send)?.formats.codec;
         let mut payload = [0; FRAME];
         self.encode(codec, frame, &mut payload);
         let header = self.out.own(codec.payload_type(), now);
@@ -343,7 +418,8 @@ impl Leg {
         Some(header)
     }
 
-    fn emit(&mut self, header: &Header, payload: &[u8]) {
+    /// Sends a packet of our own making.
+    pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
         let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
         if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
             self.send(&mut buffer, 0..length);
@@ -355,6 +431,7 @@ impl Leg {
         let frame = match &mut self.playing {
             Playing::Nothing => return None,
             Playing::Ringback(tone) => tone.frame(),
+            Playing::Noise { noise, .. } => noise.frame(),
             Playing::Clip { clip, frame, token } => match clip.frame(*frame) {
                 Some(samples) => {
                     *frame += 1;
@@ -369,7 +446,7 @@ impl Leg {
         };
         let header = self.emit_audio(&frame, now)?;
         if self.bridged.is_none() {
-            self.overheard(&header, &frame, now);
+            self.overheard(header.timestamp, &frame, now);
         }
         None
     }
@@ -388,12 +465,13 @@ impl Leg {
     pub(super) fn report(&self) -> MediaReport {
         let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
         MediaReport {
-            codec: self.link.as_ref().map(|link| link.codec),
+            codec: self.codec(),
             received: self.stats.report(rtcp::delay_of(round_trip)),
             sent_packets: u64::from(self.out.packets()),
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
             malformed: self.malformed,
+            late: self.late(),
             unauthenticated: self.unauthenticated,
             srtp: self.secure.suite(),
             events: self.events.report(),

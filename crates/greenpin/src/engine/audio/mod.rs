@@ -5,6 +5,7 @@
 //! crate; here it is received and sent. Recordings are written by a thread of their own.
 
 mod bench;
+mod delay;
 mod leg;
 mod plane;
 mod ports;
@@ -28,6 +29,7 @@ use signalling::{Network, sdes, sdp};
 use crate::RecordingKey;
 
 pub use bench::{BenchError, RelayFigures, relay_bench};
+pub use delay::{DelayFigures, Relayed, delay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
 pub use recording::{RecordingError, remove_unfinished};
@@ -82,6 +84,8 @@ pub struct Remote {
     /// The payload type of telephone-event (RFC 4733); `None` when the peer negotiated none: then keys are found in
     /// and sent as tones.
     pub telephone_event: Option<u8>,
+    /// Whether the peer negotiated comfort noise (RFC 3389).
+    pub comfort_noise: bool,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
     pub crypto: Option<sdes::Key>,
     /// Whether we may send (the peer has not put us on hold).
@@ -100,8 +104,8 @@ impl Remote {
             sdp::Codec::Pcmu => Codec::Pcmu,
             sdp::Codec::G722 => Codec::G722,
         };
-        let sdp::RemoteMedia { rtp, rtcp, telephone_event, crypto, send, receive, .. } = media;
-        Self { rtp, rtcp, codec, telephone_event, crypto, send, receive, source }
+        let sdp::RemoteMedia { rtp, rtcp, telephone_event, comfort_noise, crypto, send, receive, .. } = media;
+        Self { rtp, rtcp, codec, telephone_event, comfort_noise, crypto, send, receive, source }
     }
 }
 
@@ -172,6 +176,8 @@ pub struct MediaReport {
     pub foreign: u64,
     /// Datagrams from the peer that were no RTP.
     pub malformed: u64,
+    /// Packets that came too late, or a second time, to be decoded in their order; counted where that matters.
+    pub late: u64,
     /// Packets dropped because they were not sealed with the peer's key, or came a second time.
     pub unauthenticated: u64,
     /// The suite of secure RTP; `None`: in clear.

@@ -176,7 +176,15 @@ impl LegMedia {
     /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
     pub fn describe(&self, address: IpAddr, srtp: SrtpMode) -> LocalMedia {
         let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
-        LocalMedia { address, port: self.port, session_id, version: 1, srtp, secrets: self.secrets }
+        LocalMedia {
+            address,
+            port: self.port,
+            session_id,
+            version: 1,
+            comfort_noise: true,
+            srtp,
+            secrets: self.secrets,
+        }
     }
 
     /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.

@@ -80,6 +80,7 @@ mod tests {
             rtcp: None,
             codec,
             telephone_event: None,
+            comfort_noise: false,
             crypto: None,
             send: true,
             receive: true,

@@ -104,6 +104,7 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
         rtcp: None,
         codec,
         telephone_event,
+        comfort_noise: false,
         crypto: None,
         send: true,
         receive: true,
@@ -554,4 +555,186 @@ fn malformed_datagrams_disturb_nothing() {
     peer.press(leg.local_port(), '6');
     assert_eq!(bench.digit(leg.id()).0, '6');
     assert_eq!(bench.close(leg).malformed, 5);
+}
+
+/// Two bridged peers of one law, of which the first speaks comfort noise and the second does where `both`.
+fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
+    let legs = [bench.plane.open().unwrap(), bench.plane.open().unwrap()];
+    let peers = [Socket::new(8), Socket::new(8)];
+    for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
+        let open = remote(peer.address(), Codec::Pcma, None);
+        leg.connect(Remote { comfort_noise: index == 0 || both, ..open });
+    }
+    legs[0].bridge(&legs[1]);
+    bench.settle(&legs[1]);
+    (legs, peers)
+}
+
+#[test]
+fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
+    let mut bench = Bench::new(32_680..=32_699);
+    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut bench, true);
+    alice.send(a.local_port(), &[0x55; 160]);
+    let spoken = bob.receive();
+    alice.header.payload_type = 13;
+    alice.send(a.local_port(), &[200]);
+    alice.send(a.local_port(), &[60; 40]);
+    let quiet = bob.receive();
+    let (spoken, quiet) = (Packet::parse(&spoken).unwrap(), Packet::parse(&quiet).unwrap());
+    assert_eq!((quiet.header.payload_type, quiet.payload), (13, &[60; 11][..]));
+    assert_eq!(quiet.header.sequence, spoken.header.sequence.wrapping_add(1));
+    assert_eq!(quiet.header.ssrc, spoken.header.ssrc);
+}
+
+#[test]
+fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
+    let mut bench = Bench::new(32_700..=32_719);
+    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut bench, false);
+    alice.send(a.local_port(), &[0x55; 160]);
+    let mut last = Packet::parse(&bob.receive()).unwrap().header;
+    alice.header.payload_type = 13;
+    alice.send(a.local_port(), &[30]);
+    let mut power = 0.0;
+    for _ in 0..20 {
+        let received = bob.receive();
+        let header = Packet::parse(&received).unwrap().header;
+        assert_eq!((header.payload_type, header.sequence), (8, last.sequence.wrapping_add(1)));
+        assert!((header.timestamp.wrapping_sub(last.timestamp) as i32) >= 160);
+        last = header;
+        power += decoded(&[received]).iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / 3200.0;
+    }
+    let level = 10.0 * (power / 32_768f64.powi(2)).log10();
+    assert!((level + 30.0).abs() < 2.0, "{level}");
+    alice.header.payload_type = 8;
+    alice.send(a.local_port(), &[0x11; 160]);
+    let again =
+        std::iter::from_fn(|| Some(bob.receive())).find(|packet| packet[12..] == [0x11; 160]).unwrap();
+    let again = Packet::parse(&again).unwrap().header;
+    assert!(again.marker && again.ssrc == last.ssrc);
+    alice.send(a.local_port(), &[0x22; 160]);
+    assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x22; 160], "the noise is over");
+}
+
+#[test]
+fn a_key_pressed_again_after_comfort_noise_is_a_second_press() {
+    let mut bench = Bench::new(32_720..=32_739);
+    let ([a, _b], [mut alice, _bob]) = quiet_talk(&mut bench, true);
+    let mut tones = media::DigitTones::default();
+    tones.press([Digit::try_from('5').unwrap()]);
+    let press: Vec<[i16; 160]> =
+        std::iter::from_fn(|| tones.frame()).filter(|frame| frame[80] != 0).collect();
+    for _ in 0..2 {
+        for frame in &press {
+            let mut octets = [0; 160];
+            Codec::Pcma.encode(frame, &mut octets);
+            alice.send(a.local_port(), &octets);
+        }
+        alice.header.payload_type = 13;
+        alice.send(a.local_port(), &[60]);
+        alice.header.payload_type = 8;
+        assert_eq!(bench.digit(a.id()), ('5', DigitSource::InBand));
+    }
+}
+
+/// A second of a tone in this codec, as datagrams in order.
+fn datagrams(peer: &mut Socket, codec: Codec, hertz: f64) -> Vec<Vec<u8>> {
+    let mut encoder = media::Encoder::default();
+    let packet = |frame: &[i16]| {
+        let mut payload = [0; 160];
+        encoder.encode(codec, frame, &mut payload);
+        let mut out = [0; 172];
+        peer.header.write(&payload, &mut out).unwrap();
+        peer.header.sequence += 1;
+        peer.header.timestamp += 160;
+        out.to_vec()
+    };
+    tone(hertz, 1000).chunks(160).map(packet).collect()
+}
+
+#[test]
+fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
+    let mut heard = Vec::new();
+    for (ports, disorder) in [(32_740..=32_749, false), (32_750..=32_759, true)] {
+        let mut bench = Bench::new(ports);
+        let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+        let (mut alice, bob) = (Socket::new(9), Socket::new(8));
+        a.connect(remote(alice.address(), Codec::G722, Some(101)));
+        b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
+        a.bridge(&b);
+        bench.settle(&b);
+        let mut spoken = datagrams(&mut alice, Codec::G722, 440.0);
+        if disorder {
+            spoken[1..].chunks_mut(3).for_each(|three| three.reverse());
+            spoken = spoken.into_iter().flat_map(|packet| [packet.clone(), packet]).collect();
+        }
+        for packet in &spoken {
+            alice.socket.send_to(packet, local(a.local_port())).unwrap();
+        }
+        let packets: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
+        let headers: Vec<Header> =
+            packets.iter().map(|packet| Packet::parse(packet).unwrap().header).collect();
+        assert!(headers.windows(2).all(|two| {
+            two[1].sequence == two[0].sequence.wrapping_add(1)
+                && two[1].timestamp == two[0].timestamp.wrapping_add(160)
+        }));
+        heard.push(decoded(&packets));
+        assert_eq!(bench.close(a).late, if disorder { 50 } else { 0 });
+    }
+    assert!(heard[0] == heard[1], "the disorder is not heard");
+    assert!((frequency(&heard[0]) - 440.0).abs() < 10.0);
+}
+
+#[test]
+fn what_waits_for_a_lost_packet_goes_on_without_it() {
+    let mut bench = Bench::new(32_760..=32_779);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, bob) = (Socket::new(9), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::G722, Some(101)));
+    b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
+    a.bridge(&b);
+    bench.settle(&b);
+    let spoken = datagrams(&mut alice, Codec::G722, 440.0);
+    for step in [0, 3, 2] {
+        alice.socket.send_to(&spoken[step], local(a.local_port())).unwrap();
+    }
+    let steps = [bob.receive(), bob.receive(), bob.receive()];
+    let steps = steps.map(|packet| Packet::parse(&packet).unwrap().header.timestamp);
+    assert_eq!([steps[1], steps[2]].map(|step| step.wrapping_sub(steps[0])), [320, 480]);
+}
+
+#[test]
+fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
+    let mut bench = Bench::new(32_780..=32_799);
+    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let (mut alice, bob) = (Socket::new(8), Socket::new(8));
+    a.connect(remote(alice.address(), Codec::Pcma, None));
+    b.connect(remote(bob.address(), Codec::Pcma, None));
+    a.bridge(&b);
+    bench.settle(&b);
+    let mut tones = media::DigitTones::default();
+    tones.press("44".chars().map(|symbol| Digit::try_from(symbol).unwrap()));
+    let mut packets = Vec::new();
+    while let Some(frame) = tones.frame() {
+        let (mut payload, mut out) = ([0; 160], [0; 172]);
+        Codec::Pcma.encode(&frame, &mut payload);
+        alice.header.write(&payload, &mut out).unwrap();
+        alice.header.sequence += 1;
+        alice.header.timestamp += 160;
+        packets.push(out);
+    }
+    packets[1..].chunks_mut(4).for_each(|four| four.reverse());
+    for packet in &packets {
+        for _ in 0..2 {
+            alice.socket.send_to(packet, local(a.local_port())).unwrap();
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    for packet in &packets {
+        let mut received = std::iter::from_fn(|| Some(bob.receive()));
+        let passed = received.find(|packet| seen.insert([packet[2], packet[3]])).unwrap();
+        assert_eq!(passed[12..], packet[12..], "what passes does not wait");
+    }
+    assert_eq!([bench.digit(a.id()).0, bench.digit(a.id()).0], ['4', '4']);
+    bench.close(a);
+    assert!(!bench.seen.iter().any(|event| matches!(event, MediaEvent::Digit { .. })));
 }

@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    MediaEvent, MediaId, MediaSettings,
+    MediaEvent, MediaId, MediaSettings, Remote,
     leg::Leg,
     plane::{Command, Order, ThreadLink},
     recording::{Recording, Writer},
@@ -167,6 +167,7 @@ impl Worker {
         if let Some(slot) = self.slots.get_mut(token / 2) {
             *slot = Some(leg);
         }
+        self.start_ticks(token / 2);
     }
 
     fn start_ticks(&mut self, slot: usize) {
@@ -186,6 +187,7 @@ impl Worker {
         // After a stall we go on from here rather than send a burst.
         self.next_tick =
             if self.now - self.next_tick > TICK * 5 { self.now + TICK } else { self.next_tick + TICK };
+        self.release_waiting();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
         self.ticking.retain(|slot| {
             let Some(Some(leg)) = slots.get_mut(*slot) else { return false };
@@ -196,6 +198,21 @@ impl Worker {
             leg.ticking = ticked.more;
             ticked.more
         });
+    }
+
+    /// Gives up packets that did not come in time, so that those behind them go on.
+    fn release_waiting(&mut self) {
+        let is_waiting = |slot: &usize| {
+            self.slots.get(*slot).is_some_and(|leg| leg.as_ref().is_some_and(|leg| leg.is_waiting()))
+        };
+        let waiting: Vec<usize> = self.ticking.iter().copied().filter(is_waiting).collect();
+        for slot in waiting {
+            let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else { continue };
+            self.release(&mut leg);
+            if let Some(place) = self.slots.get_mut(slot) {
+                *place = Some(leg);
+            }
+        }
     }
 
     fn sweep_if_due(&mut self) {
@@ -288,7 +305,7 @@ impl Worker {
         let Some(slot) = self.by_id.get(&id).copied() else { return };
         let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
         match order {
-            Order::Connect(remote) => leg.connect(&remote, self.now),
+            Order::Connect(remote) => self.connect(slot, &remote),
             Order::Play(clip, token) => leg.play(clip, token),
             Order::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
             Order::StopPlaying => leg.stop_playing(),
@@ -307,6 +324,15 @@ impl Worker {
         self.start_ticks(slot);
     }
 
+    fn connect(&mut self, slot: usize, remote: &Remote) {
+        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        leg.connect(remote, self.now);
+        // Silence of a peer that is put on hold is silence.
+        if let Some(Some(other)) = leg.bridged.and_then(|other| self.slots.get_mut(other)) {
+            other.stop_noise();
+        }
+    }
+
     fn bridge(&mut self, slot: usize, other: MediaId) {
         let Some(other) = self.by_id.get(&other).copied().filter(|other| *other != slot) else { return };
         self.unbridge(slot);
@@ -322,8 +348,10 @@ impl Worker {
 
     fn unbridge(&mut self, slot: usize) {
         let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        leg.stop_noise();
         if let Some(Some(other)) = leg.bridged.take().and_then(|other| self.slots.get_mut(other)) {
             other.bridged = None;
+            other.stop_noise();
         }
     }
 

@@ -1,10 +1,22 @@
 //! A packet's way from one leg's socket to the other's.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Range};
 
-use media::{Codec, Digit, DigitSource, Forward, Header, Packet, SRTP_OVERHEAD, Unforwarded};
+use media::{
+    Arrival, Codec, Digit, DigitSource, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD, Unforwarded,
+};
 
 use super::{Leg, Worker, tell_digit};
+
+/// A packet in a buffer, and what is known of it.
+struct Passing {
+    header: Header,
+    payload: Range<usize>,
+    /// The key whose press begins with it.
+    digit: Option<Digit>,
+    /// Its samples, when it was decoded: so many of the worker's.
+    heard: Option<usize>,
+}
 
 impl Worker {
     /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
@@ -13,16 +25,31 @@ impl Worker {
         let Some(datagram) = buffer.get_mut(..length) else { return };
         let Some(packet) = leg.receive(datagram, from, self.now) else { return };
         let digit = self.press(leg, &packet);
-        let heard = self.hear(leg, &packet);
+        let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
+        let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
+        let heard = if is_due { self.hear(leg, &packet) } else { None };
+        if is_due || !self.is_coded_anew(leg, &packet) {
+            let passing = Passing { header: packet.header, payload: packet.payload_range(), digit, heard };
+            self.pass(leg, buffer, passing);
+        }
+        if arrival.is_some() {
+            self.release(leg);
+        }
+    }
+
+    /// Passes a packet on to the bridged leg, if there is one.
+    fn pass(&mut self, leg: &mut Leg, buffer: &mut [u8], passing: Passing) {
+        let Passing { header, payload, digit, heard } = passing;
+        let Some(formats) = leg.formats() else { return };
         let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) else {
             return;
         };
+        let octets = buffer.get(payload.clone()).unwrap_or_default();
+        let packet = Packet { header, payload: octets, offset: payload.start };
         if leg.is_event(&packet) && !leg.press_passes {
             return other.swallow(&packet);
         }
-        let forward = other.forward(&packet, leg.telephone_event(), self.now);
-        let payload = packet.payload_range();
-        match forward {
+        match other.forward(&packet, &formats, self.now) {
             Forward::Audio { header, from, to } => {
                 let octets = buffer.get_mut(payload.clone()).unwrap_or_default();
                 if !from.transcode(to, octets) {
@@ -33,15 +60,49 @@ impl Worker {
                     other.send(buffer, range);
                 }
             }
-            Forward::Event { header, payload } => {
-                let mut event = [0; Header::LENGTH + 4 + SRTP_OVERHEAD];
-                if let Some(length) = header.write(&payload, &mut event).map(<[u8]>::len) {
-                    other.send(&mut event, 0..length);
-                }
-            }
+            Forward::Event { header, payload } => other.emit(&header, &payload),
+            Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
+            Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
+                other.play_noise(header, &noise);
+                leg.bridged.into_iter().for_each(|slot| self.start_ticks(slot));
+            }
             Forward::Nothing(_) => {}
         }
+    }
+
+    /// Takes what waited for its turn and is due.
+    pub(super) fn release(&mut self, leg: &mut Leg) {
+        while let Some(next) = leg.next_in_order(self.now) {
+            match next {
+                Next::Packet(held) => self.held(leg, &held),
+                Next::Lost { timestamp, samples } => self.hear_loss(leg, timestamp, samples),
+            }
+        }
+    }
+
+    fn held(&mut self, leg: &mut Leg, held: &Held) {
+        let packet = held.packet();
+        let heard = self.hear(leg, &packet);
+        if !self.is_coded_anew(leg, &packet) {
+            // It passed when it came.
+            return;
+        }
+        let mut buffer = vec![0; packet.offset];
+        buffer.extend_from_slice(packet.payload);
+        buffer.resize(buffer.len() + SRTP_OVERHEAD, 0);
+        let passing = Passing { header: packet.header, payload: packet.payload_range(), digit: None, heard };
+        self.pass(leg, &mut buffer, passing);
+    }
+
+    /// Whether the packet is decoded and encoded on its way to the bridged leg.
+    fn is_coded_anew(&self, leg: &Leg, packet: &Packet<'_>) -> bool {
+        let from = Codec::from_payload_type(packet.header.payload_type);
+        from.zip(self.bridged(leg).and_then(Leg::codec)).is_some_and(|(from, to)| from.needs_decoder(to))
+    }
+
+    fn bridged(&self, leg: &Leg) -> Option<&Leg> {
+        self.slots.get(leg.bridged?)?.as_deref()
     }
 
     /// Tells of the key whose press begins with this packet.
@@ -54,22 +115,33 @@ impl Worker {
 
     /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
     fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) -> Option<usize> {
-        let other = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut());
-        let other = other.filter(|other| other.recording.is_some());
-        if !leg.wants_samples() && other.is_none() {
+        if !leg.wants_samples() && self.bridged(leg).is_none_or(|other| other.recording.is_none()) {
             return None;
         }
-        let codec = Codec::from_payload_type(packet.header.payload_type)?;
+        let Some(codec) = Codec::from_payload_type(packet.header.payload_type) else {
+            leg.heard_silence(packet);
+            return None;
+        };
         let count = leg.decode(codec, packet.payload, &mut self.samples);
+        self.heard(leg, packet.header.timestamp, count);
+        Some(count)
+    }
+
+    /// Makes up what was lost for those who need samples. The bridged leg's peer learns of the loss by our numbers, and
+    /// does the same.
+    fn hear_loss(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
+        leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
+        self.heard(leg, timestamp, count);
+    }
+
+    /// Hands out so many of our samples.
+    fn heard(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
-        leg.heard(&packet.header, samples, self.now, |digit, source| {
-            tell_digit(&self.events, id, digit, source)
-        });
-        if let Some(other) = other {
-            other.overheard(&packet.header, samples, self.now);
+        leg.heard(timestamp, samples, self.now, |digit, source| tell_digit(&self.events, id, digit, source));
+        if let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) {
+            other.overheard(timestamp, samples, self.now);
         }
-        Some(count)
     }
 
     /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.

@@ -1,0 +1,221 @@
+//! What a relay adds to a packet's way on loopback: delay, jitter, loss.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use media::{FRAME, Header, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
+use mio::{Events, Interest, Poll, Token};
+use signalling::sdes::{Key, Secrets, SrtpMode, Suite};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::bench::{BareRelay, BenchError, PHASES, phones, remote};
+use super::{LegMedia, MediaPlane, MediaSettings, Remote};
+
+const SUITE: Suite = Suite::AesCm128HmacSha1_80;
+/// Of the payload: when it was sent, in nanoseconds since the start.
+const STAMP: usize = 8;
+
+/// Through what packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relayed<'a> {
+    /// A relay that does nothing but receive and send.
+    Bare,
+    /// The media plane.
+    Plain,
+    /// The media plane, which records each call into this folder.
+    Recorded(&'a Path),
+    /// The media plane, both legs under `AES_CM_128_HMAC_SHA1_80`.
+    Encrypted,
+}
+
+/// How packets came through, from one socket of the load to another: the kernel's part, twice, is in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DelayFigures {
+    /// One way, of half of the packets at most.
+    pub median: Duration,
+    /// One way, of 99 in a hundred at most.
+    pub p99: Duration,
+    /// Mean difference of the delays of two packets that follow each other (RFC 3550, section 6.4.1).
+    pub jitter: Duration,
+    /// Share of the packets that did not come, 0.0 to 1.0.
+    pub lost: f64,
+}
+
+/// Sends G.711 of `calls` calls both ways for `time`. The port range of `settings` must hold two legs a call.
+pub fn delay_bench(
+    settings: &MediaSettings,
+    calls: usize,
+    time: Duration,
+    through: Relayed<'_>,
+) -> Result<DelayFigures, BenchError> {
+    let phones = phones(calls)?;
+    if through == Relayed::Bare {
+        let relay = BareRelay::start(&phones)?;
+        let figures = measure(phones, &relay.ports, &[], time)?;
+        relay.end()?;
+        return Ok(figures);
+    }
+    let (events, _events) = unbounded_channel();
+    let plane = MediaPlane::start(settings.clone(), events)?;
+    let legs: Vec<LegMedia> = phones.iter().map(|_| plane.open()).collect::<Result<_, _>>()?;
+    let encrypted = through == Relayed::Encrypted;
+    for (leg, phone) in legs.iter().zip(&phones) {
+        leg.connect(Remote { crypto: encrypted.then(peers_key), ..remote(phone.local_addr()?) });
+    }
+    for (number, pair) in legs.chunks_exact(2).enumerate() {
+        let [a, b] = pair else { continue };
+        a.bridge(b);
+        if let Relayed::Recorded(folder) = through {
+            a.record(folder.join(format!("delay-{number}.wav")));
+        }
+    }
+    let keys: Vec<Key> = legs.iter().filter(|_| encrypted).map(|leg| ours(leg, settings)).collect();
+    let ports: Vec<SocketAddr> =
+        legs.iter().map(|leg| SocketAddr::new(settings.bind, leg.local_port())).collect();
+    measure(phones, &ports, &keys, time)
+}
+
+/// The key of every phone.
+fn peers_key() -> Key {
+    Secrets::new([7; 132]).key(SUITE)
+}
+
+fn ours(leg: &LegMedia, settings: &MediaSettings) -> Key {
+    leg.describe(settings.bind, SrtpMode::Required).secrets.key(SUITE)
+}
+
+/// A phone's hearing.
+struct Ear {
+    socket: mio::net::UdpSocket,
+    opens: Option<SrtpReceiver>,
+    last: Option<Duration>,
+}
+
+/// What all phones heard.
+#[derive(Default)]
+struct Heard {
+    delays: Vec<Duration>,
+    differences: Duration,
+}
+
+fn measure(
+    phones: Vec<UdpSocket>,
+    ports: &[SocketAddr],
+    keys: &[Key],
+    time: Duration,
+) -> Result<DelayFigures, BenchError> {
+    let opens = |index: usize| SrtpReceiver::new(SrtpSuite::AesCm128HmacSha1_80, keys.get(index)?.expose());
+    let ear = |(index, phone): (usize, &UdpSocket)| {
+        let socket = mio::net::UdpSocket::from_std(phone.try_clone()?);
+        Ok(Ear { socket, opens: opens(index), last: None })
+    };
+    let ears = phones.iter().enumerate().map(ear).collect::<io::Result<Vec<_>>>()?;
+    let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+    let flag = stop.clone();
+    let listening =
+        thread::Builder::new().name("ears".to_owned()).spawn(move || listen(ears, origin, &flag))?;
+    let sent = speak(&phones, ports, !keys.is_empty(), time, origin);
+    // What is still on its way comes within the gathering time.
+    thread::sleep(Duration::from_millis(100));
+    stop.store(true, Ordering::Relaxed);
+    let heard = listening.join().map_err(|_| io::Error::other("the listening thread ended early"))??;
+    Ok(heard.figures(sent?))
+}
+
+/// Lets every phone send a packet each 20 ms, spread as those of unrelated callers are; gives their number.
+fn speak(
+    phones: &[UdpSocket],
+    ports: &[SocketAddr],
+    encrypted: bool,
+    time: Duration,
+    origin: Instant,
+) -> io::Result<u64> {
+    let key = peers_key();
+    let seals = || encrypted.then(|| SrtpSender::new(SrtpSuite::AesCm128HmacSha1_80, key.expose())).flatten();
+    let mut seals: Vec<Option<SrtpSender>> = phones.iter().map(|_| seals()).collect();
+    let (mut sent, mut payload) = (0, [0xd5; FRAME]);
+    let mut out = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
+    let step = Duration::from_millis(20) / PHASES as u32;
+    for round in 0u32.. {
+        if step * round >= time {
+            break;
+        }
+        thread::sleep((step * round).saturating_sub(origin.elapsed()));
+        let (phase, number) = (round as usize % PHASES, round / PHASES as u32);
+        let speakers = phones.iter().zip(ports).zip(&mut seals);
+        for ((phone, port), seals) in speakers.skip(phase).step_by(PHASES) {
+            let (sequence, timestamp) = (number as u16, number.wrapping_mul(FRAME as u32));
+            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: 1 };
+            let (stamp, _) = payload.split_at_mut(STAMP);
+            stamp.copy_from_slice(&(origin.elapsed().as_nanos() as u64).to_be_bytes());
+            let mut length = header.write(&payload, &mut out).map_or(0, <[u8]>::len);
+            if let Some(seals) = seals {
+                length = seals.seal(&mut out, length).map_err(io::Error::other)?;
+            }
+            phone.send_to(out.get(..length).unwrap_or_default(), port)?;
+            sent += 1;
+        }
+    }
+    Ok(sent)
+}
+
+fn listen(mut ears: Vec<Ear>, origin: Instant, stop: &AtomicBool) -> io::Result<Heard> {
+    let mut poll = Poll::new()?;
+    for (slot, ear) in ears.iter_mut().enumerate() {
+        poll.registry().register(&mut ear.socket, Token(slot), Interest::READABLE)?;
+    }
+    let (mut ready, mut heard) = (Events::with_capacity(1024), Heard::default());
+    while !stop.load(Ordering::Relaxed) {
+        poll.poll(&mut ready, Some(Duration::from_millis(20)))?;
+        for event in &ready {
+            if let Some(ear) = ears.get_mut(event.token().0) {
+                while ear.hear(origin, &mut heard) {}
+            }
+        }
+    }
+    Ok(heard)
+}
+
+impl Ear {
+    /// Reads one datagram; gives whether there was one.
+    fn hear(&mut self, origin: Instant, heard: &mut Heard) -> bool {
+        let mut datagram = [0; 1500];
+        let Ok(mut length) = self.socket.recv(&mut datagram) else { return false };
+        let now = origin.elapsed();
+        if let Some(opens) = &mut self.opens {
+            length = datagram.get_mut(..length).and_then(|sealed| opens.open(sealed).ok()).unwrap_or(0);
+        }
+        // Anything else is RTCP for the port below.
+        let stamp = datagram.get(Header::LENGTH..).and_then(|payload| payload.first_chunk::<STAMP>());
+        if let Some(stamp) = stamp.filter(|_| length == Header::LENGTH + FRAME) {
+            let delay = now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(*stamp)));
+            heard.differences += self.last.replace(delay).map_or(Duration::ZERO, |last| last.abs_diff(delay));
+            heard.delays.push(delay);
+        }
+        true
+    }
+}
+
+impl Heard {
+    fn figures(mut self, sent: u64) -> DelayFigures {
+        self.delays.sort_unstable();
+        let count = self.delays.len();
+        let share =
+            |hundredths: usize| self.delays.get(count * hundredths / 100).copied().unwrap_or_default();
+        DelayFigures {
+            median: share(50),
+            p99: share(99),
+            jitter: self.differences.checked_div(count as u32).unwrap_or_default(),
+            lost: 1.0 - count as f64 / sent.max(1) as f64,
+        }
+    }
+}

@@ -1,0 +1,428 @@
+//! The order of packets where audio is decoded against a state or a clock.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{FRAME, Header, Packet, samples_in};
+
+/// Packets that may wait.
+const MOST: usize = 16;
+/// How long a missing packet is waited for where the network is even: a packet of 20 ms.
+const LEAST_DELAY: Duration = Duration::from_millis(20);
+/// How long at most.
+const MOST_DELAY: Duration = Duration::from_millis(200);
+/// A step of sequence numbers beyond which the stream has restarted.
+const RESTART: u16 = 200;
+/// Samples of one loss that are made up: 60 ms. What is missing beyond is a pause.
+const MOST_LOST: u32 = 3 * FRAME as u32;
+
+/// Puts the packets of one party in order. One that follows the last is due at once; one behind a gap waits for what
+/// is missing, longer where packets come unevenly, never beyond 200 ms or sixteen packets. What comes after its place
+/// was given up, or a second time, is dropped and counted.
+#[derive(Debug, Clone, Default)]
+pub struct JitterBuffer {
+    last: Option<Header>,
+    /// In order of sequence, all after `last`.
+    held: VecDeque<Held>,
+    arrivals: Arrivals,
+    late: u64,
+    lost: u64,
+}
+
+/// A packet that waits, or that waited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its header.
+    pub header: Header,
+    /// Its payload.
+    pub payload: Vec<u8>,
+    since: Duration,
+}
+
+/// What becomes of a packet that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the next one: take it now, then ask [`JitterBuffer::next`] for those that waited for it.
+    Due,
+    /// It waits: [`JitterBuffer::next`] gives it.
+    Held,
+    /// It came too late or a second time.
+    Dropped,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// A packet.
+    Packet(Held),
+    /// Before the next packet so much is missing.
+    Lost {
+        /// The timestamp of what is missing.
+        timestamp: u32,
+        /// Samples that should be made up, at most 60 ms.
+        samples: usize,
+    },
+}
+
+/// How evenly packets come (RFC 3550, appendix A.8), and what that means for waiting.
+#[derive(Debug, Clone, Default)]
+struct Arrivals {
+    /// Timestamp and transit time of the last packet.
+    last: Option<(u32, i32)>,
+    jitter: f64,
+    /// Added after a packet came too late, and fading.
+    extra: Duration,
+    gave_up: Option<GaveUp>,
+}
+
+/// The packets that were given up last.
+#[derive(Debug, Clone, Copy)]
+struct GaveUp {
+    first: u16,
+    count: u16,
+    at: Duration,
+}
+
+impl JitterBuffer {
+    /// Takes a packet that came at `now`; it is copied only if it waits. Packets that are no audio belong here too, as
+    /// long as they are of the same sequence.
+    pub fn arrive(&mut self, packet: &Packet<'_>, now: Duration) -> Arrival {
+        let header = &packet.header;
+        let Some(ahead) = self.ahead(header) else {
+            self.restart(*header, now);
+            return Arrival::Due;
+        };
+        self.arrivals.measure(header, now);
+        if ahead <= 0 || self.held.iter().any(|held| held.header.sequence == header.sequence) {
+            self.late += 1;
+            self.arrivals.came_late(header.sequence, now);
+            return Arrival::Dropped;
+        }
+        if ahead == 1 {
+            self.last = Some(*header);
+            self.arrivals.fade();
+            return Arrival::Due;
+        }
+        self.hold(packet, now);
+        Arrival::Held
+    }
+
+    /// What is due at `now`; `None` when nothing is. To be asked after each packet, and every 20 ms while
+    /// [`JitterBuffer::is_waiting`].
+    pub fn next(&mut self, now: Duration) -> Option<Next> {
+        let front = self.held.front()?;
+        let last = self.last?;
+        let missing = front.header.sequence.wrapping_sub(last.sequence).wrapping_sub(1);
+        if missing == 0 {
+            let held = self.held.pop_front()?;
+            self.last = Some(held.header);
+            return Some(Next::Packet(held));
+        }
+        if now.saturating_sub(front.since) < self.delay() && self.held.len() < MOST {
+            return None;
+        }
+        let timestamp = last.timestamp.wrapping_add(FRAME as u32);
+        let samples = front.header.timestamp.wrapping_sub(timestamp).min(MOST_LOST) as usize;
+        self.lost += u64::from(missing);
+        let first = last.sequence.wrapping_add(1);
+        self.arrivals.gave_up = Some(GaveUp { first, count: missing, at: now });
+        // The timestamp stays that of the last packet that came.
+        self.last = Some(Header { sequence: front.header.sequence.wrapping_sub(1), ..last });
+        Some(Next::Lost { timestamp, samples })
+    }
+
+    /// Whether packets wait for a missing one.
+    pub fn is_waiting(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// How long a missing packet is waited for at present, 20 to 200 ms.
+    pub fn delay(&self) -> Duration {
+        (LEAST_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MOST_DELAY)
+    }
+
+    /// Packets that came too late or a second time.
+    pub fn late(&self) -> u64 {
+        self.late
+    }
+
+    /// Packets that were given up.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many packets after the last one this is, 0 or less for what is before it; `None` for another stream.
+    fn ahead(&self, header: &Header) -> Option<i16> {
+        let last = self.last.filter(|last| last.ssrc == header.ssrc)?;
+        let ahead = header.sequence.wrapping_sub(last.sequence) as i16;
+        (ahead.unsigned_abs() <= RESTART).then_some(ahead)
+    }
+
+    /// Another stream begins: what still waits of the one before is lost.
+    fn restart(&mut self, header: Header, now: Duration) {
+        self.late += self.held.len() as u64;
+        self.held.clear();
+        self.last = Some(header);
+        self.arrivals = Arrivals::default();
+        self.arrivals.measure(&header, now);
+    }
+
+    fn hold(&mut self, packet: &Packet<'_>, now: Duration) {
+        let sequence = packet.header.sequence;
+        let last = self.last.map_or(sequence, |last| last.sequence);
+        let place = self
+            .held
+            .partition_point(|held| held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last));
+        self.held.insert(place, Held { header: packet.header, payload: packet.payload.to_vec(), since: now });
+    }
+}
+
+impl Held {
+    /// The packet as it came.
+    pub fn packet(&self) -> Packet<'_> {
+        Packet { header: self.header, payload: &self.payload, offset: Header::LENGTH }
+    }
+}
+
+impl Arrivals {
+    fn measure(&mut self, header: &Header, now: Duration) {
+        // Packets that share a timestamp (telephone-events) say nothing of the network.
+        if self.last.is_some_and(|(timestamp, _)| timestamp == header.timestamp) {
+            return;
+        }
+        let transit = samples_in(now).wrapping_sub(header.timestamp) as i32;
+        if let Some((_, before)) = self.last.replace((header.timestamp, transit)) {
+            let difference = f64::from(transit.wrapping_sub(before).unsigned_abs());
+            // Beyond two seconds it is a pause or another clock.
+            if difference < 16_000.0 {
+                self.jitter += (difference - self.jitter) / 16.0;
+            }
+        }
+    }
+
+    /// Four times the mean deviation holds nearly all of what comes unevenly.
+    fn spread(&self) -> Duration {
+        Duration::from_secs_f64(4.0 * self.jitter / 8000.0)
+    }
+
+    /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
+    fn came_late(&mut self, sequence: u16, now: Duration) {
+        let missed = self.gave_up.filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
+        if let Some(missed) = missed {
+            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MOST_DELAY);
+        }
+    }
+
+    /// To a half within 44 packets in order.
+    fn fade(&mut self) {
+        self.extra = self.extra * 63 / 64;
+    }
+}
+
+/// Makes up what is missing: the last 20 ms again, fainter each time.
+#[derive(Debug, Clone)]
+pub struct Concealment {
+    last: [i16; FRAME],
+}
+
+impl Default for Concealment {
+    fn default() -> Self {
+        Self { last: [0; FRAME] }
+    }
+}
+
+impl Concealment {
+    /// Takes note of what was decoded.
+    pub fn heard(&mut self, samples: &[i16]) {
+        let recent = samples.get(samples.len().saturating_sub(FRAME)..).unwrap_or_default();
+        let kept = FRAME - recent.len();
+        self.last.rotate_left(recent.len());
+        self.last.iter_mut().skip(kept).zip(recent).for_each(|(slot, sample)| *slot = *sample);
+    }
+
+    /// Fills this in: at half the level of what was heard last, then at a quarter, and so on.
+    pub fn fill(&mut self, samples: &mut [i16]) {
+        for frame in samples.chunks_mut(FRAME) {
+            self.last.iter_mut().for_each(|sample| *sample /= 2);
+            frame.iter_mut().zip(&self.last).for_each(|(slot, sample)| *slot = *sample);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn header(ssrc: u32, sequence: u16) -> Header {
+        let timestamp = u32::from(sequence) * 160;
+        Header { marker: false, payload_type: 9, sequence, timestamp, ssrc }
+    }
+
+    fn arrive(buffer: &mut JitterBuffer, sequence: u16, millis: u64) -> Arrival {
+        let packet = Packet { header: header(1, sequence), payload: &sequence.to_be_bytes(), offset: 12 };
+        buffer.arrive(&packet, at(millis))
+    }
+
+    fn given(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
+        let next = std::iter::from_fn(|| buffer.next(at(millis)));
+        next.map(|next| match next {
+            Next::Packet(held) => Some(held.header.sequence),
+            Next::Lost { .. } => None,
+        })
+        .collect()
+    }
+
+    #[test]
+    fn packets_in_order_are_due_at_once_over_the_wrap() {
+        let mut buffer = JitterBuffer::default();
+        for step in 0..100u16 {
+            let sequence = step.wrapping_add(65_500);
+            assert_eq!(arrive(&mut buffer, sequence, u64::from(step) * 20), Arrival::Due);
+            assert_eq!(given(&mut buffer, u64::from(step) * 20), []);
+        }
+        assert_eq!((buffer.late(), buffer.lost(), buffer.is_waiting()), (0, 0, false));
+    }
+
+    #[test]
+    fn a_packet_that_was_overtaken_comes_first_all_the_same() {
+        let mut buffer = JitterBuffer::default();
+        assert_eq!(arrive(&mut buffer, 10, 0), Arrival::Due);
+        assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Held);
+        assert_eq!(arrive(&mut buffer, 12, 21), Arrival::Held);
+        assert_eq!(arrive(&mut buffer, 12, 22), Arrival::Dropped);
+        assert_eq!(arrive(&mut buffer, 11, 23), Arrival::Due);
+        assert_eq!(given(&mut buffer, 23), [Some(12), Some(13)]);
+        assert_eq!((buffer.late(), buffer.lost()), (1, 0));
+    }
+
+    #[test]
+    fn what_stays_away_is_given_up_and_told_with_its_place() {
+        let mut buffer = JitterBuffer::default();
+        arrive(&mut buffer, 10, 0);
+        arrive(&mut buffer, 13, 60);
+        assert_eq!(buffer.next(at(60)), None);
+        let later = at(60) + buffer.delay();
+        assert_eq!(buffer.next(later), Some(Next::Lost { timestamp: 1760, samples: 320 }));
+        assert!(matches!(buffer.next(later), Some(Next::Packet(held)) if held.payload == [0, 13]));
+        assert_eq!((buffer.next(later), buffer.lost()), (None, 2));
+        assert_eq!(arrive(&mut buffer, 12, 200), Arrival::Dropped);
+    }
+
+    #[test]
+    fn it_waits_longer_where_packets_come_unevenly_and_less_again_later() {
+        let mut buffer = JitterBuffer::default();
+        arrive(&mut buffer, 0, 0);
+        arrive(&mut buffer, 2, 40);
+        let even = buffer.delay();
+        assert_eq!(given(&mut buffer, 40 + even.as_millis() as u64 + 1), [None, Some(2)]);
+        assert_eq!(arrive(&mut buffer, 1, 140), Arrival::Dropped);
+        let uneven = buffer.delay();
+        assert!(uneven > even + at(20) && uneven <= at(200), "{even:?} {uneven:?}");
+        for sequence in 3..400u16 {
+            arrive(&mut buffer, sequence, u64::from(sequence) * 20);
+        }
+        assert!(buffer.delay() < at(25), "{:?}", buffer.delay());
+    }
+
+    #[test]
+    fn a_packet_that_came_twice_does_not_make_others_wait_longer() {
+        let mut buffer = JitterBuffer::default();
+        for sequence in 0..50u16 {
+            let millis = 1000 + u64::from(sequence) * 20;
+            assert_eq!(arrive(&mut buffer, sequence, millis), Arrival::Due);
+            assert_eq!(arrive(&mut buffer, sequence, millis), Arrival::Dropped);
+        }
+        assert_eq!((buffer.delay(), buffer.late()), (at(20), 50));
+    }
+
+    #[test]
+    fn a_press_of_a_key_is_no_jitter() {
+        let mut buffer = JitterBuffer::default();
+        for sequence in 0..50u16 {
+            let header = Header { timestamp: 8000, payload_type: 101, ..header(1, sequence) };
+            let packet = Packet { header, payload: &[5, 10, 0, 160], offset: 12 };
+            assert_eq!(buffer.arrive(&packet, at(u64::from(sequence) * 20)), Arrival::Due);
+        }
+        assert_eq!(buffer.delay(), at(20));
+    }
+
+    #[test]
+    fn another_source_and_a_jump_begin_anew() {
+        let mut buffer = JitterBuffer::default();
+        arrive(&mut buffer, 10, 0);
+        arrive(&mut buffer, 12, 20);
+        let other = Packet { header: header(2, 11), payload: &[], offset: 12 };
+        assert_eq!(buffer.arrive(&other, at(40)), Arrival::Due);
+        assert_eq!((given(&mut buffer, 400), buffer.is_waiting()), (vec![], false));
+        assert_eq!(arrive(&mut buffer, 5000, 60), Arrival::Due);
+    }
+
+    #[test]
+    fn what_is_made_up_fades() {
+        let mut concealment = Concealment::default();
+        concealment.heard(&[1; 100]);
+        concealment.heard(&[8000; 160]);
+        let mut samples = [0; 480];
+        concealment.fill(&mut samples);
+        assert_eq!((samples[0], samples[160], samples[479]), (4000, 2000, 1000));
+        concealment.heard(&[800; 60]);
+        concealment.fill(&mut samples[..160]);
+        assert_eq!((samples[0], samples[159]), (500, 400));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_in_gives_strictly_forward_out_and_little_is_held(
+            packets in proptest::collection::vec((0u16..60, 0u64..60), 0..200),
+            base in any::<u16>(),
+        ) {
+            let mut buffer = JitterBuffer::default();
+            let (mut now, mut last, mut taken) = (0, None::<u16>, 0);
+            let total = packets.len() as u64;
+            for (step, pause) in packets {
+                now += pause;
+                let header = Header {
+                    timestamp: u32::from(step) * 160,
+                    ..header(1, base.wrapping_add(step))
+                };
+                let packet = Packet { header, payload: &[0; 160], offset: 12 };
+                let due = (buffer.arrive(&packet, at(now)) == Arrival::Due).then_some(header);
+                let waited = std::iter::from_fn(|| buffer.next(at(now))).filter_map(|next| match next {
+                    Next::Packet(held) => Some(held.header),
+                    Next::Lost { samples, .. } => { assert!(samples <= 480); None }
+                }).collect::<Vec<_>>();
+                for header in due.into_iter().chain(waited) {
+                    let place = header.sequence.wrapping_sub(base);
+                    prop_assert!(last.is_none_or(|last| place > last), "{last:?} {place}");
+                    prop_assert_eq!(header.timestamp, u32::from(place) * 160);
+                    last = Some(place);
+                    taken += 1;
+                }
+                prop_assert!(buffer.held.len() < MOST && buffer.delay() <= MOST_DELAY);
+            }
+            taken += std::iter::from_fn(|| buffer.next(at(now + 200))).filter(|next| matches!(next, Next::Packet(_))).count() as u64;
+            prop_assert!(!buffer.is_waiting());
+            prop_assert_eq!(taken + buffer.late(), total);
+        }
+
+        #[test]
+        fn any_packets_do_no_harm(packets in proptest::collection::vec((0u32..2, any::<u16>(), any::<u32>(), any::<u32>()), 0..200)) {
+            let mut buffer = JitterBuffer::default();
+            for (ssrc, sequence, timestamp, micros) in packets {
+                let header = Header { marker: false, payload_type: 0, sequence: sequence % 300, timestamp, ssrc };
+                let now = Duration::from_micros(micros.into());
+                buffer.arrive(&Packet { header, payload: &[1], offset: 12 }, now);
+                while let Some(next) = buffer.next(now) {
+                    if let Next::Lost { samples, .. } = next {
+                        prop_assert!(samples <= 480);
+                    }
+                }
+                prop_assert!(buffer.held.len() < MOST);
+            }
+        }
+    }
+}
