@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::incoming::unsupported;
+use super::redirect;
 use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, reason, response};
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
@@ -173,6 +174,7 @@ impl Endpoint {
     fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
+            Some(Purpose::Reinvite(_)) => self.reinvite_responded(key, response, now),
             Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, response.status.code(), now),
             Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
@@ -184,7 +186,9 @@ impl Endpoint {
     fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
-            Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
+            Some(Purpose::Reinvite(redirect::Reinvite { leg, .. }) | Purpose::Refresh(leg)) => {
+                self.session_lost(*leg, now);
+            }
             Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),
             Some(Purpose::Serve(Some(leg))) => {
