@@ -79,6 +79,11 @@ impl ReceiverStats {
         }
     }
 
+    /// The stream goes another way for a while: what is missed meanwhile is no loss.
+    pub fn interrupt(&mut self) {
+        self.expected_before += self.source.take().as_ref().map_or(0, Source::expected);
+    }
+
     /// The party's present synchronization source.
     pub fn ssrc(&self) -> Option<u32> {
         self.source.as_ref().map(|source| source.ssrc)
@@ -232,6 +237,19 @@ mod tests {
         feed(&mut stats, 2, 40_000, 20);
         feed(&mut stats, 2, 40_002, 60);
         assert_eq!((stats.report(0.0).packets, stats.report(0.0).lost, stats.ssrc()), (3, 1, Some(2)));
+    }
+
+    #[test]
+    fn what_is_missed_while_the_stream_goes_another_way_is_no_loss() {
+        let mut stats = ReceiverStats::default();
+        for sequence in [1, 2, 4] {
+            feed(&mut stats, 1, sequence, u64::from(sequence) * 20);
+        }
+        stats.interrupt();
+        for sequence in [1500, 1501] {
+            feed(&mut stats, 1, sequence, u64::from(sequence) * 20);
+        }
+        assert_eq!((stats.report(0.0).packets, stats.report(0.0).lost), (5, 1));
     }
 
     #[test]

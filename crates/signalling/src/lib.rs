@@ -17,6 +17,8 @@ mod timer;
 mod trunk;
 mod wire;
 
-pub use endpoint::{DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Settings};
+pub use endpoint::{
+    DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Redirection, Settings,
+};
 pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Peer, Place, Trunk};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

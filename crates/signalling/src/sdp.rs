@@ -206,7 +206,7 @@ impl Description {
 
     /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
-        let mut text = head(local);
+        let mut text = head(local, local.address);
         for (index, line) in self.lines.iter().enumerate() {
             if index == self.audio {
                 let direction = direction(self.remote.receive, self.remote.send);
@@ -236,7 +236,7 @@ impl MediaLine {
 
 /// An offer of the codecs that are allowed, in this order; none given: of the preferred one and of G.711 in both laws.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
-    let mut text = head(local);
+    let mut text = head(local, local.address);
     let protocol = if local.srtp == SrtpMode::Required { "RTP/SAVP" } else { "RTP/AVP" };
     let crypto: Vec<Line> =
         if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
@@ -247,10 +247,34 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
     text
 }
 
-fn head(local: &LocalMedia) -> String {
+/// An offer, in clear, that asks a peer to send its audio to `rtp`, or to us again. RTCP stays with us (RFC 3605), since it
+/// names its sender.
+pub(crate) fn redirection(
+    local: &LocalMedia,
+    rtp: Option<SocketAddr>,
+    codec: Codec,
+    events: Option<u8>,
+) -> String {
+    let to = rtp.unwrap_or(SocketAddr::new(local.address, local.port));
+    let mut text = head(local, to.ip());
+    let shape = Shape { protocol: "RTP/AVP", crypto: &[], direction: "sendrecv" };
+    // What the other peer takes beside the codec is not known here.
+    let comfort_noise = rtp.is_none() && local.comfort_noise;
+    let formats = Formats { codecs: &[codec], comfort_noise, events };
+    audio(&mut text, &LocalMedia { port: to.port(), ..*local }, &formats, &shape);
+    if rtp.is_some() {
+        let (port, address) = (local.port.saturating_add(1), local.address);
+        let _ = write!(text, "a=rtcp:{port} IN {} {address}\r\n", family(address));
+    }
+    text
+}
+
+/// `o=` is always ours; `c=` is where the audio is to go.
+fn head(local: &LocalMedia, to: IpAddr) -> String {
     let (family, address) = (family(local.address), local.address);
     let (id, version) = (local.session_id, local.version);
-    format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n")
+    let to_family = self::family(to);
+    format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {to_family} {to}\r\nt=0 0\r\n")
 }
 
 fn family(address: IpAddr) -> &'static str {

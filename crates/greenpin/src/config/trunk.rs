@@ -35,12 +35,13 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
     if tls_ca.is_some() && sip.hop().is_none_or(|hop| hop.transport != Transport::Tls) {
         source.fault(&key("tls_ca"), "must not be given for a peer that is not reached over TLS");
     }
-    TrunkSettings {
+    let settings = TrunkSettings {
         name: name.unwrap_or_default(),
         sip,
         tls_ca,
         country,
         symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
+        direct_media: source.or(&key("media"), values::media, false),
         srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
         priority: source.or(&key("priority"), values::priority, 10),
         weight: source.or(&key("weight"), values::weight, 1),
@@ -48,7 +49,20 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
         prefix,
         max_calls: source.get(&key("max_calls"), values::calls),
         max_calls_per_second: source.get(&key("max_calls_per_second"), values::rate),
+    };
+    if settings.direct_media && settings.symmetric_rtp {
+        source.fault(
+            &key("media"),
+            "must not be \"direct\" with symmetric_rtp: nobody knows where its audio comes from",
+        );
     }
+    if settings.direct_media && settings.srtp == SrtpMode::Required {
+        source.fault(
+            &key("media"),
+            "must not be \"direct\" with srtp = \"required\": the other side has not its keys",
+        );
+    }
+    settings
 }
 
 fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
@@ -140,6 +154,7 @@ pub fn shown(trunk: &TrunkSettings, state: Option<TrunkState>) -> Value {
         "register": trunk.sip.register,
         "country": trunk.country.as_ref().map(Region::to_string),
         "symmetric_rtp": trunk.symmetric_rtp,
+        "media": values::media_name(trunk.direct_media),
         "srtp": values::srtp_name(trunk.srtp),
         "username": trunk.sip.credentials.as_ref().map(|known| &known.username),
         "priority": trunk.priority,

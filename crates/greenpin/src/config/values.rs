@@ -261,6 +261,9 @@ pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
 const SRTP: [(&str, SrtpMode); 3] =
     [("off", SrtpMode::Off), ("optional", SrtpMode::Optional), ("required", SrtpMode::Required)];
 
+/// Whether audio may go past us.
+const MEDIA: [(&str, bool); 2] = [("relay", false), ("direct", true)];
+
 const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("e164", NumberFormat::E164),
     ("digits", NumberFormat::Digits),
@@ -327,6 +330,14 @@ pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
 
 pub(super) fn srtp_name(mode: SrtpMode) -> &'static str {
     name_of(&SRTP, mode)
+}
+
+pub(super) fn media(raw: &Raw) -> Result<bool, Refusal> {
+    must(meaning(&MEDIA, raw), "\"relay\" or \"direct\"")
+}
+
+pub(super) fn media_name(direct: bool) -> &'static str {
+    name_of(&MEDIA, direct)
 }
 
 pub(super) fn number_format(raw: &Raw) -> Result<NumberFormat, Refusal> {

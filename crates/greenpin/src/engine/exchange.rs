@@ -119,6 +119,12 @@ impl Exchange {
             Event::MediaChanged { leg, remote } => {
                 self.with_party(leg, |call, role, plant| call.media_changed(role, remote, plant));
             }
+            Event::Redirected { leg, remote } => {
+                self.with_party(leg, |call, role, plant| call.redirected(role, remote, plant));
+            }
+            Event::NotRedirected { leg, status } => {
+                self.with_party(leg, |call, role, plant| call.not_redirected(role, status, plant));
+            }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
             Event::Answered { leg, remote } => {
                 self.with_party(leg, |call, role, plant| call.media_changed(role, remote, plant));

@@ -10,9 +10,10 @@ use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitCounts, DigitFilter, DigitSource, EventReport};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
-use signalling::{LegId, Network, Offer, OutgoingCall};
+use signalling::{LegId, Network, Offer, OutgoingCall, Redirection};
 
 use super::audio::{LegMedia, MediaReport, RecordingError, Remote, SourceRule};
+use super::direct::{Direct, Facts, Step};
 use super::exchange::{CallId, Party, Role};
 use super::ledger::Ledger;
 use super::plant::Plant;
@@ -21,8 +22,8 @@ use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
 use crate::random;
 use crate::store::{
-    self, Begun, CallEnding, CallSid, DigitReport, LegReport, PinVerdict, RecordingFile, StoreError,
-    TenantId, Timestamp, Voice,
+    self, Begun, CallEnding, CallSid, DigitReport, LegReport, MediaPath, PinVerdict, RecordingFile,
+    StoreError, TenantId, Timestamp, Voice,
 };
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
@@ -50,6 +51,11 @@ pub(super) struct MaskedCall {
     caller: Leg,
     callees: HashMap<Attempt, Leg>,
     talking_to: Option<Attempt>,
+    direct: Direct,
+    /// A recording or a warning tone needs the audio.
+    needs_audio: bool,
+    /// Keys that wait until the audio is back.
+    waiting_keys: Vec<(Side, Digit)>,
     ledger: Ledger,
     last_status: Option<u16>,
     recording: Option<RecordingFile>,
@@ -119,6 +125,9 @@ impl MaskedCall {
             },
             callees: HashMap::new(),
             talking_to: None,
+            direct: Direct::new(),
+            needs_audio: false,
+            waiting_keys: Vec::new(),
             ledger,
             last_status: None,
             recording: None,
@@ -190,6 +199,7 @@ impl MaskedCall {
             Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
             Ok(store::Route::NotInUse) => self.answerable(call::script::Route::NotInUse, plant),
             Ok(store::Route::Collect(collect)) => {
+                self.needs_audio = collect.settings.warning.is_some();
                 self.answerable(call::script::Route::Collect(collect_plan(&collect)), plant)
             }
             Err(error) => {
@@ -217,6 +227,9 @@ impl MaskedCall {
             Ok(PinVerdict::Refused) => "refused",
             Err(_) => "failed",
         });
+        if let Ok(PinVerdict::Accepted(connection)) = &verdict {
+            self.needs_audio |= connection.record;
+        }
         let input = match verdict {
             Ok(PinVerdict::Refused) => Input::PinChecked(Verdict::Refused),
             Ok(PinVerdict::Accepted(connection)) => Input::PinChecked(Verdict::Accepted(Connection {
@@ -250,14 +263,13 @@ impl MaskedCall {
                 });
                 input.into_iter().for_each(|input| self.step(input, plant));
             }
-            Some(attempt) if source == DigitSource::Info => {
+            Some(_) if source == DigitSource::Info => {
                 let other = match role {
-                    Role::Caller => self.callees.get(&attempt),
-                    Role::Callee(_) => Some(&self.caller),
+                    Role::Caller => Side::Callee,
+                    Role::Callee(_) => Side::Caller,
                 };
-                if let Some(stream) = other.and_then(|leg| leg.stream.as_ref()) {
-                    stream.send_digits(vec![digit]);
-                }
+                self.waiting_keys.push((other, digit));
+                self.route_media(plant);
             }
             _ => {}
         }
@@ -278,6 +290,9 @@ impl MaskedCall {
 
     /// No audio came from a party for too long: its leg is dead, and is hung up like the other.
     pub(super) fn fell_silent(&mut self, role: Role, plant: &mut Plant) {
+        if self.direct.is_away() {
+            return;
+        }
         let attempt = match role {
             Role::Caller => None,
             Role::Callee(attempt) => Some(attempt),
@@ -303,6 +318,106 @@ impl MaskedCall {
         if let Some(leg) = leg {
             leg.remote = Some(remote);
             connect(leg, plant);
+        }
+        if self.talking_to.is_some() {
+            self.direct.changed(role.side());
+            self.leg(role.side())
+                .and_then(|leg| leg.stream.as_ref())
+                .into_iter()
+                .for_each(LegMedia::interrupt);
+            self.route_media(plant);
+        }
+    }
+
+    /// A party's gateway does what our re-INVITE asked for.
+    pub(super) fn redirected(&mut self, role: Role, remote: RemoteMedia, plant: &mut Plant) {
+        let side = role.side();
+        let leg = match role {
+            Role::Caller => Some(&mut self.caller),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+        };
+        let Some(leg) = leg else { return };
+        let before = leg.remote.replace(remote);
+        connect(leg, plant);
+        let place = |media: RemoteMedia| (media.rtp, media.telephone_event);
+        // The caller's gateway was told of the callee's before this one answered.
+        if side == Side::Callee && before.map(place) != Some(place(remote)) {
+            self.direct.misled();
+        }
+        self.direct.accepted(side);
+        self.route_media(plant);
+    }
+
+    /// A party's gateway refused our re-INVITE.
+    pub(super) fn not_redirected(&mut self, role: Role, status: u16, plant: &mut Plant) {
+        tracing::info!(call_sid = %self.sid, status, "a gateway refused to change where its audio goes");
+        self.direct.refused(role.side());
+        self.route_media(plant);
+    }
+
+    /// Lets the two gateways talk to each other, or brings their audio back, as the call is now.
+    fn route_media(&mut self, plant: &mut Plant) {
+        if self.talking_to.is_none() || self.ending.is_some() {
+            return;
+        }
+        while let Some(step) = self.direct.step(self.facts(plant)) {
+            match step {
+                Step::Send(side) => self.redirect(side, true, plant),
+                Step::Return(side) => self.redirect(side, false, plant),
+                Step::GiveUp => return self.step(Input::EndRequested, plant),
+            }
+        }
+        if !self.direct.is_away() {
+            for (side, digit) in std::mem::take(&mut self.waiting_keys) {
+                let stream = self.leg(side).and_then(|leg| leg.stream.as_ref());
+                stream.into_iter().for_each(|stream| stream.send_digits(vec![digit]));
+            }
+        }
+    }
+
+    fn facts(&self, plant: &Plant) -> Facts {
+        let legs = self.leg(Side::Caller).zip(self.leg(Side::Callee));
+        let allows = |leg: &Leg| {
+            let trunk = plant.settings.trunks.get(leg.trunk);
+            trunk.is_some_and(|trunk| trunk.direct_media && !trunk.symmetric_rtp)
+        };
+        let informs = |leg: &Leg| leg.keys.counts().info > 0;
+        Facts {
+            allowed: legs.is_some_and(|(caller, callee)| allows(caller) && allows(callee)),
+            bridged: self.talking_to.is_some() && self.ending.is_none(),
+            needed: self.needs_audio
+                || legs.is_some_and(|(caller, callee)| informs(caller) || informs(callee)),
+            media: legs.and_then(|(caller, callee)| caller.remote.zip(callee.remote)),
+        }
+    }
+
+    /// All that a gateway learns of the other one is in the redirection.
+    fn redirect(&self, side: Side, away: bool, plant: &mut Plant) {
+        let other = match side {
+            Side::Caller => Side::Callee,
+            Side::Callee => Side::Caller,
+        };
+        let Some((leg, other)) = self.leg(side).zip(self.leg(other)) else { return };
+        let Some((own, there)) = leg.remote.zip(other.remote) else { return };
+        let redirection = match away {
+            true => Redirection {
+                rtp: Some(there.rtp),
+                codec: there.codec,
+                telephone_event: there.telephone_event,
+            },
+            false => {
+                leg.stream.iter().for_each(LegMedia::interrupt);
+                Redirection { rtp: None, codec: own.codec, telephone_event: own.telephone_event }
+            }
+        };
+        let id = leg.id;
+        plant.agent.command(|endpoint, now| endpoint.redirect(id, redirection, now));
+    }
+
+    fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
+            Side::Caller => Some(&self.caller),
+            Side::Callee => self.callees.get(&self.talking_to?),
         }
     }
 
@@ -364,7 +479,7 @@ impl MaskedCall {
             Action::CheckPin(pin) => self.ledger.try_pin(pin),
             Action::Dial(attempt, number) => return self.dial(attempt, number, plant),
             Action::Abandon(attempt) => self.abandon(attempt, plant),
-            Action::Bridge(attempt) => self.bridge(attempt),
+            Action::Bridge(attempt) => self.bridge(attempt, plant),
             Action::Record => self.record(plant),
             Action::ReportRinging(number) => self.ledger.ringing(number),
             Action::ReportAnswered(number) => self.ledger.answered(number),
@@ -456,13 +571,14 @@ impl MaskedCall {
         }
     }
 
-    fn bridge(&mut self, attempt: Attempt) {
+    fn bridge(&mut self, attempt: Attempt, plant: &mut Plant) {
         self.talking_to = Some(attempt);
         let callee = self.callees.get(&attempt).and_then(|leg| leg.stream.as_ref());
         if let (Some(caller), Some(callee)) = (&self.caller.stream, callee) {
             caller.bridge(callee);
         }
         tracing::info!(call_sid = %self.sid, "both parties are connected");
+        self.route_media(plant);
     }
 
     fn record(&mut self, plant: &Plant) {
@@ -515,9 +631,25 @@ impl MaskedCall {
             sip_cause: self.last_status.filter(|_| outcome.bridged_at.is_none()),
             pin_attempts: outcome.pin_attempts,
             recording: self.recording.clone(),
-            caller_media: leg_report(&self.caller),
-            callee_media: callee.and_then(leg_report),
+            caller_media: self.leg_report(&self.caller),
+            callee_media: callee.and_then(|leg| self.leg_report(leg)),
         }
+    }
+
+    fn leg_report(&self, leg: &Leg) -> Option<LegReport> {
+        let report = leg.report?;
+        let received = report.received;
+        Some(LegReport {
+            codec: report.codec.map(|codec| codec.name().to_owned()),
+            srtp: report.srtp.map(str::to_owned),
+            media: if self.direct.was_direct() { MediaPath::Direct } else { MediaPath::Relay },
+            packets_received: received.packets,
+            packets_lost: received.lost,
+            packets_sent: report.sent_packets,
+            jitter_ms: received.jitter_ms,
+            mos: received.mos,
+            digits: Some(digit_report(leg.keys.counts(), report.events)),
+        })
     }
 }
 
@@ -566,21 +698,6 @@ fn collect_plan(collect: &store::Collect) -> Collect {
         announce_recording: collect.settings.record_announcement,
         warning: collect.settings.warning,
     }
-}
-
-fn leg_report(leg: &Leg) -> Option<LegReport> {
-    let report = leg.report?;
-    let received = report.received;
-    Some(LegReport {
-        codec: report.codec.map(|codec| codec.name().to_owned()),
-        srtp: report.srtp.map(str::to_owned),
-        packets_received: received.packets,
-        packets_lost: received.lost,
-        packets_sent: report.sent_packets,
-        jitter_ms: received.jitter_ms,
-        mos: received.mos,
-        digits: Some(digit_report(leg.keys.counts(), report.events)),
-    })
 }
 
 fn digit_report(counts: DigitCounts, events: EventReport) -> DigitReport {

@@ -1,6 +1,7 @@
 //! The SIP and RTP engine: performs what the call machine decides.
 
 pub mod audio;
+mod direct;
 mod exchange;
 mod ledger;
 mod masked_call;

@@ -217,6 +217,8 @@ impl Phone {
             }
             // A phone has one trunk, and asks it nothing.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
+            // A telephone sends nobody elsewhere.
+            Event::Redirected { .. } | Event::NotRedirected { .. } => None,
             Event::Ringing(_) => Some(PhoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.lines.get(&leg)?.connect(remote);

@@ -22,6 +22,8 @@ pub struct TrunkSettings {
     pub country: Option<Region>,
     /// Take media from the first source within its networks instead of the address in the SDP.
     pub symmetric_rtp: bool,
+    /// Its gateway may exchange audio with that of another trunk, past us.
+    pub direct_media: bool,
     /// Whether its audio is encrypted.
     pub srtp: SrtpMode,
     /// Trunks with a lower number are tried first.
@@ -54,6 +56,7 @@ impl Default for TrunkSettings {
             tls_ca: None,
             country: None,
             symmetric_rtp: false,
+            direct_media: false,
             srtp: SrtpMode::Off,
             priority: 10,
             weight: 1,

@@ -157,6 +157,9 @@ pub struct LegReport {
     #[serde(default)]
     #[schema(required)]
     pub srtp: Option<String>,
+    /// `direct`: for some time it went past us, from carrier to carrier, and the counts are of the rest.
+    #[serde(default)]
+    pub media: MediaPath,
     /// RTP packets that came in.
     pub packets_received: u64,
     /// RTP packets that were sent to us and did not come in.
@@ -173,6 +176,17 @@ pub struct LegReport {
     #[serde(default)]
     #[schema(required)]
     pub digits: Option<DigitReport>,
+}
+
+/// Which way audio went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaPath {
+    /// Through us, all the time.
+    #[default]
+    Relay,
+    /// For some time from carrier to carrier.
+    Direct,
 }
 
 /// How one party's keys came: by which methods, how many, what was lost on the way. Never which keys.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::party::{Party, both_hear_each_other};
-use super::server::Server;
+use super::server::{Server, trunk};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919912345678";
@@ -42,11 +42,21 @@ fn the_scan_finds_a_number_in_any_usual_form() {
 
 #[test]
 fn nothing_of_either_number_reaches_the_other_party_or_the_log() {
+    nothing_leaks(false);
+}
+
+#[test]
+fn nothing_leaks_where_the_two_gateways_talk_to_each_other() {
+    nothing_leaks(true);
+}
+
+fn nothing_leaks(direct: bool) {
     let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-    let server = Server::start(agent.address());
+    let media = if direct { "media = \"direct\"\n" } else { "" };
+    let server = Server::with(&trunk("carrier", agent.address(), media));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
+    let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": !direct });
     let allocation = server.allocate(&body);
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
@@ -58,6 +68,12 @@ fn nothing_of_either_number_reaches_the_other_party_or_the_log() {
         agent.respond(status);
     }
     agent.served("ACK");
+    if direct {
+        customer.redirected();
+        agent.redirected();
+        assert_eq!(customer.sends_to(), Some(agent.audio_address()));
+        assert_eq!(agent.sends_to(), Some(customer.audio_address()));
+    }
     both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
     customer.send_rtcp();
     agent.send_rtcp();

@@ -13,6 +13,7 @@ mod commands;
 mod deliveries;
 mod dial_plan;
 mod digits;
+mod direct;
 mod docs;
 mod drain;
 mod durability;

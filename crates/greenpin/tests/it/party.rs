@@ -26,6 +26,8 @@ pub struct Party {
     remote_to: String,
     remote_target: String,
     remote_rtp: Option<SocketAddr>,
+    /// Where it sends RTCP, if that was named.
+    remote_rtcp: Option<SocketAddr>,
     rtp_sequence: u16,
     rtp_timestamp: u32,
     invite_branch: String,
@@ -74,6 +76,7 @@ impl Party {
             remote_to: String::new(),
             remote_target: String::new(),
             remote_rtp: None,
+            remote_rtcp: None,
             rtp_sequence: 7,
             rtp_timestamp: 1000,
             invite_branch: format!("z9hG4bK{unique}"),
@@ -275,6 +278,39 @@ impl Party {
         invite
     }
 
+    /// Waits for a new INVITE within the call, and remembers it.
+    pub fn reinvited(&mut self) -> String {
+        let known = self.last.starts_with("INVITE ").then(|| header(&self.last, "CSeq"));
+        let invite =
+            self.message(|text| text.starts_with("INVITE ") && known.as_ref() != Some(&header(text, "CSeq")));
+        self.remote_rtp = Some(media_address(&invite));
+        self.remote_rtcp = rtcp_address(&invite);
+        self.last.clone_from(&invite);
+        invite
+    }
+
+    /// Waits for a new INVITE within the call, and takes it.
+    pub fn redirected(&mut self) {
+        self.reinvited();
+        self.respond(200);
+        self.served("ACK");
+    }
+
+    /// Where it sends its audio.
+    pub fn sends_to(&self) -> Option<SocketAddr> {
+        self.remote_rtp
+    }
+
+    /// It has refused to send elsewhere.
+    pub fn goes_on_sending_to(&mut self, before: Option<SocketAddr>) {
+        (self.remote_rtp, self.remote_rtcp) = (before, None);
+    }
+
+    /// Where it takes audio.
+    pub fn audio_address(&self) -> SocketAddr {
+        self.rtp.local_addr().unwrap()
+    }
+
     /// The INVITE, if one comes soon.
     pub fn invited_soon(&mut self) -> Option<String> {
         let mut buffer = [0; 65_535];
@@ -348,10 +384,11 @@ impl Party {
         let (invite, address) = (self.last.clone(), self.address());
         let message = format!(
             "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bKcalleebye;rport\r\nMax-Forwards: 70\r\n\
-             From: {from};tag=callee\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n{canaries}\
+             From: {from}{tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n{canaries}\
              Content-Length: 0\r\n\r\n",
             target = uri(&header(&invite, "Contact")),
             from = header(&invite, "To"),
+            tag = if header(&invite, "To").contains("tag=") { "" } else { ";tag=callee" },
             to = header(&invite, "From"),
             call_id = header(&invite, "Call-ID"),
             canaries = self.canaries(),
@@ -505,7 +542,8 @@ impl Party {
         packet.extend_from_slice(&words.to_be_bytes());
         packet.extend_from_slice(&item);
         let remote = self.remote_rtp.unwrap();
-        self.rtcp.send_to(&packet, SocketAddr::new(remote.ip(), remote.port() + 1)).unwrap();
+        let rtcp = self.remote_rtcp.unwrap_or(SocketAddr::new(remote.ip(), remote.port() + 1));
+        self.rtcp.send_to(&packet, rtcp).unwrap();
     }
 
     /// Says one packet of G.711 A-law made of one octet, with a header extension that holds the party's number.
@@ -621,6 +659,13 @@ fn media_address(message: &str) -> SocketAddr {
         line.split_whitespace().nth(index).unwrap().to_owned()
     };
     format!("{}:{}", word("c=", 2), word("m=audio", 1)).parse().unwrap()
+}
+
+/// The address of `a=rtcp`.
+fn rtcp_address(message: &str) -> Option<SocketAddr> {
+    let (port, address) =
+        message.lines().find_map(|line| line.strip_prefix("a=rtcp:"))?.split_once(" IN IP4 ")?;
+    format!("{address}:{port}").parse().ok()
 }
 
 fn port_pair() -> (UdpSocket, UdpSocket) {

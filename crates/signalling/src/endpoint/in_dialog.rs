@@ -55,6 +55,10 @@ impl Endpoint {
             // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
             return self.refuse_later(key, request, now);
         };
+        // An UPDATE without an offer changes nothing that ours could meet.
+        if self.is_redirecting(id) && (request.method == Method::Invite || !request.body().is_empty()) {
+            return self.refuse(key, request, 491, now);
+        }
         let description = match read_offer(request, self.codecs_of(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.refuse(key, request, status, now),
@@ -96,6 +100,7 @@ impl Endpoint {
     ) -> Option<Response> {
         let leg = self.legs.get_mut(&id)?;
         let local = leg.local.as_mut()?;
+        // Whatever the peer offers or asks for is answered with our own address, wherever its audio went before.
         let body = match description {
             Some(description) => {
                 local.version = local.version.wrapping_add(1);
@@ -104,6 +109,7 @@ impl Endpoint {
                 Some(answer)
             }
             None if request.method == Method::Invite => {
+                local.version = local.version.wrapping_add(1);
                 let trunk = leg.path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
                 Some(sdp::offer(local, codec, trunk.map_or(&[], |trunk| &trunk.codecs)))
             }

@@ -102,6 +102,8 @@ impl Endpoint {
             usage,
             local: None,
             session: None,
+            outgoing: false,
+            pending: None,
             abandoned: false,
         });
         if let Some(transaction) = self.transactions.get_mut(key) {
@@ -258,6 +260,7 @@ impl Endpoint {
             (false, Some(remote)) => self.tell(id, Event::MediaChanged { leg: id, remote }),
             (false, None) => {}
         }
+        self.send_pending(id, now);
     }
 
     /// Refuses a caller who was not answered. `retry_after` in seconds goes with a 503.

@@ -10,6 +10,7 @@ mod keep_alive;
 mod line;
 mod outgoing;
 mod receive;
+mod redirect;
 mod registration;
 mod retry;
 mod session;
@@ -32,6 +33,7 @@ use crate::wire::{Path, Ticket, Transmit, Transport};
 
 use line::Line;
 pub use outgoing::{DialError, OutgoingCall};
+pub use redirect::Redirection;
 
 /// The methods that we serve (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
@@ -92,6 +94,20 @@ pub enum Event {
         leg: LegId,
         /// Its audio now.
         remote: RemoteMedia,
+    },
+    /// The peer has taken our re-INVITE: its audio goes where [`Endpoint::redirect`] says.
+    Redirected {
+        /// The leg.
+        leg: LegId,
+        /// The audio that it named with that.
+        remote: RemoteMedia,
+    },
+    /// The peer has refused our re-INVITE: its audio goes where it went before.
+    NotRedirected {
+        /// The leg.
+        leg: LegId,
+        /// The final status, 300 to 699.
+        status: u16,
     },
     /// The peer pressed a key, told by SIP INFO.
     Key {
@@ -196,6 +212,10 @@ enum TimerKey {
     AckMissing(LegId),
     /// No final response came after our CANCEL in 64·T1.
     CancelUnanswered(LegId),
+    /// Try our re-INVITE again: RFC 3261, section 14.1.
+    Reinvite(LegId),
+    /// No final response came to our re-INVITE in 64·T1.
+    ReinviteUnanswered(TransactionKey),
     /// The session was not refreshed, or it is for us to refresh it: RFC 4028.
     Session(LegId),
     /// Ask the trunk whether it is alive, or take its silence for an answer.
@@ -220,6 +240,8 @@ enum Purpose {
     Invite { leg: LegId, acknowledged: Vec<Acknowledged> },
     /// Our CANCEL or BYE, whose answer changes nothing.
     Farewell,
+    /// Our INVITE within a call.
+    Reinvite(Box<redirect::Reinvite>),
     /// Our session refresh.
     Refresh(LegId),
     /// Our question whether a trunk is alive.
@@ -246,6 +268,10 @@ struct Leg {
     usage: Usage,
     local: Option<LocalMedia>,
     session: Option<session::Timer>,
+    /// The INVITE of the dialog was ours.
+    outgoing: bool,
+    /// Our re-INVITE that is not answered yet.
+    pending: Option<redirect::Pending>,
     /// The engine hung up: it hears nothing more of this leg.
     abandoned: bool,
 }
@@ -314,6 +340,8 @@ impl Endpoint {
                 TimerKey::Repeat2xx(leg) => self.repeat_2xx(leg, now),
                 TimerKey::AckMissing(leg) => self.ack_missing(leg, now),
                 TimerKey::CancelUnanswered(leg) => self.cancel_unanswered(leg, now),
+                TimerKey::Reinvite(leg) => self.redirect_again(leg, now),
+                TimerKey::ReinviteUnanswered(key) => self.reinvite_unanswered(&key, now),
                 TimerKey::Session(leg) => self.session_due(leg, now),
                 TimerKey::KeepAlive(trunk) => self.keep_alive_due(trunk, now),
                 TimerKey::Register(trunk) => self.register(trunk, now),
@@ -352,6 +380,7 @@ impl Endpoint {
 
     fn forget(&mut self, key: &TransactionKey) {
         self.transactions.remove(key);
+        self.timers.clear(&TimerKey::ReinviteUnanswered(key.clone()));
         for timer in Timer::ALL {
             self.timers.clear(&TimerKey::Transaction(key.clone(), timer));
         }
@@ -465,9 +494,8 @@ impl Endpoint {
         {
             self.offers.remove(identity);
         }
-        for timer in
-            [TimerKey::Repeat2xx, TimerKey::AckMissing, TimerKey::CancelUnanswered, TimerKey::Session]
-        {
+        let timers = [TimerKey::Repeat2xx, TimerKey::AckMissing, TimerKey::CancelUnanswered];
+        for timer in timers.into_iter().chain([TimerKey::Session, TimerKey::Reinvite]) {
             self.timers.clear(&timer(id));
         }
         Some(leg)

@@ -103,6 +103,8 @@ impl Endpoint {
             usage: Usage::Calling(Box::new(calling)),
             local: Some(call.local),
             session: None,
+            outgoing: true,
+            pending: None,
             abandoned: false,
         });
         let purpose = Purpose::Invite { leg, acknowledged: Vec::new() };

@@ -173,6 +173,7 @@ impl Endpoint {
     fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
+            Some(Purpose::Reinvite(_)) => self.reinvite_responded(key, response, now),
             Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, response.status.code(), now),
             Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
@@ -184,6 +185,7 @@ impl Endpoint {
     fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self.transactions.get(key).map(|transaction| &transaction.purpose) {
             Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
+            Some(Purpose::Reinvite(reinvite)) => self.session_lost(reinvite.leg, now),
             Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),

@@ -57,6 +57,13 @@ impl Timer {
         if self.we_refresh { Some(builder) } else { builder.header(HeaderName::Require, "timer").ok() }
     }
 
+    /// Writes what was agreed into a re-INVITE of ours: whoever refreshes goes on to.
+    pub(super) fn write_reinvite(self, builder: RequestBuilder) -> Option<RequestBuilder> {
+        let refresher = if self.we_refresh { "uac" } else { "uas" };
+        let value = format!("{};refresher={refresher}", self.interval.as_secs());
+        builder.header(HeaderName::SessionExpires, value).ok()
+    }
+
     fn write_request(self, builder: RequestBuilder) -> Option<RequestBuilder> {
         let value = format!("{};refresher=uac", self.interval.as_secs());
         builder.header(HeaderName::SessionExpires, value).ok()

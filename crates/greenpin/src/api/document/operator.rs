@@ -324,6 +324,7 @@ fn node() -> Vec<(&'static str, Value)> {
                     "register": truth("Whether we register with it."),
                     "country": { "type": ["string", "null"], "description": "The country of numbers without `+`." },
                     "symmetric_rtp": truth("Whether audio is taken from where it comes."),
+                    "media": { "type": "string", "enum": ["relay", "direct"], "description": "Whether its gateway may exchange audio with another one past us." },
                     "srtp": { "type": "string", "enum": ["off", "optional", "required"], "description": "Whether audio is encrypted." },
                     "username": { "type": ["string", "null"], "description": "What it knows us by when it asks." },
                     "priority": { "type": "integer", "minimum": 0, "maximum": 65535, "description": "Trunks with a lower number are tried first." },

@@ -451,6 +451,12 @@ impl Leg {
         None
     }
 
+    /// The peer's stream was away, and comes again.
+    pub(super) fn interrupt(&mut self, now: Duration) {
+        self.stats.interrupt();
+        self.heard_since = Some(now);
+    }
+
     /// Whether the peer has been silent beyond the limit, told once.
     pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
         let receives = self.link.as_ref().is_some_and(|link| link.receive);

@@ -86,6 +86,7 @@ pub(super) enum Order {
     SendDigits(Vec<Digit>),
     Bridge(MediaId),
     Unbridge,
+    Interrupt,
     Record(PathBuf),
     Listen(UnboundedSender<Vec<i16>>),
     Close { report: bool },
@@ -231,6 +232,11 @@ impl LegMedia {
     /// Ends the bridge, if there is one, for both legs.
     pub fn unbridge(&self) {
         self.order(Order::Unbridge);
+    }
+
+    /// The peer's audio begins to arrive again after it went another way: what was missed is neither loss nor silence.
+    pub fn interrupt(&self) {
+        self.order(Order::Interrupt);
     }
 
     /// Records into a stereo WAV file, 8 kHz, 16 bit: left what this leg's peer says, right what the bridged leg's

@@ -312,6 +312,7 @@ impl Worker {
             Order::SendDigits(digits) => leg.press(digits),
             Order::Bridge(other) => self.bridge(slot, other),
             Order::Unbridge => self.unbridge(slot),
+            Order::Interrupt => leg.interrupt(self.now),
             Order::Record(path) => {
                 if leg.recording.is_none() {
                     leg.recording = Some(Box::new(Recording { timeline: StereoTimeline::new(self.now) }));

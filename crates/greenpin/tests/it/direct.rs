@@ -1,0 +1,159 @@
+//! Audio that goes past us: two carriers' gateways that are told of each other, and when they come back.
+
+use serde_json::{Value, json};
+
+use super::hook::Hook;
+use super::party::{Party, both_hear_each_other};
+use super::server::{Server, trunk};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const CUSTOMER_SAYS: u8 = 0x2a;
+const AGENT_SAYS: u8 = 0x9c;
+const SDP: &str = "Content-Type: application/sdp\r\n";
+
+struct Stage {
+    server: Server,
+    hook: Hook,
+    agent: Party,
+    customer: Party,
+}
+
+impl Stage {
+    /// Both are connected, and their audio still goes through us.
+    fn connected(allocation: &Value) -> Self {
+        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let server = Server::with(&trunk("carrier", agent.address(), "media = \"direct\"\n"));
+        agent.set_server(server.sip);
+        server.add_number(VN, &[]);
+        let hook = Hook::open();
+        server.send_events_to(&hook.url);
+        let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
+        body.as_object_mut().unwrap().extend(allocation.as_object().unwrap().clone());
+        let allocation = server.allocate(&body);
+        let mut customer = Party::new(CUSTOMER, server.sip);
+        assert_eq!(customer.call(VN), 200);
+        customer.press(allocation["pin"].as_str().unwrap());
+        agent.invited();
+        agent.respond(200);
+        agent.served("ACK");
+        Self { server, hook, agent, customer }
+    }
+
+    /// The gateways talk to each other.
+    fn direct() -> Self {
+        let mut stage = Self::connected(&json!({}));
+        stage.part();
+        stage
+    }
+
+    fn part(&mut self) {
+        self.customer.redirected();
+        self.agent.redirected();
+        assert!(self.is_direct());
+    }
+
+    fn is_direct(&self) -> bool {
+        let (customer, agent) = (self.customer.audio_address(), self.agent.audio_address());
+        self.customer.sends_to() == Some(agent) && self.agent.sends_to() == Some(customer)
+    }
+
+    fn both_talk(&mut self) {
+        both_hear_each_other(&mut self.customer, CUSTOMER_SAYS, &mut self.agent, AGENT_SAYS);
+    }
+
+    /// The customer hangs up; gives which way the audio went, and what we had of the caller's.
+    fn ended(mut self) -> (String, u64) {
+        self.customer.bye();
+        self.agent.served("BYE");
+        self.record()
+    }
+
+    fn record(mut self) -> (String, u64) {
+        let call = self.hook.event("call.completed")["data"]["call_sid"].take();
+        let record = self.server.get(&format!("/calls/{}", call.as_str().unwrap()));
+        let media = &record["caller_media"];
+        assert_eq!(media["media"], record["callee_media"]["media"]);
+        assert_eq!(media["packets_lost"], 0, "{record}");
+        (media["media"].as_str().unwrap().to_owned(), media["packets_received"].as_u64().unwrap())
+    }
+}
+
+#[test]
+fn the_two_gateways_talk_to_each_other_and_keys_go_the_same_way() {
+    let mut stage = Stage::direct();
+    stage.both_talk();
+    stage.customer.press("12");
+    assert_eq!(stage.agent.keys_heard(2, 97), "12");
+    assert!(stage.is_direct());
+    let (media, packets) = stage.ended();
+    // What came through us is the PIN.
+    assert_eq!((media.as_str(), packets), ("direct", 20));
+}
+
+#[test]
+fn the_called_party_hangs_up_on_a_direct_call() {
+    let mut stage = Stage::direct();
+    stage.agent.bye_as_callee();
+    stage.customer.served("BYE");
+    assert_eq!(stage.record().0, "direct");
+}
+
+#[test]
+fn who_is_put_on_hold_comes_back_to_us_and_both_part_again_afterwards() {
+    let mut stage = Stage::direct();
+    let hold = stage.customer.description("sendonly");
+    assert_eq!(stage.customer.within("UPDATE", SDP, &hold), 200);
+    assert!(stage.customer.last.contains("a=recvonly"));
+    stage.agent.redirected();
+    assert!(!stage.is_direct());
+    let resume = stage.customer.description("sendrecv");
+    assert_eq!(stage.customer.within("UPDATE", SDP, &resume), 200);
+    stage.part();
+    stage.both_talk();
+    assert_eq!(stage.ended().0, "direct");
+}
+
+#[test]
+fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
+    let mut stage = Stage::connected(&json!({}));
+    let relayed = stage.customer.sends_to();
+    stage.customer.reinvited();
+    stage.customer.refuse_with(488, "");
+    stage.customer.served("ACK");
+    stage.customer.goes_on_sending_to(relayed);
+    stage.both_talk();
+    assert_eq!(stage.ended().0, "relay");
+
+    let mut stage = Stage::connected(&json!({}));
+    stage.customer.redirected();
+    let relayed = stage.agent.sends_to();
+    stage.agent.reinvited();
+    stage.agent.refuse_with(488, "");
+    stage.agent.served("ACK");
+    stage.agent.goes_on_sending_to(relayed);
+    stage.customer.redirected();
+    stage.both_talk();
+    assert_eq!(stage.ended().0, "relay");
+}
+
+#[test]
+fn a_recorded_call_is_never_direct() {
+    let mut stage = Stage::connected(&json!({ "record": true }));
+    stage.both_talk();
+    assert!(!stage.is_direct());
+    assert_eq!(stage.ended().0, "relay");
+}
+
+#[test]
+fn a_key_by_info_brings_both_back_and_is_passed_on_then() {
+    let mut stage = Stage::direct();
+    // No key of the PIN, which it could be taken for: that came a moment ago.
+    stage.customer.press_by_info("*");
+    stage.customer.redirected();
+    stage.agent.redirected();
+    assert_eq!(stage.agent.keys_heard(1, 97), "*");
+    stage.both_talk();
+    assert_eq!(stage.ended().0, "direct");
+}
