@@ -30,6 +30,7 @@ mod openapi;
 mod operator;
 mod party;
 mod peers;
+mod ports;
 mod postgres;
 mod receiver;
 mod resolve;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use tempfile::TempDir;
 
 use super::hook::Hook;
 use super::party::{Party, header};
+use super::ports::free_port;
 use super::scenarios;
 use super::server::{PATIENCE, Server, trunk};
-use super::sipp::{free_port, sipp};
+use super::sipp::sipp;
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -66,11 +67,6 @@ impl Drop for Peer {
     }
 }
 
-/// An even port with some free ones behind it.
-fn rtp_ports() -> u16 {
-    (free_port() & 0x7ffe).max(10_000)
-}
-
 /// baresip, steered over its control connection.
 struct Baresip {
     control: TcpStream,
@@ -81,8 +77,7 @@ struct Baresip {
 impl Baresip {
     fn of(number: &str, account: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let control = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (port, rtp) = (free_port(), rtp_ports());
+        let (port, rtp, control) = (free_port(), free_port(), free_port());
         let place = folder.path().display().to_string();
         let [ports, controls, first, last] = [port, control, rtp, rtp + 20].map(|port| port.to_string());
         let places = [
@@ -167,7 +162,7 @@ struct Linphone {
 impl Linphone {
     fn of(number: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (port, rtp) = (free_port(), rtp_ports());
+        let (port, rtp) = (free_port(), free_port());
         let [ports, rtp] = [port, rtp].map(|port| port.to_string());
         let places = [("port", &*ports), ("rtp", &rtp), ("number", number)];
         fs::create_dir_all(folder.path().join(".local/share/linphone")).unwrap();

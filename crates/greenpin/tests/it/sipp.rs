@@ -6,16 +6,12 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::hook::Hook;
+use super::ports::free_port;
 use super::server::Server;
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
-
-/// A port that nobody uses now.
-pub fn free_port() -> u16 {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Starts sipp for one call.
 pub fn sipp(folder: &Path, arguments: &[&str]) -> Child {

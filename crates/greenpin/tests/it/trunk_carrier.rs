@@ -1,7 +1,7 @@
 //! A carrier that nobody here wrote (kamailio): it registers us by digest, brings calls to our contact, and asks for our
 //! password before it takes one.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::operator::{OPERATOR, operate, response};
 use super::party::{Party, both_hear_each_other, header};
+use super::ports::free_port;
 use super::server::{PATIENCE, Server};
 
 const VN: &str = "+914000000001";
@@ -24,7 +25,7 @@ struct Carrier {
 
 impl Carrier {
     fn start(folder: &Path, agent: SocketAddr) -> Self {
-        let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let text = include_str!("../kamailio/carrier.cfg");
         let text = text.replace("AGENT", &agent.to_string()).replace("PORT", &address.port().to_string());
         let file = folder.join("carrier.cfg");

@@ -1,12 +1,13 @@
 //! A telephone that nobody here wrote (baresip), known by a password, over each transport.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
 use super::hook::Hook;
+use super::ports::free_port;
 use super::server::Server;
 use super::trunk_tls::{Certificates, sip};
 
@@ -28,7 +29,7 @@ impl Drop for Phone {
 impl Phone {
     /// It calls the virtual number at once.
     fn call(folder: &Path, certificates: &Certificates, server: SocketAddr, transport: &str) -> Self {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let modules = "module_path /usr/lib/baresip/modules\nmodule g711.so\nmodule ausine.so\n\
                        module_tmp account.so\nmodule_app menu.so\naudio_source ausine,440\n";
         let ca = certificates.path("ca.pem");
