@@ -15,5 +15,6 @@ mod retention;
 mod sealed_wav;
 pub mod server;
 pub mod store;
+mod token_bucket;
 pub use sealed_wav::RecordingKey;
 pub mod webhooks;

@@ -10,6 +10,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue};
 
 use super::serve::Peer;
 use crate::store::{RateLimit, TenantId};
+use crate::token_bucket::Bucket;
 
 /// Wrong credentials of one address: twenty in a row, then one a second.
 const FAILURES: RateLimit = RateLimit { requests_per_second: 1, burst: 20 };
@@ -21,12 +22,6 @@ pub(super) struct Limits {
     default: RateLimit,
     tenants: Mutex<HashMap<TenantId, Bucket>>,
     sources: Mutex<HashMap<IpAddr, Bucket>>,
-}
-
-/// What is left of a request's fill of tokens.
-struct Bucket {
-    tokens: f64,
-    filled_at: Instant,
 }
 
 /// Whether a request may pass, and what a client is told of its limit.
@@ -83,47 +78,39 @@ fn take<K: Eq + Hash>(
     now: Instant,
 ) -> Verdict {
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-    let full = || Bucket { tokens: limit.burst.into(), filled_at: now };
-    buckets.entry(key).or_insert_with(full).take(limit, now)
+    let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(limit.burst, now));
+    Verdict::of(bucket, limit, now)
 }
 
 fn forget(sources: &Mutex<HashMap<IpAddr, Bucket>>, now: Instant) {
     let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
     if sources.len() >= MOST_SOURCES {
-        sources.retain(|_, bucket| bucket.fill(FAILURES, now) < FAILURES.burst.into());
+        sources.retain(|_, bucket| {
+            bucket.fill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
+        });
         if sources.len() >= MOST_SOURCES {
             sources.clear();
         }
     }
 }
 
-impl Bucket {
-    fn fill(&mut self, limit: RateLimit, now: Instant) -> f64 {
-        let granted = now.saturating_duration_since(self.filled_at).as_secs_f64()
-            * f64::from(limit.requests_per_second);
-        self.tokens = (self.tokens + granted).min(limit.burst.into());
-        self.filled_at = now.max(self.filled_at);
-        self.tokens
-    }
-
-    fn take(&mut self, limit: RateLimit, now: Instant) -> Verdict {
-        let allowed = self.fill(limit, now) >= 1.0;
-        if allowed {
-            self.tokens -= 1.0;
-        }
+impl Verdict {
+    /// Takes a token for a request, if there is one.
+    fn of(bucket: &mut Bucket, limit: RateLimit, now: Instant) -> Self {
+        let filled = bucket.fill(limit.requests_per_second, limit.burst, now);
+        let allowed = filled >= 1.0;
+        let tokens = if allowed { bucket.take() } else { filled };
         let rate = f64::from(limit.requests_per_second.max(1));
         let seconds = |tokens: f64| (tokens.max(0.0) / rate).ceil() as u64;
-        Verdict {
+        Self {
             allowed,
             limit: limit.burst,
-            remaining: self.tokens as u32,
-            reset: seconds(f64::from(limit.burst) - self.tokens),
-            retry_after: seconds(1.0 - self.tokens).max(1),
+            remaining: tokens as u32,
+            reset: seconds(f64::from(limit.burst) - tokens),
+            retry_after: seconds(1.0 - tokens).max(1),
         }
     }
-}
 
-impl Verdict {
     /// Tells the client.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         headers.insert("ratelimit-limit", HeaderValue::from(self.limit));

@@ -8,7 +8,6 @@ mod masked_call;
 mod numbers;
 pub mod phone;
 mod plant;
-mod rate;
 mod resolver;
 pub mod sip;
 mod tenants;

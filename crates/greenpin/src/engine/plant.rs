@@ -8,10 +8,10 @@ use signalling::LegId;
 
 use super::audio::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::exchange::Party;
-use super::rate::Bucket;
 use super::sip::UserAgent;
 use super::{EngineSettings, TrunkState};
 use crate::metrics::METRICS;
+use crate::token_bucket::Bucket;
 
 /// What calls work with.
 pub(super) struct Plant {
@@ -52,7 +52,8 @@ impl Plant {
         }
         let Some(a_second) = settings.max_calls_per_second else { return true };
         let now = Instant::now();
-        self.rates.entry(trunk).or_insert_with(|| Bucket::new(a_second, now)).has(a_second, now)
+        let rate = self.rates.entry(trunk).or_insert_with(|| Bucket::full(a_second, now));
+        rate.fill(a_second, a_second, now) >= 1.0
     }
 
     /// One more leg begins.

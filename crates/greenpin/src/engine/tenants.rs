@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::rate::Bucket;
 use crate::store::{CallLimit, TenantId};
+use crate::token_bucket::Bucket;
 
 /// The tenants that have called or been called since the start.
 #[derive(Default)]
@@ -19,9 +19,9 @@ impl Tenants {
     /// Lets one more call in, if its limit lets it.
     pub(super) fn admit(&mut self, tenant: &TenantId, limit: CallLimit, now: Instant) -> bool {
         let a_second = limit.calls_per_second;
-        let full = || Calls { open: 0, rate: Bucket::new(a_second, now) };
+        let full = || Calls { open: 0, rate: Bucket::full(a_second, now) };
         let calls = self.0.entry(tenant.clone()).or_insert_with(full);
-        let admitted = calls.open < limit.max_calls && calls.rate.has(a_second, now);
+        let admitted = calls.open < limit.max_calls && calls.rate.fill(a_second, a_second, now) >= 1.0;
         if admitted {
             calls.open = calls.open.saturating_add(1);
             calls.rate.take();

@@ -1,0 +1,53 @@
+//! How often something may happen: a token bucket, on a clock of the caller's.
+
+use std::time::Instant;
+
+/// What is left of a fill of tokens.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Bucket {
+    /// A bucket that is full.
+    pub(crate) fn full(burst: u32, now: Instant) -> Self {
+        Self { tokens: burst.into(), filled_at: now }
+    }
+
+    /// Fills it with what time has brought, `burst` tokens at the most; gives how many it has.
+    pub(crate) fn fill(&mut self, a_second: u32, burst: u32, now: Instant) -> f64 {
+        let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
+        self.tokens = (self.tokens + passed * f64::from(a_second)).min(burst.into());
+        self.filled_at = now.max(self.filled_at);
+        self.tokens
+    }
+
+    /// Takes a token; gives how many are left.
+    pub(crate) fn take(&mut self) -> f64 {
+        self.tokens -= 1.0;
+        self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_seconds_worth_passes_at_once_and_then_what_time_brings() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(2, start);
+        let mut ask = |millis| {
+            let has = bucket.fill(2, 2, start + Duration::from_millis(millis)) >= 1.0;
+            if has {
+                bucket.take();
+            }
+            has
+        };
+        let passed = [0, 0, 0, 499, 500, 500, 1000, 60_000, 60_000, 60_000].map(&mut ask);
+        assert_eq!(passed, [true, true, false, false, true, false, true, true, true, false]);
+    }
+}
