@@ -1,6 +1,6 @@
 //! Drawing a PIN that is free on its number: one at a time, or some ahead where each question costs a round trip.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use call::Pin;
 
@@ -59,10 +59,17 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
     Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
 }
 
-/// PINs of a number that were free when they were drawn, each with what it is found by. Nobody else writes in the
-/// transaction, so that they still are.
+/// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
 #[derive(Default)]
-pub(super) struct Ahead(Vec<(Pin, String)>);
+pub(super) struct Ahead(Vec<Drawn>);
+
+struct Drawn {
+    pin: Pin,
+    /// What it is found by.
+    key: String,
+    /// Whether it was in use once: its row is still there.
+    is_known: bool,
+}
 
 impl Ahead {
     /// Takes one; `None` when none of those drawn is free.
@@ -75,33 +82,41 @@ impl Ahead {
         if self.0.is_empty() {
             self.draw(tx, claim, now)?;
         }
-        let Some((pin, pin_key)) = self.0.pop() else { return Ok(None) };
+        let Some(drawn) = self.0.pop() else { return Ok(None) };
         let row = (
             claim.number_key,
-            pin_key,
+            drawn.key,
             claim.greenpin_id.as_str(),
             claim.active_until.micros(),
             claim.free_at.micros(),
             i64::from(claim.counted),
         );
-        tx.append(sql::PIN_TAKE_FREE, row)?;
-        Ok(Some(pin))
+        // Most were never in use: for those nothing is to be looked for.
+        tx.append(if drawn.is_known { sql::PIN_TAKE_FREE } else { sql::PIN_INSERT }, row)?;
+        Ok(Some(drawn.pin))
     }
 
     fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
         let space = 10_u64.pow(claim.pin_length.into());
-        let drawn: HashSet<u64> =
+        let values: HashSet<u64> =
             (0..AHEAD).map(|_| below(space)).filter(|value| !is_trivial(*value, claim.pin_length)).collect();
-        let drawn = drawn.into_iter().map(|value| {
+        let drawn = values.into_iter().map(|value| {
             let pin = pin(value, claim.pin_length)?;
-            let pin_key = tx.keys().pin(claim.number_key, &pin);
-            Ok((pin, pin_key))
+            let key = tx.keys().pin(claim.number_key, &pin);
+            Ok(Drawn { pin, key, is_known: false })
         });
         self.0 = drawn.collect::<Result<_, StoreError>>()?;
-        let keys: Vec<&str> = self.0.iter().map(|(_, pin_key)| pin_key.as_str()).collect();
-        let asked = (claim.number_key, now.micros(), keys.join(" "));
-        let taken = tx.rows(sql::PINS_TAKEN_OF, asked, |row| row.get::<String>(0))?;
-        self.0.retain(|(_, pin_key)| !taken.contains(pin_key));
+        let keys: Vec<&str> = self.0.iter().map(|drawn| drawn.key.as_str()).collect();
+        let asked = (claim.number_key, keys.join(" "));
+        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)))?;
+        let known: HashMap<String, i64> = known.into_iter().collect();
+        self.0.retain_mut(|drawn| match known.get(&drawn.key) {
+            Some(free_at) => {
+                drawn.is_known = true;
+                *free_at <= now.micros()
+            }
+            None => true,
+        });
         Ok(())
     }
 }

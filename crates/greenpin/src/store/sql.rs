@@ -46,6 +46,7 @@ statements! {
     UPLOADS_COUNT = "uploads_count";
     CALL_MOVE_RECORDING = "call_move_recording";
     PIN_TAKE = "pin_take";
+    PIN_INSERT = "pin_insert";
     PIN_TAKE_FREE = "pin_take_free";
     PINS_TAKEN = "pins_taken";
     PINS_RELEASE_DUE = "pins_release_due";
@@ -216,6 +217,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("sql/migrations/0008_idempotent_creates.sql"),
     include_str!("sql/migrations/0009_uploads.sql"),
     include_str!("sql/migrations/0010_turns.sql"),
+    include_str!("sql/migrations/0011_tenants_unchecked.sql"),
 ];
 
 /// Statements that neither read nor change what is appended: rows of `allocations`, `parties`, `listed_callers` and
@@ -233,8 +235,8 @@ pub(super) const APART_FROM_APPENDED: [&str; 7] = [
 /// Locks the turn of the writers, on PostgreSQL alone.
 pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
 
-/// Those of many PINs that are taken, in one question where each would cost a round trip: on PostgreSQL alone.
-pub(super) const PINS_TAKEN_OF: &str = include_str!("sql/pins_taken_of.sql");
+/// Those of many PINs that are or were taken, in one question where each would cost a round trip: on PostgreSQL alone.
+pub(super) const PINS_KNOWN_OF: &str = include_str!("sql/pins_known_of.sql");
 
 /// The steps that a schema of a version lacks, each with the version that it makes.
 pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {

@@ -1,2 +1,1 @@
 INSERT INTO parties (tenant_id, party_key, greenpin_id) VALUES ($1, $2, $3)
-ON CONFLICT (tenant_id, party_key, greenpin_id) DO NOTHING
