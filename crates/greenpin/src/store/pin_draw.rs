@@ -12,8 +12,9 @@ use crate::random;
 const DRAWS: u32 = 16;
 /// The widest space whose taken values are read: all of five digits.
 const WIDEST_SEARCH: u64 = 100_000;
-/// PINs that are drawn ahead at once: about as many as one transaction makes allocations on a busy number.
-const AHEAD: usize = 64;
+/// PINs that are drawn ahead at first, and at the most: twice as many each time, while a number is busy.
+const FIRST_AHEAD: usize = 8;
+const MOST_AHEAD: usize = 512;
 
 /// What a PIN is taken for.
 pub(super) struct Claim<'a> {
@@ -61,7 +62,11 @@ fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Resul
 
 /// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
 #[derive(Default)]
-pub(super) struct Ahead(Vec<Drawn>);
+pub(super) struct Ahead {
+    drawn: Vec<Drawn>,
+    /// How many were drawn at once the last time.
+    last: usize,
+}
 
 struct Drawn {
     pin: Pin,
@@ -79,10 +84,10 @@ impl Ahead {
         claim: &Claim<'_>,
         now: Timestamp,
     ) -> Result<Option<Pin>, StoreError> {
-        if self.0.is_empty() {
+        if self.drawn.is_empty() {
             self.draw(tx, claim, now)?;
         }
-        let Some(drawn) = self.0.pop() else { return Ok(None) };
+        let Some(drawn) = self.drawn.pop() else { return Ok(None) };
         let row = (
             claim.number_key,
             drawn.key,
@@ -97,20 +102,24 @@ impl Ahead {
     }
 
     fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.last = (2 * self.last).clamp(FIRST_AHEAD, MOST_AHEAD);
         let space = 10_u64.pow(claim.pin_length.into());
-        let values: HashSet<u64> =
-            (0..AHEAD).map(|_| below(space)).filter(|value| !is_trivial(*value, claim.pin_length)).collect();
+        let values: HashSet<u64> = (0..self.last)
+            .map(|_| below(space))
+            .filter(|value| !is_trivial(*value, claim.pin_length))
+            .collect();
         let drawn = values.into_iter().map(|value| {
             let pin = pin(value, claim.pin_length)?;
             let key = tx.keys().pin(claim.number_key, &pin);
             Ok(Drawn { pin, key, is_known: false })
         });
-        self.0 = drawn.collect::<Result<_, StoreError>>()?;
-        let keys: Vec<&str> = self.0.iter().map(|drawn| drawn.key.as_str()).collect();
+        self.drawn = drawn.collect::<Result<_, StoreError>>()?;
+        let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
         let asked = (claim.number_key, keys.join(" "));
-        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)))?;
+        let known =
+            tx.rows(sql::PINS_KNOWN_OF, asked, |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)))?;
         let known: HashMap<String, i64> = known.into_iter().collect();
-        self.0.retain_mut(|drawn| match known.get(&drawn.key) {
+        self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
             Some(free_at) => {
                 drawn.is_known = true;
                 *free_at <= now.micros()

@@ -34,6 +34,13 @@ pub(super) struct Turn {
     pub(super) next_mark: i64,
 }
 
+/// How a transaction has ended that was handed over, and the turn after it.
+pub(super) struct HandedOver {
+    pub(super) committed: Result<(), StoreError>,
+    /// `None`: it was not begun.
+    pub(super) begun: Option<Turn>,
+}
+
 impl Place {
     /// Makes the database ready: its file and its schema. To be called once, at the start.
     pub(super) fn prepare(&self) -> Result<(), OpenError> {
@@ -131,6 +138,32 @@ impl Connection {
         match self {
             Self::Sqlite(connection) => connection.commit(),
             Self::Postgres(connection) => connection.commit(last_event, cleared),
+        }
+    }
+
+    /// Sends the end of the transaction and the beginning of the next one, and waits for neither. What is done next is
+    /// in that one, if there comes to be one; before anything is answered [`Connection::conclude`] is waited for. Only
+    /// where the connection is far.
+    pub(super) fn hand_over(&self, last_event: u128) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => connection.commit(),
+            Self::Postgres(connection) => connection.hand_over(last_event),
+        }
+    }
+
+    /// Whether the end of the transaction that was handed over is known. Does not wait.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(connection) => connection.has_ended(),
+        }
+    }
+
+    /// Waits for the end of the transaction that was handed over, and for the beginning of the one after it.
+    pub(super) fn conclude(&self) -> HandedOver {
+        match self {
+            Self::Sqlite(_) => HandedOver { committed: Ok(()), begun: None },
+            Self::Postgres(connection) => connection.conclude(),
         }
     }
 

@@ -13,12 +13,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use futures_util::future::MaybeDone;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
 
 use super::super::{OpenError, StoreError, Timestamp, sql};
 use super::appended::{Appended, Group, of_many_rows};
-use super::{Row, Turn, Value};
+use super::{HandedOver, Row, Turn, Value};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
 /// node that stops in the middle of its turn holds the others up for ten seconds at most. Everything is found by an
@@ -48,11 +49,25 @@ pub(in crate::store) struct Connection {
     in_transaction: Cell<bool>,
     failed: Cell<bool>,
     version: Cell<i64>,
+    /// What the open transaction will leave behind.
+    next_mark: Cell<i64>,
+    /// The end of the transaction before, while nobody has waited for it.
+    handover: RefCell<Option<Handover>>,
+    /// How it has ended, while nobody has asked.
+    handed_over: RefCell<Option<HandedOver>>,
     // Last, for it to be there while the others go.
     runtime: Runtime,
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Result<u64, Error>> + Send>>;
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+type UnderWay = Answer<u64>;
+
+/// The end of a transaction and the beginning of the next one, sent together.
+struct Handover {
+    statements: Vec<UnderWay>,
+    commit: MaybeDone<Answer<()>>,
+    begin: Answer<Vec<SimpleQueryMessage>>,
+}
 
 impl Place {
     /// A server's address as in `postgres://user:password@host/database`.
@@ -89,6 +104,9 @@ impl Place {
             in_transaction: Cell::new(false),
             failed: Cell::new(false),
             version: Cell::new(0),
+            next_mark: Cell::new(0),
+            handover: RefCell::default(),
+            handed_over: RefCell::default(),
             runtime,
         })
     }
@@ -172,15 +190,24 @@ impl Connection {
 
     /// Sends a statement without waiting for its answer.
     fn dispatch(&self, mut work: UnderWay) -> Result<(), StoreError> {
-        // The first look sends the request; the answer is looked at when the transaction ends.
-        let first = self.runtime.block_on(poll_fn(|context| Poll::Ready(work.as_mut().poll(context))));
-        match first {
+        // The answer is looked at when the transaction ends.
+        match self.first_look(&mut work) {
             Poll::Ready(result) => self.noted(result).map(|_| ()),
             Poll::Pending => {
                 self.under_way.borrow_mut().push(work);
                 Ok(())
             }
         }
+    }
+
+    /// Looks once whether there is an answer. The first look puts the request where [`Connection::push`] takes it from.
+    fn first_look<F: Future + Unpin>(&self, mut work: F) -> Poll<F::Output> {
+        self.runtime.block_on(poll_fn(|context| Poll::Ready(Pin::new(&mut work).poll(context))))
+    }
+
+    /// Writes what is to be sent, and reads what has come.
+    fn push(&self) {
+        self.runtime.block_on(tokio::task::yield_now());
     }
 
     pub(super) fn query(
@@ -211,6 +238,11 @@ impl Connection {
         self.forget();
         let answers = self.wait(self.client.simple_query(sql::TURN_BEGIN))?;
         self.in_transaction.set(true);
+        self.turn(&answers)
+    }
+
+    /// Reads the turn that was begun.
+    fn turn(&self, answers: &[SimpleQueryMessage]) -> Result<Turn, StoreError> {
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -218,23 +250,20 @@ impl Connection {
         let column = |index| row.and_then(|row| row.try_get(index).ok().flatten());
         let version = column(0).and_then(|text| text.parse().ok());
         let last_event = column(1).and_then(|text| text.parse().ok());
-        let turns = column(2).and_then(|text| text.parse().ok());
+        let turns = column(2).and_then(|text| text.parse::<i64>().ok());
         let (Some(version), Some(last_event), Some(turns)) = (version, last_event, turns) else {
             return Err(StoreError::Unreadable("turn of the writers"));
         };
         self.version.set(version);
-        Ok(Turn { version, last_event, mark: turns, next_mark: turns.wrapping_add(1) })
+        self.next_mark.set(turns.wrapping_add(1));
+        Ok(Turn { version, last_event, mark: turns, next_mark: self.next_mark.get() })
     }
 
     pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
         self.flush()?;
-        let version = self.version.get().wrapping_add(i64::from(cleared));
-        // In a transaction that has failed the UPDATE fails, so that the COMMIT is not reached.
-        let last = format!(
-            "UPDATE writer_turn SET version = {version}, last_event = '{last_event}', turns = turns + 1; COMMIT"
-        );
+        let last = self.end_of_turn(last_event, cleared);
         let mut commit = pin!(self.client.batch_execute(&last));
-        let sent = self.runtime.block_on(poll_fn(|context| Poll::Ready(commit.as_mut().poll(context))));
+        let sent = self.first_look(commit.as_mut());
         self.settle()?;
         match sent {
             Poll::Ready(result) => self.noted(result)?,
@@ -242,6 +271,66 @@ impl Connection {
         }
         self.in_transaction.set(false);
         Ok(())
+    }
+
+    /// What ends a turn. In a transaction that has failed the UPDATE fails, so that the COMMIT is not reached.
+    fn end_of_turn(&self, last_event: u128, cleared: bool) -> String {
+        let version = self.version.get().wrapping_add(i64::from(cleared));
+        format!(
+            "UPDATE writer_turn SET version = {version}, last_event = '{last_event}', turns = turns + 1; COMMIT"
+        )
+    }
+
+    pub(super) fn hand_over(&self, last_event: u128) -> Result<(), StoreError> {
+        self.flush()?;
+        let (last, client) = (self.end_of_turn(last_event, false), self.client.clone());
+        let commit: Answer<()> = Box::pin(async move { client.batch_execute(&last).await });
+        let client = self.client.clone();
+        let mut begin: Answer<_> = Box::pin(async move { client.simple_query(sql::TURN_BEGIN).await });
+        let mut commit = MaybeDone::Future(commit);
+        let _ = self.first_look(&mut commit);
+        if let Poll::Ready(failed) = self.first_look(&mut begin) {
+            begin = Box::pin(async { failed });
+        }
+        *self.handover.borrow_mut() = Some(Handover { statements: self.under_way.take(), commit, begin });
+        self.push();
+        Ok(())
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.push();
+        self.handover
+            .borrow_mut()
+            .as_mut()
+            .is_none_or(|handover| self.first_look(&mut handover.commit).is_ready())
+    }
+
+    pub(super) fn conclude(&self) -> HandedOver {
+        self.learn_the_end();
+        self.handed_over.take().unwrap_or(HandedOver { committed: Ok(()), begun: None })
+    }
+
+    /// Waits for the end of the transaction that was handed over; whether what was sent since is in the one that was to
+    /// follow it, with nobody else's between.
+    fn learn_the_end(&self) -> bool {
+        let Some(mut handover) = self.handover.take() else { return true };
+        let expected = self.next_mark.get();
+        let (committed, begun) = self.runtime.block_on(async {
+            let mut result = Ok(0);
+            for statement in handover.statements {
+                result = result.and(statement.await);
+            }
+            Pin::new(&mut handover.commit).await;
+            let commit = Pin::new(&mut handover.commit).take_output().unwrap_or(Ok(()));
+            (result.and(commit), handover.begin.await)
+        });
+        let begun = begun.ok().and_then(|answers| self.turn(&answers).ok());
+        let follows = begun.as_ref().is_some_and(|turn| turn.mark == expected);
+        *self.handed_over.borrow_mut() = Some(HandedOver { committed: committed.map_err(Into::into), begun });
+        if !follows {
+            self.failed.set(true);
+        }
+        follows
     }
 
     pub(super) fn roll_back(&self) -> Result<(), StoreError> {
@@ -303,6 +392,9 @@ impl Connection {
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        if !self.learn_the_end() {
+            return Err(StoreError::Database("the transaction does not follow the one before it".into()));
+        }
         let result = self.runtime.block_on(work);
         self.noted(result)
     }

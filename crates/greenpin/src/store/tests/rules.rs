@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::super::*;
 use super::postgres;
 
+mod crowd;
 mod operators;
 mod recordings;
 

@@ -1,0 +1,116 @@
+//! Many who create at once, on one store and on two.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::task::JoinSet;
+
+use super::super::super::*;
+use super::{Bench, WIDE, number, wanted};
+
+/// Who ask at once: enough for commits to wait for each other.
+const CROWD: usize = 48;
+
+impl Bench {
+    async fn with_wide_number() -> Self {
+        let bench = Self::new().await;
+        let (mode, pin_length, max_active) = (NumberMode::Shared, 6, 100_000);
+        let new = NewNumber { virtual_number: number(WIDE), mode, pin_length, max_active };
+        bench.store.add_number(bench.tenant.tenant_id().clone(), new, bench.start).await.unwrap();
+        bench
+    }
+
+    /// A crowd that creates on a store, each one `each` times, one after the other.
+    fn crowd(&self, store: &Store, each: usize, made: &Arc<AtomicUsize>) -> JoinSet<Vec<Made>> {
+        let mut crowd = JoinSet::new();
+        for _ in 0..CROWD {
+            let (tenant, now) = (store.tenant(self.tenant.tenant_id().clone()), self.at(1));
+            let made = made.clone();
+            crowd.spawn(async move {
+                let mut all = Vec::new();
+                for _ in 0..each {
+                    all.push(tenant.create_allocation(wanted(WIDE), now).await);
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+                all
+            });
+        }
+        crowd
+    }
+
+    /// The allocations that events tell of, in the order of the events.
+    async fn told_of(&self) -> Vec<String> {
+        let (mut told, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.tenant.events_after(after, 1000).await.unwrap();
+            let Some(last) = page.last() else { return told };
+            after = EventId::parse(&last.event_id);
+            let body = |event: &LoggedEvent| serde_json::from_str::<serde_json::Value>(&event.body).unwrap();
+            told.extend(page.iter().map(|event| body(event)["greenpin_id"].as_str().unwrap().to_owned()));
+        }
+    }
+
+    async fn active(&self) -> usize {
+        let capacities = self.tenant.capacities(self.at(1)).await.unwrap();
+        let wide = capacities.iter().find(|one| one.number.virtual_number == number(WIDE)).unwrap();
+        wide.number.active.try_into().unwrap()
+    }
+}
+
+type Made = Result<Allocation, CreateError>;
+
+fn distinct<T: std::hash::Hash + Eq>(all: impl IntoIterator<Item = T>) -> usize {
+    all.into_iter().collect::<HashSet<_>>().len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crowds_on_two_stores_get_no_pin_twice_and_an_event_for_each_allocation() {
+    let bench = Bench::with_wide_number().await;
+    let other = Store::open(&bench.options).unwrap();
+    let made = Arc::default();
+    let alone = bench.crowd(&bench.store, 20, &made);
+    let mut all: Vec<_> = alone.join_all().await.into_iter().flatten().collect();
+    let (one, two) = (bench.crowd(&bench.store, 20, &made), bench.crowd(&other, 5, &made));
+    let (one, two) = tokio::join!(one.join_all(), two.join_all());
+    all.extend(one.into_iter().chain(two).flatten());
+    let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+    assert_eq!(all.len(), CROWD * 45);
+    assert_eq!(distinct(all.iter().map(|made| made.pin.clone())), all.len());
+    assert_eq!(bench.active().await, all.len());
+    let told = bench.told_of().await;
+    assert_eq!((told.len(), distinct(told)), (all.len(), all.len()));
+}
+
+/// Ends the connection that a store writes through, where there is one.
+async fn hang_up(database: &Database) {
+    let Database::Server(server) = database else { return };
+    let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let writers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND query LIKE '%writer_turn%' AND pid <> pg_backend_pid()";
+    client.batch_execute(writers).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() {
+    let bench = Bench::with_wide_number().await;
+    let made = Arc::<AtomicUsize>::default();
+    let crowd = bench.crowd(&bench.store, 60, &made);
+    for times in 1..=5 {
+        while made.load(Ordering::Relaxed) < times * CROWD * 10 {
+            tokio::task::yield_now().await;
+        }
+        hang_up(&bench.options.database).await;
+    }
+    let all: Vec<_> = crowd.join_all().await.into_iter().flatten().collect();
+    let answered: Vec<_> = all.iter().flatten().collect();
+    assert!(answered.len() >= CROWD * 40, "{} were answered", answered.len());
+    for made in &answered {
+        assert!(bench.tenant.allocation(&made.greenpin_id).await.unwrap().is_some());
+    }
+    let (told, active) = (bench.told_of().await, bench.active().await);
+    // Whoever was not answered may have an allocation nevertheless.
+    assert!((answered.len()..=all.len()).contains(&active), "{active} are active");
+    assert_eq!((told.len(), distinct(told)), (active, active));
+}
