@@ -43,9 +43,11 @@ impl Appended {
         self.0.clear();
     }
 
-    /// Takes all rows.
+    /// Takes all rows, group by group in an order that does not depend on which came first.
     pub(super) fn take(&mut self) -> Vec<Group> {
-        std::mem::take(&mut self.0)
+        let mut groups = std::mem::take(&mut self.0);
+        groups.sort_unstable_by_key(|group| group.sql);
+        groups
     }
 }
 
@@ -83,9 +85,23 @@ impl ToSql for Column {
     tokio_postgres::types::to_sql_checked!();
 }
 
-/// The statement that inserts many rows, made of the one that inserts one, `INSERT … VALUES ($1, $2, …) …`; `None` if
-/// it has another shape.
-pub(super) fn of_many_rows(sql: &str, kinds: &[Type]) -> Option<String> {
+/// One statement that inserts all rows of some groups, made of those that insert one, `INSERT … VALUES ($1, $2, …) …`;
+/// `kinds` are the types of their columns. `None` if one has another shape.
+pub(super) fn of_all_rows<'a>(groups: impl IntoIterator<Item = (&'a str, &'a [Type])>) -> Option<String> {
+    let mut first = 1;
+    let mut inserts = Vec::new();
+    for (sql, kinds) in groups {
+        inserts.push(of_many_rows(sql, kinds, first)?);
+        first += kinds.len();
+    }
+    let last = inserts.pop()?;
+    let before = inserts.iter().zip(1..).map(|(insert, number)| format!("insert_{number} AS ({insert})"));
+    let before = before.collect::<Vec<_>>().join(", ");
+    Some(if before.is_empty() { last } else { format!("WITH {before} {last}") })
+}
+
+/// The statement that inserts many rows, whose parameters are numbered from `first` on.
+fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
     let (head, rest) = sql.split_once("VALUES (")?;
     let (values, tail) = rest.split_once(')')?;
     let in_order = values.split(',').zip(1..).all(|(value, number)| value.trim() == format!("${number}"));
@@ -96,8 +112,8 @@ pub(super) fn of_many_rows(sql: &str, kinds: &[Type]) -> Option<String> {
         let kind = if *kind == Type::INT8 { "bigint" } else { "text" };
         format!("${number}::{kind}[]")
     };
-    let arrays: Vec<String> = kinds.iter().zip(1..).map(array).collect();
-    Some(format!("{head}SELECT * FROM unnest({}){tail}", arrays.join(", ")))
+    let arrays: Vec<String> = kinds.iter().zip(first..).map(array).collect();
+    Some(format!("{head}SELECT * FROM unnest({}){}", arrays.join(", "), tail.trim_end()))
 }
 
 #[cfg(test)]
@@ -109,8 +125,11 @@ mod tests {
     fn a_statement_for_one_row_becomes_one_for_many() {
         let kinds = [Type::TEXT, Type::INT8];
         assert_eq!(
-            of_many_rows("INSERT INTO t (a, b)\nVALUES ($1, $2)\nON CONFLICT (a) DO NOTHING", &kinds)
-                .as_deref(),
+            of_all_rows([(
+                "INSERT INTO t (a, b)\nVALUES ($1, $2)\nON CONFLICT (a) DO NOTHING\n",
+                &kinds[..]
+            )])
+            .as_deref(),
             Some(
                 "INSERT INTO t (a, b)\nSELECT * FROM unnest($1::text[], $2::bigint[])\nON CONFLICT (a) DO NOTHING"
             )
@@ -118,9 +137,23 @@ mod tests {
         for other in
             ["INSERT INTO t (a, b) VALUES ($2, $1)", "INSERT INTO t (a, b) VALUES ($1, 0)", "SELECT 1"]
         {
-            assert_eq!(of_many_rows(other, &kinds), None, "{other}");
+            assert_eq!(of_all_rows([(other, &kinds[..])]), None, "{other}");
         }
-        assert_eq!(of_many_rows(sql::CALLER_INSERT, &kinds), None, "it has four columns");
+        assert_eq!(of_all_rows([(sql::CALLER_INSERT, &kinds[..])]), None, "it has four columns");
+    }
+
+    #[test]
+    fn statements_of_several_tables_become_one() {
+        let (one, two) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
+        let groups =
+            [("INSERT INTO t (a) VALUES ($1)", &one[..]), ("INSERT INTO u (b, c) VALUES ($1, $2)", &two[..])];
+        assert_eq!(
+            of_all_rows(groups).as_deref(),
+            Some(
+                "WITH insert_1 AS (INSERT INTO t (a) SELECT * FROM unnest($1::text[])) \
+                 INSERT INTO u (b, c) SELECT * FROM unnest($2::bigint[], $3::text[])"
+            )
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
 
 use super::super::{OpenError, StoreError, Timestamp, sql};
-use super::appended::{Appended, Group, of_many_rows};
+use super::appended::{Appended, Column, Group, of_all_rows};
 use super::{HandedOver, Row, Turn, Value};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
@@ -39,8 +39,8 @@ pub(in crate::store) struct Place(tokio_postgres::Config);
 pub(in crate::store) struct Connection {
     client: Arc<Client>,
     statements: RefCell<HashMap<&'static str, Statement>>,
-    /// Statements that insert many rows, by those that insert one.
-    of_many_rows: RefCell<HashMap<&'static str, Statement>>,
+    /// Statements that insert many rows, by those that insert one into each table.
+    of_all_rows: RefCell<HashMap<Vec<&'static str>, Statement>>,
     /// Rows that were not sent yet.
     appended: RefCell<Appended>,
     /// Statements that were sent and not waited for.
@@ -97,7 +97,7 @@ impl Place {
         Ok(Connection {
             client: Arc::new(client),
             statements: RefCell::default(),
-            of_many_rows: RefCell::default(),
+            of_all_rows: RefCell::default(),
             appended: RefCell::default(),
             under_way: RefCell::default(),
             changes: Cell::new(0),
@@ -165,27 +165,30 @@ impl Connection {
         self.flush()
     }
 
-    /// Sends the rows that wait.
+    /// Sends the rows that wait, all in one statement: each costs the server a message, a plan and an answer.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         let groups = self.appended.borrow_mut().take();
-        groups.into_iter().try_for_each(|group| self.insert(group))
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let statement = self.statement_of_all_rows(&groups)?;
+        let client = self.client.clone();
+        let columns: Vec<Column> = groups.into_iter().flat_map(|group| group.columns).collect();
+        self.dispatch(Box::pin(async move { client.execute_raw(&statement, columns).await }))
     }
 
-    fn insert(&self, group: Group) -> Result<(), StoreError> {
-        let kept = self.of_many_rows.borrow().get(group.sql).cloned();
-        let statement = match kept {
-            Some(statement) => statement,
-            None => {
-                let one = self.statement(group.sql)?;
-                let text = of_many_rows(group.sql, one.params())
-                    .ok_or(StoreError::Unreadable("statement that is to insert many rows"))?;
-                let statement = self.wait(self.client.prepare(&text))?;
-                self.of_many_rows.borrow_mut().insert(group.sql, statement.clone());
-                statement
-            }
-        };
-        let client = self.client.clone();
-        self.dispatch(Box::pin(async move { client.execute_raw(&statement, group.columns).await }))
+    fn statement_of_all_rows(&self, groups: &[Group]) -> Result<Statement, StoreError> {
+        let texts: Vec<&'static str> = groups.iter().map(|group| group.sql).collect();
+        if let Some(statement) = self.of_all_rows.borrow().get(&texts) {
+            return Ok(statement.clone());
+        }
+        let of_one = texts.iter().map(|sql| self.statement(sql)).collect::<Result<Vec<_>, _>>()?;
+        let kinds = texts.iter().zip(&of_one).map(|(sql, statement)| (*sql, statement.params()));
+        let text =
+            of_all_rows(kinds).ok_or(StoreError::Unreadable("statement that is to insert many rows"))?;
+        let statement = self.wait(self.client.prepare(&text))?;
+        self.of_all_rows.borrow_mut().insert(texts, statement.clone());
+        Ok(statement)
     }
 
     /// Sends a statement without waiting for its answer.
