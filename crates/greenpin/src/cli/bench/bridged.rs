@@ -90,8 +90,15 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     let (mut generator, server) = Generator::start(calls, record).await?;
     let before = server.resident()?;
     generator.connect_all().await?;
-    let streams = generator.streams();
     let (begun, cpu) = (Instant::now(), server.cpu()?);
+    let lost = exchange(&generator, time).await;
+    let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+    Ok(Talked { cpu: used, resident: server.resident()? - before, lost })
+}
+
+/// Has both parties of every connected call talk for a while; packets that did not arrive, in percent.
+pub(super) async fn exchange(generator: &Generator, time: Duration) -> f64 {
+    let (streams, begun) = (generator.streams(), Instant::now());
     let (mut sent, mut received) = (0_u64, 0_u64);
     let mut packet = [0xd5; Header::LENGTH + FRAME];
     let mut heard = [0; 2048];
@@ -104,7 +111,7 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
         let header = Header {
             marker: false,
             payload_type: 8,
-            sequence: 1000 + number,
+            sequence: 1000_u16.wrapping_add(number),
             timestamp: 100_000 + u32::from(number) * FRAME as u32,
             ssrc: 7,
         };
@@ -117,16 +124,14 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
             // A few at a time, as real calls come, and what comes back is taken out meanwhile.
             if index % 8 == 0 {
                 tokio::task::yield_now().await;
-                received += drain(&generator, &mut heard);
+                received += drain(generator, &mut heard);
             }
         }
-        received += drain(&generator, &mut heard);
+        received += drain(generator, &mut heard);
     }
-    let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     tokio::time::sleep(PACKET * 5).await;
-    received += drain(&generator, &mut heard);
-    let lost = 100.0 - received.min(sent) as f64 / sent.max(1) as f64 * 100.0;
-    Ok(Talked { cpu: used, resident: server.resident()? - before, lost })
+    received += drain(generator, &mut heard);
+    100.0 - received.min(sent) as f64 / sent.max(1) as f64 * 100.0
 }
 
 fn drain(generator: &Generator, buffer: &mut [u8]) -> u64 {

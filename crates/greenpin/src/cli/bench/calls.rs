@@ -190,6 +190,14 @@ impl Generator {
         Ok(())
     }
 
+    /// Hears for a while what happens to the calls.
+    pub(super) async fn listen(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.step(until).await;
+        }
+    }
+
     /// The two parties' streams of every connected call: where each is to be sent to.
     pub(super) fn streams(&self) -> Vec<SocketAddr> {
         let callers = self.calls.values().filter_map(|call| call.audio);

@@ -4,6 +4,7 @@ mod api;
 mod bridged;
 mod calls;
 mod child;
+mod flood;
 mod floor;
 mod load;
 mod webhooks;
@@ -33,6 +34,9 @@ pub(super) struct Arguments {
     /// Bridged calls at once
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     calls: u32,
+    /// INVITEs a second of those who flood the server
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    flood: u32,
     /// Allocations that are stored before the API is measured a second time; 0: it is measured once, at a thousand
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     stored: u32,
@@ -57,10 +61,12 @@ enum Part {
     Bridged,
     /// Webhooks to a local receiver: their delay, and how fast a backlog of them is drained
     Webhooks,
+    /// Live calls while strangers flood the server with INVITEs
+    Flood,
 }
 
 /// All of them. One database serves one measurement.
-const PARTS: [Part; 4] = [Part::Api, Part::Calls, Part::Bridged, Part::Webhooks];
+const PARTS: [Part; 5] = [Part::Api, Part::Calls, Part::Bridged, Part::Webhooks, Part::Flood];
 
 /// One measured figure.
 struct Figure {
@@ -138,6 +144,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
             Part::Calls => calls::measure(time, arguments.rate).await,
             Part::Webhooks => webhooks::measure(time, arguments.backlog, arguments.store.as_deref()).await,
             Part::Bridged => bridged::measure(time, arguments.calls).await,
+            Part::Flood => flood::measure(time, arguments.flood).await,
         };
         match measured {
             Ok(measured) => figures.extend(measured),
