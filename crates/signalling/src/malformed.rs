@@ -134,7 +134,8 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
     let host = uri.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
     let (user, host) = uri.split_at_checked(host)?;
     let given: Vec<&[u8]> = host.split(|byte| *byte == b';').take(MOST_PARAMETERS).collect();
-    let name = |parameter: &[u8]| parameter.split(|byte| *byte == b'=').next().map(<[u8]>::to_ascii_lowercase);
+    let name =
+        |parameter: &[u8]| parameter.split(|byte| *byte == b'=').next().map(<[u8]>::to_ascii_lowercase);
     let mut kept: Vec<&[u8]> = Vec::new();
     for parameter in &given {
         if !kept.iter().any(|known| name(known) == name(parameter)) {
@@ -217,7 +218,8 @@ mod tests {
     #[test]
     fn of_parameters_that_come_twice_in_a_request_uri_the_first_is_kept() {
         let read = |uri: &str| {
-            let repaired = without_repeated_parameters(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes());
+            let repaired =
+                without_repeated_parameters(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes());
             repaired.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
         };
         let whole = |uri: &str| Some(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n"));
