@@ -87,6 +87,9 @@ pub(crate) struct Metrics {
     trunk_up: Family<TrunkLabel, Gauge>,
     trunk_registered: Family<TrunkLabel, Gauge>,
     pub(crate) rtp_port_pairs: Gauge,
+    pub(crate) rtp_received: Counter,
+    pub(crate) rtp_lost: Counter,
+    pub(crate) rtp_late: Counter,
     pub(crate) store_queue: Gauge,
     pub(crate) store_jobs: Counter,
     pub(crate) store_batch: Histogram,
@@ -117,6 +120,9 @@ impl Metrics {
             trunk_up: Family::default(),
             trunk_registered: Family::default(),
             rtp_port_pairs: Gauge::default(),
+            rtp_received: Counter::default(),
+            rtp_lost: Counter::default(),
+            rtp_late: Counter::default(),
             store_queue: Gauge::default(),
             store_jobs: Counter::default(),
             store_batch: Histogram::new(BATCHES),
@@ -160,6 +166,12 @@ impl Metrics {
             "Pairs of RTP and RTCP ports in use",
             self.rtp_port_pairs.clone(),
         );
+        let help = "RTP packets that came in, of legs that are over";
+        to.register("rtp_packets_received", help, self.rtp_received.clone());
+        let help = "RTP packets that were sent to us and did not come in, of legs that are over";
+        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
+        let help = "RTP packets that came too late to be decoded, or twice, of legs that are over";
+        to.register("rtp_packets_late", help, self.rtp_late.clone());
         to.register(
             "store_queue_jobs",
             "Writes that wait for the store or are in it",

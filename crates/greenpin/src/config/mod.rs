@@ -455,6 +455,8 @@ mod tests {
             ),
             ("[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"", "trunks.0.outbound_proxy"),
             ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"", "trunks.0.tls_ca"),
+            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsymmetric_rtp = true", "trunks.0.media"),
+            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsrtp = \"required\"", "trunks.0.media"),
             ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),

@@ -62,7 +62,8 @@ fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Valu
     (answer.status, answer.body)
 }
 
-fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
+/// A WAV file of nothing but the loud sound.
+pub fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate,
@@ -77,7 +78,7 @@ fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
 }
 
 /// What the loud sound is on the wire.
-fn loud() -> u8 {
+pub fn loud() -> u8 {
     let mut octets = [0; 160];
     media::Codec::Pcma.encode(&[LOUD; 160], &mut octets);
     octets[0]

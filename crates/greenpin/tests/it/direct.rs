@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::dial_plan::{loud, wav};
 use super::hook::Hook;
 use super::party::{Party, both_hear_each_other};
 use super::server::{Server, trunk};
@@ -23,12 +24,19 @@ struct Stage {
 impl Stage {
     /// Both are connected, and their audio still goes through us.
     fn connected(allocation: &Value) -> Self {
+        Self::connected_with(allocation, &json!({}), "")
+    }
+
+    /// The same with settings of the tenant, and more of the configuration.
+    fn connected_with(allocation: &Value, settings: &Value, configuration: &str) -> Self {
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let server = Server::with(&trunk("carrier", agent.address(), "media = \"direct\"\n"));
+        let carrier = trunk("carrier", agent.address(), "media = \"direct\"\n");
+        let server = Server::with(&(configuration.to_owned() + &carrier));
         agent.set_server(server.sip);
         server.add_number(VN, &[]);
         let hook = Hook::open();
         server.send_events_to(&hook.url);
+        server.set(settings);
         let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
         body.as_object_mut().unwrap().extend(allocation.as_object().unwrap().clone());
         let allocation = server.allocate(&body);
@@ -144,6 +152,32 @@ fn a_recorded_call_is_never_direct() {
     stage.both_talk();
     assert!(!stage.is_direct());
     assert_eq!(stage.ended().0, "relay");
+}
+
+#[test]
+fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
+    let mut stage = Stage::connected_with(&json!({}), &json!({ "max_call_duration": 10 }), "");
+    stage.part();
+    stage.both_talk();
+    stage.customer.served("BYE");
+    stage.agent.served("BYE");
+    assert_eq!(stage.record().0, "direct");
+}
+
+#[test]
+fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
+    let prompts = tempfile::tempdir().unwrap();
+    std::fs::write(prompts.path().join("warning.wav"), wav(8000, 8000)).unwrap();
+    let configuration = format!("[media]\nprompts = {:?}\n", prompts.path().display().to_string());
+    let settings = json!({ "max_call_duration": 10, "warning_tone": 8 });
+    let mut stage = Stage::connected_with(&json!({}), &settings, &configuration);
+    stage.both_talk();
+    assert!(!stage.is_direct());
+    stage.customer.hears(loud());
+    stage.agent.hears(loud());
+    stage.customer.served("BYE");
+    stage.agent.served("BYE");
+    assert_eq!(stage.record().0, "relay");
 }
 
 #[test]

@@ -553,6 +553,13 @@ impl Party {
         self.send_rtp(8, false, timestamp, &[octet; 160]);
     }
 
+    /// Says one packet of G.711 A-law that comes twice.
+    pub fn say_twice(&mut self, octet: u8) {
+        self.say(octet);
+        self.rtp_sequence = self.rtp_sequence.wrapping_sub(1);
+        self.send_rtp(8, false, self.rtp_timestamp, &[octet; 160]);
+    }
+
     /// Says one packet of comfort noise (RFC 3389).
     pub fn say_noise(&mut self, payload: &[u8]) {
         self.rtp_timestamp += 160;
