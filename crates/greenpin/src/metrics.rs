@@ -86,6 +86,7 @@ pub(crate) struct Metrics {
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
     trunk_registered: Family<TrunkLabel, Gauge>,
+    certificate_expiry: Family<TrunkLabel, Gauge>,
     pub(crate) rtp_port_pairs: Gauge,
     pub(crate) rtp_received: Counter,
     pub(crate) rtp_lost: Counter,
@@ -119,6 +120,7 @@ impl Metrics {
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
             trunk_registered: Family::default(),
+            certificate_expiry: Family::default(),
             rtp_port_pairs: Gauge::default(),
             rtp_received: Counter::default(),
             rtp_lost: Counter::default(),
@@ -161,6 +163,14 @@ impl Metrics {
         to.register("trunk_up", help, self.trunk_up.clone());
         let help = "Whether a trunk that we register with has taken it: 1, else 0";
         to.register("trunk_registered", help, self.trunk_registered.clone());
+        let help =
+            "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
+        to.register_with_unit(
+            "tls_certificate_expiry_time",
+            help,
+            Unit::Seconds,
+            self.certificate_expiry.clone(),
+        );
         to.register(
             "rtp_port_pairs_in_use",
             "Pairs of RTP and RTCP ports in use",
@@ -238,6 +248,12 @@ impl Metrics {
         if let Some(registered) = registered {
             self.trunk_registered.get_or_create(&label).set(registered.into());
         }
+    }
+
+    /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
+    /// the one that those who connect to us are shown.
+    pub(crate) fn certificate_expires(&self, trunk: &str, at: i64) {
+        self.certificate_expiry.get_or_create(&TrunkLabel { trunk: trunk.to_owned() }).set(at);
     }
 
     /// A webhook was `delivered`, `retried` or `given_up`.
