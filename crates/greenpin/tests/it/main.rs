@@ -34,6 +34,7 @@ mod ports;
 mod postgres;
 mod receiver;
 mod resolve;
+mod rtpengine;
 mod scenarios;
 mod server;
 mod sipp;
