@@ -39,6 +39,7 @@ mod scenarios;
 mod server;
 mod sipp;
 mod srtp;
+mod stage;
 mod storm;
 mod tail;
 mod tenants;
