@@ -110,6 +110,26 @@ fn pair_methods(wire: &[String]) -> String {
 }
 
 #[test]
+fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    let invite = pair.wire[0][0].clone();
+    let by_another_way = invite.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1);
+    let sent_back = invite.replacen("Via: ", "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKback\r\nVia: ", 1);
+    for (end, message) in [(1, by_another_way), (0, sent_back)] {
+        let message = SipMessage::from_datagram(message.into()).unwrap();
+        pair.ends[end].receive(Transport::Udp, address(1 - end), message, pair.now);
+        pair.collect();
+        let answer = pair.wire[end].last().unwrap();
+        assert!(answer.starts_with("SIP/2.0 482 Loop Detected\r\n"), "{answer}");
+    }
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Callee));
+    pair.settle();
+}
+
+#[test]
 fn nobody_at_the_other_end_fails_after_half_a_minute() {
     let mut pair = Pair::over(Transport::Udp, 1, 100);
     pair.dial();

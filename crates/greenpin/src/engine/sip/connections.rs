@@ -139,6 +139,9 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let tls = listener.encrypted.then(|| certificates.acceptor()).transpose();
+        // Nothing is said in clear where it must be encrypted.
+        let Ok(tls) = tls else { continue };
         let link = Link { transport, peer, trunk: None };
         let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
         {
@@ -150,7 +153,6 @@ async fn accept(
             open.insert(link, sender);
         }
         let connection = Connection { link, queue, table: table.clone(), inbound: inbound.clone() };
-        let tls = certificates.acceptor().ok().filter(|_| listener.encrypted);
         tokio::spawn(welcome(connection, stream, tls));
     }
 }
