@@ -86,7 +86,11 @@ pub(crate) struct Metrics {
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
     trunk_registered: Family<TrunkLabel, Gauge>,
+    certificate_expiry: Family<TrunkLabel, Gauge>,
     pub(crate) rtp_port_pairs: Gauge,
+    pub(crate) rtp_received: Counter,
+    pub(crate) rtp_lost: Counter,
+    pub(crate) rtp_late: Counter,
     pub(crate) store_queue: Gauge,
     pub(crate) store_jobs: Counter,
     pub(crate) store_batch: Histogram,
@@ -116,7 +120,11 @@ impl Metrics {
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
             trunk_registered: Family::default(),
+            certificate_expiry: Family::default(),
             rtp_port_pairs: Gauge::default(),
+            rtp_received: Counter::default(),
+            rtp_lost: Counter::default(),
+            rtp_late: Counter::default(),
             store_queue: Gauge::default(),
             store_jobs: Counter::default(),
             store_batch: Histogram::new(BATCHES),
@@ -155,11 +163,25 @@ impl Metrics {
         to.register("trunk_up", help, self.trunk_up.clone());
         let help = "Whether a trunk that we register with has taken it: 1, else 0";
         to.register("trunk_registered", help, self.trunk_registered.clone());
+        let help =
+            "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
+        to.register_with_unit(
+            "tls_certificate_expiry_time",
+            help,
+            Unit::Seconds,
+            self.certificate_expiry.clone(),
+        );
         to.register(
             "rtp_port_pairs_in_use",
             "Pairs of RTP and RTCP ports in use",
             self.rtp_port_pairs.clone(),
         );
+        let help = "RTP packets that came in, of legs that are over";
+        to.register("rtp_packets_received", help, self.rtp_received.clone());
+        let help = "RTP packets that were sent to us and did not come in, of legs that are over";
+        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
+        let help = "RTP packets that came too late to be decoded, or twice, of legs that are over";
+        to.register("rtp_packets_late", help, self.rtp_late.clone());
         to.register(
             "store_queue_jobs",
             "Writes that wait for the store or are in it",
@@ -226,6 +248,12 @@ impl Metrics {
         if let Some(registered) = registered {
             self.trunk_registered.get_or_create(&label).set(registered.into());
         }
+    }
+
+    /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
+    /// the one that those who connect to us are shown.
+    pub(crate) fn certificate_expires(&self, trunk: &str, at: i64) {
+        self.certificate_expiry.get_or_create(&TrunkLabel { trunk: trunk.to_owned() }).set(at);
     }
 
     /// A webhook was `delivered`, `retried` or `given_up`.

@@ -165,6 +165,12 @@ impl Server {
         })
     }
 
+    /// Reads the certificates for SIP over TLS again, without harm to calls and connections. One that cannot be used
+    /// leaves the one before in use.
+    pub fn read_certificates_again(&self) {
+        self.engine.read_certificates_again();
+    }
+
     /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
     /// record and event is durable before this returns.
     pub async fn stop(self, patience: Duration) {

@@ -26,7 +26,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// up, so `5` pressed twice and told twice by two methods is `55` however the four reports interleave.
 ///
 /// A peer tells every press by two methods, or none: once a method has told of a press alone, a report by another one
-/// is a press of its own, unless one of the two was seen to share a press before.
+/// is a press of its own, unless one of the two was seen to share a press before. INFO is not lost and comes in the order
+/// of the presses, so an INFO that passes over a press shows that one to be told of alone.
 #[derive(Debug, Clone, Default)]
 pub struct DigitFilter {
     recent: VecDeque<Report>,
@@ -69,6 +70,9 @@ impl DigitFilter {
         self.forget_before(now);
         self.counts.told(source);
         let bit = source.bit();
+        if source == DigitSource::Info {
+            self.passed_over(digit, bit);
+        }
         let (alone, shared) = (self.alone, self.shared);
         let pairs = |told_by: u8| told_by & alone == 0 || told_by & shared != 0;
         let mut known =
@@ -90,6 +94,14 @@ impl DigitFilter {
     /// What was reported so far.
     pub fn counts(&self) -> DigitCounts {
         self.counts
+    }
+
+    /// The presses before the first that this INFO could tell of again.
+    fn passed_over(&mut self, digit: Digit, bit: u8) {
+        let first = self.recent.iter().position(|report| report.digit == digit && report.told_by & bit == 0);
+        let before = self.recent.iter().take(first.unwrap_or(0));
+        let alone = before.filter(|report| report.told_by.is_power_of_two() && report.told_by & bit == 0);
+        self.alone |= alone.fold(0, |alone, report| alone | report.told_by);
     }
 
     fn forget_before(&mut self, now: Duration) {
@@ -168,6 +180,23 @@ mod tests {
         assert_eq!(presses(&[&pin[..], &[('2', Info, 1200)]].concat()), "51222");
         assert_eq!(presses(&[&pin[..], &[('2', InBand, 1200)]].concat()), "51222");
         assert_eq!(presses(&[('1', Info, 0), ('2', Event, 2000), ('2', Info, 2300)]), "122");
+    }
+
+    #[test]
+    fn an_info_that_passes_over_a_press_is_a_press_of_its_own_even_at_once() {
+        let pin = [('5', Event, 0), ('1', Event, 100), ('2', Event, 200), ('3', Event, 300)];
+        assert_eq!(presses(&[&pin[..], &[('3', Info, 400)]].concat()), "51233");
+        assert_eq!(presses(&[&pin[..], &[('1', Info, 400), ('1', Info, 500)]].concat()), "512311");
+        // From the first press on, it may be a phone that tells of each twice.
+        assert_eq!(presses(&[&pin[..], &[('5', Info, 400), ('1', Info, 500)]].concat()), "5123");
+    }
+
+    #[test]
+    fn a_second_press_by_the_same_method_is_never_a_repeat() {
+        for source in [Event, Info, InBand] {
+            let pin = [('5', source, 0), ('1', source, 100), ('1', source, 200)];
+            assert_eq!(presses(&[&pin[..], &[('1', source, 300), ('5', source, 400)]].concat()), "51115");
+        }
     }
 
     #[test]

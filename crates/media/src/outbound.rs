@@ -32,12 +32,13 @@ enum Feed {
     Event {
         start: u32,
     },
-    /// `back`: how many sequence numbers before `sequence` have kept the same offset to ours.
+    /// `missing`: which numbers before `sequence` may still come late, the nearest as the lowest bit: they were left
+    /// out, and have kept the same offset to ours.
     Relayed {
         ssrc: u32,
         sequence: u16,
         timestamp: u32,
-        back: u16,
+        missing: u128,
     },
 }
 
@@ -95,26 +96,25 @@ impl OutboundStream {
 
     /// Numbers a packet of the other party. `None` for a repeated packet or one too old to fit in: it is not sent.
     pub fn relay(&mut self, from: &Header, payload_type: u8, now: Duration) -> Option<Header> {
-        let Some((step, elapsed, back)) = self.steps(from) else {
+        let Some((step, elapsed, missing)) = self.steps(from) else {
             let timestamp = self.caught_up(now);
             let header = self.next(payload_type, true, timestamp, now);
             self.follow(from, 0);
             return Some(header);
         };
         if step <= 0 {
-            let late = step < 0 && step.unsigned_abs() <= back;
-            return late.then(|| self.late(from, payload_type, step, elapsed));
+            return self.fills(step).then(|| self.late(from, payload_type, step, elapsed));
         }
         self.sequence = self.sequence.wrapping_add(step as u16 - 1);
         let timestamp = self.timestamp.wrapping_add(elapsed as u32);
         let header = self.next(payload_type, from.marker, timestamp, now);
-        self.follow(from, back.saturating_add(step as u16).min(MAX_GAP));
+        self.follow(from, left_out(missing, step.unsigned_abs()));
         Some(header)
     }
 
     /// Takes note of a packet of the other party that is not passed on, so that it leaves no gap in our numbers.
     pub fn swallow(&mut self, from: &Header) {
-        if let Feed::Relayed { ssrc, sequence, timestamp, back } = &mut self.feed
+        if let Feed::Relayed { ssrc, sequence, timestamp, missing } = &mut self.feed
             && *ssrc == from.ssrc
             && from.sequence.wrapping_sub(*sequence) < MAX_GAP
             && from.sequence != *sequence
@@ -122,18 +122,27 @@ impl OutboundStream {
             self.timestamp = self.timestamp.wrapping_add(from.timestamp.wrapping_sub(*timestamp));
             *sequence = from.sequence;
             *timestamp = from.timestamp;
-            *back = 0;
+            *missing = 0;
         }
     }
 
-    /// Steps of sequence and timestamp since the last relayed packet, and how far back late ones fit; `None` when the
-    /// packet does not go on where that one left off.
-    fn steps(&self, from: &Header) -> Option<(i16, i32, u16)> {
-        let Feed::Relayed { ssrc, sequence, timestamp, back } = self.feed else { return None };
+    /// Steps of sequence and timestamp since the last relayed packet, and which are missing before that one; `None` when
+    /// the packet does not go on where that one left off.
+    fn steps(&self, from: &Header) -> Option<(i16, i32, u128)> {
+        let Feed::Relayed { ssrc, sequence, timestamp, missing } = self.feed else { return None };
         let step = from.sequence.wrapping_sub(sequence) as i16;
         let elapsed = from.timestamp.wrapping_sub(timestamp) as i32;
         let near = step.unsigned_abs() <= MAX_GAP && elapsed.unsigned_abs() <= MAX_PAUSE as u32;
-        (ssrc == from.ssrc && near).then_some((step, elapsed, back))
+        (ssrc == from.ssrc && near).then_some((step, elapsed, missing))
+    }
+
+    /// Whether a packet so many steps back is one that is missing; from now on it is not.
+    fn fills(&mut self, step: i16) -> bool {
+        let Feed::Relayed { missing, .. } = &mut self.feed else { return false };
+        let bit = u32::from(step.unsigned_abs()).checked_sub(1).and_then(|back| 1u128.checked_shl(back));
+        let fills = bit.is_some_and(|bit| *missing & bit != 0);
+        *missing &= !bit.unwrap_or(0);
+        fills
     }
 
     fn late(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
@@ -146,9 +155,9 @@ impl OutboundStream {
         }
     }
 
-    fn follow(&mut self, from: &Header, back: u16) {
+    fn follow(&mut self, from: &Header, missing: u128) {
         self.feed =
-            Feed::Relayed { ssrc: from.ssrc, sequence: from.sequence, timestamp: from.timestamp, back };
+            Feed::Relayed { ssrc: from.ssrc, sequence: from.sequence, timestamp: from.timestamp, missing };
     }
 
     fn is_recent(&self, now: Duration) -> bool {
@@ -170,6 +179,12 @@ impl OutboundStream {
         }
         header
     }
+}
+
+/// What is missing before a packet that is `step` numbers after the last one.
+fn left_out(missing: u128, step: u16) -> u128 {
+    let between = 1u128.checked_shl(u32::from(step).saturating_sub(1)).map_or(u128::MAX, |bit| bit - 1);
+    missing.checked_shl(step.into()).unwrap_or(0) | between
 }
 
 #[cfg(test)]
@@ -217,6 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn a_late_packet_passes_once_however_often_it_comes() {
+        let mut stream = OutboundStream::new(7, 100, 0);
+        let mut relay = |sequence: u16| {
+            let from = inbound(1, sequence, u32::from(sequence) * 160);
+            stream.relay(&from, 8, at(0)).map(|header| header.sequence)
+        };
+        let relayed = [10, 13, 11, 11, 12, 12, 11, 10, 9].map(&mut relay);
+        assert_eq!(relayed, [Some(100), Some(103), Some(101), None, Some(102), None, None, None, None]);
+        let relayed = [150, 149, 14, 22, 23, 23, 149].map(&mut relay);
+        let expected = [Some(240), Some(239), None, Some(112), Some(113), None, None];
+        assert_eq!(relayed, expected, "128 packets back it is too late");
+    }
+
+    #[test]
     fn a_swallowed_packet_leaves_no_gap_in_numbers_but_in_time() {
         let mut stream = OutboundStream::new(7, 100, 0);
         stream.relay(&inbound(1, 10, 0), 8, at(0));
@@ -247,7 +276,7 @@ mod tests {
                     0 => Some(stream.own(8, now)),
                     1 => Some(stream.event(101, timestamp % 2 == 0, now)),
                     2 => { stream.swallow(&from); None }
-                    _ => stream.relay(&from, 8, now).filter(|header| header.sequence.wrapping_add(1) == stream.sequence),
+                    _ => stream.relay(&from, 8, now),
                 };
                 if let Some(header) = header {
                     prop_assert_eq!(header.ssrc, 7);

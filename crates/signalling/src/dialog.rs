@@ -44,7 +44,7 @@ impl DialogId {
 
 impl Dialog {
     /// The dialog that our answer with `local_tag` makes of the peer's INVITE. `None`: the request lacks what a
-    /// dialog needs, a usable `Contact` above all.
+    /// dialog needs, a usable `Contact` above all, or names a route that cannot be taken.
     pub(crate) fn accept(request: &Request, local_tag: &str) -> Option<Self> {
         let headers = &request.headers;
         let from = headers.typed::<FromHeader>()?.ok()?;
@@ -58,16 +58,17 @@ impl Dialog {
             local_sequence: 0,
             remote_sequence: Some(headers.typed::<CSeq>()?.ok()?.sequence),
             target: contact(headers)?,
-            routes: record_routes(headers),
+            routes: record_routes(headers).collect::<Option<_>>()?,
         })
     }
 
-    /// The dialog that the peer's 2xx makes of our INVITE. `None` as in [`Dialog::accept`].
+    /// The dialog that the peer's response makes of our INVITE; where its `Contact` cannot be read the peer is where the
+    /// INVITE went. `None`: the response does not tell whose it is.
     pub(crate) fn establish(invite: &Request, response: &Response) -> Option<Self> {
         let headers = &response.headers;
         let from = invite.headers.typed::<FromHeader>()?.ok()?;
         let to = headers.typed::<To>()?.ok()?;
-        let mut routes = record_routes(headers);
+        let mut routes: Vec<_> = record_routes(headers).flatten().collect();
         routes.reverse();
         Some(Self {
             call_id: call_id(&invite.headers)?,
@@ -77,7 +78,7 @@ impl Dialog {
             remote: Bytes::copy_from_slice(&headers.value(&HeaderName::To)?),
             local_sequence: invite.headers.typed::<CSeq>()?.ok()?.sequence,
             remote_sequence: None,
-            target: contact(headers)?,
+            target: contact(headers).unwrap_or_else(|| invite.uri.clone()),
             routes,
         })
     }
@@ -146,7 +147,8 @@ fn contact(headers: &Headers) -> Option<Uri> {
     headers.typed::<Contact>()?.ok().map(|contact| contact.0.uri).filter(|uri| uri.host().is_some())
 }
 
-fn record_routes(headers: &Headers) -> Vec<Bytes> {
-    let routes = headers.typed_all::<RecordRoute>().filter_map(Result::ok);
-    routes.map(|route| Bytes::from([b"<", &route.0.uri.to_bytes()[..], b">"].concat())).collect()
+/// The recorded routes as they go into `Route`; `None` for one that cannot be read.
+fn record_routes(headers: &Headers) -> impl Iterator<Item = Option<Bytes>> {
+    let routes = headers.typed_all::<RecordRoute>().map(Result::ok);
+    routes.map(|route| Some(Bytes::from([b"<", &route?.0.uri.to_bytes()[..], b">"].concat())))
 }

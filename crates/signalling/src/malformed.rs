@@ -120,6 +120,32 @@ impl Malformed {
     }
 }
 
+/// A URI with more parameters than these is left as it is.
+const MOST_PARAMETERS: usize = 32;
+
+/// The message with each parameter of its Request-URI once, the first that is there. RFC 3261, section 19.1.1 lets none
+/// come twice, but peers add `transport` to a `Contact` of ours that has it, and an ACK could not even be refused.
+/// `None`: nothing comes twice there.
+pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
+    let end = message.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let (line, rest) = message.split_at_checked(end)?;
+    let [method, uri, version] = line.split(|byte| *byte == b' ').collect::<Vec<_>>().try_into().ok()?;
+    // What stands before the host may have semicolons of its own.
+    let host = uri.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
+    let (user, host) = uri.split_at_checked(host)?;
+    let given: Vec<&[u8]> = host.split(|byte| *byte == b';').take(MOST_PARAMETERS).collect();
+    let name =
+        |parameter: &[u8]| parameter.split(|byte| *byte == b'=').next().map(<[u8]>::to_ascii_lowercase);
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for parameter in &given {
+        if !kept.iter().any(|known| name(known) == name(parameter)) {
+            kept.push(parameter);
+        }
+    }
+    let repaired = || [method, b" ", user, &kept.join(&b';'), b" ", version, rest].concat();
+    (kept.len() < given.len() && given.len() < MOST_PARAMETERS).then(|| Bytes::from(repaired()))
+}
+
 /// Whether an answer may repeat a value: a control character in it would be ours to answer for, unless it is quoted
 /// (`quoted-pair` of RFC 3261, section 25.1).
 pub(crate) fn is_repeatable(value: &[u8]) -> bool {
@@ -187,6 +213,23 @@ mod tests {
             None,
             "too much"
         );
+    }
+
+    #[test]
+    fn of_parameters_that_come_twice_in_a_request_uri_the_first_is_kept() {
+        let read = |uri: &str| {
+            let repaired =
+                without_repeated_parameters(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes());
+            repaired.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
+        };
+        let whole = |uri: &str| Some(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n"));
+        assert_eq!(read("sip:a;b;b@c;transport=tcp;lr;Transport=udp"), whole("sip:a;b;b@c;transport=tcp;lr"));
+        assert_eq!(read("sip:192.0.2.1:5060;lr;lr;lr"), whole("sip:192.0.2.1:5060;lr"));
+        let many: String = (0..MOST_PARAMETERS).map(|number| format!(";p{number}")).collect();
+        for uri in ["sip:a@b", "sip:a;b;b@c;lr", "a b;c;c", "", &format!("sip:a{many};p0")] {
+            assert_eq!(read(uri), None, "{uri}");
+        }
+        assert_eq!(without_repeated_parameters(b"ACK sip:a;b;b SIP/2.0"), None, "no end of the line");
     }
 
     #[test]

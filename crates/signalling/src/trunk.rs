@@ -87,7 +87,7 @@ pub enum CalledFrom {
 /// The far end of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// How messages travel.
+    /// How messages travel; of a domain before the DNS says how.
     pub transport: Transport,
     /// Where they go.
     pub place: Place,
@@ -105,6 +105,8 @@ pub enum Place {
         /// `None`: the DNS says that, too.
         port: Option<u16>,
     },
+    /// Where, and how, the DNS says for a domain (RFC 3263, section 4.1): with [`crate::Endpoint::set_targets`], too.
+    Domain(String),
 }
 
 impl Peer {
@@ -113,11 +115,16 @@ impl Peer {
         Self { transport, place: Place::Address(address) }
     }
 
+    /// Whether it is reached over TLS, or may be where the DNS says so.
+    pub fn may_be_encrypted(&self) -> bool {
+        self.transport == Transport::Tls || matches!(self.place, Place::Domain(_))
+    }
+
     /// Its address, unless it has a name.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Address(address) => Some(*address),
-            Place::Name { .. } => None,
+            Place::Name { .. } | Place::Domain(_) => None,
         }
     }
 
@@ -148,7 +155,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Address(address) => address.fmt(f),
-            Place::Name { host, port: None } => f.write_str(host),
+            Place::Name { host, port: None } | Place::Domain(host) => f.write_str(host),
             Place::Name { host, port: Some(port) } => write!(f, "{host}:{port}"),
         }
     }

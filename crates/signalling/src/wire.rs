@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use crate::malformed::Malformed;
+use crate::malformed::{Malformed, without_repeated_parameters};
 use crate::sip::{Limits, Message, Method, StreamParser, TransactionKey, parse_datagram};
 
 /// How messages travel (RFC 3261, section 18).
@@ -93,11 +93,10 @@ pub(crate) enum Content {
 impl SipMessage {
     /// Reads one datagram. `None`: nothing that is answered. The limits are 64 KiB whole, 8 KiB a header, 256 headers.
     pub fn from_datagram(bytes: Bytes) -> Option<Self> {
-        let content = match parse_datagram(bytes.clone(), &Limits::datagram()) {
-            Ok(message) => Content::Whole(message),
-            Err(_) => Content::Malformed(Malformed::read(&bytes)?),
-        };
-        Some(Self(content))
+        let parse = |bytes| parse_datagram(bytes, &Limits::datagram()).ok().map(Content::Whole);
+        let repaired = || without_repeated_parameters(&bytes).and_then(parse);
+        let whole = parse(bytes.clone()).or_else(repaired);
+        whole.or_else(|| Malformed::read(&bytes).map(Content::Malformed)).map(Self)
     }
 
     /// Whether this is a request that asks for a call.
@@ -115,6 +114,8 @@ pub struct Framer {
     parser: StreamParser,
     /// How the message begins that is not complete yet.
     beginning: Vec<u8>,
+    /// It cannot be read any more.
+    broken: bool,
 }
 
 /// A stream that is not SIP, or goes beyond the limits: the connection cannot be used any more.
@@ -135,7 +136,7 @@ impl std::fmt::Debug for FramingError {
 impl Framer {
     /// A framer at the start of a stream. Messages are limited as datagrams are.
     pub fn new() -> Self {
-        Self { parser: StreamParser::new(Limits::datagram()), beginning: Vec::new() }
+        Self { parser: StreamParser::new(Limits::datagram()), beginning: Vec::new(), broken: false }
     }
 
     /// Takes bytes in and adds the messages that they completed. An error is final for the stream; what was complete
@@ -158,14 +159,25 @@ impl Framer {
 
     fn push_piece(&mut self, bytes: &[u8], messages: &mut Vec<SipMessage>) -> Result<(), FramingError> {
         let under_way = self.parser.pending() > 0;
-        let Ok(complete) = self.parser.push(bytes) else {
-            let begun = [&self.beginning[..], bytes].concat();
-            let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
-            return Err(FramingError { answer: broken.map(|broken| broken.bad_request()) });
-        };
+        let complete = self.parser.push(bytes).or_else(|_| self.push_repaired(bytes))?;
         self.keep(bytes, under_way && complete.is_empty());
         messages.extend(complete.into_iter().map(|message| SipMessage(Content::Whole(message))));
         Ok(())
+    }
+
+    /// The parser gave up on a message that ends with these bytes: begins it again without what makes it unreadable.
+    fn push_repaired(&mut self, bytes: &[u8]) -> Result<Vec<Message>, FramingError> {
+        let begun = [&self.beginning[..], bytes].concat();
+        let repairable = !self.broken && begun.len() <= MOST_KEPT;
+        let mut parser = StreamParser::new(Limits::datagram());
+        let repaired = without_repeated_parameters(&begun).filter(|_| repairable);
+        if let Some(complete) = repaired.and_then(|repaired| parser.push(&repaired).ok()) {
+            self.parser = parser;
+            return Ok(complete);
+        }
+        self.broken = true;
+        let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
+        Err(FramingError { answer: broken.map(|broken| broken.bad_request()) })
     }
 
     /// Keeps how the message begins that is not complete yet: it goes on with these bytes, or is at their end.

@@ -179,6 +179,26 @@ proptest! {
     }
 
     #[test]
+    fn a_parameter_that_comes_twice_stops_no_stream_wherever_it_is_cut(
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
+        let whole = INVITE.replace("Content-Length: 126", &format!("Content-Length: {body}"));
+        let twice = whole.replacen("user=phone", "user=phone;transport=tcp;transport=tcp", 1);
+        let stream = [&whole, &twice, &twice, &whole[..]].concat();
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len())).collect();
+        cuts.sort_unstable();
+        cuts.push(stream.len());
+        let (mut framer, mut messages, mut from) = (Framer::new(), Vec::new(), 0);
+        for cut in cuts {
+            prop_assert!(framer.push(&stream.as_bytes()[from..cut], &mut messages).is_ok());
+            from = cut;
+        }
+        prop_assert_eq!((messages.len(), framer.pending()), (4, 0));
+        prop_assert!(messages.iter().all(SipMessage::is_invite));
+    }
+
+    #[test]
     fn a_stream_may_be_cut_anywhere(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
         let whole = &INVITE.replace("Content-Length: 126", &format!("Content-Length: {body}"));

@@ -323,13 +323,13 @@ fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
     let mut lone = Lone::named(Some(Duration::from_secs(30)));
     assert!(!lone.endpoint.is_up(0) && lone.endpoint.poll_timeout().is_none());
     assert_eq!(lone.dial(), Err(DialError::NoPeer));
-    lone.endpoint.set_targets(0, targets(1), lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, targets(1), lone.now);
     lone.collect();
     assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: true }]);
     assert!(lone.request().starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"));
     assert_eq!(lone.last().1, targets(1)[0]);
     assert_eq!(lone.endpoint.networks(0).len(), 1);
-    lone.endpoint.set_targets(0, Vec::new(), lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, Vec::new(), lone.now);
     lone.collect();
     assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: false }]);
     assert!(lone.endpoint.networks(0).is_empty());
@@ -338,7 +338,7 @@ fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
 #[test]
 fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
     let mut lone = Lone::named(None);
-    lone.endpoint.set_targets(0, targets(3), lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, targets(3), lone.now);
     let leg = lone.dial().unwrap();
     let (first, way) = lone.last();
     let first = first.to_owned();
@@ -362,6 +362,21 @@ fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
 }
 
 #[test]
+fn a_domain_is_reached_as_the_dns_says_and_named_without_a_transport() {
+    let peer = Peer { transport: Transport::Udp, place: Place::Domain("carrier.example".into()) };
+    let trunk = Trunk { peer: Some(peer), keep_alive: Some(Duration::from_secs(30)), ..Trunk::default() };
+    let mut lone = Lone::with(trunk);
+    for (transport, via) in [(Transport::Tcp, "SIP/2.0/TCP"), (Transport::Udp, "SIP/2.0/UDP")] {
+        lone.endpoint.set_targets(0, transport, targets(1), lone.now);
+        lone.pass(30);
+        let (asked, way) = lone.last();
+        assert!(asked.starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"), "{asked}");
+        assert!(asked.contains(&format!("Via: {via} ")), "{asked}");
+        assert_eq!(way, targets(1)[0]);
+    }
+}
+
+#[test]
 fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
     let mut lone = Lone::named(None);
     let [one, two, three] = targets(3)[..] else { panic!("three were asked for") };
@@ -369,22 +384,22 @@ fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
         lone.dial().unwrap();
         lone.last().1
     };
-    lone.endpoint.set_targets(0, vec![one, two], lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, vec![one, two], lone.now);
     assert_eq!(called(&mut lone), one);
-    lone.endpoint.set_targets(0, vec![two, one], lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, vec![two, one], lone.now);
     assert_eq!(called(&mut lone), two);
     let invite = lone.last().0.to_owned();
     lone.answer(&invite, 503, "");
-    lone.endpoint.set_targets(0, vec![two, three, one], lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, vec![two, three, one], lone.now);
     assert_eq!(called(&mut lone), one, "it goes on with the one that answers");
-    lone.endpoint.set_targets(0, vec![two, three], lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, vec![two, three], lone.now);
     assert_eq!(called(&mut lone), two, "unless that is gone");
 }
 
 #[test]
 fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
     let mut lone = Lone::named(Some(Duration::from_secs(30)));
-    lone.endpoint.set_targets(0, targets(2), lone.now);
+    lone.endpoint.set_targets(0, Transport::Udp, targets(2), lone.now);
     lone.collect();
     lone.told();
     let first = lone.request();

@@ -44,7 +44,7 @@ struct Common {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server
+    /// Run the server until SIGTERM; SIGHUP reads its certificates again
     #[command(after_help = "Example:\n  greenpin serve --config greenpin.toml")]
     Serve,
     /// See one masked call from start to end, on this machine alone

@@ -12,13 +12,13 @@ use crate::server::Server;
 /// How long calls under way may go on after the server was asked to stop; a second request ends them.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; SIGHUP reads certificates again.
 pub(super) async fn run(config: &Config) -> ExitCode {
-    let (mut terminate, mut interrupt) =
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => return fail(error),
-        };
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [mut terminate, mut interrupt, mut hangup] = match kinds.map(signal) {
+        [Ok(terminate), Ok(interrupt), Ok(hangup)] => [terminate, interrupt, hangup],
+        failed => return failed.into_iter().find_map(Result::err).map_or(ExitCode::FAILURE, fail),
+    };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
@@ -35,9 +35,12 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     if config.trunks.is_empty() {
         tracing::warn!("no [[trunks]] are configured: every call is refused");
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => server.read_certificates_again(),
+        }
     }
     tracing::info!("stopping: no new calls or allocations; calls under way have {} s", PATIENCE.as_secs());
     tokio::select! {

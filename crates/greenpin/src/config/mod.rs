@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::engine::TrunkSettings as Trunk;
-use crate::engine::sip::TlsListen;
+use crate::engine::sip::{Identity, TlsListen};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
 
@@ -218,18 +218,29 @@ impl Config {
     }
 
     fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {
-        let certificate = source.get("sip.tls_certificate", values::path);
-        let key = source.get("sip.tls_key", values::path);
-        if certificate.is_some() != key.is_some() {
-            source.fault("sip.tls_certificate", "must be given together with sip.tls_key");
-        }
-        if address.is_some() && certificate.is_none() {
+        let identity = Self::take_identity(source, "sip");
+        let client_ca = source.get("sip.tls_client_ca", values::path);
+        if address.is_some() && identity.is_none() {
             source.fault("sip.tls_certificate", "must be given where sip.listen has \"tls:\"");
         }
-        if address.is_none() && certificate.is_some() {
-            source.fault("sip.tls_certificate", "is for nothing where sip.listen has no \"tls:\"");
+        for (key, given) in
+            [("sip.tls_certificate", identity.is_some()), ("sip.tls_client_ca", client_ca.is_some())]
+        {
+            if address.is_none() && given {
+                source.fault(key, "is for nothing where sip.listen has no \"tls:\"");
+            }
         }
-        Some(TlsListen { address: address?, certificate: certificate?, key: key? })
+        Some(TlsListen { address: address?, identity: identity?, client_ca })
+    }
+
+    /// `tls_certificate` and `tls_key` of a section.
+    fn take_identity(source: &mut Source, section: &str) -> Option<Identity> {
+        let [certificate, key] =
+            ["tls_certificate", "tls_key"].map(|name| source.get(&format!("{section}.{name}"), values::path));
+        if certificate.is_some() != key.is_some() {
+            source.fault(&format!("{section}.tls_certificate"), "must be given together with tls_key");
+        }
+        Some(Identity { certificate: certificate?, key: key? })
     }
 
     fn take_recordings(source: &mut Source) -> Recordings {
@@ -412,7 +423,8 @@ mod tests {
             ("sip:192.0.2.1", "sip:192.0.2.1:5060;transport=udp"),
             ("sip:192.0.2.1;transport=tls", "sip:192.0.2.1:5061;transport=tls"),
             ("sip:[2001:db8::1]:5070;transport=tcp", "sip:[2001:db8::1]:5070;transport=tcp"),
-            ("sip:carrier.example", "sip:carrier.example;transport=udp"),
+            ("sip:carrier.example", "sip:carrier.example"),
+            ("sip:carrier.example;transport=udp", "sip:carrier.example;transport=udp"),
             ("sip:carrier.example:5070;transport=TCP", "sip:carrier.example:5070;transport=tcp"),
             ("sips:carrier.example", "sip:carrier.example;transport=tls"),
         ] {
@@ -455,9 +467,20 @@ mod tests {
             ),
             ("[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"", "trunks.0.outbound_proxy"),
             ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"", "trunks.0.tls_ca"),
+            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsymmetric_rtp = true", "trunks.0.media"),
+            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsrtp = \"required\"", "trunks.0.media"),
             ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
             ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),
+            ("sip.tls_client_ca = \"ca.pem\"", "sip.tls_client_ca"),
+            (
+                "[[trunks]]\nname = \"a\"\npeer = \"sips:a.example\"\ntls_key = \"a.key\"",
+                "trunks.0.tls_certificate",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_certificate = \"a\"\ntls_key = \"b\"",
+                "trunks.0.tls_certificate",
+            ),
             ("sip.tenant_max_calls = 0", "sip.tenant_max_calls"),
             ("sip.tenant_calls_per_second = 1000001", "sip.tenant_calls_per_second"),
             ("sip.dns = \"dns.example\"", "sip.dns"),

@@ -38,7 +38,7 @@ pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
     }
 }
 
-/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`.
+/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`; `sip:NAME` leaves to the DNS how it is reached.
 pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
     let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
     must(raw.text().and_then(parse_peer), rule)
@@ -54,7 +54,11 @@ fn parse_peer(text: &str) -> Option<Peer> {
         ("sip" | "sips", Some("transport=tls")) | ("sips", None) => Transport::Tls,
         _ => return None,
     };
-    Some(Peer { transport, place: parse_place(place, transport)? })
+    let place = match parse_place(place, transport)? {
+        Place::Name { host, port: None } if (scheme, named) == ("sip", None) => Place::Domain(host),
+        place => place,
+    };
+    Some(Peer { transport, place })
 }
 
 fn parse_place(place: &str, transport: Transport) -> Option<Place> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use serde_json::{Value, json};
 use signalling::sdes::SrtpMode;
-use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Transport};
+use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Place};
 
 use super::source::Source;
-use super::{places, values};
+use super::{Config, places, values};
 use crate::engine::{NumberFormat, TrunkSettings, TrunkState};
 
 /// How often a peer is asked whether it is alive, where nothing is said of it.
@@ -32,13 +32,17 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
     }
     let sip = take_sip(source, index);
     let tls_ca = source.get(&key("tls_ca"), values::path);
-    if tls_ca.is_some() && sip.hop().is_none_or(|hop| hop.transport != Transport::Tls) {
-        source.fault(&key("tls_ca"), "must not be given for a peer that is not reached over TLS");
+    let tls_identity = Config::take_identity(source, &format!("trunks.{index}"));
+    for (name, given) in [("tls_ca", tls_ca.is_some()), ("tls_certificate", tls_identity.is_some())] {
+        if given && !sip.hop().is_some_and(Peer::may_be_encrypted) {
+            source.fault(&key(name), "must not be given for a peer that is not reached over TLS");
+        }
     }
     let settings = TrunkSettings {
         name: name.unwrap_or_default(),
         sip,
         tls_ca,
+        tls_identity,
         country,
         symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
         direct_media: source.or(&key("media"), values::media, false),
@@ -128,7 +132,10 @@ fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
 }
 
 fn uri(peer: &Peer) -> String {
-    format!("sip:{peer};transport={}", places::transport_name(peer.transport))
+    match peer.place {
+        Place::Domain(_) => format!("sip:{peer}"),
+        _ => format!("sip:{peer};transport={}", places::transport_name(peer.transport)),
+    }
 }
 
 /// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.

@@ -8,7 +8,7 @@ use call::script::{Attempt, Input, Side};
 use call::{Cause, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
-use signalling::{Event, LegId, Offer};
+use signalling::{Endpoint, Event, LegId, Offer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::audio::{MediaEvent, MediaId, MediaPlane};
@@ -288,8 +288,10 @@ impl Exchange {
             Command::Load(asking) => {
                 let _ = asking.send(self.load());
             }
-            Command::Targets(trunk, targets) => {
-                self.plant.agent.command(|endpoint, now| endpoint.set_targets(trunk, targets, now));
+            Command::Targets(trunk, transport, targets) => {
+                let told =
+                    |endpoint: &mut Endpoint, now| endpoint.set_targets(trunk, transport, targets, now);
+                self.plant.agent.command(told);
             }
             Command::Trunks(asking) => {
                 let _ = asking.send(self.plant.trunks.clone());

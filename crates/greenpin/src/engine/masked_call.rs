@@ -315,6 +315,9 @@ impl MaskedCall {
     }
 
     pub(super) fn stream_closed(&mut self, role: Role, report: MediaReport) {
+        METRICS.rtp_received.inc_by(report.received.packets);
+        METRICS.rtp_lost.inc_by(report.received.lost);
+        METRICS.rtp_late.inc_by(report.late);
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
             Role::Callee(attempt) => self.callees.get_mut(&attempt),

@@ -25,7 +25,9 @@ pub use trunks::{TrunkSettings, TrunkState};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
-use sip::{BindError, SipSockets, Tls, TlsListen, UserAgent};
+use resolver::Wanted;
+use signalling::Transport;
+use sip::{BindError, Certificates, SipSockets, Tls, TlsListen, UserAgent};
 
 /// How long the trunks have to take note of our leaving.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -83,6 +85,8 @@ pub struct Engine {
     /// Where SIP over TLS is served.
     pub tls: Option<SocketAddr>,
     handle: Handle,
+    certificates: Arc<Certificates>,
+    renewal: tokio::task::JoinHandle<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -128,8 +132,8 @@ enum Command {
     Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
     Load(oneshot::Sender<Load>),
-    /// The DNS says where a trunk is.
-    Targets(usize, Vec<SocketAddr>),
+    /// The DNS says where a trunk is, and how it is reached.
+    Targets(usize, Transport, Vec<SocketAddr>),
     /// Tell how the trunks are.
     Trunks(oneshot::Sender<Vec<TrunkState>>),
     /// Take back what is registered with trunks; tell when that is done.
@@ -161,11 +165,13 @@ impl Engine {
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
         audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
-        let peers = settings.trunks.iter().map(TrunkSettings::tls_peer).collect::<Result<_, _>>();
-        let tls = Tls { listen: settings.tls.clone(), peers: peers.map_err(BindError::from)? };
+        let peers: Vec<_> = settings.trunks.iter().map(TrunkSettings::tls_peer).collect();
+        let encrypted: Vec<bool> = peers.iter().map(Option::is_some).collect();
+        let tls = Tls { listen: settings.tls.clone(), peers };
         let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;
         let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
         let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
+        let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media =
             MediaPlane::start(settings.media.clone(), media_events).map_err(io("cannot start media"))?;
@@ -180,15 +186,22 @@ impl Engine {
             sockets,
         );
         let (commands, inbox) = mpsc::unbounded_channel();
-        follow_names(&settings, &commands).map_err(io("cannot read how this system looks names up"))?;
+        follow_names(&settings, &encrypted, &commands)
+            .map_err(io("cannot read how this system looks names up"))?;
         let exchange = Exchange::new(agent, media, store, Arc::new(settings));
+        let renewal = tokio::spawn(certificates.clone().follow());
         let task = tokio::spawn(exchange.run(media_inbox, inbox));
-        Ok(Self { udp, tcp, tls, handle: Handle(commands), task })
+        Ok(Self { udp, tcp, tls, handle: Handle(commands), certificates, renewal, task })
     }
 
     /// A handle on it.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Reads the certificates for SIP over TLS again. One that cannot be used leaves the one before in use.
+    pub fn read_certificates_again(&self) {
+        self.certificates.read_again();
     }
 
     /// How much is held now; `None` if the engine has stopped.
@@ -214,19 +227,30 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
 /// Begins to look up the trunks that have a name.
-fn follow_names(settings: &EngineSettings, engine: &mpsc::UnboundedSender<Command>) -> std::io::Result<()> {
+fn follow_names(
+    settings: &EngineSettings,
+    encrypted: &[bool],
+    engine: &mpsc::UnboundedSender<Command>,
+) -> std::io::Result<()> {
     let named = settings.trunks.iter().enumerate().filter_map(|(index, trunk)| {
         let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
-        Some(((index, trunk.name.clone()), hop.clone()))
+        let tls = encrypted.get(index).copied().unwrap_or(false);
+        Some(((index, trunk.name.clone()), Wanted { peer: hop.clone(), tls }))
     });
     let mut shared = None;
-    for (trunk, hop) in named {
+    for (trunk, wanted) in named {
         let resolver = match &shared {
             Some(resolver) => resolver,
             None => shared.insert(resolver::resolver(settings.dns).map_err(std::io::Error::other)?),
         };
-        tokio::spawn(resolver::follow(resolver.clone(), trunk, hop, engine.clone()));
+        tokio::spawn(resolver::follow(resolver.clone(), trunk, wanted, engine.clone()));
     }
     Ok(())
 }

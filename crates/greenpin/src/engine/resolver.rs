@@ -1,5 +1,5 @@
-//! Where trunks are that have a name: SRV and address records (RFC 3263, section 4; RFC 2782), asked again when their
-//! time is over.
+//! Where trunks are that have a name: NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), asked again when
+//! their time is over.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::rdata::NAPTR;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use signalling::{Peer, Place, Transport};
 use tokio::sync::mpsc;
@@ -33,9 +34,19 @@ struct Service {
     port: u16,
 }
 
+/// What is to be found.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// A peer that has a name.
+    pub(super) peer: Peer,
+    /// It may be reached over TLS.
+    pub(super) tls: bool,
+}
+
 /// Where a name leads, and until when that is known.
 #[derive(Debug)]
 struct Found {
+    transport: Transport,
     targets: Vec<SocketAddr>,
     until: Instant,
 }
@@ -57,18 +68,17 @@ pub(super) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetE
 pub(super) async fn follow(
     resolver: TokioResolver,
     (trunk, name): (usize, String),
-    peer: Peer,
+    wanted: Wanted,
     engine: mpsc::UnboundedSender<Command>,
 ) {
-    let Place::Name { host, port } = peer.place else { return };
     let mut failures = 0;
     while !engine.is_closed() {
-        let wait = match find(&resolver, &host, port, peer.transport).await {
+        let wait = match find(&resolver, &wanted).await {
             Ok(found) => {
                 failures = 0;
                 let wait = found.until.saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST);
                 let wait = if found.targets.is_empty() { NOWHERE } else { wait };
-                if engine.send(Command::Targets(trunk, found.targets)).is_err() {
+                if engine.send(Command::Targets(trunk, found.transport, found.targets)).is_err() {
                     return;
                 }
                 wait
@@ -85,43 +95,108 @@ pub(super) async fn follow(
     }
 }
 
-async fn find(
-    resolver: &TokioResolver,
-    host: &str,
-    port: Option<u16>,
-    transport: Transport,
-) -> Result<Found, NetError> {
-    let mut found = Found { targets: Vec::new(), until: Instant::now() + LONGEST };
-    // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
-    let services = match port {
-        Some(_) => Vec::new(),
-        None => services(resolver, host, transport, &mut found).await?,
-    };
-    if services.is_empty() {
-        let port = port.unwrap_or(transport.default_port());
-        addresses(resolver, host, port, &mut found).await?;
-        return Ok(found);
-    }
-    let draw = |most: u64| random::u64() % most.max(1);
-    for service in order(services, draw) {
-        addresses(resolver, &service.host, service.port, &mut found).await?;
+async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetError> {
+    let transport = wanted.peer.transport;
+    let mut found = Found { transport, targets: Vec::new(), until: Instant::now() + LONGEST };
+    match &wanted.peer.place {
+        Place::Address(address) => found.targets.push(*address),
+        // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
+        Place::Name { host, port: Some(port) } => addresses(resolver, host, *port, &mut found).await?,
+        Place::Name { host, port: None } => {
+            let ways = [(transport, service_name(host, transport))];
+            by_services(resolver, host, ways, &mut found).await?;
+        }
+        Place::Domain(host) => {
+            let mut ways = named_ways(resolver, host, wanted.tls, &mut found).await?;
+            if ways.is_empty() {
+                // A domain that names none has those that it has services for.
+                let known = SERVICES.iter().map(|(transport, ..)| *transport);
+                let known = known.filter(|transport| wanted.tls || *transport != Transport::Tls);
+                ways = known.map(|transport| (transport, service_name(host, transport))).collect();
+            }
+            by_services(resolver, host, ways, &mut found).await?;
+        }
     }
     Ok(found)
+}
+
+/// Transports with their services in NAPTR and SRV records (RFC 3263, sections 4.1 and 4.2), in the order in which they
+/// are tried where nothing names one.
+const SERVICES: [(Transport, &str, &str); 3] = [
+    (Transport::Udp, "SIP+D2U", "_sip._udp"),
+    (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
+    (Transport::Tls, "SIPS+D2T", "_sips._tcp"),
+];
+
+/// A transport, and the name that its SRV records are at.
+type Way = (Transport, String);
+
+fn service_name(host: &str, transport: Transport) -> String {
+    let service =
+        SERVICES.iter().find(|(known, ..)| *known == transport).map_or("", |(_, _, service)| service);
+    format!("{service}.{host}.")
+}
+
+/// The ways to a domain that its NAPTR records name and that we can go, the preferred one first.
+async fn named_ways(
+    resolver: &TokioResolver,
+    host: &str,
+    tls: bool,
+    found: &mut Found,
+) -> Result<Vec<Way>, NetError> {
+    let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    found.until = found.until.min(answer.valid_until());
+    let records = answer.answers().iter().filter_map(|record| match &record.data {
+        RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
+        _ => None,
+    });
+    let mut ways: Vec<_> =
+        records.filter(|(_, (transport, _))| tls || *transport != Transport::Tls).collect();
+    ways.sort_by_key(|(order, _)| *order);
+    Ok(ways.into_iter().map(|(_, way)| way).collect())
+}
+
+/// Where a NAPTR record leads; `None`: not to services of SIP by a transport that we know.
+fn way(naptr: &NAPTR) -> Option<Way> {
+    let fits = |service: &str| naptr.services.eq_ignore_ascii_case(service.as_bytes());
+    let (transport, ..) = SERVICES.iter().find(|(_, service, _)| fits(service))?;
+    let leads_to_services = naptr.flags.eq_ignore_ascii_case(b"s") && naptr.regexp.is_empty();
+    leads_to_services.then(|| (*transport, naptr.replacement.to_utf8()))
+}
+
+/// The addresses of the first way that has services, in the order in which to try them; without any those of the name.
+async fn by_services(
+    resolver: &TokioResolver,
+    host: &str,
+    ways: impl IntoIterator<Item = Way>,
+    found: &mut Found,
+) -> Result<(), NetError> {
+    for (transport, name) in ways {
+        let services = services(resolver, name, found).await?;
+        if services.is_empty() {
+            continue;
+        }
+        found.transport = transport;
+        let draw = |most: u64| random::u64() % most.max(1);
+        for service in order(services, draw) {
+            addresses(resolver, &service.host, service.port, found).await?;
+        }
+        return Ok(());
+    }
+    addresses(resolver, host, found.transport.default_port(), found).await
 }
 
 /// The services of a name; none where it has no SRV records.
 async fn services(
     resolver: &TokioResolver,
-    host: &str,
-    transport: Transport,
+    name: String,
     found: &mut Found,
 ) -> Result<Vec<Service>, NetError> {
-    let service = match transport {
-        Transport::Udp => "_sip._udp",
-        Transport::Tcp => "_sip._tcp",
-        Transport::Tls => "_sips._tcp",
-    };
-    let answer = match resolver.lookup(format!("{service}.{host}."), RecordType::SRV).await {
+    let answer = match resolver.lookup(name, RecordType::SRV).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -185,6 +260,8 @@ fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Servic
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::rr::Name;
+
     use super::*;
 
     fn service(priority: u16, weight: u16, host: &str) -> Service {
@@ -193,6 +270,24 @@ mod tests {
 
     fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
         order(services, draw).into_iter().map(|service| service.host).collect()
+    }
+
+    #[test]
+    fn a_naptr_record_leads_to_services_of_a_transport_or_nowhere() {
+        let record = |flags: &str, service: &str, regexp: &str| {
+            let name = Name::from_utf8("_sip._tcp.example.").unwrap();
+            let [flags, service, regexp] = [flags, service, regexp].map(|text| text.as_bytes().into());
+            way(&NAPTR::new(1, 1, flags, service, regexp, name))
+        };
+        let leads = |transport| Some((transport, "_sip._tcp.example.".to_owned()));
+        assert_eq!(record("s", "SIP+D2T", ""), leads(Transport::Tcp));
+        assert_eq!(record("S", "sip+d2u", ""), leads(Transport::Udp));
+        assert_eq!(record("s", "SIPS+D2T", ""), leads(Transport::Tls));
+        for (flags, service, regexp) in
+            [("s", "SIP+D2S", ""), ("u", "SIP+D2T", ""), ("s", "SIP+D2T", "!.*!sip:a!"), ("", "", "")]
+        {
+            assert_eq!(record(flags, service, regexp), None, "{flags} {service} {regexp}");
+        }
     }
 
     #[test]

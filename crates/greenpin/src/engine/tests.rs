@@ -42,10 +42,11 @@ async fn phone(server: SocketAddr, first_port: u16) -> Phone {
 
 impl Stage {
     async fn set() -> Self {
-        Self::with_silence_limit(PATIENCE).await
+        Self::with(|_| {}).await
     }
 
-    async fn with_silence_limit(silence_limit: Duration) -> Self {
+    /// The same with settings of one's own.
+    async fn with(change: impl FnOnce(&mut EngineSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agent = phone(anywhere(), 33_000).await;
         let store = Store::open(&StoreOptions::new(
@@ -60,20 +61,25 @@ impl Stage {
             ..signalling::Trunk::default()
         };
         let trunk = TrunkSettings { name: "loopback".to_owned(), sip, ..TrunkSettings::default() };
-        let settings = EngineSettings {
+        let mut settings = EngineSettings {
             udp: anywhere(),
             tcp: None,
             tls: None,
             dns: None,
             advertised: anywhere().ip(),
             trunks: vec![trunk],
-            media: MediaSettings { ports: 33_200..=33_399, silence_limit, ..MediaSettings::default() },
+            media: MediaSettings {
+                ports: 33_200..=33_399,
+                silence_limit: PATIENCE,
+                ..MediaSettings::default()
+            },
             prompts: Prompts::built_in().unwrap(),
             recordings: folder.path().join("recordings"),
             node: "test".to_owned(),
             max_calls: 1,
             tenant_limit: CallLimit { max_calls: 1, calls_per_second: 100 },
         };
+        change(&mut settings);
         let engine = Engine::start(settings, store).await.unwrap();
         Self { _folder: folder, engine, agent, pin }
     }
@@ -189,7 +195,7 @@ async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
-    let mut stage = Stage::with_silence_limit(Duration::from_secs(2)).await;
+    let mut stage = Stage::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
     let (mut caller, _) = stage.caller().await;
     let ringing = stage.rings(&mut caller).await;
     stage.agent.answer(ringing);
@@ -201,6 +207,37 @@ async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
         )
     };
     both_hung_up.await;
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_audio_goes_past_us_is_not_silent() {
+    let change = |settings: &mut EngineSettings| {
+        settings.media.silence_limit = Duration::from_secs(2);
+        settings.trunks.iter_mut().for_each(|trunk| trunk.direct_media = true);
+        settings.max_calls = 2;
+        settings.tenant_limit.max_calls = 2;
+    };
+    let mut stage = Stage::with(change).await;
+    let (mut caller, leg) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // Another caller, who says nothing either, is hung up on: by then the two would be as well.
+    let mut silent = phone(stage.engine.udp, 33_600).await;
+    silent.dial(VN, CUSTOMER).unwrap();
+    let hung_up = async {
+        loop {
+            tokio::select! {
+                event = stage.agent.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
+                event = caller.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
+                event = silent.event() => if matches!(event, PhoneEvent::HungUp) { return },
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, hung_up).await.expect("a silent caller is hung up on");
+    caller.press(leg, "5");
+    until(&mut stage.agent, |event| matches!(event, PhoneEvent::Key(_))).await;
+    caller.hang_up(leg);
     stage.idle(&mut caller).await;
 }
 

@@ -7,7 +7,7 @@ use signalling::Transport;
 use signalling::sdes::SrtpMode;
 
 use super::NumberFormat;
-use super::sip::{TlsError, TlsPeer};
+use super::sip::{Identity, TlsPeer};
 
 /// A carrier, as it is configured.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct TrunkSettings {
     pub sip: signalling::Trunk,
     /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
     pub tls_ca: Option<PathBuf>,
+    /// What its peer is shown over TLS where it asks who we are; `None`: nothing.
+    pub tls_identity: Option<Identity>,
     /// The country of numbers that it presents without `+`.
     pub country: Option<Region>,
     /// Take media from the first source within its networks instead of the address in the SDP.
@@ -41,10 +43,19 @@ pub struct TrunkSettings {
 }
 
 impl TrunkSettings {
-    /// What its peer must show, where it is reached over TLS.
-    pub(super) fn tls_peer(&self) -> Result<Option<TlsPeer>, TlsError> {
-        let hop = self.sip.hop().filter(|hop| hop.transport == Transport::Tls);
-        hop.map(|hop| TlsPeer::new(&hop.place, self.tls_ca.as_deref())).transpose()
+    /// What its peer must show and is shown, where it is reached over TLS.
+    pub(super) fn tls_peer(&self) -> Option<TlsPeer> {
+        let hop = self.sip.hop().filter(|hop| hop.may_be_encrypted())?;
+        let peer = TlsPeer {
+            trunk: self.name.clone(),
+            place: hop.place.clone(),
+            ca: self.tls_ca.clone(),
+            identity: self.tls_identity.clone(),
+        };
+        // A domain that says nothing of TLS needs no certificates, and this system may trust none.
+        let asked_for =
+            hop.transport == Transport::Tls || self.tls_ca.is_some() || self.tls_identity.is_some();
+        (asked_for || peer.is_usable()).then_some(peer)
     }
 }
 
@@ -54,6 +65,7 @@ impl Default for TrunkSettings {
             name: String::new(),
             sip: signalling::Trunk::default(),
             tls_ca: None,
+            tls_identity: None,
             country: None,
             symmetric_rtp: false,
             direct_media: false,

@@ -159,11 +159,17 @@ pub struct LegReport {
     pub srtp: Option<String>,
     /// `direct`: for some time it went past us, from carrier to carrier, and the counts are of the rest.
     #[serde(default)]
+    #[schema(required)]
     pub media: MediaPath,
     /// RTP packets that came in.
     pub packets_received: u64,
     /// RTP packets that were sent to us and did not come in.
     pub packets_lost: u64,
+    /// RTP packets that came in too late to be decoded in their order, or a second time. Counted where audio is decoded;
+    /// 0 where it passes as it is.
+    #[serde(default)]
+    #[schema(required)]
+    pub packets_late: u64,
     /// RTP packets that we sent.
     pub packets_sent: u64,
     /// Interarrival jitter in milliseconds (RFC 3550).

@@ -7,62 +7,31 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::hook::Hook;
-use super::party::{Party, both_hear_each_other, header};
-use super::server::{PATIENCE, Server};
+use super::party::{Party, header};
+use super::server::PATIENCE;
+use super::stage::{AGENT, CUSTOMER, Stage, VN};
 
-const VN: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
 /// Datagrams of a flood, from each of its two sources.
 const FLOOD: usize = 20_000;
 /// MiB that the server may grow by under it.
 const GROWTH: u64 = 64;
 
-/// A server that knows 127.0.0.1 as its trunk, and nobody else on this machine.
-struct Stage {
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-}
-
 impl Stage {
-    fn set() -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let server = Server::start(agent.address());
-        agent.set_server(server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        let customer = Party::new(CUSTOMER, server.sip);
-        Self { server, hook, agent, customer }
-    }
-
     /// A call on which both talk.
-    fn connect(&mut self) {
-        let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
-        let allocation = self.server.allocate(&body);
-        assert_eq!(self.customer.call(VN), 200);
-        self.customer.press(allocation["pin"].as_str().unwrap());
-        self.agent.invited();
-        self.agent.respond(200);
-        self.agent.served("ACK");
-        self.hook.event("call.answered");
-        self.talk();
-    }
-
-    fn talk(&mut self) {
-        both_hear_each_other(&mut self.customer, 0x2a, &mut self.agent, 0x9c);
+    fn talking() -> Self {
+        let mut stage = Self::set();
+        let allocation = stage.allocate(&json!({}));
+        stage.connect(&allocation);
+        stage.both_talk();
+        stage
     }
 
     /// The ordinary end of a call that nothing has harmed.
     fn end(&mut self) {
-        self.talk();
-        self.customer.bye();
-        self.agent.served("BYE");
-        let record = self.hook.event("call.completed")["data"].take();
+        self.both_talk();
+        self.hang_up();
+        let record = self.completed();
         assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!("caller")));
     }
 }
@@ -111,8 +80,7 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
 
 #[test]
 fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
-    let mut stage = Stage::set();
-    stage.connect();
+    let mut stage = Stage::talking();
     let before = stage.server.memory();
     let (target, over) = (stage.server.sip, AtomicBool::new(false));
     let connections = std::thread::scope(|scope| {
@@ -128,7 +96,7 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
         let connections = scope.spawn(move || nuisance_over_tcp(target));
         let watch = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                stage.talk();
+                stage.both_talk();
             }
         });
         for flood in floods {
@@ -174,7 +142,7 @@ fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> S
 fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
     let stage = Stage::set();
     stage.server.add_number(SHARED, &[]);
-    stage.server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    stage.allocate(&json!({}));
     let socket = stranger();
     for method in
         ["INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE", "DANCE"]
@@ -195,8 +163,7 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
 
 #[test]
 fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
-    let mut stage = Stage::set();
-    stage.connect();
+    let mut stage = Stage::talking();
     let socket = stranger();
     assert!(told(stage.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
     // It knows all that names the call, and still is not one of its parties.
@@ -247,8 +214,7 @@ fn guess(server: SocketAddr, caller: usize, wrong: &str) {
 fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
     let mut stage = Stage::set();
     stage.server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
-    let body = json!({ "caller_id_number": SHARED, "from": [AGENT], "to": [CUSTOMER] });
-    let allocation = stage.server.allocate(&body);
+    let allocation = stage.allocate(&json!({ "caller_id_number": SHARED }));
     let pin = allocation["pin"].as_str().unwrap();
     let wrong = if pin == "000000" { "111111" } else { "000000" };
     let target = stage.server.sip;
@@ -265,10 +231,8 @@ fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() 
     stranger.until_quiet();
     assert_eq!(stage.customer.call(SHARED), 200);
     stage.customer.press(pin);
-    stage.agent.invited();
-    stage.agent.respond(200);
-    stage.agent.served("ACK");
+    stage.agent_answers();
     assert_eq!(stage.hook.event("call.answered")["data"]["from"], CUSTOMER);
-    stage.talk();
+    stage.both_talk();
     stranger.bye();
 }

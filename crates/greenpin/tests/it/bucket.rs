@@ -7,14 +7,9 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
 use super::http::raw;
-use super::party::{Party, both_hear_each_other};
-use super::server::{Server, TENANT, trunk};
-
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
+use super::server::{Server, TENANT};
+use super::stage::Stage;
 
 /// An S3 server with one bucket, as `tests/s3/serve.py` says; it ends with the test.
 struct S3 {
@@ -83,44 +78,21 @@ impl Drop for S3 {
     }
 }
 
-struct Stage {
-    s3: S3,
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-}
-
 impl Stage {
-    fn set() -> Self {
-        let s3 = S3::start();
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let trunk = trunk("carrier", agent.address(), "");
-        let server = Server::with(&(s3.configuration(s3.secret()) + &trunk));
-        agent.set_server(server.sip);
-        let customer = Party::new(CUSTOMER, server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        Self { s3, server, hook, agent, customer }
+    fn over(s3: &S3) -> Self {
+        Self::set_with("", &s3.configuration(s3.secret()))
     }
 
     /// A call that is recorded, from its begin to its end; its id.
-    fn call(&mut self) -> String {
-        let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
-        let allocation = self.server.allocate(&body);
-        assert_eq!(self.customer.call(VN), 200);
-        self.customer.press(allocation["pin"].as_str().unwrap());
-        self.agent.invited();
-        self.agent.respond(200);
-        self.agent.served("ACK");
-        both_hear_each_other(&mut self.customer, 0x2a, &mut self.agent, 0x9c);
-        self.customer.bye();
-        self.agent.served("BYE");
-        let completed = self.hook.event("call.completed");
-        let url = completed["data"]["recording_url"].as_str().unwrap();
+    fn recorded_call(&mut self) -> String {
+        let allocation = self.allocate(&json!({ "record": true }));
+        self.connect(&allocation);
+        self.both_talk();
+        self.hang_up();
+        let completed = self.completed();
+        let url = completed["recording_url"].as_str().unwrap();
         assert!(url.starts_with(&format!("http://{}/v1/", self.server.http)), "{url}");
-        completed["data"]["call_sid"].as_str().unwrap().to_owned()
+        completed["call_sid"].as_str().unwrap().to_owned()
     }
 
     fn on_disk(&self) -> Vec<PathBuf> {
@@ -131,16 +103,17 @@ impl Stage {
 
 #[test]
 fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
-    let mut stage = Stage::set();
-    let call_sid = stage.call();
+    let mut s3 = S3::start();
+    let mut stage = Stage::over(&s3);
+    let call_sid = stage.recorded_call();
     let ready = stage.hook.event("recording.ready");
     assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
     let wav = stage.server.recording(&call_sid);
     assert!(wav.starts_with(b"RIFF") && wav.len() > 44, "{}", wav.len());
     let key = format!("calls/{TENANT}/{call_sid}.wav");
-    assert_eq!(stage.s3.list(), [(key, wav.len() as u64)]);
+    assert_eq!(s3.list(), [(key, wav.len() as u64)]);
     assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
-    assert!(!stage.server.log().contains(stage.s3.secret()));
+    assert!(!stage.server.log().contains(s3.secret()));
 
     let path = format!("/calls/{call_sid}/recording/link");
     let (status, link) = stage.server.request("POST", &path, Some(&json!({ "duration": 60 })));
@@ -163,24 +136,25 @@ fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
     assert_eq!(ask(path, "").code(), "tenant_suspended");
     let erased = stage.server.command(&["tenant", "erase", TENANT, "--yes"]);
     assert!(erased.status.success(), "{erased:?}");
-    assert_eq!(stage.s3.list(), []);
+    assert_eq!(s3.list(), []);
 }
 
 #[test]
 fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_crash() {
-    let mut stage = Stage::set();
-    stage.s3.order("down");
-    let call_sid = stage.call();
+    let mut s3 = S3::start();
+    let mut stage = Stage::over(&s3);
+    s3.order("down");
+    let call_sid = stage.recorded_call();
     stage.server.log_with("a recording was not uploaded");
     assert_eq!(stage.on_disk().len(), 1);
     let wav = stage.server.recording(&call_sid);
     assert!(wav.starts_with(b"RIFF"), "until then it is read from the disk");
     stage.server.kill();
-    stage.s3.order("up");
+    s3.order("up");
     stage.server.start_again();
     let ready = stage.hook.event("recording.ready");
     assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
-    assert_eq!(stage.s3.list().len(), 1);
+    assert_eq!(s3.list().len(), 1);
     assert_eq!(stage.server.recording(&call_sid), wav);
 }
 

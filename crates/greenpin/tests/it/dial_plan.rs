@@ -4,50 +4,25 @@ use std::io::Cursor;
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
 use super::http::{basic, raw, request};
-use super::party::{Party, both_hear_each_other};
 use super::server::{SID, Server, TENANT, TOKEN};
+use super::stage::{AGENT, SECOND_AGENT, Stage, VN, pin_of};
 
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const SECOND_AGENT: &str = "+919900000002";
-const CUSTOMER: &str = "+918800000001";
-const CUSTOMER_SAYS: u8 = 0x2a;
-const AGENT_SAYS: u8 = 0x9c;
 /// A sound that no built-in prompt and no tone is made of.
 const LOUD: i16 = 8000;
 
-struct Stage {
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-}
-
 impl Stage {
-    fn set(settings: &Value) -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let server = Server::start(agent.address());
-        agent.set_server(server.sip);
-        let customer = Party::new(CUSTOMER, server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        server.set(settings);
-        Self { server, hook, agent, customer }
+    fn with_settings(settings: &Value) -> Self {
+        let stage = Self::set();
+        stage.server.set(settings);
+        stage
     }
 
     /// A customer who has keyed in the PIN, and an agent who has answered.
-    fn agent_answers(&mut self, record: bool) {
-        let agents = [AGENT, SECOND_AGENT];
-        let body = json!({ "caller_id_number": VN, "from": agents, "to": [CUSTOMER], "record": record });
-        let allocation = self.server.allocate(&body);
-        assert_eq!(self.customer.call(VN), 200);
-        self.customer.press(allocation["pin"].as_str().unwrap());
-        assert!(self.agent.invited().contains(AGENT));
-        self.agent.respond(200);
-        self.agent.served("ACK");
+    fn is_answered(&mut self, record: bool) {
+        let allocation = self.allocate(&json!({ "from": [AGENT, SECOND_AGENT], "record": record }));
+        self.call_with(pin_of(&allocation));
+        assert!(self.agent_answers().contains(AGENT));
     }
 
     fn put(&self, name: &str, file: &[u8]) -> (u16, Value) {
@@ -62,7 +37,8 @@ fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Valu
     (answer.status, answer.body)
 }
 
-fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
+/// A WAV file of nothing but the loud sound.
+pub fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate,
@@ -77,7 +53,7 @@ fn wav(sample_rate: u32, samples: usize) -> Vec<u8> {
 }
 
 /// What the loud sound is on the wire.
-fn loud() -> u8 {
+pub fn loud() -> u8 {
     let mut octets = [0; 160];
     media::Codec::Pcma.encode(&[LOUD; 160], &mut octets);
     octets[0]
@@ -85,7 +61,7 @@ fn loud() -> u8 {
 
 #[test]
 fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
-    let mut stage = Stage::set(&json!({ "prompts": { "language": "hi" } }));
+    let mut stage = Stage::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
     let (status, answer) = stage.put("enter_pin", &file);
     assert_eq!((status, &answer["response"]["duration"]), (200, &json!(2.0)), "{answer}");
@@ -93,8 +69,7 @@ fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
     let own =
         |name: &str| shown.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()["own"].clone();
     assert_eq!((own("enter_pin"), own("goodbye")), (json!(true), json!(false)));
-    let body = json!({ "caller_id_number": VN, "from": AGENT });
-    stage.server.allocate(&body);
+    stage.allocate(&json!({}));
     assert_eq!(stage.customer.call(VN), 200);
     stage.customer.hears(loud());
     assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
@@ -127,13 +102,13 @@ fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
 
 #[test]
 fn a_party_that_presses_one_is_connected() {
-    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
     assert_eq!(stage.put("accept_call", &wav(8000, 8000)).0, 200);
-    stage.agent_answers(false);
+    stage.is_answered(false);
     stage.agent.hears(loud());
     stage.agent.press("1");
     stage.hook.event("call.answered");
-    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+    stage.both_talk();
     stage.customer.bye();
     stage.agent.served("BYE");
     assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "completed");
@@ -141,8 +116,8 @@ fn a_party_that_presses_one_is_connected() {
 
 #[test]
 fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
-    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
-    stage.agent_answers(false);
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
+    stage.is_answered(false);
     stage.agent.bye_as_callee();
     assert!(stage.agent.invited().contains(SECOND_AGENT));
     stage.agent.respond(486);
@@ -153,8 +128,8 @@ fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
 
 #[test]
 fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
-    let mut stage = Stage::set(&json!({ "accept_call": "key" }));
-    stage.agent_answers(false);
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
+    stage.is_answered(false);
     stage.customer.bye();
     stage.agent.served("BYE");
     assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "client-hangup");
@@ -162,22 +137,22 @@ fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
 
 #[test]
 fn a_whisper_is_heard_before_the_call_is_connected() {
-    let mut stage = Stage::set(&json!({ "whisper": true }));
+    let mut stage = Stage::with_settings(&json!({ "whisper": true }));
     assert_eq!(stage.put("whisper", &wav(8000, 8000)).0, 200);
-    stage.agent_answers(false);
+    stage.is_answered(false);
     stage.agent.hears(loud());
     stage.hook.event("call.answered");
-    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+    stage.both_talk();
 }
 
 #[test]
 fn both_are_told_that_they_are_recorded_and_then_talk() {
-    let mut stage = Stage::set(&json!({ "record_announcement": true }));
+    let mut stage = Stage::with_settings(&json!({ "record_announcement": true }));
     assert_eq!(stage.put("recorded", &wav(8000, 8000)).0, 200);
-    stage.agent_answers(true);
+    stage.is_answered(true);
     stage.agent.hears(loud());
     stage.customer.hears(loud());
-    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
+    stage.both_talk();
     stage.customer.bye();
     stage.hook.event("recording.ready");
 }

@@ -2,50 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
-use super::party::{Party, both_hear_each_other};
-use super::server::Server;
-
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
-const NOWHERE: &str = "127.0.0.1:9";
+use super::party::Party;
+use super::stage::{Stage, VN, pin_of};
 
 /// A call on which the customer keys its PIN as a test wants it, both talk, and the agent presses a key; gives what the
-/// record says of the keys of both, after a look at whether they show anywhere.
-fn keys_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
-    let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
-    let server = Server::start(agent.address());
-    agent.set_server(server.sip);
-    server.add_number(VN, &[]);
-    let mut hook = Hook::open();
-    server.send_events_to(&hook.url);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let pin = allocation["pin"].as_str().unwrap();
-    let mut customer = Party::new(CUSTOMER, server.sip);
-    customer.invite_with(VN, events);
-    assert_eq!(customer.final_response(), 200);
-    key(&mut customer, pin);
-    agent.invited();
-    agent.respond(200);
-    agent.served("ACK");
-    hook.event("call.answered");
-    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
-    agent.press("7");
+/// record says of the media of both, after a look at whether keys show anywhere.
+fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    stage.customer.invite_with(VN, events);
+    assert_eq!(stage.customer.final_response(), 200);
+    key(&mut stage.customer, pin);
+    stage.agent_answers();
+    stage.hook.event("call.answered");
+    stage.both_talk();
+    stage.agent.press("7");
     if events {
-        assert_eq!(customer.keys_heard(1, 97), "7");
+        assert_eq!(stage.customer.keys_heard(1, 97), "7");
     }
-    customer.bye();
-    agent.served("BYE");
-    let completed = hook.event("call.completed");
-    let record = server.get(&format!("/calls/{}", completed["data"]["call_sid"].as_str().unwrap()));
+    stage.hang_up();
+    let completed = stage.completed();
+    let record = stage.server.get(&format!("/calls/{}", completed["call_sid"].as_str().unwrap()));
     assert!(!record.to_string().contains(&format!("\"{pin}\"")), "{record}");
-    (record["caller_media"]["digits"].clone(), record["callee_media"]["digits"].clone())
+    (record["caller_media"].clone(), record["callee_media"].clone())
 }
 
 #[test]
 fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
-    let (caller, callee) = keys_of_a_call(true, |customer, pin| {
+    let (caller, callee) = media_of_a_call(true, |customer, pin| {
         customer.press(&pin[..1]);
         customer.press_by_info(&pin[..1]);
         customer.press(&pin[1..3]);
@@ -59,17 +44,34 @@ fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
         expected
     };
     assert_eq!(
-        caller,
+        caller["digits"],
         expect(json!({ "pressed": 4, "duplicates": 1, "rfc4733": 4, "info": 1, "lost_ends": 1 }))
     );
-    assert_eq!(callee, expect(json!({ "pressed": 1, "rfc4733": 1 })));
+    assert_eq!(callee["digits"], expect(json!({ "pressed": 1, "rfc4733": 1 })));
 }
 
 #[test]
-fn keys_that_come_as_tones_are_reported_as_such() {
-    let (caller, _) = keys_of_a_call(false, |customer, pin| customer.sound(pin));
+fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_late() {
+    let (caller, callee) = media_of_a_call(false, |customer, pin| {
+        customer.sound(pin);
+        customer.say_twice(0x2a);
+    });
+    let digits = &caller["digits"];
     assert_eq!(
-        (&caller["pressed"], &caller["in_band"], &caller["rfc4733"]),
+        (&digits["pressed"], &digits["in_band"], &digits["rfc4733"]),
         (&json!(4), &json!(4), &json!(0))
     );
+    assert_eq!((&caller["packets_late"], &callee["packets_late"]), (&json!(1), &json!(0)));
+}
+
+#[test]
+fn a_key_by_info_that_was_the_last_of_a_pin_by_info_is_another_press_and_passes() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.press_by_info(pin);
+    stage.agent_answers();
+    stage.customer.press_by_info(&pin[3..]);
+    assert_eq!(stage.agent.keys_heard(1, 97), pin[3..]);
 }

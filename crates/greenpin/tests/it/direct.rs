@@ -2,48 +2,30 @@
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
-use super::party::{Party, both_hear_each_other};
-use super::server::{Server, trunk};
+use super::dial_plan::{loud, wav};
+use super::stage::{Stage, pin_of};
 
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
-const CUSTOMER_SAYS: u8 = 0x2a;
-const AGENT_SAYS: u8 = 0x9c;
 const SDP: &str = "Content-Type: application/sdp\r\n";
-
-struct Stage {
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-}
 
 impl Stage {
     /// Both are connected, and their audio still goes through us.
-    fn connected(allocation: &Value) -> Self {
-        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let server = Server::with(&trunk("carrier", agent.address(), "media = \"direct\"\n"));
-        agent.set_server(server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
-        body.as_object_mut().unwrap().extend(allocation.as_object().unwrap().clone());
-        let allocation = server.allocate(&body);
-        let mut customer = Party::new(CUSTOMER, server.sip);
-        assert_eq!(customer.call(VN), 200);
-        customer.press(allocation["pin"].as_str().unwrap());
-        agent.invited();
-        agent.respond(200);
-        agent.served("ACK");
-        Self { server, hook, agent, customer }
+    fn relayed(allocation: &Value) -> Self {
+        Self::relayed_with(allocation, &json!({}), "")
+    }
+
+    /// The same with settings of the tenant, and more of the configuration.
+    fn relayed_with(allocation: &Value, settings: &Value, configuration: &str) -> Self {
+        let mut stage = Self::set_with("media = \"direct\"", configuration);
+        stage.server.set(settings);
+        let allocation = stage.allocate(allocation);
+        stage.call_with(pin_of(&allocation));
+        stage.agent_answers();
+        stage
     }
 
     /// The gateways talk to each other.
     fn direct() -> Self {
-        let mut stage = Self::connected(&json!({}));
+        let mut stage = Self::relayed(&json!({}));
         stage.part();
         stage
     }
@@ -59,19 +41,14 @@ impl Stage {
         self.customer.sends_to() == Some(agent) && self.agent.sends_to() == Some(customer)
     }
 
-    fn both_talk(&mut self) {
-        both_hear_each_other(&mut self.customer, CUSTOMER_SAYS, &mut self.agent, AGENT_SAYS);
-    }
-
     /// The customer hangs up; gives which way the audio went, and what we had of the caller's.
     fn ended(mut self) -> (String, u64) {
-        self.customer.bye();
-        self.agent.served("BYE");
+        self.hang_up();
         self.record()
     }
 
     fn record(mut self) -> (String, u64) {
-        let call = self.hook.event("call.completed")["data"]["call_sid"].take();
+        let call = self.completed()["call_sid"].take();
         let record = self.server.get(&format!("/calls/{}", call.as_str().unwrap()));
         let media = &record["caller_media"];
         assert_eq!(media["media"], record["callee_media"]["media"]);
@@ -117,7 +94,7 @@ fn who_is_put_on_hold_comes_back_to_us_and_both_part_again_afterwards() {
 
 #[test]
 fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
-    let mut stage = Stage::connected(&json!({}));
+    let mut stage = Stage::relayed(&json!({}));
     let relayed = stage.customer.sends_to();
     stage.customer.reinvited();
     stage.customer.refuse_with(488, "");
@@ -126,7 +103,7 @@ fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
     stage.both_talk();
     assert_eq!(stage.ended().0, "relay");
 
-    let mut stage = Stage::connected(&json!({}));
+    let mut stage = Stage::relayed(&json!({}));
     stage.customer.redirected();
     let relayed = stage.agent.sends_to();
     stage.agent.reinvited();
@@ -140,10 +117,36 @@ fn a_gateway_that_refuses_is_relayed_whichever_it_is() {
 
 #[test]
 fn a_recorded_call_is_never_direct() {
-    let mut stage = Stage::connected(&json!({ "record": true }));
+    let mut stage = Stage::relayed(&json!({ "record": true }));
     stage.both_talk();
     assert!(!stage.is_direct());
     assert_eq!(stage.ended().0, "relay");
+}
+
+#[test]
+fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
+    let mut stage = Stage::relayed_with(&json!({}), &json!({ "max_call_duration": 10 }), "");
+    stage.part();
+    stage.both_talk();
+    stage.customer.served("BYE");
+    stage.agent.served("BYE");
+    assert_eq!(stage.record().0, "direct");
+}
+
+#[test]
+fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
+    let prompts = tempfile::tempdir().unwrap();
+    std::fs::write(prompts.path().join("warning.wav"), wav(8000, 8000)).unwrap();
+    let configuration = format!("[media]\nprompts = {:?}\n", prompts.path().display().to_string());
+    let settings = json!({ "max_call_duration": 10, "warning_tone": 8 });
+    let mut stage = Stage::relayed_with(&json!({}), &settings, &configuration);
+    stage.both_talk();
+    assert!(!stage.is_direct());
+    stage.customer.hears(loud());
+    stage.agent.hears(loud());
+    stage.customer.served("BYE");
+    stage.agent.served("BYE");
+    assert_eq!(stage.record().0, "relay");
 }
 
 #[test]

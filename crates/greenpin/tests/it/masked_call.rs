@@ -4,71 +4,12 @@ use std::io::Cursor;
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
 use super::http::call;
-use super::party::{Party, both_hear_each_other, header};
-use super::server::{Server, trunk};
-
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const SECOND_AGENT: &str = "+919900000002";
-const CUSTOMER: &str = "+918800000001";
-/// G.711 A-law octets that are easy to tell apart.
-const CUSTOMER_SAYS: u8 = 0x2a;
-const AGENT_SAYS: u8 = 0x9c;
-const NOWHERE: &str = "127.0.0.1:9";
-
-struct Stage {
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-}
+use super::party::{Party, header};
+use super::server::Server;
+use super::stage::{AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, SECOND_AGENT, Stage, VN, pin_of};
 
 impl Stage {
-    /// A server with one exclusive number, an agent at the far end of the trunk, and a customer.
-    fn set() -> Self {
-        Self::set_with("")
-    }
-
-    /// The same with more configuration.
-    fn set_with(configuration: &str) -> Self {
-        let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
-        let server = Server::with(&(trunk("carrier", agent.address(), "") + configuration));
-        agent.set_server(server.sip);
-        let customer = Party::new(CUSTOMER, server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        Self { server, hook, agent, customer }
-    }
-
-    fn allocate(&self, more: &Value) -> Value {
-        let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        self.server.allocate(&body)
-    }
-
-    /// A customer who was answered and keyed in a PIN.
-    fn call_with(&mut self, pin: &str) {
-        assert_eq!(self.customer.call(VN), 200);
-        self.customer.press(pin);
-    }
-
-    /// A call on which both talk.
-    fn connect(&mut self, allocation: &Value) {
-        self.call_with(pin_of(allocation));
-        self.agent.invited();
-        self.agent.respond(180);
-        self.agent.respond(200);
-        self.agent.served("ACK");
-        self.hook.event("call.answered");
-    }
-
-    fn completed(&mut self) -> Value {
-        self.hook.event("call.completed")["data"].take()
-    }
-
     fn shown(&self, allocation: &Value) -> Value {
         self.server.get(&format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap()))
     }
@@ -88,10 +29,6 @@ impl Stage {
     }
 }
 
-fn pin_of(allocation: &Value) -> &str {
-    allocation["pin"].as_str().unwrap()
-}
-
 fn wrong(allocation: &Value) -> &'static str {
     if pin_of(allocation) == "0000" { "1111" } else { "0000" }
 }
@@ -101,22 +38,18 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     let mut stage = Stage::set();
     let allocation = stage.allocate(&json!({ "record": true, "custom_field": "order_id=12345" }));
     stage.call_with(pin_of(&allocation));
-    let invite = stage.agent.invited();
+    let invite = stage.agent_answers();
     assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@")));
     for name in ["From", "P-Asserted-Identity", "Contact"] {
         assert!(header(&invite, name).contains(VN), "{name}");
     }
-    stage.agent.respond(180);
-    stage.agent.respond(200);
-    stage.agent.served("ACK");
-    both_talk(&mut stage);
+    stage.both_talk();
     stage.customer.press("5#");
     assert_eq!(stage.agent.keys_heard(2, 97), "5#");
     // A key that no PIN has: one told by two methods in short order would count once.
     stage.customer.press_by_info("*");
     assert_eq!(stage.agent.keys_heard(1, 97), "*");
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.hang_up();
 
     let record = stage.completed();
     for (field, value) in [
@@ -147,12 +80,11 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
 
 #[test]
 fn a_sealed_recording_is_heard_through_the_api_alone() {
-    let mut stage = Stage::set_with("[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n");
+    let mut stage = Stage::set_with("", "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n");
     let allocation = stage.allocate(&json!({ "record": true }));
     stage.connect(&allocation);
-    both_talk(&mut stage);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.both_talk();
+    stage.hang_up();
     let call_sid = stage.completed()["call_sid"].as_str().unwrap().to_owned();
     let wav = stage.server.recording(&call_sid);
     check_recording(&wav);
@@ -165,10 +97,6 @@ fn a_sealed_recording_is_heard_through_the_api_alone() {
     let cut_off = call(stage.server.http, "GET", &format!("/calls/{call_sid}/recording"));
     assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
     stage.server.log_with("damaged, or was sealed with another master key");
-}
-
-fn both_talk(stage: &mut Stage) {
-    both_hear_each_other(&mut stage.customer, CUSTOMER_SAYS, &mut stage.agent, AGENT_SAYS);
 }
 
 /// Left only the customer, right only the agent.
@@ -246,9 +174,8 @@ fn a_call_that_is_connected_goes_on_when_its_allocation_is_deleted() {
     assert_eq!(stage.server.request("DELETE", &path, None).0, 200);
     stage.hook.event("allocation.deleted");
     stage.allocate(&json!({}));
-    both_talk(&mut stage);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.both_talk();
+    stage.hang_up();
     assert_eq!(stage.completed()["call_type"], "completed");
 }
 
@@ -294,8 +221,7 @@ fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
     assert!(second.starts_with(&format!("INVITE sip:{SECOND_AGENT}@")), "{second}");
     stage.agent.respond(200);
     stage.agent.served("ACK");
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.hang_up();
     assert_eq!(stage.completed()["to"], SECOND_AGENT);
 }
 
@@ -420,9 +346,8 @@ fn a_customer_on_hold_does_not_hear_and_comes_back() {
     stage.customer.acknowledge();
     let sdp = stage.customer.description("sendrecv");
     assert_eq!(stage.customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp), 200);
-    both_talk(&mut stage);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.both_talk();
+    stage.hang_up();
 }
 
 #[test]
@@ -454,8 +379,7 @@ fn garbage_on_the_sip_port_disturbs_no_call() {
     }
     let mut stream = std::net::TcpStream::connect(stage.server.sip).unwrap();
     std::io::Write::write_all(&mut stream, &vec![b'x'; 200_000]).unwrap_or_default();
-    both_talk(&mut stage);
-    stage.customer.bye();
-    stage.agent.served("BYE");
+    stage.both_talk();
+    stage.hang_up();
     assert_eq!(stage.completed()["call_type"], "completed");
 }

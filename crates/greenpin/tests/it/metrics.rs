@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::http::{call, create, raw, raw_text, request};
 use super::server::{PATIENCE, Server, trunk};
+use super::trunk_tls::{Certificates, sip};
 
 fn scrape(server: &Server) -> String {
     let (answer, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
@@ -38,7 +39,8 @@ fn families(text: &str) -> BTreeSet<String> {
 #[test]
 fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
     let keys = "register = true\nusername = \"trunk-user\"\npassword = \"a fictional password\"";
-    let server = Server::with(&trunk("carrier", "127.0.0.1:9".parse().unwrap(), keys));
+    let carrier = trunk("carrier", "127.0.0.1:9".parse().unwrap(), keys);
+    let server = Server::with(&(sip(&Certificates::new()) + &carrier));
     scrape(&server);
     let served = families(&scrape(&server));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
@@ -49,6 +51,20 @@ fn every_metric_is_in_its_document_and_every_one_of_the_document_is_served() {
         .filter_map(|rest| rest.split('`').next());
     assert_eq!(served, rows.map(str::to_owned).collect());
     assert!(served.iter().all(|name| name.starts_with("greenpin_")));
+}
+
+#[test]
+fn when_certificates_expire_can_be_watched() {
+    let certificates = Certificates::new();
+    let keys = certificates.identity("other");
+    let carrier = format!("[[trunks]]\nname = \"carrier\"\npeer = \"sips:127.0.0.1:9\"\n{keys}");
+    let server = Server::with(&(sip(&certificates) + &carrier));
+    let text = scrape(&server);
+    for trunk in ["", "carrier"] {
+        let name = format!("greenpin_tls_certificate_expiry_time_seconds{{trunk=\"{trunk}\"}}");
+        // 2099-01-01T00:00:00Z
+        assert_eq!(sample(&text, &name), 4_070_908_800.0);
+    }
 }
 
 #[test]

@@ -334,6 +334,16 @@ impl Party {
         self.reply(&invite, status, content, &body);
     }
 
+    /// Answers the INVITE with a description of a test's own making.
+    pub fn answer_with(&mut self, description: &str) {
+        self.reply(&self.last, 200, "Content-Type: application/sdp\r\n", description);
+    }
+
+    /// From now on it sends its audio where a description says.
+    pub fn sends_audio_as(&mut self, description: &str) {
+        self.remote_rtp = Some(media_address(description));
+    }
+
     /// Waits for a request other than an INVITE, answers it with a status and further header lines, and returns it.
     pub fn served_with(&mut self, method: &str, status: u16, headers: &str) -> String {
         let start = format!("{method} ");
@@ -553,6 +563,13 @@ impl Party {
         self.send_rtp(8, false, timestamp, &[octet; 160]);
     }
 
+    /// Says one packet of G.711 A-law that comes twice.
+    pub fn say_twice(&mut self, octet: u8) {
+        self.say(octet);
+        self.rtp_sequence = self.rtp_sequence.wrapping_sub(1);
+        self.send_rtp(8, false, self.rtp_timestamp, &[octet; 160]);
+    }
+
     /// Says one packet of comfort noise (RFC 3389).
     pub fn say_noise(&mut self, payload: &[u8]) {
         self.rtp_timestamp += 160;
@@ -605,12 +622,17 @@ impl Party {
         let deadline = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "the party never heard anything");
-            self.say(0x2a);
-            let Some(packet) = self.rtp_packet() else { continue };
-            if packet.len() > 100 && packet[12..].iter().any(|octet| !matches!(octet, 0x55 | 0xd5)) {
+            if self.says_and_hears_something() {
                 return;
             }
         }
+    }
+
+    /// Says something; whether the next packet is one of audio that is not silence.
+    pub fn says_and_hears_something(&mut self) -> bool {
+        self.say(0x2a);
+        let heard = |octets: &[u8]| octets.iter().any(|octet| !matches!(octet, 0x55 | 0xd5));
+        self.rtp_packet().is_some_and(|packet| packet.len() > 100 && heard(&packet[12..]))
     }
 
     /// The next `count` keys that are heard by RFC 4733.

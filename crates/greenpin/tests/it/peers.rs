@@ -29,13 +29,14 @@ fn configuration(name: &str, places: &[(&str, &str)]) -> String {
 }
 
 /// A process that ends with the test.
-struct Peer {
+pub struct Peer {
     process: Child,
     folder: TempDir,
 }
 
 impl Peer {
-    fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
+    /// Starts a program in a folder of its own.
+    pub fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
         let log = fs::File::create(folder.path().join("out.log")).unwrap();
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder.path()).env("HOME", folder.path());

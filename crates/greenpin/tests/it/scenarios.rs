@@ -25,26 +25,33 @@ struct Row {
     caller: &'static str,
     callee: Option<&'static str>,
     record: Option<(&'static str, Option<&'static str>)>,
+    /// What its trunk has beside the usual keys.
+    trunk: &'static str,
 }
 
 /// A caller who is told something and never gets into a call.
 const fn refused(caller: &'static str) -> Row {
-    Row { caller, callee: None, record: None }
+    Row { caller, callee: None, record: None, trunk: "" }
 }
 
 /// A caller who is answered and reaches nobody.
 const fn alone(caller: &'static str) -> Row {
-    Row { caller, callee: None, record: Some(("call-attempt", None)) }
+    Row { caller, callee: None, record: Some(("call-attempt", None)), trunk: "" }
 }
 
 /// Two parties who talked.
 const fn talked(caller: &'static str, callee: &'static str) -> Row {
-    Row { caller, callee: Some(callee), record: Some(("completed", Some("completed"))) }
+    Row { caller, callee: Some(callee), record: Some(("completed", Some("completed"))), trunk: "" }
+}
+
+/// Two parties whose audio goes past us, or would.
+const fn direct(caller: &'static str, callee: &'static str) -> Row {
+    Row { trunk: "media = \"direct\"\n", ..talked(caller, callee) }
 }
 
 /// A caller whose call nobody took.
 const fn untaken(callee: &'static str, status: &'static str) -> Row {
-    Row { caller: "pin", callee: Some(callee), record: Some(("incomplete", Some(status))) }
+    Row { caller: "pin", callee: Some(callee), record: Some(("incomplete", Some(status))), trunk: "" }
 }
 
 const ROWS: &[Row] = &[
@@ -98,6 +105,13 @@ const ROWS: &[Row] = &[
     refused("no-number"),
     refused("scheme"),
     alone("leaves"),
+    alone("merged"),
+    direct("glare", "direct"),
+    direct("glare-update", "direct"),
+    refused("repeated-parameter"),
+    refused("repeated-in-contact"),
+    refused("repeated-in-route"),
+    alone("repeated-in-target"),
     // What the called party does.
     talked("pin", "answers"),
     untaken("busy", "busy"),
@@ -125,6 +139,9 @@ const ROWS: &[Row] = &[
     talked("pin", "rings-often"),
     talked("pin", "session-in-answer"),
     talked("talk", "moves"),
+    untaken("sends-back", "failed"),
+    direct("direct", "glare"),
+    talked("pin", "repeated-in-contact"),
 ];
 
 /// A row's place: two addresses of its own, so that all can use the port of SIP, and a number. Another run of the tests
@@ -144,10 +161,11 @@ impl Place {
     fn trunk(&self) -> String {
         format!(
             "[[trunks]]\nname = \"row{}\"\npeer = \"sip:{}:5060\"\naccept_from = [\"{}/30\"]\nkeep_alive = 0\n\
-             username = \"trunk-user\"\npassword = \"a fictional password\"\n",
+             username = \"trunk-user\"\npassword = \"a fictional password\"\n{}",
             self.index,
             self.address(2),
             self.address(0),
+            self.row.trunk,
         )
     }
 

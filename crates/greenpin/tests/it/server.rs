@@ -168,6 +168,11 @@ impl Server {
         self.signal("-TERM");
     }
 
+    /// Asks the process to read again what may have changed.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
     /// Holds the process up, as a machine that hangs does.
     pub fn hold_up(&self) {
         self.signal("-STOP");

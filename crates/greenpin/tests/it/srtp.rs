@@ -2,60 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::hook::Hook;
-use super::party::{Party, both_hear_each_other};
-use super::server::{Server, trunk};
+use super::party::Party;
+use super::stage::{CUSTOMER, CUSTOMER_SAYS, Stage, VN, pin_of};
 
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
-const NOWHERE: &str = "127.0.0.1:9";
 const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
 
-struct Stage {
-    server: Server,
-    hook: Hook,
-    agent: Party,
-    customer: Party,
-    pin: String,
-}
-
 impl Stage {
-    /// A server whose trunk has this `srtp`.
-    fn set(srtp: &str) -> Self {
-        let mut agent = Party::new(AGENT, NOWHERE.parse().unwrap());
-        let trunk = trunk("carrier", agent.address(), &format!("srtp = {srtp:?}"));
-        let server = Server::with(&trunk);
-        agent.set_server(server.sip);
-        let customer = Party::new(CUSTOMER, server.sip);
-        server.add_number(VN, &[]);
-        let hook = Hook::open();
-        server.send_events_to(&hook.url);
-        let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": true });
-        let pin = server.allocate(&body)["pin"].as_str().unwrap().to_owned();
-        Self { server, hook, agent, customer, pin }
+    /// A server whose trunk has this `srtp`, and the PIN of an allocation that records.
+    fn with_srtp(srtp: &str) -> (Self, String) {
+        let stage = Self::set_with(&format!("srtp = {srtp:?}"), "");
+        let pin = pin_of(&stage.allocate(&json!({ "record": true }))).to_owned();
+        (stage, pin)
     }
 
     /// A call on which both hear each other and each other's keys, and a recording was made; gives what its record says of
     /// both legs' encryption.
-    fn talk(mut self) -> (Value, Value) {
-        assert_eq!(self.customer.call(VN), 200);
-        self.customer.press(&self.pin);
-        self.agent.invited();
-        self.agent.respond(200);
-        self.agent.served("ACK");
+    fn suites_of_a_call(mut self, pin: &str) -> (Value, Value) {
+        self.call_with(pin);
+        self.agent_answers();
         self.hook.event("call.answered");
-        both_hear_each_other(&mut self.customer, 0x2a, &mut self.agent, 0x9c);
+        self.both_talk();
         self.customer.press("5");
         assert_eq!(self.agent.keys_heard(1, 97), "5");
         self.agent.press("7");
         assert_eq!(self.customer.keys_heard(1, 97), "7");
-        self.customer.bye();
-        self.agent.served("BYE");
-        let completed = self.hook.event("call.completed");
-        let sid = completed["data"]["call_sid"].as_str().unwrap();
+        self.hang_up();
+        let completed = self.completed();
+        let sid = completed["call_sid"].as_str().unwrap();
         self.hook.event("recording.ready");
-        assert!(holds(&self.server.recording(sid), 0x2a));
+        assert!(holds(&self.server.recording(sid), CUSTOMER_SAYS));
         let record = self.server.get(&format!("/calls/{sid}"));
         (record["caller_media"]["srtp"].clone(), record["callee_media"]["srtp"].clone())
     }
@@ -71,40 +46,38 @@ fn holds(wav: &[u8], octet: u8) -> bool {
 
 #[test]
 fn an_encrypted_caller_talks_to_an_agent_in_clear_and_neither_notices() {
-    let mut stage = Stage::set("off");
+    let (mut stage, pin) = Stage::with_srtp("off");
     stage.customer.encrypt("RTP/SAVP");
-    assert_eq!(stage.talk(), (json!(SUITE), Value::Null));
+    assert_eq!(stage.suites_of_a_call(&pin), (json!(SUITE), Value::Null));
 }
 
 #[test]
 fn both_legs_are_encrypted_under_keys_of_their_own_where_that_is_required() {
-    let mut stage = Stage::set("required");
+    let (mut stage, pin) = Stage::with_srtp("required");
     stage.customer.encrypt("RTP/SAVP");
     stage.agent.encrypt("RTP/SAVP");
-    assert_eq!(stage.talk(), (json!(SUITE), json!(SUITE)));
+    assert_eq!(stage.suites_of_a_call(&pin), (json!(SUITE), json!(SUITE)));
 }
 
 #[test]
 fn where_it_is_optional_the_peer_chooses() {
-    let mut stage = Stage::set("optional");
+    let (mut stage, pin) = Stage::with_srtp("optional");
     stage.agent.encrypt("RTP/AVP");
-    assert_eq!(stage.talk(), (Value::Null, json!(SUITE)));
-    let mut stage = Stage::set("optional");
+    assert_eq!(stage.suites_of_a_call(&pin), (Value::Null, json!(SUITE)));
+    let (mut stage, pin) = Stage::with_srtp("optional");
     stage.customer.encrypt("RTP/AVP");
-    assert_eq!(stage.talk(), (json!(SUITE), Value::Null));
+    assert_eq!(stage.suites_of_a_call(&pin), (json!(SUITE), Value::Null));
 }
 
 #[test]
 fn audio_in_clear_is_refused_where_encryption_is_required() {
-    let mut stage = Stage::set("required");
+    let (mut stage, pin) = Stage::with_srtp("required");
     assert_eq!(stage.customer.call(VN), 488);
     let mut customer = Party::new(CUSTOMER, stage.server.sip);
     customer.encrypt("RTP/SAVP");
     assert_eq!(customer.call(VN), 200);
-    customer.press(&stage.pin);
-    stage.agent.invited();
-    stage.agent.respond(200);
-    stage.agent.served("ACK");
+    customer.press(&pin);
+    stage.agent_answers();
     stage.agent.served("BYE");
     customer.served("BYE");
     let record = stage.hook.event("call.completed");
@@ -113,11 +86,11 @@ fn audio_in_clear_is_refused_where_encryption_is_required() {
 
 #[test]
 fn a_forger_who_knows_the_address_but_no_key_changes_nothing() {
-    let mut stage = Stage::set("off");
+    let (mut stage, pin) = Stage::with_srtp("off");
     stage.customer.encrypt("RTP/SAVP");
     assert_eq!(stage.customer.call(VN), 200);
     stage.customer.press_in_clear("0000");
-    stage.customer.press(&stage.pin);
+    stage.customer.press(&pin);
     stage.agent.invited();
     stage.customer.bye();
     let record = stage.hook.event("call.completed");
@@ -126,7 +99,7 @@ fn a_forger_who_knows_the_address_but_no_key_changes_nothing() {
 
 #[test]
 fn a_call_that_began_encrypted_does_not_go_on_in_clear() {
-    let mut stage = Stage::set("off");
+    let (mut stage, pin) = Stage::with_srtp("off");
     stage.customer.encrypt("RTP/SAVP");
     assert_eq!(stage.customer.call(VN), 200);
     let encrypted = stage.customer.description("sendonly");
@@ -137,7 +110,7 @@ fn a_call_that_began_encrypted_does_not_go_on_in_clear() {
     assert_eq!(stage.customer.within("INVITE", content, &encrypted), 200);
     stage.customer.acknowledge();
     assert!(stage.customer.last.contains("RTP/SAVP") && stage.customer.last.contains("a=recvonly"));
-    stage.customer.press(&stage.pin);
+    stage.customer.press(&pin);
     stage.agent.invited();
     assert!(!stage.server.log().contains("inline"));
     stage.customer.bye();

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, SRV};
+use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use serde_json::json;
 
 use super::operator::{OPERATOR, operate, response};
-use super::party::Party;
+use super::party::{Party, header};
 use super::server::{PATIENCE, Server};
+use super::trunk_tls::{Certificates, Tunnel};
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
@@ -77,6 +78,12 @@ fn address() -> RData {
 
 fn service(priority: u16, port: u16, host: &str) -> RData {
     RData::SRV(SRV::new(priority, 1, port, Name::from_utf8(host).unwrap()))
+}
+
+/// A way to a domain, by its order and the name of its services.
+fn naptr(order: u16, service: &str, services: &str) -> RData {
+    let text = |text: &str| text.as_bytes().into();
+    RData::NAPTR(NAPTR::new(order, 1, text("s"), text(service), text(""), Name::from_utf8(services).unwrap()))
 }
 
 fn until_state(server: &Server, state: &str) {
@@ -168,5 +175,39 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
     let told = registrar.served("REGISTER");
     assert!(told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")), "{told}");
     registrar.served("OPTIONS");
+    until_state(&server, "up");
+}
+
+#[test]
+fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
+    let certificates = Certificates::new();
+    let [mut over_tls, mut over_tcp] = [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let tls = Tunnel::accept(over_tls.address(), Some(certificates.acceptor("other")));
+    let tcp = Tunnel::accept(over_tcp.address(), None);
+    over_tls.set_server(tls.near);
+    over_tcp.set_server(tcp.near);
+    let dns = Dns::open();
+    let services = [
+        ("one.example.", address()),
+        ("_sips._tcp.elsewhere.example.", service(1, tls.far.port(), "one.example.")),
+        ("_sip._tcp.other.example.", service(1, tcp.far.port(), "one.example.")),
+    ];
+    let ways = [
+        ("other.example.", naptr(20, "SIP+D2T", "_sip._tcp.other.example.")),
+        ("other.example.", naptr(10, "SIPS+D2T", "_sips._tcp.elsewhere.example.")),
+        ("other.example.", naptr(1, "SIP+D2S", "_sip._sctp.other.example.")),
+    ];
+    dns.knows(services.iter().chain(&ways).cloned().collect());
+    let keys = format!("keep_alive = 1\ntls_ca = {:?}", certificates.path("ca.pem"));
+    let configuration = dns.configuration(&keys).replace("carrier.example", "other.example");
+    let server = Server::with_operator(OPERATOR, &configuration);
+    let asked = over_tls.served("OPTIONS");
+    assert!(asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"), "{asked}");
+    assert!(header(&asked, "Via").starts_with("SIP/2.0/TLS "), "{asked}");
+    until_state(&server, "up");
+    // Without NAPTR records it is what there are services for.
+    dns.knows(services.to_vec());
+    let asked = over_tcp.served("OPTIONS");
+    assert!(header(&asked, "Via").starts_with("SIP/2.0/TCP "), "{asked}");
     until_state(&server, "up");
 }

@@ -22,7 +22,6 @@ pub(super) struct Offered {
     dialog: Dialog,
     description: Option<Description>,
     session: Option<session::Timer>,
-    pub(super) identity: Option<RequestIdentity>,
 }
 
 /// What a request keeps by whatever way it comes (RFC 3261, section 8.2.2.2).
@@ -71,8 +70,7 @@ impl Endpoint {
             return self.refuse_extension(key, &request, unsupported, now);
         }
         let identity = RequestIdentity::of(&request);
-        // The same request by another way: a loop or a fork (RFC 3261, section 8.2.2.2).
-        if identity.as_ref().is_some_and(|identity| self.offers.contains(identity)) {
+        if identity.as_ref().is_some_and(|identity| self.came_before(identity)) {
             return self.refuse(key, &request, 482, now);
         }
         let Some(path) = self.transactions.get(key).map(|transaction| transaction.path) else { return };
@@ -92,7 +90,7 @@ impl Endpoint {
         let source = path.connection.unwrap_or(path.destination).ip();
         let remote = description.as_ref().map(Description::remote);
         self.offers.extend(identity.clone());
-        let offered = Offered { key: key.clone(), request, dialog, description, session, identity };
+        let offered = Offered { key: key.clone(), request, dialog, description, session };
         let tag = offered.dialog.local_tag().clone();
         let usage = Usage::Offered(Box::new(offered));
         let leg = self.add_leg(Leg {
@@ -108,8 +106,15 @@ impl Endpoint {
         });
         if let Some(transaction) = self.transactions.get_mut(key) {
             transaction.purpose = Purpose::Serve(Some(leg));
+            transaction.identity = identity.map(Box::new);
         }
         self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, source, remote }));
+    }
+
+    /// Whether an INVITE is one that came by another way, too, from a fork (RFC 3261, section 8.2.2.2), or one of our own
+    /// that was sent back to us, whatever it asks for by now: our tag is in it, which nobody else draws.
+    fn came_before(&self, identity: &RequestIdentity) -> bool {
+        self.offers.contains(identity) || self.by_tag.contains_key(&identity.from_tag)
     }
 
     /// A 420 names what we do not know (RFC 3261, section 8.2.2.3).
@@ -269,6 +274,7 @@ impl Endpoint {
             return;
         }
         let Some(Leg { usage: Usage::Offered(offered), .. }) = self.remove_leg(id) else { return };
+        self.forget_identity(&offered.key);
         let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
         let builder = super::response(&offered.request, status, &tag);
         let builder = match retry_after {

@@ -8,11 +8,13 @@ use super::{Endpoint, TimerKey};
 use crate::sdp::Codec;
 use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
 use crate::trunk::{Peer, Trunk};
-use crate::wire::{Network, Path};
+use crate::wire::{Network, Path, Transport};
 
 /// What is known of a trunk.
 #[derive(Debug)]
 pub(super) struct Line {
+    /// How requests travel to them.
+    transport: Transport,
     /// Where requests go, the preferred one first; empty: its name stands for nothing.
     targets: Vec<SocketAddr>,
     /// The one of these that is used now.
@@ -32,7 +34,8 @@ impl Line {
         let address = trunk.hop().and_then(Peer::address);
         let up = trunk.hop().is_none() || address.is_some();
         let targets = address.into_iter().collect();
-        Self { targets, current: 0, silent: 0, up, probe: None, registration }
+        let transport = trunk.hop().map_or(Transport::Udp, |hop| hop.transport);
+        Self { transport, targets, current: 0, silent: 0, up, probe: None, registration }
     }
 
     /// Whoever asks next goes to another target than one that failed, where there is one.
@@ -89,9 +92,17 @@ impl Endpoint {
         self.lines.get(trunk).is_some_and(|line| line.up)
     }
 
-    /// Tells where a trunk that has a name is: in the order in which to try (RFC 3263, section 4). None at all: nowhere.
-    pub fn set_targets(&mut self, trunk: usize, targets: Vec<SocketAddr>, now: Instant) {
+    /// Tells where a trunk that has a name is, and how it is reached: in the order in which to try (RFC 3263, section 4).
+    /// None at all: nowhere.
+    pub fn set_targets(
+        &mut self,
+        trunk: usize,
+        transport: Transport,
+        targets: Vec<SocketAddr>,
+        now: Instant,
+    ) {
         let Some(line) = self.lines.get_mut(trunk) else { return };
+        line.transport = transport;
         let before = line.targets.is_empty();
         // Whoever was left for another one that answers is not gone back to before that one fails.
         let second_best = line.targets.get(line.current).filter(|_| line.current > 0);
@@ -134,11 +145,11 @@ impl Endpoint {
 
     /// The way to a trunk's peer; `None` if it takes no calls, or nobody knows where it is.
     pub(super) fn path_of(&self, trunk: usize) -> Option<Path> {
-        let hop = self.settings.trunks.get(trunk)?.hop()?;
+        self.settings.trunks.get(trunk)?.hop()?;
         let line = self.lines.get(trunk)?;
         let destination = line.target_beside(&[])?;
         Some(Path {
-            transport: hop.transport,
+            transport: line.transport,
             destination,
             connection: Some(destination),
             trunk: Some(trunk),
@@ -150,7 +161,7 @@ impl Endpoint {
         let line = self.lines.get_mut(failed.trunk?)?;
         line.leave(failed.destination);
         let destination = line.target_beside(tried)?;
-        Some(Path { destination, connection: Some(destination), ..failed })
+        Some(Path { transport: line.transport, destination, connection: Some(destination), ..failed })
     }
 
     /// A request to a trunk's peer outside any dialog, without `Via`: for a user there, or with `""` for the peer itself.

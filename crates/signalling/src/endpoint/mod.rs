@@ -190,7 +190,8 @@ pub struct Endpoint {
     legs: HashMap<LegId, Leg>,
     /// Legs by our tag, which we drew and which is unique.
     by_tag: HashMap<Bytes, LegId>,
-    /// INVITEs that wait for the engine's decision: one that comes again by another way is refused.
+    /// INVITEs that wait for the engine's decision, or were answered a moment ago: one that comes again by another way is
+    /// refused.
     offers: HashSet<incoming::RequestIdentity>,
     /// Who may come from where no trunk is.
     gate: gate::Gate,
@@ -229,6 +230,8 @@ enum TimerKey {
 struct Transaction {
     path: Path,
     purpose: Purpose,
+    /// What an INVITE of the peer would have in common with itself by another way.
+    identity: Option<Box<incoming::RequestIdentity>>,
 }
 
 /// Whose business a transaction is.
@@ -379,6 +382,7 @@ impl Endpoint {
     }
 
     fn forget(&mut self, key: &TransactionKey) {
+        self.forget_identity(key);
         self.transactions.remove(key);
         self.timers.clear(&TimerKey::ReinviteUnanswered(key.clone()));
         for timer in Timer::ALL {
@@ -386,6 +390,14 @@ impl Endpoint {
         }
         if self.transactions.is_empty() && self.transactions.capacity() > KEPT_ROOM {
             self.give_back_room();
+        }
+    }
+
+    /// An INVITE that was refused, or is over: it may come again.
+    fn forget_identity(&mut self, key: &TransactionKey) {
+        let transaction = self.transactions.get_mut(key);
+        if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
+            self.offers.remove(&*identity);
         }
     }
 
@@ -410,7 +422,7 @@ impl Endpoint {
         now: Instant,
     ) -> Option<TransactionKey> {
         let (key, outputs) = self.layer.send_request(request, reliability(path.transport))?;
-        self.transactions.insert(key.clone(), Transaction { path, purpose });
+        self.transactions.insert(key.clone(), Transaction { path, purpose, identity: None });
         self.perform(&key, outputs, now);
         Some(key)
     }
@@ -489,11 +501,6 @@ impl Endpoint {
     fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
-        if let Usage::Offered(offered) = &leg.usage
-            && let Some(identity) = &offered.identity
-        {
-            self.offers.remove(identity);
-        }
         let timers = [TimerKey::Repeat2xx, TimerKey::AckMissing, TimerKey::CancelUnanswered];
         for timer in timers.into_iter().chain([TimerKey::Session, TimerKey::Reinvite]) {
             self.timers.clear(&timer(id));

@@ -54,7 +54,8 @@ impl Endpoint {
         match self.layer.receive(message, super::reliability(path.transport)) {
             Dispatch::Matched { key, outputs } => self.perform(&key, outputs, now),
             Dispatch::Created { key, outputs } => {
-                self.transactions.insert(key.clone(), Transaction { path, purpose: Purpose::Serve(None) });
+                let transaction = Transaction { path, purpose: Purpose::Serve(None), identity: None };
+                self.transactions.insert(key.clone(), transaction);
                 self.perform(&key, outputs, now);
             }
             Dispatch::Unmatched(message) => {

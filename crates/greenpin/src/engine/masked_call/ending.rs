@@ -64,6 +64,7 @@ impl MaskedCall {
             media: if self.direct.was_direct() { MediaPath::Direct } else { MediaPath::Relay },
             packets_received: received.packets,
             packets_lost: received.lost,
+            packets_late: report.late,
             packets_sent: report.sent_packets,
             jitter_ms: received.jitter_ms,
             mos: received.mos,

@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
+use super::certificates::Certificates;
 use super::sockets::Inbound;
-use super::tls::TlsPeer;
+use super::tls::Connector;
 
 /// Connections open at once; more are closed as they come.
 const MOST_CONNECTIONS: usize = 1024;
@@ -35,14 +36,13 @@ pub(super) struct Connections {
     table: Table,
     inbound: mpsc::Sender<Inbound>,
     acceptors: Vec<tokio::task::JoinHandle<()>>,
-    /// What the peer of each trunk must show, where it is reached over TLS.
-    peers: Vec<Option<TlsPeer>>,
+    certificates: Arc<Certificates>,
 }
 
-/// A listener, with what encrypts its connections.
+/// A listener.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) encrypted: bool,
 }
 
 /// What tells a connection from others.
@@ -74,15 +74,17 @@ impl Connections {
     /// Opens connections, and accepts them where there are listeners, for as long as this lives.
     pub(super) fn serve(
         listeners: Vec<Listener>,
-        peers: Vec<Option<TlsPeer>>,
+        certificates: Arc<Certificates>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Self {
         let table = Table::default();
         let acceptors = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(accept(listener, table.clone(), inbound.clone())))
+            .map(|listener| {
+                tokio::spawn(accept(listener, certificates.clone(), table.clone(), inbound.clone()))
+            })
             .collect();
-        Self { table, inbound, acceptors, peers }
+        Self { table, inbound, acceptors, certificates }
     }
 
     /// Sends over the connection that the path names, else over one to its destination, opened where needed.
@@ -102,7 +104,7 @@ impl Connections {
             None if table.len() >= MOST_CONNECTIONS => return Err(io::ErrorKind::QuotaExceeded.into()),
             None => {
                 let tls = match transport {
-                    Transport::Tls => Some(self.peer(trunk)?),
+                    Transport::Tls => Some(self.certificates.connector(trunk)?),
                     _ => None,
                 };
                 let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
@@ -114,11 +116,6 @@ impl Connections {
         };
         queue.try_send(outbound).map_err(|_| io::ErrorKind::WouldBlock.into())
     }
-
-    fn peer(&self, trunk: Option<usize>) -> io::Result<TlsPeer> {
-        let known = trunk.and_then(|trunk| self.peers.get(trunk)?.clone());
-        known.ok_or_else(super::tls::unnamed)
-    }
 }
 
 impl Drop for Connections {
@@ -129,14 +126,22 @@ impl Drop for Connections {
     }
 }
 
-async fn accept(listener: Listener, table: Table, inbound: mpsc::Sender<Inbound>) {
-    let transport = if listener.tls.is_some() { Transport::Tls } else { Transport::Tcp };
+async fn accept(
+    listener: Listener,
+    certificates: Arc<Certificates>,
+    table: Table,
+    inbound: mpsc::Sender<Inbound>,
+) {
+    let transport = if listener.encrypted { Transport::Tls } else { Transport::Tcp };
     loop {
         let Ok((stream, peer)) = listener.socket.accept().await else {
             // Out of file descriptors, most likely: let some go before trying again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let tls = listener.encrypted.then(|| certificates.acceptor()).transpose();
+        // Nothing is said in clear where it must be encrypted.
+        let Ok(tls) = tls else { continue };
         let link = Link { transport, peer, trunk: None };
         let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
         {
@@ -148,7 +153,7 @@ async fn accept(listener: Listener, table: Table, inbound: mpsc::Sender<Inbound>
             open.insert(link, sender);
         }
         let connection = Connection { link, queue, table: table.clone(), inbound: inbound.clone() };
-        tokio::spawn(welcome(connection, stream, listener.tls.clone()));
+        tokio::spawn(welcome(connection, stream, tls));
     }
 }
 
@@ -163,13 +168,13 @@ async fn welcome(connection: Connection, stream: TcpStream, tls: Option<TlsAccep
 }
 
 /// A connection of ours to a peer, which shows who it is where it must.
-async fn connect(connection: Connection, tls: Option<TlsPeer>) {
+async fn connect(connection: Connection, tls: Option<Connector>) {
     let peer = connection.link.peer;
     let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await else {
         return connection.fail().await;
     };
     let _ = stream.set_nodelay(true);
-    let Some(TlsPeer { connector, name }) = tls else { return connection.converse(stream).await };
+    let Some(Connector { connector, name }) = tls else { return connection.converse(stream).await };
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => connection.converse(stream).await,
         Ok(Err(error)) => {

@@ -1,5 +1,6 @@
 //! The sockets under a SIP endpoint: what [`signalling`] wants sent is sent, what comes in is handed to it.
 
+mod certificates;
 mod connections;
 mod sockets;
 mod tls;
@@ -11,8 +12,9 @@ use signalling::{Endpoint, Event, Settings};
 use crate::metrics::METRICS;
 use crate::random;
 
-pub use sockets::{BindError, Listen, SipSockets, Tls};
-pub use tls::{TlsError, TlsListen, TlsPeer};
+pub use certificates::Certificates;
+pub use sockets::{BindError, Listen, SipSockets};
+pub use tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
 
 /// A SIP user agent on real sockets: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {

@@ -4,14 +4,16 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use signalling::{SipMessage, Ticket, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
+use super::certificates::Certificates;
 use super::connections::{Connections, Listener};
-use super::tls::{TlsError, TlsListen, TlsPeer};
+use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
 
 /// The largest datagram there is.
@@ -91,18 +93,10 @@ pub struct SipSockets {
     udp: UdpSocket,
     buffer: Box<[u8]>,
     connections: Connections,
+    certificates: Arc<Certificates>,
     inbound: mpsc::Receiver<Inbound>,
     tcp_address: Option<SocketAddr>,
     tls_address: Option<SocketAddr>,
-}
-
-/// How connections are encrypted.
-#[derive(Default)]
-pub struct Tls {
-    /// Where encrypted connections are accepted, if anywhere.
-    pub listen: Option<TlsListen>,
-    /// What the peer of each trunk must show, where it is reached over TLS.
-    pub peers: Vec<Option<TlsPeer>>,
 }
 
 /// Sockets that are bound, with nobody behind them yet.
@@ -115,8 +109,7 @@ impl SipSockets {
     /// Binds a UDP socket, and a TCP listener where one is asked for. Where both may take any port they take the same
     /// one, as peers expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
-        let bound = Self::bind_both(udp, tcp).await?;
-        Ok(Self::over(bound, Vec::new(), Vec::new()))
+        Self::bind_with(udp, tcp, Tls::default()).await
     }
 
     /// The same with connections that are encrypted.
@@ -129,20 +122,20 @@ impl SipSockets {
                 source,
             };
             let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
-            listeners.push(Listener { socket, tls: Some(listen.acceptor()?) });
+            listeners.push(Listener { socket, encrypted: true });
         }
-        Ok(Self::over(bound, listeners, tls.peers))
+        Ok(Self::over(bound, listeners, Arc::new(Certificates::read(tls)?)))
     }
 
-    fn over(bound: Bound, mut listeners: Vec<Listener>, peers: Vec<Option<TlsPeer>>) -> Self {
+    fn over(bound: Bound, mut listeners: Vec<Listener>, certificates: Arc<Certificates>) -> Self {
         let address = |socket: &TcpListener| socket.local_addr().ok();
         let tls_address = listeners.first().and_then(|listener| address(&listener.socket));
         let tcp_address = bound.tcp.as_ref().and_then(address);
-        listeners.extend(bound.tcp.map(|socket| Listener { socket, tls: None }));
+        listeners.extend(bound.tcp.map(|socket| Listener { socket, encrypted: false }));
         let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
-        let connections = Connections::serve(listeners, peers, sender);
+        let connections = Connections::serve(listeners, certificates.clone(), sender);
         let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
-        Self { udp: bound.udp, buffer, connections, inbound, tcp_address, tls_address }
+        Self { udp: bound.udp, buffer, connections, certificates, inbound, tcp_address, tls_address }
     }
 
     async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
@@ -185,6 +178,11 @@ impl SipSockets {
     /// Where encrypted connections are accepted, if anywhere.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
+    }
+
+    /// What encrypts its connections.
+    pub fn certificates(&self) -> Arc<Certificates> {
+        self.certificates.clone()
     }
 
     pub(super) async fn receive(&mut self) -> Inbound {

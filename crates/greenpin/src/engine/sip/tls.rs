@@ -1,6 +1,6 @@
-//! SIP over TLS (RFC 3261, section 26.2): our certificate for those who connect, and what a trunk's peer must show.
+//! SIP over TLS (RFC 3261, section 26.2): what we show to those who connect and to a trunk's peer, and what each must show
+//! to us.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,23 +10,55 @@ use signalling::Place;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// How connections are encrypted.
+#[derive(Debug, Default)]
+pub struct Tls {
+    /// Where encrypted connections are accepted, if anywhere.
+    pub listen: Option<TlsListen>,
+    /// Each trunk's peer, where it is reached over TLS.
+    pub peers: Vec<Option<TlsPeer>>,
+}
+
+/// A certificate of ours and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// A PEM file of the certificate, and of those that lead from it to a root.
+    pub certificate: PathBuf,
+    /// A PEM file of its key.
+    pub key: PathBuf,
+}
 
 /// Where SIP over TLS is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsListen {
     /// Port 0 takes any free port.
     pub address: SocketAddr,
-    /// A PEM file of our certificate, and of those that lead from it to a root.
-    pub certificate: PathBuf,
-    /// A PEM file of its key.
-    pub key: PathBuf,
+    /// What those who connect are shown.
+    pub identity: Identity,
+    /// A PEM file of the certificates that those of who connects must lead to; `None`: they need none.
+    pub client_ca: Option<PathBuf>,
 }
 
-/// What a trunk's peer must show: a certificate for its name, by somebody who is trusted.
-#[derive(Clone)]
+/// A trunk's peer.
+#[derive(Debug, Clone)]
 pub struct TlsPeer {
+    /// The trunk's name, for the log.
+    pub trunk: String,
+    /// What its certificate must be for: the name or address that it is reached by.
+    pub place: Place,
+    /// A PEM file of the certificates that its own must lead to; `None`: those that the system trusts.
+    pub ca: Option<PathBuf>,
+    /// What it is shown where it asks who we are; `None`: nothing.
+    pub identity: Option<Identity>,
+}
+
+/// What makes connections to a peer.
+#[derive(Clone)]
+pub(super) struct Connector {
     pub(super) connector: TlsConnector,
     pub(super) name: ServerName<'static>,
 }
@@ -53,6 +85,14 @@ pub enum TlsError {
         /// How it failed.
         source: rustls::Error,
     },
+    /// Nobody's certificate could lead to these.
+    #[error("cannot use the certificates in {}: {source}", path.display())]
+    ClientCa {
+        /// Their file.
+        path: PathBuf,
+        /// How it failed.
+        source: VerifierBuilderError,
+    },
     /// The certificates that the system trusts cannot be used.
     #[error("cannot use the certificates that this system trusts (give tls_ca): {0}")]
     System(rustls::Error),
@@ -65,45 +105,85 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+impl Identity {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = key.map_err(|source| TlsError::File { path: self.key.clone(), source })?;
+        Ok((certificates(&self.certificate)?, key))
+    }
+
+    fn failed(&self) -> impl Fn(rustls::Error) -> TlsError {
+        |source| TlsError::Certificate { path: self.certificate.clone(), source }
+    }
+
+    /// When the certificate is no longer valid, in seconds since 1970-01-01T00:00:00Z; `None`: it cannot be read.
+    pub(super) fn expiry(&self) -> Option<i64> {
+        let chain = certificates(&self.certificate).ok()?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    }
+}
+
 impl TlsListen {
-    /// Reads the certificate and its key.
+    /// Reads its files.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|source| TlsError::File { path: self.key.clone(), source })?;
-        let chain = certificates(&self.certificate)?;
-        let failed = |source| TlsError::Certificate { path: self.certificate.clone(), source };
+        let (chain, key) = self.identity.read()?;
         let builder = ServerConfig::builder_with_provider(provider());
-        let builder = builder.with_safe_default_protocol_versions().map_err(failed)?;
-        let config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(failed)?;
+        let builder = builder.with_safe_default_protocol_versions().map_err(self.identity.failed())?;
+        let builder = match &self.client_ca {
+            Some(path) => {
+                let roots = Arc::new(roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+                let failed = |source| TlsError::ClientCa { path: path.clone(), source };
+                builder.with_client_cert_verifier(verifier.map_err(failed)?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let config = builder.with_single_cert(chain, key).map_err(self.identity.failed())?;
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// What it is made of.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.identity.certificate, &self.identity.key].into_iter().chain(&self.client_ca)
     }
 }
 
 impl TlsPeer {
-    /// A peer whose certificate is by one of those in `ca`, else by one that the system trusts, for the name or address
-    /// that it is reached by.
-    pub fn new(place: &Place, ca: Option<&Path>) -> Result<Self, TlsError> {
+    /// Whether its files, or the certificates that the system trusts, can be used now.
+    pub fn is_usable(&self) -> bool {
+        self.connector().is_ok()
+    }
+
+    /// Reads its files.
+    pub(super) fn connector(&self) -> Result<Connector, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider());
         let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::System)?;
-        let config = match ca {
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    let added = roots.add(certificate);
-                    added.map_err(|source| TlsError::Certificate { path: path.to_owned(), source })?;
-                }
-                builder.with_root_certificates(roots).with_no_client_auth()
-            }
-            None => builder.with_platform_verifier().map_err(TlsError::System)?.with_no_client_auth(),
+        let builder = match &self.ca {
+            Some(path) => builder.with_root_certificates(roots(path)?),
+            None => builder.with_platform_verifier().map_err(TlsError::System)?,
         };
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: name(place)? })
+        let config = match &self.identity {
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                builder.with_client_auth_cert(chain, key).map_err(identity.failed())?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name: name(&self.place)? })
+    }
+
+    /// What it is made of.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let own = self.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
+        own.chain(&self.ca)
     }
 }
 
 fn name(place: &Place) -> Result<ServerName<'static>, TlsError> {
     match place {
         Place::Address(address) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
-        Place::Name { host, .. } => {
+        Place::Name { host, .. } | Place::Domain(host) => {
             ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host.clone()))
         }
     }
@@ -116,7 +196,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     if certificates.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(certificates) }
 }
 
-/// Why a connection to a peer is not made.
-pub(super) fn unnamed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "nothing says what the certificate must be for")
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|source| TlsError::Certificate { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
 }

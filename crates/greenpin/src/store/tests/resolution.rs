@@ -1,0 +1,113 @@
+//! What a question about a call answers is what the call would meet, whatever was done before.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens on a number before it is asked about.
+#[derive(Debug, Clone)]
+enum Step {
+    Create { on: usize, from: usize, to: usize },
+    Delete(usize),
+    Try { on: usize, caller: usize, of: usize },
+    Wait(u64),
+    Policy(bool),
+}
+
+const NUMBERS: [&str; 3] = [EXCLUSIVE, SHARED, OPEN];
+const CALLERS: [Option<&str>; 4] = [Some(AGENT), Some(CUSTOMER), Some(STRANGER), None];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3_usize, 0..3_usize, 0..3_usize).prop_map(|(on, from, to)| Step::Create { on, from, to }),
+        1 => (0..8_usize).prop_map(Step::Delete),
+        6 => (0..3_usize, 0..4_usize, 0..8_usize).prop_map(|(on, caller, of)| Step::Try { on, caller, of }),
+        1 => (1..400_u64).prop_map(Step::Wait),
+        1 => any::<bool>().prop_map(Step::Policy),
+    ]
+}
+
+struct World {
+    bench: Bench,
+    made: Vec<Allocation>,
+    seconds: u64,
+}
+
+impl World {
+    async fn take(&mut self, step: Step) {
+        let now = self.bench.at(self.seconds);
+        match step {
+            Step::Create { on, from, to } => {
+                let to = if from == to { Vec::new() } else { vec![number(CALLERS[to].unwrap())] };
+                let from = vec![number(CALLERS[from].unwrap())];
+                let new = NewAllocation { from, to, ..wanted(NUMBERS[on]) };
+                self.made.extend(self.bench.tenant.create_allocation(new, now).await);
+            }
+            Step::Delete(which) => {
+                if let Some(made) = self.made.get(which) {
+                    let _ = self.bench.tenant.delete_allocation(&made.greenpin_id, now).await;
+                }
+            }
+            Step::Try { on, caller, of } => self.ask(on, caller, of).await,
+            Step::Wait(seconds) => self.seconds += seconds,
+            Step::Policy(listed) => {
+                let policy = if listed { CallerPolicy::Listed } else { CallerPolicy::Any };
+                let set = move |settings: &mut TenantSettings| settings.caller_policy = policy;
+                self.bench.tenant.update_settings(set, None, now).await.unwrap();
+            }
+        }
+    }
+
+    /// Asks, then calls: the call meets what was told, and asking has changed nothing.
+    async fn ask(&self, on: usize, caller: usize, of: usize) {
+        let (vn, caller, now) = (NUMBERS[on], CALLERS[caller], self.bench.at(self.seconds));
+        let digits = self.made.get(of).map_or("0000", |made| made.pin.expose());
+        let ask = |digits: Option<&str>| {
+            let digits = digits.map(|digits| Pin::parse(digits).unwrap());
+            self.bench.tenant.resolve(number(vn), caller.map(number), digits, now)
+        };
+        let (bare, told) = (ask(None).await.unwrap(), ask(Some(digits)).await.unwrap());
+        assert_eq!(ask(Some(digits)).await.unwrap(), told);
+        let (sid, route) = self.bench.call(vn, caller, self.seconds).await;
+        match route {
+            Route::Collect(collect) => {
+                let asked = matches!(bare, Resolution::CollectPin { pin_length, .. } if pin_length == collect.pin_length);
+                assert!(asked, "{bare:?}");
+                let digits: String = digits.chars().take(collect.pin_length.into()).collect();
+                let verdict = self.bench.try_pin(&sid, &digits, self.seconds).await;
+                self.compare(told, verdict).await;
+            }
+            Route::NotInUse => {
+                assert_eq!((bare, told), (Resolution::NotInUse, Resolution::NotInUse));
+            }
+            Route::UnknownNumber => panic!("the number is in the pool"),
+        }
+    }
+
+    async fn compare(&self, told: Resolution, verdict: PinVerdict) {
+        match (told, verdict) {
+            (Resolution::Connected(told), PinVerdict::Accepted(met)) => assert_eq!(told, met),
+            (Resolution::Refused(told, _), PinVerdict::Refused) => {
+                let events = self.bench.events().await;
+                let failed = events.iter().rfind(|event| event["type"] == "call.pin_failed").unwrap();
+                assert_eq!(failed["data"]["reason"], told.as_str());
+            }
+            (told, met) => panic!("told {told:?}, met {met:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_call_meets_what_resolve_has_told(steps in proptest::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World { bench: Bench::new().await, made: Vec::new(), seconds: 0 };
+            for step in steps {
+                world.take(step).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! What a called party may answer: reliably, forked, elsewhere.
+
+use super::*;
+
+#[test]
+fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer() {
+    let (mut pair, leg, invite) = Pair::dial_by_hand();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let reliable = format!("Require: 100rel\r\nRSeq: 7\r\n{SDP}");
+    for _ in 0..3 {
+        pair.answer_by_hand(answer_to(&invite, 183, "one", &reliable, &body));
+    }
+    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 9\r\n", ""));
+    assert_eq!(pair.sent("PRACK").len(), 1, "neither repeated nor out of order");
+    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 8\r\n", ""));
+    let pracks = pair.sent("PRACK");
+    assert_eq!(pracks.len(), 2);
+    assert!(pracks[0].contains("RAck: 7 1 INVITE\r\n") && pracks[0].contains("CSeq: 2 PRACK\r\n"));
+    assert!(pracks[1].contains("RAck: 8 1 INVITE\r\n") && pracks[1].contains("CSeq: 3 PRACK\r\n"));
+    assert!(!pair.is_answered(), "early media connects nobody");
+    pair.answer_by_hand(answer_to(&invite, 200, "one", "", ""));
+    assert!(pair.is_answered(), "the answer came before");
+    assert!(pair.sent("ACK")[0].contains("CSeq: 1 ACK\r\n"));
+    pair.ends[0].hang_up(leg, pair.now);
+    pair.collect();
+    assert!(pair.sent("BYE")[0].contains("CSeq: 4 BYE\r\n"), "numbers go on where the PRACKs stopped");
+}
+
+#[test]
+fn the_first_branch_of_a_fork_that_answers_wins_and_a_later_one_is_hung_up() {
+    let (mut pair, _, invite) = Pair::dial_by_hand();
+    let body = HOLD.replace("sendonly", "sendrecv");
+    for tag in ["one", "two"] {
+        pair.answer_by_hand(answer_to(&invite, 180, tag, "", ""));
+    }
+    pair.answer_by_hand(answer_to(&invite, 200, "two", SDP, &body));
+    assert!(pair.is_answered());
+    assert_eq!(pair.sent("BYE").len(), 0);
+    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    assert_eq!((pair.sent("ACK").len(), pair.sent("BYE").len()), (2, 1));
+    assert!(pair.sent("BYE")[0].contains(";tag=one"));
+    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    assert_eq!(
+        (pair.sent("ACK").len(), pair.sent("BYE").len()),
+        (3, 1),
+        "a repeated 2xx is acknowledged again"
+    );
+}
+
+#[test]
+fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
+    for (status, header) in [
+        (302, "Contact: <sip:+910000000000@198.51.100.9>\r\n"),
+        (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
+        (407, "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
+    ] {
+        let (mut pair, _, invite) = Pair::dial_by_hand();
+        pair.answer_by_hand(answer_to(&invite, status, "one", header, ""));
+        assert_eq!(pair.failed(End::Caller), status);
+        assert_eq!((pair.sent("INVITE").len(), pair.sent("ACK").len()), (1, 1));
+        assert!(!pair.wire[0].iter().any(|message| message.contains("Authorization")));
+    }
+}

@@ -1,0 +1,310 @@
+//! Two endpoints on a virtual clock, over a link that loses, repeats and reorders; every test ends with both idle
+//! and no timer left.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod answers;
+mod digest;
+mod redirections;
+mod setup;
+mod within;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use signalling::sdes::{Secrets, SrtpMode};
+use signalling::sdp::{Codec, LocalMedia};
+use signalling::{
+    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Redirection,
+    Settings, SipMessage, Transport, Trunk,
+};
+
+const IDLE: Load = Load { legs: 0, transactions: 0, timers: 0 };
+
+/// xorshift: a link's bad luck, the same each time for the same seed.
+struct Luck(u64);
+
+impl Luck {
+    fn draw(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.draw() % 100 < chance
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Caller,
+    Callee,
+}
+
+/// A message on its way: to which end, over what, from where.
+type Flight = (usize, Transport, SocketAddr, Vec<u8>);
+
+struct Pair {
+    ends: [Endpoint; 2],
+    now: Instant,
+    luck: Luck,
+    /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
+    loss: u64,
+    flying: BTreeMap<(Instant, u64), Flight>,
+    sent: u64,
+    events: Vec<(End, Event)>,
+    /// Every message that each end put on the wire.
+    wire: [Vec<String>; 2],
+}
+
+fn address(end: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(end).unwrap())), 5060)
+}
+
+fn endpoint(own: usize, transport: Transport) -> Endpoint {
+    endpoint_with(own, transport, None)
+}
+
+fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentials>) -> Endpoint {
+    endpoint_of(own, transport, Trunk { credentials, ..Trunk::default() })
+}
+
+/// An endpoint whose trunk is the other one, with keys of its own.
+fn endpoint_of(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
+    let peer = address(1 - own);
+    let accept_from = match trunk.accept_credentials {
+        Some(_) => Vec::new(),
+        None => vec![Network::of(peer.ip())],
+    };
+    let trunk = Trunk { peer: Some(Peer::at(transport, peer)), accept_from, ..trunk };
+    let settings = Settings {
+        advertised: address(own).ip(),
+        udp_port: 5060,
+        tcp_port: 5060,
+        tls_port: 5061,
+        trunks: vec![trunk],
+    };
+    let mut luck = Luck(0x9e37_79b9 + own as u64);
+    Endpoint::new(settings, Box::new(move || luck.draw()))
+}
+
+fn media(end: usize) -> LocalMedia {
+    let (address, secrets) = (address(end).ip(), Secrets::new([end as u8; 132]));
+    LocalMedia {
+        address,
+        port: 20000,
+        session_id: 1,
+        version: 1,
+        comfort_noise: false,
+        srtp: SrtpMode::Off,
+        secrets,
+    }
+}
+
+impl Pair {
+    fn over(transport: Transport, seed: u64, loss: u64) -> Self {
+        Self {
+            ends: [endpoint(0, transport), endpoint(1, transport)],
+            now: Instant::now(),
+            luck: Luck(seed * 7919 + 1),
+            loss,
+            flying: BTreeMap::new(),
+            sent: 0,
+            events: Vec::new(),
+            wire: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn perfect() -> Self {
+        Self::over(Transport::Udp, 1, 0)
+    }
+
+    fn dial(&mut self) -> LegId {
+        let call = OutgoingCall {
+            trunk: 0,
+            to: "+914000000001".into(),
+            from: "+918800000001".into(),
+            local: media(0),
+            preferred: Codec::Pcmu,
+        };
+        let leg = self.ends[0].dial(call, self.now).unwrap();
+        self.collect();
+        leg
+    }
+
+    /// Takes out what both ends want sent and told.
+    fn collect(&mut self) {
+        for own in 0..2 {
+            while let Some(transmit) = self.ends[own].poll_transmit() {
+                self.wire[own].push(String::from_utf8_lossy(&transmit.bytes).into_owned());
+                let reliable = transmit.path.transport == Transport::Tcp;
+                let copies = match () {
+                    () if reliable => 1,
+                    () if self.luck.percent(self.loss) => 0,
+                    () if self.luck.percent(self.loss / 3) => 2,
+                    () => 1,
+                };
+                for _ in 0..copies {
+                    let jitter = if reliable || self.loss == 0 { 10 } else { self.luck.draw() % 300 };
+                    self.sent += 1;
+                    let flight = (self.now + Duration::from_millis(jitter), self.sent);
+                    let message = transmit.bytes.to_vec();
+                    self.flying.insert(flight, (1 - own, transmit.path.transport, address(own), message));
+                }
+            }
+            while let Some(event) = self.ends[own].poll_event() {
+                self.events.push(([End::Caller, End::Callee][own], event));
+            }
+        }
+    }
+
+    /// One step of the world: the next delivery or timer. `false` when nothing is left to happen.
+    fn step(&mut self) -> bool {
+        let delivery = self.flying.keys().next().map(|(at, _)| *at);
+        let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
+        let Some(next) = [delivery, timer].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        if delivery == Some(next) {
+            let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
+            let message = SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
+            self.ends[to].receive(transport, from, message, self.now);
+        } else {
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+        }
+        self.collect();
+        true
+    }
+
+    /// Lets the world go on until an event comes that fits.
+    fn until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
+        loop {
+            let found = self.events.iter().position(|(at, event)| *at == end && fits(event).is_some());
+            if let Some(index) = found {
+                return fits(&self.events.remove(index).1).unwrap();
+            }
+            assert!(self.step(), "nothing happens any more; unseen: {:?}", self.events);
+        }
+    }
+
+    fn offered(&mut self) -> Offer {
+        self.until(End::Callee, |event| match event {
+            Event::Offered(offer) => Some(offer.clone()),
+            _ => None,
+        })
+    }
+
+    fn hung_up(&mut self, end: End) -> bool {
+        self.until(end, |event| match event {
+            Event::HungUp { orderly, .. } => Some(*orderly),
+            _ => None,
+        })
+    }
+
+    fn failed(&mut self, end: End) -> u16 {
+        self.until(end, |event| match event {
+            Event::Failed { status, .. } => Some(*status),
+            _ => None,
+        })
+    }
+
+    /// A call that both ends count as connected: the caller's leg and the callee's.
+    fn connect(&mut self) -> (LegId, LegId) {
+        let caller = self.dial();
+        let callee = self.offered().leg;
+        self.ends[1].answer(callee, media(1), self.now).unwrap();
+        self.collect();
+        self.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
+        self.until(End::Callee, |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        (caller, callee)
+    }
+
+    /// Runs to the end: both idle, no timer left, and no event that nobody asked for.
+    fn settle(mut self) -> [Vec<String>; 2] {
+        while self.step() {}
+        assert_eq!([self.ends[0].load(), self.ends[1].load()], [IDLE, IDLE]);
+        assert_eq!(self.events, []);
+        self.wire
+    }
+
+    /// Puts a request of the caller's making into the callee's dialog.
+    fn inject(&mut self, method: &str, sequence: u32, headers: &str, body: &str) {
+        let ack = self.wire[0].iter().find(|message| message.starts_with("ACK ")).expect("connected");
+        let line = |name: &str| ack.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let uri = ack.split(' ').nth(1).unwrap();
+        let request = format!(
+            "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{method}{sequence};rport\r\n\
+             {}\r\n{}\r\n{}\r\nCSeq: {sequence} {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:192.0.2.1>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            line("From:"),
+            line("To:"),
+            line("Call-ID:"),
+            body.len()
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        self.ends[1].receive(Transport::Udp, address(0), message, self.now);
+        self.collect();
+    }
+
+    /// The callee's last message.
+    fn answer(&self) -> &str {
+        self.wire[1].last().unwrap()
+    }
+}
+
+fn worlds() -> impl Iterator<Item = Pair> {
+    let lossy = (1..60).map(|seed| Pair::over(Transport::Udp, seed, 25));
+    let clean = [Pair::perfect(), Pair::over(Transport::Tcp, 1, 0)];
+    clean.into_iter().chain(lossy)
+}
+
+const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.77\r\nt=0 0\r\n\
+    m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
+const SDP: &str = "Content-Type: application/sdp\r\n";
+
+/// An answer of the called side's making to the INVITE that is on the wire.
+fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
+    let line = |name: &str| invite.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let response = format!(
+        "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{};tag={tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        line("Via:"),
+        line("From:"),
+        line("To:"),
+        line("Call-ID:"),
+        line("CSeq:"),
+        body.len()
+    );
+    SipMessage::from_datagram(response.into()).unwrap()
+}
+
+impl Pair {
+    /// The caller's INVITE never arrives; the called side's answers are of our making.
+    fn dial_by_hand() -> (Self, LegId, String) {
+        Self::perfect().dialled_by_hand()
+    }
+
+    fn dialled_by_hand(self) -> (Self, LegId, String) {
+        let mut pair = self;
+        let leg = pair.dial();
+        pair.flying.clear();
+        let invite = pair.wire[0][0].clone();
+        (pair, leg, invite)
+    }
+
+    fn answer_by_hand(&mut self, response: SipMessage) {
+        self.ends[0].receive(Transport::Udp, address(1), response, self.now);
+        self.collect();
+        self.flying.clear();
+    }
+
+    fn sent(&self, method: &str) -> Vec<&String> {
+        let start = format!("{method} ");
+        self.wire[0].iter().filter(|message| message.starts_with(&start)).collect()
+    }
+
+    fn is_answered(&self) -> bool {
+        self.events.iter().any(|(_, event)| matches!(event, Event::Answered { .. }))
+    }
+}

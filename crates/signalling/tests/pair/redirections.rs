@@ -1,0 +1,180 @@
+//! Re-INVITEs of ours, which send a peer's audio elsewhere and back.
+
+use super::*;
+
+/// What a peer is told of another's audio.
+fn elsewhere() -> Redirection {
+    let rtp = Some("203.0.113.7:4000".parse().unwrap());
+    Redirection { rtp, codec: Codec::Pcmu, telephone_event: Some(97) }
+}
+
+fn home() -> Redirection {
+    Redirection { rtp: None, ..elsewhere() }
+}
+
+impl Pair {
+    fn redirect(&mut self, end: End, leg: LegId, to: Redirection) {
+        assert!(self.ends[end as usize].redirect(leg, to, self.now));
+        self.collect();
+    }
+
+    /// The status of a redirection, 200 or that of the refusal; `None`: the leg has ended.
+    fn redirected(&mut self, end: End) -> Option<u16> {
+        self.until(end, |event| match event {
+            Event::Redirected { .. } => Some(Some(200)),
+            Event::NotRedirected { status, .. } => Some(Some(*status)),
+            Event::HungUp { .. } => Some(None),
+            _ => None,
+        })
+    }
+
+    /// Ends what is left of a call, whatever the link has done to it.
+    fn end(mut self, legs: [LegId; 2]) -> [Vec<String>; 2] {
+        for (end, leg) in self.ends.iter_mut().zip(legs) {
+            end.hang_up(leg, self.now);
+        }
+        self.collect();
+        while self.step() {}
+        self.events.clear();
+        self.settle()
+    }
+}
+
+#[test]
+fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
+    for mut pair in worlds() {
+        let (caller, callee) = pair.connect();
+        pair.redirect(End::Caller, caller, elsewhere());
+        let first = pair.redirected(End::Caller);
+        assert!(first == Some(200) || pair.loss > 0);
+        if first.is_some() {
+            pair.redirect(End::Caller, caller, home());
+            assert!(pair.redirected(End::Caller) == Some(200) || pair.loss > 0);
+        }
+        pair.end([caller, callee]);
+    }
+}
+
+#[test]
+fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else() {
+    let mut pair = Pair::perfect();
+    let (caller, callee) = pair.connect();
+    pair.redirect(End::Callee, callee, elsewhere());
+    assert_eq!(pair.redirected(End::Callee), Some(200));
+    pair.redirect(End::Callee, callee, home());
+    assert_eq!(pair.redirected(End::Callee), Some(200));
+    let changes: Vec<u16> = pair
+        .events
+        .iter()
+        .filter_map(|(end, event)| match event {
+            Event::MediaChanged { remote, .. } if *end == End::Caller => Some(remote.rtp.port()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(changes, [4000, 20000]);
+    let wire = pair.end([caller, callee]);
+    let offers: Vec<&str> = wire[1]
+        .iter()
+        .filter(|message| message.starts_with("INVITE "))
+        .map(|message| message.split_once("\r\n\r\n").unwrap().1)
+        .collect();
+    let audio = "RTP/AVP 0 97\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:97 telephone-event/8000\r\na=fmtp:97 0-15\r\n\
+                 a=ptime:20\r\na=sendrecv\r\n";
+    let away = format!(
+        "v=0\r\no=- 1 2 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 203.0.113.7\r\nt=0 0\r\nm=audio 4000 {audio}\
+         a=rtcp:20001 IN IP4 192.0.2.2\r\n"
+    );
+    let back = format!(
+        "v=0\r\no=- 1 3 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\nt=0 0\r\nm=audio 20000 {audio}"
+    );
+    assert_eq!(offers, [away, back]);
+}
+
+#[test]
+fn re_invites_that_meet_are_refused_with_491_and_made_again() {
+    for mut pair in worlds() {
+        let (caller, callee) = pair.connect();
+        pair.redirect(End::Caller, caller, elsewhere());
+        pair.redirect(End::Callee, callee, elsewhere());
+        let met = [pair.redirected(End::Callee), pair.redirected(End::Caller)];
+        assert!(met == [Some(200); 2] || pair.loss > 0, "{met:?}");
+        let clean = pair.loss == 0;
+        let wire = pair.end([caller, callee]);
+        if clean {
+            for sent in wire {
+                assert!(sent.iter().any(|message| message.starts_with("SIP/2.0 491 ")));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
+    let mut pair = Pair::perfect();
+    let (caller, callee) = pair.connect();
+    pair.redirect(End::Callee, callee, elsewhere());
+    let body =
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
+    pair.inject("UPDATE", 100, "Content-Type: application/sdp\r\n", body);
+    assert!(pair.answer().starts_with("SIP/2.0 491 "));
+    pair.inject("UPDATE", 101, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200 "));
+    pair.inject("INVITE", 102, "Content-Type: application/sdp\r\n", body);
+    assert!(pair.answer().starts_with("SIP/2.0 491 "));
+    assert_eq!(pair.redirected(End::Callee), Some(200));
+    pair.end([caller, callee]);
+}
+
+#[test]
+fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
+    for hangs_up in [End::Caller, End::Callee] {
+        for mut pair in worlds() {
+            let (caller, callee) = pair.connect();
+            pair.redirect(End::Caller, caller, elsewhere());
+            let leg = [caller, callee][hangs_up as usize];
+            pair.ends[hangs_up as usize].hang_up(leg, pair.now);
+            pair.collect();
+            pair.end([caller, callee]);
+        }
+    }
+}
+
+/// What the callee answers to a re-INVITE, by a peer of the test's own making.
+fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
+    let mut pair = Pair::perfect();
+    let (caller, callee) = pair.connect();
+    pair.redirect(End::Callee, callee, elsewhere());
+    pair.flying.clear();
+    let invite = pair.wire[1].last().unwrap().clone();
+    let head: String = invite
+        .lines()
+        .filter(|line| {
+            ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
+        })
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let answer = format!("SIP/2.0 {status} x\r\n{head}Content-Length: 0\r\n\r\n");
+    let message = SipMessage::from_datagram(answer.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    let outcome = pair.redirected(End::Callee);
+    let wire = pair.end([caller, callee]);
+    (outcome, wire[1].clone())
+}
+
+#[test]
+fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it() {
+    for status in [404, 488, 503, 603] {
+        assert_eq!(refused_with(&status.to_string()).0, Some(status));
+    }
+    for status in ["408", "481", "200"] {
+        let (outcome, sent) = refused_with(status);
+        assert_eq!(outcome, None, "{status}");
+        assert!(sent.iter().any(|message| message.starts_with("BYE ")), "{status}");
+    }
+}
+
+#[test]
+fn a_peer_that_says_it_has_our_re_invite_and_then_nothing_loses_the_call() {
+    assert_eq!(refused_with("100").0, None);
+}

@@ -1,0 +1,203 @@
+//! Calls from the INVITE to the BYE, over links good and bad.
+
+use super::*;
+
+#[test]
+fn a_call_is_set_up_and_ended_by_the_caller() {
+    for mut pair in worlds() {
+        let (caller, _) = pair.connect();
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
+        while pair.step() {}
+        let heard = pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
+        if !heard {
+            assert!(pair.loss > 0);
+            let leg = LegId(1);
+            pair.ends[1].hang_up(leg, pair.now);
+        }
+        pair.events.clear();
+        pair.collect();
+        pair.settle();
+    }
+}
+
+#[test]
+fn a_call_is_ended_by_the_callee() {
+    let mut pair = Pair::perfect();
+    let (_, callee) = pair.connect();
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn the_offer_tells_the_numbers_and_the_audio() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let offer = pair.offered();
+    assert_eq!((offer.called.as_str(), offer.caller.as_deref()), ("+914000000001", Some("+918800000001")));
+    assert_eq!(offer.remote.unwrap().codec, Codec::Pcmu);
+    assert!(!format!("{offer:?}").contains("00000001"), "numbers are not for a log");
+    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.collect();
+    assert_eq!(pair.failed(End::Caller), 404);
+    pair.settle();
+}
+
+#[test]
+fn a_rejected_call_fails_with_its_status_over_any_link() {
+    for mut pair in worlds() {
+        pair.dial();
+        let offer = pair.offered();
+        pair.ends[1].reject(offer.leg, 486, None, pair.now);
+        pair.collect();
+        assert!(matches!(pair.failed(End::Caller), 486 | 408));
+        pair.settle();
+    }
+}
+
+#[test]
+fn an_overloaded_callee_names_the_time_to_come_back() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let offer = pair.offered();
+    pair.ends[1].reject(offer.leg, 503, Some(5), pair.now);
+    pair.collect();
+    assert_eq!(pair.failed(End::Caller), 503);
+    assert!(pair.settle()[1].iter().any(|message| message.contains("Retry-After: 5\r\n")));
+}
+
+#[test]
+fn a_call_given_up_while_it_is_offered_is_cancelled() {
+    for mut pair in worlds() {
+        let caller = pair.dial();
+        let offer = pair.offered();
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        while pair.step() {}
+        if pair.events.is_empty() {
+            assert!(pair.loss > 0, "the CANCEL was lost each time");
+            pair.ends[1].reject(offer.leg, 480, None, pair.now);
+            pair.collect();
+        }
+        pair.events.clear();
+        pair.settle();
+    }
+}
+
+#[test]
+fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
+    let mut pair = Pair::perfect();
+    let caller = pair.dial();
+    let callee = pair.offered().leg;
+    // Let the 100 reach the caller, so that the CANCEL goes out at once, and then cross it with the answer.
+    while pair.wire[1].is_empty() || !pair.flying.is_empty() {
+        pair.step();
+    }
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.collect();
+    assert!(pair.hung_up(End::Callee));
+    pair.events.retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
+    let wire = pair_methods(&pair.settle()[0]);
+    assert!(wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"), "{wire}");
+}
+
+fn pair_methods(wire: &[String]) -> String {
+    wire.iter().filter_map(|message| message.split(' ').next()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    let invite = pair.wire[0][0].clone();
+    let by_another_way = invite.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1);
+    let sent_back = invite.replacen("Via: ", "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKback\r\nVia: ", 1);
+    for (end, message) in [(1, by_another_way), (0, sent_back)] {
+        let message = SipMessage::from_datagram(message.into()).unwrap();
+        pair.ends[end].receive(Transport::Udp, address(1 - end), message, pair.now);
+        pair.collect();
+        let answer = pair.wire[end].last().unwrap();
+        assert!(answer.starts_with("SIP/2.0 482 Loop Detected\r\n"), "{answer}");
+    }
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Callee));
+    pair.settle();
+}
+
+#[test]
+fn nobody_at_the_other_end_fails_after_half_a_minute() {
+    let mut pair = Pair::over(Transport::Udp, 1, 100);
+    pair.dial();
+    let start = pair.now;
+    assert_eq!(pair.failed(End::Caller), 408);
+    assert_eq!(pair.now - start, Duration::from_secs(32));
+    pair.settle();
+}
+
+#[test]
+fn an_answer_that_is_never_acknowledged_is_hung_up() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let callee = pair.offered().leg;
+    pair.loss = 100;
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.collect();
+    assert!(!pair.hung_up(End::Callee));
+    assert!(pair_methods(&pair.wire[1]).contains("BYE"));
+    while pair.step() {}
+    assert_eq!(pair.ends[1].load(), IDLE);
+}
+
+#[test]
+fn hanging_up_before_the_ack_waits_for_it() {
+    let mut pair = Pair::perfect();
+    pair.dial();
+    let callee = pair.offered().leg;
+    pair.ends[1].answer(callee, media(1), pair.now).unwrap();
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(!pair_methods(&pair.wire[1]).contains("BYE"));
+    pair.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
+    let mut pair = Pair::perfect();
+    let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
+    for (method, number) in [("INVITE", "+914000000001"), ("INVITE", "+1"), ("OPTIONS", "x"), ("BYE", "x")] {
+        let request = format!(
+            "{method} sip:{number}@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9;branch=z9hG4bK1\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:{number}@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Max-Forwards: 70\r\nContact: <sip:a@198.51.100.9>\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        pair.ends[1].receive(Transport::Udp, stranger, message, pair.now);
+        assert_eq!(pair.ends[1].load(), IDLE);
+        pair.collect();
+        assert!(pair.answer().starts_with("SIP/2.0 403 Forbidden\r\n"), "{}", pair.answer());
+    }
+}
+
+#[test]
+fn methods_that_are_not_served_are_refused_before_any_logic() {
+    let mut pair = Pair::perfect();
+    for (method, status) in [("REFER", 405), ("MESSAGE", 405), ("REGISTER", 405), ("FROBNICATE", 501)] {
+        let request = format!(
+            "{method} sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
+             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        let message = SipMessage::from_datagram(request.into()).unwrap();
+        pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+        pair.collect();
+        assert!(pair.answer().starts_with(&format!("SIP/2.0 {status} ")), "{}", pair.answer());
+    }
+    assert_eq!(pair.ends[1].load(), IDLE);
+}

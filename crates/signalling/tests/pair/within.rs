@@ -1,0 +1,198 @@
+//! Requests within a call: holds, keys, session timers, what is refused.
+
+use super::*;
+
+#[test]
+fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
+    for (method, sequence) in [("INVITE", 100), ("UPDATE", 101)] {
+        let mut pair = Pair::perfect();
+        let (caller, _) = pair.connect();
+        pair.inject(method, sequence, SDP, HOLD);
+        let remote = pair.until(End::Callee, |event| match event {
+            Event::MediaChanged { remote, .. } => Some(*remote),
+            _ => None,
+        });
+        assert_eq!(remote.rtp, "192.0.2.77:30000".parse().unwrap());
+        assert_eq!((remote.codec, remote.send, remote.receive), (Codec::Pcma, false, true));
+        assert!(pair.answer().starts_with("SIP/2.0 200 OK") && pair.answer().contains("a=recvonly"));
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+        // The injected requests ran ahead of the caller's own count.
+        pair.inject("BYE", 200, "", "");
+        assert!(pair.hung_up(End::Callee));
+        pair.ends[0].hang_up(caller, pair.now);
+        pair.collect();
+        pair.settle();
+    }
+}
+
+#[test]
+fn keys_come_by_info_in_both_usual_bodies() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    let bodies = [
+        ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", '5'),
+        ("application/dtmf-relay", "Signal= *\r\n", '*'),
+        ("application/dtmf", "7", '7'),
+    ];
+    for (sequence, (content_type, body, pressed)) in (100..).zip(bodies) {
+        pair.inject("INFO", sequence, &format!("Content-Type: {content_type}\r\n"), body);
+        let key = pair.until(End::Callee, |event| match event {
+            Event::Key { key, .. } => Some(*key),
+            _ => None,
+        });
+        assert_eq!(key, pressed);
+    }
+    pair.inject("INFO", 110, "Content-Type: text/plain\r\n", "5");
+    assert!(pair.answer().starts_with("SIP/2.0 415"));
+    pair.inject("INFO", 111, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200"));
+    pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
+    assert!(pair.answer().starts_with("SIP/2.0 500"), "an old sequence number is out of order");
+    pair.inject("BYE", 200, "", "");
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    pair.settle();
+}
+
+#[test]
+fn a_session_that_is_not_refreshed_is_ended() {
+    let mut pair = Pair::perfect();
+    pair.connect();
+    pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
+    assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
+    pair.inject("UPDATE", 101, "Session-Expires: 90;refresher=uac\r\n", "");
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    let start = pair.now;
+    assert!(!pair.hung_up(End::Callee));
+    assert_eq!(pair.now - start, Duration::from_secs(60));
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
+
+#[test]
+fn a_request_for_a_call_that_is_not_there_is_told_so() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    pair.hung_up(End::Callee);
+    pair.inject("BYE", 100, "", "");
+    assert!(pair.answer().starts_with("SIP/2.0 481"));
+    pair.settle();
+}
+
+#[test]
+fn a_required_extension_that_is_unknown_is_named() {
+    let mut pair = Pair::perfect();
+    let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
+        Contact: <sip:a@192.0.2.1>\r\nRequire: timer, nothing-known\r\nContent-Length: 0\r\n\r\n";
+    let message = SipMessage::from_datagram(invite.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    assert!(
+        pair.answer().starts_with("SIP/2.0 420") && pair.answer().contains("Unsupported: nothing-known\r\n")
+    );
+    let received = pair.answer().contains("received=192.0.2.1;rport=5060");
+    assert!(received, "RFC 3581: {}", pair.answer());
+    pair.settle();
+}
+
+#[test]
+fn a_late_offer_is_answered_in_the_ack() {
+    let mut pair = Pair::perfect();
+    let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
+        Contact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
+    let message = SipMessage::from_datagram(invite.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    let offer = pair.offered();
+    assert_eq!(offer.remote, None);
+    assert_eq!(pair.ends[1].answer(offer.leg, media(1), pair.now), None);
+    pair.collect();
+    let ok = pair.answer().to_owned();
+    let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
+    assert!(ok.contains("m=audio 20000 RTP/AVP 8 0 101"));
+    let body = HOLD.replace("sendonly", "sendrecv");
+    let ack = format!(
+        "ACK sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK2\r\nFrom: <sip:a@b>;tag=1\r\n{to}\r\n\
+         Call-ID: 1\r\nCSeq: 1 ACK\r\nMax-Forwards: 70\r\n{SDP}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let message = SipMessage::from_datagram(ack.into()).unwrap();
+    pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
+    pair.collect();
+    let remote = pair.until(End::Callee, |event| match event {
+        Event::Confirmed { remote, .. } => *remote,
+        _ => None,
+    });
+    assert_eq!(remote.rtp.port(), 30000);
+    pair.ends[1].hang_up(offer.leg, pair.now);
+    pair.collect();
+    pair.settle();
+}
+
+#[test]
+fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
+    let mut pair = Pair::perfect();
+    let (caller, _) = pair.connect();
+    for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
+        pair.inject(method, sequence, "Require: timer, magic\r\n", "");
+        assert!(pair.answer().starts_with("SIP/2.0 420 "), "{method}: {}", pair.answer());
+        assert!(pair.answer().contains("Unsupported: magic\r\n"), "{method}");
+        if method == "INVITE" {
+            pair.inject("ACK", sequence, "", "");
+        }
+    }
+    pair.inject("BYE", 20, "Require: magic\r\n", "");
+    assert!(pair.answer().starts_with("SIP/2.0 200 "));
+    assert!(pair.hung_up(End::Callee));
+    pair.ends[0].hang_up(caller, pair.now);
+    pair.collect();
+    while pair.step() {}
+}
+
+#[test]
+fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() {
+    for (known, offered) in [
+        ("Supported: timer\r\nAllow: INVITE, UPDATE\r\n", true),
+        ("Supported: timer\r\nAllow: INVITE\r\n", false),
+        ("Allow: UPDATE\r\n", false),
+    ] {
+        let mut pair = Pair::perfect();
+        let (_, callee) = pair.connect();
+        pair.inject("UPDATE", 10, known, "");
+        assert_eq!(pair.answer().contains("Session-Expires: 1800;refresher=uas\r\n"), offered, "{known}");
+        pair.ends[1].hang_up(callee, pair.now);
+        pair.collect();
+        assert!(pair.hung_up(End::Caller));
+        pair.settle();
+    }
+}
+
+#[test]
+fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
+    let mut pair = Pair::perfect();
+    let (_, callee) = pair.connect();
+    let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
+    pair.inject("UPDATE", 10, asked, "");
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uas\r\n"), "{}", pair.answer());
+    let agreed = pair.now;
+    let updates = |pair: &Pair| pair.wire[1].iter().filter(|one| one.starts_with("UPDATE ")).count();
+    while updates(&pair) == 0 {
+        assert!(pair.step());
+    }
+    assert_eq!(pair.now - agreed, Duration::from_secs(45));
+    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    let answered = pair.now + Duration::from_secs(1);
+    while pair.now < answered && pair.step() {}
+    assert!(!pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { .. })));
+    pair.ends[1].hang_up(callee, pair.now);
+    pair.collect();
+    assert!(pair.hung_up(End::Caller));
+    pair.settle();
+}
