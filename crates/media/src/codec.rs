@@ -1,4 +1,4 @@
-//! G.711 in both laws, and G.722.
+//! G.711 in both laws, G.722 and Opus.
 
 use std::{fmt, sync::LazyLock};
 
@@ -9,9 +9,13 @@ use audio_codec::{
     pcmu::{PcmuDecoder, PcmuEncoder},
 };
 
-use crate::{FRAME, upsampler::Upsampler};
+use crate::{
+    FRAME,
+    opus::{Decoding, Encoding, OpusSettings},
+    upsampler::Upsampler,
+};
 
-/// A codec of one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
+/// An audio codec. Those of fixed rate have one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// G.711 A-law, used everywhere but North America and Japan.
@@ -21,19 +25,28 @@ pub enum Codec {
     /// G.722 at 64 kbit/s: audio of 16 kHz under an RTP clock of 8000 Hz (RFC 3551, section 4.5.2). Between two legs that
     /// speak it, it passes as it is; what is decoded or encoded here is its lower band, 8 kHz.
     G722,
+    /// Opus (RFC 6716) under an RTP clock of 48 kHz (RFC 7587, section 4.1). Between two legs that speak it, it passes as it
+    /// is; what is decoded or encoded here is 8 kHz.
+    Opus,
 }
 
 static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcma, Codec::Pcmu));
 static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcmu, Codec::Pcma));
 
 impl Codec {
-    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9.
+    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9; of Opus, which has none, the one that we offer, 96.
     pub fn payload_type(self) -> u8 {
         match self {
             Self::Pcma => 8,
             Self::Pcmu => 0,
             Self::G722 => 9,
+            Self::Opus => 96,
         }
+    }
+
+    /// Ticks of its RTP clock in the time of one sample of 8 kHz: 6 of Opus, else 1.
+    pub fn ticks(self) -> u32 {
+        if self == Self::Opus { 6 } else { 1 }
     }
 
     /// The codec of a static payload type; `None` for any other than 0, 8 and 9.
@@ -46,31 +59,37 @@ impl Codec {
         }
     }
 
-    /// The encoding name in SDP (RFC 3551, section 6).
+    /// The encoding name in SDP (RFC 3551, section 6; RFC 7587, section 7).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcma => "PCMA",
             Self::Pcmu => "PCMU",
             Self::G722 => "G722",
+            Self::Opus => "opus",
         }
     }
 
-    /// Decodes as many octets as both slices have; gives their number. Of G.722 the octets are taken for the first of a
-    /// stream: a stream is for a [`Decoder`].
+    /// Decodes as many octets as both slices have; gives the number of samples. Of G.722 and Opus the octets are taken for
+    /// the first of a stream: a stream is for a [`Decoder`].
     pub fn decode(self, octets: &[u8], samples: &mut [i16]) -> usize {
         Decoder::default().decode(self, octets, samples)
     }
 
-    /// Encodes as many samples as both slices have; gives their number. In G.722 they become the first of a stream: a
-    /// stream is for an [`Encoder`].
+    /// Encodes as many samples as both slices have; gives the number of octets. In G.722 and Opus they become the first of a
+    /// stream: a stream is for an [`Encoder`].
     pub fn encode(self, samples: &[i16], octets: &mut [u8]) -> usize {
         Encoder::default().encode(self, samples, octets)
     }
 
     /// Whether octets of this codec become octets of `to` only by a [`Decoder`] and an [`Encoder`], which go on where the
-    /// last packet ended: between G.722 and G.711.
+    /// last packet ended: between any two but the laws of G.711.
     pub fn needs_decoder(self, to: Self) -> bool {
-        (self == Self::G722) != (to == Self::G722)
+        self != to && (self.has_state() || to.has_state())
+    }
+
+    /// Whether what an octet means depends on those before it.
+    pub fn has_state(self) -> bool {
+        matches!(self, Self::G722 | Self::Opus)
     }
 
     /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where
@@ -88,16 +107,19 @@ impl Codec {
     }
 }
 
-/// Decodes one stream: G.722 goes on where the last packet ended.
+/// Decodes one stream: G.722 and Opus go on where the last packet ended.
 #[derive(Default)]
 pub struct Decoder {
     g722: Option<Box<G722Decoder>>,
+    opus: Option<Box<Decoding>>,
 }
 
-/// Encodes one stream: G.722 goes on where the last packet ended.
+/// Encodes one stream: G.722 and Opus go on where the last packet ended.
 #[derive(Default)]
 pub struct Encoder {
     g722: Option<Box<Wideband>>,
+    opus: Option<Box<Encoding>>,
+    settings: OpusSettings,
 }
 
 /// An encoder of 16 kHz behind an upsampler: that of 8 kHz in the library encodes silence.
@@ -107,16 +129,37 @@ struct Wideband {
 }
 
 impl Decoder {
-    /// Decodes as many octets as both slices have; gives their number.
+    /// Decodes as many octets as both slices have, of Opus one packet of at most 120 ms; gives the number of samples. A
+    /// packet that is no Opus is made up, 20 ms, as if it were lost.
     pub fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
+        if codec == Codec::Opus {
+            return self.opus().map_or(0, |opus| opus.decode(octets, samples));
+        }
         let count = octets.len().min(samples.len());
         let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else { return 0 };
         match codec {
             Codec::Pcma => PcmaDecoder::new().decode_into(octets, samples),
             Codec::Pcmu => PcmuDecoder::new().decode_into(octets, samples),
             Codec::G722 => self.g722().decode_into(octets, samples),
+            Codec::Opus => return 0,
         }
         .unwrap_or(0)
+    }
+
+    /// Makes up lost samples of Opus, at most 120 ms, the last of them from the copy that the packet after them may carry;
+    /// gives their number. Of any other codec it is 0: that is for a [`crate::Concealment`].
+    pub fn conceal(&mut self, codec: Codec, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
+        if codec != Codec::Opus {
+            return 0;
+        }
+        self.opus().map_or(0, |opus| opus.conceal(next, samples))
+    }
+
+    fn opus(&mut self) -> Option<&mut Decoding> {
+        if self.opus.is_none() {
+            self.opus = Decoding::new().map(Box::new);
+        }
+        self.opus.as_deref_mut()
     }
 
     fn g722(&mut self) -> &mut G722Decoder {
@@ -127,16 +170,49 @@ impl Decoder {
 }
 
 impl Encoder {
-    /// Encodes as many samples as both slices have; gives their number.
+    /// Encodes as many samples as both slices have; gives the number of octets. In Opus it is one packet, which fills at most
+    /// the slice: samples that fill none of its nine durations, 2.5 to 120 ms, wait for the next call, and 0 is given if
+    /// there is no packet.
     pub fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+        if codec == Codec::Opus {
+            return self.opus().map_or(0, |opus| opus.encode(samples, octets));
+        }
         let count = octets.len().min(samples.len());
         let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else { return 0 };
         match codec {
             Codec::Pcma => PcmaEncoder::new().encode_into(samples, octets),
             Codec::Pcmu => PcmuEncoder::new().encode_into(samples, octets),
             Codec::G722 => return self.g722().encode(samples, octets),
+            Codec::Opus => return 0,
         }
         .unwrap_or(0)
+    }
+
+    /// Encodes Opus as the peer wants it from now on.
+    pub fn adapt(&mut self, settings: OpusSettings) {
+        self.settings = settings;
+        if let Some(opus) = &mut self.opus {
+            opus.adapt(settings);
+        }
+    }
+
+    /// How many samples that were given before the next packet begins with; 0 of any codec but Opus.
+    pub fn waiting(&self, codec: Codec) -> usize {
+        self.opus.as_ref().filter(|_| codec == Codec::Opus).map_or(0, |opus| opus.waiting())
+    }
+
+    /// What is given next does not follow what was given before.
+    pub fn skip(&mut self) {
+        if let Some(opus) = &mut self.opus {
+            opus.skip();
+        }
+    }
+
+    fn opus(&mut self) -> Option<&mut Encoding> {
+        if self.opus.is_none() {
+            self.opus = Encoding::new(self.settings).map(Box::new);
+        }
+        self.opus.as_deref_mut()
     }
 
     fn g722(&mut self) -> &mut Wideband {
@@ -165,13 +241,17 @@ impl Wideband {
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder").field("g722", &self.g722.is_some()).finish()
+        let Self { g722, opus } = self;
+        let mut text = f.debug_struct("Decoder");
+        text.field("g722", &g722.is_some()).field("opus", &opus.is_some()).finish()
     }
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder").field("g722", &self.g722.is_some()).finish()
+        let Self { g722, opus, settings } = self;
+        let mut text = f.debug_struct("Encoder");
+        text.field("g722", &g722.is_some()).field("opus", &opus.is_some()).field("settings", settings).finish()
     }
 }
 
@@ -276,7 +356,119 @@ mod tests {
         }
     }
 
+    /// What comes out of an encoder and a decoder, given in packets of this many samples.
+    fn through_opus(spoken: &[i16], packet: usize, settings: OpusSettings, lost: fn(usize) -> bool) -> Vec<i16> {
+        let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+        encoder.adapt(settings);
+        let mut packets = Vec::new();
+        for samples in spoken.chunks_exact(packet) {
+            let mut octets = [0; 1000];
+            let length = encoder.encode(Codec::Opus, samples, &mut octets);
+            packets.push(octets[..length].to_vec());
+        }
+        let mut heard = Vec::new();
+        for (index, octets) in packets.iter().enumerate() {
+            let mut samples = [0; 1500];
+            let count = if lost(index) {
+                let next = packets.get(index + 1).map(Vec::as_slice);
+                decoder.conceal(Codec::Opus, next, &mut samples[..packet])
+            } else {
+                decoder.decode(Codec::Opus, octets, &mut samples)
+            };
+            heard.extend_from_slice(&samples[..count]);
+        }
+        heard
+    }
+
+    #[test]
+    fn speech_in_opus_keeps_its_pitch_and_level_in_packets_of_any_length() {
+        for (hertz, packet) in [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)] {
+            let spoken = tone(hertz, 9600);
+            let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
+            assert!(spoken.len() - heard.len() < 160, "{packet}: {}", heard.len());
+            let (said, heard) = (&spoken[1600..], &heard[1600..]);
+            assert!((level(said) - level(heard)).abs() < 1.5, "{hertz}: {} {}", level(said), level(heard));
+            let noise = noise_beside(hertz, heard);
+            assert!(noise < level(heard) - 12.0, "{hertz} {packet}: {noise} {}", level(heard));
+        }
+    }
+
+    #[test]
+    fn a_copy_in_the_next_packet_brings_back_what_was_lost() {
+        // A tone that starts just as its packet is lost cannot be guessed from what was before.
+        let spoken: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
+        let lost = |index| index == 20;
+        let heard = |inband_fec| {
+            let settings = OpusSettings { inband_fec, ..OpusSettings::default() };
+            through_opus(&spoken, 160, settings, lost)
+        };
+        let place = 160 * 20 + 60..160 * 21 + 30;
+        let (with, without) = (heard(true), heard(false));
+        assert_eq!((with.len(), without.len()), (spoken.len(), spoken.len()));
+        let said = level(&spoken[place.clone()]);
+        let (with, without) = (level(&with[place.clone()]), level(&without[place]));
+        assert!((with - said).abs() < 6.0 && without < said - 12.0, "{with} {without} {said}");
+    }
+
+    #[test]
+    fn a_peers_wishes_for_opus_are_kept() {
+        let spoken = tone(440.0, 16_000);
+        let sizes = |settings| {
+            let mut encoder = Encoder::default();
+            encoder.adapt(settings);
+            let mut octets = [0; 160];
+            spoken.chunks(160).map(|samples| encoder.encode(Codec::Opus, samples, &mut octets)).collect::<Vec<_>>()
+        };
+        let plain: usize = sizes(OpusSettings::default()).iter().sum();
+        let few = sizes(OpusSettings { max_bit_rate: Some(8000), ..OpusSettings::default() });
+        assert!(few.iter().sum::<usize>() <= 2100 && plain > 2500, "{plain}");
+        let constant = sizes(OpusSettings { constant: true, ..OpusSettings::default() });
+        assert!(constant.iter().all(|size| *size == constant[0]), "{constant:?}");
+    }
+
+    #[test]
+    fn what_is_no_opus_is_made_up() {
+        let mut samples = [0; 1500];
+        let mut decoder = Decoder::default();
+        for octets in [&[][..], &[0xff], &[3], &[0xfb, 0xff, 0xff]] {
+            let count = decoder.decode(Codec::Opus, octets, &mut samples);
+            assert!((20..=960).contains(&count), "{octets:?} {count}");
+        }
+        assert_eq!(decoder.decode(Codec::Opus, &[8; 40], &mut []), 0);
+        assert_eq!(decoder.conceal(Codec::Pcma, None, &mut samples), 0);
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_octets_of_opus_are_decoded(
+            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), 1..8),
+            lost in proptest::prelude::any::<u8>(),
+            room in 0usize..1500,
+        ) {
+            let (mut decoder, mut samples) = (Decoder::default(), [0; 1500]);
+            for (index, packet) in packets.iter().enumerate() {
+                let slice = &mut samples[..room];
+                let count = if lost >> (index % 8) & 1 == 1 {
+                    decoder.conceal(Codec::Opus, Some(packet), slice)
+                } else {
+                    decoder.decode(Codec::Opus, packet, slice)
+                };
+                proptest::prop_assert!(count <= room.min(960));
+            }
+        }
+
+        #[test]
+        fn any_samples_are_encoded_in_opus(
+            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<i16>(), 0..1200), 1..4),
+            room in 0usize..300,
+        ) {
+            let (mut encoder, mut octets) = (Encoder::default(), [0; 300]);
+            for samples in packets {
+                proptest::prop_assert!(encoder.encode(Codec::Opus, &samples, &mut octets[..room]) <= room);
+                proptest::prop_assert!(encoder.waiting(Codec::Opus) <= 960);
+            }
+        }
+
         #[test]
         fn any_octets_of_g722_are_decoded(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
             let mut samples = [0; 1500];

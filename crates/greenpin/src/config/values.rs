@@ -271,7 +271,8 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
-const CODECS: [(&str, Codec); 3] = [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722)];
+const CODECS: [(&str, Codec); 4] =
+    [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722), ("opus", Codec::Opus)];
 
 const CALLER_FROM: [(&str, CallerFrom); 4] = [
     ("p-asserted-identity", CallerFrom::AssertedIdentity),
@@ -290,7 +291,7 @@ pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
-    let rule = "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once";
+    let rule = "a list of \"pcma\", \"pcmu\", \"g722\" and \"opus\", one or more of them, each once";
     must(meanings(&CODECS, raw), rule)
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{Codec, FRAME, Header};
+use media::{Codec, FRAME, Formats, Header, OpusSettings, TelephoneEvent};
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -200,9 +200,11 @@ pub(super) fn remote(rtp: SocketAddr) -> Remote {
     Remote {
         rtp,
         rtcp: None,
-        codec: Codec::Pcma,
-        telephone_event: Some(101),
-        comfort_noise: false,
+        formats: Formats {
+            telephone_event: Some(TelephoneEvent::at_8000(101)),
+            ..Formats::of(Codec::Pcma)
+        },
+        opus: OpusSettings::default(),
         crypto: None,
         send: true,
         receive: true,
