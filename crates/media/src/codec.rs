@@ -251,7 +251,10 @@ impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { g722, opus, settings } = self;
         let mut text = f.debug_struct("Encoder");
-        text.field("g722", &g722.is_some()).field("opus", &opus.is_some()).field("settings", settings).finish()
+        text.field("g722", &g722.is_some())
+            .field("opus", &opus.is_some())
+            .field("settings", settings)
+            .finish()
     }
 }
 
@@ -357,7 +360,12 @@ mod tests {
     }
 
     /// What comes out of an encoder and a decoder, given in packets of this many samples.
-    fn through_opus(spoken: &[i16], packet: usize, settings: OpusSettings, lost: fn(usize) -> bool) -> Vec<i16> {
+    fn through_opus(
+        spoken: &[i16],
+        packet: usize,
+        settings: OpusSettings,
+        lost: fn(usize) -> bool,
+    ) -> Vec<i16> {
         let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
         encoder.adapt(settings);
         let mut packets = Vec::new();
@@ -382,7 +390,9 @@ mod tests {
 
     #[test]
     fn speech_in_opus_keeps_its_pitch_and_level_in_packets_of_any_length() {
-        for (hertz, packet) in [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)] {
+        for (hertz, packet) in
+            [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)]
+        {
             let spoken = tone(hertz, 9600);
             let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
             assert!(spoken.len() - heard.len() < 160, "{packet}: {}", heard.len());
@@ -417,7 +427,10 @@ mod tests {
             let mut encoder = Encoder::default();
             encoder.adapt(settings);
             let mut octets = [0; 160];
-            spoken.chunks(160).map(|samples| encoder.encode(Codec::Opus, samples, &mut octets)).collect::<Vec<_>>()
+            spoken
+                .chunks(160)
+                .map(|samples| encoder.encode(Codec::Opus, samples, &mut octets))
+                .collect::<Vec<_>>()
         };
         let plain: usize = sizes(OpusSettings::default()).iter().sum();
         let few = sizes(OpusSettings { max_bit_rate: Some(8000), ..OpusSettings::default() });

@@ -270,7 +270,8 @@ mod tests {
         assert_eq!(times.map(|header| header.timestamp.wrapping_sub(first)), [960, 1920, 2880]);
         assert_eq!(stream.timestamp_at(at(70)).wrapping_sub(first), 3360);
         let relayed = stream.relay(&inbound(9, 1, 0), 96, at(80)).unwrap();
-        let late = [inbound(9, 3, 320), inbound(9, 2, 160)].map(|from| stream.relay(&from, 96, at(90)).unwrap());
+        let late =
+            [inbound(9, 3, 320), inbound(9, 2, 160)].map(|from| stream.relay(&from, 96, at(90)).unwrap());
         assert_eq!(late.map(|header| header.timestamp.wrapping_sub(relayed.timestamp)), [1920, 960]);
         stream.set_ticks(1);
         assert_eq!(stream.own(8, at(140)).timestamp.wrapping_sub(relayed.timestamp), 1920 + 400);

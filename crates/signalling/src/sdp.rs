@@ -466,7 +466,8 @@ fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let format = |payload_type| {
         let spoken = Codec::from_payload_type(payload_type);
         let codec = spoken.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
-        let opus = if codec == Codec::Opus { opus_parameters(media, payload_type) } else { Default::default() };
+        let opus =
+            if codec == Codec::Opus { opus_parameters(media, payload_type) } else { Default::default() };
         Some(Format { codec, payload_type, opus })
     };
     let named: Vec<Format> = payload_types(media).filter_map(format).collect();
@@ -649,7 +650,8 @@ mod tests {
     #[test]
     fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
         let text = offer(&local(), Codec::Opus, &[]);
-        let expected = "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
+        let expected =
+            "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
         assert!(text.contains(expected), "{text}");
         let named = offer(&local(), Codec::Pcma, &[Codec::Pcma, Codec::Opus]);
         assert!(named.contains("m=audio 20000 RTP/AVP 8 96 101 97\r\n"), "{named}");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::engine::TrunkSettings as Trunk;
+use crate::engine::audio::RecordingFormat;
 use crate::engine::sip::TlsListen;
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
@@ -114,6 +115,8 @@ pub struct Recordings {
     pub bucket: Option<BucketOptions>,
     /// `recordings.encrypt`: whether they are sealed with a key of the master key's.
     pub encrypt: bool,
+    /// `recordings.format`: what they are written as.
+    pub format: RecordingFormat,
 }
 
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
@@ -236,6 +239,7 @@ impl Config {
         let url = source.get("recordings.url", values::recordings);
         let spool = source.get("recordings.spool", values::path);
         let encrypt = source.or("recordings.encrypt", values::boolean, false);
+        let format = source.or("recordings.format", values::recording_format, RecordingFormat::Wav);
         let given = BucketOptions {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
@@ -254,6 +258,7 @@ impl Config {
                 folder: spool.unwrap_or_else(|| "data/spool".into()),
                 bucket: Some(BucketOptions { name, prefix, ..given }),
                 encrypt,
+                format,
             },
             other => {
                 if spool.is_some() || given != BucketOptions::default() {
@@ -263,7 +268,7 @@ impl Config {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
-                Recordings { folder, bucket: None, encrypt }
+                Recordings { folder, bucket: None, encrypt, format }
             }
         }
     }

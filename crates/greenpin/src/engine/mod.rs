@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use trunks::{TrunkSettings, TrunkState};
 
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
+use audio::RecordingFormat;
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
 use sip::{BindError, SipSockets, Tls, TlsListen, UserAgent};
@@ -50,6 +51,8 @@ pub struct EngineSettings {
     pub prompts: Prompts,
     /// The folder that recordings go to.
     pub recordings: PathBuf,
+    /// What they are written as.
+    pub recording_format: RecordingFormat,
     /// The name of this node in call records.
     pub node: String,
     /// Calls at once; one more is refused with 503.

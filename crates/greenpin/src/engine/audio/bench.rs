@@ -200,10 +200,7 @@ pub(super) fn remote(rtp: SocketAddr) -> Remote {
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats {
-            telephone_event: Some(TelephoneEvent::at_8000(101)),
-            ..Formats::of(Codec::Pcma)
-        },
+        formats: Formats { telephone_event: Some(TelephoneEvent::at_8000(101)), ..Formats::of(Codec::Pcma) },
         opus: OpusSettings::default(),
         crypto: None,
         send: true,

@@ -8,8 +8,8 @@ use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
     Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender,
-    EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator, OutboundStream, Packet, ReceiverStats,
-    RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent, ToneDetector, Unforwarded, forward,
+    EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator, OutboundStream, Packet,
+    ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;

@@ -1,5 +1,7 @@
 //! The media plane over real sockets on loopback.
 
+mod opus;
+
 use std::{
     collections::VecDeque,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -105,7 +107,10 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats { telephone_event: telephone_event.map(TelephoneEvent::at_8000), ..Formats::of(codec) },
+        formats: Formats {
+            telephone_event: telephone_event.map(TelephoneEvent::at_8000),
+            ..Formats::of(codec)
+        },
         opus: OpusSettings::default(),
         crypto: None,
         send: true,

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, ops::Range};
 
 use media::{
-    Arrival, Codec, Digit, DigitSource, FRAME, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD, Unforwarded,
+    Arrival, Codec, Digit, DigitSource, FRAME, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD,
+    Unforwarded,
 };
 
 use super::{DATAGRAM, Leg, Worker, tell_digit};
@@ -60,7 +61,9 @@ impl Worker {
                     let room = buffer.get_mut(room).unwrap_or_default();
                     payload.end = payload.start + other.encode_next(&mut header, to, samples, room);
                 }
-                if let Some(range) = header.replace_in(buffer, payload.clone()).filter(|_| !payload.is_empty()) {
+                if let Some(range) =
+                    header.replace_in(buffer, payload.clone()).filter(|_| !payload.is_empty())
+                {
                     other.send(buffer, range);
                 }
             }
