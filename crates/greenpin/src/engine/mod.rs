@@ -9,6 +9,7 @@ mod numbers;
 pub mod phone;
 mod plant;
 mod resolver;
+mod salvage;
 pub mod sip;
 mod tenants;
 mod trunks;
@@ -163,7 +164,7 @@ impl Engine {
         let io = |what| move |source| StartError::Io { what, source };
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
-        audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
+        salvage::take_up(folder, &store).await.map_err(io("cannot tidy the folder of recordings"))?;
         let peers = settings.trunks.iter().map(TrunkSettings::tls_peer).collect::<Result<_, _>>();
         let tls = Tls { listen: settings.tls.clone(), peers: peers.map_err(BindError::from)? };
         let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;

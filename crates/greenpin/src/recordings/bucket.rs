@@ -188,7 +188,7 @@ mod tests {
     fn a_key_names_tenant_and_call_alone() {
         let sid = CallSid::new(Timestamp::now());
         let tenant = TenantId::parse("acme").unwrap();
-        assert_eq!(bucket("").key(&tenant, &sid, "a.wav"), format!("acme/{sid}.opus"));
+        assert_eq!(bucket("").key(&tenant, &sid, "a.wav"), format!("acme/{sid}.wav"));
         let below = bucket("calls/2026");
         let key = below.key(&tenant, &sid, "/x/a.opus");
         assert_eq!(below.location(&key), format!("s3://bucket/calls/2026/acme/{sid}.opus"));

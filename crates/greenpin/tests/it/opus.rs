@@ -93,7 +93,7 @@ impl Voice {
 
 /// Lets one say a tone until the other has heard half a second of it.
 fn hears_tone(one: &mut Party, mut voice: Voice, other: &mut Party, codec: Codec, number: u8, hertz: f64) {
-    let (mut decoder, mut heard) = (Decoder::default(), Vec::new());
+    let (mut decoder, mut heard): (_, Vec<i16>) = (Decoder::default(), Vec::new());
     while heard.len() < 4000 {
         voice.say(one);
         let payload = other.hears_packet(number, |payload| payload.len() > 3);
@@ -257,5 +257,37 @@ fn recordings_are_written_as_ogg_opus_in_clear_or_sealed_and_served_as_such() {
         let range = format!("bytes 28-35/{}", opus.len());
         assert_eq!(part.header("content-range"), Some(range.as_str()));
         assert_eq!(&opus[28..36], b"OpusHead");
+    }
+}
+
+#[test]
+fn what_was_recorded_before_kill_9_is_heard_after_the_next_start() {
+    for (format, begins) in [("wav", b"RIFF"), ("opus", b"OggS")] {
+        let sections = format!("[recordings]\nurl = \"file:{{folder}}/recordings\"\nformat = \"{format}\"\n");
+        let mut stage = Stage::set("", &sections);
+        stage.connect(true);
+        let calls = stage.server.get("/calls");
+        let sid = calls[0]["call_sid"].as_str().unwrap_or_else(|| panic!("{calls}")).to_owned();
+        let folder = stage.server.database().with_file_name("recordings");
+        let part = folder.join(format!("{sid}.{format}.part"));
+        let mut voice = Voice::new(Codec::Pcma, 8, 440.0);
+        while std::fs::metadata(&part).map_or(0, |part| part.len()) < 9000 {
+            voice.say(&mut stage.customer);
+            stage.agent.hears_packet(8, |heard| heard.len() == 160);
+        }
+        stage.server.kill();
+        stage.server.start_again();
+        let record = stage.server.get(&format!("/calls/{sid}"));
+        assert!(record["ended_at"].is_string() && !part.exists(), "{record}");
+        stage.hook.event("recording.ready");
+        let audio = stage.server.recording(&sid);
+        assert!(audio.starts_with(begins), "{:?}", audio.get(..8));
+        let frames = if format == "opus" {
+            played(&audio)
+        } else {
+            let samples = hound::WavReader::new(&audio[..]).unwrap().into_samples().map(Result::unwrap);
+            samples.collect::<Vec<i16>>().chunks_exact(2).map(|frame| (frame[0], frame[1])).collect()
+        };
+        assert!(frames.iter().filter(|frame| frame.0.abs() > 3000).count() > 400, "{format}");
     }
 }

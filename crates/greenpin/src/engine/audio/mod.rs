@@ -34,7 +34,8 @@ pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use delay::{DelayFigures, Relayed, delay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
-pub use recording::{RecordingError, RecordingFormat, remove_unfinished};
+pub use recording::{RecordingError, RecordingFormat};
+pub(super) use recording::{Salvage, unfinished};
 
 /// How the media plane is set up.
 #[derive(Debug, Clone)]

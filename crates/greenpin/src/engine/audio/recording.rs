@@ -1,6 +1,7 @@
 //! Recordings: written on a thread of their own, never on a media thread, as WAV or Ogg Opus, in clear or sealed.
 
 mod opus_file;
+mod unfinished;
 
 use std::{
     collections::HashMap,
@@ -27,6 +28,7 @@ use crate::{
     sealed_file::{Kind, SealedFile},
 };
 use opus_file::OpusFile;
+pub(in crate::engine) use unfinished::{Salvage, unfinished};
 
 const FORMAT: WavSpec =
     WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
@@ -60,17 +62,6 @@ impl RecordingFormat {
 
 /// What a recording's name ends in until it is complete.
 const UNFINISHED: &str = ".part";
-
-/// Removes what a crash left unfinished in a folder of recordings: without its header it cannot be played.
-pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(UNFINISHED) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
 
 /// Why there is no recording. The file under its temporary name (`.part`) is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
