@@ -587,6 +587,14 @@ impl Party {
         }
     }
 
+    /// The payloads of this payload type that come until none comes for 20 ms: whoever says one packet at a time and waits
+    /// so speaks no faster than a phone.
+    pub fn hears_until_quiet(&mut self, payload_type: u8) -> Vec<Vec<u8>> {
+        let packets = std::iter::from_fn(|| self.rtp_packet());
+        let packets = packets.filter(|packet| packet.len() > 12 && packet[1] & 0x7f == payload_type);
+        packets.map(|packet| packet[12..].to_vec()).collect()
+    }
+
     /// Says something until both parties have heard what they wait for: audio made of one octet.
     fn hear(&mut self, octet: u8, own: u8, deaf: &AtomicUsize) {
         let deadline = Instant::now() + PATIENCE;

@@ -103,12 +103,13 @@ impl Baresip {
         Self { control, address: SocketAddr::from(([127, 0, 0, 1], port)), peer }
     }
 
-    /// Whether it has heard half a second of sound, as it writes down what it hears.
+    /// Whether it has heard sound for a while, as it writes down what it hears.
     fn has_heard_sound(&self) -> bool {
-        let heard = fs::read(self.peer.folder.path().join("heard.wav")).unwrap_or_default();
-        let samples = heard.get(44..).unwrap_or_default().chunks_exact(2);
+        let files = fs::read_dir(self.peer.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).map(fs::read);
+        let octets: Vec<u8> = heard.flat_map(Result::unwrap).skip(44).collect();
         let loud = |two: &[u8]| i16::from_le_bytes([two[0], two[1]]).unsigned_abs() > 2000;
-        samples.filter(|two| loud(two)).count() > 12_000
+        octets.chunks_exact(2).filter(|two| loud(two)).count() > 12_000
     }
 
     fn command(&mut self, command: &str, parameter: &str) {
@@ -290,12 +291,15 @@ fn baresip_takes_a_masked_call_and_hangs_up() {
 /// The agent, who speaks A-law, says a tone until the phone has heard it, and hears the phone's own.
 fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
     let deadline = Instant::now() + PATIENCE;
-    let mut heard = Vec::new();
+    let (mut heard, mut tone) = (Vec::new(), media::Oscillator::new(700.0, -10.0));
     while heard.len() < 8000 || !phone.has_heard_sound() {
         assert!(Instant::now() < deadline, "one of them hears nothing: {}", heard.len());
-        agent.sound("5");
+        // One packet for each that comes: the phone's clock is that of both.
         let packet = agent.hears_packet(8, |payload| payload.len() == 160);
-        let mut samples = [0; 160];
+        let mut samples: [i16; 160] = std::array::from_fn(|_| tone.next_sample() as i16);
+        let mut payload = [0; 160];
+        media::Codec::Pcma.encode(&samples, &mut payload);
+        agent.say_packet(8, 160, &payload);
         media::Codec::Pcma.decode(&packet, &mut samples);
         if samples.iter().any(|sample| sample.abs() > 2000) {
             heard.extend(samples);
