@@ -268,7 +268,7 @@ fn conversion(from: Codec, to: Codec) -> [u8; 256] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -314,18 +314,18 @@ mod tests {
         }
     }
 
-    fn tone(hertz: f64, count: usize) -> Vec<i16> {
+    pub(crate) fn tone(hertz: f64, count: usize) -> Vec<i16> {
         let mut oscillator = crate::Oscillator::new(hertz, -10.0);
         (0..count).map(|_| oscillator.next_sample() as i16).collect()
     }
 
-    fn level(samples: &[i16]) -> f64 {
+    pub(crate) fn level(samples: &[i16]) -> f64 {
         let square: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         10.0 * (square / samples.len() as f64).log10()
     }
 
     /// The level of all but one frequency, in dB.
-    fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
+    pub(crate) fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
         let angle = |index: usize| std::f64::consts::TAU * hertz * index as f64 / 8000.0;
         let half = samples.len() as f64 / 2.0;
         let part = |wave: fn(f64) -> f64| {
@@ -359,129 +359,7 @@ mod tests {
         }
     }
 
-    /// What comes out of an encoder and a decoder, given in packets of this many samples.
-    fn through_opus(
-        spoken: &[i16],
-        packet: usize,
-        settings: OpusSettings,
-        lost: fn(usize) -> bool,
-    ) -> Vec<i16> {
-        let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-        encoder.adapt(settings);
-        let mut packets = Vec::new();
-        for samples in spoken.chunks_exact(packet) {
-            let mut octets = [0; 1000];
-            let length = encoder.encode(Codec::Opus, samples, &mut octets);
-            packets.push(octets[..length].to_vec());
-        }
-        let mut heard = Vec::new();
-        for (index, octets) in packets.iter().enumerate() {
-            let mut samples = [0; 1500];
-            let count = if lost(index) {
-                let next = packets.get(index + 1).map(Vec::as_slice);
-                decoder.conceal(Codec::Opus, next, &mut samples[..packet])
-            } else {
-                decoder.decode(Codec::Opus, octets, &mut samples)
-            };
-            heard.extend_from_slice(&samples[..count]);
-        }
-        heard
-    }
-
-    #[test]
-    fn speech_in_opus_keeps_its_pitch_and_level_in_packets_of_any_length() {
-        for (hertz, packet) in
-            [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)]
-        {
-            let spoken = tone(hertz, 9600);
-            let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
-            assert!(spoken.len() - heard.len() < 160, "{packet}: {}", heard.len());
-            let (said, heard) = (&spoken[1600..], &heard[1600..]);
-            assert!((level(said) - level(heard)).abs() < 1.5, "{hertz}: {} {}", level(said), level(heard));
-            let noise = noise_beside(hertz, heard);
-            assert!(noise < level(heard) - 12.0, "{hertz} {packet}: {noise} {}", level(heard));
-        }
-    }
-
-    #[test]
-    fn a_copy_in_the_next_packet_brings_back_what_was_lost() {
-        // A tone that starts just as its packet is lost cannot be guessed from what was before.
-        let spoken: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
-        let lost = |index| index == 20;
-        let heard = |inband_fec| {
-            let settings = OpusSettings { inband_fec, ..OpusSettings::default() };
-            through_opus(&spoken, 160, settings, lost)
-        };
-        let place = 160 * 20 + 60..160 * 21 + 30;
-        let (with, without) = (heard(true), heard(false));
-        assert_eq!((with.len(), without.len()), (spoken.len(), spoken.len()));
-        let said = level(&spoken[place.clone()]);
-        let (with, without) = (level(&with[place.clone()]), level(&without[place]));
-        assert!((with - said).abs() < 6.0 && without < said - 12.0, "{with} {without} {said}");
-    }
-
-    #[test]
-    fn a_peers_wishes_for_opus_are_kept() {
-        let spoken = tone(440.0, 16_000);
-        let sizes = |settings| {
-            let mut encoder = Encoder::default();
-            encoder.adapt(settings);
-            let mut octets = [0; 160];
-            spoken
-                .chunks(160)
-                .map(|samples| encoder.encode(Codec::Opus, samples, &mut octets))
-                .collect::<Vec<_>>()
-        };
-        let plain: usize = sizes(OpusSettings::default()).iter().sum();
-        let few = sizes(OpusSettings { max_bit_rate: Some(8000), ..OpusSettings::default() });
-        assert!(few.iter().sum::<usize>() <= 2100 && plain > 2500, "{plain}");
-        let constant = sizes(OpusSettings { constant: true, ..OpusSettings::default() });
-        assert!(constant.iter().all(|size| *size == constant[0]), "{constant:?}");
-    }
-
-    #[test]
-    fn what_is_no_opus_is_made_up() {
-        let mut samples = [0; 1500];
-        let mut decoder = Decoder::default();
-        for octets in [&[][..], &[0xff], &[3], &[0xfb, 0xff, 0xff]] {
-            let count = decoder.decode(Codec::Opus, octets, &mut samples);
-            assert!((20..=960).contains(&count), "{octets:?} {count}");
-        }
-        assert_eq!(decoder.decode(Codec::Opus, &[8; 40], &mut []), 0);
-        assert_eq!(decoder.conceal(Codec::Pcma, None, &mut samples), 0);
-    }
-
     proptest::proptest! {
-        #[test]
-        fn any_octets_of_opus_are_decoded(
-            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), 1..8),
-            lost in proptest::prelude::any::<u8>(),
-            room in 0usize..1500,
-        ) {
-            let (mut decoder, mut samples) = (Decoder::default(), [0; 1500]);
-            for (index, packet) in packets.iter().enumerate() {
-                let slice = &mut samples[..room];
-                let count = if lost >> (index % 8) & 1 == 1 {
-                    decoder.conceal(Codec::Opus, Some(packet), slice)
-                } else {
-                    decoder.decode(Codec::Opus, packet, slice)
-                };
-                proptest::prop_assert!(count <= room.min(960));
-            }
-        }
-
-        #[test]
-        fn any_samples_are_encoded_in_opus(
-            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<i16>(), 0..1200), 1..4),
-            room in 0usize..300,
-        ) {
-            let (mut encoder, mut octets) = (Encoder::default(), [0; 300]);
-            for samples in packets {
-                proptest::prop_assert!(encoder.encode(Codec::Opus, &samples, &mut octets[..room]) <= room);
-                proptest::prop_assert!(encoder.waiting(Codec::Opus) <= 960);
-            }
-        }
-
         #[test]
         fn any_octets_of_g722_are_decoded(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000)) {
             let mut samples = [0; 1500];

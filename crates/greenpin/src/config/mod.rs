@@ -325,8 +325,10 @@ mod tests {
             ports = "30000-30999"
             [recordings]
             url = "file:elsewhere/recordings"
+            format = "opus"
             [[trunks]]
             name = "carrier"
+            codecs = ["opus", "pcma"]
             peer = "sip:127.0.0.1:5070;transport=tcp"
             accept_from = ["127.0.0.1/32", "192.0.2.0/24"]
             username = ""
@@ -343,7 +345,9 @@ mod tests {
         assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         assert_eq!(config.webhooks_disable_after, 3 * DAY);
+        assert_eq!(config.recordings.format, RecordingFormat::Opus);
         let trunk = &config.trunks[0];
+        assert_eq!(trunk.sip.codecs, [signalling::sdp::Codec::Opus, signalling::sdp::Codec::Pcma]);
         assert_eq!(trunk.sip.peer.as_ref().unwrap().transport, signalling::Transport::Tcp);
         assert_eq!((trunk.sip.accept_from.len(), trunk.country.is_some()), (2, true));
         assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
@@ -448,7 +452,8 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
             ("[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0", "trunks.0.max_calls_per_second"),
             ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
-            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"opus\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"speex\"]", "trunks.0.codecs"),
+            ("[recordings]\nformat = \"ogg\"", "recordings.format"),
             ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
             ("[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]", "trunks.0.accept_digest"),
             ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),

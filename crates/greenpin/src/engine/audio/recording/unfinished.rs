@@ -179,7 +179,7 @@ mod tests {
         let whole = file.finish().unwrap();
         let cut = &whole[..whole.len() * 2 / 3];
         let (folder, part) = left("a.opus.part", cut);
-        assert_eq!(unfinished(folder.path()).unwrap(), [part.clone()]);
+        assert_eq!(unfinished(folder.path()).unwrap().as_slice(), std::slice::from_ref(&part));
         let salvage = Salvage::of(&part).unwrap().unwrap();
         let duration = salvage.duration().unwrap();
         assert!((5..7).contains(&duration.as_secs()), "{duration:?}");
