@@ -93,10 +93,15 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
+        Self::set_with("")
+    }
+
+    /// The same with more keys of `[recordings]`.
+    fn set_with(more: &str) -> Self {
         let s3 = S3::start();
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
         let trunk = trunk("carrier", agent.address(), "");
-        let server = Server::with(&(s3.configuration(s3.secret()) + &trunk));
+        let server = Server::with(&(s3.configuration(s3.secret()) + more + &trunk));
         agent.set_server(server.sip);
         let customer = Party::new(CUSTOMER, server.sip);
         server.add_number(VN, &[]);
@@ -127,6 +132,18 @@ impl Stage {
         let spool = self.server.database().with_file_name("spool");
         std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
+}
+
+#[test]
+fn a_recording_as_ogg_opus_is_uploaded_under_its_own_ending_and_read_from_there() {
+    let mut stage = Stage::set_with("format = \"opus\"\n");
+    let call_sid = stage.call();
+    stage.hook.event("recording.ready");
+    let opus = stage.server.recording(&call_sid);
+    assert!(opus.starts_with(b"OggS"), "{:?}", opus.get(..8));
+    let key = format!("calls/{TENANT}/{call_sid}.opus");
+    assert_eq!(stage.s3.list(), [(key, opus.len() as u64)]);
+    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
 }
 
 #[test]
