@@ -207,6 +207,7 @@ impl Description {
                 let crypto = taken.map(|line| line.answered(&local.secrets));
                 let formats = Formats {
                     codecs: &[(remote.codec, remote.payload_type)],
+                    opus: OpusParameters::OURS,
                     comfort_noise: remote.comfort_noise,
                     events: remote.telephone_event.as_slice(),
                 };
@@ -241,7 +242,8 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
         _ => &[TELEPHONE_EVENT],
     };
     let codecs: Vec<(Codec, u8)> = codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
-    let formats = Formats { codecs: &codecs, comfort_noise: local.comfort_noise, events };
+    let (opus, comfort_noise) = (OpusParameters::OURS, local.comfort_noise);
+    let formats = Formats { codecs: &codecs, opus, comfort_noise, events };
     audio(&mut text, local, &formats, &shape);
     text
 }
@@ -249,14 +251,15 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
 /// An offer, in clear, that asks a peer to send its audio to `rtp`, or to us again. RTCP stays with us (RFC 3605), since it
 /// names its sender.
 pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
-    let Redirection { rtp, codec, payload_type, telephone_event } = *redirection;
+    let Redirection { rtp, codec, payload_type, opus, telephone_event } = *redirection;
     let to = rtp.unwrap_or(SocketAddr::new(local.address, local.port));
     let mut text = head(local, to.ip());
     let shape = Shape { protocol: "RTP/AVP", crypto: &[], direction: "sendrecv" };
     // What the other peer takes beside the codec is not known here.
     let comfort_noise = rtp.is_none() && local.comfort_noise && codec != Codec::Opus;
     let events = telephone_event.as_slice();
-    let formats = Formats { codecs: &[(codec, payload_type)], comfort_noise, events };
+    let opus = if rtp.is_some() { opus } else { OpusParameters::OURS };
+    let formats = Formats { codecs: &[(codec, payload_type)], opus, comfort_noise, events };
     audio(&mut text, &LocalMedia { port: to.port(), ..*local }, &formats, &shape);
     if rtp.is_some() {
         let (port, address) = (local.port.saturating_add(1), local.address);
@@ -298,6 +301,8 @@ struct Shape<'a> {
 struct Formats<'a> {
     /// Each with its payload type.
     codecs: &'a [(Codec, u8)],
+    /// What whoever takes the audio wants of Opus.
+    opus: OpusParameters,
     comfort_noise: bool,
     events: &'a [TelephoneEvent],
 }
@@ -314,8 +319,7 @@ fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &S
     for (codec, payload_type) in formats.codecs {
         let _ = write!(text, "a=rtpmap:{payload_type} {}\r\n", codec.encoding());
         if *codec == Codec::Opus {
-            // Mono is what we decode, and the default; a copy of each packet in the next we make use of.
-            let _ = write!(text, "a=fmtp:{payload_type} useinbandfec=1\r\n");
+            let _ = write!(text, "a=fmtp:{payload_type} {}\r\n", formats.opus.fmtp());
         }
     }
     if let Some(noise) = noise {
@@ -438,9 +442,15 @@ mod tests {
         let remote = offer.remote();
         assert_eq!((remote.codec, remote.payload_type), (Codec::Opus, 111));
         assert_eq!((remote.telephone_event, remote.comfort_noise), (events_at(110, 48_000), false));
-        let wishes =
-            OpusParameters { max_average_bit_rate: Some(16_000), inband_fec: true, constant_bit_rate: true };
+        let wishes = OpusParameters {
+            max_average_bit_rate: Some(16_000),
+            inband_fec: true,
+            constant_bit_rate: true,
+            stereo: true,
+        };
         assert_eq!(remote.opus, wishes);
+        assert_eq!(wishes.fmtp(), "useinbandfec=1;maxaveragebitrate=16000;cbr=1;stereo=1");
+        assert_eq!(OpusParameters::default().fmtp(), "useinbandfec=0");
         let answer = offer.answer(&local(), Codec::Opus);
         let expected = "m=audio 20000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n\
              a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-15\r\na=ptime:20\r\na=sendrecv\r\n";

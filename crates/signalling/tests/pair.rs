@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use signalling::sdes::{Secrets, SrtpMode};
-use signalling::sdp::{Codec, LocalMedia, TelephoneEvent};
+use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEvent};
 use signalling::{
     Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Redirection,
     Settings, SipMessage, Transport, Trunk,
@@ -964,7 +964,8 @@ fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
 fn elsewhere() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
     let telephone_event = Some(TelephoneEvent { payload_type: 97, rate: 8000 });
-    Redirection { rtp, codec: Codec::Pcmu, payload_type: 0, telephone_event }
+    let (codec, opus) = (Codec::Pcmu, OpusParameters::default());
+    Redirection { rtp, codec, payload_type: 0, opus, telephone_event }
 }
 
 fn home() -> Redirection {

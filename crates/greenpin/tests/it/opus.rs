@@ -203,11 +203,13 @@ fn gateways_that_both_speak_opus_are_told_of_each_others_numbers() {
     stage.agent.speak_with("107", OPUS_107);
     stage.connect(false);
     let to_customer = stage.customer.reinvited();
-    assert!(to_customer.contains(" RTP/AVP 107 97\r\na=rtpmap:107 opus/48000/2\r\n"), "{to_customer}");
+    let agents = " RTP/AVP 107 97\r\na=rtpmap:107 opus/48000/2\r\na=fmtp:107 useinbandfec=0\r\n";
+    assert!(to_customer.contains(agents), "{to_customer}");
     stage.customer.respond(200);
     stage.customer.served("ACK");
     let to_agent = stage.agent.reinvited();
-    assert!(to_agent.contains(" RTP/AVP 111 97\r\na=rtpmap:111 opus/48000/2\r\n"), "{to_agent}");
+    let customers = " RTP/AVP 111 97\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1;stereo=1\r\n";
+    assert!(to_agent.contains(customers), "{to_agent}");
     stage.agent.respond(200);
     stage.agent.served("ACK");
     assert_eq!(stage.customer.sends_to(), Some(stage.agent.audio_address()));

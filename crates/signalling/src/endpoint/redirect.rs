@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, LegId, Purpose, TimerKey, Usage};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description, TelephoneEvent};
+use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEvent};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -21,6 +21,8 @@ pub struct Redirection {
     pub codec: Codec,
     /// Its payload type as whoever is there takes it.
     pub payload_type: u8,
+    /// What whoever is there wants of Opus.
+    pub opus: OpusParameters,
     /// Telephone events (RFC 4733) as whoever is there takes them.
     pub telephone_event: Option<TelephoneEvent>,
 }

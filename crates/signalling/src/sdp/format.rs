@@ -83,24 +83,47 @@ pub struct OpusParameters {
     pub inband_fec: bool,
     /// `cbr`: it prefers packets of one size.
     pub constant_bit_rate: bool,
+    /// `stereo`: it prefers two channels. For another peer alone: nothing is made in stereo here.
+    pub stereo: bool,
 }
 
 impl OpusParameters {
-    /// Reads the value of an `fmtp` attribute behind its payload type. Stereo is not made here, and what is made for a
-    /// low playback rate is made anyway.
+    /// What we want of those who send to us.
+    pub(super) const OURS: Self =
+        Self { max_average_bit_rate: None, inband_fec: true, constant_bit_rate: false, stereo: false };
+
+    /// The value of an `fmtp` attribute behind its payload type, from these fields alone.
+    pub(super) fn fmtp(&self) -> String {
+        let mut text = format!("useinbandfec={}", u8::from(self.inband_fec));
+        if let Some(most) = self.max_average_bit_rate {
+            text.push_str(&format!(";maxaveragebitrate={most}"));
+        }
+        for (name, wanted) in [(";cbr=1", self.constant_bit_rate), (";stereo=1", self.stereo)] {
+            text.push_str(if wanted { name } else { "" });
+        }
+        text
+    }
+
+    /// Reads the value of an `fmtp` attribute behind its payload type.
     fn parse(text: &str) -> Self {
         let mut parameters = Self::default();
         for (name, value) in text.split(';').filter_map(|parameter| parameter.split_once('=')) {
             let value = value.trim();
             match name.trim().to_ascii_lowercase().as_str() {
-                "maxaveragebitrate" => parameters.max_average_bit_rate = value.parse().ok(),
+                "maxaveragebitrate" => parameters.max_average_bit_rate = bit_rate(value),
                 "useinbandfec" => parameters.inband_fec = value == "1",
                 "cbr" => parameters.constant_bit_rate = value == "1",
+                "stereo" => parameters.stereo = value == "1",
                 _ => {}
             }
         }
         parameters
     }
+}
+
+/// A bit rate, brought within what Opus has (RFC 7587, section 3.1.1).
+fn bit_rate(text: &str) -> Option<u32> {
+    text.parse().ok().map(|rate: u32| rate.clamp(6000, 510_000))
 }
 
 /// A codec that the peer names.

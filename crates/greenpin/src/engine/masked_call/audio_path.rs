@@ -108,12 +108,13 @@ impl MaskedCall {
                 rtp: Some(there.rtp),
                 codec: there.codec,
                 payload_type: there.payload_type,
+                opus: there.opus,
                 telephone_event: there.telephone_event,
             },
             false => {
                 leg.stream.iter().for_each(LegMedia::interrupt);
-                let RemoteMedia { codec, payload_type, telephone_event, .. } = own;
-                Redirection { rtp: None, codec, payload_type, telephone_event }
+                let RemoteMedia { codec, payload_type, opus, telephone_event, .. } = own;
+                Redirection { rtp: None, codec, payload_type, opus, telephone_event }
             }
         };
         let id = leg.id;
