@@ -1,9 +1,12 @@
-//! Keys in any form, and the audio of prompts.
+//! Keys in any form, Opus, and the audio of prompts.
 
 use std::time::Duration;
 
 use greenpin::prompt_file;
-use media::{DigitFilter, DigitSource, EventReceiver, Packet, ToneDetector};
+use media::{
+    Arrival, Codec, Decoder, DigitFilter, DigitSource, Encoder, EventReceiver, InboundClock, JitterBuffer,
+    Next, Packet, ToneDetector,
+};
 
 use crate::packets::datagrams;
 
@@ -35,6 +38,43 @@ pub(crate) fn digits(input: &[u8]) {
     let counts = filter.counts();
     assert_eq!(counts.pressed + counts.duplicates, reported);
     assert_eq!(counts.rfc4733 + counts.info + counts.in_band, reported);
+}
+
+/// Datagrams of a party that speaks Opus, on their way to one that does and to one that does not: put in order, what is
+/// lost made up, decoded and encoded again. No packet lasts longer than 120 ms, or fills more than it may.
+pub(crate) fn opus(input: &[u8]) {
+    let (mut clock, mut buffer) = (InboundClock::default(), JitterBuffer::default());
+    let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
+    let mut now = Duration::ZERO;
+    let mut hear = |packet: Option<&[u8]>, next: Option<&[u8]>, lost: usize| {
+        let mut samples = [0; 1500];
+        let count = match packet {
+            Some(packet) => decoder.decode(Codec::Opus, packet, &mut samples),
+            None => decoder.conceal(Codec::Opus, next, samples.get_mut(..lost).unwrap_or_default()),
+        };
+        assert!(count <= 960);
+        let mut octets = [0; 200];
+        for codec in [Codec::Pcma, Codec::Opus] {
+            let heard = samples.get(..count).unwrap_or_default();
+            assert!(encoder.encode(codec, heard, &mut octets) <= octets.len());
+        }
+    };
+    for datagram in datagrams(input) {
+        now += Duration::from_millis(20);
+        let Ok(mut packet) = Packet::parse(datagram) else { continue };
+        packet.header.timestamp = clock.sample(packet.header.timestamp, Codec::Opus.ticks());
+        if buffer.arrive(&packet, now) == Arrival::Due {
+            hear(Some(packet.payload), None, 0);
+        }
+        while let Some(next) = buffer.next(now) {
+            match next {
+                Next::Packet(held) => hear(Some(&held.payload), None, 0),
+                Next::Lost { samples, .. } => {
+                    hear(None, buffer.front().map(|held| held.payload.as_slice()), samples);
+                }
+            }
+        }
+    }
 }
 
 /// A file of a prompt: what can be read is not longer than allowed, and is the same when it was written again.

@@ -23,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("rtcp", packets::rtcp),
     ("srtp", packets::srtp),
     ("digits", audio::digits),
+    ("opus", audio::opus),
     ("wav", audio::prompt),
     ("call", calls::operations),
 ];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use media::{
     Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, SrtpReceiver,
-    SrtpSender, SrtpSuite, forward, parse_rtcp,
+    SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
 };
 
 /// Cuts an input into datagrams: an octet for the length, then the datagram.
@@ -45,7 +45,8 @@ pub(crate) fn rtp(input: &[u8]) {
 }
 
 fn formats(telephone_event: Option<u8>) -> Formats {
-    Formats { codec: Codec::Pcma, telephone_event, comfort_noise: true }
+    let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
+    Formats { telephone_event, comfort_noise: true, ..Formats::of(Codec::Pcma) }
 }
 
 /// A compound of RTCP.

@@ -76,6 +76,7 @@ targets! {
     any_rtcp_is_read_or_dropped: "rtcp",
     any_srtp_is_opened_once_or_never: "srtp",
     any_keys_are_counted_once: "digits",
+    any_opus_is_decoded_or_made_up: "opus",
     any_prompt_is_read_or_refused: "wav",
     any_operations_end_a_call_once: "call",
 }

@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("bare relay     {:.1} % of a core", figures.bare_cpu);
     println!("bridged        {:.1} % of a core", figures.bridged_cpu);
     println!("recorded       {:.1} % of a core", figures.recorded_cpu);
+    println!("Opus to G.711  {:.1} % of a core", figures.transcoded_cpu);
     println!("delivered      {:.3} %", figures.delivered * 100.0);
     println!("memory a call  {} octets", figures.memory);
     Ok(())

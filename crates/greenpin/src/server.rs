@@ -207,6 +207,7 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
         },
         prompts,
         recordings: config.recordings.folder.clone(),
+        recording_format: config.recordings.format,
         node: config.node.clone(),
         max_calls: config.sip.max_calls,
         tenant_limit: config.sip.tenant_limit,

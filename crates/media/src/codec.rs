@@ -1,4 +1,4 @@
-//! G.711 in both laws, and G.722.
+//! G.711 in both laws, G.722 and Opus.
 
 use std::{fmt, sync::LazyLock};
 
@@ -9,9 +9,13 @@ use audio_codec::{
     pcmu::{PcmuDecoder, PcmuEncoder},
 };
 
-use crate::{FRAME, upsampler::Upsampler};
+use crate::{
+    FRAME,
+    opus::{Decoding, Encoding, OpusSettings},
+    upsampler::Upsampler,
+};
 
-/// A codec of one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
+/// An audio codec. Those of fixed rate have one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// G.711 A-law, used everywhere but North America and Japan.
@@ -21,19 +25,28 @@ pub enum Codec {
     /// G.722 at 64 kbit/s: audio of 16 kHz under an RTP clock of 8000 Hz (RFC 3551, section 4.5.2). Between two legs that
     /// speak it, it passes as it is; what is decoded or encoded here is its lower band, 8 kHz.
     G722,
+    /// Opus (RFC 6716) under an RTP clock of 48 kHz (RFC 7587, section 4.1). Between two legs that speak it, it passes as it
+    /// is; what is decoded or encoded here is 8 kHz.
+    Opus,
 }
 
 static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcma, Codec::Pcmu));
 static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcmu, Codec::Pcma));
 
 impl Codec {
-    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9.
+    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9; of Opus, which has none, the one that we offer, 96.
     pub fn payload_type(self) -> u8 {
         match self {
             Self::Pcma => 8,
             Self::Pcmu => 0,
             Self::G722 => 9,
+            Self::Opus => 96,
         }
+    }
+
+    /// Ticks of its RTP clock in the time of one sample of 8 kHz: 6 of Opus, else 1.
+    pub fn ticks(self) -> u32 {
+        if self == Self::Opus { 6 } else { 1 }
     }
 
     /// The codec of a static payload type; `None` for any other than 0, 8 and 9.
@@ -46,31 +59,37 @@ impl Codec {
         }
     }
 
-    /// The encoding name in SDP (RFC 3551, section 6).
+    /// The encoding name in SDP (RFC 3551, section 6; RFC 7587, section 7).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcma => "PCMA",
             Self::Pcmu => "PCMU",
             Self::G722 => "G722",
+            Self::Opus => "opus",
         }
     }
 
-    /// Decodes as many octets as both slices have; gives their number. Of G.722 the octets are taken for the first of a
-    /// stream: a stream is for a [`Decoder`].
+    /// Decodes as many octets as both slices have; gives the number of samples. Of G.722 and Opus the octets are taken for
+    /// the first of a stream: a stream is for a [`Decoder`].
     pub fn decode(self, octets: &[u8], samples: &mut [i16]) -> usize {
         Decoder::default().decode(self, octets, samples)
     }
 
-    /// Encodes as many samples as both slices have; gives their number. In G.722 they become the first of a stream: a
-    /// stream is for an [`Encoder`].
+    /// Encodes as many samples as both slices have; gives the number of octets. In G.722 and Opus they become the first of a
+    /// stream: a stream is for an [`Encoder`].
     pub fn encode(self, samples: &[i16], octets: &mut [u8]) -> usize {
         Encoder::default().encode(self, samples, octets)
     }
 
     /// Whether octets of this codec become octets of `to` only by a [`Decoder`] and an [`Encoder`], which go on where the
-    /// last packet ended: between G.722 and G.711.
+    /// last packet ended: between any two but the laws of G.711.
     pub fn needs_decoder(self, to: Self) -> bool {
-        (self == Self::G722) != (to == Self::G722)
+        self != to && (self.has_state() || to.has_state())
+    }
+
+    /// Whether what an octet means depends on those before it.
+    pub fn has_state(self) -> bool {
+        matches!(self, Self::G722 | Self::Opus)
     }
 
     /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where
@@ -88,16 +107,19 @@ impl Codec {
     }
 }
 
-/// Decodes one stream: G.722 goes on where the last packet ended.
+/// Decodes one stream: G.722 and Opus go on where the last packet ended.
 #[derive(Default)]
 pub struct Decoder {
     g722: Option<Box<G722Decoder>>,
+    opus: Option<Box<Decoding>>,
 }
 
-/// Encodes one stream: G.722 goes on where the last packet ended.
+/// Encodes one stream: G.722 and Opus go on where the last packet ended.
 #[derive(Default)]
 pub struct Encoder {
     g722: Option<Box<Wideband>>,
+    opus: Option<Box<Encoding>>,
+    settings: OpusSettings,
 }
 
 /// An encoder of 16 kHz behind an upsampler: that of 8 kHz in the library encodes silence.
@@ -107,16 +129,37 @@ struct Wideband {
 }
 
 impl Decoder {
-    /// Decodes as many octets as both slices have; gives their number.
+    /// Decodes as many octets as both slices have, of Opus one packet of at most 120 ms; gives the number of samples. A
+    /// packet that is no Opus is made up, 20 ms, as if it were lost.
     pub fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
+        if codec == Codec::Opus {
+            return self.opus().map_or(0, |opus| opus.decode(octets, samples));
+        }
         let count = octets.len().min(samples.len());
         let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else { return 0 };
         match codec {
             Codec::Pcma => PcmaDecoder::new().decode_into(octets, samples),
             Codec::Pcmu => PcmuDecoder::new().decode_into(octets, samples),
             Codec::G722 => self.g722().decode_into(octets, samples),
+            Codec::Opus => return 0,
         }
         .unwrap_or(0)
+    }
+
+    /// Makes up lost samples of Opus, at most 120 ms, the last of them from the copy that the packet after them may carry;
+    /// gives their number. Of any other codec it is 0: that is for a [`crate::Concealment`].
+    pub fn conceal(&mut self, codec: Codec, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
+        if codec != Codec::Opus {
+            return 0;
+        }
+        self.opus().map_or(0, |opus| opus.conceal(next, samples))
+    }
+
+    fn opus(&mut self) -> Option<&mut Decoding> {
+        if self.opus.is_none() {
+            self.opus = Decoding::new().map(Box::new);
+        }
+        self.opus.as_deref_mut()
     }
 
     fn g722(&mut self) -> &mut G722Decoder {
@@ -127,16 +170,49 @@ impl Decoder {
 }
 
 impl Encoder {
-    /// Encodes as many samples as both slices have; gives their number.
+    /// Encodes as many samples as both slices have; gives the number of octets. In Opus it is one packet, which fills at most
+    /// the slice: samples that fill none of its nine durations, 2.5 to 120 ms, wait for the next call, and 0 is given if
+    /// there is no packet.
     pub fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+        if codec == Codec::Opus {
+            return self.opus().map_or(0, |opus| opus.encode(samples, octets));
+        }
         let count = octets.len().min(samples.len());
         let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else { return 0 };
         match codec {
             Codec::Pcma => PcmaEncoder::new().encode_into(samples, octets),
             Codec::Pcmu => PcmuEncoder::new().encode_into(samples, octets),
             Codec::G722 => return self.g722().encode(samples, octets),
+            Codec::Opus => return 0,
         }
         .unwrap_or(0)
+    }
+
+    /// Encodes Opus as the peer wants it from now on.
+    pub fn adapt(&mut self, settings: OpusSettings) {
+        self.settings = settings;
+        if let Some(opus) = &mut self.opus {
+            opus.adapt(settings);
+        }
+    }
+
+    /// How many samples that were given before the next packet begins with; 0 of any codec but Opus.
+    pub fn waiting(&self, codec: Codec) -> usize {
+        self.opus.as_ref().filter(|_| codec == Codec::Opus).map_or(0, |opus| opus.waiting())
+    }
+
+    /// What is given next does not follow what was given before.
+    pub fn skip(&mut self) {
+        if let Some(opus) = &mut self.opus {
+            opus.skip();
+        }
+    }
+
+    fn opus(&mut self) -> Option<&mut Encoding> {
+        if self.opus.is_none() {
+            self.opus = Encoding::new(self.settings).map(Box::new);
+        }
+        self.opus.as_deref_mut()
     }
 
     fn g722(&mut self) -> &mut Wideband {
@@ -165,13 +241,20 @@ impl Wideband {
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder").field("g722", &self.g722.is_some()).finish()
+        let Self { g722, opus } = self;
+        let mut text = f.debug_struct("Decoder");
+        text.field("g722", &g722.is_some()).field("opus", &opus.is_some()).finish()
     }
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder").field("g722", &self.g722.is_some()).finish()
+        let Self { g722, opus, settings } = self;
+        let mut text = f.debug_struct("Encoder");
+        text.field("g722", &g722.is_some())
+            .field("opus", &opus.is_some())
+            .field("settings", settings)
+            .finish()
     }
 }
 
@@ -185,7 +268,7 @@ fn conversion(from: Codec, to: Codec) -> [u8; 256] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -231,18 +314,18 @@ mod tests {
         }
     }
 
-    fn tone(hertz: f64, count: usize) -> Vec<i16> {
+    pub(crate) fn tone(hertz: f64, count: usize) -> Vec<i16> {
         let mut oscillator = crate::Oscillator::new(hertz, -10.0);
         (0..count).map(|_| oscillator.next_sample() as i16).collect()
     }
 
-    fn level(samples: &[i16]) -> f64 {
+    pub(crate) fn level(samples: &[i16]) -> f64 {
         let square: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         10.0 * (square / samples.len() as f64).log10()
     }
 
     /// The level of all but one frequency, in dB.
-    fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
+    pub(crate) fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
         let angle = |index: usize| std::f64::consts::TAU * hertz * index as f64 / 8000.0;
         let half = samples.len() as f64 / 2.0;
         let part = |wave: fn(f64) -> f64| {

@@ -5,6 +5,38 @@ use crate::{Digit, Header};
 /// Two seconds of timestamps: how late a packet of an earlier press may come and still be known as such.
 const LATE: i32 = 16_000;
 
+/// Telephone-events as a party negotiated them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelephoneEvent {
+    /// Their payload type.
+    pub payload_type: u8,
+    /// Ticks of the clock of their durations in a sample of 8 kHz: 1, or 6 for `telephone-event/48000`.
+    pub ticks: u16,
+}
+
+impl TelephoneEvent {
+    /// `telephone-event/8000` under this payload type.
+    pub fn at_8000(payload_type: u8) -> Self {
+        Self { payload_type, ticks: 1 }
+    }
+
+    /// `telephone-event/48000` under this payload type.
+    pub fn at_48000(payload_type: u8) -> Self {
+        Self { payload_type, ticks: 6 }
+    }
+
+    /// Reads an event whose duration is under this clock.
+    pub fn parse(self, payload: &[u8]) -> Option<EventPayload> {
+        let event = EventPayload::parse(payload)?;
+        Some(EventPayload { duration: event.duration / self.ticks.max(1), ..event })
+    }
+
+    /// The payload of an event under this clock; one that lasts longer than can be said lasts as long as can be said.
+    pub fn octets(self, event: EventPayload) -> [u8; 4] {
+        EventPayload { duration: event.duration.saturating_mul(self.ticks), ..event }.octets()
+    }
+}
+
 /// The payload of one telephone-event packet (RFC 4733, section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPayload {
@@ -19,7 +51,7 @@ pub struct EventPayload {
 }
 
 impl EventPayload {
-    /// Reads one event; `None` for anything but four octets of a keypad's event (flash, fax tones).
+    /// Reads one event with a duration under a clock of 8 kHz; `None` for anything but four octets of a keypad's event (flash, fax tones).
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let [event, flags, d0, d1] = *payload else { return None };
         let digit = Digit::from_event(event)?;
@@ -71,9 +103,14 @@ struct Press {
 const LONGEST_GAP: u16 = 250;
 
 impl EventReceiver {
-    /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press.
+    /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press. Its timestamp
+    /// and duration are under one clock.
     pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
-        let payload = EventPayload::parse(payload)?;
+        self.take(header, EventPayload::parse(payload)?)
+    }
+
+    /// Like [`EventReceiver::receive`], of a payload that was read.
+    pub fn take(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
         let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload };
         let (last, step) = (self.last, header.sequence.wrapping_sub(self.last));
         self.last = header.sequence;

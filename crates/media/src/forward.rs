@@ -2,17 +2,39 @@
 
 use std::time::Duration;
 
-use crate::{Codec, ComfortNoise, EventPayload, Header, OutboundStream, Packet};
+use crate::{Codec, ComfortNoise, Header, OutboundStream, Packet, TelephoneEvent};
 
 /// What one party negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Formats {
     /// What it is sent.
     pub codec: Codec,
-    /// Its payload type of telephone-events (RFC 4733); `None` when it takes none.
-    pub telephone_event: Option<u8>,
+    /// The payload type of that codec.
+    pub payload_type: u8,
+    /// Its telephone-events (RFC 4733); `None` when it takes none.
+    pub telephone_event: Option<TelephoneEvent>,
     /// Whether it sends and takes comfort noise (RFC 3389).
     pub comfort_noise: bool,
+}
+
+impl Formats {
+    /// A codec under the payload type that we give it, alone.
+    pub fn of(codec: Codec) -> Self {
+        Self { codec, payload_type: codec.payload_type(), telephone_event: None, comfort_noise: false }
+    }
+
+    /// The codec of a payload type: that which was negotiated, or one of those that are known by their payload type alone.
+    pub fn codec_of(&self, payload_type: u8) -> Option<Codec> {
+        // Who answers our offer may send under the number that we gave it (RFC 3264, section 5.1).
+        let ours = self.codec == Codec::Opus && payload_type == Codec::Opus.payload_type();
+        let negotiated = payload_type == self.payload_type || ours;
+        if negotiated { Some(self.codec) } else { Codec::from_payload_type(payload_type) }
+    }
+
+    /// Whether a payload type is that of telephone-events.
+    pub fn is_event(&self, payload_type: u8) -> bool {
+        self.telephone_event.is_some_and(|event| event.payload_type == payload_type)
+    }
 }
 
 /// What to do with a packet of one leg on its way to the other.
@@ -68,10 +90,11 @@ pub fn forward(
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Forward {
-    let decided = if from.telephone_event == Some(packet.header.payload_type) {
-        event(packet, to, stream, now)
-    } else if let Some(spoken) = Codec::from_payload_type(packet.header.payload_type) {
-        let header = stream.relay(&packet.header, to.codec.payload_type(), now);
+    let payload_type = packet.header.payload_type;
+    let decided = if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
+        event(packet, events, to, stream, now)
+    } else if let Some(spoken) = from.codec_of(payload_type) {
+        let header = stream.relay(&packet.header, to.payload_type, now);
         header.map(|header| Forward::Audio { header, from: spoken, to: to.codec }).ok_or(Unforwarded::Late)
     } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
         noise(packet, to, stream, now)
@@ -88,14 +111,15 @@ pub fn forward(
 
 fn event(
     packet: &Packet<'_>,
+    from: TelephoneEvent,
     to: &Formats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
-    let payload = EventPayload::parse(packet.payload).ok_or(Unforwarded::Unknown)?.octets();
-    let payload_type = to.telephone_event.ok_or(Unforwarded::EventWithoutReceiver)?;
-    let header = stream.relay(&packet.header, payload_type, now).ok_or(Unforwarded::Late)?;
-    Ok(Forward::Event { header, payload })
+    let payload = from.parse(packet.payload).ok_or(Unforwarded::Unknown)?;
+    let to = to.telephone_event.ok_or(Unforwarded::EventWithoutReceiver)?;
+    let header = stream.relay(&packet.header, to.payload_type, now).ok_or(Unforwarded::Late)?;
+    Ok(Forward::Event { header, payload: to.octets(payload) })
 }
 
 fn noise(
@@ -117,10 +141,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SENDER: Formats = Formats { codec: Codec::Pcma, telephone_event: Some(101), comfort_noise: true };
+    const SENDER: Formats = Formats {
+        codec: Codec::Pcma,
+        payload_type: 8,
+        telephone_event: Some(TelephoneEvent { payload_type: 101, ticks: 1 }),
+        comfort_noise: true,
+    };
 
     fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> Formats {
-        Formats { codec: Codec::Pcmu, telephone_event, comfort_noise }
+        let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
+        Formats { codec: Codec::Pcmu, payload_type: 0, telephone_event, comfort_noise }
     }
 
     fn decide(payload_type: u8, payload: &[u8], event_out: Option<u8>) -> Forward {
@@ -156,6 +186,47 @@ mod tests {
         ] {
             assert_eq!(decide(payload_type, payload, event_out), Forward::Nothing(why));
         }
+    }
+
+    const OPUS: Formats = Formats {
+        codec: Codec::Opus,
+        payload_type: 111,
+        telephone_event: Some(TelephoneEvent { payload_type: 110, ticks: 6 }),
+        comfort_noise: false,
+    };
+
+    #[test]
+    fn opus_goes_under_the_number_that_its_receiver_gave_it() {
+        let decide = |payload_type: u8, from: Formats, to: Formats| {
+            let header = Header { marker: false, payload_type, sequence: 3, timestamp: 5, ssrc: 1 };
+            let packet = Packet { header, payload: &[8; 40], offset: 12 };
+            match forward(&packet, &from, &to, &mut OutboundStream::new(7, 100, 200), Duration::ZERO) {
+                Forward::Audio { header, from, to } => Some((header.payload_type, from, to)),
+                _ => None,
+            }
+        };
+        let theirs = Formats { payload_type: 107, ..OPUS };
+        assert_eq!(decide(111, OPUS, theirs), Some((107, Codec::Opus, Codec::Opus)));
+        assert_eq!(decide(96, OPUS, SENDER), Some((8, Codec::Opus, Codec::Pcma)), "as we offered it");
+        assert_eq!(decide(8, SENDER, OPUS), Some((111, Codec::Pcma, Codec::Opus)));
+        assert_eq!(decide(111, SENDER, OPUS), None);
+    }
+
+    #[test]
+    fn an_event_lasts_as_long_under_the_receivers_clock() {
+        let header = Header { marker: true, payload_type: 110, sequence: 3, timestamp: 5, ssrc: 1 };
+        let packet = |header: Header, payload: [u8; 4], from: Formats, to: Formats| {
+            let packet = Packet { header, payload: &payload, offset: 12 };
+            match forward(&packet, &from, &to, &mut OutboundStream::new(7, 100, 200), Duration::ZERO) {
+                Forward::Event { payload: [_, _, d0, d1], .. } => u16::from_be_bytes([d0, d1]),
+                other => panic!("{other:?}"),
+            }
+        };
+        let [long, short] = [4800u16, 800].map(u16::to_be_bytes);
+        assert_eq!(packet(header, [5, 10, long[0], long[1]], OPUS, SENDER), 800);
+        let header = Header { payload_type: 101, ..header };
+        assert_eq!(packet(header, [5, 10, short[0], short[1]], SENDER, OPUS), 4800);
+        assert_eq!(packet(header, [5, 10, 0xff, 0xff], SENDER, OPUS), u16::MAX);
     }
 
     #[test]

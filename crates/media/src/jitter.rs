@@ -12,6 +12,8 @@ const LEAST_DELAY: Duration = Duration::from_millis(20);
 const MOST_DELAY: Duration = Duration::from_millis(200);
 /// A step of sequence numbers beyond which the stream has restarted.
 const RESTART: u16 = 200;
+/// Samples of the longest packet, 120 ms: a longer step of timestamps is a pause.
+const MOST_SPAN: u32 = 6 * FRAME as u32;
 /// Samples of one loss that are made up: 60 ms. What is missing beyond is a pause.
 const MOST_LOST: u32 = 3 * FRAME as u32;
 
@@ -21,6 +23,8 @@ const MOST_LOST: u32 = 3 * FRAME as u32;
 #[derive(Debug, Clone, Default)]
 pub struct JitterBuffer {
     last: Option<Header>,
+    /// How long packets last, by the last step of timestamps; `None`: not known yet, 20 ms.
+    span: Option<u32>,
     /// In order of sequence, all after `last`.
     held: VecDeque<Held>,
     arrivals: Arrivals,
@@ -56,8 +60,10 @@ pub enum Next {
     Packet(Held),
     /// Before the next packet so much is missing.
     Lost {
-        /// The timestamp of what is missing.
-        timestamp: u32,
+        /// The header that the first packet that is missing would have; its payload type is that of the packet before it.
+        header: Header,
+        /// Packets that are missing.
+        packets: u16,
         /// Samples that should be made up, at most 60 ms.
         samples: usize,
     },
@@ -98,7 +104,7 @@ impl JitterBuffer {
             return Arrival::Dropped;
         }
         if ahead == 1 {
-            self.last = Some(*header);
+            self.follow(*header);
             self.arrivals.fade();
             return Arrival::Due;
         }
@@ -114,20 +120,29 @@ impl JitterBuffer {
         let missing = front.header.sequence.wrapping_sub(last.sequence).wrapping_sub(1);
         if missing == 0 {
             let held = self.held.pop_front()?;
-            self.last = Some(held.header);
+            self.follow(held.header);
             return Some(Next::Packet(held));
         }
         if now.saturating_sub(front.since) < self.delay() && self.held.len() < MOST {
             return None;
         }
-        let timestamp = last.timestamp.wrapping_add(FRAME as u32);
-        let samples = front.header.timestamp.wrapping_sub(timestamp).min(MOST_LOST) as usize;
+        let span = self.span.unwrap_or(FRAME as u32);
+        let timestamp = last.timestamp.wrapping_add(span);
+        let until = front.header.timestamp.wrapping_sub(timestamp) as i32;
+        let samples = until.clamp(0, MOST_LOST as i32) as usize;
         self.lost += u64::from(missing);
         let first = last.sequence.wrapping_add(1);
         self.arrivals.gave_up = Some(GaveUp { first, count: missing, at: now });
-        // The timestamp stays that of the last packet that came.
-        self.last = Some(Header { sequence: front.header.sequence.wrapping_sub(1), ..last });
-        Some(Next::Lost { timestamp, samples })
+        let before = front.header.timestamp.wrapping_sub(span);
+        self.last =
+            Some(Header { sequence: front.header.sequence.wrapping_sub(1), timestamp: before, ..last });
+        let header = Header { marker: false, sequence: first, timestamp, ..last };
+        Some(Next::Lost { header, packets: missing, samples })
+    }
+
+    /// The packet behind what is missing.
+    pub fn front(&self) -> Option<&Held> {
+        self.held.front()
     }
 
     /// Whether packets wait for a missing one.
@@ -157,10 +172,17 @@ impl JitterBuffer {
         (ahead.unsigned_abs() <= RESTART).then_some(ahead)
     }
 
+    fn follow(&mut self, header: Header) {
+        let step = self.last.map(|last| header.timestamp.wrapping_sub(last.timestamp));
+        self.span = step.filter(|step| (1..=MOST_SPAN).contains(step)).or(self.span);
+        self.last = Some(header);
+    }
+
     /// Another stream begins: what still waits of the one before is lost.
     fn restart(&mut self, header: Header, now: Duration) {
         self.late += self.held.len() as u64;
         self.held.clear();
+        self.span = None;
         self.last = Some(header);
         self.arrivals = Arrivals::default();
         self.arrivals.measure(&header, now);
@@ -306,10 +328,27 @@ mod tests {
         arrive(&mut buffer, 13, 60);
         assert_eq!(buffer.next(at(60)), None);
         let later = at(60) + buffer.delay();
-        assert_eq!(buffer.next(later), Some(Next::Lost { timestamp: 1760, samples: 320 }));
+        let lost = Next::Lost { header: header(1, 11), packets: 2, samples: 320 };
+        assert_eq!(buffer.next(later), Some(lost));
         assert!(matches!(buffer.next(later), Some(Next::Packet(held)) if held.payload == [0, 13]));
         assert_eq!((buffer.next(later), buffer.lost()), (None, 2));
         assert_eq!(arrive(&mut buffer, 12, 200), Arrival::Dropped);
+    }
+
+    #[test]
+    fn packets_of_another_length_leave_gaps_of_that_length() {
+        let mut buffer = JitterBuffer::default();
+        let packet = |sequence: u16| Header { timestamp: u32::from(sequence) * 480, ..header(1, sequence) };
+        let mut lost = Vec::new();
+        for sequence in [1, 2, 4, 5, 7] {
+            let now = at(u64::from(sequence) * 60);
+            buffer.arrive(&Packet { header: packet(sequence), payload: &[], offset: 12 }, now);
+            lost.extend(std::iter::from_fn(|| buffer.next(now + MOST_DELAY)).filter_map(|next| match next {
+                Next::Lost { header, samples, .. } => Some((header.timestamp, samples)),
+                Next::Packet(_) => None,
+            }));
+        }
+        assert_eq!(lost, [(1440, 480), (2880, 480)]);
     }
 
     #[test]

@@ -2,11 +2,13 @@
 //!
 //! Nothing here opens a socket, reads a clock or draws a random number: times, synchronization sources and first
 //! sequence numbers are handed in. Every function takes any input without panicking. All audio is 8 kHz, mono and
-//! 16-bit linear unless it names a codec.
+//! 16-bit linear unless it names a codec, and timestamps count its samples: [`InboundClock`] makes them of those of a faster
+//! RTP clock, [`OutboundStream`] makes those.
 //!
 //! A time `now` is the time since any fixed origin of the caller's choice that never runs backwards.
 
 mod clip;
+mod clock;
 mod codec;
 mod detector;
 mod digit;
@@ -16,6 +18,7 @@ mod event_sender;
 mod forward;
 mod jitter;
 mod noise;
+mod opus;
 mod outbound;
 mod quality;
 mod rtcp;
@@ -27,15 +30,17 @@ mod tone;
 mod upsampler;
 
 pub use clip::{Clip, ClipTooLong};
+pub use clock::InboundClock;
 pub use codec::{Codec, Decoder, Encoder};
 pub use detector::ToneDetector;
 pub use digit::{Digit, NotADigit};
 pub use digit_filter::{DigitCounts, DigitFilter, DigitSource};
-pub use event::{EventPayload, EventReceiver, EventReport};
+pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
 pub use event_sender::{EventSender, EventStep};
 pub use forward::{Formats, Forward, Unforwarded, forward};
 pub use jitter::{Arrival, Concealment, Held, JitterBuffer, Next};
 pub use noise::{ComfortNoise, NoiseGenerator};
+pub use opus::OpusSettings;
 pub use outbound::OutboundStream;
 pub use quality::{mean_opinion_score, r_factor};
 pub use rtcp::{Bye, ReportBlock, Rtcp, RtcpCompound, SenderInfo, build_rtcp, parse_rtcp};

@@ -13,16 +13,32 @@ const MAX_PAUSE: i32 = 60 * 8000;
 /// synchronization source, as from a single device.
 ///
 /// Of a relayed packet only the *steps* of sequence number and timestamp are used, so that the receiver sees loss and
-/// reordering as they are; its values, source, extensions and contributing sources never pass.
+/// reordering as they are; its values, source, extensions and contributing sources never pass. Timestamps that are given
+/// count samples of 8 kHz, those of the stream run by the clock of its codec.
 #[derive(Debug, Clone)]
 pub struct OutboundStream {
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
     last_at: Option<Duration>,
+    clock: Clock,
     feed: Feed,
     packets: u32,
     octets: u32,
+}
+
+/// How samples of 8 kHz become timestamps: from one that both have in common on.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    ticks: u32,
+    sample: u32,
+    timestamp: u32,
+}
+
+impl Clock {
+    fn timestamp(&self, sample: u32) -> u32 {
+        self.timestamp.wrapping_add(sample.wrapping_sub(self.sample).wrapping_mul(self.ticks))
+    }
 }
 
 /// Where the last packet came from.
@@ -45,7 +61,20 @@ enum Feed {
 impl OutboundStream {
     /// A stream whose source and first numbers were drawn at random (RFC 3550, section 5.1).
     pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        Self { ssrc, sequence, timestamp, last_at: None, feed: Feed::Own, packets: 0, octets: 0 }
+        let clock = Clock { ticks: 1, sample: timestamp, timestamp };
+        Self { ssrc, sequence, timestamp, last_at: None, clock, feed: Feed::Own, packets: 0, octets: 0 }
+    }
+
+    /// Goes on under a clock of so many ticks in a sample ([`crate::Codec::ticks`]), from the last timestamp on
+    /// (RFC 7160, section 4.1).
+    pub fn set_ticks(&mut self, ticks: u32) {
+        let timestamp = self.clock.timestamp(self.timestamp);
+        self.clock = Clock { ticks, sample: self.timestamp, timestamp };
+    }
+
+    /// Ticks of the stream's clock in a sample of 8 kHz.
+    pub fn ticks(&self) -> u32 {
+        self.clock.ticks
     }
 
     /// Our synchronization source.
@@ -66,7 +95,12 @@ impl OutboundStream {
     /// The RTP timestamp that belongs to `now` (for sender reports).
     pub fn timestamp_at(&self, now: Duration) -> u32 {
         let since = self.last_at.map_or(Duration::ZERO, |last| now.saturating_sub(last));
-        self.timestamp.wrapping_add(samples_in(since))
+        self.clock.timestamp(self.timestamp.wrapping_add(samples_in(since)))
+    }
+
+    /// The sample of 8 kHz that the last packet begins with.
+    pub fn sample(&self) -> u32 {
+        self.timestamp
     }
 
     /// Counts a packet that was sent with a payload of `octets`.
@@ -150,7 +184,7 @@ impl OutboundStream {
             marker: from.marker,
             payload_type,
             sequence: self.sequence.wrapping_sub(1).wrapping_add(step as u16),
-            timestamp: self.timestamp.wrapping_add(elapsed as u32),
+            timestamp: self.clock.timestamp(self.timestamp.wrapping_add(elapsed as u32)),
             ssrc: self.ssrc,
         }
     }
@@ -171,7 +205,9 @@ impl OutboundStream {
     }
 
     fn next(&mut self, payload_type: u8, marker: bool, timestamp: u32, now: Duration) -> Header {
-        let header = Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        let (sequence, ssrc) = (self.sequence, self.ssrc);
+        let header =
+            Header { marker, payload_type, sequence, timestamp: self.clock.timestamp(timestamp), ssrc };
         self.sequence = self.sequence.wrapping_add(1);
         if self.timestamp != timestamp || self.last_at.is_none() {
             self.timestamp = timestamp;
@@ -252,6 +288,22 @@ mod tests {
         stream.swallow(&inbound(1, 11, 160));
         let header = stream.relay(&inbound(1, 12, 320), 8, at(40)).unwrap();
         assert_eq!((header.sequence, header.timestamp), (101, 320));
+    }
+
+    #[test]
+    fn another_clock_goes_on_from_the_last_timestamp() {
+        let mut stream = OutboundStream::new(7, 0, 0xffff_ff00);
+        let first = stream.own(8, at(0)).timestamp;
+        stream.set_ticks(6);
+        let times = [stream.own(96, at(20)), stream.own(96, at(40)), stream.event(101, true, at(60))];
+        assert_eq!(times.map(|header| header.timestamp.wrapping_sub(first)), [960, 1920, 2880]);
+        assert_eq!(stream.timestamp_at(at(70)).wrapping_sub(first), 3360);
+        let relayed = stream.relay(&inbound(9, 1, 0), 96, at(80)).unwrap();
+        let late =
+            [inbound(9, 3, 320), inbound(9, 2, 160)].map(|from| stream.relay(&from, 96, at(90)).unwrap());
+        assert_eq!(late.map(|header| header.timestamp.wrapping_sub(relayed.timestamp)), [1920, 960]);
+        stream.set_ticks(1);
+        assert_eq!(stream.own(8, at(140)).timestamp.wrapping_sub(relayed.timestamp), 1920 + 400);
     }
 
     #[test]

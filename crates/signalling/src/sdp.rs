@@ -1,66 +1,25 @@
-//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711 or G.722.
+//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711, G.722 or Opus.
 //!
 //! What we send is written from an allow-list of our own facts; nothing of the other leg's description can get in.
+
+mod format;
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::endpoint::Redirection;
 use crate::sdes::{Key, Line, Secrets, SrtpMode};
+
+pub use format::{Codec, OpusParameters, TelephoneEvent};
+use format::{Format, events, formats, payload_types};
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
-/// Our payload type for telephone events where the peer does not name its own.
-const TELEPHONE_EVENT: u8 = 101;
+/// Our telephone events where the peer does not name its own, and those of the clock of Opus beside them.
+const TELEPHONE_EVENT: TelephoneEvent = TelephoneEvent { payload_type: 101, rate: 8000 };
+const TELEPHONE_EVENT_48000: TelephoneEvent = TelephoneEvent { payload_type: 97, rate: 48_000 };
 /// The static payload type of comfort noise (RFC 3551, table 4; RFC 3389).
 const COMFORT_NOISE: u8 = 13;
-
-/// An audio codec that we speak, with its static payload type (RFC 3551).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// G.711 A-law.
-    Pcma,
-    /// G.711 µ-law.
-    Pcmu,
-    /// G.722 at 64 kbit/s.
-    G722,
-}
-
-impl Codec {
-    fn payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-            Self::G722 => 9,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
-            Self::G722 => "G722",
-        }
-    }
-
-    fn from_payload_type(payload_type: u8) -> Option<Self> {
-        match payload_type {
-            0 => Some(Self::Pcmu),
-            8 => Some(Self::Pcma),
-            9 => Some(Self::G722),
-            _ => None,
-        }
-    }
-
-    /// What an offer names, this one first. G.722 is offered where the other leg speaks it: a transcoder would cost
-    /// much and make nothing sound better.
-    fn offered(self) -> &'static [Self] {
-        match self {
-            Self::Pcma => &[Self::Pcma, Self::Pcmu],
-            Self::Pcmu => &[Self::Pcmu, Self::Pcma],
-            Self::G722 => &[Self::G722, Self::Pcma, Self::Pcmu],
-        }
-    }
-}
 
 /// Where and how a peer wants its audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,10 +30,14 @@ pub struct RemoteMedia {
     pub rtcp: Option<SocketAddr>,
     /// The codec of both directions.
     pub codec: Codec,
+    /// The payload type that the peer gives to that codec.
+    pub payload_type: u8,
+    /// What it wants of Opus.
+    pub opus: OpusParameters,
     /// The key under which the peer sends; ours for the same suite is in [`LocalMedia::secrets`]. `None`: in clear.
     pub crypto: Option<Key>,
-    /// Payload type of telephone events (RFC 4733), where the peer takes them.
-    pub telephone_event: Option<u8>,
+    /// Telephone events, where the peer takes them: those of the codec's clock before others (RFC 4733, section 2.1).
+    pub telephone_event: Option<TelephoneEvent>,
     /// Whether the peer names comfort noise (RFC 3389).
     pub comfort_noise: bool,
     /// We may send to the peer.
@@ -95,8 +58,8 @@ pub enum SdpError {
     /// RTP/SAVP without an `a=crypto` that we speak.
     #[error("no crypto suite in common for RTP/SAVP")]
     NoKey,
-    /// Neither G.711 nor G.722.
-    #[error("no codec in common: PCMA, PCMU and G722 are spoken here")]
+    /// None of G.711, G.722 and Opus.
+    #[error("no codec in common: PCMA, PCMU, G722 and opus are spoken here")]
     NoCodec,
 }
 
@@ -125,7 +88,12 @@ pub struct Description {
     lines: Vec<MediaLine>,
     audio: usize,
     remote: RemoteMedia,
-    codecs: Vec<Codec>,
+    /// In the peer's order, but Opus last; or in that of the trunk.
+    formats: Vec<Format>,
+    /// What it names first of those.
+    first: Codec,
+    /// In the peer's order.
+    events: Vec<TelephoneEvent>,
     /// `RTP/SAVP`: the peer wants it encrypted.
     secure: bool,
     /// Its key for a suite that we speak, beside `RTP/AVP` too.
@@ -145,31 +113,55 @@ impl Description {
         let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
         let audio = best_audio(&session)?;
         let media = session.medias.get(audio).ok_or(SdpError::NoAudio)?;
-        let codecs = codecs(media);
-        let codec = *codecs.first().ok_or(SdpError::NoCodec)?;
-        let remote = remote(&session, media, codec)?;
+        let (formats, events) = (formats(media), events(media));
+        let format = *formats.first().ok_or(SdpError::NoCodec)?;
+        let remote = remote(&session, media, format)?;
         let lines = session.medias.iter().map(MediaLine::of).collect();
-        Ok(Self { lines, audio, remote, codecs, secure: is_secure(media), crypto: crypto(media) })
+        let (secure, crypto) = (is_secure(media), crypto(media));
+        let place = |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
+        let first = formats.iter().min_by_key(place).map_or(format.codec, |first| first.codec);
+        let read = Self { lines, audio, remote, formats, first, events, secure, crypto };
+        Ok(Self { remote: read.speaking(format), ..read })
     }
 
     /// The description as it is for a trunk that takes these codecs alone, in this order; none given: all.
     pub fn choosing(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
         if !allowed.is_empty() {
-            self.codecs = allowed.iter().copied().filter(|codec| self.codecs.contains(codec)).collect();
-            self.remote.codec = *self.codecs.first().ok_or(SdpError::NoCodec)?;
+            self.formats = allowed.iter().filter_map(|codec| self.format(*codec)).collect();
+            let format = *self.formats.first().ok_or(SdpError::NoCodec)?;
+            (self.first, self.remote) = (format.codec, self.speaking(format));
         }
         Ok(self)
     }
 
-    /// The peer's audio with the codec that it prefers.
+    fn format(&self, codec: Codec) -> Option<Format> {
+        self.formats.iter().copied().find(|format| format.codec == codec)
+    }
+
+    /// The peer's audio in one of its formats.
+    fn speaking(&self, format: Format) -> RemoteMedia {
+        let Format { codec, payload_type, opus } = format;
+        let fits = |event: &&TelephoneEvent| event.rate == codec.rate();
+        let telephone_event = self.events.iter().find(fits).or(self.events.first()).copied();
+        // Opus has comfort noise of its own (RFC 6716, section 2.1.9).
+        let comfort_noise = self.remote.comfort_noise && codec != Codec::Opus;
+        RemoteMedia { codec, payload_type, opus, telephone_event, comfort_noise, ..self.remote }
+    }
+
+    /// The peer's audio with the codec that we take of its offer: that which it prefers, but Opus only if it speaks nothing
+    /// else or the trunk asks for it.
     pub fn remote(&self) -> RemoteMedia {
         self.remote
     }
 
+    /// The peer's audio with the codec that it names first in its answer.
+    pub fn answered(&self) -> RemoteMedia {
+        self.remote_preferring(self.first)
+    }
+
     /// The peer's audio, with `preferred` as the codec if the peer speaks it.
     pub fn remote_preferring(&self, preferred: Codec) -> RemoteMedia {
-        let codec = if self.codecs.contains(&preferred) { preferred } else { self.remote.codec };
-        RemoteMedia { codec, ..self.remote }
+        self.format(preferred).map_or(self.remote, |format| self.speaking(format))
     }
 
     /// Whether the peer asks for encrypted audio, and nothing else.
@@ -207,15 +199,17 @@ impl Description {
     /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
         let mut text = head(local, local.address);
+        let remote = self.remote_preferring(codec);
         for (index, line) in self.lines.iter().enumerate() {
             if index == self.audio {
                 let direction = direction(self.remote.receive, self.remote.send);
                 let taken = self.taken(local).ok().flatten();
                 let crypto = taken.map(|line| line.answered(&local.secrets));
                 let formats = Formats {
-                    codecs: &[codec],
-                    comfort_noise: self.remote.comfort_noise,
-                    events: self.remote.telephone_event,
+                    codecs: &[(remote.codec, remote.payload_type)],
+                    opus: OpusParameters::OURS,
+                    comfort_noise: remote.comfort_noise,
+                    events: remote.telephone_event.as_slice(),
                 };
                 let shape = Shape { protocol: &line.protocol, crypto: crypto.as_slice(), direction };
                 audio(&mut text, local, &formats, &shape);
@@ -242,25 +236,30 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
         if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
     let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
     let codecs = if allowed.is_empty() { preferred.offered() } else { allowed };
-    let formats = Formats { codecs, comfort_noise: local.comfort_noise, events: Some(TELEPHONE_EVENT) };
+    let events: &[TelephoneEvent] = match codecs {
+        [Codec::Opus, ..] => &[TELEPHONE_EVENT_48000, TELEPHONE_EVENT],
+        codecs if codecs.contains(&Codec::Opus) => &[TELEPHONE_EVENT, TELEPHONE_EVENT_48000],
+        _ => &[TELEPHONE_EVENT],
+    };
+    let codecs: Vec<(Codec, u8)> = codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
+    let (opus, comfort_noise) = (OpusParameters::OURS, local.comfort_noise);
+    let formats = Formats { codecs: &codecs, opus, comfort_noise, events };
     audio(&mut text, local, &formats, &shape);
     text
 }
 
 /// An offer, in clear, that asks a peer to send its audio to `rtp`, or to us again. RTCP stays with us (RFC 3605), since it
 /// names its sender.
-pub(crate) fn redirection(
-    local: &LocalMedia,
-    rtp: Option<SocketAddr>,
-    codec: Codec,
-    events: Option<u8>,
-) -> String {
+pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
+    let Redirection { rtp, codec, payload_type, opus, telephone_event } = *redirection;
     let to = rtp.unwrap_or(SocketAddr::new(local.address, local.port));
     let mut text = head(local, to.ip());
     let shape = Shape { protocol: "RTP/AVP", crypto: &[], direction: "sendrecv" };
     // What the other peer takes beside the codec is not known here.
-    let comfort_noise = rtp.is_none() && local.comfort_noise;
-    let formats = Formats { codecs: &[codec], comfort_noise, events };
+    let comfort_noise = rtp.is_none() && local.comfort_noise && codec != Codec::Opus;
+    let events = telephone_event.as_slice();
+    let opus = if rtp.is_some() { opus } else { OpusParameters::OURS };
+    let formats = Formats { codecs: &[(codec, payload_type)], opus, comfort_noise, events };
     audio(&mut text, &LocalMedia { port: to.port(), ..*local }, &formats, &shape);
     if rtp.is_some() {
         let (port, address) = (local.port.saturating_add(1), local.address);
@@ -300,27 +299,35 @@ struct Shape<'a> {
 
 /// What an audio stream is spoken in.
 struct Formats<'a> {
-    codecs: &'a [Codec],
+    /// Each with its payload type.
+    codecs: &'a [(Codec, u8)],
+    /// What whoever takes the audio wants of Opus.
+    opus: OpusParameters,
     comfort_noise: bool,
-    events: Option<u8>,
+    events: &'a [TelephoneEvent],
 }
 
 fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &Shape<'_>) {
     let noise = formats.comfort_noise.then_some(COMFORT_NOISE);
-    let codecs = formats.codecs.iter().map(|codec| codec.payload_type());
+    let codecs = formats.codecs.iter().map(|(_, payload_type)| *payload_type);
+    let events = formats.events.iter().map(|event| event.payload_type);
     let _ = write!(text, "m=audio {} {}", local.port, shape.protocol);
-    for payload_type in codecs.chain(noise).chain(formats.events) {
+    for payload_type in codecs.chain(noise).chain(events) {
         let _ = write!(text, " {payload_type}");
     }
     text.push_str("\r\n");
-    for codec in formats.codecs {
-        let _ = write!(text, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.name());
+    for (codec, payload_type) in formats.codecs {
+        let _ = write!(text, "a=rtpmap:{payload_type} {}\r\n", codec.encoding());
+        if *codec == Codec::Opus {
+            let _ = write!(text, "a=fmtp:{payload_type} {}\r\n", formats.opus.fmtp());
+        }
     }
     if let Some(noise) = noise {
         let _ = write!(text, "a=rtpmap:{noise} CN/8000\r\n");
     }
-    if let Some(events) = formats.events {
-        let _ = write!(text, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-15\r\n");
+    for TelephoneEvent { payload_type, rate } in formats.events {
+        let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/{rate}\r\n");
+        let _ = write!(text, "a=fmtp:{payload_type} 0-15\r\n");
     }
     for line in shape.crypto {
         let _ = write!(text, "a=crypto:{}\r\n", line.value());
@@ -350,28 +357,10 @@ fn crypto(media: &sdp_types::Media) -> Option<Line> {
     lines.filter_map(|line| line.value.as_deref()).find_map(Line::parse)
 }
 
-/// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551).
-fn codecs(media: &sdp_types::Media) -> Vec<Codec> {
-    payload_types(media).filter_map(Codec::from_payload_type).collect()
-}
-
-fn payload_types(media: &sdp_types::Media) -> impl Iterator<Item = u8> {
-    media.fmt.split_whitespace().filter_map(|format| format.parse().ok())
-}
-
-fn telephone_event(media: &sdp_types::Media) -> Option<u8> {
-    let maps = media.attributes.iter().filter(|attribute| attribute.attribute == "rtpmap");
-    maps.filter_map(|map| map.value.as_deref()?.split_once(' ')).find_map(|(payload_type, encoding)| {
-        let encoding = encoding.trim().to_ascii_lowercase();
-        let events = encoding == "telephone-event/8000" || encoding == "telephone-event/8000/1";
-        payload_type.trim().parse().ok().filter(|payload_type| events && *payload_type < 128)
-    })
-}
-
 fn remote(
     session: &sdp_types::Session,
     media: &sdp_types::Media,
-    codec: Codec,
+    format: Format,
 ) -> Result<RemoteMedia, SdpError> {
     let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::NoAudio)?;
     let address = connection.try_address().map_err(|_| SdpError::NoAudio)?.ip;
@@ -385,9 +374,11 @@ fn remote(
     Ok(RemoteMedia {
         rtp,
         rtcp: rtcp(media, rtp),
-        codec,
+        codec: format.codec,
+        payload_type: format.payload_type,
+        opus: format.opus,
         crypto: crypto(media).filter(|_| is_secure(media)).map(|line| line.key),
-        telephone_event: telephone_event(media),
+        telephone_event: None,
         comfort_noise: payload_types(media).any(|payload_type| payload_type == COMFORT_NOISE),
         send: peer_receives && !held,
         receive: peer_sends,
@@ -436,13 +427,91 @@ mod tests {
         }
     }
 
+    fn events_at(payload_type: u8, rate: u32) -> Option<TelephoneEvent> {
+        Some(TelephoneEvent { payload_type, rate })
+    }
+
+    const OPUS_OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 111 13 110 126\r\na=rtpmap:111 OPUS/48000/2\r\n\
+        a=fmtp:111 minptime=10; useinbandfec=1;maxaveragebitrate=16000;stereo=1;cbr=1\r\n\
+        a=rtpmap:126 telephone-event/8000\r\na=rtpmap:110 telephone-event/48000\r\na=maxptime:60\r\n";
+
+    #[test]
+    fn opus_is_answered_under_the_peers_number_with_events_of_its_clock() {
+        let offer = Description::parse(OPUS_OFFER.as_bytes()).unwrap();
+        let remote = offer.remote();
+        assert_eq!((remote.codec, remote.payload_type), (Codec::Opus, 111));
+        assert_eq!((remote.telephone_event, remote.comfort_noise), (events_at(110, 48_000), false));
+        let wishes = OpusParameters {
+            max_average_bit_rate: Some(16_000),
+            inband_fec: true,
+            constant_bit_rate: true,
+            stereo: true,
+        };
+        assert_eq!(remote.opus, wishes);
+        assert_eq!(wishes.fmtp(), "useinbandfec=1;maxaveragebitrate=16000;cbr=1;stereo=1");
+        assert_eq!(OpusParameters::default().fmtp(), "useinbandfec=0");
+        let answer = offer.answer(&local(), Codec::Opus);
+        let expected = "m=audio 20000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n\
+             a=rtpmap:110 telephone-event/48000\r\na=fmtp:110 0-15\r\na=ptime:20\r\na=sendrecv\r\n";
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+
+    #[test]
+    fn whoever_speaks_another_codec_is_not_answered_in_opus_unless_the_trunk_asks_for_it() {
+        let both = OPUS_OFFER.replace("RTP/AVP 111", "RTP/AVP 111 0");
+        let offer = Description::parse(both.as_bytes()).unwrap();
+        let remote = offer.remote();
+        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, events_at(126, 8000)));
+        assert_eq!((remote.opus, remote.comfort_noise), (OpusParameters::default(), true));
+        assert_eq!(offer.remote_preferring(Codec::Opus).payload_type, 111);
+        let chosen = offer.choosing(&[Codec::Opus, Codec::Pcmu]).unwrap().remote();
+        assert_eq!((chosen.codec, chosen.telephone_event), (Codec::Opus, events_at(110, 48_000)));
+    }
+
+    #[test]
+    fn what_is_not_quite_opus_is_none() {
+        let codec = |from: &str, to: &str| {
+            Description::parse(OPUS_OFFER.replace(from, to).as_bytes()).map(|offer| offer.remote().codec)
+        };
+        for (from, to) in [
+            ("OPUS/48000/2", "opus/48000"),
+            ("OPUS/48000/2", "opus/16000/2"),
+            ("rtpmap:111", "rtpmap:112"),
+            ("maxptime:60", "maxptime:10"),
+        ] {
+            assert_eq!(codec(from, to), Err(SdpError::NoCodec), "{to}");
+        }
+        assert_eq!(codec("maxptime:60", "maxptime:20"), Ok(Codec::Opus));
+        // Where there is no other, events of another clock will do.
+        let other = OPUS_OFFER.replace("110 telephone-event/48000", "110 telephone-event/16000");
+        let remote = Description::parse(other.as_bytes()).unwrap().remote();
+        assert_eq!(remote.telephone_event, events_at(126, 8000));
+    }
+
+    #[test]
+    fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
+        let text = offer(&local(), Codec::Opus, &[]);
+        let expected =
+            "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
+        assert!(text.contains(expected), "{text}");
+        let named = offer(&local(), Codec::Pcma, &[Codec::Pcma, Codec::Opus]);
+        assert!(named.contains("m=audio 20000 RTP/AVP 8 96 101 97\r\n"), "{named}");
+        assert!(!offer(&local(), Codec::Pcma, &[]).contains("opus"));
+        let ours = Description::parse(text.as_bytes()).unwrap();
+        assert_eq!(ours.remote().codec, Codec::Pcma, "Opus comes last");
+        assert_eq!(ours.answered().codec, Codec::Opus, "but in an answer it is what the peer wants");
+        let taken = ours.remote_preferring(Codec::Opus);
+        assert_eq!((taken.payload_type, taken.telephone_event), (96, events_at(97, 48_000)));
+    }
+
     #[test]
     fn an_answer_takes_one_codec_and_refuses_every_other_stream() {
         let offer = Description::parse(OFFER.as_bytes()).unwrap();
         let remote = offer.remote();
         assert_eq!(remote.rtp, "192.0.2.1:4000".parse().unwrap());
         assert_eq!(remote.rtcp, Some("192.0.2.1:4001".parse().unwrap()));
-        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, Some(97)));
+        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, events_at(97, 8000)));
         assert_eq!((remote.send, remote.receive), (false, true));
         assert_eq!(
             offer.answer(&local(), remote.codec),
@@ -497,7 +566,7 @@ mod tests {
         let description = Description::parse(offer(&local(), Codec::Pcma, &[]).as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::Pcma);
         assert_eq!(description.remote_preferring(Codec::Pcmu).codec, Codec::Pcmu);
-        assert_eq!(description.remote().telephone_event, Some(101));
+        assert_eq!(description.remote().telephone_event, events_at(101, 8000));
         assert!(description.remote().send && description.remote().receive);
     }
 

@@ -26,7 +26,8 @@ problems! {
 
 /// Fetch a recording
 ///
-/// The audio of a call as WAV: two channels, the caller on the left, the callee on the right. One range of bytes at a
+/// The audio of a call, two channels, the caller on the left, the callee on the right: WAV, or Ogg Opus (RFC 7845) where the
+/// operator has chosen that; `Content-Type` tells which. One range of bytes at a
 /// time can be asked for; a `Range` of another form is passed over, as RFC 9110 allows.
 #[utoipa::path(
     get,
@@ -102,10 +103,11 @@ async fn audio(
     status: StatusCode,
 ) -> Result<Response, Problem> {
     let (first, last, length) = (*bytes.start(), *bytes.end(), recording.length);
+    let media_type = recording.media_type;
     let count = if length == 0 { 0 } else { last.saturating_sub(first).saturating_add(1) };
     let stream = recording.read(first, count).await.map_err(ReadError::from)?;
     let mut response = (status, Body::from_stream(stream)).into_response();
-    insert(&mut response, header::CONTENT_TYPE, "audio/wav");
+    insert(&mut response, header::CONTENT_TYPE, media_type);
     insert(&mut response, header::ACCEPT_RANGES, "bytes");
     insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
     if status == StatusCode::PARTIAL_CONTENT {

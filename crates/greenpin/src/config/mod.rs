@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use crate::engine::TrunkSettings as Trunk;
+use crate::engine::audio::RecordingFormat;
 use crate::engine::sip::{Identity, TlsListen};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
@@ -114,6 +115,8 @@ pub struct Recordings {
     pub bucket: Option<BucketOptions>,
     /// `recordings.encrypt`: whether they are sealed with a key of the master key's.
     pub encrypt: bool,
+    /// `recordings.format`: what they are written as.
+    pub format: RecordingFormat,
 }
 
 /// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
@@ -247,6 +250,7 @@ impl Config {
         let url = source.get("recordings.url", values::recordings);
         let spool = source.get("recordings.spool", values::path);
         let encrypt = source.or("recordings.encrypt", values::boolean, false);
+        let format = source.or("recordings.format", values::recording_format, RecordingFormat::Wav);
         let given = BucketOptions {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
@@ -265,6 +269,7 @@ impl Config {
                 folder: spool.unwrap_or_else(|| "data/spool".into()),
                 bucket: Some(BucketOptions { name, prefix, ..given }),
                 encrypt,
+                format,
             },
             other => {
                 if spool.is_some() || given != BucketOptions::default() {
@@ -274,7 +279,7 @@ impl Config {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
-                Recordings { folder, bucket: None, encrypt }
+                Recordings { folder, bucket: None, encrypt, format }
             }
         }
     }
@@ -331,8 +336,10 @@ mod tests {
             ports = "30000-30999"
             [recordings]
             url = "file:elsewhere/recordings"
+            format = "opus"
             [[trunks]]
             name = "carrier"
+            codecs = ["opus", "pcma"]
             peer = "sip:127.0.0.1:5070;transport=tcp"
             accept_from = ["127.0.0.1/32", "192.0.2.0/24"]
             username = ""
@@ -349,7 +356,9 @@ mod tests {
         assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         assert_eq!(config.webhooks_disable_after, 3 * DAY);
+        assert_eq!(config.recordings.format, RecordingFormat::Opus);
         let trunk = &config.trunks[0];
+        assert_eq!(trunk.sip.codecs, [signalling::sdp::Codec::Opus, signalling::sdp::Codec::Pcma]);
         assert_eq!(trunk.sip.peer.as_ref().unwrap().transport, signalling::Transport::Tcp);
         assert_eq!((trunk.sip.accept_from.len(), trunk.country.is_some()), (2, true));
         assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
@@ -455,7 +464,8 @@ mod tests {
             ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
             ("[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0", "trunks.0.max_calls_per_second"),
             ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
-            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"opus\"]", "trunks.0.codecs"),
+            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"speex\"]", "trunks.0.codecs"),
+            ("[recordings]\nformat = \"ogg\"", "recordings.format"),
             ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
             ("[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]", "trunks.0.accept_digest"),
             ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),

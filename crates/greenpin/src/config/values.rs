@@ -15,6 +15,7 @@ use signalling::{CalledFrom, CallerFrom, Digest, Network};
 use toml::de::DeValue;
 
 use crate::engine::NumberFormat;
+use crate::engine::audio::RecordingFormat;
 
 /// A secret from the configuration; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -264,6 +265,9 @@ const SRTP: [(&str, SrtpMode); 3] =
 /// Whether audio may go past us.
 const MEDIA: [(&str, bool); 2] = [("relay", false), ("direct", true)];
 
+const RECORDING_FORMATS: [(&str, RecordingFormat); 2] =
+    [("wav", RecordingFormat::Wav), ("opus", RecordingFormat::Opus)];
+
 const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("e164", NumberFormat::E164),
     ("digits", NumberFormat::Digits),
@@ -271,7 +275,8 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
-const CODECS: [(&str, Codec); 3] = [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722)];
+const CODECS: [(&str, Codec); 4] =
+    [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722), ("opus", Codec::Opus)];
 
 const CALLER_FROM: [(&str, CallerFrom); 4] = [
     ("p-asserted-identity", CallerFrom::AssertedIdentity),
@@ -290,7 +295,7 @@ pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
-    let rule = "a list of \"pcma\", \"pcmu\" and \"g722\", one or more of them, each once";
+    let rule = "a list of \"pcma\", \"pcmu\", \"g722\" and \"opus\", one or more of them, each once";
     must(meanings(&CODECS, raw), rule)
 }
 
@@ -322,6 +327,10 @@ pub(super) fn called_from(raw: &Raw) -> Result<CalledFrom, Refusal> {
 
 pub(super) fn called_from_name(from: CalledFrom) -> &'static str {
     name_of(&CALLED_FROM, from)
+}
+
+pub(super) fn recording_format(raw: &Raw) -> Result<RecordingFormat, Refusal> {
+    must(meaning(&RECORDING_FORMATS, raw), "\"wav\" or \"opus\"")
 }
 
 pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {

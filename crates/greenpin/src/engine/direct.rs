@@ -162,7 +162,7 @@ impl Direct {
 
 #[cfg(test)]
 mod tests {
-    use signalling::sdp::Codec;
+    use signalling::sdp::{Codec, OpusParameters, TelephoneEvent};
 
     use super::*;
 
@@ -171,9 +171,11 @@ mod tests {
             rtp: "192.0.2.1:4000".parse().unwrap(),
             rtcp: None,
             codec: Codec::Pcma,
+            payload_type: 8,
+            opus: OpusParameters::default(),
             crypto: None,
             comfort_noise: false,
-            telephone_event: Some(97),
+            telephone_event: Some(TelephoneEvent { payload_type: 97, rate: 8000 }),
             send: true,
             receive: true,
         }

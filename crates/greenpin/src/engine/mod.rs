@@ -9,6 +9,7 @@ mod numbers;
 pub mod phone;
 mod plant;
 mod resolver;
+mod salvage;
 pub mod sip;
 mod tenants;
 mod trunks;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use trunks::{TrunkSettings, TrunkState};
 
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
+use audio::RecordingFormat;
 use audio::{MediaPlane, MediaSettings, Prompts};
 use exchange::Exchange;
 use resolver::Wanted;
@@ -52,6 +54,8 @@ pub struct EngineSettings {
     pub prompts: Prompts,
     /// The folder that recordings go to.
     pub recordings: PathBuf,
+    /// What they are written as.
+    pub recording_format: RecordingFormat,
     /// The name of this node in call records.
     pub node: String,
     /// Calls at once; one more is refused with 503.
@@ -164,7 +168,7 @@ impl Engine {
         let io = |what| move |source| StartError::Io { what, source };
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
-        audio::remove_unfinished(folder).map_err(io("cannot tidy the folder of recordings"))?;
+        salvage::take_up(folder, &store).await.map_err(io("cannot tidy the folder of recordings"))?;
         let peers: Vec<_> = settings.trunks.iter().map(TrunkSettings::tls_peer).collect();
         let encrypted: Vec<bool> = peers.iter().map(Option::is_some).collect();
         let tls = Tls { listen: settings.tls.clone(), peers };

@@ -7,6 +7,7 @@ use call::PhoneNumber;
 use signalling::{LegId, Network, Peer, Transport};
 use tempfile::TempDir;
 
+use super::audio::RecordingFormat;
 use super::phone::{Phone, PhoneEvent, PhoneSettings};
 use super::*;
 use crate::store::{
@@ -75,6 +76,7 @@ impl Stage {
             },
             prompts: Prompts::built_in().unwrap(),
             recordings: folder.path().join("recordings"),
+            recording_format: RecordingFormat::Wav,
             node: "test".to_owned(),
             max_calls: 1,
             tenant_limit: CallLimit { max_calls: 1, calls_per_second: 100 },

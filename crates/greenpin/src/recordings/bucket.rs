@@ -16,7 +16,7 @@ use object_store::{
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::config::Secret;
-use crate::sealed_wav::{self, HEAD};
+use crate::sealed_file::{self, HEAD};
 use crate::store::{CallSid, TenantId};
 
 /// A request that takes longer is given up: one part of an upload is 10 MiB at the most.
@@ -68,11 +68,12 @@ impl Bucket {
         Self::new(&BucketOptions { name: name.to_owned(), ..self.options.as_ref().clone() })
     }
 
-    /// The key of a recording. Neither number nor PIN is in it.
-    pub(super) fn key(&self, tenant: &TenantId, call_sid: &CallSid) -> String {
+    /// The key of a recording that was made in `file`, and ends as it does. Neither number nor PIN is in it.
+    pub(super) fn key(&self, tenant: &TenantId, call_sid: &CallSid, file: &str) -> String {
+        let end = if file.ends_with(".opus") { "opus" } else { "wav" };
         match self.options.prefix.as_str() {
-            "" => format!("{tenant}/{call_sid}.wav"),
-            prefix => format!("{prefix}/{tenant}/{call_sid}.wav"),
+            "" => format!("{tenant}/{call_sid}.{end}"),
+            prefix => format!("{prefix}/{tenant}/{call_sid}.{end}"),
         }
     }
 
@@ -138,7 +139,8 @@ async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
     let mut first = Vec::new();
     (&mut *file).take(HEAD as u64).read_to_end(&mut first).await?;
     file.rewind().await?;
-    Ok(if sealed_wav::is_sealed(&first) { "application/octet-stream" } else { "audio/wav" })
+    let sealed = sealed_file::is_sealed(&first);
+    Ok(if sealed { "application/octet-stream" } else { super::media_type(super::kind_of(&first)) })
 }
 
 fn client(options: &BucketOptions) -> object_store::Result<AmazonS3> {
@@ -186,9 +188,9 @@ mod tests {
     fn a_key_names_tenant_and_call_alone() {
         let sid = CallSid::new(Timestamp::now());
         let tenant = TenantId::parse("acme").unwrap();
-        assert_eq!(bucket("").key(&tenant, &sid), format!("acme/{sid}.wav"));
+        assert_eq!(bucket("").key(&tenant, &sid, "a.wav"), format!("acme/{sid}.wav"));
         let below = bucket("calls/2026");
-        let key = below.key(&tenant, &sid);
-        assert_eq!(below.location(&key), format!("s3://bucket/calls/2026/acme/{sid}.wav"));
+        let key = below.key(&tenant, &sid, "/x/a.opus");
+        assert_eq!(below.location(&key), format!("s3://bucket/calls/2026/acme/{sid}.opus"));
     }
 }

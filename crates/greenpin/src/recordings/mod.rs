@@ -18,7 +18,7 @@ pub use bucket::{Bucket, BucketError, BucketOptions};
 pub(crate) use upload::keep_uploading;
 
 use crate::RecordingKey;
-use crate::sealed_wav::{HEAD, Opener};
+use crate::sealed_file::{HEAD, Kind, Opener};
 use crate::store::{KeptRecording, RecordingShelf};
 
 const CHUNK: usize = 64 * 1024;
@@ -36,6 +36,8 @@ pub struct Recordings {
 pub struct Recording {
     /// Its length in octets.
     pub length: u64,
+    /// What it is: `audio/wav`, or `audio/ogg` (RFC 7845, section 9).
+    pub media_type: &'static str,
     source: Source,
     /// What opens it, if it is sealed.
     opener: Option<Opener>,
@@ -105,7 +107,8 @@ impl Recordings {
         let first = source.first(stored.min(HEAD as u64)).await?;
         let opener = Opener::new(&self.key, &first, stored)?;
         let length = opener.as_ref().map_or(stored, Opener::length);
-        Ok(Recording { length, source, opener })
+        let kind = opener.as_ref().map_or_else(|| kind_of(&first), Opener::kind);
+        Ok(Recording { length, media_type: media_type(kind), source, opener })
     }
 
     /// Where a recording lies can have changed since its call: the folder was moved.
@@ -183,10 +186,22 @@ impl RecordingShelf for Recordings {
             removed |= remove_file(&path).await?;
         }
         if let Some(bucket) = &self.bucket {
-            let key = bucket.key(&recording.tenant_id, &recording.call_sid);
+            let key = bucket.key(&recording.tenant_id, &recording.call_sid, &recording.location);
             removed |= bucket.remove(&key).await?;
         }
         Ok(removed)
+    }
+}
+
+/// What a file in clear is, by its first octets.
+fn kind_of(first: &[u8]) -> Kind {
+    if first.starts_with(b"OggS") { Kind::Ogg } else { Kind::Wav }
+}
+
+fn media_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Wav => "audio/wav",
+        Kind::Ogg => "audio/ogg",
     }
 }
 
@@ -214,7 +229,7 @@ async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, 
 
 #[cfg(test)]
 mod tests {
-    use crate::sealed_wav::SealedWav;
+    use crate::sealed_file::SealedFile;
     use crate::store::{CallSid, TenantId, Timestamp};
 
     use super::*;
@@ -251,7 +266,8 @@ mod tests {
         let key = RecordingKey::new(&[7]);
         let samples: Vec<i16> = (0..100_000).map(|index| (index % 3001) as i16).collect();
         let mut sealed =
-            SealedWav::new(std::fs::File::create(folder.path().join("a.wav")).unwrap(), &key).unwrap();
+            SealedFile::new(std::fs::File::create(folder.path().join("a.wav")).unwrap(), Kind::Wav, &key)
+                .unwrap();
         sealed.append(&samples).unwrap();
         sealed.finish().unwrap();
         std::fs::write(folder.path().join("b.wav"), b"RIFF and so on").unwrap();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::Source;
-use crate::sealed_wav::Opener;
+use crate::sealed_file::Opener;
 
 struct Reading {
     opener: Opener,

@@ -77,7 +77,7 @@ impl Uploader {
             }
             Err(error) => return Ok(Err(error)),
         };
-        let key = self.bucket.key(tenant, &upload.call_sid);
+        let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         if let Err(error) = self.bucket.upload(&key, &mut file).await {
             return Ok(Err(error));
         }
@@ -103,7 +103,7 @@ impl Uploader {
     /// The file is gone. A crash after an upload has been noted leaves no entry, so that somebody else removed it, or
     /// it was uploaded by hand.
     async fn settle_lost(&self, upload: &Upload, tenant: &TenantId) -> Result<io::Result<()>, StoreError> {
-        let key = self.bucket.key(tenant, &upload.call_sid);
+        let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         match self.bucket.length(&key).await {
             Ok(Some(_)) => self.settle(upload, &key).await,
             Ok(None) => Ok(Err(io::Error::new(ErrorKind::NotFound, "its file is gone"))),

@@ -120,6 +120,17 @@ pub struct CallEnding {
     pub callee_media: Option<LegReport>,
 }
 
+/// What a recording is that a crash left unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// Its call goes on, on another node.
+    InUse,
+    /// The record of its call names it now.
+    Wanted,
+    /// No record will ever name it.
+    Unwanted,
+}
+
 /// A finished recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingFile {
@@ -272,23 +283,39 @@ impl Store {
         self.writer.write(move |tx| end(tx, &sid, &ending, &rules)).await
     }
 
-    /// A recording was finished after the end of its call: `recording.ready`.
-    pub async fn set_recording(
+    /// What becomes of a recording that a crash left: it is taken into the record of its call, with `recording.ready`,
+    /// where that has ended without one. `None`: nothing of it can be heard.
+    pub async fn take_up_recording(
         &self,
         sid: &CallSid,
-        recording: RecordingFile,
+        left: Option<RecordingFile>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Leftover, StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
-        let write = self.writer.write(move |tx| {
-            let row = (&recording.location, millis(&recording), sid.as_str());
-            match tx.execute(sql::CALL_SET_RECORDING, row)? {
-                0 => Ok(()),
-                _ => recording_made(tx, &sid, now, &rules),
-            }
-        });
-        write.await
+        self.writer.write(move |tx| take_up(tx, &sid, left.as_ref(), &rules, now)).await
     }
+}
+
+fn take_up(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    left: Option<&RecordingFile>,
+    rules: &RecordingRules,
+    now: Timestamp,
+) -> Result<Leftover, StoreError> {
+    let Some(call) = records::find(tx, sid)? else { return Ok(Leftover::Unwanted) };
+    if call.ended_at.is_none() {
+        return Ok(Leftover::InUse);
+    }
+    let Some(left) = left else { return Ok(Leftover::Unwanted) };
+    let row = (&left.location, millis(left), sid.as_str());
+    if tx.execute(sql::CALL_SET_RECORDING, row)? > 0 {
+        recording_made(tx, sid, now, rules)?;
+        return Ok(Leftover::Wanted);
+    }
+    // The crash may have come between this and the file's last name.
+    let known = call.recording.is_some_and(|recording| recording.location == left.location);
+    Ok(if known { Leftover::Wanted } else { Leftover::Unwanted })
 }
 
 /// Closes some calls of a node that ended with it, with record and terminal event each. How many there were.

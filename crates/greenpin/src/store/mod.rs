@@ -64,8 +64,8 @@ pub use call::script::{CallType, HangupBy, Screening};
 pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
 pub use calls::{
-    Begun, CallEnding, CallSettings, Collect, DigitReport, LegReport, MediaPath, NewCall, RecordingFile,
-    Route,
+    Begun, CallEnding, CallSettings, Collect, DigitReport, Leftover, LegReport, MediaPath, NewCall,
+    RecordingFile, Route,
 };
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};

@@ -80,7 +80,12 @@ impl Drop for S3 {
 
 impl Stage {
     fn over(s3: &S3) -> Self {
-        Self::set_with("", &s3.configuration(s3.secret()))
+        Self::recording(s3, "")
+    }
+
+    /// The same with more keys of `[recordings]`.
+    fn recording(s3: &S3, more: &str) -> Self {
+        Self::set_with("", &(s3.configuration(s3.secret()) + more))
     }
 
     /// A call that is recorded, from its begin to its end; its id.
@@ -99,6 +104,19 @@ impl Stage {
         let spool = self.server.database().with_file_name("spool");
         std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
+}
+
+#[test]
+fn a_recording_as_ogg_opus_is_uploaded_under_its_own_ending_and_read_from_there() {
+    let mut s3 = S3::start();
+    let mut stage = Stage::recording(&s3, "format = \"opus\"\n");
+    let call_sid = stage.recorded_call();
+    stage.hook.event("recording.ready");
+    let opus = stage.server.recording(&call_sid);
+    assert!(opus.starts_with(b"OggS"), "{:?}", opus.get(..8));
+    let key = format!("calls/{TENANT}/{call_sid}.opus");
+    assert_eq!(s3.list(), [(key, opus.len() as u64)]);
+    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod metrics;
 mod numbers;
 mod openapi;
 mod operator;
+mod opus;
 mod party;
 mod peers;
 mod ports;

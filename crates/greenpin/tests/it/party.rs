@@ -35,6 +35,8 @@ pub struct Party {
     more: String,
     /// Codecs that it offers and answers with, as payload types.
     formats: &'static str,
+    /// Attributes of those beside A-law.
+    maps: &'static str,
     /// Keys that were heard, by RTP timestamp.
     presses: Vec<(u32, u8)>,
     /// How it offers and answers encrypted audio.
@@ -82,6 +84,7 @@ impl Party {
             invite_branch: format!("z9hG4bK{unique}"),
             more: String::new(),
             formats: "8",
+            maps: "",
             presses: Vec::new(),
             crypto: None,
         }
@@ -95,6 +98,11 @@ impl Party {
     /// From now on it names these payload types in its descriptions.
     pub fn speak(&mut self, formats: &'static str) {
         self.formats = formats;
+    }
+
+    /// The same with attributes of its own.
+    pub fn speak_with(&mut self, formats: &'static str, maps: &'static str) {
+        (self.formats, self.maps) = (formats, maps);
     }
 
     /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
@@ -139,12 +147,12 @@ impl Party {
 
     fn sdp(&self, events: bool) -> String {
         let port = self.rtp.local_addr().unwrap().port();
-        let number = &self.number;
+        let (number, maps) = (&self.number, self.maps);
         let (format, map) = if events {
-            let map = format!("a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000\r\n");
+            let map = format!("{maps}a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000\r\n");
             (format!("{} {EVENT_PAYLOAD_TYPE}", self.formats), map)
         } else {
-            (self.formats.to_owned(), String::new())
+            (self.formats.to_owned(), maps.to_owned())
         };
         let (protocol, key) = match &self.crypto {
             Some(crypto) => (crypto.protocol, format!("a=crypto:1 {INLINE}\r\n")),
@@ -570,6 +578,13 @@ impl Party {
         self.send_rtp(8, false, self.rtp_timestamp, &[octet; 160]);
     }
 
+    /// Says one packet of this payload type that lasts so many ticks of its clock.
+    pub fn say_packet(&mut self, payload_type: u8, ticks: u32, payload: &[u8]) {
+        self.rtp_timestamp += ticks;
+        let timestamp = self.rtp_timestamp;
+        self.send_rtp(payload_type, false, timestamp, payload);
+    }
+
     /// Says one packet of comfort noise (RFC 3389).
     pub fn say_noise(&mut self, payload: &[u8]) {
         self.rtp_timestamp += 160;
@@ -587,6 +602,14 @@ impl Party {
                 return packet[12..].to_vec();
             }
         }
+    }
+
+    /// The payloads of this payload type that come until none comes for 20 ms: whoever says one packet at a time and waits
+    /// so speaks no faster than a phone.
+    pub fn hears_until_quiet(&mut self, payload_type: u8) -> Vec<Vec<u8>> {
+        let packets = std::iter::from_fn(|| self.rtp_packet());
+        let packets = packets.filter(|packet| packet.len() > 12 && packet[1] & 0x7f == payload_type);
+        packets.map(|packet| packet[12..].to_vec()).collect()
     }
 
     /// Says something until both parties have heard what they wait for: audio made of one octet.

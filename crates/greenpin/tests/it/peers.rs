@@ -72,11 +72,16 @@ impl Drop for Peer {
 struct Baresip {
     control: TcpStream,
     address: SocketAddr,
-    _peer: Peer,
+    peer: Peer,
 }
 
 impl Baresip {
     fn of(number: &str, account: &str) -> Self {
+        Self::speaking("PCMA", 1, number, account)
+    }
+
+    /// A phone that speaks one codec, with as many channels of audio as that has.
+    fn speaking(codec: &str, channels: u16, number: &str, account: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (port, rtp, control) = (free_port(), free_port(), free_port());
         let place = folder.path().display().to_string();
@@ -89,13 +94,23 @@ impl Baresip {
             ("folder", &place),
         ];
         fs::write(folder.path().join("config"), configuration("baresip.conf", &places)).unwrap();
-        let account = format!("<sip:{number}@127.0.0.1>;regint=0;audio_codecs=PCMA{account}\n");
+        let account = format!("<sip:{number}@127.0.0.1>;regint=0;audio_codecs={codec}{account}\n");
         fs::write(folder.path().join("accounts"), account).unwrap();
         fs::write(folder.path().join("contacts"), "").unwrap();
-        write_tone(&folder.path().join("says.wav"));
+        let rate = if channels == 2 { 48_000 } else { 8000 };
+        write_tone_at(&folder.path().join("says.wav"), rate, channels);
         let peer = Peer::run("baresip", folder, &["-f", &place, "-v"]);
         let control = connected(SocketAddr::from(([127, 0, 0, 1], control)));
-        Self { control, address: SocketAddr::from(([127, 0, 0, 1], port)), _peer: peer }
+        Self { control, address: SocketAddr::from(([127, 0, 0, 1], port)), peer }
+    }
+
+    /// Whether it has heard sound for a while, as it writes down what it hears.
+    fn has_heard_sound(&self) -> bool {
+        let files = fs::read_dir(self.peer.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).map(fs::read);
+        let octets: Vec<u8> = heard.flat_map(Result::unwrap).skip(44).collect();
+        let loud = |two: &[u8]| i16::from_le_bytes([two[0], two[1]]).unsigned_abs() > 2000;
+        octets.chunks_exact(2).filter(|two| loud(two)).count() > 12_000
     }
 
     fn command(&mut self, command: &str, parameter: &str) {
@@ -126,15 +141,20 @@ impl Baresip {
 
 /// Half a minute of a tone of 500 Hz.
 fn write_tone(path: &Path) {
+    write_tone_at(path, 8000, 1);
+}
+
+fn write_tone_at(path: &Path, sample_rate: u32, channels: u16) {
     let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 8000,
+        channels,
+        sample_rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
-    for index in 0..30 * 8000 {
-        writer.write_sample([0, 5657, 8000, 5657, 0, -5657, -8000, -5657][index % 16 / 2]).unwrap();
+    for index in 0..30 * sample_rate {
+        let angle = std::f64::consts::TAU * 500.0 * f64::from(index) / f64::from(sample_rate);
+        (0..channels).for_each(|_| writer.write_sample((8000.0 * angle.sin()) as i16).unwrap());
     }
     writer.finalize().unwrap();
 }
@@ -267,6 +287,65 @@ fn baresip_takes_a_masked_call_and_hangs_up() {
     phone.command("hangup", "");
     customer.served("BYE");
     stage.completed("callee", "callee_media");
+}
+
+/// The agent, who speaks A-law, says a tone until the phone has heard it, and hears the phone's own.
+fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut heard, mut tone) = (Vec::new(), media::Oscillator::new(700.0, -10.0));
+    while heard.len() < 8000 || !phone.has_heard_sound() {
+        assert!(Instant::now() < deadline, "one of them hears nothing: {}", heard.len());
+        // One packet for each that comes: the phone's clock is that of both.
+        let packet = agent.hears_packet(8, |payload| payload.len() == 160);
+        let mut samples: [i16; 160] = std::array::from_fn(|_| tone.next_sample() as i16);
+        let mut payload = [0; 160];
+        media::Codec::Pcma.encode(&samples, &mut payload);
+        agent.say_packet(8, 160, &payload);
+        media::Codec::Pcma.decode(&packet, &mut samples);
+        if samples.iter().any(|sample| sample.abs() > 2000) {
+            heard.extend(samples);
+        }
+    }
+    let upward = heard.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    let hertz = upward as f64 * 8000.0 / heard.len() as f64;
+    assert!((hertz - 500.0).abs() < 25.0, "{hertz}");
+}
+
+/// The codecs of a call that is over, the caller's first.
+fn codecs(stage: &mut Stage) -> [Value; 2] {
+    let sid = stage.hook.event("call.completed")["data"]["call_sid"].take();
+    let record = stage.server.get(&format!("/calls/{}", sid.as_str().unwrap()));
+    ["caller_media", "callee_media"].map(|side| record[side]["codec"].clone())
+}
+
+#[test]
+fn baresip_places_a_call_in_opus_to_one_who_speaks_g711() {
+    let (mut agent, mut stage) = called_party("");
+    let mut phone = Baresip::speaking("opus/48000/2", 2, CUSTOMER, "");
+    phone.command("dial", &format!("sip:{VN}@{}", stage.server.sip));
+    phone.event("CALL_ESTABLISHED");
+    phone.command("sndcode", stage.pin());
+    take_call(&mut agent);
+    stage.hook.event("call.answered");
+    both_hear_a_tone(&mut agent, &phone);
+    phone.command("hangup", "");
+    agent.served("BYE");
+    assert_eq!(codecs(&mut stage), ["opus", "PCMA"]);
+}
+
+#[test]
+fn baresip_takes_a_call_in_opus_from_one_who_speaks_g711() {
+    let mut phone = Baresip::speaking("opus/48000/2", 2, AGENT, ";answermode=auto");
+    let mut stage = Stage::set(&trunk("carrier", phone.address, "codecs = [\"opus\", \"pcma\"]"));
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(stage.pin());
+    phone.event("CALL_ESTABLISHED");
+    stage.hook.event("call.answered");
+    both_hear_a_tone(&mut customer, &phone);
+    phone.command("hangup", "");
+    customer.served("BYE");
+    assert_eq!(codecs(&mut stage), ["PCMA", "opus"]);
 }
 
 #[test]

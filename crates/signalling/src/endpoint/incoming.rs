@@ -381,7 +381,7 @@ pub(super) fn agreed(
 ) -> Option<RemoteMedia> {
     let answer = answer.choosing(codecs).ok()?;
     let crypto = answer.answered_key(local?).ok()?;
-    Some(RemoteMedia { crypto, ..answer.remote() })
+    Some(RemoteMedia { crypto, ..answer.answered() })
 }
 
 /// A leg whose peer asked for encrypted audio stays encrypted, whoever offers next.

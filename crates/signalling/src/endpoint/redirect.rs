@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, LegId, Purpose, TimerKey, Usage};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description};
+use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEvent};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
@@ -19,8 +19,12 @@ pub struct Redirection {
     pub rtp: Option<SocketAddr>,
     /// The one codec.
     pub codec: Codec,
-    /// Payload type of telephone events (RFC 4733) as whoever is there takes them.
-    pub telephone_event: Option<u8>,
+    /// Its payload type as whoever is there takes it.
+    pub payload_type: u8,
+    /// What whoever is there wants of Opus.
+    pub opus: OpusParameters,
+    /// Telephone events (RFC 4733) as whoever is there takes them.
+    pub telephone_event: Option<TelephoneEvent>,
 }
 
 /// A re-INVITE that waits to be sent, or for its answer.
@@ -85,10 +89,10 @@ impl Endpoint {
         let pending = leg.pending.as_mut()?;
         pending.sent = true;
         pending.tries = pending.tries.saturating_add(1);
-        let Redirection { rtp, codec, telephone_event } = pending.redirection;
+        let redirection = pending.redirection;
         let local = leg.local.as_mut()?;
         local.version = local.version.wrapping_add(1);
-        let body = sdp::redirection(local, rtp, codec, telephone_event);
+        let body = sdp::redirection(local, &redirection);
         let Usage::Established { dialog, .. } = &mut leg.usage else { return None };
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let builder = dialog.request(Method::Invite)?;

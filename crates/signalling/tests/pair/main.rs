@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use signalling::sdes::{Secrets, SrtpMode};
-use signalling::sdp::{Codec, LocalMedia};
+use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEvent};
 use signalling::{
     Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Redirection,
     Settings, SipMessage, Transport, Trunk,

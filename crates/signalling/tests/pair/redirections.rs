@@ -5,7 +5,9 @@ use super::*;
 /// What a peer is told of another's audio.
 fn elsewhere() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
-    Redirection { rtp, codec: Codec::Pcmu, telephone_event: Some(97) }
+    let telephone_event = Some(TelephoneEvent { payload_type: 97, rate: 8000 });
+    let (codec, opus) = (Codec::Pcmu, OpusParameters::default());
+    Redirection { rtp, codec, payload_type: 0, opus, telephone_event }
 }
 
 fn home() -> Redirection {

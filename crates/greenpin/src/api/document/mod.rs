@@ -187,6 +187,9 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     if let Some(codes) = body {
         problems::add(responses, codes);
     }
+    if path.contains("/recording") {
+        add_ogg(responses);
+    }
     responses.sort_keys();
     for (status, response) in responses.iter_mut() {
         let Some(response) = response.as_object_mut() else { continue };
@@ -210,6 +213,18 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
                 );
             }
         }
+    }
+}
+
+/// A recording is WAV, or Ogg Opus where the operator has chosen that.
+fn add_ogg(responses: &mut Map<String, Value>) {
+    let contents = responses.values_mut().filter_map(|response| response.get_mut("content")?.as_object_mut());
+    for content in contents.filter(|content| content.contains_key("audio/wav")) {
+        let description = "An Ogg file of Opus (RFC 7845).";
+        let schema = json!({
+            "type": "string", "format": "binary", "description": description, "contentMediaType": "audio/ogg",
+        });
+        content.insert("audio/ogg".into(), json!({ "schema": schema }));
     }
 }
 

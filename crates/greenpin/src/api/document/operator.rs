@@ -331,7 +331,7 @@ fn node() -> Vec<(&'static str, Value)> {
                     "weight": { "type": "integer", "minimum": 1, "maximum": 100, "description": "How often it is chosen among those of the same priority." },
                     "number_format": { "type": "string", "enum": ["e164", "digits", "00", "national"], "description": "The form in which it wants numbers." },
                     "prefix": { "type": "string", "maxLength": 16, "description": "Digits before a number that is dialled by it." },
-                    "codecs": { "type": "array", "items": { "type": "string", "enum": ["pcma", "pcmu", "g722"] }, "description": "Codecs that are offered and taken, the preferred one first; none: all." },
+                    "codecs": { "type": "array", "items": { "type": "string", "enum": ["pcma", "pcmu", "g722", "opus"] }, "description": "Codecs that are offered and taken, the preferred one first; none: all." },
                     "caller_from": { "type": "string", "enum": ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"], "description": "The header that tells who calls." },
                     "called_from": { "type": "string", "enum": ["request-uri", "to"], "description": "What tells who is called." },
                     "max_calls": { "type": ["integer", "null"], "minimum": 1, "description": "Legs of it at once, both ways; `null`: no limit of its own." },

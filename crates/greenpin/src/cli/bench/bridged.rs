@@ -28,6 +28,7 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
         Figure::new("the same, recorded", per_hundred(recorded.cpu), "%", AtMost(14.0)),
         Figure::new("100 through a bare relay", per_hundred(relay.bare_cpu), "%", Open),
         Figure::new("100 through the media plane alone", per_hundred(relay.bridged_cpu), "%", Open),
+        Figure::new("100 of them from Opus to G.711", per_hundred(relay.transcoded_cpu), "%", Open),
         Figure::new("RSS a bridged call", plain.resident / f64::from(calls), "kB", AtMost(40.0)),
         Figure::new("packets lost", plain.lost, "%", AtMost(0.0)),
     ];

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{Codec, FRAME, Header};
+use media::{Codec, Encoder, FRAME, Formats, Header, OpusSettings, Oscillator, TelephoneEvent};
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -34,6 +34,8 @@ pub struct RelayFigures {
     pub bridged_cpu: f64,
     /// The media plane with each call recorded, the recording thread included.
     pub recorded_cpu: f64,
+    /// The media plane with A-law on one side of each call and Opus on the other.
+    pub transcoded_cpu: f64,
     /// Share of the packets sent that came out on the other side, 0.0 to 1.0, without recording.
     pub delivered: f64,
     /// Resident memory a bridged call, in octets.
@@ -51,8 +53,8 @@ pub enum BenchError {
     Open(#[from] OpenError),
 }
 
-/// Relays `calls` calls for `seconds` each way: bare, bridged, and bridged and recorded into `folder`. Takes a little
-/// over three times `seconds`. The port range of `settings` must hold two legs a call.
+/// Relays `calls` calls for `seconds` each way: bare, bridged, bridged and recorded into `folder`, and from Opus to G.711.
+/// Takes a little over four times `seconds`. The port range of `settings` must hold two legs a call.
 pub fn relay_bench(
     settings: &MediaSettings,
     calls: usize,
@@ -61,13 +63,16 @@ pub fn relay_bench(
 ) -> Result<RelayFigures, BenchError> {
     let time = Duration::from_secs(u64::from(seconds.max(1)));
     let bare_cpu = bare(calls, time)?;
-    let bridged = bridged(settings, calls, time, None)?;
-    let recorded = self::bridged(settings, calls, time, Some(folder))?;
+    let alike = [Codec::Pcma; 2];
+    let bridged = bridged(settings, calls, time, alike, None)?;
+    let recorded = self::bridged(settings, calls, time, alike, Some(folder))?;
+    let transcoded = self::bridged(settings, calls, time, [Codec::Pcma, Codec::Opus], None)?;
     Ok(RelayFigures {
         calls,
         bare_cpu,
         bridged_cpu: bridged.cpu,
         recorded_cpu: recorded.cpu,
+        transcoded_cpu: transcoded.cpu,
         delivered: bridged.delivered,
         memory: bridged.memory,
     })
@@ -83,6 +88,7 @@ fn bridged(
     settings: &MediaSettings,
     calls: usize,
     time: Duration,
+    codecs: [Codec; 2],
     folder: Option<&Path>,
 ) -> Result<Measured, BenchError> {
     let before = tasks()?;
@@ -91,8 +97,9 @@ fn bridged(
     let phones = phones(calls)?;
     let memory = resident()?;
     let legs: Vec<LegMedia> = phones.iter().map(|_| plane.open()).collect::<Result<_, _>>()?;
-    for (leg, phone) in legs.iter().zip(&phones) {
-        leg.connect(remote(phone.local_addr()?));
+    let voices = codecs.map(Voice::new);
+    for ((leg, phone), voice) in legs.iter().zip(&phones).zip(voices.iter().cycle()) {
+        leg.connect(remote_speaking(phone.local_addr()?, voice.codec));
     }
     for (number, pair) in legs.chunks_exact(2).enumerate() {
         let [a, b] = pair else { continue };
@@ -104,9 +111,9 @@ fn bridged(
     let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
     let ports = legs.iter().map(|leg| SocketAddr::new(settings.bind, leg.local_port())).collect::<Vec<_>>();
     // A second to warm up: caches, buffers and the load average of the plane.
-    talk(&phones, &ports, Duration::from_secs(1), 1)?;
+    talk(&phones, &ports, &voices, Duration::from_secs(1), 1)?;
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    let (sent, received) = talk(&phones, &ports, time, 2)?;
+    let (sent, received) = talk(&phones, &ports, &voices, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let grown = resident()?.saturating_sub(memory);
     Ok(Measured {
@@ -149,10 +156,11 @@ fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
     let phones = phones(calls)?;
     let before = tasks()?;
     let relay = BareRelay::start(&phones)?;
-    talk(&phones, &relay.ports, Duration::from_secs(1), 1)?;
+    let voices = [Codec::Pcma; 2].map(Voice::new);
+    talk(&phones, &relay.ports, &voices, Duration::from_secs(1), 1)?;
     let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    talk(&phones, &relay.ports, time, 2)?;
+    talk(&phones, &relay.ports, &voices, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let elapsed = start.elapsed();
     relay.end()?;
@@ -196,13 +204,16 @@ pub(super) fn phones(calls: usize) -> io::Result<Vec<UdpSocket>> {
 }
 
 pub(super) fn remote(rtp: SocketAddr) -> Remote {
+    remote_speaking(rtp, Codec::Pcma)
+}
+
+fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
     let source = SourceRule::Negotiated;
     Remote {
         rtp,
         rtcp: None,
-        codec: Codec::Pcma,
-        telephone_event: Some(101),
-        comfort_noise: false,
+        formats: Formats { telephone_event: Some(TelephoneEvent::at_8000(101)), ..Formats::of(codec) },
+        opus: OpusSettings::default(),
         crypto: None,
         send: true,
         receive: true,
@@ -210,8 +221,45 @@ pub(super) fn remote(rtp: SocketAddr) -> Remote {
     }
 }
 
+/// What phones say: a second of something like a voice, again and again.
+struct Voice {
+    codec: Codec,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Voice {
+    fn new(codec: Codec) -> Self {
+        let mut encoder = Encoder::default();
+        let mut parts = [150.0, 300.0, 450.0, 600.0, 750.0, 1050.0, 1500.0, 2250.0]
+            .map(|hertz| Oscillator::new(hertz, -20.0 - hertz / 150.0));
+        let mut payload = || {
+            let sample = |_| parts.iter_mut().map(Oscillator::next_sample).sum::<f64>() as i16;
+            let samples: [i16; FRAME] = std::array::from_fn(sample);
+            let mut octets = [0; FRAME];
+            let length = encoder.encode(codec, &samples, &mut octets);
+            octets.get(..length).unwrap_or_default().to_vec()
+        };
+        let payloads = (0..50).map(|_| payload()).collect();
+        Self { codec, payloads }
+    }
+
+    /// Writes its packet of a number.
+    fn packet<'b>(&self, number: u32, ssrc: u32, out: &'b mut [u8]) -> Option<&'b [u8]> {
+        let payload = self.payloads.get(number as usize % self.payloads.len().max(1))?;
+        let timestamp = number.wrapping_mul(FRAME as u32).wrapping_mul(self.codec.ticks());
+        let payload_type = self.codec.payload_type();
+        Header { marker: false, payload_type, sequence: number as u16, timestamp, ssrc }.write(payload, out)
+    }
+}
+
 /// Lets every phone send a packet each 20 ms to its port and read what comes; gives packets sent and received.
-fn talk(phones: &[UdpSocket], ports: &[SocketAddr], time: Duration, ssrc: u32) -> io::Result<(u64, u64)> {
+fn talk(
+    phones: &[UdpSocket],
+    ports: &[SocketAddr],
+    voices: &[Voice],
+    time: Duration,
+    ssrc: u32,
+) -> io::Result<(u64, u64)> {
     let start = Instant::now();
     let (mut sent, mut received) = (0, 0);
     let (mut out, mut datagram) = ([0; Header::LENGTH + FRAME], [0; 1500]);
@@ -223,10 +271,9 @@ fn talk(phones: &[UdpSocket], ports: &[SocketAddr], time: Duration, ssrc: u32) -
         thread::sleep((step * round).saturating_sub(start.elapsed()));
         let phase = round as usize % PHASES;
         let number = round / PHASES as u32;
-        for (phone, port) in phones.iter().zip(ports).skip(phase).step_by(PHASES) {
-            let (sequence, timestamp) = (number as u16, number.wrapping_mul(FRAME as u32));
-            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc };
-            if let Some(packet) = header.write(&[0xd5; FRAME], &mut out) {
+        let speakers = phones.iter().zip(ports).zip(voices.iter().cycle());
+        for ((phone, port), voice) in speakers.skip(phase).step_by(PHASES) {
+            if let Some(packet) = voice.packet(number, ssrc, &mut out) {
                 phone.send_to(packet, port)?;
                 sent += 1;
             }
@@ -245,8 +292,9 @@ fn talk(phones: &[UdpSocket], ports: &[SocketAddr], time: Duration, ssrc: u32) -
 
 /// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
 fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
-    let length = phone.recv(datagram).ok()?;
-    Some(u64::from(length == Header::LENGTH + FRAME))
+    phone.recv(datagram).ok()?;
+    let is_rtp = datagram.get(1).is_some_and(|second| matches!(second & 0x7f, 8 | 96));
+    Some(u64::from(is_rtp))
 }
 
 fn percent(used: Duration, elapsed: Duration) -> f64 {

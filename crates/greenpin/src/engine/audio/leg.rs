@@ -8,8 +8,8 @@ use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
     Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender,
-    EventStep, FRAME, Formats, Forward, Header, NoiseGenerator, OutboundStream, Packet, ReceiverStats,
-    RingbackTone, SRTP_OVERHEAD, Side, ToneDetector, Unforwarded, forward,
+    EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator, OutboundStream, Packet,
+    ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -36,6 +36,7 @@ pub(super) struct Leg {
     pub(super) press_passes: bool,
     link: Option<Link>,
     out: OutboundStream,
+    clock: InboundClock,
     secure: Secure,
     playing: Playing,
     keys: Option<Box<Keys>>,
@@ -117,6 +118,7 @@ impl Leg {
             press_passes: false,
             link: None,
             out: stream_from(random),
+            clock: InboundClock::default(),
             secure: Secure::new(secrets),
             playing: Playing::Nothing,
             keys: None,
@@ -141,17 +143,28 @@ impl Leg {
         if self.link.is_none() {
             self.reports.due = now + self.reports.phase;
         }
-        let Remote { codec, telephone_event, comfort_noise, send, receive, .. } = *remote;
-        let formats = Formats { codec, telephone_event, comfort_noise };
+        let Remote { formats, opus, send, receive, .. } = *remote;
+        let before = self.codec();
         self.link = Some(Link { peer, formats, send, receive });
+        if before != Some(formats.codec) {
+            self.speak(formats.codec);
+        }
+        self.encoder.adapt(opus);
         self.secure.agree(remote.crypto);
         self.forget_order();
         self.heard_since = Some(now);
-        if telephone_event.is_some() {
+        if formats.telephone_event.is_some() {
             self.detector = None;
         } else if self.detector.is_none() {
             self.detector = Some(Box::default());
         }
+    }
+
+    /// Goes over to a codec: its clock, and nothing of what was said in another.
+    fn speak(&mut self, codec: Codec) {
+        self.out.set_ticks(codec.ticks());
+        self.clock = InboundClock::default();
+        self.encoder.skip();
     }
 
     pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
@@ -232,10 +245,12 @@ impl Leg {
             self.foreign += 1;
             return None;
         }
-        let Ok(packet) = parsed else {
+        let Ok(mut packet) = parsed else {
             self.malformed += 1;
             return None;
         };
+        // From here on all timestamps count samples of 8 kHz.
+        packet.header.timestamp = self.clock.sample(packet.header.timestamp, link.formats.codec.ticks());
         self.heard_since = Some(now);
         self.stats.receive(&packet.header, packet.payload.len(), now);
         link.receive.then_some(packet)
@@ -243,13 +258,13 @@ impl Leg {
 
     /// Whether the packet is a telephone-event, as negotiated.
     pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
-        self.telephone_event() == Some(packet.header.payload_type)
+        self.link.as_ref().is_some_and(|link| link.formats.is_event(packet.header.payload_type))
     }
 
     /// The key whose press begins with this packet, if it is a telephone-event.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
-        if self.is_event(packet) {
-            return self.events.receive(&packet.header, packet.payload);
+        if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
+            return self.events.take(&packet.header, event.parse(packet.payload)?);
         }
         self.events.pass(&packet.header);
         None
@@ -261,8 +276,25 @@ impl Leg {
     }
 
     /// Encodes what the peer is sent; gives the number of octets.
-    pub(super) fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+    fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
         self.encoder.encode(codec, samples, octets)
+    }
+
+    /// Encodes what follows in the bridged leg's stream under this header, which is moved to where it begins: samples may
+    /// have waited to fill a packet. Gives the number of octets.
+    pub(super) fn encode_next(
+        &mut self,
+        header: &mut Header,
+        codec: Codec,
+        samples: &[i16],
+        octets: &mut [u8],
+    ) -> usize {
+        if header.marker {
+            self.encoder.skip();
+        }
+        let waited = self.encoder.waiting(codec) as u32;
+        header.timestamp = header.timestamp.wrapping_sub(waited.wrapping_mul(codec.ticks()));
+        self.encode(codec, samples, octets)
     }
 
     /// Whether somebody needs the decoded samples of what arrives.
@@ -308,8 +340,8 @@ impl Leg {
         }
     }
 
-    /// The telephone-event payload type that the peer negotiated.
-    pub(super) fn telephone_event(&self) -> Option<u8> {
+    /// The telephone-events that the peer negotiated.
+    pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
         self.link.as_ref()?.formats.telephone_event
     }
 
@@ -330,7 +362,7 @@ impl Leg {
         };
         if self.keys.is_some() || self.is_playing_over(packet) {
             // A key pressed while another is still sounding must not be lost.
-            let late_event = from.telephone_event == Some(packet.header.payload_type);
+            let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {
                 Unforwarded::EventWithoutReceiver
             } else {
@@ -394,10 +426,10 @@ impl Leg {
                 let Some(step) = sender.tick() else { return false };
                 let link = self.link.as_ref().filter(|link| link.send);
                 if let EventStep::Packet { first, payload } = step
-                    && let Some(payload_type) = link.and_then(|link| link.formats.telephone_event)
+                    && let Some(event) = link.and_then(|link| link.formats.telephone_event)
                 {
-                    let header = self.out.event(payload_type, first, now);
-                    self.emit(&header, &payload.octets());
+                    let header = self.out.event(event.payload_type, first, now);
+                    self.emit(&header, &event.octets(payload));
                 }
             }
             Keys::Tones(tones) => {
@@ -409,13 +441,14 @@ impl Leg {
     }
 
     /// Sends one frame of our own, unless the peer takes none.
-    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<Header> {
-        let codec = self.link.as_ref().filter(|link| link.send)?.formats.codec;
+    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
+        let Formats { codec, payload_type, .. } = self.link.as_ref().filter(|link| link.send)?.formats;
         let mut payload = [0; FRAME];
-        self.encode(codec, frame, &mut payload);
-        let header = self.out.own(codec.payload_type(), now);
-        self.emit(&header, &payload);
-        Some(header)
+        self.encoder.skip();
+        let length = self.encode(codec, frame, &mut payload);
+        let header = self.out.own(payload_type, now);
+        self.emit(&header, payload.get(..length)?);
+        Some(())
     }
 
     /// Sends a packet of our own making.
@@ -444,9 +477,9 @@ impl Leg {
                 }
             },
         };
-        let header = self.emit_audio(&frame, now)?;
+        self.emit_audio(&frame, now)?;
         if self.bridged.is_none() {
-            self.overheard(header.timestamp, &frame, now);
+            self.overheard(self.out.sample(), &frame, now);
         }
         None
     }

@@ -23,7 +23,9 @@ use std::{
     time::Duration,
 };
 
-use media::{Codec, Digit, DigitSource, EventReport, Ringback, StreamReport};
+use media::{
+    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport, TelephoneEvent,
+};
 use signalling::{Network, sdes, sdp};
 
 use crate::RecordingKey;
@@ -32,7 +34,8 @@ pub use bench::{BenchError, RelayFigures, relay_bench};
 pub use delay::{DelayFigures, Relayed, delay_bench};
 pub use plane::{LegMedia, MediaPlane, OpenError};
 pub use prompts::{PromptError, Prompts, read_clip};
-pub use recording::{RecordingError, remove_unfinished};
+pub use recording::{RecordingError, RecordingFormat};
+pub(super) use recording::{Salvage, unfinished};
 
 /// How the media plane is set up.
 #[derive(Debug, Clone)]
@@ -79,13 +82,10 @@ pub struct Remote {
     pub rtp: SocketAddr,
     /// Where it wants its RTCP when it said so (RFC 3605); else the port above RTP.
     pub rtcp: Option<SocketAddr>,
-    /// What we send.
-    pub codec: Codec,
-    /// The payload type of telephone-event (RFC 4733); `None` when the peer negotiated none: then keys are found in
-    /// and sent as tones.
-    pub telephone_event: Option<u8>,
-    /// Whether the peer negotiated comfort noise (RFC 3389).
-    pub comfort_noise: bool,
+    /// What the peer is sent, and sends. Where it takes no telephone-events, keys are found in and sent as tones.
+    pub formats: Formats,
+    /// What it wants of Opus.
+    pub opus: OpusSettings,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
     pub crypto: Option<sdes::Key>,
     /// Whether we may send (the peer has not put us on hold).
@@ -99,14 +99,29 @@ pub struct Remote {
 impl Remote {
     /// What a session description says of a peer, with the rule for its source.
     pub fn negotiated(media: sdp::RemoteMedia, source: SourceRule) -> Self {
-        let codec = match media.codec {
-            sdp::Codec::Pcma => Codec::Pcma,
-            sdp::Codec::Pcmu => Codec::Pcmu,
-            sdp::Codec::G722 => Codec::G722,
+        let sdp::RemoteMedia { rtp, rtcp, crypto, send, receive, .. } = media;
+        let opus = OpusSettings {
+            max_bit_rate: media.opus.max_average_bit_rate,
+            inband_fec: media.opus.inband_fec,
+            constant: media.opus.constant_bit_rate,
         };
-        let sdp::RemoteMedia { rtp, rtcp, telephone_event, comfort_noise, crypto, send, receive, .. } = media;
-        Self { rtp, rtcp, codec, telephone_event, comfort_noise, crypto, send, receive, source }
+        Self { rtp, rtcp, formats: formats(&media), opus, crypto, send, receive, source }
     }
+}
+
+fn formats(media: &sdp::RemoteMedia) -> Formats {
+    let codec = match media.codec {
+        sdp::Codec::Pcma => Codec::Pcma,
+        sdp::Codec::Pcmu => Codec::Pcmu,
+        sdp::Codec::G722 => Codec::G722,
+        sdp::Codec::Opus => Codec::Opus,
+    };
+    let event = |event: sdp::TelephoneEvent| match event.rate {
+        48_000 => TelephoneEvent::at_48000(event.payload_type),
+        _ => TelephoneEvent::at_8000(event.payload_type),
+    };
+    let telephone_event = media.telephone_event.map(event);
+    Formats { codec, payload_type: media.payload_type, telephone_event, comfort_noise: media.comfort_noise }
 }
 
 /// From where RTP of a leg is taken; everything else is dropped and counted, its digits too.

@@ -1,9 +1,12 @@
-//! Recordings: written on a thread of their own, never on a media thread, in clear or sealed.
+//! Recordings: written on a thread of their own, never on a media thread, as WAV or Ogg Opus, in clear or sealed.
+
+mod opus_file;
+mod unfinished;
 
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufWriter},
+    io::{self, BufWriter, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
@@ -20,26 +23,45 @@ use media::{SAMPLE_RATE, StereoTimeline};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{MediaEvent, MediaId};
-use crate::{RecordingKey, sealed_wav::SealedWav};
+use crate::{
+    RecordingKey, random,
+    sealed_file::{Kind, SealedFile},
+};
+use opus_file::OpusFile;
+pub(in crate::engine) use unfinished::{Salvage, unfinished};
 
 const FORMAT: WavSpec =
     WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
 /// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
 const MAX_BACKLOG: usize = 32 << 20;
 
-/// What a recording's name ends in until it is complete.
-const UNFINISHED: &str = ".part";
+/// What a recording is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordingFormat {
+    /// WAV: 8 kHz, 16 bits, two channels.
+    #[default]
+    Wav,
+    /// Ogg Opus (RFC 7845): two channels.
+    Opus,
+}
 
-/// Removes what a crash left unfinished in a folder of recordings: without its header it cannot be played.
-pub fn remove_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(UNFINISHED) {
-            fs::remove_file(path)?;
+impl RecordingFormat {
+    /// What the names of such files end in, without the dot. A recording is written as its name says.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Opus => "opus",
         }
     }
-    Ok(())
+
+    fn of(path: &Path) -> Self {
+        let is_opus = path.extension().is_some_and(|end| end == Self::Opus.extension());
+        if is_opus { Self::Opus } else { Self::Wav }
+    }
 }
+
+/// What a recording's name ends in until it is complete.
+const UNFINISHED: &str = ".part";
 
 /// Why there is no recording. The file under its temporary name (`.part`) is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,8 +143,40 @@ struct Opened {
 
 /// A file that is being written.
 enum Sink {
-    Plain(WavWriter<BufWriter<File>>),
-    Sealed(SealedWav<BufWriter<File>>),
+    Wav(WavWriter<BufWriter<File>>),
+    SealedWav(SealedFile<BufWriter<File>>),
+    Opus(Box<OpusFile<Output>>),
+}
+
+/// Where the octets of an Ogg file go.
+enum Output {
+    Plain(BufWriter<File>),
+    Sealed(SealedFile<BufWriter<File>>),
+}
+
+impl Output {
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain(mut file) => file.flush(),
+            Self::Sealed(file) => file.finish(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(octets),
+            Self::Sealed(file) => file.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Sealed(file) => file.flush(),
+        }
+    }
 }
 
 impl Desk {
@@ -184,34 +238,48 @@ impl Sink {
         // What people said is for the operator alone.
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = BufWriter::new(options.open(temporary(path))?);
-        Ok(match seal {
-            Some(key) => Self::Sealed(SealedWav::new(file, key)?),
-            None => Self::Plain(WavWriter::new(file, FORMAT)?),
+        Ok(match (RecordingFormat::of(path), seal) {
+            (RecordingFormat::Wav, Some(key)) => Self::SealedWav(SealedFile::new(file, Kind::Wav, key)?),
+            (RecordingFormat::Wav, None) => Self::Wav(WavWriter::new(file, FORMAT)?),
+            (RecordingFormat::Opus, Some(key)) => {
+                Self::opus(Output::Sealed(SealedFile::new(file, Kind::Ogg, key)?))?
+            }
+            (RecordingFormat::Opus, None) => Self::opus(Output::Plain(file))?,
         })
+    }
+
+    fn opus(output: Output) -> io::Result<Self> {
+        Ok(Self::Opus(Box::new(OpusFile::new(output, random::u64() as u32)?)))
     }
 
     fn append(&mut self, samples: &[i16]) -> Result<(), RecordingError> {
         match self {
-            Self::Plain(file) => {
+            Self::Wav(file) => {
                 let mut writer = file.get_i16_writer(samples.len() as u32);
                 samples.iter().for_each(|sample| writer.write_sample(*sample));
                 Ok(writer.flush()?)
             }
-            Self::Sealed(file) => Ok(file.append(samples)?),
+            Self::SealedWav(file) => Ok(file.append(samples)?),
+            Self::Opus(file) => Ok(file.append(samples)?),
         }
     }
 
     /// Writes the header, makes the file durable and gives it its name; gives its length.
     fn complete(self, path: &Path) -> Result<Duration, RecordingError> {
         let frames = match self {
-            Self::Plain(file) => {
+            Self::Wav(file) => {
                 let frames = file.duration().into();
                 file.finalize()?;
                 frames
             }
-            Self::Sealed(file) => {
+            Self::SealedWav(file) => {
                 let frames = file.length() / u64::from(FORMAT.channels * FORMAT.bits_per_sample / 8);
                 file.finish()?;
+                frames
+            }
+            Self::Opus(file) => {
+                let frames = file.frames();
+                file.finish()?.finish()?;
                 frames
             }
         };

@@ -67,20 +67,19 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::Codec;
+    use media::{Codec, Formats, OpusSettings};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
     fn remote(rtp: &str, source: SourceRule) -> Remote {
-        let (codec, rtp) = (Codec::Pcma, address(rtp));
+        let formats = Formats::of(Codec::Pcma);
         Remote {
-            rtp,
+            rtp: address(rtp),
             rtcp: None,
-            codec,
-            telephone_event: None,
-            comfort_noise: false,
+            formats,
+            opus: OpusSettings::default(),
             crypto: None,
             send: true,
             receive: true,

@@ -1,5 +1,7 @@
 //! The media plane over real sockets on loopback.
 
+mod opus;
+
 use std::{
     collections::VecDeque,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -9,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use media::{Clip, Codec, Digit, DigitSource, EventPayload, Header, Oscillator, Packet};
+use media::{
+    Clip, Codec, Digit, DigitSource, EventPayload, Formats, Header, OpusSettings, Oscillator, Packet,
+    TelephoneEvent,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
@@ -102,9 +107,11 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
     Remote {
         rtp,
         rtcp: None,
-        codec,
-        telephone_event,
-        comfort_noise: false,
+        formats: Formats {
+            telephone_event: telephone_event.map(TelephoneEvent::at_8000),
+            ..Formats::of(codec)
+        },
+        opus: OpusSettings::default(),
         crypto: None,
         send: true,
         receive: true,
@@ -563,7 +570,8 @@ fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
     let peers = [Socket::new(8), Socket::new(8)];
     for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
         let open = remote(peer.address(), Codec::Pcma, None);
-        leg.connect(Remote { comfort_noise: index == 0 || both, ..open });
+        let formats = Formats { comfort_noise: index == 0 || both, ..open.formats };
+        leg.connect(Remote { formats, ..open });
     }
     legs[0].bridge(&legs[1]);
     bench.settle(&legs[1]);

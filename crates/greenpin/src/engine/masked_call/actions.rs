@@ -142,7 +142,8 @@ impl MaskedCall {
 
     fn record(&mut self, plant: &Plant) {
         if let Some(stream) = &self.caller.stream {
-            stream.record(plant.settings.recordings.join(format!("{}.wav", self.sid)));
+            let end = plant.settings.recording_format.extension();
+            stream.record(plant.settings.recordings.join(format!("{}.{end}", self.sid)));
         }
     }
 

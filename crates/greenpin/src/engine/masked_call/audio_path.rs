@@ -43,7 +43,7 @@ impl MaskedCall {
         let Some(leg) = leg else { return };
         let before = leg.remote.replace(remote);
         connect(leg, plant);
-        let place = |media: RemoteMedia| (media.rtp, media.telephone_event);
+        let place = |media: RemoteMedia| (media.rtp, media.payload_type, media.telephone_event);
         // The caller's gateway was told of the callee's before this one answered.
         if side == Side::Callee && before.map(place) != Some(place(remote)) {
             self.direct.misled();
@@ -107,11 +107,14 @@ impl MaskedCall {
             true => Redirection {
                 rtp: Some(there.rtp),
                 codec: there.codec,
+                payload_type: there.payload_type,
+                opus: there.opus,
                 telephone_event: there.telephone_event,
             },
             false => {
                 leg.stream.iter().for_each(LegMedia::interrupt);
-                Redirection { rtp: None, codec: own.codec, telephone_event: own.telephone_event }
+                let RemoteMedia { codec, payload_type, opus, telephone_event, .. } = own;
+                Redirection { rtp: None, codec, payload_type, opus, telephone_event }
             }
         };
         let id = leg.id;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media::{Arrival, Codec, Concealment, JitterBuffer, Next, Packet};
+use media::{Arrival, Codec, Concealment, Held, JitterBuffer, Next, Packet};
 
 use super::Leg;
 
@@ -15,7 +15,7 @@ pub(super) struct Order {
 
 impl Leg {
     /// Takes a packet into the order of its stream, where what is done with it depends on that: a search for tones,
-    /// somebody who listens, G.722 that is decoded or made for the bridged leg. `None` where it does not: G.711 that
+    /// somebody who listens, G.722 or Opus that is decoded or made for the bridged leg. `None` where it does not: G.711 that
     /// passes, by table too, or is recorded by its timestamps.
     pub(in super::super) fn arrive(
         &mut self,
@@ -35,7 +35,7 @@ impl Leg {
         let followed = self.detector.is_some() || self.listener.is_some();
         let recorded = self.recording.is_some() || bridged.is_some_and(|other| other.recording.is_some());
         let to = bridged.and_then(Self::codec);
-        followed || codec == Codec::G722 && recorded || to.is_some_and(|to| codec.needs_decoder(to))
+        followed || codec.has_state() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
 
     /// Ends the order: the next packet begins it anew.
@@ -67,10 +67,18 @@ impl Leg {
         }
     }
 
-    /// Makes up what is missing.
-    pub(in super::super) fn conceal(&mut self, samples: &mut [i16]) {
-        if let Some(order) = &mut self.order {
-            order.concealment.fill(samples);
+    /// Makes up what is missing; gives the number of samples.
+    pub(in super::super) fn conceal(&mut self, samples: &mut [i16]) -> usize {
+        let Some((order, link)) = self.order.as_mut().zip(self.link.as_ref()) else { return 0 };
+        if link.formats.codec == Codec::Opus {
+            let is_audio = |held: &&Held| {
+                let number = held.header.payload_type;
+                !link.formats.is_event(number) && link.formats.codec_of(number) == Some(Codec::Opus)
+            };
+            let next = order.buffer.front().filter(is_audio).map(|held| held.payload.as_slice());
+            return self.decoder.conceal(Codec::Opus, next, samples);
         }
+        order.concealment.fill(samples);
+        samples.len()
     }
 }

@@ -39,7 +39,11 @@ impl Leg {
         let sender = (packets > 0).then_some(SenderInfo { ntp, timestamp, packets, octets });
         let last = self.reports.last_sender;
         let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
-        let block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
+        let mut block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
+        if let Some(block) = &mut block {
+            // The peer counts by the clock of its codec.
+            block.jitter = block.jitter.saturating_mul(link.formats.codec.ticks());
+        }
         let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
         let mut octets = build_rtcp(&RtcpCompound { ssrc: self.out.ssrc(), sender, block, cname, bye });
         if self.secure.seal_rtcp(&mut octets) {
@@ -60,7 +64,7 @@ impl Leg {
                     self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
                 }
                 Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
-                    self.reports.heard = Some(peer_report(&block, self.out.packets()));
+                    self.reports.heard = Some(peer_report(&block, self.out.packets(), self.out.ticks()));
                 }
                 _ => {}
             }
@@ -68,9 +72,10 @@ impl Leg {
     }
 }
 
-fn peer_report(block: &ReportBlock, sent: u32) -> PeerReport {
+/// What a report block says of a stream of ours, whose clock has so many ticks in a sample of 8 kHz.
+fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
     let lost = u64::try_from(block.lost).unwrap_or(0);
-    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE);
+    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE * ticks);
     let taken = ((ntp_now() >> 16) as u32).wrapping_sub(block.last_sender_report).wrapping_sub(block.delay);
     // Above a minute the report is confused, not late.
     let plausible = block.last_sender_report != 0 && taken < 60 << 16;

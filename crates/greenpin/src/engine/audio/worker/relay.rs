@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, ops::Range};
 
 use media::{
-    Arrival, Codec, Digit, DigitSource, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD, Unforwarded,
+    Arrival, Codec, Digit, DigitSource, FRAME, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD,
+    Unforwarded,
 };
 
-use super::{Leg, Worker, tell_digit};
+use super::{DATAGRAM, Leg, Worker, tell_digit};
 
 /// A packet in a buffer, and what is known of it.
 struct Passing {
@@ -50,13 +51,19 @@ impl Worker {
             return other.swallow(&packet);
         }
         match other.forward(&packet, &formats, self.now) {
-            Forward::Audio { header, from, to } => {
+            Forward::Audio { mut header, from, to } => {
                 let octets = buffer.get_mut(payload.clone()).unwrap_or_default();
+                let mut payload = payload;
                 if !from.transcode(to, octets) {
                     let count = heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
-                    other.encode(to, self.samples.get(..count).unwrap_or_default(), octets);
+                    let samples = self.samples.get(..count).unwrap_or_default();
+                    let room = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
+                    let room = buffer.get_mut(room).unwrap_or_default();
+                    payload.end = payload.start + other.encode_next(&mut header, to, samples, room);
                 }
-                if let Some(range) = header.replace_in(buffer, payload) {
+                if let Some(range) =
+                    header.replace_in(buffer, payload.clone()).filter(|_| !payload.is_empty())
+                {
                     other.send(buffer, range);
                 }
             }
@@ -76,7 +83,7 @@ impl Worker {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
                 Next::Packet(held) => self.held(leg, &held),
-                Next::Lost { timestamp, samples } => self.hear_loss(leg, timestamp, samples),
+                Next::Lost { header, packets, samples } => self.lost(leg, header, packets, samples),
             }
         }
     }
@@ -90,14 +97,14 @@ impl Worker {
         }
         let mut buffer = vec![0; packet.offset];
         buffer.extend_from_slice(packet.payload);
-        buffer.resize(buffer.len() + SRTP_OVERHEAD, 0);
+        buffer.resize(buffer.len().max(DATAGRAM) + SRTP_OVERHEAD, 0);
         let passing = Passing { header: packet.header, payload: packet.payload_range(), digit: None, heard };
         self.pass(leg, &mut buffer, passing);
     }
 
     /// Whether the packet is decoded and encoded on its way to the bridged leg.
     fn is_coded_anew(&self, leg: &Leg, packet: &Packet<'_>) -> bool {
-        let from = Codec::from_payload_type(packet.header.payload_type);
+        let from = leg.formats().and_then(|formats| formats.codec_of(packet.header.payload_type));
         from.zip(self.bridged(leg).and_then(Leg::codec)).is_some_and(|(from, to)| from.needs_decoder(to))
     }
 
@@ -118,7 +125,8 @@ impl Worker {
         if !leg.wants_samples() && self.bridged(leg).is_none_or(|other| other.recording.is_none()) {
             return None;
         }
-        let Some(codec) = Codec::from_payload_type(packet.header.payload_type) else {
+        let codec = leg.formats().and_then(|formats| formats.codec_of(packet.header.payload_type));
+        let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
             leg.heard_silence(packet);
             return None;
         };
@@ -127,11 +135,32 @@ impl Worker {
         Some(count)
     }
 
-    /// Makes up what was lost for those who need samples. The bridged leg's peer learns of the loss by our numbers, and
-    /// does the same.
-    fn hear_loss(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
-        leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
-        self.heard(leg, timestamp, count);
+    /// Makes up what was lost for those who need samples.
+    fn lost(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
+        let count = leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
+        self.heard(leg, header.timestamp, count);
+        self.pass_in_place(leg, header, packets, count);
+    }
+
+    /// Passes what was made up on where Opus is decoded, which may have brought it back, or encoded, whose copies tell of
+    /// what was encoded alone. Any other peer learns of the loss by our numbers, and does the same as we.
+    fn pass_in_place(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
+        let (from, to) = (leg.formats(), self.bridged(leg).and_then(Leg::codec));
+        let Some((from, to)) = from.zip(to) else { return };
+        if !from.codec.needs_decoder(to) || ![from.codec, to].contains(&Codec::Opus) {
+            return;
+        }
+        let parts = usize::from(packets).min(count / FRAME).max(1);
+        let length = count / parts;
+        let mut header = Header { payload_type: from.payload_type, ..header };
+        let mut buffer = [0; DATAGRAM];
+        for _ in 0..parts {
+            let payload = Header::LENGTH..Header::LENGTH;
+            self.pass(leg, &mut buffer, Passing { header, payload, digit: None, heard: Some(length) });
+            self.samples.copy_within(length.., 0);
+            header.sequence = header.sequence.wrapping_add(1);
+            header.timestamp = header.timestamp.wrapping_add(length as u32);
+        }
     }
 
     /// Hands out so many of our samples.

@@ -1,11 +1,14 @@
-//! The WAV file of a recording, sealed: what lies on a disk or in a bucket is heard with the master key alone.
+//! The file of a recording, WAV or Ogg, sealed: what lies on a disk or in a bucket is heard with the master key alone.
 //!
 //! | octets | what |
 //! |---|---|
 //! | 16 | [`MAGIC`] |
 //! | 32 | salt: the file's key is its HMAC-SHA-256 under the [`RecordingKey`] |
-//! | 60 | the head of the WAV file, sealed last, as block 0: it tells how much audio there is |
+//! | 60 | the head, sealed last, as block 0: it tells how much audio there is |
 //! | 65,552 each, the last one less | the audio, sealed in blocks of 65,536 octets |
+//!
+//! The head is that of the WAV file, before its samples. Of an Ogg file all is audio: the head is not of it, and has the
+//! same length.
 //!
 //! A block is sealed by AES-256-GCM under its number as the nonce, so that none can be left out, moved or cut off, and
 //! any of them can be opened without the others. No key seals two files.
@@ -22,8 +25,10 @@ use crate::random;
 const MAGIC: &[u8; 16] = b"greenpin audio 1";
 const SALT: usize = 32;
 const TAG: usize = 16;
-/// Octets of a WAV file before its audio.
+/// Octets of the head: those of a WAV file before its audio.
 const WAV_HEAD: usize = 44;
+/// What the head of an Ogg file begins with.
+const OGG: &[u8; 4] = b"OggS";
 /// Octets of audio in a block.
 const BLOCK: usize = 65_536;
 /// Octets before the first block of audio: all that [`Opener::new`] needs.
@@ -85,9 +90,19 @@ pub(crate) fn is_sealed(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// Writes a sealed WAV file of two channels, 8 kHz, 16 bits.
-pub(crate) struct SealedWav<W: Write + Seek> {
+/// What a sealed file is once it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A WAV file of two channels, 8 kHz, 16 bits: its samples are written.
+    Wav,
+    /// An Ogg file: all of it is written.
+    Ogg,
+}
+
+/// Writes a sealed file.
+pub(crate) struct SealedFile<W: Write + Seek> {
     file: W,
+    kind: Kind,
     key: FileKey,
     /// Audio that fills no block yet.
     block: Vec<u8>,
@@ -95,26 +110,21 @@ pub(crate) struct SealedWav<W: Write + Seek> {
     sealed: u64,
 }
 
-impl<W: Write + Seek> SealedWav<W> {
+impl<W: Write + Seek> SealedFile<W> {
     /// Begins a file, with room for its head.
-    pub(crate) fn new(mut file: W, key: &RecordingKey) -> io::Result<Self> {
+    pub(crate) fn new(mut file: W, kind: Kind, key: &RecordingKey) -> io::Result<Self> {
         let mut salt = [0; SALT];
         random::fill(&mut salt);
         file.write_all(MAGIC)?;
         file.write_all(&salt)?;
         file.write_all(&[0; WAV_HEAD + TAG])?;
-        Ok(Self { file, key: key.of_file(&salt)?, block: Vec::with_capacity(BLOCK + TAG), sealed: 0 })
+        let (key, block) = (key.of_file(&salt)?, Vec::with_capacity(BLOCK + TAG));
+        Ok(Self { file, kind, key, block, sealed: 0 })
     }
 
     /// Appends interleaved samples.
     pub(crate) fn append(&mut self, samples: &[i16]) -> io::Result<()> {
-        for sample in samples {
-            self.block.extend(sample.to_le_bytes());
-            if self.block.len() == BLOCK {
-                self.flush_block()?;
-            }
-        }
-        Ok(())
+        samples.iter().try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
     }
 
     /// Octets of audio so far.
@@ -127,7 +137,11 @@ impl<W: Write + Seek> SealedWav<W> {
         if !self.block.is_empty() {
             self.flush_block()?;
         }
-        let mut head = wav_head(self.sealed).to_vec();
+        let mut head = match self.kind {
+            Kind::Wav => wav_head(self.sealed),
+            Kind::Ogg => ogg_head(self.sealed),
+        }
+        .to_vec();
         self.key.seal(0, &mut head)?;
         self.file.seek(SeekFrom::Start((MAGIC.len() + SALT) as u64))?;
         self.file.write_all(&head)?;
@@ -142,6 +156,31 @@ impl<W: Write + Seek> SealedWav<W> {
         self.sealed += length;
         Ok(())
     }
+}
+
+impl<W: Write + Seek> Write for SealedFile<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let count = octets.len().min(BLOCK - self.block.len());
+        self.block.extend(octets.iter().take(count));
+        if self.block.len() == BLOCK {
+            self.flush_block()?;
+        }
+        Ok(count)
+    }
+
+    /// What fills no block waits: a block is sealed once.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The head of an Ogg file of so many octets, which is written nowhere else.
+fn ogg_head(length: u64) -> [u8; WAV_HEAD] {
+    let mut head = [0; WAV_HEAD];
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    head.iter_mut().zip(OGG).for_each(|(octet, of_name)| *octet = *of_name);
+    head.iter_mut().rev().zip(length.iter().rev()).for_each(|(octet, of_number)| *octet = *of_number);
+    head
 }
 
 /// The head of a WAV file with so many octets of audio; what does not fit into its 32 bits is cut down to them.
@@ -166,7 +205,7 @@ pub(crate) struct Opener {
     audio: u64,
 }
 
-/// Where a part of a WAV file lies in its sealed form.
+/// Where a part of a file lies in its sealed form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// Which part of the head comes first.
@@ -201,9 +240,19 @@ impl Opener {
         if stored == expected { Ok(Some(Self { key, head, audio })) } else { Err(damaged()) }
     }
 
-    /// The length of the WAV file, in octets.
+    /// What the file is.
+    pub(crate) fn kind(&self) -> Kind {
+        if self.head.starts_with(OGG) { Kind::Ogg } else { Kind::Wav }
+    }
+
+    /// Octets of the head that are of the file.
+    fn of_head(&self) -> usize {
+        if self.kind() == Kind::Ogg { 0 } else { WAV_HEAD }
+    }
+
+    /// The length of the file, in octets.
     pub(crate) fn length(&self) -> u64 {
-        WAV_HEAD as u64 + self.audio
+        self.of_head() as u64 + self.audio
     }
 
     /// A part of the head.
@@ -214,8 +263,9 @@ impl Opener {
     /// Where `count` octets from `first` on lie; what is beyond the end is left out.
     pub(crate) fn span(&self, first: u64, count: u64) -> Span {
         let end = first.saturating_add(count).min(self.length());
-        let in_head = |octet: u64| octet.min(WAV_HEAD as u64) as usize;
-        let in_audio = |octet: u64| octet.saturating_sub(WAV_HEAD as u64);
+        let of_head = self.of_head() as u64;
+        let in_head = |octet: u64| octet.min(of_head) as usize;
+        let in_audio = |octet: u64| octet.saturating_sub(of_head);
         let (begin, audio_end) = (in_audio(first.min(end)), in_audio(end));
         let (block, last) = (begin / BLOCK as u64, audio_end.div_ceil(BLOCK as u64));
         let stored = |block: u64| HEAD as u64 + (block * (BLOCK + TAG) as u64).min(self.sealed());
@@ -266,7 +316,7 @@ mod tests {
 
     fn sealed(samples: &[i16]) -> Vec<u8> {
         let mut file = Cursor::new(Vec::new());
-        let mut wav = SealedWav::new(&mut file, &key(1)).unwrap();
+        let mut wav = SealedFile::new(&mut file, Kind::Wav, &key(1)).unwrap();
         samples.chunks(1000).for_each(|chunk| wav.append(chunk).unwrap());
         assert_eq!(wav.length(), samples.len() as u64 * 2);
         wav.finish().unwrap();
@@ -302,6 +352,22 @@ mod tests {
             assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
             assert_eq!(reader.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), samples);
             assert_eq!(wav.len() as u64, 44 + count as u64 * 2);
+        }
+    }
+
+    #[test]
+    fn a_sealed_ogg_file_opens_to_what_was_written() {
+        for count in [0, 1, 65_536, 100_000] {
+            let mut file = Cursor::new(Vec::new());
+            let mut ogg = SealedFile::new(&mut file, Kind::Ogg, &key(1)).unwrap();
+            let octets: Vec<u8> = samples(count).iter().map(|sample| *sample as u8).collect();
+            octets.chunks(777).for_each(|chunk| ogg.write_all(chunk).unwrap());
+            ogg.finish().unwrap();
+            let file = file.into_inner();
+            assert_eq!(read(&file, 0, u64::MAX).unwrap(), octets);
+            assert_eq!(read(&file, 50, 20).unwrap(), octets[50.min(count)..70.min(count)]);
+            let opener = Opener::new(&key(1), &file[..HEAD], file.len() as u64).unwrap().unwrap();
+            assert_eq!((opener.kind(), opener.length()), (Kind::Ogg, count as u64));
         }
     }
 

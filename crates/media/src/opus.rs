@@ -1,0 +1,230 @@
+//! Opus (RFC 6716) of one channel, decoded to and encoded from 8 kHz. The only module that names the library.
+
+use opus_pure::{Application, OpusDecoder, OpusEncoder, RateControl};
+
+use crate::{FRAME, SAMPLE_RATE};
+
+/// Samples of the longest packet, 120 ms (RFC 6716, section 3.2.5, rule R5).
+pub(crate) const LONGEST: usize = 960;
+/// Durations of a packet in samples, the longest first (RFC 6716, section 3.2.1).
+const DURATIONS: [usize; 9] = [960, 800, 640, 480, 320, 160, 80, 40, 20];
+/// Bits a second of what we encode: enough for speech of 8 kHz with the copy of each packet in the next.
+const BIT_RATE: u32 = 20_000;
+/// Bits a second below which no peer's wish brings us (RFC 7587, section 6.1).
+const LEAST_BIT_RATE: u32 = 6000;
+/// 0 to 10: half of the CPU of the greatest, and nothing that an ear finds in speech of 8 kHz.
+const COMPLEXITY: i32 = 5;
+/// The share of packets that is taken to be lost where copies are sent, in percent.
+const ASSUMED_LOSS: i32 = 5;
+
+/// What a peer wants of the Opus that it is sent (RFC 7587, section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpusSettings {
+    /// Bits a second that it takes at most (`maxaveragebitrate`); `None`: any.
+    pub max_bit_rate: Option<u32>,
+    /// Whether it makes use of a copy of each packet in the next (`useinbandfec`).
+    pub inband_fec: bool,
+    /// Whether all packets are to be of one size (`cbr`).
+    pub constant: bool,
+}
+
+/// Decodes one stream.
+pub(crate) struct Decoding(OpusDecoder);
+
+impl Decoding {
+    pub(crate) fn new() -> Option<Self> {
+        OpusDecoder::new(SAMPLE_RATE as i32, 1).ok().map(Self)
+    }
+
+    /// Decodes a packet of at most 120 ms; gives the number of samples. What is no Opus is made up like what is lost.
+    pub(crate) fn decode(&mut self, packet: &[u8], samples: &mut [i16]) -> usize {
+        let most = samples.len().min(LONGEST);
+        let decoded = if packet.is_empty() { None } else { self.0.decode_s16(packet, most, samples).ok() };
+        decoded.unwrap_or_else(|| self.conceal(None, samples.get_mut(..FRAME).unwrap_or_default()))
+    }
+
+    /// Makes up what was lost, its end from the copy in the packet after it if there is one; gives the number of samples.
+    pub(crate) fn conceal(&mut self, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
+        let count = samples.len().min(LONGEST) / 20 * 20;
+        let Some(samples) = samples.get_mut(..count).filter(|samples| !samples.is_empty()) else { return 0 };
+        let copy = next.filter(|next| !next.is_empty());
+        let copied = copy.and_then(|next| self.0.decode_fec_s16(next, count, samples).ok());
+        copied.or_else(|| self.0.decode_s16(&[], count, samples).ok()).unwrap_or(0).min(count)
+    }
+}
+
+/// Encodes one stream. A packet has one of nine durations: what fills none waits for the samples after it.
+pub(crate) struct Encoding {
+    encoder: OpusEncoder,
+    waiting: Vec<i16>,
+}
+
+impl Encoding {
+    pub(crate) fn new(settings: OpusSettings) -> Option<Self> {
+        let mut encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip).ok()?;
+        encoder.complexity = COMPLEXITY;
+        let mut encoding = Self { encoder, waiting: Vec::with_capacity(LONGEST + FRAME) };
+        encoding.adapt(settings);
+        Some(encoding)
+    }
+
+    pub(crate) fn adapt(&mut self, settings: OpusSettings) {
+        let most = settings.max_bit_rate.unwrap_or(BIT_RATE);
+        self.encoder.bitrate_bps = most.clamp(LEAST_BIT_RATE, BIT_RATE) as i32;
+        self.encoder.use_inband_fec = settings.inband_fec;
+        self.encoder.packet_loss_perc = if settings.inband_fec { ASSUMED_LOSS } else { 0 };
+        self.encoder.rate_control =
+            if settings.constant { RateControl::Cbr } else { RateControl::ConstrainedVbr };
+    }
+
+    /// Samples that the next packet begins with.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Forgets them: what comes next does not follow them.
+    pub(crate) fn skip(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Encodes one packet; gives its octets, 0 if there are too few samples for one. The slice is all that it may fill.
+    pub(crate) fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
+        self.waiting.extend(samples.iter().take(LONGEST));
+        let fits = |duration: &&usize| **duration <= self.waiting.len();
+        let Some(duration) = DURATIONS.iter().find(fits).copied() else { return 0 };
+        let encoded = self.encoder.encode_s16(&self.waiting, duration, octets);
+        self.waiting.drain(..duration);
+        encoded.unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::tests::{level, noise_beside, tone};
+    use crate::{Codec, Decoder, Encoder};
+
+    /// What comes out of an encoder and a decoder, given in packets of this many samples.
+    fn through_opus(
+        spoken: &[i16],
+        packet: usize,
+        settings: OpusSettings,
+        lost: fn(usize) -> bool,
+    ) -> Vec<i16> {
+        let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
+        encoder.adapt(settings);
+        let mut packets = Vec::new();
+        for samples in spoken.chunks_exact(packet) {
+            let mut octets = [0; 1000];
+            let length = encoder.encode(Codec::Opus, samples, &mut octets);
+            packets.push(octets[..length].to_vec());
+        }
+        let mut heard = Vec::new();
+        for (index, octets) in packets.iter().enumerate() {
+            let mut samples = [0; 1500];
+            let count = if lost(index) {
+                let next = packets.get(index + 1).map(Vec::as_slice);
+                decoder.conceal(Codec::Opus, next, &mut samples[..packet])
+            } else {
+                decoder.decode(Codec::Opus, octets, &mut samples)
+            };
+            heard.extend_from_slice(&samples[..count]);
+        }
+        heard
+    }
+
+    #[test]
+    fn speech_in_opus_keeps_its_pitch_and_level_in_packets_of_any_length() {
+        for (hertz, packet) in
+            [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)]
+        {
+            let spoken = tone(hertz, 9600);
+            let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
+            assert!(spoken.len() - heard.len() < 160, "{packet}: {}", heard.len());
+            let (said, heard) = (&spoken[1600..], &heard[1600..]);
+            assert!((level(said) - level(heard)).abs() < 1.5, "{hertz}: {} {}", level(said), level(heard));
+            let noise = noise_beside(hertz, heard);
+            assert!(noise < level(heard) - 12.0, "{hertz} {packet}: {noise} {}", level(heard));
+        }
+    }
+
+    #[test]
+    fn a_copy_in_the_next_packet_brings_back_what_was_lost() {
+        // A tone that starts just as its packet is lost cannot be guessed from what was before.
+        let spoken: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
+        let lost = |index| index == 20;
+        let heard = |inband_fec| {
+            let settings = OpusSettings { inband_fec, ..OpusSettings::default() };
+            through_opus(&spoken, 160, settings, lost)
+        };
+        let place = 160 * 20 + 60..160 * 21 + 30;
+        let (with, without) = (heard(true), heard(false));
+        assert_eq!((with.len(), without.len()), (spoken.len(), spoken.len()));
+        let said = level(&spoken[place.clone()]);
+        let (with, without) = (level(&with[place.clone()]), level(&without[place]));
+        assert!((with - said).abs() < 6.0 && without < said - 12.0, "{with} {without} {said}");
+    }
+
+    #[test]
+    fn a_peers_wishes_for_opus_are_kept() {
+        let spoken = tone(440.0, 16_000);
+        let sizes = |settings| {
+            let mut encoder = Encoder::default();
+            encoder.adapt(settings);
+            let mut octets = [0; 160];
+            spoken
+                .chunks(160)
+                .map(|samples| encoder.encode(Codec::Opus, samples, &mut octets))
+                .collect::<Vec<_>>()
+        };
+        let plain: usize = sizes(OpusSettings::default()).iter().sum();
+        let few = sizes(OpusSettings { max_bit_rate: Some(8000), ..OpusSettings::default() });
+        assert!(few.iter().sum::<usize>() <= 2100 && plain > 2500, "{plain}");
+        let constant = sizes(OpusSettings { constant: true, ..OpusSettings::default() });
+        assert!(constant.iter().all(|size| *size == constant[0]), "{constant:?}");
+    }
+
+    #[test]
+    fn what_is_no_opus_is_made_up() {
+        let mut samples = [0; 1500];
+        let mut decoder = Decoder::default();
+        for octets in [&[][..], &[0xff], &[3], &[0xfb, 0xff, 0xff]] {
+            let count = decoder.decode(Codec::Opus, octets, &mut samples);
+            assert!((20..=960).contains(&count), "{octets:?} {count}");
+        }
+        assert_eq!(decoder.decode(Codec::Opus, &[8; 40], &mut []), 0);
+        assert_eq!(decoder.conceal(Codec::Pcma, None, &mut samples), 0);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_octets_of_opus_are_decoded(
+            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), 1..8),
+            lost in proptest::prelude::any::<u8>(),
+            room in 0usize..1500,
+        ) {
+            let (mut decoder, mut samples) = (Decoder::default(), [0; 1500]);
+            for (index, packet) in packets.iter().enumerate() {
+                let slice = &mut samples[..room];
+                let count = if lost >> (index % 8) & 1 == 1 {
+                    decoder.conceal(Codec::Opus, Some(packet), slice)
+                } else {
+                    decoder.decode(Codec::Opus, packet, slice)
+                };
+                proptest::prop_assert!(count <= room.min(960));
+            }
+        }
+
+        #[test]
+        fn any_samples_are_encoded_in_opus(
+            packets in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<i16>(), 0..1200), 1..4),
+            room in 0usize..300,
+        ) {
+            let (mut encoder, mut octets) = (Encoder::default(), [0; 300]);
+            for samples in packets {
+                proptest::prop_assert!(encoder.encode(Codec::Opus, &samples, &mut octets[..room]) <= room);
+                proptest::prop_assert!(encoder.waiting(Codec::Opus) <= 960);
+            }
+        }
+    }
+}

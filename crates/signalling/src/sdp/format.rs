@@ -1,0 +1,198 @@
+//! What an audio stream is spoken in: codecs, telephone events, and how a description names them.
+
+/// Our payload type of Opus where the peer does not name its own.
+const OPUS: u8 = 96;
+/// Milliseconds of the packets that we make: a peer that takes none so long takes no Opus of ours.
+const PACKET: u32 = 20;
+
+/// An audio codec that we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 A-law.
+    Pcma,
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.722 at 64 kbit/s.
+    G722,
+    /// Opus (RFC 7587).
+    Opus,
+}
+
+impl Codec {
+    /// The static payload type (RFC 3551, table 4), or the one that we give to Opus.
+    pub(super) fn payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::Opus => OPUS,
+        }
+    }
+
+    /// Encoding name, clock rate and channels (RFC 3551, section 6; of Opus always so: RFC 7587, section 7).
+    pub(super) fn encoding(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU/8000",
+            Self::Pcma => "PCMA/8000",
+            Self::G722 => "G722/8000",
+            Self::Opus => "opus/48000/2",
+        }
+    }
+
+    /// The RTP clock, in Hz.
+    pub(super) fn rate(self) -> u32 {
+        if self == Self::Opus { 48_000 } else { 8000 }
+    }
+
+    fn from_payload_type(payload_type: u8) -> Option<Self> {
+        match payload_type {
+            0 => Some(Self::Pcmu),
+            8 => Some(Self::Pcma),
+            9 => Some(Self::G722),
+            _ => None,
+        }
+    }
+
+    /// What an offer names, this one first. G.722 and Opus are offered where the other leg speaks them: a transcoder would
+    /// cost much and make nothing sound better.
+    pub(super) fn offered(self) -> &'static [Self] {
+        match self {
+            Self::Pcma => &[Self::Pcma, Self::Pcmu],
+            Self::Pcmu => &[Self::Pcmu, Self::Pcma],
+            Self::G722 => &[Self::G722, Self::Pcma, Self::Pcmu],
+            Self::Opus => &[Self::Opus, Self::Pcma, Self::Pcmu],
+        }
+    }
+}
+
+/// Telephone events (RFC 4733) as a description names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TelephoneEvent {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// The clock of their durations, in Hz: 8000 or 48000.
+    pub rate: u32,
+}
+
+/// What a peer wants of the Opus that it is sent (RFC 7587, section 6.1): preferences, none of them a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpusParameters {
+    /// `maxaveragebitrate`, in bits a second; `None`: it says nothing.
+    pub max_average_bit_rate: Option<u32>,
+    /// `useinbandfec`: it makes use of a copy of each packet in the next.
+    pub inband_fec: bool,
+    /// `cbr`: it prefers packets of one size.
+    pub constant_bit_rate: bool,
+    /// `stereo`: it prefers two channels. For another peer alone: nothing is made in stereo here.
+    pub stereo: bool,
+}
+
+impl OpusParameters {
+    /// What we want of those who send to us.
+    pub(super) const OURS: Self =
+        Self { max_average_bit_rate: None, inband_fec: true, constant_bit_rate: false, stereo: false };
+
+    /// The value of an `fmtp` attribute behind its payload type, from these fields alone.
+    pub(super) fn fmtp(&self) -> String {
+        let mut text = format!("useinbandfec={}", u8::from(self.inband_fec));
+        if let Some(most) = self.max_average_bit_rate {
+            text.push_str(&format!(";maxaveragebitrate={most}"));
+        }
+        for (name, wanted) in [(";cbr=1", self.constant_bit_rate), (";stereo=1", self.stereo)] {
+            text.push_str(if wanted { name } else { "" });
+        }
+        text
+    }
+
+    /// Reads the value of an `fmtp` attribute behind its payload type.
+    fn parse(text: &str) -> Self {
+        let mut parameters = Self::default();
+        for (name, value) in text.split(';').filter_map(|parameter| parameter.split_once('=')) {
+            let value = value.trim();
+            match name.trim().to_ascii_lowercase().as_str() {
+                "maxaveragebitrate" => parameters.max_average_bit_rate = bit_rate(value),
+                "useinbandfec" => parameters.inband_fec = value == "1",
+                "cbr" => parameters.constant_bit_rate = value == "1",
+                "stereo" => parameters.stereo = value == "1",
+                _ => {}
+            }
+        }
+        parameters
+    }
+}
+
+/// A bit rate, brought within what Opus has (RFC 7587, section 3.1.1).
+fn bit_rate(text: &str) -> Option<u32> {
+    text.parse().ok().map(|rate: u32| rate.clamp(6000, 510_000))
+}
+
+/// A codec that the peer names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Format {
+    pub(super) codec: Codec,
+    pub(super) payload_type: u8,
+    pub(super) opus: OpusParameters,
+}
+
+/// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551). Opus comes
+/// last: whoever speaks another codec, too, is seldom worth the transcoder.
+pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
+    let maps: Vec<(u8, String)> = rtpmaps(media).collect();
+    let is_opus = |number: u8| maps.iter().any(|(of, encoding)| *of == number && encoding == "opus/48000/2");
+    let format = |payload_type| {
+        let spoken = Codec::from_payload_type(payload_type);
+        let codec = spoken.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
+        let opus =
+            if codec == Codec::Opus { opus_parameters(media, payload_type) } else { Default::default() };
+        Some(Format { codec, payload_type, opus })
+    };
+    let named: Vec<Format> = payload_types(media).filter_map(format).collect();
+    let (opus, mut formats): (Vec<Format>, Vec<Format>) =
+        named.into_iter().partition(|format| format.codec == Codec::Opus);
+    if max_packet(media).is_none_or(|most| most >= PACKET) {
+        formats.extend(opus.first());
+    }
+    formats
+}
+
+pub(super) fn payload_types(media: &sdp_types::Media) -> impl Iterator<Item = u8> {
+    let numbers = media.fmt.split_whitespace().filter_map(|format| format.parse().ok());
+    numbers.filter(|payload_type: &u8| *payload_type < 128)
+}
+
+/// Payload types with their encodings, in lower case.
+fn rtpmaps(media: &sdp_types::Media) -> impl Iterator<Item = (u8, String)> {
+    numbered(media, "rtpmap").map(|(payload_type, encoding)| (payload_type, encoding.to_ascii_lowercase()))
+}
+
+/// The values of an attribute that belong to a payload type, with it.
+fn numbered<'a>(media: &'a sdp_types::Media, name: &'a str) -> impl Iterator<Item = (u8, &'a str)> {
+    let lines = media.attributes.iter().filter(move |attribute| attribute.attribute == name);
+    lines.filter_map(|line| {
+        let (payload_type, value) = line.value.as_deref()?.split_once(' ')?;
+        let payload_type = payload_type.trim().parse().ok().filter(|payload_type| *payload_type < 128)?;
+        Some((payload_type, value.trim()))
+    })
+}
+
+fn opus_parameters(media: &sdp_types::Media, payload_type: u8) -> OpusParameters {
+    let mut lines = numbered(media, "fmtp").filter(|(of, _)| *of == payload_type);
+    lines.next().map(|(_, value)| OpusParameters::parse(value)).unwrap_or_default()
+}
+
+/// The longest packet that the peer takes, in milliseconds (`a=maxptime`).
+fn max_packet(media: &sdp_types::Media) -> Option<u32> {
+    let named = media.attributes.iter().find(|attribute| attribute.attribute == "maxptime");
+    named?.value.as_deref()?.trim().parse().ok()
+}
+
+/// The telephone events of a stream, in the order of their lines.
+pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
+    let event = |(payload_type, encoding): (u8, String)| {
+        let mut parts = encoding.split('/');
+        let (name, rate, channels) = (parts.next(), parts.next(), parts.next().unwrap_or("1"));
+        let rate = rate?.parse().ok().filter(|rate| matches!(rate, 8000 | 48_000))?;
+        (name == Some("telephone-event") && channels == "1").then_some(TelephoneEvent { payload_type, rate })
+    };
+    rtpmaps(media).filter_map(event).collect()
+}
