@@ -24,8 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use trunks::{TrunkSettings, TrunkState};
 
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
-use audio::RecordingFormat;
-use audio::{MediaPlane, MediaSettings, Prompts};
+use audio::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use exchange::Exchange;
 use resolver::Wanted;
 use signalling::Transport;
