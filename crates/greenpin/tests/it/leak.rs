@@ -1,9 +1,11 @@
 //! No leak: neither party receives anything of the other's number, and no log line at any level has either.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::hook::Hook;
 use super::party::{Party, both_hear_each_other};
 use super::server::{Server, trunk};
+use super::stage::Stage;
 
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919912345678";
@@ -50,15 +52,23 @@ fn nothing_leaks_where_the_two_gateways_talk_to_each_other() {
     nothing_leaks(true);
 }
 
-fn nothing_leaks(direct: bool) {
+/// A stage whose parties have numbers that are not found by chance, and an allocation for them.
+fn set(direct: bool) -> (Stage, Value) {
     let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
     let media = if direct { "media = \"direct\"\n" } else { "" };
     let server = Server::with(&trunk("carrier", agent.address(), media));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
+    let hook = Hook::open();
+    server.send_events_to(&hook.url);
     let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": !direct });
     let allocation = server.allocate(&body);
-    let mut customer = Party::new(CUSTOMER, server.sip);
+    let customer = Party::new(CUSTOMER, server.sip);
+    (Stage { server, hook, agent, customer }, allocation)
+}
+
+fn nothing_leaks(direct: bool) {
+    let (Stage { server, mut agent, mut customer, .. }, allocation) = set(direct);
     assert_eq!(customer.call(VN), 200);
     customer.press(if allocation["pin"] == "0000" { "1111" } else { "0000" });
     customer.until_quiet();
@@ -97,4 +107,43 @@ fn nothing_leaks(direct: bool) {
     }
     let pin = format!("\"{}\"", allocation["pin"].as_str().unwrap());
     assert!(!log.contains(&pin), "the log has the PIN");
+}
+
+/// Calls of the long run, and of each of its servers.
+const CALLS: usize = 10_000;
+const CALLS_A_SERVER: usize = CALLS / 4;
+
+/// Half of them with the two gateways talking to each other.
+#[test]
+#[ignore = "a run of ten minutes: cargo test --release --test it -- --ignored ten_thousand"]
+fn nothing_leaks_in_ten_thousand_calls() {
+    std::thread::scope(|scope| {
+        for direct in [false, true, false, true] {
+            scope.spawn(move || many_calls(direct));
+        }
+    });
+}
+
+fn many_calls(direct: bool) {
+    let (mut stage, allocation) = set(direct);
+    for _ in 0..CALLS_A_SERVER {
+        stage.customer = Party::new(CUSTOMER, stage.server.sip);
+        stage.connect(&allocation);
+        if direct {
+            stage.customer.redirected();
+            stage.agent.redirected();
+        }
+        stage.both_talk();
+        stage.customer.send_rtcp();
+        stage.agent.send_rtcp();
+        stage.hang_up();
+        stage.completed();
+        assert!(!leaks(&stage.customer.received, AGENT), "the customer received the agent's number");
+        assert!(!leaks(&stage.agent.received, CUSTOMER), "the agent received the customer's number");
+        stage.agent.received.clear();
+    }
+    let log = stage.server.log();
+    for number in [AGENT, CUSTOMER, VN] {
+        assert!(!leaks(log.as_bytes(), number), "the log has a number");
+    }
 }

@@ -2,7 +2,7 @@
 //! whatever a test wants said, and keeps every byte that it receives.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
@@ -52,6 +52,8 @@ struct Crypto {
 }
 
 const SUITE: media::SrtpSuite = media::SrtpSuite::AesCm128HmacSha1_80;
+/// Parties that there were.
+static PARTIES: AtomicU32 = AtomicU32::new(0);
 /// The key of every party that encrypts, and as it stands in a description.
 const KEY: &[u8; 30] = b"thirty octets, known to a test";
 const INLINE: &str = "AES_CM_128_HMAC_SHA1_80 inline:dGhpcnR5IG9jdGV0cywga25vd24gdG8gYSB0ZXN0";
@@ -64,7 +66,9 @@ impl Party {
         for socket in [&sip, &rtp, &rtcp] {
             socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         }
-        let unique = sip.local_addr().unwrap().port();
+        // A port comes again sooner than a server forgets a transaction.
+        let unique =
+            format!("{}-{}", sip.local_addr().unwrap().port(), PARTIES.fetch_add(1, Ordering::Relaxed));
         Self {
             number: number.to_owned(),
             server,
@@ -258,7 +262,8 @@ impl Party {
     pub fn within(&mut self, method: &str, headers: &str, body: &str) -> u16 {
         self.sequence += 1;
         let sequence = self.sequence;
-        let request = self.request(method, sequence, &format!("z9hG4bK{method}{sequence}"), headers, body);
+        let branch = format!("{}{method}{sequence}", self.invite_branch);
+        let request = self.request(method, sequence, &branch, headers, body);
         self.send(&request);
         let wanted = format!("CSeq: {sequence} {method}\r\n");
         let answer = self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(&wanted));
