@@ -16,5 +16,6 @@ mod sealed_file;
 pub mod server;
 pub mod store;
 mod token_bucket;
+mod trust;
 pub use sealed_file::RecordingKey;
 pub mod webhooks;

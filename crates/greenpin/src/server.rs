@@ -80,6 +80,7 @@ pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::Ope
     Store::open(&StoreOptions {
         database: config.store.database.clone(),
         key_file: config.store.key_file.clone(),
+        tls_ca: config.store.tls_ca.clone(),
         public_url: public_url.to_owned(),
         upload_recordings: config.recordings.bucket.is_some(),
     })

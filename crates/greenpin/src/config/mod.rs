@@ -74,6 +74,8 @@ pub struct Store {
     pub database: Database,
     /// The file of the master key; made on the first start.
     pub key_file: PathBuf,
+    /// A PEM file of the certificates that the database server's must lead to; `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
 }
 
 /// SIP.
@@ -167,6 +169,10 @@ impl Config {
             },
         };
         let database = source.or("store.url", values::database, Database::File("data/greenpin.db".into()));
+        let tls_ca = source.get("store.tls_ca", values::path);
+        if tls_ca.is_some() && !database.is_encrypted() {
+            source.fault("store.tls_ca", "is for nothing where store.url has no \"sslmode=require\"");
+        }
         let key_file = source.get("store.encryption_key_file", values::path);
         let beside = || match &database {
             Database::File(file) => file.with_file_name("master.key"),
@@ -185,7 +191,7 @@ impl Config {
             http,
             node,
             lease,
-            store: Store { database, key_file },
+            store: Store { database, key_file, tls_ca },
             sip: Self::take_sip(source),
             media,
             recordings: Self::take_recordings(source),
@@ -416,10 +422,18 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_cannot_do_is_refused() {
-        let error = error("store.url = \"postgres://u:p@h/d?sslmode=require\"");
-        assert!(error.contains("store.url") && error.contains("this version"), "{error}");
-        assert!(!error.contains("u:p@h"), "{error}");
+    fn a_database_url_that_cannot_be_read_is_refused_without_being_told() {
+        for url in ["postgres://u:p@h/d?sslmode=perhaps", "postgres:///d", "mysql://u:p@h/d"] {
+            let error = error(&format!("store.url = \"{url}\""));
+            assert!(error.contains("store.url") && !error.contains("u:p@h"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
+        let url = |mode: &str| format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"");
+        assert!(read(&url("?sslmode=require")).is_ok());
+        assert!(error(&url("")).contains("store.tls_ca"));
     }
 
     #[test]

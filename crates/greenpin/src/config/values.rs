@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio_postgres::config::SslMode;
 
 use rlibphonenumber::Region;
 use signalling::sdes::SrtpMode;
@@ -107,10 +106,6 @@ pub(super) fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
     value.ok_or_else(|| Refusal(format!("must be {rule}")))
 }
 
-fn unsupported<T>(what: &str) -> Result<T, Refusal> {
-    Err(Refusal(format!("asks for {what}, which this version does not support")))
-}
-
 pub(super) fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
     must(raw.text().and_then(|text| text.parse().ok()), "an address and a port, such as \"127.0.0.1:8080\"")
 }
@@ -135,9 +130,6 @@ pub(super) fn database(raw: &Raw) -> Result<Database, Refusal> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         let server =
             text.parse::<tokio_postgres::Config>().ok().filter(|server| !server.get_hosts().is_empty());
-        if server.as_ref().is_some_and(|server| server.get_ssl_mode() == SslMode::Require) {
-            return unsupported("sslmode=require");
-        }
         return must(
             server.map(|server| Database::Server(Box::new(server))),
             "a PostgreSQL URL such as \"postgres://user:password@host/database\"",

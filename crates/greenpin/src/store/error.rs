@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::trust::TrustError;
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -56,6 +58,9 @@ pub enum OpenError {
         /// How many bytes it holds.
         length: usize,
     },
+    /// The certificates that a database server's are to lead to cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The database was written with another master key.
     #[error("the master key is not the one that this database was written with: copy that key file here")]
     OtherKey,

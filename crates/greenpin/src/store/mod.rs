@@ -55,6 +55,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
+use tokio_postgres::config::SslMode;
 
 pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
 pub use attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
@@ -117,6 +118,9 @@ pub struct StoreOptions {
     pub database: Database,
     /// The file of the master key; made where there is none.
     pub key_file: PathBuf,
+    /// A PEM file of the certificates that a server's must lead to where its address says `sslmode=require`; `None`:
+    /// those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
     /// What stands before `/v1/…` in links of events; empty: links are paths.
     pub public_url: String,
     /// Whether recordings go from the disk of their node to a place of all nodes: `recording.ready` waits for that.
@@ -126,7 +130,7 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// A store whose links are paths and whose recordings stay where they were made.
     pub fn new(database: Database, key_file: PathBuf) -> Self {
-        Self { database, key_file, public_url: String::new(), upload_recordings: false }
+        Self { database, key_file, tls_ca: None, public_url: String::new(), upload_recordings: false }
     }
 }
 
@@ -137,6 +141,13 @@ pub enum Database {
     File(PathBuf),
     /// A PostgreSQL server.
     Server(Box<tokio_postgres::Config>),
+}
+
+impl Database {
+    /// Whether the way to it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Server(server) if server.get_ssl_mode() == SslMode::Require)
+    }
 }
 
 impl std::fmt::Display for Database {
@@ -194,7 +205,8 @@ impl Store {
         let (place, checkpoints) = match &options.database {
             Database::File(path) => (Place::Sqlite(sqlite::Place(path.clone())), Some(path)),
             Database::Server(server) => {
-                (Place::Postgres(Box::new(postgres::Place::new(server.as_ref().clone()))), None)
+                let place = postgres::Place::new(server.as_ref().clone(), options.tls_ca.as_deref())?;
+                (Place::Postgres(Box::new(place)), None)
             }
         };
         let deliveries = Arc::new(Notify::new());

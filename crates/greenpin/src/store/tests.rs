@@ -3,6 +3,8 @@
 #[path = "../../tests/it/postgres.rs"]
 pub(super) mod postgres;
 
+mod encrypted;
+
 #[path = "tests/rules.rs"]
 mod on_sqlite;
 

@@ -1,13 +1,16 @@
 //! A PostgreSQL server of the tests' own, which ends with the process that runs them.
 
-use std::io::{BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// Makes, starts, and when its input ends stops and removes a cluster. Texts are ordered as in English, as many a server
 /// does it, for what relies on the order of octets to be found.
@@ -17,7 +20,8 @@ bin=$1 folder=$2 port=$3
 "$bin/initdb" -D "$folder/data" -U postgres -A trust --no-sync -E UTF8 \
     --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US >"$folder/log" 2>&1
 "$bin/pg_ctl" -D "$folder/data" -w -l "$folder/log" -o \
-    "-h 127.0.0.1 -p $port -k '$folder' -c fsync=off -c max_connections=500" start >>"$folder/log" 2>&1
+    "-h 127.0.0.1 -p $port -k '$folder' -c fsync=off -c max_connections=500 -c ssl=on \
+     -c ssl_cert_file='$folder/server.pem' -c ssl_key_file='$folder/server.key'" start >>"$folder/log" 2>&1
 echo ready
 cat >/dev/null
 "$bin/pg_ctl" -D "$folder/data" -m immediate stop >/dev/null 2>&1
@@ -27,6 +31,7 @@ rm -rf "$folder"
 struct Cluster {
     bin: PathBuf,
     port: u16,
+    folder: PathBuf,
     // Its end closes the script's input.
     _script: Child,
 }
@@ -52,6 +57,12 @@ pub(crate) fn dump(database: &str) -> Vec<u8> {
     Command::new(cluster().bin.join("pg_dump")).args(arguments).output().unwrap().stdout
 }
 
+/// The authority of the server's certificate.
+#[allow(dead_code, reason = "of the two programs of tests that share this file one needs it")]
+pub(crate) fn authority() -> PathBuf {
+    cluster().folder.join("ca.pem")
+}
+
 fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(Cluster::start)
@@ -65,9 +76,12 @@ impl Cluster {
         let mut script = Command::new("sh");
         script.args(["-c", SCRIPT, "sh"]).args([&bin, &folder]).arg(port.to_string());
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        prove(&folder);
         // The server refuses to run as root.
         if let Some((user, group)) = unprivileged(&folder) {
-            chown(&folder, Some(user), Some(group)).unwrap();
+            for path in [folder.clone(), folder.join("server.key")] {
+                chown(path, Some(user), Some(group)).unwrap();
+            }
             script.uid(user).gid(group).current_dir("/");
         }
         let mut script = script.spawn().unwrap();
@@ -75,8 +89,26 @@ impl Cluster {
         BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert_eq!(line, "ready\n", "PostgreSQL did not start: {}", log());
-        Self { bin, port, _script: script }
+        Self { bin, port, folder, _script: script }
     }
+}
+
+/// Makes an authority, and a certificate for loopback with its key, which nobody else may read.
+fn prove(folder: &Path) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &authority).unwrap();
+    let write = |name: &str, mode, text: String| {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(mode).open(folder.join(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    };
+    write("ca.pem", 0o644, authority.pem());
+    write("server.pem", 0o644, server.pem());
+    write("server.key", 0o600, key.serialize_pem());
 }
 
 /// The newest server of those installed.

@@ -2,17 +2,17 @@
 //! to us.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls_platform_verifier::BuilderVerifierExt;
 use signalling::Place;
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::trust::{self, TrustError, certificates, provider, roots};
 
 /// How connections are encrypted.
 #[derive(Debug, Default)]
@@ -74,9 +74,6 @@ pub enum TlsError {
         /// How it failed.
         source: pem::Error,
     },
-    /// There is no certificate in a file.
-    #[error("there is no certificate in {}", .0.display())]
-    NoCertificate(PathBuf),
     /// The key is not that of the certificate, or cannot be used.
     #[error("cannot use the certificate in {}: {source}", path.display())]
     Certificate {
@@ -93,16 +90,12 @@ pub enum TlsError {
         /// How it failed.
         source: VerifierBuilderError,
     },
-    /// The certificates that the system trusts cannot be used.
-    #[error("cannot use the certificates that this system trusts (give tls_ca): {0}")]
-    System(rustls::Error),
+    /// Certificates that others must lead to cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A name that no certificate can have.
     #[error("no certificate can be for {0:?}")]
     Name(String),
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
 }
 
 impl Identity {
@@ -157,12 +150,7 @@ impl TlsPeer {
 
     /// Reads its files.
     pub(super) fn connector(&self) -> Result<Connector, TlsError> {
-        let builder = ClientConfig::builder_with_provider(provider());
-        let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::System)?;
-        let builder = match &self.ca {
-            Some(path) => builder.with_root_certificates(roots(path)?),
-            None => builder.with_platform_verifier().map_err(TlsError::System)?,
-        };
+        let builder = trust::client(self.ca.as_deref())?;
         let config = match &self.identity {
             Some(identity) => {
                 let (chain, key) = identity.read()?;
@@ -187,20 +175,4 @@ fn name(place: &Place) -> Result<ServerName<'static>, TlsError> {
             ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host.clone()))
         }
     }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::File { path: path.to_owned(), source };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
-    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(failed)?;
-    if certificates.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(certificates) }
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        let added = roots.add(certificate);
-        added.map_err(|source| TlsError::Certificate { path: path.to_owned(), source })?;
-    }
-    Ok(roots)
 }

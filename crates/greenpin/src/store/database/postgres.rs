@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,12 +15,16 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use futures_util::future::MaybeDone;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{OpenError, StoreError, Timestamp, sql};
 use super::appended::{Appended, Column, Group, of_all_rows};
 use super::{HandedOver, Row, Turn, Value};
+use crate::trust::{self, TrustError};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
 /// node that stops in the middle of its turn holds the others up for ten seconds at most. Everything is found by an
@@ -33,7 +38,11 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_xact_lock(7305804402566260993)"
 
 /// A database on a server.
 #[derive(Clone)]
-pub(in crate::store) struct Place(tokio_postgres::Config);
+pub(in crate::store) struct Place {
+    server: tokio_postgres::Config,
+    /// How connections are encrypted, if they are.
+    tls: Option<MakeRustlsConnect>,
+}
 
 /// A connection with the small runtime that drives it on the thread that waits for it.
 pub(in crate::store) struct Connection {
@@ -70,13 +79,24 @@ struct Handover {
 }
 
 impl Place {
-    /// A server's address as in `postgres://user:password@host/database`.
-    pub(in crate::store) fn new(mut config: tokio_postgres::Config) -> Self {
-        config.application_name("greenpin");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_PATIENCE);
+    /// A server's address as in `postgres://user:password@host/database`. With `sslmode=require` its certificate must
+    /// be for its host and lead to one of `ca`; anything else is in clear, as nobody would be known to be there.
+    pub(in crate::store) fn new(
+        mut server: tokio_postgres::Config,
+        ca: Option<&Path>,
+    ) -> Result<Self, TrustError> {
+        server.application_name("greenpin");
+        if server.get_connect_timeout().is_none() {
+            server.connect_timeout(CONNECT_PATIENCE);
         }
-        Self(config)
+        let tls = match server.get_ssl_mode() {
+            SslMode::Require => Some(MakeRustlsConnect::new(trust::client(ca)?.with_no_client_auth())),
+            _ => None,
+        };
+        if tls.is_none() {
+            server.ssl_mode(SslMode::Disable);
+        }
+        Ok(Self { server, tls })
     }
 
     /// Brings the schema up to date. Of nodes that start at once one does it, and the others find it done.
@@ -89,8 +109,10 @@ impl Place {
         let io = |source| OpenError::Io { path: "a thread's runtime".into(), source };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
         let client = runtime.block_on(async {
-            let (client, connection) = self.0.connect(NoTls).await?;
-            tokio::spawn(connection);
+            let client = match &self.tls {
+                Some(tls) => opened(self.server.connect(tls.clone())).await?,
+                None => opened(self.server.connect(NoTls)).await?,
+            };
             client.batch_execute(SESSION).await?;
             Ok::<_, Error>(client)
         })?;
@@ -110,6 +132,19 @@ impl Place {
             runtime,
         })
     }
+}
+
+/// Has a connection driven by the thread's runtime.
+async fn opened<S, T>(
+    connecting: impl Future<Output = Result<(Client, tokio_postgres::Connection<S, T>), Error>>,
+) -> Result<Client, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, connection) = connecting.await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 async fn migrate(client: &Client) -> Result<(), OpenError> {

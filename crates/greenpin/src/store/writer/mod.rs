@@ -235,7 +235,7 @@ mod tests {
         const INSERT: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
         let server = crate::store::tests::postgres::new_database().parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for place in [Place::Postgres(Box::new(postgres::Place::new(server))), file(&folder)] {
+        for place in [Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())), file(&folder)] {
             let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
             let writer =
                 Writer::start(place, Arc::new(keys), Arc::default(), IdleReaders::default()).unwrap();
