@@ -34,13 +34,6 @@ pub(super) struct Turn {
     pub(super) next_mark: i64,
 }
 
-/// How a transaction has ended that was handed over, and the turn after it.
-pub(super) struct HandedOver {
-    pub(super) committed: Result<(), StoreError>,
-    /// `None`: it was not begun.
-    pub(super) begun: Option<Turn>,
-}
-
 impl Place {
     /// Makes the database ready: its file and its schema. To be called once, at the start.
     pub(super) fn prepare(&self) -> Result<(), OpenError> {
@@ -142,7 +135,8 @@ impl Connection {
     }
 
     /// Sends the end of the transaction and the beginning of the next one, and waits for neither. What is done next is
-    /// in that one, if there comes to be one; before anything is answered [`Connection::conclude`] is waited for. Only
+    /// in that one, if there comes to be one; before anybody is told of it [`Connection::ended`] and [`Connection::begun`]
+    /// are waited for. Only
     /// where the connection is far.
     pub(super) fn hand_over(&self, last_event: u128) -> Result<(), StoreError> {
         match self {
@@ -159,11 +153,19 @@ impl Connection {
         }
     }
 
-    /// Waits for the end of the transaction that was handed over, and for the beginning of the one after it.
-    pub(super) fn conclude(&self) -> HandedOver {
+    /// Waits for the end of the transaction that was handed over.
+    pub(super) fn ended(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => HandedOver { committed: Ok(()), begun: None },
-            Self::Postgres(connection) => connection.conclude(),
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => connection.ended(),
+        }
+    }
+
+    /// Waits for the beginning of the transaction after it; `None`: it was not begun, or nothing was handed over.
+    pub(super) fn begun(&self) -> Option<Turn> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(connection) => connection.begun(),
         }
     }
 

@@ -23,7 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::{OpenError, StoreError, Timestamp, sql};
 use super::appended::{Appended, Column, Group, of_all_rows};
-use super::{HandedOver, Row, Turn, Value};
+use super::{Row, Turn, Value};
 use crate::trust::{self, TrustError};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
@@ -60,10 +60,12 @@ pub(in crate::store) struct Connection {
     version: Cell<i64>,
     /// What the open transaction will leave behind.
     next_mark: Cell<i64>,
-    /// The end of the transaction before, while nobody has waited for it.
-    handover: RefCell<Option<Handover>>,
-    /// How it has ended, while nobody has asked.
-    handed_over: RefCell<Option<HandedOver>>,
+    /// The end of the transaction that was handed over, and the beginning of this one, while nobody has waited for them.
+    ending: RefCell<Option<Ending>>,
+    beginning: RefCell<Option<Answer<Vec<SimpleQueryMessage>>>>,
+    /// What has come of them, while nobody has asked.
+    ended: RefCell<Option<Result<(), StoreError>>>,
+    begun: RefCell<Option<Turn>>,
     // Last, for it to be there while the others go.
     runtime: Runtime,
 }
@@ -71,11 +73,10 @@ pub(in crate::store) struct Connection {
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 type UnderWay = Answer<u64>;
 
-/// The end of a transaction and the beginning of the next one, sent together.
-struct Handover {
+/// The end of a transaction, as it was sent.
+struct Ending {
     statements: Vec<UnderWay>,
     commit: MaybeDone<Answer<()>>,
-    begin: Answer<Vec<SimpleQueryMessage>>,
 }
 
 impl Place {
@@ -127,8 +128,10 @@ impl Place {
             failed: Cell::new(false),
             version: Cell::new(0),
             next_mark: Cell::new(0),
-            handover: RefCell::default(),
-            handed_over: RefCell::default(),
+            ending: RefCell::default(),
+            beginning: RefCell::default(),
+            ended: RefCell::default(),
+            begun: RefCell::default(),
             runtime,
         })
     }
@@ -274,8 +277,9 @@ impl Connection {
     pub(super) fn begin(&self) -> Result<Turn, StoreError> {
         self.failed.set(false);
         self.forget();
-        let answers = self.wait(self.client.simple_query(sql::TURN_BEGIN))?;
+        // If the turn is not given in time the transaction is begun nevertheless, and is to be rolled back.
         self.in_transaction.set(true);
+        let answers = self.wait(self.client.simple_query(sql::TURN_BEGIN))?;
         self.turn(&answers)
     }
 
@@ -330,41 +334,52 @@ impl Connection {
         if let Poll::Ready(failed) = self.first_look(&mut begin) {
             begin = Box::pin(async { failed });
         }
-        *self.handover.borrow_mut() = Some(Handover { statements: self.under_way.take(), commit, begin });
+        *self.ending.borrow_mut() = Some(Ending { statements: self.under_way.take(), commit });
+        *self.beginning.borrow_mut() = Some(begin);
         self.push();
         Ok(())
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.push();
-        self.handover
-            .borrow_mut()
-            .as_mut()
-            .is_none_or(|handover| self.first_look(&mut handover.commit).is_ready())
+        self.ending.borrow_mut().as_mut().is_none_or(|ending| self.first_look(&mut ending.commit).is_ready())
     }
 
-    pub(super) fn conclude(&self) -> HandedOver {
+    pub(super) fn ended(&self) -> Result<(), StoreError> {
         self.learn_the_end();
-        self.handed_over.take().unwrap_or(HandedOver { committed: Ok(()), begun: None })
+        self.ended.take().unwrap_or(Ok(()))
     }
 
-    /// Waits for the end of the transaction that was handed over; whether what was sent since is in the one that was to
-    /// follow it, with nobody else's between.
-    fn learn_the_end(&self) -> bool {
-        let Some(mut handover) = self.handover.take() else { return true };
-        let expected = self.next_mark.get();
-        let (committed, begun) = self.runtime.block_on(async {
+    pub(super) fn begun(&self) -> Option<Turn> {
+        self.learn_the_turn();
+        self.begun.take()
+    }
+
+    /// Waits for the end of the transaction that was handed over.
+    fn learn_the_end(&self) {
+        let Some(mut ending) = self.ending.take() else { return };
+        let ended = self.runtime.block_on(async {
             let mut result = Ok(0);
-            for statement in handover.statements {
+            for statement in ending.statements {
                 result = result.and(statement.await);
             }
-            Pin::new(&mut handover.commit).await;
-            let commit = Pin::new(&mut handover.commit).take_output().unwrap_or(Ok(()));
-            (result.and(commit), handover.begin.await)
+            Pin::new(&mut ending.commit).await;
+            let commit = Pin::new(&mut ending.commit).take_output().unwrap_or(Ok(()));
+            result.and(commit)
         });
-        let begun = begun.ok().and_then(|answers| self.turn(&answers).ok());
+        *self.ended.borrow_mut() = Some(ended.map_err(Into::into));
+    }
+
+    /// Waits for the beginning of the transaction after it, too; whether what was sent since is in that one, with nobody
+    /// else's between.
+    fn learn_the_turn(&self) -> bool {
+        self.learn_the_end();
+        let Some(beginning) = self.beginning.take() else { return true };
+        let expected = self.next_mark.get();
+        let answers = self.runtime.block_on(beginning).ok();
+        let begun = answers.and_then(|answers| self.turn(&answers).ok());
         let follows = begun.as_ref().is_some_and(|turn| turn.mark == expected);
-        *self.handed_over.borrow_mut() = Some(HandedOver { committed: committed.map_err(Into::into), begun });
+        *self.begun.borrow_mut() = begun;
         if !follows {
             self.failed.set(true);
         }
@@ -430,7 +445,7 @@ impl Connection {
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
-        if !self.learn_the_end() {
+        if !self.learn_the_turn() {
             return Err(StoreError::Database("the transaction does not follow the one before it".into()));
         }
         let result = self.runtime.block_on(work);

@@ -114,3 +114,25 @@ async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() 
     assert!((answered.len()..=all.len()).contains(&active), "{active} are active");
     assert_eq!((told.len(), distinct(told)), (active, active));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_not_given_its_turn_writes_again_once_it_is() {
+    let bench = Bench::with_wide_number().await;
+    let Database::Server(server) = &bench.options.database else {
+        return assert!(bench.create(WIDE, 1).await.is_ok());
+    };
+    let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    // Another node keeps the turn to itself, and the server takes back what waits for it.
+    client.batch_execute("BEGIN; SELECT FROM writer_turn FOR UPDATE").await.unwrap();
+    let waiting = bench.create(WIDE, 1);
+    let cancel = async {
+        let waiters = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while client.query(waiters, &[]).await.unwrap().is_empty() {}
+    };
+    let (refused, ()) = tokio::join!(waiting, cancel);
+    assert!(matches!(refused, Err(CreateError::Store(_))), "{refused:?}");
+    client.batch_execute("COMMIT").await.unwrap();
+    bench.create(WIDE, 1).await.unwrap();
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::super::database::{Connection, HandedOver, Place, Turn, Value};
+use super::super::database::{Connection, Place, Turn, Value};
 use super::super::ids::EventIds;
 use super::super::key::Keyring;
 use super::super::offer::Offers;
@@ -266,18 +266,23 @@ impl Thread {
     /// turn that was begun after it, if nobody else had one between.
     fn conclude_ending(&mut self) -> Option<Option<Turn>> {
         let mut ending = self.ending.take()?;
-        let HandedOver { committed, begun } = self.connection.conclude();
-        let committed = match committed {
+        let committed = match self.connection.ended() {
             Err(StoreError::Database(_)) if !self.connection.is_closed() => {
+                // Nothing could begin after it.
+                self.connection.begun();
                 self.again(&mut ending).and_then(|()| self.finish())
             }
             committed => committed,
         };
         if let Err(error) = &committed {
             tracing::error!(%error, jobs = ending.done.len(), "a transaction was not committed");
+            // What it knew may never have been; another node's turn may leave behind the same mark.
+            self.mark.set(None);
+            self.forget();
         }
+        // Whoever waits for it need not wait for the next turn, which may be another node's first.
         self.tell(ending, &committed);
-        Some(begun.filter(|turn| self.mark.get() == Some(turn.mark)))
+        Some(self.connection.begun().filter(|turn| self.mark.get() == Some(turn.mark)))
     }
 
     /// Gives back a turn that was begun for jobs that have not come.
