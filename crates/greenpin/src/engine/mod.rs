@@ -26,7 +26,7 @@ pub use trunks::{TrunkSettings, TrunkState};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use audio::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
 use exchange::Exchange;
-use resolver::Wanted;
+use resolver::{Encryption, Wanted};
 use signalling::Transport;
 use sip::{BindError, Certificates, SipSockets, Tls, TlsListen, UserAgent};
 
@@ -244,7 +244,11 @@ fn follow_names(
 ) -> std::io::Result<()> {
     let named = settings.trunks.iter().enumerate().filter_map(|(index, trunk)| {
         let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
-        let tls = encrypted.get(index).copied().unwrap_or(false);
+        let tls = match encrypted.get(index) {
+            Some(true) if trunk.names_certificates() => Encryption::Always,
+            Some(true) => Encryption::Possible,
+            _ => Encryption::Never,
+        };
         Some(((index, trunk.name.clone()), Wanted { peer: hop.clone(), tls }))
     });
     let mut shared = None;

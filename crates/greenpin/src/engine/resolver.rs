@@ -39,8 +39,29 @@ struct Service {
 pub(super) struct Wanted {
     /// A peer that has a name.
     pub(super) peer: Peer,
-    /// It may be reached over TLS.
-    pub(super) tls: bool,
+    /// Whether it is reached over TLS, where its name alone does not say so.
+    pub(super) tls: Encryption,
+}
+
+/// Whether a domain is reached over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encryption {
+    /// There is nobody whom we could believe.
+    Never,
+    /// Where the DNS says so.
+    Possible,
+    /// Whatever the DNS says: certificates were given for it.
+    Always,
+}
+
+impl Encryption {
+    fn allows(self, transport: Transport) -> bool {
+        match self {
+            Self::Never => transport != Transport::Tls,
+            Self::Possible => true,
+            Self::Always => transport == Transport::Tls,
+        }
+    }
 }
 
 /// Where a name leads, and until when that is known.
@@ -107,13 +128,16 @@ async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetErr
             by_services(resolver, host, ways, &mut found).await?;
         }
         Place::Domain(host) => {
-            let mut ways = named_ways(resolver, host, wanted.tls, &mut found).await?;
+            let mut ways = named_ways(resolver, host, &mut found).await?;
             if ways.is_empty() {
                 // A domain that names none has those that it has services for.
                 let known = SERVICES.iter().map(|(transport, ..)| *transport);
-                let known = known.filter(|transport| wanted.tls || *transport != Transport::Tls);
                 ways = known.map(|transport| (transport, service_name(host, transport))).collect();
             }
+            ways.retain(|(transport, _)| wanted.tls.allows(*transport));
+            // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
+            let Some((first, _)) = ways.first() else { return Ok(found) };
+            found.transport = *first;
             by_services(resolver, host, ways, &mut found).await?;
         }
     }
@@ -137,13 +161,8 @@ fn service_name(host: &str, transport: Transport) -> String {
     format!("{service}.{host}.")
 }
 
-/// The ways to a domain that its NAPTR records name and that we can go, the preferred one first.
-async fn named_ways(
-    resolver: &TokioResolver,
-    host: &str,
-    tls: bool,
-    found: &mut Found,
-) -> Result<Vec<Way>, NetError> {
+/// The ways to a domain that its NAPTR records name, the preferred one first.
+async fn named_ways(resolver: &TokioResolver, host: &str, found: &mut Found) -> Result<Vec<Way>, NetError> {
     let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
@@ -154,8 +173,7 @@ async fn named_ways(
         RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
         _ => None,
     });
-    let mut ways: Vec<_> =
-        records.filter(|(_, (transport, _))| tls || *transport != Transport::Tls).collect();
+    let mut ways: Vec<_> = records.collect();
     ways.sort_by_key(|(order, _)| *order);
     Ok(ways.into_iter().map(|(_, way)| way).collect())
 }
@@ -168,7 +186,8 @@ fn way(naptr: &NAPTR) -> Option<Way> {
     leads_to_services.then(|| (*transport, naptr.replacement.to_utf8()))
 }
 
-/// The addresses of the first way that has services, in the order in which to try them; without any those of the name.
+/// The addresses of the first way that has services, in the order in which to try them; without any those of the name, by
+/// the transport that was found.
 async fn by_services(
     resolver: &TokioResolver,
     host: &str,

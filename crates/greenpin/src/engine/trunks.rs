@@ -53,9 +53,13 @@ impl TrunkSettings {
             identity: self.tls_identity.clone(),
         };
         // A domain that says nothing of TLS needs no certificates, and this system may trust none.
-        let asked_for =
-            hop.transport == Transport::Tls || self.tls_ca.is_some() || self.tls_identity.is_some();
+        let asked_for = hop.transport == Transport::Tls || self.names_certificates();
         (asked_for || peer.is_usable()).then_some(peer)
+    }
+
+    /// Whether certificates were given for its peer, which is then reached over TLS alone.
+    pub(super) fn names_certificates(&self) -> bool {
+        self.tls_ca.is_some() || self.tls_identity.is_some()
     }
 }
 

@@ -178,36 +178,70 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
     until_state(&server, "up");
 }
 
+/// What a party is asked over a transport, as its `Via` names it.
+fn asked_over(party: &mut Party, transport: &str) {
+    let asked = party.served("OPTIONS");
+    assert!(asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"), "{asked}");
+    assert!(header(&asked, "Via").starts_with(&format!("SIP/2.0/{transport} ")), "{asked}");
+}
+
 #[test]
 fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
-    let certificates = Certificates::new();
-    let [mut over_tls, mut over_tcp] = [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
-    let tls = Tunnel::accept(over_tls.address(), Some(certificates.acceptor("other")));
+    let [mut over_tcp, mut over_udp] = [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
     let tcp = Tunnel::accept(over_tcp.address(), None);
-    over_tls.set_server(tls.near);
     over_tcp.set_server(tcp.near);
     let dns = Dns::open();
     let services = [
         ("one.example.", address()),
-        ("_sips._tcp.elsewhere.example.", service(1, tls.far.port(), "one.example.")),
-        ("_sip._tcp.other.example.", service(1, tcp.far.port(), "one.example.")),
+        ("_sip._tcp.elsewhere.example.", service(1, tcp.far.port(), "one.example.")),
+        ("_sip._udp.other.example.", service(1, over_udp.address().port(), "one.example.")),
     ];
     let ways = [
-        ("other.example.", naptr(20, "SIP+D2T", "_sip._tcp.other.example.")),
-        ("other.example.", naptr(10, "SIPS+D2T", "_sips._tcp.elsewhere.example.")),
+        ("other.example.", naptr(20, "SIP+D2U", "_sip._udp.other.example.")),
+        ("other.example.", naptr(10, "SIP+D2T", "_sip._tcp.elsewhere.example.")),
         ("other.example.", naptr(1, "SIP+D2S", "_sip._sctp.other.example.")),
     ];
     dns.knows(services.iter().chain(&ways).cloned().collect());
-    let keys = format!("keep_alive = 1\ntls_ca = {:?}", certificates.path("ca.pem"));
-    let configuration = dns.configuration(&keys).replace("carrier.example", "other.example");
+    let configuration = dns.configuration("keep_alive = 1").replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
-    let asked = over_tls.served("OPTIONS");
-    assert!(asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"), "{asked}");
-    assert!(header(&asked, "Via").starts_with("SIP/2.0/TLS "), "{asked}");
+    over_udp.set_server(server.sip);
+    asked_over(&mut over_tcp, "TCP");
     until_state(&server, "up");
     // Without NAPTR records it is what there are services for.
     dns.knows(services.to_vec());
-    let asked = over_tcp.served("OPTIONS");
-    assert!(header(&asked, "Via").starts_with("SIP/2.0/TCP "), "{asked}");
+    asked_over(&mut over_udp, "UDP");
     until_state(&server, "up");
+}
+
+#[test]
+fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() {
+    let certificates = Certificates::new();
+    let [mut named, mut known, mut clear] =
+        [(); 3].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let [one, two] = [&mut named, &mut known].map(|party| {
+        let tunnel = Tunnel::accept(party.address(), Some(certificates.acceptor("other")));
+        party.set_server(tunnel.near);
+        tunnel
+    });
+    let dns = Dns::open();
+    let services = [
+        ("one.example.", address()),
+        ("_sips._tcp.elsewhere.example.", service(1, one.far.port(), "one.example.")),
+        ("_sips._tcp.other.example.", service(1, two.far.port(), "one.example.")),
+        ("_sip._udp.other.example.", service(1, clear.address().port(), "one.example.")),
+    ];
+    let way = |name, services| ("other.example.", naptr(10, name, services));
+    let in_clear = way("SIP+D2U", "_sip._udp.other.example.");
+    let encrypted = way("SIPS+D2T", "_sips._tcp.elsewhere.example.");
+    dns.knows(services.iter().chain([&in_clear, &encrypted]).cloned().collect());
+    let keys = format!("keep_alive = 1\ntls_ca = {:?}", certificates.path("ca.pem"));
+    let configuration = dns.configuration(&keys).replace("carrier.example", "other.example");
+    let server = Server::with_operator(OPERATOR, &configuration);
+    asked_over(&mut named, "TLS");
+    dns.knows(services.to_vec());
+    asked_over(&mut known, "TLS");
+    until_state(&server, "up");
+    dns.knows(services.iter().chain([&in_clear]).cloned().collect());
+    until_state(&server, "away");
+    assert!(clear.invited_soon().is_none() && clear.received.is_empty(), "it was reached in clear");
 }
