@@ -10,18 +10,34 @@ use crate::store::{CallSid, Leftover, RecordingFile, Store, StoreError, Timestam
 /// belong to another node, and stay as they are.
 pub(super) async fn take_up(folder: &Path, store: &Store) -> io::Result<()> {
     for part in unfinished(folder)? {
-        let salvage = Salvage::of(&part)?;
-        let fate = match salvage.as_ref() {
-            Some(salvage) => fate(salvage, store).await.map_err(io::Error::other)?,
-            None => Leftover::Unwanted,
-        };
-        match (fate, salvage) {
-            (Leftover::Wanted, Some(salvage)) => salvage.complete()?,
-            (Leftover::InUse, _) => {}
-            _ => std::fs::remove_file(&part)?,
+        match Salvage::of(&part) {
+            Ok(salvage) => {
+                let fate = match salvage.as_ref() {
+                    Some(salvage) => fate(salvage, store).await.map_err(io::Error::other)?,
+                    None => Leftover::Unwanted,
+                };
+                settle(&part, fate, salvage).unwrap_or_else(|error| passed_over(&part, &error));
+            }
+            Err(error) => passed_over(&part, &error),
         }
     }
     Ok(())
+}
+
+fn settle(part: &Path, fate: Leftover, salvage: Option<Salvage>) -> io::Result<()> {
+    match (fate, salvage) {
+        (Leftover::Wanted, Some(salvage)) => salvage.complete(),
+        (Leftover::InUse, _) => Ok(()),
+        _ => std::fs::remove_file(part),
+    }
+}
+
+/// One file is no reason not to start. In a folder of several nodes another one may have given it its name meanwhile.
+fn passed_over(part: &Path, error: &io::Error) {
+    if error.kind() != io::ErrorKind::NotFound {
+        let file = part.file_name().unwrap_or_default();
+        tracing::error!(?file, %error, "an unfinished recording stays as it is");
+    }
 }
 
 async fn fate(salvage: &Salvage, store: &Store) -> Result<Leftover, StoreError> {

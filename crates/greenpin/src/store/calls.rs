@@ -1,5 +1,6 @@
 //! Calls: what the engine asks and tells, from the first INVITE to the call record.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -313,8 +314,9 @@ fn take_up(
         recording_made(tx, sid, now, rules)?;
         return Ok(Leftover::Wanted);
     }
-    // The crash may have come between this and the file's last name.
-    let known = call.recording.is_some_and(|recording| recording.location == left.location);
+    // The crash may have come between this and the file's last name; the folder may have moved since.
+    let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
+    let known = call.recording.is_some_and(|recording| name(&recording.location) == name(&left.location));
     Ok(if known { Leftover::Wanted } else { Leftover::Unwanted })
 }
 
