@@ -26,7 +26,15 @@ pub struct Certificates {
 /// What is made of files, and made again when they change.
 struct Renewed<S, T> {
     settings: S,
-    in_use: RwLock<(T, Vec<Stamp>)>,
+    in_use: RwLock<InUse<T>>,
+}
+
+struct InUse<T> {
+    made: T,
+    /// The files that it was made of.
+    of: Vec<Stamp>,
+    /// The files that it could not be made of, which was told.
+    not_of: Option<Vec<Stamp>>,
 }
 
 /// What tells that a file is another one.
@@ -83,34 +91,37 @@ impl Certificates {
 impl<S: Source<T>, T: Clone> Renewed<S, T> {
     fn new(settings: S) -> Result<Self, TlsError> {
         let stamps = stamps(&settings);
-        let renewed = Self { in_use: RwLock::new((settings.read()?, stamps)), settings };
+        let in_use = InUse { made: settings.read()?, of: stamps, not_of: None };
+        let renewed = Self { in_use: RwLock::new(in_use), settings };
         renewed.show_expiry();
         Ok(renewed)
     }
 
     fn now(&self) -> T {
-        self.in_use.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner).made.clone()
     }
 
-    /// Reads again what has changed, or all: what cannot be used changes nothing.
+    /// Reads again what has changed, or all: what cannot be used changes nothing, and is tried again each time, since a
+    /// file may become readable without a change; it is told once.
     fn renew(&self, asked: bool) {
         let stamps = stamps(&self.settings);
-        let changed = self.in_use.read().unwrap_or_else(PoisonError::into_inner).1 != stamps;
+        let changed = self.in_use.read().unwrap_or_else(PoisonError::into_inner).of != stamps;
         if !asked && !changed {
             return;
         }
         let read = self.settings.read();
         let trunk = self.settings.trunk();
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-        in_use.1 = stamps;
         match read {
-            Ok(new) => {
-                in_use.0 = new;
+            Ok(made) => {
+                *in_use = InUse { made, of: stamps, not_of: None };
                 self.show_expiry();
                 tracing::info!(trunk, "read the certificates for SIP over TLS again");
             }
+            Err(_) if !asked && in_use.not_of.as_ref() == Some(&stamps) => {}
             Err(error) => {
-                tracing::error!(trunk, %error, "the certificates for SIP over TLS stay as they were")
+                in_use.not_of = Some(stamps);
+                tracing::error!(trunk, %error, "the certificates for SIP over TLS stay as they were");
             }
         }
     }
