@@ -21,7 +21,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Whether the two could talk without us: in clear, one codec, keys as telephone-events, nobody on hold.
+    /// Whether the two could talk without us: in clear, one codec, keys as telephone-events, no number of a format with
+    /// two meanings, nobody on hold.
     fn fit(self) -> bool {
         let alone = |media: RemoteMedia| {
             media.send && media.receive && media.crypto.is_none() && media.telephone_event.is_some()
@@ -31,7 +32,11 @@ impl Facts {
             && !self.needed
             && self.media.is_some_and(|(caller, callee)| {
                 let alike = caller.codec == callee.codec && caller.rtp.is_ipv4() == callee.rtp.is_ipv4();
-                alone(caller) && alone(callee) && alike
+                // What a number stands for must not change within a call (RFC 3264, section 8.3.2).
+                let keeps = |own: RemoteMedia, other: RemoteMedia| {
+                    own.telephone_event.is_none_or(|event| event.payload_type != other.payload_type)
+                };
+                alone(caller) && alone(callee) && alike && keeps(caller, callee) && keeps(callee, caller)
             })
     }
 }
@@ -224,6 +229,7 @@ mod tests {
         let unfit = [
             with(|media| media.codec = Codec::Pcmu),
             with(|media| media.telephone_event = None),
+            with(|media| media.telephone_event = Some(TelephoneEvent { payload_type: 8, rate: 8000 })),
             with(|media| media.send = false),
             with(|media| media.receive = false),
             with(|media| media.rtp = "[2001:db8::1]:4000".parse().unwrap()),

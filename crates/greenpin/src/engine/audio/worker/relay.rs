@@ -104,6 +104,10 @@ impl Worker {
 
     /// Whether the packet is decoded and encoded on its way to the bridged leg.
     fn is_coded_anew(&self, leg: &Leg, packet: &Packet<'_>) -> bool {
+        // A peer may give its keys the number that is another one's codec.
+        if leg.is_event(packet) {
+            return false;
+        }
         let from = leg.formats().and_then(|formats| formats.codec_of(packet.header.payload_type));
         from.zip(self.bridged(leg).and_then(Leg::codec)).is_some_and(|(from, to)| from.needs_decoder(to))
     }
