@@ -141,7 +141,12 @@ impl Readers {
     pub(super) fn open(place: &Place, keys: &Arc<Keyring>, idle: IdleReaders) -> Result<Self, OpenError> {
         match place {
             Place::Sqlite(file) => {
-                idle.put(Idle { connection: place.reader()?, used_at: Instant::now(), shared: None, lean: false });
+                idle.put(Idle {
+                    connection: place.reader()?,
+                    used_at: Instant::now(),
+                    shared: None,
+                    lean: false,
+                });
                 Ok(Self::File(Arc::new(Pool { place: file.clone(), keys: keys.clone(), idle })))
             }
             Place::Postgres(_) => Ok(Self::Server(Arc::new(Threads::start(place, keys)?))),
