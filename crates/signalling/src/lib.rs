@@ -14,6 +14,7 @@ pub mod sdes;
 pub mod sdp;
 mod sip;
 mod timer;
+mod transactions;
 mod trunk;
 mod wire;
 

@@ -47,6 +47,11 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         self.places.shrink_to(room);
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.capacity()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -47,7 +47,7 @@ pub(super) enum Role {
 pub(super) struct Exchange {
     plant: Plant,
     store: Store,
-    calls: HashMap<CallId, MaskedCall>,
+    calls: HashMap<CallId, Box<MaskedCall>>,
     alarms: BTreeSet<(Instant, CallId)>,
     next_call: u64,
     answers: mpsc::UnboundedSender<(CallId, Answer)>,
@@ -192,7 +192,8 @@ impl Exchange {
         };
         let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
         self.plant.add(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
-        self.calls.insert(id, MaskedCall::new(id, sid, number, offer, started, ledger));
+        let call = MaskedCall::new(id, sid, number, offer, started, ledger);
+        self.calls.insert(id, Box::new(call));
     }
 
     fn refuse(&mut self, leg: LegId, status: u16) {
@@ -281,7 +282,7 @@ impl Exchange {
                 let _ = asking.send(found.is_some());
             }
             Command::Calls(asking) => {
-                let mut calls: Vec<_> = self.calls.values().map(MaskedCall::live).collect();
+                let mut calls: Vec<_> = self.calls.values().map(|call| call.live()).collect();
                 calls.sort_unstable_by(|one, other| one.call_sid.cmp(&other.call_sid));
                 let _ = asking.send(calls);
             }

@@ -50,7 +50,8 @@ pub(super) struct MaskedCall {
     tenant: Option<TenantId>,
     voice: Option<Voice>,
     caller: Leg,
-    callees: HashMap<Attempt, Leg>,
+    /// Boxed: a table of one has room for four.
+    callees: HashMap<Attempt, Box<Leg>>,
     talking_to: Option<Attempt>,
     direct: Direct,
     /// A recording or a warning tone needs the audio.
@@ -71,7 +72,7 @@ struct Leg {
     source: Option<IpAddr>,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
-    report: Option<MediaReport>,
+    report: Option<Box<MediaReport>>,
     keys: DigitFilter,
     /// The number that it was dialled to, with what is left to try; `None`: the caller.
     dialled: Option<Dialled>,
@@ -245,7 +246,7 @@ impl MaskedCall {
         let now = self.started.instant.elapsed();
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
-            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
         };
         if !leg.is_some_and(|leg| leg.keys.is_new(digit, source, now)) {
             return;
@@ -320,10 +321,10 @@ impl MaskedCall {
         METRICS.rtp_late.inc_by(report.late);
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
-            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
         };
         if let Some(leg) = leg {
-            leg.report = Some(report);
+            leg.report = Some(Box::new(report));
         }
         if let Some(ending) = &mut self.ending {
             ending.open_streams = ending.open_streams.saturating_sub(1);

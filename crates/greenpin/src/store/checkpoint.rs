@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -36,6 +36,7 @@ impl Checkpoints {
                     // Busy, or the disk is full: the next round, or the writer, finds out again.
                     Err(RecvTimeoutError::Timeout) => {
                         readers.rest();
+                        readers.give_back(Instant::now());
                         let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                     }
                     Err(RecvTimeoutError::Disconnected) => return,

@@ -22,6 +22,8 @@ const THREADS: usize = 8;
 /// For how long reads share a transaction, and how soon after each other they come for it: so much later at most is
 /// seen what another process (the command line) has written.
 const SHARED: Duration = Duration::from_millis(2);
+/// A connection that nobody has read with for so long gives its page cache back.
+const UNUSED: Duration = Duration::from_secs(5);
 /// Reads that may wait for a server; one more is refused with [`StoreError::Overloaded`].
 const QUEUE: usize = 8192;
 
@@ -53,6 +55,8 @@ struct Idle {
     connection: Connection,
     used_at: Instant,
     shared: Option<Shared>,
+    /// Whether its page cache was given back since it was used.
+    lean: bool,
 }
 
 /// An open transaction that reads share.
@@ -137,7 +141,12 @@ impl Readers {
     pub(super) fn open(place: &Place, keys: &Arc<Keyring>, idle: IdleReaders) -> Result<Self, OpenError> {
         match place {
             Place::Sqlite(file) => {
-                idle.put(Idle { connection: place.reader()?, used_at: Instant::now(), shared: None });
+                idle.put(Idle {
+                    connection: place.reader()?,
+                    used_at: Instant::now(),
+                    shared: None,
+                    lean: false,
+                });
                 Ok(Self::File(Arc::new(Pool { place: file.clone(), keys: keys.clone(), idle })))
             }
             Place::Postgres(_) => Ok(Self::Server(Arc::new(Threads::start(place, keys)?))),
@@ -182,7 +191,7 @@ impl Pool {
             Some(idle) => idle,
             None => {
                 let connection = Connection::Sqlite(self.place.reader().map_err(StoreError::from)?);
-                Idle { connection, used_at: Instant::now(), shared: None }
+                Idle { connection, used_at: Instant::now(), shared: None, lean: false }
             }
         };
         idle.prepare(self.idle.commits())?;
@@ -204,6 +213,15 @@ impl IdleReaders {
         for idle in self.connections().iter_mut().filter(|idle| idle.shared.is_some()) {
             // A connection that cannot end it is of no use to the next read either, which says so.
             let _ = idle.end();
+        }
+    }
+
+    /// What many reads at once have filled is of no use to those who come one by one.
+    pub(super) fn give_back(&self, now: Instant) {
+        let unused = |idle: &&mut Idle| !idle.lean && now.saturating_duration_since(idle.used_at) >= UNUSED;
+        for idle in self.connections().iter_mut().filter(unused) {
+            idle.connection.rest();
+            idle.lean = true;
         }
     }
 
@@ -232,7 +250,7 @@ impl Idle {
     fn prepare(&mut self, commits: u64) -> Result<(), StoreError> {
         let now = Instant::now();
         let is_busy = now.duration_since(self.used_at) < SHARED;
-        self.used_at = now;
+        (self.used_at, self.lean) = (now, false);
         match self.shared {
             Some(shared) if shared.commits == commits && !shared.is_old(now) => return Ok(()),
             Some(_) => self.end()?,
@@ -348,5 +366,12 @@ mod tests {
         }
         idle.rest();
         assert_eq!(shares(), 0);
+        let lean = || idle.connections().iter().all(|idle| idle.lean);
+        idle.give_back(Instant::now());
+        assert!(!lean());
+        idle.give_back(Instant::now() + UNUSED);
+        assert!(lean());
+        read();
+        assert!(!lean());
     }
 }

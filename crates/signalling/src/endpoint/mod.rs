@@ -13,6 +13,7 @@ mod receive;
 mod redirect;
 mod registration;
 mod retry;
+mod room;
 mod session;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,9 +26,10 @@ use crate::dialog::Dialog;
 use crate::sdp::{Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
     Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder, Response,
-    ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, TransactionLayer, Uri,
+    ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri,
 };
 use crate::timer::TimerTable;
+use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
@@ -37,9 +39,6 @@ pub use redirect::Redirection;
 
 /// The methods that we serve (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
-
-/// Room for so many transactions is kept when none is under way.
-const KEPT_ROOM: usize = 1024;
 
 /// How an endpoint presents itself, and whom it knows.
 #[derive(Debug, Clone)]
@@ -183,7 +182,7 @@ pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 pub struct Endpoint {
     settings: Settings,
     entropy: Entropy,
-    layer: TransactionLayer,
+    layer: Transactions,
     timing: Timers,
     timers: TimerTable<TimerKey>,
     transactions: HashMap<TransactionKey, Transaction>,
@@ -296,7 +295,7 @@ impl Endpoint {
         Self {
             settings,
             entropy,
-            layer: TransactionLayer::new(timing),
+            layer: Transactions::new(timing),
             timing,
             timers: TimerTable::new(),
             transactions: HashMap::new(),
@@ -388,9 +387,7 @@ impl Endpoint {
         for timer in Timer::ALL {
             self.timers.clear(&TimerKey::Transaction(key.clone(), timer));
         }
-        if self.transactions.is_empty() && self.transactions.capacity() > KEPT_ROOM {
-            self.give_back_room();
-        }
+        self.give_back_room();
     }
 
     /// An INVITE that was refused, or is over: it may come again.
@@ -399,18 +396,6 @@ impl Endpoint {
         if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
             self.offers.remove(&*identity);
         }
-    }
-
-    /// Tables keep the room of the busiest moment; when nothing is under way they start small again.
-    fn give_back_room(&mut self) {
-        self.layer = TransactionLayer::new(self.timing);
-        self.transactions.shrink_to(KEPT_ROOM);
-        self.legs.shrink_to(KEPT_ROOM);
-        self.by_tag.shrink_to(KEPT_ROOM);
-        self.offers.shrink_to(KEPT_ROOM);
-        self.timers.shrink_to(KEPT_ROOM);
-        self.transmits.shrink_to(KEPT_ROOM);
-        self.events.shrink_to(KEPT_ROOM);
     }
 
     /// Starts a client transaction.

@@ -35,14 +35,14 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
     progress("PIN calls");
     let (mut generator, server) = Generator::start(NUMBERS, false).await?;
     let (flush, slow_flush) = flush_times(server.folder()).map_err(|error| error.to_string())?;
-    let resident = server.resident()?;
+    let (resident, own) = (server.resident()?, server.own()?);
     let cpu = server.cpu()?;
     generator.call_at(rate, time).await?;
     let used = server.cpu()? - cpu;
     let peak = server.peak()?;
     progress("a minute of rest, for memory");
     tokio::time::sleep(AFTERMATH).await;
-    let rest = server.resident()?;
+    let (rest, own_rest) = (server.resident()?, server.own()?);
     let done = generator.latencies.len();
     let failed = generator.failed;
     generator.latencies.sort_unstable();
@@ -59,8 +59,10 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
         Figure::new("one durable 4 KiB write on this disk, p50", millis(flush), "ms", Open),
         Figure::new("one durable 4 KiB write on this disk, p99", millis(slow_flush), "ms", Open),
         Figure::new("RSS before", resident / 1024.0, "MiB", Open),
+        Figure::new("the same without pages of the program", own / 1024.0, "MiB", Open),
         Figure::new("RSS at its highest", peak / 1024.0, "MiB", Open),
         Figure::new("RSS a minute later", rest / 1024.0, "MiB", Open),
+        Figure::new("the same without pages of the program", own_rest / 1024.0, "MiB", Open),
         Figure::new("RSS a minute later, over before", (rest / resident - 1.0) * 100.0, "%", AtMost(10.0)),
     ])
 }

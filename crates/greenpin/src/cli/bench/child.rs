@@ -164,6 +164,12 @@ impl Server {
         self.memory("VmRSS:")
     }
 
+    /// What of that is its own, and no page of the program or of a library: those come in as they are first used, and
+    /// are the system's to take back. In kB.
+    pub(super) fn own(&self) -> Result<f64, String> {
+        self.memory("RssAnon:")
+    }
+
     /// The most memory that it has held, in kB.
     pub(super) fn peak(&self) -> Result<f64, String> {
         self.memory("VmHWM:")

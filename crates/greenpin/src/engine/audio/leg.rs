@@ -518,3 +518,13 @@ impl Leg {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_in_clear_holds_no_room_for_what_only_others_need() {
+        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
+    }
+}

@@ -68,7 +68,7 @@ impl MaskedCall {
     /// Nobody waits for the end of it.
     fn play_to_both(&mut self, prompt: Prompt, plant: &mut Plant) {
         let clip = plant.prompts.get(prompt, self.voice.as_ref());
-        let callee = self.talking_to.and_then(|attempt| self.callees.get(&attempt));
+        let callee = self.talking_to.and_then(|attempt| self.callees.get(&attempt)).map(Box::as_ref);
         for stream in [Some(&self.caller), callee].into_iter().flatten().filter_map(|leg| leg.stream.as_ref())
         {
             stream.play(clip.clone(), 0);
@@ -113,7 +113,7 @@ impl MaskedCall {
                 let (stream, dialled) = (Some(stream), Some(dialled));
                 let keys = DigitFilter::default();
                 let leg = Leg { id, trunk, source: None, stream, remote: None, report: None, keys, dialled };
-                self.callees.insert(attempt, leg);
+                self.callees.insert(attempt, Box::new(leg));
                 None
             }
             Err(error) => {

@@ -17,7 +17,7 @@ impl MaskedCall {
     pub(in crate::engine) fn media_changed(&mut self, role: Role, remote: RemoteMedia, plant: &mut Plant) {
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
-            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
         };
         if let Some(leg) = leg {
             leg.remote = Some(remote);
@@ -38,7 +38,7 @@ impl MaskedCall {
         let side = role.side();
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
-            Role::Callee(attempt) => self.callees.get_mut(&attempt),
+            Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
         };
         let Some(leg) = leg else { return };
         let before = leg.remote.replace(remote);
@@ -124,7 +124,7 @@ impl MaskedCall {
     pub(super) fn leg(&self, side: Side) -> Option<&Leg> {
         match side {
             Side::Caller => Some(&self.caller),
-            Side::Callee => self.callees.get(&self.talking_to?),
+            Side::Callee => self.callees.get(&self.talking_to?).map(Box::as_ref),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Ending {
 impl MaskedCall {
     /// Closes every stream; the record is written when the last has reported.
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        let legs = std::iter::once(&mut self.caller).chain(self.callees.values_mut());
+        let legs = std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
         let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
         self.ending = Some(Ending { outcome, open_streams: streams.len() });
         streams.into_iter().for_each(LegMedia::close);
@@ -56,7 +56,7 @@ impl MaskedCall {
     }
 
     fn leg_report(&self, leg: &Leg) -> Option<LegReport> {
-        let report = leg.report?;
+        let report = leg.report.as_deref()?;
         let received = report.received;
         Some(LegReport {
             codec: report.codec.map(|codec| codec.name().to_owned()),

@@ -9,6 +9,7 @@
 //! that neither the disk nor the network waits for the other.
 
 mod job;
+mod lull;
 mod thread;
 
 use std::cell::{Cell, RefCell};

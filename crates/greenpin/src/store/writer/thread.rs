@@ -21,6 +21,7 @@ use super::super::tenant_cache::TenantCache;
 use super::super::{OpenError, StoreError, sql};
 use super::Tx;
 use super::job::{Job, Kind, run};
+use super::lull::{LOOK, Lull};
 use crate::metrics::METRICS;
 
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
@@ -34,8 +35,6 @@ const LAST_CALLS: Duration = Duration::from_millis(2);
 const GLANCE: Duration = Duration::from_micros(50);
 /// Turns that a node takes one right after the other; then another one finds room.
 const TURNS_IN_A_ROW: u32 = 16;
-/// After so long without a change the page cache is given back.
-const IDLE: Duration = Duration::from_secs(5);
 
 /// Who hears of commits, and who waits for them.
 pub(super) struct Told {
@@ -115,21 +114,16 @@ impl Thread {
     }
 
     pub(super) fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {
-        let (mut changes, mut since) = (self.connection.changes(), Instant::now());
-        let mut shrunk = false;
+        let mut lull = Lull::new(self.connection.changes(), Instant::now());
         loop {
-            match jobs.recv_timeout(if self.ending.is_some() { LAST_CALLS } else { IDLE }) {
+            match jobs.recv_timeout(if self.ending.is_some() { LAST_CALLS } else { LOOK }) {
                 Ok(first) => self.work(first, jobs),
                 Err(RecvTimeoutError::Timeout) => self.withdraw(),
                 Err(RecvTimeoutError::Disconnected) => return self.withdraw(),
             }
-            let now = self.connection.changes();
-            if now != changes {
-                (changes, since, shrunk) = (now, Instant::now(), false);
-            } else if !shrunk && since.elapsed() >= IDLE {
+            if lull.has_begun(self.connection.changes(), Instant::now()) {
                 // What a burst has filled is of no use to the quiet after it.
                 self.connection.rest();
-                shrunk = true;
             }
         }
     }

@@ -8,7 +8,8 @@ pub(in super::super) struct Secure {
     secrets: Secrets,
     /// One for each suite that was ever spoken here: a key stream goes on where it stopped, or it would be used twice.
     senders: Vec<SrtpSender>,
-    now: Option<Agreed>,
+    /// Boxed: most legs speak in clear.
+    now: Option<Box<Agreed>>,
 }
 
 struct Agreed {
@@ -30,7 +31,7 @@ impl Secure {
         }
     }
 
-    fn agreed(&mut self, key: Key) -> Option<Agreed> {
+    fn agreed(&mut self, key: Key) -> Option<Box<Agreed>> {
         let suite = suite(key.suite());
         let receiver = SrtpReceiver::new(suite, key.expose())?;
         let known = self.senders.iter().position(|sender| sender.suite() == suite);
@@ -38,7 +39,7 @@ impl Secure {
         if known.is_none() {
             self.senders.push(SrtpSender::new(suite, self.secrets.key(key.suite()).expose())?);
         }
-        Some(Agreed { key, sender, receiver })
+        Some(Box::new(Agreed { key, sender, receiver }))
     }
 
     /// Whether packets are sealed.

@@ -1,0 +1,163 @@
+//! The transactions under way, in tables that shrink again.
+
+use crate::sip::{
+    Dispatch, Message, Output, Reliability, Request, Response, Timer, Timers, TransactionKey,
+    TransactionLayer,
+};
+
+/// Tables for so many transactions are small enough to be kept.
+const KEPT: usize = 1024;
+/// To what part of their highest number transactions must fall before their tables are given up.
+const FALL: usize = 8;
+
+/// The library's layer, whose tables never shrink: after a burst the few transactions that are left end in the layer
+/// that they began in, while new ones begin in a small one. So it does not take a moment without any transaction, which
+/// a trunk that is away and is asked again and again never grants, to give the room of the busiest moment back.
+pub(crate) struct Transactions {
+    timers: Timers,
+    current: TransactionLayer,
+    /// The most that the current layer has held.
+    most: usize,
+    retiring: Option<TransactionLayer>,
+}
+
+impl Transactions {
+    pub(crate) fn new(timers: Timers) -> Self {
+        Self { timers, current: TransactionLayer::new(timers), most: 0, retiring: None }
+    }
+
+    /// Begins a client transaction.
+    pub(crate) fn send_request(
+        &mut self,
+        request: Request,
+        reliability: Reliability,
+    ) -> Option<(TransactionKey, Vec<Output>)> {
+        let begun = self.current.send_request(request, reliability);
+        self.take_note();
+        begun
+    }
+
+    /// Gives a message to its transaction, or begins one.
+    pub(crate) fn receive(&mut self, message: Message, reliability: Reliability) -> Dispatch {
+        if let Some(retiring) = self.retiring.as_mut().filter(|retiring| is_of(retiring, &message)) {
+            return retiring.receive(message, reliability);
+        }
+        let dispatch = self.current.receive(message, reliability);
+        self.take_note();
+        dispatch
+    }
+
+    /// Answers within a server transaction.
+    pub(crate) fn send_response(&mut self, key: &TransactionKey, response: Response) -> Vec<Output> {
+        self.layer_of(key).send_response(key, response)
+    }
+
+    /// Forgets a server transaction that is not to be answered.
+    pub(crate) fn abandon(&mut self, key: &TransactionKey) {
+        self.layer_of(key).abandon(key);
+    }
+
+    pub(crate) fn on_timer(&mut self, key: &TransactionKey, timer: Timer) -> Vec<Output> {
+        self.layer_of(key).on_timer(key, timer)
+    }
+
+    pub(crate) fn on_transport_error(&mut self, key: &TransactionKey) -> Vec<Output> {
+        self.layer_of(key).on_transport_error(key)
+    }
+
+    /// The request that began a client transaction.
+    pub(crate) fn client_request(&self, key: &TransactionKey) -> Option<&Request> {
+        let retiring = self.retiring.as_ref().and_then(|retiring| retiring.client_request(key));
+        retiring.or_else(|| self.current.client_request(key))
+    }
+
+    /// To be called when a transaction has ended: gives up tables that have become far too large.
+    pub(crate) fn give_back_room(&mut self) {
+        self.retiring.take_if(|retiring| retiring.is_empty());
+        if self.retiring.is_none() && self.most > KEPT && count(&self.current) < self.most / FALL {
+            let emptied = std::mem::replace(&mut self.current, TransactionLayer::new(self.timers));
+            self.retiring = Some(emptied).filter(|emptied| !emptied.is_empty());
+            self.most = 0;
+        }
+    }
+
+    fn take_note(&mut self) {
+        self.most = self.most.max(count(&self.current));
+    }
+
+    fn layer_of(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
+        let holds = |layer: &&mut TransactionLayer| {
+            layer.client_state(key).is_some() || layer.server_state(key).is_some()
+        };
+        self.retiring.as_mut().filter(holds).unwrap_or(&mut self.current)
+    }
+}
+
+fn count(layer: &TransactionLayer) -> usize {
+    let (client, server) = layer.len();
+    client + server
+}
+
+/// Whether the layer has the transaction of this message.
+fn is_of(layer: &TransactionLayer, message: &Message) -> bool {
+    match message {
+        Message::Request(request) => {
+            TransactionKey::from_request(request).is_some_and(|key| layer.server_state(&key).is_some())
+        }
+        Message::Response(response) => {
+            TransactionKey::from_response(response).is_some_and(|key| layer.client_state(&key).is_some())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{Limits, ResponseBuilder, StatusCode, parse_datagram};
+
+    fn options(number: usize) -> Message {
+        let text = format!(
+            "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK{number}\r\n\
+             From: <sip:127.0.0.2>;tag=a\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\n\
+             Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+        );
+        parse_datagram(text.into(), &Limits::datagram()).unwrap()
+    }
+
+    fn receive(transactions: &mut Transactions, number: usize) -> Dispatch {
+        transactions.receive(options(number), Reliability::Unreliable)
+    }
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back_although_one_transaction_is_always_under_way() {
+        let mut transactions = Transactions::new(Timers::default());
+        let burst: Vec<_> = (0..4000)
+            .map(|number| match receive(&mut transactions, number) {
+                Dispatch::Created { key, .. } => key,
+                _ => panic!("each is a transaction of its own"),
+            })
+            .collect();
+        let (oldest, others) = burst.split_first().unwrap();
+        for key in others {
+            transactions.abandon(key);
+            transactions.give_back_room();
+        }
+        assert_eq!(transactions.retiring.as_ref().map(count), Some(1));
+        assert_eq!(transactions.most, 0);
+
+        // New ones begin in the small layer; the old one is answered, and answers its repetition by itself.
+        assert!(matches!(receive(&mut transactions, 5000), Dispatch::Created { .. }));
+        let Message::Request(request) = options(0) else { unreachable!() };
+        let ok = ResponseBuilder::to_request(&request, StatusCode::new(200).unwrap(), "OK").unwrap().build();
+        assert!(!transactions.send_response(oldest, ok).is_empty());
+        let Dispatch::Matched { outputs, .. } = receive(&mut transactions, 0) else { panic!("it is known") };
+        assert!(outputs.iter().any(|output| matches!(output, Output::Send(_))));
+        assert!(matches!(receive(&mut transactions, 5000), Dispatch::Matched { .. }));
+        assert_eq!(count(&transactions.current), 1);
+
+        let ended = transactions.on_timer(oldest, Timer::J);
+        assert!(ended.iter().any(|output| matches!(output, Output::Terminated(_))));
+        transactions.give_back_room();
+        assert!(transactions.retiring.is_none());
+    }
+}
