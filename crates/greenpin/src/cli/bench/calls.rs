@@ -22,6 +22,8 @@ use crate::store::NumberMode;
 /// Virtual numbers that the calls take turns on.
 const NUMBERS: u32 = 400;
 const TALK: Duration = Duration::from_millis(100);
+/// How long calls are left alone once each is answered.
+const SETTLING: Duration = Duration::from_millis(500);
 /// A call that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After this the transactions of the last call are forgotten (RFC 3261, 64·T1) and their memory is given back.
@@ -189,7 +191,9 @@ impl Generator {
                 return Err("the calls were not connected".to_owned());
             }
         }
-        Ok(())
+        // The last answer has still to go out, and to be acknowledged.
+        self.listen(SETTLING).await;
+        if self.failed > 0 { Err("a call was not connected".to_owned()) } else { Ok(()) }
     }
 
     /// Hears for a while what happens to the calls.
