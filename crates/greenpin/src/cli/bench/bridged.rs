@@ -11,7 +11,7 @@ use crate::engine::audio::{DelayFigures, MediaSettings, RelayFigures, Relayed, d
 
 const PACKET: Duration = Duration::from_millis(20);
 /// Packets of each stream that are sent before any counts: an answer is told a moment before both sides are connected.
-const WARM_UP: u16 = 10;
+const WARM_UP: u32 = 10;
 
 pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, String> {
     progress("the bare relay, and the media plane alone");
@@ -92,19 +92,19 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     let before = server.resident()?;
     generator.connect_all().await?;
     let (begun, cpu) = (Instant::now(), server.cpu()?);
-    let lost = exchange(&generator, time).await;
+    let lost = exchange(&mut generator, time).await;
     let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
     Ok(Talked { cpu: used, resident: server.resident()? - before, lost })
 }
 
 /// Has both parties of every connected call talk for a while; packets that did not arrive, in percent.
-pub(super) async fn exchange(generator: &Generator, time: Duration) -> f64 {
+pub(super) async fn exchange(generator: &mut Generator, time: Duration) -> f64 {
     let (streams, begun) = (generator.streams(), Instant::now());
     let (mut sent, mut received) = (0_u64, 0_u64);
     let mut packet = [0xd5; Header::LENGTH + FRAME];
     let mut heard = [0; 2048];
     let mut ticks = tokio::time::interval(PACKET);
-    for number in 0_u16.. {
+    for number in 0_u32.. {
         ticks.tick().await;
         if begun.elapsed() >= time {
             break;
@@ -112,10 +112,11 @@ pub(super) async fn exchange(generator: &Generator, time: Duration) -> f64 {
         let header = Header {
             marker: false,
             payload_type: 8,
-            sequence: 1000_u16.wrapping_add(number),
-            timestamp: 100_000 + u32::from(number) * FRAME as u32,
+            sequence: generator.packets as u16,
+            timestamp: generator.packets.wrapping_mul(FRAME as u32),
             ssrc: 7,
         };
+        generator.packets = generator.packets.wrapping_add(1);
         let counts = number >= WARM_UP;
         let payload = [u8::from(counts); FRAME];
         let packet = header.write(&payload, &mut packet).unwrap_or_default();

@@ -103,6 +103,8 @@ pub(super) struct Generator {
     pub(super) agent_audio: HashMap<LegId, RemoteMedia>,
     pub(super) latencies: Vec<Duration>,
     pub(super) failed: u32,
+    /// Packets that each stream has had; the next one has the next number.
+    pub(super) packets: u32,
     talk: Option<Duration>,
 }
 
@@ -172,6 +174,7 @@ impl Generator {
             agent_audio: HashMap::new(),
             latencies: Vec::new(),
             failed: 0,
+            packets: 0,
             talk: Some(TALK),
         };
         Ok((generator, server))
