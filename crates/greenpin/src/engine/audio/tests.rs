@@ -4,6 +4,7 @@ mod opus;
 
 use std::{
     collections::VecDeque,
+    io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     path::Path,
@@ -188,7 +189,13 @@ impl Socket {
 
     fn receive(&self) -> Vec<u8> {
         let mut datagram = [0; 1500];
-        let length = self.socket.recv(&mut datagram).unwrap();
+        // A process that is stopped and goes on has its system call interrupted.
+        let length = loop {
+            match self.socket.recv(&mut datagram) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.unwrap(),
+            }
+        };
         datagram[..length].to_vec()
     }
 
