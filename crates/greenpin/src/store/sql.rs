@@ -55,6 +55,7 @@ statements! {
     PINS_ANY_ACTIVE = "pins_any_active";
     ALLOCATION_INSERT = "allocation_insert";
     ALLOCATION_SELECT = "allocation_select";
+    ALLOCATION_PAGE = "allocation_page";
     ALLOCATION_LIST = "allocation_list";
     ALLOCATION_LIST_OF_NUMBER = "allocation_list_of_number";
     ALLOCATION_LIST_OF_PARTY = "allocation_list_of_party";

@@ -12,6 +12,7 @@ use super::postgres;
 mod changes;
 mod crowd;
 mod idempotency;
+mod lists;
 mod operators;
 mod recordings;
 mod resolution;
