@@ -94,9 +94,7 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
 #[tokio::test]
 async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
     let bench = Bench::new().await;
-    let narrow =
-        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 2 };
-    bench.store.add_number(bench.tenant.tenant_id().clone(), narrow, bench.start).await.unwrap();
+    bench.share_wide(4, 2).await;
     let made = bench.create(WIDE, 0).await.unwrap();
     let mut seen = HashSet::from([made.pin.clone()]);
     let mut now = made.pin.clone();
@@ -118,9 +116,7 @@ async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
 #[tokio::test]
 async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier() {
     let bench = Bench::new().await;
-    let narrow =
-        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 5 };
-    bench.store.add_number(bench.tenant.tenant_id().clone(), narrow, bench.start).await.unwrap();
+    bench.share_wide(4, 5).await;
     let told = async || {
         let events = bench.events().await;
         let low = events.into_iter().filter(|event| event["type"] == "number.capacity_low");

@@ -15,9 +15,7 @@ const CROWD: usize = 48;
 impl Bench {
     async fn with_wide_number() -> Self {
         let bench = Self::new().await;
-        let (mode, pin_length, max_active) = (NumberMode::Shared, 6, 100_000);
-        let new = NewNumber { virtual_number: number(WIDE), mode, pin_length, max_active };
-        bench.store.add_number(bench.tenant.tenant_id().clone(), new, bench.start).await.unwrap();
+        bench.share_wide(6, 100_000).await;
         bench
     }
 

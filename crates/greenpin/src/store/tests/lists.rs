@@ -5,9 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_list_is_the_same_whether_it_is_narrowed_by_what_all_have_or_not_and_whatever_its_length() {
     let bench = Bench::new().await;
-    let wide =
-        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 1000 };
-    bench.store.add_number(bench.tenant.tenant_id().clone(), wide, bench.start).await.unwrap();
+    bench.share_wide(4, 1000).await;
     let mut made = Vec::new();
     for second in 0..203 {
         made.push(bench.create(WIDE, second).await.unwrap().greenpin_id);

@@ -95,6 +95,13 @@ impl Bench {
         self.start + Duration::from_secs(seconds)
     }
 
+    /// Adds the shared number that a test gives its own PIN length and number of places.
+    async fn share_wide(&self, pin_length: u8, max_active: u32) {
+        let wide =
+            NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length, max_active };
+        self.store.add_number(self.tenant.tenant_id().clone(), wide, self.start).await.unwrap();
+    }
+
     async fn create(&self, vn: &str, seconds: u64) -> Result<Allocation, CreateError> {
         self.tenant.create_allocation(wanted(vn), self.at(seconds)).await
     }
@@ -305,9 +312,7 @@ async fn a_deleted_allocation_frees_an_exclusive_number_at_once() {
 async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_space_is_exhausted() {
     let bench = Bench::new().await;
     bench.tenant.update_settings(|settings| settings.pin_cooloff = 100, None, bench.start).await.unwrap();
-    let wide =
-        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 4, max_active: 5000 };
-    bench.store.add_number(bench.tenant.tenant_id().clone(), wide, bench.start).await.unwrap();
+    bench.share_wide(4, 5000).await;
     let mut pins = HashSet::new();
     // All but the 30 trivial ones.
     for (round, count) in [(0, 5000), (1, 4970)] {
@@ -534,9 +539,7 @@ async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
     let bench = Bench::new().await;
     let endpoint = EndpointSpec::to("https://hooks.example/a");
     let made = bench.tenant.update_settings(|_| {}, Some(vec![endpoint]), bench.start).await.unwrap();
-    let wide =
-        NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length: 8, max_active: 10 };
-    bench.store.add_number(TenantId::parse("acme").unwrap(), wide, bench.start).await.unwrap();
+    bench.share_wide(8, 10).await;
     let allocation = bench.create(WIDE, 0).await.unwrap();
     let (sid, _) = bench.call(WIDE, Some(STRANGER), 1).await;
     bench.try_pin(&sid, &wrong(&allocation.pin), 2).await;
