@@ -411,28 +411,40 @@ fn g722_passes_untouched_between_two_who_speak_it() {
     assert_eq!((packet.header.payload_type, packet.payload), (9, &spoken[..]));
 }
 
-/// Two phones that talk in these codecs for a while: both the recording and what one of them hears have the tones.
-fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, heard) = (folder.path().join("call.wav"), folder.path().join("heard.wav"));
-    let mut bench = Bench::new(ports);
+/// Two phones that talk in these codecs for a while, the one with 440 Hz and the other with 1000 Hz, recorded. Gives the length of
+/// the recording, and the second phone, still open.
+fn talk(bench: &mut Bench, codecs: [Codec; 2], file: &Path, heard: Option<&Path>) -> (Duration, LegMedia) {
     let [(a, alice), (b, bob)] = codecs.map(|codec| bench.pair(codec, Some(101)));
     a.bridge(&b);
-    a.record(file.clone());
-    bob.record(heard.clone());
+    a.record(file.to_owned());
+    if let Some(heard) = heard {
+        bob.record(heard.to_owned());
+    }
     alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
     bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
     bench.played(1);
     bench.played(2);
     bench.close(a);
-    let length = bench.recorded().unwrap();
+    (bench.recorded().unwrap(), bob)
+}
+
+/// The first of the two is on the left.
+fn assert_each_on_its_side((left, right): &(Vec<i16>, Vec<i16>)) {
+    assert!((frequency(left) - 440.0).abs() < 10.0, "{}", frequency(left));
+    assert!((frequency(right) - 1000.0).abs() < 10.0, "{}", frequency(right));
+}
+
+/// Both the recording of a talk and what one of the two hears have the tones.
+fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, heard) = (folder.path().join("call.wav"), folder.path().join("heard.wav"));
+    let mut bench = Bench::new(ports);
+    let (length, bob) = talk(&mut bench, codecs, &file, Some(&heard));
     assert!(length >= Duration::from_millis(1400), "{length:?}");
     bench.close(bob);
     bench.recorded().unwrap();
     assert!((frequency(&channels(&heard).0) - 440.0).abs() < 10.0);
-    let (left, right) = channels(&file);
-    assert!((frequency(&left) - 440.0).abs() < 10.0, "{}", frequency(&left));
-    assert!((frequency(&right) - 1000.0).abs() < 10.0, "{}", frequency(&right));
+    assert_each_on_its_side(&channels(&file));
     assert!(!folder.path().join("call.wav.part").exists());
 }
 

@@ -248,20 +248,10 @@ fn a_recording_as_ogg_opus_is_played_elsewhere_with_each_side_in_its_channel() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("call.opus");
     let mut bench = Bench::new(32_980..=32_989);
-    let [(a, alice), (b, bob)] = [Codec::Pcma, Codec::Opus].map(|codec| bench.pair(codec, Some(101)));
-    a.bridge(&b);
-    a.record(file.clone());
-    alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
-    bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
-    bench.played(1);
-    bench.played(2);
-    bench.close(a);
-    let length = bench.recorded().unwrap();
-    let (left, right) = played(&file);
-    assert!((frequency(&left) - 440.0).abs() < 10.0, "{}", frequency(&left));
-    assert!((frequency(&right) - 1000.0).abs() < 10.0, "{}", frequency(&right));
-    assert!(left.len().abs_diff(length.as_millis() as usize * 8) <= 16, "{} {length:?}", left.len());
+    let (length, _bob) = talk(&mut bench, [Codec::Pcma, Codec::Opus], &file, None);
+    let sides = played(&file);
+    assert_each_on_its_side(&sides);
+    assert!(sides.0.len().abs_diff(length.as_millis() as usize * 8) <= 16, "{} {length:?}", sides.0.len());
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size < 12_000, "an eighth of WAV: {size}");
-    drop(b);
 }
