@@ -43,7 +43,11 @@ pub(crate) enum Block {
 impl Collector {
     /// An empty block whose prompt starts at `now`.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { digits: Digits(String::new()), deadline: now + LONGEST_PROMPT + FIRST_DIGIT, silences: 0 }
+        Self {
+            digits: Digits(String::new()),
+            deadline: now + LONGEST_PROMPT + FIRST_DIGIT,
+            silences: 0,
+        }
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -82,6 +86,9 @@ impl Collector {
     /// The caller was silent too long: a fresh block with one repeat less, or `None` when none is left.
     /// Digits of an unfinished block are forgotten and count as no try.
     pub(crate) fn silence(&self, now: Instant) -> Option<Self> {
-        (self.silences < REPEATS).then(|| Self { silences: self.silences + 1, ..Self::new(now) })
+        (self.silences < REPEATS).then(|| Self {
+            silences: self.silences + 1,
+            ..Self::new(now)
+        })
     }
 }

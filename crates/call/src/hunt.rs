@@ -28,7 +28,12 @@ struct Underway {
 
 impl Hunt {
     pub(crate) fn new(numbers: Vec<PhoneNumber>, ring_timeout: Duration) -> Self {
-        Self { waiting: numbers.into(), underway: Vec::new(), dialled: 0, ring_timeout }
+        Self {
+            waiting: numbers.into(),
+            underway: Vec::new(),
+            dialled: 0,
+            ring_timeout,
+        }
     }
 
     /// Whether no attempt is under way.
@@ -55,7 +60,10 @@ impl Hunt {
 
     /// The number that rings, the first time that it does.
     pub(crate) fn ringing(&mut self, attempt: Attempt) -> Option<PhoneNumber> {
-        let found = self.underway.iter_mut().find(|one| one.attempt == attempt && !one.ringing)?;
+        let found = self
+            .underway
+            .iter_mut()
+            .find(|one| one.attempt == attempt && !one.ringing)?;
         found.ringing = true;
         Some(found.number)
     }
@@ -63,26 +71,37 @@ impl Hunt {
     /// The party of an attempt has answered, and has until a moment to be connected; `None`: there is no such attempt,
     /// or it has answered before.
     pub(crate) fn screen(&mut self, attempt: Attempt, playback: u32, until: Instant) -> Option<()> {
-        let found = self.underway.iter_mut().find(|one| one.attempt == attempt && one.screened.is_none())?;
+        let found = self
+            .underway
+            .iter_mut()
+            .find(|one| one.attempt == attempt && one.screened.is_none())?;
         (found.screened, found.until) = (Some(playback), until);
         Some(())
     }
 
     /// The attempt whose party has heard a sound to its end, and has until a moment from now on.
     pub(crate) fn heard(&mut self, playback: u32, until: Instant) -> Option<Attempt> {
-        let found = self.underway.iter_mut().find(|one| one.screened == Some(playback))?;
+        let found = self
+            .underway
+            .iter_mut()
+            .find(|one| one.screened == Some(playback))?;
         found.until = until;
         Some(found.attempt)
     }
 
     /// Whether the party of an attempt has answered.
     pub(crate) fn is_screened(&self, attempt: Attempt) -> bool {
-        self.underway.iter().any(|one| one.attempt == attempt && one.screened.is_some())
+        self.underway
+            .iter()
+            .any(|one| one.attempt == attempt && one.screened.is_some())
     }
 
     /// Takes an attempt out: it was answered or failed.
     pub(crate) fn take(&mut self, attempt: Attempt) -> Option<(PhoneNumber, Instant)> {
-        let index = self.underway.iter().position(|one| one.attempt == attempt)?;
+        let index = self
+            .underway
+            .iter()
+            .position(|one| one.attempt == attempt)?;
         let one = self.underway.swap_remove(index);
         Some((one.number, one.dialled_at))
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::collect::{Block, Collector, LONGEST_PROMPT};
 use crate::hunt::Hunt;
 use crate::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route, Screening, Side,
-    Verdict,
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route,
+    Screening, Side, Verdict,
 };
 use crate::{Cause, PhoneNumber};
 
@@ -34,17 +34,36 @@ enum State {
     /// Waiting for the store to say where the call goes.
     Routing,
     /// A prompt asks for the PIN, or the digits are being keyed in.
-    Collecting { plan: Collect, collector: Collector, prompt: Option<u32> },
+    Collecting {
+        plan: Collect,
+        collector: Collector,
+        prompt: Option<u32>,
+    },
     /// The store is looking at a block.
     Checking { plan: Collect },
     /// The caller hears that the block was wrong; keys are thrown away meanwhile.
-    Refusing { plan: Collect, playback: u32, until: Instant },
+    Refusing {
+        plan: Collect,
+        playback: u32,
+        until: Instant,
+    },
     /// The other side is being called.
-    Hunting { plan: Collect, hunt: Hunt, record: bool },
+    Hunting {
+        plan: Collect,
+        hunt: Hunt,
+        record: bool,
+    },
     /// Both talk.
-    Bridged { until: Instant, warn: Option<Instant> },
+    Bridged {
+        until: Instant,
+        warn: Option<Instant>,
+    },
     /// A last prompt plays, then we hang up.
-    Leaving { playback: u32, until: Instant, cause: Cause },
+    Leaving {
+        playback: u32,
+        until: Instant,
+        cause: Cause,
+    },
     /// Over.
     Ended,
 }
@@ -63,7 +82,12 @@ struct Facts {
 impl Call {
     /// A call that was offered and waits for its route.
     pub fn new() -> Self {
-        Self { state: State::Routing, actions: VecDeque::new(), facts: Facts::default(), playbacks: 0 }
+        Self {
+            state: State::Routing,
+            actions: VecDeque::new(),
+            facts: Facts::default(),
+            playbacks: 0,
+        }
     }
 
     /// The next thing to do, oldest first.
@@ -103,27 +127,73 @@ impl Call {
             (State::Checking { .. }, Input::StoreFailed) => {
                 self.leave(Prompt::Unavailable, Cause::Internal, now)
             }
-            (State::Checking { plan }, Input::PinChecked(verdict)) => self.checked(plan, verdict, now),
-            (State::Collecting { plan, collector, prompt }, input) => {
-                self.collecting(plan, collector, prompt, input, now)
+            (State::Checking { plan }, Input::PinChecked(verdict)) => {
+                self.checked(plan, verdict, now)
             }
-            (State::Refusing { plan, playback, until }, input) => match input {
+            (
+                State::Collecting {
+                    plan,
+                    collector,
+                    prompt,
+                },
+                input,
+            ) => self.collecting(plan, collector, prompt, input, now),
+            (
+                State::Refusing {
+                    plan,
+                    playback,
+                    until,
+                },
+                input,
+            ) => match input {
                 Input::PlaybackFinished(finished) if finished == playback => {
                     self.ask(plan, Collector::new(now))
                 }
                 Input::Elapsed if now >= until => self.ask(plan, Collector::new(now)),
-                _ => State::Refusing { plan, playback, until },
+                _ => State::Refusing {
+                    plan,
+                    playback,
+                    until,
+                },
             },
-            (State::Hunting { plan, hunt, record }, input) => self.hunting(plan, hunt, record, input, now),
+            (State::Hunting { plan, hunt, record }, input) => {
+                self.hunting(plan, hunt, record, input, now)
+            }
             (State::Bridged { until, warn }, Input::Elapsed) => self.talked(until, warn, now),
-            (State::Leaving { playback, until, cause }, Input::PlaybackFinished(finished))
-                if finished == playback =>
-            {
-                self.end(State::Leaving { playback, until, cause }, HangupBy::System, cause, now)
-            }
-            (State::Leaving { playback, until, cause }, Input::Elapsed) if now >= until => {
-                self.end(State::Leaving { playback, until, cause }, HangupBy::System, cause, now)
-            }
+            (
+                State::Leaving {
+                    playback,
+                    until,
+                    cause,
+                },
+                Input::PlaybackFinished(finished),
+            ) if finished == playback => self.end(
+                State::Leaving {
+                    playback,
+                    until,
+                    cause,
+                },
+                HangupBy::System,
+                cause,
+                now,
+            ),
+            (
+                State::Leaving {
+                    playback,
+                    until,
+                    cause,
+                },
+                Input::Elapsed,
+            ) if now >= until => self.end(
+                State::Leaving {
+                    playback,
+                    until,
+                    cause,
+                },
+                HangupBy::System,
+                cause,
+                now,
+            ),
             (state, _) => state,
         }
     }
@@ -150,7 +220,11 @@ impl Call {
 
     fn ask(&mut self, plan: Collect, collector: Collector) -> State {
         let prompt = Some(self.play(Prompt::EnterPin));
-        State::Collecting { plan, collector, prompt }
+        State::Collecting {
+            plan,
+            collector,
+            prompt,
+        }
     }
 
     fn play(&mut self, prompt: Prompt) -> u32 {
@@ -189,7 +263,11 @@ impl Call {
             }
             _ => {}
         }
-        State::Collecting { plan, collector, prompt }
+        State::Collecting {
+            plan,
+            collector,
+            prompt,
+        }
     }
 
     fn check(&mut self, plan: Collect, pin: crate::Pin) -> State {
@@ -207,7 +285,11 @@ impl Call {
                     return self.leave(Prompt::Goodbye, Cause::Declined, now);
                 }
                 let playback = self.play(Prompt::WrongPin);
-                State::Refusing { plan, playback, until: now + LONGEST_PROMPT }
+                State::Refusing {
+                    plan,
+                    playback,
+                    until: now + LONGEST_PROMPT,
+                }
             }
         }
     }
@@ -236,7 +318,14 @@ impl Call {
         State::Hunting { plan, hunt, record }
     }
 
-    fn hunting(&mut self, plan: Collect, mut hunt: Hunt, record: bool, input: Input, now: Instant) -> State {
+    fn hunting(
+        &mut self,
+        plan: Collect,
+        mut hunt: Hunt,
+        record: bool,
+        input: Input,
+        now: Instant,
+    ) -> State {
         match input {
             Input::Ringing(attempt) => {
                 if let Some(number) = hunt.ringing(attempt) {
@@ -249,7 +338,9 @@ impl Call {
                 Screening::Key => self.screen(&mut hunt, attempt, Prompt::AcceptCall, now),
             },
             Input::CalleeKey(attempt, key)
-                if plan.screening == Screening::Key && key.char() == ACCEPT && hunt.is_screened(attempt) =>
+                if plan.screening == Screening::Key
+                    && key.char() == ACCEPT
+                    && hunt.is_screened(attempt) =>
             {
                 return self.connected(plan, hunt, attempt, record, now);
             }
@@ -277,9 +368,13 @@ impl Call {
     /// A party has answered, and hears a prompt before it is connected.
     fn screen(&mut self, hunt: &mut Hunt, attempt: Attempt, prompt: Prompt, now: Instant) {
         let playback = self.playbacks.wrapping_add(1);
-        if hunt.screen(attempt, playback, now + LONGEST_PROMPT).is_some() {
+        if hunt
+            .screen(attempt, playback, now + LONGEST_PROMPT)
+            .is_some()
+        {
             self.playbacks = playback;
-            self.actions.push_back(Action::PlayTo(attempt, prompt, playback));
+            self.actions
+                .push_back(Action::PlayTo(attempt, prompt, playback));
         }
     }
 
@@ -302,7 +397,12 @@ impl Call {
     /// The time of a bridged call passes.
     fn talked(&mut self, until: Instant, warn: Option<Instant>, now: Instant) -> State {
         if now >= until {
-            return self.end(State::Bridged { until, warn }, HangupBy::System, Cause::TimeLimit, now);
+            return self.end(
+                State::Bridged { until, warn },
+                HangupBy::System,
+                Cause::TimeLimit,
+                now,
+            );
         }
         if warn.is_some_and(|warn| now >= warn) {
             self.actions.push_back(Action::PlayToBoth(Prompt::Warning));
@@ -331,17 +431,27 @@ impl Call {
         self.actions.push_back(Action::ReportAnswered(number));
         self.facts.bridged_at = Some(now);
         let until = now + plan.max_call_duration;
-        let warn = plan.warning.filter(|warning| *warning < plan.max_call_duration);
-        State::Bridged { until, warn: warn.and_then(|warning| until.checked_sub(warning)) }
+        let warn = plan
+            .warning
+            .filter(|warning| *warning < plan.max_call_duration);
+        State::Bridged {
+            until,
+            warn: warn.and_then(|warning| until.checked_sub(warning)),
+        }
     }
 
     fn abandon(&mut self, hunt: Hunt) {
-        self.actions.extend(hunt.into_attempts().map(Action::Abandon));
+        self.actions
+            .extend(hunt.into_attempts().map(Action::Abandon));
     }
 
     fn leave(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
         let playback = self.play(prompt);
-        State::Leaving { playback, until: now + LONGEST_PROMPT, cause }
+        State::Leaving {
+            playback,
+            until: now + LONGEST_PROMPT,
+            cause,
+        }
     }
 
     fn reject(&mut self, cause: Cause, now: Instant) -> State {
@@ -357,7 +467,11 @@ impl Call {
         };
         match (state, side) {
             (State::Bridged { .. }, side) => {
-                let other = if side == Side::Caller { Side::Callee } else { Side::Caller };
+                let other = if side == Side::Caller {
+                    Side::Callee
+                } else {
+                    Side::Caller
+                };
                 self.actions.push_back(Action::HangUp(other, cause));
                 self.finish(by, cause, now)
             }
@@ -395,9 +509,10 @@ impl Call {
             (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
                 (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
             }
-            (None, Some(_), failure) => {
-                (CallType::Incomplete, Some(failure.unwrap_or(Cause::NoAnswer).dial_status()))
-            }
+            (None, Some(_), failure) => (
+                CallType::Incomplete,
+                Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
+            ),
         };
         self.actions.push_back(Action::Finish(Outcome {
             call_type,

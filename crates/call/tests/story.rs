@@ -1,11 +1,16 @@
 //! The call machine, told as stories in virtual time: what a party does, and what the machine then wants done.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::time::{Duration, Instant};
 
 use call::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route, Screening,
-    Side, Verdict,
+    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route,
+    Screening, Side, Verdict,
 };
 use call::{Call, Cause, DialStatus, PhoneNumber};
 use proptest::prelude::*;
@@ -35,12 +40,18 @@ fn number(last: u32) -> PhoneNumber {
 
 fn accepted(numbers: &[u32]) -> Input {
     let dial = numbers.iter().map(|&last| number(last)).collect();
-    Input::PinChecked(Verdict::Accepted(Connection { dial, record: false }))
+    Input::PinChecked(Verdict::Accepted(Connection {
+        dial,
+        record: false,
+    }))
 }
 
 impl Story {
     fn new() -> Self {
-        Self { call: Call::new(), now: Instant::now() }
+        Self {
+            call: Call::new(),
+            now: Instant::now(),
+        }
     }
 
     /// A call that was answered, in the state of waiting for digits, the prompt still playing (playback 1).
@@ -66,7 +77,9 @@ impl Story {
     }
 
     fn press(&mut self, keys: &str) -> Vec<Action> {
-        keys.chars().flat_map(|key| self.give(Input::Key(Key::new(key).unwrap()))).collect()
+        keys.chars()
+            .flat_map(|key| self.give(Input::Key(Key::new(key).unwrap())))
+            .collect()
     }
 
     /// Lets time pass up to the deadline, and no further.
@@ -101,19 +114,37 @@ fn a_right_pin_rings_the_other_side_and_bridges_who_answers() {
     assert_eq!(actions[0], Action::StopPlaying);
     assert_eq!(pin_of(&actions), "1234");
     let actions = story.give(accepted(&[1]));
-    assert_eq!(actions, [Action::PlayRingback, Action::Dial(Attempt(0), number(1))]);
-    assert_eq!(story.give(Input::Ringing(Attempt(0))), [Action::ReportRinging(number(1))]);
+    assert_eq!(
+        actions,
+        [Action::PlayRingback, Action::Dial(Attempt(0), number(1))]
+    );
+    assert_eq!(
+        story.give(Input::Ringing(Attempt(0))),
+        [Action::ReportRinging(number(1))]
+    );
     assert_eq!(story.give(Input::Ringing(Attempt(0))), []);
     let actions = story.give(Input::Answered(Attempt(0)));
-    assert_eq!(actions, [Action::Bridge(Attempt(0)), Action::ReportAnswered(number(1))]);
+    assert_eq!(
+        actions,
+        [
+            Action::Bridge(Attempt(0)),
+            Action::ReportAnswered(number(1))
+        ]
+    );
     story.now += Duration::from_secs(60);
     let actions = story.give(Input::HungUp(Side::Caller, Cause::Normal));
     assert_eq!(actions[0], Action::HangUp(Side::Callee, Cause::Normal));
     let outcome = outcome(&actions);
     assert_eq!(outcome.call_type, CallType::Completed);
     assert_eq!(outcome.dial_status, Some(DialStatus::Completed));
-    assert_eq!((outcome.hangup_by, outcome.pin_attempts), (HangupBy::Caller, 1));
-    assert_eq!(outcome.ended_at - outcome.bridged_at.unwrap(), Duration::from_secs(60));
+    assert_eq!(
+        (outcome.hangup_by, outcome.pin_attempts),
+        (HangupBy::Caller, 1)
+    );
+    assert_eq!(
+        outcome.ended_at - outcome.bridged_at.unwrap(),
+        Duration::from_secs(60)
+    );
 }
 
 #[test]
@@ -140,14 +171,23 @@ fn the_last_try_may_be_right() {
 
 #[test]
 fn as_many_wrong_tries_as_allowed_end_the_call() {
-    let mut story = Story::asked(Collect { max_tries: 1, ..plan() });
+    let mut story = Story::asked(Collect {
+        max_tries: 1,
+        ..plan()
+    });
     story.press("0000");
     assert_eq!(story.refused(), [Action::Play(Prompt::Goodbye, 2)]);
     let actions = story.give(Input::PlaybackFinished(2));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Declined));
     let outcome = outcome(&actions);
-    assert_eq!((outcome.call_type, outcome.dial_status), (CallType::CallAttempt, None));
-    assert_eq!((outcome.pin_attempts, outcome.hangup_by), (1, HangupBy::System));
+    assert_eq!(
+        (outcome.call_type, outcome.dial_status),
+        (CallType::CallAttempt, None)
+    );
+    assert_eq!(
+        (outcome.pin_attempts, outcome.hangup_by),
+        (1, HangupBy::System)
+    );
 }
 
 #[test]
@@ -207,9 +247,15 @@ fn an_unfinished_block_is_forgotten_after_five_seconds_and_counts_as_no_try() {
 fn a_sound_whose_end_is_never_reported_does_not_hold_the_call() {
     let mut story = Story::asked(plan());
     for _ in 0..2 {
-        assert!(matches!(story.wait()[..], [Action::Play(Prompt::EnterPin, _)]));
+        assert!(matches!(
+            story.wait()[..],
+            [Action::Play(Prompt::EnterPin, _)]
+        ));
     }
-    assert!(matches!(story.wait()[..], [Action::Play(Prompt::Goodbye, _)]));
+    assert!(matches!(
+        story.wait()[..],
+        [Action::Play(Prompt::Goodbye, _)]
+    ));
     outcome(&story.wait());
 }
 
@@ -232,8 +278,14 @@ fn unknown_numbers_are_rejected_and_idle_ones_told() {
 fn nobody_on_the_other_side_is_said_and_ends_the_call() {
     let mut story = Story::asked(plan());
     story.press("1234");
-    assert_eq!(story.give(accepted(&[])), [Action::Play(Prompt::NoOneToConnect, 2)]);
-    assert_eq!(outcome(&story.give(Input::PlaybackFinished(2))).call_type, CallType::CallAttempt);
+    assert_eq!(
+        story.give(accepted(&[])),
+        [Action::Play(Prompt::NoOneToConnect, 2)]
+    );
+    assert_eq!(
+        outcome(&story.give(Input::PlaybackFinished(2))).call_type,
+        CallType::CallAttempt
+    );
 }
 
 #[test]
@@ -242,11 +294,24 @@ fn numbers_are_tried_in_order_each_for_its_time() {
     let dialled = story.now;
     let actions = story.wait();
     assert_eq!(story.now - dialled, Duration::from_secs(30));
-    assert_eq!(actions, [Action::Abandon(Attempt(0)), Action::Dial(Attempt(1), number(2))]);
+    assert_eq!(
+        actions,
+        [
+            Action::Abandon(Attempt(0)),
+            Action::Dial(Attempt(1), number(2))
+        ]
+    );
     let actions = story.give(Input::Failed(Attempt(1), Cause::Busy));
     assert_eq!(actions, [Action::Dial(Attempt(2), number(3))]);
-    assert_eq!(story.give(Input::Answered(Attempt(0))), [], "an attempt that was withdrawn is late");
-    assert_eq!(story.give(Input::Answered(Attempt(2)))[0], Action::Bridge(Attempt(2)));
+    assert_eq!(
+        story.give(Input::Answered(Attempt(0))),
+        [],
+        "an attempt that was withdrawn is late"
+    );
+    assert_eq!(
+        story.give(Input::Answered(Attempt(2)))[0],
+        Action::Bridge(Attempt(2))
+    );
     let outcome = outcome(&story.give(Input::HungUp(Side::Caller, Cause::Normal)));
     assert_eq!(outcome.dialled, Some(number(3)));
 }
@@ -262,19 +327,34 @@ fn when_nobody_answers_the_last_failure_is_the_status() {
         let actions = story.give(Input::Failed(Attempt(0), cause));
         assert_eq!(actions, [Action::Play(Prompt::Unavailable, 2)]);
         let outcome = outcome(&story.give(Input::PlaybackFinished(2)));
-        assert_eq!((outcome.call_type, outcome.dial_status), (CallType::Incomplete, Some(status)));
+        assert_eq!(
+            (outcome.call_type, outcome.dial_status),
+            (CallType::Incomplete, Some(status))
+        );
         assert_eq!(outcome.hangup_by, HangupBy::System);
     }
 }
 
 #[test]
 fn all_at_once_the_first_to_answer_wins_and_the_others_are_withdrawn() {
-    let mut story = Story::asked(Collect { parallel: true, ..plan() });
+    let mut story = Story::asked(Collect {
+        parallel: true,
+        ..plan()
+    });
     story.press("1234");
     let actions = story.give(accepted(&[1, 2]));
-    assert_eq!(actions[1..], [Action::Dial(Attempt(0), number(1)), Action::Dial(Attempt(1), number(2))]);
+    assert_eq!(
+        actions[1..],
+        [
+            Action::Dial(Attempt(0), number(1)),
+            Action::Dial(Attempt(1), number(2))
+        ]
+    );
     let actions = story.give(Input::Answered(Attempt(1)));
-    assert_eq!(actions[..2], [Action::Abandon(Attempt(0)), Action::Bridge(Attempt(1))]);
+    assert_eq!(
+        actions[..2],
+        [Action::Abandon(Attempt(0)), Action::Bridge(Attempt(1))]
+    );
 }
 
 #[test]
@@ -310,7 +390,10 @@ fn a_leg_without_audio_ends_the_call_by_the_system() {
 fn recording_starts_with_the_bridge() {
     let mut story = Story::asked(plan());
     story.press("1234");
-    let connection = Connection { dial: vec![number(1)], record: true };
+    let connection = Connection {
+        dial: vec![number(1)],
+        record: true,
+    };
     story.give(Input::PinChecked(Verdict::Accepted(connection)));
     let actions = story.give(Input::Answered(Attempt(0)));
     assert_eq!(actions[..2], [Action::Bridge(Attempt(0)), Action::Record]);
@@ -323,11 +406,19 @@ fn a_store_that_fails_ends_the_call_cleanly() {
     assert_eq!(actions[0], Action::Reject(Cause::Internal));
     let mut story = Story::asked(plan());
     story.press("1234");
-    assert_eq!(story.give(Input::StoreFailed), [Action::Play(Prompt::Unavailable, 2)]);
+    assert_eq!(
+        story.give(Input::StoreFailed),
+        [Action::Play(Prompt::Unavailable, 2)]
+    );
 }
 
 fn any_cause() -> impl Strategy<Value = Cause> {
-    prop_oneof![Just(Cause::Normal), Just(Cause::Busy), Just(Cause::MediaLost), Just(Cause::NoAnswer)]
+    prop_oneof![
+        Just(Cause::Normal),
+        Just(Cause::Busy),
+        Just(Cause::MediaLost),
+        Just(Cause::NoAnswer)
+    ]
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
@@ -387,7 +478,14 @@ proptest! {
 
 /// A call that is put through once the dialled party has been screened.
 fn screened(screening: Screening, parallel: bool, numbers: &[u32]) -> Story {
-    Story::hunting(Collect { screening, parallel, ..plan() }, numbers)
+    Story::hunting(
+        Collect {
+            screening,
+            parallel,
+            ..plan()
+        },
+        numbers,
+    )
 }
 
 fn one() -> Key {
@@ -399,10 +497,23 @@ fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
     let mut story = screened(Screening::Key, false, &[1]);
     let asked = story.give(Input::Answered(Attempt(0)));
     assert_eq!(asked, [Action::PlayTo(Attempt(0), Prompt::AcceptCall, 2)]);
-    assert_eq!(story.give(Input::CalleeKey(Attempt(0), Key::new('2').unwrap())), []);
-    assert_eq!(story.give(Input::CalleeKey(Attempt(7), one())), [], "nobody has that attempt");
+    assert_eq!(
+        story.give(Input::CalleeKey(Attempt(0), Key::new('2').unwrap())),
+        []
+    );
+    assert_eq!(
+        story.give(Input::CalleeKey(Attempt(7), one())),
+        [],
+        "nobody has that attempt"
+    );
     let actions = story.give(Input::CalleeKey(Attempt(0), one()));
-    assert_eq!(actions, [Action::Bridge(Attempt(0)), Action::ReportAnswered(number(1))]);
+    assert_eq!(
+        actions,
+        [
+            Action::Bridge(Attempt(0)),
+            Action::ReportAnswered(number(1))
+        ]
+    );
 }
 
 #[test]
@@ -419,13 +530,22 @@ fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
     assert_eq!(story.give(Input::PlaybackFinished(2)), []);
     let asked = story.now;
     let actions = story.wait();
-    assert_eq!(actions, [Action::Abandon(Attempt(0)), Action::Dial(Attempt(1), number(2))]);
+    assert_eq!(
+        actions,
+        [
+            Action::Abandon(Attempt(0)),
+            Action::Dial(Attempt(1), number(2))
+        ]
+    );
     assert_eq!(story.now - asked, Duration::from_secs(10));
     story.give(Input::Answered(Attempt(1)));
     story.give(Input::PlaybackFinished(3));
     story.wait();
     let outcome = outcome(&story.give(Input::PlaybackFinished(4)));
-    assert_eq!((outcome.call_type, outcome.dial_status), (CallType::Incomplete, Some(DialStatus::NoAnswer)));
+    assert_eq!(
+        (outcome.call_type, outcome.dial_status),
+        (CallType::Incomplete, Some(DialStatus::NoAnswer))
+    );
 }
 
 #[test]
@@ -434,8 +554,17 @@ fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
     story.give(Input::Answered(Attempt(0)));
     story.give(Input::Answered(Attempt(1)));
     let actions = story.give(Input::CalleeKey(Attempt(1), one()));
-    assert_eq!(actions.iter().filter(|action| matches!(action, Action::Abandon(_))).count(), 2);
-    assert!(actions.contains(&Action::Bridge(Attempt(1))) && !actions.contains(&Action::Abandon(Attempt(1))));
+    assert_eq!(
+        actions
+            .iter()
+            .filter(|action| matches!(action, Action::Abandon(_)))
+            .count(),
+        2
+    );
+    assert!(
+        actions.contains(&Action::Bridge(Attempt(1)))
+            && !actions.contains(&Action::Abandon(Attempt(1)))
+    );
 }
 
 #[test]
@@ -452,7 +581,10 @@ fn a_party_that_is_whispered_to_is_connected_when_it_has_heard_it() {
     let told = story.give(Input::Answered(Attempt(0)));
     assert_eq!(told, [Action::PlayTo(Attempt(0), Prompt::Whisper, 2)]);
     assert_eq!(story.give(Input::CalleeKey(Attempt(0), one())), []);
-    assert_eq!(story.give(Input::PlaybackFinished(2))[0], Action::Bridge(Attempt(0)));
+    assert_eq!(
+        story.give(Input::PlaybackFinished(2))[0],
+        Action::Bridge(Attempt(0))
+    );
 }
 
 #[test]
@@ -466,13 +598,22 @@ fn a_caller_who_leaves_while_the_other_side_is_asked_frees_it() {
 
 #[test]
 fn who_is_recorded_is_told_so_where_it_is_asked_for() {
-    for (announce_recording, record, told) in [(true, true, 1), (true, false, 0), (false, true, 0)] {
-        let mut story = Story::asked(Collect { announce_recording, ..plan() });
+    for (announce_recording, record, told) in [(true, true, 1), (true, false, 0), (false, true, 0)]
+    {
+        let mut story = Story::asked(Collect {
+            announce_recording,
+            ..plan()
+        });
         story.press("1234");
         let dial = vec![number(1)];
-        story.give(Input::PinChecked(Verdict::Accepted(Connection { dial, record })));
+        story.give(Input::PinChecked(Verdict::Accepted(Connection {
+            dial,
+            record,
+        })));
         let actions = story.give(Input::Answered(Attempt(0)));
-        let announcements = actions.iter().filter(|action| **action == Action::PlayToBoth(Prompt::Recorded));
+        let announcements = actions
+            .iter()
+            .filter(|action| **action == Action::PlayToBoth(Prompt::Recorded));
         assert_eq!(announcements.count(), told, "{actions:?}");
     }
 }

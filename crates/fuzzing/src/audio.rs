@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use greenpin::prompt_file;
 use media::{
-    Arrival, Codec, Decoder, DigitFilter, DigitSource, Encoder, EventReceiver, InboundClock, JitterBuffer,
-    Next, Packet, ToneDetector,
+    Arrival, Codec, Decoder, DigitFilter, DigitSource, Encoder, EventReceiver, InboundClock,
+    JitterBuffer, Next, Packet, ToneDetector,
 };
 
 use crate::packets::datagrams;
@@ -13,12 +13,17 @@ use crate::packets::datagrams;
 /// Datagrams that are telephone-events, or else A-law tones; each report is one by its method, and no press is counted
 /// more often than it was reported.
 pub(crate) fn digits(input: &[u8]) {
-    let (mut events, mut tones, mut filter) =
-        (EventReceiver::default(), ToneDetector::default(), DigitFilter::default());
+    let (mut events, mut tones, mut filter) = (
+        EventReceiver::default(),
+        ToneDetector::default(),
+        DigitFilter::default(),
+    );
     let (mut now, mut reported) = (Duration::ZERO, 0);
     for datagram in datagrams(input) {
         now += Duration::from_millis(20);
-        let Ok(packet) = Packet::parse(datagram) else { continue };
+        let Ok(packet) = Packet::parse(datagram) else {
+            continue;
+        };
         if packet.payload.len() == 4 {
             if let Some(digit) = events.receive(&packet.header, packet.payload) {
                 reported += 1;
@@ -50,7 +55,11 @@ pub(crate) fn opus(input: &[u8]) {
         let mut samples = [0; 1500];
         let count = match packet {
             Some(packet) => decoder.decode(Codec::Opus, packet, &mut samples),
-            None => decoder.conceal(Codec::Opus, next, samples.get_mut(..lost).unwrap_or_default()),
+            None => decoder.conceal(
+                Codec::Opus,
+                next,
+                samples.get_mut(..lost).unwrap_or_default(),
+            ),
         };
         assert!(count <= 960);
         let mut octets = [0; 200];
@@ -61,7 +70,9 @@ pub(crate) fn opus(input: &[u8]) {
     };
     for datagram in datagrams(input) {
         now += Duration::from_millis(20);
-        let Ok(mut packet) = Packet::parse(datagram) else { continue };
+        let Ok(mut packet) = Packet::parse(datagram) else {
+            continue;
+        };
         packet.header.timestamp = clock.sample(packet.header.timestamp, Codec::Opus.ticks());
         if buffer.arrive(&packet, now) == Arrival::Due {
             hear(Some(packet.payload), None, 0);
@@ -70,7 +81,11 @@ pub(crate) fn opus(input: &[u8]) {
             match next {
                 Next::Packet(held) => hear(Some(&held.payload), None, 0),
                 Next::Lost { samples, .. } => {
-                    hear(None, buffer.front().map(|held| held.payload.as_slice()), samples);
+                    hear(
+                        None,
+                        buffer.front().map(|held| held.payload.as_slice()),
+                        samples,
+                    );
                 }
             }
         }
@@ -79,7 +94,9 @@ pub(crate) fn opus(input: &[u8]) {
 
 /// A file of a prompt: what can be read is not longer than allowed, and is the same when it was written again.
 pub(crate) fn prompt(input: &[u8]) {
-    let Ok(samples) = prompt_file::read(input) else { return };
+    let Ok(samples) = prompt_file::read(input) else {
+        return;
+    };
     assert!(samples.len() <= 60 * 8000);
     let again = prompt_file::write(&samples).map(|octets| prompt_file::read(&octets));
     assert!(again.is_ok_and(|again| again.as_deref() == Ok(&samples[..])));

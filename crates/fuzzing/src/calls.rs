@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use call::script::{Action, Attempt, Collect, Connection, Input, Key, Route, Screening, Side, Verdict};
+use call::script::{
+    Action, Attempt, Collect, Connection, Input, Key, Route, Screening, Side, Verdict,
+};
 use call::{Call, Cause, PhoneNumber};
 
 /// Inputs of one call.
 const MOST_INPUTS: usize = 200;
 
 fn numbers(count: u8) -> Vec<PhoneNumber> {
-    (0..count % 4).filter_map(|last| PhoneNumber::parse(&format!("+91990000000{last}")).ok()).collect()
+    (0..count % 4)
+        .filter_map(|last| PhoneNumber::parse(&format!("+91990000000{last}")).ok())
+        .collect()
 }
 
 fn route(octet: u8) -> Route {
@@ -35,13 +39,20 @@ fn route(octet: u8) -> Route {
 }
 
 fn key(octet: u8) -> Option<Key> {
-    b"0123456789*#ABCD".get(usize::from(octet % 16)).and_then(|key| Key::new(char::from(*key)))
+    b"0123456789*#ABCD"
+        .get(usize::from(octet % 16))
+        .and_then(|key| Key::new(char::from(*key)))
 }
 
 /// An operation and its operand.
 fn input(operation: u8, operand: u8) -> Option<Input> {
     let attempt = Attempt((operand % 5).into());
-    let cause = [Cause::Busy, Cause::NoAnswer, Cause::MediaLost, Cause::NotFound];
+    let cause = [
+        Cause::Busy,
+        Cause::NoAnswer,
+        Cause::MediaLost,
+        Cause::NotFound,
+    ];
     let cause = cause.get(usize::from(operand % 4)).copied()?;
     Some(match operation % 13 {
         0 => Input::Routed(route(operand)),
@@ -56,9 +67,14 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
         8 => Input::Ringing(attempt),
         9 => Input::Answered(attempt),
         10 => Input::Failed(attempt, cause),
-        11 if operand < 16 => {
-            Input::HungUp(if operand & 1 == 0 { Side::Caller } else { Side::Callee }, cause)
-        }
+        11 if operand < 16 => Input::HungUp(
+            if operand & 1 == 0 {
+                Side::Caller
+            } else {
+                Side::Callee
+            },
+            cause,
+        ),
         12 if operand < 8 => Input::EndRequested,
         12 if operand < 16 => Input::StoreFailed,
         _ => Input::Elapsed,
@@ -70,11 +86,17 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
 pub(crate) fn operations(octets: &[u8]) {
     let (mut call, mut now) = (Call::new(), Instant::now());
     let (mut right, mut checking, mut finished) = (false, false, 0);
-    let operations = octets.chunks_exact(3).take(MOST_INPUTS).filter_map(|three| match three {
-        [operation, operand, seconds] => Some((input(*operation, *operand)?, *seconds)),
-        _ => None,
-    });
-    let end = [(Input::HungUp(Side::Caller, Cause::Normal), 0), (Input::Elapsed, 0)];
+    let operations = octets
+        .chunks_exact(3)
+        .take(MOST_INPUTS)
+        .filter_map(|three| match three {
+            [operation, operand, seconds] => Some((input(*operation, *operand)?, *seconds)),
+            _ => None,
+        });
+    let end = [
+        (Input::HungUp(Side::Caller, Cause::Normal), 0),
+        (Input::Elapsed, 0),
+    ];
     for (input, seconds) in operations.chain(end) {
         now += Duration::from_secs((seconds % 40).into());
         right |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
@@ -83,7 +105,11 @@ pub(crate) fn operations(octets: &[u8]) {
         while let Some(action) = call.poll() {
             assert!(!over, "something happens after the end: {action:?}");
             assert!(
-                right || !matches!(action, Action::Dial(..) | Action::Bridge(_) | Action::Record),
+                right
+                    || !matches!(
+                        action,
+                        Action::Dial(..) | Action::Bridge(_) | Action::Record
+                    ),
                 "{action:?}"
             );
             checking |= matches!(action, Action::CheckPin(_));

@@ -30,5 +30,8 @@ pub const TARGETS: &[Target] = &[
 
 /// Runs the target of that name; nothing where there is none.
 pub fn run(name: &str, input: &[u8]) {
-    TARGETS.iter().filter(|(known, _)| *known == name).for_each(|(_, target)| target(input));
+    TARGETS
+        .iter()
+        .filter(|(known, _)| *known == name)
+        .for_each(|(_, target)| target(input));
 }

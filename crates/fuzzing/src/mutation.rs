@@ -53,13 +53,20 @@ fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
     let end = (start + luck.below(12)).min(octets.len());
     let new = match luck.below(6) {
         0 => vec![u8::try_from(luck.below(256)).unwrap_or_default()],
-        1 => TOKENS.get(luck.below(TOKENS.len())).copied().unwrap_or_default().to_vec(),
+        1 => TOKENS
+            .get(luck.below(TOKENS.len()))
+            .copied()
+            .unwrap_or_default()
+            .to_vec(),
         2 => octets.get(start..end).unwrap_or_default().repeat(2),
         3 => Vec::new(),
         4 => return octets.truncate(start),
         _ => {
-            let turned =
-                octets.get(start..end).unwrap_or_default().iter().map(|octet| octet ^ 1 << luck.below(8));
+            let turned = octets
+                .get(start..end)
+                .unwrap_or_default()
+                .iter()
+                .map(|octet| octet ^ 1 << luck.below(8));
             turned.collect()
         }
     };

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use media::{
-    Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, SrtpReceiver,
-    SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
+    Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD,
+    SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
 };
 
 /// Cuts an input into datagrams: an octet for the length, then the datagram.
 pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
     let mut datagrams = Vec::new();
     while let Some((length, rest)) = input.split_first() {
-        let (datagram, after) = rest.split_at_checked(usize::from(*length)).unwrap_or((rest, &[]));
+        let (datagram, after) = rest
+            .split_at_checked(usize::from(*length))
+            .unwrap_or((rest, &[]));
         datagrams.push(datagram);
         input = after;
     }
@@ -24,16 +26,26 @@ pub(crate) fn rtp(input: &[u8]) {
     let (mut stream, mut buffer) = (OutboundStream::new(7, 1, 1), JitterBuffer::default());
     for datagram in datagrams(input) {
         now += Duration::from_millis(20);
-        let Ok(packet) = Packet::parse(datagram) else { continue };
+        let Ok(packet) = Packet::parse(datagram) else {
+            continue;
+        };
         assert_eq!(datagram.get(packet.payload_range()), Some(packet.payload));
         stats.receive(&packet.header, datagram.len(), now);
-        let _ = forward(&packet, &formats(Some(101)), &formats(Some(96)), &mut stream, now);
+        let _ = forward(
+            &packet,
+            &formats(Some(101)),
+            &formats(Some(96)),
+            &mut stream,
+            now,
+        );
         buffer.arrive(&packet, now);
         while buffer.next(now).is_some() {}
         let mut copy = datagram.to_vec();
         if let Some(range) = packet.header.replace_in(&mut copy, packet.payload_range()) {
             let again = copy.get(range).map(Packet::parse);
-            assert!(again.is_some_and(|again| again.is_ok_and(|again| again.header == packet.header)));
+            assert!(
+                again.is_some_and(|again| again.is_ok_and(|again| again.header == packet.header))
+            );
         }
     }
     let report = stats.report(20.0);
@@ -46,12 +58,19 @@ pub(crate) fn rtp(input: &[u8]) {
 
 fn formats(telephone_event: Option<u8>) -> Formats {
     let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-    Formats { telephone_event, comfort_noise: true, ..Formats::of(Codec::Pcma) }
+    Formats {
+        telephone_event,
+        comfort_noise: true,
+        ..Formats::of(Codec::Pcma)
+    }
 }
 
 /// A compound of RTCP.
 pub(crate) fn rtcp(input: &[u8]) {
-    assert!(parse_rtcp(input).count() <= input.len() / 4, "each part takes four octets at the least");
+    assert!(
+        parse_rtcp(input).count() <= input.len() / 4,
+        "each part takes four octets at the least"
+    );
 }
 
 /// Datagrams for each suite: none is opened that was not sealed, what was sealed is opened once.
@@ -80,15 +99,26 @@ pub(crate) fn srtp(input: &[u8]) {
 }
 
 fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8]) {
-    let header = Header { marker: false, payload_type: 8, sequence: 1, timestamp: 160, ssrc: 7 };
+    let header = Header {
+        marker: false,
+        payload_type: 8,
+        sequence: 1,
+        timestamp: 160,
+        ssrc: 7,
+    };
     let mut packet = [&header.octets()[..], payload].concat();
     let length = packet.len();
     packet.resize(length + SRTP_OVERHEAD, 0);
-    let Ok(sealed) = seals.seal(&mut packet, length) else { return };
+    let Ok(sealed) = seals.seal(&mut packet, length) else {
+        return;
+    };
     packet.truncate(sealed);
     let (mut once, mut twice) = (packet.clone(), packet);
     let opened = opens.open(&mut once);
     assert_eq!(opened, Ok(length));
     assert_eq!(once.get(Header::LENGTH..length), Some(payload));
-    assert!(opens.open(&mut twice).is_err(), "a packet that comes again is dropped");
+    assert!(
+        opens.open(&mut twice).is_err(),
+        "a packet that comes again is dropped"
+    );
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, Description, LocalMedia, offer};
 use signalling::{
-    Endpoint, Event, Framer, Load, Network, OutgoingCall, Peer, Settings, SipMessage, Transport, Trunk,
+    Endpoint, Event, Framer, Load, Network, OutgoingCall, Peer, Settings, SipMessage, Transport,
+    Trunk,
 };
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -19,14 +20,27 @@ const MOST_TIMERS: usize = 100_000;
 
 fn endpoint() -> Endpoint {
     let peer = Some(Peer::at(Transport::Udp, THEIRS));
-    let accept_from = vec![Network { address: THEIRS.ip(), prefix: 32 }];
-    let trunks = vec![Trunk { peer, accept_from, ..Trunk::default() }];
+    let accept_from = vec![Network {
+        address: THEIRS.ip(),
+        prefix: 32,
+    }];
+    let trunks = vec![Trunk {
+        peer,
+        accept_from,
+        ..Trunk::default()
+    }];
     let mut drawn = 0;
     let entropy = move || {
         drawn += 1;
         drawn
     };
-    let settings = Settings { advertised: OURS, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks };
+    let settings = Settings {
+        advertised: OURS,
+        udp_port: 5060,
+        tcp_port: 5060,
+        tls_port: 5061,
+        trunks,
+    };
     Endpoint::new(settings, Box::new(entropy))
 }
 
@@ -54,8 +68,16 @@ pub(crate) fn messages(input: &[u8]) {
         preferred: Codec::Pcma,
     };
     assert!(endpoint.dial(call, now).is_ok());
-    for (index, bytes) in input.split(|byte| *byte == BETWEEN).take(MOST_MESSAGES).enumerate() {
-        let transport = if index % 2 == 0 { Transport::Udp } else { Transport::Tcp };
+    for (index, bytes) in input
+        .split(|byte| *byte == BETWEEN)
+        .take(MOST_MESSAGES)
+        .enumerate()
+    {
+        let transport = if index % 2 == 0 {
+            Transport::Udp
+        } else {
+            Transport::Tcp
+        };
         if let Some(message) = SipMessage::from_datagram(bytes.to_vec().into()) {
             endpoint.receive(transport, THEIRS, message, now);
         }
@@ -72,18 +94,29 @@ pub(crate) fn messages(input: &[u8]) {
         endpoint.hang_up(signalling::LegId(leg), now);
     }
     for _ in 0..MOST_TIMERS {
-        let Some(next) = endpoint.poll_timeout() else { break };
+        let Some(next) = endpoint.poll_timeout() else {
+            break;
+        };
         now = now.max(next);
         endpoint.handle_timeout(now);
         while endpoint.poll_transmit().is_some() {}
         while endpoint.poll_event().is_some() {}
     }
-    assert_eq!(endpoint.load(), Load { legs: 0, transactions: 0, timers: 0 });
+    assert_eq!(
+        endpoint.load(),
+        Load {
+            legs: 0,
+            transactions: 0,
+            timers: 0
+        }
+    );
 }
 
 /// A stream, in pieces whose length is its first octet: cut anywhere, it has the same messages, and it is broken or not.
 pub(crate) fn stream(input: &[u8]) {
-    let Some((length, stream)) = input.split_first() else { return };
+    let Some((length, stream)) = input.split_first() else {
+        return;
+    };
     let mut whole = Vec::new();
     let fine = Framer::new().push(stream, &mut whole).is_ok();
     let (mut framer, mut cut, mut broken) = (Framer::new(), Vec::new(), false);
@@ -91,22 +124,35 @@ pub(crate) fn stream(input: &[u8]) {
         let pushed = framer.push(piece, &mut cut);
         assert!(!broken || pushed.is_err(), "a broken stream stays broken");
         broken = pushed.is_err();
-        assert!(broken || framer.pending() <= 0x2_0000, "more is held than a message may be long");
+        assert!(
+            broken || framer.pending() <= 0x2_0000,
+            "more is held than a message may be long"
+        );
     }
     assert_eq!((fine, whole.len()), (!broken, cut.len()));
 }
 
 /// A session description. If it can be answered, the answer can be read.
 pub(crate) fn description(input: &[u8]) {
-    let Ok(description) = Description::parse(input) else { return };
+    let Ok(description) = Description::parse(input) else {
+        return;
+    };
     let codec = description.remote_preferring(Codec::Pcmu).codec;
     for srtp in [SrtpMode::Off, SrtpMode::Optional, SrtpMode::Required] {
         let local = media(srtp);
-        let _ = (description.offered_key(&local), description.answered_key(&local));
+        let _ = (
+            description.offered_key(&local),
+            description.answered_key(&local),
+        );
         let answer = description.answer(&local, codec);
-        assert!(answer.len() < 0x1_0000 + 16 * input.len(), "an answer repeats no more than it must");
+        assert!(
+            answer.len() < 0x1_0000 + 16 * input.len(),
+            "an answer repeats no more than it must"
+        );
     }
-    if let Ok(answer) = Description::parse(description.answer(&media(SrtpMode::Off), codec).as_bytes()) {
+    if let Ok(answer) =
+        Description::parse(description.answer(&media(SrtpMode::Off), codec).as_bytes())
+    {
         assert_eq!(answer.remote().rtp, SocketAddr::new(OURS, 20_000));
     }
 }
@@ -115,11 +161,18 @@ pub(crate) fn description(input: &[u8]) {
 pub(crate) fn crypto_line(input: &[u8]) {
     let offer = offer(&media(SrtpMode::Required), Codec::Pcma, &[]);
     let lines = offer.lines().filter(|line| !line.starts_with("a=crypto"));
-    let mut text: Vec<u8> = lines.flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect();
+    let mut text: Vec<u8> = lines
+        .flat_map(|line| [line.as_bytes(), b"\r\n"].concat())
+        .collect();
     text.extend([b"a=crypto:", input, b"\r\n"].concat());
-    let Ok(description) = Description::parse(&text) else { return };
+    let Ok(description) = Description::parse(&text) else {
+        return;
+    };
     let local = media(SrtpMode::Required);
     if let Ok(Some(key)) = description.offered_key(&local) {
-        assert_eq!(key.expose().len(), local.secrets.key(key.suite()).expose().len());
+        assert_eq!(
+            key.expose().len(),
+            local.secrets.key(key.suite()).expose().len()
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! Every target over its corpus and over mutations of it, the same each time. Under cargo-fuzz the search goes on, see
 //! `fuzz/README.md`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,11 +20,18 @@ fn corpora() -> PathBuf {
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.is_file() && path.extension().is_none_or(|extension| extension != "md"));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.retain(|path| {
+        path.is_file() && path.extension().is_none_or(|extension| extension != "md")
+    });
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect()
 }
 
 /// The corpus of a target; the torture messages are seeds, too.
@@ -29,9 +41,18 @@ fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let torture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../greenpin/tests/torture");
         for rfc in ["rfc4475", "rfc5118"] {
             // The stream's first octet is how it is cut.
-            let cut =
-                |octets: Vec<u8>| if name == "framer" { [&[b'x'][..], &octets].concat() } else { octets };
-            seeds.extend(files(&torture.join(rfc)).into_iter().map(|(path, octets)| (path, cut(octets))));
+            let cut = |octets: Vec<u8>| {
+                if name == "framer" {
+                    [&[b'x'][..], &octets].concat()
+                } else {
+                    octets
+                }
+            };
+            seeds.extend(
+                files(&torture.join(rfc))
+                    .into_iter()
+                    .map(|(path, octets)| (path, cut(octets))),
+            );
         }
     }
     seeds
@@ -42,12 +63,19 @@ fn survives(name: &str, target: fn(&[u8]), input: &[u8], of: &Path) {
     if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
         let found = std::env::temp_dir().join(format!("greenpin-fuzz-{name}"));
         std::fs::write(&found, input).unwrap();
-        panic!("{name} fails on {}, made of {}", found.display(), of.display());
+        panic!(
+            "{name} fails on {}, made of {}",
+            found.display(),
+            of.display()
+        );
     }
 }
 
 fn run(name: &str) {
-    let (_, target) = TARGETS.iter().find(|(known, _)| *known == name).expect("the target exists");
+    let (_, target) = TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("the target exists");
     let seeds = seeds(name);
     assert!(!seeds.is_empty());
     for (path, seed) in &seeds {
@@ -85,7 +113,13 @@ targets! {
 fn every_target_has_a_corpus_a_program_and_a_test() {
     let programs = corpora().join("../fuzz_targets");
     for (name, _) in TARGETS {
-        assert!(RUN.contains(name) && programs.join(format!("{name}.rs")).is_file(), "{name}");
+        assert!(
+            RUN.contains(name) && programs.join(format!("{name}.rs")).is_file(),
+            "{name}"
+        );
     }
-    assert_eq!((RUN.len(), std::fs::read_dir(programs).unwrap().count()), (TARGETS.len(), TARGETS.len()));
+    assert_eq!(
+        (RUN.len(), std::fs::read_dir(programs).unwrap().count()),
+        (TARGETS.len(), TARGETS.len())
+    );
 }

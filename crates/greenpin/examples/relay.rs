@@ -5,10 +5,16 @@ use std::{env, error::Error, time::Duration};
 use greenpin::engine::audio::{MediaSettings, relay_bench};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let number = |index, default| env::args().nth(index).map_or(Ok(default), |text| text.parse::<u32>());
+    let number = |index, default| {
+        env::args()
+            .nth(index)
+            .map_or(Ok(default), |text| text.parse::<u32>())
+    };
     let (calls, seconds, gather) = (number(1, 100)?, number(2, 10)?, number(3, 2000)?);
-    let settings =
-        MediaSettings { gather: Duration::from_micros(u64::from(gather)), ..MediaSettings::default() };
+    let settings = MediaSettings {
+        gather: Duration::from_micros(u64::from(gather)),
+        ..MediaSettings::default()
+    };
     let folder = tempfile::tempdir()?;
     let figures = relay_bench(&settings, calls as usize, seconds, folder.path())?;
     println!("calls          {}", figures.calls);

@@ -16,7 +16,14 @@ pub(crate) async fn keep(
     name: String,
     lease: Duration,
 ) {
-    let mut node = Node { membership, store, engine, name, watch: DeathWatch::default(), replaced: false };
+    let mut node = Node {
+        membership,
+        store,
+        engine,
+        name,
+        watch: DeathWatch::default(),
+        replaced: false,
+    };
     let mut rounds = tokio::time::interval(lease / BEATS);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -59,7 +66,9 @@ impl Node {
 
     /// Another node took this one for dead, and closed its calls: they have had their terminal events.
     async fn come_back(&mut self) -> Result<(), StoreError> {
-        tracing::error!("this node was held up so long that others took it for dead: its calls are ended");
+        tracing::error!(
+            "this node was held up so long that others took it for dead: its calls are ended"
+        );
         let open = self.store.open_calls(&self.name).await?;
         for call in self.engine.calls().await {
             if !open.iter().any(|(sid, _)| *sid == call.call_sid) {
@@ -72,10 +81,17 @@ impl Node {
 
     async fn look_after_others(&mut self, lease: Duration) -> Result<(), StoreError> {
         let nodes = self.store.nodes().await?;
-        let others = nodes.into_iter().filter(|node| node.node != self.name).collect();
+        let others = nodes
+            .into_iter()
+            .filter(|node| node.node != self.name)
+            .collect();
         for dead in self.watch.look(others, lease, Instant::now()) {
             let calls = self.store.bury(&dead).await?;
-            tracing::warn!(node = dead.node, calls, "a node is dead: its calls were closed");
+            tracing::warn!(
+                node = dead.node,
+                calls,
+                "a node is dead: its calls were closed"
+            );
         }
         Ok(())
     }

@@ -19,8 +19,9 @@ use prometheus_client::registry::{Registry, Unit};
 mod process;
 
 /// Seconds: from a look-up in memory to what nobody waits for any more.
-const DURATIONS: [f64; 14] =
-    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const DURATIONS: [f64; 14] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 /// Jobs of one commit; 256 is the most.
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
@@ -142,29 +143,53 @@ impl Metrics {
 
     fn register(&mut self) {
         let Self { registry: to, .. } = self;
-        to.register("http_requests", "HTTP requests that were answered", self.requests.clone());
+        to.register(
+            "http_requests",
+            "HTTP requests that were answered",
+            self.requests.clone(),
+        );
         let help = "Time from the head of a request to the head of its answer";
-        to.register_with_unit("http_request_duration", help, Unit::Seconds, self.request_duration.clone());
-        to.register("calls_active", "Masked calls under way", self.calls_active.clone());
+        to.register_with_unit(
+            "http_request_duration",
+            help,
+            Unit::Seconds,
+            self.request_duration.clone(),
+        );
+        to.register(
+            "calls_active",
+            "Masked calls under way",
+            self.calls_active.clone(),
+        );
         to.register(
             "calls_started",
             "Calls that a trunk brought and that were let in",
             self.calls_started.clone(),
         );
-        to.register("calls_ended", "Calls that are over, by how far they came", self.calls_ended.clone());
-        to.register("pin_tries", "Completed blocks of digits, by what came of them", self.pin_tries.clone());
+        to.register(
+            "calls_ended",
+            "Calls that are over, by how far they came",
+            self.calls_ended.clone(),
+        );
+        to.register(
+            "pin_tries",
+            "Completed blocks of digits, by what came of them",
+            self.pin_tries.clone(),
+        );
         to.register(
             "sip_refusals_sent",
             "SIP answers from 400 to 699 that were sent",
             self.sip_refusals.clone(),
         );
-        to.register("sip_messages_dropped", "Datagrams that are not SIP", self.sip_dropped.clone());
+        to.register(
+            "sip_messages_dropped",
+            "Datagrams that are not SIP",
+            self.sip_dropped.clone(),
+        );
         let help = "Whether a trunk answers, or is not asked: 1, else 0";
         to.register("trunk_up", help, self.trunk_up.clone());
         let help = "Whether a trunk that we register with has taken it: 1, else 0";
         to.register("trunk_registered", help, self.trunk_registered.clone());
-        let help =
-            "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
+        let help = "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
         to.register_with_unit(
             "tls_certificate_expiry_time",
             help,
@@ -187,19 +212,44 @@ impl Metrics {
             "Writes that wait for the store or are in it",
             self.store_queue.clone(),
         );
-        to.register("store_jobs", "Writes that the store has finished", self.store_jobs.clone());
-        to.register("store_batch_jobs", "Writes that were committed together", self.store_batch.clone());
+        to.register(
+            "store_jobs",
+            "Writes that the store has finished",
+            self.store_jobs.clone(),
+        );
+        to.register(
+            "store_batch_jobs",
+            "Writes that were committed together",
+            self.store_batch.clone(),
+        );
         let help = "Time from the first write of a batch until all of it was durable";
-        to.register_with_unit("store_commit_duration", help, Unit::Seconds, self.store_commit.clone());
+        to.register_with_unit(
+            "store_commit_duration",
+            help,
+            Unit::Seconds,
+            self.store_commit.clone(),
+        );
         let help = "Webhooks that were sent, by what came of them";
         to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
-        to.register("webhook_backlog", "Webhooks that are not delivered yet", self.webhook_backlog.clone());
+        to.register(
+            "webhook_backlog",
+            "Webhooks that are not delivered yet",
+            self.webhook_backlog.clone(),
+        );
         let help = "Webhook endpoints that were disabled since they took nothing for days";
-        to.register("webhook_endpoints_disabled", help, self.webhook_endpoints_disabled.clone());
+        to.register(
+            "webhook_endpoints_disabled",
+            help,
+            self.webhook_endpoints_disabled.clone(),
+        );
         let help = "Recordings that were to be uploaded, by what came of it";
         to.register("recording_uploads", help, self.recording_uploads.clone());
         let help = "Recordings that wait on this node's disk for their upload";
-        to.register("recording_upload_backlog", help, self.recording_upload_backlog.clone());
+        to.register(
+            "recording_upload_backlog",
+            help,
+            self.recording_upload_backlog.clone(),
+        );
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
         to.register("build", "The program that runs", Info::new(version));
         self.process.register(to);
@@ -208,69 +258,100 @@ impl Metrics {
     /// A rate can be taken of a counter only if it was there before the first event.
     fn begin_at_zero(&self) {
         for call_type in ["completed", "incomplete", "call-attempt", "client-hangup"] {
-            self.calls_ended.get_or_create(&CallTypeLabel { call_type }).inc_by(0);
+            self.calls_ended
+                .get_or_create(&CallTypeLabel { call_type })
+                .inc_by(0);
         }
         for outcome in ["accepted", "refused", "failed"] {
-            self.pin_tries.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+            self.pin_tries
+                .get_or_create(&OutcomeLabel { outcome })
+                .inc_by(0);
         }
         for outcome in ["delivered", "retried", "given_up"] {
-            self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+            self.webhook_deliveries
+                .get_or_create(&OutcomeLabel { outcome })
+                .inc_by(0);
         }
         for outcome in ["uploaded", "failed"] {
-            self.recording_uploads.get_or_create(&OutcomeLabel { outcome }).inc_by(0);
+            self.recording_uploads
+                .get_or_create(&OutcomeLabel { outcome })
+                .inc_by(0);
         }
         for status in [403, 404, 503] {
-            self.sip_refusals.get_or_create(&StatusLabel { status }).inc_by(0);
+            self.sip_refusals
+                .get_or_create(&StatusLabel { status })
+                .inc_by(0);
         }
     }
 
     /// A request was answered after so many seconds.
     pub(crate) fn answered(&self, request: Answered, seconds: f64) {
-        let route = Route { route: request.route.clone(), method: request.method };
+        let route = Route {
+            route: request.route.clone(),
+            method: request.method,
+        };
         self.request_duration.get_or_create(&route).observe(seconds);
         self.requests.get_or_create(&request).inc();
     }
 
     /// A call is over; the type is the call record's word.
     pub(crate) fn call_ended(&self, call_type: &'static str) {
-        self.calls_ended.get_or_create(&CallTypeLabel { call_type }).inc();
+        self.calls_ended
+            .get_or_create(&CallTypeLabel { call_type })
+            .inc();
     }
 
     /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
     pub(crate) fn pin_tried(&self, outcome: &'static str) {
-        self.pin_tries.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.pin_tries
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     /// How a trunk is; `registered` is `None` where we do not register.
     pub(crate) fn trunk(&self, name: &str, up: bool, registered: Option<bool>) {
-        let label = TrunkLabel { trunk: name.to_owned() };
+        let label = TrunkLabel {
+            trunk: name.to_owned(),
+        };
         self.trunk_up.get_or_create(&label).set(up.into());
         if let Some(registered) = registered {
-            self.trunk_registered.get_or_create(&label).set(registered.into());
+            self.trunk_registered
+                .get_or_create(&label)
+                .set(registered.into());
         }
     }
 
     /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
     /// the one that those who connect to us are shown.
     pub(crate) fn certificate_expires(&self, trunk: &str, at: i64) {
-        self.certificate_expiry.get_or_create(&TrunkLabel { trunk: trunk.to_owned() }).set(at);
+        self.certificate_expiry
+            .get_or_create(&TrunkLabel {
+                trunk: trunk.to_owned(),
+            })
+            .set(at);
     }
 
     /// A webhook was `delivered`, `retried` or `given_up`.
     pub(crate) fn webhook(&self, outcome: &'static str) {
-        self.webhook_deliveries.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.webhook_deliveries
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     /// A recording was uploaded, or is to be tried again.
     pub(crate) fn recording_uploaded(&self, uploaded: bool) {
         let outcome = if uploaded { "uploaded" } else { "failed" };
-        self.recording_uploads.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.recording_uploads
+            .get_or_create(&OutcomeLabel { outcome })
+            .inc();
     }
 
     /// A SIP message is sent: counted if it refuses something.
     pub(crate) fn sip_sent(&self, message: &[u8]) {
         if let Some(status) = refusal(message) {
-            self.sip_refusals.get_or_create(&StatusLabel { status }).inc();
+            self.sip_refusals
+                .get_or_create(&StatusLabel { status })
+                .inc();
         }
     }
 
@@ -314,7 +395,13 @@ mod tests {
     #[test]
     fn only_answers_that_refuse_are_refusals() {
         assert_eq!(refusal(b"SIP/2.0 403 Forbidden\r\n"), Some(403));
-        for other in ["SIP/2.0 200 OK\r\n", "INVITE sip:x SIP/2.0\r\n", "SIP/2.0 ", "SIP/2.0 4x4 ", ""] {
+        for other in [
+            "SIP/2.0 200 OK\r\n",
+            "INVITE sip:x SIP/2.0\r\n",
+            "SIP/2.0 ",
+            "SIP/2.0 4x4 ",
+            "",
+        ] {
             assert_eq!(refusal(other.as_bytes()), None, "{other}");
         }
     }

@@ -119,10 +119,16 @@ impl Sheet {
     pub fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
         let text = text.trim_start_matches('\u{feff}');
-        let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(text.as_bytes());
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .trim(Trim::All)
+            .from_reader(text.as_bytes());
         let header = reader.headers().map_err(|_| Unreadable::NotUtf8)?;
         let columns = Columns::of(header)?;
-        let mut sheet = Self { numbers: Vec::new(), refused: Vec::new() };
+        let mut sheet = Self {
+            numbers: Vec::new(),
+            refused: Vec::new(),
+        };
         let mut seen = HashMap::new();
         for (index, record) in reader.records().enumerate() {
             if index >= MOST_LINES {
@@ -132,7 +138,11 @@ impl Sheet {
             let line = record.position().map_or(0, csv::Position::line);
             sheet.take(line, columns.number(line, &record), &mut seen);
         }
-        if sheet.lines() == 0 { Err(Unreadable::Empty) } else { Ok(sheet) }
+        if sheet.lines() == 0 {
+            Err(Unreadable::Empty)
+        } else {
+            Ok(sheet)
+        }
     }
 
     /// Lines with numbers.
@@ -140,13 +150,19 @@ impl Sheet {
         self.numbers.len() + self.refused.len()
     }
 
-    fn take(&mut self, line: u64, read: Result<NewNumber, Refused>, seen: &mut HashMap<PhoneNumber, u64>) {
+    fn take(
+        &mut self,
+        line: u64,
+        read: Result<NewNumber, Refused>,
+        seen: &mut HashMap<PhoneNumber, u64>,
+    ) {
         match read {
             Err(refused) => self.refused.push(refused),
             Ok(new) => match seen.insert(new.virtual_number, line) {
                 Some(earlier) => {
                     let message = format!("is on line {earlier} already");
-                    self.refused.push(refuse(line, COLUMNS[0], Fault::Repeated, message));
+                    self.refused
+                        .push(refuse(line, COLUMNS[0], Fault::Repeated, message));
                     seen.insert(new.virtual_number, earlier);
                 }
                 None => self.numbers.push((line, new)),
@@ -187,7 +203,11 @@ impl Sheet {
             }
         }
         self.refused.sort_by_key(|refused| refused.line);
-        Ok(Report { lines, added, refused: self.refused })
+        Ok(Report {
+            lines,
+            added,
+            refused: self.refused,
+        })
     }
 
     async fn taken(
@@ -198,15 +218,31 @@ impl Sheet {
         let mut taken = Vec::new();
         for (chunk, offset) in self.numbers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
             let wanted = chunk.iter().map(|(_, new)| new.virtual_number).collect();
-            taken.extend(store.taken(wanted).await?.into_iter().map(|place| offset + place));
+            taken.extend(
+                store
+                    .taken(wanted)
+                    .await?
+                    .into_iter()
+                    .map(|place| offset + place),
+            );
             looked_up(chunk.len());
         }
         Ok(taken)
     }
 
     fn refuse_taken(&mut self, taken: &[usize]) {
-        let lines = taken.iter().filter_map(|place| self.numbers.get(*place)).map(|(line, _)| *line);
-        let refused = |line| refuse(line, COLUMNS[0], Fault::NumberExists, "is in a pool already");
+        let lines = taken
+            .iter()
+            .filter_map(|place| self.numbers.get(*place))
+            .map(|(line, _)| *line);
+        let refused = |line| {
+            refuse(
+                line,
+                COLUMNS[0],
+                Fault::NumberExists,
+                "is in a pool already",
+            )
+        };
         self.refused.extend(lines.map(refused));
     }
 }
@@ -221,9 +257,15 @@ impl Columns {
     fn of(header: &StringRecord) -> Result<Self, Unreadable> {
         let mut places = [None; 4];
         for (index, name) in header.iter().enumerate() {
-            let place = COLUMNS.iter().zip(&mut places).find(|(known, _)| **known == name);
+            let place = COLUMNS
+                .iter()
+                .zip(&mut places)
+                .find(|(known, _)| **known == name);
             let Some((_, place)) = place else {
-                return Err(Unreadable::Header(format!("column {} is none of them", index + 1)));
+                return Err(Unreadable::Header(format!(
+                    "column {} is none of them",
+                    index + 1
+                )));
             };
             if place.replace(index).is_some() {
                 return Err(Unreadable::Header(format!("{name} is there twice")));
@@ -232,7 +274,10 @@ impl Columns {
         if places.first().copied().flatten().is_none() {
             return Err(Unreadable::Header(format!("{} is missing", COLUMNS[0])));
         }
-        Ok(Self { places, count: header.len() })
+        Ok(Self {
+            places,
+            count: header.len(),
+        })
     }
 
     /// A field; `None`: the column is not there, or empty on this line.
@@ -246,8 +291,10 @@ impl Columns {
             let message = format!("must have {} fields, as the header has", self.count);
             return Err(refuse(line, "", Fault::FieldCount, message));
         }
-        let [number, mode, pin_length, max_active] = [0, 1, 2, 3].map(|column| self.get(record, column));
-        let number = number.ok_or_else(|| refuse(line, COLUMNS[0], Fault::Missing, "is required"))?;
+        let [number, mode, pin_length, max_active] =
+            [0, 1, 2, 3].map(|column| self.get(record, column));
+        let number =
+            number.ok_or_else(|| refuse(line, COLUMNS[0], Fault::Missing, "is required"))?;
         let number = PhoneNumber::parse(number)
             .map_err(|rule| refuse(line, COLUMNS[0], Fault::NotE164, format!("E.164: {rule}")))?;
         let mode = match mode {
@@ -261,7 +308,11 @@ impl Columns {
         let pin_length = whole(line, COLUMNS[2], pin_length)?;
         let max_active = whole(line, COLUMNS[3], max_active)?;
         NewNumber::of(number, mode, pin_length, max_active).map_err(|error| {
-            let field = if error == NumberError::PinLength { COLUMNS[2] } else { COLUMNS[3] };
+            let field = if error == NumberError::PinLength {
+                COLUMNS[2]
+            } else {
+                COLUMNS[3]
+            };
             refuse(line, field, Fault::OutOfRange, error.to_string())
         })
     }
@@ -273,11 +324,23 @@ fn whole<T: std::str::FromStr>(
     text: Option<&str>,
 ) -> Result<Option<T>, Refused> {
     let read = text.map(str::parse).transpose();
-    read.map_err(|_| refuse(line, field, Fault::InvalidValue, "must be a whole number within its range"))
+    read.map_err(|_| {
+        refuse(
+            line,
+            field,
+            Fault::InvalidValue,
+            "must be a whole number within its range",
+        )
+    })
 }
 
 fn refuse(line: u64, field: &'static str, fault: Fault, message: impl Into<String>) -> Refused {
-    Refused { line, field, fault, message: message.into() }
+    Refused {
+        line,
+        field,
+        fault,
+        message: message.into(),
+    }
 }
 
 #[cfg(test)]
@@ -286,7 +349,11 @@ mod tests {
 
     fn refused(text: &str) -> Vec<(u64, &'static str, &'static str)> {
         let sheet = Sheet::read(text.as_bytes()).unwrap();
-        sheet.refused.iter().map(|one| (one.line, one.field, one.fault.as_str())).collect()
+        sheet
+            .refused
+            .iter()
+            .map(|one| (one.line, one.field, one.fault.as_str()))
+            .collect()
     }
 
     #[test]
@@ -322,22 +389,43 @@ mod tests {
     fn what_spreadsheets_write_is_read() {
         let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\",\"+914000000002\", shared\r\n";
         let sheet = Sheet::read(text.as_bytes()).unwrap();
-        let read: Vec<_> =
-            sheet.numbers.iter().map(|(_, new)| (new.mode, new.pin_length, new.max_active)).collect();
-        assert_eq!(read, [(NumberMode::Exclusive, 4, 1), (NumberMode::Shared, 4, 9)]);
+        let read: Vec<_> = sheet
+            .numbers
+            .iter()
+            .map(|(_, new)| (new.mode, new.pin_length, new.max_active))
+            .collect();
+        assert_eq!(
+            read,
+            [(NumberMode::Exclusive, 4, 1), (NumberMode::Shared, 4, 9)]
+        );
         assert_eq!(refused("virtual_number\n+914000000001\n"), []);
     }
 
     #[test]
     fn a_file_that_is_no_list_of_numbers_is_refused_as_a_whole() {
-        let header = |text: &str| matches!(Sheet::read(text.as_bytes()), Err(Unreadable::Header(_)));
-        for text in ["", "\n", "mode\nshared\n", "virtual_number,colour\n", "virtual_number,virtual_number\n"]
-        {
+        let header =
+            |text: &str| matches!(Sheet::read(text.as_bytes()), Err(Unreadable::Header(_)));
+        for text in [
+            "",
+            "\n",
+            "mode\nshared\n",
+            "virtual_number,colour\n",
+            "virtual_number,virtual_number\n",
+        ] {
             assert!(header(text), "{text}");
         }
-        assert!(matches!(Sheet::read(b"virtual_number\n"), Err(Unreadable::Empty)));
-        assert!(matches!(Sheet::read(b"virtual_number\n\xff\n"), Err(Unreadable::NotUtf8)));
+        assert!(matches!(
+            Sheet::read(b"virtual_number\n"),
+            Err(Unreadable::Empty)
+        ));
+        assert!(matches!(
+            Sheet::read(b"virtual_number\n\xff\n"),
+            Err(Unreadable::NotUtf8)
+        ));
         let long = format!("virtual_number\n{}", "x\n".repeat(MOST_LINES + 1));
-        assert!(matches!(Sheet::read(long.as_bytes()), Err(Unreadable::TooLong)));
+        assert!(matches!(
+            Sheet::read(long.as_bytes()),
+            Err(Unreadable::TooLong)
+        ));
     }
 }

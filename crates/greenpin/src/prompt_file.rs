@@ -24,7 +24,8 @@ pub(crate) const NAMES: [&str; 10] = [
 
 /// Reads a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds; else says which rule it breaks.
 pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
-    let reader = WavReader::new(Cursor::new(octets)).map_err(|error| format!("not a WAV file ({error})"))?;
+    let reader =
+        WavReader::new(Cursor::new(octets)).map_err(|error| format!("not a WAV file ({error})"))?;
     let format = reader.spec();
     if format.sample_rate != SAMPLE_RATE {
         return Err(format!("has {} Hz", format.sample_rate));
@@ -33,12 +34,18 @@ pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
         return Err(format!("has {} channels", format.channels));
     }
     if format.bits_per_sample != 16 || format.sample_format != SampleFormat::Int {
-        return Err(format!("has {} bits a sample or is not PCM", format.bits_per_sample));
+        return Err(format!(
+            "has {} bits a sample or is not PCM",
+            format.bits_per_sample
+        ));
     }
     if reader.duration() > MOST_SECONDS * SAMPLE_RATE {
         return Err(format!("lasts {} seconds", reader.duration() / SAMPLE_RATE));
     }
-    reader.into_samples().collect::<Result<_, _>>().map_err(|error| format!("is damaged ({error})"))
+    reader
+        .into_samples()
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("is damaged ({error})"))
 }
 
 /// Writes such a file.
@@ -51,7 +58,9 @@ pub fn write(samples: &[i16]) -> Result<Vec<u8>, hound::Error> {
     };
     let mut octets = Cursor::new(Vec::new());
     let mut writer = WavWriter::new(&mut octets, format)?;
-    samples.iter().try_for_each(|sample| writer.write_sample(*sample))?;
+    samples
+        .iter()
+        .try_for_each(|sample| writer.write_sample(*sample))?;
     writer.finalize()?;
     Ok(octets.into_inner())
 }

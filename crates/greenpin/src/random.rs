@@ -40,7 +40,10 @@ impl Ahead {
             draw(&mut self.octets);
             self.used = 0;
         }
-        for (to, from) in buffer.iter_mut().zip(self.octets.iter_mut().skip(self.used)) {
+        for (to, from) in buffer
+            .iter_mut()
+            .zip(self.octets.iter_mut().skip(self.used))
+        {
             *to = std::mem::take(from);
         }
         self.used += buffer.len();

@@ -52,7 +52,12 @@ mod tests {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
         let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
-        let shelf = Recordings::new(folder.path().to_owned(), None, crate::RecordingKey::new(&[7])).unwrap();
+        let shelf = Recordings::new(
+            folder.path().to_owned(),
+            None,
+            crate::RecordingKey::new(&[7]),
+        )
+        .unwrap();
         assert_eq!(enforce(&store, &shelf, Timestamp::now()).await, Ok(()));
     }
 }

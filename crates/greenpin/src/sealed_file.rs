@@ -46,7 +46,8 @@ impl RecordingKey {
 
     fn of_file(&self, salt: &[u8]) -> io::Result<FileKey> {
         let derived = hmac::sign(&self.0, salt);
-        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref()).map_err(|_| io::Error::other("no key"))?;
+        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
+            .map_err(|_| io::Error::other("no key"))?;
         Ok(FileKey(LessSafeKey::new(key)))
     }
 }
@@ -62,7 +63,9 @@ struct FileKey(LessSafeKey);
 
 impl FileKey {
     fn seal(&self, block: u64, octets: &mut Vec<u8>) -> io::Result<()> {
-        let sealed = self.0.seal_in_place_append_tag(nonce(block), Aad::empty(), octets);
+        let sealed = self
+            .0
+            .seal_in_place_append_tag(nonce(block), Aad::empty(), octets);
         sealed.map_err(|_| io::Error::other("a block of a recording cannot be sealed"))
     }
 
@@ -74,7 +77,11 @@ impl FileKey {
 
 fn nonce(block: u64) -> Nonce {
     let mut octets = [0; NONCE_LEN];
-    octets.iter_mut().rev().zip(block.to_le_bytes()).for_each(|(octet, of_number)| *octet = of_number);
+    octets
+        .iter_mut()
+        .rev()
+        .zip(block.to_le_bytes())
+        .for_each(|(octet, of_number)| *octet = of_number);
     Nonce::assume_unique_for_key(octets)
 }
 
@@ -119,12 +126,20 @@ impl<W: Write + Seek> SealedFile<W> {
         file.write_all(&salt)?;
         file.write_all(&[0; WAV_HEAD + TAG])?;
         let (key, block) = (key.of_file(&salt)?, Vec::with_capacity(BLOCK + TAG));
-        Ok(Self { file, kind, key, block, sealed: 0 })
+        Ok(Self {
+            file,
+            kind,
+            key,
+            block,
+            sealed: 0,
+        })
     }
 
     /// Appends interleaved samples.
     pub(crate) fn append(&mut self, samples: &[i16]) -> io::Result<()> {
-        samples.iter().try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
+        samples
+            .iter()
+            .try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
     }
 
     /// Octets of audio so far.
@@ -143,14 +158,16 @@ impl<W: Write + Seek> SealedFile<W> {
         }
         .to_vec();
         self.key.seal(0, &mut head)?;
-        self.file.seek(SeekFrom::Start((MAGIC.len() + SALT) as u64))?;
+        self.file
+            .seek(SeekFrom::Start((MAGIC.len() + SALT) as u64))?;
         self.file.write_all(&head)?;
         self.file.flush()
     }
 
     fn flush_block(&mut self) -> io::Result<()> {
         let length = self.block.len() as u64;
-        self.key.seal(self.sealed / BLOCK as u64 + 1, &mut self.block)?;
+        self.key
+            .seal(self.sealed / BLOCK as u64 + 1, &mut self.block)?;
         self.file.write_all(&self.block)?;
         self.block.clear();
         self.sealed += length;
@@ -178,8 +195,13 @@ impl<W: Write + Seek> Write for SealedFile<W> {
 fn ogg_head(length: u64) -> [u8; WAV_HEAD] {
     let mut head = [0; WAV_HEAD];
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-    head.iter_mut().zip(OGG).for_each(|(octet, of_name)| *octet = *of_name);
-    head.iter_mut().rev().zip(length.iter().rev()).for_each(|(octet, of_number)| *octet = *of_number);
+    head.iter_mut()
+        .zip(OGG)
+        .for_each(|(octet, of_name)| *octet = *of_name);
+    head.iter_mut()
+        .rev()
+        .zip(length.iter().rev())
+        .for_each(|(octet, of_number)| *octet = *of_number);
     head
 }
 
@@ -234,20 +256,34 @@ impl Opener {
         let key = key.of_file(salt)?;
         let mut head = head.get(..WAV_HEAD + TAG).ok_or_else(damaged)?.to_vec();
         let head: [u8; WAV_HEAD] = key.open(0, &mut head)?.try_into().map_err(|_| damaged())?;
-        let length = head.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length));
+        let length = head
+            .last_chunk::<4>()
+            .map_or(0, |length| u32::from_le_bytes(*length));
         let audio = u64::from(length);
         let expected = HEAD as u64 + audio + audio.div_ceil(BLOCK as u64) * TAG as u64;
-        if stored == expected { Ok(Some(Self { key, head, audio })) } else { Err(damaged()) }
+        if stored == expected {
+            Ok(Some(Self { key, head, audio }))
+        } else {
+            Err(damaged())
+        }
     }
 
     /// What the file is.
     pub(crate) fn kind(&self) -> Kind {
-        if self.head.starts_with(OGG) { Kind::Ogg } else { Kind::Wav }
+        if self.head.starts_with(OGG) {
+            Kind::Ogg
+        } else {
+            Kind::Wav
+        }
     }
 
     /// Octets of the head that are of the file.
     fn of_head(&self) -> usize {
-        if self.kind() == Kind::Ogg { 0 } else { WAV_HEAD }
+        if self.kind() == Kind::Ogg {
+            0
+        } else {
+            WAV_HEAD
+        }
     }
 
     /// The length of the file, in octets.
@@ -300,7 +336,9 @@ impl Opener {
 
 impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener").field("audio", &self.audio).finish_non_exhaustive()
+        f.debug_struct("Opener")
+            .field("audio", &self.audio)
+            .finish_non_exhaustive()
     }
 }
 
@@ -317,7 +355,9 @@ mod tests {
     fn sealed(samples: &[i16]) -> Vec<u8> {
         let mut file = Cursor::new(Vec::new());
         let mut wav = SealedFile::new(&mut file, Kind::Wav, &key(1)).unwrap();
-        samples.chunks(1000).for_each(|chunk| wav.append(chunk).unwrap());
+        samples
+            .chunks(1000)
+            .for_each(|chunk| wav.append(chunk).unwrap());
         assert_eq!(wav.length(), samples.len() as u64 * 2);
         wav.finish().unwrap();
         file.into_inner()
@@ -325,7 +365,8 @@ mod tests {
 
     /// Reads a part of a sealed file as a server does.
     fn read(file: &[u8], first: u64, count: u64) -> io::Result<Vec<u8>> {
-        let opener = Opener::new(&key(1), &file[..HEAD.min(file.len())], file.len() as u64)?.unwrap();
+        let opener =
+            Opener::new(&key(1), &file[..HEAD.min(file.len())], file.len() as u64)?.unwrap();
         let span = opener.span(first, count);
         let mut out = opener.head(span.head.clone()).to_vec();
         let mut stored = file[span.stored.start as usize..span.stored.end as usize].to_vec();
@@ -340,7 +381,9 @@ mod tests {
     }
 
     fn samples(count: usize) -> Vec<i16> {
-        (0..count).map(|index| (index * 7919 % 60_000) as i16).collect()
+        (0..count)
+            .map(|index| (index * 7919 % 60_000) as i16)
+            .collect()
     }
 
     #[test]
@@ -349,8 +392,17 @@ mod tests {
             let (samples, file) = (samples(count), sealed(&samples(count)));
             let wav = read(&file, 0, u64::MAX).unwrap();
             let mut reader = hound::WavReader::new(Cursor::new(&wav)).unwrap();
-            assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
-            assert_eq!(reader.samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), samples);
+            assert_eq!(
+                (reader.spec().channels, reader.spec().sample_rate),
+                (2, 8000)
+            );
+            assert_eq!(
+                reader
+                    .samples::<i16>()
+                    .map(Result::unwrap)
+                    .collect::<Vec<_>>(),
+                samples
+            );
             assert_eq!(wav.len() as u64, 44 + count as u64 * 2);
         }
     }
@@ -361,12 +413,19 @@ mod tests {
             let mut file = Cursor::new(Vec::new());
             let mut ogg = SealedFile::new(&mut file, Kind::Ogg, &key(1)).unwrap();
             let octets: Vec<u8> = samples(count).iter().map(|sample| *sample as u8).collect();
-            octets.chunks(777).for_each(|chunk| ogg.write_all(chunk).unwrap());
+            octets
+                .chunks(777)
+                .for_each(|chunk| ogg.write_all(chunk).unwrap());
             ogg.finish().unwrap();
             let file = file.into_inner();
             assert_eq!(read(&file, 0, u64::MAX).unwrap(), octets);
-            assert_eq!(read(&file, 50, 20).unwrap(), octets[50.min(count)..70.min(count)]);
-            let opener = Opener::new(&key(1), &file[..HEAD], file.len() as u64).unwrap().unwrap();
+            assert_eq!(
+                read(&file, 50, 20).unwrap(),
+                octets[50.min(count)..70.min(count)]
+            );
+            let opener = Opener::new(&key(1), &file[..HEAD], file.len() as u64)
+                .unwrap()
+                .unwrap();
             assert_eq!((opener.kind(), opener.length()), (Kind::Ogg, count as u64));
         }
     }
@@ -375,11 +434,17 @@ mod tests {
     fn any_part_is_the_part_of_the_whole() {
         let file = sealed(&samples(100_000));
         let whole = read(&file, 0, u64::MAX).unwrap();
-        for first in [0, 1, 43, 44, 45, 65_579, 65_580, 65_581, 131_116, 200_042, 200_044, 300_000] {
+        for first in [
+            0, 1, 43, 44, 45, 65_579, 65_580, 65_581, 131_116, 200_042, 200_044, 300_000,
+        ] {
             for count in [0, 1, 44, 45, 65_536, 65_537, 131_072, 400_000] {
                 let from = (first as usize).min(whole.len());
                 let to = (first as usize + count as usize).min(whole.len());
-                assert_eq!(read(&file, first, count).unwrap(), whole[from..to], "{count} from {first} on");
+                assert_eq!(
+                    read(&file, first, count).unwrap(),
+                    whole[from..to],
+                    "{count} from {first} on"
+                );
             }
         }
     }
@@ -388,7 +453,11 @@ mod tests {
     fn nothing_of_the_audio_can_be_read_or_changed() {
         let quiet = vec![0_i16; 40_000];
         let file = sealed(&quiet);
-        assert!(!file.windows(16).any(|octets| octets == [0; 16] || octets.starts_with(b"RIFF")));
+        assert!(
+            !file
+                .windows(16)
+                .any(|octets| octets == [0; 16] || octets.starts_with(b"RIFF"))
+        );
         assert_ne!(file, sealed(&quiet), "each file has a key of its own");
         for place in [20, 60, 107, 108, 70_000, file.len() - 1] {
             let mut changed = file.clone();
@@ -396,7 +465,10 @@ mod tests {
             assert!(read(&changed, 0, u64::MAX).is_err(), "octet {place}");
         }
         for length in [17, HEAD - 1, HEAD, HEAD + 65_552, file.len() - 1] {
-            assert!(read(&file[..length], 0, 100).is_err(), "cut off at {length}");
+            assert!(
+                read(&file[..length], 0, 100).is_err(),
+                "cut off at {length}"
+            );
         }
         let blocks = file[HEAD..].chunks(65_552).collect::<Vec<_>>();
         assert!(read(&[&file[..HEAD], blocks[1], blocks[0]].concat(), 0, u64::MAX).is_err());

@@ -89,16 +89,29 @@ pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::Ope
 /// Where a configuration keeps recordings; `key` opens those that are sealed.
 pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
-    Recordings::new(recordings.folder.clone(), recordings.bucket.as_ref(), key.clone())
+    Recordings::new(
+        recordings.folder.clone(),
+        recordings.bucket.as_ref(),
+        key.clone(),
+    )
 }
 
 impl Server {
     /// Opens the store, closes calls that a crash cut short, and serves.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Http { address: config.http.listen, source };
-        let listener = TcpListener::bind(config.http.listen).await.map_err(failed)?;
+        let failed = |source| ServerError::Http {
+            address: config.http.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.http.listen)
+            .await
+            .map_err(failed)?;
         let http = listener.local_addr().map_err(failed)?;
-        let public_url = config.http.public_url.clone().unwrap_or_else(|| format!("http://{http}"));
+        let public_url = config
+            .http
+            .public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{http}"));
         let store = open_store(config, &public_url)?;
         let recordings = open_recordings(config, store.recording_key())?;
         let (membership, cut_short) = store.join(&config.node, Timestamp::now()).await?;
@@ -111,7 +124,9 @@ impl Server {
         if !store.is_shared() {
             store.release_deliveries(Timestamp::now()).await?;
         }
-        store.release_deliveries_of(&config.node, Timestamp::now()).await?;
+        store
+            .release_deliveries_of(&config.node, Timestamp::now())
+            .await?;
         let settings = engine_settings(config, &store)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
@@ -135,19 +150,34 @@ impl Server {
             engine: engine.handle(),
         };
         let shelf = recordings.clone();
-        let router = api::router(store.clone(), readiness.clone(), shelf, config.http.rate_limit, node);
+        let router = api::router(
+            store.clone(),
+            readiness.clone(),
+            shelf,
+            config.http.rate_limit,
+            node,
+        );
         let (api_stop, mut stopping) = watch::channel(false);
         let graceful = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(api::serve(listener, router, graceful));
-        let life =
-            keep(membership.clone(), store.clone(), engine.handle(), config.node.clone(), config.lease);
+        let life = keep(
+            membership.clone(),
+            store.clone(),
+            engine.handle(),
+            config.node.clone(),
+            config.lease,
+        );
         let sweepers = [
             tokio::spawn(life),
             tokio::spawn(sweep(store.clone())),
             tokio::spawn(retain(store.clone(), recordings.clone())),
-            tokio::spawn(keep_uploading(store.clone(), recordings, config.node.clone())),
+            tokio::spawn(keep_uploading(
+                store.clone(),
+                recordings,
+                config.node.clone(),
+            )),
         ];
         let (sip, sip_tcp, sip_tls) = (engine.udp, engine.tcp, engine.tls);
         Ok(Self {
@@ -203,7 +233,10 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
             bind: config.sip.udp.ip(),
             ports: config.media.ports.clone(),
             threads: config.media.threads,
-            seal: config.recordings.encrypt.then(|| store.recording_key().clone()),
+            seal: config
+                .recordings
+                .encrypt
+                .then(|| store.recording_key().clone()),
             ..MediaSettings::default()
         },
         prompts,

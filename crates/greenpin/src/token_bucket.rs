@@ -12,7 +12,10 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// A bucket that is full.
     pub(crate) fn full(burst: u32, now: Instant) -> Self {
-        Self { tokens: burst.into(), filled_at: now }
+        Self {
+            tokens: burst.into(),
+            filled_at: now,
+        }
     }
 
     /// Fills it with what time has brought, `burst` tokens at the most; gives how many it has.
@@ -48,6 +51,11 @@ mod tests {
             has
         };
         let passed = [0, 0, 0, 499, 500, 500, 1000, 60_000, 60_000, 60_000].map(&mut ask);
-        assert_eq!(passed, [true, true, false, false, true, false, true, true, true, false]);
+        assert_eq!(
+            passed,
+            [
+                true, true, false, false, true, false, true, true, true, false
+            ]
+        );
     }
 }

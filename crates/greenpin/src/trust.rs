@@ -43,9 +43,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// A client that believes whom the certificates of a PEM file lead to; `None`: whom the system trusts.
-pub(crate) fn client(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
+pub(crate) fn client(
+    ca: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
     let builder = ClientConfig::builder_with_provider(provider());
-    let builder = builder.with_safe_default_protocol_versions().map_err(TrustError::System)?;
+    let builder = builder
+        .with_safe_default_protocol_versions()
+        .map_err(TrustError::System)?;
     match ca {
         Some(path) => Ok(builder.with_root_certificates(roots(path)?)),
         None => builder.with_platform_verifier().map_err(TrustError::System),
@@ -54,10 +58,17 @@ pub(crate) fn client(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, Wa
 
 /// The certificates of a PEM file: at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let failed = |source| TrustError::File { path: path.to_owned(), source };
+    let failed = |source| TrustError::File {
+        path: path.to_owned(),
+        source,
+    };
     let certificates = CertificateDer::pem_file_iter(path).map_err(failed)?;
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(failed)?;
-    if certificates.is_empty() { Err(TrustError::NoCertificate(path.to_owned())) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(TrustError::NoCertificate(path.to_owned()))
+    } else {
+        Ok(certificates)
+    }
 }
 
 /// The certificates of a PEM file, as what others must lead to.
@@ -65,7 +76,10 @@ pub(crate) fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         let added = roots.add(certificate);
-        added.map_err(|source| TrustError::Certificate { path: path.to_owned(), source })?;
+        added.map_err(|source| TrustError::Certificate {
+            path: path.to_owned(),
+            source,
+        })?;
     }
     Ok(roots)
 }

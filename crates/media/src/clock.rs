@@ -14,7 +14,10 @@ impl InboundClock {
         let (raw, sample) = self.last.unwrap_or((timestamp, timestamp));
         let ticks = i32::try_from(ticks.max(1)).unwrap_or(1);
         let step = (timestamp.wrapping_sub(raw) as i32).div_euclid(ticks);
-        let place = (raw.wrapping_add_signed(step.wrapping_mul(ticks)), sample.wrapping_add_signed(step));
+        let place = (
+            raw.wrapping_add_signed(step.wrapping_mul(ticks)),
+            sample.wrapping_add_signed(step),
+        );
         self.last = Some(place);
         place.1
     }
@@ -29,8 +32,9 @@ mod tests {
     fn a_clock_of_48_khz_counts_as_8_khz_over_its_wrap() {
         let mut clock = InboundClock::default();
         let first = clock.sample(u32::MAX - 959, 6);
-        let samples: Vec<u32> =
-            [0u32, 960, 1923, 1920, 1926, 960].map(|raw| clock.sample(raw, 6).wrapping_sub(first)).to_vec();
+        let samples: Vec<u32> = [0u32, 960, 1923, 1920, 1926, 960]
+            .map(|raw| clock.sample(raw, 6).wrapping_sub(first))
+            .to_vec();
         assert_eq!(samples, [160, 320, 480, 480, 481, 320]);
     }
 

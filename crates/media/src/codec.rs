@@ -136,7 +136,9 @@ impl Decoder {
             return self.opus().map_or(0, |opus| opus.decode(octets, samples));
         }
         let count = octets.len().min(samples.len());
-        let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else { return 0 };
+        let (Some(octets), Some(samples)) = (octets.get(..count), samples.get_mut(..count)) else {
+            return 0;
+        };
         match codec {
             Codec::Pcma => PcmaDecoder::new().decode_into(octets, samples),
             Codec::Pcmu => PcmuDecoder::new().decode_into(octets, samples),
@@ -164,7 +166,13 @@ impl Decoder {
 
     fn g722(&mut self) -> &mut G722Decoder {
         let (packed, lower_band) = (false, true);
-        let decoder = || Box::new(G722Decoder::with_options(Bitrate::Mode1_64000, packed, lower_band));
+        let decoder = || {
+            Box::new(G722Decoder::with_options(
+                Bitrate::Mode1_64000,
+                packed,
+                lower_band,
+            ))
+        };
         self.g722.get_or_insert_with(decoder)
     }
 }
@@ -178,7 +186,9 @@ impl Encoder {
             return self.opus().map_or(0, |opus| opus.encode(samples, octets));
         }
         let count = octets.len().min(samples.len());
-        let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else { return 0 };
+        let (Some(samples), Some(octets)) = (samples.get(..count), octets.get_mut(..count)) else {
+            return 0;
+        };
         match codec {
             Codec::Pcma => PcmaEncoder::new().encode_into(samples, octets),
             Codec::Pcmu => PcmuEncoder::new().encode_into(samples, octets),
@@ -198,7 +208,10 @@ impl Encoder {
 
     /// How many samples that were given before the next packet begins with; 0 of any codec but Opus.
     pub fn waiting(&self, codec: Codec) -> usize {
-        self.opus.as_ref().filter(|_| codec == Codec::Opus).map_or(0, |opus| opus.waiting())
+        self.opus
+            .as_ref()
+            .filter(|_| codec == Codec::Opus)
+            .map_or(0, |opus| opus.waiting())
     }
 
     /// What is given next does not follow what was given before.
@@ -218,8 +231,12 @@ impl Encoder {
     fn g722(&mut self) -> &mut Wideband {
         let (lower_band, packed) = (false, false);
         let encoder = || G722Encoder::with_options(Bitrate::Mode1_64000, lower_band, packed);
-        self.g722
-            .get_or_insert_with(|| Box::new(Wideband { upsampler: Upsampler::default(), encoder: encoder() }))
+        self.g722.get_or_insert_with(|| {
+            Box::new(Wideband {
+                upsampler: Upsampler::default(),
+                encoder: encoder(),
+            })
+        })
     }
 }
 
@@ -243,13 +260,19 @@ impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { g722, opus } = self;
         let mut text = f.debug_struct("Decoder");
-        text.field("g722", &g722.is_some()).field("opus", &opus.is_some()).finish()
+        text.field("g722", &g722.is_some())
+            .field("opus", &opus.is_some())
+            .finish()
     }
 }
 
 impl fmt::Debug for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { g722, opus, settings } = self;
+        let Self {
+            g722,
+            opus,
+            settings,
+        } = self;
         let mut text = f.debug_struct("Encoder");
         text.field("g722", &g722.is_some())
             .field("opus", &opus.is_some())
@@ -280,7 +303,11 @@ pub(crate) mod tests {
                 assert_eq!(codec.encode(&[sample], &mut octet), 1);
                 assert_eq!(codec.decode(&octet, &mut back), 1);
                 let error = (i32::from(sample) - i32::from(back[0])).abs();
-                assert!(error <= 16 + i32::from(sample).abs() / 16, "{codec:?} {sample} {}", back[0]);
+                assert!(
+                    error <= 16 + i32::from(sample).abs() / 16,
+                    "{codec:?} {sample} {}",
+                    back[0]
+                );
             }
         }
     }
@@ -316,11 +343,16 @@ pub(crate) mod tests {
 
     pub(crate) fn tone(hertz: f64, count: usize) -> Vec<i16> {
         let mut oscillator = crate::Oscillator::new(hertz, -10.0);
-        (0..count).map(|_| oscillator.next_sample() as i16).collect()
+        (0..count)
+            .map(|_| oscillator.next_sample() as i16)
+            .collect()
     }
 
     pub(crate) fn level(samples: &[i16]) -> f64 {
-        let square: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        let square: f64 = samples
+            .iter()
+            .map(|sample| f64::from(*sample).powi(2))
+            .sum();
         10.0 * (square / samples.len() as f64).log10()
     }
 
@@ -329,8 +361,10 @@ pub(crate) mod tests {
         let angle = |index: usize| std::f64::consts::TAU * hertz * index as f64 / 8000.0;
         let half = samples.len() as f64 / 2.0;
         let part = |wave: fn(f64) -> f64| {
-            let sums =
-                samples.iter().enumerate().map(|(index, sample)| f64::from(*sample) * wave(angle(index)));
+            let sums = samples
+                .iter()
+                .enumerate()
+                .map(|(index, sample)| f64::from(*sample) * wave(angle(index)));
             sums.sum::<f64>() / half
         };
         let (cosine, sine) = (part(f64::cos), part(f64::sin));
@@ -353,9 +387,18 @@ pub(crate) mod tests {
                 heard.extend(samples);
             }
             let (said, heard) = (&spoken[800..], &heard[800..]);
-            assert!((level(said) - level(heard)).abs() < 1.0, "{hertz}: {} {}", level(said), level(heard));
+            assert!(
+                (level(said) - level(heard)).abs() < 1.0,
+                "{hertz}: {} {}",
+                level(said),
+                level(heard)
+            );
             let noise = noise_beside(hertz, heard);
-            assert!(noise < level(heard) - 20.0, "{hertz}: {noise} {}", level(heard));
+            assert!(
+                noise < level(heard) - 20.0,
+                "{hertz}: {noise} {}",
+                level(heard)
+            );
         }
     }
 

@@ -35,7 +35,12 @@ pub struct ToneDetector {
 
 impl Default for ToneDetector {
     fn default() -> Self {
-        Self { block: [0; BLOCK], filled: 0, last: None, current: None }
+        Self {
+            block: [0; BLOCK],
+            filled: 0,
+            last: None,
+            current: None,
+        }
     }
 }
 
@@ -67,7 +72,10 @@ impl ToneDetector {
 }
 
 fn key(block: &[i16; BLOCK]) -> Option<Digit> {
-    let total: f32 = block.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum();
+    let total: f32 = block
+        .iter()
+        .map(|sample| f32::from(*sample) * f32::from(*sample))
+        .sum();
     if total * (BLOCK as f32 / 2.0) < 2.0 * THRESHOLD {
         return None;
     }
@@ -80,14 +88,23 @@ fn key(block: &[i16; BLOCK]) -> Option<Digit> {
     }
     let harmonic = goertzel(*COLUMNS.get(column)? * 2.0, block);
     let symbol = KEYPAD.get(row)?.get(column)?;
-    Digit::try_from(*symbol).ok().filter(|_| harmonic < column_energy * HARMONIC)
+    Digit::try_from(*symbol)
+        .ok()
+        .filter(|_| harmonic < column_energy * HARMONIC)
 }
 
 /// The one frequency of the four that stands out, and its energy.
 fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK]) -> Option<(usize, f32)> {
     let energies = frequencies.map(|frequency| goertzel(frequency, block));
-    let (best, energy) = energies.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let others = energies.iter().enumerate().filter(|(index, _)| *index != best);
+    let (best, energy) = energies
+        .iter()
+        .copied()
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let others = energies
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != best);
     let alone = others.into_iter().all(|(_, other)| other * PEAK < energy);
     (alone && energy > THRESHOLD).then_some((best, energy))
 }
@@ -115,13 +132,20 @@ mod tests {
     fn heard(samples: &[i16]) -> String {
         let mut keys = String::new();
         let mut detector = ToneDetector::default();
-        samples.chunks(160).for_each(|frame| detector.listen(frame, |digit| keys.push(digit.expose())));
+        samples
+            .chunks(160)
+            .for_each(|frame| detector.listen(frame, |digit| keys.push(digit.expose())));
         keys
     }
 
     fn pair(row: f64, column: f64, levels: (f64, f64), millis: usize) -> Vec<i16> {
-        let (mut row, mut column) = (Oscillator::new(row, levels.0), Oscillator::new(column, levels.1));
-        (0..millis * 8).map(|_| (row.next_sample() + column.next_sample()) as i16).collect()
+        let (mut row, mut column) = (
+            Oscillator::new(row, levels.0),
+            Oscillator::new(column, levels.1),
+        );
+        (0..millis * 8)
+            .map(|_| (row.next_sample() + column.next_sample()) as i16)
+            .collect()
     }
 
     fn spoken(keys: &str) -> Vec<i16> {
@@ -175,7 +199,9 @@ mod tests {
     fn a_voice_like_sound_with_key_frequencies_among_its_harmonics_is_no_key() {
         for pitch in 80..300 {
             let mut voice: Vec<Oscillator> = (1..14)
-                .map(|harmonic| Oscillator::new(f64::from(pitch * harmonic), -12.0 - f64::from(harmonic)))
+                .map(|harmonic| {
+                    Oscillator::new(f64::from(pitch * harmonic), -12.0 - f64::from(harmonic))
+                })
                 .collect();
             let samples: Vec<i16> = (0..4000)
                 .map(|_| voice.iter_mut().map(Oscillator::next_sample).sum::<f64>() as i16)

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-const SYMBOLS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+const SYMBOLS: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
+];
 
 /// One key of a telephone keypad: 0 to 9, `*`, `#`, A to D.
 ///
@@ -83,6 +85,9 @@ mod tests {
     #[test]
     fn a_digit_never_prints_itself() {
         let seven = Digit::try_from('7').unwrap();
-        assert_eq!(format!("{seven} {seven:?} {:?}", Some(seven)), "<digit> <digit> Some(<digit>)");
+        assert_eq!(
+            format!("{seven} {seven:?} {:?}", Some(seven)),
+            "<digit> <digit> Some(<digit>)"
+        );
     }
 }

@@ -75,8 +75,10 @@ impl DigitFilter {
         }
         let (alone, shared) = (self.alone, self.shared);
         let pairs = |told_by: u8| told_by & alone == 0 || told_by & shared != 0;
-        let mut known =
-            self.recent.iter_mut().filter(|report| report.digit == digit && report.told_by & bit == 0);
+        let mut known = self
+            .recent
+            .iter_mut()
+            .filter(|report| report.digit == digit && report.told_by & bit == 0);
         if let Some(report) = known.find(|report| pairs(report.told_by | bit)) {
             report.told_by |= bit;
             self.shared |= report.told_by;
@@ -86,7 +88,11 @@ impl DigitFilter {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Report { digit, at: now, told_by: bit });
+        self.recent.push_back(Report {
+            digit,
+            at: now,
+            told_by: bit,
+        });
         self.counts.pressed = self.counts.pressed.saturating_add(1);
         true
     }
@@ -98,14 +104,22 @@ impl DigitFilter {
 
     /// The presses before the first that this INFO could tell of again.
     fn passed_over(&mut self, digit: Digit, bit: u8) {
-        let first = self.recent.iter().position(|report| report.digit == digit && report.told_by & bit == 0);
+        let first = self
+            .recent
+            .iter()
+            .position(|report| report.digit == digit && report.told_by & bit == 0);
         let before = self.recent.iter().take(first.unwrap_or(0));
-        let alone = before.filter(|report| report.told_by.is_power_of_two() && report.told_by & bit == 0);
+        let alone =
+            before.filter(|report| report.told_by.is_power_of_two() && report.told_by & bit == 0);
         self.alone |= alone.fold(0, |alone, report| alone | report.told_by);
     }
 
     fn forget_before(&mut self, now: Duration) {
-        while let Some(oldest) = self.recent.front().filter(|oldest| now.saturating_sub(oldest.at) > WINDOW) {
+        while let Some(oldest) = self
+            .recent
+            .front()
+            .filter(|oldest| now.saturating_sub(oldest.at) > WINDOW)
+        {
             if oldest.told_by.is_power_of_two() {
                 self.alone |= oldest.told_by;
             }
@@ -143,14 +157,21 @@ mod tests {
     fn presses(reports: &[(char, DigitSource, u64)]) -> String {
         let mut filter = DigitFilter::default();
         let new = reports.iter().filter(|(symbol, source, at)| {
-            filter.is_new(Digit::try_from(*symbol).unwrap(), *source, Duration::from_millis(*at))
+            filter.is_new(
+                Digit::try_from(*symbol).unwrap(),
+                *source,
+                Duration::from_millis(*at),
+            )
         });
         new.map(|(symbol, _, _)| symbol).collect()
     }
 
     #[test]
     fn a_press_told_by_three_methods_is_one() {
-        assert_eq!(presses(&[('5', Event, 0), ('5', InBand, 40), ('5', Info, 600)]), "5");
+        assert_eq!(
+            presses(&[('5', Event, 0), ('5', InBand, 40), ('5', Info, 600)]),
+            "5"
+        );
     }
 
     #[test]
@@ -160,13 +181,37 @@ mod tests {
 
     #[test]
     fn a_double_press_told_by_two_methods_is_two_in_any_order() {
-        assert_eq!(presses(&[('5', Event, 0), ('5', Info, 20), ('5', Event, 300), ('5', Info, 320)]), "55");
-        assert_eq!(presses(&[('5', Event, 0), ('5', Event, 300), ('5', Info, 320), ('5', Info, 620)]), "55");
+        assert_eq!(
+            presses(&[
+                ('5', Event, 0),
+                ('5', Info, 20),
+                ('5', Event, 300),
+                ('5', Info, 320)
+            ]),
+            "55"
+        );
+        assert_eq!(
+            presses(&[
+                ('5', Event, 0),
+                ('5', Event, 300),
+                ('5', Info, 320),
+                ('5', Info, 620)
+            ]),
+            "55"
+        );
     }
 
     #[test]
     fn different_keys_are_different_presses() {
-        assert_eq!(presses(&[('1', Event, 0), ('2', Info, 10), ('1', Info, 20), ('2', Event, 30)]), "12");
+        assert_eq!(
+            presses(&[
+                ('1', Event, 0),
+                ('2', Info, 10),
+                ('1', Info, 20),
+                ('2', Event, 30)
+            ]),
+            "12"
+        );
     }
 
     #[test]
@@ -176,43 +221,87 @@ mod tests {
 
     #[test]
     fn a_peer_that_tells_of_each_press_once_is_believed() {
-        let pin = [('5', Event, 0), ('1', Event, 300), ('2', Event, 600), ('2', Event, 900)];
+        let pin = [
+            ('5', Event, 0),
+            ('1', Event, 300),
+            ('2', Event, 600),
+            ('2', Event, 900),
+        ];
         assert_eq!(presses(&[&pin[..], &[('2', Info, 1200)]].concat()), "51222");
-        assert_eq!(presses(&[&pin[..], &[('2', InBand, 1200)]].concat()), "51222");
-        assert_eq!(presses(&[('1', Info, 0), ('2', Event, 2000), ('2', Info, 2300)]), "122");
+        assert_eq!(
+            presses(&[&pin[..], &[('2', InBand, 1200)]].concat()),
+            "51222"
+        );
+        assert_eq!(
+            presses(&[('1', Info, 0), ('2', Event, 2000), ('2', Info, 2300)]),
+            "122"
+        );
     }
 
     #[test]
     fn an_info_that_passes_over_a_press_is_a_press_of_its_own_even_at_once() {
-        let pin = [('5', Event, 0), ('1', Event, 100), ('2', Event, 200), ('3', Event, 300)];
+        let pin = [
+            ('5', Event, 0),
+            ('1', Event, 100),
+            ('2', Event, 200),
+            ('3', Event, 300),
+        ];
         assert_eq!(presses(&[&pin[..], &[('3', Info, 400)]].concat()), "51233");
-        assert_eq!(presses(&[&pin[..], &[('1', Info, 400), ('1', Info, 500)]].concat()), "512311");
+        assert_eq!(
+            presses(&[&pin[..], &[('1', Info, 400), ('1', Info, 500)]].concat()),
+            "512311"
+        );
         // From the first press on, it may be a phone that tells of each twice.
-        assert_eq!(presses(&[&pin[..], &[('5', Info, 400), ('1', Info, 500)]].concat()), "5123");
+        assert_eq!(
+            presses(&[&pin[..], &[('5', Info, 400), ('1', Info, 500)]].concat()),
+            "5123"
+        );
     }
 
     #[test]
     fn a_second_press_by_the_same_method_is_never_a_repeat() {
         for source in [Event, Info, InBand] {
             let pin = [('5', source, 0), ('1', source, 100), ('1', source, 200)];
-            assert_eq!(presses(&[&pin[..], &[('1', source, 300), ('5', source, 400)]].concat()), "51115");
+            assert_eq!(
+                presses(&[&pin[..], &[('1', source, 300), ('5', source, 400)]].concat()),
+                "51115"
+            );
         }
     }
 
     #[test]
     fn a_peer_that_was_seen_to_tell_twice_may_once_lose_a_report() {
-        let first = [('5', Event, 0), ('5', Info, 90), ('1', Event, 300), ('2', Event, 1400)];
+        let first = [
+            ('5', Event, 0),
+            ('5', Info, 90),
+            ('1', Event, 300),
+            ('2', Event, 1400),
+        ];
         assert_eq!(presses(&[&first[..], &[('2', Info, 1500)]].concat()), "512");
     }
 
     #[test]
     fn reports_are_counted_by_method_and_never_by_key() {
         let mut filter = DigitFilter::default();
-        for (symbol, source, at) in [('1', Event, 0), ('1', Info, 50), ('2', Event, 400), ('3', InBand, 500)]
-        {
-            filter.is_new(Digit::try_from(symbol).unwrap(), source, Duration::from_millis(at));
+        for (symbol, source, at) in [
+            ('1', Event, 0),
+            ('1', Info, 50),
+            ('2', Event, 400),
+            ('3', InBand, 500),
+        ] {
+            filter.is_new(
+                Digit::try_from(symbol).unwrap(),
+                source,
+                Duration::from_millis(at),
+            );
         }
-        let expected = DigitCounts { pressed: 3, duplicates: 1, rfc4733: 2, info: 1, in_band: 1 };
+        let expected = DigitCounts {
+            pressed: 3,
+            duplicates: 1,
+            rfc4733: 2,
+            info: 1,
+            in_band: 1,
+        };
         assert_eq!(filter.counts(), expected);
     }
 

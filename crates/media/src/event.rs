@@ -17,23 +17,36 @@ pub struct TelephoneEvent {
 impl TelephoneEvent {
     /// `telephone-event/8000` under this payload type.
     pub fn at_8000(payload_type: u8) -> Self {
-        Self { payload_type, ticks: 1 }
+        Self {
+            payload_type,
+            ticks: 1,
+        }
     }
 
     /// `telephone-event/48000` under this payload type.
     pub fn at_48000(payload_type: u8) -> Self {
-        Self { payload_type, ticks: 6 }
+        Self {
+            payload_type,
+            ticks: 6,
+        }
     }
 
     /// Reads an event whose duration is under this clock.
     pub fn parse(self, payload: &[u8]) -> Option<EventPayload> {
         let event = EventPayload::parse(payload)?;
-        Some(EventPayload { duration: event.duration / self.ticks.max(1), ..event })
+        Some(EventPayload {
+            duration: event.duration / self.ticks.max(1),
+            ..event
+        })
     }
 
     /// The payload of an event under this clock; one that lasts longer than can be said lasts as long as can be said.
     pub fn octets(self, event: EventPayload) -> [u8; 4] {
-        EventPayload { duration: event.duration.saturating_mul(self.ticks), ..event }.octets()
+        EventPayload {
+            duration: event.duration.saturating_mul(self.ticks),
+            ..event
+        }
+        .octets()
     }
 }
 
@@ -53,16 +66,28 @@ pub struct EventPayload {
 impl EventPayload {
     /// Reads one event with a duration under a clock of 8 kHz; `None` for anything but four octets of a keypad's event (flash, fax tones).
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        let [event, flags, d0, d1] = *payload else { return None };
+        let [event, flags, d0, d1] = *payload else {
+            return None;
+        };
         let digit = Digit::from_event(event)?;
         let duration = u16::from_be_bytes([d0, d1]);
-        Some(Self { digit, end: flags & 0x80 != 0, volume: flags & 0x3f, duration })
+        Some(Self {
+            digit,
+            end: flags & 0x80 != 0,
+            volume: flags & 0x3f,
+            duration,
+        })
     }
 
     /// The four octets of the payload, with the reserved bit clear.
     pub fn octets(&self) -> [u8; 4] {
         let [d0, d1] = self.duration.to_be_bytes();
-        [self.digit.event(), u8::from(self.end) << 7 | (self.volume & 0x3f), d0, d1]
+        [
+            self.digit.event(),
+            u8::from(self.end) << 7 | (self.volume & 0x3f),
+            d0,
+            d1,
+        ]
     }
 }
 
@@ -111,14 +136,22 @@ impl EventReceiver {
 
     /// Like [`EventReceiver::receive`], of a payload that was read.
     pub fn take(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
-        let press = Press { ssrc: header.ssrc, timestamp: header.timestamp, payload };
+        let press = Press {
+            ssrc: header.ssrc,
+            timestamp: header.timestamp,
+            payload,
+        };
         let (last, step) = (self.last, header.sequence.wrapping_sub(self.last));
         self.last = header.sequence;
         match self.current.as_mut() {
             Some(current) if current.is_same_press(&press, header.marker) => {
                 current.follow(&press);
                 self.report.step(step);
-                self.last = if step as i16 > 0 { header.sequence } else { last };
+                self.last = if step as i16 > 0 {
+                    header.sequence
+                } else {
+                    last
+                };
                 None
             }
             Some(current) if current.is_after(&press) => {
@@ -156,7 +189,9 @@ impl EventReport {
     /// Counts what lies between two packets of a press; one that comes late after all was not lost.
     fn step(&mut self, step: u16) {
         match step {
-            2..LONGEST_GAP => self.lost_packets = self.lost_packets.saturating_add(u32::from(step - 1)),
+            2..LONGEST_GAP => {
+                self.lost_packets = self.lost_packets.saturating_add(u32::from(step - 1))
+            }
             step if step.wrapping_neg() < LONGEST_GAP && step != 0 => {
                 self.lost_packets = self.lost_packets.saturating_sub(1);
             }
@@ -207,8 +242,23 @@ mod tests {
     }
 
     fn packet(timestamp: u32, symbol: char, end: bool, duration: u16) -> (Header, [u8; 4]) {
-        let header = Header { marker: false, payload_type: 101, sequence: 0, timestamp, ssrc: 1 };
-        (header, EventPayload { digit: digit(symbol), end, volume: 10, duration }.octets())
+        let header = Header {
+            marker: false,
+            payload_type: 101,
+            sequence: 0,
+            timestamp,
+            ssrc: 1,
+        };
+        (
+            header,
+            EventPayload {
+                digit: digit(symbol),
+                end,
+                volume: 10,
+                duration,
+            }
+            .octets(),
+        )
     }
 
     fn heard(packets: &[(Header, [u8; 4])]) -> String {
@@ -222,24 +272,42 @@ mod tests {
 
     #[test]
     fn one_press_with_three_end_packets_is_one_digit() {
-        let packets = [(false, 160), (false, 320), (true, 480), (true, 480), (true, 480)];
-        assert_eq!(heard(&packets.map(|(end, duration)| packet(1000, '5', end, duration))), "5");
+        let packets = [
+            (false, 160),
+            (false, 320),
+            (true, 480),
+            (true, 480),
+            (true, 480),
+        ];
+        assert_eq!(
+            heard(&packets.map(|(end, duration)| packet(1000, '5', end, duration))),
+            "5"
+        );
     }
 
     #[test]
     fn a_press_of_which_only_the_last_packet_arrives_counts() {
-        assert_eq!(heard(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]), "55");
+        assert_eq!(
+            heard(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]),
+            "55"
+        );
     }
 
     #[test]
     fn a_press_whose_end_was_lost_does_not_swallow_the_next() {
-        assert_eq!(heard(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]), "55");
+        assert_eq!(
+            heard(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]),
+            "55"
+        );
     }
 
     #[test]
     fn a_late_packet_of_the_press_before_is_ignored() {
-        let packets =
-            [packet(1000, '1', false, 160), packet(3000, '2', false, 160), packet(1000, '1', true, 800)];
+        let packets = [
+            packet(1000, '1', false, 160),
+            packet(3000, '2', false, 160),
+            packet(1000, '1', true, 800),
+        ];
         assert_eq!(heard(&packets), "12");
     }
 
@@ -255,15 +323,24 @@ mod tests {
 
     #[test]
     fn a_gateway_that_moves_the_timestamp_with_each_packet_sends_one_press() {
-        let packets =
-            [packet(1000, '9', false, 160), packet(1160, '9', false, 320), packet(1320, '9', true, 480)];
+        let packets = [
+            packet(1000, '9', false, 160),
+            packet(1160, '9', false, 320),
+            packet(1320, '9', true, 480),
+        ];
         assert_eq!(heard(&packets), "9");
-        assert_eq!(heard(&[packet(1000, '9', true, 480), packet(1160, '9', true, 480)]), "9");
+        assert_eq!(
+            heard(&[packet(1000, '9', true, 480), packet(1160, '9', true, 480)]),
+            "9"
+        );
     }
 
     #[test]
     fn another_event_code_under_the_same_timestamp_is_not_another_press() {
-        assert_eq!(heard(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]), "1");
+        assert_eq!(
+            heard(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]),
+            "1"
+        );
     }
 
     #[test]
@@ -277,23 +354,55 @@ mod tests {
         let mut receiver = EventReceiver::default();
         for (sequence, timestamp, end) in packets {
             let (header, payload) = packet(*timestamp, '5', *end, 160);
-            receiver.receive(&Header { sequence: *sequence, ..header }, &payload);
+            receiver.receive(
+                &Header {
+                    sequence: *sequence,
+                    ..header
+                },
+                &payload,
+            );
         }
         receiver.report()
     }
 
     #[test]
     fn what_was_lost_of_events_is_counted() {
-        let whole = [(0, 1000, false), (1, 1000, false), (2, 1000, true), (3, 1000, true)];
+        let whole = [
+            (0, 1000, false),
+            (1, 1000, false),
+            (2, 1000, true),
+            (3, 1000, true),
+        ];
         assert_eq!(report_of(&whole), EventReport::default());
         let gap = [(65_535, 1000, false), (2, 1000, true)];
-        assert_eq!(report_of(&gap), EventReport { lost_packets: 2, ..EventReport::default() });
-        let reordered = [(0, 1000, false), (2, 1000, false), (1, 1000, false), (3, 1000, true)];
+        assert_eq!(
+            report_of(&gap),
+            EventReport {
+                lost_packets: 2,
+                ..EventReport::default()
+            }
+        );
+        let reordered = [
+            (0, 1000, false),
+            (2, 1000, false),
+            (1, 1000, false),
+            (3, 1000, true),
+        ];
         assert_eq!(report_of(&reordered), EventReport::default());
         let no_end = [(0, 1000, false), (9, 3000, false)];
-        assert_eq!(report_of(&no_end), EventReport { lost_ends: 2, ..EventReport::default() });
+        assert_eq!(
+            report_of(&no_end),
+            EventReport {
+                lost_ends: 2,
+                ..EventReport::default()
+            }
+        );
         let end_alone = [(9, 3000, true), (2, 1000, true)];
-        let expected = EventReport { end_only: 1, late_packets: 1, ..EventReport::default() };
+        let expected = EventReport {
+            end_only: 1,
+            late_packets: 1,
+            ..EventReport::default()
+        };
         assert_eq!(report_of(&end_alone), expected);
     }
 
@@ -302,8 +411,17 @@ mod tests {
         let mut receiver = EventReceiver::default();
         let (header, payload) = packet(1000, '5', true, 160);
         receiver.receive(&header, &payload);
-        receiver.pass(&Header { sequence: 1, ..header });
-        receiver.receive(&Header { sequence: 2, ..header }, &payload);
+        receiver.pass(&Header {
+            sequence: 1,
+            ..header
+        });
+        receiver.receive(
+            &Header {
+                sequence: 2,
+                ..header
+            },
+            &payload,
+        );
         assert_eq!(receiver.report().lost_packets, 0);
     }
 
@@ -311,9 +429,13 @@ mod tests {
     fn flash_and_malformed_events_are_no_digits() {
         let mut receiver = EventReceiver::default();
         let (header, _) = packet(1, '0', false, 0);
-        for payload in
-            [&[][..], &[1, 0, 0], &[16, 0, 0, 160], &[255, 0x80, 0, 0], &[1, 0, 0, 160, 1, 0, 0, 160]]
-        {
+        for payload in [
+            &[][..],
+            &[1, 0, 0],
+            &[16, 0, 0, 160],
+            &[255, 0x80, 0, 0],
+            &[1, 0, 0, 160, 1, 0, 0, 160],
+        ] {
             assert_eq!(receiver.receive(&header, payload), None);
         }
     }
@@ -378,6 +500,8 @@ mod tests {
                 starts.push(header.timestamp);
             }
         }
-        starts.windows(2).all(|pair| (pair[1].wrapping_sub(pair[0]) as i32) > 0)
+        starts
+            .windows(2)
+            .all(|pair| (pair[1].wrapping_sub(pair[0]) as i32) > 0)
     }
 }

@@ -47,7 +47,10 @@ impl EventSender {
 
     /// What to send now; to be called every 20 ms until it gives `None`.
     pub fn tick(&mut self) -> Option<EventStep> {
-        let (digit, step) = self.current.take().or_else(|| Some((self.queue.pop_front()?, 0)))?;
+        let (digit, step) = self
+            .current
+            .take()
+            .or_else(|| Some((self.queue.pop_front()?, 0)))?;
         if step + 1 < PRESS + ENDS - 1 + GAP {
             self.current = Some((digit, step + 1));
         }
@@ -55,8 +58,16 @@ impl EventSender {
             return Some(EventStep::Pause);
         }
         let duration = (step + 1).min(PRESS) * FRAME as u16;
-        let payload = EventPayload { digit, end: step + 1 >= PRESS, volume: VOLUME, duration };
-        Some(EventStep::Packet { first: step == 0, payload })
+        let payload = EventPayload {
+            digit,
+            end: step + 1 >= PRESS,
+            volume: VOLUME,
+            duration,
+        };
+        Some(EventStep::Packet {
+            first: step == 0,
+            payload,
+        })
     }
 }
 
@@ -71,7 +82,9 @@ mod tests {
         let mut steps = Vec::new();
         while let Some(step) = sender.tick() {
             steps.push(match step {
-                EventStep::Packet { first, payload } => Some((first, payload.end, payload.duration)),
+                EventStep::Packet { first, payload } => {
+                    Some((first, payload.end, payload.duration))
+                }
                 EventStep::Pause => None,
             });
         }
@@ -97,7 +110,11 @@ mod tests {
         sender.press("12".chars().map(|symbol| Digit::try_from(symbol).unwrap()));
         let mut starts = String::new();
         while let Some(step) = sender.tick() {
-            if let EventStep::Packet { first: true, payload } = step {
+            if let EventStep::Packet {
+                first: true,
+                payload,
+            } = step
+            {
                 starts.push(payload.digit.expose());
             }
         }

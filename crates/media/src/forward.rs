@@ -20,7 +20,12 @@ pub struct Formats {
 impl Formats {
     /// A codec under the payload type that we give it, alone.
     pub fn of(codec: Codec) -> Self {
-        Self { codec, payload_type: codec.payload_type(), telephone_event: None, comfort_noise: false }
+        Self {
+            codec,
+            payload_type: codec.payload_type(),
+            telephone_event: None,
+            comfort_noise: false,
+        }
     }
 
     /// The codec of a payload type: that which was negotiated, or one of those that are known by their payload type alone.
@@ -28,12 +33,17 @@ impl Formats {
         // Who answers our offer may send under the number that we gave it (RFC 3264, section 5.1).
         let ours = self.codec == Codec::Opus && payload_type == Codec::Opus.payload_type();
         let negotiated = payload_type == self.payload_type || ours;
-        if negotiated { Some(self.codec) } else { Codec::from_payload_type(payload_type) }
+        if negotiated {
+            Some(self.codec)
+        } else {
+            Codec::from_payload_type(payload_type)
+        }
     }
 
     /// Whether a payload type is that of telephone-events.
     pub fn is_event(&self, payload_type: u8) -> bool {
-        self.telephone_event.is_some_and(|event| event.payload_type == payload_type)
+        self.telephone_event
+            .is_some_and(|event| event.payload_type == payload_type)
     }
 }
 
@@ -91,11 +101,18 @@ pub fn forward(
     now: Duration,
 ) -> Forward {
     let payload_type = packet.header.payload_type;
-    let decided = if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
+    let decided = if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type))
+    {
         event(packet, events, to, stream, now)
     } else if let Some(spoken) = from.codec_of(payload_type) {
         let header = stream.relay(&packet.header, to.payload_type, now);
-        header.map(|header| Forward::Audio { header, from: spoken, to: to.codec }).ok_or(Unforwarded::Late)
+        header
+            .map(|header| Forward::Audio {
+                header,
+                from: spoken,
+                to: to.codec,
+            })
+            .ok_or(Unforwarded::Late)
     } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
         noise(packet, to, stream, now)
     } else {
@@ -117,9 +134,16 @@ fn event(
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
     let payload = from.parse(packet.payload).ok_or(Unforwarded::Unknown)?;
-    let to = to.telephone_event.ok_or(Unforwarded::EventWithoutReceiver)?;
-    let header = stream.relay(&packet.header, to.payload_type, now).ok_or(Unforwarded::Late)?;
-    Ok(Forward::Event { header, payload: to.octets(payload) })
+    let to = to
+        .telephone_event
+        .ok_or(Unforwarded::EventWithoutReceiver)?;
+    let header = stream
+        .relay(&packet.header, to.payload_type, now)
+        .ok_or(Unforwarded::Late)?;
+    Ok(Forward::Event {
+        header,
+        payload: to.octets(payload),
+    })
 }
 
 fn noise(
@@ -132,7 +156,9 @@ fn noise(
     if !to.comfort_noise {
         return Err(Unforwarded::NoiseWithoutReceiver(noise));
     }
-    let header = stream.relay(&packet.header, ComfortNoise::PAYLOAD_TYPE, now).ok_or(Unforwarded::Late)?;
+    let header = stream
+        .relay(&packet.header, ComfortNoise::PAYLOAD_TYPE, now)
+        .ok_or(Unforwarded::Late)?;
     Ok(Forward::Noise { header, noise })
 }
 
@@ -144,103 +170,255 @@ mod tests {
     const SENDER: Formats = Formats {
         codec: Codec::Pcma,
         payload_type: 8,
-        telephone_event: Some(TelephoneEvent { payload_type: 101, ticks: 1 }),
+        telephone_event: Some(TelephoneEvent {
+            payload_type: 101,
+            ticks: 1,
+        }),
         comfort_noise: true,
     };
 
     fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> Formats {
         let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-        Formats { codec: Codec::Pcmu, payload_type: 0, telephone_event, comfort_noise }
+        Formats {
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            telephone_event,
+            comfort_noise,
+        }
     }
 
     fn decide(payload_type: u8, payload: &[u8], event_out: Option<u8>) -> Forward {
-        let header = Header { marker: false, payload_type, sequence: 3, timestamp: 5, ssrc: 0xabad_cafe };
-        let packet = Packet { header, payload, offset: 12 };
+        let header = Header {
+            marker: false,
+            payload_type,
+            sequence: 3,
+            timestamp: 5,
+            ssrc: 0xabad_cafe,
+        };
+        let packet = Packet {
+            header,
+            payload,
+            offset: 12,
+        };
         let mut stream = OutboundStream::new(7, 100, 200);
-        forward(&packet, &SENDER, &receiver(event_out, false), &mut stream, Duration::ZERO)
+        forward(
+            &packet,
+            &SENDER,
+            &receiver(event_out, false),
+            &mut stream,
+            Duration::ZERO,
+        )
     }
 
     #[test]
     fn audio_leaves_under_our_own_numbers_in_the_receivers_law() {
-        let header = Header { marker: true, payload_type: 0, sequence: 100, timestamp: 200, ssrc: 7 };
-        assert_eq!(decide(8, &[0; 160], None), Forward::Audio { header, from: Codec::Pcma, to: Codec::Pcmu });
+        let header = Header {
+            marker: true,
+            payload_type: 0,
+            sequence: 100,
+            timestamp: 200,
+            ssrc: 7,
+        };
+        assert_eq!(
+            decide(8, &[0; 160], None),
+            Forward::Audio {
+                header,
+                from: Codec::Pcma,
+                to: Codec::Pcmu
+            }
+        );
     }
 
     #[test]
     fn an_event_takes_the_receivers_payload_type_and_loses_its_reserved_bit() {
-        let header = Header { marker: true, payload_type: 96, sequence: 100, timestamp: 200, ssrc: 7 };
-        let expected = Forward::Event { header, payload: [5, 0x8a, 0, 160] };
+        let header = Header {
+            marker: true,
+            payload_type: 96,
+            sequence: 100,
+            timestamp: 200,
+            ssrc: 7,
+        };
+        let expected = Forward::Event {
+            header,
+            payload: [5, 0x8a, 0, 160],
+        };
         assert_eq!(decide(101, &[5, 0xca, 0, 160], Some(96)), expected);
     }
 
     #[test]
     fn what_the_receiver_cannot_take_is_not_sent() {
         for (payload_type, payload, event_out, why) in [
-            (101, &[5, 0, 0, 160][..], None, Unforwarded::EventWithoutReceiver),
+            (
+                101,
+                &[5, 0, 0, 160][..],
+                None,
+                Unforwarded::EventWithoutReceiver,
+            ),
             (101, &[99, 0, 0, 160], Some(96), Unforwarded::Unknown),
-            (101, b"secret of the other side", Some(96), Unforwarded::Unknown),
+            (
+                101,
+                b"secret of the other side",
+                Some(96),
+                Unforwarded::Unknown,
+            ),
             (13, &[200], Some(96), Unforwarded::Unknown),
             (13, &[], Some(96), Unforwarded::Unknown),
-            (13, &[50], Some(96), Unforwarded::NoiseWithoutReceiver(ComfortNoise::parse(&[50]).unwrap())),
+            (
+                13,
+                &[50],
+                Some(96),
+                Unforwarded::NoiseWithoutReceiver(ComfortNoise::parse(&[50]).unwrap()),
+            ),
             (111, &[0; 160], Some(96), Unforwarded::Unknown),
         ] {
-            assert_eq!(decide(payload_type, payload, event_out), Forward::Nothing(why));
+            assert_eq!(
+                decide(payload_type, payload, event_out),
+                Forward::Nothing(why)
+            );
         }
     }
 
     const OPUS: Formats = Formats {
         codec: Codec::Opus,
         payload_type: 111,
-        telephone_event: Some(TelephoneEvent { payload_type: 110, ticks: 6 }),
+        telephone_event: Some(TelephoneEvent {
+            payload_type: 110,
+            ticks: 6,
+        }),
         comfort_noise: false,
     };
 
     #[test]
     fn opus_goes_under_the_number_that_its_receiver_gave_it() {
         let decide = |payload_type: u8, from: Formats, to: Formats| {
-            let header = Header { marker: false, payload_type, sequence: 3, timestamp: 5, ssrc: 1 };
-            let packet = Packet { header, payload: &[8; 40], offset: 12 };
-            match forward(&packet, &from, &to, &mut OutboundStream::new(7, 100, 200), Duration::ZERO) {
+            let header = Header {
+                marker: false,
+                payload_type,
+                sequence: 3,
+                timestamp: 5,
+                ssrc: 1,
+            };
+            let packet = Packet {
+                header,
+                payload: &[8; 40],
+                offset: 12,
+            };
+            match forward(
+                &packet,
+                &from,
+                &to,
+                &mut OutboundStream::new(7, 100, 200),
+                Duration::ZERO,
+            ) {
                 Forward::Audio { header, from, to } => Some((header.payload_type, from, to)),
                 _ => None,
             }
         };
-        let theirs = Formats { payload_type: 107, ..OPUS };
-        assert_eq!(decide(111, OPUS, theirs), Some((107, Codec::Opus, Codec::Opus)));
-        assert_eq!(decide(96, OPUS, SENDER), Some((8, Codec::Opus, Codec::Pcma)), "as we offered it");
-        assert_eq!(decide(8, SENDER, OPUS), Some((111, Codec::Pcma, Codec::Opus)));
+        let theirs = Formats {
+            payload_type: 107,
+            ..OPUS
+        };
+        assert_eq!(
+            decide(111, OPUS, theirs),
+            Some((107, Codec::Opus, Codec::Opus))
+        );
+        assert_eq!(
+            decide(96, OPUS, SENDER),
+            Some((8, Codec::Opus, Codec::Pcma)),
+            "as we offered it"
+        );
+        assert_eq!(
+            decide(8, SENDER, OPUS),
+            Some((111, Codec::Pcma, Codec::Opus))
+        );
         assert_eq!(decide(111, SENDER, OPUS), None);
     }
 
     #[test]
     fn an_event_lasts_as_long_under_the_receivers_clock() {
-        let header = Header { marker: true, payload_type: 110, sequence: 3, timestamp: 5, ssrc: 1 };
+        let header = Header {
+            marker: true,
+            payload_type: 110,
+            sequence: 3,
+            timestamp: 5,
+            ssrc: 1,
+        };
         let packet = |header: Header, payload: [u8; 4], from: Formats, to: Formats| {
-            let packet = Packet { header, payload: &payload, offset: 12 };
-            match forward(&packet, &from, &to, &mut OutboundStream::new(7, 100, 200), Duration::ZERO) {
-                Forward::Event { payload: [_, _, d0, d1], .. } => u16::from_be_bytes([d0, d1]),
+            let packet = Packet {
+                header,
+                payload: &payload,
+                offset: 12,
+            };
+            match forward(
+                &packet,
+                &from,
+                &to,
+                &mut OutboundStream::new(7, 100, 200),
+                Duration::ZERO,
+            ) {
+                Forward::Event {
+                    payload: [_, _, d0, d1],
+                    ..
+                } => u16::from_be_bytes([d0, d1]),
                 other => panic!("{other:?}"),
             }
         };
         let [long, short] = [4800u16, 800].map(u16::to_be_bytes);
         assert_eq!(packet(header, [5, 10, long[0], long[1]], OPUS, SENDER), 800);
-        let header = Header { payload_type: 101, ..header };
-        assert_eq!(packet(header, [5, 10, short[0], short[1]], SENDER, OPUS), 4800);
+        let header = Header {
+            payload_type: 101,
+            ..header
+        };
+        assert_eq!(
+            packet(header, [5, 10, short[0], short[1]], SENDER, OPUS),
+            4800
+        );
         assert_eq!(packet(header, [5, 10, 0xff, 0xff], SENDER, OPUS), u16::MAX);
     }
 
     #[test]
     fn comfort_noise_passes_between_two_who_negotiated_it() {
-        let header = Header { marker: false, payload_type: 13, sequence: 3, timestamp: 5, ssrc: 0xabad_cafe };
-        let packet = Packet { header, payload: &[50, 127, 3], offset: 12 };
-        let decide = |from: Formats, to: Formats| {
-            forward(&packet, &from, &to, &mut OutboundStream::new(7, 100, 200), Duration::ZERO)
+        let header = Header {
+            marker: false,
+            payload_type: 13,
+            sequence: 3,
+            timestamp: 5,
+            ssrc: 0xabad_cafe,
         };
-        let header = Header { marker: true, payload_type: 13, sequence: 100, timestamp: 200, ssrc: 7 };
+        let packet = Packet {
+            header,
+            payload: &[50, 127, 3],
+            offset: 12,
+        };
+        let decide = |from: Formats, to: Formats| {
+            forward(
+                &packet,
+                &from,
+                &to,
+                &mut OutboundStream::new(7, 100, 200),
+                Duration::ZERO,
+            )
+        };
+        let header = Header {
+            marker: true,
+            payload_type: 13,
+            sequence: 100,
+            timestamp: 200,
+            ssrc: 7,
+        };
         let noise = ComfortNoise::parse(packet.payload).unwrap();
-        assert_eq!(decide(SENDER, receiver(None, true)), Forward::Noise { header, noise });
-        let silent = Formats { comfort_noise: false, ..SENDER };
-        assert_eq!(decide(silent, receiver(None, true)), Forward::Nothing(Unforwarded::Unknown));
+        assert_eq!(
+            decide(SENDER, receiver(None, true)),
+            Forward::Noise { header, noise }
+        );
+        let silent = Formats {
+            comfort_noise: false,
+            ..SENDER
+        };
+        assert_eq!(
+            decide(silent, receiver(None, true)),
+            Forward::Nothing(Unforwarded::Unknown)
+        );
     }
 
     proptest! {

@@ -98,7 +98,12 @@ impl JitterBuffer {
             return Arrival::Due;
         };
         self.arrivals.measure(header, now);
-        if ahead <= 0 || self.held.iter().any(|held| held.header.sequence == header.sequence) {
+        if ahead <= 0
+            || self
+                .held
+                .iter()
+                .any(|held| held.header.sequence == header.sequence)
+        {
             self.late += 1;
             self.arrivals.came_late(header.sequence, now);
             return Arrival::Dropped;
@@ -117,7 +122,11 @@ impl JitterBuffer {
     pub fn next(&mut self, now: Duration) -> Option<Next> {
         let front = self.held.front()?;
         let last = self.last?;
-        let missing = front.header.sequence.wrapping_sub(last.sequence).wrapping_sub(1);
+        let missing = front
+            .header
+            .sequence
+            .wrapping_sub(last.sequence)
+            .wrapping_sub(1);
         if missing == 0 {
             let held = self.held.pop_front()?;
             self.follow(held.header);
@@ -132,12 +141,28 @@ impl JitterBuffer {
         let samples = until.clamp(0, MOST_LOST as i32) as usize;
         self.lost += u64::from(missing);
         let first = last.sequence.wrapping_add(1);
-        self.arrivals.gave_up = Some(GaveUp { first, count: missing, at: now });
+        self.arrivals.gave_up = Some(GaveUp {
+            first,
+            count: missing,
+            at: now,
+        });
         let before = front.header.timestamp.wrapping_sub(span);
-        self.last =
-            Some(Header { sequence: front.header.sequence.wrapping_sub(1), timestamp: before, ..last });
-        let header = Header { marker: false, sequence: first, timestamp, ..last };
-        Some(Next::Lost { header, packets: missing, samples })
+        self.last = Some(Header {
+            sequence: front.header.sequence.wrapping_sub(1),
+            timestamp: before,
+            ..last
+        });
+        let header = Header {
+            marker: false,
+            sequence: first,
+            timestamp,
+            ..last
+        };
+        Some(Next::Lost {
+            header,
+            packets: missing,
+            samples,
+        })
     }
 
     /// The packet behind what is missing.
@@ -173,8 +198,12 @@ impl JitterBuffer {
     }
 
     fn follow(&mut self, header: Header) {
-        let step = self.last.map(|last| header.timestamp.wrapping_sub(last.timestamp));
-        self.span = step.filter(|step| (1..=MOST_SPAN).contains(step)).or(self.span);
+        let step = self
+            .last
+            .map(|last| header.timestamp.wrapping_sub(last.timestamp));
+        self.span = step
+            .filter(|step| (1..=MOST_SPAN).contains(step))
+            .or(self.span);
         self.last = Some(header);
     }
 
@@ -191,24 +220,38 @@ impl JitterBuffer {
     fn hold(&mut self, packet: &Packet<'_>, now: Duration) {
         let sequence = packet.header.sequence;
         let last = self.last.map_or(sequence, |last| last.sequence);
-        let place = self
-            .held
-            .partition_point(|held| held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last));
-        self.held.insert(place, Held { header: packet.header, payload: packet.payload.to_vec(), since: now });
+        let place = self.held.partition_point(|held| {
+            held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
+        });
+        self.held.insert(
+            place,
+            Held {
+                header: packet.header,
+                payload: packet.payload.to_vec(),
+                since: now,
+            },
+        );
     }
 }
 
 impl Held {
     /// The packet as it came.
     pub fn packet(&self) -> Packet<'_> {
-        Packet { header: self.header, payload: &self.payload, offset: Header::LENGTH }
+        Packet {
+            header: self.header,
+            payload: &self.payload,
+            offset: Header::LENGTH,
+        }
     }
 }
 
 impl Arrivals {
     fn measure(&mut self, header: &Header, now: Duration) {
         // Packets that share a timestamp (telephone-events) say nothing of the network.
-        if self.last.is_some_and(|(timestamp, _)| timestamp == header.timestamp) {
+        if self
+            .last
+            .is_some_and(|(timestamp, _)| timestamp == header.timestamp)
+        {
             return;
         }
         let transit = samples_in(now).wrapping_sub(header.timestamp) as i32;
@@ -228,7 +271,9 @@ impl Arrivals {
 
     /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
     fn came_late(&mut self, sequence: u16, now: Duration) {
-        let missed = self.gave_up.filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
+        let missed = self
+            .gave_up
+            .filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
         if let Some(missed) = missed {
             self.extra = (self.extra + now.saturating_sub(missed.at)).min(MOST_DELAY);
         }
@@ -255,17 +300,26 @@ impl Default for Concealment {
 impl Concealment {
     /// Takes note of what was decoded.
     pub fn heard(&mut self, samples: &[i16]) {
-        let recent = samples.get(samples.len().saturating_sub(FRAME)..).unwrap_or_default();
+        let recent = samples
+            .get(samples.len().saturating_sub(FRAME)..)
+            .unwrap_or_default();
         let kept = FRAME - recent.len();
         self.last.rotate_left(recent.len());
-        self.last.iter_mut().skip(kept).zip(recent).for_each(|(slot, sample)| *slot = *sample);
+        self.last
+            .iter_mut()
+            .skip(kept)
+            .zip(recent)
+            .for_each(|(slot, sample)| *slot = *sample);
     }
 
     /// Fills this in: at half the level of what was heard last, then at a quarter, and so on.
     pub fn fill(&mut self, samples: &mut [i16]) {
         for frame in samples.chunks_mut(FRAME) {
             self.last.iter_mut().for_each(|sample| *sample /= 2);
-            frame.iter_mut().zip(&self.last).for_each(|(slot, sample)| *slot = *sample);
+            frame
+                .iter_mut()
+                .zip(&self.last)
+                .for_each(|(slot, sample)| *slot = *sample);
         }
     }
 }
@@ -281,11 +335,21 @@ mod tests {
 
     fn header(ssrc: u32, sequence: u16) -> Header {
         let timestamp = u32::from(sequence) * 160;
-        Header { marker: false, payload_type: 9, sequence, timestamp, ssrc }
+        Header {
+            marker: false,
+            payload_type: 9,
+            sequence,
+            timestamp,
+            ssrc,
+        }
     }
 
     fn arrive(buffer: &mut JitterBuffer, sequence: u16, millis: u64) -> Arrival {
-        let packet = Packet { header: header(1, sequence), payload: &sequence.to_be_bytes(), offset: 12 };
+        let packet = Packet {
+            header: header(1, sequence),
+            payload: &sequence.to_be_bytes(),
+            offset: 12,
+        };
         buffer.arrive(&packet, at(millis))
     }
 
@@ -303,10 +367,16 @@ mod tests {
         let mut buffer = JitterBuffer::default();
         for step in 0..100u16 {
             let sequence = step.wrapping_add(65_500);
-            assert_eq!(arrive(&mut buffer, sequence, u64::from(step) * 20), Arrival::Due);
+            assert_eq!(
+                arrive(&mut buffer, sequence, u64::from(step) * 20),
+                Arrival::Due
+            );
             assert_eq!(given(&mut buffer, u64::from(step) * 20), []);
         }
-        assert_eq!((buffer.late(), buffer.lost(), buffer.is_waiting()), (0, 0, false));
+        assert_eq!(
+            (buffer.late(), buffer.lost(), buffer.is_waiting()),
+            (0, 0, false)
+        );
     }
 
     #[test]
@@ -328,7 +398,11 @@ mod tests {
         arrive(&mut buffer, 13, 60);
         assert_eq!(buffer.next(at(60)), None);
         let later = at(60) + buffer.delay();
-        let lost = Next::Lost { header: header(1, 11), packets: 2, samples: 320 };
+        let lost = Next::Lost {
+            header: header(1, 11),
+            packets: 2,
+            samples: 320,
+        };
         assert_eq!(buffer.next(later), Some(lost));
         assert!(matches!(buffer.next(later), Some(Next::Packet(held)) if held.payload == [0, 13]));
         assert_eq!((buffer.next(later), buffer.lost()), (None, 2));
@@ -338,15 +412,31 @@ mod tests {
     #[test]
     fn packets_of_another_length_leave_gaps_of_that_length() {
         let mut buffer = JitterBuffer::default();
-        let packet = |sequence: u16| Header { timestamp: u32::from(sequence) * 480, ..header(1, sequence) };
+        let packet = |sequence: u16| Header {
+            timestamp: u32::from(sequence) * 480,
+            ..header(1, sequence)
+        };
         let mut lost = Vec::new();
         for sequence in [1, 2, 4, 5, 7] {
             let now = at(u64::from(sequence) * 60);
-            buffer.arrive(&Packet { header: packet(sequence), payload: &[], offset: 12 }, now);
-            lost.extend(std::iter::from_fn(|| buffer.next(now + MOST_DELAY)).filter_map(|next| match next {
-                Next::Lost { header, samples, .. } => Some((header.timestamp, samples)),
-                Next::Packet(_) => None,
-            }));
+            buffer.arrive(
+                &Packet {
+                    header: packet(sequence),
+                    payload: &[],
+                    offset: 12,
+                },
+                now,
+            );
+            lost.extend(
+                std::iter::from_fn(|| buffer.next(now + MOST_DELAY)).filter_map(
+                    |next| match next {
+                        Next::Lost {
+                            header, samples, ..
+                        } => Some((header.timestamp, samples)),
+                        Next::Packet(_) => None,
+                    },
+                ),
+            );
         }
         assert_eq!(lost, [(1440, 480), (2880, 480)]);
     }
@@ -357,10 +447,16 @@ mod tests {
         arrive(&mut buffer, 0, 0);
         arrive(&mut buffer, 2, 40);
         let even = buffer.delay();
-        assert_eq!(given(&mut buffer, 40 + even.as_millis() as u64 + 1), [None, Some(2)]);
+        assert_eq!(
+            given(&mut buffer, 40 + even.as_millis() as u64 + 1),
+            [None, Some(2)]
+        );
         assert_eq!(arrive(&mut buffer, 1, 140), Arrival::Dropped);
         let uneven = buffer.delay();
-        assert!(uneven > even + at(20) && uneven <= at(200), "{even:?} {uneven:?}");
+        assert!(
+            uneven > even + at(20) && uneven <= at(200),
+            "{even:?} {uneven:?}"
+        );
         for sequence in 3..400u16 {
             arrive(&mut buffer, sequence, u64::from(sequence) * 20);
         }
@@ -382,9 +478,20 @@ mod tests {
     fn a_press_of_a_key_is_no_jitter() {
         let mut buffer = JitterBuffer::default();
         for sequence in 0..50u16 {
-            let header = Header { timestamp: 8000, payload_type: 101, ..header(1, sequence) };
-            let packet = Packet { header, payload: &[5, 10, 0, 160], offset: 12 };
-            assert_eq!(buffer.arrive(&packet, at(u64::from(sequence) * 20)), Arrival::Due);
+            let header = Header {
+                timestamp: 8000,
+                payload_type: 101,
+                ..header(1, sequence)
+            };
+            let packet = Packet {
+                header,
+                payload: &[5, 10, 0, 160],
+                offset: 12,
+            };
+            assert_eq!(
+                buffer.arrive(&packet, at(u64::from(sequence) * 20)),
+                Arrival::Due
+            );
         }
         assert_eq!(buffer.delay(), at(20));
     }
@@ -394,9 +501,16 @@ mod tests {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 10, 0);
         arrive(&mut buffer, 12, 20);
-        let other = Packet { header: header(2, 11), payload: &[], offset: 12 };
+        let other = Packet {
+            header: header(2, 11),
+            payload: &[],
+            offset: 12,
+        };
         assert_eq!(buffer.arrive(&other, at(40)), Arrival::Due);
-        assert_eq!((given(&mut buffer, 400), buffer.is_waiting()), (vec![], false));
+        assert_eq!(
+            (given(&mut buffer, 400), buffer.is_waiting()),
+            (vec![], false)
+        );
         assert_eq!(arrive(&mut buffer, 5000, 60), Arrival::Due);
     }
 

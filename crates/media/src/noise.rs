@@ -35,7 +35,10 @@ impl ComfortNoise {
             return None;
         }
         let mut octets = [0; 1 + MAX_ORDER];
-        octets.iter_mut().zip(payload).for_each(|(octet, from)| *octet = *from);
+        octets
+            .iter_mut()
+            .zip(payload)
+            .for_each(|(octet, from)| *octet = *from);
         Some(Self { octets, length })
     }
 
@@ -53,7 +56,10 @@ impl ComfortNoise {
 impl NoiseGenerator {
     /// Noise from a random number, at the level that was told; its spectrum is flat whatever the coefficients say.
     pub fn new(seed: u32, noise: &ComfortNoise) -> Self {
-        let mut generator = Self { state: seed | 1, peak: 0.0 };
+        let mut generator = Self {
+            state: seed | 1,
+            peak: 0.0,
+        };
         generator.follow(noise);
         generator
     }
@@ -89,7 +95,11 @@ mod tests {
         for level in [6, 20, 40, 60, 78] {
             let mut generator = NoiseGenerator::new(7, &ComfortNoise::parse(&[level]).unwrap());
             let samples: Vec<i16> = (0..100).flat_map(|_| generator.frame()).collect();
-            let power: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / 16_000.0;
+            let power: f64 = samples
+                .iter()
+                .map(|sample| f64::from(*sample).powi(2))
+                .sum::<f64>()
+                / 16_000.0;
             let heard = 10.0 * (power / 32_768f64.powi(2)).log10();
             assert!((heard + f64::from(level)).abs() < 1.0, "{level}: {heard}");
             let mean = samples.iter().map(|sample| f64::from(*sample)).sum::<f64>() / 16_000.0;
@@ -103,7 +113,10 @@ mod tests {
         assert_eq!(generator.frame(), [0; FRAME]);
         generator.follow(&ComfortNoise::parse(&[0]).unwrap());
         let loud = generator.frame();
-        assert!(loud.iter().any(|sample| *sample > 20_000) && loud.iter().any(|sample| *sample < -20_000));
+        assert!(
+            loud.iter().any(|sample| *sample > 20_000)
+                && loud.iter().any(|sample| *sample < -20_000)
+        );
     }
 
     #[test]

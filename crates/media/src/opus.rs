@@ -39,17 +39,29 @@ impl Decoding {
     /// Decodes a packet of at most 120 ms; gives the number of samples. What is no Opus is made up like what is lost.
     pub(crate) fn decode(&mut self, packet: &[u8], samples: &mut [i16]) -> usize {
         let most = samples.len().min(LONGEST);
-        let decoded = if packet.is_empty() { None } else { self.0.decode_s16(packet, most, samples).ok() };
+        let decoded = if packet.is_empty() {
+            None
+        } else {
+            self.0.decode_s16(packet, most, samples).ok()
+        };
         decoded.unwrap_or_else(|| self.conceal(None, samples.get_mut(..FRAME).unwrap_or_default()))
     }
 
     /// Makes up what was lost, its end from the copy in the packet after it if there is one; gives the number of samples.
     pub(crate) fn conceal(&mut self, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
         let count = samples.len().min(LONGEST) / 20 * 20;
-        let Some(samples) = samples.get_mut(..count).filter(|samples| !samples.is_empty()) else { return 0 };
+        let Some(samples) = samples
+            .get_mut(..count)
+            .filter(|samples| !samples.is_empty())
+        else {
+            return 0;
+        };
         let copy = next.filter(|next| !next.is_empty());
         let copied = copy.and_then(|next| self.0.decode_fec_s16(next, count, samples).ok());
-        copied.or_else(|| self.0.decode_s16(&[], count, samples).ok()).unwrap_or(0).min(count)
+        copied
+            .or_else(|| self.0.decode_s16(&[], count, samples).ok())
+            .unwrap_or(0)
+            .min(count)
     }
 }
 
@@ -63,7 +75,10 @@ impl Encoding {
     pub(crate) fn new(settings: OpusSettings) -> Option<Self> {
         let mut encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip).ok()?;
         encoder.complexity = COMPLEXITY;
-        let mut encoding = Self { encoder, waiting: Vec::with_capacity(LONGEST + FRAME) };
+        let mut encoding = Self {
+            encoder,
+            waiting: Vec::with_capacity(LONGEST + FRAME),
+        };
         encoding.adapt(settings);
         Some(encoding)
     }
@@ -73,8 +88,11 @@ impl Encoding {
         self.encoder.bitrate_bps = most.clamp(LEAST_BIT_RATE, BIT_RATE) as i32;
         self.encoder.use_inband_fec = settings.inband_fec;
         self.encoder.packet_loss_perc = if settings.inband_fec { ASSUMED_LOSS } else { 0 };
-        self.encoder.rate_control =
-            if settings.constant { RateControl::Cbr } else { RateControl::ConstrainedVbr };
+        self.encoder.rate_control = if settings.constant {
+            RateControl::Cbr
+        } else {
+            RateControl::ConstrainedVbr
+        };
     }
 
     /// Samples that the next packet begins with.
@@ -91,7 +109,9 @@ impl Encoding {
     pub(crate) fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
         self.waiting.extend(samples.iter().take(LONGEST));
         let fits = |duration: &&usize| **duration <= self.waiting.len();
-        let Some(duration) = DURATIONS.iter().find(fits).copied() else { return 0 };
+        let Some(duration) = DURATIONS.iter().find(fits).copied() else {
+            return 0;
+        };
         let encoded = self.encoder.encode_s16(&self.waiting, duration, octets);
         self.waiting.drain(..duration);
         encoded.unwrap_or(0)
@@ -135,16 +155,34 @@ mod tests {
 
     #[test]
     fn speech_in_opus_keeps_its_pitch_and_level_in_packets_of_any_length() {
-        for (hertz, packet) in
-            [(300.0, 160), (1000.0, 160), (2500.0, 160), (1000.0, 240), (1000.0, 80), (700.0, 960)]
-        {
+        for (hertz, packet) in [
+            (300.0, 160),
+            (1000.0, 160),
+            (2500.0, 160),
+            (1000.0, 240),
+            (1000.0, 80),
+            (700.0, 960),
+        ] {
             let spoken = tone(hertz, 9600);
             let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
-            assert!(spoken.len() - heard.len() < 160, "{packet}: {}", heard.len());
+            assert!(
+                spoken.len() - heard.len() < 160,
+                "{packet}: {}",
+                heard.len()
+            );
             let (said, heard) = (&spoken[1600..], &heard[1600..]);
-            assert!((level(said) - level(heard)).abs() < 1.5, "{hertz}: {} {}", level(said), level(heard));
+            assert!(
+                (level(said) - level(heard)).abs() < 1.5,
+                "{hertz}: {} {}",
+                level(said),
+                level(heard)
+            );
             let noise = noise_beside(hertz, heard);
-            assert!(noise < level(heard) - 12.0, "{hertz} {packet}: {noise} {}", level(heard));
+            assert!(
+                noise < level(heard) - 12.0,
+                "{hertz} {packet}: {noise} {}",
+                level(heard)
+            );
         }
     }
 
@@ -154,7 +192,10 @@ mod tests {
         let spoken: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
         let lost = |index| index == 20;
         let heard = |inband_fec| {
-            let settings = OpusSettings { inband_fec, ..OpusSettings::default() };
+            let settings = OpusSettings {
+                inband_fec,
+                ..OpusSettings::default()
+            };
             through_opus(&spoken, 160, settings, lost)
         };
         let place = 160 * 20 + 60..160 * 21 + 30;
@@ -162,7 +203,10 @@ mod tests {
         assert_eq!((with.len(), without.len()), (spoken.len(), spoken.len()));
         let said = level(&spoken[place.clone()]);
         let (with, without) = (level(&with[place.clone()]), level(&without[place]));
-        assert!((with - said).abs() < 6.0 && without < said - 12.0, "{with} {without} {said}");
+        assert!(
+            (with - said).abs() < 6.0 && without < said - 12.0,
+            "{with} {without} {said}"
+        );
     }
 
     #[test]
@@ -178,10 +222,19 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let plain: usize = sizes(OpusSettings::default()).iter().sum();
-        let few = sizes(OpusSettings { max_bit_rate: Some(8000), ..OpusSettings::default() });
+        let few = sizes(OpusSettings {
+            max_bit_rate: Some(8000),
+            ..OpusSettings::default()
+        });
         assert!(few.iter().sum::<usize>() <= 2100 && plain > 2500, "{plain}");
-        let constant = sizes(OpusSettings { constant: true, ..OpusSettings::default() });
-        assert!(constant.iter().all(|size| *size == constant[0]), "{constant:?}");
+        let constant = sizes(OpusSettings {
+            constant: true,
+            ..OpusSettings::default()
+        });
+        assert!(
+            constant.iter().all(|size| *size == constant[0]),
+            "{constant:?}"
+        );
     }
 
     #[test]

@@ -37,7 +37,8 @@ struct Clock {
 
 impl Clock {
     fn timestamp(&self, sample: u32) -> u32 {
-        self.timestamp.wrapping_add(sample.wrapping_sub(self.sample).wrapping_mul(self.ticks))
+        self.timestamp
+            .wrapping_add(sample.wrapping_sub(self.sample).wrapping_mul(self.ticks))
     }
 }
 
@@ -61,15 +62,32 @@ enum Feed {
 impl OutboundStream {
     /// A stream whose source and first numbers were drawn at random (RFC 3550, section 5.1).
     pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        let clock = Clock { ticks: 1, sample: timestamp, timestamp };
-        Self { ssrc, sequence, timestamp, last_at: None, clock, feed: Feed::Own, packets: 0, octets: 0 }
+        let clock = Clock {
+            ticks: 1,
+            sample: timestamp,
+            timestamp,
+        };
+        Self {
+            ssrc,
+            sequence,
+            timestamp,
+            last_at: None,
+            clock,
+            feed: Feed::Own,
+            packets: 0,
+            octets: 0,
+        }
     }
 
     /// Goes on under a clock of so many ticks in a sample ([`crate::Codec::ticks`]), from the last timestamp on
     /// (RFC 7160, section 4.1).
     pub fn set_ticks(&mut self, ticks: u32) {
         let timestamp = self.clock.timestamp(self.timestamp);
-        self.clock = Clock { ticks, sample: self.timestamp, timestamp };
+        self.clock = Clock {
+            ticks,
+            sample: self.timestamp,
+            timestamp,
+        };
     }
 
     /// Ticks of the stream's clock in a sample of 8 kHz.
@@ -94,8 +112,11 @@ impl OutboundStream {
 
     /// The RTP timestamp that belongs to `now` (for sender reports).
     pub fn timestamp_at(&self, now: Duration) -> u32 {
-        let since = self.last_at.map_or(Duration::ZERO, |last| now.saturating_sub(last));
-        self.clock.timestamp(self.timestamp.wrapping_add(samples_in(since)))
+        let since = self
+            .last_at
+            .map_or(Duration::ZERO, |last| now.saturating_sub(last));
+        self.clock
+            .timestamp(self.timestamp.wrapping_add(samples_in(since)))
     }
 
     /// The sample of 8 kHz that the last packet begins with.
@@ -112,7 +133,11 @@ impl OutboundStream {
     /// Numbers a frame of our own audio of 20 ms.
     pub fn own(&mut self, payload_type: u8, now: Duration) -> Header {
         let goes_on = self.feed == Feed::Own && self.is_recent(now);
-        let timestamp = if goes_on { self.timestamp.wrapping_add(FRAME as u32) } else { self.caught_up(now) };
+        let timestamp = if goes_on {
+            self.timestamp.wrapping_add(FRAME as u32)
+        } else {
+            self.caught_up(now)
+        };
         self.feed = Feed::Own;
         self.next(payload_type, !goes_on, timestamp, now)
     }
@@ -137,7 +162,9 @@ impl OutboundStream {
             return Some(header);
         };
         if step <= 0 {
-            return self.fills(step).then(|| self.late(from, payload_type, step, elapsed));
+            return self
+                .fills(step)
+                .then(|| self.late(from, payload_type, step, elapsed));
         }
         self.sequence = self.sequence.wrapping_add(step as u16 - 1);
         let timestamp = self.timestamp.wrapping_add(elapsed as u32);
@@ -148,12 +175,19 @@ impl OutboundStream {
 
     /// Takes note of a packet of the other party that is not passed on, so that it leaves no gap in our numbers.
     pub fn swallow(&mut self, from: &Header) {
-        if let Feed::Relayed { ssrc, sequence, timestamp, missing } = &mut self.feed
+        if let Feed::Relayed {
+            ssrc,
+            sequence,
+            timestamp,
+            missing,
+        } = &mut self.feed
             && *ssrc == from.ssrc
             && from.sequence.wrapping_sub(*sequence) < MAX_GAP
             && from.sequence != *sequence
         {
-            self.timestamp = self.timestamp.wrapping_add(from.timestamp.wrapping_sub(*timestamp));
+            self.timestamp = self
+                .timestamp
+                .wrapping_add(from.timestamp.wrapping_sub(*timestamp));
             *sequence = from.sequence;
             *timestamp = from.timestamp;
             *missing = 0;
@@ -163,7 +197,15 @@ impl OutboundStream {
     /// Steps of sequence and timestamp since the last relayed packet, and which are missing before that one; `None` when
     /// the packet does not go on where that one left off.
     fn steps(&self, from: &Header) -> Option<(i16, i32, u128)> {
-        let Feed::Relayed { ssrc, sequence, timestamp, missing } = self.feed else { return None };
+        let Feed::Relayed {
+            ssrc,
+            sequence,
+            timestamp,
+            missing,
+        } = self.feed
+        else {
+            return None;
+        };
         let step = from.sequence.wrapping_sub(sequence) as i16;
         let elapsed = from.timestamp.wrapping_sub(timestamp) as i32;
         let near = step.unsigned_abs() <= MAX_GAP && elapsed.unsigned_abs() <= MAX_PAUSE as u32;
@@ -172,8 +214,12 @@ impl OutboundStream {
 
     /// Whether a packet so many steps back is one that is missing; from now on it is not.
     fn fills(&mut self, step: i16) -> bool {
-        let Feed::Relayed { missing, .. } = &mut self.feed else { return false };
-        let bit = u32::from(step.unsigned_abs()).checked_sub(1).and_then(|back| 1u128.checked_shl(back));
+        let Feed::Relayed { missing, .. } = &mut self.feed else {
+            return false;
+        };
+        let bit = u32::from(step.unsigned_abs())
+            .checked_sub(1)
+            .and_then(|back| 1u128.checked_shl(back));
         let fills = bit.is_some_and(|bit| *missing & bit != 0);
         *missing &= !bit.unwrap_or(0);
         fills
@@ -184,30 +230,45 @@ impl OutboundStream {
             marker: from.marker,
             payload_type,
             sequence: self.sequence.wrapping_sub(1).wrapping_add(step as u16),
-            timestamp: self.clock.timestamp(self.timestamp.wrapping_add(elapsed as u32)),
+            timestamp: self
+                .clock
+                .timestamp(self.timestamp.wrapping_add(elapsed as u32)),
             ssrc: self.ssrc,
         }
     }
 
     fn follow(&mut self, from: &Header, missing: u128) {
-        self.feed =
-            Feed::Relayed { ssrc: from.ssrc, sequence: from.sequence, timestamp: from.timestamp, missing };
+        self.feed = Feed::Relayed {
+            ssrc: from.ssrc,
+            sequence: from.sequence,
+            timestamp: from.timestamp,
+            missing,
+        };
     }
 
     fn is_recent(&self, now: Duration) -> bool {
-        self.last_at.is_some_and(|last| now.saturating_sub(last) < Duration::from_millis(100))
+        self.last_at
+            .is_some_and(|last| now.saturating_sub(last) < Duration::from_millis(100))
     }
 
     /// The timestamp for a packet that does not follow from the one before: as many samples on as time has passed.
     fn caught_up(&self, now: Duration) -> u32 {
-        let Some(last) = self.last_at else { return self.timestamp };
-        self.timestamp.wrapping_add(samples_in(now.saturating_sub(last)).max(FRAME as u32))
+        let Some(last) = self.last_at else {
+            return self.timestamp;
+        };
+        self.timestamp
+            .wrapping_add(samples_in(now.saturating_sub(last)).max(FRAME as u32))
     }
 
     fn next(&mut self, payload_type: u8, marker: bool, timestamp: u32, now: Duration) -> Header {
         let (sequence, ssrc) = (self.sequence, self.ssrc);
-        let header =
-            Header { marker, payload_type, sequence, timestamp: self.clock.timestamp(timestamp), ssrc };
+        let header = Header {
+            marker,
+            payload_type,
+            sequence,
+            timestamp: self.clock.timestamp(timestamp),
+            ssrc,
+        };
         self.sequence = self.sequence.wrapping_add(1);
         if self.timestamp != timestamp || self.last_at.is_none() {
             self.timestamp = timestamp;
@@ -219,7 +280,9 @@ impl OutboundStream {
 
 /// What is missing before a packet that is `step` numbers after the last one.
 fn left_out(missing: u128, step: u16) -> u128 {
-    let between = 1u128.checked_shl(u32::from(step).saturating_sub(1)).map_or(u128::MAX, |bit| bit - 1);
+    let between = 1u128
+        .checked_shl(u32::from(step).saturating_sub(1))
+        .map_or(u128::MAX, |bit| bit - 1);
     missing.checked_shl(step.into()).unwrap_or(0) | between
 }
 
@@ -233,7 +296,13 @@ mod tests {
     }
 
     fn inbound(ssrc: u32, sequence: u16, timestamp: u32) -> Header {
-        Header { marker: false, payload_type: 8, sequence, timestamp, ssrc }
+        Header {
+            marker: false,
+            payload_type: 8,
+            sequence,
+            timestamp,
+            ssrc,
+        }
     }
 
     #[test]
@@ -242,13 +311,21 @@ mod tests {
         let mut headers = vec![stream.own(8, at(0)), stream.own(8, at(20))];
         headers.extend(stream.relay(&inbound(99, 5, 1_000_000), 8, at(50)));
         headers.extend(stream.relay(&inbound(99, 6, 1_000_160), 8, at(70)));
-        headers.extend([stream.event(101, true, at(90)), stream.event(101, false, at(110))]);
+        headers.extend([
+            stream.event(101, true, at(90)),
+            stream.event(101, false, at(110)),
+        ]);
         headers.extend(stream.relay(&inbound(99, 9, 1_000_640), 8, at(130)));
         assert!(headers.iter().all(|header| header.ssrc == 7));
-        let sequences: Vec<u16> = headers.iter().map(|header| header.sequence.wrapping_sub(0xfffe)).collect();
+        let sequences: Vec<u16> = headers
+            .iter()
+            .map(|header| header.sequence.wrapping_sub(0xfffe))
+            .collect();
         assert_eq!(sequences, [0, 1, 2, 3, 4, 5, 6]);
-        let times: Vec<u32> =
-            headers.iter().map(|header| header.timestamp.wrapping_sub(0xffff_ff00)).collect();
+        let times: Vec<u32> = headers
+            .iter()
+            .map(|header| header.timestamp.wrapping_sub(0xffff_ff00))
+            .collect();
         assert_eq!(times, [0, 160, 400, 560, 720, 720, 1040]);
         let markers: Vec<bool> = headers.iter().map(|header| header.marker).collect();
         assert_eq!(markers, [true, false, true, false, true, false, true]);
@@ -259,11 +336,19 @@ mod tests {
         let mut stream = OutboundStream::new(7, 100, 0);
         let relayed: Vec<Option<(u16, u32)>> = [10u16, 11, 14, 13, 14, 15]
             .iter()
-            .map(|sequence| stream.relay(&inbound(1, *sequence, u32::from(*sequence) * 160), 8, at(0)))
+            .map(|sequence| {
+                stream.relay(&inbound(1, *sequence, u32::from(*sequence) * 160), 8, at(0))
+            })
             .map(|header| header.map(|header| (header.sequence, header.timestamp)))
             .collect();
-        let expected =
-            [Some((100, 0)), Some((101, 160)), Some((104, 640)), Some((103, 480)), None, Some((105, 800))];
+        let expected = [
+            Some((100, 0)),
+            Some((101, 160)),
+            Some((104, 640)),
+            Some((103, 480)),
+            None,
+            Some((105, 800)),
+        ];
         assert_eq!(relayed, expected);
     }
 
@@ -275,7 +360,20 @@ mod tests {
             stream.relay(&from, 8, at(0)).map(|header| header.sequence)
         };
         let relayed = [10, 13, 11, 11, 12, 12, 11, 10, 9].map(&mut relay);
-        assert_eq!(relayed, [Some(100), Some(103), Some(101), None, Some(102), None, None, None, None]);
+        assert_eq!(
+            relayed,
+            [
+                Some(100),
+                Some(103),
+                Some(101),
+                None,
+                Some(102),
+                None,
+                None,
+                None,
+                None
+            ]
+        );
         let relayed = [150, 149, 14, 22, 23, 23, 149].map(&mut relay);
         let expected = [Some(240), Some(239), None, Some(112), Some(113), None, None];
         assert_eq!(relayed, expected, "128 packets back it is too late");
@@ -295,23 +393,44 @@ mod tests {
         let mut stream = OutboundStream::new(7, 0, 0xffff_ff00);
         let first = stream.own(8, at(0)).timestamp;
         stream.set_ticks(6);
-        let times = [stream.own(96, at(20)), stream.own(96, at(40)), stream.event(101, true, at(60))];
-        assert_eq!(times.map(|header| header.timestamp.wrapping_sub(first)), [960, 1920, 2880]);
+        let times = [
+            stream.own(96, at(20)),
+            stream.own(96, at(40)),
+            stream.event(101, true, at(60)),
+        ];
+        assert_eq!(
+            times.map(|header| header.timestamp.wrapping_sub(first)),
+            [960, 1920, 2880]
+        );
         assert_eq!(stream.timestamp_at(at(70)).wrapping_sub(first), 3360);
         let relayed = stream.relay(&inbound(9, 1, 0), 96, at(80)).unwrap();
-        let late =
-            [inbound(9, 3, 320), inbound(9, 2, 160)].map(|from| stream.relay(&from, 96, at(90)).unwrap());
-        assert_eq!(late.map(|header| header.timestamp.wrapping_sub(relayed.timestamp)), [1920, 960]);
+        let late = [inbound(9, 3, 320), inbound(9, 2, 160)]
+            .map(|from| stream.relay(&from, 96, at(90)).unwrap());
+        assert_eq!(
+            late.map(|header| header.timestamp.wrapping_sub(relayed.timestamp)),
+            [1920, 960]
+        );
         stream.set_ticks(1);
-        assert_eq!(stream.own(8, at(140)).timestamp.wrapping_sub(relayed.timestamp), 1920 + 400);
+        assert_eq!(
+            stream
+                .own(8, at(140))
+                .timestamp
+                .wrapping_sub(relayed.timestamp),
+            1920 + 400
+        );
     }
 
     #[test]
     fn another_source_goes_on_where_the_last_one_stopped() {
         let mut stream = OutboundStream::new(7, 100, 0);
         stream.relay(&inbound(1, 10, 0), 8, at(0));
-        let header = stream.relay(&inbound(2, 50_000, 4_000_000_000), 8, at(100)).unwrap();
-        assert_eq!((header.sequence, header.timestamp, header.marker), (101, 800, true));
+        let header = stream
+            .relay(&inbound(2, 50_000, 4_000_000_000), 8, at(100))
+            .unwrap();
+        assert_eq!(
+            (header.sequence, header.timestamp, header.marker),
+            (101, 800, true)
+        );
     }
 
     proptest! {

@@ -85,12 +85,20 @@ pub enum Rtcp {
 pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     let start = out.len();
-    let kind = if compound.sender.is_some() { SENDER_REPORT } else { RECEIVER_REPORT };
+    let kind = if compound.sender.is_some() {
+        SENDER_REPORT
+    } else {
+        RECEIVER_REPORT
+    };
     open(&mut out, usize::from(compound.block.is_some()), kind);
     out.extend(compound.ssrc.to_be_bytes());
     if let Some(info) = &compound.sender {
         out.extend(info.ntp.to_be_bytes());
-        out.extend([info.timestamp, info.packets, info.octets].into_iter().flat_map(u32::to_be_bytes));
+        out.extend(
+            [info.timestamp, info.packets, info.octets]
+                .into_iter()
+                .flat_map(u32::to_be_bytes),
+        );
     }
     if let Some(block) = &compound.block {
         write_block(&mut out, block);
@@ -125,7 +133,12 @@ fn write_block(out: &mut Vec<u8>, block: &ReportBlock) {
     let [_, l0, l1, l2] = block.lost.to_be_bytes();
     out.extend(block.ssrc.to_be_bytes());
     out.extend([block.fraction_lost, l0, l1, l2]);
-    let rest = [block.highest_sequence, block.jitter, block.last_sender_report, block.delay];
+    let rest = [
+        block.highest_sequence,
+        block.jitter,
+        block.last_sender_report,
+        block.delay,
+    ];
     out.extend(rest.into_iter().flat_map(u32::to_be_bytes));
 }
 
@@ -143,7 +156,12 @@ fn describe(out: &mut Vec<u8>, ssrc: u32, cname: &[u8]) {
 /// Reads what a compound says of streams. Stops at the first malformed packet; what came before it counts. Names and
 /// private extensions are skipped: we have no use for them.
 pub fn parse_rtcp(datagram: &[u8]) -> impl Iterator<Item = Rtcp> {
-    Packets(datagram).flat_map(|(count, kind, body)| Items { count, kind, body, at_sender: true })
+    Packets(datagram).flat_map(|(count, kind, body)| Items {
+        count,
+        kind,
+        body,
+        at_sender: true,
+    })
 }
 
 struct Packets<'a>(&'a [u8]);
@@ -178,7 +196,12 @@ impl Items<'_> {
     fn sender(&mut self) -> Option<Rtcp> {
         let ssrc = self.word()?;
         let ntp = u64::from(self.word()?) << 32 | u64::from(self.word()?);
-        let info = SenderInfo { ntp, timestamp: self.word()?, packets: self.word()?, octets: self.word()? };
+        let info = SenderInfo {
+            ntp,
+            timestamp: self.word()?,
+            packets: self.word()?,
+            octets: self.word()?,
+        };
         Some(Rtcp::Sender { ssrc, info })
     }
 
@@ -221,8 +244,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const INFO: SenderInfo =
-        SenderInfo { ntp: 0x0102_0304_0506_0708, timestamp: 9, packets: 10, octets: 1600 };
+    const INFO: SenderInfo = SenderInfo {
+        ntp: 0x0102_0304_0506_0708,
+        timestamp: 9,
+        packets: 10,
+        octets: 1600,
+    };
     const BLOCK: ReportBlock = ReportBlock {
         ssrc: 77,
         fraction_lost: 3,
@@ -235,26 +262,59 @@ mod tests {
 
     #[test]
     fn a_sender_report_with_goodbye_reads_back() {
-        let compound =
-            RtcpCompound { ssrc: 1, sender: Some(INFO), block: Some(BLOCK), cname: "a1b2", bye: Bye::Yes };
+        let compound = RtcpCompound {
+            ssrc: 1,
+            sender: Some(INFO),
+            block: Some(BLOCK),
+            cname: "a1b2",
+            bye: Bye::Yes,
+        };
         let octets = build_rtcp(&compound);
         assert!(octets.len().is_multiple_of(4));
         let items: Vec<Rtcp> = parse_rtcp(&octets).collect();
-        assert_eq!(items, [Rtcp::Sender { ssrc: 1, info: INFO }, Rtcp::Report(BLOCK), Rtcp::Bye { ssrc: 1 }]);
+        assert_eq!(
+            items,
+            [
+                Rtcp::Sender {
+                    ssrc: 1,
+                    info: INFO
+                },
+                Rtcp::Report(BLOCK),
+                Rtcp::Bye { ssrc: 1 }
+            ]
+        );
     }
 
     #[test]
     fn a_receiver_report_reads_back() {
-        let compound = RtcpCompound { ssrc: 1, sender: None, block: Some(BLOCK), cname: "x", bye: Bye::No };
-        assert_eq!(parse_rtcp(&build_rtcp(&compound)).collect::<Vec<_>>(), [Rtcp::Report(BLOCK)]);
-        let empty = RtcpCompound { block: None, ..compound };
+        let compound = RtcpCompound {
+            ssrc: 1,
+            sender: None,
+            block: Some(BLOCK),
+            cname: "x",
+            bye: Bye::No,
+        };
+        assert_eq!(
+            parse_rtcp(&build_rtcp(&compound)).collect::<Vec<_>>(),
+            [Rtcp::Report(BLOCK)]
+        );
+        let empty = RtcpCompound {
+            block: None,
+            ..compound
+        };
         assert_eq!(parse_rtcp(&build_rtcp(&empty)).count(), 0);
     }
 
     #[test]
     fn the_source_description_ends_with_a_null_and_whole_words() {
         for name in ["", "a", "ab", "abc", "abcd", &"n".repeat(300)] {
-            let compound = RtcpCompound { ssrc: 1, sender: None, block: None, cname: name, bye: Bye::No };
+            let compound = RtcpCompound {
+                ssrc: 1,
+                sender: None,
+                block: None,
+                cname: name,
+                bye: Bye::No,
+            };
             let octets = build_rtcp(&compound);
             let description = &octets[8..];
             assert_eq!(description[1], SOURCE_DESCRIPTION);
@@ -268,10 +328,22 @@ mod tests {
 
     #[test]
     fn a_truncated_compound_says_what_came_before() {
-        let compound = RtcpCompound { ssrc: 1, sender: Some(INFO), block: None, cname: "x", bye: Bye::Yes };
+        let compound = RtcpCompound {
+            ssrc: 1,
+            sender: Some(INFO),
+            block: None,
+            cname: "x",
+            bye: Bye::Yes,
+        };
         let octets = build_rtcp(&compound);
         let items: Vec<Rtcp> = parse_rtcp(&octets[..octets.len() - 1]).collect();
-        assert_eq!(items, [Rtcp::Sender { ssrc: 1, info: INFO }]);
+        assert_eq!(
+            items,
+            [Rtcp::Sender {
+                ssrc: 1,
+                info: INFO
+            }]
+        );
     }
 
     proptest! {

@@ -71,7 +71,10 @@ impl Header {
     pub fn replace_in(&self, datagram: &mut [u8], payload: Range<usize>) -> Option<Range<usize>> {
         let start = payload.start.checked_sub(Self::LENGTH)?;
         let range = start..payload.end;
-        datagram.get_mut(range.clone())?.get_mut(..Self::LENGTH)?.copy_from_slice(&self.octets());
+        datagram
+            .get_mut(range.clone())?
+            .get_mut(..Self::LENGTH)?
+            .copy_from_slice(&self.octets());
         Some(range)
     }
 }
@@ -79,15 +82,27 @@ impl Header {
 impl<'a> Packet<'a> {
     /// Reads a datagram. Contributing sources, header extension and padding are skipped.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, RtpError> {
-        let (fixed, rest) = datagram.split_first_chunk::<{ Header::LENGTH }>().ok_or(RtpError::Truncated)?;
+        let (fixed, rest) = datagram
+            .split_first_chunk::<{ Header::LENGTH }>()
+            .ok_or(RtpError::Truncated)?;
         let [first, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = *fixed;
         if first >> 6 != 2 {
             return Err(RtpError::Version);
         }
-        let rest = rest.get(usize::from(first & 0x0f) * 4..).ok_or(RtpError::Truncated)?;
-        let rest = if first & 0x10 == 0 { rest } else { after_extension(rest)? };
+        let rest = rest
+            .get(usize::from(first & 0x0f) * 4..)
+            .ok_or(RtpError::Truncated)?;
+        let rest = if first & 0x10 == 0 {
+            rest
+        } else {
+            after_extension(rest)?
+        };
         let offset = datagram.len() - rest.len();
-        let payload = if first & 0x20 == 0 { rest } else { without_padding(rest)? };
+        let payload = if first & 0x20 == 0 {
+            rest
+        } else {
+            without_padding(rest)?
+        };
         let header = Header {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7f,
@@ -95,7 +110,11 @@ impl<'a> Packet<'a> {
             timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
             ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
         };
-        Ok(Self { header, payload, offset })
+        Ok(Self {
+            header,
+            payload,
+            offset,
+        })
     }
 
     /// Where the payload lies in the datagram.
@@ -106,12 +125,17 @@ impl<'a> Packet<'a> {
 
 fn after_extension(rest: &[u8]) -> Result<&[u8], RtpError> {
     let ([_, _, l0, l1], rest) = rest.split_first_chunk::<4>().ok_or(RtpError::Truncated)?;
-    rest.get(usize::from(u16::from_be_bytes([*l0, *l1])) * 4..).ok_or(RtpError::Truncated)
+    rest.get(usize::from(u16::from_be_bytes([*l0, *l1])) * 4..)
+        .ok_or(RtpError::Truncated)
 }
 
 fn without_padding(rest: &[u8]) -> Result<&[u8], RtpError> {
     let count = usize::from(*rest.last().ok_or(RtpError::Padding)?);
-    let end = rest.len().checked_sub(count).filter(|_| count > 0).ok_or(RtpError::Padding)?;
+    let end = rest
+        .len()
+        .checked_sub(count)
+        .filter(|_| count > 0)
+        .ok_or(RtpError::Padding)?;
     rest.get(..end).ok_or(RtpError::Padding)
 }
 
@@ -133,7 +157,10 @@ mod tests {
         let mut out = [0; 64];
         let octets = HEADER.write(b"voice", &mut out).unwrap();
         let packet = Packet::parse(octets).unwrap();
-        assert_eq!((packet.header, packet.payload, packet.offset), (HEADER, &b"voice"[..], 12));
+        assert_eq!(
+            (packet.header, packet.payload, packet.offset),
+            (HEADER, &b"voice"[..], 12)
+        );
         assert_eq!(HEADER.write(&[0; 60], &mut out), None);
     }
 
@@ -146,7 +173,10 @@ mod tests {
         octets.extend(b"voice");
         octets.extend([0, 0, 3]);
         let packet = Packet::parse(&octets).unwrap();
-        assert_eq!((packet.payload, packet.payload_range()), (&b"voice"[..], 28..33));
+        assert_eq!(
+            (packet.payload, packet.payload_range()),
+            (&b"voice"[..], 28..33)
+        );
     }
 
     #[test]
@@ -156,9 +186,18 @@ mod tests {
         octets.extend([0xaa; 8]);
         octets.extend(b"voice");
         let payload = Packet::parse(&octets).unwrap().payload_range();
-        let own = Header { ssrc: 7, sequence: 1, timestamp: 2, marker: false, payload_type: 8 };
+        let own = Header {
+            ssrc: 7,
+            sequence: 1,
+            timestamp: 2,
+            marker: false,
+            payload_type: 8,
+        };
         let range = own.replace_in(&mut octets, payload).unwrap();
-        assert_eq!(octets[range.clone()], [own.octets().to_vec(), b"voice".to_vec()].concat());
+        assert_eq!(
+            octets[range.clone()],
+            [own.octets().to_vec(), b"voice".to_vec()].concat()
+        );
         assert!(!octets[range].contains(&0xaa));
     }
 

@@ -69,7 +69,12 @@ impl SrtpSender {
     /// A sender with our master key and salt for this suite, one after the other; `None` when their length is not
     /// [`SrtpSuite::key_length`].
     pub fn new(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
-        Some(Self { suite, session: Session::derive(suite, key)?, window: None, rtcp_index: 0 })
+        Some(Self {
+            suite,
+            session: Session::derive(suite, key)?,
+            window: None,
+            rtcp_index: 0,
+        })
     }
 
     /// Its suite.
@@ -94,10 +99,18 @@ impl SrtpSender {
 
     /// Seals the RTCP compound in the first `length` octets; gives its new length.
     pub fn seal_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SrtpError> {
-        let ssrc = buffer.get(..length).and_then(rtcp_source).ok_or(SrtpError::Malformed)?;
-        let index = self.rtcp_index.checked_add(1).filter(|index| *index < ENCRYPTED);
+        let ssrc = buffer
+            .get(..length)
+            .and_then(rtcp_source)
+            .ok_or(SrtpError::Malformed)?;
+        let index = self
+            .rtcp_index
+            .checked_add(1)
+            .filter(|index| *index < ENCRYPTED);
         let index = index.ok_or(SrtpError::Exhausted)?;
-        let sealed = self.session.seal_rtcp(buffer, RTCP_HEADER, length, ssrc, index)?;
+        let sealed = self
+            .session
+            .seal_rtcp(buffer, RTCP_HEADER, length, ssrc, index)?;
         self.rtcp_index = index;
         Ok(sealed)
     }
@@ -107,7 +120,10 @@ impl SrtpReceiver {
     /// A receiver with the peer's master key and salt, one after the other; `None` when their length is not
     /// [`SrtpSuite::key_length`].
     pub fn new(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
-        Some(Self { session: Session::derive(suite, key)?, sources: Vec::new() })
+        Some(Self {
+            session: Session::derive(suite, key)?,
+            sources: Vec::new(),
+        })
     }
 
     /// Opens an SRTP packet; gives the length of the RTP packet that it leaves. On an error the octets are worthless.
@@ -128,7 +144,10 @@ impl SrtpReceiver {
     /// Opens an SRTCP packet; gives the length of the RTCP compound that it leaves.
     pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = rtcp_source(packet).ok_or(SrtpError::Malformed)?;
-        let word = self.session.rtcp_index(packet).ok_or(SrtpError::Malformed)?;
+        let word = self
+            .session
+            .rtcp_index(packet)
+            .ok_or(SrtpError::Malformed)?;
         let index = u64::from(word & !ENCRYPTED);
         let place = self.place(ssrc)?;
         let known = self.sources.get(place).and_then(|source| source.rtcp);
@@ -145,13 +164,21 @@ impl SrtpReceiver {
     fn place(&self, ssrc: u32) -> Result<usize, SrtpError> {
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
         let place = known.unwrap_or(self.sources.len());
-        if place < MOST_SOURCES { Ok(place) } else { Err(SrtpError::TooManySources) }
+        if place < MOST_SOURCES {
+            Ok(place)
+        } else {
+            Err(SrtpError::TooManySources)
+        }
     }
 
     /// A source is kept once a packet of it was authentic.
     fn source(&mut self, place: usize, ssrc: u32) -> &mut Source {
         if place >= self.sources.len() {
-            self.sources.push(Source { ssrc, rtp: None, rtcp: None });
+            self.sources.push(Source {
+                ssrc,
+                rtp: None,
+                rtcp: None,
+            });
         }
         let last = self.sources.len().saturating_sub(1);
         // The list is not empty, and `place` was given by `place`.
@@ -169,12 +196,18 @@ fn rtp_header(packet: &[u8]) -> Result<(u16, u32, usize), SrtpError> {
     }
     let mut header = 12 + usize::from(first & 0x0f) * 4;
     if first & 0x10 != 0 {
-        let words = packet.get(header + 2..header + 4).and_then(|words| words.first_chunk::<2>());
+        let words = packet
+            .get(header + 2..header + 4)
+            .and_then(|words| words.first_chunk::<2>());
         let words = words.ok_or(SrtpError::Malformed)?;
         header += 4 + usize::from(u16::from_be_bytes(*words)) * 4;
     }
     let fits = header <= packet.len();
-    let read = (u16::from_be_bytes([s0, s1]), u32::from_be_bytes([i0, i1, i2, i3]), header);
+    let read = (
+        u16::from_be_bytes([s0, s1]),
+        u32::from_be_bytes([i0, i1, i2, i3]),
+        header,
+    );
     fits.then_some(read).ok_or(SrtpError::Malformed)
 }
 

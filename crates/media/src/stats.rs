@@ -57,7 +57,11 @@ impl StreamReport {
     /// Lost packets as a share of those that were sent, 0.0 to 1.0.
     pub fn loss(&self) -> f64 {
         let expected = self.packets + self.lost;
-        if expected == 0 { 0.0 } else { self.lost as f64 / expected as f64 }
+        if expected == 0 {
+            0.0
+        } else {
+            self.lost as f64 / expected as f64
+        }
     }
 }
 
@@ -103,18 +107,29 @@ impl ReceiverStats {
             mos: None,
         };
         if self.packets > 0 {
-            report.mos = Some(mean_opinion_score(delay + 2.0 * report.jitter_ms, report.loss()));
+            report.mos = Some(mean_opinion_score(
+                delay + 2.0 * report.jitter_ms,
+                report.loss(),
+            ));
         }
         report
     }
 
     /// The report block on the party's present source since the last call of this (RFC 3550, section 6.4.1).
     /// `last_sender_report` is the middle of the NTP time of its last sender report, `delay` the time since it came.
-    pub fn report_block(&mut self, last_sender_report: Option<u32>, delay: Duration) -> Option<ReportBlock> {
+    pub fn report_block(
+        &mut self,
+        last_sender_report: Option<u32>,
+        delay: Duration,
+    ) -> Option<ReportBlock> {
         let source = self.source.as_mut()?;
         let expected = source.expected();
-        let lost_since = (expected - source.reported.0).saturating_sub(source.received - source.reported.1);
-        let fraction = (lost_since * 256).checked_div(expected - source.reported.0).unwrap_or(0).min(255);
+        let lost_since =
+            (expected - source.reported.0).saturating_sub(source.received - source.reported.1);
+        let fraction = (lost_since * 256)
+            .checked_div(expected - source.reported.0)
+            .unwrap_or(0)
+            .min(255);
         source.reported = (expected, source.received);
         Some(ReportBlock {
             ssrc: source.ssrc,
@@ -154,7 +169,9 @@ impl Source {
         let ahead = header.sequence.wrapping_sub(self.highest);
         let in_order = ahead < MAX_DROPOUT;
         if in_order {
-            self.cycles = self.cycles.wrapping_add(u32::from(header.sequence < self.highest) << 16);
+            self.cycles = self
+                .cycles
+                .wrapping_add(u32::from(header.sequence < self.highest) << 16);
             self.highest = header.sequence;
         }
         self.measure_jitter(header.timestamp, arrival);
@@ -192,7 +209,13 @@ mod tests {
 
     fn feed(stats: &mut ReceiverStats, ssrc: u32, sequence: u16, millis: u64) {
         let timestamp = u32::from(sequence).wrapping_mul(160);
-        let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc };
+        let header = Header {
+            marker: false,
+            payload_type: 8,
+            sequence,
+            timestamp,
+            ssrc,
+        };
         stats.receive(&header, 160, Duration::from_millis(millis));
     }
 
@@ -200,10 +223,23 @@ mod tests {
     fn an_even_stream_has_no_loss_no_jitter_and_a_good_score() {
         let mut stats = ReceiverStats::default();
         for packet in 0..100u16 {
-            feed(&mut stats, 1, packet.wrapping_add(65_500), u64::from(packet) * 20);
+            feed(
+                &mut stats,
+                1,
+                packet.wrapping_add(65_500),
+                u64::from(packet) * 20,
+            );
         }
         let report = stats.report(20.0);
-        assert_eq!((report.packets, report.octets, report.lost, report.out_of_order), (100, 16_000, 0, 0));
+        assert_eq!(
+            (
+                report.packets,
+                report.octets,
+                report.lost,
+                report.out_of_order
+            ),
+            (100, 16_000, 0, 0)
+        );
         assert!(report.mos.unwrap() > 4.3, "{report:?}");
     }
 
@@ -214,10 +250,22 @@ mod tests {
             feed(&mut stats, 1, sequence, u64::from(sequence) * 20);
         }
         let report = stats.report(20.0);
-        assert_eq!((report.packets, report.lost, report.out_of_order), (7, 3, 1));
+        assert_eq!(
+            (report.packets, report.lost, report.out_of_order),
+            (7, 3, 1)
+        );
         let block = stats.report_block(None, Duration::ZERO).unwrap();
-        assert_eq!((block.lost, block.fraction_lost, block.highest_sequence), (3, 76, 9));
-        assert_eq!(stats.report_block(None, Duration::ZERO).unwrap().fraction_lost, 0);
+        assert_eq!(
+            (block.lost, block.fraction_lost, block.highest_sequence),
+            (3, 76, 9)
+        );
+        assert_eq!(
+            stats
+                .report_block(None, Duration::ZERO)
+                .unwrap()
+                .fraction_lost,
+            0
+        );
     }
 
     #[test]
@@ -236,7 +284,14 @@ mod tests {
         feed(&mut stats, 1, 10, 0);
         feed(&mut stats, 2, 40_000, 20);
         feed(&mut stats, 2, 40_002, 60);
-        assert_eq!((stats.report(0.0).packets, stats.report(0.0).lost, stats.ssrc()), (3, 1, Some(2)));
+        assert_eq!(
+            (
+                stats.report(0.0).packets,
+                stats.report(0.0).lost,
+                stats.ssrc()
+            ),
+            (3, 1, Some(2))
+        );
     }
 
     #[test]
@@ -254,7 +309,10 @@ mod tests {
 
     #[test]
     fn nothing_received_has_no_score() {
-        assert_eq!(ReceiverStats::default().report(20.0), StreamReport::default());
+        assert_eq!(
+            ReceiverStats::default().report(20.0),
+            StreamReport::default()
+        );
     }
 
     proptest! {

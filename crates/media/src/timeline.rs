@@ -44,7 +44,13 @@ struct Anchor {
 impl StereoTimeline {
     /// A recording that begins at `start`.
     pub fn new(start: Duration) -> Self {
-        Self { start, given: 0, window: Vec::new(), left: None, right: None }
+        Self {
+            start,
+            given: 0,
+            window: Vec::new(),
+            left: None,
+            right: None,
+        }
     }
 
     /// Places samples with this RTP timestamp that arrived at `now`.
@@ -60,7 +66,9 @@ impl StereoTimeline {
             .unwrap_or(arrival);
         *anchor = Some(Anchor { timestamp, frame });
         let late = self.given.saturating_sub(frame).min(LONGEST as u64) as usize;
-        let samples = samples.get(late..samples.len().min(LONGEST)).unwrap_or_default();
+        let samples = samples
+            .get(late..samples.len().min(LONGEST))
+            .unwrap_or_default();
         self.write(side, frame.max(self.given) - self.given, samples);
     }
 
@@ -78,18 +86,30 @@ impl StereoTimeline {
 
     fn frame_at(&self, now: Duration) -> u64 {
         let since = now.saturating_sub(self.start);
-        since.as_secs() * BLOCK + u64::from(samples_in(Duration::from_nanos(u64::from(since.subsec_nanos()))))
+        since.as_secs() * BLOCK
+            + u64::from(samples_in(Duration::from_nanos(u64::from(
+                since.subsec_nanos(),
+            ))))
     }
 
     fn write(&mut self, side: Side, offset: u64, samples: &[i16]) {
-        let Ok(offset) = usize::try_from(offset) else { return };
+        let Ok(offset) = usize::try_from(offset) else {
+            return;
+        };
         let end = (offset + samples.len()) * 2;
         if self.window.len() < end {
             self.window.resize(end, 0);
         }
         let first = offset * 2 + usize::from(side == Side::Right);
-        let slots = self.window.get_mut(first..).unwrap_or_default().iter_mut().step_by(2);
-        slots.zip(samples).for_each(|(slot, sample)| *slot = *sample);
+        let slots = self
+            .window
+            .get_mut(first..)
+            .unwrap_or_default()
+            .iter_mut()
+            .step_by(2);
+        slots
+            .zip(samples)
+            .for_each(|(slot, sample)| *slot = *sample);
     }
 
     fn give(&mut self, frames: u64) -> Vec<i16> {
@@ -105,7 +125,8 @@ impl StereoTimeline {
 
 impl Anchor {
     fn frame_of(self, timestamp: u32) -> Option<u64> {
-        self.frame.checked_add_signed(i64::from(timestamp.wrapping_sub(self.timestamp) as i32))
+        self.frame
+            .checked_add_signed(i64::from(timestamp.wrapping_sub(self.timestamp) as i32))
     }
 }
 
@@ -119,8 +140,13 @@ mod tests {
     }
 
     fn all(timeline: &mut StereoTimeline, end: Duration) -> (Vec<i16>, Vec<i16>) {
-        let samples: Vec<i16> = std::iter::from_fn(|| timeline.finish(end)).flatten().collect();
-        samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).unzip()
+        let samples: Vec<i16> = std::iter::from_fn(|| timeline.finish(end))
+            .flatten()
+            .collect();
+        samples
+            .chunks_exact(2)
+            .map(|frame| (frame[0], frame[1]))
+            .unzip()
     }
 
     #[test]
@@ -138,10 +164,18 @@ mod tests {
     fn jitter_and_reordering_do_not_move_the_audio() {
         let mut timeline = StereoTimeline::new(at(0));
         for (packet, arrival) in [(0u32, 0u64), (2, 35), (1, 60), (3, 61)] {
-            timeline.place(Side::Left, packet.wrapping_mul(160), &[packet as i16 + 1; 160], at(arrival));
+            timeline.place(
+                Side::Left,
+                packet.wrapping_mul(160),
+                &[packet as i16 + 1; 160],
+                at(arrival),
+            );
         }
         let (left, _) = all(&mut timeline, at(80));
-        assert_eq!(left, [vec![1; 160], vec![2; 160], vec![3; 160], vec![4; 160]].concat());
+        assert_eq!(
+            left,
+            [vec![1; 160], vec![2; 160], vec![3; 160], vec![4; 160]].concat()
+        );
     }
 
     #[test]
@@ -150,7 +184,10 @@ mod tests {
         timeline.place(Side::Right, 0, &[1; 160], at(0));
         timeline.place(Side::Right, 4_000_000_000, &[2; 160], at(500));
         let (_, right) = all(&mut timeline, at(520));
-        assert_eq!((right[159], right[160], right[3999], right[4000]), (1, 0, 0, 2));
+        assert_eq!(
+            (right[159], right[160], right[3999], right[4000]),
+            (1, 0, 0, 2)
+        );
     }
 
     #[test]
@@ -164,8 +201,14 @@ mod tests {
     #[test]
     fn an_hour_of_silence_comes_a_second_at_a_time() {
         let mut timeline = StereoTimeline::new(at(0));
-        assert_eq!(std::iter::from_fn(|| timeline.take(Duration::from_secs(3601))).count(), 3600);
-        assert_eq!(std::iter::from_fn(|| timeline.finish(Duration::from_secs(3601))).count(), 1);
+        assert_eq!(
+            std::iter::from_fn(|| timeline.take(Duration::from_secs(3601))).count(),
+            3600
+        );
+        assert_eq!(
+            std::iter::from_fn(|| timeline.finish(Duration::from_secs(3601))).count(),
+            1
+        );
     }
 
     proptest! {

@@ -9,8 +9,12 @@ pub(crate) const ROWS: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
 /// The keypad's column frequencies in Hz (ITU-T Q.23).
 pub(crate) const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 /// The keys by row and column.
-pub(crate) const KEYPAD: [[char; 4]; 4] =
-    [['1', '2', '3', 'A'], ['4', '5', '6', 'B'], ['7', '8', '9', 'C'], ['*', '0', '#', 'D']];
+pub(crate) const KEYPAD: [[char; 4]; 4] = [
+    ['1', '2', '3', 'A'],
+    ['4', '5', '6', 'B'],
+    ['7', '8', '9', 'C'],
+    ['*', '0', '#', 'D'],
+];
 
 /// The level of a full-scale sine in dBm0 (ITU-T G.711, A-law).
 #[allow(clippy::approx_constant)]
@@ -60,7 +64,11 @@ impl Default for Ringback {
     /// 425 Hz, 1 s on, 4 s off (ITU-T E.180, recommended): what most networks outside North America send.
     fn default() -> Self {
         let cadence = vec![(Duration::from_secs(1), Duration::from_secs(4))];
-        Self { frequencies: [425.0, 0.0], level: -13.0, cadence }
+        Self {
+            frequencies: [425.0, 0.0],
+            level: -13.0,
+            cadence,
+        }
     }
 }
 
@@ -71,7 +79,11 @@ impl Ringback {
     pub fn india() -> Self {
         let millis = Duration::from_millis;
         let cadence = vec![(millis(400), millis(200)), (millis(400), millis(2000))];
-        Self { frequencies: [375.0, 425.0], level: -16.0, cadence }
+        Self {
+            frequencies: [375.0, 425.0],
+            level: -16.0,
+            cadence,
+        }
     }
 }
 
@@ -87,7 +99,10 @@ pub struct RingbackTone {
 impl RingbackTone {
     /// Starts at the beginning of the cadence.
     pub fn new(ringback: &Ringback) -> Self {
-        let audible = ringback.frequencies.iter().filter(|frequency| **frequency > 0.0);
+        let audible = ringback
+            .frequencies
+            .iter()
+            .filter(|frequency| **frequency > 0.0);
         let mut end = 0u32;
         let turns = ringback.cadence.iter().map(|(on, off)| {
             let quiet = end.saturating_add(samples_in(*on));
@@ -95,8 +110,14 @@ impl RingbackTone {
             (quiet, end)
         });
         let turns = turns.collect();
-        let oscillators = audible.map(|frequency| Oscillator::new(*frequency, ringback.level)).collect();
-        Self { oscillators, turns, position: 0 }
+        let oscillators = audible
+            .map(|frequency| Oscillator::new(*frequency, ringback.level))
+            .collect();
+        Self {
+            oscillators,
+            turns,
+            position: 0,
+        }
     }
 
     /// The next 20 ms.
@@ -108,8 +129,16 @@ impl RingbackTone {
         let whole = self.turns.last().map_or(0, |turn| turn.1);
         let turn = self.turns.iter().find(|turn| self.position < turn.1);
         let on = turn.is_some_and(|turn| self.position < turn.0);
-        self.position = if self.position + 1 >= whole { 0 } else { self.position + 1 };
-        let sum: f64 = self.oscillators.iter_mut().map(Oscillator::next_sample).sum();
+        self.position = if self.position + 1 >= whole {
+            0
+        } else {
+            self.position + 1
+        };
+        let sum: f64 = self
+            .oscillators
+            .iter_mut()
+            .map(Oscillator::next_sample)
+            .sum();
         if on { sum as i16 } else { 0 }
     }
 }
@@ -140,7 +169,11 @@ impl DigitTones {
         if step + 1 < TONE_FRAMES + PAUSE_FRAMES {
             self.current = Some((row, column, step + 1));
         }
-        Some(if step < TONE_FRAMES { frame } else { [0; FRAME] })
+        Some(if step < TONE_FRAMES {
+            frame
+        } else {
+            [0; FRAME]
+        })
     }
 }
 
@@ -150,7 +183,10 @@ fn frequencies(digit: Digit) -> (f64, f64) {
         let mut columns = COLUMNS.iter().zip(row.1);
         columns.find_map(|(column, known)| (*known == symbol).then_some((*row.0, *column)))
     };
-    ROWS.iter().zip(&KEYPAD).find_map(|row| key(&row)).unwrap_or((941.0, 1336.0))
+    ROWS.iter()
+        .zip(&KEYPAD)
+        .find_map(|row| key(&row))
+        .unwrap_or((941.0, 1336.0))
 }
 
 #[cfg(test)]
@@ -161,9 +197,14 @@ mod tests {
     fn a_tone_has_its_level_and_frequency() {
         let mut oscillator = Oscillator::new(1000.0, FULL_SCALE - 20.0);
         let samples: Vec<f64> = (0..8000).map(|_| oscillator.next_sample()).collect();
-        let peak = samples.iter().fold(0.0f64, |peak, sample| peak.max(sample.abs()));
+        let peak = samples
+            .iter()
+            .fold(0.0f64, |peak, sample| peak.max(sample.abs()));
         assert!((peak - 3276.7).abs() < 1.0, "{peak}");
-        let upward = samples.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+        let upward = samples
+            .windows(2)
+            .filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0)
+            .count();
         assert!((999..=1000).contains(&upward), "{upward}");
     }
 
@@ -171,14 +212,18 @@ mod tests {
     fn a_tone_keeps_its_level_for_an_hour() {
         let mut oscillator = Oscillator::new(425.0, FULL_SCALE);
         (0..3600 * 8000).for_each(|_| _ = oscillator.next_sample());
-        let peak = (0..8000).map(|_| oscillator.next_sample().abs()).fold(0.0, f64::max);
+        let peak = (0..8000)
+            .map(|_| oscillator.next_sample().abs())
+            .fold(0.0, f64::max);
         assert!((peak - 32_767.0).abs() < 100.0, "{peak}");
     }
 
     #[test]
     fn ring_back_sounds_a_second_and_is_quiet_for_four() {
         let mut tone = RingbackTone::new(&Ringback::default());
-        let loud: Vec<bool> = (0..500).map(|_| tone.frame().iter().any(|sample| *sample != 0)).collect();
+        let loud: Vec<bool> = (0..500)
+            .map(|_| tone.frame().iter().any(|sample| *sample != 0))
+            .collect();
         for (index, loud) in loud.iter().enumerate() {
             assert_eq!(*loud, index % 250 < 50, "{index}");
         }
@@ -186,7 +231,10 @@ mod tests {
 
     #[test]
     fn an_empty_cadence_is_silence() {
-        let mut tone = RingbackTone::new(&Ringback { cadence: Vec::new(), ..Ringback::india() });
+        let mut tone = RingbackTone::new(&Ringback {
+            cadence: Vec::new(),
+            ..Ringback::india()
+        });
         assert_eq!(tone.frame(), [0; FRAME]);
     }
 }

@@ -14,7 +14,10 @@ pub(crate) struct Upsampler {
 
 impl Default for Upsampler {
     fn default() -> Self {
-        Self { weights: weights(), around: [0.0; SIDE * 2] }
+        Self {
+            weights: weights(),
+            around: [0.0; SIDE * 2],
+        }
     }
 }
 
@@ -27,10 +30,15 @@ impl Upsampler {
         }
         let (before, after) = self.around.split_at(SIDE);
         let pairs = before.iter().rev().zip(after);
-        let between: f32 =
-            pairs.zip(&self.weights).map(|((before, after), weight)| (before + after) * weight).sum();
+        let between: f32 = pairs
+            .zip(&self.weights)
+            .map(|((before, after), weight)| (before + after) * weight)
+            .sum();
         // `as` keeps to the range of i16.
-        [before.last().copied().unwrap_or(0.0) as i16, between.round() as i16]
+        [
+            before.last().copied().unwrap_or(0.0) as i16,
+            between.round() as i16,
+        ]
     }
 }
 
@@ -59,7 +67,10 @@ mod tests {
     fn a_constant_stays_and_the_extremes_do_not_overflow() {
         for value in [0, 1000, i16::MIN, i16::MAX] {
             let out = doubled(std::iter::repeat_n(value, 100));
-            assert!(out[40..].iter().all(|sample| sample.abs_diff(value) <= 1), "{value}");
+            assert!(
+                out[40..].iter().all(|sample| sample.abs_diff(value) <= 1),
+                "{value}"
+            );
         }
         doubled((0..100).map(|index| if index % 3 == 0 { i16::MIN } else { i16::MAX }));
     }
@@ -73,7 +84,10 @@ mod tests {
             let out = doubled((0..400).map(|index| wave(f64::from(index), 8000.0, hertz)));
             for (index, sample) in out.iter().enumerate().skip(100) {
                 let expected = wave(index as f64 - 12.0, 16_000.0, hertz);
-                assert!(sample.abs_diff(expected) < 600, "{hertz} {index} {sample} {expected}");
+                assert!(
+                    sample.abs_diff(expected) < 600,
+                    "{hertz} {index} {sample} {expected}"
+                );
             }
         }
     }

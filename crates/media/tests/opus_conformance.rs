@@ -1,5 +1,10 @@
 //! The decoder of Opus against libopus, by Debian's opus-tools: what opusenc makes is decoded as opusdec decodes it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::{fs, io::Cursor, path::Path, process::Command};
 
@@ -14,7 +19,8 @@ fn voices() -> Vec<u8> {
             let envelope = (0.5 + 0.5 * (time * 7.0 + pitch).sin()).powi(3);
             let part = |harmonic: i32| {
                 let hertz = pitch * f64::from(harmonic);
-                (std::f64::consts::TAU * hertz * time).sin() / (1.0 + ((hertz - 700.0) / 900.0).powi(2))
+                (std::f64::consts::TAU * hertz * time).sin()
+                    / (1.0 + ((hertz - 700.0) / 900.0).powi(2))
             };
             let sample = (1..40).map(part).sum::<f64>() * envelope * 4000.0;
             octets.extend((sample as i16).to_le_bytes());
@@ -24,12 +30,22 @@ fn voices() -> Vec<u8> {
 }
 
 fn run(program: &str, arguments: &[&str], input: &Path, output: &Path) {
-    let status = Command::new(program).args(arguments).args([input, output]).status();
-    assert!(status.unwrap_or_else(|_| panic!("{program} is installed: ./test does it")).success());
+    let status = Command::new(program)
+        .args(arguments)
+        .args([input, output])
+        .status();
+    assert!(
+        status
+            .unwrap_or_else(|_| panic!("{program} is installed: ./test does it"))
+            .success()
+    );
 }
 
 fn samples(octets: &[u8]) -> Vec<i16> {
-    octets.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect()
+    octets
+        .chunks_exact(2)
+        .map(|two| i16::from_le_bytes([two[0], two[1]]))
+        .collect()
 }
 
 /// What we make of an Ogg Opus file, interleaved at 48 kHz.
@@ -40,7 +56,9 @@ fn decoded(file: &[u8]) -> Vec<i16> {
     let mut trim = Trim::new(reader.head(), 48_000, channels).unwrap();
     let (mut block, mut all) = (vec![0; MAX_PACKET_SAMPLES * channels], Vec::new());
     while let Some(packet) = reader.read_packet().unwrap() {
-        let count = decoder.decode_s16(&packet.data, MAX_PACKET_SAMPLES, &mut block).unwrap();
+        let count = decoder
+            .decode_s16(&packet.data, MAX_PACKET_SAMPLES, &mut block)
+            .unwrap();
         all.extend_from_slice(trim.keep(&packet, &block[..count * channels]));
     }
     all
@@ -48,15 +66,22 @@ fn decoded(file: &[u8]) -> Vec<i16> {
 
 /// How far below a signal what differs from it lies, in dB.
 fn difference(signal: &[i16], other: &[i16]) -> f64 {
-    let power = |samples: &mut dyn Iterator<Item = f64>| samples.map(|sample| sample * sample).sum::<f64>();
-    let wrong = power(&mut signal.iter().zip(other).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    let power =
+        |samples: &mut dyn Iterator<Item = f64>| samples.map(|sample| sample * sample).sum::<f64>();
+    let wrong = power(
+        &mut signal
+            .iter()
+            .zip(other)
+            .map(|(a, b)| f64::from(*a) - f64::from(*b)),
+    );
     10.0 * (power(&mut signal.iter().map(|sample| f64::from(*sample))) / wrong.max(1e-9)).log10()
 }
 
 #[test]
 fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
     let folder = tempfile::tempdir().unwrap();
-    let [raw, opus, out] = ["voices.raw", "voices.opus", "out.raw"].map(|name| folder.path().join(name));
+    let [raw, opus, out] =
+        ["voices.raw", "voices.opus", "out.raw"].map(|name| folder.path().join(name));
     fs::write(&raw, voices()).unwrap();
     let input = ["--quiet", "--raw", "--raw-rate", "48000", "--raw-chan", "2"];
     let settings: [&[&str]; 8] = [
@@ -71,8 +96,16 @@ fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
     ];
     for setting in settings {
         run("opusenc", &[&input, setting].concat(), &raw, &opus);
-        run("opusdec", &["--quiet", "--no-dither", "--rate", "48000"], &opus, &out);
-        let (theirs, ours) = (samples(&fs::read(&out).unwrap()), decoded(&fs::read(&opus).unwrap()));
+        run(
+            "opusdec",
+            &["--quiet", "--no-dither", "--rate", "48000"],
+            &opus,
+            &out,
+        );
+        let (theirs, ours) = (
+            samples(&fs::read(&out).unwrap()),
+            decoded(&fs::read(&opus).unwrap()),
+        );
         assert_eq!(theirs.len(), ours.len(), "{setting:?}");
         let decibels = difference(&theirs, &ours);
         assert!(decibels > 50.0, "{setting:?}: {decibels}");

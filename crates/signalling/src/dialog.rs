@@ -38,7 +38,11 @@ impl DialogId {
         let from = request.headers.typed::<FromHeader>()?.ok()?;
         let local_tag = Bytes::copy_from_slice(to.tag()?);
         let remote_tag = Bytes::copy_from_slice(from.tag().unwrap_or_default());
-        Some(Self { call_id: call_id(&request.headers)?, local_tag, remote_tag })
+        Some(Self {
+            call_id: call_id(&request.headers)?,
+            local_tag,
+            remote_tag,
+        })
     }
 }
 
@@ -89,7 +93,8 @@ impl Dialog {
     }
 
     pub(crate) fn matches(&self, id: &DialogId) -> bool {
-        (&self.call_id, &self.local_tag, &self.remote_tag) == (&id.call_id, &id.local_tag, &id.remote_tag)
+        (&self.call_id, &self.local_tag, &self.remote_tag)
+            == (&id.call_id, &id.local_tag, &id.remote_tag)
     }
 
     pub(crate) fn local_tag(&self) -> &Bytes {
@@ -102,7 +107,10 @@ impl Dialog {
 
     /// Where the next request goes: the first route, else the peer's contact.
     pub(crate) fn next_hop(&self) -> Uri {
-        let route = self.routes.first().and_then(|route| Address::parse(route, "Route").ok());
+        let route = self
+            .routes
+            .first()
+            .and_then(|route| Address::parse(route, "Route").ok());
         route.map_or_else(|| self.target.clone(), |address| address.uri)
     }
 
@@ -134,21 +142,34 @@ impl Dialog {
         }
         let builder = builder.header(HeaderName::From, self.local.clone()).ok()?;
         let builder = builder.header(HeaderName::To, self.remote.clone()).ok()?;
-        let builder = builder.header(HeaderName::CallId, self.call_id.clone()).ok()?;
+        let builder = builder
+            .header(HeaderName::CallId, self.call_id.clone())
+            .ok()?;
         builder.cseq(self.local_sequence, &method).ok()
     }
 }
 
 fn call_id(headers: &Headers) -> Option<Bytes> {
-    headers.typed::<CallId>()?.ok().map(|call_id| Bytes::from(call_id.0))
+    headers
+        .typed::<CallId>()?
+        .ok()
+        .map(|call_id| Bytes::from(call_id.0))
 }
 
 fn contact(headers: &Headers) -> Option<Uri> {
-    headers.typed::<Contact>()?.ok().map(|contact| contact.0.uri).filter(|uri| uri.host().is_some())
+    headers
+        .typed::<Contact>()?
+        .ok()
+        .map(|contact| contact.0.uri)
+        .filter(|uri| uri.host().is_some())
 }
 
 /// The recorded routes as they go into `Route`; `None` for one that cannot be read.
 fn record_routes(headers: &Headers) -> impl Iterator<Item = Option<Bytes>> {
     let routes = headers.typed_all::<RecordRoute>().map(Result::ok);
-    routes.map(|route| Some(Bytes::from([b"<", &route?.0.uri.to_bytes()[..], b">"].concat())))
+    routes.map(|route| {
+        Some(Bytes::from(
+            [b"<", &route?.0.uri.to_bytes()[..], b">"].concat(),
+        ))
+    })
 }

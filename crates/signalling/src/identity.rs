@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::sip::{
-    Address, FromHeader, HeaderName, PAssertedIdentityList, PPreferredIdentityList, Request, To, Uri,
+    Address, FromHeader, HeaderName, PAssertedIdentityList, PPreferredIdentityList, Request, To,
+    Uri,
 };
 use crate::trunk::{CalledFrom, CallerFrom};
 
@@ -21,8 +22,14 @@ pub(crate) fn called(request: &Request, from: CalledFrom) -> String {
 
 /// The called number as the user part of our contact; empty where it is not plainly a number.
 pub(crate) fn contact_user(called: &str) -> String {
-    let plain = called.chars().all(|character| character.is_ascii_digit() || character == '+');
-    if plain { called.to_owned() } else { String::new() }
+    let plain = called
+        .chars()
+        .all(|character| character.is_ascii_digit() || character == '+');
+    if plain {
+        called.to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// The caller's number as a trusted trunk tells it, by the header that this one tells it by, else `From`. What it asks
@@ -33,11 +40,19 @@ pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
         CallerFrom::AssertedIdentity => PAssertedIdentityList::from_headers(headers)
             .ok()
             .flatten()
-            .map(|list| list.values().iter().find_map(|identity| number(identity.address()))),
+            .map(|list| {
+                list.values()
+                    .iter()
+                    .find_map(|identity| number(identity.address()))
+            }),
         CallerFrom::PreferredIdentity => PPreferredIdentityList::from_headers(headers)
             .ok()
             .flatten()
-            .map(|list| list.values().iter().find_map(|identity| number(identity.address()))),
+            .map(|list| {
+                list.values()
+                    .iter()
+                    .find_map(|identity| number(identity.address()))
+            }),
         CallerFrom::RemotePartyId => remote_party(request),
         CallerFrom::From => None,
     };
@@ -51,11 +66,18 @@ pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
 fn remote_party(request: &Request) -> Option<Option<String>> {
     let name = HeaderName::Other(Bytes::from_static(b"Remote-Party-ID"));
     let lists = request.headers.get_all(&name);
-    let parties =
-        lists.filter_map(|list| Address::parse_list(&list.value(), "Remote-Party-ID").ok()).flatten();
-    let calling =
-        |party: &Address| party.param("party").is_none_or(|party| party.eq_ignore_ascii_case(b"calling"));
-    parties.into_iter().find(calling).map(|party| number(&party))
+    let parties = lists
+        .filter_map(|list| Address::parse_list(&list.value(), "Remote-Party-ID").ok())
+        .flatten();
+    let calling = |party: &Address| {
+        party
+            .param("party")
+            .is_none_or(|party| party.eq_ignore_ascii_case(b"calling"))
+    };
+    parties
+        .into_iter()
+        .find(calling)
+        .map(|party| number(&party))
 }
 
 fn number(address: &Address) -> Option<String> {
@@ -72,7 +94,12 @@ fn telephone(uri: &Uri) -> Option<String> {
     };
     let user = String::from_utf8(user).ok()?;
     let number = user.split(';').next().unwrap_or_default();
-    Some(number.chars().filter(|character| !matches!(character, '-' | '.' | '(' | ')' | ' ')).collect())
+    Some(
+        number
+            .chars()
+            .filter(|character| !matches!(character, '-' | '.' | '(' | ')' | ' '))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -104,11 +131,19 @@ mod tests {
             (CallerFrom::RemotePartyId, "+918800000003"),
             (CallerFrom::From, "+918800000009"),
         ] {
-            assert_eq!(caller_by(from, headers).as_deref(), Some(number), "{from:?}");
+            assert_eq!(
+                caller_by(from, headers).as_deref(),
+                Some(number),
+                "{from:?}"
+            );
         }
         let bare = "From: <sip:+918800000009@192.0.2.9>;tag=1\r\n";
         for from in [CallerFrom::PreferredIdentity, CallerFrom::RemotePartyId] {
-            assert_eq!(caller_by(from, bare).as_deref(), Some("+918800000009"), "{from:?}");
+            assert_eq!(
+                caller_by(from, bare).as_deref(),
+                Some("+918800000009"),
+                "{from:?}"
+            );
         }
         let withheld = format!("{bare}Remote-Party-ID: <sip:anonymous@x>;party=calling\r\n");
         assert_eq!(caller_by(CallerFrom::RemotePartyId, &withheld), None);
@@ -119,9 +154,18 @@ mod tests {
     #[test]
     fn the_called_number_loses_its_decoration() {
         let called = |uri| called(&invite(uri, ""), CalledFrom::RequestUri);
-        assert_eq!(called("sip:+914000000001@192.0.2.1;user=phone"), "+914000000001");
-        assert_eq!(called("sip:+91-40(0000)0001;npdi@192.0.2.1"), "+914000000001");
-        assert_eq!(called("tel:+91-4000000001;phone-context=x"), "+914000000001");
+        assert_eq!(
+            called("sip:+914000000001@192.0.2.1;user=phone"),
+            "+914000000001"
+        );
+        assert_eq!(
+            called("sip:+91-40(0000)0001;npdi@192.0.2.1"),
+            "+914000000001"
+        );
+        assert_eq!(
+            called("tel:+91-4000000001;phone-context=x"),
+            "+914000000001"
+        );
         assert_eq!(called("sip:192.0.2.1"), "");
     }
 
@@ -132,8 +176,14 @@ mod tests {
         assert_eq!(caller(from), Some("+918800000009".into()));
         let both = format!("{from}P-Asserted-Identity: <tel:+918800000001>\r\n");
         assert_eq!(caller(&both), Some("+918800000001".into()));
-        assert_eq!(caller("From: <sip:anonymous@anonymous.invalid>;tag=1\r\n"), None);
+        assert_eq!(
+            caller("From: <sip:anonymous@anonymous.invalid>;tag=1\r\n"),
+            None
+        );
         assert_eq!(caller("From: <sip:192.0.2.1>;tag=1\r\n"), None);
-        assert_eq!(caller(&format!("{from}P-Asserted-Identity: <sip:x@y>\r\n")), None);
+        assert_eq!(
+            caller(&format!("{from}P-Asserted-Identity: <sip:x@y>\r\n")),
+            None
+        );
     }
 }

@@ -39,7 +39,10 @@ impl Malformed {
         if !version.starts_with(b"SIP/") || method.starts_with(b"SIP/") || method == b"ACK" {
             return None;
         }
-        let mut found = Self { vias: Vec::new(), others: [const { None }; 4] };
+        let mut found = Self {
+            vias: Vec::new(),
+            others: [const { None }; 4],
+        };
         for line in lines {
             found.take(&line);
         }
@@ -49,14 +52,31 @@ impl Malformed {
     /// What is there of a request that lacks what it must have, or has it in a form that nobody can read.
     pub(crate) fn of(request: &Request) -> Option<Self> {
         let headers = &request.headers;
-        let vias = headers.get_all(&HeaderName::Via).map(|via| Bytes::from(via.value().into_owned()));
-        let names = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
-        let others = names.map(|name| headers.value(&name).map(|value| Bytes::from(value.into_owned())));
-        Self { vias: vias.collect(), others }.answerable()
+        let vias = headers
+            .get_all(&HeaderName::Via)
+            .map(|via| Bytes::from(via.value().into_owned()));
+        let names = [
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CallId,
+            HeaderName::CSeq,
+        ];
+        let others = names.map(|name| {
+            headers
+                .value(&name)
+                .map(|value| Bytes::from(value.into_owned()))
+        });
+        Self {
+            vias: vias.collect(),
+            others,
+        }
+        .answerable()
     }
 
     fn take(&mut self, line: &[u8]) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return;
+        };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
         let place = match name.trim_ascii().to_ascii_lowercase().as_slice() {
@@ -85,7 +105,10 @@ impl Malformed {
     /// The port that the answer goes to over UDP (RFC 3261, section 18.2.2; RFC 3581): the sender's own where the
     /// topmost `Via` asks for that, or cannot be read.
     pub(crate) fn port(&self, source: u16) -> u16 {
-        let top = self.vias.first().and_then(|via| via.get(..first_hop_end(via)));
+        let top = self
+            .vias
+            .first()
+            .and_then(|via| via.get(..first_hop_end(via)));
         match top.map(Via::parse_one) {
             Some(Ok(via)) if via.rport().is_none() => via.port.unwrap_or(5060),
             _ => source,
@@ -110,8 +133,15 @@ impl Malformed {
         self.vias.iter().for_each(|via| line("Via", via, ""));
         for (name, value) in NAMES.into_iter().zip(&self.others) {
             let Some(value) = value else { continue };
-            let tagged = value.to_ascii_lowercase().windows(4).any(|window| window == b"tag=");
-            let tag = if name == "To" && !tagged { format!(";tag={tag}") } else { String::new() };
+            let tagged = value
+                .to_ascii_lowercase()
+                .windows(4)
+                .any(|window| window == b"tag=");
+            let tag = if name == "To" && !tagged {
+                format!(";tag={tag}")
+            } else {
+                String::new()
+            };
             line(name, value, &tag);
         }
         line("Content-Length", b"0", "");
@@ -127,15 +157,28 @@ const MOST_PARAMETERS: usize = 32;
 /// come twice, but peers add `transport` to a `Contact` of ours that has it, and an ACK could not even be refused.
 /// `None`: nothing comes twice there.
 pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
-    let end = message.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let end = message
+        .iter()
+        .position(|byte| matches!(byte, b'\r' | b'\n'))?;
     let (line, rest) = message.split_at_checked(end)?;
-    let [method, uri, version] = line.split(|byte| *byte == b' ').collect::<Vec<_>>().try_into().ok()?;
+    let [method, uri, version] = line
+        .split(|byte| *byte == b' ')
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()?;
     // What stands before the host may have semicolons of its own.
     let host = uri.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
     let (user, host) = uri.split_at_checked(host)?;
-    let given: Vec<&[u8]> = host.split(|byte| *byte == b';').take(MOST_PARAMETERS).collect();
-    let name =
-        |parameter: &[u8]| parameter.split(|byte| *byte == b'=').next().map(<[u8]>::to_ascii_lowercase);
+    let given: Vec<&[u8]> = host
+        .split(|byte| *byte == b';')
+        .take(MOST_PARAMETERS)
+        .collect();
+    let name = |parameter: &[u8]| {
+        parameter
+            .split(|byte| *byte == b'=')
+            .next()
+            .map(<[u8]>::to_ascii_lowercase)
+    };
     let mut kept: Vec<&[u8]> = Vec::new();
     for parameter in &given {
         if !kept.iter().any(|known| name(known) == name(parameter)) {
@@ -194,8 +237,14 @@ mod tests {
                        Via: of the body";
         let answer = answer(request).unwrap();
         let (before, after) = answer.split_once(";tag=").unwrap();
-        assert_eq!(before, "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP b\r\nFrom: x\r\nTo: <sip:a@b>");
-        assert_eq!(&after[16..], "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            before,
+            "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP b\r\nFrom: x\r\nTo: <sip:a@b>"
+        );
+        assert_eq!(
+            &after[16..],
+            "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+        );
         let shown = format!("{:?}", Malformed::read(request.as_bytes()));
         assert!(!shown.contains("sip:"), "{shown}");
     }
@@ -203,13 +252,30 @@ mod tests {
     #[test]
     fn nothing_that_is_no_request_is_answered() {
         let via = "Via: SIP/2.0/UDP b\r\n\r\n";
-        for start in ["SIP/2.0 999999 OK", "ACK <sip:a@b> SIP/2.0", "GET / HTTP/1.1", "", "x"] {
+        for start in [
+            "SIP/2.0 999999 OK",
+            "ACK <sip:a@b> SIP/2.0",
+            "GET / HTTP/1.1",
+            "",
+            "x",
+        ] {
             assert_eq!(answer(&format!("{start}\r\n{via}")), None, "{start}");
         }
-        assert_eq!(answer("INVITE  x SIP/2.0\r\nFrom: x\r\n\r\n"), None, "nobody to answer");
-        assert_eq!(answer("INVITE  x SIP/2.0\r\nVia: \x01\r\n\r\n"), None, "nothing that we would say");
         assert_eq!(
-            answer(&format!("INVITE  x SIP/2.0\r\nVia: {}\r\n\r\n", "x".repeat(9000))),
+            answer("INVITE  x SIP/2.0\r\nFrom: x\r\n\r\n"),
+            None,
+            "nobody to answer"
+        );
+        assert_eq!(
+            answer("INVITE  x SIP/2.0\r\nVia: \x01\r\n\r\n"),
+            None,
+            "nothing that we would say"
+        );
+        assert_eq!(
+            answer(&format!(
+                "INVITE  x SIP/2.0\r\nVia: {}\r\n\r\n",
+                "x".repeat(9000)
+            )),
             None,
             "too much"
         );
@@ -218,24 +284,45 @@ mod tests {
     #[test]
     fn of_parameters_that_come_twice_in_a_request_uri_the_first_is_kept() {
         let read = |uri: &str| {
-            let repaired =
-                without_repeated_parameters(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes());
+            let repaired = without_repeated_parameters(
+                format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes(),
+            );
             repaired.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap())
         };
         let whole = |uri: &str| Some(format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n"));
-        assert_eq!(read("sip:a;b;b@c;transport=tcp;lr;Transport=udp"), whole("sip:a;b;b@c;transport=tcp;lr"));
-        assert_eq!(read("sip:192.0.2.1:5060;lr;lr;lr"), whole("sip:192.0.2.1:5060;lr"));
-        let many: String = (0..MOST_PARAMETERS).map(|number| format!(";p{number}")).collect();
-        for uri in ["sip:a@b", "sip:a;b;b@c;lr", "a b;c;c", "", &format!("sip:a{many};p0")] {
+        assert_eq!(
+            read("sip:a;b;b@c;transport=tcp;lr;Transport=udp"),
+            whole("sip:a;b;b@c;transport=tcp;lr")
+        );
+        assert_eq!(
+            read("sip:192.0.2.1:5060;lr;lr;lr"),
+            whole("sip:192.0.2.1:5060;lr")
+        );
+        let many: String = (0..MOST_PARAMETERS)
+            .map(|number| format!(";p{number}"))
+            .collect();
+        for uri in [
+            "sip:a@b",
+            "sip:a;b;b@c;lr",
+            "a b;c;c",
+            "",
+            &format!("sip:a{many};p0"),
+        ] {
             assert_eq!(read(uri), None, "{uri}");
         }
-        assert_eq!(without_repeated_parameters(b"ACK sip:a;b;b SIP/2.0"), None, "no end of the line");
+        assert_eq!(
+            without_repeated_parameters(b"ACK sip:a;b;b SIP/2.0"),
+            None,
+            "no end of the line"
+        );
     }
 
     #[test]
     fn the_answer_goes_to_the_port_of_the_via_where_that_can_be_read() {
         let port = |via: &str| {
-            Malformed::read(format!("INVITE  x SIP/2.0\r\nVia: {via}\r\n\r\n").as_bytes()).unwrap().port(7)
+            Malformed::read(format!("INVITE  x SIP/2.0\r\nVia: {via}\r\n\r\n").as_bytes())
+                .unwrap()
+                .port(7)
         };
         assert_eq!(port("SIP/2.0/UDP b:5070;branch=z9hG4bK1"), 5070);
         assert_eq!(port("SIP/2.0/UDP b, SIP/2.0/UDP c:9"), 5060);

@@ -13,7 +13,9 @@ pub(crate) fn parameters_of(value: &[u8], scheme: &str) -> Option<Vec<(String, S
             Some(quoted) => unquoted(quoted)?,
             None => after
                 .split_once(',')
-                .map_or((after.trim().to_owned(), ""), |(value, after)| (value.trim().to_owned(), after)),
+                .map_or((after.trim().to_owned(), ""), |(value, after)| {
+                    (value.trim().to_owned(), after)
+                }),
         };
         parameters.push((name.trim_matches([',', ' ', '\t']).to_owned(), value));
         rest = after;
@@ -46,15 +48,26 @@ mod tests {
     #[test]
     fn quotes_commas_and_spaces_are_read_as_they_are_meant() {
         let text = r#"digest username="a \"b\", c" , realm = "r",nc=00000001,qop=auth, cnonce="""#;
-        let expected =
-            [("username", "a \"b\", c"), ("realm", "r"), ("nc", "00000001"), ("qop", "auth"), ("cnonce", "")];
+        let expected = [
+            ("username", "a \"b\", c"),
+            ("realm", "r"),
+            ("nc", "00000001"),
+            ("qop", "auth"),
+            ("cnonce", ""),
+        ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(read(text), Some(expected.to_vec()));
     }
 
     #[test]
     fn what_is_no_digest_is_none() {
-        for text in ["", "Digest", "Basic YTpi", "Digest nonce=\"unfinished", "Digest nonce=\"\\"] {
+        for text in [
+            "",
+            "Digest",
+            "Basic YTpi",
+            "Digest nonce=\"unfinished",
+            "Digest nonce=\"\\",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -63,11 +63,19 @@ pub(crate) struct Line {
 }
 
 /// What we offer, the first preferred; the number of a line is its place.
-const OFFERED: [Suite; 3] = [Suite::AesCm128HmacSha1_80, Suite::AeadAes256Gcm, Suite::AeadAes128Gcm];
+const OFFERED: [Suite; 3] = [
+    Suite::AesCm128HmacSha1_80,
+    Suite::AeadAes256Gcm,
+    Suite::AeadAes128Gcm,
+];
 
 impl Suite {
-    const ALL: [Self; 4] =
-        [Self::AesCm128HmacSha1_80, Self::AesCm128HmacSha1_32, Self::AeadAes128Gcm, Self::AeadAes256Gcm];
+    const ALL: [Self; 4] = [
+        Self::AesCm128HmacSha1_80,
+        Self::AesCm128HmacSha1_32,
+        Self::AeadAes128Gcm,
+        Self::AeadAes256Gcm,
+    ];
 
     /// Its name in `a=crypto`.
     pub fn name(self) -> &'static str {
@@ -97,7 +105,10 @@ impl Suite {
 
 impl Key {
     fn new(suite: Suite, octets: &[u8]) -> Option<Self> {
-        let mut key = Self { suite, octets: [0; LONGEST] };
+        let mut key = Self {
+            suite,
+            octets: [0; LONGEST],
+        };
         key.octets.get_mut(..octets.len())?.copy_from_slice(octets);
         (octets.len() == suite.key_length()).then_some(key)
     }
@@ -109,7 +120,9 @@ impl Key {
 
     /// Master key and salt, one after the other. For the cipher alone.
     pub fn expose(&self) -> &[u8] {
-        self.octets.get(..self.suite.key_length()).unwrap_or_default()
+        self.octets
+            .get(..self.suite.key_length())
+            .unwrap_or_default()
     }
 }
 
@@ -121,20 +134,30 @@ impl Secrets {
 
     /// Our key for a suite.
     pub fn key(&self, suite: Suite) -> Key {
-        let mut key = Key { suite, octets: [0; LONGEST] };
+        let mut key = Key {
+            suite,
+            octets: [0; LONGEST],
+        };
         let drawn = self.0.iter().skip(suite.offset()).take(suite.key_length());
-        key.octets.iter_mut().zip(drawn).for_each(|(octet, drawn)| *octet = *drawn);
+        key.octets
+            .iter_mut()
+            .zip(drawn)
+            .for_each(|(octet, drawn)| *octet = *drawn);
         key
     }
 
     /// The lines of an offer.
     pub(crate) fn offer(&self) -> impl Iterator<Item = Line> {
-        (1..).zip(OFFERED).map(|(tag, suite)| Line { tag, key: self.key(suite) })
+        (1..).zip(OFFERED).map(|(tag, suite)| Line {
+            tag,
+            key: self.key(suite),
+        })
     }
 
     /// Whether a peer's answer is to a line that we offered (RFC 4568, section 5.1.3).
     pub(crate) fn answered_by(&self, line: Line) -> bool {
-        self.offer().any(|offered| offered.tag == line.tag && offered.key.suite == line.key.suite)
+        self.offer()
+            .any(|offered| offered.tag == line.tag && offered.key.suite == line.key.suite)
     }
 }
 
@@ -152,17 +175,28 @@ impl Line {
         }
         let text = inline.split('|').next()?;
         let octets = KEY.decode(text).ok()?;
-        Some(Self { tag, key: Key::new(suite, &octets)? })
+        Some(Self {
+            tag,
+            key: Key::new(suite, &octets)?,
+        })
     }
 
     /// The attribute's value.
     pub(crate) fn value(&self) -> String {
-        format!("{} {} inline:{}", self.tag, self.key.suite.name(), KEY.encode(self.key.expose()))
+        format!(
+            "{} {} inline:{}",
+            self.tag,
+            self.key.suite.name(),
+            KEY.encode(self.key.expose())
+        )
     }
 
     /// The answer to this line: the same number and suite, our key.
     pub(crate) fn answered(&self, secrets: &Secrets) -> Self {
-        Self { tag: self.tag, key: secrets.key(self.key.suite) }
+        Self {
+            tag: self.tag,
+            key: secrets.key(self.key.suite),
+        }
     }
 }
 
@@ -196,9 +230,15 @@ mod tests {
     #[test]
     fn the_line_of_rfc_4568_is_read() {
         let read = line("|2^20 FEC_ORDER=FEC_SRTP");
-        assert!(read.is_none(), "forward error correction changes the packets");
+        assert!(
+            read.is_none(),
+            "forward error correction changes the packets"
+        );
         let read = line("|2^20").unwrap();
-        assert_eq!((read.tag, read.key.suite()), (1, Suite::AesCm128HmacSha1_80));
+        assert_eq!(
+            (read.tag, read.key.suite()),
+            (1, Suite::AesCm128HmacSha1_80)
+        );
         assert_eq!(read.key.expose(), b"YS___semctl () {\t220;}\n}\nunles");
         assert_eq!(line("").map(|line| line.key), Some(read.key));
         assert_eq!(line("|2^31 WSH=128").map(|line| line.key), Some(read.key));
@@ -206,7 +246,14 @@ mod tests {
 
     #[test]
     fn what_we_do_not_speak_is_passed_over() {
-        for rest in ["|2^20|1:4", "|1:4", ";inline:AAAA", "|2^20 KDR=1", " UNENCRYPTED_SRTCP", "AAAA"] {
+        for rest in [
+            "|2^20|1:4",
+            "|1:4",
+            ";inline:AAAA",
+            "|2^20 KDR=1",
+            " UNENCRYPTED_SRTCP",
+            "AAAA",
+        ] {
             assert_eq!(line(rest), None, "{rest}");
         }
         for value in [
@@ -225,11 +272,20 @@ mod tests {
     fn our_own_lines_read_back_and_no_key_serves_two_suites() {
         let secrets = Secrets::new(std::array::from_fn(|index| index as u8));
         let lines: Vec<Line> = secrets.offer().collect();
-        assert!(lines.iter().all(|line| Line::parse(&line.value()) == Some(*line)));
-        let mut firsts: Vec<u8> = Suite::ALL.map(|suite| secrets.key(suite).expose()[0]).to_vec();
+        assert!(
+            lines
+                .iter()
+                .all(|line| Line::parse(&line.value()) == Some(*line))
+        );
+        let mut firsts: Vec<u8> = Suite::ALL
+            .map(|suite| secrets.key(suite).expose()[0])
+            .to_vec();
         firsts.dedup();
         assert_eq!(firsts, [0, 30, 60, 88]);
-        assert_eq!(secrets.key(Suite::AeadAes256Gcm).expose().last(), Some(&131));
+        assert_eq!(
+            secrets.key(Suite::AeadAes256Gcm).expose().last(),
+            Some(&131)
+        );
     }
 
     #[test]

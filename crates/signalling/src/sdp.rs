@@ -16,8 +16,14 @@ use format::{Format, events, formats, payload_types};
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
 /// Our telephone events where the peer does not name its own, and those of the clock of Opus beside them.
-const TELEPHONE_EVENT: TelephoneEvent = TelephoneEvent { payload_type: 101, rate: 8000 };
-const TELEPHONE_EVENT_48000: TelephoneEvent = TelephoneEvent { payload_type: 97, rate: 48_000 };
+const TELEPHONE_EVENT: TelephoneEvent = TelephoneEvent {
+    payload_type: 101,
+    rate: 8000,
+};
+const TELEPHONE_EVENT_48000: TelephoneEvent = TelephoneEvent {
+    payload_type: 97,
+    rate: 48_000,
+};
 /// The static payload type of comfort noise (RFC 3551, table 4; RFC 3389).
 const COMFORT_NOISE: u8 = 13;
 
@@ -118,16 +124,35 @@ impl Description {
         let remote = remote(&session, media, format)?;
         let lines = session.medias.iter().map(MediaLine::of).collect();
         let (secure, crypto) = (is_secure(media), crypto(media));
-        let place = |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
-        let first = formats.iter().min_by_key(place).map_or(format.codec, |first| first.codec);
-        let read = Self { lines, audio, remote, formats, first, events, secure, crypto };
-        Ok(Self { remote: read.speaking(format), ..read })
+        let place =
+            |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
+        let first = formats
+            .iter()
+            .min_by_key(place)
+            .map_or(format.codec, |first| first.codec);
+        let read = Self {
+            lines,
+            audio,
+            remote,
+            formats,
+            first,
+            events,
+            secure,
+            crypto,
+        };
+        Ok(Self {
+            remote: read.speaking(format),
+            ..read
+        })
     }
 
     /// The description as it is for a trunk that takes these codecs alone, in this order; none given: all.
     pub fn choosing(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
         if !allowed.is_empty() {
-            self.formats = allowed.iter().filter_map(|codec| self.format(*codec)).collect();
+            self.formats = allowed
+                .iter()
+                .filter_map(|codec| self.format(*codec))
+                .collect();
             let format = *self.formats.first().ok_or(SdpError::NoCodec)?;
             (self.first, self.remote) = (format.codec, self.speaking(format));
         }
@@ -135,17 +160,36 @@ impl Description {
     }
 
     fn format(&self, codec: Codec) -> Option<Format> {
-        self.formats.iter().copied().find(|format| format.codec == codec)
+        self.formats
+            .iter()
+            .copied()
+            .find(|format| format.codec == codec)
     }
 
     /// The peer's audio in one of its formats.
     fn speaking(&self, format: Format) -> RemoteMedia {
-        let Format { codec, payload_type, opus } = format;
+        let Format {
+            codec,
+            payload_type,
+            opus,
+        } = format;
         let fits = |event: &&TelephoneEvent| event.rate == codec.rate();
-        let telephone_event = self.events.iter().find(fits).or(self.events.first()).copied();
+        let telephone_event = self
+            .events
+            .iter()
+            .find(fits)
+            .or(self.events.first())
+            .copied();
         // Opus has comfort noise of its own (RFC 6716, section 2.1.9).
         let comfort_noise = self.remote.comfort_noise && codec != Codec::Opus;
-        RemoteMedia { codec, payload_type, opus, telephone_event, comfort_noise, ..self.remote }
+        RemoteMedia {
+            codec,
+            payload_type,
+            opus,
+            telephone_event,
+            comfort_noise,
+            ..self.remote
+        }
     }
 
     /// The peer's audio with the codec that we take of its offer: that which it prefers, but Opus only if it speaks nothing
@@ -161,7 +205,8 @@ impl Description {
 
     /// The peer's audio, with `preferred` as the codec if the peer speaks it.
     pub fn remote_preferring(&self, preferred: Codec) -> RemoteMedia {
-        self.format(preferred).map_or(self.remote, |format| self.speaking(format))
+        self.format(preferred)
+            .map_or(self.remote, |format| self.speaking(format))
     }
 
     /// Whether the peer asks for encrypted audio, and nothing else.
@@ -211,10 +256,18 @@ impl Description {
                     comfort_noise: remote.comfort_noise,
                     events: remote.telephone_event.as_slice(),
                 };
-                let shape = Shape { protocol: &line.protocol, crypto: crypto.as_slice(), direction };
+                let shape = Shape {
+                    protocol: &line.protocol,
+                    crypto: crypto.as_slice(),
+                    direction,
+                };
                 audio(&mut text, local, &formats, &shape);
             } else {
-                let _ = write!(text, "m={} 0 {} {}\r\n", line.kind, line.protocol, line.format);
+                let _ = write!(
+                    text,
+                    "m={} 0 {} {}\r\n",
+                    line.kind, line.protocol, line.format
+                );
             }
         }
         text
@@ -223,27 +276,59 @@ impl Description {
 
 impl MediaLine {
     fn of(media: &sdp_types::Media) -> Self {
-        let format = media.fmt.split_whitespace().next().unwrap_or("0").to_owned();
-        Self { kind: media.media.clone(), protocol: media.proto.clone(), format }
+        let format = media
+            .fmt
+            .split_whitespace()
+            .next()
+            .unwrap_or("0")
+            .to_owned();
+        Self {
+            kind: media.media.clone(),
+            protocol: media.proto.clone(),
+            format,
+        }
     }
 }
 
 /// An offer of the codecs that are allowed, in this order; none given: of the preferred one and of G.711 in both laws.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
     let mut text = head(local, local.address);
-    let protocol = if local.srtp == SrtpMode::Required { "RTP/SAVP" } else { "RTP/AVP" };
-    let crypto: Vec<Line> =
-        if local.srtp == SrtpMode::Off { Vec::new() } else { local.secrets.offer().collect() };
-    let shape = Shape { protocol, crypto: &crypto, direction: "sendrecv" };
-    let codecs = if allowed.is_empty() { preferred.offered() } else { allowed };
+    let protocol = if local.srtp == SrtpMode::Required {
+        "RTP/SAVP"
+    } else {
+        "RTP/AVP"
+    };
+    let crypto: Vec<Line> = if local.srtp == SrtpMode::Off {
+        Vec::new()
+    } else {
+        local.secrets.offer().collect()
+    };
+    let shape = Shape {
+        protocol,
+        crypto: &crypto,
+        direction: "sendrecv",
+    };
+    let codecs = if allowed.is_empty() {
+        preferred.offered()
+    } else {
+        allowed
+    };
     let events: &[TelephoneEvent] = match codecs {
         [Codec::Opus, ..] => &[TELEPHONE_EVENT_48000, TELEPHONE_EVENT],
         codecs if codecs.contains(&Codec::Opus) => &[TELEPHONE_EVENT, TELEPHONE_EVENT_48000],
         _ => &[TELEPHONE_EVENT],
     };
-    let codecs: Vec<(Codec, u8)> = codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
+    let codecs: Vec<(Codec, u8)> = codecs
+        .iter()
+        .map(|codec| (*codec, codec.payload_type()))
+        .collect();
     let (opus, comfort_noise) = (OpusParameters::OURS, local.comfort_noise);
-    let formats = Formats { codecs: &codecs, opus, comfort_noise, events };
+    let formats = Formats {
+        codecs: &codecs,
+        opus,
+        comfort_noise,
+        events,
+    };
     audio(&mut text, local, &formats, &shape);
     text
 }
@@ -251,16 +336,43 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
 /// An offer, in clear, that asks a peer to send its audio to `rtp`, or to us again. RTCP stays with us (RFC 3605), since it
 /// names its sender.
 pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
-    let Redirection { rtp, codec, payload_type, opus, telephone_event } = *redirection;
+    let Redirection {
+        rtp,
+        codec,
+        payload_type,
+        opus,
+        telephone_event,
+    } = *redirection;
     let to = rtp.unwrap_or(SocketAddr::new(local.address, local.port));
     let mut text = head(local, to.ip());
-    let shape = Shape { protocol: "RTP/AVP", crypto: &[], direction: "sendrecv" };
+    let shape = Shape {
+        protocol: "RTP/AVP",
+        crypto: &[],
+        direction: "sendrecv",
+    };
     // What the other peer takes beside the codec is not known here.
     let comfort_noise = rtp.is_none() && local.comfort_noise && codec != Codec::Opus;
     let events = telephone_event.as_slice();
-    let opus = if rtp.is_some() { opus } else { OpusParameters::OURS };
-    let formats = Formats { codecs: &[(codec, payload_type)], opus, comfort_noise, events };
-    audio(&mut text, &LocalMedia { port: to.port(), ..*local }, &formats, &shape);
+    let opus = if rtp.is_some() {
+        opus
+    } else {
+        OpusParameters::OURS
+    };
+    let formats = Formats {
+        codecs: &[(codec, payload_type)],
+        opus,
+        comfort_noise,
+        events,
+    };
+    audio(
+        &mut text,
+        &LocalMedia {
+            port: to.port(),
+            ..*local
+        },
+        &formats,
+        &shape,
+    );
     if rtp.is_some() {
         let (port, address) = (local.port.saturating_add(1), local.address);
         let _ = write!(text, "a=rtcp:{port} IN {} {address}\r\n", family(address));
@@ -273,7 +385,9 @@ fn head(local: &LocalMedia, to: IpAddr) -> String {
     let (family, address) = (family(local.address), local.address);
     let (id, version) = (local.session_id, local.version);
     let to_family = self::family(to);
-    format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {to_family} {to}\r\nt=0 0\r\n")
+    format!(
+        "v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {to_family} {to}\r\nt=0 0\r\n"
+    )
 }
 
 fn family(address: IpAddr) -> &'static str {
@@ -339,7 +453,10 @@ fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &S
 fn best_audio(session: &sdp_types::Session) -> Result<usize, SdpError> {
     let audio = |media: &&sdp_types::Media| media.media == "audio" && media.port != 0;
     let position = |fits: &dyn Fn(&sdp_types::Media) -> bool| {
-        session.medias.iter().position(|media| audio(&media) && fits(media))
+        session
+            .medias
+            .iter()
+            .position(|media| audio(&media) && fits(media))
     };
     let secure = position(&|media| is_secure(media) && crypto(media).is_some());
     let clear = || position(&|media| matches!(media.proto.as_str(), "RTP/AVP" | "RTP/AVPF"));
@@ -353,8 +470,13 @@ fn is_secure(media: &sdp_types::Media) -> bool {
 
 /// The first line whose suite we speak: the peer lists what it prefers first.
 fn crypto(media: &sdp_types::Media) -> Option<Line> {
-    let lines = media.attributes.iter().filter(|attribute| attribute.attribute == "crypto");
-    lines.filter_map(|line| line.value.as_deref()).find_map(Line::parse)
+    let lines = media
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.attribute == "crypto");
+    lines
+        .filter_map(|line| line.value.as_deref())
+        .find_map(Line::parse)
 }
 
 fn remote(
@@ -362,7 +484,11 @@ fn remote(
     media: &sdp_types::Media,
     format: Format,
 ) -> Result<RemoteMedia, SdpError> {
-    let connection = media.connections.first().or(session.connection.as_ref()).ok_or(SdpError::NoAudio)?;
+    let connection = media
+        .connections
+        .first()
+        .or(session.connection.as_ref())
+        .ok_or(SdpError::NoAudio)?;
     let address = connection.try_address().map_err(|_| SdpError::NoAudio)?.ip;
     if address.is_multicast() {
         return Err(SdpError::NoAudio);
@@ -377,7 +503,9 @@ fn remote(
         codec: format.codec,
         payload_type: format.payload_type,
         opus: format.opus,
-        crypto: crypto(media).filter(|_| is_secure(media)).map(|line| line.key),
+        crypto: crypto(media)
+            .filter(|_| is_secure(media))
+            .map(|line| line.key),
         telephone_event: None,
         comfort_noise: payload_types(media).any(|payload_type| payload_type == COMFORT_NOISE),
         send: peer_receives && !held,
@@ -388,21 +516,35 @@ fn remote(
 /// Whether the peer sends, and whether it receives.
 fn directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, bool) {
     let attributes = media.attributes.iter().chain(&session.attributes);
-    let found = attributes.map(|attribute| attribute.attribute.as_str()).find_map(|name| match name {
-        "sendrecv" => Some((true, true)),
-        "sendonly" => Some((true, false)),
-        "recvonly" => Some((false, true)),
-        "inactive" => Some((false, false)),
-        _ => None,
-    });
+    let found = attributes
+        .map(|attribute| attribute.attribute.as_str())
+        .find_map(|name| match name {
+            "sendrecv" => Some((true, true)),
+            "sendonly" => Some((true, false)),
+            "recvonly" => Some((false, true)),
+            "inactive" => Some((false, false)),
+            _ => None,
+        });
     found.unwrap_or((true, true))
 }
 
 fn rtcp(media: &sdp_types::Media, rtp: SocketAddr) -> Option<SocketAddr> {
-    let named = media.attributes.iter().find(|attribute| attribute.attribute == "rtcp");
-    let port =
-        named.and_then(|attribute| attribute.value.as_deref()?.split_whitespace().next()?.parse().ok());
-    let port = port.or_else(|| rtp.port().checked_add(1)).filter(|port| *port != 0)?;
+    let named = media
+        .attributes
+        .iter()
+        .find(|attribute| attribute.attribute == "rtcp");
+    let port = named.and_then(|attribute| {
+        attribute
+            .value
+            .as_deref()?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    let port = port
+        .or_else(|| rtp.port().checked_add(1))
+        .filter(|port| *port != 0)?;
     Some(SocketAddr::new(rtp.ip(), port))
 }
 
@@ -441,7 +583,10 @@ mod tests {
         let offer = Description::parse(OPUS_OFFER.as_bytes()).unwrap();
         let remote = offer.remote();
         assert_eq!((remote.codec, remote.payload_type), (Codec::Opus, 111));
-        assert_eq!((remote.telephone_event, remote.comfort_noise), (events_at(110, 48_000), false));
+        assert_eq!(
+            (remote.telephone_event, remote.comfort_noise),
+            (events_at(110, 48_000), false)
+        );
         let wishes = OpusParameters {
             max_average_bit_rate: Some(16_000),
             inband_fec: true,
@@ -449,7 +594,10 @@ mod tests {
             stereo: true,
         };
         assert_eq!(remote.opus, wishes);
-        assert_eq!(wishes.fmtp(), "useinbandfec=1;maxaveragebitrate=16000;cbr=1;stereo=1");
+        assert_eq!(
+            wishes.fmtp(),
+            "useinbandfec=1;maxaveragebitrate=16000;cbr=1;stereo=1"
+        );
         assert_eq!(OpusParameters::default().fmtp(), "useinbandfec=0");
         let answer = offer.answer(&local(), Codec::Opus);
         let expected = "m=audio 20000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n\
@@ -462,17 +610,30 @@ mod tests {
         let both = OPUS_OFFER.replace("RTP/AVP 111", "RTP/AVP 111 0");
         let offer = Description::parse(both.as_bytes()).unwrap();
         let remote = offer.remote();
-        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, events_at(126, 8000)));
-        assert_eq!((remote.opus, remote.comfort_noise), (OpusParameters::default(), true));
+        assert_eq!(
+            (remote.codec, remote.telephone_event),
+            (Codec::Pcmu, events_at(126, 8000))
+        );
+        assert_eq!(
+            (remote.opus, remote.comfort_noise),
+            (OpusParameters::default(), true)
+        );
         assert_eq!(offer.remote_preferring(Codec::Opus).payload_type, 111);
-        let chosen = offer.choosing(&[Codec::Opus, Codec::Pcmu]).unwrap().remote();
-        assert_eq!((chosen.codec, chosen.telephone_event), (Codec::Opus, events_at(110, 48_000)));
+        let chosen = offer
+            .choosing(&[Codec::Opus, Codec::Pcmu])
+            .unwrap()
+            .remote();
+        assert_eq!(
+            (chosen.codec, chosen.telephone_event),
+            (Codec::Opus, events_at(110, 48_000))
+        );
     }
 
     #[test]
     fn what_is_not_quite_opus_is_none() {
         let codec = |from: &str, to: &str| {
-            Description::parse(OPUS_OFFER.replace(from, to).as_bytes()).map(|offer| offer.remote().codec)
+            Description::parse(OPUS_OFFER.replace(from, to).as_bytes())
+                .map(|offer| offer.remote().codec)
         };
         for (from, to) in [
             ("OPUS/48000/2", "opus/48000"),
@@ -492,17 +653,26 @@ mod tests {
     #[test]
     fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
         let text = offer(&local(), Codec::Opus, &[]);
-        let expected =
-            "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
+        let expected = "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
         assert!(text.contains(expected), "{text}");
         let named = offer(&local(), Codec::Pcma, &[Codec::Pcma, Codec::Opus]);
-        assert!(named.contains("m=audio 20000 RTP/AVP 8 96 101 97\r\n"), "{named}");
+        assert!(
+            named.contains("m=audio 20000 RTP/AVP 8 96 101 97\r\n"),
+            "{named}"
+        );
         assert!(!offer(&local(), Codec::Pcma, &[]).contains("opus"));
         let ours = Description::parse(text.as_bytes()).unwrap();
         assert_eq!(ours.remote().codec, Codec::Pcma, "Opus comes last");
-        assert_eq!(ours.answered().codec, Codec::Opus, "but in an answer it is what the peer wants");
+        assert_eq!(
+            ours.answered().codec,
+            Codec::Opus,
+            "but in an answer it is what the peer wants"
+        );
         let taken = ours.remote_preferring(Codec::Opus);
-        assert_eq!((taken.payload_type, taken.telephone_event), (96, events_at(97, 48_000)));
+        assert_eq!(
+            (taken.payload_type, taken.telephone_event),
+            (96, events_at(97, 48_000))
+        );
     }
 
     #[test]
@@ -511,7 +681,10 @@ mod tests {
         let remote = offer.remote();
         assert_eq!(remote.rtp, "192.0.2.1:4000".parse().unwrap());
         assert_eq!(remote.rtcp, Some("192.0.2.1:4001".parse().unwrap()));
-        assert_eq!((remote.codec, remote.telephone_event), (Codec::Pcmu, events_at(97, 8000)));
+        assert_eq!(
+            (remote.codec, remote.telephone_event),
+            (Codec::Pcmu, events_at(97, 8000))
+        );
         assert_eq!((remote.send, remote.receive), (false, true));
         assert_eq!(
             offer.answer(&local(), remote.codec),
@@ -525,10 +698,17 @@ mod tests {
     #[test]
     fn g722_is_offered_where_it_is_preferred_under_its_clock_of_8000() {
         let text = offer(&local(), Codec::G722, &[]);
-        assert!(text.contains("m=audio 20000 RTP/AVP 9 8 0 101\r\na=rtpmap:9 G722/8000\r\n"), "{text}");
+        assert!(
+            text.contains("m=audio 20000 RTP/AVP 9 8 0 101\r\na=rtpmap:9 G722/8000\r\n"),
+            "{text}"
+        );
         let description = Description::parse(text.as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::G722);
-        assert!(description.answer(&local(), Codec::G722).contains("m=audio 20000 RTP/AVP 9 101\r\n"));
+        assert!(
+            description
+                .answer(&local(), Codec::G722)
+                .contains("m=audio 20000 RTP/AVP 9 101\r\n")
+        );
         assert!(!offer(&local(), Codec::Pcmu, &[]).contains("G722"));
     }
 
@@ -540,9 +720,16 @@ mod tests {
         let theirs = Description::parse(OFFER.as_bytes()).unwrap();
         assert_eq!(theirs.remote().codec, Codec::Pcmu);
         let chosen = theirs.clone().choosing(&allowed).unwrap();
-        assert_eq!(chosen.remote().codec, Codec::Pcma, "what is not allowed is passed over");
+        assert_eq!(
+            chosen.remote().codec,
+            Codec::Pcma,
+            "what is not allowed is passed over"
+        );
         assert_eq!(chosen.remote_preferring(Codec::Pcmu).codec, Codec::Pcma);
-        assert_eq!(theirs.choosing(&[Codec::G722]).unwrap_err(), SdpError::NoCodec);
+        assert_eq!(
+            theirs.choosing(&[Codec::G722]).unwrap_err(),
+            SdpError::NoCodec
+        );
     }
 
     #[test]
@@ -552,12 +739,29 @@ mod tests {
             let description = Description::parse(body.as_bytes()).unwrap();
             assert_eq!(description.remote().comfort_noise, offered);
             let answer = description.answer(&local(), Codec::Pcmu);
-            let line = if offered { "RTP/AVP 0 13 97\r\n" } else { "RTP/AVP 0 97\r\n" };
+            let line = if offered {
+                "RTP/AVP 0 13 97\r\n"
+            } else {
+                "RTP/AVP 0 97\r\n"
+            };
             assert!(answer.contains(line), "{answer}");
             assert_eq!(answer.contains("a=rtpmap:13 CN/8000\r\n"), offered);
-            let ours = offer(&LocalMedia { comfort_noise: offered, ..local() }, Codec::Pcma, &[]);
+            let ours = offer(
+                &LocalMedia {
+                    comfort_noise: offered,
+                    ..local()
+                },
+                Codec::Pcma,
+                &[],
+            );
             assert_eq!(ours.contains("RTP/AVP 8 0 13 101\r\n"), offered, "{ours}");
-            assert_eq!(Description::parse(ours.as_bytes()).unwrap().remote().comfort_noise, offered);
+            assert_eq!(
+                Description::parse(ours.as_bytes())
+                    .unwrap()
+                    .remote()
+                    .comfort_noise,
+                offered
+            );
         }
     }
 
@@ -565,21 +769,37 @@ mod tests {
     fn our_own_offer_can_be_read_by_ourselves() {
         let description = Description::parse(offer(&local(), Codec::Pcma, &[]).as_bytes()).unwrap();
         assert_eq!(description.remote().codec, Codec::Pcma);
-        assert_eq!(description.remote_preferring(Codec::Pcmu).codec, Codec::Pcmu);
+        assert_eq!(
+            description.remote_preferring(Codec::Pcmu).codec,
+            Codec::Pcmu
+        );
         assert_eq!(description.remote().telephone_event, events_at(101, 8000));
         assert!(description.remote().send && description.remote().receive);
     }
 
     #[test]
     fn what_cannot_be_used_says_why() {
-        let without =
-            |from: &str, to: &str| Description::parse(OFFER.replace(from, to).as_bytes()).unwrap_err();
-        assert_eq!(Description::parse(b"hello").unwrap_err(), SdpError::Malformed);
+        let without = |from: &str, to: &str| {
+            Description::parse(OFFER.replace(from, to).as_bytes()).unwrap_err()
+        };
+        assert_eq!(
+            Description::parse(b"hello").unwrap_err(),
+            SdpError::Malformed
+        );
         assert_eq!(without("18 0 8 97", "18 97"), SdpError::NoCodec);
         assert_eq!(without("m=audio 4000", "m=audio 0"), SdpError::NoAudio);
-        assert_eq!(without("c=IN IP4 192.0.2.1", "c=IN IP4 host.example"), SdpError::NoAudio);
-        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"), SdpError::NoKey);
-        assert_eq!(without("audio 4000 RTP/AVP", "audio 4000 UDP/TLS/RTP/SAVP"), SdpError::NoAudio);
+        assert_eq!(
+            without("c=IN IP4 192.0.2.1", "c=IN IP4 host.example"),
+            SdpError::NoAudio
+        );
+        assert_eq!(
+            without("audio 4000 RTP/AVP", "audio 4000 RTP/SAVP"),
+            SdpError::NoKey
+        );
+        assert_eq!(
+            without("audio 4000 RTP/AVP", "audio 4000 UDP/TLS/RTP/SAVP"),
+            SdpError::NoAudio
+        );
     }
 
     const CRYPTO: &str = "a=crypto:9 F8_128_HMAC_SHA1_80 inline:x\r\n\
@@ -602,9 +822,11 @@ mod tests {
             assert_eq!(key.expose(), b"YS___semctl () {\t220;}\n}\nunles");
             assert_eq!(offer.remote().crypto, Some(key));
             let answer = offer.answer(&wanting(mode), Codec::Pcma);
-            assert!(answer.contains("m=audio 20000 RTP/SAVP 8 97\r\n"), "{answer}");
-            let ours =
-                "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\r\n";
+            assert!(
+                answer.contains("m=audio 20000 RTP/SAVP 8 97\r\n"),
+                "{answer}"
+            );
+            let ours = "a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\r\n";
             assert!(answer.contains(ours), "{answer}");
             assert_eq!(answer.matches("a=crypto").count(), 1);
         }
@@ -613,12 +835,33 @@ mod tests {
     #[test]
     fn keys_beside_a_clear_offer_are_taken_where_that_is_wanted() {
         let offer = with_keys("RTP/AVP");
-        assert_eq!((offer.remote().crypto, offer.offered_key(&wanting(SrtpMode::Off))), (None, Ok(None)));
-        assert!(!offer.answer(&wanting(SrtpMode::Off), Codec::Pcma).contains("crypto"));
-        assert!(offer.offered_key(&wanting(SrtpMode::Optional)).unwrap().is_some());
+        assert_eq!(
+            (
+                offer.remote().crypto,
+                offer.offered_key(&wanting(SrtpMode::Off))
+            ),
+            (None, Ok(None))
+        );
+        assert!(
+            !offer
+                .answer(&wanting(SrtpMode::Off), Codec::Pcma)
+                .contains("crypto")
+        );
+        assert!(
+            offer
+                .offered_key(&wanting(SrtpMode::Optional))
+                .unwrap()
+                .is_some()
+        );
         let answer = offer.answer(&wanting(SrtpMode::Optional), Codec::Pcma);
-        assert!(answer.contains("RTP/AVP 8 97\r\n") && answer.contains("a=crypto:4 "), "{answer}");
-        assert_eq!(offer.offered_key(&wanting(SrtpMode::Required)), Err(SdpError::NoKey));
+        assert!(
+            answer.contains("RTP/AVP 8 97\r\n") && answer.contains("a=crypto:4 "),
+            "{answer}"
+        );
+        assert_eq!(
+            offer.offered_key(&wanting(SrtpMode::Required)),
+            Err(SdpError::NoKey)
+        );
     }
 
     #[test]
@@ -628,32 +871,65 @@ mod tests {
         assert!(description.is_secure());
         assert_eq!(description.remote().rtp.port(), 4002);
         let unspoken = format!("{OFFER}m=audio 4002 RTP/SAVP 8\r\n");
-        assert_eq!(Description::parse(unspoken.as_bytes()).unwrap().remote().rtp.port(), 4000);
+        assert_eq!(
+            Description::parse(unspoken.as_bytes())
+                .unwrap()
+                .remote()
+                .rtp
+                .port(),
+            4000
+        );
     }
 
     #[test]
     fn an_answer_is_held_against_what_was_offered() {
-        for (mode, protocol) in [(SrtpMode::Optional, "RTP/AVP"), (SrtpMode::Required, "RTP/SAVP")] {
+        for (mode, protocol) in [
+            (SrtpMode::Optional, "RTP/AVP"),
+            (SrtpMode::Required, "RTP/SAVP"),
+        ] {
             let ours = wanting(mode);
             let offered = offer(&ours, Codec::Pcma, &[]);
-            assert!(offered.contains(&format!("m=audio 20000 {protocol} 8 0 101\r\n")), "{offered}");
+            assert!(
+                offered.contains(&format!("m=audio 20000 {protocol} 8 0 101\r\n")),
+                "{offered}"
+            );
             assert_eq!(offered.matches("a=crypto").count(), 3);
-            let theirs = LocalMedia { secrets: Secrets::new([9; 132]), ..ours };
-            let answer = Description::parse(offered.as_bytes()).unwrap().answer(&theirs, Codec::Pcma);
-            let key = Description::parse(answer.as_bytes()).unwrap().answered_key(&ours).unwrap().unwrap();
+            let theirs = LocalMedia {
+                secrets: Secrets::new([9; 132]),
+                ..ours
+            };
+            let answer = Description::parse(offered.as_bytes())
+                .unwrap()
+                .answer(&theirs, Codec::Pcma);
+            let key = Description::parse(answer.as_bytes())
+                .unwrap()
+                .answered_key(&ours)
+                .unwrap()
+                .unwrap();
             assert_eq!(key.expose(), [9; 30]);
             let renumbered = answer.replace("a=crypto:1 ", "a=crypto:2 ");
-            let found = Description::parse(renumbered.as_bytes()).unwrap().answered_key(&ours);
-            let expected = if mode == SrtpMode::Optional { Ok(None) } else { Err(SdpError::NoKey) };
+            let found = Description::parse(renumbered.as_bytes())
+                .unwrap()
+                .answered_key(&ours);
+            let expected = if mode == SrtpMode::Optional {
+                Ok(None)
+            } else {
+                Err(SdpError::NoKey)
+            };
             assert_eq!(found, expected);
         }
-        assert_eq!(with_keys("RTP/SAVP").answered_key(&local()), Err(SdpError::NoKey));
+        assert_eq!(
+            with_keys("RTP/SAVP").answered_key(&local()),
+            Err(SdpError::NoKey)
+        );
         assert_eq!(with_keys("RTP/AVP").answered_key(&local()), Ok(None));
     }
 
     #[test]
     fn an_unspecified_address_is_a_hold() {
-        let held = OFFER.replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0").replace("a=sendonly\r\n", "");
+        let held = OFFER
+            .replace("c=IN IP4 192.0.2.1", "c=IN IP4 0.0.0.0")
+            .replace("a=sendonly\r\n", "");
         let remote = Description::parse(held.as_bytes()).unwrap().remote();
         assert_eq!((remote.send, remote.receive), (false, true));
     }

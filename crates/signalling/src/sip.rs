@@ -12,6 +12,6 @@ pub(crate) use sipx_sip::transaction::Dispatch;
 pub(crate) use sipx_sip::validate::validate_request;
 pub(crate) use sipx_sip::{
     CSeq, CallId, Header, HeaderName, Headers, Host, Limits, Method, Output, Reliability, Request,
-    RequestBuilder, Response, ResponseBuilder, StatusCode, StreamParser, Timer, Timers, TransactionKey,
-    TransactionLayer, TuEvent, Uri, Via, parse_datagram,
+    RequestBuilder, Response, ResponseBuilder, StatusCode, StreamParser, Timer, Timers,
+    TransactionKey, TransactionLayer, TuEvent, Uri, Via, parse_datagram,
 };

@@ -14,7 +14,11 @@ pub(crate) struct TimerTable<K> {
 
 impl<K: Clone + Eq + Hash> TimerTable<K> {
     pub(crate) fn new() -> Self {
-        Self { queue: BTreeMap::new(), places: HashMap::new(), count: 0 }
+        Self {
+            queue: BTreeMap::new(),
+            places: HashMap::new(),
+            count: 0,
+        }
     }
 
     pub(crate) fn set(&mut self, key: K, at: Instant) {
@@ -36,7 +40,10 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
 
     /// Takes out one timer that is due at `now`, the earliest first.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<K> {
-        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let entry = self
+            .queue
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)?;
         let key = entry.remove();
         self.places.remove(&key);
         Some(key)

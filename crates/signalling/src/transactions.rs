@@ -23,7 +23,12 @@ pub(crate) struct Transactions {
 
 impl Transactions {
     pub(crate) fn new(timers: Timers) -> Self {
-        Self { timers, current: TransactionLayer::new(timers), most: 0, retiring: None }
+        Self {
+            timers,
+            current: TransactionLayer::new(timers),
+            most: 0,
+            retiring: None,
+        }
     }
 
     /// Begins a client transaction.
@@ -39,7 +44,11 @@ impl Transactions {
 
     /// Gives a message to its transaction, or begins one.
     pub(crate) fn receive(&mut self, message: Message, reliability: Reliability) -> Dispatch {
-        if let Some(retiring) = self.retiring.as_mut().filter(|retiring| is_of(retiring, &message)) {
+        if let Some(retiring) = self
+            .retiring
+            .as_mut()
+            .filter(|retiring| is_of(retiring, &message))
+        {
             return retiring.receive(message, reliability);
         }
         let dispatch = self.current.receive(message, reliability);
@@ -48,7 +57,11 @@ impl Transactions {
     }
 
     /// Answers within a server transaction.
-    pub(crate) fn send_response(&mut self, key: &TransactionKey, response: Response) -> Vec<Output> {
+    pub(crate) fn send_response(
+        &mut self,
+        key: &TransactionKey,
+        response: Response,
+    ) -> Vec<Output> {
         self.layer_of(key).send_response(key, response)
     }
 
@@ -67,7 +80,10 @@ impl Transactions {
 
     /// The request that began a client transaction.
     pub(crate) fn client_request(&self, key: &TransactionKey) -> Option<&Request> {
-        let retiring = self.retiring.as_ref().and_then(|retiring| retiring.client_request(key));
+        let retiring = self
+            .retiring
+            .as_ref()
+            .and_then(|retiring| retiring.client_request(key));
         retiring.or_else(|| self.current.client_request(key))
     }
 
@@ -89,7 +105,10 @@ impl Transactions {
         let holds = |layer: &&mut TransactionLayer| {
             layer.client_state(key).is_some() || layer.server_state(key).is_some()
         };
-        self.retiring.as_mut().filter(holds).unwrap_or(&mut self.current)
+        self.retiring
+            .as_mut()
+            .filter(holds)
+            .unwrap_or(&mut self.current)
     }
 }
 
@@ -101,12 +120,10 @@ fn count(layer: &TransactionLayer) -> usize {
 /// Whether the layer has the transaction of this message.
 fn is_of(layer: &TransactionLayer, message: &Message) -> bool {
     match message {
-        Message::Request(request) => {
-            TransactionKey::from_request(request).is_some_and(|key| layer.server_state(&key).is_some())
-        }
-        Message::Response(response) => {
-            TransactionKey::from_response(response).is_some_and(|key| layer.client_state(&key).is_some())
-        }
+        Message::Request(request) => TransactionKey::from_request(request)
+            .is_some_and(|key| layer.server_state(&key).is_some()),
+        Message::Response(response) => TransactionKey::from_response(response)
+            .is_some_and(|key| layer.client_state(&key).is_some()),
     }
 }
 
@@ -146,17 +163,37 @@ mod tests {
         assert_eq!(transactions.most, 0);
 
         // New ones begin in the small layer; the old one is answered, and answers its repetition by itself.
-        assert!(matches!(receive(&mut transactions, 5000), Dispatch::Created { .. }));
-        let Message::Request(request) = options(0) else { unreachable!() };
-        let ok = ResponseBuilder::to_request(&request, StatusCode::new(200).unwrap(), "OK").unwrap().build();
+        assert!(matches!(
+            receive(&mut transactions, 5000),
+            Dispatch::Created { .. }
+        ));
+        let Message::Request(request) = options(0) else {
+            unreachable!()
+        };
+        let ok = ResponseBuilder::to_request(&request, StatusCode::new(200).unwrap(), "OK")
+            .unwrap()
+            .build();
         assert!(!transactions.send_response(oldest, ok).is_empty());
-        let Dispatch::Matched { outputs, .. } = receive(&mut transactions, 0) else { panic!("it is known") };
-        assert!(outputs.iter().any(|output| matches!(output, Output::Send(_))));
-        assert!(matches!(receive(&mut transactions, 5000), Dispatch::Matched { .. }));
+        let Dispatch::Matched { outputs, .. } = receive(&mut transactions, 0) else {
+            panic!("it is known")
+        };
+        assert!(
+            outputs
+                .iter()
+                .any(|output| matches!(output, Output::Send(_)))
+        );
+        assert!(matches!(
+            receive(&mut transactions, 5000),
+            Dispatch::Matched { .. }
+        ));
         assert_eq!(count(&transactions.current), 1);
 
         let ended = transactions.on_timer(oldest, Timer::J);
-        assert!(ended.iter().any(|output| matches!(output, Output::Terminated(_))));
+        assert!(
+            ended
+                .iter()
+                .any(|output| matches!(output, Output::Terminated(_)))
+        );
         transactions.give_back_room();
         assert!(transactions.retiring.is_none());
     }

@@ -112,7 +112,10 @@ pub enum Place {
 impl Peer {
     /// A peer at an address.
     pub fn at(transport: Transport, address: SocketAddr) -> Self {
-        Self { transport, place: Place::Address(address) }
+        Self {
+            transport,
+            place: Place::Address(address),
+        }
     }
 
     /// Whether it is reached over TLS, or may be where the DNS says so.
@@ -156,7 +159,10 @@ impl fmt::Display for Peer {
         match &self.place {
             Place::Address(address) => address.fmt(f),
             Place::Name { host, port: None } | Place::Domain(host) => f.write_str(host),
-            Place::Name { host, port: Some(port) } => write!(f, "{host}:{port}"),
+            Place::Name {
+                host,
+                port: Some(port),
+            } => write!(f, "{host}:{port}"),
         }
     }
 }
@@ -175,6 +181,8 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("realm", &self.realm).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("realm", &self.realm)
+            .finish_non_exhaustive()
     }
 }

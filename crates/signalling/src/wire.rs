@@ -93,10 +93,16 @@ pub(crate) enum Content {
 impl SipMessage {
     /// Reads one datagram. `None`: nothing that is answered. The limits are 64 KiB whole, 8 KiB a header, 256 headers.
     pub fn from_datagram(bytes: Bytes) -> Option<Self> {
-        let parse = |bytes| parse_datagram(bytes, &Limits::datagram()).ok().map(Content::Whole);
+        let parse = |bytes| {
+            parse_datagram(bytes, &Limits::datagram())
+                .ok()
+                .map(Content::Whole)
+        };
         let repaired = || without_repeated_parameters(&bytes).and_then(parse);
         let whole = parse(bytes.clone()).or_else(repaired);
-        whole.or_else(|| Malformed::read(&bytes).map(Content::Malformed)).map(Self)
+        whole
+            .or_else(|| Malformed::read(&bytes).map(Content::Malformed))
+            .map(Self)
     }
 
     /// Whether this is a request that asks for a call.
@@ -129,19 +135,29 @@ pub struct FramingError {
 impl std::fmt::Debug for FramingError {
     /// Without the answer, which may repeat numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FramingError").field("answered", &self.answer.is_some()).finish()
+        f.debug_struct("FramingError")
+            .field("answered", &self.answer.is_some())
+            .finish()
     }
 }
 
 impl Framer {
     /// A framer at the start of a stream. Messages are limited as datagrams are.
     pub fn new() -> Self {
-        Self { parser: StreamParser::new(Limits::datagram()), beginning: Vec::new(), broken: false }
+        Self {
+            parser: StreamParser::new(Limits::datagram()),
+            beginning: Vec::new(),
+            broken: false,
+        }
     }
 
     /// Takes bytes in and adds the messages that they completed. An error is final for the stream; what was complete
     /// before it is a message.
-    pub fn push(&mut self, bytes: &[u8], messages: &mut Vec<SipMessage>) -> Result<(), FramingError> {
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        messages: &mut Vec<SipMessage>,
+    ) -> Result<(), FramingError> {
         // The parser gives up at the end of a head: given that by itself, it takes no message before it along.
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -157,11 +173,22 @@ impl Framer {
         Ok(())
     }
 
-    fn push_piece(&mut self, bytes: &[u8], messages: &mut Vec<SipMessage>) -> Result<(), FramingError> {
+    fn push_piece(
+        &mut self,
+        bytes: &[u8],
+        messages: &mut Vec<SipMessage>,
+    ) -> Result<(), FramingError> {
         let under_way = self.parser.pending() > 0;
-        let complete = self.parser.push(bytes).or_else(|_| self.push_repaired(bytes))?;
+        let complete = self
+            .parser
+            .push(bytes)
+            .or_else(|_| self.push_repaired(bytes))?;
         self.keep(bytes, under_way && complete.is_empty());
-        messages.extend(complete.into_iter().map(|message| SipMessage(Content::Whole(message))));
+        messages.extend(
+            complete
+                .into_iter()
+                .map(|message| SipMessage(Content::Whole(message))),
+        );
         Ok(())
     }
 
@@ -177,7 +204,9 @@ impl Framer {
         }
         self.broken = true;
         let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
-        Err(FramingError { answer: broken.map(|broken| broken.bad_request()) })
+        Err(FramingError {
+            answer: broken.map(|broken| broken.bad_request()),
+        })
     }
 
     /// Keeps how the message begins that is not complete yet: it goes on with these bytes, or is at their end.
@@ -187,11 +216,14 @@ impl Framer {
             true => bytes,
             false => {
                 self.beginning = Vec::new();
-                bytes.get(bytes.len().saturating_sub(pending)..).unwrap_or_default()
+                bytes
+                    .get(bytes.len().saturating_sub(pending)..)
+                    .unwrap_or_default()
             }
         };
         let room = MOST_KEPT.saturating_sub(self.beginning.len());
-        self.beginning.extend_from_slice(begun.get(..room).unwrap_or(begun));
+        self.beginning
+            .extend_from_slice(begun.get(..room).unwrap_or(begun));
     }
 
     /// Bytes of a message that is not complete yet.
@@ -223,7 +255,10 @@ pub struct Network {
 impl Network {
     /// The network of one address alone.
     pub fn of(address: IpAddr) -> Self {
-        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+        Self {
+            address,
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// Whether an address is in the block. An IPv4 address mapped into IPv6 counts as IPv4.
@@ -247,7 +282,10 @@ mod tests {
 
     #[test]
     fn a_network_holds_its_addresses_and_no_others() {
-        let network = |address: &str, prefix| Network { address: address.parse().unwrap(), prefix };
+        let network = |address: &str, prefix| Network {
+            address: address.parse().unwrap(),
+            prefix,
+        };
         let holds = |network: Network, address: &str| network.contains(address.parse().unwrap());
         assert!(holds(network("192.0.2.0", 24), "192.0.2.255"));
         assert!(holds(network("192.0.2.0", 24), "::ffff:192.0.2.7"));

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{
-    Credentials, Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport, Trunk,
+    Credentials, Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport,
+    Trunk,
 };
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
@@ -24,12 +25,20 @@ fn endpoint() -> Endpoint {
     let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let trunk = Trunk {
         peer: Some(Peer::at(Transport::Udp, peer)),
-        accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+        accept_from: vec![Network {
+            address: peer.ip(),
+            prefix: 32,
+        }],
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings =
-        Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
+    let settings = Settings {
+        advertised,
+        udp_port: 5060,
+        tcp_port: 5060,
+        tls_port: 5061,
+        trunks: vec![trunk],
+    };
     let mut count = 0;
     let entropy = move || {
         count += 1;
@@ -40,12 +49,23 @@ fn endpoint() -> Endpoint {
 
 /// An endpoint that knows nobody but by a password.
 fn guarded() -> Endpoint {
-    let credentials =
-        Credentials { username: "pbx".into(), password: "a fictional password".into(), realm: None };
-    let trunk = Trunk { accept_credentials: Some(credentials), ..Trunk::default() };
+    let credentials = Credentials {
+        username: "pbx".into(),
+        password: "a fictional password".into(),
+        realm: None,
+    };
+    let trunk = Trunk {
+        accept_credentials: Some(credentials),
+        ..Trunk::default()
+    };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings =
-        Settings { advertised, udp_port: 5060, tcp_port: 5060, tls_port: 5061, trunks: vec![trunk] };
+    let settings = Settings {
+        advertised,
+        udp_port: 5060,
+        tcp_port: 5060,
+        tls_port: 5061,
+        trunks: vec![trunk],
+    };
     Endpoint::new(settings, Box::new(|| 7))
 }
 
@@ -83,7 +103,11 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
         endpoint.handle_timeout(now);
         while endpoint.poll_transmit().is_some() {}
     }
-    let idle = Load { legs: 0, transactions: 0, timers: 0 };
+    let idle = Load {
+        legs: 0,
+        transactions: 0,
+        timers: 0,
+    };
     assert_eq!(endpoint.load(), idle, "after:\n{}", heard.join("\n"));
 }
 
@@ -110,7 +134,11 @@ fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
         b"INFO",
         b"To: <sip:x@y>;tag=0000000000000001\r\n",
     ]);
-    (any::<prop::sample::Index>(), 0..12usize, token.prop_map(<[u8]>::to_vec))
+    (
+        any::<prop::sample::Index>(),
+        0..12usize,
+        token.prop_map(<[u8]>::to_vec),
+    )
 }
 
 fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
@@ -127,7 +155,12 @@ fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
 fn the_message_that_is_mutated_is_a_good_one() {
     let mut endpoint = endpoint();
     let message = SipMessage::from_datagram(INVITE.into()).unwrap();
-    endpoint.receive(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), message, Instant::now());
+    endpoint.receive(
+        Transport::Udp,
+        "192.0.2.1:5060".parse().unwrap(),
+        message,
+        Instant::now(),
+    );
     assert!(matches!(endpoint.poll_event(), Some(Event::Offered(_))));
 }
 

@@ -35,7 +35,9 @@ pub(super) struct Seen(Mutex<HashMap<CredentialDigest, (TenantId, Instant)>>);
 impl Seen {
     fn get(&self, digest: &CredentialDigest) -> Option<TenantId> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(digest).filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(tenant, _)| tenant.clone())
+        seen.get(digest)
+            .filter(|(_, at)| at.elapsed() < REMEMBERED)
+            .map(|(tenant, _)| tenant.clone())
     }
 
     fn put(&self, digest: CredentialDigest, tenant: &TenantId) {
@@ -48,12 +50,19 @@ impl Seen {
 
     /// Forgets everybody: what an operator has done takes effect at once.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
 /// Lets a request with right credentials in to the tenant of its path, and makes it known to the handler.
-pub(super) async fn enter(State(api): State<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn enter(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let store = tenant(&mut parts, &api).await?;
     parts.extensions.insert(store.clone());
@@ -71,10 +80,16 @@ pub(super) async fn enter(State(api): State<Api>, request: Request, next: Next) 
 }
 
 async fn tenant(parts: &mut Parts, api: &Api) -> Result<TenantStore, Problem> {
-    let Authenticated { tenant_id: tenant, suspended } = authenticate(parts, api).await?;
+    let Authenticated {
+        tenant_id: tenant,
+        suspended,
+    } = authenticate(parts, api).await?;
     let params = RawPathParams::from_request_parts(parts, api).await;
     let params = params.map_err(|_| Problem::plain(Code::NotFound))?;
-    let asked = params.iter().find(|(name, _)| *name == "tenant_id").map(|(_, value)| value);
+    let asked = params
+        .iter()
+        .find(|(name, _)| *name == "tenant_id")
+        .map(|(_, value)| value);
     if asked != Some(tenant.as_str()) {
         return Err(Problem::plain(Code::ForeignTenant));
     }
@@ -90,7 +105,9 @@ impl FromRequestParts<Api> for Tenant {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
         // A route that nobody guards shows nothing.
         let store = parts.extensions.get::<TenantStore>().cloned();
-        store.map(Self).ok_or_else(|| Problem::plain(Code::Internal))
+        store
+            .map(Self)
+            .ok_or_else(|| Problem::plain(Code::Internal))
     }
 }
 
@@ -98,14 +115,25 @@ async fn authenticate(parts: &Parts, api: &Api) -> Result<Authenticated, Problem
     let given = parts.headers.contains_key(header::AUTHORIZATION);
     let refused = |parts: &Parts| wrong(&parts.extensions, Code::Unauthorized, api);
     let Some((account_sid, token)) = basic(&parts.headers) else {
-        return Err(if given { refused(parts) } else { Problem::plain(Code::Unauthorized) });
+        return Err(if given {
+            refused(parts)
+        } else {
+            Problem::plain(Code::Unauthorized)
+        });
     };
     let digest = api.store.credential_digest(&account_sid, &token);
     if let Some(tenant_id) = api.seen.get(&digest) {
-        return Ok(Authenticated { tenant_id, suspended: false });
+        return Ok(Authenticated {
+            tenant_id,
+            suspended: false,
+        });
     }
     let now = api.now();
-    let found = api.store.authenticate(&account_sid, &token, now).await?.ok_or_else(|| refused(parts))?;
+    let found = api
+        .store
+        .authenticate(&account_sid, &token, now)
+        .await?
+        .ok_or_else(|| refused(parts))?;
     if api.uses.is_new(&account_sid, now) {
         tokio::spawn(note_use(api.store.clone(), account_sid, now));
     }

@@ -17,7 +17,10 @@ pub(super) const LONGEST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Reads a body that must be a JSON object.
-pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Problem> {
+pub(super) async fn json_object(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Map<String, Value>, Problem> {
     object(json(headers, body).await?)
 }
 
@@ -25,7 +28,10 @@ pub(super) async fn json_object(headers: &HeaderMap, body: Body) -> Result<Map<S
 pub(super) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Value>, Problem> {
     match json(headers, body).await? {
         Value::Array(items) => Ok(items),
-        _ => Err(Problem::new(Code::InvalidRequest, "The body must be a JSON array.")),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "The body must be a JSON array.",
+        )),
     }
 }
 
@@ -46,13 +52,27 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
 }
 
 /// Reads a body that must be `text/csv` of at most so many bytes.
-pub(super) async fn csv(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn csv(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
     of_type(headers, body, &["text/csv"], longest).await
 }
 
 /// Reads a body that must be a WAV file of at most so many bytes.
-pub(super) async fn wav(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
-    of_type(headers, body, &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"], longest).await
+pub(super) async fn wav(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    of_type(
+        headers,
+        body,
+        &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
+        longest,
+    )
+    .await
 }
 
 async fn of_type(
@@ -61,24 +81,42 @@ async fn of_type(
     types: &[&str],
     longest: usize,
 ) -> Result<Vec<u8>, Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = given.split(';').next().unwrap_or_default().trim();
-    if !types.iter().any(|expected| media_type.eq_ignore_ascii_case(expected)) {
+    if !types
+        .iter()
+        .any(|expected| media_type.eq_ignore_ascii_case(expected))
+    {
         let expected = types.first().copied().unwrap_or_default();
-        return Err(Problem::new(Code::UnsupportedMediaType, format!("The body must be {expected}.")));
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("The body must be {expected}."),
+        ));
     }
     bytes(headers, body, longest).await
 }
 
 /// The longest body of a request to a path.
 pub(super) fn longest_of(path: &str) -> usize {
-    if path.contains("/prompts/") { super::prompts::LONGEST } else { LONGEST }
+    if path.contains("/prompts/") {
+        super::prompts::LONGEST
+    } else {
+        LONGEST
+    }
 }
 
 /// Reads a body of at most so many bytes as it is.
-pub(super) async fn bytes(headers: &HeaderMap, body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
-    let declared =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+pub(super) async fn bytes(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > longest as u64) {
         return Err(too_large(longest));
     }
@@ -86,8 +124,15 @@ pub(super) async fn bytes(headers: &HeaderMap, body: Body, longest: usize) -> Re
 }
 
 async fn in_time(body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
-    let late = |_| Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
-    tokio::time::timeout(PATIENCE, read(body, longest)).await.map_err(late)?
+    let late = |_| {
+        Problem::new(
+            Code::RequestTimeout,
+            "The body must arrive within 20 seconds.",
+        )
+    };
+    tokio::time::timeout(PATIENCE, read(body, longest))
+        .await
+        .map_err(late)?
 }
 
 /// Reads a body that may be missing, else must be a JSON object.
@@ -102,13 +147,21 @@ pub(super) async fn json_object_or_nothing(
 }
 
 fn too_large(longest: usize) -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("A body has at most {longest} bytes here."))
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("A body has at most {longest} bytes here."),
+    )
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let mut parts = given.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    let json = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
     let utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
             value.trim_matches('"').eq_ignore_ascii_case("utf-8")
@@ -120,7 +173,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 async fn read(mut body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    while let Some(frame) =
+        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+    {
         let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
         if let Ok(data) = frame.into_data() {
             if bytes.len().saturating_add(data.len()) > longest {
@@ -135,13 +190,21 @@ async fn read(mut body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
     // The parser's words hold nothing of the body.
-    read.map_err(|error| Problem::new(Code::InvalidJson, format!("The body is not valid JSON: {error}.")))
+    read.map_err(|error| {
+        Problem::new(
+            Code::InvalidJson,
+            format!("The body is not valid JSON: {error}."),
+        )
+    })
 }
 
 fn object(value: Value) -> Result<Map<String, Value>, Problem> {
     match value {
         Value::Object(object) => Ok(object),
-        _ => Err(Problem::new(Code::InvalidRequest, "The body must be a JSON object.")),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "The body must be a JSON object.",
+        )),
     }
 }
 
@@ -221,7 +284,16 @@ mod tests {
     #[test]
     fn what_is_no_json_object_is_refused() {
         let deep = "[".repeat(60_000);
-        for text in ["", "{", "[]", "1", "{} {}", "{\"a\": NaN}", "{'a': 1}", &deep] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "{} {}",
+            "{\"a\": NaN}",
+            "{'a': 1}",
+            &deep,
+        ] {
             assert!(parse(text.as_bytes()).and_then(object).is_err());
         }
         assert!(parse(b"{\"a\": \"\xff\"}").is_err());
@@ -229,10 +301,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
-        let body = || Body::from_stream(futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let body = || {
+            Body::from_stream(futures_util::stream::pending::<
+                Result<Vec<u8>, std::io::Error>,
+            >())
+        };
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
-        let late = Problem::new(Code::RequestTimeout, "The body must arrive within 20 seconds.");
+        let late = Problem::new(
+            Code::RequestTimeout,
+            "The body must arrive within 20 seconds.",
+        );
         assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
         assert_eq!(nothing(body()).await, Err(late));
     }

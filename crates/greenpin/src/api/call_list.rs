@@ -70,12 +70,27 @@ pub(super) async fn list(
                      limit, cursor";
         Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
     })?;
-    let page = asked(query.limit.as_deref(), query.cursor.as_deref(), CallSid::parse)?;
-    let records = store.calls(query.filter()?, page.cursor, page.limit + 1).await?;
+    let page = asked(
+        query.limit.as_deref(),
+        query.cursor.as_deref(),
+        CallSid::parse,
+    )?;
+    let records = store
+        .calls(query.filter()?, page.cursor, page.limit + 1)
+        .await?;
     let zone = store.settings().await?.zone();
     let (records, more) = cut(&records, page.limit);
-    let next_cursor = records.last().filter(|_| more).map(|last| last.call_sid.to_string());
-    Ok(Page::answer(records.iter().map(|record| Record::of(record, &zone)).collect(), next_cursor))
+    let next_cursor = records
+        .last()
+        .filter(|_| more)
+        .map(|last| last.call_sid.to_string());
+    Ok(Page::answer(
+        records
+            .iter()
+            .map(|record| Record::of(record, &zone))
+            .collect(),
+        next_cursor,
+    ))
 }
 
 impl CallsQuery {

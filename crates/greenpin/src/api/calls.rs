@@ -44,15 +44,28 @@ pub(super) async fn of_allocation(
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let id = greenpin_id(&id)?;
-    let Query(query) = query
-        .map_err(|_| Problem::new(Code::InvalidRequest, "The query can hold, once each: limit, cursor."))?;
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            Code::InvalidRequest,
+            "The query can hold, once each: limit, cursor.",
+        )
+    })?;
     let page = query.page(CallSid::parse)?;
     store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
     let (records, more) = super::listing::cut(&records, page.limit);
-    let next_cursor = records.last().filter(|_| more).map(|last| last.call_sid.to_string());
-    Ok(Page::answer(records.iter().map(|record| Record::of(record, &zone)).collect(), next_cursor))
+    let next_cursor = records
+        .last()
+        .filter(|_| more)
+        .map(|last| last.call_sid.to_string());
+    Ok(Page::answer(
+        records
+            .iter()
+            .map(|record| Record::of(record, &zone))
+            .collect(),
+        next_cursor,
+    ))
 }
 
 /// Read a call record
@@ -173,7 +186,10 @@ impl<'a> Record<'a> {
             hangup_by: record.hangup_by.as_deref(),
             pin_attempts: record.pin_attempts,
             recording_url: record.recording_path(),
-            recording_duration: record.recording.as_ref().map(|recording| recording.duration.as_secs()),
+            recording_duration: record
+                .recording
+                .as_ref()
+                .map(|recording| recording.duration.as_secs()),
             caller_media: record.caller_media.as_ref(),
             callee_media: record.callee_media.as_ref(),
             trunk: &record.trunk,

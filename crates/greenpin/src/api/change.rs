@@ -11,8 +11,8 @@ use super::auth::Tenant;
 use super::document::problems::problems;
 use super::fields::Fields;
 use super::greenpin::{
-    LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS, Resource, greenpin_id, not_found, refuse_both_sides,
-    to_required,
+    LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS, Resource, greenpin_id, not_found,
+    refuse_both_sides, to_required,
 };
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
@@ -56,7 +56,10 @@ pub(super) async fn update(
     fields.finish()?;
     let now = api.now();
     let changed = store.change_allocation(&id, change, now).await?;
-    Ok(success(StatusCode::OK, Resource::of(&changed, &settings.zone(), now)))
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&changed, &settings.zone(), now),
+    ))
 }
 
 /// Reads what is to change. `null` takes `custom_field` away; elsewhere it means "not given".
@@ -67,7 +70,11 @@ pub(super) fn change(fields: &mut Fields, settings: &TenantSettings) -> Allocati
         fields.fault("from", Code::TooFew, "must hold 1 to 10 numbers");
     }
     let to = fields.numbers("to", MOST_NUMBERS);
-    refuse_both_sides(fields, from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
+    refuse_both_sides(
+        fields,
+        from.as_deref().unwrap_or_default(),
+        to.as_deref().unwrap_or_default(),
+    );
     let duration = fields.integer("duration", settings.min_duration, settings.max_duration);
     let attempts = fields.integer("max_pin_attempts", 1, MOST_ATTEMPTS.into());
     let record = fields.boolean("record");
@@ -81,7 +88,11 @@ pub(super) fn change(fields: &mut Fields, settings: &TenantSettings) -> Allocati
         duration: duration.map(|seconds| Duration::from_secs(seconds.into())),
         max_pin_attempts: attempts.and_then(|attempts| u8::try_from(attempts).ok()),
         record,
-        custom_field: if clear { Some(None) } else { custom_field.map(Some) },
+        custom_field: if clear {
+            Some(None)
+        } else {
+            custom_field.map(Some)
+        },
     }
 }
 
@@ -90,11 +101,14 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::NotFound => not_found(),
             ChangeError::NotActive => Self::plain(Code::AllocationNotActive),
-            ChangeError::OnBothSides(party, places) => Self::of_fields(on_both_sides(party, &places)),
-            ChangeError::ToRequired => to_required(),
-            ChangeError::PinSpaceExhausted => {
-                Self::new(Code::PinSpaceExhausted, "Every PIN of the number is in use or cooling off.")
+            ChangeError::OnBothSides(party, places) => {
+                Self::of_fields(on_both_sides(party, &places))
             }
+            ChangeError::ToRequired => to_required(),
+            ChangeError::PinSpaceExhausted => Self::new(
+                Code::PinSpaceExhausted,
+                "Every PIN of the number is in use or cooling off.",
+            ),
             ChangeError::Store(error) => error.into(),
         }
     }

@@ -39,7 +39,10 @@ pub(super) async fn list(
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
     let deliveries = store.deliveries(&event_id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let shown: Vec<_> = deliveries.into_iter().map(|one| EventDelivery::of(one, &zone)).collect();
+    let shown: Vec<_> = deliveries
+        .into_iter()
+        .map(|one| EventDelivery::of(one, &zone))
+        .collect();
     Ok(success(StatusCode::OK, shown))
 }
 
@@ -98,7 +101,11 @@ impl EventDelivery {
             next_attempt_at: delivery.next_attempt_at.map(time),
             created_at: time(delivery.created_at),
             finished_at: delivery.finished_at.map(time),
-            attempts: delivery.attempts.into_iter().map(|one| EventAttempt::of(one, zone)).collect(),
+            attempts: delivery
+                .attempts
+                .into_iter()
+                .map(|one| EventAttempt::of(one, zone))
+                .collect(),
         }
     }
 }

@@ -76,10 +76,19 @@ pub(super) async fn list(
             "The query can hold, once each: after, limit, wait, state, endpoint_id.",
         )
     })?;
-    let page = asked(query.limit.as_deref(), query.after.as_deref(), EventId::parse)?;
-    let (wanted, until) = (Asked::of(&query)?, Instant::now() + wait(query.wait.as_deref())?);
+    let page = asked(
+        query.limit.as_deref(),
+        query.after.as_deref(),
+        EventId::parse,
+    )?;
+    let (wanted, until) = (
+        Asked::of(&query)?,
+        Instant::now() + wait(query.wait.as_deref())?,
+    );
     let events = loop {
-        let found = wanted.read(&store, page.cursor.clone(), page.limit + 1).await?;
+        let found = wanted
+            .read(&store, page.cursor.clone(), page.limit + 1)
+            .await?;
         if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
             break found;
         }
@@ -87,16 +96,28 @@ pub(super) async fn list(
         tokio::time::sleep(WAIT_PAUSE).await;
     };
     let (events, more) = cut(&events, page.limit);
-    let next_cursor = events.last().filter(|_| more).map(|last| last.event_id.clone());
-    let bodies: Result<Vec<_>, _> =
-        events.iter().map(|event| RawValue::from_string(event.body.clone())).collect();
-    Ok(Page::answer(bodies.map_err(|_| Problem::plain(Code::Internal))?, next_cursor))
+    let next_cursor = events
+        .last()
+        .filter(|_| more)
+        .map(|last| last.event_id.clone());
+    let bodies: Result<Vec<_>, _> = events
+        .iter()
+        .map(|event| RawValue::from_string(event.body.clone()))
+        .collect();
+    Ok(Page::answer(
+        bodies.map_err(|_| Problem::plain(Code::Internal))?,
+        next_cursor,
+    ))
 }
 
 fn wait(text: Option<&str>) -> Result<Duration, Problem> {
-    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let Some(text) = text else {
+        return Ok(Duration::ZERO);
+    };
     let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
-    seconds.map(Duration::from_secs).ok_or_else(|| invalid("wait", "must be 0 to 30"))
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| invalid("wait", "must be 0 to 30"))
 }
 
 /// Which events are asked for.
@@ -126,8 +147,16 @@ impl Asked {
     ) -> Result<Vec<LoggedEvent>, StoreError> {
         match self {
             Self::All => store.events_after(after, limit).await,
-            Self::Dead(endpoint) => store.dead_events_after(after, endpoint.clone(), limit).await,
-            Self::Of(endpoint) => store.events_of_endpoint_after(after, endpoint.clone(), limit).await,
+            Self::Dead(endpoint) => {
+                store
+                    .dead_events_after(after, endpoint.clone(), limit)
+                    .await
+            }
+            Self::Of(endpoint) => {
+                store
+                    .events_of_endpoint_after(after, endpoint.clone(), limit)
+                    .await
+            }
         }
     }
 }
@@ -172,8 +201,17 @@ pub(super) async fn redeliver(
 ) -> Result<Response, Problem> {
     let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
     body::nothing(body).await?;
-    let deliveries = store.redeliver(&event_id, api.now()).await?.ok_or_else(not_found)?;
-    Ok(success(StatusCode::OK, Redelivery { event_id: event_id.as_str(), deliveries }))
+    let deliveries = store
+        .redeliver(&event_id, api.now())
+        .await?
+        .ok_or_else(not_found)?;
+    Ok(success(
+        StatusCode::OK,
+        Redelivery {
+            event_id: event_id.as_str(),
+            deliveries,
+        },
+    ))
 }
 
 /// What a replay answers.
@@ -218,18 +256,47 @@ pub(super) async fn replay(
     let types = types(&mut fields);
     let endpoint_id = id(&mut fields, "endpoint_id", EndpointId::parse, ENDPOINT_RULE);
     let dead = fields.word("state", &[("dead", true)]).unwrap_or(false);
-    let cursor = id(&mut fields, "cursor", EventId::parse, "must be a cursor of this call");
+    let cursor = id(
+        &mut fields,
+        "cursor",
+        EventId::parse,
+        "must be a cursor of this call",
+    );
     if let Some(wanted) = &endpoint_id
-        && store.endpoints().await?.iter().all(|endpoint| endpoint.id != *wanted)
+        && store
+            .endpoints()
+            .await?
+            .iter()
+            .all(|endpoint| endpoint.id != *wanted)
     {
-        fields.fault("endpoint_id", Code::UnknownEndpoint, "is no endpoint of this tenant");
+        fields.fault(
+            "endpoint_id",
+            Code::UnknownEndpoint,
+            "is no endpoint of this tenant",
+        );
     }
     fields.finish()?;
-    let (Some(after), Some(before)) = (after, before) else { return Err(Problem::plain(Code::Internal)) };
-    let wanted = store::Replay { after, before, types, endpoint_id, dead, cursor };
+    let (Some(after), Some(before)) = (after, before) else {
+        return Err(Problem::plain(Code::Internal));
+    };
+    let wanted = store::Replay {
+        after,
+        before,
+        types,
+        endpoint_id,
+        dead,
+        cursor,
+    };
     let (done, next) = store.replay(wanted, api.now()).await?;
     let next_cursor = next.map(|next| next.to_string());
-    Ok(success(StatusCode::OK, Replay { events: done.events, deliveries: done.deliveries, next_cursor }))
+    Ok(success(
+        StatusCode::OK,
+        Replay {
+            events: done.events,
+            deliveries: done.deliveries,
+            next_cursor,
+        },
+    ))
 }
 
 fn time(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {

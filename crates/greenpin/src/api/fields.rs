@@ -17,7 +17,11 @@ pub(super) type Given<T> = Option<T>;
 
 impl Fields {
     pub(super) fn new(object: Map<String, Value>) -> Self {
-        Self { object, known: Vec::new(), faults: Vec::new() }
+        Self {
+            object,
+            known: Vec::new(),
+            faults: Vec::new(),
+        }
     }
 
     /// Takes a field. `null` means "not given".
@@ -44,8 +48,17 @@ impl Fields {
     }
 
     /// Notes a fault.
-    pub(super) fn fault(&mut self, field: impl Into<String>, code: Code, message: impl Into<String>) {
-        self.faults.push(FieldError { field: field.into(), code, message: message.into() });
+    pub(super) fn fault(
+        &mut self,
+        field: impl Into<String>,
+        code: Code,
+        message: impl Into<String>,
+    ) {
+        self.faults.push(FieldError {
+            field: field.into(),
+            code,
+            message: message.into(),
+        });
     }
 
     pub(super) fn boolean(&mut self, name: &'static str) -> Given<bool> {
@@ -65,11 +78,19 @@ impl Fields {
     pub(super) fn short_text(&mut self, name: &'static str, longest: usize) -> Given<String> {
         let text = self.text(name)?;
         if text.chars().count() > longest {
-            self.fault(name, Code::TooLong, format!("must have at most {longest} characters"));
+            self.fault(
+                name,
+                Code::TooLong,
+                format!("must have at most {longest} characters"),
+            );
             return None;
         }
         if text.contains('\0') {
-            self.fault(name, Code::InvalidValue, "must not hold the character U+0000");
+            self.fault(
+                name,
+                Code::InvalidValue,
+                "must not hold the character U+0000",
+            );
             return None;
         }
         Some(text)
@@ -79,7 +100,9 @@ impl Fields {
     pub(super) fn integer(&mut self, name: &'static str, least: u32, most: u32) -> Given<u32> {
         let value = self.take(name)?;
         let whole = value.as_f64().filter(|value| value.fract() == 0.0);
-        let Some(whole) = whole else { return self.or_wrong_type(name, None, "must be a whole number") };
+        let Some(whole) = whole else {
+            return self.or_wrong_type(name, None, "must be a whole number");
+        };
         // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let read = (whole >= 0.0).then_some(whole as u32);
@@ -93,24 +116,42 @@ impl Fields {
     /// One of a few words.
     pub(super) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Given<T> {
         let text = self.text(name)?;
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning);
         if found.is_none() {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            self.fault(name, Code::InvalidValue, format!("must be one of: {}", words.join(", ")));
+            self.fault(
+                name,
+                Code::InvalidValue,
+                format!("must be one of: {}", words.join(", ")),
+            );
         }
         found
     }
 
     /// Reads a field that is an object with fields of its own.
-    pub(super) fn nested<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> Given<T> {
+    pub(super) fn nested<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Given<T> {
         let object = match self.take(name)? {
             Value::Object(object) => object,
             _ => return self.or_wrong_type(name, None, "must be an object"),
         };
         let mut inner = Self::new(object);
         let value = read(&mut inner);
-        let Err(faults) = inner.into_faults() else { return Some(value) };
-        for FieldError { field, code, message } in faults {
+        let Err(faults) = inner.into_faults() else {
+            return Some(value);
+        };
+        for FieldError {
+            field,
+            code,
+            message,
+        } in faults
+        {
             self.fault(format!("{name}.{field}"), code, message);
         }
         None
@@ -143,7 +184,11 @@ impl Fields {
             _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
         };
         if items.len() > most {
-            self.fault(name, Code::TooMany, format!("must hold at most {most} numbers"));
+            self.fault(
+                name,
+                Code::TooMany,
+                format!("must hold at most {most} numbers"),
+            );
         }
         let mut numbers = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -162,7 +207,8 @@ impl Fields {
 
     fn e164(&mut self, field: &str, text: &str) -> Given<PhoneNumber> {
         let read = PhoneNumber::parse(text);
-        read.map_err(|rule| self.fault(field, Code::NotE164, format!("E.164: {rule}"))).ok()
+        read.map_err(|rule| self.fault(field, Code::NotE164, format!("E.164: {rule}")))
+            .ok()
     }
 
     fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> Given<T> {
@@ -187,13 +233,19 @@ impl Fields {
             };
             self.fault(name, Code::UnknownField, message);
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults)
+        }
     }
 }
 
 /// The nearest of the known names, if it is near enough to be meant.
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    let ranked = known.iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate));
+    let ranked = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate));
     ranked
         .min()
         .filter(|(distance, candidate)| *distance <= candidate.len() / 2)

@@ -19,8 +19,8 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Status, TenantSettings, TenantStore,
-    Timestamp,
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Status, TenantSettings,
+    TenantStore, Timestamp,
 };
 
 pub(super) const MOST_NUMBERS: usize = 10;
@@ -68,7 +68,10 @@ pub(super) async fn create(
     }
     let now = api.now();
     let made = store.create_allocation(wanted, now).await?;
-    Ok(success(StatusCode::CREATED, Created::of(&made, &settings.zone(), now)))
+    Ok(success(
+        StatusCode::CREATED,
+        Created::of(&made, &settings.zone(), now),
+    ))
 }
 
 /// The answer to a create that was done, and whose answer was lost in a crash.
@@ -103,7 +106,10 @@ pub(super) async fn read(
     let id = greenpin_id(&id)?;
     let allocation = store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    Ok(success(StatusCode::OK, Resource::of(&allocation, &zone, api.now())))
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, api.now()),
+    ))
 }
 
 /// Delete an allocation
@@ -136,7 +142,10 @@ pub(super) async fn delete(
     Ok(success(StatusCode::OK, deleted))
 }
 
-fn new_allocation(object: Map<String, Value>, settings: &TenantSettings) -> Result<NewAllocation, Problem> {
+fn new_allocation(
+    object: Map<String, Value>,
+    settings: &TenantSettings,
+) -> Result<NewAllocation, Problem> {
     let mut fields = Fields::new(object);
     let virtual_number = fields.required("caller_id_number", Fields::number);
     let from = fields.required("from", |fields, name| fields.numbers(name, MOST_NUMBERS));
@@ -184,8 +193,13 @@ pub(super) fn not_found() -> Problem {
 
 /// The callers of short shared PINs must be named.
 pub(super) fn to_required() -> Problem {
-    let message = "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";
-    let error = FieldError { field: "to".into(), code: Code::ToRequired, message: message.into() };
+    let message =
+        "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";
+    let error = FieldError {
+        field: "to".into(),
+        code: Code::ToRequired,
+        message: message.into(),
+    };
     Problem::of_fields(vec![error])
 }
 
@@ -287,7 +301,8 @@ fn created_example() -> Value {
 
 impl<'a> Created<'a> {
     fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
-        let exposed = |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+        let exposed =
+            |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         let virtual_number = allocation.virtual_number.expose();
         Self {
             greenpin_id: allocation.greenpin_id.as_str(),
@@ -315,7 +330,9 @@ impl<'a> Resource<'a> {
             attempt_count: allocation.attempt_count,
             failed_pin_attempts: allocation.failed_pin_attempts,
             updated_at: allocation.updated_at.rfc3339(zone),
-            deleted_at: allocation.deleted_at.map(|deleted_at| deleted_at.rfc3339(zone)),
+            deleted_at: allocation
+                .deleted_at
+                .map(|deleted_at| deleted_at.rfc3339(zone)),
         }
     }
 }

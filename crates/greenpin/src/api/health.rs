@@ -95,5 +95,14 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    (status, Json(Ready { status: word, store, sip, draining })).into_response()
+    (
+        status,
+        Json(Ready {
+            status: word,
+            store,
+            sip,
+            draining,
+        }),
+    )
+        .into_response()
 }

@@ -24,20 +24,38 @@ pub(super) async fn once(
     next: Next,
 ) -> Result<Response, Problem> {
     let writes = [Method::POST, Method::PUT, Method::DELETE].contains(request.method());
-    let Some(key) = key(request.headers())?.filter(|_| writes) else { return Ok(next.run(request).await) };
+    let Some(key) = key(request.headers())?.filter(|_| writes) else {
+        return Ok(next.run(request).await);
+    };
     let (mut parts, body) = request.into_parts();
     let bytes = body::bytes(&parts.headers, body, body::longest_of(parts.uri.path())).await?;
-    let path = parts.uri.path_and_query().map_or(parts.uri.path(), |path| path.as_str());
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or(parts.uri.path(), |path| path.as_str());
     let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
     match store.take_key(&asked, now).await? {
         Taken::Ours(claim) => {
             parts.extensions.insert(store.claimed(&asked, claim));
-            let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-            let first = First { store, asked, claim, request_id };
-            first.answer(Request::from_parts(parts, Body::from(bytes)), next).await
+            let request_id = parts
+                .extensions
+                .get::<RequestId>()
+                .map(|id| id.0.clone())
+                .unwrap_or_default();
+            let first = First {
+                store,
+                asked,
+                claim,
+                request_id,
+            };
+            first
+                .answer(Request::from_parts(parts, Body::from(bytes)), next)
+                .await
         }
         Taken::Done(answer) => Ok(again(answer)),
-        Taken::Made(made) => greenpin::made_before(&store, &made, now).await.map(replayed),
+        Taken::Made(made) => greenpin::made_before(&store, &made, now)
+            .await
+            .map(replayed),
         Taken::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
         Taken::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
     }
@@ -45,17 +63,24 @@ pub(super) async fn once(
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut given = headers.get_all(KEY).iter();
-    let Some(first) = given.next() else { return Ok(None) };
+    let Some(first) = given.next() else {
+        return Ok(None);
+    };
     let valid = |text: &&str| {
         (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b))
     };
-    let text = first.to_str().ok().filter(valid).filter(|_| given.next().is_none());
+    let text = first
+        .to_str()
+        .ok()
+        .filter(valid)
+        .filter(|_| given.next().is_none());
     let fault = || FieldError {
         field: "Idempotency-Key".into(),
         code: Code::InvalidValue,
         message: "must be one text of 1 to 255 printable ASCII characters".into(),
     };
-    text.map(|text| Some(text.to_owned())).ok_or_else(|| Problem::of_fields(vec![fault()]))
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| Problem::of_fields(vec![fault()]))
 }
 
 /// A request that has its key.
@@ -90,14 +115,23 @@ impl First {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, LONGEST_ANSWER).await.map_err(|_| Problem::plain(Code::Internal))?;
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let bytes = to_bytes(body, LONGEST_ANSWER)
+            .await
+            .map_err(|_| Problem::plain(Code::Internal))?;
+        let content_type = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         let answer = KeptAnswer {
             status: status.as_u16(),
             content_type: content_type.unwrap_or("application/json").to_owned(),
             body: String::from_utf8_lossy(&bytes).into_owned(),
         };
-        if let Err(error) = self.store.keep_answer(&self.asked, self.claim, answer).await {
+        if let Err(error) = self
+            .store
+            .keep_answer(&self.asked, self.claim, answer)
+            .await
+        {
             // What was asked for is done and durable: saying that it failed would be worse.
             tracing::error!(%error, "the answer to an idempotent request was not kept");
         }
@@ -110,13 +144,17 @@ fn again(answer: KeptAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
     }
     replayed(response)
 }
 
 fn replayed(mut response: Response) -> Response {
-    response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
+        .headers_mut()
+        .insert("idempotency-replayed", HeaderValue::from_static("true"));
     response
 }
 
@@ -157,7 +195,11 @@ mod tests {
             settings: TenantSettings::default(),
             webhooks: Vec::new(),
         };
-        store.create_tenant(new, Timestamp::now()).await.map_err(|error| error.to_string()).unwrap();
+        store
+            .create_tenant(new, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())
+            .unwrap();
         store.tenant(tenant_id)
     }
 
@@ -169,7 +211,11 @@ mod tests {
             .route(
                 "/refused",
                 post(move || async move {
-                    if first(refused) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::CREATED }
+                    if first(refused) {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    } else {
+                        StatusCode::CREATED
+                    }
                 }),
             )
             .route(
@@ -188,10 +234,16 @@ mod tests {
                     StatusCode::CREATED
                 }),
             )
-            .layer(from_fn(move |request, next| once(store.clone(), Timestamp::now(), request, next)));
+            .layer(from_fn(move |request, next| {
+                once(store.clone(), Timestamp::now(), request, next)
+            }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(super::super::serve(listener, router, std::future::pending()));
+        tokio::spawn(super::super::serve(
+            listener,
+            router,
+            std::future::pending(),
+        ));
         address
     }
 
@@ -206,7 +258,11 @@ mod tests {
 
     async fn ask(address: SocketAddr, path: &str) -> String {
         let mut answer = String::new();
-        send(address, path).await.read_to_string(&mut answer).await.unwrap();
+        send(address, path)
+            .await
+            .read_to_string(&mut answer)
+            .await
+            .unwrap();
         answer
     }
 
@@ -216,7 +272,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let handler = Arc::new(Handler::default());
             let address = server(tenant(&folder).await, handler.clone()).await;
-            assert!(ask(address, path).await.starts_with(&format!("HTTP/1.1 {first}")));
+            assert!(
+                ask(address, path)
+                    .await
+                    .starts_with(&format!("HTTP/1.1 {first}"))
+            );
             for replayed in [false, true] {
                 let answer = ask(address, path).await;
                 assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
@@ -234,7 +294,10 @@ mod tests {
         let gone = send(address, "/slow").await;
         handler.running.notified().await;
         drop(gone);
-        assert!(ask(address, "/slow").await.starts_with("HTTP/1.1 409"), "it is being done");
+        assert!(
+            ask(address, "/slow").await.starts_with("HTTP/1.1 409"),
+            "it is being done"
+        );
         handler.go_on.notify_one();
         let mut answer = ask(address, "/slow").await;
         while answer.starts_with("HTTP/1.1 409") {

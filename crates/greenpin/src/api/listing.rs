@@ -49,12 +49,19 @@ pub(super) struct Page<T> {
 
 impl<T: Serialize> Page<T> {
     pub(super) fn answer(response: Vec<T>, next_cursor: Option<String>) -> Response {
-        Json(Self { response, next_cursor }).into_response()
+        Json(Self {
+            response,
+            next_cursor,
+        })
+        .into_response()
     }
 }
 
 impl PageQuery {
-    pub(super) fn page<T>(self, cursor: impl FnOnce(&str) -> Option<T>) -> Result<Asked<T>, Problem> {
+    pub(super) fn page<T>(
+        self,
+        cursor: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Asked<T>, Problem> {
         asked(self.limit.as_deref(), self.cursor.as_deref(), cursor)
     }
 }
@@ -74,7 +81,9 @@ pub(super) fn asked<T>(
     };
     let cursor = match cursor {
         None => None,
-        Some(text) => Some(read(text).ok_or_else(|| invalid("cursor", "must be a cursor of this list"))?),
+        Some(text) => {
+            Some(read(text).ok_or_else(|| invalid("cursor", "must be a cursor of this list"))?)
+        }
     };
     Ok(Asked { limit, cursor })
 }
@@ -89,7 +98,11 @@ pub(super) fn cut<T>(items: &[T], limit: u32) -> (&[T], bool) {
 }
 
 pub(super) fn invalid(field: &str, rule: &str) -> Problem {
-    let error = FieldError { field: field.into(), code: Code::InvalidValue, message: rule.into() };
+    let error = FieldError {
+        field: field.into(),
+        code: Code::InvalidValue,
+        message: rule.into(),
+    };
     Problem::of_fields(vec![error])
 }
 
@@ -153,14 +166,29 @@ pub(super) async fn list(
             "status, virtual_number, party, custom_field, created_after, created_before, limit, cursor";
         Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
     })?;
-    let page = asked(query.limit.as_deref(), query.cursor.as_deref(), GreenpinId::parse)?;
+    let page = asked(
+        query.limit.as_deref(),
+        query.cursor.as_deref(),
+        GreenpinId::parse,
+    )?;
     let filter = query.filter()?;
     let now = api.now();
-    let found = store.allocations(filter, page.cursor, page.limit + 1, now).await?;
+    let found = store
+        .allocations(filter, page.cursor, page.limit + 1, now)
+        .await?;
     let zone = store.settings().await?.zone();
     let (found, more) = cut(&found, page.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.greenpin_id.to_string());
-    Ok(Page::answer(found.iter().map(|one| Resource::of(one, &zone, now)).collect(), next_cursor))
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.greenpin_id.to_string());
+    Ok(Page::answer(
+        found
+            .iter()
+            .map(|one| Resource::of(one, &zone, now))
+            .collect(),
+        next_cursor,
+    ))
 }
 
 impl ListQuery {
@@ -185,14 +213,20 @@ impl ListQuery {
 
 pub(super) fn number(field: &str, text: Option<String>) -> Result<Option<PhoneNumber>, Problem> {
     let read = |text: String| PhoneNumber::parse(&text);
-    text.map(read)
-        .transpose()
-        .map_err(|_| invalid(field, "must be a number in E.164 form, its '+' written as %2B"))
+    text.map(read).transpose().map_err(|_| {
+        invalid(
+            field,
+            "must be a number in E.164 form, its '+' written as %2B",
+        )
+    })
 }
 
 pub(super) fn time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
     let read = |text: String| text.parse::<jiff::Timestamp>();
     let rule = "must be a time as in RFC 3339, its '+' written as %2B";
-    let time = text.map(read).transpose().map_err(|_| invalid(field, rule))?;
+    let time = text
+        .map(read)
+        .transpose()
+        .map_err(|_| invalid(field, rule))?;
     Ok(time.map(|time| Timestamp::from_micros(time.as_microsecond())))
 }

@@ -183,9 +183,12 @@ struct RequestId(String);
 /// Gives each request an id, which its answer carries and each of its log lines.
 async fn identify(mut request: Request, next: Next) -> Response {
     let request_id = format!("req_{:016x}{:016x}", random::u64(), random::u64());
-    request.extensions_mut().insert(RequestId(request_id.clone()));
+    request
+        .extensions_mut()
+        .insert(RequestId(request_id.clone()));
     let span = tracing::info_span!("request", request_id, method = %request.method());
-    let mut response = tracing::Instrument::instrument(observe::measured(request, next), span).await;
+    let mut response =
+        tracing::Instrument::instrument(observe::measured(request, next), span).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.render(&mut response, &request_id);
     }

@@ -43,8 +43,16 @@ struct Number {
     tag = "Numbers",
     responses((status = 200, description = "The pool.", body = Success<Vec<Number>>))
 )]
-pub(super) async fn list(Tenant(store): Tenant, State(api): State<Api>) -> Result<Response, Problem> {
-    let numbers: Vec<Number> = store.capacities(api.now()).await?.iter().map(Number::of).collect();
+pub(super) async fn list(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+) -> Result<Response, Problem> {
+    let numbers: Vec<Number> = store
+        .capacities(api.now())
+        .await?
+        .iter()
+        .map(Number::of)
+        .collect();
     Ok(success(StatusCode::OK, numbers))
 }
 

@@ -34,7 +34,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
         upload_backlog: api.store.uploads_waiting(&api.node.name).await.ok(),
     };
     let mut response = METRICS.render(&stored).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
     response
 }
 
@@ -44,9 +46,19 @@ pub(super) async fn measured(request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let method = method(request.method());
     let response = caught(request, next).await;
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = matched
+        .as_ref()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
     let status = class(response.status());
-    METRICS.answered(Answered { route, method, status }, begun.elapsed().as_secs_f64());
+    METRICS.answered(
+        Answered {
+            route,
+            method,
+            status,
+        },
+        begun.elapsed().as_secs_f64(),
+    );
     response
 }
 
@@ -77,11 +89,14 @@ fn class(status: StatusCode) -> &'static str {
 /// Answers 500 for a handler that panicked; nobody else's request ends with it.
 async fn caught(request: Request, next: Next) -> Response {
     let mut answer = pin!(next.run(request));
-    let caught = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
-        Err(_) => Poll::Ready(None),
-    });
+    let caught =
+        poll_fn(
+            |context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+                Err(_) => Poll::Ready(None),
+            },
+        );
     caught.await.unwrap_or_else(|| {
         tracing::error!("a request's handler panicked");
         Problem::plain(Code::Internal).into_response()
@@ -112,15 +127,24 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a handler that is broken on purpose")
         }
-        let router = Router::new().route("/broken", get(broken)).route("/well", get(|| async { "well" }));
+        let router = Router::new()
+            .route("/broken", get(broken))
+            .route("/well", get(|| async { "well" }));
         let router = super::super::observed(router);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(super::super::serve(listener, router, std::future::pending()));
+        tokio::spawn(super::super::serve(
+            listener,
+            router,
+            std::future::pending(),
+        ));
         let said = answer(address, "/broken").await;
         let (head, body) = said.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 500"), "{said}");
-        assert!(head.contains("content-type: application/problem+json"), "{said}");
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{said}"
+        );
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["code"], "internal");
         let id = body["request_id"].as_str().unwrap();
@@ -128,7 +152,8 @@ mod tests {
         assert!(!said.contains("on purpose"), "{said}");
         assert!(answer(address, "/well").await.ends_with("well"));
         let counted = METRICS.render(&Stored::default());
-        let line = "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
+        let line =
+            "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
         assert!(counted.contains(line), "{counted}");
     }
 }

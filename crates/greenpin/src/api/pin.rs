@@ -41,7 +41,10 @@ pub(super) async fn unlock(
     let now = api.now();
     let allocation = store.unlock_allocation(&id, now).await?;
     let zone = store.settings().await?.zone();
-    Ok(success(StatusCode::OK, Resource::of(&allocation, &zone, now)))
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, now),
+    ))
 }
 
 /// Draw another PIN
@@ -69,5 +72,8 @@ pub(super) async fn rotate(
     let now = api.now();
     let allocation = store.rotate_pin(&id, now).await?;
     let zone = store.settings().await?.zone();
-    Ok(success(StatusCode::OK, Resource::of(&allocation, &zone, now)))
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, now),
+    ))
 }

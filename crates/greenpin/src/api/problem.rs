@@ -214,7 +214,13 @@ impl Problem {
     /// An error of the request as a whole.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after = (code.status() == 503).then_some(1);
-        Self { code, detail: detail.into(), errors: Vec::new(), refused: Vec::new(), retry_after }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            refused: Vec::new(),
+            retry_after,
+        }
     }
 
     /// An error whose title says it all.
@@ -226,7 +232,11 @@ impl Problem {
     /// against a rule (422).
     pub fn of_fields(errors: Vec<FieldError>) -> Self {
         let malformed = errors.iter().any(|error| error.code.status() == 400);
-        let code = if malformed { Code::InvalidRequest } else { Code::RuleViolated };
+        let code = if malformed {
+            Code::InvalidRequest
+        } else {
+            Code::RuleViolated
+        };
         let code = match errors.as_slice() {
             // A lone rule of the product has a name of its own.
             [only] if only.code == Code::ToRequired => Code::ToRequired,
@@ -234,18 +244,27 @@ impl Problem {
         };
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
         let detail = format!("See errors: {}", fields.join(", "));
-        Self { errors, ..Self::new(code, detail) }
+        Self {
+            errors,
+            ..Self::new(code, detail)
+        }
     }
 
     /// An import that failed on some of its lines.
     pub fn of_lines(refused: Vec<RefusedLine>) -> Self {
         let detail = format!("{} lines are at fault: see refused.", refused.len());
-        Self { refused, ..Self::new(Code::ImportRefused, detail) }
+        Self {
+            refused,
+            ..Self::new(Code::ImportRefused, detail)
+        }
     }
 
     /// Says after how many seconds another try is worth while.
     pub(super) fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
+        Self {
+            retry_after: Some(seconds),
+            ..self
+        }
     }
 
     fn body(&self, request_id: &str) -> Vec<u8> {
@@ -275,14 +294,20 @@ impl Problem {
     pub(super) fn render(&self, response: &mut Response, request_id: &str) {
         *response.body_mut() = Body::from(self.body(request_id));
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         let challenge = match self.code {
             Code::Unauthorized => Some("Basic realm=\"greenpin\", charset=\"UTF-8\""),
             Code::OperatorUnauthorized => Some("Bearer realm=\"greenpin\""),
             _ => None,
         };
         if let Some(challenge) = challenge {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -296,7 +321,8 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
         response.extensions_mut().insert(self);
         response
@@ -306,9 +332,10 @@ impl IntoResponse for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Overloaded => {
-                Self::new(Code::Overloaded, "More writes wait than can be served; try again.")
-            }
+            StoreError::Overloaded => Self::new(
+                Code::Overloaded,
+                "More writes wait than can be served; try again.",
+            ),
             StoreError::Unreachable => Self::plain(Code::StoreUnreachable),
             StoreError::Closed => Self::plain(Code::Draining),
             error => {
@@ -325,12 +352,12 @@ mod tests {
 
     #[test]
     fn each_code_has_a_text_of_its_own_in_snake_case() {
-        let texts: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        let texts: std::collections::BTreeSet<_> =
+            Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(texts.len(), Code::ALL.len());
-        assert!(
-            texts
-                .iter()
-                .all(|text| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
-        );
+        assert!(texts.iter().all(|text| {
+            text.bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        }));
     }
 }

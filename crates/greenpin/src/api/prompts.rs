@@ -97,9 +97,20 @@ pub(super) async fn put(
     let now = api.now();
     store.put_prompt(name, &samples, now).await?;
     let zone = store.settings().await?.zone();
-    let own = OwnPrompt { samples, updated_at: now };
+    let own = OwnPrompt {
+        samples,
+        updated_at: now,
+    };
     let updated_at = Some(now.rfc3339(&zone));
-    Ok(success(StatusCode::OK, Shown { name, own: true, duration: Some(seconds(&own)), updated_at }))
+    Ok(success(
+        StatusCode::OK,
+        Shown {
+            name,
+            own: true,
+            duration: Some(seconds(&own)),
+            updated_at,
+        },
+    ))
 }
 
 /// Fetch a prompt
@@ -126,7 +137,9 @@ pub(super) async fn read(
         Problem::plain(Code::Internal)
     })?;
     let mut response = octets.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
     Ok(response)
 }
 
@@ -149,13 +162,24 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     let name = known(&name)?;
     match store.delete_prompt(name).await? {
-        true => Ok(success(StatusCode::OK, Shown { name, own: false, duration: None, updated_at: None })),
+        true => Ok(success(
+            StatusCode::OK,
+            Shown {
+                name,
+                own: false,
+                duration: None,
+                updated_at: None,
+            },
+        )),
         false => Err(not_found()),
     }
 }
 
 fn known(name: &str) -> Result<&'static str, Problem> {
-    NAMES.into_iter().find(|known| *known == name).ok_or_else(not_found)
+    NAMES
+        .into_iter()
+        .find(|known| *known == name)
+        .ok_or_else(not_found)
 }
 
 fn seconds(own: &OwnPrompt) -> f64 {

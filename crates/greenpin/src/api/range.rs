@@ -18,7 +18,9 @@ pub(super) fn part(header: Option<&str>, length: u64) -> Part {
     let Some(range) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else {
         return Part::Whole;
     };
-    let Some((first, last)) = range.split_once('-') else { return Part::Whole };
+    let Some((first, last)) = range.split_once('-') else {
+        return Part::Whole;
+    };
     let end = length.saturating_sub(1);
     match (first.trim().parse::<u64>(), last.trim()) {
         (Ok(first), "") if first < length => Part::Bytes(first..=end),
@@ -52,7 +54,13 @@ mod tests {
         assert_eq!(part("bytes=50-1000"), Part::Bytes(50..=99));
         assert_eq!(part("bytes=100-"), Part::Unsatisfiable);
         assert_eq!(part("bytes=-0"), Part::Unsatisfiable);
-        for unread in ["bytes=9-0", "bytes=a-b", "bytes=0-1,3-4", "lines=1-2", "bytes"] {
+        for unread in [
+            "bytes=9-0",
+            "bytes=a-b",
+            "bytes=0-1,3-4",
+            "lines=1-2",
+            "bytes",
+        ] {
             assert_eq!(part(unread), Part::Whole, "{unread}");
         }
     }

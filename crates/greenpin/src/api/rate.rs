@@ -13,7 +13,10 @@ use crate::store::{RateLimit, TenantId};
 use crate::token_bucket::Bucket;
 
 /// Wrong credentials of one address: twenty in a row, then one a second.
-const FAILURES: RateLimit = RateLimit { requests_per_second: 1, burst: 20 };
+const FAILURES: RateLimit = RateLimit {
+    requests_per_second: 1,
+    burst: 20,
+};
 /// Addresses that are kept apart; beyond it those with nothing against them are forgotten, then all.
 const MOST_SOURCES: usize = 10_000;
 
@@ -41,7 +44,11 @@ pub(super) struct Verdict {
 impl Limits {
     /// `default` holds for tenants whose settings say nothing.
     pub(super) fn new(default: RateLimit) -> Self {
-        Self { default, tenants: Mutex::default(), sources: Mutex::default() }
+        Self {
+            default,
+            tenants: Mutex::default(),
+            sources: Mutex::default(),
+        }
     }
 
     /// What holds for tenants whose settings say nothing.
@@ -50,8 +57,18 @@ impl Limits {
     }
 
     /// One request of a tenant, whose settings may name a limit.
-    pub(super) fn request(&self, tenant: &TenantId, limit: Option<RateLimit>, now: Instant) -> Verdict {
-        take(&self.tenants, tenant.clone(), limit.unwrap_or(self.default), now)
+    pub(super) fn request(
+        &self,
+        tenant: &TenantId,
+        limit: Option<RateLimit>,
+        now: Instant,
+    ) -> Verdict {
+        take(
+            &self.tenants,
+            tenant.clone(),
+            limit.unwrap_or(self.default),
+            now,
+        )
     }
 
     /// Wrong credentials from an address.
@@ -78,7 +95,9 @@ fn take<K: Eq + Hash>(
     now: Instant,
 ) -> Verdict {
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
-    let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(limit.burst, now));
+    let bucket = buckets
+        .entry(key)
+        .or_insert_with(|| Bucket::full(limit.burst, now));
     Verdict::of(bucket, limit, now)
 }
 
@@ -125,7 +144,10 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: RateLimit = RateLimit { requests_per_second: 2, burst: 3 };
+    const LIMIT: RateLimit = RateLimit {
+        requests_per_second: 2,
+        burst: 3,
+    };
 
     fn tenant(name: &str) -> TenantId {
         TenantId::parse(name).unwrap()
@@ -135,9 +157,16 @@ mod tests {
     fn a_burst_passes_and_then_what_the_rate_grants() {
         let limits = Limits::new(LIMIT);
         let start = Instant::now();
-        let ask = |millis| limits.request(&tenant("acme"), None, start + Duration::from_millis(millis));
-        let shown =
-            |verdict: Verdict| (verdict.allowed, verdict.remaining, verdict.reset, verdict.retry_after);
+        let ask =
+            |millis| limits.request(&tenant("acme"), None, start + Duration::from_millis(millis));
+        let shown = |verdict: Verdict| {
+            (
+                verdict.allowed,
+                verdict.remaining,
+                verdict.reset,
+                verdict.retry_after,
+            )
+        };
         assert_eq!(shown(ask(0)), (true, 2, 1, 1));
         assert_eq!(shown(ask(0)), (true, 1, 1, 1));
         assert_eq!(shown(ask(0)), (true, 0, 2, 1));
@@ -152,12 +181,22 @@ mod tests {
     fn each_tenant_has_a_bucket_and_a_limit_of_its_own() {
         let limits = Limits::new(LIMIT);
         let now = Instant::now();
-        let one = RateLimit { requests_per_second: 1, burst: 1 };
+        let one = RateLimit {
+            requests_per_second: 1,
+            burst: 1,
+        };
         assert!(limits.request(&tenant("a"), Some(one), now).allowed);
         assert!(!limits.request(&tenant("a"), Some(one), now).allowed);
         assert!(limits.request(&tenant("b"), None, now).allowed);
-        let raised = RateLimit { requests_per_second: 1000, burst: 1000 };
-        assert!(limits.request(&tenant("a"), Some(raised), now + Duration::from_millis(1)).allowed);
+        let raised = RateLimit {
+            requests_per_second: 1000,
+            burst: 1000,
+        };
+        assert!(
+            limits
+                .request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
+                .allowed
+        );
     }
 
     #[test]
@@ -167,12 +206,21 @@ mod tests {
         let failures = |address: &str, count: usize| {
             let mut extensions = Extensions::new();
             extensions.insert(Peer(address.parse().unwrap()));
-            (0..count).filter(|_| limits.failure(&extensions, now).allowed).count()
+            (0..count)
+                .filter(|_| limits.failure(&extensions, now).allowed)
+                .count()
         };
-        assert_eq!((failures("192.0.2.1", 30), failures("192.0.2.2", 30)), (20, 20));
+        assert_eq!(
+            (failures("192.0.2.1", 30), failures("192.0.2.2", 30)),
+            (20, 20)
+        );
         assert_eq!(failures("::ffff:192.0.2.1", 1), 0, "it is the same address");
-        assert_eq!((failures("2001:db8::1", 15), failures("2001:db8::2", 15)), (15, 5));
-        let addresses = (0..20_000_u32).map(|index| Ipv4Addr::from(0x0a00_0000 + index).to_string());
+        assert_eq!(
+            (failures("2001:db8::1", 15), failures("2001:db8::2", 15)),
+            (15, 5)
+        );
+        let addresses =
+            (0..20_000_u32).map(|index| Ipv4Addr::from(0x0a00_0000 + index).to_string());
         assert!(addresses.clone().all(|address| failures(&address, 1) == 1));
         assert!(limits.sources.lock().unwrap().len() <= MOST_SOURCES);
     }

@@ -85,13 +85,19 @@ pub(super) async fn serve(
     let location = record.recording.ok_or_else(not_found)?.location;
     let recording = api.recordings.open(&location).await?;
     let length = recording.length;
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let range = headers
+        .get(header::RANGE)
+        .and_then(|range| range.to_str().ok());
     match part(range, length) {
         Part::Whole => audio(recording, 0..=length.saturating_sub(1), StatusCode::OK).await,
         Part::Bytes(bytes) => audio(recording, bytes, StatusCode::PARTIAL_CONTENT).await,
         Part::Unsatisfiable => {
             let mut response = Problem::plain(Code::RangeNotSatisfiable).into_response();
-            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{length}"));
+            insert(
+                &mut response,
+                header::CONTENT_RANGE,
+                &format!("bytes */{length}"),
+            );
             Ok(response)
         }
     }
@@ -104,14 +110,25 @@ async fn audio(
 ) -> Result<Response, Problem> {
     let (first, last, length) = (*bytes.start(), *bytes.end(), recording.length);
     let media_type = recording.media_type;
-    let count = if length == 0 { 0 } else { last.saturating_sub(first).saturating_add(1) };
-    let stream = recording.read(first, count).await.map_err(ReadError::from)?;
+    let count = if length == 0 {
+        0
+    } else {
+        last.saturating_sub(first).saturating_add(1)
+    };
+    let stream = recording
+        .read(first, count)
+        .await
+        .map_err(ReadError::from)?;
     let mut response = (status, Body::from_stream(stream)).into_response();
     insert(&mut response, header::CONTENT_TYPE, media_type);
     insert(&mut response, header::ACCEPT_RANGES, "bytes");
     insert(&mut response, header::CONTENT_LENGTH, &count.to_string());
     if status == StatusCode::PARTIAL_CONTENT {
-        insert(&mut response, header::CONTENT_RANGE, &format!("bytes {first}-{last}/{length}"));
+        insert(
+            &mut response,
+            header::CONTENT_RANGE,
+            &format!("bytes {first}-{last}/{length}"),
+        );
     }
     Ok(response)
 }
@@ -127,8 +144,7 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::Gone => not_found(),
             ReadError::NotUploaded => {
-                let detail =
-                    "The node that made the recording has not uploaded it yet. Ask again in a while.";
+                let detail = "The node that made the recording has not uploaded it yet. Ask again in a while.";
                 Self::new(Code::RecordingNotReady, detail).retry_after(UPLOAD_PAUSE)
             }
             ReadError::Io(error) => {

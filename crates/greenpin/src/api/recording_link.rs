@@ -69,7 +69,9 @@ pub(super) async fn make(
 ) -> Result<Response, Problem> {
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
     let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
-    let duration = fields.integer("duration", SHORTEST, LONGEST).unwrap_or(DEFAULT_DURATION);
+    let duration = fields
+        .integer("duration", SHORTEST, LONGEST)
+        .unwrap_or(DEFAULT_DURATION);
     fields.finish()?;
     let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
     record.recording.ok_or_else(not_found)?;
@@ -77,7 +79,13 @@ pub(super) async fn make(
     let expires_at = api.now().whole_seconds() + Duration::from_secs(duration.into());
     let link = store.recording_link(&call_sid, expires_at);
     let url = format!("{}/v1/recordings/{link}", api.node.public_url);
-    Ok(success(StatusCode::OK, Link { url, expires_at: expires_at.rfc3339(&zone) }))
+    Ok(success(
+        StatusCode::OK,
+        Link {
+            url,
+            expires_at: expires_at.rfc3339(&zone),
+        },
+    ))
 }
 
 /// Follow a link to a recording
@@ -108,7 +116,10 @@ pub(super) async fn follow(
     }
     let mut response = recording::serve(&store, &api, &call_sid, &headers).await?;
     // What can be fetched for a while is not to stay for longer in places between.
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-store"),
+    );
     Ok(response)
 }
 

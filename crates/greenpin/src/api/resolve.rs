@@ -69,7 +69,9 @@ pub(super) async fn resolve(
     let digits = digits(&mut fields);
     fields.finish()?;
     let virtual_number = virtual_number.ok_or_else(|| Problem::plain(Code::Internal))?;
-    let resolution = store.resolve(virtual_number, caller, digits, api.now()).await?;
+    let resolution = store
+        .resolve(virtual_number, caller, digits, api.now())
+        .await?;
     Ok(success(StatusCode::OK, answer(resolution)))
 }
 
@@ -84,22 +86,37 @@ fn digits(fields: &mut Fields) -> Option<Pin> {
 
 fn answer(resolution: Resolution) -> Answer {
     let id = |id: GreenpinId| id.as_str().to_owned();
-    let told = |outcome, reason| Answer { outcome, reason, ..Answer::default() };
+    let told = |outcome, reason| Answer {
+        outcome,
+        reason,
+        ..Answer::default()
+    };
     match resolution {
         Resolution::UnknownNumber => told("unknown_number", "number_not_in_pool"),
         Resolution::NotInUse => told("not_in_use", "no_active_allocation"),
-        Resolution::CollectPin { pin_length, greenpin_id } => Answer {
+        Resolution::CollectPin {
+            pin_length,
+            greenpin_id,
+        } => Answer {
             greenpin_id: greenpin_id.map(id),
             pin_length: Some(pin_length),
             ..told("collect_pin", "pin_required")
         },
-        Resolution::Refused(refusal, greenpin_id) => {
-            Answer { greenpin_id: greenpin_id.map(id), ..told("refuse", refusal.as_str()) }
-        }
-        Resolution::Connected(Connection { greenpin_id, dial, .. }) if dial.is_empty() => {
-            Answer { greenpin_id: Some(id(greenpin_id)), ..told("refuse", "no_one_to_connect") }
-        }
-        Resolution::Connected(Connection { greenpin_id, dial, record }) => Answer {
+        Resolution::Refused(refusal, greenpin_id) => Answer {
+            greenpin_id: greenpin_id.map(id),
+            ..told("refuse", refusal.as_str())
+        },
+        Resolution::Connected(Connection {
+            greenpin_id, dial, ..
+        }) if dial.is_empty() => Answer {
+            greenpin_id: Some(id(greenpin_id)),
+            ..told("refuse", "no_one_to_connect")
+        },
+        Resolution::Connected(Connection {
+            greenpin_id,
+            dial,
+            record,
+        }) => Answer {
             greenpin_id: Some(id(greenpin_id)),
             dial: dial.into_iter().map(PhoneNumber::expose).collect(),
             record,

@@ -105,26 +105,44 @@ mod tests {
     async fn half_a_request_is_not_waited_for_for_ever() {
         let address = server().await;
         let said = answer(address, b"GET / HTTP/1.1\r\nHost: x\r\n").await;
-        assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
         assert!(
-            answer(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                .await
-                .ends_with("hello")
+            said.is_empty() || said.starts_with("HTTP/1.1 408"),
+            "{said}"
+        );
+        assert!(
+            answer(
+                address,
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            .await
+            .ends_with("hello")
         );
     }
 
     #[tokio::test]
     async fn a_head_of_64_kib_is_refused_and_the_next_client_is_served() {
         let address = server().await;
-        let huge = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(64 * 1024));
+        let huge = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "a".repeat(64 * 1024)
+        );
         let said = answer(address, huge.as_bytes()).await;
-        assert!(said.is_empty() || said.starts_with("HTTP/1.1 431"), "{said}");
-        let said = answer(address, b"\x16\x03\x01 garbage\r\n\r\n").await;
-        assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
         assert!(
-            answer(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                .await
-                .ends_with("hello")
+            said.is_empty() || said.starts_with("HTTP/1.1 431"),
+            "{said}"
+        );
+        let said = answer(address, b"\x16\x03\x01 garbage\r\n\r\n").await;
+        assert!(
+            said.is_empty() || said.starts_with("HTTP/1.1 400"),
+            "{said}"
+        );
+        assert!(
+            answer(
+                address,
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            .await
+            .ends_with("hello")
         );
     }
 
@@ -136,9 +154,12 @@ mod tests {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
         assert!(
-            answer(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                .await
-                .ends_with("hello")
+            answer(
+                address,
+                b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            )
+            .await
+            .ends_with("hello")
         );
     }
 }

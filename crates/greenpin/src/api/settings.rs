@@ -17,8 +17,8 @@ use super::fields::Fields;
 use super::problem::{Code, FieldError, Problem};
 use super::{Api, Success, body, success};
 use crate::store::{
-    AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec, EventType,
-    PromptSettings, RateLimit, Retention, TenantSettings, TenantStore, Timestamp,
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
+    EventType, PromptSettings, RateLimit, Retention, TenantSettings, TenantStore, Timestamp,
 };
 
 pub(super) const SHORTEST_DURATION: u32 = 300;
@@ -68,11 +68,23 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<Response, Problem> {
     let object = body::json_object(&headers, body).await?;
-    let granted = Granted { rate: api.limits.default(), calls: api.node.call_limit };
-    let change = change(object, &*store.settings().await?, granted, &api.node.languages)?;
+    let granted = Granted {
+        rate: api.limits.default(),
+        calls: api.node.call_limit,
+    };
+    let change = change(
+        object,
+        &*store.settings().await?,
+        granted,
+        &api.node.languages,
+    )?;
     let known = store.endpoints().await?;
     for (index, spec) in change.webhooks.iter().flatten().enumerate() {
-        if spec.id.as_ref().is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id)) {
+        if spec
+            .id
+            .as_ref()
+            .is_some_and(|id| known.iter().all(|endpoint| endpoint.id != *id))
+        {
             return Err(Problem::of_fields(vec![FieldError {
                 field: format!("webhooks[{index}].id"),
                 code: Code::UnknownEndpoint,
@@ -80,7 +92,9 @@ pub(super) async fn update(
             }]));
         }
     }
-    let made = store.update_settings(change.settings, change.webhooks, api.now()).await?;
+    let made = store
+        .update_settings(change.settings, change.webhooks, api.now())
+        .await?;
     answer(&store, made).await
 }
 
@@ -89,19 +103,23 @@ async fn answer(store: &TenantStore, made: Vec<(EndpointId, String)>) -> Result<
     let settings = TenantSettings::clone(&*store.settings().await?);
     let (zone, now) = (settings.zone(), Timestamp::now());
     let time = |moment: Timestamp| moment.rfc3339(&zone);
-    let webhooks = store.endpoints().await?.into_iter().map(|endpoint| Webhook {
-        secret: secrets.get(&endpoint.id).cloned(),
-        id: endpoint.id.to_string(),
-        url: endpoint.url,
-        types: endpoint.types,
-        format: endpoint.format.as_str(),
-        paused: endpoint.paused,
-        failing_since: endpoint.failing_since.map(time),
-        disabled_at: endpoint.disabled_at.map(time),
-        previous_secret_expires_at: Some(endpoint.previous_secret_until)
-            .filter(|until| *until > now)
-            .map(time),
-    });
+    let webhooks = store
+        .endpoints()
+        .await?
+        .into_iter()
+        .map(|endpoint| Webhook {
+            secret: secrets.get(&endpoint.id).cloned(),
+            id: endpoint.id.to_string(),
+            url: endpoint.url,
+            types: endpoint.types,
+            format: endpoint.format.as_str(),
+            paused: endpoint.paused,
+            failing_since: endpoint.failing_since.map(time),
+            disabled_at: endpoint.disabled_at.map(time),
+            previous_secret_expires_at: Some(endpoint.previous_secret_until)
+                .filter(|until| *until > now)
+                .map(time),
+        });
     let webhooks = webhooks.collect();
     Ok(success(StatusCode::OK, Settings { settings, webhooks }))
 }
@@ -175,12 +193,19 @@ fn change(
     let min_duration = fields.integer("min_duration", SHORTEST_DURATION, LONGEST_DURATION);
     let max_duration = fields.integer("max_duration", SHORTEST_DURATION, LONGEST_DURATION);
     if min_duration.unwrap_or(current.min_duration) > max_duration.unwrap_or(current.max_duration) {
-        fields.fault("min_duration", Code::OutOfRange, "must not be over max_duration");
+        fields.fault(
+            "min_duration",
+            Code::OutOfRange,
+            "must not be over max_duration",
+        );
     }
     let pin_cooloff = fields.integer("pin_cooloff", 0, 2_592_000);
     let policies = [("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)];
     let caller_policy = fields.word("caller_policy", &policies);
-    let strategies = [("sequential", DialStrategy::Sequential), ("parallel", DialStrategy::Parallel)];
+    let strategies = [
+        ("sequential", DialStrategy::Sequential),
+        ("parallel", DialStrategy::Parallel),
+    ];
     let dial_strategy = fields.word("dial_strategy", &strategies);
     let ring_timeout = fields.integer("ring_timeout", 5, 180);
     let max_call_duration = fields.integer("max_call_duration", 10, 86_400);
@@ -233,27 +258,51 @@ fn set<T>(given: Option<T>, place: &mut T) {
 }
 
 /// A tenant can ask for less than the operator grants, not for more.
-fn rate_limit(fields: &mut Fields, current: Option<RateLimit>, default: RateLimit) -> Option<RateLimit> {
+fn rate_limit(
+    fields: &mut Fields,
+    current: Option<RateLimit>,
+    default: RateLimit,
+) -> Option<RateLimit> {
     let granted = |of: fn(&RateLimit) -> u32| of(&default).max(current.as_ref().map_or(0, of));
     let rate = granted(|limit| limit.requests_per_second);
     let burst = granted(|limit| limit.burst);
     let (requests_per_second, burst) = fields.nested("rate_limit", |fields| {
-        let rate = fields.required("requests_per_second", |fields, name| fields.integer(name, 1, rate));
-        (rate, fields.required("burst", |fields, name| fields.integer(name, 1, burst)))
+        let rate = fields.required("requests_per_second", |fields, name| {
+            fields.integer(name, 1, rate)
+        });
+        (
+            rate,
+            fields.required("burst", |fields, name| fields.integer(name, 1, burst)),
+        )
     })?;
-    Some(RateLimit { requests_per_second: requests_per_second?, burst: burst? })
+    Some(RateLimit {
+        requests_per_second: requests_per_second?,
+        burst: burst?,
+    })
 }
 
 /// The same for calls.
-fn call_limit(fields: &mut Fields, current: Option<CallLimit>, default: CallLimit) -> Option<CallLimit> {
+fn call_limit(
+    fields: &mut Fields,
+    current: Option<CallLimit>,
+    default: CallLimit,
+) -> Option<CallLimit> {
     let granted = |of: fn(&CallLimit) -> u32| of(&default).max(current.as_ref().map_or(0, of));
     let calls = granted(|limit| limit.max_calls);
     let rate = granted(|limit| limit.calls_per_second);
     let (max_calls, calls_per_second) = fields.nested("call_limit", |fields| {
         let calls = fields.required("max_calls", |fields, name| fields.integer(name, 1, calls));
-        (calls, fields.required("calls_per_second", |fields, name| fields.integer(name, 1, rate)))
+        (
+            calls,
+            fields.required("calls_per_second", |fields, name| {
+                fields.integer(name, 1, rate)
+            }),
+        )
     })?;
-    Some(CallLimit { max_calls: max_calls?, calls_per_second: calls_per_second? })
+    Some(CallLimit {
+        max_calls: max_calls?,
+        calls_per_second: calls_per_second?,
+    })
 }
 
 /// What is left out stays; `null` keeps for ever.
@@ -275,19 +324,34 @@ fn retention(fields: &mut Fields, current: Retention) -> Option<Retention> {
 }
 
 /// The language must be one that there are prompts of.
-fn prompts(fields: &mut Fields, current: &PromptSettings, languages: &[String]) -> Option<PromptSettings> {
+fn prompts(
+    fields: &mut Fields,
+    current: &PromptSettings,
+    languages: &[String],
+) -> Option<PromptSettings> {
     fields.nested("prompts", |fields| {
-        let words: Vec<(&str, usize)> =
-            languages.iter().enumerate().map(|(index, language)| (language.as_str(), index)).collect();
-        let language = fields.word("language", &words).and_then(|index| languages.get(index).cloned());
-        PromptSettings { language: language.unwrap_or_else(|| current.language.clone()) }
+        let words: Vec<(&str, usize)> = languages
+            .iter()
+            .enumerate()
+            .map(|(index, language)| (language.as_str(), index))
+            .collect();
+        let language = fields
+            .word("language", &words)
+            .and_then(|index| languages.get(index).cloned());
+        PromptSettings {
+            language: language.unwrap_or_else(|| current.language.clone()),
+        }
     })
 }
 
 pub(super) fn timezone(fields: &mut Fields) -> Option<String> {
     let name = fields.text("timezone")?;
     if jiff::tz::TimeZone::get(&name).is_err() {
-        fields.fault("timezone", Code::InvalidValue, "must be an IANA time zone such as Asia/Kolkata");
+        fields.fault(
+            "timezone",
+            Code::InvalidValue,
+            "must be an IANA time zone such as Asia/Kolkata",
+        );
         return None;
     }
     Some(name)
@@ -296,7 +360,11 @@ pub(super) fn timezone(fields: &mut Fields) -> Option<String> {
 fn country(fields: &mut Fields) -> Option<String> {
     let code = fields.text("country")?;
     if code.len() != 2 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        fields.fault("country", Code::InvalidValue, "must be an ISO 3166-1 code such as IN");
+        fields.fault(
+            "country",
+            Code::InvalidValue,
+            "must be an ISO 3166-1 code such as IN",
+        );
         return None;
     }
     Some(code)
@@ -311,7 +379,11 @@ fn webhooks(fields: &mut Fields) -> Option<Vec<EndpointSpec>> {
         }
     };
     if items.len() > MOST_ENDPOINTS {
-        fields.fault("webhooks", Code::TooMany, format!("must hold at most {MOST_ENDPOINTS} endpoints"));
+        fields.fault(
+            "webhooks",
+            Code::TooMany,
+            format!("must hold at most {MOST_ENDPOINTS} endpoints"),
+        );
         return None;
     }
     let mut specs: Vec<EndpointSpec> = Vec::new();
@@ -319,13 +391,27 @@ fn webhooks(fields: &mut Fields) -> Option<Vec<EndpointSpec>> {
         let place = format!("webhooks[{index}]");
         match endpoint(item) {
             Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
-                fields.fault(format!("{place}.url"), Code::Repeated, "is in the list already");
+                fields.fault(
+                    format!("{place}.url"),
+                    Code::Repeated,
+                    "is in the list already",
+                );
             }
             Ok(spec) => specs.push(spec),
-            Err(faults) => faults.into_iter().for_each(|FieldError { field, code, message }| {
-                let field = if field.is_empty() { place.clone() } else { format!("{place}.{field}") };
-                fields.fault(field, code, message);
-            }),
+            Err(faults) => faults.into_iter().for_each(
+                |FieldError {
+                     field,
+                     code,
+                     message,
+                 }| {
+                    let field = if field.is_empty() {
+                        place.clone()
+                    } else {
+                        format!("{place}.{field}")
+                    };
+                    fields.fault(field, code, message);
+                },
+            ),
         }
     }
     Some(specs)
@@ -334,15 +420,26 @@ fn webhooks(fields: &mut Fields) -> Option<Vec<EndpointSpec>> {
 fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
     let Value::Object(object) = item else {
         let (field, message) = (String::new(), "must be an object".to_owned());
-        return Err(vec![FieldError { field, code: Code::WrongType, message }]);
+        return Err(vec![FieldError {
+            field,
+            code: Code::WrongType,
+            message,
+        }]);
     };
     let mut fields = Fields::new(object);
     let url = fields.required("url", Fields::text);
     if url.as_deref().is_some_and(|url| !is_webhook_url(url)) {
-        fields.fault("url", Code::InvalidValue, "must be an http or https URL without credentials");
+        fields.fault(
+            "url",
+            Code::InvalidValue,
+            "must be an http or https URL without credentials",
+        );
     }
     let types = types(&mut fields);
-    let format = fields.word("format", &EndpointFormat::ALL.map(|format| (format.as_str(), format)));
+    let format = fields.word(
+        "format",
+        &EndpointFormat::ALL.map(|format| (format.as_str(), format)),
+    );
     let paused = fields.boolean("paused").unwrap_or(false);
     // What is shown can be given back as it is.
     for shown in ["failing_since", "disabled_at", "previous_secret_expires_at"] {
@@ -350,7 +447,11 @@ fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
     }
     let id = fields.text("id").map(|id| EndpointId::parse(&id).ok_or(()));
     if id == Some(Err(())) {
-        fields.fault("id", Code::InvalidValue, "must be the id of an endpoint: ep_ and 26 characters");
+        fields.fault(
+            "id",
+            Code::InvalidValue,
+            "must be the id of an endpoint: ep_ and 26 characters",
+        );
     }
     fields.into_faults()?;
     Ok(EndpointSpec {
@@ -382,11 +483,17 @@ pub(super) fn types(fields: &mut Fields) -> Option<Vec<String>> {
     };
     let mut types = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let known =
-            EventType::ALL.iter().map(|known| known.as_str()).find(|known| item.as_str() == Some(*known));
+        let known = EventType::ALL
+            .iter()
+            .map(|known| known.as_str())
+            .find(|known| item.as_str() == Some(*known));
         match known {
             Some(known) => types.push(known.to_owned()),
-            None => fields.fault(format!("types[{index}]"), Code::InvalidValue, "is no type of event"),
+            None => fields.fault(
+                format!("types[{index}]"),
+                Code::InvalidValue,
+                "is no type of event",
+            ),
         }
     }
     Some(types)

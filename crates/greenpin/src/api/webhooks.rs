@@ -68,10 +68,16 @@ pub(super) async fn rotate(
     fields.finish()?;
     let overlap = std::time::Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP).into());
     let until = api.now() + overlap;
-    let secret = store.rotate_secret(&id, until).await?.ok_or_else(not_found)?;
+    let secret = store
+        .rotate_secret(&id, until)
+        .await?
+        .ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
-    let answer =
-        RotatedSecret { id: id.to_string(), secret, previous_secret_expires_at: until.rfc3339(&zone) };
+    let answer = RotatedSecret {
+        id: id.to_string(),
+        secret,
+        previous_secret_expires_at: until.rfc3339(&zone),
+    };
     Ok(success(StatusCode::OK, answer))
 }
 
@@ -110,5 +116,11 @@ pub(super) async fn enable(
     if !store.enable_endpoint(&id).await? {
         return Err(not_found());
     }
-    Ok(success(StatusCode::OK, Enabled { id: id.to_string(), disabled: false }))
+    Ok(success(
+        StatusCode::OK,
+        Enabled {
+            id: id.to_string(),
+            disabled: false,
+        },
+    ))
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::tenant::tenant_id;
 use crate::store::{
-    Actor, Allocation, AllocationFilter, GreenpinId, NewAllocation, OperatorStore, Status, Store, TenantId,
-    TenantStore, Timestamp,
+    Actor, Allocation, AllocationFilter, GreenpinId, NewAllocation, OperatorStore, Status, Store,
+    TenantId, TenantStore, Timestamp,
 };
 
 const MOST_NUMBERS: usize = 10;
@@ -25,7 +25,9 @@ pub(super) enum Command {
     )]
     Create(Create),
     /// List a tenant's allocations, newest first
-    #[command(after_help = "Example:\n  greenpin allocation list --tenant acme --status active --json")]
+    #[command(
+        after_help = "Example:\n  greenpin allocation list --tenant acme --status active --json"
+    )]
     List(List),
     /// Show an allocation with its counters
     #[command(
@@ -118,12 +120,20 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
         Command::List(list) => &list.tenant,
         Command::Show(one) | Command::Delete(one) => &one.tenant,
     };
-    if !store.tenant_exists(name).await.map_err(|error| error.to_string())? {
+    if !store
+        .tenant_exists(name)
+        .await
+        .map_err(|error| error.to_string())?
+    {
         return Err(format!("tenant {name}: there is no such tenant"));
     }
     let operator = store.operator(Actor::command_line());
     let store = store.tenant(name.clone());
-    let zone = store.settings().await.map_err(|error| error.to_string())?.zone();
+    let zone = store
+        .settings()
+        .await
+        .map_err(|error| error.to_string())?
+        .zone();
     match command {
         Command::Create(create) => self::create(create, &store, &operator).await,
         Command::List(list) => self::list(list, &store, &zone).await,
@@ -132,14 +142,22 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     }
 }
 
-async fn create(create: Create, store: &TenantStore, operator: &OperatorStore) -> Result<(), String> {
+async fn create(
+    create: Create,
+    store: &TenantStore,
+    operator: &OperatorStore,
+) -> Result<(), String> {
     let settings = store.settings().await.map_err(|error| error.to_string())?;
     let limits = settings.min_duration..=settings.max_duration;
     check(&create)?;
     let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
     let duration = create.duration.unwrap_or(default);
     if !limits.contains(&duration) {
-        return Err(format!("--duration must be {} to {}", limits.start(), limits.end()));
+        return Err(format!(
+            "--duration must be {} to {}",
+            limits.start(),
+            limits.end()
+        ));
     }
     let new = NewAllocation {
         virtual_number: create.number,
@@ -163,8 +181,10 @@ fn check(create: &Create) -> Result<(), String> {
         if side.len() > MOST_NUMBERS {
             return Err(format!("{name} must hold at most {MOST_NUMBERS} numbers"));
         }
-        let repeated =
-            side.iter().enumerate().any(|(index, one)| side.iter().take(index).any(|other| other == one));
+        let repeated = side
+            .iter()
+            .enumerate()
+            .any(|(index, one)| side.iter().take(index).any(|other| other == one));
         if repeated {
             return Err(format!("{name} holds a number twice"));
         }
@@ -174,7 +194,9 @@ fn check(create: &Create) -> Result<(), String> {
     }
     let long = |text: &String| text.chars().count() > LONGEST_CUSTOM_FIELD || text.contains('\0');
     if create.custom_field.as_ref().is_some_and(long) {
-        return Err(format!("--custom-field must have at most {LONGEST_CUSTOM_FIELD} characters"));
+        return Err(format!(
+            "--custom-field must have at most {LONGEST_CUSTOM_FIELD} characters"
+        ));
     }
     Ok(())
 }
@@ -185,9 +207,16 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
         Standing::Expired => Status::Expired,
         Standing::Deleted => Status::Deleted,
     });
-    let filter = AllocationFilter { status, virtual_number: list.number, ..AllocationFilter::default() };
+    let filter = AllocationFilter {
+        status,
+        virtual_number: list.number,
+        ..AllocationFilter::default()
+    };
     let now = Timestamp::now();
-    let found = store.allocations(filter, None, list.limit, now).await.map_err(|error| error.to_string())?;
+    let found = store
+        .allocations(filter, None, list.limit, now)
+        .await
+        .map_err(|error| error.to_string())?;
     for one in &found {
         if list.json {
             println!("{}", shown(one, zone, now));
@@ -206,15 +235,22 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
 }
 
 async fn show(one: &One, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
-    let found = store.allocation(&one.id).await.map_err(|error| error.to_string())?;
+    let found = store
+        .allocation(&one.id)
+        .await
+        .map_err(|error| error.to_string())?;
     let found = found.ok_or_else(|| format!("{}: there is no such allocation", one.id))?;
     print(&found, zone, Timestamp::now(), one.json);
     Ok(())
 }
 
 async fn delete(one: &One, operator: &OperatorStore, zone: &TimeZone) -> Result<(), String> {
-    let deleted = operator.delete_allocation(&one.tenant, &one.id, Timestamp::now()).await;
-    let deleted_at = deleted.map_err(|error| format!("{}: {error}", one.id))?.rfc3339(zone);
+    let deleted = operator
+        .delete_allocation(&one.tenant, &one.id, Timestamp::now())
+        .await;
+    let deleted_at = deleted
+        .map_err(|error| format!("{}: {error}", one.id))?
+        .rfc3339(zone);
     if one.json {
         println!(
             "{}",
@@ -239,10 +275,17 @@ fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
     println!(
         "status          {}{}",
         allocation.status(now).as_str(),
-        if allocation.is_locked() { ", locked" } else { "" }
+        if allocation.is_locked() {
+            ", locked"
+        } else {
+            ""
+        }
     );
     println!("until           {}", allocation.expires_at.rfc3339(zone));
-    println!("calls           {} connected of {}", allocation.call_count, allocation.attempt_count);
+    println!(
+        "calls           {} connected of {}",
+        allocation.call_count, allocation.attempt_count
+    );
 }
 
 fn shown(allocation: &Allocation, zone: &TimeZone, now: Timestamp) -> Value {

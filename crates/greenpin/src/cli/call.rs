@@ -70,14 +70,25 @@ struct TestCall<'a> {
 impl<'a> TestCall<'a> {
     async fn make(arguments: &'a Arguments, config: &Config) -> Result<(), String> {
         let clip = match &arguments.play {
-            Some(file) => Some(Arc::new(read_clip(file).map_err(|error| error.to_string())?)),
+            Some(file) => Some(Arc::new(
+                read_clip(file).map_err(|error| error.to_string())?,
+            )),
             None => None,
         };
-        let mut phone =
-            Phone::start(settings(arguments, config).await?).await.map_err(|error| error.to_string())?;
+        let mut phone = Phone::start(settings(arguments, config).await?)
+            .await
+            .map_err(|error| error.to_string())?;
         let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
         let leg = dialled.map_err(|error| error.to_string())?;
-        Self { arguments, phone, leg, clip, recording: false }.talk().await
+        Self {
+            arguments,
+            phone,
+            leg,
+            clip,
+            recording: false,
+        }
+        .talk()
+        .await
     }
 
     async fn talk(mut self) -> Result<(), String> {
@@ -98,7 +109,10 @@ impl<'a> TestCall<'a> {
             self.phone.play(self.leg, clip);
         }
         let time = Duration::from_secs(self.arguments.duration);
-        if tokio::time::timeout(time, hung_up(&mut self.phone)).await.is_ok() {
+        if tokio::time::timeout(time, hung_up(&mut self.phone))
+            .await
+            .is_ok()
+        {
             self.tell("hung_up", "the server hung up");
         } else {
             self.phone.hang_up(self.leg);
@@ -117,7 +131,9 @@ impl<'a> TestCall<'a> {
                 PhoneEvent::Failed(status) => {
                     return Err(format!("the call was refused with SIP status {status}"));
                 }
-                PhoneEvent::HungUp => return Err("the call ended before it was answered".to_owned()),
+                PhoneEvent::HungUp => {
+                    return Err("the call ended before it was answered".to_owned());
+                }
                 _ => {}
             }
         }
@@ -152,17 +168,29 @@ async fn settings(arguments: &Arguments, config: &Config) -> Result<PhoneSetting
         Some(server) => resolve(server).await?,
         None => SocketAddr::new(config.sip.public_address, config.sip.udp.port()),
     };
-    let own: &str = if server.ip().is_loopback() { "127.0.0.1:0" } else { "0.0.0.0:0" };
+    let own: &str = if server.ip().is_loopback() {
+        "127.0.0.1:0"
+    } else {
+        "0.0.0.0:0"
+    };
     Ok(PhoneSettings {
-        listen: own.parse().map_err(|_| "no address of our own".to_owned())?,
+        listen: own
+            .parse()
+            .map_err(|_| "no address of our own".to_owned())?,
         media_ports: 40_000..=49_999,
         server,
-        transport: if arguments.tcp { Transport::Tcp } else { Transport::Udp },
+        transport: if arguments.tcp {
+            Transport::Tcp
+        } else {
+            Transport::Udp
+        },
     })
 }
 
 async fn resolve(server: &str) -> Result<SocketAddr, String> {
     let found = tokio::net::lookup_host(server).await;
     let mut found = found.map_err(|error| format!("--server must be HOST:PORT: {error}"))?;
-    found.next().ok_or_else(|| "--server names no address".to_owned())
+    found
+        .next()
+        .ok_or_else(|| "--server names no address".to_owned())
 }

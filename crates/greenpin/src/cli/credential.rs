@@ -21,7 +21,9 @@ pub(super) enum Command {
         json: bool,
     },
     /// Make a further credential; its token is printed once
-    #[command(after_help = "Example:\n  greenpin tenant credential create acme --label 'second shop'")]
+    #[command(
+        after_help = "Example:\n  greenpin tenant credential create acme --label 'second shop'"
+    )]
     Create(Create),
     /// Make a credential in the place of another
     #[command(
@@ -86,15 +88,29 @@ pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), S
         Command::List { tenant, json } => list(&tenant, json, store, now).await,
         Command::Create(Create { tenant, new }) => {
             let json = new.json;
-            let made = store.create_credential(&tenant, new.credential(), now).await;
-            made.map(|made| print(&made, json)).map_err(|error| format!("tenant {tenant}: {error}"))
+            let made = store
+                .create_credential(&tenant, new.credential(), now)
+                .await;
+            made.map(|made| print(&made, json))
+                .map_err(|error| format!("tenant {tenant}: {error}"))
         }
-        Command::Rotate(Rotate { tenant, old, overlap, new }) => {
+        Command::Rotate(Rotate {
+            tenant,
+            old,
+            overlap,
+            new,
+        }) => {
             let (json, overlap) = (new.json, overlap.map(Duration::from_secs));
-            let made = store.rotate_credential(&tenant, &old, new.credential(), overlap, now).await;
-            made.map(|made| print(&made, json)).map_err(|error| format!("credential {old}: {error}"))
+            let made = store
+                .rotate_credential(&tenant, &old, new.credential(), overlap, now)
+                .await;
+            made.map(|made| print(&made, json))
+                .map_err(|error| format!("credential {old}: {error}"))
         }
-        Command::Revoke(Revoke { tenant, account_sid }) => {
+        Command::Revoke(Revoke {
+            tenant,
+            account_sid,
+        }) => {
             let revoked = store.revoke_credential(&tenant, &account_sid, now).await;
             revoked.map_err(|error| format!("credential {account_sid}: {error}"))?;
             println!("revoked {account_sid}");
@@ -105,21 +121,35 @@ pub(super) async fn run(command: Command, store: &OperatorStore) -> Result<(), S
 
 impl New {
     fn credential(self) -> NewCredential {
-        NewCredential { account_sid: self.account_sid, label: self.label }
+        NewCredential {
+            account_sid: self.account_sid,
+            label: self.label,
+        }
     }
 }
 
 fn print(made: &MadeCredential, json: bool) {
     if json {
-        return println!("{}", json!({ "account_sid": made.account_sid, "token": made.token }));
+        return println!(
+            "{}",
+            json!({ "account_sid": made.account_sid, "token": made.token })
+        );
     }
     println!("account SID  {}", made.account_sid);
     println!("token        {}", made.token);
     eprintln!("Keep the token: it is not shown again.");
 }
 
-async fn list(tenant: &TenantId, json: bool, store: &OperatorStore, now: Timestamp) -> Result<(), String> {
-    let found = store.credentials(tenant).await.map_err(|error| error.to_string())?;
+async fn list(
+    tenant: &TenantId,
+    json: bool,
+    store: &OperatorStore,
+    now: Timestamp,
+) -> Result<(), String> {
+    let found = store
+        .credentials(tenant)
+        .await
+        .map_err(|error| error.to_string())?;
     let found = found.ok_or_else(|| format!("tenant {tenant}: there is no such tenant"))?;
     let zone = jiff::tz::TimeZone::UTC;
     let time = |moment: Option<Timestamp>| moment.map(|moment| moment.rfc3339(&zone));
@@ -137,7 +167,9 @@ async fn list(tenant: &TenantId, json: bool, store: &OperatorStore, now: Timesta
             continue;
         }
         let used = time(one.last_used_at).unwrap_or_else(|| "never".to_owned());
-        let until = time(one.revoked_at).map(|moment| format!("  revoked from {moment}")).unwrap_or_default();
+        let until = time(one.revoked_at)
+            .map(|moment| format!("  revoked from {moment}"))
+            .unwrap_or_default();
         println!(
             "{:<34} last used {used}{until}  {}",
             one.account_sid,
@@ -149,5 +181,9 @@ async fn list(tenant: &TenantId, json: bool, store: &OperatorStore, now: Timesta
 
 fn label(text: &str) -> Result<String, String> {
     let fits = text.chars().count() <= 100 && !text.contains('\0');
-    if fits { Ok(text.to_owned()) } else { Err("must have at most 100 characters".to_owned()) }
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("must have at most 100 characters".to_owned())
+    }
 }

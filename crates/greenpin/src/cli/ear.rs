@@ -20,7 +20,10 @@ pub(super) struct Ear {
 impl Ear {
     /// Listens to these samples, 8 kHz linear.
     pub(super) fn new(samples: UnboundedReceiver<Vec<i16>>) -> Self {
-        Self { samples, recent: Vec::new() }
+        Self {
+            samples,
+            recent: Vec::new(),
+        }
     }
 
     /// Waits until something was said and then half a second of silence followed. `false`: the call ended first.
@@ -67,8 +70,14 @@ impl Ear {
 
 /// Whether samples are one steady tone: as many zero crossings as its frequency makes, within 3 %, and loud.
 pub(super) fn is_tone(samples: &[i16], frequency: f64) -> bool {
-    let loud = samples.iter().filter(|sample| sample.unsigned_abs() > LOUD).count();
-    let crossings = samples.windows(2).filter(|pair| matches!(pair, [a, b] if (*a < 0) != (*b < 0))).count();
+    let loud = samples
+        .iter()
+        .filter(|sample| sample.unsigned_abs() > LOUD)
+        .count();
+    let crossings = samples
+        .windows(2)
+        .filter(|pair| matches!(pair, [a, b] if (*a < 0) != (*b < 0)))
+        .count();
     let expected = 2.0 * frequency * samples.len() as f64 / f64::from(media::SAMPLE_RATE);
     loud * 2 > samples.len() && (crossings as f64 - expected).abs() <= 2.0 + expected * 0.03
 }
@@ -79,7 +88,9 @@ mod tests {
 
     fn tone(frequency: f64, length: usize) -> Vec<i16> {
         let step = std::f64::consts::TAU * frequency / f64::from(media::SAMPLE_RATE);
-        (0..length).map(|index| ((index as f64 * step).sin() * 8000.0) as i16).collect()
+        (0..length)
+            .map(|index| ((index as f64 * step).sin() * 8000.0) as i16)
+            .collect()
     }
 
     #[test]

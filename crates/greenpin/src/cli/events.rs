@@ -42,13 +42,17 @@ pub(super) struct Tail {
 }
 
 fn event_id(text: &str) -> Result<EventId, String> {
-    EventId::parse(text).ok_or_else(|| "must be the id of an event: evt_ and 26 characters".to_owned())
+    EventId::parse(text)
+        .ok_or_else(|| "must be the id of an event: evt_ and 26 characters".to_owned())
 }
 
 pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     let Command::Tail(tail) = command;
     if let Some(name) = &tail.tenant
-        && !store.tenant_exists(name).await.map_err(|error| error.to_string())?
+        && !store
+            .tenant_exists(name)
+            .await
+            .map_err(|error| error.to_string())?
     {
         return Err(format!("tenant {name}: there is no such tenant"));
     }
@@ -71,18 +75,27 @@ async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
     let mut first = true;
     loop {
         rounds.tick().await;
-        for tenant in tenants(tail, &operator).await.map_err(|error| error.to_string())? {
+        for tenant in tenants(tail, &operator)
+            .await
+            .map_err(|error| error.to_string())?
+        {
             if followed.iter().all(|one| one.tenant != tenant) {
                 // A tenant that was made meanwhile is followed from its first event on.
                 let last = if first { tail.last } else { PAGE };
-                let after = begin(tail, store, &tenant, last).await.map_err(|error| error.to_string())?;
+                let after = begin(tail, store, &tenant, last)
+                    .await
+                    .map_err(|error| error.to_string())?;
                 followed.push(Followed { tenant, after });
             }
         }
         first = false;
         let mut new = Vec::new();
         for one in &mut followed {
-            new.extend(one.new_events(store).await.map_err(|error| error.to_string())?);
+            new.extend(
+                one.new_events(store)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            );
         }
         new.sort_by(|one, other| one.event_id.cmp(&other.event_id));
         if print(&new, tail.json)? == Output::Closed {
@@ -97,11 +110,16 @@ async fn tenants(tail: &Tail, operator: &OperatorStore) -> Result<Vec<TenantId>,
     }
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = operator.tenants_after(after, PAGE, Timestamp::now()).await?;
-        let Some(last) = page.last() else { return Ok(all) };
+        let page = operator
+            .tenants_after(after, PAGE, Timestamp::now())
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(all);
+        };
         after = Some(last.tenant_id.clone());
-        let alive =
-            page.into_iter().filter(|one| !matches!(one.standing, Standing::Erasing | Standing::Erased));
+        let alive = page
+            .into_iter()
+            .filter(|one| !matches!(one.standing, Standing::Erasing | Standing::Erased));
         all.extend(alive.map(|one| one.tenant_id));
     }
 }
@@ -123,13 +141,18 @@ impl Followed {
     async fn new_events(&mut self, store: &Store) -> Result<Vec<LoggedEvent>, StoreError> {
         let mut new = Vec::new();
         loop {
-            let page = store.tenant(self.tenant.clone()).events_after(self.after.clone(), PAGE).await;
+            let page = store
+                .tenant(self.tenant.clone())
+                .events_after(self.after.clone(), PAGE)
+                .await;
             let page = match page {
                 // A tenant that was erased meanwhile has no events, and no key to read them with.
                 Err(StoreError::Unreadable(_)) => return Ok(new),
                 page => page?,
             };
-            let Some(last) = page.last() else { return Ok(new) };
+            let Some(last) = page.last() else {
+                return Ok(new);
+            };
             self.after = EventId::parse(&last.event_id);
             new.extend(page);
         }
@@ -146,7 +169,11 @@ enum Output {
 fn print(events: &[LoggedEvent], json: bool) -> Result<Output, String> {
     let mut out = std::io::stdout().lock();
     for event in events {
-        let line = if json { event.body.clone() } else { shown(&event.body) };
+        let line = if json {
+            event.body.clone()
+        } else {
+            shown(&event.body)
+        };
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Output::Closed),
@@ -168,11 +195,19 @@ struct Line<'a> {
 }
 
 fn shown(body: &str) -> String {
-    let Ok(Line { event_id, r#type, sequence, occurred_at, tenant_id, greenpin_id }) =
-        serde_json::from_str(body)
+    let Ok(Line {
+        event_id,
+        r#type,
+        sequence,
+        occurred_at,
+        tenant_id,
+        greenpin_id,
+    }) = serde_json::from_str(body)
     else {
         return body.to_owned();
     };
-    let of = greenpin_id.map(|id| format!("  {id} #{sequence}")).unwrap_or_default();
+    let of = greenpin_id
+        .map(|id| format!("  {id} #{sequence}"))
+        .unwrap_or_default();
     format!("{occurred_at}  {tenant_id}  {type:<22}  {event_id}{of}")
 }

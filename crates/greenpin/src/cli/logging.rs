@@ -5,8 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Libraries may warn; what they say in detail could name what passes through them.
-const LIBRARIES: &str =
-    "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
+const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
 
 /// Starts logging: `GREENPIN_LOG` is off, error, warn, info, debug or trace, else `default` holds;
 /// `GREENPIN_LOG_FORMAT=json` writes JSON lines.
@@ -17,11 +16,15 @@ pub(super) fn start(default: &str) {
         _ => default,
     };
     let filter = EnvFilter::new(format!("{LIBRARIES},greenpin={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let json = std::env::var("GREENPIN_LOG_FORMAT").is_ok_and(|format| format == "json");
     if json {
         log.json().flatten_event(true).init();
     } else {
-        log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+        log.with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init();
     }
 }

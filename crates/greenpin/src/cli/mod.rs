@@ -26,7 +26,12 @@ use crate::store::Store;
 
 /// Masked calls that you run yourself: a virtual number, a PIN, and neither party sees the other's number.
 #[derive(Parser)]
-#[command(name = "greenpin", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "greenpin",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -83,7 +88,9 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     Events(events::Command),
     /// Print what a shell needs to complete greenpin's commands
-    #[command(after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin")]
+    #[command(
+        after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin"
+    )]
     Completions {
         /// The shell
         #[arg(value_name = "SHELL", value_enum)]
@@ -95,12 +102,17 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A server tells what it does; of a command that talks itself, only trouble is of interest.
-    logging::start(if matches!(cli.command, Command::Serve | Command::BenchFloor { .. }) {
-        "info"
-    } else {
-        "warn"
-    });
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    logging::start(
+        if matches!(cli.command, Command::Serve | Command::BenchFloor { .. }) {
+            "info"
+        } else {
+            "warn"
+        },
+    );
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
@@ -137,9 +149,13 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
     match command {
         Command::Serve => serve::run(&config).await,
         Command::Call(arguments) => call::run(arguments, &config).await,
-        Command::Tenant(command) => with_store(&config, |store| tenant::run(command, store, &config)).await,
+        Command::Tenant(command) => {
+            with_store(&config, |store| tenant::run(command, store, &config)).await
+        }
         Command::Number(command) => with_store(&config, |store| number::run(command, store)).await,
-        Command::Allocation(command) => with_store(&config, |store| allocation::run(command, store)).await,
+        Command::Allocation(command) => {
+            with_store(&config, |store| allocation::run(command, store)).await
+        }
         Command::Events(command) => with_store(&config, |store| events::run(command, store)).await,
         Command::Trunk(command) => {
             trunk::run(&command, &config).await;

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::number_import;
 use super::tenant::tenant_id;
 use crate::store::{
-    Actor, NewNumber, NumberChange, NumberFilter, NumberMode, NumberRecord, OperatorStore, PoolError, Store,
-    TenantId, Timestamp,
+    Actor, NewNumber, NumberChange, NumberFilter, NumberMode, NumberRecord, OperatorStore,
+    PoolError, Store, TenantId, Timestamp,
 };
 
 /// Numbers that are read at once.
@@ -131,18 +131,44 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
         Command::Add(add) => self::add(add, &store).await,
         Command::List(list) => self::list(list, &store).await,
         Command::Import(arguments) => number_import::run(arguments, &store).await,
-        Command::Mode(Change { one, mode, pin_length, max_active }) => {
-            let change = NumberChange { mode: Some(mode.into()), pin_length, max_active };
-            done(store.change_number(one.number, change, now).await, &one, &store).await
+        Command::Mode(Change {
+            one,
+            mode,
+            pin_length,
+            max_active,
+        }) => {
+            let change = NumberChange {
+                mode: Some(mode.into()),
+                pin_length,
+                max_active,
+            };
+            done(
+                store.change_number(one.number, change, now).await,
+                &one,
+                &store,
+            )
+            .await
         }
         Command::Move { one, tenant } => {
-            done(store.move_number(one.number, tenant, now).await, &one, &store).await
+            done(
+                store.move_number(one.number, tenant, now).await,
+                &one,
+                &store,
+            )
+            .await
         }
-        Command::Quarantine(one) => done(store.quarantine_number(one.number, now).await, &one, &store).await,
-        Command::Release(one) => done(store.release_number(one.number, now).await, &one, &store).await,
+        Command::Quarantine(one) => {
+            done(store.quarantine_number(one.number, now).await, &one, &store).await
+        }
+        Command::Release(one) => {
+            done(store.release_number(one.number, now).await, &one, &store).await
+        }
         Command::Remove(one) => {
             let vn = one.number.expose();
-            store.remove_number(one.number, now).await.map_err(|error| format!("{vn}: {error}"))?;
+            store
+                .remove_number(one.number, now)
+                .await
+                .map_err(|error| format!("{vn}: {error}"))?;
             match one.json {
                 true => println!("{}", json!({ "virtual_number": vn, "status": "removed" })),
                 false => println!("removed {vn}"),
@@ -163,9 +189,16 @@ impl From<Mode> for NumberMode {
 
 async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
     let vn = add.number.expose();
-    let new = NewNumber::of(add.number, add.mode.into(), Some(add.pin_length), add.max_active);
+    let new = NewNumber::of(
+        add.number,
+        add.mode.into(),
+        Some(add.pin_length),
+        add.max_active,
+    );
     let new = new.map_err(|error| format!("{vn} was not added: {error}"))?;
-    let added = store.add_number(add.tenant.clone(), new.clone(), Timestamp::now()).await;
+    let added = store
+        .add_number(add.tenant.clone(), new.clone(), Timestamp::now())
+        .await;
     added.map_err(|error| format!("{vn} was not added: {error}"))?;
     if add.json {
         let line = json!({
@@ -183,11 +216,21 @@ async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
 }
 
 /// Shows a number after a change.
-async fn done(result: Result<(), PoolError>, one: &One, store: &OperatorStore) -> Result<(), String> {
+async fn done(
+    result: Result<(), PoolError>,
+    one: &One,
+    store: &OperatorStore,
+) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", one.number.expose());
     result.map_err(|error| failed(&error))?;
-    let found = store.number(one.number, Timestamp::now()).await.map_err(|error| failed(&error))?;
-    print(&found.ok_or_else(|| failed(&PoolError::NotFound))?, one.json);
+    let found = store
+        .number(one.number, Timestamp::now())
+        .await
+        .map_err(|error| failed(&error))?;
+    print(
+        &found.ok_or_else(|| failed(&PoolError::NotFound))?,
+        one.json,
+    );
     Ok(())
 }
 

@@ -29,29 +29,47 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(), String> {
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", arguments.file.display());
-    let size = std::fs::metadata(&arguments.file).map_err(|error| told(&error))?.len();
+    let size = std::fs::metadata(&arguments.file)
+        .map_err(|error| told(&error))?
+        .len();
     if size > MOST_BYTES as u64 {
-        return Err(told(&format!("has {size} bytes, at most {MOST_BYTES} are read")));
+        return Err(told(&format!(
+            "has {size} bytes, at most {MOST_BYTES} are read"
+        )));
     }
     let bytes = std::fs::read(&arguments.file).map_err(|error| told(&error))?;
     let sheet = Sheet::read(&bytes).map_err(|error| told(&error))?;
     let bar = progress(sheet.lines());
     let looked_up = |numbers: usize| bar.inc(u64::try_from(numbers).unwrap_or(0));
-    let imported =
-        sheet.import(store, &arguments.tenant, arguments.dry_run, Timestamp::now(), looked_up).await;
+    let imported = sheet
+        .import(
+            store,
+            &arguments.tenant,
+            arguments.dry_run,
+            Timestamp::now(),
+            looked_up,
+        )
+        .await;
     bar.finish_and_clear();
     let report = imported.map_err(|error| told(&error))?;
     print(&report, &arguments);
     match report.refused.len() {
         0 => Ok(()),
-        refused => Err(told(&format!("{refused} of {} lines are refused; nothing was added", report.lines))),
+        refused => Err(told(&format!(
+            "{refused} of {} lines are refused; nothing was added",
+            report.lines
+        ))),
     }
 }
 
 /// Seen on a terminal alone.
 fn progress(numbers: usize) -> ProgressBar {
     let shown = std::io::stderr().is_terminal();
-    let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if shown {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(u64::try_from(numbers).ok(), target);
     match ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} numbers  {elapsed}") {
         Ok(style) => bar.with_style(style),
@@ -74,11 +92,24 @@ fn print(report: &Report, arguments: &Arguments) {
         return println!("{line}");
     }
     for one in &report.refused {
-        let field = if one.field.is_empty() { "line" } else { one.field };
-        println!("line {}: {field} {} ({})", one.line, one.message, one.fault.as_str());
+        let field = if one.field.is_empty() {
+            "line"
+        } else {
+            one.field
+        };
+        println!(
+            "line {}: {field} {} ({})",
+            one.line,
+            one.message,
+            one.fault.as_str()
+        );
     }
     if report.refused.is_empty() {
-        let would = if arguments.dry_run { "could be added" } else { "added" };
+        let would = if arguments.dry_run {
+            "could be added"
+        } else {
+            "added"
+        };
         println!("{} numbers {would} to {}", report.lines, arguments.tenant);
     }
 }

@@ -14,17 +14,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT; SIGHUP reads certificates again.
 pub(super) async fn run(config: &Config) -> ExitCode {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ];
     let [mut terminate, mut interrupt, mut hangup] = match kinds.map(signal) {
         [Ok(terminate), Ok(interrupt), Ok(hangup)] => [terminate, interrupt, hangup],
-        failed => return failed.into_iter().find_map(Result::err).map_or(ExitCode::FAILURE, fail),
+        failed => {
+            return failed
+                .into_iter()
+                .find_map(Result::err)
+                .map_or(ExitCode::FAILURE, fail);
+        }
     };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error) => return fail(error),
     };
-    let tcp = server.sip_tcp.map(|address| format!(" tcp:{address}")).unwrap_or_default();
-    let tls = server.sip_tls.map(|address| format!(" tls:{address}")).unwrap_or_default();
+    let tcp = server
+        .sip_tcp
+        .map(|address| format!(" tcp:{address}"))
+        .unwrap_or_default();
+    let tls = server
+        .sip_tls
+        .map(|address| format!(" tls:{address}"))
+        .unwrap_or_default();
     tracing::info!(
         http = %format_args!("http://{}", server.http),
         sip = %format_args!("udp:{}{tcp}{tls}", server.sip),
@@ -42,7 +57,10 @@ pub(super) async fn run(config: &Config) -> ExitCode {
             _ = hangup.recv() => server.read_certificates_again(),
         }
     }
-    tracing::info!("stopping: no new calls or allocations; calls under way have {} s", PATIENCE.as_secs());
+    tracing::info!(
+        "stopping: no new calls or allocations; calls under way have {} s",
+        PATIENCE.as_secs()
+    );
     tokio::select! {
         () = server.stop(PATIENCE) => {}
         _ = terminate.recv() => {}

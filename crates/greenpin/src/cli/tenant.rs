@@ -9,8 +9,8 @@ use super::credential;
 use crate::config::Config;
 use crate::server::open_recordings;
 use crate::store::{
-    Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord, TenantSettings,
-    Timestamp, is_account_sid,
+    Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord,
+    TenantSettings, Timestamp, is_account_sid,
 };
 
 /// Characters from which on nobody guesses a random token.
@@ -109,7 +109,11 @@ pub(super) async fn run(command: Command, store: Store, config: &Config) -> Resu
 }
 
 async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
-    if create.token.as_ref().is_some_and(|token| token.len() < SAFE_TOKEN) {
+    if create
+        .token
+        .as_ref()
+        .is_some_and(|token| token.len() < SAFE_TOKEN)
+    {
         eprintln!("warning: a token of fewer than {SAFE_TOKEN} characters can be guessed");
     }
     let webhooks = create.webhook.map(EndpointSpec::to);
@@ -117,14 +121,20 @@ async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
         tenant_id: create.name.clone(),
         account_sid: create.account_sid.clone(),
         token: create.token,
-        settings: TenantSettings { timezone: create.timezone, ..TenantSettings::default() },
+        settings: TenantSettings {
+            timezone: create.timezone,
+            ..TenantSettings::default()
+        },
         webhooks: webhooks.into_iter().collect(),
     };
     let made = store.create_tenant(new, Timestamp::now()).await;
     let made = made.map_err(|error| format!("tenant {}: {error}", create.name))?;
     if create.json {
-        let webhooks: Vec<_> =
-            made.webhooks.iter().map(|(id, secret)| json!({ "id": id.as_str(), "secret": secret })).collect();
+        let webhooks: Vec<_> = made
+            .webhooks
+            .iter()
+            .map(|(id, secret)| json!({ "id": id.as_str(), "secret": secret }))
+            .collect();
         let line = json!({
             "tenant_id": create.name.as_str(),
             "account_sid": create.account_sid,
@@ -147,7 +157,10 @@ async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
 async fn list(json: bool, store: &OperatorStore) -> Result<(), String> {
     let (mut after, now) = (None, Timestamp::now());
     loop {
-        let page = store.tenants_after(after, PAGE, now).await.map_err(|error| error.to_string())?;
+        let page = store
+            .tenants_after(after, PAGE, now)
+            .await
+            .map_err(|error| error.to_string())?;
         page.iter().for_each(|tenant| print_line(tenant, json));
         match page.last() {
             Some(last) => after = Some(last.tenant_id.clone()),
@@ -180,9 +193,15 @@ fn print_line(tenant: &TenantRecord, json: bool) {
 
 async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
     let now = Timestamp::now();
-    let tenant = store.tenant(&one.name, now).await.map_err(|error| error.to_string())?;
+    let tenant = store
+        .tenant(&one.name, now)
+        .await
+        .map_err(|error| error.to_string())?;
     let tenant = tenant.ok_or_else(|| format!("tenant {}: there is no such tenant", one.name))?;
-    let active = store.active_allocations(&one.name, now).await.map_err(|error| error.to_string())?;
+    let active = store
+        .active_allocations(&one.name, now)
+        .await
+        .map_err(|error| error.to_string())?;
     let created_at = tenant.created_at.rfc3339(&tenant.settings.zone());
     if one.json {
         let line = json!({
@@ -211,7 +230,8 @@ async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> 
     if !yes && !confirmed(&one.name)? {
         return Err("nothing was erased".to_owned());
     }
-    let shelf = open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
+    let shelf =
+        open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
     let erased = store.erase_tenant(&one.name, &shelf, Timestamp::now).await;
     let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
     let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);
@@ -229,8 +249,14 @@ async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> 
     println!("erased    {}", receipt.tenant_id);
     println!("receipt   {}", receipt.erasure_id);
     println!("begun     {}", utc(receipt.begun_at));
-    println!("finished  {}", receipt.finished_at.map(utc).unwrap_or_default());
-    receipt.erased.iter().for_each(|(table, rows)| println!("  {rows:>9} {table}"));
+    println!(
+        "finished  {}",
+        receipt.finished_at.map(utc).unwrap_or_default()
+    );
+    receipt
+        .erased
+        .iter()
+        .for_each(|(table, rows)| println!("  {rows:>9} {table}"));
     Ok(())
 }
 
@@ -241,13 +267,16 @@ fn confirmed(name: &TenantId) -> Result<bool, String> {
     }
     eprint!("This cannot be undone. Type the tenant's name to erase {name}: ");
     let mut typed = String::new();
-    std::io::stdin().read_line(&mut typed).map_err(|error| error.to_string())?;
+    std::io::stdin()
+        .read_line(&mut typed)
+        .map_err(|error| error.to_string())?;
     Ok(typed.trim() == name.as_str())
 }
 
 pub(super) fn tenant_id(text: &str) -> Result<TenantId, String> {
-    TenantId::parse(text)
-        .ok_or_else(|| "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit".to_owned())
+    TenantId::parse(text).ok_or_else(|| {
+        "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit".to_owned()
+    })
 }
 
 pub(super) fn account_sid(text: &str) -> Result<String, String> {
@@ -259,7 +288,8 @@ pub(super) fn account_sid(text: &str) -> Result<String, String> {
 }
 
 fn token(text: &str) -> Result<String, String> {
-    let valid = (1..=256).contains(&text.len()) && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    let valid =
+        (1..=256).contains(&text.len()) && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     if valid {
         Ok(text.to_owned())
     } else {
@@ -275,7 +305,9 @@ fn timezone(text: &str) -> Result<String, String> {
 }
 
 fn webhook(text: &str) -> Result<String, String> {
-    let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = reqwest::Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"));
     if url.is_some_and(|url| url.has_host()) {
         Ok(text.to_owned())
     } else {

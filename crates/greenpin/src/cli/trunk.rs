@@ -32,7 +32,9 @@ pub(super) async fn run(command: &Command, config: &Config) {
     let Command::List { json } = command;
     let served = served(config).await.unwrap_or_default();
     for trunk in &config.trunks {
-        let known = served.iter().find(|served| served["name"] == trunk.name.as_str());
+        let known = served
+            .iter()
+            .find(|served| served["name"] == trunk.name.as_str());
         match (json, known) {
             (true, Some(known)) => println!("{known}"),
             (true, None) => println!("{}", shown(trunk, None)),
@@ -43,22 +45,38 @@ pub(super) async fn run(command: &Command, config: &Config) {
 
 fn line(trunk: &Trunk, known: Option<&Value>) -> String {
     let peer = peer_uri(trunk).unwrap_or_else(|| "takes no calls".to_owned());
-    let state = known.and_then(|known| known["state"].as_str()).unwrap_or("-");
+    let state = known
+        .and_then(|known| known["state"].as_str())
+        .unwrap_or("-");
     let registered = match known.and_then(|known| known["registered"].as_bool()) {
         Some(true) => "registered",
         Some(false) => "not registered",
         None => "-",
     };
     let from = networks(trunk).join(", ");
-    format!("{:<16} {peer:<44} {state:<5} {registered:<14} from {from}", trunk.name)
+    format!(
+        "{:<16} {peer:<44} {state:<5} {registered:<14} from {from}",
+        trunk.name
+    )
 }
 
 /// The trunks as the running server tells of them; `None`: it cannot be asked.
 async fn served(config: &Config) -> Option<Vec<Value>> {
     let token = config.http.operator_token.as_ref()?;
     let url = format!("http://{}/v1/admin/trunks", local(config.http.listen));
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
-    let answer = client.get(url).bearer_auth(token.expose()).send().await.ok()?.error_for_status().ok()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .ok()?;
+    let answer = client
+        .get(url)
+        .bearer_auth(token.expose())
+        .send()
+        .await
+        .ok()?
+        .error_for_status()
+        .ok()?;
     let body: Value = answer.json().await.ok()?;
     body.get("response")?.as_array().cloned()
 }

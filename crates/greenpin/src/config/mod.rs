@@ -138,11 +138,17 @@ impl Config {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| default.exists().then_some(default));
         let text = match file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                })?
+            }
             None => String::new(),
         };
-        let name = file.map(|path| path.display().to_string()).unwrap_or_default();
+        let name = file
+            .map(|path| path.display().to_string())
+            .unwrap_or_default();
         Self::read(&name, &text, std::env::vars())
     }
 
@@ -160,7 +166,11 @@ impl Config {
 
     fn take(source: &mut Source) -> Self {
         let http = Http {
-            listen: source.or("http.listen", values::address, SocketAddr::from(([127, 0, 0, 1], 8080))),
+            listen: source.or(
+                "http.listen",
+                values::address,
+                SocketAddr::from(([127, 0, 0, 1], 8080)),
+            ),
             public_url: source.get("http.public_url", values::http_url),
             operator_token: source.get("http.operator_token", values::secret),
             rate_limit: RateLimit {
@@ -168,10 +178,17 @@ impl Config {
                 burst: source.or("http.rate_burst", values::rate, 2000),
             },
         };
-        let database = source.or("store.url", values::database, Database::File("data/greenpin.db".into()));
+        let database = source.or(
+            "store.url",
+            values::database,
+            Database::File("data/greenpin.db".into()),
+        );
         let tls_ca = source.get("store.tls_ca", values::path);
         if tls_ca.is_some() && !database.is_encrypted() {
-            source.fault("store.tls_ca", "is for nothing where store.url has no \"sslmode=require\"");
+            source.fault(
+                "store.tls_ca",
+                "is for nothing where store.url has no \"sslmode=require\"",
+            );
         }
         let key_file = source.get("store.encryption_key_file", values::path);
         let beside = || match &database {
@@ -191,11 +208,17 @@ impl Config {
             http,
             node,
             lease,
-            store: Store { database, key_file, tls_ca },
+            store: Store {
+                database,
+                key_file,
+                tls_ca,
+            },
             sip: Self::take_sip(source),
             media,
             recordings: Self::take_recordings(source),
-            trunks: (0..source.count("trunks")).map(|index| trunk::take(source, index)).collect(),
+            trunks: (0..source.count("trunks"))
+                .map(|index| trunk::take(source, index))
+                .collect(),
             webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
             webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
         }
@@ -203,12 +226,19 @@ impl Config {
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let default = places::Listens { udp: loopback, tcp: Some(loopback), tls: None };
+        let default = places::Listens {
+            udp: loopback,
+            tcp: Some(loopback),
+            tls: None,
+        };
         let places::Listens { udp, tcp, tls } = source.or("sip.listen", places::listen, default);
         let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {
-            source.fault("sip.public_address", "must be given where sip.listen names no address of its own");
+            source.fault(
+                "sip.public_address",
+                "must be given where sip.listen names no address of its own",
+            );
         }
         let max_calls = source.or("sip.max_calls", values::calls, 4000);
         let tenant_limit = CallLimit {
@@ -230,33 +260,51 @@ impl Config {
         let identity = Self::take_identity(source, "sip");
         let client_ca = source.get("sip.tls_client_ca", values::path);
         if address.is_some() && identity.is_none() {
-            source.fault("sip.tls_certificate", "must be given where sip.listen has \"tls:\"");
+            source.fault(
+                "sip.tls_certificate",
+                "must be given where sip.listen has \"tls:\"",
+            );
         }
-        for (key, given) in
-            [("sip.tls_certificate", identity.is_some()), ("sip.tls_client_ca", client_ca.is_some())]
-        {
+        for (key, given) in [
+            ("sip.tls_certificate", identity.is_some()),
+            ("sip.tls_client_ca", client_ca.is_some()),
+        ] {
             if address.is_none() && given {
                 source.fault(key, "is for nothing where sip.listen has no \"tls:\"");
             }
         }
-        Some(TlsListen { address: address?, identity: identity?, client_ca })
+        Some(TlsListen {
+            address: address?,
+            identity: identity?,
+            client_ca,
+        })
     }
 
     /// `tls_certificate` and `tls_key` of a section.
     fn take_identity(source: &mut Source, section: &str) -> Option<Identity> {
-        let [certificate, key] =
-            ["tls_certificate", "tls_key"].map(|name| source.get(&format!("{section}.{name}"), values::path));
+        let [certificate, key] = ["tls_certificate", "tls_key"]
+            .map(|name| source.get(&format!("{section}.{name}"), values::path));
         if certificate.is_some() != key.is_some() {
-            source.fault(&format!("{section}.tls_certificate"), "must be given together with tls_key");
+            source.fault(
+                &format!("{section}.tls_certificate"),
+                "must be given together with tls_key",
+            );
         }
-        Some(Identity { certificate: certificate?, key: key? })
+        Some(Identity {
+            certificate: certificate?,
+            key: key?,
+        })
     }
 
     fn take_recordings(source: &mut Source) -> Recordings {
         let url = source.get("recordings.url", values::recordings);
         let spool = source.get("recordings.spool", values::path);
         let encrypt = source.or("recordings.encrypt", values::boolean, false);
-        let format = source.or("recordings.format", values::recording_format, RecordingFormat::Wav);
+        let format = source.or(
+            "recordings.format",
+            values::recording_format,
+            RecordingFormat::Wav,
+        );
         let given = BucketOptions {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
@@ -273,7 +321,11 @@ impl Config {
         match url {
             Some(RecordingsUrl::Bucket { name, prefix }) => Recordings {
                 folder: spool.unwrap_or_else(|| "data/spool".into()),
-                bucket: Some(BucketOptions { name, prefix, ..given }),
+                bucket: Some(BucketOptions {
+                    name,
+                    prefix,
+                    ..given
+                }),
                 encrypt,
                 format,
             },
@@ -285,7 +337,12 @@ impl Config {
                     Some(RecordingsUrl::Folder(folder)) => folder,
                     _ => "data/recordings".into(),
                 };
-                Recordings { folder, bucket: None, encrypt, format }
+                Recordings {
+                    folder,
+                    bucket: None,
+                    encrypt,
+                    format,
+                }
             }
         }
     }
@@ -359,15 +416,33 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.store.key_file, Path::new("elsewhere/master.key"));
-        assert_eq!(config.http.rate_limit, RateLimit { requests_per_second: 50, burst: 100 });
+        assert_eq!(
+            config.http.rate_limit,
+            RateLimit {
+                requests_per_second: 50,
+                burst: 100
+            }
+        );
         assert_eq!(config.sip.public_address.to_string(), "192.0.2.1");
         assert_eq!(config.webhooks_disable_after, 3 * DAY);
         assert_eq!(config.recordings.format, RecordingFormat::Opus);
         let trunk = &config.trunks[0];
-        assert_eq!(trunk.sip.codecs, [signalling::sdp::Codec::Opus, signalling::sdp::Codec::Pcma]);
-        assert_eq!(trunk.sip.peer.as_ref().unwrap().transport, signalling::Transport::Tcp);
-        assert_eq!((trunk.sip.accept_from.len(), trunk.country.is_some()), (2, true));
-        assert!(!format!("{config:?}").contains("fictional"), "secrets are not printed");
+        assert_eq!(
+            trunk.sip.codecs,
+            [signalling::sdp::Codec::Opus, signalling::sdp::Codec::Pcma]
+        );
+        assert_eq!(
+            trunk.sip.peer.as_ref().unwrap().transport,
+            signalling::Transport::Tcp
+        );
+        assert_eq!(
+            (trunk.sip.accept_from.len(), trunk.country.is_some()),
+            (2, true)
+        );
+        assert!(
+            !format!("{config:?}").contains("fictional"),
+            "secrets are not printed"
+        );
     }
 
     #[test]
@@ -382,18 +457,32 @@ mod tests {
         ];
         let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let config = Config::read("", "http.listen = \"127.0.0.1:9\"", environment).unwrap();
-        assert_eq!((config.http.listen.port(), config.sip.udp.port(), config.sip.tcp), (1, 2, None));
+        assert_eq!(
+            (
+                config.http.listen.port(),
+                config.sip.udp.port(),
+                config.sip.tcp
+            ),
+            (1, 2, None)
+        );
         assert_eq!(config.trunks[0].name, "env");
         assert!(config.webhooks_allow_private);
     }
 
     #[test]
     fn an_unknown_key_is_named_with_the_nearest_known_one_and_its_place() {
-        let error = error("[http]\nlisten = \"127.0.0.1:1\"\n[sip]\npublic_adress = \"127.0.0.1\"\n");
-        assert_eq!(error, "greenpin.toml:4: unknown key sip.public_adress: did you mean sip.public_address?");
+        let error =
+            error("[http]\nlisten = \"127.0.0.1:1\"\n[sip]\npublic_adress = \"127.0.0.1\"\n");
+        assert_eq!(
+            error,
+            "greenpin.toml:4: unknown key sip.public_adress: did you mean sip.public_address?"
+        );
         let environment = [("GREENPIN_HTTP__LISTN".to_owned(), "x".to_owned())];
         let error = Config::read("", "", environment).unwrap_err().to_string();
-        assert_eq!(error, "GREENPIN_HTTP__LISTN: unknown key http.listn: did you mean http.listen?");
+        assert_eq!(
+            error,
+            "GREENPIN_HTTP__LISTN: unknown key http.listn: did you mean http.listen?"
+        );
     }
 
     #[test]
@@ -415,7 +504,10 @@ mod tests {
     fn an_operator_token_that_can_be_guessed_is_refused_without_being_told() {
         for token in ["fifteen-letters", "sixteen letters!", ""] {
             let error = error(&format!("http.operator_token = \"{token}\""));
-            assert!(error.contains("http.operator_token") && error.contains("at least 16"), "{error}");
+            assert!(
+                error.contains("http.operator_token") && error.contains("at least 16"),
+                "{error}"
+            );
             assert!(token.is_empty() || !error.contains(token), "{error}");
         }
         assert!(read("http.operator_token = \"sixteen-letters!\"").is_ok());
@@ -423,15 +515,24 @@ mod tests {
 
     #[test]
     fn a_database_url_that_cannot_be_read_is_refused_without_being_told() {
-        for url in ["postgres://u:p@h/d?sslmode=perhaps", "postgres:///d", "mysql://u:p@h/d"] {
+        for url in [
+            "postgres://u:p@h/d?sslmode=perhaps",
+            "postgres:///d",
+            "mysql://u:p@h/d",
+        ] {
             let error = error(&format!("store.url = \"{url}\""));
-            assert!(error.contains("store.url") && !error.contains("u:p@h"), "{error}");
+            assert!(
+                error.contains("store.url") && !error.contains("u:p@h"),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn an_authority_of_the_database_is_for_an_encrypted_way_to_it() {
-        let url = |mode: &str| format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"");
+        let url = |mode: &str| {
+            format!("store.url = \"postgres://u:p@h/d{mode}\"\nstore.tls_ca = \"ca.pem\"")
+        };
         assert!(read(&url("?sslmode=require")).is_ok());
         assert!(error(&url("")).contains("store.tls_ca"));
     }
@@ -444,11 +545,23 @@ mod tests {
         };
         for (written, shown) in [
             ("sip:192.0.2.1", "sip:192.0.2.1:5060;transport=udp"),
-            ("sip:192.0.2.1;transport=tls", "sip:192.0.2.1:5061;transport=tls"),
-            ("sip:[2001:db8::1]:5070;transport=tcp", "sip:[2001:db8::1]:5070;transport=tcp"),
+            (
+                "sip:192.0.2.1;transport=tls",
+                "sip:192.0.2.1:5061;transport=tls",
+            ),
+            (
+                "sip:[2001:db8::1]:5070;transport=tcp",
+                "sip:[2001:db8::1]:5070;transport=tcp",
+            ),
             ("sip:carrier.example", "sip:carrier.example"),
-            ("sip:carrier.example;transport=udp", "sip:carrier.example;transport=udp"),
-            ("sip:carrier.example:5070;transport=TCP", "sip:carrier.example:5070;transport=tcp"),
+            (
+                "sip:carrier.example;transport=udp",
+                "sip:carrier.example;transport=udp",
+            ),
+            (
+                "sip:carrier.example:5070;transport=TCP",
+                "sip:carrier.example:5070;transport=tcp",
+            ),
             ("sips:carrier.example", "sip:carrier.example;transport=tls"),
         ] {
             assert_eq!(read(written).as_deref(), Some(shown), "{written}");
@@ -473,29 +586,77 @@ mod tests {
     #[test]
     fn what_breaks_a_rule_is_refused_by_its_key() {
         for (text, key) in [
-            ("[[trunks]]\nname = \"a\"\nnumber_format = \"national\"", "trunks.0.number_format"),
-            ("[[trunks]]\nname = \"a\"\nprefix = \"9\"", "trunks.0.prefix"),
-            ("[[trunks]]\nname = \"a\"\nmax_calls = 0", "trunks.0.max_calls"),
-            ("[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0", "trunks.0.max_calls_per_second"),
+            (
+                "[[trunks]]\nname = \"a\"\nnumber_format = \"national\"",
+                "trunks.0.number_format",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nprefix = \"9\"",
+                "trunks.0.prefix",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nmax_calls = 0",
+                "trunks.0.max_calls",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nmax_calls_per_second = 0",
+                "trunks.0.max_calls_per_second",
+            ),
             ("[[trunks]]\nname = \"a\"\ncodecs = []", "trunks.0.codecs"),
-            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"speex\"]", "trunks.0.codecs"),
+            (
+                "[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"speex\"]",
+                "trunks.0.codecs",
+            ),
             ("[recordings]\nformat = \"ogg\"", "recordings.format"),
-            ("[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]", "trunks.0.codecs"),
-            ("[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]", "trunks.0.accept_digest"),
-            ("[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"", "trunks.0.caller_from"),
-            ("[[trunks]]\nname = \"a\"\ncalled_from = \"from\"", "trunks.0.called_from"),
-            ("[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"", "trunks.0.accept_username"),
+            (
+                "[[trunks]]\nname = \"a\"\ncodecs = [\"pcma\", \"pcma\"]",
+                "trunks.0.codecs",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\naccept_digest = [\"sha-1\"]",
+                "trunks.0.accept_digest",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\ncaller_from = \"contact\"",
+                "trunks.0.caller_from",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\ncalled_from = \"from\"",
+                "trunks.0.called_from",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\naccept_username = \"pbx\"",
+                "trunks.0.accept_username",
+            ),
             (
                 "[[trunks]]\nname = \"a\"\naccept_username = \"p\"\naccept_password = \"too short\"",
                 "trunks.0.accept_password",
             ),
-            ("[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"", "trunks.0.outbound_proxy"),
-            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"", "trunks.0.tls_ca"),
-            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsymmetric_rtp = true", "trunks.0.media"),
-            ("[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsrtp = \"required\"", "trunks.0.media"),
-            ("sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]", "sip.tls_certificate"),
+            (
+                "[[trunks]]\nname = \"a\"\noutbound_proxy = \"sip:192.0.2.1\"",
+                "trunks.0.outbound_proxy",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\ntls_ca = \"ca.pem\"",
+                "trunks.0.tls_ca",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsymmetric_rtp = true",
+                "trunks.0.media",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nmedia = \"direct\"\nsrtp = \"required\"",
+                "trunks.0.media",
+            ),
+            (
+                "sip.listen = [\"udp:127.0.0.1:5060\", \"tls:127.0.0.1:5061\"]",
+                "sip.tls_certificate",
+            ),
             ("sip.tls_certificate = \"a.pem\"", "sip.tls_certificate"),
-            ("sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"", "sip.tls_certificate"),
+            (
+                "sip.tls_certificate = \"a.pem\"\nsip.tls_key = \"b.pem\"",
+                "sip.tls_certificate",
+            ),
             ("sip.tls_client_ca = \"ca.pem\"", "sip.tls_client_ca"),
             (
                 "[[trunks]]\nname = \"a\"\npeer = \"sips:a.example\"\ntls_key = \"a.key\"",
@@ -506,13 +667,28 @@ mod tests {
                 "trunks.0.tls_certificate",
             ),
             ("sip.tenant_max_calls = 0", "sip.tenant_max_calls"),
-            ("sip.tenant_calls_per_second = 1000001", "sip.tenant_calls_per_second"),
+            (
+                "sip.tenant_calls_per_second = 1000001",
+                "sip.tenant_calls_per_second",
+            ),
             ("sip.dns = \"dns.example\"", "sip.dns"),
-            ("[[trunks]]\nname = \"a\"\nkeep_alive = 3601", "trunks.0.keep_alive"),
-            ("[[trunks]]\nname = \"a\"\nkeep_alive = 30", "trunks.0.keep_alive"),
-            ("[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true", "trunks.0.register"),
+            (
+                "[[trunks]]\nname = \"a\"\nkeep_alive = 3601",
+                "trunks.0.keep_alive",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\nkeep_alive = 30",
+                "trunks.0.keep_alive",
+            ),
+            (
+                "[[trunks]]\nname = \"a\"\npeer = \"sip:192.0.2.1\"\nregister = true",
+                "trunks.0.register",
+            ),
             ("recordings.url = \"s3://B/prefix\"", "recordings.url"),
-            ("recordings.endpoint = \"http://127.0.0.1:9000\"", "recordings.url"),
+            (
+                "recordings.endpoint = \"http://127.0.0.1:9000\"",
+                "recordings.url",
+            ),
             ("http.public_url = \"ftp://a.example\"", "http.public_url"),
             (
                 "recordings.access_key_id = \"A\"\nrecordings.url = \"s3://bucket\"",
@@ -520,7 +696,10 @@ mod tests {
             ),
         ] {
             let error = error(text);
-            assert!(error.contains(key) && !error.contains("this version"), "{error}");
+            assert!(
+                error.contains(key) && !error.contains("this version"),
+                "{error}"
+            );
         }
     }
 
@@ -535,14 +714,24 @@ mod tests {
             "#;
         let config = read(text).unwrap();
         let bucket = config.recordings.bucket.as_ref().unwrap();
-        assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("bucket", "some/prefix"));
+        assert_eq!(
+            (bucket.name.as_str(), bucket.prefix.as_str()),
+            ("bucket", "some/prefix")
+        );
         assert_eq!(config.recordings.folder, Path::new("data/spool"));
-        assert_eq!(config.http.public_url.as_deref(), Some("https://greenpin.example.com"));
+        assert_eq!(
+            config.http.public_url.as_deref(),
+            Some("https://greenpin.example.com")
+        );
         assert!(!format!("{config:?}").contains("fictional"));
     }
 
     #[test]
     fn a_text_that_is_not_toml_is_told_with_its_place() {
-        assert!(error("[http\n").starts_with("greenpin.toml:1: "), "{}", error("[http\n"));
+        assert!(
+            error("[http\n").starts_with("greenpin.toml:1: "),
+            "{}",
+            error("[http\n")
+        );
     }
 }

@@ -7,8 +7,11 @@ use signalling::{Peer, Place, Transport};
 use super::values::{Raw, Refusal, must, name_of};
 use crate::engine::sip::Listen;
 
-const TRANSPORTS: [(&str, Transport); 3] =
-    [("udp", Transport::Udp), ("tcp", Transport::Tcp), ("tls", Transport::Tls)];
+const TRANSPORTS: [(&str, Transport); 3] = [
+    ("udp", Transport::Udp),
+    ("tcp", Transport::Tcp),
+    ("tls", Transport::Tls),
+];
 
 pub(super) fn transport_name(transport: Transport) -> &'static str {
     name_of(&TRANSPORTS, transport)
@@ -23,14 +26,18 @@ pub(super) struct Listens {
 
 /// One UDP address, at most one TCP address, and at most one for TLS.
 pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
-    let rule =
-        "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
+    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
     let items = must(raw.list(), rule)?;
     let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
     let listens = must(listens, rule)?;
     let of = |transport| {
-        let mut found = listens.iter().filter(move |listen| listen.transport == transport);
-        (found.next().map(|listen| listen.address), found.next().is_none())
+        let mut found = listens
+            .iter()
+            .filter(move |listen| listen.transport == transport);
+        (
+            found.next().map(|listen| listen.address),
+            found.next().is_none(),
+        )
     };
     match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
         ((Some(udp), true), (tcp, true), (tls, true)) => Ok(Listens { udp, tcp, tls }),
@@ -46,7 +53,9 @@ pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
 
 fn parse_peer(text: &str) -> Option<Peer> {
     let (scheme, rest) = text.split_once(':')?;
-    let (place, parameters) = rest.split_once(';').map_or((rest, None), |(place, more)| (place, Some(more)));
+    let (place, parameters) = rest
+        .split_once(';')
+        .map_or((rest, None), |(place, more)| (place, Some(more)));
     let named = parameters.map(str::to_ascii_lowercase);
     let transport = match (scheme, named.as_deref()) {
         ("sip", None | Some("transport=udp")) => Transport::Udp,
@@ -63,7 +72,13 @@ fn parse_peer(text: &str) -> Option<Peer> {
 
 fn parse_place(place: &str, transport: Transport) -> Option<Place> {
     let port = transport.default_port();
-    let alone = || place.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, port));
+    let alone = || {
+        place
+            .trim_matches(['[', ']'])
+            .parse()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, port))
+    };
     if let Some(address) = place.parse().ok().or_else(alone) {
         return Some(Place::Address(address));
     }
@@ -71,7 +86,10 @@ fn parse_place(place: &str, transport: Transport) -> Option<Place> {
         Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
         None => (place, None),
     };
-    is_host_name(host).then(|| Place::Name { host: host.to_ascii_lowercase(), port })
+    is_host_name(host).then(|| Place::Name {
+        host: host.to_ascii_lowercase(),
+        port,
+    })
 }
 
 /// Labels of letters, digits and hyphens, the last of which is no number: a mistyped address is no name.
@@ -84,5 +102,7 @@ fn is_host_name(text: &str) -> bool {
             && !label.ends_with('-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
-    text.len() <= 253 && text.split('.').all(label) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+    text.len() <= 253
+        && text.split('.').all(label)
+        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

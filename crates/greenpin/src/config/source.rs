@@ -26,7 +26,10 @@ impl Source {
         };
         let table = DeTable::parse(text).map_err(|error| {
             let offset = error.span().map_or(0, |span| span.start);
-            ConfigError::Syntax(Fault { origin: place(offset), message: error.message().to_owned() })
+            ConfigError::Syntax(Fault {
+                origin: place(offset),
+                message: error.message().to_owned(),
+            })
         })?;
         let mut source = Self::default();
         source.add_table("", table.get_ref(), &place);
@@ -35,13 +38,22 @@ impl Source {
 
     fn add_table(&mut self, path: &str, table: &DeTable<'_>, place: &dyn Fn(usize) -> String) {
         for (key, value) in table {
-            let path =
-                if path.is_empty() { key.get_ref().to_string() } else { format!("{path}.{}", key.get_ref()) };
+            let path = if path.is_empty() {
+                key.get_ref().to_string()
+            } else {
+                format!("{path}.{}", key.get_ref())
+            };
             self.add(path, value.get_ref(), place(value.span().start), place);
         }
     }
 
-    fn add(&mut self, path: String, value: &DeValue<'_>, origin: String, place: &dyn Fn(usize) -> String) {
+    fn add(
+        &mut self,
+        path: String,
+        value: &DeValue<'_>,
+        origin: String,
+        place: &dyn Fn(usize) -> String,
+    ) {
         match value {
             DeValue::Table(table) => self.add_table(&path, table, place),
             DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
@@ -67,34 +79,56 @@ impl Source {
     /// How many tables an array holds: one more than its highest index.
     pub(super) fn count(&self, array: &str) -> usize {
         let prefix = format!("{array}.");
-        let indices =
-            self.written.keys().filter_map(|key| key.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
-        indices.max().map_or(0, |highest: usize| highest.min(999) + 1)
+        let indices = self
+            .written
+            .keys()
+            .filter_map(|key| key.strip_prefix(&prefix)?.split('.').next()?.parse().ok());
+        indices
+            .max()
+            .map_or(0, |highest: usize| highest.min(999) + 1)
     }
 
     /// Takes a value, if one was written. One that breaks the rule is a fault.
-    pub(super) fn get<T>(&mut self, key: &str, read: impl Fn(&Raw) -> Result<T, Refusal>) -> Option<T> {
+    pub(super) fn get<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Raw) -> Result<T, Refusal>,
+    ) -> Option<T> {
         self.known.insert(key.to_owned());
         let (raw, origin) = self.written.remove(key)?;
         match read(&raw) {
             Ok(value) => Some(value),
             Err(Refusal(rule)) => {
-                self.faults.push(Fault { origin, message: format!("{key} {rule}") });
+                self.faults.push(Fault {
+                    origin,
+                    message: format!("{key} {rule}"),
+                });
                 None
             }
         }
     }
 
     /// Takes a value, or the default.
-    pub(super) fn or<T>(&mut self, key: &str, read: impl Fn(&Raw) -> Result<T, Refusal>, default: T) -> T {
+    pub(super) fn or<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&Raw) -> Result<T, Refusal>,
+        default: T,
+    ) -> T {
         self.get(key, read).unwrap_or(default)
     }
 
     /// Notes that something is missing or does not go together.
     pub(super) fn fault(&mut self, key: &str, rule: &str) {
-        let told = self.faults.iter().any(|fault| fault.message.starts_with(key));
+        let told = self
+            .faults
+            .iter()
+            .any(|fault| fault.message.starts_with(key));
         if !told {
-            self.faults.push(Fault { origin: String::new(), message: format!("{key} {rule}") });
+            self.faults.push(Fault {
+                origin: String::new(),
+                message: format!("{key} {rule}"),
+            });
         }
     }
 
@@ -103,14 +137,24 @@ impl Source {
         let unknown: Vec<Fault> = self
             .written
             .iter()
-            .map(|(key, (_, origin))| Fault { origin: origin.clone(), message: self.unknown(key) })
+            .map(|(key, (_, origin))| Fault {
+                origin: origin.clone(),
+                message: self.unknown(key),
+            })
             .collect();
         self.faults.extend(unknown);
-        if self.faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Faults(self.faults))
+        }
     }
 
     fn unknown(&self, key: &str) -> String {
-        let nearest = self.known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, key));
+        let nearest = self
+            .known
+            .iter()
+            .min_by_key(|known| strsim::damerau_levenshtein(known, key));
         match nearest {
             Some(nearest) => format!("unknown key {key}: did you mean {nearest}?"),
             None => format!("unknown key {key}"),

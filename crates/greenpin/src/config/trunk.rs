@@ -19,23 +19,42 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let name = source.get(&key("name"), values::name);
     if name.is_none() {
-        source.fault(&key("name"), "must be given: 1 to 64 letters, digits, '-', '_' or '.'");
+        source.fault(
+            &key("name"),
+            "must be given: 1 to 64 letters, digits, '-', '_' or '.'",
+        );
     }
     let country = source.get(&key("country"), values::country);
-    let number_format = source.or(&key("number_format"), values::number_format, NumberFormat::E164);
+    let number_format = source.or(
+        &key("number_format"),
+        values::number_format,
+        NumberFormat::E164,
+    );
     let prefix = source.or(&key("prefix"), values::digits, String::new());
     if number_format == NumberFormat::National && country.is_none() {
-        source.fault(&key("number_format"), "must not be \"national\" without country");
+        source.fault(
+            &key("number_format"),
+            "must not be \"national\" without country",
+        );
     }
     if number_format == NumberFormat::E164 && !prefix.is_empty() {
-        source.fault(&key("prefix"), "cannot stand before a '+': choose another number_format");
+        source.fault(
+            &key("prefix"),
+            "cannot stand before a '+': choose another number_format",
+        );
     }
     let sip = take_sip(source, index);
     let tls_ca = source.get(&key("tls_ca"), values::path);
     let tls_identity = Config::take_identity(source, &format!("trunks.{index}"));
-    for (name, given) in [("tls_ca", tls_ca.is_some()), ("tls_certificate", tls_identity.is_some())] {
+    for (name, given) in [
+        ("tls_ca", tls_ca.is_some()),
+        ("tls_certificate", tls_identity.is_some()),
+    ] {
         if given && !sip.hop().is_some_and(Peer::may_be_encrypted) {
-            source.fault(&key(name), "must not be given for a peer that is not reached over TLS");
+            source.fault(
+                &key(name),
+                "must not be given for a peer that is not reached over TLS",
+            );
         }
     }
     let settings = TrunkSettings {
@@ -81,14 +100,20 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let accept_credentials = take_accept_credentials(source, index);
     let register = source.or(&key("register"), values::boolean, false);
     if register && (peer.is_none() || credentials.is_none()) {
-        source.fault(&key("register"), "must not be true without peer, username and password");
+        source.fault(
+            &key("register"),
+            "must not be true without peer, username and password",
+        );
     }
     let keep_alive = source.get(&key("keep_alive"), values::keep_alive);
     if keep_alive.is_some_and(|interval| !interval.is_zero()) && peer.is_none() {
         source.fault(&key("keep_alive"), "must not be given without peer");
     }
     // By default its calls come from where ours go to.
-    let own = [peer.as_ref(), outbound_proxy.as_ref()].into_iter().flatten().filter_map(Peer::address);
+    let own = [peer.as_ref(), outbound_proxy.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(Peer::address);
     let own = own.map(|address| Network::of(address.ip())).collect();
     signalling::Trunk {
         accept_resolved: accept_from.is_none(),
@@ -97,8 +122,16 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         accept_credentials,
         accept_digests: source.or(&key("accept_digest"), values::digests, Vec::new()),
         codecs: source.or(&key("codecs"), values::codecs, Vec::new()),
-        caller_from: source.or(&key("caller_from"), values::caller_from, CallerFrom::default()),
-        called_from: source.or(&key("called_from"), values::called_from, CalledFrom::default()),
+        caller_from: source.or(
+            &key("caller_from"),
+            values::caller_from,
+            CallerFrom::default(),
+        ),
+        called_from: source.or(
+            &key("called_from"),
+            values::called_from,
+            CalledFrom::default(),
+        ),
         keep_alive: Some(keep_alive.unwrap_or(KEEP_ALIVE)).filter(|interval| !interval.is_zero()),
         peer,
         credentials,
@@ -116,7 +149,11 @@ fn take_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
         source.fault(&key("username"), "must be given together with password");
     }
     let (username, password) = username.zip(password)?;
-    Some(Credentials { username, password, realm })
+    Some(Credentials {
+        username,
+        password,
+        realm,
+    })
 }
 
 /// What a caller must know who comes from none of the trunk's networks.
@@ -126,15 +163,25 @@ fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
     let username = username.filter(|username| !username.is_empty());
     let password = source.get(&key("accept_password"), values::secret);
     if username.is_some() != password.is_some() {
-        source.fault(&key("accept_username"), "must be given together with accept_password");
+        source.fault(
+            &key("accept_username"),
+            "must be given together with accept_password",
+        );
     }
-    Some(Credentials { username: username?, password: password?.expose().to_owned(), realm: None })
+    Some(Credentials {
+        username: username?,
+        password: password?.expose().to_owned(),
+        realm: None,
+    })
 }
 
 fn uri(peer: &Peer) -> String {
     match peer.place {
         Place::Domain(_) => format!("sip:{peer}"),
-        _ => format!("sip:{peer};transport={}", places::transport_name(peer.transport)),
+        _ => format!(
+            "sip:{peer};transport={}",
+            places::transport_name(peer.transport)
+        ),
     }
 }
 
@@ -146,7 +193,9 @@ pub fn peer_uri(trunk: &TrunkSettings) -> Option<String> {
 /// Where its calls come from, as in the file: `192.0.2.0/24`.
 pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
     let networks = trunk.sip.accept_from.iter();
-    networks.map(|network| format!("{}/{}", network.address, network.prefix)).collect()
+    networks
+        .map(|network| format!("{}/{}", network.address, network.prefix))
+        .collect()
 }
 
 /// The trunk in the names of the file, for people to look at, and how it is, where that is known. Never with a password.

@@ -58,12 +58,15 @@ impl Raw {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
             DeValue::Boolean(value) => Self::Boolean(*value),
-            DeValue::Integer(number) => {
-                i64::from_str_radix(number.as_str(), number.radix()).map_or(Self::Other, Self::Integer)
-            }
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .map_or(Self::Other, Self::Integer),
             DeValue::Array(items) => {
-                let texts = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned));
-                texts.collect::<Option<Vec<_>>>().map_or(Self::Other, Self::List)
+                let texts = items
+                    .iter()
+                    .map(|item| item.get_ref().as_str().map(str::to_owned));
+                texts
+                    .collect::<Option<Vec<_>>>()
+                    .map_or(Self::Other, Self::List)
             }
             _ => Self::Other,
         }
@@ -96,7 +99,9 @@ impl Raw {
     pub(super) fn list(&self) -> Option<Vec<String>> {
         match self {
             Self::List(items) => Some(items.clone()),
-            Self::Environment(text) => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
+            Self::Environment(text) => {
+                Some(text.split(',').map(|item| item.trim().to_owned()).collect())
+            }
             _ => None,
         }
     }
@@ -107,29 +112,49 @@ pub(super) fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
 }
 
 pub(super) fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
-    must(raw.text().and_then(|text| text.parse().ok()), "an address and a port, such as \"127.0.0.1:8080\"")
+    must(
+        raw.text().and_then(|text| text.parse().ok()),
+        "an address and a port, such as \"127.0.0.1:8080\"",
+    )
 }
 
 pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
-    let ip = raw.text().and_then(|text| text.parse().ok()).filter(|ip: &IpAddr| !ip.is_unspecified());
-    must(ip, "an IP address that peers can reach, such as \"192.0.2.1\"")
+    let ip = raw
+        .text()
+        .and_then(|text| text.parse().ok())
+        .filter(|ip: &IpAddr| !ip.is_unspecified());
+    must(
+        ip,
+        "an IP address that peers can reach, such as \"192.0.2.1\"",
+    )
 }
 
 pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
-    let fit = |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    let fit =
+        |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let secret = raw.text().filter(fit).map(|text| Secret(text.to_owned()));
-    must(secret, "a text of at least 16 printable ASCII characters without spaces")
+    must(
+        secret,
+        "a text of at least 16 printable ASCII characters without spaces",
+    )
 }
 
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
-    must(raw.text().filter(|text| !text.is_empty()).map(PathBuf::from), "a path")
+    must(
+        raw.text()
+            .filter(|text| !text.is_empty())
+            .map(PathBuf::from),
+        "a path",
+    )
 }
 
 pub(super) fn database(raw: &Raw) -> Result<Database, Refusal> {
     let text = raw.text().unwrap_or_default();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        let server =
-            text.parse::<tokio_postgres::Config>().ok().filter(|server| !server.get_hosts().is_empty());
+        let server = text
+            .parse::<tokio_postgres::Config>()
+            .ok()
+            .filter(|server| !server.get_hosts().is_empty());
         return must(
             server.map(|server| Database::Server(Box::new(server))),
             "a PostgreSQL URL such as \"postgres://user:password@host/database\"",
@@ -145,9 +170,14 @@ pub(super) fn database(raw: &Raw) -> Result<Database, Refusal> {
 pub(super) fn node_name(raw: &Raw) -> Result<String, Refusal> {
     let fits = |text: &&str| {
         (1..=64).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
     };
-    must(raw.text().filter(fits).map(str::to_owned), "1 to 64 letters, digits, '.', ':', '_' or '-'")
+    must(
+        raw.text().filter(fits).map(str::to_owned),
+        "1 to 64 letters, digits, '.', ':', '_' or '-'",
+    )
 }
 
 /// Where recordings are kept.
@@ -165,21 +195,28 @@ pub(super) fn recordings(raw: &Raw) -> Result<RecordingsUrl, Refusal> {
             .filter(|folder| !folder.is_empty())
             .map(|folder| RecordingsUrl::Folder(folder.into())),
     };
-    must(url, "\"file:\" and a folder, such as \"file:data/recordings\", or \"s3://bucket/prefix\"")
+    must(
+        url,
+        "\"file:\" and a folder, such as \"file:data/recordings\", or \"s3://bucket/prefix\"",
+    )
 }
 
 /// A bucket's name by Amazon's rule, and what keys begin with.
 fn bucket(text: &str) -> Option<RecordingsUrl> {
     let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
     let prefix = prefix.trim_matches('/');
-    let in_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    let in_name =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
     let in_prefix = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_".contains(&byte);
     let fits = (3..=63).contains(&name.len())
         && name.bytes().all(in_name)
         && prefix.bytes().all(in_prefix)
         && !prefix.split('/').any(|part| part == "." || part == "..")
         && !prefix.contains("//");
-    fits.then(|| RecordingsUrl::Bucket { name: name.into(), prefix: prefix.into() })
+    fits.then(|| RecordingsUrl::Bucket {
+        name: name.into(),
+        prefix: prefix.into(),
+    })
 }
 
 /// An address of HTTP without query: `https://greenpin.example.com`.
@@ -194,18 +231,32 @@ pub(super) fn http_url(raw: &Raw) -> Result<String, Refusal> {
                 && url.password().is_none()
         })
     };
-    let url = raw.text().filter(fits).map(|text| text.trim_end_matches('/').to_owned());
-    must(url, "an address such as \"https://greenpin.example.com\", without user, query or fragment")
+    let url = raw
+        .text()
+        .filter(fits)
+        .map(|text| text.trim_end_matches('/').to_owned());
+    must(
+        url,
+        "an address such as \"https://greenpin.example.com\", without user, query or fragment",
+    )
 }
 
 /// What another program gave out, whatever it looks like.
 pub(super) fn foreign_secret(raw: &Raw) -> Result<Secret, Refusal> {
-    must(raw.text().filter(|text| !text.is_empty()).map(|text| Secret(text.to_owned())), "a text")
+    must(
+        raw.text()
+            .filter(|text| !text.is_empty())
+            .map(|text| Secret(text.to_owned())),
+        "a text",
+    )
 }
 
 pub(super) fn word(raw: &Raw) -> Result<String, Refusal> {
     let fits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    must(raw.text().filter(fits).map(str::to_owned), "a text without spaces")
+    must(
+        raw.text().filter(fits).map(str::to_owned),
+        "a text without spaces",
+    )
 }
 
 pub(super) fn ports(raw: &Raw) -> Result<RangeInclusive<u16>, Refusal> {
@@ -214,51 +265,82 @@ pub(super) fn ports(raw: &Raw) -> Result<RangeInclusive<u16>, Refusal> {
         let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (first >= 1024 && last > first).then_some(first..=last)
     });
-    must(range, "two ports from 1024 to 65535, the first lower, such as \"20000-29999\"")
+    must(
+        range,
+        "two ports from 1024 to 65535, the first lower, such as \"20000-29999\"",
+    )
 }
 
 pub(super) fn threads(raw: &Raw) -> Result<usize, Refusal> {
     let number = raw.integer().filter(|number| (1..=64).contains(number));
-    must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 64")
+    must(
+        number.and_then(|number| usize::try_from(number).ok()),
+        "a number from 1 to 64",
+    )
 }
 
 pub(super) fn lease(raw: &Raw) -> Result<Duration, Refusal> {
-    let seconds = raw.integer().and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = raw
+        .integer()
+        .and_then(|seconds| u64::try_from(seconds).ok());
     let seconds = seconds.filter(|seconds| (3..=300).contains(seconds));
-    must(seconds.map(Duration::from_secs), "a number of seconds from 3 to 300")
+    must(
+        seconds.map(Duration::from_secs),
+        "a number of seconds from 3 to 300",
+    )
 }
 
 pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
-    let number = raw.integer().filter(|number| (1..=1_000_000).contains(number));
-    must(number.and_then(|number| usize::try_from(number).ok()), "a number from 1 to 1000000")
+    let number = raw
+        .integer()
+        .filter(|number| (1..=1_000_000).contains(number));
+    must(
+        number.and_then(|number| usize::try_from(number).ok()),
+        "a number from 1 to 1000000",
+    )
 }
 
 /// More than this of anything is no limit.
 pub(super) const MOST: u32 = 1_000_000;
 
 pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
-    let number = raw.integer().filter(|number| (1..=i64::from(MOST)).contains(number));
-    must(number.and_then(|number| u32::try_from(number).ok()), "a number from 1 to 1000000")
+    let number = raw
+        .integer()
+        .filter(|number| (1..=i64::from(MOST)).contains(number));
+    must(
+        number.and_then(|number| u32::try_from(number).ok()),
+        "a number from 1 to 1000000",
+    )
 }
 
 pub(super) fn days(raw: &Raw) -> Result<Duration, Refusal> {
-    let days =
-        raw.integer().filter(|days| (1..=365).contains(days)).and_then(|days| u64::try_from(days).ok());
-    must(days.map(|days| Duration::from_secs(days * 24 * 3600)), "a number of days from 1 to 365")
+    let days = raw
+        .integer()
+        .filter(|days| (1..=365).contains(days))
+        .and_then(|days| u64::try_from(days).ok());
+    must(
+        days.map(|days| Duration::from_secs(days * 24 * 3600)),
+        "a number of days from 1 to 365",
+    )
 }
 
 pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
     must(raw.boolean(), "true or false")
 }
 
-const SRTP: [(&str, SrtpMode); 3] =
-    [("off", SrtpMode::Off), ("optional", SrtpMode::Optional), ("required", SrtpMode::Required)];
+const SRTP: [(&str, SrtpMode); 3] = [
+    ("off", SrtpMode::Off),
+    ("optional", SrtpMode::Optional),
+    ("required", SrtpMode::Required),
+];
 
 /// Whether audio may go past us.
 const MEDIA: [(&str, bool); 2] = [("relay", false), ("direct", true)];
 
-const RECORDING_FORMATS: [(&str, RecordingFormat); 2] =
-    [("wav", RecordingFormat::Wav), ("opus", RecordingFormat::Opus)];
+const RECORDING_FORMATS: [(&str, RecordingFormat); 2] = [
+    ("wav", RecordingFormat::Wav),
+    ("opus", RecordingFormat::Opus),
+];
 
 const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("e164", NumberFormat::E164),
@@ -267,8 +349,12 @@ const NUMBER_FORMATS: [(&str, NumberFormat); 4] = [
     ("national", NumberFormat::National),
 ];
 
-const CODECS: [(&str, Codec); 4] =
-    [("pcma", Codec::Pcma), ("pcmu", Codec::Pcmu), ("g722", Codec::G722), ("opus", Codec::Opus)];
+const CODECS: [(&str, Codec); 4] = [
+    ("pcma", Codec::Pcma),
+    ("pcmu", Codec::Pcmu),
+    ("g722", Codec::G722),
+    ("opus", Codec::Opus),
+];
 
 const CALLER_FROM: [(&str, CallerFrom); 4] = [
     ("p-asserted-identity", CallerFrom::AssertedIdentity),
@@ -277,23 +363,34 @@ const CALLER_FROM: [(&str, CallerFrom); 4] = [
     ("from", CallerFrom::From),
 ];
 
-const CALLED_FROM: [(&str, CalledFrom); 2] =
-    [("request-uri", CalledFrom::RequestUri), ("to", CalledFrom::To)];
+const CALLED_FROM: [(&str, CalledFrom); 2] = [
+    ("request-uri", CalledFrom::RequestUri),
+    ("to", CalledFrom::To),
+];
 
 const DIGESTS: [(&str, Digest); 2] = [("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
 
 pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
-    must(meanings(&DIGESTS, raw), "a list of \"sha-256\" and \"md5\", one or both of them")
+    must(
+        meanings(&DIGESTS, raw),
+        "a list of \"sha-256\" and \"md5\", one or both of them",
+    )
 }
 
 pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
-    let rule = "a list of \"pcma\", \"pcmu\", \"g722\" and \"opus\", one or more of them, each once";
+    let rule =
+        "a list of \"pcma\", \"pcmu\", \"g722\" and \"opus\", one or more of them, each once";
     must(meanings(&CODECS, raw), rule)
 }
 
 /// A list of words, one or more, each once.
 fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T>> {
-    let known = |item: &String| words.iter().find(|(word, _)| item == word).map(|(_, meaning)| *meaning);
+    let known = |item: &String| {
+        words
+            .iter()
+            .find(|(word, _)| item == word)
+            .map(|(_, meaning)| *meaning)
+    };
     let meanings: Vec<T> = raw.list()?.iter().map(known).collect::<Option<_>>()?;
     let count = |meaning: &T| meanings.iter().filter(|other| *other == meaning).count();
     let once = !meanings.is_empty() && meanings.iter().all(|meaning| count(meaning) == 1);
@@ -301,11 +398,15 @@ fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T
 }
 
 pub(super) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
-    codecs.iter().map(|codec| name_of(&CODECS, *codec)).collect()
+    codecs
+        .iter()
+        .map(|codec| name_of(&CODECS, *codec))
+        .collect()
 }
 
 pub(super) fn caller_from(raw: &Raw) -> Result<CallerFrom, Refusal> {
-    let rule = "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"from\"";
+    let rule =
+        "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"from\"";
     must(meaning(&CALLER_FROM, raw), rule)
 }
 
@@ -342,7 +443,10 @@ pub(super) fn media_name(direct: bool) -> &'static str {
 }
 
 pub(super) fn number_format(raw: &Raw) -> Result<NumberFormat, Refusal> {
-    must(meaning(&NUMBER_FORMATS, raw), "one of \"e164\", \"digits\", \"00\", \"national\"")
+    must(
+        meaning(&NUMBER_FORMATS, raw),
+        "one of \"e164\", \"digits\", \"00\", \"national\"",
+    )
 }
 
 pub(super) fn number_format_name(format: NumberFormat) -> &'static str {
@@ -350,18 +454,27 @@ pub(super) fn number_format_name(format: NumberFormat) -> &'static str {
 }
 
 fn meaning<T: Copy>(words: &[(&str, T)], raw: &Raw) -> Option<T> {
-    words.iter().find(|(word, _)| raw.text() == Some(word)).map(|(_, meaning)| *meaning)
+    words
+        .iter()
+        .find(|(word, _)| raw.text() == Some(word))
+        .map(|(_, meaning)| *meaning)
 }
 
 /// Every meaning has its word.
 pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
-    words.iter().find(|(_, meaning)| *meaning == wanted).map_or("", |(word, _)| word)
+    words
+        .iter()
+        .find(|(_, meaning)| *meaning == wanted)
+        .map_or("", |(word, _)| word)
 }
 
 pub(super) fn keep_alive(raw: &Raw) -> Result<Duration, Refusal> {
     let seconds = raw.integer().filter(|seconds| (0..=3600).contains(seconds));
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    must(seconds.map(Duration::from_secs), "a number of seconds from 1 to 3600, or 0: never")
+    must(
+        seconds.map(Duration::from_secs),
+        "a number of seconds from 1 to 3600, or 0: never",
+    )
 }
 
 pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {
@@ -373,18 +486,29 @@ pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {
 }
 
 pub(super) fn priority(raw: &Raw) -> Result<u16, Refusal> {
-    must(raw.integer().and_then(|number| u16::try_from(number).ok()), "a number from 0 to 65535")
+    must(
+        raw.integer().and_then(|number| u16::try_from(number).ok()),
+        "a number from 0 to 65535",
+    )
 }
 
 pub(super) fn weight(raw: &Raw) -> Result<u16, Refusal> {
     let number = raw.integer().filter(|number| (1..=100).contains(number));
-    must(number.and_then(|number| u16::try_from(number).ok()), "a number from 1 to 100")
+    must(
+        number.and_then(|number| u16::try_from(number).ok()),
+        "a number from 1 to 100",
+    )
 }
 
 pub(super) fn name(raw: &Raw) -> Result<String, Refusal> {
     let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let name = raw.text().filter(|name| (1..=64).contains(&name.len()) && name.chars().all(allowed));
-    must(name.map(str::to_owned), "1 to 64 letters, digits, '-', '_' or '.'")
+    let name = raw
+        .text()
+        .filter(|name| (1..=64).contains(&name.len()) && name.chars().all(allowed));
+    must(
+        name.map(str::to_owned),
+        "1 to 64 letters, digits, '-', '_' or '.'",
+    )
 }
 
 pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
@@ -396,20 +520,30 @@ pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
 
 pub(super) fn digits(raw: &Raw) -> Result<String, Refusal> {
     let fits = |text: &&str| text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
-    must(raw.text().filter(fits).map(str::to_owned), "a text of at most 16 digits")
+    must(
+        raw.text().filter(fits).map(str::to_owned),
+        "a text of at most 16 digits",
+    )
 }
 
 pub(super) fn networks(raw: &Raw) -> Result<Vec<Network>, Refusal> {
-    let networks = raw.list().and_then(|items| items.iter().map(|item| network(item)).collect());
-    must(networks, "a list of addresses or networks, such as [\"192.0.2.0/24\"]")
+    let networks = raw
+        .list()
+        .and_then(|items| items.iter().map(|item| network(item)).collect());
+    must(
+        networks,
+        "a list of addresses or networks, such as [\"192.0.2.0/24\"]",
+    )
 }
 
 fn network(text: &str) -> Option<Network> {
-    let (address, prefix) =
-        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let (address, prefix) = text
+        .split_once('/')
+        .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address: IpAddr = address.parse().ok()?;
     let width = if address.is_ipv4() { 32 } else { 128 };
-    let prefix =
-        prefix.map_or(Some(width), |prefix| prefix.parse().ok()).filter(|prefix| *prefix <= width)?;
+    let prefix = prefix
+        .map_or(Some(width), |prefix| prefix.parse().ok())
+        .filter(|prefix| *prefix <= width)?;
     Some(Network { address, prefix })
 }

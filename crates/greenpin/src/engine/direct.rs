@@ -31,12 +31,18 @@ impl Facts {
             && self.bridged
             && !self.needed
             && self.media.is_some_and(|(caller, callee)| {
-                let alike = caller.codec == callee.codec && caller.rtp.is_ipv4() == callee.rtp.is_ipv4();
+                let alike =
+                    caller.codec == callee.codec && caller.rtp.is_ipv4() == callee.rtp.is_ipv4();
                 // What a number stands for must not change within a call (RFC 3264, section 8.3.2).
                 let keeps = |own: RemoteMedia, other: RemoteMedia| {
-                    own.telephone_event.is_none_or(|event| event.payload_type != other.payload_type)
+                    own.telephone_event
+                        .is_none_or(|event| event.payload_type != other.payload_type)
                 };
-                alone(caller) && alone(callee) && alike && keeps(caller, callee) && keeps(callee, caller)
+                alone(caller)
+                    && alone(callee)
+                    && alike
+                    && keeps(caller, callee)
+                    && keeps(callee, caller)
             })
     }
 }
@@ -85,7 +91,15 @@ impl Direct {
     /// A call whose audio goes through us.
     pub(super) fn new() -> Self {
         let (caller, callee) = (Place::Here, Place::Here);
-        Self { caller, callee, wanted: false, refused: false, lost: false, turns: 0, was_direct: false }
+        Self {
+            caller,
+            callee,
+            wanted: false,
+            refused: false,
+            lost: false,
+            turns: 0,
+            was_direct: false,
+        }
     }
 
     /// Some audio may go past us: silence says nothing.
@@ -113,8 +127,16 @@ impl Direct {
             _ => return None,
         };
         let wanted = self.wanted;
-        *self.place(side) = if wanted { Place::Leaving } else { Place::Returning };
-        Some(if wanted { Step::Send(side) } else { Step::Return(side) })
+        *self.place(side) = if wanted {
+            Place::Leaving
+        } else {
+            Place::Returning
+        };
+        Some(if wanted {
+            Step::Send(side)
+        } else {
+            Step::Return(side)
+        })
     }
 
     fn may_begin(&self) -> bool {
@@ -180,18 +202,29 @@ mod tests {
             opus: OpusParameters::default(),
             crypto: None,
             comfort_noise: false,
-            telephone_event: Some(TelephoneEvent { payload_type: 97, rate: 8000 }),
+            telephone_event: Some(TelephoneEvent {
+                payload_type: 97,
+                rate: 8000,
+            }),
             send: true,
             receive: true,
         }
     }
 
     fn facts() -> Facts {
-        Facts { allowed: true, bridged: true, needed: false, media: Some((media(), media())) }
+        Facts {
+            allowed: true,
+            bridged: true,
+            needed: false,
+            media: Some((media(), media())),
+        }
     }
 
     fn needed() -> Facts {
-        Facts { needed: true, ..facts() }
+        Facts {
+            needed: true,
+            ..facts()
+        }
     }
 
     /// A call whose gateways talk to each other.
@@ -224,17 +257,40 @@ mod tests {
         let with = |change: fn(&mut RemoteMedia)| {
             let mut other = media();
             change(&mut other);
-            [(media(), other), (other, media())].map(|both| Facts { media: Some(both), ..facts() })
+            [(media(), other), (other, media())].map(|both| Facts {
+                media: Some(both),
+                ..facts()
+            })
         };
         let unfit = [
             with(|media| media.codec = Codec::Pcmu),
             with(|media| media.telephone_event = None),
-            with(|media| media.telephone_event = Some(TelephoneEvent { payload_type: 8, rate: 8000 })),
+            with(|media| {
+                media.telephone_event = Some(TelephoneEvent {
+                    payload_type: 8,
+                    rate: 8000,
+                })
+            }),
             with(|media| media.send = false),
             with(|media| media.receive = false),
             with(|media| media.rtp = "[2001:db8::1]:4000".parse().unwrap()),
-            [Facts { allowed: false, ..facts() }, Facts { bridged: false, ..facts() }],
-            [needed(), Facts { media: None, ..facts() }],
+            [
+                Facts {
+                    allowed: false,
+                    ..facts()
+                },
+                Facts {
+                    bridged: false,
+                    ..facts()
+                },
+            ],
+            [
+                needed(),
+                Facts {
+                    media: None,
+                    ..facts()
+                },
+            ],
         ];
         for facts in unfit.into_iter().flatten() {
             assert_eq!(Direct::new().step(facts), None, "{facts:?}");
@@ -254,7 +310,10 @@ mod tests {
         second.refused(Side::Callee);
         assert_eq!(second.step(facts()), Some(Step::Return(Side::Caller)));
         second.accepted(Side::Caller);
-        assert_eq!((second.step(facts()), second.is_away(), second.was_direct()), (None, false, false));
+        assert_eq!(
+            (second.step(facts()), second.is_away(), second.was_direct()),
+            (None, false, false)
+        );
     }
 
     #[test]
@@ -281,7 +340,9 @@ mod tests {
         let mut sent = 0;
         for _ in 0..50 {
             while let Some(step) = direct.step(facts()) {
-                let (Step::Send(side) | Step::Return(side)) = step else { panic!("given up") };
+                let (Step::Send(side) | Step::Return(side)) = step else {
+                    panic!("given up")
+                };
                 sent += usize::from(matches!(step, Step::Send(_)));
                 direct.accepted(side);
             }

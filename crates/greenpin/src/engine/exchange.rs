@@ -117,17 +117,25 @@ impl Exchange {
                 }
             }),
             Event::MediaChanged { leg, remote } => {
-                self.with_party(leg, |call, role, plant| call.media_changed(role, remote, plant));
+                self.with_party(leg, |call, role, plant| {
+                    call.media_changed(role, remote, plant)
+                });
             }
             Event::Redirected { leg, remote } => {
-                self.with_party(leg, |call, role, plant| call.redirected(role, remote, plant));
+                self.with_party(leg, |call, role, plant| {
+                    call.redirected(role, remote, plant)
+                });
             }
             Event::NotRedirected { leg, status } => {
-                self.with_party(leg, |call, role, plant| call.not_redirected(role, status, plant));
+                self.with_party(leg, |call, role, plant| {
+                    call.not_redirected(role, status, plant)
+                });
             }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
             Event::Answered { leg, remote } => {
-                self.with_party(leg, |call, role, plant| call.media_changed(role, remote, plant));
+                self.with_party(leg, |call, role, plant| {
+                    call.media_changed(role, remote, plant)
+                });
                 self.with_attempt(leg, Input::Answered);
             }
             Event::Failed { leg, status } => self.with_party(leg, |call, role, plant| {
@@ -141,12 +149,20 @@ impl Exchange {
                 }
             }),
             Event::HungUp { leg, orderly } => {
-                let cause = if orderly { Cause::Normal } else { Cause::MediaLost };
+                let cause = if orderly {
+                    Cause::Normal
+                } else {
+                    Cause::MediaLost
+                };
                 self.with_party(leg, |call, role, plant| call.hung_up(role, cause, plant));
                 self.plant.legs.remove(&leg);
             }
             Event::Reachable { trunk, up } => self.plant.reachable(trunk, up),
-            Event::Registered { trunk, registered, status } => {
+            Event::Registered {
+                trunk,
+                registered,
+                status,
+            } => {
                 self.plant.registered(trunk, registered, status);
             }
         }
@@ -155,7 +171,9 @@ impl Exchange {
     /// Admission: a number that can be one, and room for one more call.
     fn offered(&mut self, offer: Offer) {
         let settings = self.plant.settings.clone();
-        let Some(trunk) = settings.trunks.get(offer.trunk) else { return };
+        let Some(trunk) = settings.trunks.get(offer.trunk) else {
+            return;
+        };
         let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
         let going = self.leaving.is_some() || !self.draining.is_empty();
         if !self.admitting || going || full {
@@ -168,15 +186,27 @@ impl Exchange {
         let Some(number) = numbers::e164(&offer.called, trunk.country) else {
             return self.refuse(offer.leg, 404);
         };
-        let caller = offer.caller.as_deref().and_then(|caller| numbers::e164(caller, trunk.country));
+        let caller = offer
+            .caller
+            .as_deref()
+            .and_then(|caller| numbers::e164(caller, trunk.country));
         let trunk_name = trunk.name.clone();
         self.begin(offer, number, caller, trunk_name);
     }
 
-    fn begin(&mut self, offer: Offer, number: PhoneNumber, caller: Option<PhoneNumber>, trunk: String) {
+    fn begin(
+        &mut self,
+        offer: Offer,
+        number: PhoneNumber,
+        caller: Option<PhoneNumber>,
+        trunk: String,
+    ) {
         self.next_call = self.next_call.wrapping_add(1);
         let id = CallId(self.next_call);
-        let started = Started { at: Timestamp::now(), instant: Instant::now() };
+        let started = Started {
+            at: Timestamp::now(),
+            instant: Instant::now(),
+        };
         let sid = CallSid::new(started.at);
         METRICS.calls_started.inc();
         METRICS.calls_active.inc();
@@ -191,24 +221,37 @@ impl Exchange {
             started_at: started.at,
         };
         let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
-        self.plant.add(offer.leg, Party { call: id, role: Role::Caller, trunk: offer.trunk });
+        self.plant.add(
+            offer.leg,
+            Party {
+                call: id,
+                role: Role::Caller,
+                trunk: offer.trunk,
+            },
+        );
         let call = MaskedCall::new(id, sid, number, offer, started, ledger);
         self.calls.insert(id, Box::new(call));
     }
 
     fn refuse(&mut self, leg: LegId, status: u16) {
         let retry_after = (status == 503).then_some(RETRY_AFTER);
-        self.plant.agent.command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
+        self.plant
+            .agent
+            .command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
     }
 
     fn answered(&mut self, id: CallId, answer: Answer) {
         match answer {
             Answer::Routed(begun) => self.routed(id, begun),
-            Answer::PinChecked(verdict) => self.with_call(id, |call, plant| call.pin_checked(verdict, plant)),
+            Answer::PinChecked(verdict) => {
+                self.with_call(id, |call, plant| call.pin_checked(verdict, plant))
+            }
             Answer::Closed => {
                 if let Some(call) = self.calls.remove(&id) {
                     METRICS.calls_active.dec();
-                    call.tenant().into_iter().for_each(|tenant| self.tenants.release(tenant));
+                    call.tenant()
+                        .into_iter()
+                        .for_each(|tenant| self.tenants.release(tenant));
                     self.plant.legs.remove(&call.caller_leg());
                     self.clear_alarm(id, call.alarm());
                 }
@@ -223,7 +266,11 @@ impl Exchange {
 
     /// The store says whose number it is: its tenant may have as many calls as it can take.
     fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
-        let Ok(Begun { tenant: Some((tenant, limit)), .. }) = &begun else {
+        let Ok(Begun {
+            tenant: Some((tenant, limit)),
+            ..
+        }) = &begun
+        else {
             return self.with_call(id, |call, plant| call.routed(begun, plant));
         };
         let limit = limit.unwrap_or(self.plant.settings.tenant_limit);
@@ -275,7 +322,11 @@ impl Exchange {
             Command::Drain(waiting) => self.draining.push(waiting),
             Command::Admit(admitting) => self.admitting = admitting,
             Command::EndCall(sid, asking) => {
-                let found = self.calls.iter().find(|(_, call)| *call.sid() == sid).map(|(id, _)| *id);
+                let found = self
+                    .calls
+                    .iter()
+                    .find(|(_, call)| *call.sid() == sid)
+                    .map(|(id, _)| *id);
                 if let Some(id) = found {
                     self.with_call(id, |call, plant| call.step(Input::EndRequested, plant));
                 }
@@ -290,15 +341,18 @@ impl Exchange {
                 let _ = asking.send(self.load());
             }
             Command::Targets(trunk, transport, targets) => {
-                let told =
-                    |endpoint: &mut Endpoint, now| endpoint.set_targets(trunk, transport, targets, now);
+                let told = |endpoint: &mut Endpoint, now| {
+                    endpoint.set_targets(trunk, transport, targets, now)
+                };
                 self.plant.agent.command(told);
             }
             Command::Trunks(asking) => {
                 let _ = asking.send(self.plant.trunks.clone());
             }
             Command::Leave(waiting) => {
-                self.plant.agent.command(|endpoint, now| endpoint.leave(now));
+                self.plant
+                    .agent
+                    .command(|endpoint, now| endpoint.leave(now));
                 self.leaving = Some(waiting);
             }
             Command::EndCalls => {
@@ -344,7 +398,9 @@ impl Exchange {
 
     /// Lets something happen to a call, and sets its alarm anew.
     fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut MaskedCall, &mut Plant)) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let before = call.alarm();
         act(call, &mut self.plant);
         let after = call.alarm();

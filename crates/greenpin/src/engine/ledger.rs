@@ -45,7 +45,15 @@ impl Ledger {
         let sid = call.call_sid.clone();
         let ledger = Self(sender);
         ledger.enter(Entry::Begin(Box::new(call)));
-        tokio::spawn(Keeper { store, id, sid, answers }.keep(entries));
+        tokio::spawn(
+            Keeper {
+                store,
+                id,
+                sid,
+                answers,
+            }
+            .keep(entries),
+        );
         ledger
     }
 
@@ -98,7 +106,9 @@ impl Keeper {
         let now = Timestamp::now();
         match entry {
             Entry::Begin(call) => Some(Answer::Routed(self.store.begin_call(*call).await)),
-            Entry::TryPin(pin) => Some(Answer::PinChecked(self.store.try_pin(&self.sid, &pin, now).await)),
+            Entry::TryPin(pin) => Some(Answer::PinChecked(
+                self.store.try_pin(&self.sid, &pin, now).await,
+            )),
             Entry::Ringing(number) => {
                 self.note(self.store.call_ringing(&self.sid, number, now).await);
                 None

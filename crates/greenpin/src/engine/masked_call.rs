@@ -23,7 +23,9 @@ use super::plant::Plant;
 use super::trunks::another_may_succeed;
 use super::{CallState, LiveCall};
 use crate::metrics::METRICS;
-use crate::store::{self, Begun, CallSid, PinVerdict, RecordingFile, StoreError, TenantId, Timestamp, Voice};
+use crate::store::{
+    self, Begun, CallSid, PinVerdict, RecordingFile, StoreError, TenantId, Timestamp, Voice,
+};
 use actions::open_stream;
 use ending::Ending;
 
@@ -151,7 +153,10 @@ impl MaskedCall {
     /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
     pub(super) fn too_many(&mut self, plant: &mut Plant) {
         tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
-        self.step(Input::Routed(call::script::Route::Refuse(Cause::Overloaded)), plant);
+        self.step(
+            Input::Routed(call::script::Route::Refuse(Cause::Overloaded)),
+            plant,
+        );
     }
 
     /// The call as others may see it.
@@ -162,7 +167,11 @@ impl MaskedCall {
             (None, None) if self.callees.is_empty() => CallState::Collecting,
             (None, None) => CallState::Dialling,
         };
-        LiveCall { call_sid: self.sid.clone(), state, since: self.started.at }
+        LiveCall {
+            call_sid: self.sid.clone(),
+            state,
+            since: self.started.at,
+        }
     }
 
     /// When [`Input::Elapsed`] is due.
@@ -175,7 +184,9 @@ impl MaskedCall {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
             plant.forget(leg.id, leg.stream.as_ref());
-            let left = leg.dialled.filter(|left| another_may_succeed(status) && !left.trunks_left.is_empty());
+            let left = leg
+                .dialled
+                .filter(|left| another_may_succeed(status) && !left.trunks_left.is_empty());
             if let Some(left) = left
                 && self.dial_by(attempt, left, plant).is_none()
             {
@@ -208,7 +219,14 @@ impl MaskedCall {
 
     /// A call that is to be answered needs audio first.
     fn answerable(&mut self, route: call::script::Route, plant: &mut Plant) -> call::script::Route {
-        match open_stream(plant, Party { call: self.id, role: Role::Caller, trunk: self.caller.trunk }) {
+        match open_stream(
+            plant,
+            Party {
+                call: self.id,
+                role: Role::Caller,
+                trunk: self.caller.trunk,
+            },
+        ) {
             Some(stream) => {
                 self.caller.stream = Some(stream);
                 route
@@ -217,7 +235,11 @@ impl MaskedCall {
         }
     }
 
-    pub(super) fn pin_checked(&mut self, verdict: Result<PinVerdict, StoreError>, plant: &mut Plant) {
+    pub(super) fn pin_checked(
+        &mut self,
+        verdict: Result<PinVerdict, StoreError>,
+        plant: &mut Plant,
+    ) {
         METRICS.pin_tried(match &verdict {
             Ok(PinVerdict::Accepted(_)) => "accepted",
             Ok(PinVerdict::Refused) => "refused",
@@ -228,10 +250,12 @@ impl MaskedCall {
         }
         let input = match verdict {
             Ok(PinVerdict::Refused) => Input::PinChecked(Verdict::Refused),
-            Ok(PinVerdict::Accepted(connection)) => Input::PinChecked(Verdict::Accepted(Connection {
-                dial: connection.dial,
-                record: connection.record,
-            })),
+            Ok(PinVerdict::Accepted(connection)) => {
+                Input::PinChecked(Verdict::Accepted(Connection {
+                    dial: connection.dial,
+                    record: connection.record,
+                }))
+            }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "a PIN was not checked");
                 Input::StoreFailed
@@ -298,7 +322,9 @@ impl MaskedCall {
             Some(attempt) => self.callees.get(&attempt).map(|leg| leg.id),
         };
         if let Some(leg) = leg {
-            plant.agent.command(|endpoint, now| endpoint.hang_up(leg, now));
+            plant
+                .agent
+                .command(|endpoint, now| endpoint.hang_up(leg, now));
             plant.legs.remove(&leg);
         }
         tracing::info!(call_sid = %self.sid, "a party sent no audio for too long");
@@ -335,7 +361,10 @@ impl MaskedCall {
     /// Gives the machine an input, and does what it then wants done.
     pub(super) fn step(&mut self, input: Input, plant: &mut Plant) {
         if let Input::Ringing(attempt) = &input
-            && let Some(dialled) = self.callees.get_mut(attempt).and_then(|leg| leg.dialled.as_mut())
+            && let Some(dialled) = self
+                .callees
+                .get_mut(attempt)
+                .and_then(|leg| leg.dialled.as_mut())
         {
             // Somebody is alerted: whatever comes now is that party's answer.
             dialled.trunks_left.clear();

@@ -166,25 +166,42 @@ impl Engine {
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
         let folder = &settings.recordings;
-        tokio::fs::create_dir_all(folder).await.map_err(io("cannot make the folder of recordings"))?;
-        salvage::take_up(folder, &store).await.map_err(io("cannot tidy the folder of recordings"))?;
-        let peers: Vec<_> = settings.trunks.iter().map(TrunkSettings::tls_peer).collect();
+        tokio::fs::create_dir_all(folder)
+            .await
+            .map_err(io("cannot make the folder of recordings"))?;
+        salvage::take_up(folder, &store)
+            .await
+            .map_err(io("cannot tidy the folder of recordings"))?;
+        let peers: Vec<_> = settings
+            .trunks
+            .iter()
+            .map(TrunkSettings::tls_peer)
+            .collect();
         let encrypted: Vec<bool> = peers.iter().map(Option::is_some).collect();
-        let tls = Tls { listen: settings.tls.clone(), peers };
+        let tls = Tls {
+            listen: settings.tls.clone(),
+            peers,
+        };
         let sockets = SipSockets::bind_with(settings.udp, settings.tcp, tls).await?;
-        let udp = sockets.udp_address().map_err(io("cannot read the SIP address"))?;
+        let udp = sockets
+            .udp_address()
+            .map_err(io("cannot read the SIP address"))?;
         let (tcp, tls) = (sockets.tcp_address(), sockets.tls_address());
         let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
-        let media =
-            MediaPlane::start(settings.media.clone(), media_events).map_err(io("cannot start media"))?;
+        let media = MediaPlane::start(settings.media.clone(), media_events)
+            .map_err(io("cannot start media"))?;
         let agent = UserAgent::new(
             signalling::Settings {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
                 tcp_port: tcp.unwrap_or(udp).port(),
                 tls_port: tls.or(tcp).unwrap_or(udp).port(),
-                trunks: settings.trunks.iter().map(|trunk| trunk.sip.clone()).collect(),
+                trunks: settings
+                    .trunks
+                    .iter()
+                    .map(|trunk| trunk.sip.clone())
+                    .collect(),
             },
             sockets,
         );
@@ -194,7 +211,15 @@ impl Engine {
         let exchange = Exchange::new(agent, media, store, Arc::new(settings));
         let renewal = tokio::spawn(certificates.clone().follow());
         let task = tokio::spawn(exchange.run(media_inbox, inbox));
-        Ok(Self { udp, tcp, tls, handle: Handle(commands), certificates, renewal, task })
+        Ok(Self {
+            udp,
+            tcp,
+            tls,
+            handle: Handle(commands),
+            certificates,
+            renewal,
+            task,
+        })
     }
 
     /// A handle on it.
@@ -242,22 +267,37 @@ fn follow_names(
     encrypted: &[bool],
     engine: &mpsc::UnboundedSender<Command>,
 ) -> std::io::Result<()> {
-    let named = settings.trunks.iter().enumerate().filter_map(|(index, trunk)| {
-        let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
-        let tls = match encrypted.get(index) {
-            Some(true) if trunk.names_certificates() => Encryption::Always,
-            Some(true) => Encryption::Possible,
-            _ => Encryption::Never,
-        };
-        Some(((index, trunk.name.clone()), Wanted { peer: hop.clone(), tls }))
-    });
+    let named = settings
+        .trunks
+        .iter()
+        .enumerate()
+        .filter_map(|(index, trunk)| {
+            let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
+            let tls = match encrypted.get(index) {
+                Some(true) if trunk.names_certificates() => Encryption::Always,
+                Some(true) => Encryption::Possible,
+                _ => Encryption::Never,
+            };
+            Some((
+                (index, trunk.name.clone()),
+                Wanted {
+                    peer: hop.clone(),
+                    tls,
+                },
+            ))
+        });
     let mut shared = None;
     for (trunk, wanted) in named {
         let resolver = match &shared {
             Some(resolver) => resolver,
             None => shared.insert(resolver::resolver(settings.dns).map_err(std::io::Error::other)?),
         };
-        tokio::spawn(resolver::follow(resolver.clone(), trunk, wanted, engine.clone()));
+        tokio::spawn(resolver::follow(
+            resolver.clone(),
+            trunk,
+            wanted,
+            engine.clone(),
+        ));
     }
     Ok(())
 }
@@ -270,7 +310,9 @@ impl Handle {
 
     /// Ends a call as if a party had hung up; whether there was such a one.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
-        self.ask(|told| Command::EndCall(call_sid, told)).await.unwrap_or(false)
+        self.ask(|told| Command::EndCall(call_sid, told))
+            .await
+            .unwrap_or(false)
     }
 
     /// How the trunks are, in the order of the configuration; none if the engine has stopped.

@@ -58,9 +58,15 @@ pub(crate) fn e164(text: &str, country: Option<Region>) -> Option<PhoneNumber> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let Some(country) = country else { return PhoneNumber::parse(&format!("+{text}")).ok() };
+    let Some(country) = country else {
+        return PhoneNumber::parse(&format!("+{text}")).ok();
+    };
     let parsed = PHONE_NUMBER_UTIL.parse(text, Some(country)).ok()?;
-    PhoneNumber::parse(&format!("+{}{}", parsed.country_code, parsed.national_number)).ok()
+    PhoneNumber::parse(&format!(
+        "+{}{}",
+        parsed.country_code, parsed.national_number
+    ))
+    .ok()
 }
 
 #[cfg(test)]
@@ -71,14 +77,25 @@ mod tests {
     fn each_form_of_a_number_is_the_same_number() {
         let india = "IN".parse().ok();
         assert!(india.is_some());
-        for form in ["+919900000001", "00919900000001", "919900000001", "09900000001", "9900000001"] {
+        for form in [
+            "+919900000001",
+            "00919900000001",
+            "919900000001",
+            "09900000001",
+            "9900000001",
+        ] {
             assert_eq!(
                 e164(form, india).map(PhoneNumber::expose).as_deref(),
                 Some("+919900000001"),
                 "{form}"
             );
         }
-        assert_eq!(e164("914000000001", None).map(PhoneNumber::expose).as_deref(), Some("+914000000001"));
+        assert_eq!(
+            e164("914000000001", None)
+                .map(PhoneNumber::expose)
+                .as_deref(),
+            Some("+914000000001")
+        );
     }
 
     #[test]
@@ -102,7 +119,16 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_none() {
-        for text in ["", "+", "alice", "+91abc", "0", "00", "+1234567890123456", "१२३४५६७८"] {
+        for text in [
+            "",
+            "+",
+            "alice",
+            "+91abc",
+            "0",
+            "00",
+            "+1234567890123456",
+            "१२३४५६७८",
+        ] {
             assert_eq!(e164(text, "IN".parse().ok()), None, "{text}");
         }
     }

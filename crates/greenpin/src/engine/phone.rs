@@ -8,7 +8,9 @@ use std::sync::Arc;
 use media::{Clip, Digit};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
-use signalling::{DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
+use signalling::{
+    DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk,
+};
 use tokio::sync::mpsc;
 
 use super::StartError;
@@ -76,7 +78,9 @@ impl Phone {
     pub async fn start(settings: PhoneSettings) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
         let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
-        let address = sockets.udp_address().map_err(io("cannot read the phone's address"))?;
+        let address = sockets
+            .udp_address()
+            .map_err(io("cannot read the phone's address"))?;
         let (events, media_events) = mpsc::unbounded_channel();
         let media = MediaPlane::start(
             MediaSettings {
@@ -96,7 +100,8 @@ impl Phone {
             }],
             ..Trunk::default()
         };
-        let advertised = reachable(address, server).map_err(io("cannot find the way to the server"))?;
+        let advertised =
+            reachable(address, server).map_err(io("cannot find the way to the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = Settings {
             advertised,
@@ -130,16 +135,28 @@ impl Phone {
             local: stream.describe(self.address.ip(), SrtpMode::Off),
             preferred: Codec::Pcma,
         };
-        let leg = self.agent.command(|endpoint, now| endpoint.dial(call, now))?;
-        self.lines.insert(leg, Line { stream, remote: None });
+        let leg = self
+            .agent
+            .command(|endpoint, now| endpoint.dial(call, now))?;
+        self.lines.insert(
+            leg,
+            Line {
+                stream,
+                remote: None,
+            },
+        );
         Ok(leg)
     }
 
     /// Takes a call that rings.
     pub fn answer(&mut self, leg: LegId) {
-        let Some(line) = self.lines.get(&leg) else { return };
+        let Some(line) = self.lines.get(&leg) else {
+            return;
+        };
         let local = line.stream.describe(self.address.ip(), SrtpMode::Off);
-        let remote = self.agent.command(|endpoint, now| endpoint.answer(leg, local, now));
+        let remote = self
+            .agent
+            .command(|endpoint, now| endpoint.answer(leg, local, now));
         if let Some(remote) = remote.or(line.remote) {
             line.connect(remote);
         }
@@ -147,13 +164,17 @@ impl Phone {
 
     /// Refuses a call that rings, with a status of RFC 3261 (400 to 699).
     pub fn decline(&mut self, leg: LegId, status: u16) {
-        self.agent.command(|endpoint, now| endpoint.reject(leg, status, None, now));
+        self.agent
+            .command(|endpoint, now| endpoint.reject(leg, status, None, now));
         self.lines.remove(&leg);
     }
 
     /// Presses keys, one after the other, as RFC 4733 events.
     pub fn press(&self, leg: LegId, keys: &str) {
-        let digits = keys.chars().filter_map(|key| Digit::try_from(key).ok()).collect();
+        let digits = keys
+            .chars()
+            .filter_map(|key| Digit::try_from(key).ok())
+            .collect();
         if let Some(line) = self.lines.get(&leg) {
             line.stream.send_digits(digits);
         }
@@ -184,7 +205,8 @@ impl Phone {
 
     /// Hangs up, or withdraws a call that was not answered.
     pub fn hang_up(&mut self, leg: LegId) {
-        self.agent.command(|endpoint, now| endpoint.hang_up(leg, now));
+        self.agent
+            .command(|endpoint, now| endpoint.hang_up(leg, now));
         self.agent.flush();
         if let Some(line) = self.lines.remove(&leg) {
             line.stream.close();
@@ -208,10 +230,24 @@ impl Phone {
         match event {
             Event::Offered(offer) => {
                 let stream = self.media.open().ok()?;
-                self.lines.insert(offer.leg, Line { stream, remote: offer.remote });
-                Some(PhoneEvent::Incoming { leg: offer.leg, called: offer.called, shown: offer.caller })
+                self.lines.insert(
+                    offer.leg,
+                    Line {
+                        stream,
+                        remote: offer.remote,
+                    },
+                );
+                Some(PhoneEvent::Incoming {
+                    leg: offer.leg,
+                    called: offer.called,
+                    shown: offer.caller,
+                })
             }
-            Event::Confirmed { leg, remote: Some(remote) } | Event::MediaChanged { leg, remote } => {
+            Event::Confirmed {
+                leg,
+                remote: Some(remote),
+            }
+            | Event::MediaChanged { leg, remote } => {
                 self.lines.get(&leg)?.connect(remote);
                 None
             }
@@ -241,7 +277,8 @@ impl Phone {
 
 impl Line {
     fn connect(&self, remote: RemoteMedia) {
-        self.stream.connect(Remote::negotiated(remote, SourceRule::Negotiated));
+        self.stream
+            .connect(Remote::negotiated(remote, SourceRule::Negotiated));
     }
 }
 
@@ -249,9 +286,9 @@ fn heard(event: MediaEvent) -> Option<PhoneEvent> {
     match event {
         MediaEvent::Digit { digit, .. } => Some(PhoneEvent::Key(digit)),
         MediaEvent::PlayFinished { .. } => Some(PhoneEvent::Played),
-        MediaEvent::RecordingFinished { path, result, .. } => {
-            Some(PhoneEvent::Recorded(result.map(|_| path).map_err(|error| error.to_string())))
-        }
+        MediaEvent::RecordingFinished { path, result, .. } => Some(PhoneEvent::Recorded(
+            result.map(|_| path).map_err(|error| error.to_string()),
+        )),
         MediaEvent::Silent { .. } | MediaEvent::Closed { .. } => None,
     }
 }

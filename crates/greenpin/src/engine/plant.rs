@@ -45,14 +45,26 @@ impl Plant {
 
     /// Whether a trunk's own limits let it have one more leg now.
     pub(super) fn has_room(&mut self, trunk: usize) -> bool {
-        let Some(settings) = self.settings.trunks.get(trunk) else { return false };
-        let legs = || self.legs.values().filter(|party| party.trunk == trunk).count();
+        let Some(settings) = self.settings.trunks.get(trunk) else {
+            return false;
+        };
+        let legs = || {
+            self.legs
+                .values()
+                .filter(|party| party.trunk == trunk)
+                .count()
+        };
         if settings.max_calls.is_some_and(|limit| legs() >= limit) {
             return false;
         }
-        let Some(a_second) = settings.max_calls_per_second else { return true };
+        let Some(a_second) = settings.max_calls_per_second else {
+            return true;
+        };
         let now = Instant::now();
-        let rate = self.rates.entry(trunk).or_insert_with(|| Bucket::full(a_second, now));
+        let rate = self
+            .rates
+            .entry(trunk)
+            .or_insert_with(|| Bucket::full(a_second, now));
         rate.fill(a_second, a_second, now) >= 1.0
     }
 
@@ -71,7 +83,9 @@ impl Plant {
 
     /// A trunk went away, or came back.
     pub(super) fn reachable(&mut self, index: usize, up: bool) {
-        let Some(trunk) = self.trunks.get_mut(index) else { return };
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
         trunk.up = up;
         let name = self.trunk_name(index);
         match up {
@@ -83,7 +97,9 @@ impl Plant {
 
     /// A trunk has taken our registration, or has it no more.
     pub(super) fn registered(&mut self, index: usize, registered: bool, status: u16) {
-        let Some(trunk) = self.trunks.get_mut(index) else { return };
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
         trunk.registered = Some(registered);
         let name = self.trunk_name(index);
         match registered {
@@ -97,7 +113,10 @@ impl Plant {
     }
 
     fn trunk_name(&self, index: usize) -> &str {
-        self.settings.trunks.get(index).map_or("", |trunk| &trunk.name)
+        self.settings
+            .trunks
+            .get(index)
+            .map_or("", |trunk| &trunk.name)
     }
 
     fn show_trunks(&self) {

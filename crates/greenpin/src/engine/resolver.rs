@@ -74,7 +74,9 @@ struct Found {
 
 /// A resolver that asks one server, or those of the system.
 pub(super) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
-    let Some(server) = server else { return TokioResolver::builder_tokio()?.build() };
+    let Some(server) = server else {
+        return TokioResolver::builder_tokio()?.build();
+    };
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = server.port();
         connection
@@ -97,9 +99,19 @@ pub(super) async fn follow(
         let wait = match find(&resolver, &wanted).await {
             Ok(found) => {
                 failures = 0;
-                let wait = found.until.saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST);
-                let wait = if found.targets.is_empty() { NOWHERE } else { wait };
-                if engine.send(Command::Targets(trunk, found.transport, found.targets)).is_err() {
+                let wait = found
+                    .until
+                    .saturating_duration_since(Instant::now())
+                    .clamp(SHORTEST, LONGEST);
+                let wait = if found.targets.is_empty() {
+                    NOWHERE
+                } else {
+                    wait
+                };
+                if engine
+                    .send(Command::Targets(trunk, found.transport, found.targets))
+                    .is_err()
+                {
                     return;
                 }
                 wait
@@ -118,11 +130,18 @@ pub(super) async fn follow(
 
 async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetError> {
     let transport = wanted.peer.transport;
-    let mut found = Found { transport, targets: Vec::new(), until: Instant::now() + LONGEST };
+    let mut found = Found {
+        transport,
+        targets: Vec::new(),
+        until: Instant::now() + LONGEST,
+    };
     match &wanted.peer.place {
         Place::Address(address) => found.targets.push(*address),
         // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
-        Place::Name { host, port: Some(port) } => addresses(resolver, host, *port, &mut found).await?,
+        Place::Name {
+            host,
+            port: Some(port),
+        } => addresses(resolver, host, *port, &mut found).await?,
         Place::Name { host, port: None } => {
             let ways = [(transport, service_name(host, transport))];
             by_services(resolver, host, ways, &mut found).await?;
@@ -132,11 +151,15 @@ async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetErr
             if ways.is_empty() {
                 // A domain that names none has those that it has services for.
                 let known = SERVICES.iter().map(|(transport, ..)| *transport);
-                ways = known.map(|transport| (transport, service_name(host, transport))).collect();
+                ways = known
+                    .map(|transport| (transport, service_name(host, transport)))
+                    .collect();
             }
             ways.retain(|(transport, _)| wanted.tls.allows(*transport));
             // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
-            let Some((first, _)) = ways.first() else { return Ok(found) };
+            let Some((first, _)) = ways.first() else {
+                return Ok(found);
+            };
             found.transport = *first;
             by_services(resolver, host, ways, &mut found).await?;
         }
@@ -156,23 +179,32 @@ const SERVICES: [(Transport, &str, &str); 3] = [
 type Way = (Transport, String);
 
 fn service_name(host: &str, transport: Transport) -> String {
-    let service =
-        SERVICES.iter().find(|(known, ..)| *known == transport).map_or("", |(_, _, service)| service);
+    let service = SERVICES
+        .iter()
+        .find(|(known, ..)| *known == transport)
+        .map_or("", |(_, _, service)| service);
     format!("{service}.{host}.")
 }
 
 /// The ways to a domain that its NAPTR records name, the preferred one first.
-async fn named_ways(resolver: &TokioResolver, host: &str, found: &mut Found) -> Result<Vec<Way>, NetError> {
+async fn named_ways(
+    resolver: &TokioResolver,
+    host: &str,
+    found: &mut Found,
+) -> Result<Vec<Way>, NetError> {
     let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     found.until = found.until.min(answer.valid_until());
-    let records = answer.answers().iter().filter_map(|record| match &record.data {
-        RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
-        _ => None,
-    });
+    let records = answer
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
+            _ => None,
+        });
     let mut ways: Vec<_> = records.collect();
     ways.sort_by_key(|(order, _)| *order);
     Ok(ways.into_iter().map(|(_, way)| way).collect())
@@ -221,15 +253,18 @@ async fn services(
         Err(error) => return Err(error),
     };
     found.until = found.until.min(answer.valid_until());
-    let services = answer.answers().iter().filter_map(|record| match &record.data {
-        RData::SRV(srv) => Some(Service {
-            priority: srv.priority,
-            weight: srv.weight,
-            host: srv.target.to_utf8(),
-            port: srv.port,
-        }),
-        _ => None,
-    });
+    let services = answer
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(Service {
+                priority: srv.priority,
+                weight: srv.weight,
+                host: srv.target.to_utf8(),
+                port: srv.port,
+            }),
+            _ => None,
+        });
     Ok(services.collect())
 }
 
@@ -243,11 +278,17 @@ async fn addresses(
     if host == "." {
         return Ok(());
     }
-    let host = if host.ends_with('.') { host.to_owned() } else { format!("{host}.") };
+    let host = if host.ends_with('.') {
+        host.to_owned()
+    } else {
+        format!("{host}.")
+    };
     match resolver.lookup_ip(host).await {
         Ok(answer) => {
             found.until = found.until.min(answer.valid_until());
-            found.targets.extend(answer.iter().map(|ip| SocketAddr::new(ip, port)));
+            found
+                .targets
+                .extend(answer.iter().map(|ip| SocketAddr::new(ip, port)));
             Ok(())
         }
         Err(error) if error.is_no_records_found() => Ok(()),
@@ -263,7 +304,9 @@ fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Servic
     left.sort_by_key(|service| (service.priority, service.weight));
     while let Some(first) = left.first() {
         let priority = first.priority;
-        let equals = left.iter().take_while(|service| service.priority == priority);
+        let equals = left
+            .iter()
+            .take_while(|service| service.priority == priority);
         let sums: Vec<u64> = equals
             .scan(0, |sum, service| {
                 *sum += u64::from(service.weight);
@@ -284,38 +327,62 @@ mod tests {
     use super::*;
 
     fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service { priority, weight, host: host.to_owned(), port: 5060 }
+        Service {
+            priority,
+            weight,
+            host: host.to_owned(),
+            port: 5060,
+        }
     }
 
     fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
-        order(services, draw).into_iter().map(|service| service.host).collect()
+        order(services, draw)
+            .into_iter()
+            .map(|service| service.host)
+            .collect()
     }
 
     #[test]
     fn a_naptr_record_leads_to_services_of_a_transport_or_nowhere() {
         let record = |flags: &str, service: &str, regexp: &str| {
             let name = Name::from_utf8("_sip._tcp.example.").unwrap();
-            let [flags, service, regexp] = [flags, service, regexp].map(|text| text.as_bytes().into());
+            let [flags, service, regexp] =
+                [flags, service, regexp].map(|text| text.as_bytes().into());
             way(&NAPTR::new(1, 1, flags, service, regexp, name))
         };
         let leads = |transport| Some((transport, "_sip._tcp.example.".to_owned()));
         assert_eq!(record("s", "SIP+D2T", ""), leads(Transport::Tcp));
         assert_eq!(record("S", "sip+d2u", ""), leads(Transport::Udp));
         assert_eq!(record("s", "SIPS+D2T", ""), leads(Transport::Tls));
-        for (flags, service, regexp) in
-            [("s", "SIP+D2S", ""), ("u", "SIP+D2T", ""), ("s", "SIP+D2T", "!.*!sip:a!"), ("", "", "")]
-        {
-            assert_eq!(record(flags, service, regexp), None, "{flags} {service} {regexp}");
+        for (flags, service, regexp) in [
+            ("s", "SIP+D2S", ""),
+            ("u", "SIP+D2T", ""),
+            ("s", "SIP+D2T", "!.*!sip:a!"),
+            ("", "", ""),
+        ] {
+            assert_eq!(
+                record(flags, service, regexp),
+                None,
+                "{flags} {service} {regexp}"
+            );
         }
     }
 
     #[test]
     fn a_lower_priority_number_goes_first_and_equals_go_by_their_weight() {
-        let services =
-            || vec![service(20, 9, "z"), service(10, 3, "b"), service(10, 1, "a"), service(10, 0, "n")];
+        let services = || {
+            vec![
+                service(20, 9, "z"),
+                service(10, 3, "b"),
+                service(10, 1, "a"),
+                service(10, 0, "n"),
+            ]
+        };
         assert_eq!(hosts(services(), |_| 0), "nabz");
         assert_eq!(hosts(services(), |most| most - 1), "banz");
-        let firsts: String = (0..5).map(|drawn| hosts(services(), |most| drawn % most).remove(0)).collect();
+        let firsts: String = (0..5)
+            .map(|drawn| hosts(services(), |most| drawn % most).remove(0))
+            .collect();
         assert_eq!(firsts, "nabbb");
         assert_eq!(hosts(Vec::new(), |_| 0), "");
     }

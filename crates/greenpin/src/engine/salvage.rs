@@ -41,11 +41,20 @@ fn passed_over(part: &Path, error: &io::Error) {
 }
 
 async fn fate(salvage: &Salvage, store: &Store) -> Result<Leftover, StoreError> {
-    let name = salvage.path().file_stem().map(|name| name.to_string_lossy());
-    let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else { return Ok(Leftover::Unwanted) };
+    let name = salvage
+        .path()
+        .file_stem()
+        .map(|name| name.to_string_lossy());
+    let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else {
+        return Ok(Leftover::Unwanted);
+    };
     let location = salvage.path().to_string_lossy().into_owned();
-    let file = salvage.duration().map(|duration| RecordingFile { location, duration });
-    let fate = store.take_up_recording(&sid, file, Timestamp::now()).await?;
+    let file = salvage
+        .duration()
+        .map(|duration| RecordingFile { location, duration });
+    let fate = store
+        .take_up_recording(&sid, file, Timestamp::now())
+        .await?;
     tracing::info!(call_sid = %sid, ?fate, "a recording was left unfinished");
     Ok(fate)
 }

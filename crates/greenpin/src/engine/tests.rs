@@ -11,8 +11,8 @@ use super::audio::RecordingFormat;
 use super::phone::{Phone, PhoneEvent, PhoneSettings};
 use super::*;
 use crate::store::{
-    Database, NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId, TenantSettings,
-    Timestamp,
+    Database, NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId,
+    TenantSettings, Timestamp,
 };
 
 const VN: &str = "+914000000001";
@@ -37,7 +37,12 @@ struct Stage {
 
 async fn phone(server: SocketAddr, first_port: u16) -> Phone {
     let media_ports = first_port..=first_port + 99;
-    let settings = PhoneSettings { listen: anywhere(), media_ports, server, transport: Transport::Udp };
+    let settings = PhoneSettings {
+        listen: anywhere(),
+        media_ports,
+        server,
+        transport: Transport::Udp,
+    };
     Phone::start(settings).await.unwrap()
 }
 
@@ -58,10 +63,17 @@ impl Stage {
         let pin = allocate(&store).await;
         let sip = signalling::Trunk {
             peer: Some(Peer::at(Transport::Udp, agent.address())),
-            accept_from: vec![Network { address: anywhere().ip(), prefix: 32 }],
+            accept_from: vec![Network {
+                address: anywhere().ip(),
+                prefix: 32,
+            }],
             ..signalling::Trunk::default()
         };
-        let trunk = TrunkSettings { name: "loopback".to_owned(), sip, ..TrunkSettings::default() };
+        let trunk = TrunkSettings {
+            name: "loopback".to_owned(),
+            sip,
+            ..TrunkSettings::default()
+        };
         let mut settings = EngineSettings {
             udp: anywhere(),
             tcp: None,
@@ -79,18 +91,29 @@ impl Stage {
             recording_format: RecordingFormat::Wav,
             node: "test".to_owned(),
             max_calls: 1,
-            tenant_limit: CallLimit { max_calls: 1, calls_per_second: 100 },
+            tenant_limit: CallLimit {
+                max_calls: 1,
+                calls_per_second: 100,
+            },
         };
         change(&mut settings);
         let engine = Engine::start(settings, store).await.unwrap();
-        Self { _folder: folder, engine, agent, pin }
+        Self {
+            _folder: folder,
+            engine,
+            agent,
+            pin,
+        }
     }
 
     /// A caller who was answered and keyed in the PIN.
     async fn caller(&self) -> (Phone, LegId) {
         let mut caller = phone(self.engine.udp, 33_400).await;
         let leg = caller.dial(VN, CUSTOMER).unwrap();
-        until(&mut caller, |event| matches!(event, PhoneEvent::Answered(_))).await;
+        until(&mut caller, |event| {
+            matches!(event, PhoneEvent::Answered(_))
+        })
+        .await;
         caller.press(leg, &self.pin);
         (caller, leg)
     }
@@ -110,7 +133,14 @@ impl Stage {
         let idle = async {
             loop {
                 let load = self.engine.load().await.unwrap();
-                let held = (load.calls, load.legs, load.streams, load.media_legs, load.alarms, load.sip.legs);
+                let held = (
+                    load.calls,
+                    load.legs,
+                    load.streams,
+                    load.media_legs,
+                    load.alarms,
+                    load.sip.legs,
+                );
                 if held == (0, 0, 0, 0, 0, 0) {
                     return;
                 }
@@ -121,13 +151,17 @@ impl Stage {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, idle).await.expect("something is held for ever");
+        tokio::time::timeout(PATIENCE, idle)
+            .await
+            .expect("something is held for ever");
     }
 }
 
 async fn until(phone: &mut Phone, fits: impl Fn(&PhoneEvent) -> bool) {
     let seen = async { while !fits(&phone.event().await) {} };
-    tokio::time::timeout(PATIENCE, seen).await.expect("the phone was not told");
+    tokio::time::timeout(PATIENCE, seen)
+        .await
+        .expect("the phone was not told");
 }
 
 async fn allocate(store: &Store) -> String {
@@ -141,8 +175,12 @@ async fn allocate(store: &Store) -> String {
         webhooks: Vec::new(),
     };
     store.create_tenant(new, now).await.unwrap();
-    let pooled =
-        NewNumber { virtual_number: number(VN), mode: NumberMode::Exclusive, pin_length: 4, max_active: 1 };
+    let pooled = NewNumber {
+        virtual_number: number(VN),
+        mode: NumberMode::Exclusive,
+        pin_length: 4,
+        max_active: 1,
+    };
     store.add_number(tenant.clone(), pooled, now).await.unwrap();
     let new = NewAllocation {
         virtual_number: number(VN),
@@ -153,7 +191,14 @@ async fn allocate(store: &Store) -> String {
         record: false,
         custom_field: None,
     };
-    store.tenant(tenant).create_allocation(new, now).await.unwrap().pin.expose().to_owned()
+    store
+        .tenant(tenant)
+        .create_allocation(new, now)
+        .await
+        .unwrap()
+        .pin
+        .expose()
+        .to_owned()
 }
 
 #[tokio::test]
@@ -172,7 +217,9 @@ async fn a_call_that_was_connected_leaves_nothing_behind() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, connected).await.expect("both are connected");
+    tokio::time::timeout(PATIENCE, connected)
+        .await
+        .expect("both are connected");
     caller.hang_up(leg);
     stage.idle(&mut caller).await;
 }
@@ -197,14 +244,18 @@ async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
-    let mut stage = Stage::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
+    let mut stage =
+        Stage::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
     let (mut caller, _) = stage.caller().await;
     let ringing = stage.rings(&mut caller).await;
     stage.agent.answer(ringing);
     // Neither phone says anything from now on.
     let both_hung_up = async {
         tokio::join!(
-            until(&mut stage.agent, |event| matches!(event, PhoneEvent::HungUp)),
+            until(&mut stage.agent, |event| matches!(
+                event,
+                PhoneEvent::HungUp
+            )),
             until(&mut caller, |event| matches!(event, PhoneEvent::HungUp)),
         )
     };
@@ -216,7 +267,10 @@ async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
 async fn a_call_whose_audio_goes_past_us_is_not_silent() {
     let change = |settings: &mut EngineSettings| {
         settings.media.silence_limit = Duration::from_secs(2);
-        settings.trunks.iter_mut().for_each(|trunk| trunk.direct_media = true);
+        settings
+            .trunks
+            .iter_mut()
+            .for_each(|trunk| trunk.direct_media = true);
         settings.max_calls = 2;
         settings.tenant_limit.max_calls = 2;
     };
@@ -236,9 +290,14 @@ async fn a_call_whose_audio_goes_past_us_is_not_silent() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, hung_up).await.expect("a silent caller is hung up on");
+    tokio::time::timeout(PATIENCE, hung_up)
+        .await
+        .expect("a silent caller is hung up on");
     caller.press(leg, "5");
-    until(&mut stage.agent, |event| matches!(event, PhoneEvent::Key(_))).await;
+    until(&mut stage.agent, |event| {
+        matches!(event, PhoneEvent::Key(_))
+    })
+    .await;
     caller.hang_up(leg);
     stage.idle(&mut caller).await;
 }

@@ -96,8 +96,14 @@ pub struct TrunkState {
 impl TrunkState {
     /// Before anything is known: one that is where an address says counts as up.
     pub(super) fn new(settings: &TrunkSettings) -> Self {
-        let named = settings.sip.hop().is_some_and(|hop| hop.address().is_none());
-        Self { up: !named, registered: settings.sip.register.then_some(false) }
+        let named = settings
+            .sip
+            .hop()
+            .is_some_and(|hop| hop.address().is_none());
+        Self {
+            up: !named,
+            registered: settings.sip.register.then_some(false),
+        }
     }
 }
 
@@ -111,13 +117,24 @@ pub(super) fn order(
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
     let rank = |(index, trunk): &(usize, &TrunkSettings)| (!is_up(*index), trunk.priority);
-    let mut left: Vec<(usize, &TrunkSettings)> =
-        trunks.iter().enumerate().filter(|(_, trunk)| trunk.sip.peer.is_some()).collect();
+    let mut left: Vec<(usize, &TrunkSettings)> = trunks
+        .iter()
+        .enumerate()
+        .filter(|(_, trunk)| trunk.sip.peer.is_some())
+        .collect();
     let mut order = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
         let equals = left.iter().filter(|trunk| rank(trunk) == best);
-        let next = equals.clone().find(|(index, _)| *index == brought_by).map(|(index, _)| *index);
-        let next = next.or_else(|| by_lot(equals.map(|(index, trunk)| (*index, trunk.weight)), &mut draw));
+        let next = equals
+            .clone()
+            .find(|(index, _)| *index == brought_by)
+            .map(|(index, _)| *index);
+        let next = next.or_else(|| {
+            by_lot(
+                equals.map(|(index, trunk)| (*index, trunk.weight)),
+                &mut draw,
+            )
+        });
         let Some(next) = next else { break };
         left.retain(|(index, _)| *index != next);
         order.push(next);
@@ -155,25 +172,57 @@ mod tests {
     fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
         let address = "192.0.2.1:5060".parse().unwrap();
         let peer = takes_calls.then_some(Peer::at(Transport::Udp, address));
-        let sip = signalling::Trunk { peer, ..signalling::Trunk::default() };
-        TrunkSettings { sip, priority, weight, ..TrunkSettings::default() }
+        let sip = signalling::Trunk {
+            peer,
+            ..signalling::Trunk::default()
+        };
+        TrunkSettings {
+            sip,
+            priority,
+            weight,
+            ..TrunkSettings::default()
+        }
     }
 
-    fn order(trunks: &[TrunkSettings], brought_by: usize, draw: impl FnMut(u64) -> u64) -> Vec<usize> {
+    fn order(
+        trunks: &[TrunkSettings],
+        brought_by: usize,
+        draw: impl FnMut(u64) -> u64,
+    ) -> Vec<usize> {
         super::order(trunks, |_| true, brought_by, draw)
     }
 
     #[test]
     fn one_that_is_away_goes_last_whatever_its_priority_and_even_if_it_brought_the_call() {
-        let trunks = [trunk(5, 1, true), trunk(10, 1, true), trunk(20, 1, true), trunk(5, 1, true)];
-        assert_eq!(super::order(&trunks, |index| index != 0, 0, |_| 0), [3, 1, 2, 0]);
-        assert_eq!(super::order(&trunks, |index| index == 2, 3, |_| 0), [2, 3, 0, 1]);
-        assert_eq!(super::order(&trunks, |_| false, 3, |_| 0), [3, 0, 1, 2], "none is up: the usual order");
+        let trunks = [
+            trunk(5, 1, true),
+            trunk(10, 1, true),
+            trunk(20, 1, true),
+            trunk(5, 1, true),
+        ];
+        assert_eq!(
+            super::order(&trunks, |index| index != 0, 0, |_| 0),
+            [3, 1, 2, 0]
+        );
+        assert_eq!(
+            super::order(&trunks, |index| index == 2, 3, |_| 0),
+            [2, 3, 0, 1]
+        );
+        assert_eq!(
+            super::order(&trunks, |_| false, 3, |_| 0),
+            [3, 0, 1, 2],
+            "none is up: the usual order"
+        );
     }
 
     #[test]
     fn a_lower_priority_number_goes_first_and_one_that_takes_no_calls_never() {
-        let trunks = [trunk(20, 1, true), trunk(10, 1, true), trunk(5, 1, false), trunk(30, 1, true)];
+        let trunks = [
+            trunk(20, 1, true),
+            trunk(10, 1, true),
+            trunk(5, 1, false),
+            trunk(30, 1, true),
+        ];
         assert_eq!(order(&trunks, 2, |_| 0), [1, 0, 3]);
         assert_eq!(
             order(&trunks, 3, |_| 0),
@@ -193,7 +242,9 @@ mod tests {
     #[test]
     fn equals_are_drawn_as_often_as_their_weights_say() {
         let trunks = [trunk(10, 3, true), trunk(10, 1, true)];
-        let first: Vec<usize> = (0..4).map(|drawn| order(&trunks, 9, |most| drawn % most)[0]).collect();
+        let first: Vec<usize> = (0..4)
+            .map(|drawn| order(&trunks, 9, |most| drawn % most)[0])
+            .collect();
         assert_eq!(first, [0, 0, 0, 1]);
     }
 }

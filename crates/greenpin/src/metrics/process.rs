@@ -28,7 +28,9 @@ impl Default for Process {
             files: Gauge::default(),
         };
         // The metrics are made when the server starts.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         process.started.set(now.as_secs_f64());
         process
     }
@@ -37,11 +39,30 @@ impl Default for Process {
 impl Process {
     pub(super) fn register(&self, to: &mut Registry) {
         let help = "Memory that is in RAM";
-        to.register_with_unit("process_resident_memory", help, Unit::Bytes, self.memory.clone());
-        to.register_with_unit("process_cpu", "User and system time", Unit::Seconds, self.cpu.clone());
+        to.register_with_unit(
+            "process_resident_memory",
+            help,
+            Unit::Bytes,
+            self.memory.clone(),
+        );
+        to.register_with_unit(
+            "process_cpu",
+            "User and system time",
+            Unit::Seconds,
+            self.cpu.clone(),
+        );
         let help = "When the process started, since 1970-01-01T00:00:00Z";
-        to.register_with_unit("process_start_time", help, Unit::Seconds, self.started.clone());
-        to.register("process_open_file_descriptors", "Open files and sockets", self.files.clone());
+        to.register_with_unit(
+            "process_start_time",
+            help,
+            Unit::Seconds,
+            self.started.clone(),
+        );
+        to.register(
+            "process_open_file_descriptors",
+            "Open files and sockets",
+            self.files.clone(),
+        );
     }
 
     /// Reads the figures of this moment.
@@ -53,14 +74,17 @@ impl Process {
             store_seconds(&self.cpu, seconds);
         }
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
-            self.files.set(i64::try_from(files.count()).unwrap_or(i64::MAX));
+            self.files
+                .set(i64::try_from(files.count()).unwrap_or(i64::MAX));
         }
     }
 }
 
 fn resident() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes.saturating_mul(1024))
 }

@@ -57,7 +57,10 @@ pub struct Bucket {
 
 impl Bucket {
     pub(super) fn new(options: &BucketOptions) -> Result<Self, BucketError> {
-        Ok(Self { options: Arc::new(options.clone()), client: Arc::new(client(options)?) })
+        Ok(Self {
+            options: Arc::new(options.clone()),
+            client: Arc::new(client(options)?),
+        })
     }
 
     /// A bucket of the same store: recordings stay where they are when the configuration names another one.
@@ -65,12 +68,19 @@ impl Bucket {
         if name == self.options.name {
             return Ok(self.clone());
         }
-        Self::new(&BucketOptions { name: name.to_owned(), ..self.options.as_ref().clone() })
+        Self::new(&BucketOptions {
+            name: name.to_owned(),
+            ..self.options.as_ref().clone()
+        })
     }
 
     /// The key of a recording that was made in `file`, and ends as it does. Neither number nor PIN is in it.
     pub(super) fn key(&self, tenant: &TenantId, call_sid: &CallSid, file: &str) -> String {
-        let end = if file.ends_with(".opus") { "opus" } else { "wav" };
+        let end = if file.ends_with(".opus") {
+            "opus"
+        } else {
+            "wav"
+        };
         match self.options.prefix.as_str() {
             "" => format!("{tenant}/{call_sid}.{end}"),
             prefix => format!("{prefix}/{tenant}/{call_sid}.{end}"),
@@ -87,7 +97,9 @@ impl Bucket {
     /// # Errors
     /// The store cannot be reached, or refuses.
     pub async fn probe(&self) -> io::Result<()> {
-        self.length(&format!("{}/greenpin-probe", self.options.prefix)).await.map(|_| ())
+        self.length(&format!("{}/greenpin-probe", self.options.prefix))
+            .await
+            .map(|_| ())
     }
 
     /// Its length in octets; `None`: there is nothing under the key.
@@ -104,9 +116,15 @@ impl Bucket {
         key: &str,
         octets: Range<u64>,
     ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        let options = GetOptions { range: Some(octets.into()), ..GetOptions::default() };
+        let options = GetOptions {
+            range: Some(octets.into()),
+            ..GetOptions::default()
+        };
         let found = self.client.get_opts(&Key::from(key), options).await?;
-        Ok(found.into_stream().map(|chunk| chunk.map_err(io::Error::from)).boxed())
+        Ok(found
+            .into_stream()
+            .map(|chunk| chunk.map_err(io::Error::from))
+            .boxed())
     }
 
     /// Uploads a file, a part at a time if it is long. What lies under the key is replaced once all of it has arrived.
@@ -137,16 +155,32 @@ impl Bucket {
 /// What a file holds, by its first octets; it is at its begin again.
 async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
     let mut first = Vec::new();
-    (&mut *file).take(HEAD as u64).read_to_end(&mut first).await?;
+    (&mut *file)
+        .take(HEAD as u64)
+        .read_to_end(&mut first)
+        .await?;
     file.rewind().await?;
     let sealed = sealed_file::is_sealed(&first);
-    Ok(if sealed { "application/octet-stream" } else { super::media_type(super::kind_of(&first)) })
+    Ok(if sealed {
+        "application/octet-stream"
+    } else {
+        super::media_type(super::kind_of(&first))
+    })
 }
 
 fn client(options: &BucketOptions) -> object_store::Result<AmazonS3> {
-    let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    let plain = options.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let connection = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_allow_http(plain);
+    let retry = RetryConfig {
+        max_retries: RETRIES,
+        retry_timeout: RETRY_TIMEOUT,
+        ..RetryConfig::default()
+    };
+    let plain = options
+        .endpoint
+        .as_ref()
+        .is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let connection = ClientOptions::new()
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_allow_http(plain);
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&options.name)
         .with_retry(retry)
@@ -188,9 +222,15 @@ mod tests {
     fn a_key_names_tenant_and_call_alone() {
         let sid = CallSid::new(Timestamp::now());
         let tenant = TenantId::parse("acme").unwrap();
-        assert_eq!(bucket("").key(&tenant, &sid, "a.wav"), format!("acme/{sid}.wav"));
+        assert_eq!(
+            bucket("").key(&tenant, &sid, "a.wav"),
+            format!("acme/{sid}.wav")
+        );
         let below = bucket("calls/2026");
         let key = below.key(&tenant, &sid, "/x/a.opus");
-        assert_eq!(below.location(&key), format!("s3://bucket/calls/2026/acme/{sid}.opus"));
+        assert_eq!(
+            below.location(&key),
+            format!("s3://bucket/calls/2026/acme/{sid}.opus")
+        );
     }
 }

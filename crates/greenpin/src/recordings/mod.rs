@@ -73,7 +73,11 @@ impl Recordings {
         bucket: Option<&BucketOptions>,
         key: RecordingKey,
     ) -> Result<Self, BucketError> {
-        Ok(Self { folder, bucket: bucket.map(Bucket::new).transpose()?, key })
+        Ok(Self {
+            folder,
+            bucket: bucket.map(Bucket::new).transpose()?,
+            key,
+        })
     }
 
     /// The folder that recordings are made in.
@@ -100,28 +104,45 @@ impl Recordings {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(if self.bucket.is_some() { ReadError::NotUploaded } else { ReadError::Gone })
+        Err(if self.bucket.is_some() {
+            ReadError::NotUploaded
+        } else {
+            ReadError::Gone
+        })
     }
 
     async fn opened(&self, mut source: Source, stored: u64) -> Result<Recording, ReadError> {
         let first = source.first(stored.min(HEAD as u64)).await?;
         let opener = Opener::new(&self.key, &first, stored)?;
         let length = opener.as_ref().map_or(stored, Opener::length);
-        let kind = opener.as_ref().map_or_else(|| kind_of(&first), Opener::kind);
-        Ok(Recording { length, media_type: media_type(kind), source, opener })
+        let kind = opener
+            .as_ref()
+            .map_or_else(|| kind_of(&first), Opener::kind);
+        Ok(Recording {
+            length,
+            media_type: media_type(kind),
+            source,
+            opener,
+        })
     }
 
     /// Where a recording lies can have changed since its call: the folder was moved.
     fn files(&self, location: &str) -> impl Iterator<Item = PathBuf> + use<> {
         let path = PathBuf::from(location);
-        let moved = path.file_name().map(|name| self.folder.join(name)).filter(|moved| *moved != path);
+        let moved = path
+            .file_name()
+            .map(|name| self.folder.join(name))
+            .filter(|moved| *moved != path);
         std::iter::once(path).chain(moved)
     }
 
     /// The bucket and key of a location that is no file. A bucket that is not configured any more has no credentials.
     fn object(&self, location: &str) -> io::Result<Option<(Bucket, String)>> {
-        let Some(rest) = location.strip_prefix("s3://") else { return Ok(None) };
-        let configured = || io::Error::other("the recording is in a bucket, and recordings.url names none");
+        let Some(rest) = location.strip_prefix("s3://") else {
+            return Ok(None);
+        };
+        let configured =
+            || io::Error::other("the recording is in a bucket, and recordings.url names none");
         let bucket = self.bucket.as_ref().ok_or_else(configured)?;
         let (name, key) = rest.split_once('/').ok_or(ErrorKind::InvalidData)?;
         let bucket = bucket.named(name).map_err(io::Error::other)?;
@@ -134,7 +155,11 @@ impl Recording {
     ///
     /// # Errors
     /// It cannot be read now.
-    pub async fn read(self, first: u64, count: u64) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    pub async fn read(
+        self,
+        first: u64,
+        count: u64,
+    ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
         match self.opener {
             Some(opener) => opened::read(opener, self.source, first, count).await,
             None => self.source.read(first..first.saturating_add(count)).await,
@@ -165,7 +190,9 @@ impl Source {
                 file.take(count).read_to_end(&mut first).await?;
             }
             Self::Object(bucket, key) => {
-                let mut octets = Self::Object(bucket.clone(), key.clone()).read(0..count).await?;
+                let mut octets = Self::Object(bucket.clone(), key.clone())
+                    .read(0..count)
+                    .await?;
                 while let Some(chunk) = octets.next().await {
                     first.extend_from_slice(&chunk?);
                 }
@@ -186,7 +213,11 @@ impl RecordingShelf for Recordings {
             removed |= remove_file(&path).await?;
         }
         if let Some(bucket) = &self.bucket {
-            let key = bucket.key(&recording.tenant_id, &recording.call_sid, &recording.location);
+            let key = bucket.key(
+                &recording.tenant_id,
+                &recording.call_sid,
+                &recording.location,
+            );
             removed |= bucket.remove(&key).await?;
         }
         Ok(removed)
@@ -195,7 +226,11 @@ impl RecordingShelf for Recordings {
 
 /// What a file in clear is, by its first octets.
 fn kind_of(first: &[u8]) -> Kind {
-    if first.starts_with(b"OggS") { Kind::Ogg } else { Kind::Wav }
+    if first.starts_with(b"OggS") {
+        Kind::Ogg
+    } else {
+        Kind::Wav
+    }
 }
 
 fn media_type(kind: Kind) -> &'static str {
@@ -257,7 +292,10 @@ mod tests {
             assert_eq!(shelf.remove(&kept(location)).await.unwrap(), was_there);
         }
         assert!(!here.exists() && !moved.exists());
-        assert!(shelf.remove(&kept(&recordings)).await.is_err(), "a folder is no recording");
+        assert!(
+            shelf.remove(&kept(&recordings)).await.is_err(),
+            "a folder is no recording"
+        );
     }
 
     #[tokio::test]
@@ -265,32 +303,59 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = RecordingKey::new(&[7]);
         let samples: Vec<i16> = (0..100_000).map(|index| (index % 3001) as i16).collect();
-        let mut sealed =
-            SealedFile::new(std::fs::File::create(folder.path().join("a.wav")).unwrap(), Kind::Wav, &key)
-                .unwrap();
+        let mut sealed = SealedFile::new(
+            std::fs::File::create(folder.path().join("a.wav")).unwrap(),
+            Kind::Wav,
+            &key,
+        )
+        .unwrap();
         sealed.append(&samples).unwrap();
         sealed.finish().unwrap();
         std::fs::write(folder.path().join("b.wav"), b"RIFF and so on").unwrap();
         let shelf = Recordings::new(folder.path().to_owned(), None, key).unwrap();
         let read = async |name: &str, first: u64, count: u64| {
-            let recording = shelf.open(&folder.path().join(name).display().to_string()).await.unwrap();
-            let chunks: Vec<io::Result<Bytes>> = recording.read(first, count).await.unwrap().collect().await;
-            chunks.into_iter().flat_map(Result::unwrap).collect::<Vec<u8>>()
+            let recording = shelf
+                .open(&folder.path().join(name).display().to_string())
+                .await
+                .unwrap();
+            let chunks: Vec<io::Result<Bytes>> =
+                recording.read(first, count).await.unwrap().collect().await;
+            chunks
+                .into_iter()
+                .flat_map(Result::unwrap)
+                .collect::<Vec<u8>>()
         };
         let whole = read("a.wav", 0, 200_044).await;
-        let audio: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let audio: Vec<u8> = samples
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
         assert!(whole.starts_with(b"RIFF") && whole[44..] == audio);
-        for (first, count) in [(0, 44), (40, 8), (44, 65_536), (65_579, 3), (199_000, 1044), (200_044, 0)] {
+        for (first, count) in [
+            (0, 44),
+            (40, 8),
+            (44, 65_536),
+            (65_579, 3),
+            (199_000, 1044),
+            (200_044, 0),
+        ] {
             let expected = &whole[first as usize..(first + count) as usize];
-            assert_eq!(read("a.wav", first, count).await, expected, "{count} from {first} on");
+            assert_eq!(
+                read("a.wav", first, count).await,
+                expected,
+                "{count} from {first} on"
+            );
         }
         assert_eq!(read("b.wav", 5, 3).await, b"and");
     }
 
     #[tokio::test]
-    async fn a_bucket_that_is_not_configured_any_more_is_a_fault_and_not_a_recording_that_is_gone() {
+    async fn a_bucket_that_is_not_configured_any_more_is_a_fault_and_not_a_recording_that_is_gone()
+    {
         let shelf = Recordings::new("recordings".into(), None, RecordingKey::new(&[7])).unwrap();
         let found = shelf.open("s3://bucket/acme/call.wav").await;
-        assert!(matches!(found, Err(ReadError::Io(error)) if error.to_string().contains("recordings.url")));
+        assert!(
+            matches!(found, Err(ReadError::Io(error)) if error.to_string().contains("recordings.url"))
+        );
     }
 }

@@ -28,10 +28,18 @@ pub(super) async fn read(
     let span = opener.span(first, count);
     let head = Bytes::copy_from_slice(opener.head(span.head));
     let stored = source.read(span.stored).await?;
-    let reading =
-        Reading { opener, stored, arrived: Vec::new(), block: span.block, skip: span.skip, left: span.audio };
+    let reading = Reading {
+        opener,
+        stored,
+        arrived: Vec::new(),
+        block: span.block,
+        skip: span.skip,
+        left: span.audio,
+    };
     let head = stream::iter((!head.is_empty()).then_some(Ok(head)));
-    Ok(head.chain(stream::try_unfold(reading, Reading::next)).boxed())
+    Ok(head
+        .chain(stream::try_unfold(reading, Reading::next))
+        .boxed())
 }
 
 impl Reading {

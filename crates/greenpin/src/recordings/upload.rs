@@ -24,7 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Uploads this node's recordings for as long as it runs. Does nothing where recordings stay in their folder.
 pub(crate) async fn keep_uploading(store: Store, recordings: Recordings, node: String) {
-    let Some(bucket) = recordings.bucket else { return };
+    let Some(bucket) = recordings.bucket else {
+        return;
+    };
     if let Err(error) = bucket.probe().await {
         tracing::error!(%error, "the bucket of recordings does not answer: recordings wait on this node's disk");
     }
@@ -47,12 +49,21 @@ struct Uploader {
 impl Uploader {
     async fn round(&self, node: &str) -> Result<(), StoreError> {
         loop {
-            let due = self.store.uploads_due(node, Timestamp::now(), BATCH).await?;
+            let due = self
+                .store
+                .uploads_due(node, Timestamp::now(), BATCH)
+                .await?;
             if due.is_empty() {
                 return Ok(());
             }
-            let results = stream::iter(due).map(|upload| self.one(upload)).buffer_unordered(AT_ONCE);
-            results.collect::<Vec<_>>().await.into_iter().collect::<Result<(), _>>()?;
+            let results = stream::iter(due)
+                .map(|upload| self.one(upload))
+                .buffer_unordered(AT_ONCE);
+            results
+                .collect::<Vec<_>>()
+                .await
+                .into_iter()
+                .collect::<Result<(), _>>()?;
         }
     }
 
@@ -64,12 +75,23 @@ impl Uploader {
         METRICS.recording_uploaded(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
         tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "a recording was not uploaded");
-        let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, upload.tries.saturating_add(1), random::u64());
-        self.store.upload_failed(&upload, Timestamp::now() + pause).await
+        let pause = backoff::pause(
+            FIRST_PAUSE,
+            LONGEST_PAUSE,
+            upload.tries.saturating_add(1),
+            random::u64(),
+        );
+        self.store
+            .upload_failed(&upload, Timestamp::now() + pause)
+            .await
     }
 
     /// The outer fault is the store's, the inner one the disk's or the bucket's.
-    async fn upload(&self, upload: &Upload, tenant: &TenantId) -> Result<io::Result<()>, StoreError> {
+    async fn upload(
+        &self,
+        upload: &Upload,
+        tenant: &TenantId,
+    ) -> Result<io::Result<()>, StoreError> {
         let mut file = match File::open(&upload.file).await {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -86,7 +108,10 @@ impl Uploader {
 
     async fn settle(&self, upload: &Upload, key: &str) -> Result<io::Result<()>, StoreError> {
         let location = self.bucket.location(key);
-        let wanted = self.store.upload_done(upload, location, Timestamp::now()).await?;
+        let wanted = self
+            .store
+            .upload_done(upload, location, Timestamp::now())
+            .await?;
         let removed = async {
             if !wanted {
                 // Its retention or an erasure was quicker.
@@ -102,7 +127,11 @@ impl Uploader {
 
     /// The file is gone. A crash after an upload has been noted leaves no entry, so that somebody else removed it, or
     /// it was uploaded by hand.
-    async fn settle_lost(&self, upload: &Upload, tenant: &TenantId) -> Result<io::Result<()>, StoreError> {
+    async fn settle_lost(
+        &self,
+        upload: &Upload,
+        tenant: &TenantId,
+    ) -> Result<io::Result<()>, StoreError> {
         let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         match self.bucket.length(&key).await {
             Ok(Some(_)) => self.settle(upload, &key).await,

@@ -17,7 +17,8 @@ use super::pin_draw::{self, Claim};
 use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
-    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, settings, sql,
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, settings,
+    sql,
 };
 
 /// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
@@ -183,14 +184,24 @@ impl TenantStore {
     /// Reads an allocation; `None` if the tenant has no such one.
     pub async fn allocation(&self, id: &GreenpinId) -> Result<Option<Allocation>, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store.readers.look_up(move |snapshot| find(snapshot, &tenant, &id)).await
+        self.store
+            .readers
+            .look_up(move |snapshot| find(snapshot, &tenant, &id))
+            .await
     }
 
     /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
     /// connected go on. Returns the moment of it.
-    pub async fn delete_allocation(&self, id: &GreenpinId, now: Timestamp) -> Result<Timestamp, DeleteError> {
+    pub async fn delete_allocation(
+        &self,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Timestamp, DeleteError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store.writer.write(move |tx| delete(tx, &tenant, &id, now)).await
+        self.store
+            .writer
+            .write(move |tx| delete(tx, &tenant, &id, now))
+            .await
     }
 }
 
@@ -204,7 +215,12 @@ struct Creation<'a> {
 
 impl<'a> Creation<'a> {
     fn begin(tx: &'a Tx<'a>, tenant: &'a TenantId, now: Timestamp) -> Result<Self, StoreError> {
-        Ok(Self { tx, tenant, settings: settings::of(tx, tenant)?, now })
+        Ok(Self {
+            tx,
+            tenant,
+            settings: settings::of(tx, tenant)?,
+            now,
+        })
     }
 
     fn create(&self, new: NewAllocation) -> Result<Allocation, CreateError> {
@@ -227,7 +243,9 @@ impl<'a> Creation<'a> {
             free_at: expires_at + self.settings.cooloff(),
             counted: number.mode == NumberMode::Shared,
         };
-        let pin = self.take_pin(&claim)?.ok_or(CreateError::PinSpaceExhausted)?;
+        let pin = self
+            .take_pin(&claim)?
+            .ok_or(CreateError::PinSpaceExhausted)?;
         let allocation = Allocation {
             greenpin_id,
             virtual_number: new.virtual_number,
@@ -247,7 +265,12 @@ impl<'a> Creation<'a> {
         };
         self.insert(&allocation, &number)?;
         if let Some(places) = places {
-            places.tell_if_low(self.tx, self.tenant, &allocation.virtual_number.expose(), self.now)?;
+            places.tell_if_low(
+                self.tx,
+                self.tenant,
+                &allocation.virtual_number.expose(),
+                self.now,
+            )?;
             self.tx.offers().took_place(number, &places, expires_at);
         }
         Ok(allocation)
@@ -256,8 +279,9 @@ impl<'a> Creation<'a> {
     /// Takes a PIN; where each question costs a round trip, one that was found free together with others.
     fn take_pin(&self, claim: &Claim<'_>) -> Result<Option<Pin>, StoreError> {
         if self.tx.is_far() {
-            let ahead =
-                self.tx.offers().with_ahead(claim.number_key, |ahead| ahead.take(self.tx, claim, self.now));
+            let ahead = self.tx.offers().with_ahead(claim.number_key, |ahead| {
+                ahead.take(self.tx, claim, self.now)
+            });
             if let Some(pin) = ahead.transpose()?.flatten() {
                 return Ok(Some(pin));
             }
@@ -281,7 +305,12 @@ impl<'a> Creation<'a> {
             events::FIRST_SEQUENCE,
         );
         self.tx.append(sql::ALLOCATION_INSERT, row)?;
-        list(self.tx, self.tenant, (&number.number_key, number.mode), allocation)?;
+        list(
+            self.tx,
+            self.tenant,
+            (&number.number_key, number.mode),
+            allocation,
+        )?;
         let zone = self.settings.zone();
         let event = Draft {
             tenant: self.tenant,
@@ -312,7 +341,8 @@ pub(super) struct EventData {
 
 impl EventData {
     pub(super) fn of(allocation: &Allocation, zone: &TimeZone) -> Self {
-        let exposed = |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+        let exposed =
+            |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         Self {
             virtual_number: allocation.virtual_number.expose(),
             from: exposed(&allocation.from),
@@ -384,7 +414,10 @@ pub(super) fn list(
         let party = key.party(party);
         tx.append(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.append(sql::CALLER_INSERT, (number_key, &party, id, tenant.as_str()))?;
+            tx.append(
+                sql::CALLER_INSERT,
+                (number_key, &party, id, tenant.as_str()),
+            )?;
         }
     }
     Ok(())
@@ -417,7 +450,10 @@ pub(super) fn forget_callers(
     let key = tx.tenant_key(tenant)?;
     let vn = tx.keys().number(allocation.virtual_number);
     for caller in allocation.parties() {
-        tx.send(sql::CALLER_DELETE, (&vn, key.party(caller), allocation.greenpin_id.as_str()))?;
+        tx.send(
+            sql::CALLER_DELETE,
+            (&vn, key.party(caller), allocation.greenpin_id.as_str()),
+        )?;
     }
     Ok(())
 }
@@ -428,7 +464,11 @@ pub(super) fn find(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let raw = snapshot.row(sql::ALLOCATION_SELECT, (tenant.as_str(), id.as_str()), RawAllocation::read)?;
+    let raw = snapshot.row(
+        sql::ALLOCATION_SELECT,
+        (tenant.as_str(), id.as_str()),
+        RawAllocation::read,
+    )?;
     let Some(raw) = raw else { return Ok(None) };
     raw.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }
@@ -463,7 +503,16 @@ impl RawAllocation {
     }
 
     pub(super) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
-        let [record, max, failed, calls, attempts, created_at, updated_at, expires_at] = self.integers;
+        let [
+            record,
+            max,
+            failed,
+            calls,
+            attempts,
+            created_at,
+            updated_at,
+            expires_at,
+        ] = self.integers;
         let content = key.open(&context(&self.greenpin_id), &self.sealed)?;
         let mut content = content.split(' ');
         let mut next = || content.next().ok_or(StoreError::Unreadable("allocation"));
@@ -508,7 +557,11 @@ fn context(greenpin_id: &str) -> String {
 
 /// Numbers as they are kept: separated by commas, in their order.
 fn number_list(numbers: &[PhoneNumber]) -> String {
-    numbers.iter().map(|number| number.expose()).collect::<Vec<_>>().join(",")
+    numbers
+        .iter()
+        .map(|number| number.expose())
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn read_list(text: &str) -> Result<Vec<PhoneNumber>, StoreError> {

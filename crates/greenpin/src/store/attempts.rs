@@ -46,8 +46,13 @@ pub enum AttemptError {
 
 impl AttemptError {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Timeout, Self::NoConnection, Self::AddressRefused, Self::BrokenAnswer, Self::NotSent];
+    pub const ALL: [Self; 5] = [
+        Self::Timeout,
+        Self::NoConnection,
+        Self::AddressRefused,
+        Self::BrokenAnswer,
+        Self::NotSent,
+    ];
 
     /// Its name in the API and in logs.
     pub fn as_str(self) -> &'static str {
@@ -147,19 +152,26 @@ impl Store {
     /// a request. Returns how many; 0: none is left.
     pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = before(now);
-        self.writer.write(move |tx| tx.execute(sql::DELIVERIES_ABANDON, (now.micros(), before, BATCH))).await
+        self.writer
+            .write(move |tx| tx.execute(sql::DELIVERIES_ABANDON, (now.micros(), before, BATCH)))
+            .await
     }
 
     /// Forgets some of the attempts that are too old. Returns how many; 0: none is left.
     pub async fn forget_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = before(now);
-        self.writer.write(move |tx| tx.execute(sql::ATTEMPTS_FORGET, (before, BATCH))).await
+        self.writer
+            .write(move |tx| tx.execute(sql::ATTEMPTS_FORGET, (before, BATCH)))
+            .await
     }
 }
 
 impl TenantStore {
     /// What is, and was, owed of an event; `None`: the tenant has no such event.
-    pub async fn deliveries(&self, event_id: &EventId) -> Result<Option<Vec<DeliveryRecord>>, StoreError> {
+    pub async fn deliveries(
+        &self,
+        event_id: &EventId,
+    ) -> Result<Option<Vec<DeliveryRecord>>, StoreError> {
         let (tenant, event) = (self.tenant_id.clone(), event_id.clone());
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), event.as_str());
@@ -173,9 +185,14 @@ impl TenantStore {
                 let answer = opened.open(&context(&event, &endpoint), &row.get::<String>(5)?)?;
                 Ok((endpoint, attempt(row, answer)?))
             };
-            for (endpoint, attempt) in snapshot.rows(sql::ATTEMPTS_OF_EVENT, (key.0, key.1, SHOWN), read)? {
-                let of = deliveries.iter_mut().find(|one| one.endpoint_id.as_str() == endpoint);
-                of.into_iter().for_each(|delivery| delivery.attempts.push(attempt.clone()));
+            for (endpoint, attempt) in
+                snapshot.rows(sql::ATTEMPTS_OF_EVENT, (key.0, key.1, SHOWN), read)?
+            {
+                let of = deliveries
+                    .iter_mut()
+                    .find(|one| one.endpoint_id.as_str() == endpoint);
+                of.into_iter()
+                    .for_each(|delivery| delivery.attempts.push(attempt.clone()));
             }
             Ok(Some(deliveries))
         });
@@ -184,12 +201,16 @@ impl TenantStore {
 }
 
 fn before(now: Timestamp) -> i64 {
-    now.micros().saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX))
+    now.micros()
+        .saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX))
 }
 
 fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), StoreError> {
     let sealed = tx.tenant_key(&key.tenant)?;
-    let sealed = sealed.seal(&context(&key.event, key.endpoint.as_str()), attempt.answer.as_str())?;
+    let sealed = sealed.seal(
+        &context(&key.event, key.endpoint.as_str()),
+        attempt.answer.as_str(),
+    )?;
     let row = (
         key.tenant.as_str(),
         key.event.as_str(),
@@ -214,7 +235,11 @@ fn attempt(row: &Row<'_>, answer: String) -> Result<Attempt, StoreError> {
         begun_at: Timestamp::from_micros(row.get(1)?),
         latency: Duration::from_micros(u64::try_from(row.get::<i64>(2)?).unwrap_or(0)),
         status: row.get(3)?,
-        error: error.and_then(|word| AttemptError::ALL.into_iter().find(|kind| kind.as_str() == word)),
+        error: error.and_then(|word| {
+            AttemptError::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == word)
+        }),
         answer,
     })
 }

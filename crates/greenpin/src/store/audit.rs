@@ -32,7 +32,12 @@ pub(super) struct Act<'a> {
 }
 
 /// Writes a line, in the transaction of what it tells of.
-pub(super) fn write(tx: &Tx<'_>, actor: &Actor, act: Act<'_>, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn write(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    act: Act<'_>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let row = (
         AuditId::next(tx, now).as_str().to_owned(),
         now.micros(),
@@ -63,7 +68,16 @@ impl OperatorStore {
     ) -> Result<(), StoreError> {
         let actor = self.actor.clone();
         let write = self.store.writer.write(move |tx| {
-            write(tx, &actor, Act { name: act, tenant: None, object: object.as_deref() }, now)
+            write(
+                tx,
+                &actor,
+                Act {
+                    name: act,
+                    tenant: None,
+                    object: object.as_deref(),
+                },
+                now,
+            )
         });
         write.await
     }

@@ -53,8 +53,14 @@ impl TenantStore {
                     Some(true) => "ended",
                     Some(false) => "active",
                 },
-                filter.virtual_number.map(|number| snapshot.keys().number(number)).unwrap_or_default(),
-                filter.party.map(|party| key.party(party)).unwrap_or_default(),
+                filter
+                    .virtual_number
+                    .map(|number| snapshot.keys().number(number))
+                    .unwrap_or_default(),
+                filter
+                    .party
+                    .map(|party| key.party(party))
+                    .unwrap_or_default(),
                 filter.started_after.map_or(i64::MIN, Timestamp::micros),
                 filter.started_before.map_or(i64::MAX, Timestamp::micros),
                 limit,

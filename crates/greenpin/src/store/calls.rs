@@ -16,8 +16,8 @@ use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::writer::Tx;
 use super::{
-    AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, StoreOptions,
-    TenantId, TenantSettings, Timestamp, Voice, allocations, prompts, settings, sql,
+    AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError,
+    StoreOptions, TenantId, TenantSettings, Timestamp, Voice, allocations, prompts, settings, sql,
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
@@ -151,11 +151,15 @@ pub(super) struct RecordingRules {
 impl RecordingRules {
     pub(super) fn of(options: &StoreOptions) -> Self {
         let public_url = options.public_url.trim_end_matches('/').into();
-        Self { public_url, upload: options.upload_recordings }
+        Self {
+            public_url,
+            upload: options.upload_recordings,
+        }
     }
 
     fn url(&self, call: &CallRecord) -> Option<String> {
-        call.recording_path().map(|path| format!("{}{path}", self.public_url))
+        call.recording_path()
+            .map(|path| format!("{}{path}", self.public_url))
     }
 }
 
@@ -269,8 +273,16 @@ impl Store {
             if tx.execute(sql::CALL_ANSWER, row)? == 0 {
                 return Ok(());
             }
-            if let Some(CallRecord { tenant_id, greenpin_id: Some(id), .. }) = records::find(tx, &sid)? {
-                tx.execute(sql::ALLOCATION_COUNT_CALL, (tenant_id.as_str(), id.as_str()))?;
+            if let Some(CallRecord {
+                tenant_id,
+                greenpin_id: Some(id),
+                ..
+            }) = records::find(tx, &sid)?
+            {
+                tx.execute(
+                    sql::ALLOCATION_COUNT_CALL,
+                    (tenant_id.as_str(), id.as_str()),
+                )?;
             }
             tell(tx, &sid, EventType::CallAnswered, now)
         });
@@ -281,7 +293,9 @@ impl Store {
     /// record stays as it is: telling the end twice is harmless.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
-        self.writer.write(move |tx| end(tx, &sid, &ending, &rules)).await
+        self.writer
+            .write(move |tx| end(tx, &sid, &ending, &rules))
+            .await
     }
 
     /// What becomes of a recording that a crash left: it is taken into the record of its call, with `recording.ready`,
@@ -293,7 +307,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Leftover, StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
-        self.writer.write(move |tx| take_up(tx, &sid, left.as_ref(), &rules, now)).await
+        self.writer
+            .write(move |tx| take_up(tx, &sid, left.as_ref(), &rules, now))
+            .await
     }
 }
 
@@ -304,11 +320,15 @@ fn take_up(
     rules: &RecordingRules,
     now: Timestamp,
 ) -> Result<Leftover, StoreError> {
-    let Some(call) = records::find(tx, sid)? else { return Ok(Leftover::Unwanted) };
+    let Some(call) = records::find(tx, sid)? else {
+        return Ok(Leftover::Unwanted);
+    };
     if call.ended_at.is_none() {
         return Ok(Leftover::InUse);
     }
-    let Some(left) = left else { return Ok(Leftover::Unwanted) };
+    let Some(left) = left else {
+        return Ok(Leftover::Unwanted);
+    };
     let row = (&left.location, millis(left), sid.as_str());
     if tx.execute(sql::CALL_SET_RECORDING, row)? > 0 {
         recording_made(tx, sid, now, rules)?;
@@ -316,8 +336,14 @@ fn take_up(
     }
     // The crash may have come between this and the file's last name; the folder may have moved since.
     let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
-    let known = call.recording.is_some_and(|recording| name(&recording.location) == name(&left.location));
-    Ok(if known { Leftover::Wanted } else { Leftover::Unwanted })
+    let known = call
+        .recording
+        .is_some_and(|recording| name(&recording.location) == name(&left.location));
+    Ok(if known {
+        Leftover::Wanted
+    } else {
+        Leftover::Unwanted
+    })
 }
 
 /// Closes some calls of a node that ended with it, with record and terminal event each. How many there were.
@@ -338,7 +364,11 @@ pub(super) fn close_cut_short(
 
 fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else {
-        return Ok(Begun { route: Route::UnknownNumber, voice: None, tenant: None });
+        return Ok(Begun {
+            route: Route::UnknownNumber,
+            voice: None,
+            tenant: None,
+        });
     };
     let settings = settings::of(tx, &number.tenant_id)?;
     let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
@@ -359,11 +389,23 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
     );
     tx.execute(sql::CALL_INSERT, row)?;
     if let Some(id) = &greenpin_id {
-        tx.execute(sql::ALLOCATION_COUNT_ATTEMPT, (number.tenant_id.as_str(), id.as_str()))?;
+        tx.execute(
+            sql::ALLOCATION_COUNT_ATTEMPT,
+            (number.tenant_id.as_str(), id.as_str()),
+        )?;
     }
-    tell(tx, &call.call_sid, EventType::CallInitiated, call.started_at)?;
+    tell(
+        tx,
+        &call.call_sid,
+        EventType::CallInitiated,
+        call.started_at,
+    )?;
     let tenant = Some((number.tenant_id.clone(), settings.call_limit));
-    Ok(Begun { route, voice, tenant })
+    Ok(Begun {
+        route,
+        voice,
+        tenant,
+    })
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
@@ -379,25 +421,45 @@ pub(super) fn route(
     }
     let (greenpin_id, max_tries) = match number.mode {
         NumberMode::Exclusive => {
-            let Some(holder) = number.held_by(now).cloned() else { return Ok((Route::NotInUse, None)) };
+            let Some(holder) = number.held_by(now).cloned() else {
+                return Ok((Route::NotInUse, None));
+            };
             let allocation = allocations::find(snapshot, &number.tenant_id, &holder)?;
-            (Some(holder), allocation.map_or(STRANGERS_TRIES, |allocation| allocation.max_pin_attempts))
+            (
+                Some(holder),
+                allocation.map_or(STRANGERS_TRIES, |allocation| allocation.max_pin_attempts),
+            )
         }
         NumberMode::Shared => {
             let key = (&number.number_key, now.micros());
-            if snapshot.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?.is_none() {
+            if snapshot
+                .row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?
+                .is_none()
+            {
                 return Ok((Route::NotInUse, None));
             }
             let listing = match caller {
                 Some(caller) => listing(snapshot, number, caller, now)?,
                 None => Vec::new(),
             };
-            let tries = listing.iter().map(|one| one.max_pin_attempts).max().unwrap_or(STRANGERS_TRIES);
-            let sole = if let [only] = listing.as_slice() { Some(only.greenpin_id.clone()) } else { None };
+            let tries = listing
+                .iter()
+                .map(|one| one.max_pin_attempts)
+                .max()
+                .unwrap_or(STRANGERS_TRIES);
+            let sole = if let [only] = listing.as_slice() {
+                Some(only.greenpin_id.clone())
+            } else {
+                None
+            };
             (sole, tries)
         }
     };
-    let collect = Collect { pin_length: number.pin_length, max_tries, settings: call_settings(settings) };
+    let collect = Collect {
+        pin_length: number.pin_length,
+        max_tries,
+        settings: call_settings(settings),
+    };
     Ok((Route::Collect(collect), greenpin_id))
 }
 
@@ -412,11 +474,17 @@ fn call_settings(settings: &TenantSettings) -> CallSettings {
             (AcceptCall::Answer, false) => Screening::None,
         },
         record_announcement: settings.record_announcement,
-        warning: (settings.warning_tone > 0).then(|| Duration::from_secs(settings.warning_tone.into())),
+        warning: (settings.warning_tone > 0)
+            .then(|| Duration::from_secs(settings.warning_tone.into())),
     }
 }
 
-fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, rules: &RecordingRules) -> Result<(), StoreError> {
+fn end(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    ending: &CallEnding,
+    rules: &RecordingRules,
+) -> Result<(), StoreError> {
     let micros = |time: Option<Timestamp>| time.map(Timestamp::micros);
     let (dialled_key, sealed_dialled) = dialled_number(tx, sid, ending.dialled)?;
     let row = (
@@ -431,7 +499,10 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, rules: &RecordingRules) 
         ending.sip_cause,
         hangup_by(ending.hangup_by),
         ending.pin_attempts,
-        ending.recording.as_ref().map(|recording| &recording.location),
+        ending
+            .recording
+            .as_ref()
+            .map(|recording| &recording.location),
         ending.recording.as_ref().map(millis),
         report_text(ending.caller_media.as_ref())?,
         report_text(ending.callee_media.as_ref())?,
@@ -440,11 +511,20 @@ fn end(tx: &Tx<'_>, sid: &CallSid, ending: &CallEnding, rules: &RecordingRules) 
     if tx.execute(sql::CALL_END, row)? == 0 {
         return Ok(());
     }
-    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
+    let Some(call) = records::find(tx, sid)? else {
+        return Ok(());
+    };
     let settings = settings::of(tx, &call.tenant_id)?;
     let url = rules.url(&call);
     let data = records::event_data(&call, &settings.zone(), ending.ended_at, url);
-    write_event(tx, &call, &settings, EventType::CallCompleted, ending.ended_at, data)?;
+    write_event(
+        tx,
+        &call,
+        &settings,
+        EventType::CallCompleted,
+        ending.ended_at,
+        data,
+    )?;
     if call.recording.is_some() {
         recording_made(tx, sid, ending.ended_at, rules)?;
     }
@@ -457,9 +537,13 @@ fn dialled_number(
     sid: &CallSid,
     dialled: Option<PhoneNumber>,
 ) -> Result<(Option<String>, Option<String>), StoreError> {
-    let Some(dialled) = dialled else { return Ok((None, None)) };
+    let Some(dialled) = dialled else {
+        return Ok((None, None));
+    };
     let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get::<String>(0))?;
-    let Some(tenant) = tenant else { return Ok((None, None)) };
+    let Some(tenant) = tenant else {
+        return Ok((None, None));
+    };
     let key = tx.tenant_key(&numbers::tenant_id(&tenant)?)?;
     let sealed = key.seal(&records::dialled_context(sid.as_str()), dialled.expose())?;
     Ok((Some(key.party(dialled)), Some(sealed)))
@@ -468,7 +552,12 @@ fn dialled_number(
 /// What is known of a call that ended with the process that served it. It ended when that process was last seen, or
 /// when the last thing happened that is known of it.
 fn cut_off(call: CallRecord, last_seen: Timestamp) -> CallEnding {
-    let known = [Some(call.started_at), call.answered_at, call.dialled_at, call.bridged_at];
+    let known = [
+        Some(call.started_at),
+        call.answered_at,
+        call.dialled_at,
+        call.bridged_at,
+    ];
     let ended_at = known.into_iter().flatten().fold(last_seen, Timestamp::max);
     let (call_type, dial_call_status) = match (call.bridged_at, call.dialled_at) {
         (Some(_), _) => (CallType::Completed, Some(DialStatus::Completed)),
@@ -492,8 +581,15 @@ fn cut_off(call: CallRecord, last_seen: Timestamp) -> CallEnding {
     }
 }
 
-fn tell(tx: &Tx<'_>, sid: &CallSid, event_type: EventType, now: Timestamp) -> Result<(), StoreError> {
-    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
+fn tell(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    event_type: EventType,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(call) = records::find(tx, sid)? else {
+        return Ok(());
+    };
     let settings = settings::of(tx, &call.tenant_id)?;
     let data = records::event_data(&call, &settings.zone(), now, None);
     write_event(tx, &call, &settings, event_type, now, data)
@@ -507,7 +603,9 @@ fn recording_made(
     rules: &RecordingRules,
 ) -> Result<(), StoreError> {
     match rules.upload {
-        true => tx.execute(sql::UPLOAD_INSERT, (now.micros(), sid.as_str())).map(|_| ()),
+        true => tx
+            .execute(sql::UPLOAD_INSERT, (now.micros(), sid.as_str()))
+            .map(|_| ()),
         false => tell_recording(tx, sid, now, rules),
     }
 }
@@ -519,8 +617,12 @@ pub(super) fn tell_recording(
     now: Timestamp,
     rules: &RecordingRules,
 ) -> Result<(), StoreError> {
-    let Some(call) = records::find(tx, sid)? else { return Ok(()) };
-    let Some(recording) = &call.recording else { return Ok(()) };
+    let Some(call) = records::find(tx, sid)? else {
+        return Ok(());
+    };
+    let Some(recording) = &call.recording else {
+        return Ok(());
+    };
     let settings = settings::of(tx, &call.tenant_id)?;
     let data = json!({
         "call_sid": call.call_sid.as_str(),
@@ -528,7 +630,9 @@ pub(super) fn tell_recording(
         "recording_url": rules.url(&call),
         "recording_duration": recording.duration.as_secs(),
     });
-    let Value::Object(data) = data else { return Ok(()) };
+    let Value::Object(data) = data else {
+        return Ok(());
+    };
     write_event(tx, &call, &settings, EventType::RecordingReady, now, data)
 }
 

@@ -42,12 +42,18 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (now.micros(), tenant.as_str());
-            let raw = snapshot
-                .rows(sql::NUMBER_CAPACITIES, key, |row| Ok((RawNumber::read(row)?, row.get::<u8>(7)?)))?;
+            let raw = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
+                Ok((RawNumber::read(row)?, row.get::<u8>(7)?))
+            })?;
             let capacity = |(raw, attempts): (RawNumber, u8)| {
-                Ok(NumberCapacity { number: raw.number(snapshot)?, attempts })
+                Ok(NumberCapacity {
+                    number: raw.number(snapshot)?,
+                    attempts,
+                })
             };
-            raw.into_iter().map(capacity).collect::<Result<Vec<_>, StoreError>>()
+            raw.into_iter()
+                .map(capacity)
+                .collect::<Result<Vec<_>, StoreError>>()
         });
         let mut capacities = read.await?;
         capacities.sort_unstable_by_key(|capacity| capacity.number.virtual_number.expose());
@@ -86,7 +92,15 @@ impl Places {
         let event_type = EventType::NumberCapacityLow;
         events::write(
             tx,
-            &Draft { tenant, zone: &zone, greenpin_id: None, made: None, event_type, occurred_at, data },
+            &Draft {
+                tenant,
+                zone: &zone,
+                greenpin_id: None,
+                made: None,
+                event_type,
+                occurred_at,
+                data,
+            },
         )
     }
 }
@@ -97,10 +111,24 @@ mod tests {
 
     #[test]
     fn a_number_is_low_once_on_its_way_up() {
-        let low =
-            |most: i64| (1..=most).filter(|active| Places { active: *active, most }.became_low()).collect();
-        let expected: [(i64, Vec<i64>); 5] =
-            [(1, vec![1]), (2, vec![2]), (5, vec![4]), (10, vec![8]), (200, vec![160])];
+        let low = |most: i64| {
+            (1..=most)
+                .filter(|active| {
+                    Places {
+                        active: *active,
+                        most,
+                    }
+                    .became_low()
+                })
+                .collect()
+        };
+        let expected: [(i64, Vec<i64>); 5] = [
+            (1, vec![1]),
+            (2, vec![2]),
+            (5, vec![4]),
+            (10, vec![8]),
+            (200, vec![160]),
+        ];
         for (most, at) in expected {
             let found: Vec<i64> = low(most);
             assert_eq!(found, at);

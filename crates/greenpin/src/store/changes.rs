@@ -70,7 +70,10 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, ChangeError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store.writer.write(move |tx| self::change(tx, &tenant, &id, &change, now)).await
+        self.store
+            .writer
+            .write(move |tx| self::change(tx, &tenant, &id, &change, now))
+            .await
     }
 
     /// Changes several allocations in one transaction, in their order. Each stands alone: one that cannot be changed
@@ -107,7 +110,10 @@ fn change(
     let number = number_of(tx, &before)?;
     let after = changed(&before, change, now);
     refuse_both_sides(&after, change)?;
-    if number.mode == NumberMode::Shared && number.pin_length < OPEN_PIN_LENGTH && after.to.is_empty() {
+    if number.mode == NumberMode::Shared
+        && number.pin_length < OPEN_PIN_LENGTH
+        && after.to.is_empty()
+    {
         return Err(ChangeError::ToRequired);
     }
     let names = names(&before, &after, change);
@@ -129,22 +135,32 @@ pub(super) fn begin(
     let key = (tenant.as_str(), id.as_str(), now.micros());
     let active = tx.execute(sql::ALLOCATION_BEGIN_CHANGE, key)? > 0;
     let allocation = allocations::find(tx, tenant, id)?.ok_or(ChangeError::NotFound)?;
-    if active { Ok(allocation) } else { Err(ChangeError::NotActive) }
+    if active {
+        Ok(allocation)
+    } else {
+        Err(ChangeError::NotActive)
+    }
 }
 
 /// The number that an allocation is on.
 pub(super) fn number_of(tx: &Tx<'_>, allocation: &Allocation) -> Result<NumberRow, StoreError> {
-    numbers::find(tx, allocation.virtual_number)?.ok_or(StoreError::Unreadable("number of an allocation"))
+    numbers::find(tx, allocation.virtual_number)?
+        .ok_or(StoreError::Unreadable("number of an allocation"))
 }
 
 fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Allocation {
     Allocation {
         from: change.from.clone().unwrap_or_else(|| before.from.clone()),
         to: change.to.clone().unwrap_or_else(|| before.to.clone()),
-        expires_at: change.duration.map_or(before.expires_at, |duration| now.whole_seconds() + duration),
+        expires_at: change
+            .duration
+            .map_or(before.expires_at, |duration| now.whole_seconds() + duration),
         max_pin_attempts: change.max_pin_attempts.unwrap_or(before.max_pin_attempts),
         record: change.record.unwrap_or(before.record),
-        custom_field: change.custom_field.clone().unwrap_or_else(|| before.custom_field.clone()),
+        custom_field: change
+            .custom_field
+            .clone()
+            .unwrap_or_else(|| before.custom_field.clone()),
         updated_at: now,
         ..before.clone()
     }
@@ -163,7 +179,11 @@ fn refuse_both_sides(after: &Allocation, change: &AllocationChange) -> Result<()
         .filter(|(_, number)| other.contains(number))
         .map(|(place, _)| place)
         .collect();
-    if places.is_empty() { Ok(()) } else { Err(ChangeError::OnBothSides(party, places)) }
+    if places.is_empty() {
+        Ok(())
+    } else {
+        Err(ChangeError::OnBothSides(party, places))
+    }
 }
 
 /// The fields that are no more what they were.
@@ -171,12 +191,22 @@ fn names(before: &Allocation, after: &Allocation, change: &AllocationChange) -> 
     let fields = [
         ("from", before.from != after.from),
         ("to", before.to != after.to),
-        ("duration", change.duration.is_some() && before.expires_at != after.expires_at),
-        ("max_pin_attempts", before.max_pin_attempts != after.max_pin_attempts),
+        (
+            "duration",
+            change.duration.is_some() && before.expires_at != after.expires_at,
+        ),
+        (
+            "max_pin_attempts",
+            before.max_pin_attempts != after.max_pin_attempts,
+        ),
         ("record", before.record != after.record),
         ("custom_field", before.custom_field != after.custom_field),
     ];
-    fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    fields
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 fn write(
@@ -209,7 +239,12 @@ fn write(
 }
 
 /// The number and the PIN are taken for as long as the allocation lasts now.
-fn prolong(tx: &Tx<'_>, tenant: &TenantId, number: &NumberRow, after: &Allocation) -> Result<(), StoreError> {
+fn prolong(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    after: &Allocation,
+) -> Result<(), StoreError> {
     let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
     let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
     tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), vn, id))?;
@@ -227,15 +262,28 @@ fn tell(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let allocation = EventData::of(after, &settings::of(tx, tenant)?.zone());
-    let data = Changed { allocation, changed: names };
+    let data = Changed {
+        allocation,
+        changed: names,
+    };
     write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
     match (before.is_locked(), after.is_locked()) {
-        (true, false) => {
-            write_event(tx, tenant, after, EventType::AllocationUnlocked, attempts_data(after), now)
-        }
-        (false, true) => {
-            write_event(tx, tenant, after, EventType::AllocationLocked, attempts_data(after), now)
-        }
+        (true, false) => write_event(
+            tx,
+            tenant,
+            after,
+            EventType::AllocationUnlocked,
+            attempts_data(after),
+            now,
+        ),
+        (false, true) => write_event(
+            tx,
+            tenant,
+            after,
+            EventType::AllocationLocked,
+            attempts_data(after),
+            now,
+        ),
         _ => Ok(()),
     }
 }
@@ -268,5 +316,16 @@ pub(super) fn write_event(
 ) -> Result<(), StoreError> {
     let zone = settings::of(tx, tenant)?.zone();
     let greenpin_id = Some(&allocation.greenpin_id);
-    events::write(tx, &Draft { tenant, zone: &zone, greenpin_id, made: None, event_type, occurred_at, data })
+    events::write(
+        tx,
+        &Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id,
+            made: None,
+            event_type,
+            occurred_at,
+            data,
+        },
+    )
 }

@@ -37,14 +37,20 @@ impl Checkpoints {
                     Err(RecvTimeoutError::Timeout) => {
                         readers.rest();
                         readers.give_back(Instant::now());
-                        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                        let _ =
+                            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
         };
-        let started = std::thread::Builder::new().name("store-checkpoint".into()).spawn(work);
-        started.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        let started = std::thread::Builder::new()
+            .name("store-checkpoint".into())
+            .spawn(work);
+        started.map_err(|source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self(ask))
     }
 
@@ -65,7 +71,9 @@ fn empty(connection: &Connection, readers: &IdleReaders) -> bool {
     let rounds = PATIENCE.as_millis() / ROUND.as_millis();
     (0..rounds).any(|_| {
         readers.rest();
-        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, i64>(0)
+        });
         busy == Ok(0)
     })
 }

@@ -120,31 +120,49 @@ impl Store {
             .readers
             .look_up(move |snapshot| {
                 let key = (&account_sid, now.micros());
-                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
             })
             .await
             .map_err(|error: StoreError| error)?;
         let (tenant, kept, suspended) = match &found {
-            Some((tenant, digest, suspended_at)) => {
-                (TenantId::parse(tenant), TokenDigest::from_hex(digest), suspended_at.is_some())
-            }
+            Some((tenant, digest, suspended_at)) => (
+                TenantId::parse(tenant),
+                TokenDigest::from_hex(digest),
+                suspended_at.is_some(),
+            ),
             None => (None, None, false),
         };
-        let right = kept.unwrap_or(TokenDigest::none()).matches(&self.keys.digest(token));
-        Ok(tenant.filter(|_| right).map(|tenant_id| Authenticated { tenant_id, suspended }))
+        let right = kept
+            .unwrap_or(TokenDigest::none())
+            .matches(&self.keys.digest(token));
+        Ok(tenant.filter(|_| right).map(|tenant_id| Authenticated {
+            tenant_id,
+            suspended,
+        }))
     }
 
     /// Notes that a credential was used in this minute.
-    pub async fn credential_used(&self, account_sid: String, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn credential_used(
+        &self,
+        account_sid: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let minute = now.micros().div_euclid(MINUTE).saturating_mul(MINUTE);
-        let write = self.writer.write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
+        let write = self
+            .writer
+            .write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
         write.await.map(|_: usize| ())
     }
 }
 
 impl OperatorStore {
     /// The credentials of a tenant, oldest first, revoked ones too; `None`: there is no such tenant.
-    pub async fn credentials(&self, tenant: &TenantId) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
+    pub async fn credentials(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
         let tenant = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
             let known = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?;
@@ -167,12 +185,19 @@ impl OperatorStore {
         let (sid, digest) = (account_sid.clone(), drawn.digest);
         let write = self.store.writer.write(move |tx| {
             standing::require(tx, &tenant)?;
-            let made =
-                Made { tenant: &tenant, account_sid: &sid, digest: &digest, label: new.label.as_deref() };
+            let made = Made {
+                tenant: &tenant,
+                account_sid: &sid,
+                digest: &digest,
+                label: new.label.as_deref(),
+            };
             made.insert(tx, &actor, "credential.create", now)
         });
         write.await?;
-        Ok(MadeCredential { account_sid, token: drawn.token })
+        Ok(MadeCredential {
+            account_sid,
+            token: drawn.token,
+        })
     }
 
     /// Makes a credential in the place of another, with its label. The old one is valid until it is revoked, or for
@@ -196,13 +221,25 @@ impl OperatorStore {
                 tx.execute(sql::CREDENTIAL_REVOKE, (until, tenant.as_str(), &old))?;
             }
             let label = new.label.as_deref().or(replaced.label.as_deref());
-            let made = Made { tenant: &tenant, account_sid: &sid, digest: &digest, label };
+            let made = Made {
+                tenant: &tenant,
+                account_sid: &sid,
+                digest: &digest,
+                label,
+            };
             made.insert(tx, &actor, "credential.create", now)?;
-            let act = Act { name: "credential.rotate", tenant: Some(&tenant), object: Some(&old) };
+            let act = Act {
+                name: "credential.rotate",
+                tenant: Some(&tenant),
+                object: Some(&old),
+            };
             Ok::<_, CredentialError>(audit::write(tx, &actor, act, now)?)
         });
         write.await?;
-        Ok(MadeCredential { account_sid, token: drawn.token })
+        Ok(MadeCredential {
+            account_sid,
+            token: drawn.token,
+        })
     }
 
     /// Ends a credential now.
@@ -215,8 +252,15 @@ impl OperatorStore {
         let (actor, tenant, sid) = (self.actor.clone(), tenant.clone(), account_sid.to_owned());
         let write = self.store.writer.write(move |tx| {
             valid(tx, &tenant, &sid, now)?;
-            tx.execute(sql::CREDENTIAL_REVOKE, (now.micros(), tenant.as_str(), &sid))?;
-            let act = Act { name: "credential.revoke", tenant: Some(&tenant), object: Some(&sid) };
+            tx.execute(
+                sql::CREDENTIAL_REVOKE,
+                (now.micros(), tenant.as_str(), &sid),
+            )?;
+            let act = Act {
+                name: "credential.revoke",
+                tenant: Some(&tenant),
+                object: Some(&sid),
+            };
             Ok(audit::write(tx, &actor, act, now)?)
         });
         write.await
@@ -239,11 +283,21 @@ impl Made<'_> {
         name: &'static str,
         now: Timestamp,
     ) -> Result<(), CredentialError> {
-        let row = (self.account_sid, self.tenant.as_str(), self.digest, now.micros(), self.label);
+        let row = (
+            self.account_sid,
+            self.tenant.as_str(),
+            self.digest,
+            now.micros(),
+            self.label,
+        );
         if tx.execute(sql::CREDENTIAL_ADD, row)? == 0 {
             return Err(CredentialError::AccountSidTaken);
         }
-        let act = Act { name, tenant: Some(self.tenant), object: Some(self.account_sid) };
+        let act = Act {
+            name,
+            tenant: Some(self.tenant),
+            object: Some(self.account_sid),
+        };
         Ok(audit::write(tx, actor, act, now)?)
     }
 }
@@ -258,7 +312,11 @@ fn valid(
     standing::require(tx, tenant)?;
     let found = tx.row(sql::CREDENTIAL_OF, (tenant.as_str(), sid), read)?;
     let found = found.ok_or(CredentialError::NotFound)?;
-    if found.is_live(now) { Ok(found) } else { Err(CredentialError::AlreadyRevoked) }
+    if found.is_live(now) {
+        Ok(found)
+    } else {
+        Err(CredentialError::AlreadyRevoked)
+    }
 }
 
 fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {

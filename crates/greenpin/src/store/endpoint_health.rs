@@ -7,7 +7,9 @@ use serde_json::json;
 use super::events::{self, Draft};
 use super::outbox::Key;
 use super::writer::Tx;
-use super::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, settings, sql};
+use super::{
+    EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, settings, sql,
+};
 
 /// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
 /// makes days of an hour.
@@ -16,9 +18,13 @@ const LEAST_FAILURES: i64 = 10;
 impl Store {
     /// Endpoints that were disabled and are not enabled again.
     pub async fn disabled_endpoints(&self) -> Result<u64, StoreError> {
-        let read =
-            self.readers.read(|snapshot| snapshot.row(sql::ENDPOINTS_DISABLED, (), |row| row.get::<i64>(0)));
-        Ok(read.await?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+        let read = self
+            .readers
+            .read(|snapshot| snapshot.row(sql::ENDPOINTS_DISABLED, (), |row| row.get::<i64>(0)));
+        Ok(read
+            .await?
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
     }
 }
 
@@ -50,9 +56,15 @@ pub(super) fn failed(
 ) -> Result<(), StoreError> {
     let row = (now.micros(), key.endpoint.as_str());
     let found = tx.row(sql::ENDPOINT_FAILED, row, |row| {
-        Ok((Timestamp::from_micros(row.get(0)?), row.get::<i64>(1)?, row.get::<String>(2)?))
+        Ok((
+            Timestamp::from_micros(row.get(0)?),
+            row.get::<i64>(1)?,
+            row.get::<String>(2)?,
+        ))
     })?;
-    let Some((since, failures, url)) = found else { return Ok(()) };
+    let Some((since, failures, url)) = found else {
+        return Ok(());
+    };
     if now.since(since) < disable_after || failures < LEAST_FAILURES {
         return Ok(());
     }
@@ -75,6 +87,14 @@ fn tell(
     let event_type = EventType::EndpointDisabled;
     events::write(
         tx,
-        &Draft { tenant, zone: &zone, greenpin_id: None, made: None, event_type, occurred_at: now, data },
+        &Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id: None,
+            made: None,
+            event_type,
+            occurred_at: now,
+            data,
+        },
     )
 }

@@ -29,7 +29,13 @@ impl EndpointSpec {
     /// A new endpoint that takes everything in the standard form.
     pub fn to(url: impl Into<String>) -> Self {
         let (url, format) = (url.into(), EndpointFormat::Standard);
-        Self { id: None, url, types: None, format, paused: false }
+        Self {
+            id: None,
+            url,
+            types: None,
+            format,
+            paused: false,
+        }
     }
 }
 
@@ -55,7 +61,10 @@ impl EndpointFormat {
     }
 
     pub(super) fn stored(word: &str) -> Result<Self, StoreError> {
-        Self::ALL.into_iter().find(|one| one.as_str() == word).ok_or(StoreError::Unreadable("format"))
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == word)
+            .ok_or(StoreError::Unreadable("format"))
     }
 }
 
@@ -82,7 +91,9 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub(super) fn takes(&self, event_type: &str) -> bool {
-        self.types.as_ref().is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
+        self.types
+            .as_ref()
+            .is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
     }
 
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
@@ -104,10 +115,9 @@ impl TenantStore {
     /// The endpoints, oldest first.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let read = self
-            .store
-            .readers
-            .read(move |snapshot| snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read));
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
+        });
         read.await
     }
 
@@ -120,7 +130,9 @@ impl TenantStore {
     ) -> Result<Option<String>, StoreError> {
         let (tenant, id, secret) = (self.tenant_id.clone(), id.clone(), draw_secret());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx.tenant_key(&tenant)?.seal(&secret_context(&id), secret.as_str())?;
+            let sealed = tx
+                .tenant_key(&tenant)?
+                .seal(&secret_context(&id), secret.as_str())?;
             let row = (until.micros(), sealed, tenant.as_str(), id.as_str());
             let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
             tx.tenants().change();
@@ -131,7 +143,9 @@ impl TenantStore {
 }
 
 pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
-    tx.tenants().endpoints(tenant, || tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read))
+    tx.tenants().endpoints(tenant, || {
+        tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
+    })
 }
 
 /// Makes the list what it is asked to be; returns ids and secrets of the new ones.
@@ -154,7 +168,10 @@ pub(super) fn replace(
         }
     }
     for endpoint in old {
-        tx.execute(sql::ENDPOINT_REMOVE, (now.micros(), tenant.as_str(), endpoint.id.as_str()))?;
+        tx.execute(
+            sql::ENDPOINT_REMOVE,
+            (now.micros(), tenant.as_str(), endpoint.id.as_str()),
+        )?;
     }
     tx.tenants().change();
     // A pause that ended, or an endpoint that went, is for the deliverer to see.
@@ -162,9 +179,21 @@ pub(super) fn replace(
     Ok(made)
 }
 
-fn update(tx: &Tx<'_>, tenant: &TenantId, id: &EndpointId, spec: &EndpointSpec) -> Result<(), StoreError> {
+fn update(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &EndpointId,
+    spec: &EndpointSpec,
+) -> Result<(), StoreError> {
     let paused = i64::from(spec.paused);
-    let values = (&spec.url, types(spec), spec.format.as_str(), paused, tenant.as_str(), id.as_str());
+    let values = (
+        &spec.url,
+        types(spec),
+        spec.format.as_str(),
+        paused,
+        tenant.as_str(),
+        id.as_str(),
+    );
     tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
 }
 
@@ -181,7 +210,9 @@ fn insert(
 ) -> Result<(EndpointId, String), StoreError> {
     let id = EndpointId::new(now);
     let secret = draw_secret();
-    let sealed = tx.tenant_key(tenant)?.seal(&secret_context(&id), secret.as_str())?;
+    let sealed = tx
+        .tenant_key(tenant)?
+        .seal(&secret_context(&id), secret.as_str())?;
     tx.execute(
         sql::ENDPOINT_INSERT,
         (
@@ -206,5 +237,7 @@ fn draw_secret() -> String {
 }
 
 fn types(spec: &EndpointSpec) -> Option<String> {
-    spec.types.as_ref().map(|types| serde_json::Value::from(types.clone()).to_string())
+    spec.types
+        .as_ref()
+        .map(|types| serde_json::Value::from(types.clone()).to_string())
 }

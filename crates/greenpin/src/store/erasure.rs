@@ -11,8 +11,8 @@ use super::database::Row;
 use super::operator::{Actor, OperatorStore};
 use super::writer::Tx;
 use super::{
-    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId, TenantSettings,
-    Timestamp, allocations, sql,
+    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId,
+    TenantSettings, Timestamp, allocations, sql,
 };
 
 /// Rows of a table in one transaction.
@@ -82,16 +82,24 @@ impl OperatorStore {
     /// The receipt of a tenant's erasure; `None`: it was not erased.
     pub async fn erasure(&self, tenant: &TenantId) -> Result<Option<ErasureReceipt>, StoreError> {
         let key = tenant.clone();
-        let read = self
-            .store
-            .readers
-            .read(move |snapshot| snapshot.row(sql::ERASURE_SELECT, [key.as_str()], RawReceipt::read));
-        read.await?.map(|raw: RawReceipt| raw.receipt(tenant)).transpose()
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], RawReceipt::read)
+        });
+        read.await?
+            .map(|raw: RawReceipt| raw.receipt(tenant))
+            .transpose()
     }
 
-    async fn begin_erasure(&self, tenant: &TenantId, now: Timestamp) -> Result<ErasureReceipt, EraseError> {
+    async fn begin_erasure(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<ErasureReceipt, EraseError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        self.store.writer.write(move |tx| begin(tx, &actor, &tenant, now)).await
+        self.store
+            .writer
+            .write(move |tx| begin(tx, &actor, &tenant, now))
+            .await
     }
 
     async fn erase_recordings(
@@ -102,7 +110,9 @@ impl OperatorStore {
         let mut after = String::new();
         loop {
             let page = self.recordings_of(tenant, after.clone()).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.call_sid.to_string();
             let mut deleted = 0;
             for recording in &page {
@@ -113,7 +123,10 @@ impl OperatorStore {
                 })?);
             }
             let tenant = tenant.clone();
-            self.store.writer.write(move |tx| count(tx, &tenant, &[("recordings", deleted)])).await?;
+            self.store
+                .writer
+                .write(move |tx| count(tx, &tenant, &[("recordings", deleted)]))
+                .await?;
         }
     }
 
@@ -124,9 +137,11 @@ impl OperatorStore {
     ) -> Result<Vec<KeptRecording>, StoreError> {
         let tenant_id = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.rows(sql::RECORDINGS_OF_TENANT, (tenant_id.as_str(), &after, ROWS), |row| {
-                KeptRecording::read(&tenant_id, row)
-            })
+            snapshot.rows(
+                sql::RECORDINGS_OF_TENANT,
+                (tenant_id.as_str(), &after, ROWS),
+                |row| KeptRecording::read(&tenant_id, row),
+            )
         });
         read.await
     }
@@ -143,7 +158,10 @@ impl OperatorStore {
 
     async fn finish_erasure(&self, tenant: &TenantId, now: Timestamp) -> Result<(), EraseError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        self.store.writer.write(move |tx| finish(tx, &actor, &tenant, now)).await?;
+        self.store
+            .writer
+            .write(move |tx| finish(tx, &actor, &tenant, now))
+            .await?;
         self.store.keys.forget_all();
         // Until then the log holds pages as they were; the next checkpoints do the same, only later.
         if let Some(checkpoints) = &self.store.checkpoints
@@ -186,27 +204,54 @@ fn begin(
     tenant: &TenantId,
     now: Timestamp,
 ) -> Result<ErasureReceipt, EraseError> {
-    if tx.row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?.is_none() {
+    if tx
+        .row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?
+        .is_none()
+    {
         return Err(EraseError::NotFound);
     }
     if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)? {
         return Ok(raw.receipt(tenant)?);
     }
-    if tx.row(sql::TENANT_OPEN_CALL, [tenant.as_str()], |_| Ok(()))?.is_some() {
+    if tx
+        .row(sql::TENANT_OPEN_CALL, [tenant.as_str()], |_| Ok(()))?
+        .is_some()
+    {
         return Err(EraseError::HasCalls);
     }
     tx.execute(sql::TENANT_MARK_ERASED, (now.micros(), tenant.as_str()))?;
     let erased = BTreeMap::from([
-        ("credentials".to_owned(), gone(tx, sql::ERASE_CREDENTIALS, tenant)?),
-        ("endpoints".to_owned(), gone(tx, sql::ERASE_ENDPOINTS, tenant)?),
+        (
+            "credentials".to_owned(),
+            gone(tx, sql::ERASE_CREDENTIALS, tenant)?,
+        ),
+        (
+            "endpoints".to_owned(),
+            gone(tx, sql::ERASE_ENDPOINTS, tenant)?,
+        ),
     ]);
     tx.tenants().change();
     let erasure_id = ErasureId::new(now);
-    let row = (tenant.as_str(), erasure_id.as_str(), now.micros(), text(&erased)?);
+    let row = (
+        tenant.as_str(),
+        erasure_id.as_str(),
+        now.micros(),
+        text(&erased)?,
+    );
     tx.execute(sql::ERASURE_INSERT, row)?;
-    let act = Act { name: "tenant.erase", tenant: Some(tenant), object: Some(erasure_id.as_str()) };
+    let act = Act {
+        name: "tenant.erase",
+        tenant: Some(tenant),
+        object: Some(erasure_id.as_str()),
+    };
     audit::write(tx, actor, act, now)?;
-    Ok(ErasureReceipt { erasure_id, tenant_id: tenant.clone(), begun_at: now, finished_at: None, erased })
+    Ok(ErasureReceipt {
+        erasure_id,
+        tenant_id: tenant.clone(),
+        begun_at: now,
+        finished_at: None,
+        erased,
+    })
 }
 
 fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreError> {
@@ -214,8 +259,13 @@ fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreE
 }
 
 /// Allocations, each with its PIN, also on a number that is another tenant's by now.
-fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| row.get(0))?;
+fn erase_allocations(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+) -> Result<Vec<(&'static str, usize)>, StoreError> {
+    let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
+        row.get(0)
+    })?;
     let key = tx.tenant_key(tenant)?;
     let (mut erased, mut pins, mut callers) = (0, 0, 0);
     for id in ids.into_iter().map(GreenpinId::stored) {
@@ -225,7 +275,8 @@ fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str
                 let pin = tx.keys().pin(&vn, &allocation.pin);
                 pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
                 for party in allocation.parties() {
-                    callers += tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
+                    callers +=
+                        tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
                 }
             }
             // One that cannot be read must go, too.
@@ -234,12 +285,18 @@ fn erase_allocations(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str
         }
         erased += tx.execute(sql::ALLOCATION_ERASE, (tenant.as_str(), id.as_str()))?;
     }
-    Ok(vec![("allocations", erased), ("pins", pins), ("listed_callers", callers)])
+    Ok(vec![
+        ("allocations", erased),
+        ("pins", pins),
+        ("listed_callers", callers),
+    ])
 }
 
 /// Numbers, each with the PINs, listed callers and strangers that are left on it.
 fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| row.get(0))?;
+    let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| {
+        row.get(0)
+    })?;
     let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
     for key in &keys {
         pins += tx.execute(sql::PINS_FORGET, (key, ROWS))?;
@@ -250,27 +307,55 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
         callers += tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [key])?;
         numbers += tx.execute(sql::NUMBER_DELETE, [key])?;
     }
-    Ok(vec![("numbers", numbers), ("pins", pins), ("strangers", strangers), ("listed_callers", callers)])
+    Ok(vec![
+        ("numbers", numbers),
+        ("pins", pins),
+        ("strangers", strangers),
+        ("listed_callers", callers),
+    ])
 }
 
 fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
     // What a request that was under way at the beginning may have written.
     tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
     // With its key gone, what a disk or a backup may still hold of the tenant cannot be read.
-    tx.execute(sql::TENANT_KEY_DESTROY, (TenantSettings::default().stored()?, tenant.as_str()))?;
+    tx.execute(
+        sql::TENANT_KEY_DESTROY,
+        (TenantSettings::default().stored()?, tenant.as_str()),
+    )?;
     tx.tenants().change();
     tx.execute(sql::ERASURE_FINISH, (now.micros(), tenant.as_str()))?;
-    audit::write(tx, actor, Act { name: "tenant.erased", tenant: Some(tenant), object: None }, now)
+    audit::write(
+        tx,
+        actor,
+        Act {
+            name: "tenant.erased",
+            tenant: Some(tenant),
+            object: None,
+        },
+        now,
+    )
 }
 
 /// Adds to the receipt.
-fn count(tx: &Tx<'_>, tenant: &TenantId, erased: &[(&'static str, usize)]) -> Result<(), StoreError> {
+fn count(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    erased: &[(&'static str, usize)],
+) -> Result<(), StoreError> {
     let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)?;
-    let mut receipt = raw.ok_or(StoreError::Unreadable("erasure"))?.receipt(tenant)?;
+    let mut receipt = raw
+        .ok_or(StoreError::Unreadable("erasure"))?
+        .receipt(tenant)?;
     for (table, rows) in erased {
-        *receipt.erased.entry((*table).to_owned()).or_default() += u64::try_from(*rows).unwrap_or(0);
+        *receipt.erased.entry((*table).to_owned()).or_default() +=
+            u64::try_from(*rows).unwrap_or(0);
     }
-    tx.execute(sql::ERASURE_COUNT, (text(&receipt.erased)?, tenant.as_str())).map(|_| ())
+    tx.execute(
+        sql::ERASURE_COUNT,
+        (text(&receipt.erased)?, tenant.as_str()),
+    )
+    .map(|_| ())
 }
 
 fn text(erased: &BTreeMap<String, u64>) -> Result<String, StoreError> {
@@ -301,7 +386,8 @@ impl RawReceipt {
             tenant_id: tenant.clone(),
             begun_at: Timestamp::from_micros(self.begun_at),
             finished_at: self.finished_at.map(Timestamp::from_micros),
-            erased: serde_json::from_str(&self.erased).map_err(|_| StoreError::Unreadable("erasure"))?,
+            erased: serde_json::from_str(&self.erased)
+                .map_err(|_| StoreError::Unreadable("erasure"))?,
         })
     }
 }

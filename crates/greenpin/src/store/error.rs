@@ -62,13 +62,17 @@ pub enum OpenError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The database was written with another master key.
-    #[error("the master key is not the one that this database was written with: copy that key file here")]
+    #[error(
+        "the master key is not the one that this database was written with: copy that key file here"
+    )]
     OtherKey,
     /// The SQLite that is linked can corrupt a write-ahead log.
     #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(&'static str),
     /// The database was made before data was encrypted.
-    #[error("the database has schema version {found}, made before data was encrypted: start with a new one")]
+    #[error(
+        "the database has schema version {found}, made before data was encrypted: start with a new one"
+    )]
     OlderSchema {
         /// What the database says.
         found: i64,

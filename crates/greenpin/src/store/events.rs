@@ -7,7 +7,8 @@ use super::database::Row;
 use super::key::TenantKey;
 use super::writer::Tx;
 use super::{
-    Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, endpoints, sql,
+    Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp,
+    endpoints, sql,
 };
 
 /// The place of an allocation's first event among its events.
@@ -154,7 +155,8 @@ pub(super) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
         draft.event_type.as_str(),
         sequence,
         draft.occurred_at.micros(),
-        tx.tenant_key(draft.tenant)?.seal(&context(&event_id), body)?,
+        tx.tenant_key(draft.tenant)?
+            .seal(&context(&event_id), body)?,
     );
     tx.append(sql::EVENT_INSERT, row)?;
     deliver(tx, draft, &event_id, sequence)
@@ -165,13 +167,20 @@ pub(super) fn context(event_id: &EventId) -> String {
     format!("event {event_id}")
 }
 
-fn next_sequence<D>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(i64, Option<String>), StoreError> {
+fn next_sequence<D>(
+    tx: &Tx<'_>,
+    draft: &Draft<'_, D>,
+) -> Result<(i64, Option<String>), StoreError> {
     if let Some(made) = draft.made {
         return Ok((FIRST_SEQUENCE, made.custom_field.clone()));
     }
-    let Some(greenpin_id) = draft.greenpin_id else { return Ok((0, None)) };
+    let Some(greenpin_id) = draft.greenpin_id else {
+        return Ok((0, None));
+    };
     let key = (draft.tenant.as_str(), greenpin_id.as_str());
-    let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     found.ok_or(StoreError::Unreadable("allocation of an event"))
 }
 
@@ -182,11 +191,20 @@ fn deliver<D>(
     event_id: &EventId,
     sequence: i64,
 ) -> Result<(), StoreError> {
-    let queue = draft.greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str);
+    let queue = draft
+        .greenpin_id
+        .map_or(event_id.as_str(), GreenpinId::as_str);
     for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
-            let row = (tenant, event, endpoint.id.as_str(), queue, sequence, draft.occurred_at.micros());
+            let row = (
+                tenant,
+                event,
+                endpoint.id.as_str(),
+                queue,
+                sequence,
+                draft.occurred_at.micros(),
+            );
             tx.send(sql::DELIVERY_INSERT, row)?;
             tx.wake_deliverer();
         }
@@ -205,7 +223,9 @@ impl TenantStore {
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", EventId::as_str);
             let key = snapshot.tenant_key(&tenant)?;
-            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| logged(row, &key))
+            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| {
+                logged(row, &key)
+            })
         });
         read.await
     }
@@ -215,7 +235,8 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), count.saturating_add(1));
-            let ids = snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
+            let ids =
+                snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
             let place = usize::try_from(count).unwrap_or(usize::MAX);
             Ok(ids.into_iter().nth(place))
         });
@@ -234,7 +255,9 @@ impl TenantStore {
             let after = after.as_ref().map_or("", EventId::as_str);
             let key = snapshot.tenant_key(&tenant)?;
             let asked = (tenant.as_str(), after, endpoint.as_str(), limit);
-            snapshot.rows(sql::EVENTS_OF_ENDPOINT_AFTER, asked, |row| logged(row, &key))
+            snapshot.rows(sql::EVENTS_OF_ENDPOINT_AFTER, asked, |row| {
+                logged(row, &key)
+            })
         });
         read.await
     }
@@ -261,5 +284,8 @@ impl TenantStore {
 fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
     let event_id = EventId::stored(row.get(0)?);
     let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
-    Ok(LoggedEvent { event_id: event_id.to_string(), body })
+    Ok(LoggedEvent {
+        event_id: event_id.to_string(),
+        body,
+    })
 }

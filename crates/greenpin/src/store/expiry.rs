@@ -7,7 +7,8 @@ use serde_json::json;
 use super::events::{self, Draft};
 use super::writer::Tx;
 use super::{
-    EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, allocations, numbers, settings, sql,
+    EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, allocations, numbers, settings,
+    sql,
 };
 
 /// Allocations in one transaction, so that calls and creates never wait long behind it.
@@ -21,11 +22,21 @@ impl Store {
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let write = self.writer.write(move |tx| {
             let due = tx.rows(sql::ALLOCATIONS_DUE, (now.micros(), BATCH), |row| {
-                Ok((row.get::<String>(0)?, row.get::<String>(1)?, row.get::<i64>(2)?))
+                Ok((
+                    row.get::<String>(0)?,
+                    row.get::<String>(1)?,
+                    row.get::<i64>(2)?,
+                ))
             })?;
             for (tenant, id, expires_at) in &due {
                 let expires_at = Timestamp::from_micros(*expires_at);
-                report(tx, &numbers::tenant_id(tenant)?, &GreenpinId::stored(id.clone()), expires_at, now)?;
+                report(
+                    tx,
+                    &numbers::tenant_id(tenant)?,
+                    &GreenpinId::stored(id.clone()),
+                    expires_at,
+                    now,
+                )?;
             }
             Ok(due.len())
         });
@@ -36,7 +47,9 @@ impl Store {
     pub async fn forget_strangers(&self, now: Timestamp) -> Result<usize, StoreError> {
         let memory = i64::try_from(STRANGERS_MEMORY.as_micros()).unwrap_or(i64::MAX);
         let before = now.micros().saturating_sub(memory);
-        self.writer.write(move |tx| tx.execute(sql::STRANGERS_FORGET, [before])).await
+        self.writer
+            .write(move |tx| tx.execute(sql::STRANGERS_FORGET, [before]))
+            .await
     }
 }
 
@@ -47,10 +60,16 @@ fn report(
     expires_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if tx.execute(sql::ALLOCATION_MARK_EXPIRED, (now.micros(), tenant.as_str(), id.as_str()))? == 0 {
+    if tx.execute(
+        sql::ALLOCATION_MARK_EXPIRED,
+        (now.micros(), tenant.as_str(), id.as_str()),
+    )? == 0
+    {
         return Ok(());
     }
-    let Some(allocation) = allocations::find(tx, tenant, id)? else { return Ok(()) };
+    let Some(allocation) = allocations::find(tx, tenant, id)? else {
+        return Ok(());
+    };
     allocations::forget_callers(tx, tenant, &allocation)?;
     let zone = settings::of(tx, tenant)?.zone();
     let data = json!({
@@ -60,6 +79,14 @@ fn report(
     let event_type = EventType::AllocationExpired;
     events::write(
         tx,
-        &Draft { tenant, zone: &zone, greenpin_id: Some(id), made: None, event_type, occurred_at: now, data },
+        &Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id: Some(id),
+            made: None,
+            event_type,
+            occurred_at: now,
+            data,
+        },
     )
 }

@@ -66,8 +66,18 @@ pub(super) struct Claimed {
 
 impl Claimed {
     /// Notes what the request has made, in the transaction that makes it.
-    pub(super) fn made(&self, tx: &Tx<'_>, tenant: &TenantId, made: &GreenpinId) -> Result<(), StoreError> {
-        let row = (made.as_str(), tenant.as_str(), &self.key, self.claim.0.micros());
+    pub(super) fn made(
+        &self,
+        tx: &Tx<'_>,
+        tenant: &TenantId,
+        made: &GreenpinId,
+    ) -> Result<(), StoreError> {
+        let row = (
+            made.as_str(),
+            tenant.as_str(),
+            &self.key,
+            self.claim.0.micros(),
+        );
         tx.send(sql::IDEMPOTENCY_MADE, row)
     }
 }
@@ -75,13 +85,29 @@ impl Claimed {
 impl TenantStore {
     /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
-        Self { claimed: Some(Arc::new(Claimed { key: request.key.clone(), claim })), ..self.clone() }
+        Self {
+            claimed: Some(Arc::new(Claimed {
+                key: request.key.clone(),
+                claim,
+            })),
+            ..self.clone()
+        }
     }
 
     /// Names a request by its key and by everything that makes it what it is.
-    pub fn idempotent_request(&self, key: &str, method: &str, path: &str, body: &[u8]) -> IdempotentRequest {
+    pub fn idempotent_request(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> IdempotentRequest {
         let body = digest::digest(&digest::SHA256, body);
-        let body: String = body.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let body: String = body
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let keyed = |text: String| self.store.keys.digest(&text).to_hex();
         IdempotentRequest {
             key: keyed(format!("idempotency key\n{}\n{key}", self.tenant_id)),
@@ -90,9 +116,16 @@ impl TenantStore {
     }
 
     /// Takes a key, durably. Of several that ask at once, one gets it.
-    pub async fn take_key(&self, request: &IdempotentRequest, now: Timestamp) -> Result<Taken, StoreError> {
+    pub async fn take_key(
+        &self,
+        request: &IdempotentRequest,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
         let (tenant, request) = (self.tenant_id.clone(), request.clone());
-        self.store.writer.write(move |tx| take(tx, &tenant, &request, now)).await
+        self.store
+            .writer
+            .write(move |tx| take(tx, &tenant, &request, now))
+            .await
     }
 
     /// Keeps the answer. Nothing happens where somebody else has taken the key over.
@@ -104,7 +137,9 @@ impl TenantStore {
     ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx.tenant_key(&tenant)?.seal(&context(&key), answer.body.as_str())?;
+            let sealed = tx
+                .tenant_key(&tenant)?
+                .seal(&context(&key), answer.body.as_str())?;
             let row = (
                 i64::from(answer.status),
                 &answer.content_type,
@@ -119,7 +154,11 @@ impl TenantStore {
     }
 
     /// Gives the key back: the request may be tried again.
-    pub async fn release_key(&self, request: &IdempotentRequest, claim: Claim) -> Result<(), StoreError> {
+    pub async fn release_key(
+        &self,
+        request: &IdempotentRequest,
+        claim: Claim,
+    ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
         let write = self.store.writer.write(move |tx| {
             let row = (tenant.as_str(), &key, claim.0.micros());
@@ -133,7 +172,9 @@ impl Store {
     /// Forgets some of the keys whose day is over. Returns how many; 0: none is left.
     pub async fn forget_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = before(now, KEPT);
-        self.writer.write(move |tx| tx.execute(sql::IDEMPOTENCY_FORGET, (before, BATCH))).await
+        self.writer
+            .write(move |tx| tx.execute(sql::IDEMPOTENCY_FORGET, (before, BATCH)))
+            .await
     }
 }
 
@@ -144,20 +185,43 @@ fn take(
     now: Timestamp,
 ) -> Result<Taken, StoreError> {
     let (key, asked) = (&request.key, &request.request);
-    let row = (tenant.as_str(), key, asked, now.micros(), before(now, KEPT), before(now, ABANDONED));
+    let row = (
+        tenant.as_str(),
+        key,
+        asked,
+        now.micros(),
+        before(now, KEPT),
+        before(now, ABANDONED),
+    );
     if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
         return Ok(Taken::Ours(Claim(now)));
     }
-    type Columns = (String, Option<i64>, Option<String>, Option<String>, Option<String>);
+    type Columns = (
+        String,
+        Option<i64>,
+        Option<String>,
+        Option<String>,
+        Option<String>,
+    );
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+        ))
     };
     let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
     Ok(match found {
         Some((done, ..)) if done != *asked => Taken::Reused,
         Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
             let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
-            Taken::Done(KeptAnswer { status: small(status, "status")?, content_type, body })
+            Taken::Done(KeptAnswer {
+                status: small(status, "status")?,
+                content_type,
+                body,
+            })
         }
         Some((.., Some(made))) => Taken::Made(GreenpinId::stored(made)),
         _ => Taken::InUse,
@@ -170,5 +234,6 @@ fn context(key_digest: &str) -> String {
 }
 
 fn before(now: Timestamp, age: Duration) -> i64 {
-    now.micros().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
+    now.micros()
+        .saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }

@@ -30,8 +30,9 @@ fn encode(prefix: &str, id: u128) -> String {
 }
 
 fn is_id(prefix: &str, text: &str) -> bool {
-    text.strip_prefix(prefix)
-        .is_some_and(|rest| rest.len() == ID_LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte)))
+    text.strip_prefix(prefix).is_some_and(|rest| {
+        rest.len() == ID_LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte))
+    })
 }
 
 macro_rules! id {
@@ -109,7 +110,10 @@ id!(
 impl EventId {
     /// After each that was made before this moment, before every other; a place in the log, no event's id.
     pub(super) fn before(moment: Timestamp) -> Self {
-        Self(encode("evt_", (millis(moment) << RANDOM_BITS).saturating_sub(1)))
+        Self(encode(
+            "evt_",
+            (millis(moment) << RANDOM_BITS).saturating_sub(1),
+        ))
     }
 }
 
@@ -141,8 +145,9 @@ pub struct TenantId(String);
 impl TenantId {
     /// Reads a name; `None` if it breaks the rule.
     pub fn parse(text: &str) -> Option<Self> {
-        let allowed =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        };
         let valid = (1..=64).contains(&text.len())
             && text.bytes().all(allowed)
             && text.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -171,7 +176,10 @@ mod tests {
         let late = GreenpinId::new(Timestamp::from_micros(2_000_000));
         assert!(early < late);
         assert_eq!(GreenpinId::parse(early.as_str()), Some(early));
-        assert_eq!(GreenpinId::parse(CallSid::new(Timestamp::now()).as_str()), None);
+        assert_eq!(
+            GreenpinId::parse(CallSid::new(Timestamp::now()).as_str()),
+            None
+        );
         assert_eq!(GreenpinId::parse("gp_'; DROP TABLE pins"), None);
     }
 

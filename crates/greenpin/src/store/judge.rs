@@ -75,7 +75,11 @@ pub(super) fn connection(allocation: &Allocation, caller: Option<PhoneNumber>) -
     let from_a_party = caller.is_some_and(|caller| allocation.from.contains(&caller));
     Connection {
         greenpin_id: allocation.greenpin_id.clone(),
-        dial: if from_a_party { allocation.to.clone() } else { allocation.from.clone() },
+        dial: if from_a_party {
+            allocation.to.clone()
+        } else {
+            allocation.from.clone()
+        },
         record: allocation.record,
     }
 }

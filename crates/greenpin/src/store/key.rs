@@ -60,13 +60,19 @@ struct Sealer(LessSafeKey);
 impl Keyring {
     /// Reads the key file, or makes one that only its owner may read.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let io = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let master = match fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => create(path).map_err(io)?,
             Err(error) => return Err(io(error)),
         };
-        let wrong = || OpenError::Key { path: path.to_owned(), length: master.len() };
+        let wrong = || OpenError::Key {
+            path: path.to_owned(),
+            length: master.len(),
+        };
         if master.len() != KEY_LENGTH {
             return Err(wrong());
         }
@@ -83,7 +89,10 @@ impl Keyring {
     pub(super) fn digest(&self, token: &str) -> TokenDigest {
         let tag = hmac::sign(&self.credentials, token.as_bytes());
         let mut digest = [0; KEY_LENGTH];
-        digest.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        digest
+            .iter_mut()
+            .zip(tag.as_ref())
+            .for_each(|(to, from)| *to = *from);
         TokenDigest(digest)
     }
 
@@ -122,7 +131,10 @@ impl Keyring {
     pub(super) fn draw(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
         let mut key = [0; KEY_LENGTH];
         random::fill(&mut key);
-        Ok(WrappedKey(self.wrapping.seal(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?))
+        Ok(WrappedKey(
+            self.wrapping
+                .seal(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?,
+        ))
     }
 
     /// A tenant's key; read, if it is not at hand.
@@ -131,30 +143,51 @@ impl Keyring {
         tenant: &TenantId,
         read: impl FnOnce() -> Result<Option<WrappedKey>, StoreError>,
     ) -> Result<Arc<TenantKey>, StoreError> {
-        if let Some(key) = self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant) {
+        if let Some(key) = self
+            .tenants
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+        {
             return Ok(key.clone());
         }
         let wrapped = read()?.ok_or(StoreError::Unreadable("key of a tenant"))?;
         let key = self.wrapping.open(tenant.as_str(), &wrapped.0)?;
-        let key = URL_SAFE_NO_PAD.decode(key).ok().and_then(|key| TenantKey::derive(&key));
+        let key = URL_SAFE_NO_PAD
+            .decode(key)
+            .ok()
+            .and_then(|key| TenantKey::derive(&key));
         let key = Arc::new(key.ok_or(StoreError::Unreadable("key of a tenant"))?);
-        self.tenants.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), key.clone());
+        self.tenants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant.clone(), key.clone());
         Ok(key)
     }
 
     /// Forgets the keys of all tenants: they are read again when they are needed.
     pub(super) fn forget_all(&self) {
-        self.tenants.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.tenants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
 impl TenantKey {
     fn derive(key: &[u8]) -> Option<Self> {
-        Some(Self { content: Sealer::derive(key, CONTENT)?, parties: hashing(key, PARTIES) })
+        Some(Self {
+            content: Sealer::derive(key, CONTENT)?,
+            parties: hashing(key, PARTIES),
+        })
     }
 
     /// Seals a text. It opens only where the same `context` is given: what is moved to another row does not.
-    pub(super) fn seal(&self, context: &str, text: impl Into<String>) -> Result<String, StoreError> {
+    pub(super) fn seal(
+        &self,
+        context: &str,
+        text: impl Into<String>,
+    ) -> Result<String, StoreError> {
         self.content.seal(context, text.into())
     }
 
@@ -192,7 +225,11 @@ impl Sealer {
         let mut nonce = [0; NONCE_LEN];
         random::fill(&mut nonce);
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context),
+                &mut sealed,
+            )
             .map_err(|_| StoreError::Unreadable("text to be sealed"))?;
         let mut out = String::with_capacity((NONCE_LEN + sealed.len()).div_ceil(3) * 4);
         // 12 octets are 16 characters without a rest, so that the two parts can be written one after the other.
@@ -209,7 +246,9 @@ impl Sealer {
             let text = self.0.open_in_place(nonce, Aad::from(context), text).ok()?;
             String::from_utf8(text.to_vec()).ok()
         };
-        open().ok_or(StoreError::Unreadable("sealed text: was it written with another master key?"))
+        open().ok_or(StoreError::Unreadable(
+            "sealed text: was it written with another master key?",
+        ))
     }
 }
 
@@ -258,11 +297,18 @@ impl TokenDigest {
 fn create(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_LENGTH];
     random::fill(&mut key);
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder)?;
     }
     let draft = path.with_extension(format!("{:016x}", random::u64()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(&key)?;
     file.sync_all()?;
     // A link fails where a rename would overwrite the key of the other process.
@@ -280,7 +326,10 @@ fn create(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Makes a new file's name durable: a key that is lost in a power cut locks every token out.
 pub(super) fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
 
@@ -294,8 +343,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/master.key");
         let first = Keyring::open(&path).unwrap().digest("token");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Keyring::open(&path).unwrap().digest("token").matches(&first));
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(
+            Keyring::open(&path)
+                .unwrap()
+                .digest("token")
+                .matches(&first)
+        );
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -304,7 +361,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         fs::write(&path, "short").unwrap();
-        assert!(matches!(Keyring::open(&path), Err(OpenError::Key { length: 5, .. })));
+        assert!(matches!(
+            Keyring::open(&path),
+            Err(OpenError::Key { length: 5, .. })
+        ));
     }
 
     #[test]
@@ -319,8 +379,14 @@ mod tests {
         let (acme, other) = (key("acme"), key("other"));
         let sealed = acme.seal("allocation gp_1", "+919900000001").unwrap();
         assert!(!sealed.contains("9900000001"));
-        assert_ne!(sealed, acme.seal("allocation gp_1", "+919900000001").unwrap());
-        assert_eq!(acme.open("allocation gp_1", &sealed).unwrap(), "+919900000001");
+        assert_ne!(
+            sealed,
+            acme.seal("allocation gp_1", "+919900000001").unwrap()
+        );
+        assert_eq!(
+            acme.open("allocation gp_1", &sealed).unwrap(),
+            "+919900000001"
+        );
         assert!(acme.open("allocation gp_2", &sealed).is_err());
         assert!(other.open("allocation gp_1", &sealed).is_err());
         for cut in 0..sealed.len() {
@@ -336,7 +402,11 @@ mod tests {
         let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
         let other = Keyring::open(&folder.path().join("b.key")).unwrap();
         let digest = keys.digest("token");
-        assert!(TokenDigest::from_hex(&digest.to_hex()).unwrap().matches(&digest));
+        assert!(
+            TokenDigest::from_hex(&digest.to_hex())
+                .unwrap()
+                .matches(&digest)
+        );
         assert!(!digest.matches(&keys.digest("Token")));
         assert!(!digest.matches(&other.digest("token")));
         assert!(TokenDigest::from_hex("zz").is_none());

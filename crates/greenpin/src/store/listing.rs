@@ -44,7 +44,15 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;
-            let raw = page(snapshot, &key, &tenant, &filter, before.as_ref(), limit, now)?;
+            let raw = page(
+                snapshot,
+                &key,
+                &tenant,
+                &filter,
+                before.as_ref(),
+                limit,
+                now,
+            )?;
             raw.into_iter().map(|raw| raw.allocation(&key)).collect()
         });
         read.await
@@ -63,11 +71,17 @@ fn page(
 ) -> Result<Vec<RawAllocation>, StoreError> {
     if *filter == AllocationFilter::default() && limit <= PAGE {
         let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
-        return snapshot.rows(sql::ALLOCATION_PAGE, (tenant.as_str(), before, limit), RawAllocation::read);
+        return snapshot.rows(
+            sql::ALLOCATION_PAGE,
+            (tenant.as_str(), before, limit),
+            RawAllocation::read,
+        );
     }
     let first = filter.created_after.map(GreenpinId::first);
     // An allocation's time is cut to the second, its id is not.
-    let last = filter.created_before.map(|end| GreenpinId::first(end + Duration::from_secs(1)));
+    let last = filter
+        .created_before
+        .map(|end| GreenpinId::first(end + Duration::from_secs(1)));
     let before = before.into_iter().chain(&last).min();
     let status = filter.status.map_or("", Status::as_str);
     let marked = i64::from(filter.custom_field.is_some());
@@ -77,20 +91,29 @@ fn page(
     let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
     let first = first.as_ref().map_or("", GreenpinId::as_str);
     let (tenant, now) = (tenant.as_str(), now.micros());
-    let number = filter.virtual_number.map(|number| snapshot.keys().number(number));
+    let number = filter
+        .virtual_number
+        .map(|number| snapshot.keys().number(number));
     let read = RawAllocation::read;
     match (filter.party, number) {
         (Some(party), number) => {
             let (number, party) = (number.unwrap_or_default(), key.party(party));
-            let row = (tenant, before, first, status, now, marked, mark, after, until, number, party, limit);
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, number, party,
+                limit,
+            );
             snapshot.rows(sql::ALLOCATION_LIST_OF_PARTY, row, read)
         }
         (None, Some(number)) => {
-            let row = (tenant, before, first, status, now, marked, mark, after, until, number, limit);
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, number, limit,
+            );
             snapshot.rows(sql::ALLOCATION_LIST_OF_NUMBER, row, read)
         }
         (None, None) => {
-            let row = (tenant, before, first, status, now, marked, mark, after, until, limit);
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, limit,
+            );
             snapshot.rows(sql::ALLOCATION_LIST, row, read)
         }
     }

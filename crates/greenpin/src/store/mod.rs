@@ -71,8 +71,8 @@ pub use calls::{
 pub use capacity::NumberCapacity;
 pub use changes::{AllocationChange, ChangeError, Party};
 pub use credentials::{
-    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential, draw_account_sid,
-    is_account_sid,
+    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential,
+    draw_account_sid, is_account_sid,
 };
 pub use endpoints::{Endpoint, EndpointFormat, EndpointSpec};
 pub use erasure::{EraseError, ErasureReceipt};
@@ -95,7 +95,8 @@ pub use redelivery::{Replay, Replayed};
 pub use resolve::Resolution;
 pub use retention::{KeptRecording, RecordingShelf};
 pub use settings::{
-    AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention, TenantSettings,
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
+    TenantSettings,
 };
 pub use standing::{Standing, StandingError, TenantRecord};
 pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
@@ -130,7 +131,13 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// A store whose links are paths and whose recordings stay where they were made.
     pub fn new(database: Database, key_file: PathBuf) -> Self {
-        Self { database, key_file, tls_ca: None, public_url: String::new(), upload_recordings: false }
+        Self {
+            database,
+            key_file,
+            tls_ca: None,
+            public_url: String::new(),
+            upload_recordings: false,
+        }
     }
 }
 
@@ -161,7 +168,11 @@ impl std::fmt::Display for Database {
                     Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
                     None => String::new(),
                 };
-                write!(f, "postgres://{host}/{}", server.get_dbname().unwrap_or_default())
+                write!(
+                    f,
+                    "postgres://{host}/{}",
+                    server.get_dbname().unwrap_or_default()
+                )
             }
         }
     }
@@ -205,14 +216,22 @@ impl Store {
         let (place, checkpoints) = match &options.database {
             Database::File(path) => (Place::Sqlite(sqlite::Place(path.clone())), Some(path)),
             Database::Server(server) => {
-                let place = postgres::Place::new(server.as_ref().clone(), options.tls_ca.as_deref())?;
+                let place =
+                    postgres::Place::new(server.as_ref().clone(), options.tls_ca.as_deref())?;
                 (Place::Postgres(Box::new(place)), None)
             }
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();
-        let writer = Writer::start(place.clone(), keys.clone(), deliveries.clone(), idle.clone())?;
-        let checkpoints = checkpoints.map(|path| Checkpoints::start(path, idle.clone())).transpose()?;
+        let writer = Writer::start(
+            place.clone(),
+            keys.clone(),
+            deliveries.clone(),
+            idle.clone(),
+        )?;
+        let checkpoints = checkpoints
+            .map(|path| Checkpoints::start(path, idle.clone()))
+            .transpose()?;
         Ok(Self(Arc::new(Parts {
             writer,
             readers: Readers::open(&place, &keys, idle)?,
@@ -231,7 +250,11 @@ impl Store {
 
     /// The handle on one tenant's tables.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
-        TenantStore { store: self.clone(), tenant_id, claimed: None }
+        TenantStore {
+            store: self.clone(),
+            tenant_id,
+            claimed: None,
+        }
     }
 
     /// Whether other nodes may work on the same database.
@@ -241,7 +264,9 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.readers.read(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())).map(|_| ())).await
+        self.readers
+            .read(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())).map(|_| ()))
+            .await
     }
 }
 

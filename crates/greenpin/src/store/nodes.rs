@@ -48,7 +48,11 @@ pub struct NodeRow {
 impl Store {
     /// Enters a node, and closes the calls that its last life left open, with record and terminal event each. To be
     /// called before the node's first call. Also returns how many calls there were.
-    pub async fn join(&self, node: &str, now: Timestamp) -> Result<(Membership, usize), StoreError> {
+    pub async fn join(
+        &self,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<(Membership, usize), StoreError> {
         let last = self.node(node).await?;
         let last_seen = last.map_or(now, |last| last.seen_at.min(now));
         let member = self.enter(node, now).await?;
@@ -64,21 +68,30 @@ impl Store {
 
     async fn enter(&self, node: &str, now: Timestamp) -> Result<Membership, StoreError> {
         let life = format!("{:016x}", random::u64());
-        let member = Membership { store: self.clone(), node: node.to_owned(), life };
+        let member = Membership {
+            store: self.clone(),
+            node: node.to_owned(),
+            life,
+        };
         let row = member.clone();
         let write = self.writer.write::<_, StoreError, _>(move |tx| {
-            tx.execute(sql::NODE_JOIN, (&row.node, &row.life, now.micros())).map(|_| ())
+            tx.execute(sql::NODE_JOIN, (&row.node, &row.life, now.micros()))
+                .map(|_| ())
         });
         write.await?;
         Ok(member)
     }
 
     /// The calls of a node that have no end yet, each with its tenant.
-    pub(crate) async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
+    pub(crate) async fn open_calls(
+        &self,
+        node: &str,
+    ) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            let read =
-                |row: &Row<'_>| -> Result<(String, String), StoreError> { Ok((row.get(0)?, row.get(1)?)) };
+            let read = |row: &Row<'_>| -> Result<(String, String), StoreError> {
+                Ok((row.get(0)?, row.get(1)?))
+            };
             snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], read)
         });
         let open: Vec<(String, String)> = read.await?;
@@ -89,14 +102,18 @@ impl Store {
 
     /// Every node that has joined and not left.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        self.readers.read(|snapshot| snapshot.rows(sql::NODES_SELECT, (), NodeRow::read)).await
+        self.readers
+            .read(|snapshot| snapshot.rows(sql::NODES_SELECT, (), NodeRow::read))
+            .await
     }
 
     /// Closes the calls of a node that is dead, as long as it has not beaten again. Returns how many there were.
     pub async fn bury(&self, dead: &NodeRow) -> Result<usize, StoreError> {
         let mut closed = 0;
         loop {
-            let batch = self.close_calls(dead.node.clone(), Some(dead.clone()), dead.seen_at).await?;
+            let batch = self
+                .close_calls(dead.node.clone(), Some(dead.clone()), dead.seen_at)
+                .await?;
             closed += batch;
             if batch == 0 {
                 return Ok(closed);
@@ -135,7 +152,9 @@ impl Store {
 
 /// The life and the count of beats of a node.
 fn stands(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
-    tx.row(sql::NODE_SELECT, [node], |row| Ok((row.get(0)?, row.get(1)?)))
+    tx.row(sql::NODE_SELECT, [node], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }
 
 impl Membership {
@@ -147,7 +166,11 @@ impl Membership {
             if tx.execute(sql::NODE_BEAT, row)? > 0 {
                 return Ok(Beat::Known);
             }
-            Ok(if stands(tx, &member.node)?.is_some() { Beat::Replaced } else { Beat::Buried })
+            Ok(if stands(tx, &member.node)?.is_some() {
+                Beat::Replaced
+            } else {
+                Beat::Buried
+            })
         });
         write.await
     }
@@ -160,10 +183,10 @@ impl Membership {
     /// The node has ended its calls and goes.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
-        let write = self
-            .store
-            .writer
-            .write(move |tx| tx.execute(sql::NODE_LEAVE, (&member.node, &member.life)).map(|_| ()));
+        let write = self.store.writer.write(move |tx| {
+            tx.execute(sql::NODE_LEAVE, (&member.node, &member.life))
+                .map(|_| ())
+        });
         write.await
     }
 }
@@ -186,7 +209,8 @@ pub struct DeathWatch(HashMap<String, (NodeRow, Instant)>);
 impl DeathWatch {
     /// Looks at the nodes as they stand now; those that have not beaten for `lease` are dead.
     pub fn look(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
-        self.0.retain(|name, _| nodes.iter().any(|node| node.node == *name));
+        self.0
+            .retain(|name, _| nodes.iter().any(|node| node.node == *name));
         for node in nodes {
             let since = match self.0.get(&node.node) {
                 Some((seen, since)) if *seen == node => *since,
@@ -194,7 +218,10 @@ impl DeathWatch {
             };
             self.0.insert(node.node.clone(), (node, since));
         }
-        let dead = self.0.values().filter(|(_, since)| now.saturating_duration_since(*since) >= lease);
+        let dead = self
+            .0
+            .values()
+            .filter(|(_, since)| now.saturating_duration_since(*since) >= lease);
         dead.map(|(node, _)| node.clone()).collect()
     }
 }
@@ -204,18 +231,47 @@ mod tests {
     use super::*;
 
     fn node(name: &str, beat: i64) -> NodeRow {
-        NodeRow { node: name.into(), life: "1".into(), beat, seen_at: Timestamp::from_micros(beat) }
+        NodeRow {
+            node: name.into(),
+            life: "1".into(),
+            beat,
+            seen_at: Timestamp::from_micros(beat),
+        }
     }
 
     #[test]
     fn a_node_is_dead_once_its_beat_has_stood_still_for_a_lease_of_ours() {
-        let (mut watch, begin, lease) = (DeathWatch::default(), Instant::now(), Duration::from_secs(15));
+        let (mut watch, begin, lease) = (
+            DeathWatch::default(),
+            Instant::now(),
+            Duration::from_secs(15),
+        );
         let at = |seconds| begin + Duration::from_secs(seconds);
-        assert_eq!(watch.look(vec![node("a", 7), node("b", 1)], lease, at(0)), []);
-        assert_eq!(watch.look(vec![node("a", 7), node("b", 2)], lease, at(14)), []);
-        assert_eq!(watch.look(vec![node("a", 7), node("b", 3)], lease, at(15)), [node("a", 7)]);
-        assert_eq!(watch.look(vec![node("a", 8), node("b", 3)], lease, at(16)), [], "it beats again");
-        assert_eq!(watch.look(vec![node("b", 3)], lease, at(30)), [node("b", 3)]);
-        assert_eq!(watch.look(vec![node("a", 8)], lease, at(31)), [], "a node that comes anew lives");
+        assert_eq!(
+            watch.look(vec![node("a", 7), node("b", 1)], lease, at(0)),
+            []
+        );
+        assert_eq!(
+            watch.look(vec![node("a", 7), node("b", 2)], lease, at(14)),
+            []
+        );
+        assert_eq!(
+            watch.look(vec![node("a", 7), node("b", 3)], lease, at(15)),
+            [node("a", 7)]
+        );
+        assert_eq!(
+            watch.look(vec![node("a", 8), node("b", 3)], lease, at(16)),
+            [],
+            "it beats again"
+        );
+        assert_eq!(
+            watch.look(vec![node("b", 3)], lease, at(30)),
+            [node("b", 3)]
+        );
+        assert_eq!(
+            watch.look(vec![node("a", 8)], lease, at(31)),
+            [],
+            "a node that comes anew lives"
+        );
     }
 }

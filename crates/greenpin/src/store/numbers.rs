@@ -94,7 +94,12 @@ impl NewNumber {
             NumberMode::Shared => DEFAULT_MAX_ACTIVE,
         };
         let pin_length = pin_length.unwrap_or(DEFAULT_PIN_LENGTH);
-        let new = Self { virtual_number, mode, pin_length, max_active: max_active.unwrap_or(default) };
+        let new = Self {
+            virtual_number,
+            mode,
+            pin_length,
+            max_active: max_active.unwrap_or(default),
+        };
         new.check().map(|()| new)
     }
 
@@ -123,7 +128,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), NumberError> {
         new.check()?;
-        self.writer.write(move |tx| insert(tx, &tenant, &new, now)).await
+        self.writer
+            .write(move |tx| insert(tx, &tenant, &new, now))
+            .await
     }
 
     /// The numbers of one tenant, or of all.
@@ -135,7 +142,9 @@ impl Store {
         let read = self.readers.read(move |snapshot| {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
             let raw = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)?;
-            raw.into_iter().map(|raw| raw.number(snapshot)).collect::<Result<Vec<_>, StoreError>>()
+            raw.into_iter()
+                .map(|raw| raw.number(snapshot))
+                .collect::<Result<Vec<_>, StoreError>>()
         });
         let mut numbers = read.await?;
         numbers.sort_unstable_by_key(|number| number.virtual_number.expose());
@@ -168,7 +177,9 @@ impl RawNumber {
         let [sealed, number_key, tenant, mode] = self.texts;
         let [pin_length, max_active, active] = self.integers;
         let tenant_id = tenant_id(&tenant)?;
-        let virtual_number = snapshot.tenant_key(&tenant_id)?.open(&context(&number_key), &sealed)?;
+        let virtual_number = snapshot
+            .tenant_key(&tenant_id)?
+            .open(&context(&number_key), &sealed)?;
         Ok(PoolNumber {
             virtual_number: phone_number(&virtual_number)?,
             tenant_id,
@@ -181,7 +192,11 @@ impl RawNumber {
 }
 
 /// Seals a number of a tenant's pool.
-pub(super) fn seal(key: &TenantKey, number_key: &str, number: PhoneNumber) -> Result<String, StoreError> {
+pub(super) fn seal(
+    key: &TenantKey,
+    number_key: &str,
+    number: PhoneNumber,
+) -> Result<String, StoreError> {
     key.seal(&context(number_key), number.expose())
 }
 
@@ -206,7 +221,10 @@ pub(super) struct NumberRow {
 impl NumberRow {
     /// The allocation that holds an exclusive number at this moment.
     pub(super) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
-        self.held.as_ref().filter(|(_, until)| *until > now).map(|(holder, _)| holder)
+        self.held
+            .as_ref()
+            .filter(|(_, until)| *until > now)
+            .map(|(holder, _)| holder)
     }
 }
 
@@ -220,8 +238,14 @@ pub(super) fn insert(
     if !takes_numbers(tx, tenant)? {
         return Err(NumberError::NoSuchTenant);
     }
-    let added = with_row(tx, tenant, new, now, |row| tx.execute(sql::NUMBER_INSERT, row))?;
-    if added == 0 { Err(NumberError::Exists) } else { Ok(()) }
+    let added = with_row(tx, tenant, new, now, |row| {
+        tx.execute(sql::NUMBER_INSERT, row)
+    })?;
+    if added == 0 {
+        Err(NumberError::Exists)
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes numbers that were checked, without waiting for each. Whether none of them was in a pool already; if one was,
@@ -232,10 +256,16 @@ pub(super) fn insert_all(
     new: &[NewNumber],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let count = || tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| row.get::<i64>(0));
+    let count = || {
+        tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| {
+            row.get::<i64>(0)
+        })
+    };
     let before = count()?.unwrap_or_default();
     for number in new {
-        with_row(tx, tenant, number, now, |row| tx.send(sql::NUMBER_INSERT, row))?;
+        with_row(tx, tenant, number, now, |row| {
+            tx.send(sql::NUMBER_INSERT, row)
+        })?;
     }
     let added = count()?.unwrap_or_default().saturating_sub(before);
     Ok(usize::try_from(added) == Ok(new.len()))
@@ -264,21 +294,49 @@ fn with_row<T>(
 }
 
 /// Whether there is a tenant that numbers can be given to.
-pub(super) fn takes_numbers(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<bool, StoreError> {
-    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get::<Option<i64>>(1))?;
+pub(super) fn takes_numbers(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+) -> Result<bool, StoreError> {
+    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
+        row.get::<Option<i64>>(1)
+    })?;
     Ok(erased == Some(None))
 }
 
 /// Reads a number of any tenant's pool; a tenant that was erased has none.
-pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (String, String, i64, Option<String>, i64, i64, i64, Option<i64>);
+pub(super) fn find(
+    snapshot: &Snapshot<'_>,
+    number: PhoneNumber,
+) -> Result<Option<NumberRow>, StoreError> {
+    type Columns = (
+        String,
+        String,
+        i64,
+        Option<String>,
+        i64,
+        i64,
+        i64,
+        Option<i64>,
+    );
     let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
         let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let held = (row.get(3)?, row.get(4)?);
-        Ok((tenant, mode, length, held.0, held.1, row.get(5)?, row.get(6)?, row.get(7)?))
+        Ok((
+            tenant,
+            mode,
+            length,
+            held.0,
+            held.1,
+            row.get(5)?,
+            row.get(6)?,
+            row.get(7)?,
+        ))
     };
     let number_key = snapshot.keys().number(number);
-    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else { return Ok(None) };
+    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else {
+        return Ok(None);
+    };
     let (tenant, mode, length, held_by, held_until, left, left_at, suspended_at) = row;
     Ok(Some(NumberRow {
         number_key,
@@ -289,7 +347,12 @@ pub(super) fn find(snapshot: &Snapshot<'_>, number: PhoneNumber) -> Result<Optio
         strangers_left: left,
         strangers_at: Timestamp::from_micros(left_at),
         suspended: suspended_at.is_some(),
-        held: held_by.map(|holder| (GreenpinId::stored(holder), Timestamp::from_micros(held_until))),
+        held: held_by.map(|holder| {
+            (
+                GreenpinId::stored(holder),
+                Timestamp::from_micros(held_until),
+            )
+        }),
     }))
 }
 

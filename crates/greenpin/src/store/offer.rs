@@ -12,7 +12,9 @@ use super::database::Row;
 use super::numbers::{small, tenant_id};
 use super::pin_draw::Ahead;
 use super::writer::Tx;
-use super::{CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql};
+use super::{
+    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql,
+};
 
 /// A number, as one more allocation meets it.
 #[derive(Clone)]
@@ -49,7 +51,10 @@ struct Known {
 
 impl Offers {
     fn get(&self, number_key: &str) -> Option<Offer> {
-        self.0.borrow().get(number_key).map(|known| known.offer.clone())
+        self.0
+            .borrow()
+            .get(number_key)
+            .map(|known| known.offer.clone())
     }
 
     /// An allocation until `expires_at` has taken a place.
@@ -57,13 +62,30 @@ impl Offers {
         offer.active = places.active;
         offer.first_end = offer.first_end.min(expires_at.micros());
         let mut known = self.0.borrow_mut();
-        let ahead = known.remove(&offer.number_key).map(|known| known.ahead).unwrap_or_default();
-        known.insert(offer.number_key.clone(), Known { offer, is_changed: true, ahead });
+        let ahead = known
+            .remove(&offer.number_key)
+            .map(|known| known.ahead)
+            .unwrap_or_default();
+        known.insert(
+            offer.number_key.clone(),
+            Known {
+                offer,
+                is_changed: true,
+                ahead,
+            },
+        );
     }
 
     /// The free PINs that were drawn ahead on a number that is known.
-    pub(super) fn with_ahead<T>(&self, number_key: &str, work: impl FnOnce(&mut Ahead) -> T) -> Option<T> {
-        self.0.borrow_mut().get_mut(number_key).map(|known| work(&mut known.ahead))
+    pub(super) fn with_ahead<T>(
+        &self,
+        number_key: &str,
+        work: impl FnOnce(&mut Ahead) -> T,
+    ) -> Option<T> {
+        self.0
+            .borrow_mut()
+            .get_mut(number_key)
+            .map(|known| work(&mut known.ahead))
     }
 
     /// Writes what is still to be written.
@@ -93,7 +115,11 @@ impl Offers {
 }
 
 /// Reads what a number of a tenant's pool offers.
-pub(super) fn find(tx: &Tx<'_>, tenant: &TenantId, new: &NewAllocation) -> Result<Offer, CreateError> {
+pub(super) fn find(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewAllocation,
+) -> Result<Offer, CreateError> {
     let number_key = tx.keys().number(new.virtual_number);
     let offer = match tx.offers().get(&number_key) {
         Some(known) => known,
@@ -165,7 +191,10 @@ impl Offer {
         if self.held_until > now.micros() {
             return Err(CreateError::VirtualNumberBusy);
         }
-        tx.send(sql::NUMBER_HOLD, (id.as_str(), until.micros(), &self.number_key))?;
+        tx.send(
+            sql::NUMBER_HOLD,
+            (id.as_str(), until.micros(), &self.number_key),
+        )?;
         Ok(())
     }
 
@@ -189,6 +218,9 @@ impl Offer {
         if self.active >= self.most {
             return Err(CreateError::PinSpaceExhausted);
         }
-        Ok(Places { active: self.active + 1, most: self.most })
+        Ok(Places {
+            active: self.active + 1,
+            most: self.most,
+        })
     }
 }

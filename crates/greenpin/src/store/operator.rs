@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::audit::{self, Act};
 use super::{
-    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp, allocations,
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp,
+    allocations,
 };
 use crate::RecordingKey;
 
@@ -20,12 +21,18 @@ pub struct Actor {
 impl Actor {
     /// Who sent a request with the operator token.
     pub fn operator(request_id: Option<String>) -> Self {
-        Self { name: "operator", request_id }
+        Self {
+            name: "operator",
+            request_id,
+        }
     }
 
     /// Who runs a command on the store itself.
     pub fn command_line() -> Self {
-        Self { name: "command line", request_id: None }
+        Self {
+            name: "command line",
+            request_id: None,
+        }
     }
 }
 
@@ -39,7 +46,10 @@ pub struct OperatorStore {
 impl Store {
     /// The handle for an operator's acts.
     pub fn operator(&self, actor: Actor) -> OperatorStore {
-        OperatorStore { store: self.clone(), actor: Arc::new(actor) }
+        OperatorStore {
+            store: self.clone(),
+            actor: Arc::new(actor),
+        }
     }
 }
 
@@ -60,7 +70,11 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             let made = allocations::create(tx, &tenant, new.clone(), now)?;
             let id = made.greenpin_id.as_str();
-            let act = Act { name: "allocation.create", tenant: Some(&tenant), object: Some(id) };
+            let act = Act {
+                name: "allocation.create",
+                tenant: Some(&tenant),
+                object: Some(id),
+            };
             audit::write(tx, &actor, act, now)?;
             Ok(made)
         });
@@ -77,7 +91,11 @@ impl OperatorStore {
         let (actor, tenant, id) = (self.actor.clone(), tenant.clone(), id.clone());
         let write = self.store.writer.write(move |tx| {
             let deleted_at = allocations::delete(tx, &tenant, &id, now)?;
-            let act = Act { name: "allocation.delete", tenant: Some(&tenant), object: Some(id.as_str()) };
+            let act = Act {
+                name: "allocation.delete",
+                tenant: Some(&tenant),
+                object: Some(id.as_str()),
+            };
             audit::write(tx, &actor, act, now)?;
             Ok(deleted_at)
         });

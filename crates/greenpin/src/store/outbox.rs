@@ -9,8 +9,8 @@ use super::database::Row;
 use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
-    EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, endpoints, events, numbers,
-    sql,
+    EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, endpoints, events,
+    numbers, sql,
 };
 
 /// An event that is to go to an endpoint now.
@@ -107,7 +107,10 @@ impl Store {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), |row| {
                 let endpoint_id = EndpointId::stored(row.get(0)?);
-                Ok(DueEndpoint { endpoint_id, due_at: Timestamp::from_micros(row.get(1)?) })
+                Ok(DueEndpoint {
+                    endpoint_id,
+                    due_at: Timestamp::from_micros(row.get(1)?),
+                })
             })
         });
         read.await
@@ -123,17 +126,24 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
         let node = node.to_owned();
-        let claim = self.writer.write(move |tx| claim(tx, &node, &wanted, now + lease, now));
+        let claim = self
+            .writer
+            .write(move |tx| claim(tx, &node, &wanted, now + lease, now));
         let claimed: Vec<Claimed> = claim.await?;
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
         // What is in them is read apart: the writer's time is everybody's.
-        let opened = self.readers.read(move |snapshot| open_all(snapshot, &claimed, now)).await;
+        let opened = self
+            .readers
+            .read(move |snapshot| open_all(snapshot, &claimed, now))
+            .await;
         let (deliveries, owed_to_nobody) = opened.map_err(|error: StoreError| error)?;
         if !owed_to_nobody.is_empty() {
             let finish = move |tx: &Tx<'_>| {
-                owed_to_nobody.iter().try_for_each(|key: &Key| finish(tx, key, false, now))
+                owed_to_nobody
+                    .iter()
+                    .try_for_each(|key: &Key| finish(tx, key, false, now))
             };
             self.writer.write(finish).await?;
         }
@@ -143,20 +153,35 @@ impl Store {
     /// Makes every open delivery due now. For the start of the one process that delivers: what was under way when the
     /// last one ended would otherwise hold its queue up until the lease runs out.
     pub async fn release_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(move |tx| tx.execute(sql::DELIVERIES_RELEASE, [now.micros()]).map(|_| ())).await
+        self.writer
+            .write(move |tx| {
+                tx.execute(sql::DELIVERIES_RELEASE, [now.micros()])
+                    .map(|_| ())
+            })
+            .await
     }
 
     /// Makes what a node had under way due now: it begins anew.
-    pub async fn release_deliveries_of(&self, node: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn release_deliveries_of(
+        &self,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let node = node.to_owned();
-        self.writer.write(move |tx| release_of(tx, &node, now)).await
+        self.writer
+            .write(move |tx| release_of(tx, &node, now))
+            .await
     }
 
     /// Deliveries that are not over.
     pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
-        let read =
-            self.readers.read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
-        Ok(read.await?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+        let read = self
+            .readers
+            .read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
+        Ok(read
+            .await?
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
     }
 
     /// Waits until a delivery was written since the last time.
@@ -174,7 +199,13 @@ fn claim(
 ) -> Result<Vec<Claimed>, StoreError> {
     let mut claimed = Vec::new();
     for (endpoint, limit) in wanted {
-        let key = (lease.micros(), now.micros(), node, endpoint.as_str(), *limit);
+        let key = (
+            lease.micros(),
+            now.micros(),
+            node,
+            endpoint.as_str(),
+            *limit,
+        );
         claimed.extend(tx.rows(sql::DELIVERIES_CLAIM, key, Claimed::read)?);
     }
     Ok(claimed)
@@ -189,16 +220,40 @@ impl Claimed {
             queue: row.get(3)?,
             made: Timestamp::from_micros(row.get(5)?),
         };
-        Ok(Self { key, attempts: row.get(4)?, tried_at: Timestamp::from_micros(row.get(6)?) })
+        Ok(Self {
+            key,
+            attempts: row.get(4)?,
+            tried_at: Timestamp::from_micros(row.get(6)?),
+        })
     }
 
     /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
-    fn open(&self, snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Option<Delivery>, StoreError> {
-        let Key { tenant, event, endpoint, queue, made } = &self.key;
+    fn open(
+        &self,
+        snapshot: &Snapshot<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let Key {
+            tenant,
+            event,
+            endpoint,
+            queue,
+            made,
+        } = &self.key;
         let row = (tenant.as_str(), event.as_str(), endpoint.as_str());
         let content = snapshot.row(sql::DELIVERY_CONTENT, row, Content::read)?;
-        let Some(content) = content.filter(|content| content.removed_at.is_none()) else { return Ok(None) };
-        let Content { body, url, format, secret, old_secret, old_secret_until, .. } = content;
+        let Some(content) = content.filter(|content| content.removed_at.is_none()) else {
+            return Ok(None);
+        };
+        let Content {
+            body,
+            url,
+            format,
+            secret,
+            old_secret,
+            old_secret_until,
+            ..
+        } = content;
         let key = snapshot.tenant_key(tenant)?;
         let old_secret = old_secret.filter(|_| now < old_secret_until);
         let secrets = std::iter::once(secret).chain(old_secret);
@@ -249,10 +304,28 @@ pub(super) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(
     Ok(())
 }
 
-pub(super) fn finish(tx: &Tx<'_>, key: &Key, delivered: bool, now: Timestamp) -> Result<(), StoreError> {
-    let Key { tenant, event, endpoint, queue, made } = key;
+pub(super) fn finish(
+    tx: &Tx<'_>,
+    key: &Key,
+    delivered: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Key {
+        tenant,
+        event,
+        endpoint,
+        queue,
+        made,
+    } = key;
     let state = if delivered { "delivered" } else { "failed" };
-    let row = (state, now.micros(), tenant.as_str(), event.as_str(), endpoint.as_str(), made.micros());
+    let row = (
+        state,
+        now.micros(),
+        tenant.as_str(),
+        event.as_str(),
+        endpoint.as_str(),
+        made.micros(),
+    );
     tx.execute(sql::DELIVERY_FINISH, row)?;
     // An event of no allocation has a queue to itself.
     if queue == event.as_str() {
@@ -265,7 +338,19 @@ pub(super) fn finish(tx: &Tx<'_>, key: &Key, delivered: bool, now: Timestamp) ->
 }
 
 pub(super) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), StoreError> {
-    let Key { tenant, event, endpoint, made, .. } = key;
-    let row = (due_at.micros(), tenant.as_str(), event.as_str(), endpoint.as_str(), made.micros());
+    let Key {
+        tenant,
+        event,
+        endpoint,
+        made,
+        ..
+    } = key;
+    let row = (
+        due_at.micros(),
+        tenant.as_str(),
+        event.as_str(),
+        endpoint.as_str(),
+        made.micros(),
+    );
     tx.execute(sql::DELIVERY_RETRY, row).map(|_| ())
 }

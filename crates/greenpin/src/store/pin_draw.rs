@@ -28,7 +28,11 @@ pub(super) struct Claim<'a> {
 }
 
 /// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
-pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Option<Pin>, StoreError> {
+pub(super) fn take(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    now: Timestamp,
+) -> Result<Option<Pin>, StoreError> {
     let space = 10_u64.pow(claim.pin_length.into());
     for _ in 0..DRAWS {
         let value = below(space);
@@ -46,7 +50,12 @@ pub(super) fn take(tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<Opt
     }
 }
 
-fn try_take(tx: &Tx<'_>, claim: &Claim<'_>, value: u64, now: Timestamp) -> Result<Option<Pin>, StoreError> {
+fn try_take(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    value: u64,
+    now: Timestamp,
+) -> Result<Option<Pin>, StoreError> {
     let pin = pin(value, claim.pin_length)?;
     let row = (
         claim.number_key,
@@ -87,7 +96,9 @@ impl Ahead {
         if self.drawn.is_empty() {
             self.draw(tx, claim, now)?;
         }
-        let Some(drawn) = self.drawn.pop() else { return Ok(None) };
+        let Some(drawn) = self.drawn.pop() else {
+            return Ok(None);
+        };
         let row = (
             claim.number_key,
             drawn.key,
@@ -97,7 +108,14 @@ impl Ahead {
             i64::from(claim.counted),
         );
         // Most were never in use: for those nothing is to be looked for.
-        tx.append(if drawn.is_known { sql::PIN_TAKE_FREE } else { sql::PIN_INSERT }, row)?;
+        tx.append(
+            if drawn.is_known {
+                sql::PIN_TAKE_FREE
+            } else {
+                sql::PIN_INSERT
+            },
+            row,
+        )?;
         Ok(Some(drawn.pin))
     }
 
@@ -111,13 +129,18 @@ impl Ahead {
         let drawn = values.into_iter().map(|value| {
             let pin = pin(value, claim.pin_length)?;
             let key = tx.keys().pin(claim.number_key, &pin);
-            Ok(Drawn { pin, key, is_known: false })
+            Ok(Drawn {
+                pin,
+                key,
+                is_known: false,
+            })
         });
         self.drawn = drawn.collect::<Result<_, StoreError>>()?;
         let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
         let asked = (claim.number_key, keys.join(" "));
-        let known =
-            tx.rows(sql::PINS_KNOWN_OF, asked, |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)))?;
+        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| {
+            Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
+        })?;
         let known: HashMap<String, i64> = known.into_iter().collect();
         self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
             Some(free_at) => {
@@ -143,23 +166,37 @@ fn trivial(length: u8) -> impl Iterator<Item = u64> {
     let run = move |first: u64, step: u64| {
         (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
     };
-    steps.into_iter().flat_map(move |step| (0..10).map(move |first| run(first, step)))
+    steps
+        .into_iter()
+        .flat_map(move |step| (0..10).map(move |first| run(first, step)))
 }
 
 /// One of the free values, each as likely as the other. Of a space too wide to be read none: it is never nearly full.
-fn draw_free(tx: &Tx<'_>, claim: &Claim<'_>, space: u64, now: Timestamp) -> Result<Option<u64>, StoreError> {
+fn draw_free(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    space: u64,
+    now: Timestamp,
+) -> Result<Option<u64>, StoreError> {
     if space > WIDEST_SEARCH {
         return Ok(None);
     }
-    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| row.get::<String>(0))?;
+    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| {
+        row.get::<String>(0)
+    })?;
     let taken: HashSet<String> = taken.into_iter().collect();
     let used = u64::try_from(taken.len() + trivial(claim.pin_length).count()).unwrap_or(u64::MAX);
-    let Some(free @ 1..) = space.checked_sub(used) else { return Ok(None) };
+    let Some(free @ 1..) = space.checked_sub(used) else {
+        return Ok(None);
+    };
     // So many draws miss every free one in one of 10^13 cases.
     for _ in 0..(30 * space / free) {
         let value = below(space);
         if !is_trivial(value, claim.pin_length)
-            && !taken.contains(&tx.keys().pin(claim.number_key, &pin(value, claim.pin_length)?))
+            && !taken.contains(
+                &tx.keys()
+                    .pin(claim.number_key, &pin(value, claim.pin_length)?),
+            )
         {
             return Ok(Some(value));
         }
@@ -208,9 +245,16 @@ mod tests {
             ("000001", false),
         ] {
             let length = u8::try_from(text.len()).unwrap();
-            assert_eq!(is_trivial(text.parse().unwrap(), length), expected, "{text}");
+            assert_eq!(
+                is_trivial(text.parse().unwrap(), length),
+                expected,
+                "{text}"
+            );
         }
-        assert_eq!((0..10_000).filter(|value| is_trivial(*value, 4)).count(), 30);
+        assert_eq!(
+            (0..10_000).filter(|value| is_trivial(*value, 4)).count(),
+            30
+        );
     }
 
     #[test]

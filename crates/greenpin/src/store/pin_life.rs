@@ -17,13 +17,23 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Allocation, ChangeError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store.writer.write(move |tx| unlock(tx, &tenant, &id, now)).await
+        self.store
+            .writer
+            .write(move |tx| unlock(tx, &tenant, &id, now))
+            .await
     }
 
     /// Draws another PIN. The old one opens nothing from now on, and cools off.
-    pub async fn rotate_pin(&self, id: &GreenpinId, now: Timestamp) -> Result<Allocation, ChangeError> {
+    pub async fn rotate_pin(
+        &self,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Allocation, ChangeError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
-        self.store.writer.write(move |tx| rotate(tx, &tenant, &id, now)).await
+        self.store
+            .writer
+            .write(move |tx| rotate(tx, &tenant, &id, now))
+            .await
     }
 }
 
@@ -37,8 +47,15 @@ fn unlock(
     if before.failed_pin_attempts == 0 {
         return Ok(before);
     }
-    tx.execute(sql::ALLOCATION_UNLOCK, (now.micros(), tenant.as_str(), id.as_str()))?;
-    let after = Allocation { failed_pin_attempts: 0, updated_at: now, ..before };
+    tx.execute(
+        sql::ALLOCATION_UNLOCK,
+        (now.micros(), tenant.as_str(), id.as_str()),
+    )?;
+    let after = Allocation {
+        failed_pin_attempts: 0,
+        updated_at: now,
+        ..before
+    };
     let data = changes::attempts_data(&after);
     changes::write_event(tx, tenant, &after, EventType::AllocationUnlocked, data, now)?;
     Ok(after)
@@ -65,11 +82,28 @@ fn rotate(
     let pin = pin_draw::take(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
     let old = tx.keys().pin(&number.number_key, &before.pin);
     let free_at = (now + cooloff).micros();
-    tx.execute(sql::PIN_RETIRE, (now.micros(), free_at, &number.number_key, old, id.as_str()))?;
-    let after = Allocation { pin, updated_at: now, ..before };
+    tx.execute(
+        sql::PIN_RETIRE,
+        (now.micros(), free_at, &number.number_key, old, id.as_str()),
+    )?;
+    let after = Allocation {
+        pin,
+        updated_at: now,
+        ..before
+    };
     let sealed = allocations::seal(&*tx.tenant_key(tenant)?, &after)?;
-    tx.execute(sql::ALLOCATION_SET_PIN, (sealed, now.micros(), tenant.as_str(), id.as_str()))?;
+    tx.execute(
+        sql::ALLOCATION_SET_PIN,
+        (sealed, now.micros(), tenant.as_str(), id.as_str()),
+    )?;
     let data = json!({ "virtual_number": after.virtual_number.expose() });
-    changes::write_event(tx, tenant, &after, EventType::AllocationPinRotated, data, now)?;
+    changes::write_event(
+        tx,
+        tenant,
+        &after,
+        EventType::AllocationPinRotated,
+        data,
+        now,
+    )?;
     Ok(after)
 }

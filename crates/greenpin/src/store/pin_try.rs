@@ -15,7 +15,9 @@ use super::reader::Snapshot;
 use super::records::{self, CallRecord};
 use super::strangers::{self, Admitted};
 use super::writer::Tx;
-use super::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, settings, sql};
+use super::{
+    CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, settings, sql,
+};
 
 /// What a block of digits is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,18 +48,36 @@ impl Store {
         now: Timestamp,
     ) -> Result<PinVerdict, StoreError> {
         let (call_sid, digits) = (call_sid.clone(), digits.clone());
-        self.writer.write(move |tx| try_pin(tx, &call_sid, &digits, now)).await
+        self.writer
+            .write(move |tx| try_pin(tx, &call_sid, &digits, now))
+            .await
     }
 }
 
-fn try_pin(tx: &Tx<'_>, call_sid: &CallSid, digits: &Pin, now: Timestamp) -> Result<PinVerdict, StoreError> {
+fn try_pin(
+    tx: &Tx<'_>,
+    call_sid: &CallSid,
+    digits: &Pin,
+    now: Timestamp,
+) -> Result<PinVerdict, StoreError> {
     if tx.execute(sql::CALL_COUNT_TRY, [call_sid.as_str()])? == 0 {
         return Ok(PinVerdict::Refused);
     }
-    let Some(call) = records::find(tx, call_sid)? else { return Ok(PinVerdict::Refused) };
-    let Some(number) = numbers::find(tx, call.virtual_number)? else { return Ok(PinVerdict::Refused) };
+    let Some(call) = records::find(tx, call_sid)? else {
+        return Ok(PinVerdict::Refused);
+    };
+    let Some(number) = numbers::find(tx, call.virtual_number)? else {
+        return Ok(PinVerdict::Refused);
+    };
     let settings = settings::of(tx, &call.tenant_id)?;
-    Try { tx, call, number, settings, now }.run(digits)
+    Try {
+        tx,
+        call,
+        number,
+        settings,
+        now,
+    }
+    .run(digits)
 }
 
 struct Try<'a> {
@@ -114,22 +134,31 @@ impl Try<'_> {
 
     /// Counts the try before anything is compared.
     fn charge(&self) -> Result<Charge, StoreError> {
-        Ok(match counts(self.tx, &self.number, self.call.caller, self.now)? {
-            Counts::Nobody => Charge::Nobody,
-            Counts::Stranger => {
-                Charge::Stranger(strangers::admit(self.tx, &self.number, self.call.caller, self.now)?)
-            }
-            Counts::Allocations(against) => {
-                let mut charged = Vec::new();
-                for id in &against {
-                    let key = (self.call.tenant_id.as_str(), id.as_str(), self.now.micros());
-                    if self.tx.row(sql::ALLOCATION_CHARGE, key, |_| Ok(()))?.is_some() {
-                        charged.push(id.clone());
+        Ok(
+            match counts(self.tx, &self.number, self.call.caller, self.now)? {
+                Counts::Nobody => Charge::Nobody,
+                Counts::Stranger => Charge::Stranger(strangers::admit(
+                    self.tx,
+                    &self.number,
+                    self.call.caller,
+                    self.now,
+                )?),
+                Counts::Allocations(against) => {
+                    let mut charged = Vec::new();
+                    for id in &against {
+                        let key = (self.call.tenant_id.as_str(), id.as_str(), self.now.micros());
+                        if self
+                            .tx
+                            .row(sql::ALLOCATION_CHARGE, key, |_| Ok(()))?
+                            .is_some()
+                        {
+                            charged.push(id.clone());
+                        }
                     }
+                    Charge::Allocations { against, charged }
                 }
-                Charge::Allocations { against, charged }
-            }
-        })
+            },
+        )
     }
 
     /// The PIN was right: the try is given back.
@@ -158,7 +187,11 @@ impl Try<'_> {
             }
             Charge::Allocations { against, charged } => {
                 charged.iter().try_for_each(|id| self.tell_if_locked(id))?;
-                Ok(sole(if charged.is_empty() { &against } else { &charged }))
+                Ok(sole(if charged.is_empty() {
+                    &against
+                } else {
+                    &charged
+                }))
             }
         }
     }
@@ -166,14 +199,20 @@ impl Try<'_> {
     fn tell_if_locked(&self, id: &GreenpinId) -> Result<(), StoreError> {
         let allocation = allocations::find(self.tx, &self.call.tenant_id, id)?;
         match allocation.filter(Allocation::is_locked) {
-            Some(locked) => {
-                self.write_event(EventType::AllocationLocked, Some(id), changes::attempts_data(&locked))
-            }
+            Some(locked) => self.write_event(
+                EventType::AllocationLocked,
+                Some(id),
+                changes::attempts_data(&locked),
+            ),
             None => Ok(()),
         }
     }
 
-    fn refuse(&self, refusal: Refusal, told: Option<&GreenpinId>) -> Result<PinVerdict, StoreError> {
+    fn refuse(
+        &self,
+        refusal: Refusal,
+        told: Option<&GreenpinId>,
+    ) -> Result<PinVerdict, StoreError> {
         let mut data = records::event_data(&self.call, &self.settings.zone(), self.now, None);
         data.insert("reason".into(), refusal.as_str().into());
         self.write_event(EventType::CallPinFailed, told, data.into())?;
@@ -183,12 +222,17 @@ impl Try<'_> {
     fn accept(&self, allocation: &Allocation) -> Result<PinVerdict, StoreError> {
         let (tenant, id) = (self.call.tenant_id.as_str(), &allocation.greenpin_id);
         if self.call.greenpin_id.as_ref() != Some(id) {
-            self.tx.execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
-            self.tx.execute(sql::ALLOCATION_COUNT_ATTEMPT, (tenant, id.as_str()))?;
+            self.tx
+                .execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
+            self.tx
+                .execute(sql::ALLOCATION_COUNT_ATTEMPT, (tenant, id.as_str()))?;
         }
         let data = records::event_data(&self.call, &self.settings.zone(), self.now, None);
         self.write_event(EventType::CallPinAccepted, Some(id), data.into())?;
-        Ok(PinVerdict::Accepted(judge::connection(allocation, self.call.caller)))
+        Ok(PinVerdict::Accepted(judge::connection(
+            allocation,
+            self.call.caller,
+        )))
     }
 
     fn write_event(
@@ -199,8 +243,15 @@ impl Try<'_> {
     ) -> Result<(), StoreError> {
         let zone = self.settings.zone();
         let (tenant, occurred_at) = (&self.call.tenant_id, self.now);
-        let draft =
-            events::Draft { tenant, zone: &zone, greenpin_id, made: None, event_type, occurred_at, data };
+        let draft = events::Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id,
+            made: None,
+            event_type,
+            occurred_at,
+            data,
+        };
         events::write(self.tx, &draft)
     }
 }
@@ -232,7 +283,11 @@ pub(super) fn counts(
         None => Vec::new(),
     };
     let ids: Vec<_> = listing.into_iter().map(|one| one.greenpin_id).collect();
-    Ok(if ids.is_empty() { Counts::Stranger } else { Counts::Allocations(ids) })
+    Ok(if ids.is_empty() {
+        Counts::Stranger
+    } else {
+        Counts::Allocations(ids)
+    })
 }
 
 /// The active allocation of a number whose PIN the digits are.
@@ -247,20 +302,29 @@ pub(super) fn owner(
         NumberMode::Shared => {
             let pin = snapshot.keys().pin(&number.number_key, digits);
             let key = (&number.number_key, pin, now.micros());
-            snapshot.row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?.map(GreenpinId::stored)
+            snapshot
+                .row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?
+                .map(GreenpinId::stored)
         }
     };
     let Some(owner) = owner else { return Ok(None) };
     let allocation = allocations::find(snapshot, &number.tenant_id, &owner)?;
     let allocation = allocation.ok_or(StoreError::Unreadable("allocation of a number"))?;
-    let (pin, digits) = (allocation.pin.expose().as_bytes(), digits.expose().as_bytes());
+    let (pin, digits) = (
+        allocation.pin.expose().as_bytes(),
+        digits.expose().as_bytes(),
+    );
     let right = constant_time::verify_slices_are_equal(pin, digits).is_ok();
     Ok(right.then_some(allocation))
 }
 
 /// The one of a list that has no other.
 pub(super) fn sole(ids: &[GreenpinId]) -> Option<GreenpinId> {
-    if let [only] = ids { Some(only.clone()) } else { None }
+    if let [only] = ids {
+        Some(only.clone())
+    } else {
+        None
+    }
 }
 
 /// An active allocation that lists a caller.
@@ -277,7 +341,14 @@ pub(super) fn listing(
     now: Timestamp,
 ) -> Result<Vec<Listing>, StoreError> {
     let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
-    snapshot.rows(sql::CALLERS_SELECT, (&number.number_key, caller, now.micros()), |row| {
-        Ok(Listing { greenpin_id: GreenpinId::stored(row.get(0)?), max_pin_attempts: row.get(1)? })
-    })
+    snapshot.rows(
+        sql::CALLERS_SELECT,
+        (&number.number_key, caller, now.micros()),
+        |row| {
+            Ok(Listing {
+                greenpin_id: GreenpinId::stored(row.get(0)?),
+                max_pin_attempts: row.get(1)?,
+            })
+        },
+    )
 }

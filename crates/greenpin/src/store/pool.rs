@@ -95,7 +95,11 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             numbers::insert(tx, &tenant, &new, now)?;
             let masked = new.virtual_number.to_string();
-            let act = Act { name: "number.add", tenant: Some(&tenant), object: Some(&masked) };
+            let act = Act {
+                name: "number.add",
+                tenant: Some(&tenant),
+                object: Some(&masked),
+            };
             Ok(audit::write(tx, &actor, act, now)?)
         });
         write.await
@@ -108,7 +112,9 @@ impl OperatorStore {
         new: Vec<NewNumber>,
         now: Timestamp,
     ) -> Result<(), ImportError> {
-        new.iter().try_for_each(NewNumber::check).map_err(ImportError::Rule)?;
+        new.iter()
+            .try_for_each(NewNumber::check)
+            .map_err(ImportError::Rule)?;
         let actor = self.actor.clone();
         let write = self.store.writer.write(move |tx| {
             if !numbers::takes_numbers(tx, &tenant)? {
@@ -118,7 +124,11 @@ impl OperatorStore {
                 return Err(ImportError::Taken);
             }
             let count = format!("{} numbers", new.len());
-            let act = Act { name: "number.import", tenant: Some(&tenant), object: Some(&count) };
+            let act = Act {
+                name: "number.import",
+                tenant: Some(&tenant),
+                object: Some(&count),
+            };
             Ok(audit::write(tx, &actor, act, now)?)
         });
         write.await
@@ -127,7 +137,10 @@ impl OperatorStore {
     /// Whether there is a tenant that numbers can be added to.
     pub async fn tenant_takes_numbers(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
-        self.store.readers.read(move |snapshot| numbers::takes_numbers(snapshot, &tenant)).await
+        self.store
+            .readers
+            .read(move |snapshot| numbers::takes_numbers(snapshot, &tenant))
+            .await
     }
 
     /// Which of some numbers are in a pool, by their place in the list.
@@ -135,7 +148,12 @@ impl OperatorStore {
         let read = self.store.readers.read(move |snapshot| {
             let mut taken = Vec::new();
             for (place, number) in wanted.iter().enumerate() {
-                if snapshot.row(sql::NUMBER_TAKEN, [snapshot.keys().number(*number)], |_| Ok(()))?.is_some() {
+                if snapshot
+                    .row(sql::NUMBER_TAKEN, [snapshot.keys().number(*number)], |_| {
+                        Ok(())
+                    })?
+                    .is_some()
+                {
                     taken.push(place);
                 }
             }
@@ -171,7 +189,9 @@ impl OperatorStore {
                 now.micros(),
                 filter.tenant.as_ref().map_or("", TenantId::as_str),
                 filter.mode.map_or("", NumberMode::as_str),
-                filter.quarantined.map_or("", |quarantined| if quarantined { "true" } else { "false" }),
+                filter
+                    .quarantined
+                    .map_or("", |quarantined| if quarantined { "true" } else { "false" }),
                 cursor.as_deref().unwrap_or_default(),
                 i64::from(limit),
             );
@@ -202,7 +222,12 @@ impl OperatorStore {
             }
             unused(found)?;
             tx.execute(sql::PINS_RELEASE_DUE, (&vn, now.micros()))?;
-            let row = (new.mode.as_str(), i64::from(new.pin_length), i64::from(new.max_active), &vn);
+            let row = (
+                new.mode.as_str(),
+                i64::from(new.pin_length),
+                i64::from(new.max_active),
+                &vn,
+            );
             tx.execute(sql::NUMBER_RESET, row)?;
             Ok(())
         })
@@ -233,23 +258,42 @@ impl OperatorStore {
     }
 
     /// Lets a number take no new allocations; those that are active go on. Once more changes nothing.
-    pub async fn quarantine_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
+    pub async fn quarantine_number(
+        &self,
+        number: PhoneNumber,
+        now: Timestamp,
+    ) -> Result<(), PoolError> {
         self.act_on(number, "number.quarantine", now, move |tx, _| {
-            Ok(tx.execute(sql::NUMBER_QUARANTINE, (now.micros(), tx.keys().number(number))).map(|_| ())?)
+            Ok(tx
+                .execute(
+                    sql::NUMBER_QUARANTINE,
+                    (now.micros(), tx.keys().number(number)),
+                )
+                .map(|_| ())?)
         })
         .await
     }
 
     /// Lets a number take allocations again. Once more changes nothing.
-    pub async fn release_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
+    pub async fn release_number(
+        &self,
+        number: PhoneNumber,
+        now: Timestamp,
+    ) -> Result<(), PoolError> {
         self.act_on(number, "number.release", now, move |tx, _| {
-            Ok(tx.execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number(number)]).map(|_| ())?)
+            Ok(tx
+                .execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number(number)])
+                .map(|_| ())?)
         })
         .await
     }
 
     /// Takes a number without active allocations out of its pool.
-    pub async fn remove_number(&self, number: PhoneNumber, now: Timestamp) -> Result<(), PoolError> {
+    pub async fn remove_number(
+        &self,
+        number: PhoneNumber,
+        now: Timestamp,
+    ) -> Result<(), PoolError> {
         self.act_on(number, "number.remove", now, move |tx, found| {
             unused(found)?;
             let vn = tx.keys().number(number);
@@ -279,7 +323,11 @@ impl OperatorStore {
             let found = found.ok_or(PoolError::NotFound)?.record(tx)?;
             work(tx, &found)?;
             let masked = number.to_string();
-            let act = Act { name, tenant: Some(&found.number.tenant_id), object: Some(&masked) };
+            let act = Act {
+                name,
+                tenant: Some(&found.number.tenant_id),
+                object: Some(&masked),
+            };
             Ok(audit::write(tx, &actor, act, now)?)
         });
         write.await
@@ -301,9 +349,12 @@ fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberEr
     let mode = change.mode.unwrap_or(old.mode);
     let kept = (mode == old.mode).then_some(());
     let pin_length = change.pin_length.or(kept.map(|()| old.pin_length));
-    let fits =
-        |limit: &u32| pin_length.is_none_or(|length| *limit <= 10_u32.saturating_pow(length.into()) / 2);
-    let max_active = change.max_active.or(kept.map(|()| old.max_active).filter(fits));
+    let fits = |limit: &u32| {
+        pin_length.is_none_or(|length| *limit <= 10_u32.saturating_pow(length.into()) / 2)
+    };
+    let max_active = change
+        .max_active
+        .or(kept.map(|()| old.max_active).filter(fits));
     NewNumber::of(old.virtual_number, mode, pin_length, max_active)
 }
 
@@ -318,7 +369,12 @@ struct RawRecord {
 impl RawRecord {
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let number = RawNumber::read(row)?;
-        Ok(Self { number, quarantined_at: row.get(7)?, created_at: row.get(8)?, cursor: row.get(9)? })
+        Ok(Self {
+            number,
+            quarantined_at: row.get(7)?,
+            created_at: row.get(8)?,
+            cursor: row.get(9)?,
+        })
     }
 
     fn record(self, snapshot: &Snapshot<'_>) -> Result<NumberRecord, StoreError> {

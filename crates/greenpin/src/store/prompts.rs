@@ -43,18 +43,33 @@ impl TenantStore {
     /// The tenant's own prompts.
     pub async fn prompts(&self) -> Result<OwnPrompts, StoreError> {
         let tenant = self.tenant_id.clone();
-        self.store.readers.read(move |snapshot| read(snapshot, &tenant)).await
+        self.store
+            .readers
+            .read(move |snapshot| read(snapshot, &tenant))
+            .await
     }
 
     /// Puts a prompt in place of the built-in one, or of the tenant's own from before. Calls that come in from now on
     /// hear it.
-    pub async fn put_prompt(&self, name: &str, samples: &[i16], now: Timestamp) -> Result<(), StoreError> {
+    pub async fn put_prompt(
+        &self,
+        name: &str,
+        samples: &[i16],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let (tenant, name) = (self.tenant_id.clone(), name.to_owned());
-        let octets: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let octets: Vec<u8> = samples
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
         let audio = STANDARD_NO_PAD.encode(octets);
         let write = self.store.writer.write(move |tx| {
             tx.tenants().change();
-            tx.execute(sql::PROMPT_PUT, (tenant.as_str(), &name, &audio, now.micros())).map(|_| ())
+            tx.execute(
+                sql::PROMPT_PUT,
+                (tenant.as_str(), &name, &audio, now.micros()),
+            )
+            .map(|_| ())
         });
         write.await
     }
@@ -71,9 +86,16 @@ impl TenantStore {
 }
 
 /// How a tenant speaks to its callers now.
-pub(super) fn voice(tx: &Tx<'_>, tenant: &TenantId, settings: &TenantSettings) -> Result<Voice, StoreError> {
+pub(super) fn voice(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    settings: &TenantSettings,
+) -> Result<Voice, StoreError> {
     let own = tx.tenants().prompts(tenant, || read(tx, tenant))?;
-    Ok(Voice { language: settings.prompts.language.clone(), own })
+    Ok(Voice {
+        language: settings.prompts.language.clone(),
+        own,
+    })
 }
 
 fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<OwnPrompts, StoreError> {
@@ -82,8 +104,20 @@ fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<OwnPrompts, StoreE
 }
 
 fn prompt(row: &Row<'_>) -> Result<(String, OwnPrompt), StoreError> {
-    let octets =
-        STANDARD_NO_PAD.decode(row.get::<String>(1)?).map_err(|_| StoreError::Unreadable("prompt"))?;
-    let samples = octets.as_chunks::<2>().0.iter().map(|octets| i16::from_le_bytes(*octets)).collect();
-    Ok((row.get(0)?, OwnPrompt { samples, updated_at: Timestamp::from_micros(row.get(2)?) }))
+    let octets = STANDARD_NO_PAD
+        .decode(row.get::<String>(1)?)
+        .map_err(|_| StoreError::Unreadable("prompt"))?;
+    let samples = octets
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|octets| i16::from_le_bytes(*octets))
+        .collect();
+    Ok((
+        row.get(0)?,
+        OwnPrompt {
+            samples,
+            updated_at: Timestamp::from_micros(row.get(2)?),
+        },
+    ))
 }

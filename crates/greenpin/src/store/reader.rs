@@ -131,14 +131,20 @@ impl Snapshot<'_> {
     /// The key of a tenant's personal data.
     pub(super) fn tenant_key(&self, tenant: &TenantId) -> Result<Arc<TenantKey>, StoreError> {
         self.keys.tenant(tenant, || {
-            let sealed = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| row.get::<Option<String>>(0))?;
+            let sealed = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
+                row.get::<Option<String>>(0)
+            })?;
             Ok(sealed.flatten().map(WrappedKey::stored))
         })
     }
 }
 
 impl Readers {
-    pub(super) fn open(place: &Place, keys: &Arc<Keyring>, idle: IdleReaders) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        place: &Place,
+        keys: &Arc<Keyring>,
+        idle: IdleReaders,
+    ) -> Result<Self, OpenError> {
         match place {
             Place::Sqlite(file) => {
                 idle.put(Idle {
@@ -147,7 +153,11 @@ impl Readers {
                     shared: None,
                     lean: false,
                 });
-                Ok(Self::File(Arc::new(Pool { place: file.clone(), keys: keys.clone(), idle })))
+                Ok(Self::File(Arc::new(Pool {
+                    place: file.clone(),
+                    keys: keys.clone(),
+                    idle,
+                })))
             }
             Place::Postgres(_) => Ok(Self::Server(Arc::new(Threads::start(place, keys)?))),
         }
@@ -178,7 +188,8 @@ impl Readers {
             Self::File(pool) => {
                 let pool = pool.clone();
                 let task = tokio::task::spawn_blocking(move || pool.run(work));
-                task.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+                task.await
+                    .unwrap_or_else(|_| Err(StoreError::Closed.into()))
             }
             Self::Server(threads) => threads.run(work).await,
         }
@@ -186,12 +197,20 @@ impl Readers {
 }
 
 impl Pool {
-    fn run<T, E: From<StoreError>>(&self, work: impl Fn(&Snapshot<'_>) -> Result<T, E>) -> Result<T, E> {
+    fn run<T, E: From<StoreError>>(
+        &self,
+        work: impl Fn(&Snapshot<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut idle = match self.idle.take() {
             Some(idle) => idle,
             None => {
                 let connection = Connection::Sqlite(self.place.reader().map_err(StoreError::from)?);
-                Idle { connection, used_at: Instant::now(), shared: None, lean: false }
+                Idle {
+                    connection,
+                    used_at: Instant::now(),
+                    shared: None,
+                    lean: false,
+                }
             }
         };
         idle.prepare(self.idle.commits())?;
@@ -210,7 +229,11 @@ impl IdleReaders {
 
     /// Ends the transactions that reads share: they hold on to the log.
     pub(super) fn rest(&self) {
-        for idle in self.connections().iter_mut().filter(|idle| idle.shared.is_some()) {
+        for idle in self
+            .connections()
+            .iter_mut()
+            .filter(|idle| idle.shared.is_some())
+        {
             // A connection that cannot end it is of no use to the next read either, which says so.
             let _ = idle.end();
         }
@@ -218,7 +241,8 @@ impl IdleReaders {
 
     /// What many reads at once have filled is of no use to those who come one by one.
     pub(super) fn give_back(&self, now: Instant) {
-        let unused = |idle: &&mut Idle| !idle.lean && now.saturating_duration_since(idle.used_at) >= UNUSED;
+        let unused =
+            |idle: &&mut Idle| !idle.lean && now.saturating_duration_since(idle.used_at) >= UNUSED;
         for idle in self.connections().iter_mut().filter(unused) {
             idle.connection.rest();
             idle.lean = true;
@@ -241,7 +265,10 @@ impl IdleReaders {
     }
 
     fn connections(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -258,7 +285,10 @@ impl Idle {
         }
         if is_busy {
             self.connection.begin_read()?;
-            self.shared = Some(Shared { begun: now, commits });
+            self.shared = Some(Shared {
+                begun: now,
+                commits,
+            });
         }
         Ok(())
     }
@@ -283,9 +313,16 @@ impl Threads {
             let jobs = jobs.clone();
             let thread = std::thread::Builder::new().name("store-reader".into());
             let started = thread.spawn(move || serve(&jobs));
-            started.map_err(|source| OpenError::Io { path: "a reader's thread".into(), source })?;
+            started.map_err(|source| OpenError::Io {
+                path: "a reader's thread".into(),
+                source,
+            })?;
         }
-        Ok(Self { queue, place: place.clone(), keys: keys.clone() })
+        Ok(Self {
+            queue,
+            place: place.clone(),
+            keys: keys.clone(),
+        })
     }
 
     async fn run<T, E, W>(&self, work: W) -> Result<T, E>
@@ -304,7 +341,9 @@ impl Threads {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Closed,
         })?;
-        result.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        result
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 }
 
@@ -338,7 +377,11 @@ fn read_on<T, E: From<StoreError>>(
         *kept = Some(connection);
         return result;
     }
-    if again { read_on(kept, place, keys, work) } else { result }
+    if again {
+        read_on(kept, place, keys, work)
+    } else {
+        result
+    }
 }
 
 #[cfg(test)]
@@ -352,9 +395,19 @@ mod tests {
         place.prepare().unwrap();
         let keys = Arc::new(Keyring::open(&folder.path().join("master.key")).unwrap());
         let idle = IdleReaders::default();
-        let Readers::File(pool) = Readers::open(&place, &keys, idle.clone()).unwrap() else { unreachable!() };
-        let read = || pool.run(|snapshot| snapshot.row(sql::READY, (), |_| Ok(()))).unwrap();
-        let shares = || idle.connections().iter().filter(|idle| idle.shared.is_some()).count();
+        let Readers::File(pool) = Readers::open(&place, &keys, idle.clone()).unwrap() else {
+            unreachable!()
+        };
+        let read = || {
+            pool.run(|snapshot| snapshot.row(sql::READY, (), |_| Ok(())))
+                .unwrap()
+        };
+        let shares = || {
+            idle.connections()
+                .iter()
+                .filter(|idle| idle.shared.is_some())
+                .count()
+        };
         // However long this thread was held up, two of many reads come within the time.
         while shares() == 0 {
             read();

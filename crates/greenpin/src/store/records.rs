@@ -11,7 +11,8 @@ use super::numbers::{phone_number, small, tenant_id};
 use super::reader::Snapshot;
 use super::writer::Tx;
 use super::{
-    CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp, sql,
+    CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
+    sql,
 };
 
 /// One call, as far as it came. Words are those of the API.
@@ -70,12 +71,20 @@ impl CallRecord {
     /// Whole seconds that both talked; `None` while the call lasts.
     pub fn on_call_duration(&self) -> Option<u64> {
         let ended_at = self.ended_at?;
-        Some(self.bridged_at.map_or(0, |bridged_at| ended_at.since(bridged_at).as_secs()))
+        Some(
+            self.bridged_at
+                .map_or(0, |bridged_at| ended_at.since(bridged_at).as_secs()),
+        )
     }
 
     /// The path of its recording in the API.
     pub fn recording_path(&self) -> Option<String> {
-        let path = || format!("/v1/tenants/{}/calls/{}/recording", self.tenant_id, self.call_sid);
+        let path = || {
+            format!(
+                "/v1/tenants/{}/calls/{}/recording",
+                self.tenant_id, self.call_sid
+            )
+        };
         self.recording.is_some().then(path)
     }
 }
@@ -160,7 +169,13 @@ pub(super) struct RawCall {
 impl RawCall {
     pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
-            required: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(5)?],
+            required: [
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(4)?,
+                row.get(5)?,
+            ],
             optional: [
                 row.get(3)?,
                 row.get(8)?,
@@ -184,19 +199,32 @@ impl RawCall {
         let tenant_id = tenant_id(&tenant)?;
         let key = snapshot.tenant_key(&tenant_id)?;
         let parties = key.open(&context(&call_sid), &sealed)?;
-        let (virtual_number, caller) = parties.split_once(' ').ok_or(StoreError::Unreadable("call"))?;
-        let [greenpin_id, dialled, call_type, dial_call_status, hangup_by, file, ours, theirs] =
-            self.optional;
+        let (virtual_number, caller) = parties
+            .split_once(' ')
+            .ok_or(StoreError::Unreadable("call"))?;
+        let [
+            greenpin_id,
+            dialled,
+            call_type,
+            dial_call_status,
+            hangup_by,
+            file,
+            ours,
+            theirs,
+        ] = self.optional;
         let [answered_at, dialled_at, bridged_at, ended_at] =
             self.times.map(|time| time.map(Timestamp::from_micros));
-        let dialled = dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
+        let dialled =
+            dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
         let dialled = dialled.transpose()?;
         Ok(CallRecord {
             call_sid: CallSid::stored(call_sid),
             tenant_id,
             virtual_number: phone_number(virtual_number)?,
             greenpin_id: greenpin_id.map(GreenpinId::stored),
-            caller: (!caller.is_empty()).then(|| phone_number(caller)).transpose()?,
+            caller: (!caller.is_empty())
+                .then(|| phone_number(caller))
+                .transpose()?,
             trunk,
             node,
             started_at: Timestamp::from_micros(self.started_at),
@@ -207,7 +235,10 @@ impl RawCall {
             ended_at,
             call_type,
             dial_call_status,
-            sip_cause: self.sip_cause.map(|cause| small(cause, "SIP cause")).transpose()?,
+            sip_cause: self
+                .sip_cause
+                .map(|cause| small(cause, "SIP cause"))
+                .transpose()?,
             hangup_by,
             pin_attempts: small(self.pin_attempts, "count")?,
             recording: file.map(|file| recording(file, self.recording_ms)),
@@ -228,8 +259,13 @@ pub(super) fn dialled_context(call_sid: &str) -> String {
 }
 
 fn recording(location: String, milliseconds: Option<i64>) -> RecordingFile {
-    let milliseconds = milliseconds.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
-    RecordingFile { location, duration: Duration::from_millis(milliseconds) }
+    let milliseconds = milliseconds
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0);
+    RecordingFile {
+        location,
+        duration: Duration::from_millis(milliseconds),
+    }
 }
 
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {

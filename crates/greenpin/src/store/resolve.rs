@@ -7,8 +7,8 @@ use super::numbers::NumberRow;
 use super::pin_try::{self, Counts, sole};
 use super::reader::Snapshot;
 use super::{
-    Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp, allocations, calls,
-    numbers, settings, strangers,
+    Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp,
+    allocations, calls, numbers, settings, strangers,
 };
 
 /// What a call would meet.
@@ -42,10 +42,16 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Resolution, StoreError> {
         let tenant = self.tenant_id.clone();
-        let read = self
-            .store
-            .readers
-            .read(move |snapshot| resolve(snapshot, &tenant, virtual_number, caller, digits.as_ref(), now));
+        let read = self.store.readers.read(move |snapshot| {
+            resolve(
+                snapshot,
+                &tenant,
+                virtual_number,
+                caller,
+                digits.as_ref(),
+                now,
+            )
+        });
         read.await
     }
 }
@@ -58,18 +64,30 @@ fn resolve(
     digits: Option<&Pin>,
     now: Timestamp,
 ) -> Result<Resolution, StoreError> {
-    let number = numbers::find(snapshot, virtual_number)?.filter(|number| number.tenant_id == *tenant);
-    let Some(number) = number else { return Ok(Resolution::UnknownNumber) };
+    let number =
+        numbers::find(snapshot, virtual_number)?.filter(|number| number.tenant_id == *tenant);
+    let Some(number) = number else {
+        return Ok(Resolution::UnknownNumber);
+    };
     let settings = settings::read(snapshot, tenant)?;
-    match (calls::route(snapshot, &number, caller, &settings, now)?, digits) {
+    match (
+        calls::route(snapshot, &number, caller, &settings, now)?,
+        digits,
+    ) {
         ((Route::UnknownNumber, _), _) => Ok(Resolution::UnknownNumber),
         ((Route::NotInUse, _), _) => Ok(Resolution::NotInUse),
-        ((Route::Collect(collect), greenpin_id), None) => {
-            Ok(Resolution::CollectPin { pin_length: collect.pin_length, greenpin_id })
-        }
+        ((Route::Collect(collect), greenpin_id), None) => Ok(Resolution::CollectPin {
+            pin_length: collect.pin_length,
+            greenpin_id,
+        }),
         ((Route::Collect(collect), _), Some(digits)) => {
             let block = block(digits, collect.pin_length)?;
-            let judged = Question { snapshot, number: &number, caller, now };
+            let judged = Question {
+                snapshot,
+                number: &number,
+                caller,
+                now,
+            };
             judged.judge(&settings, &block)
         }
     }
@@ -89,7 +107,11 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn judge(&self, settings: &super::TenantSettings, digits: &Pin) -> Result<Resolution, StoreError> {
+    fn judge(
+        &self,
+        settings: &super::TenantSettings,
+        digits: &Pin,
+    ) -> Result<Resolution, StoreError> {
         let counts = pin_try::counts(self.snapshot, self.number, self.caller, self.now)?;
         let open = match &counts {
             Counts::Allocations(against) => self.not_locked(against)?,
@@ -98,13 +120,21 @@ impl Question<'_> {
         let charged = match &counts {
             Counts::Nobody => Charged::Nobody,
             Counts::Allocations(_) => Charged::Allocations(&open),
-            Counts::Stranger => {
-                Charged::Stranger(strangers::would_admit(self.snapshot, self.number, self.caller, self.now)?)
-            }
+            Counts::Stranger => Charged::Stranger(strangers::would_admit(
+                self.snapshot,
+                self.number,
+                self.caller,
+                self.now,
+            )?),
         };
         let owner = pin_try::owner(self.snapshot, self.number, digits, self.now)?;
-        let scene =
-            Scene { number: self.number, settings, caller: self.caller, charged, owner: owner.as_ref() };
+        let scene = Scene {
+            number: self.number,
+            settings,
+            caller: self.caller,
+            charged,
+            owner: owner.as_ref(),
+        };
         Ok(match judge::judge(&scene) {
             Ok(allocation) => Resolution::Connected(judge::connection(allocation, self.caller)),
             Err(refusal) => {

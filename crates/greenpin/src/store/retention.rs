@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::database::Row;
 use super::writer::Tx;
 use super::{
-    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, allocations, numbers,
-    settings, sql,
+    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, allocations,
+    numbers, settings, sql,
 };
 
 /// Rows in one transaction, so that calls and creates never wait long behind it.
@@ -31,7 +31,11 @@ impl KeptRecording {
     /// Reads a call's id and its recording's location.
     pub(super) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
         let call_sid = CallSid::stored(row.get(0)?);
-        Ok(Self { tenant_id: tenant_id.clone(), call_sid, location: row.get(1)? })
+        Ok(Self {
+            tenant_id: tenant_id.clone(),
+            call_sid,
+            location: row.get(1)?,
+        })
     }
 }
 
@@ -50,7 +54,11 @@ impl Store {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
             // A call record that goes takes its recording with it.
-            let days = retention.recordings.into_iter().chain(retention.calls).min();
+            let days = retention
+                .recordings
+                .into_iter()
+                .chain(retention.calls)
+                .min();
             if let Some(days) = days {
                 due.extend(self.recordings_before(tenant, cutoff(now, days)).await?);
             }
@@ -62,7 +70,11 @@ impl Store {
     pub async fn forget_recording(&self, recording: &KeptRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
-            tx.execute(sql::RETENTION_RECORDING_FORGET, (tenant.as_str(), sid.as_str())).map(|_| ())
+            tx.execute(
+                sql::RETENTION_RECORDING_FORGET,
+                (tenant.as_str(), sid.as_str()),
+            )
+            .map(|_| ())
         });
         write.await
     }
@@ -72,7 +84,9 @@ impl Store {
     pub async fn enforce_retention(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut removed = 0;
         for (tenant, retention) in self.retentions().await? {
-            let write = self.writer.write(move |tx| enforce(tx, &tenant, &retention, now));
+            let write = self
+                .writer
+                .write(move |tx| enforce(tx, &tenant, &retention, now));
             removed += write.await?;
         }
         Ok(removed)
@@ -87,7 +101,10 @@ impl Store {
             })
         });
         let all: Result<Vec<_>, StoreError> = read.await;
-        Ok(all?.into_iter().filter(|(_, retention)| *retention != Retention::default()).collect())
+        Ok(all?
+            .into_iter()
+            .filter(|(_, retention)| *retention != Retention::default())
+            .collect())
     }
 
     async fn recordings_before(
@@ -98,7 +115,9 @@ impl Store {
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
             let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
-            snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| KeptRecording::read(&tenant_id, row))
+            snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
+                KeptRecording::read(&tenant_id, row)
+            })
         });
         read.await
     }
@@ -140,12 +159,22 @@ fn enforce(
 }
 
 /// Removes an ended allocation, with its PIN where that is free again.
-fn remove(tx: &Tx<'_>, tenant: &TenantId, id: &GreenpinId, now: Timestamp) -> Result<(), StoreError> {
-    let Some(allocation) = allocations::find(tx, tenant, id)? else { return Ok(()) };
+fn remove(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(allocation) = allocations::find(tx, tenant, id)? else {
+        return Ok(());
+    };
     allocations::forget_callers(tx, tenant, &allocation)?;
     let key = tx.tenant_key(tenant)?;
     for party in allocation.parties() {
-        tx.send(sql::PARTY_DELETE, (tenant.as_str(), key.party(party), id.as_str()))?;
+        tx.send(
+            sql::PARTY_DELETE,
+            (tenant.as_str(), key.party(party), id.as_str()),
+        )?;
     }
     let vn = tx.keys().number(allocation.virtual_number);
     let pin = tx.keys().pin(&vn, &allocation.pin);

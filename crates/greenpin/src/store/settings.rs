@@ -86,7 +86,9 @@ pub struct PromptSettings {
 
 impl Default for PromptSettings {
     fn default() -> Self {
-        Self { language: "en".into() }
+        Self {
+            language: "en".into(),
+        }
     }
 }
 
@@ -207,8 +209,13 @@ pub(super) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, 
 }
 
 /// The settings that hold now; the defaults for a tenant that does not exist.
-pub(super) fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantSettings, StoreError> {
-    let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| row.get::<String>(0))?;
+pub(super) fn read(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+) -> Result<TenantSettings, StoreError> {
+    let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| {
+        row.get::<String>(0)
+    })?;
     text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }
 
@@ -220,9 +227,14 @@ impl TenantStore {
             return Ok(settings);
         }
         let tenant = self.tenant_id.clone();
-        let settings = self.store.readers.look_up(move |snapshot| read(snapshot, &tenant)).await;
+        let settings = self
+            .store
+            .readers
+            .look_up(move |snapshot| read(snapshot, &tenant))
+            .await;
         let settings = Arc::new(settings.map_err(|error: StoreError| error)?);
-        self.cache().insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
+        self.cache()
+            .insert(self.tenant_id.clone(), (Instant::now(), settings.clone()));
         Ok(settings)
     }
 
@@ -238,7 +250,10 @@ impl TenantStore {
         let made = self.store.writer.write(move |tx| {
             let mut settings = TenantSettings::clone(&*of(tx, &tenant)?);
             change(&mut settings);
-            tx.execute(sql::TENANT_SETTINGS_UPDATE, (settings.stored()?, tenant.as_str()))?;
+            tx.execute(
+                sql::TENANT_SETTINGS_UPDATE,
+                (settings.stored()?, tenant.as_str()),
+            )?;
             tx.tenants().change();
             match &webhooks {
                 Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
@@ -251,6 +266,9 @@ impl TenantStore {
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, SettingsCache> {
-        self.store.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store
+            .settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -240,15 +240,21 @@ pub(super) const TURN_BEGIN: &str = include_str!("sql/turn_begin.sql");
 pub(super) const PINS_KNOWN_OF: &str = include_str!("sql/pins_known_of.sql");
 
 /// The steps that a schema of a version lacks, each with the version that it makes.
-pub(super) fn missing_steps(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX).saturating_add(FIRST_VERSION - 1);
+pub(super) fn missing_steps(
+    found: i64,
+) -> Result<impl Iterator<Item = (i64, &'static str)>, OpenError> {
+    let known = i64::try_from(MIGRATIONS.len())
+        .unwrap_or(i64::MAX)
+        .saturating_add(FIRST_VERSION - 1);
     if found > known {
         return Err(OpenError::NewerSchema { found, known });
     }
     if found != 0 && found < FIRST_VERSION {
         return Err(OpenError::OlderSchema { found });
     }
-    Ok((FIRST_VERSION..).zip(MIGRATIONS.iter().copied()).filter(move |(version, _)| *version > found))
+    Ok((FIRST_VERSION..)
+        .zip(MIGRATIONS.iter().copied())
+        .filter(move |(version, _)| *version > found))
 }
 
 #[cfg(test)]
@@ -259,12 +265,20 @@ mod tests {
     #[test]
     fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        MIGRATIONS.iter().for_each(|step| connection.execute_batch(&sqlite::for_sqlite(step)).unwrap());
+        MIGRATIONS
+            .iter()
+            .for_each(|step| connection.execute_batch(&sqlite::for_sqlite(step)).unwrap());
         connection.execute_batch(SCHEMA_VERSION).unwrap();
         for (name, text) in ALL {
-            let statement = connection.prepare(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let statement = connection
+                .prepare(text)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
             for index in 1..=statement.parameter_count() {
-                assert_eq!(statement.parameter_name(index), Some(format!("${index}").as_str()), "{name}");
+                assert_eq!(
+                    statement.parameter_name(index),
+                    Some(format!("${index}").as_str()),
+                    "{name}"
+                );
             }
         }
     }
@@ -272,28 +286,47 @@ mod tests {
     #[tokio::test]
     async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_types() {
         let url = crate::store::tests::postgres::new_database();
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
         tokio::spawn(connection);
         for step in MIGRATIONS {
-            client.batch_execute(&postgres::for_postgres(step)).await.unwrap();
+            client
+                .batch_execute(&postgres::for_postgres(step))
+                .await
+                .unwrap();
         }
         client.batch_execute(SCHEMA_VERSION).await.unwrap();
         for (name, text) in ALL {
             let statement = client.prepare(text).await;
-            let statement =
-                statement.unwrap_or_else(|error| panic!("{name}: {}", error.as_db_error().unwrap()));
+            let statement = statement
+                .unwrap_or_else(|error| panic!("{name}: {}", error.as_db_error().unwrap()));
             for kind in statement.params() {
-                assert!(<Value<'_> as tokio_postgres::types::ToSql>::accepts(kind), "{name}: {kind}");
+                assert!(
+                    <Value<'_> as tokio_postgres::types::ToSql>::accepts(kind),
+                    "{name}: {kind}"
+                );
             }
         }
     }
 
     #[test]
     fn no_statement_uses_what_only_sqlite_knows() {
-        for (name, text) in ALL.iter().copied().chain(MIGRATIONS.iter().map(|step| ("migration", *step))) {
-            for foreign in
-                ["?", "OR IGNORE", "OR REPLACE", "datetime(", "strftime(", "rowid", "AUTOINCREMENT", "json_"]
-            {
+        for (name, text) in ALL
+            .iter()
+            .copied()
+            .chain(MIGRATIONS.iter().map(|step| ("migration", *step)))
+        {
+            for foreign in [
+                "?",
+                "OR IGNORE",
+                "OR REPLACE",
+                "datetime(",
+                "strftime(",
+                "rowid",
+                "AUTOINCREMENT",
+                "json_",
+            ] {
                 assert!(!text.contains(foreign), "{name} uses {foreign}");
             }
         }

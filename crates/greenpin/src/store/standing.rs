@@ -5,8 +5,8 @@ use super::database::Row;
 use super::operator::OperatorStore;
 use super::writer::Tx;
 use super::{
-    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp, settings,
-    sql, tenants,
+    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
+    settings, sql, tenants,
 };
 
 /// What a tenant may do at a moment.
@@ -71,18 +71,28 @@ impl Standing {
 
 impl OperatorStore {
     /// Makes a tenant with one credential.
-    pub async fn create_tenant(&self, new: NewTenant, now: Timestamp) -> Result<MadeTenant, TenantError> {
+    pub async fn create_tenant(
+        &self,
+        new: NewTenant,
+        now: Timestamp,
+    ) -> Result<MadeTenant, TenantError> {
         let drawn = tenants::Drawn::of(&new, &self.store);
         let (actor, digest) = (self.actor.clone(), drawn.digest);
         let key = self.store.keys.draw(&new.tenant_id)?;
         let webhooks = self.store.writer.write(move |tx| {
             let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
-            let act =
-                Act { name: "tenant.create", tenant: Some(&new.tenant_id), object: Some(&new.account_sid) };
+            let act = Act {
+                name: "tenant.create",
+                tenant: Some(&new.tenant_id),
+                object: Some(&new.account_sid),
+            };
             audit::write(tx, &actor, act, now)?;
             Ok::<_, TenantError>(webhooks)
         });
-        Ok(MadeTenant { webhooks: webhooks.await?, token: drawn.token })
+        Ok(MadeTenant {
+            webhooks: webhooks.await?,
+            token: drawn.token,
+        })
     }
 
     /// Reads a tenant; `None`: there is no such one.
@@ -93,7 +103,11 @@ impl OperatorStore {
     ) -> Result<Option<TenantRecord>, StoreError> {
         let key = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::TENANT_DETAIL, (now.micros(), key.as_str()), RawTenant::read)
+            snapshot.row(
+                sql::TENANT_DETAIL,
+                (now.micros(), key.as_str()),
+                RawTenant::read,
+            )
         });
         read.await?.map(RawTenant::record).transpose()
     }
@@ -107,7 +121,11 @@ impl OperatorStore {
     ) -> Result<Vec<TenantRecord>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", TenantId::as_str);
-            snapshot.rows(sql::TENANT_PAGE, (now.micros(), after, i64::from(limit)), RawTenant::read)
+            snapshot.rows(
+                sql::TENANT_PAGE,
+                (now.micros(), after, i64::from(limit)),
+                RawTenant::read,
+            )
         });
         read.await?.into_iter().map(RawTenant::record).collect()
     }
@@ -118,13 +136,23 @@ impl OperatorStore {
     }
 
     /// How many allocations of a tenant are active.
-    pub async fn active_allocations(&self, tenant: &TenantId, now: Timestamp) -> Result<u64, StoreError> {
+    pub async fn active_allocations(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         let key = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::TENANT_ACTIVE_ALLOCATIONS, (key.as_str(), now.micros()), |row| row.get(0))
+            snapshot.row(
+                sql::TENANT_ACTIVE_ALLOCATIONS,
+                (key.as_str(), now.micros()),
+                |row| row.get(0),
+            )
         });
         let count: Option<i64> = read.await?;
-        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+        Ok(count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
     }
 
     /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
@@ -133,7 +161,11 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             require(tx, &tenant)?;
             if tx.execute(sql::TENANT_SUSPEND, (now.micros(), tenant.as_str()))? > 0 {
-                let act = Act { name: "tenant.suspend", tenant: Some(&tenant), object: None };
+                let act = Act {
+                    name: "tenant.suspend",
+                    tenant: Some(&tenant),
+                    object: None,
+                };
                 audit::write(tx, &actor, act, now)?;
             }
             Ok(())
@@ -147,7 +179,11 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             require(tx, &tenant)?;
             if tx.execute(sql::TENANT_RESUME, [tenant.as_str()])? > 0 {
-                let act = Act { name: "tenant.resume", tenant: Some(&tenant), object: None };
+                let act = Act {
+                    name: "tenant.resume",
+                    tenant: Some(&tenant),
+                    object: None,
+                };
                 audit::write(tx, &actor, act, now)?;
             }
             Ok(())
@@ -158,7 +194,8 @@ impl OperatorStore {
 
 /// Whether a tenant exists and was not erased.
 pub(super) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingError> {
-    let erased: Option<Option<i64>> = tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
+    let erased: Option<Option<i64>> =
+        tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
     match erased {
         None => Err(StandingError::NotFound),
         Some(Some(_)) => Err(StandingError::Erased),
@@ -197,7 +234,8 @@ impl RawTenant {
             (None, None) => Standing::Active,
         };
         Ok(TenantRecord {
-            tenant_id: TenantId::parse(&self.tenant_id).ok_or(StoreError::Unreadable("tenant id"))?,
+            tenant_id: TenantId::parse(&self.tenant_id)
+                .ok_or(StoreError::Unreadable("tenant id"))?,
             standing,
             settings: settings::parse(&self.settings)?,
             created_at: Timestamp::from_micros(self.created_at),

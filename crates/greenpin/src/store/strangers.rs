@@ -38,7 +38,9 @@ pub(super) fn admit(
     caller: Option<PhoneNumber>,
     now: Timestamp,
 ) -> Result<Option<Admitted>, StoreError> {
-    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else { return Ok(None) };
+    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else {
+        return Ok(None);
+    };
     admitted.store(tx, number, refused_until, now)?;
     Ok(Some(admitted))
 }
@@ -69,8 +71,13 @@ fn look(
     if refused_until > now || left <= 0 {
         return Ok(None);
     }
-    let admitted =
-        Admitted { caller, wrong_tries: wrong_tries + 1, refusals, budget_left: left - 1, budget_at };
+    let admitted = Admitted {
+        caller,
+        wrong_tries: wrong_tries + 1,
+        refusals,
+        budget_left: left - 1,
+        budget_at,
+    };
     Ok(Some((admitted, refused_until)))
 }
 
@@ -82,22 +89,39 @@ fn history(
 ) -> Result<(i64, i64, Timestamp), StoreError> {
     let key = (&number.number_key, caller);
     let found = snapshot.row(sql::STRANGER_SELECT, key, |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get::<i64>(2)?,
+            row.get::<i64>(3)?,
+        ))
     })?;
     let (wrong, refusals, until, updated) = found.unwrap_or((0, 0, 0, 0));
-    let (until, updated) = (Timestamp::from_micros(until), Timestamp::from_micros(updated));
+    let (until, updated) = (
+        Timestamp::from_micros(until),
+        Timestamp::from_micros(updated),
+    );
     let remembered = updated.max(until) + MEMORY > now;
-    Ok(if remembered { (wrong, refusals, until) } else { (0, 0, until) })
+    Ok(if remembered {
+        (wrong, refusals, until)
+    } else {
+        (0, 0, until)
+    })
 }
 
 /// The budget with what time has granted since it was last looked at.
 fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
     let granted = now.since(number.strangers_at).as_secs() / REFILL.as_secs();
-    let left = number.strangers_left.saturating_add(i64::try_from(granted).unwrap_or(BURST));
+    let left = number
+        .strangers_left
+        .saturating_add(i64::try_from(granted).unwrap_or(BURST));
     if left >= BURST {
         return (BURST, now);
     }
-    (left, number.strangers_at + REFILL * u32::try_from(granted).unwrap_or(0))
+    (
+        left,
+        number.strangers_at + REFILL * u32::try_from(granted).unwrap_or(0),
+    )
 }
 
 impl Admitted {
@@ -105,7 +129,10 @@ impl Admitted {
     pub(super) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
         tx.execute(sql::STRANGER_DELETE, (vn, &self.caller))?;
-        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left + 1, self.budget_at.micros(), vn))?;
+        tx.execute(
+            sql::NUMBER_SET_STRANGERS,
+            (self.budget_left + 1, self.budget_at.micros(), vn),
+        )?;
         Ok(())
     }
 
@@ -118,7 +145,9 @@ impl Admitted {
     ) -> Result<bool, StoreError> {
         if self.wrong_tries >= WRONG_TRIES {
             let doublings = u32::try_from(self.refusals).unwrap_or(0).min(16);
-            let pause = FIRST_REFUSAL.saturating_mul(1 << doublings).min(LONGEST_REFUSAL);
+            let pause = FIRST_REFUSAL
+                .saturating_mul(1 << doublings)
+                .min(LONGEST_REFUSAL);
             self.wrong_tries = 0;
             self.refusals = self.refusals.saturating_add(1);
             self.store(tx, number, now + pause, now)?;
@@ -134,9 +163,19 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let vn = &number.number_key;
-        let row = (vn, &self.caller, self.wrong_tries, self.refusals, until.micros(), now.micros());
+        let row = (
+            vn,
+            &self.caller,
+            self.wrong_tries,
+            self.refusals,
+            until.micros(),
+            now.micros(),
+        );
         tx.execute(sql::STRANGER_PUT, row)?;
-        tx.execute(sql::NUMBER_SET_STRANGERS, (self.budget_left, self.budget_at.micros(), vn))?;
+        tx.execute(
+            sql::NUMBER_SET_STRANGERS,
+            (self.budget_left, self.budget_at.micros(), vn),
+        )?;
         Ok(())
     }
 }

@@ -6,7 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::key::{TokenDigest, WrappedKey};
 use super::writer::Tx;
 use super::{
-    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, endpoints, sql,
+    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, endpoints,
+    sql,
 };
 use crate::random;
 
@@ -53,25 +54,37 @@ pub enum TenantError {
 
 impl Store {
     /// Makes a tenant with one credential, without an operator: for a store of one's own.
-    pub async fn create_tenant(&self, new: NewTenant, now: Timestamp) -> Result<MadeTenant, TenantError> {
+    pub async fn create_tenant(
+        &self,
+        new: NewTenant,
+        now: Timestamp,
+    ) -> Result<MadeTenant, TenantError> {
         let drawn = Drawn::of(&new, self);
         let (digest, key) = (drawn.digest, self.keys.draw(&new.tenant_id)?);
-        let webhooks = self.writer.write(move |tx| insert(tx, &new, &digest, &key, now));
-        Ok(MadeTenant { webhooks: webhooks.await?, token: drawn.token })
+        let webhooks = self
+            .writer
+            .write(move |tx| insert(tx, &new, &digest, &key, now));
+        Ok(MadeTenant {
+            webhooks: webhooks.await?,
+            token: drawn.token,
+        })
     }
 
     /// Whether a tenant of this name exists.
     pub async fn tenant_exists(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
-        let read = self
-            .readers
-            .look_up(move |snapshot| snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(())));
+        let read = self.readers.look_up(move |snapshot| {
+            snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |_| Ok(()))
+        });
         read.await.map(|found| found.is_some())
     }
 
     /// A keyed digest of credentials, to remember without them that they were right.
     pub fn credential_digest(&self, account_sid: &str, token: &str) -> CredentialDigest {
-        CredentialDigest(self.keys.digest(&format!("{}:{account_sid}:{token}", account_sid.len())))
+        CredentialDigest(
+            self.keys
+                .digest(&format!("{}:{account_sid}:{token}", account_sid.len())),
+        )
     }
 }
 
@@ -89,7 +102,10 @@ impl Drawn {
 
     pub(super) fn with(wanted: Option<String>, store: &Store) -> Self {
         let token = wanted.unwrap_or_else(draw_token);
-        Self { digest: store.keys.digest(&token).to_hex(), token }
+        Self {
+            digest: store.keys.digest(&token).to_hex(),
+            token,
+        }
     }
 }
 
@@ -101,11 +117,21 @@ pub(super) fn insert(
     key: &WrappedKey,
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, TenantError> {
-    let stored = (new.tenant_id.as_str(), new.settings.stored()?, key.as_str(), now.micros());
+    let stored = (
+        new.tenant_id.as_str(),
+        new.settings.stored()?,
+        key.as_str(),
+        now.micros(),
+    );
     if tx.execute(sql::TENANT_INSERT, stored)? == 0 {
         return Err(TenantError::Exists);
     }
-    let credential = (&new.account_sid, new.tenant_id.as_str(), digest, now.micros());
+    let credential = (
+        &new.account_sid,
+        new.tenant_id.as_str(),
+        digest,
+        now.micros(),
+    );
     if tx.execute(sql::CREDENTIAL_INSERT, credential)? == 0 {
         return Err(TenantError::AccountSidTaken);
     }

@@ -8,13 +8,19 @@ mod encrypted;
 #[path = "tests/rules.rs"]
 mod on_sqlite;
 
-#[expect(clippy::duplicate_mod, reason = "the suite asks its module's name which database to use")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the suite asks its module's name which database to use"
+)]
 #[path = "tests/rules.rs"]
 mod on_postgresql;
 
 #[path = "tests/outbox.rs"]
 mod outbox_on_sqlite;
 
-#[expect(clippy::duplicate_mod, reason = "the suite asks its module's name which database to use")]
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the suite asks its module's name which database to use"
+)]
 #[path = "tests/outbox.rs"]
 mod outbox_on_postgresql;

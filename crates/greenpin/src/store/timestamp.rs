@@ -56,7 +56,10 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -68,9 +71,15 @@ mod tests {
     fn a_moment_is_written_in_its_zone_in_whole_seconds() {
         let moment = Timestamp::from_micros(1_781_499_600_999_999);
         let zone = |name| TimeZone::get(name).unwrap();
-        assert_eq!(moment.rfc3339(&zone("Asia/Kolkata")), "2026-06-15T10:30:00+05:30");
+        assert_eq!(
+            moment.rfc3339(&zone("Asia/Kolkata")),
+            "2026-06-15T10:30:00+05:30"
+        );
         assert_eq!(moment.rfc3339(&zone("UTC")), "2026-06-15T05:00:00+00:00");
-        assert_eq!(moment.rfc3339(&zone("America/New_York")), "2026-06-15T01:00:00-04:00");
+        assert_eq!(
+            moment.rfc3339(&zone("America/New_York")),
+            "2026-06-15T01:00:00-04:00"
+        );
         assert_eq!(moment.whole_seconds().micros(), 1_781_499_600_000_000);
     }
 }

@@ -45,8 +45,13 @@ impl Store {
     pub async fn uploads_waiting(&self, node: &str) -> Result<u64, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            let count = snapshot.row(sql::UPLOADS_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
-            Ok::<_, StoreError>(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+            let count =
+                snapshot.row(sql::UPLOADS_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
+            Ok::<_, StoreError>(
+                count
+                    .and_then(|count| u64::try_from(count).ok())
+                    .unwrap_or(0),
+            )
         });
         read.await
     }
@@ -73,18 +78,25 @@ impl Store {
     }
 
     /// An upload has failed, and is due again at a later time.
-    pub async fn upload_failed(&self, upload: &Upload, due_at: Timestamp) -> Result<(), StoreError> {
+    pub async fn upload_failed(
+        &self,
+        upload: &Upload,
+        due_at: Timestamp,
+    ) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
-        let write = self
-            .writer
-            .write(move |tx| tx.execute(sql::UPLOAD_POSTPONE, (due_at.micros(), sid.as_str())).map(|_| ()));
+        let write = self.writer.write(move |tx| {
+            tx.execute(sql::UPLOAD_POSTPONE, (due_at.micros(), sid.as_str()))
+                .map(|_| ())
+        });
         write.await
     }
 
     /// There is nothing to upload any more.
     pub async fn forget_upload(&self, upload: &Upload) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
-        let write = self.writer.write(move |tx| tx.execute(sql::UPLOAD_DELETE, [sid.as_str()]).map(|_| ()));
+        let write = self
+            .writer
+            .write(move |tx| tx.execute(sql::UPLOAD_DELETE, [sid.as_str()]).map(|_| ()));
         write.await
     }
 }

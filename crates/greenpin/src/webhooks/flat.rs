@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 /// envelope's name, the envelope's stays.
 pub(super) fn body(event: &str) -> Option<String> {
     let mut flat: Map<String, Value> = serde_json::from_str(event).ok()?;
-    let Value::Object(data) = flat.shift_remove("data")? else { return None };
+    let Value::Object(data) = flat.shift_remove("data")? else {
+        return None;
+    };
     for (name, value) in data {
         flat.entry(name).or_insert(value);
     }

@@ -127,7 +127,11 @@ impl Courier {
     async fn send_due(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Look, StoreError> {
         let due = self.store.due_endpoints().await?;
         let now = Timestamp::now();
-        let next = due.iter().map(|one| one.due_at).filter(|due_at| *due_at > now).min();
+        let next = due
+            .iter()
+            .map(|one| one.due_at)
+            .filter(|due_at| *due_at > now)
+            .min();
         let wanted = {
             let mut places = self.places();
             places.keep(&due);
@@ -135,7 +139,11 @@ impl Courier {
         };
         let claimed = match wanted.is_empty() {
             true => Vec::new(),
-            false => self.store.claim_deliveries(&self.node, wanted, LEASE, now).await?,
+            false => {
+                self.store
+                    .claim_deliveries(&self.node, wanted, LEASE, now)
+                    .await?
+            }
         };
         if claimed.is_empty() {
             let wait = next.map_or(LONGEST_WAIT, |next| next.since(now));
@@ -158,12 +166,16 @@ impl Courier {
         let now = Timestamp::now();
         let outcome = outcome(delivery, &attempt, now);
         tell(delivery, &attempt, outcome);
-        let ended = self.store.end_attempt(delivery, attempt, outcome, self.disable_after, now).await;
+        let ended = self
+            .store
+            .end_attempt(delivery, attempt, outcome, self.disable_after, now)
+            .await;
         if let Err(error) = ended {
             // The lease runs out, and the event goes again: at least once, with the same id.
             tracing::error!(%error, "what became of a webhook was not written");
         }
-        self.places().give_back(&delivery.endpoint_id, outcome == Outcome::Delivered);
+        self.places()
+            .give_back(&delivery.endpoint_id, outcome == Outcome::Delivered);
         self.place_free.notify_one();
     }
 }
@@ -179,7 +191,10 @@ fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> Outcome {
 /// Counts and logs what came of an attempt, in words that name no address.
 fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
     let (event_id, endpoint_id) = (&delivery.event_id, &delivery.endpoint_id);
-    let (status, reason) = (attempt.status, attempt.error.map_or("", |error| error.as_str()));
+    let (status, reason) = (
+        attempt.status,
+        attempt.error.map_or("", |error| error.as_str()),
+    );
     match outcome {
         Outcome::Delivered => METRICS.webhook("delivered"),
         Outcome::Again(_) => {

@@ -27,14 +27,21 @@ struct Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { taken: 0, width: FIRST }
+        Self {
+            taken: 0,
+            width: FIRST,
+        }
     }
 }
 
 impl Places {
     /// How many deliveries each endpoint can have now, of those for which something is due. When all places together
     /// do not suffice, each gets an equal share of them, and those that wait longest come first.
-    pub(super) fn share(&self, mut due: Vec<DueEndpoint>, now: Timestamp) -> Vec<(EndpointId, u32)> {
+    pub(super) fn share(
+        &self,
+        mut due: Vec<DueEndpoint>,
+        now: Timestamp,
+    ) -> Vec<(EndpointId, u32)> {
         due.retain(|one| one.due_at <= now && self.free(&one.endpoint_id) > 0);
         due.sort_by_key(|one| one.due_at);
         let mut left = ALL.saturating_sub(self.taken);
@@ -52,7 +59,9 @@ impl Places {
     }
 
     fn free(&self, endpoint: &EndpointId) -> u32 {
-        self.endpoints.get(endpoint).map_or(FIRST, |one| one.width.saturating_sub(one.taken))
+        self.endpoints
+            .get(endpoint)
+            .map_or(FIRST, |one| one.width.saturating_sub(one.taken))
     }
 
     /// A delivery goes.
@@ -65,15 +74,23 @@ impl Places {
     /// A delivery is over; `well`: the endpoint took it.
     pub(super) fn give_back(&mut self, endpoint: &EndpointId, well: bool) {
         self.taken = self.taken.saturating_sub(1);
-        let Some(one) = self.endpoints.get_mut(endpoint) else { return };
+        let Some(one) = self.endpoints.get_mut(endpoint) else {
+            return;
+        };
         one.taken = one.taken.saturating_sub(1);
-        one.width = if well { one.width.saturating_mul(2).min(MOST) } else { 1 };
+        one.width = if well {
+            one.width.saturating_mul(2).min(MOST)
+        } else {
+            1
+        };
     }
 
     /// Forgets endpoints to which nothing is due any more.
     pub(super) fn keep(&mut self, due: &[DueEndpoint]) {
-        let known: std::collections::HashSet<&EndpointId> = due.iter().map(|one| &one.endpoint_id).collect();
-        self.endpoints.retain(|endpoint, one| one.taken > 0 || known.contains(endpoint));
+        let known: std::collections::HashSet<&EndpointId> =
+            due.iter().map(|one| &one.endpoint_id).collect();
+        self.endpoints
+            .retain(|endpoint, one| one.taken > 0 || known.contains(endpoint));
     }
 }
 
@@ -85,7 +102,12 @@ mod tests {
 
     fn due(count: usize) -> Vec<DueEndpoint> {
         let endpoint_id = || EndpointId::new(NOW);
-        (0..count).map(|_| DueEndpoint { endpoint_id: endpoint_id(), due_at: NOW }).collect()
+        (0..count)
+            .map(|_| DueEndpoint {
+                endpoint_id: endpoint_id(),
+                due_at: NOW,
+            })
+            .collect()
     }
 
     fn settle(places: &mut Places, endpoint: &EndpointId, well: bool) {
@@ -96,7 +118,12 @@ mod tests {
     #[test]
     fn an_endpoint_that_takes_everything_gets_more_at_once_and_one_that_does_not_gets_one() {
         let (mut places, due) = (Places::default(), due(1));
-        let width = |places: &Places| places.share(due.clone(), NOW).first().map_or(0, |share| share.1);
+        let width = |places: &Places| {
+            places
+                .share(due.clone(), NOW)
+                .first()
+                .map_or(0, |share| share.1)
+        };
         assert_eq!(width(&places), FIRST);
         let endpoint = &due[0].endpoint_id;
         (0..9).for_each(|_| settle(&mut places, endpoint, true));
@@ -111,7 +138,10 @@ mod tests {
     fn one_that_hangs_with_all_its_places_leaves_the_others_theirs() {
         let (mut places, due) = (Places::default(), due(2));
         (0..FIRST).for_each(|_| places.take(&due[0].endpoint_id));
-        assert_eq!(places.share(due.clone(), NOW), [(due[1].endpoint_id.clone(), FIRST)]);
+        assert_eq!(
+            places.share(due.clone(), NOW),
+            [(due[1].endpoint_id.clone(), FIRST)]
+        );
     }
 
     #[test]
@@ -121,14 +151,18 @@ mod tests {
         let shares = places.share(due.clone(), NOW);
         assert_eq!(shares.len(), ALL as usize);
         assert!(shares.iter().all(|share| share.1 == 1));
-        shares.iter().for_each(|(endpoint, _)| places.take(endpoint));
+        shares
+            .iter()
+            .for_each(|(endpoint, _)| places.take(endpoint));
         assert!(places.share(due, NOW).is_empty());
     }
 
     #[test]
     fn what_is_due_later_gets_nothing_now() {
-        let later =
-            DueEndpoint { endpoint_id: EndpointId::new(NOW), due_at: Timestamp::from_micros(1_000_001) };
+        let later = DueEndpoint {
+            endpoint_id: EndpointId::new(NOW),
+            due_at: Timestamp::from_micros(1_000_001),
+        };
         assert!(Places::default().share(vec![later], NOW).is_empty());
     }
 

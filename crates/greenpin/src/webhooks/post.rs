@@ -31,13 +31,24 @@ impl Poster {
             .no_proxy()
             .user_agent(concat!("greenpin/", env!("CARGO_PKG_VERSION")));
         let builder = match resolver {
-            Some(resolver) => builder.dns_resolver(target::Checked { resolver, allow_private }),
+            Some(resolver) => builder.dns_resolver(target::Checked {
+                resolver,
+                allow_private,
+            }),
             None if allow_private => builder,
-            None => builder.dns_resolver(target::Checked { resolver: target::system(), allow_private }),
+            None => builder.dns_resolver(target::Checked {
+                resolver: target::system(),
+                allow_private,
+            }),
         };
         let client = builder.build();
-        let client = client.inspect_err(|error| tracing::error!(%error, "webhooks cannot be sent")).ok();
-        Self { client, allow_private }
+        let client = client
+            .inspect_err(|error| tracing::error!(%error, "webhooks cannot be sent"))
+            .ok();
+        Self {
+            client,
+            allow_private,
+        }
     }
 
     /// Sends one event. Only a status from 200 to 299 means that it was taken.
@@ -48,11 +59,21 @@ impl Poster {
         match sent {
             Ok(response) => {
                 let status = Some(response.status().as_u16());
-                Attempt { begun_at, latency, status, error: None, answer: beginning(response).await }
+                Attempt {
+                    begun_at,
+                    latency,
+                    status,
+                    error: None,
+                    answer: beginning(response).await,
+                }
             }
-            Err(error) => {
-                Attempt { begun_at, latency, status: None, error: Some(error), answer: String::new() }
-            }
+            Err(error) => Attempt {
+                begun_at,
+                latency,
+                status: None,
+                error: Some(error),
+                answer: String::new(),
+            },
         }
     }
 
@@ -74,7 +95,10 @@ impl Poster {
             .header("content-type", "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signatures.ok_or(AttemptError::NotSent)?)
+            .header(
+                "webhook-signature",
+                signatures.ok_or(AttemptError::NotSent)?,
+            )
             .body(body);
         request.send().await.map_err(|error| kind(&error))
     }

@@ -5,9 +5,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// A signature under each of the live secrets, separated by blanks; `None` if one of them is not a secret.
-pub(super) fn sign_all(secrets: &[String], id: &str, timestamp: &str, body: &str) -> Option<String> {
-    let signed: Option<Vec<_>> = secrets.iter().map(|secret| sign(secret, id, timestamp, body)).collect();
-    signed.filter(|signed| !signed.is_empty()).map(|signed| signed.join(" "))
+pub(super) fn sign_all(
+    secrets: &[String],
+    id: &str,
+    timestamp: &str,
+    body: &str,
+) -> Option<String> {
+    let signed: Option<Vec<_>> = secrets
+        .iter()
+        .map(|secret| sign(secret, id, timestamp, body))
+        .collect();
+    signed
+        .filter(|signed| !signed.is_empty())
+        .map(|signed| signed.join(" "))
 }
 
 /// `v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body` under a `whsec_…` secret; `None` if the secret is
@@ -16,7 +26,10 @@ fn sign(secret: &str, id: &str, timestamp: &str, body: &str) -> Option<String> {
     let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
     let signed = [id, timestamp, body].join(".");
-    Some(format!("v1,{}", STANDARD.encode(hmac::sign(&key, signed.as_bytes()))))
+    Some(format!(
+        "v1,{}",
+        STANDARD.encode(hmac::sign(&key, signed.as_bytes()))
+    ))
 }
 
 #[cfg(test)]
@@ -32,7 +45,10 @@ mod tests {
             "1614265330",
             r#"{"test": 2432232314}"#,
         );
-        assert_eq!(signed.as_deref(), Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="));
+        assert_eq!(
+            signed.as_deref(),
+            Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        );
         assert_eq!(sign("secret", "a", "b", "c"), None);
     }
 
@@ -40,7 +56,10 @@ mod tests {
     fn two_live_secrets_make_two_signatures() {
         let secrets = ["whsec_AAAA".to_owned(), "whsec_BBBB".to_owned()];
         let signed = sign_all(&secrets, "id", "1", "{}").unwrap();
-        let each: Vec<_> = secrets.iter().map(|secret| sign(secret, "id", "1", "{}").unwrap()).collect();
+        let each: Vec<_> = secrets
+            .iter()
+            .map(|secret| sign(secret, "id", "1", "{}").unwrap())
+            .collect();
         assert_eq!(signed.split(' ').collect::<Vec<_>>(), each);
         assert_eq!(sign_all(&[], "id", "1", "{}"), None);
     }

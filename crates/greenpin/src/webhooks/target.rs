@@ -46,7 +46,10 @@ impl Error for Refused {}
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
-        let (lookup, allow_private) = ((self.resolver)(name.as_str().to_owned()), self.allow_private);
+        let (lookup, allow_private) = (
+            (self.resolver)(name.as_str().to_owned()),
+            self.allow_private,
+        );
         Box::pin(async move {
             let found = lookup.await?;
             let allowed = |address: &IpAddr| allow_private || is_public_address(*address);
@@ -54,7 +57,11 @@ impl Resolve for Checked {
             if allowed.is_empty() {
                 return Err(Refused.into());
             }
-            Ok(Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+            Ok(Box::new(
+                allowed
+                    .into_iter()
+                    .map(|address| SocketAddr::new(address, 0)),
+            ) as Addrs)
         })
     }
 }
@@ -135,8 +142,15 @@ mod tests {
             let found = found.clone();
             Box::pin(async { Ok(found) })
         });
-        let given = Checked { resolver, allow_private }.resolve("hooks.example.com".parse().unwrap()).await;
-        given.ok().map(|addresses| addresses.map(|address| address.ip().to_string()).collect())
+        let given = Checked {
+            resolver,
+            allow_private,
+        }
+        .resolve("hooks.example.com".parse().unwrap())
+        .await;
+        given
+            .ok()
+            .map(|addresses| addresses.map(|address| address.ip().to_string()).collect())
     }
 
     #[tokio::test]
@@ -181,10 +195,15 @@ mod tests {
         let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let resolver: Resolver = Arc::new(move |_| {
             let again = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0;
-            let address: IpAddr = if again { "127.0.0.1" } else { "93.184.216.34" }.parse().unwrap();
+            let address: IpAddr = if again { "127.0.0.1" } else { "93.184.216.34" }
+                .parse()
+                .unwrap();
             Box::pin(async move { Ok(vec![address]) })
         });
-        let checked = Checked { resolver, allow_private: false };
+        let checked = Checked {
+            resolver,
+            allow_private: false,
+        };
         let name = || "rebound.example.com".parse().unwrap();
         assert!(checked.resolve(name()).await.is_ok());
         let error = checked.resolve(name()).await.err().unwrap();

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::store::{
-    AttemptError, Database, DeliveryRecord, EndpointSpec, EventId, NewAllocation, NewNumber, NewTenant,
-    NumberMode, StoreOptions, TenantId, TenantSettings, TenantStore,
+    AttemptError, Database, DeliveryRecord, EndpointSpec, EventId, NewAllocation, NewNumber,
+    NewTenant, NumberMode, StoreOptions, TenantId, TenantSettings, TenantStore,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -41,9 +41,16 @@ impl Outbox {
         let now = Timestamp::now();
         assert!(store.create_tenant(new, now).await.is_ok());
         let vn = call::PhoneNumber::parse("+914000000001").unwrap();
-        let number =
-            NewNumber { virtual_number: vn, mode: NumberMode::Exclusive, pin_length: 4, max_active: 1 };
-        store.add_number(tenant_id.clone(), number, now).await.unwrap();
+        let number = NewNumber {
+            virtual_number: vn,
+            mode: NumberMode::Exclusive,
+            pin_length: 4,
+            max_active: 1,
+        };
+        store
+            .add_number(tenant_id.clone(), number, now)
+            .await
+            .unwrap();
         let tenant = store.tenant(tenant_id);
         let wanted = NewAllocation {
             virtual_number: vn,
@@ -56,7 +63,12 @@ impl Outbox {
         };
         tenant.create_allocation(wanted, now).await.unwrap();
         let logged = tenant.events_after(None, 1).await.unwrap().remove(0);
-        Self { store, tenant, event: EventId::parse(&logged.event_id).unwrap(), _folder: folder }
+        Self {
+            store,
+            tenant,
+            event: EventId::parse(&logged.event_id).unwrap(),
+            _folder: folder,
+        }
     }
 
     /// Its delivery once it was tried.
@@ -64,7 +76,13 @@ impl Outbox {
         let dispatcher = Dispatcher::start(self.store.clone(), settings);
         let tried = tokio::time::timeout(DEADLINE, async {
             loop {
-                let delivery = self.tenant.deliveries(&self.event).await.unwrap().unwrap().remove(0);
+                let delivery = self
+                    .tenant
+                    .deliveries(&self.event)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .remove(0);
                 if !delivery.attempts.is_empty() {
                     return delivery;
                 }
@@ -96,7 +114,9 @@ async fn receiver() -> (SocketAddr, Arc<AtomicUsize>) {
 /// Answers every look-up with one address.
 fn leads_to(address: &str) -> Option<Resolver> {
     let address: IpAddr = address.parse().unwrap();
-    Some(Arc::new(move |_| Box::pin(async move { Ok(vec![address]) })))
+    Some(Arc::new(move |_| {
+        Box::pin(async move { Ok(vec![address]) })
+    }))
 }
 
 #[tokio::test]
@@ -104,9 +124,19 @@ async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
     let (address, connections) = receiver().await;
     let url = format!("http://hooks.example.com:{}/", address.port());
     for private in ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0"] {
-        let settings = WebhookSettings { resolver: leads_to(private), ..WebhookSettings::default() };
-        let tried = Outbox::with_event_to(url.clone()).await.tried(settings).await;
-        assert_eq!(tried.attempts[0].error, Some(AttemptError::AddressRefused), "{private}");
+        let settings = WebhookSettings {
+            resolver: leads_to(private),
+            ..WebhookSettings::default()
+        };
+        let tried = Outbox::with_event_to(url.clone())
+            .await
+            .tried(settings)
+            .await;
+        assert_eq!(
+            tried.attempts[0].error,
+            Some(AttemptError::AddressRefused),
+            "{private}"
+        );
     }
     assert_eq!(connections.load(Ordering::Relaxed), 0);
     let outbox = Outbox::with_event_to(url).await;
@@ -121,7 +151,9 @@ async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(DEADLINE, connected).await.expect("where it is allowed, the name is connected to");
+    tokio::time::timeout(DEADLINE, connected)
+        .await
+        .expect("where it is allowed, the name is connected to");
     dispatcher.stop().await;
 }
 
@@ -129,19 +161,36 @@ async fn a_name_that_leads_to_a_private_address_is_not_connected_to() {
 async fn a_private_address_is_not_connected_to_however_it_is_written() {
     let (address, connections) = receiver().await;
     let port = address.port();
-    for host in ["127.0.0.1", "[::ffff:7f00:1]", "0x7f.1", "2130706433", "0177.0.0.1", "0.0.0.0", "localhost"]
-    {
+    for host in [
+        "127.0.0.1",
+        "[::ffff:7f00:1]",
+        "0x7f.1",
+        "2130706433",
+        "0177.0.0.1",
+        "0.0.0.0",
+        "localhost",
+    ] {
         let outbox = Outbox::with_event_to(format!("http://{host}:{port}/")).await;
         let tried = outbox.tried(WebhookSettings::default()).await;
-        assert_eq!(tried.attempts[0].error, Some(AttemptError::AddressRefused), "{host}");
+        assert_eq!(
+            tried.attempts[0].error,
+            Some(AttemptError::AddressRefused),
+            "{host}"
+        );
     }
     assert_eq!(connections.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn a_name_that_nobody_knows_is_no_connection() {
-    let unknown: Resolver = Arc::new(|_| Box::pin(async { Err(std::io::Error::other("no such host")) }));
+    let unknown: Resolver =
+        Arc::new(|_| Box::pin(async { Err(std::io::Error::other("no such host")) }));
     let outbox = Outbox::with_event_to("http://nowhere.example.com/".into()).await;
-    let tried = outbox.tried(WebhookSettings { resolver: Some(unknown), ..WebhookSettings::default() }).await;
+    let tried = outbox
+        .tried(WebhookSettings {
+            resolver: Some(unknown),
+            ..WebhookSettings::default()
+        })
+        .await;
     assert_eq!(tried.attempts[0].error, Some(AttemptError::NoConnection));
 }

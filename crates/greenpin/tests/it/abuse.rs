@@ -32,7 +32,10 @@ impl Stage {
         self.both_talk();
         self.hang_up();
         let record = self.completed();
-        assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!("caller")));
+        assert_eq!(
+            (&record["call_type"], &record["hangup_by"]),
+            (&json!("completed"), &json!("caller"))
+        );
     }
 }
 
@@ -58,7 +61,9 @@ fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
     match index % 4 {
         0 => request("INVITE", &number, AGENT, index, source).into_bytes(),
         1 => request("REGISTER", &number, AGENT, index, source).into_bytes(),
-        2 => (0..200).map(|octet| (index * 31 + octet * 7) as u8).collect(),
+        2 => (0..200)
+            .map(|octet| (index * 31 + octet * 7) as u8)
+            .collect(),
         _ => request("INVITE", &number, AGENT, index, source)
             .replace(" SIP/2.0\r\nVia", "  SIP/2.0\r\nVia")
             .into_bytes(),
@@ -70,7 +75,11 @@ fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
     let connect = |index: usize| {
         let mut stream = TcpStream::connect(server).unwrap();
         let half = format!("INVITE sip:x@y SIP/2.0\r\nX: {}", "x".repeat(4000));
-        let said = if index.is_multiple_of(2) { half.into_bytes() } else { vec![0xff; 5000] };
+        let said = if index.is_multiple_of(2) {
+            half.into_bytes()
+        } else {
+            vec![0xff; 5000]
+        };
         // The server may have closed it by now.
         let _ = stream.write_all(&said);
         stream
@@ -89,7 +98,10 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
             let source = socket.local_addr().unwrap();
             for index in 0..FLOOD {
                 // A full buffer of the sender's is no flood to the server.
-                while socket.send_to(&nuisance(half * FLOOD + index, source), target).is_err() {}
+                while socket
+                    .send_to(&nuisance(half * FLOOD + index, source), target)
+                    .is_err()
+                {}
             }
         };
         let floods = [scope.spawn(move || flood(0)), scope.spawn(move || flood(1))];
@@ -107,7 +119,10 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
         connections.join().unwrap()
     });
     let after = stage.server.memory();
-    assert!(after < before + GROWTH * 1024, "{before} KiB before, {after} KiB after");
+    assert!(
+        after < before + GROWTH * 1024,
+        "{before} KiB before, {after} KiB after"
+    );
     drop(connections);
     until_drained(target);
     stage.end();
@@ -117,7 +132,9 @@ fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
 /// of these tests say everything once.
 fn until_drained(server: SocketAddr) {
     let socket = stranger();
-    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
     let asked = request("OPTIONS", VN, AGENT, 1, socket.local_addr().unwrap());
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -125,7 +142,10 @@ fn until_drained(server: SocketAddr) {
         if socket.recv_from(&mut [0; 65_535]).is_ok() {
             return;
         }
-        assert!(Instant::now() < deadline, "the server answers nobody any more");
+        assert!(
+            Instant::now() < deadline,
+            "the server answers nobody any more"
+        );
     }
 }
 
@@ -134,7 +154,9 @@ fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> S
     let message = request(method, number, AGENT, 1, socket.local_addr().unwrap());
     socket.send_to(message.as_bytes(), server).unwrap();
     let mut buffer = [0; 65_535];
-    let (length, _) = socket.recv_from(&mut buffer).expect("a stranger is told something");
+    let (length, _) = socket
+        .recv_from(&mut buffer)
+        .expect("a stranger is told something");
     String::from_utf8_lossy(&buffer[..length]).replace(number, "NUMBER")
 }
 
@@ -144,9 +166,10 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
     stage.server.add_number(SHARED, &[]);
     stage.allocate(&json!({}));
     let socket = stranger();
-    for method in
-        ["INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE", "DANCE"]
-    {
+    for method in [
+        "INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE",
+        "DANCE",
+    ] {
         let known = told(stage.server.sip, &socket, method, VN);
         let status = match method {
             "REGISTER" | "MESSAGE" => 405,
@@ -155,7 +178,11 @@ fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
         };
         assert!(known.starts_with(&format!("SIP/2.0 {status} ")), "{known}");
         for number in [SHARED, "+914000000099", "1000", "admin", "00914000000001"] {
-            assert_eq!(told(stage.server.sip, &socket, method, number), known, "{method} {number}");
+            assert_eq!(
+                told(stage.server.sip, &socket, method, number),
+                known,
+                "{method} {number}"
+            );
         }
     }
     assert_eq!(stage.server.get("/calls"), json!([]));
@@ -168,10 +195,17 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
     assert!(told(stage.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
     // It knows all that names the call, and still is not one of its parties.
     let sdp = stage.customer.description("sendrecv");
-    let keys = ("INFO", "Content-Type: application/dtmf-relay\r\n", "Signal=5\r\n");
-    for (method, headers, body) in
-        [("BYE", "", ""), ("INVITE", "Content-Type: application/sdp\r\n", &*sdp), ("UPDATE", "", ""), keys]
-    {
+    let keys = (
+        "INFO",
+        "Content-Type: application/dtmf-relay\r\n",
+        "Signal=5\r\n",
+    );
+    for (method, headers, body) in [
+        ("BYE", "", ""),
+        ("INVITE", "Content-Type: application/sdp\r\n", &*sdp),
+        ("UPDATE", "", ""),
+        keys,
+    ] {
         let forged = stage.customer.forged(method, headers, body);
         socket.send_to(forged.as_bytes(), stage.server.sip).unwrap();
         let mut buffer = [0; 65_535];
@@ -188,7 +222,9 @@ fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
 fn a_stranger_over_tcp_is_refused_as_well() {
     let stage = Stage::set();
     let source = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    source.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    source
+        .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
+        .unwrap();
     source.connect(&stage.server.sip.into()).unwrap();
     let mut stream = TcpStream::from(source);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -213,7 +249,9 @@ fn guess(server: SocketAddr, caller: usize, wrong: &str) {
 #[test]
 fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
     let mut stage = Stage::set();
-    stage.server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
+    stage
+        .server
+        .add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
     let allocation = stage.allocate(&json!({ "caller_id_number": SHARED }));
     let pin = allocation["pin"].as_str().unwrap();
     let wrong = if pin == "000000" { "111111" } else { "000000" };

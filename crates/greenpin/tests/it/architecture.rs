@@ -5,12 +5,39 @@ use std::path::{Path, PathBuf};
 
 /// A folder of the server's sources, and what must not be named in it.
 const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("src/api", &["rusqlite", "signalling", "media::", "crate::webhooks", "crate::cli"]),
+    (
+        "src/api",
+        &[
+            "rusqlite",
+            "signalling",
+            "media::",
+            "crate::webhooks",
+            "crate::cli",
+        ],
+    ),
     (
         "src/engine",
-        &["crate::api", "crate::webhooks", "crate::cli", "crate::config", "axum", "reqwest", "rusqlite"],
+        &[
+            "crate::api",
+            "crate::webhooks",
+            "crate::cli",
+            "crate::config",
+            "axum",
+            "reqwest",
+            "rusqlite",
+        ],
     ),
-    ("src/webhooks", &["crate::api", "crate::engine", "crate::cli", "signalling", "media::", "rusqlite"]),
+    (
+        "src/webhooks",
+        &[
+            "crate::api",
+            "crate::engine",
+            "crate::cli",
+            "signalling",
+            "media::",
+            "rusqlite",
+        ],
+    ),
     (
         "src/store",
         &[
@@ -24,21 +51,68 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "media::",
         ],
     ),
-    ("../call/src", &["tokio", "signalling", "media::", "std::net", "Instant::now", "SystemTime"]),
-    ("../signalling/src", &["tokio", "call::", "media::", "std::io", "UdpSocket", "SystemTime"]),
-    ("../media/src", &["tokio", "call::", "signalling", "std::net", "Instant::now", "SystemTime"]),
+    (
+        "../call/src",
+        &[
+            "tokio",
+            "signalling",
+            "media::",
+            "std::net",
+            "Instant::now",
+            "SystemTime",
+        ],
+    ),
+    (
+        "../signalling/src",
+        &[
+            "tokio",
+            "call::",
+            "media::",
+            "std::io",
+            "UdpSocket",
+            "SystemTime",
+        ],
+    ),
+    (
+        "../media/src",
+        &[
+            "tokio",
+            "call::",
+            "signalling",
+            "std::net",
+            "Instant::now",
+            "SystemTime",
+        ],
+    ),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                sources(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 /// The code of a file up to its tests.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -70,6 +144,10 @@ fn every_route_comes_with_its_document() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in sources(&root.join("src/api")) {
         // `routes!` takes documented handlers alone.
-        assert!(!code(&path).contains(".route("), "{} has a route without a document", path.display());
+        assert!(
+            !code(&path).contains(".route("),
+            "{} has a route without a document",
+            path.display()
+        );
     }
 }

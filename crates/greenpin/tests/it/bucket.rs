@@ -23,7 +23,10 @@ impl S3 {
     fn start() -> Self {
         let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
         let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/s3/venv/bin/python");
-        assert!(python.exists(), "./test installs the S3 server into target/s3");
+        assert!(
+            python.exists(),
+            "./test installs the S3 server into target/s3"
+        );
         let mut process = Command::new(python)
             .arg(tests.join("serve.py"))
             .stdin(Stdio::piped())
@@ -33,7 +36,12 @@ impl S3 {
             .unwrap();
         let commands = process.stdin.take().unwrap();
         let answers = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
-        let mut server = Self { process, commands, answers, place: Value::Null };
+        let mut server = Self {
+            process,
+            commands,
+            answers,
+            place: Value::Null,
+        };
         server.place = server.answer();
         server
     }
@@ -96,13 +104,19 @@ impl Stage {
         self.hang_up();
         let completed = self.completed();
         let url = completed["recording_url"].as_str().unwrap();
-        assert!(url.starts_with(&format!("http://{}/v1/", self.server.http)), "{url}");
+        assert!(
+            url.starts_with(&format!("http://{}/v1/", self.server.http)),
+            "{url}"
+        );
         completed["call_sid"].as_str().unwrap().to_owned()
     }
 
     fn on_disk(&self) -> Vec<PathBuf> {
         let spool = self.server.database().with_file_name("spool");
-        std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path()).collect()
+        std::fs::read_dir(spool)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
     }
 }
 
@@ -134,23 +148,39 @@ fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
     assert!(!stage.server.log().contains(s3.secret()));
 
     let path = format!("/calls/{call_sid}/recording/link");
-    let (status, link) = stage.server.request("POST", &path, Some(&json!({ "duration": 60 })));
+    let (status, link) = stage
+        .server
+        .request("POST", &path, Some(&json!({ "duration": 60 })));
     assert_eq!(status, 200, "{link}");
     let url = link["response"]["url"].as_str().unwrap();
-    let path = url.strip_prefix(&format!("http://{}", stage.server.http)).unwrap();
+    let path = url
+        .strip_prefix(&format!("http://{}", stage.server.http))
+        .unwrap();
     let ask = |path: &str, range: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{range}connection: close\r\n\r\n");
         raw(stage.server.http, request.as_bytes())
     };
     let part = ask(path, "range: bytes=4-7\r\n");
     let range = format!("bytes 4-7/{}", wav.len());
-    assert_eq!((part.status, part.header("content-range")), (206, Some(range.as_str())));
-    assert_eq!((ask(path, "").status, part.header("cache-control")), (200, Some("private, no-store")));
+    assert_eq!(
+        (part.status, part.header("content-range")),
+        (206, Some(range.as_str()))
+    );
+    assert_eq!(
+        (ask(path, "").status, part.header("cache-control")),
+        (200, Some("private, no-store"))
+    );
     assert_eq!(ask(path, "range: bytes=99999999-\r\n").status, 416);
     let forged = ask(&path.replacen(TENANT, "acmf", 1), "");
     assert_eq!((forged.status, forged.code()), (403, "link_invalid"));
 
-    assert!(stage.server.command(&["tenant", "suspend", TENANT]).status.success());
+    assert!(
+        stage
+            .server
+            .command(&["tenant", "suspend", TENANT])
+            .status
+            .success()
+    );
     assert_eq!(ask(path, "").code(), "tenant_suspended");
     let erased = stage.server.command(&["tenant", "erase", TENANT, "--yes"]);
     assert!(erased.status.success(), "{erased:?}");
@@ -166,7 +196,10 @@ fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_cras
     stage.server.log_with("a recording was not uploaded");
     assert_eq!(stage.on_disk().len(), 1);
     let wav = stage.server.recording(&call_sid);
-    assert!(wav.starts_with(b"RIFF"), "until then it is read from the disk");
+    assert!(
+        wav.starts_with(b"RIFF"),
+        "until then it is read from the disk"
+    );
     stage.server.kill();
     s3.order("up");
     stage.server.start_again();

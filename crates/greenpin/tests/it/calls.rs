@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use call::{DialStatus, PhoneNumber};
-use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store, Timestamp};
+use greenpin::store::{
+    CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Store, Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::http::{basic, call, raw, request};
@@ -22,8 +24,9 @@ fn number(text: &str) -> PhoneNumber {
 /// Three calls, a minute between them: one that was talked on, one that was never dialled, and one that lasts.
 async fn three_calls(store: &Store, first: Timestamp) -> Vec<String> {
     let mut sids = Vec::new();
-    for (index, (vn, caller)) in
-        [(NUMBER, CUSTOMER), (SHARED, STRANGER), (NUMBER, STRANGER)].iter().enumerate()
+    for (index, (vn, caller)) in [(NUMBER, CUSTOMER), (SHARED, STRANGER), (NUMBER, STRANGER)]
+        .iter()
+        .enumerate()
     {
         let started_at = first + Duration::from_secs(60 * u64::try_from(index).unwrap());
         let call_sid = CallSid::new(started_at);
@@ -38,7 +41,10 @@ async fn three_calls(store: &Store, first: Timestamp) -> Vec<String> {
         };
         store.begin_call(new).await.unwrap();
         if index < 2 {
-            store.end_call(&call_sid, ending(index == 0, started_at)).await.unwrap();
+            store
+                .end_call(&call_sid, ending(index == 0, started_at))
+                .await
+                .unwrap();
         }
     }
     sids
@@ -52,7 +58,11 @@ fn ending(talked: bool, started_at: Timestamp) -> CallEnding {
         dialled: talked.then(|| number(AGENT)),
         dialled_at: at(5),
         bridged_at: at(10),
-        call_type: if talked { CallType::Completed } else { CallType::CallAttempt },
+        call_type: if talked {
+            CallType::Completed
+        } else {
+            CallType::CallAttempt
+        },
         dial_call_status: talked.then_some(DialStatus::Completed),
         hangup_by: HangupBy::Caller,
         sip_cause: None,
@@ -79,9 +89,21 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
     let path = server.database().with_file_name(format!("{call_sid}.wav"));
     let recording = octets.map(|octets| {
         std::fs::write(&path, octets).unwrap();
-        RecordingFile { location: path.display().to_string(), duration: Duration::from_secs(1) }
+        RecordingFile {
+            location: path.display().to_string(),
+            duration: Duration::from_secs(1),
+        }
     });
-    store.end_call(&call_sid, CallEnding { recording, ..ending(false, started_at) }).await.unwrap();
+    store
+        .end_call(
+            &call_sid,
+            CallEnding {
+                recording,
+                ..ending(false, started_at)
+            },
+        )
+        .await
+        .unwrap();
     call_sid.to_string()
 }
 
@@ -89,9 +111,15 @@ async fn call_with_recording(server: &Server, octets: Option<&[u8]>) -> String {
 fn listed(server: &Server, query: &str) -> (Vec<String>, Option<String>) {
     let (status, body) = server.request("GET", &format!("/calls{query}"), None);
     assert_eq!(status, 200, "{body}");
-    let ids =
-        body["response"].as_array().unwrap().iter().map(|one| one["call_sid"].as_str().unwrap().to_owned());
-    (ids.collect(), body["next_cursor"].as_str().map(str::to_owned))
+    let ids = body["response"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["call_sid"].as_str().unwrap().to_owned());
+    (
+        ids.collect(),
+        body["next_cursor"].as_str().map(str::to_owned),
+    )
 }
 
 #[test]
@@ -107,7 +135,9 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
     let sids = runtime.block_on(three_calls(&server.store(), first));
     let [one, two, three] = [&sids[0], &sids[1], &sids[2]];
     let time = |seconds| {
-        (first + Duration::from_secs(seconds)).rfc3339(&jiff::tz::TimeZone::UTC).replace('+', "%2B")
+        (first + Duration::from_secs(seconds))
+            .rfc3339(&jiff::tz::TimeZone::UTC)
+            .replace('+', "%2B")
     };
     let id = made["greenpin_id"].as_str().unwrap();
     for (query, expected) in [
@@ -122,17 +152,30 @@ fn calls_are_listed_newest_first_and_narrowed_by_each_filter() {
         (format!("?party=%2B{}", &STRANGER[1..]), vec![three, two]),
         (format!("?party=%2B{}", &AGENT[1..]), vec![one]),
         (format!("?greenpin_id={id}"), vec![three, one]),
-        (format!("?greenpin_id={id}&party=%2B{}", &STRANGER[1..]), vec![three]),
+        (
+            format!("?greenpin_id={id}&party=%2B{}", &STRANGER[1..]),
+            vec![three],
+        ),
         ("?greenpin_id=gp_00000000000000000000000000".into(), vec![]),
         (format!("?started_after={}", time(60)), vec![three, two]),
         (format!("?started_before={}", time(60)), vec![one]),
-        (format!("?started_after={}&started_before={}", time(30), time(90)), vec![two]),
+        (
+            format!("?started_after={}&started_before={}", time(30), time(90)),
+            vec![two],
+        ),
     ] {
         let (found, next) = listed(&server, &query);
-        assert_eq!((found.iter().collect::<Vec<_>>(), next), (expected, None), "{query}");
+        assert_eq!(
+            (found.iter().collect::<Vec<_>>(), next),
+            (expected, None),
+            "{query}"
+        );
     }
     let (page, next) = listed(&server, "?limit=2");
-    assert_eq!((page, next.as_ref()), (vec![three.clone(), two.clone()], Some(two)));
+    assert_eq!(
+        (page, next.as_ref()),
+        (vec![three.clone(), two.clone()], Some(two))
+    );
     let (page, next) = listed(&server, &format!("?limit=2&cursor={}", next.unwrap()));
     assert_eq!((page, next), (vec![one.clone()], None));
     let (_, body) = server.request("GET", "/calls?status=active", None);
@@ -156,7 +199,10 @@ fn a_query_of_calls_that_is_malformed_is_400_with_its_field() {
     ] {
         let answer = call(server.http, "GET", &format!("/calls?{query}"));
         let field = query.split('=').next().unwrap();
-        assert_eq!((answer.status, answer.faults()), (400, vec![(field, "invalid_value")]));
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (400, vec![(field, "invalid_value")])
+        );
     }
     for query in ["page=1", "limit=1&limit=2"] {
         let answer = call(server.http, "GET", &format!("/calls?{query}"));
@@ -175,7 +221,15 @@ fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
     assert_eq!(server.recording(&sid), octets);
     let part = |range: &str| {
         let headers = format!("{}range: {range}\r\n", basic(SID, TOKEN));
-        raw(server.http, &request("GET", &format!("/v1/tenants/acme/calls/{sid}/recording"), &headers, b""))
+        raw(
+            server.http,
+            &request(
+                "GET",
+                &format!("/v1/tenants/acme/calls/{sid}/recording"),
+                &headers,
+                b"",
+            ),
+        )
     };
     for (range, status, content) in [
         ("bytes=0-9", 206, "bytes 0-9/200"),
@@ -184,12 +238,24 @@ fn a_recording_is_given_whole_or_in_the_part_that_is_asked_for() {
         ("bytes=200-", 416, "bytes */200"),
     ] {
         let answer = part(range);
-        assert_eq!((answer.status, answer.header("content-range")), (status, Some(content)), "{range}");
+        assert_eq!(
+            (answer.status, answer.header("content-range")),
+            (status, Some(content)),
+            "{range}"
+        );
     }
     assert_eq!(part("bytes=200-").code(), "range_not_satisfiable");
-    assert_eq!(part("lines=1-2").status, 200, "a unit that is not known is passed over");
+    assert_eq!(
+        part("lines=1-2").status,
+        200,
+        "a unit that is not known is passed over"
+    );
     let silent = runtime.block_on(call_with_recording(&server, None));
-    for sid in [silent.as_str(), "call_00000000000000000000000000", "nonsense"] {
+    for sid in [
+        silent.as_str(),
+        "call_00000000000000000000000000",
+        "nonsense",
+    ] {
         let answer = call(server.http, "GET", &format!("/calls/{sid}/recording"));
         assert_eq!((answer.status, answer.code()), (404, "not_found"));
     }

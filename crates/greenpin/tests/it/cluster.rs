@@ -13,7 +13,8 @@ const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
 
 fn wanted(number: &str) -> String {
-    let body = json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
+    let body =
+        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
     body.to_string()
 }
 
@@ -37,7 +38,12 @@ fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
     let servers = Server::two_nodes("");
     servers[0].add_number(EXCLUSIVE, &[]);
     let answers = at_both(&servers, EXCLUSIVE, 50);
-    let count = |status| answers.iter().filter(|answer| answer.status == status).count();
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
     assert_eq!((count(201), count(409)), (1, 99));
 }
 
@@ -46,8 +52,14 @@ fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more
     let servers = Server::two_nodes("");
     servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
     let answers = at_both(&servers, SHARED, 65);
-    let made: Vec<_> = answers.iter().filter(|answer| answer.status == 201).collect();
-    let pins: HashSet<_> = made.iter().map(|made| made.body["response"]["pin"].as_str().unwrap()).collect();
+    let made: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .collect();
+    let pins: HashSet<_> = made
+        .iter()
+        .map(|made| made.body["response"]["pin"].as_str().unwrap())
+        .collect();
     assert_eq!((made.len(), pins.len()), (120, 120));
 }
 
@@ -75,9 +87,17 @@ fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
     let follow = || {
         let (mut seen, mut after) = (Vec::<String>::new(), String::new());
         while seen.len() < 100 {
-            let query = if after.is_empty() { String::new() } else { format!("&after={after}") };
+            let query = if after.is_empty() {
+                String::new()
+            } else {
+                format!("&after={after}")
+            };
             let page = servers[1].get(&format!("/events?limit=7{query}"));
-            let ids = page.as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap());
+            let ids = page
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["event_id"].as_str().unwrap());
             seen.extend(ids.map(str::to_owned));
             after = seen.last().cloned().unwrap_or_default();
         }
@@ -86,12 +106,22 @@ fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
     let seen = std::thread::scope(|scope| {
         let creates = scope.spawn(|| at_both(&servers, SHARED, 50));
         let seen = follow();
-        assert!(creates.join().unwrap().iter().all(|made| made.status == 201));
+        assert!(
+            creates
+                .join()
+                .unwrap()
+                .iter()
+                .all(|made| made.status == 201)
+        );
         seen
     });
     let all: Value = servers[0].get("/events?limit=200");
-    let all: Vec<_> =
-        all.as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap()).collect();
+    let all: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event_id"].as_str().unwrap())
+        .collect();
     assert_eq!(seen, all);
 }
 
@@ -100,7 +130,10 @@ fn a_server_with_another_master_key_does_not_start_on_the_database() {
     let [first, _second] = Server::two_nodes("");
     let other = Server::with("");
     let key = other.database().with_file_name("master.key");
-    let listed = first.command_with(&["tenant", "list"], &[("GREENPIN_STORE__ENCRYPTION_KEY_FILE", &key)]);
+    let listed = first.command_with(
+        &["tenant", "list"],
+        &[("GREENPIN_STORE__ENCRYPTION_KEY_FILE", &key)],
+    );
     assert_eq!(listed.status.code(), Some(1));
     let said = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(said.contains("master key"), "{said}");
@@ -131,7 +164,12 @@ impl Talk {
         agent.invited();
         agent.respond(200);
         agent.served("ACK");
-        Self { servers, hook, agent, _customer: customer }
+        Self {
+            servers,
+            hook,
+            agent,
+            _customer: customer,
+        }
     }
 
     /// What the other node tells of the end of the call, and that it is told once.
@@ -139,14 +177,22 @@ impl Talk {
         let record = self.hook.event("call.completed");
         assert_eq!(record["data"]["hangup_by"], "system");
         let calls = self.servers[1].get("/calls");
-        assert_eq!((calls.as_array().unwrap().len(), calls[0]["node"].as_str()), (1, Some("one")));
+        assert_eq!(
+            (calls.as_array().unwrap().len(), calls[0]["node"].as_str()),
+            (1, Some("one"))
+        );
         assert!(calls[0]["end_time"].is_string(), "{calls}");
         record
     }
 
     fn completed_events(&self) -> usize {
         let events = self.servers[1].get("/events?limit=200");
-        events.as_array().unwrap().iter().filter(|event| event["type"] == "call.completed").count()
+        events
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["type"] == "call.completed")
+            .count()
     }
 }
 
@@ -156,7 +202,11 @@ fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
     talk.servers[0].kill();
     talk.completed_once();
     talk.servers[0].start_again();
-    assert_eq!(talk.completed_events(), 1, "its own next start finds nothing to close");
+    assert_eq!(
+        talk.completed_events(),
+        1,
+        "its own next start finds nothing to close"
+    );
 }
 
 #[test]

@@ -21,8 +21,15 @@ fn talk(customer_speaks: &'static str, agent_speaks: &'static str) -> (Stage, St
 #[test]
 fn two_who_speak_comfort_noise_are_quiet_to_each_other() {
     let (mut stage, offered) = talk("8 13", "8 13");
-    assert!(offered.contains(" 8 0 13 101\r\n") && offered.contains("a=rtpmap:13 CN/8000\r\n"), "{offered}");
-    assert!(stage.customer.last.contains("RTP/AVP 8 13 97\r\n"), "{}", stage.customer.last);
+    assert!(
+        offered.contains(" 8 0 13 101\r\n") && offered.contains("a=rtpmap:13 CN/8000\r\n"),
+        "{offered}"
+    );
+    assert!(
+        stage.customer.last.contains("RTP/AVP 8 13 97\r\n"),
+        "{}",
+        stage.customer.last
+    );
     stage.customer.say_noise(&[60, 100, 7]);
     assert_eq!(stage.agent.hears_packet(13, |_| true), [60, 100, 7]);
     stage.agent.say_noise(&[50; 60]);
@@ -51,6 +58,9 @@ fn a_party_without_comfort_noise_hears_noise_made_for_it_until_the_other_speaks(
 #[test]
 fn nobody_is_offered_comfort_noise_that_the_caller_does_not_speak() {
     let (mut stage, offered) = talk("8", "8 13");
-    assert!(!offered.contains("CN/8000") && !stage.customer.last.contains("CN/8000"), "{offered}");
+    assert!(
+        !offered.contains("CN/8000") && !stage.customer.last.contains("CN/8000"),
+        "{offered}"
+    );
     stage.hang_up();
 }

@@ -64,40 +64,110 @@ fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
     let mut stage = Stage::with_settings(&json!({ "prompts": { "language": "hi" } }));
     let file = wav(8000, 16_000);
     let (status, answer) = stage.put("enter_pin", &file);
-    assert_eq!((status, &answer["response"]["duration"]), (200, &json!(2.0)), "{answer}");
+    assert_eq!(
+        (status, &answer["response"]["duration"]),
+        (200, &json!(2.0)),
+        "{answer}"
+    );
     let shown = stage.server.get("/prompts");
-    let own =
-        |name: &str| shown.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()["own"].clone();
-    assert_eq!((own("enter_pin"), own("goodbye")), (json!(true), json!(false)));
+    let own = |name: &str| {
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == name)
+            .unwrap()["own"]
+            .clone()
+    };
+    assert_eq!(
+        (own("enter_pin"), own("goodbye")),
+        (json!(true), json!(false))
+    );
     stage.allocate(&json!({}));
     assert_eq!(stage.customer.call(VN), 200);
     stage.customer.hears(loud());
     assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
-    assert_eq!(stage.server.request("DELETE", "/prompts/enter_pin", None).0, 200);
-    assert_eq!(stage.server.request("DELETE", "/prompts/enter_pin", None).0, 404);
-    assert_eq!(stage.server.request("GET", "/prompts/enter_pin", None).0, 404);
+    assert_eq!(
+        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        200
+    );
+    assert_eq!(
+        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        404
+    );
+    assert_eq!(
+        stage.server.request("GET", "/prompts/enter_pin", None).0,
+        404
+    );
 }
 
 #[test]
 fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
     let server = Server::with("");
     let faults = [
-        ("enter_pin", "audio/wav", wav(16_000, 100), 422, "invalid_prompt"),
-        ("enter_pin", "audio/wav", wav(8000, 8000 * 60 + 1), 422, "invalid_prompt"),
-        ("enter_pin", "audio/wav", b"no sound".to_vec(), 422, "invalid_prompt"),
-        ("enter_pin", "application/json", b"{}".to_vec(), 415, "unsupported_media_type"),
-        ("enter_pin", "audio/wav", wav(8000, 600_000), 413, "body_too_large"),
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(16_000, 100),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(8000, 8000 * 60 + 1),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            b"no sound".to_vec(),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "application/json",
+            b"{}".to_vec(),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(8000, 600_000),
+            413,
+            "body_too_large",
+        ),
         ("lullaby", "audio/wav", wav(8000, 100), 404, "not_found"),
     ];
     for (name, media_type, file, status, code) in faults {
         let (answered, body) = put(&server, name, media_type, &file);
-        assert_eq!((answered, body["code"].as_str()), (status, Some(code)), "{body}");
+        assert_eq!(
+            (answered, body["code"].as_str()),
+            (status, Some(code)),
+            "{body}"
+        );
     }
     let shown = server.get("/prompts");
-    assert!(shown.as_array().unwrap().iter().all(|one| one["own"] == false));
-    let (status, body) =
-        server.request("PUT", "/settings", Some(&json!({ "prompts": { "language": "xx" } })));
-    assert_eq!((status, body["errors"][0]["field"].as_str()), (400, Some("prompts.language")), "{body}");
+    assert!(
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["own"] == false)
+    );
+    let (status, body) = server.request(
+        "PUT",
+        "/settings",
+        Some(&json!({ "prompts": { "language": "xx" } })),
+    );
+    assert_eq!(
+        (status, body["errors"][0]["field"].as_str()),
+        (400, Some("prompts.language")),
+        "{body}"
+    );
 }
 
 #[test]
@@ -111,7 +181,10 @@ fn a_party_that_presses_one_is_connected() {
     stage.both_talk();
     stage.customer.bye();
     stage.agent.served("BYE");
-    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "completed");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "completed"
+    );
 }
 
 #[test]
@@ -132,7 +205,10 @@ fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
     stage.is_answered(false);
     stage.customer.bye();
     stage.agent.served("BYE");
-    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "client-hangup");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "client-hangup"
+    );
 }
 
 #[test]

@@ -23,9 +23,18 @@ fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, 
     }
     stage.hang_up();
     let completed = stage.completed();
-    let record = stage.server.get(&format!("/calls/{}", completed["call_sid"].as_str().unwrap()));
-    assert!(!record.to_string().contains(&format!("\"{pin}\"")), "{record}");
-    (record["caller_media"].clone(), record["callee_media"].clone())
+    let record = stage.server.get(&format!(
+        "/calls/{}",
+        completed["call_sid"].as_str().unwrap()
+    ));
+    assert!(
+        !record.to_string().contains(&format!("\"{pin}\"")),
+        "{record}"
+    );
+    (
+        record["caller_media"].clone(),
+        record["callee_media"].clone(),
+    )
 }
 
 #[test]
@@ -40,14 +49,20 @@ fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
         "lost_ends": 0, "end_only": 0, "late_packets": 0 });
     let expect = |changed: Value| {
         let mut expected = zeros.clone();
-        expected.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        expected
+            .as_object_mut()
+            .unwrap()
+            .extend(changed.as_object().unwrap().clone());
         expected
     };
     assert_eq!(
         caller["digits"],
         expect(json!({ "pressed": 4, "duplicates": 1, "rfc4733": 4, "info": 1, "lost_ends": 1 }))
     );
-    assert_eq!(callee["digits"], expect(json!({ "pressed": 1, "rfc4733": 1 })));
+    assert_eq!(
+        callee["digits"],
+        expect(json!({ "pressed": 1, "rfc4733": 1 }))
+    );
 }
 
 #[test]
@@ -61,7 +76,10 @@ fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_l
         (&digits["pressed"], &digits["in_band"], &digits["rfc4733"]),
         (&json!(4), &json!(4), &json!(0))
     );
-    assert_eq!((&caller["packets_late"], &callee["packets_late"]), (&json!(1), &json!(0)));
+    assert_eq!(
+        (&caller["packets_late"], &callee["packets_late"]),
+        (&json!(1), &json!(0))
+    );
 }
 
 #[test]

@@ -49,11 +49,16 @@ impl Stage {
 
     fn record(mut self) -> (String, u64) {
         let call = self.completed()["call_sid"].take();
-        let record = self.server.get(&format!("/calls/{}", call.as_str().unwrap()));
+        let record = self
+            .server
+            .get(&format!("/calls/{}", call.as_str().unwrap()));
         let media = &record["caller_media"];
         assert_eq!(media["media"], record["callee_media"]["media"]);
         assert_eq!(media["packets_lost"], 0, "{record}");
-        (media["media"].as_str().unwrap().to_owned(), media["packets_received"].as_u64().unwrap())
+        (
+            media["media"].as_str().unwrap().to_owned(),
+            media["packets_received"].as_u64().unwrap(),
+        )
     }
 }
 
@@ -137,7 +142,10 @@ fn the_longest_time_of_a_call_ends_a_direct_one_on_both_sides() {
 fn a_call_that_is_to_be_warned_of_its_end_stays_with_us_and_is() {
     let prompts = tempfile::tempdir().unwrap();
     std::fs::write(prompts.path().join("warning.wav"), wav(8000, 8000)).unwrap();
-    let configuration = format!("[media]\nprompts = {:?}\n", prompts.path().display().to_string());
+    let configuration = format!(
+        "[media]\nprompts = {:?}\n",
+        prompts.path().display().to_string()
+    );
     let settings = json!({ "max_call_duration": 10, "warning_tone": 8 });
     let mut stage = Stage::relayed_with(&json!({}), &settings, &configuration);
     stage.both_talk();

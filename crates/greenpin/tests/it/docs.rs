@@ -33,9 +33,15 @@ fn every_link_between_documents_leads_somewhere() {
     ] {
         let path = root().join(document);
         let text = fs::read_to_string(&path).unwrap();
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
-            assert!(path.parent().unwrap().join(target).exists(), "{document} links to {target}");
+            assert!(
+                path.parent().unwrap().join(target).exists(),
+                "{document} links to {target}"
+            );
         }
     }
 }

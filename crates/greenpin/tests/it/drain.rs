@@ -20,7 +20,8 @@ fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
     let mut customer = Party::new("+918800000001", server.sip);
     server.add_number(NUMBER, &[]);
     server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
-    let wanted = |number| json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 });
+    let wanted =
+        |number| json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 });
     let made = server.allocate(&wanted(NUMBER));
     assert_eq!(customer.call(NUMBER), 200);
     server.terminate();
@@ -36,6 +37,12 @@ fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
     assert_eq!(call(server.http, "GET", &path).status, 200);
-    assert_eq!(send(server.http, "PUT", &path, &json!({ "record": true })).status, 200);
-    assert_eq!(raw(server.http, &request("GET", "/readyz", "", b"")).status, 503);
+    assert_eq!(
+        send(server.http, "PUT", &path, &json!({ "record": true })).status,
+        200
+    );
+    assert_eq!(
+        raw(server.http, &request("GET", "/readyz", "", b"")).status,
+        503
+    );
 }

@@ -46,12 +46,19 @@ impl Hook {
                 std::thread::spawn(move || serve(stream, &sender));
             }
         });
-        Self { url, webhooks, seen: Vec::new() }
+        Self {
+            url,
+            webhooks,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits for the next webhook.
     pub fn webhook(&mut self) -> &Webhook {
-        let webhook = self.webhooks.recv_timeout(PATIENCE).expect("no webhook came");
+        let webhook = self
+            .webhooks
+            .recv_timeout(PATIENCE)
+            .expect("no webhook came");
         self.seen.push(webhook);
         self.seen.last().expect("it was kept just now")
     }
@@ -61,7 +68,12 @@ impl Hook {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let types = || self.seen.iter().map(|one| one.event()["type"].to_string()).collect::<Vec<_>>();
+            let types = || {
+                self.seen
+                    .iter()
+                    .map(|one| one.event()["type"].to_string())
+                    .collect::<Vec<_>>()
+            };
             let webhook = self.webhooks.recv_timeout(left);
             let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; came: {:?}", types()));
             let event = webhook.event();
@@ -79,18 +91,28 @@ fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
     loop {
         let mut headers = HashMap::new();
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|length| *length > 0)?;
         loop {
             line.clear();
             reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
         let length = headers.get("content-length")?.parse().ok()?;
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
         // Before the answer: what follows upon it comes after this one.
-        webhooks.send(Webhook { headers, body: String::from_utf8(body).ok()? }).ok()?;
+        webhooks
+            .send(Webhook {
+                headers,
+                body: String::from_utf8(body).ok()?,
+            })
+            .ok()?;
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
     }
 }

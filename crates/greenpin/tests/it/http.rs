@@ -23,7 +23,10 @@ impl Answer {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .into_iter()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// `code` of a problem.
@@ -33,14 +36,28 @@ impl Answer {
 
     /// `field` and `code` of each fault.
     pub fn faults(&self) -> Vec<(&str, &str)> {
-        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        errors.iter().map(|one| (one["field"].as_str().unwrap(), one["code"].as_str().unwrap())).collect()
+        let errors = self.body["errors"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        errors
+            .iter()
+            .map(|one| {
+                (
+                    one["field"].as_str().unwrap(),
+                    one["code"].as_str().unwrap(),
+                )
+            })
+            .collect()
     }
 }
 
 /// The header that proves who one is.
 pub fn basic(account_sid: &str, token: &str) -> String {
-    format!("authorization: Basic {}\r\n", STANDARD.encode(format!("{account_sid}:{token}")))
+    format!(
+        "authorization: Basic {}\r\n",
+        STANDARD.encode(format!("{account_sid}:{token}"))
+    )
 }
 
 /// Sends bytes and reads the answer. The server may stop reading before all is sent.
@@ -56,15 +73,25 @@ pub fn raw_text(server: SocketAddr, request: &[u8]) -> (Answer, String) {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     let text = String::from_utf8_lossy(&answer);
-    let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-    (parse(&answer).unwrap_or_else(|| panic!("no answer: {text:?}")), body)
+    let body = text
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default();
+    (
+        parse(&answer).unwrap_or_else(|| panic!("no answer: {text:?}")),
+        body,
+    )
 }
 
 fn parse(answer: &[u8]) -> Option<Answer> {
     let text = String::from_utf8_lossy(answer);
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer { status, head: head.to_owned(), body: serde_json::from_str(body).unwrap_or(Value::Null) })
+    Some(Answer {
+        status,
+        head: head.to_owned(),
+        body: serde_json::from_str(body).unwrap_or(Value::Null),
+    })
 }
 
 /// A request for a path, with further header lines and a body.
@@ -79,17 +106,36 @@ pub fn request(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> 
 /// A create of the test tenant with its credentials.
 pub fn create(server: SocketAddr, body: &str) -> Answer {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
-    raw(server, &request("POST", &format!("/v1/tenants/{TENANT}/greenpin"), &headers, body.as_bytes()))
+    raw(
+        server,
+        &request(
+            "POST",
+            &format!("/v1/tenants/{TENANT}/greenpin"),
+            &headers,
+            body.as_bytes(),
+        ),
+    )
 }
 
 /// Any other call of the test tenant.
 pub fn call(server: SocketAddr, method: &str, path: &str) -> Answer {
-    raw(server, &request(method, &format!("/v1/tenants/{TENANT}{path}"), &basic(SID, TOKEN), b""))
+    raw(
+        server,
+        &request(
+            method,
+            &format!("/v1/tenants/{TENANT}{path}"),
+            &basic(SID, TOKEN),
+            b"",
+        ),
+    )
 }
 
 /// A call of the test tenant with a JSON body.
 pub fn send(server: SocketAddr, method: &str, path: &str, body: &Value) -> Answer {
     let headers = format!("{}content-type: application/json\r\n", basic(SID, TOKEN));
     let path = format!("/v1/tenants/{TENANT}{path}");
-    raw(server, &request(method, &path, &headers, body.to_string().as_bytes()))
+    raw(
+        server,
+        &request(method, &path, &headers, body.to_string().as_bytes()),
+    )
 }

@@ -16,11 +16,22 @@ const CUSTOMER: &str = "+918887654321";
 fn leaks(received: &[u8], number: &str) -> bool {
     let national = &number[3..];
     let is_separator = |byte: &u8| b" -./()%20\"<>\r\n".contains(byte) && !byte.is_ascii_digit();
-    let dense: Vec<u8> = received.iter().copied().filter(|byte| !is_separator(byte)).collect();
+    let dense: Vec<u8> = received
+        .iter()
+        .copied()
+        .filter(|byte| !is_separator(byte))
+        .collect();
     let digits: Vec<u8> = national.bytes().map(|byte| byte - b'0').collect();
-    let packed: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    let swapped: Vec<u8> = digits.chunks(2).map(|pair| pair[1] << 4 | pair[0]).collect();
-    let holds = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
+    let packed: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    let swapped: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair[1] << 4 | pair[0])
+        .collect();
+    let holds =
+        |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).any(|window| window == wanted);
     holds(&dense, national.as_bytes()) || holds(received, &packed) || holds(received, &swapped)
 }
 
@@ -35,7 +46,10 @@ fn the_scan_finds_a_number_in_any_usual_form() {
         "+91-99-12-34-56-78",
         "(99123) 45678",
     ] {
-        assert!(leaks(format!("Subject: {form}\r\n").as_bytes(), AGENT), "{form}");
+        assert!(
+            leaks(format!("Subject: {form}\r\n").as_bytes(), AGENT),
+            "{form}"
+        );
     }
     assert!(leaks(&[0, 0x99, 0x12, 0x34, 0x56, 0x78], AGENT));
     assert!(leaks(&[0, 0x99, 0x21, 0x43, 0x65, 0x87], AGENT));
@@ -61,16 +75,37 @@ fn set(direct: bool) -> (Stage, Value) {
     server.add_number(VN, &[]);
     let hook = Hook::open();
     server.send_events_to(&hook.url);
-    let body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": !direct });
+    let body =
+        json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER], "record": !direct });
     let allocation = server.allocate(&body);
     let customer = Party::new(CUSTOMER, server.sip);
-    (Stage { server, hook, agent, customer }, allocation)
+    (
+        Stage {
+            server,
+            hook,
+            agent,
+            customer,
+        },
+        allocation,
+    )
 }
 
 fn nothing_leaks(direct: bool) {
-    let (Stage { server, mut agent, mut customer, .. }, allocation) = set(direct);
+    let (
+        Stage {
+            server,
+            mut agent,
+            mut customer,
+            ..
+        },
+        allocation,
+    ) = set(direct);
     assert_eq!(customer.call(VN), 200);
-    customer.press(if allocation["pin"] == "0000" { "1111" } else { "0000" });
+    customer.press(if allocation["pin"] == "0000" {
+        "1111"
+    } else {
+        "0000"
+    });
     customer.until_quiet();
     customer.press(allocation["pin"].as_str().unwrap());
     agent.invited();
@@ -91,16 +126,28 @@ fn nothing_leaks(direct: bool) {
     agent.keys_heard(2, 97);
     assert_eq!(customer.within("OPTIONS", "", ""), 200);
     let sdp = customer.description("sendrecv");
-    assert_eq!(customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp), 200);
+    assert_eq!(
+        customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
+        200
+    );
     // RTCP goes out every 5 s: wait for one on each side.
     customer.hear_rtcp();
     agent.hear_rtcp();
     agent.bye_as_callee();
     customer.served("BYE");
 
-    assert!(customer.received.len() > 1000 && agent.received.len() > 1000, "something was received");
-    assert!(!leaks(&customer.received, AGENT), "the customer received the agent's number");
-    assert!(!leaks(&agent.received, CUSTOMER), "the agent received the customer's number");
+    assert!(
+        customer.received.len() > 1000 && agent.received.len() > 1000,
+        "something was received"
+    );
+    assert!(
+        !leaks(&customer.received, AGENT),
+        "the customer received the agent's number"
+    );
+    assert!(
+        !leaks(&agent.received, CUSTOMER),
+        "the agent received the customer's number"
+    );
     let log = server.log_with("a call ended");
     for number in [AGENT, CUSTOMER, VN] {
         assert!(!leaks(log.as_bytes(), number), "the log has a number");
@@ -138,8 +185,14 @@ fn many_calls(direct: bool) {
         stage.agent.send_rtcp();
         stage.hang_up();
         stage.completed();
-        assert!(!leaks(&stage.customer.received, AGENT), "the customer received the agent's number");
-        assert!(!leaks(&stage.agent.received, CUSTOMER), "the agent received the customer's number");
+        assert!(
+            !leaks(&stage.customer.received, AGENT),
+            "the customer received the agent's number"
+        );
+        assert!(
+            !leaks(&stage.agent.received, CUSTOMER),
+            "the agent received the customer's number"
+        );
         stage.agent.received.clear();
     }
     let log = stage.server.log();

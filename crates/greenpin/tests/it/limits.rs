@@ -10,25 +10,56 @@ use super::http::{Answer, basic, call, raw, request, send};
 use super::server::{PATIENCE, SID, Server};
 
 fn number(answer: &Answer, header: &str) -> u64 {
-    answer.header(header).unwrap_or_else(|| panic!("no {header}")).parse().unwrap()
+    answer
+        .header(header)
+        .unwrap_or_else(|| panic!("no {header}"))
+        .parse()
+        .unwrap()
 }
 
 #[test]
 fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
     let server = Server::with("");
     let token = "fictional-token-of-other";
-    let made = server.command(&["tenant", "create", "other", "--account-sid", "AC2", "--token", token]);
+    let made = server.command(&[
+        "tenant",
+        "create",
+        "other",
+        "--account-sid",
+        "AC2",
+        "--token",
+        token,
+    ]);
     assert!(made.status.success(), "{made:?}");
     let free = call(server.http, "GET", "/numbers");
     assert_eq!((free.status, number(&free, "ratelimit-limit")), (200, 2000));
     server.set(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
-    let refused = (0..20).map(|_| call(server.http, "GET", "/numbers")).find(|answer| answer.status != 200);
+    let refused = (0..20)
+        .map(|_| call(server.http, "GET", "/numbers"))
+        .find(|answer| answer.status != 200);
     let refused = refused.expect("twenty requests take less than 17 seconds");
     assert_eq!((refused.status, refused.code()), (429, "rate_limited"));
     assert!(number(&refused, "retry-after") >= 1 && number(&refused, "ratelimit-reset") >= 1);
-    assert_eq!((number(&refused, "ratelimit-limit"), number(&refused, "ratelimit-remaining")), (3, 0));
-    let other = raw(server.http, &request("GET", "/v1/tenants/other/numbers", &basic("AC2", token), b""));
-    assert_eq!((other.status, number(&other, "ratelimit-limit")), (200, 2000));
+    assert_eq!(
+        (
+            number(&refused, "ratelimit-limit"),
+            number(&refused, "ratelimit-remaining")
+        ),
+        (3, 0)
+    );
+    let other = raw(
+        server.http,
+        &request(
+            "GET",
+            "/v1/tenants/other/numbers",
+            &basic("AC2", token),
+            b"",
+        ),
+    );
+    assert_eq!(
+        (other.status, number(&other, "ratelimit-limit")),
+        (200, 2000)
+    );
     let deadline = Instant::now() + PATIENCE;
     while call(server.http, "PUT", "/settings").status == 429 {
         assert!(Instant::now() < deadline, "the limit is never over");
@@ -45,21 +76,48 @@ fn every_answer_to_a_tenant_tells_its_limit() {
         ("GET", "/greenpin?page=1", 400),
     ] {
         let answer = call(server.http, method, path);
-        assert_eq!((answer.status, number(&answer, "ratelimit-limit")), (status, 2000));
-        assert!(number(&answer, "ratelimit-remaining") < 2000 && number(&answer, "ratelimit-reset") <= 2);
+        assert_eq!(
+            (answer.status, number(&answer, "ratelimit-limit")),
+            (status, 2000)
+        );
+        assert!(
+            number(&answer, "ratelimit-remaining") < 2000
+                && number(&answer, "ratelimit-reset") <= 2
+        );
     }
 }
 
 #[test]
 fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
     let server = Server::with("");
-    let ask = |headers: &str| raw(server.http, &request("GET", "/v1/tenants/acme/settings", headers, b""));
-    let answers: Vec<_> = (0..200).map(|index| ask(&basic(SID, &format!("wrong-{index}")))).collect();
-    assert!(answers[..20].iter().all(|answer| (answer.status, answer.code()) == (401, "unauthorized")));
-    let limited = answers.iter().find(|answer| answer.status == 429).expect("two hundred are too many");
-    assert_eq!((limited.code(), limited.header("retry-after")), ("rate_limited", Some("1")));
+    let ask = |headers: &str| {
+        raw(
+            server.http,
+            &request("GET", "/v1/tenants/acme/settings", headers, b""),
+        )
+    };
+    let answers: Vec<_> = (0..200)
+        .map(|index| ask(&basic(SID, &format!("wrong-{index}"))))
+        .collect();
+    assert!(
+        answers[..20]
+            .iter()
+            .all(|answer| (answer.status, answer.code()) == (401, "unauthorized"))
+    );
+    let limited = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("two hundred are too many");
+    assert_eq!(
+        (limited.code(), limited.header("retry-after")),
+        ("rate_limited", Some("1"))
+    );
     assert!(limited.header("www-authenticate").is_none());
-    assert_eq!(call(server.http, "GET", "/settings").status, 200, "who shares the address is let in");
+    assert_eq!(
+        call(server.http, "GET", "/settings").status,
+        200,
+        "who shares the address is let in"
+    );
 }
 
 #[test]
@@ -67,18 +125,30 @@ fn limit_and_retention_are_settings() {
     let server = Server::with("");
     let shown = server.get("/settings");
     let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null });
-    assert_eq!((&shown["rate_limit"], &shown["retention"]), (&Value::Null, &kept));
+    assert_eq!(
+        (&shown["rate_limit"], &shown["retention"]),
+        (&Value::Null, &kept)
+    );
     let rate = json!({ "requests_per_second": 100, "burst": 200 });
-    let set = server.set(&json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }));
+    let set =
+        server.set(&json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }));
     let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null });
     assert_eq!((&set["rate_limit"], &set["retention"]), (&rate, &kept));
     let set = server
         .set(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
     let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365 });
-    assert_eq!((&set["rate_limit"], &set["retention"]), (&Value::Null, &kept));
+    assert_eq!(
+        (&set["rate_limit"], &set["retention"]),
+        (&Value::Null, &kept)
+    );
     for (change, status, field, code) in [
         (json!({ "rate_limit": 7 }), 400, "rate_limit", "wrong_type"),
-        (json!({ "rate_limit": { "burst": 7 } }), 400, "rate_limit.requests_per_second", "missing_field"),
+        (
+            json!({ "rate_limit": { "burst": 7 } }),
+            400,
+            "rate_limit.requests_per_second",
+            "missing_field",
+        ),
         (
             json!({ "rate_limit": { "requests_per_second": 1001, "burst": 1 } }),
             422,
@@ -92,15 +162,42 @@ fn limit_and_retention_are_settings() {
             "out_of_range",
         ),
         (json!({ "retention": [] }), 400, "retention", "wrong_type"),
-        (json!({ "retention": { "days": 1 } }), 400, "retention.days", "unknown_field"),
-        (json!({ "retention": { "calls": "1" } }), 400, "retention.calls", "wrong_type"),
-        (json!({ "retention": { "calls": 0 } }), 422, "retention.calls", "out_of_range"),
-        (json!({ "retention": { "recordings": 3651 } }), 422, "retention.recordings", "out_of_range"),
+        (
+            json!({ "retention": { "days": 1 } }),
+            400,
+            "retention.days",
+            "unknown_field",
+        ),
+        (
+            json!({ "retention": { "calls": "1" } }),
+            400,
+            "retention.calls",
+            "wrong_type",
+        ),
+        (
+            json!({ "retention": { "calls": 0 } }),
+            422,
+            "retention.calls",
+            "out_of_range",
+        ),
+        (
+            json!({ "retention": { "recordings": 3651 } }),
+            422,
+            "retention.recordings",
+            "out_of_range",
+        ),
     ] {
         let answer = send(server.http, "PUT", "/settings", &change);
-        assert_eq!((answer.status, answer.faults()), (status, vec![(field, code)]), "{change}");
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (status, vec![(field, code)]),
+            "{change}"
+        );
     }
-    assert_eq!(server.set(&json!({ "retention": null }))["retention"]["calls"], Value::Null);
+    assert_eq!(
+        server.set(&json!({ "retention": null }))["retention"]["calls"],
+        Value::Null
+    );
 }
 
 /// A call of a hundred days ago, with a recording.
@@ -146,7 +243,9 @@ async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
 fn what_is_older_than_its_days_goes_with_its_file() {
     let mut server = Server::with("");
     server.add_number("+914000000001", &[]);
-    let (sid, file) = tokio::runtime::Runtime::new().unwrap().block_on(old_call(&server));
+    let (sid, file) = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(old_call(&server));
     let path = format!("/calls/{sid}");
     for (days, is_there) in [(101, true), (99, false)] {
         server.set(&json!({ "retention": { "calls": days } }));
@@ -156,6 +255,9 @@ fn what_is_older_than_its_days_goes_with_its_file() {
         while !is_there && call(server.http, "GET", &path).status != 404 {
             assert!(Instant::now() < deadline, "it is still there");
         }
-        assert_eq!((call(server.http, "GET", &path).status == 200, file.exists()), (is_there, is_there));
+        assert_eq!(
+            (call(server.http, "GET", &path).status == 200, file.exists()),
+            (is_there, is_there)
+        );
     }
 }

@@ -1,5 +1,11 @@
 //! The server as its users meet it: the real program on loopback, spoken to over HTTP, SIP and RTP.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod abuse;
 mod api;

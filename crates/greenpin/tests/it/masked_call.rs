@@ -11,7 +11,10 @@ use super::stage::{AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, SECOND_AGENT, Sta
 
 impl Stage {
     fn shown(&self, allocation: &Value) -> Value {
-        self.server.get(&format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap()))
+        self.server.get(&format!(
+            "/greenpin/{}",
+            allocation["greenpin_id"].as_str().unwrap()
+        ))
     }
 
     /// Lets an allocation's time run out now, as if its duration had passed.
@@ -30,7 +33,11 @@ impl Stage {
 }
 
 fn wrong(allocation: &Value) -> &'static str {
-    if pin_of(allocation) == "0000" { "1111" } else { "0000" }
+    if pin_of(allocation) == "0000" {
+        "1111"
+    } else {
+        "0000"
+    }
 }
 
 #[test]
@@ -64,23 +71,51 @@ fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
     ] {
         assert_eq!(record[field], value, "{field} in {record}");
     }
-    let types: Vec<_> =
-        stage.hook.seen.iter().map(|one| one.event()["type"].as_str().unwrap().to_owned()).collect();
-    let story =
-        ["allocation.created", "call.initiated", "call.pin_accepted", "call.ringing", "call.answered"];
+    let types: Vec<_> = stage
+        .hook
+        .seen
+        .iter()
+        .map(|one| one.event()["type"].as_str().unwrap().to_owned())
+        .collect();
+    let story = [
+        "allocation.created",
+        "call.initiated",
+        "call.pin_accepted",
+        "call.ringing",
+        "call.answered",
+    ];
     assert_eq!(types[..5], story);
-    let sequences: Vec<_> =
-        stage.hook.seen.iter().map(|one| one.event()["sequence"].as_u64().unwrap()).collect();
-    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
-    assert!(stage.hook.seen.iter().all(|one| one.event()["custom_field"] == "order_id=12345"));
+    let sequences: Vec<_> = stage
+        .hook
+        .seen
+        .iter()
+        .map(|one| one.event()["sequence"].as_u64().unwrap())
+        .collect();
+    assert!(
+        sequences.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{sequences:?}"
+    );
+    assert!(
+        stage
+            .hook
+            .seen
+            .iter()
+            .all(|one| one.event()["custom_field"] == "order_id=12345")
+    );
     let shown = stage.shown(&allocation);
-    assert_eq!((&shown["call_count"], &shown["attempt_count"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&shown["call_count"], &shown["attempt_count"]),
+        (&json!(1), &json!(1))
+    );
     check_recording(&stage.server.recording(record["call_sid"].as_str().unwrap()));
 }
 
 #[test]
 fn a_sealed_recording_is_heard_through_the_api_alone() {
-    let mut stage = Stage::set_with("", "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n");
+    let mut stage = Stage::set_with(
+        "",
+        "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n",
+    );
     let allocation = stage.allocate(&json!({ "record": true }));
     stage.connect(&allocation);
     stage.both_talk();
@@ -88,21 +123,38 @@ fn a_sealed_recording_is_heard_through_the_api_alone() {
     let call_sid = stage.completed()["call_sid"].as_str().unwrap().to_owned();
     let wav = stage.server.recording(&call_sid);
     check_recording(&wav);
-    let stored = stage.server.database().with_file_name("recordings").join(format!("{call_sid}.wav"));
+    let stored = stage
+        .server
+        .database()
+        .with_file_name("recordings")
+        .join(format!("{call_sid}.wav"));
     let sealed = std::fs::read(&stored).unwrap();
-    for plain in [&b"RIFF"[..], &wav[wav.len() / 2..][..16], &wav[wav.len() - 16..]] {
+    for plain in [
+        &b"RIFF"[..],
+        &wav[wav.len() / 2..][..16],
+        &wav[wav.len() - 16..],
+    ] {
         assert!(!sealed.windows(plain.len()).any(|octets| octets == plain));
     }
     std::fs::write(&stored, &sealed[..sealed.len() - 1]).unwrap();
-    let cut_off = call(stage.server.http, "GET", &format!("/calls/{call_sid}/recording"));
+    let cut_off = call(
+        stage.server.http,
+        "GET",
+        &format!("/calls/{call_sid}/recording"),
+    );
     assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
-    stage.server.log_with("damaged, or was sealed with another master key");
+    stage
+        .server
+        .log_with("damaged, or was sealed with another master key");
 }
 
 /// Left only the customer, right only the agent.
 fn check_recording(wav: &[u8]) {
     let reader = hound::WavReader::new(Cursor::new(wav)).unwrap();
-    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
+    assert_eq!(
+        (reader.spec().channels, reader.spec().sample_rate),
+        (2, 8000)
+    );
     let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
     let said = |octet: u8| {
         let mut sample = [0];
@@ -110,7 +162,11 @@ fn check_recording(wav: &[u8]) {
         sample[0]
     };
     let holds = |offset: usize, octet: u8| {
-        samples.iter().skip(offset).step_by(2).any(|sample| *sample == said(octet))
+        samples
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .any(|sample| *sample == said(octet))
     };
     assert!(holds(0, CUSTOMER_SAYS) && holds(1, AGENT_SAYS));
     assert!(!holds(0, AGENT_SAYS) && !holds(1, CUSTOMER_SAYS));
@@ -131,7 +187,10 @@ fn the_last_try_may_be_right_and_the_wrong_ones_stay_counted() {
     stage.agent.respond(486);
     stage.agent.served("ACK");
     let record = stage.completed();
-    assert_eq!((&record["pin_attempts"], &record["dial_call_status"]), (&json!(3), &json!("busy")));
+    assert_eq!(
+        (&record["pin_attempts"], &record["dial_call_status"]),
+        (&json!(3), &json!("busy"))
+    );
     stage.customer.served("BYE");
     assert_eq!(stage.shown(&allocation)["failed_pin_attempts"], 2);
 }
@@ -187,7 +246,10 @@ fn an_agent_who_calls_back_is_connected_to_the_customer() {
     assert_eq!(caller.call(VN), 200);
     caller.press(pin_of(&allocation));
     let invite = stage.agent.invited();
-    assert!(invite.starts_with(&format!("INVITE sip:{CUSTOMER}@")), "{invite}");
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{CUSTOMER}@")),
+        "{invite}"
+    );
     caller.bye();
 }
 
@@ -200,7 +262,10 @@ fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
     caller.press(pin_of(&allocation));
     caller.served("BYE");
     let record = stage.completed();
-    assert_eq!((&record["call_type"], &record["dial_call_status"]), (&json!("call-attempt"), &Value::Null));
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("call-attempt"), &Value::Null)
+    );
 }
 
 #[test]
@@ -218,7 +283,10 @@ fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
     stage.agent.respond(487);
     stage.agent.served("ACK");
     let second = stage.agent.invited();
-    assert!(second.starts_with(&format!("INVITE sip:{SECOND_AGENT}@")), "{second}");
+    assert!(
+        second.starts_with(&format!("INVITE sip:{SECOND_AGENT}@")),
+        "{second}"
+    );
     stage.agent.respond(200);
     stage.agent.served("ACK");
     stage.hang_up();
@@ -235,7 +303,10 @@ fn when_nobody_takes_the_call_the_customer_is_told_and_hung_up_on() {
     stage.agent.served("ACK");
     stage.customer.served("BYE");
     let record = stage.completed();
-    assert_eq!((&record["call_type"], &record["dial_call_status"]), (&json!("incomplete"), &json!("busy")));
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("incomplete"), &json!("busy"))
+    );
     assert_eq!(record["hangup_by"], "system");
 }
 
@@ -301,7 +372,9 @@ fn a_star_starts_over_and_keys_come_by_info_too() {
     let mut stage = Stage::set();
     let allocation = stage.allocate(&json!({}));
     assert_eq!(stage.customer.call(VN), 200);
-    stage.customer.press_by_info(&format!("99*{}", pin_of(&allocation)));
+    stage
+        .customer
+        .press_by_info(&format!("99*{}", pin_of(&allocation)));
     stage.agent.invited();
     stage.customer.bye();
 }
@@ -341,11 +414,21 @@ fn a_customer_on_hold_does_not_hear_and_comes_back() {
     let allocation = stage.allocate(&json!({}));
     stage.connect(&allocation);
     let sdp = stage.customer.description("sendonly");
-    assert_eq!(stage.customer.within("INVITE", "Content-Type: application/sdp\r\n", &sdp), 200);
+    assert_eq!(
+        stage
+            .customer
+            .within("INVITE", "Content-Type: application/sdp\r\n", &sdp),
+        200
+    );
     assert!(stage.customer.last.contains("a=recvonly"));
     stage.customer.acknowledge();
     let sdp = stage.customer.description("sendrecv");
-    assert_eq!(stage.customer.within("UPDATE", "Content-Type: application/sdp\r\n", &sdp), 200);
+    assert_eq!(
+        stage
+            .customer
+            .within("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
+        200
+    );
     stage.both_talk();
     stage.hang_up();
 }
@@ -374,7 +457,13 @@ fn garbage_on_the_sip_port_disturbs_no_call() {
         "INVITE sip:{VN}@x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nX: {}\r\n\r\n",
         "a".repeat(60_000)
     );
-    for garbage in [&b""[..], b"\0\0\0\0", b"INVITE", b"INVITE sip:x SIP/2.0\r\n\r\n", huge.as_bytes()] {
+    for garbage in [
+        &b""[..],
+        b"\0\0\0\0",
+        b"INVITE",
+        b"INVITE sip:x SIP/2.0\r\n\r\n",
+        huge.as_bytes(),
+    ] {
         socket.send_to(garbage, stage.server.sip).unwrap();
     }
     let mut stream = std::net::TcpStream::connect(stage.server.sip).unwrap();

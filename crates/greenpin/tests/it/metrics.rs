@@ -14,20 +14,35 @@ use super::trunk_tls::{Certificates, sip};
 fn scrape(server: &Server) -> String {
     let (answer, text) = raw_text(server.http, &request("GET", "/metrics", "", b""));
     assert_eq!(answer.status, 200);
-    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
     text
 }
 
 /// The value of a sample, by its name and labels.
 fn sample(text: &str, name: &str) -> f64 {
-    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-    line.unwrap_or_else(|| panic!("no {name} in\n{text}")).rsplit(' ').next().unwrap().parse().unwrap()
+    let line = text.lines().find(|line| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(' '))
+    });
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}"))
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// Metrics by the names that their samples have.
 fn families(text: &str) -> BTreeSet<String> {
-    let types =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split_once(' '));
+    let types = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split_once(' '));
     let suffixed = types.map(|(name, kind)| match kind {
         "counter" => format!("{name}_total"),
         "info" => format!("{name}_info"),
@@ -78,9 +93,15 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
         made.body["response"]["greenpin_id"].as_str().unwrap(),
         made.body["response"]["pin"].as_str().unwrap(),
     );
-    assert_eq!(call(server.http, "GET", &format!("/greenpin/{id}")).status, 200);
+    assert_eq!(
+        call(server.http, "GET", &format!("/greenpin/{id}")).status,
+        200
+    );
     assert_eq!(call(server.http, "GET", "/greenpin/gp_unknown").status, 404);
-    assert_eq!(raw(server.http, &request("BREW", "/no/such/path", "", b"")).status, 404);
+    assert_eq!(
+        raw(server.http, &request("BREW", "/no/such/path", "", b"")).status,
+        404
+    );
     let text = scrape(&server);
     let read = |status: &str| {
         let labels = format!(
@@ -89,7 +110,8 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
         sample(&text, &format!("greenpin_http_requests_total{{{labels}}}"))
     };
     assert_eq!((read("2xx"), read("4xx")), (1.0, 1.0));
-    let unmatched = "greenpin_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"}";
+    let unmatched =
+        "greenpin_http_requests_total{route=\"unmatched\",method=\"other\",status=\"4xx\"}";
     assert_eq!(sample(&text, unmatched), 1.0);
     assert!(sample(&text, "greenpin_store_jobs_total") >= 1.0);
     // The server writes by itself, too; what waits is done at some moment.
@@ -97,7 +119,13 @@ fn requests_are_counted_by_the_template_of_their_route_and_not_by_what_stands_in
     while sample(&scrape(&server), "greenpin_store_queue_jobs") != 0.0 {
         assert!(Instant::now() < deadline, "the queue never empties");
     }
-    for secret in ["914000000001", "919900000001", "918800000001", id, &format!("\"{pin}\"")] {
+    for secret in [
+        "914000000001",
+        "919900000001",
+        "918800000001",
+        id,
+        &format!("\"{pin}\""),
+    ] {
         assert!(!text.contains(secret), "{secret} is in a metric");
     }
 }

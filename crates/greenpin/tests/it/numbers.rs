@@ -13,9 +13,14 @@ fn the_pool_shows_each_numbers_use_and_capacity() {
     let server = Server::with("");
     assert_eq!(server.get("/numbers"), json!([]));
     server.add_number(EXCLUSIVE, &[]);
-    server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6", "--max-active", "5"]);
+    server.add_number(
+        SHARED,
+        &["--mode", "shared", "--pin-length", "6", "--max-active", "5"],
+    );
     for number in [EXCLUSIVE, SHARED, SHARED] {
-        server.allocate(&json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 }));
+        server.allocate(
+            &json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 }),
+        );
     }
     let expected = json!([
         {
@@ -34,15 +39,27 @@ fn the_pool_shows_each_numbers_use_and_capacity() {
 #[test]
 fn the_tenant_hears_when_a_shared_number_fills_up() {
     let server = Server::with("");
-    server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6", "--max-active", "5"]);
+    server.add_number(
+        SHARED,
+        &["--mode", "shared", "--pin-length", "6", "--max-active", "5"],
+    );
     for _ in 0..5 {
-        server.allocate(&json!({ "caller_id_number": SHARED, "from": "+919900000001", "duration": 600 }));
+        server.allocate(
+            &json!({ "caller_id_number": SHARED, "from": "+919900000001", "duration": 600 }),
+        );
     }
     let events = server.get("/events");
-    let low: Vec<&Value> =
-        events.as_array().unwrap().iter().filter(|event| event["type"] == "number.capacity_low").collect();
+    let low: Vec<&Value> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "number.capacity_low")
+        .collect();
     assert_eq!(low.len(), 1);
-    assert_eq!((&low[0]["greenpin_id"], &low[0]["sequence"]), (&Value::Null, &json!(0)));
+    assert_eq!(
+        (&low[0]["greenpin_id"], &low[0]["sequence"]),
+        (&Value::Null, &json!(0))
+    );
     let data = json!({ "virtual_number": SHARED, "active_allocations": 4, "max_active": 5 });
     assert_eq!(low[0]["data"], data);
 }

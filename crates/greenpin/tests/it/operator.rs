@@ -25,7 +25,10 @@ pub fn server() -> Server {
 
 /// A request with any header lines.
 pub fn ask(server: &Server, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
-    raw(server.http, &request(method, &format!("/v1/admin{path}"), headers, body))
+    raw(
+        server.http,
+        &request(method, &format!("/v1/admin{path}"), headers, body),
+    )
 }
 
 /// The operator's header.
@@ -40,7 +43,13 @@ pub fn operate(server: &Server, method: &str, path: &str) -> Answer {
 
 /// A request of the operator with JSON.
 pub fn send(server: &Server, method: &str, path: &str, body: &Value) -> Answer {
-    ask(server, method, path, &format!("{}{JSON}", bearer()), body.to_string().as_bytes())
+    ask(
+        server,
+        method,
+        path,
+        &format!("{}{JSON}", bearer()),
+        body.to_string().as_bytes(),
+    )
 }
 
 /// The `response` of an answer with this status.
@@ -91,12 +100,25 @@ fn without_the_operators_token_every_call_is_401_and_asks_for_it() {
     let server = server();
     for (method, path) in CALLS {
         let answer = ask(&server, method, path, "", b"");
-        assert_eq!((answer.status, answer.code()), (401, "operator_unauthorized"), "{method} {path}");
-        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (401, "operator_unauthorized"),
+            "{method} {path}"
+        );
+        assert!(
+            answer
+                .header("www-authenticate")
+                .unwrap()
+                .starts_with("Bearer"),
+            "{method} {path}"
+        );
         assert!(answer.header("x-request-id").is_some());
     }
     let untouched = operate(&server, "GET", &format!("/tenants/{TENANT}")).body;
-    assert_eq!(untouched["response"]["status"], "active", "none of them did anything");
+    assert_eq!(
+        untouched["response"]["status"], "active",
+        "none of them did anything"
+    );
 }
 
 #[test]
@@ -105,27 +127,49 @@ fn a_wrong_token_is_401_and_a_flood_of_them_429_from_where_it_comes() {
     let wrong = [
         "authorization: Bearer\r\n".to_owned(),
         format!("authorization: Bearer {OPERATOR}x\r\n"),
-        format!("authorization: Bearer {}\r\n", OPERATOR.trim_end_matches('n')),
+        format!(
+            "authorization: Bearer {}\r\n",
+            OPERATOR.trim_end_matches('n')
+        ),
         format!("authorization: Basic {OPERATOR}\r\n"),
         basic(super::server::SID, super::server::TOKEN),
     ];
     for headers in &wrong {
         let answer = ask(&server, "GET", "/tenants", headers, b"");
-        assert_eq!((answer.status, answer.code()), (401, "operator_unauthorized"), "{headers}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (401, "operator_unauthorized"),
+            "{headers}"
+        );
     }
     let flood = (0..100).map(|_| ask(&server, "GET", "/tenants", &wrong[1], b""));
-    let limited = flood.into_iter().find(|answer| answer.status == 429).unwrap();
+    let limited = flood
+        .into_iter()
+        .find(|answer| answer.status == 429)
+        .unwrap();
     assert!(limited.code() == "rate_limited" && limited.header("retry-after").is_some());
-    assert_eq!(operate(&server, "GET", "/tenants").status, 200, "the right one is let in all the same");
+    assert_eq!(
+        operate(&server, "GET", "/tenants").status,
+        200,
+        "the right one is let in all the same"
+    );
 }
 
 #[test]
 fn without_a_configured_token_every_call_is_403() {
     let server = Server::with("");
     for (method, path) in CALLS {
-        for headers in [bearer(), "authorization: Bearer \r\n".to_owned(), String::new()] {
+        for headers in [
+            bearer(),
+            "authorization: Bearer \r\n".to_owned(),
+            String::new(),
+        ] {
             let answer = ask(&server, method, path, &headers, b"");
-            assert_eq!((answer.status, answer.code()), (403, "operator_api_off"), "{method} {path}");
+            assert_eq!(
+                (answer.status, answer.code()),
+                (403, "operator_api_off"),
+                "{method} {path}"
+            );
         }
     }
 }
@@ -150,7 +194,11 @@ fn what_is_not_there_is_404_and_a_wrong_method_405() {
         ("POST", "/calls"),
     ] {
         let answer = operate(&server, method, path);
-        assert_eq!((answer.status, answer.code()), (405, "method_not_allowed"), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (405, "method_not_allowed"),
+            "{method} {path}"
+        );
     }
 }
 
@@ -159,36 +207,84 @@ fn a_token_that_can_be_guessed_stops_the_start() {
     let server = Server::with("");
     let mut short = std::process::Command::new(env!("CARGO_BIN_EXE_greenpin"));
     short.current_dir(server.database().parent().unwrap());
-    let output = short.arg("serve").env("GREENPIN_HTTP__OPERATOR_TOKEN", "fifteen-letters").output().unwrap();
+    let output = short
+        .arg("serve")
+        .env("GREENPIN_HTTP__OPERATOR_TOKEN", "fifteen-letters")
+        .output()
+        .unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(1) && error.contains("http.operator_token"), "{error}");
+    assert!(
+        output.status.code() == Some(1) && error.contains("http.operator_token"),
+        "{error}"
+    );
     assert!(!error.contains("fifteen-letters"), "{error}");
 }
 
 #[test]
 fn every_act_is_in_the_audit_log_with_who_did_it_and_no_secret() {
     let server = server();
-    let made = response(send(&server, "POST", "/tenants", &json!({ "tenant_id": "other" })), 201);
+    let made = response(
+        send(
+            &server,
+            "POST",
+            "/tenants",
+            &json!({ "tenant_id": "other" }),
+        ),
+        201,
+    );
     let suspended = operate(&server, "POST", "/tenants/other/suspend");
     let log = operate(&server, "GET", "/audit");
     let lines = log.body["response"].as_array().unwrap();
-    let acts: Vec<_> =
-        lines.iter().map(|line| (line["actor"].as_str().unwrap(), line["act"].as_str().unwrap())).collect();
-    let expected =
-        [("command line", "tenant.create"), ("operator", "tenant.create"), ("operator", "tenant.suspend")];
+    let acts: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            (
+                line["actor"].as_str().unwrap(),
+                line["act"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("command line", "tenant.create"),
+        ("operator", "tenant.create"),
+        ("operator", "tenant.suspend"),
+    ];
     assert_eq!(acts, expected);
-    assert_eq!(lines[2]["request_id"], suspended.header("x-request-id").unwrap());
-    assert_eq!((&lines[2]["tenant_id"], &lines[1]["object"]), (&json!("other"), &made["account_sid"]));
-    assert!(!log.body.to_string().contains(made["token"].as_str().unwrap()));
+    assert_eq!(
+        lines[2]["request_id"],
+        suspended.header("x-request-id").unwrap()
+    );
+    assert_eq!(
+        (&lines[2]["tenant_id"], &lines[1]["object"]),
+        (&json!("other"), &made["account_sid"])
+    );
+    assert!(
+        !log.body
+            .to_string()
+            .contains(made["token"].as_str().unwrap())
+    );
     let first = operate(&server, "GET", "/audit?limit=1");
     let cursor = first.body["next_cursor"].as_str().unwrap();
     assert_eq!(cursor, lines[0]["audit_id"].as_str().unwrap());
     let rest = operate(&server, "GET", &format!("/audit?after={cursor}"));
     assert_eq!(
-        (rest.body["response"].as_array().unwrap().len(), &rest.body["next_cursor"]),
+        (
+            rest.body["response"].as_array().unwrap().len(),
+            &rest.body["next_cursor"]
+        ),
         (2, &Value::Null)
     );
-    for wrong in ["after=x", "limit=0", "limit=201", "nonsense=1", "limit=1&limit=2"] {
-        assert_eq!(operate(&server, "GET", &format!("/audit?{wrong}")).status, 400, "{wrong}");
+    for wrong in [
+        "after=x",
+        "limit=0",
+        "limit=201",
+        "nonsense=1",
+        "limit=1&limit=2",
+    ] {
+        assert_eq!(
+            operate(&server, "GET", &format!("/audit?{wrong}")).status,
+            400,
+            "{wrong}"
+        );
     }
 }

@@ -64,11 +64,16 @@ impl Party {
         let sip = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (rtp, rtcp) = port_pair();
         for socket in [&sip, &rtp, &rtcp] {
-            socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_millis(20)))
+                .unwrap();
         }
         // A port comes again sooner than a server forgets a transaction.
-        let unique =
-            format!("{}-{}", sip.local_addr().unwrap().port(), PARTIES.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "{}-{}",
+            sip.local_addr().unwrap().port(),
+            PARTIES.fetch_add(1, Ordering::Relaxed)
+        );
         Self {
             number: number.to_owned(),
             server,
@@ -112,13 +117,19 @@ impl Party {
     /// From now on it offers its audio encrypted under this protocol, or in clear with keys beside it.
     pub fn encrypt(&mut self, protocol: &'static str) {
         let seals = media::SrtpSender::new(SUITE, KEY).unwrap();
-        self.crypto = Some(Crypto { protocol, seals, opens: None });
+        self.crypto = Some(Crypto {
+            protocol,
+            seals,
+            opens: None,
+        });
     }
 
     /// Takes the server's key from its description, where it encrypts.
     fn take_key(&mut self, description: &str) {
         use base64::Engine as _;
-        let line = description.lines().find(|line| line.contains("AES_CM_128_HMAC_SHA1_80 inline:"));
+        let line = description
+            .lines()
+            .find(|line| line.contains("AES_CM_128_HMAC_SHA1_80 inline:"));
         if let (Some(crypto), Some(line)) = (&mut self.crypto, line) {
             let text = line.rsplit(':').next().unwrap();
             let key = base64::prelude::BASE64_STANDARD.decode(text).unwrap();
@@ -132,8 +143,14 @@ impl Party {
         let mut buffer = [0; 2048];
         let (length, _) = self.rtp.recv_from(&mut buffer).ok()?;
         self.received.extend_from_slice(&buffer[..length]);
-        let opened = match self.crypto.as_mut().and_then(|crypto| crypto.opens.as_mut()) {
-            Some(opens) => opens.open(&mut buffer[..length]).expect("the server seals with its key"),
+        let opened = match self
+            .crypto
+            .as_mut()
+            .and_then(|crypto| crypto.opens.as_mut())
+        {
+            Some(opens) => opens
+                .open(&mut buffer[..length])
+                .expect("the server seals with its key"),
             None => length,
         };
         Some(buffer[..opened].to_vec())
@@ -195,7 +212,11 @@ impl Party {
 
     /// Calls a number. `events`: offer telephone-event.
     pub fn invite_with(&mut self, called: &str, events: bool) {
-        let (address, number, branch) = (self.address(), self.number.clone(), self.invite_branch.clone());
+        let (address, number, branch) = (
+            self.address(),
+            self.number.clone(),
+            self.invite_branch.clone(),
+        );
         let body = self.sdp(events);
         self.remote_target = format!("sip:{called}@{}", self.server);
         self.remote_to = format!("<sip:{called}@{}>", self.server);
@@ -223,7 +244,8 @@ impl Party {
     /// The final status of the INVITE under way; acknowledged as it must be.
     pub fn final_response(&mut self) -> u16 {
         let status = loop {
-            let message = self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(" INVITE\r\n"));
+            let message =
+                self.message(|text| text.starts_with("SIP/2.0 ") && text.contains(" INVITE\r\n"));
             let status: u16 = message[8..11].parse().unwrap();
             self.last = message;
             if status >= 200 {
@@ -231,8 +253,11 @@ impl Party {
             }
         };
         self.remote_to = header(&self.last, "To");
-        let branch =
-            if status < 300 { format!("{}-ack", self.invite_branch) } else { self.invite_branch.clone() };
+        let branch = if status < 300 {
+            format!("{}-ack", self.invite_branch)
+        } else {
+            self.invite_branch.clone()
+        };
         if status < 300 {
             self.remote_target = uri(&header(&self.last, "Contact"));
             self.remote_rtp = Some(media_address(&self.last));
@@ -243,7 +268,14 @@ impl Party {
         status
     }
 
-    fn request(&self, method: &str, sequence: u32, branch: &str, headers: &str, body: &str) -> String {
+    fn request(
+        &self,
+        method: &str,
+        sequence: u32,
+        branch: &str,
+        headers: &str,
+        body: &str,
+    ) -> String {
         let (address, number) = (self.address(), &self.number);
         format!(
             "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch={branch};rport\r\nMax-Forwards: 70\r\n\
@@ -274,7 +306,13 @@ impl Party {
 
     /// A request within the call as the party would send it, for somebody else to send.
     pub fn forged(&self, method: &str, headers: &str, body: &str) -> String {
-        self.request(method, self.sequence + 1, &format!("z9hG4bKforged{method}"), headers, body)
+        self.request(
+            method,
+            self.sequence + 1,
+            &format!("z9hG4bKforged{method}"),
+            headers,
+            body,
+        )
     }
 
     /// Hangs up.
@@ -293,9 +331,13 @@ impl Party {
 
     /// Waits for a new INVITE within the call, and remembers it.
     pub fn reinvited(&mut self) -> String {
-        let known = self.last.starts_with("INVITE ").then(|| header(&self.last, "CSeq"));
-        let invite =
-            self.message(|text| text.starts_with("INVITE ") && known.as_ref() != Some(&header(text, "CSeq")));
+        let known = self
+            .last
+            .starts_with("INVITE ")
+            .then(|| header(&self.last, "CSeq"));
+        let invite = self.message(|text| {
+            text.starts_with("INVITE ") && known.as_ref() != Some(&header(text, "CSeq"))
+        });
         self.remote_rtp = Some(media_address(&invite));
         self.remote_rtcp = rtcp_address(&invite);
         self.last.clone_from(&invite);
@@ -327,9 +369,13 @@ impl Party {
     /// The INVITE, if one comes soon.
     pub fn invited_soon(&mut self) -> Option<String> {
         let mut buffer = [0; 65_535];
-        self.sip.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        self.sip
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
         let received = self.sip.recv_from(&mut buffer);
-        self.sip.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        self.sip
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
         let (length, _) = received.ok()?;
         self.received.extend_from_slice(&buffer[..length]);
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
@@ -342,14 +388,27 @@ impl Party {
     /// Answers the INVITE: a provisional or final status, with audio where it is a 2xx.
     pub fn respond(&mut self, status: u16) {
         let invite = self.last.clone();
-        let body = if status == 200 { self.sdp(true) } else { String::new() };
-        let content = if status == 200 { "Content-Type: application/sdp\r\n" } else { "" };
+        let body = if status == 200 {
+            self.sdp(true)
+        } else {
+            String::new()
+        };
+        let content = if status == 200 {
+            "Content-Type: application/sdp\r\n"
+        } else {
+            ""
+        };
         self.reply(&invite, status, content, &body);
     }
 
     /// Answers the INVITE with a description of a test's own making.
     pub fn answer_with(&mut self, description: &str) {
-        self.reply(&self.last, 200, "Content-Type: application/sdp\r\n", description);
+        self.reply(
+            &self.last,
+            200,
+            "Content-Type: application/sdp\r\n",
+            description,
+        );
     }
 
     /// From now on it sends its audio where a description says.
@@ -373,7 +432,11 @@ impl Party {
     fn reply(&self, request: &str, status: u16, headers: &str, body: &str) {
         let (address, number) = (self.address(), &self.number);
         let to = header(request, "To");
-        let tag = if to.contains("tag=") { "" } else { ";tag=callee" };
+        let tag = if to.contains("tag=") {
+            ""
+        } else {
+            ";tag=callee"
+        };
         let vias: String = request
             .lines()
             .filter(|line| line.starts_with("Via: "))
@@ -411,7 +474,11 @@ impl Party {
              Content-Length: 0\r\n\r\n",
             target = uri(&header(&invite, "Contact")),
             from = header(&invite, "To"),
-            tag = if header(&invite, "To").contains("tag=") { "" } else { ";tag=callee" },
+            tag = if header(&invite, "To").contains("tag=") {
+                ""
+            } else {
+                ";tag=callee"
+            },
             to = header(&invite, "From"),
             call_id = header(&invite, "Call-ID"),
             canaries = self.canaries(),
@@ -426,24 +493,33 @@ impl Party {
         let mut buffer = [0; 65_535];
         while Instant::now() < deadline {
             self.drain_media();
-            let Ok((length, _)) = self.sip.recv_from(&mut buffer) else { continue };
+            let Ok((length, _)) = self.sip.recv_from(&mut buffer) else {
+                continue;
+            };
             self.received.extend_from_slice(&buffer[..length]);
             let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if fits(&text) {
                 return text;
             }
         }
-        panic!("the message that was waited for did not come; the last was:\n{}", self.last);
+        panic!(
+            "the message that was waited for did not come; the last was:\n{}",
+            self.last
+        );
     }
 
     /// Waits until the server has nothing more to say: its prompts are over.
     pub fn until_quiet(&mut self) {
         let mut buffer = [0; 2048];
-        self.rtp.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+        self.rtp
+            .set_read_timeout(Some(Duration::from_millis(400)))
+            .unwrap();
         while let Ok((length, _)) = self.rtp.recv_from(&mut buffer) {
             self.received.extend_from_slice(&buffer[..length]);
         }
-        self.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        self.rtp
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
     }
 
     /// Waits for a packet of RTCP.
@@ -452,7 +528,9 @@ impl Party {
         self.rtcp.set_read_timeout(Some(PATIENCE)).unwrap();
         let (length, _) = self.rtcp.recv_from(&mut buffer).expect("RTCP comes");
         self.received.extend_from_slice(&buffer[..length]);
-        self.rtcp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        self.rtcp
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
     }
 
     /// Its session description with another direction.
@@ -499,7 +577,10 @@ impl Party {
     /// Presses keys by RFC 4733, each packet sent `copies` times.
     pub fn press_repeating(&mut self, keys: &str, copies: usize) {
         for key in keys.chars() {
-            let event = "0123456789*#ABCD".find(key).and_then(|event| u8::try_from(event).ok()).unwrap();
+            let event = "0123456789*#ABCD"
+                .find(key)
+                .and_then(|event| u8::try_from(event).ok())
+                .unwrap();
             self.rtp_timestamp += 4000;
             let timestamp = self.rtp_timestamp;
             for (end, duration) in [(0, 160u16), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480)] {
@@ -514,9 +595,17 @@ impl Party {
 
     /// Presses a key by RFC 4733 of which only the first packet arrives.
     pub fn press_without_end(&mut self, key: char) {
-        let event = "0123456789*#ABCD".find(key).and_then(|event| u8::try_from(event).ok()).unwrap();
+        let event = "0123456789*#ABCD"
+            .find(key)
+            .and_then(|event| u8::try_from(event).ok())
+            .unwrap();
         self.rtp_timestamp += 4000;
-        self.send_rtp(EVENT_PAYLOAD_TYPE, true, self.rtp_timestamp, &[event, 10, 0, 160]);
+        self.send_rtp(
+            EVENT_PAYLOAD_TYPE,
+            true,
+            self.rtp_timestamp,
+            &[event, 10, 0, 160],
+        );
     }
 
     /// Presses keys by RFC 4733, in clear although the call is encrypted.
@@ -547,14 +636,24 @@ impl Party {
     pub fn press_by_info(&mut self, keys: &str) {
         for key in keys.chars() {
             let body = format!("Signal={key}\r\nDuration=100\r\n");
-            assert_eq!(self.within("INFO", "Content-Type: application/dtmf-relay\r\n", &body), 200);
+            assert_eq!(
+                self.within("INFO", "Content-Type: application/dtmf-relay\r\n", &body),
+                200
+            );
         }
     }
 
     /// Sends RTCP whose CNAME is the party's number.
     pub fn send_rtcp(&self) {
         let number = self.number.as_bytes();
-        let mut item = vec![0xde, 0xad, 0xbe, 0xef, 1, u8::try_from(number.len()).unwrap()];
+        let mut item = vec![
+            0xde,
+            0xad,
+            0xbe,
+            0xef,
+            1,
+            u8::try_from(number.len()).unwrap(),
+        ];
         item.extend_from_slice(number);
         item.push(0);
         while !item.len().is_multiple_of(4) {
@@ -565,7 +664,9 @@ impl Party {
         packet.extend_from_slice(&words.to_be_bytes());
         packet.extend_from_slice(&item);
         let remote = self.remote_rtp.unwrap();
-        let rtcp = self.remote_rtcp.unwrap_or(SocketAddr::new(remote.ip(), remote.port() + 1));
+        let rtcp = self
+            .remote_rtcp
+            .unwrap_or(SocketAddr::new(remote.ip(), remote.port() + 1));
         self.rtcp.send_to(&packet, rtcp).unwrap();
     }
 
@@ -601,8 +702,13 @@ impl Party {
     pub fn hears_packet(&mut self, payload_type: u8, fits: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            assert!(Instant::now() < deadline, "no packet of payload type {payload_type} came");
-            let Some(packet) = self.rtp_packet() else { continue };
+            assert!(
+                Instant::now() < deadline,
+                "no packet of payload type {payload_type} came"
+            );
+            let Some(packet) = self.rtp_packet() else {
+                continue;
+            };
             if packet.len() > 12 && packet[1] & 0x7f == payload_type && fits(&packet[12..]) {
                 return packet[12..].to_vec();
             }
@@ -613,7 +719,8 @@ impl Party {
     /// so speaks no faster than a phone.
     pub fn hears_until_quiet(&mut self, payload_type: u8) -> Vec<Vec<u8>> {
         let packets = std::iter::from_fn(|| self.rtp_packet());
-        let packets = packets.filter(|packet| packet.len() > 12 && packet[1] & 0x7f == payload_type);
+        let packets =
+            packets.filter(|packet| packet.len() > 12 && packet[1] & 0x7f == payload_type);
         packets.map(|packet| packet[12..].to_vec()).collect()
     }
 
@@ -622,9 +729,14 @@ impl Party {
         let deadline = Instant::now() + PATIENCE;
         let mut heard = false;
         while deaf.load(Ordering::SeqCst) > 0 {
-            assert!(Instant::now() < deadline, "one party did not hear the other");
+            assert!(
+                Instant::now() < deadline,
+                "one party did not hear the other"
+            );
             self.say(own);
-            let Some(packet) = self.rtp_packet() else { continue };
+            let Some(packet) = self.rtp_packet() else {
+                continue;
+            };
             if !heard && packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
                 heard = true;
                 deaf.fetch_sub(1, Ordering::SeqCst);
@@ -636,8 +748,13 @@ impl Party {
     pub fn hears(&mut self, octet: u8) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            assert!(Instant::now() < deadline, "the party never heard {octet:#x}");
-            let Some(packet) = self.rtp_packet() else { continue };
+            assert!(
+                Instant::now() < deadline,
+                "the party never heard {octet:#x}"
+            );
+            let Some(packet) = self.rtp_packet() else {
+                continue;
+            };
             if packet.len() > 100 && packet[12..].iter().all(|byte| *byte == octet) {
                 return;
             }
@@ -660,7 +777,8 @@ impl Party {
     pub fn says_and_hears_something(&mut self) -> bool {
         self.say(0x2a);
         let heard = |octets: &[u8]| octets.iter().any(|octet| !matches!(octet, 0x55 | 0xd5));
-        self.rtp_packet().is_some_and(|packet| packet.len() > 100 && heard(&packet[12..]))
+        self.rtp_packet()
+            .is_some_and(|packet| packet.len() > 100 && heard(&packet[12..]))
     }
 
     /// The next `count` keys that are heard by RFC 4733.
@@ -668,9 +786,14 @@ impl Party {
         let deadline = Instant::now() + PATIENCE;
         let known = self.presses.len();
         while self.presses.len() < known + count && Instant::now() < deadline {
-            let Some(packet) = self.rtp_packet() else { continue };
+            let Some(packet) = self.rtp_packet() else {
+                continue;
+            };
             if packet.len() == 16 && packet[1] & 0x7f == payload_type {
-                let press = (u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]), packet[12]);
+                let press = (
+                    u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]),
+                    packet[12],
+                );
                 if !self.presses.contains(&press) {
                     self.presses.push(press);
                 }
@@ -700,21 +823,32 @@ pub fn header(message: &str, name: &str) -> String {
 }
 
 fn uri(address: &str) -> String {
-    address.split(['<', '>']).nth(1).unwrap_or(address).to_owned()
+    address
+        .split(['<', '>'])
+        .nth(1)
+        .unwrap_or(address)
+        .to_owned()
 }
 
 fn media_address(message: &str) -> SocketAddr {
     let word = |prefix: &str, index: usize| {
-        let line = message.lines().find(|line| line.starts_with(prefix)).unwrap();
+        let line = message
+            .lines()
+            .find(|line| line.starts_with(prefix))
+            .unwrap();
         line.split_whitespace().nth(index).unwrap().to_owned()
     };
-    format!("{}:{}", word("c=", 2), word("m=audio", 1)).parse().unwrap()
+    format!("{}:{}", word("c=", 2), word("m=audio", 1))
+        .parse()
+        .unwrap()
 }
 
 /// The address of `a=rtcp`.
 fn rtcp_address(message: &str) -> Option<SocketAddr> {
-    let (port, address) =
-        message.lines().find_map(|line| line.strip_prefix("a=rtcp:"))?.split_once(" IN IP4 ")?;
+    let (port, address) = message
+        .lines()
+        .find_map(|line| line.strip_prefix("a=rtcp:"))?
+        .split_once(" IN IP4 ")?;
     format!("{address}:{port}").parse().ok()
 }
 

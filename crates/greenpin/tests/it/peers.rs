@@ -25,7 +25,9 @@ const CUSTOMER: &str = "+918800000001";
 fn configuration(name: &str, places: &[(&str, &str)]) -> String {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers")).join(name);
     let text = fs::read_to_string(path).unwrap();
-    places.iter().fold(text, |text, (place, value)| text.replace(&format!("{{{place}}}"), value))
+    places.iter().fold(text, |text, (place, value)| {
+        text.replace(&format!("{{{place}}}"), value)
+    })
 }
 
 /// A process that ends with the test.
@@ -39,9 +41,17 @@ impl Peer {
     pub fn run(program: &str, folder: TempDir, arguments: &[&str]) -> Self {
         let log = fs::File::create(folder.path().join("out.log")).unwrap();
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(folder.path()).env("HOME", folder.path());
-        command.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
-        let process = command.spawn().unwrap_or_else(|_| panic!("{program} is installed: ./test does it"));
+        command
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("HOME", folder.path());
+        command
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let process = command
+            .spawn()
+            .unwrap_or_else(|_| panic!("{program} is installed: ./test does it"));
         Self { process, folder }
     }
 
@@ -85,7 +95,8 @@ impl Baresip {
         let folder = tempfile::tempdir().unwrap();
         let (port, rtp, control) = (free_port(), free_port(), free_port());
         let place = folder.path().display().to_string();
-        let [ports, controls, first, last] = [port, control, rtp, rtp + 20].map(|port| port.to_string());
+        let [ports, controls, first, last] =
+            [port, control, rtp, rtp + 20].map(|port| port.to_string());
         let places = [
             ("port", &*ports),
             ("control", &controls),
@@ -93,7 +104,11 @@ impl Baresip {
             ("rtp-end", &last),
             ("folder", &place),
         ];
-        fs::write(folder.path().join("config"), configuration("baresip.conf", &places)).unwrap();
+        fs::write(
+            folder.path().join("config"),
+            configuration("baresip.conf", &places),
+        )
+        .unwrap();
         let account = format!("<sip:{number}@127.0.0.1>;regint=0;audio_codecs={codec}{account}\n");
         fs::write(folder.path().join("accounts"), account).unwrap();
         fs::write(folder.path().join("contacts"), "").unwrap();
@@ -101,13 +116,21 @@ impl Baresip {
         write_tone_at(&folder.path().join("says.wav"), rate, channels);
         let peer = Peer::run("baresip", folder, &["-f", &place, "-v"]);
         let control = connected(SocketAddr::from(([127, 0, 0, 1], control)));
-        Self { control, address: SocketAddr::from(([127, 0, 0, 1], port)), peer }
+        Self {
+            control,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            peer,
+        }
     }
 
     /// Whether it has heard sound for a while, as it writes down what it hears.
     fn has_heard_sound(&self) -> bool {
-        let files = fs::read_dir(self.peer.folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        let heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).map(fs::read);
+        let files = fs::read_dir(self.peer.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let heard = files
+            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
+            .map(fs::read);
         let octets: Vec<u8> = heard.flat_map(Result::unwrap).skip(44).collect();
         let loud = |two: &[u8]| i16::from_le_bytes([two[0], two[1]]).unsigned_abs() > 2000;
         octets.chunks_exact(2).filter(|two| loud(two)).count() > 12_000
@@ -115,7 +138,9 @@ impl Baresip {
 
     fn command(&mut self, command: &str, parameter: &str) {
         let text = json!({ "command": command, "params": parameter }).to_string();
-        self.control.write_all(format!("{}:{text},", text.len()).as_bytes()).unwrap();
+        self.control
+            .write_all(format!("{}:{text},", text.len()).as_bytes())
+            .unwrap();
     }
 
     /// Waits for an event of a type; they come as netstrings of JSON.
@@ -123,7 +148,9 @@ impl Baresip {
         loop {
             let (mut length, mut octet) = (0, [0]);
             loop {
-                self.control.read_exact(&mut octet).unwrap_or_else(|_| panic!("{wanted} never comes"));
+                self.control
+                    .read_exact(&mut octet)
+                    .unwrap_or_else(|_| panic!("{wanted} never comes"));
                 match octet[0] {
                     b':' => break,
                     digit => length = length * 10 + usize::from(digit - b'0'),
@@ -195,7 +222,11 @@ impl Linphone {
         let mut peer = Peer::run("linphonec", folder, &[&["-c", &path][..], options].concat());
         let mut input = peer.process.stdin.take().unwrap();
         writeln!(input, "soundcard use files\nplay {}", tone.display()).unwrap();
-        Self { input, address: SocketAddr::from(([127, 0, 0, 1], port)), peer }
+        Self {
+            input,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            peer,
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -225,8 +256,13 @@ impl Stage {
         server.add_number(VN, &[]);
         let hook = Hook::open();
         server.send_events_to(&hook.url);
-        let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
-        Self { server, hook, allocation }
+        let allocation =
+            server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
+        Self {
+            server,
+            hook,
+            allocation,
+        }
     }
 
     fn pin(&self) -> &str {
@@ -236,10 +272,18 @@ impl Stage {
     /// The end of a call on which audio came from the party that is no part of ours.
     fn completed(&mut self, hung_up_by: &str, spoke: &str) {
         let record = self.hook.event("call.completed")["data"].take();
-        assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!(hung_up_by)));
+        assert_eq!(
+            (&record["call_type"], &record["hangup_by"]),
+            (&json!("completed"), &json!(hung_up_by))
+        );
         let sid = record["call_sid"].as_str().unwrap();
         let media = &self.server.get(&format!("/calls/{sid}"))[spoke];
-        assert!(media["packets_received"].as_u64().is_some_and(|packets| packets > 0), "{media}");
+        assert!(
+            media["packets_received"]
+                .as_u64()
+                .is_some_and(|packets| packets > 0),
+            "{media}"
+        );
     }
 }
 
@@ -253,7 +297,10 @@ fn called_party(of_trunk: &str) -> (Party, Stage) {
 
 fn take_call(agent: &mut Party) {
     let invite = agent.invited();
-    assert!(header(&invite, "From").contains(VN) && !invite.contains(&CUSTOMER[1..]), "{invite}");
+    assert!(
+        header(&invite, "From").contains(VN) && !invite.contains(&CUSTOMER[1..]),
+        "{invite}"
+    );
     agent.respond(180);
     agent.respond(200);
     agent.served("ACK");
@@ -294,7 +341,11 @@ fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
     let deadline = Instant::now() + PATIENCE;
     let (mut heard, mut tone) = (Vec::new(), media::Oscillator::new(700.0, -10.0));
     while heard.len() < 8000 || !phone.has_heard_sound() {
-        assert!(Instant::now() < deadline, "one of them hears nothing: {}", heard.len());
+        assert!(
+            Instant::now() < deadline,
+            "one of them hears nothing: {}",
+            heard.len()
+        );
         // One packet for each that comes: the phone's clock is that of both.
         let packet = agent.hears_packet(8, |payload| payload.len() == 160);
         let mut samples: [i16; 160] = std::array::from_fn(|_| tone.next_sample() as i16);
@@ -306,7 +357,10 @@ fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
             heard.extend(samples);
         }
     }
-    let upward = heard.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+    let upward = heard
+        .windows(2)
+        .filter(|pair| pair[0] < 0 && pair[1] >= 0)
+        .count();
     let hertz = upward as f64 * 8000.0 / heard.len() as f64;
     assert!((hertz - 500.0).abs() < 25.0, "{hertz}");
 }
@@ -314,7 +368,9 @@ fn both_hear_a_tone(agent: &mut Party, phone: &Baresip) {
 /// The codecs of a call that is over, the caller's first.
 fn codecs(stage: &mut Stage) -> [Value; 2] {
     let sid = stage.hook.event("call.completed")["data"]["call_sid"].take();
-    let record = stage.server.get(&format!("/calls/{}", sid.as_str().unwrap()));
+    let record = stage
+        .server
+        .get(&format!("/calls/{}", sid.as_str().unwrap()));
     ["caller_media", "callee_media"].map(|side| record[side]["codec"].clone())
 }
 
@@ -336,7 +392,11 @@ fn baresip_places_a_call_in_opus_to_one_who_speaks_g711() {
 #[test]
 fn baresip_takes_a_call_in_opus_from_one_who_speaks_g711() {
     let mut phone = Baresip::speaking("opus/48000/2", 2, AGENT, ";answermode=auto");
-    let mut stage = Stage::set(&trunk("carrier", phone.address, "codecs = [\"opus\", \"pcma\"]"));
+    let mut stage = Stage::set(&trunk(
+        "carrier",
+        phone.address,
+        "codecs = [\"opus\", \"pcma\"]",
+    ));
     let mut customer = Party::new(CUSTOMER, stage.server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(stage.pin());
@@ -383,14 +443,29 @@ fn linphone_takes_a_masked_call() {
 fn kamailio(proxy: &str, agent: &str, server: SocketAddr) -> Peer {
     let folder = tempfile::tempdir().unwrap();
     let (address, server) = (server.ip().to_string(), server.to_string());
-    let places = [("proxy", proxy), ("agent", agent), ("server-address", &address), ("server", &server)];
+    let places = [
+        ("proxy", proxy),
+        ("agent", agent),
+        ("server-address", &address),
+        ("server", &server),
+    ];
     let file = folder.path().join("kamailio.cfg");
     fs::write(&file, configuration("kamailio.cfg", &places)).unwrap();
-    let (file, place) = (file.display().to_string(), folder.path().display().to_string());
-    let peer =
-        Peer::run("kamailio", folder, &["-DD", "-E", "-f", &file, "-w", &place, "-Y", &place, "-m", "32"]);
+    let (file, place) = (
+        file.display().to_string(),
+        folder.path().display().to_string(),
+    );
+    let peer = Peer::run(
+        "kamailio",
+        folder,
+        &[
+            "-DD", "-E", "-f", &file, "-w", &place, "-Y", &place, "-m", "32",
+        ],
+    );
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
     let own = socket.local_addr().unwrap();
     let options = format!(
         "OPTIONS sip:{proxy} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK1;rport\r\nMax-Forwards: 70\r\n\
@@ -418,17 +493,50 @@ fn calls_come_and_go_through_a_proxy_that_stays_in_the_dialog() {
     let folder = tempfile::tempdir().unwrap();
     let play = |side: &str, name: &str, address: &str, more: &[&str]| {
         let file = scenarios::expanded(side, name, folder.path());
-        let place = ["-sf", &file, "-i", address, "-mi", address, "-p", "5060", "-aa", "-trace_err"];
+        let place = [
+            "-sf",
+            &file,
+            "-i",
+            address,
+            "-mi",
+            address,
+            "-p",
+            "5060",
+            "-aa",
+            "-trace_err",
+        ];
         sipp(folder.path(), &[more, &place].concat())
     };
     let mut called = play("callee", "holds", &agent, &[]);
     let target = format!("{proxy}:5060");
-    let keys = ["-key", "vn", VN, "-key", "caller", CUSTOMER, "-key", "keys", stage.pin()];
-    let mut caller = play("caller", "pin", &customer, &[&[&*target][..], &keys].concat());
+    let keys = [
+        "-key",
+        "vn",
+        VN,
+        "-key",
+        "caller",
+        CUSTOMER,
+        "-key",
+        "keys",
+        stage.pin(),
+    ];
+    let mut caller = play(
+        "caller",
+        "pin",
+        &customer,
+        &[&[&*target][..], &keys].concat(),
+    );
     for (side, child) in [("caller", &mut caller), ("callee", &mut called)] {
         let fine = child.wait().unwrap().success();
-        assert!(fine, "the {side} saw something else:\n{}", scenarios::errors(folder.path()));
+        assert!(
+            fine,
+            "the {side} saw something else:\n{}",
+            scenarios::errors(folder.path())
+        );
     }
     let record = stage.hook.event("call.completed")["data"].take();
-    assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!("callee")));
+    assert_eq!(
+        (&record["call_type"], &record["hangup_by"]),
+        (&json!("completed"), &json!("callee"))
+    );
 }

@@ -50,15 +50,34 @@ pub(crate) fn new_database() -> String {
 }
 
 /// All that a database holds, as text.
-#[allow(dead_code, reason = "of the two programs of tests that share this file one needs it")]
+#[allow(
+    dead_code,
+    reason = "of the two programs of tests that share this file one needs it"
+)]
 pub(crate) fn dump(database: &str) -> Vec<u8> {
     let port = cluster().port.to_string();
-    let arguments = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "--data-only", database];
-    Command::new(cluster().bin.join("pg_dump")).args(arguments).output().unwrap().stdout
+    let arguments = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-U",
+        "postgres",
+        "--data-only",
+        database,
+    ];
+    Command::new(cluster().bin.join("pg_dump"))
+        .args(arguments)
+        .output()
+        .unwrap()
+        .stdout
 }
 
 /// The authority of the server's certificate.
-#[allow(dead_code, reason = "of the two programs of tests that share this file one needs it")]
+#[allow(
+    dead_code,
+    reason = "of the two programs of tests that share this file one needs it"
+)]
 pub(crate) fn authority() -> PathBuf {
     cluster().folder.join("ca.pem")
 }
@@ -72,9 +91,16 @@ impl Cluster {
     fn start() -> Self {
         let bin = binaries().expect("PostgreSQL's server is needed: apt-get install postgresql");
         let folder = tempfile::tempdir().unwrap().keep();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let mut script = Command::new("sh");
-        script.args(["-c", SCRIPT, "sh"]).args([&bin, &folder]).arg(port.to_string());
+        script
+            .args(["-c", SCRIPT, "sh"])
+            .args([&bin, &folder])
+            .arg(port.to_string());
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
         prove(&folder);
         // The server refuses to run as root.
@@ -86,10 +112,17 @@ impl Cluster {
         }
         let mut script = script.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(script.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let log = || std::fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert_eq!(line, "ready\n", "PostgreSQL did not start: {}", log());
-        Self { bin, port, folder, _script: script }
+        Self {
+            bin,
+            port,
+            folder,
+            _script: script,
+        }
     }
 }
 
@@ -102,8 +135,12 @@ fn prove(folder: &Path) {
     let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let server = server.signed_by(&key, &authority).unwrap();
     let write = |name: &str, mode, text: String| {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(mode).open(folder.join(name)).unwrap();
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(folder.join(name))
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     };
     write("ca.pem", 0o644, authority.pem());

@@ -50,7 +50,10 @@ impl Misbehaving {
 
 /// An answer with a body.
 pub fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn read(stream: &TcpStream) -> Option<String> {
@@ -62,7 +65,9 @@ fn read(stream: &TcpStream) -> Option<String> {
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.parse().ok()?;
         }

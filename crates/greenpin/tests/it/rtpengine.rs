@@ -54,15 +54,35 @@ impl Gateway {
         // One port steers it, those after it carry audio.
         let port = free_port();
         let listen = format!("--listen-ng=127.0.0.1:{port}");
-        let ports = [format!("--port-min={}", port + 2), format!("--port-max={}", port + 29)];
-        let arguments =
-            ["--config-file=none", "--foreground", "--log-stderr", "--table=-1", "--interface=127.0.0.1"];
-        let arguments = [&arguments[..], &["--num-threads=1", &listen, &ports[0], &ports[1]]].concat();
+        let ports = [
+            format!("--port-min={}", port + 2),
+            format!("--port-max={}", port + 29),
+        ];
+        let arguments = [
+            "--config-file=none",
+            "--foreground",
+            "--log-stderr",
+            "--table=-1",
+            "--interface=127.0.0.1",
+        ];
+        let arguments = [
+            &arguments[..],
+            &["--num-threads=1", &listen, &ports[0], &ports[1]],
+        ]
+        .concat();
         let peer = Peer::run("rtpengine", folder, &arguments);
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        let mut gateway = Self { socket, asked: 0, _peer: peer };
+        socket
+            .connect(SocketAddr::from(([127, 0, 0, 1], port)))
+            .unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let mut gateway = Self {
+            socket,
+            asked: 0,
+            _peer: peer,
+        };
         gateway.ask(BTreeMap::from([("command", word("ping"))]));
         gateway
     }
@@ -77,7 +97,9 @@ impl Gateway {
         loop {
             assert!(Instant::now() < deadline, "rtpengine never answers");
             let _ = self.socket.send(question.as_bytes());
-            let Ok(length) = self.socket.recv(&mut buffer) else { continue };
+            let Ok(length) = self.socket.recv(&mut buffer) else {
+                continue;
+            };
             let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if let Some(answer) = answer.strip_prefix(&cookie) {
                 return answer.to_owned();
@@ -95,7 +117,9 @@ impl Gateway {
         ]);
         words.extend(more);
         let answer = self.ask(words);
-        let (_, sdp) = answer.split_once("3:sdp").unwrap_or_else(|| panic!("{answer}"));
+        let (_, sdp) = answer
+            .split_once("3:sdp")
+            .unwrap_or_else(|| panic!("{answer}"));
         let (length, sdp) = sdp.split_once(':').unwrap();
         sdp[..length.parse().unwrap()].to_owned()
     }
@@ -116,13 +140,17 @@ fn call_through_a_gateway(
     server.add_number(VN, &[]);
     let mut hook = Hook::open();
     server.send_events_to(&hook.url);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
     let invite = agent.invited();
     let offer = invite.split_once("\r\n\r\n").unwrap().1.to_owned();
-    let mut more = vec![("transport-protocol", word("RTP/AVP")), ("ICE", word("remove"))];
+    let mut more = vec![
+        ("transport-protocol", word("RTP/AVP")),
+        ("ICE", word("remove")),
+    ];
     more.extend(codec.map(|codec| ("codec", Word::Dictionary(codec))));
     let shown = gateway.pass("offer", &offer, more);
     agent.sends_audio_as(&shown);
@@ -137,18 +165,41 @@ fn call_through_a_gateway(
     let completed = hook.event("call.completed");
     let sid = completed["data"]["call_sid"].as_str().unwrap();
     assert_eq!(header(&invite, "Content-Type"), "application/sdp");
-    (offer, answer, server.get(&format!("/calls/{sid}"))["callee_media"].take())
+    (
+        offer,
+        answer,
+        server.get(&format!("/calls/{sid}"))["callee_media"].take(),
+    )
 }
 
 #[test]
 fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with_its_phone() {
-    let (offer, answer, media) = call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
-        both_hear_each_other(customer, 0x2a, agent, 0x9c);
-    });
-    assert!(offer.contains("RTP/SAVP") && answer.contains("RTP/SAVP"), "{answer}");
-    let suite = answer.split_once("a=crypto:").unwrap().1.split(' ').nth(1).unwrap();
-    assert_eq!((&media["srtp"], &media["codec"]), (&json!(suite), &json!("PCMA")), "{answer}");
-    assert!(media["packets_received"].as_u64().is_some_and(|packets| packets > 0), "{media}");
+    let (offer, answer, media) =
+        call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
+            both_hear_each_other(customer, 0x2a, agent, 0x9c);
+        });
+    assert!(
+        offer.contains("RTP/SAVP") && answer.contains("RTP/SAVP"),
+        "{answer}"
+    );
+    let suite = answer
+        .split_once("a=crypto:")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(1)
+        .unwrap();
+    assert_eq!(
+        (&media["srtp"], &media["codec"]),
+        (&json!(suite), &json!("PCMA")),
+        "{answer}"
+    );
+    assert!(
+        media["packets_received"]
+            .as_u64()
+            .is_some_and(|packets| packets > 0),
+        "{media}"
+    );
 }
 
 #[test]
@@ -162,11 +213,17 @@ fn audio_goes_both_ways_through_a_gateway_that_makes_g722_of_what_its_phone_says
         let deadline = Instant::now() + PATIENCE;
         let (mut one, mut other) = (false, false);
         while !(one && other) {
-            assert!(Instant::now() < deadline, "one of them hears nothing: {one} {other}");
+            assert!(
+                Instant::now() < deadline,
+                "one of them hears nothing: {one} {other}"
+            );
             one |= customer.says_and_hears_something();
             other |= agent.says_and_hears_something();
         }
     });
-    assert!(offer.contains("G722/8000") && !offer.contains("PCMA"), "{offer}");
+    assert!(
+        offer.contains("G722/8000") && !offer.contains("PCMA"),
+        "{offer}"
+    );
     assert_eq!(media["codec"], "G722", "{media}");
 }

@@ -31,27 +31,50 @@ struct Row {
 
 /// A caller who is told something and never gets into a call.
 const fn refused(caller: &'static str) -> Row {
-    Row { caller, callee: None, record: None, trunk: "" }
+    Row {
+        caller,
+        callee: None,
+        record: None,
+        trunk: "",
+    }
 }
 
 /// A caller who is answered and reaches nobody.
 const fn alone(caller: &'static str) -> Row {
-    Row { caller, callee: None, record: Some(("call-attempt", None)), trunk: "" }
+    Row {
+        caller,
+        callee: None,
+        record: Some(("call-attempt", None)),
+        trunk: "",
+    }
 }
 
 /// Two parties who talked.
 const fn talked(caller: &'static str, callee: &'static str) -> Row {
-    Row { caller, callee: Some(callee), record: Some(("completed", Some("completed"))), trunk: "" }
+    Row {
+        caller,
+        callee: Some(callee),
+        record: Some(("completed", Some("completed"))),
+        trunk: "",
+    }
 }
 
 /// Two parties whose audio goes past us, or would.
 const fn direct(caller: &'static str, callee: &'static str) -> Row {
-    Row { trunk: "media = \"direct\"\n", ..talked(caller, callee) }
+    Row {
+        trunk: "media = \"direct\"\n",
+        ..talked(caller, callee)
+    }
 }
 
 /// A caller whose call nobody took.
 const fn untaken(callee: &'static str, status: &'static str) -> Row {
-    Row { caller: "pin", callee: Some(callee), record: Some(("incomplete", Some(status))), trunk: "" }
+    Row {
+        caller: "pin",
+        callee: Some(callee),
+        record: Some(("incomplete", Some(status))),
+        trunk: "",
+    }
 }
 
 const ROWS: &[Row] = &[
@@ -174,12 +197,17 @@ impl Place {
     }
 
     fn name(&self) -> String {
-        format!("{} / {}", self.row.caller, self.row.callee.unwrap_or("nobody"))
+        format!(
+            "{} / {}",
+            self.row.caller,
+            self.row.callee.unwrap_or("nobody")
+        )
     }
 
     fn allocate(&self, server: &Server) -> Value {
         server.add_number(&self.number(), &[]);
-        server.allocate(&json!({ "caller_id_number": self.number(), "from": AGENT, "to": CUSTOMER }))
+        server
+            .allocate(&json!({ "caller_id_number": self.number(), "from": AGENT, "to": CUSTOMER }))
     }
 
     /// Plays the scenario; what went wrong, if anything.
@@ -190,7 +218,18 @@ impl Place {
             let address = self.address(2);
             sipp(
                 folder.path(),
-                &["-sf", &file, "-i", &address, "-mi", &address, "-p", "5060", "-aa", "-trace_err"],
+                &[
+                    "-sf",
+                    &file,
+                    "-i",
+                    &address,
+                    "-mi",
+                    &address,
+                    "-p",
+                    "5060",
+                    "-aa",
+                    "-trace_err",
+                ],
             )
         });
         let caller = self.call(pin, target, folder.path());
@@ -209,11 +248,23 @@ impl Place {
     fn call(&self, pin: &str, target: &str, folder: &Path) -> Child {
         let file = expanded("caller", self.row.caller, folder);
         let (address, number) = (self.address(1), self.number());
-        let place = [target, "-sf", &file, "-i", &address, "-mi", &address, "-p", "5060", "-trace_err"];
+        let place = [
+            target,
+            "-sf",
+            &file,
+            "-i",
+            &address,
+            "-mi",
+            &address,
+            "-p",
+            "5060",
+            "-trace_err",
+        ];
         let keys: Vec<String> = (0..4).map(|key| format!("key{key}")).collect();
         let mut arguments = place.to_vec();
         arguments.extend([
-            "-key", "vn", &number, "-key", "caller", CUSTOMER, "-key", "agent", AGENT, "-key", "keys", pin,
+            "-key", "vn", &number, "-key", "caller", CUSTOMER, "-key", "agent", AGENT, "-key",
+            "keys", pin,
         ]);
         for (index, key) in keys.iter().enumerate() {
             arguments.extend(["-key", key, &pin[index..=index]]);
@@ -222,20 +273,37 @@ impl Place {
     }
 
     fn check_record(&self, allocation: &Value, server: &Server) -> Result<(), String> {
-        let Some((call_type, status)) = self.row.record else { return Ok(()) };
-        let path = format!("/greenpin/{}/calls", allocation["greenpin_id"].as_str().unwrap());
+        let Some((call_type, status)) = self.row.record else {
+            return Ok(());
+        };
+        let path = format!(
+            "/greenpin/{}/calls",
+            allocation["greenpin_id"].as_str().unwrap()
+        );
         let calls = server.get(&path);
-        let found = (&calls[0]["call_type"], &calls[0]["dial_call_status"], calls.as_array().map(Vec::len));
+        let found = (
+            &calls[0]["call_type"],
+            &calls[0]["dial_call_status"],
+            calls.as_array().map(Vec::len),
+        );
         let wanted = (&json!(call_type), &json!(status), Some(1));
-        if found == wanted { Ok(()) } else { Err(format!("{}: {found:?}, not {wanted:?}", self.name())) }
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(format!("{}: {found:?}, not {wanted:?}", self.name()))
+        }
     }
 }
 
 /// What sipp says that it did not expect.
 pub fn errors(folder: &Path) -> String {
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let errors = files.filter(|path| path.to_string_lossy().ends_with("_errors.log"));
-    errors.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+    errors
+        .map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned())
+        .collect()
 }
 
 fn scenarios() -> PathBuf {
@@ -247,7 +315,8 @@ pub fn expanded(side: &str, name: &str, folder: &Path) -> String {
     let mut text = fs::read_to_string(scenarios().join(side).join(format!("{name}.xml"))).unwrap();
     while let Some((before, rest)) = text.split_once("{{") {
         let (part, after) = rest.split_once("}}").unwrap();
-        let part = fs::read_to_string(scenarios().join("parts").join(format!("{part}.xml"))).unwrap();
+        let part =
+            fs::read_to_string(scenarios().join("parts").join(format!("{part}.xml"))).unwrap();
         text = [before, part.trim_end_matches('\n'), after].concat();
     }
     let file = folder.join(format!("{side}.xml"));
@@ -257,16 +326,27 @@ pub fn expanded(side: &str, name: &str, folder: &Path) -> String {
 
 #[test]
 fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
-    let places: Vec<Place> = ROWS.iter().enumerate().map(|(index, row)| Place { index, row }).collect();
+    let places: Vec<Place> = ROWS
+        .iter()
+        .enumerate()
+        .map(|(index, row)| Place { index, row })
+        .collect();
     let server = Server::with(&places.iter().map(Place::trunk).collect::<String>());
     server.set(&json!({ "ring_timeout": 5 }));
-    let staged: Vec<(Place, Value)> =
-        places.into_iter().map(|place| (place, place.allocate(&server))).collect();
+    let staged: Vec<(Place, Value)> = places
+        .into_iter()
+        .map(|place| (place, place.allocate(&server)))
+        .collect();
     let target = server.sip.to_string();
-    let (waiting, failures) = (Mutex::new(VecDeque::from(staged.clone())), Mutex::new(Vec::new()));
+    let (waiting, failures) = (
+        Mutex::new(VecDeque::from(staged.clone())),
+        Mutex::new(Vec::new()),
+    );
     let play_all = || {
         while let Some((place, allocation)) = { waiting.lock().unwrap().pop_front() } {
-            let failure = place.play(allocation["pin"].as_str().unwrap(), &target).err();
+            let failure = place
+                .play(allocation["pin"].as_str().unwrap(), &target)
+                .err();
             failures.lock().unwrap().extend(failure);
         }
     };
@@ -276,10 +356,19 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
         }
     });
     for (place, allocation) in &staged {
-        failures.lock().unwrap().extend(place.check_record(allocation, &server).err());
+        failures
+            .lock()
+            .unwrap()
+            .extend(place.check_record(allocation, &server).err());
     }
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), ROWS.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        ROWS.len(),
+        failures.join("\n")
+    );
     assert!(!server.log().contains("fictional password"));
 }
 
@@ -287,21 +376,34 @@ fn every_scenario_of_sipp_is_played_and_ends_as_it_should() {
 fn every_file_is_played_and_says_what_it_shows() {
     let mut text = String::new();
     for (side, played) in [
-        ("caller", ROWS.iter().map(|row| row.caller).collect::<Vec<_>>()),
+        (
+            "caller",
+            ROWS.iter().map(|row| row.caller).collect::<Vec<_>>(),
+        ),
         ("callee", ROWS.iter().filter_map(|row| row.callee).collect()),
     ] {
         for entry in fs::read_dir(scenarios().join(side)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            assert!(played.contains(&name.as_str()), "{side}/{name} is not played");
+            assert!(
+                played.contains(&name.as_str()),
+                "{side}/{name} is not played"
+            );
             let scenario = fs::read_to_string(path).unwrap();
-            assert!(scenario.lines().nth(1).unwrap().starts_with("<!-- "), "{side}/{name}");
+            assert!(
+                scenario.lines().nth(1).unwrap().starts_with("<!-- "),
+                "{side}/{name}"
+            );
             text.push_str(&scenario);
         }
     }
-    let parts = fs::read_dir(scenarios().join("parts")).unwrap().map(|entry| entry.unwrap().path());
+    let parts = fs::read_dir(scenarios().join("parts"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let parts: Vec<PathBuf> = parts.collect();
-    parts.iter().for_each(|part| text.push_str(&fs::read_to_string(part).unwrap()));
+    parts
+        .iter()
+        .for_each(|part| text.push_str(&fs::read_to_string(part).unwrap()));
     for part in parts {
         let name = format!("{{{{{}}}}}", part.file_stem().unwrap().to_string_lossy());
         assert!(text.contains(&name), "nothing uses {name}");

@@ -24,7 +24,11 @@ pub const TOKEN: &str = "fictional-token-of-acme";
 /// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own. It is
 /// not asked whether it is alive, unless these say so.
 pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
-    let quiet = if more.contains("keep_alive") { "" } else { "keep_alive = 0\n" };
+    let quiet = if more.contains("keep_alive") {
+        ""
+    } else {
+        "keep_alive = 0\n"
+    };
     format!(
         "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{quiet}{more}\n"
     )
@@ -61,7 +65,10 @@ impl Server {
 
     fn configured(http: &str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let head = format!("{http}[store]\nurl = \"sqlite:{}/greenpin.db\"", folder.path().display());
+        let head = format!(
+            "{http}[store]\nurl = \"sqlite:{}/greenpin.db\"",
+            folder.path().display()
+        );
         Self::on(folder, &head, configuration)
     }
 
@@ -72,13 +79,19 @@ impl Server {
         let key = first.path().join("master.key");
         let store = format!("[store]\nurl = {url:?}\nencryption_key_file = {key:?}");
         let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\nlease = 3\n");
-        [Self::on(first, &store, &node("one")), Self::on(second, &store, &node("two"))]
+        [
+            Self::on(first, &store, &node("one")),
+            Self::on(second, &store, &node("two")),
+        ]
     }
 
     fn on(folder: TempDir, head: &str, configuration: &str) -> Self {
         let recordings = match configuration.contains("[recordings]") {
             true => String::new(),
-            false => format!("[recordings]\nurl = \"file:{}/recordings\"\n", folder.path().display()),
+            false => format!(
+                "[recordings]\nurl = \"file:{}/recordings\"\n",
+                folder.path().display()
+            ),
         };
         let sip = match configuration.contains("[sip]") {
             true => "",
@@ -89,17 +102,42 @@ impl Server {
              {recordings}[webhooks]\nallow_private = true\n{configuration}"
         );
         let text = text.replace("{folder}", &folder.path().display().to_string());
-        File::create(folder.path().join("greenpin.toml")).unwrap().write_all(text.as_bytes()).unwrap();
-        let make = ["tenant", "create", TENANT, "--account-sid", SID, "--token", TOKEN];
+        File::create(folder.path().join("greenpin.toml"))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let make = [
+            "tenant",
+            "create",
+            TENANT,
+            "--account-sid",
+            SID,
+            "--token",
+            TOKEN,
+        ];
         let made = command(folder.path(), &make);
         let known = String::from_utf8_lossy(&made.stderr).contains("already");
         assert!(made.status.success() || known, "{made:?}");
         let process = spawn(folder.path(), 1);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         // Nobody watches a connection between two requests: one that the server may have closed is not used again.
-        let client = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(2)).build().unwrap();
-        let mut server = Self { http: nowhere, sip: nowhere, process, folder, client, runtime, starts: 1 };
+        let client = reqwest::Client::builder()
+            .pool_idle_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        let mut server = Self {
+            http: nowhere,
+            sip: nowhere,
+            process,
+            folder,
+            client,
+            runtime,
+            starts: 1,
+        };
         server.wait_until_ready();
         server
     }
@@ -108,13 +146,22 @@ impl Server {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(ready) = self.log().lines().find_map(ready_line) {
-                self.http = ready["http"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+                self.http = ready["http"]
+                    .as_str()
+                    .unwrap()
+                    .trim_start_matches("http://")
+                    .parse()
+                    .unwrap();
                 let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
                 self.sip = sip.trim_start_matches("udp:").parse().unwrap();
                 return;
             }
             let ended = self.process.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "not ready: {ended:?}\n{}", self.log());
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "not ready: {ended:?}\n{}",
+                self.log()
+            );
             std::thread::yield_now();
         }
     }
@@ -123,12 +170,18 @@ impl Server {
     pub fn sip_tls(&self) -> SocketAddr {
         let ready = self.log().lines().find_map(ready_line).unwrap();
         let words = ready["sip"].as_str().unwrap().to_owned();
-        words.split(' ').find_map(|word| word.strip_prefix("tls:")).unwrap().parse().unwrap()
+        words
+            .split(' ')
+            .find_map(|word| word.strip_prefix("tls:"))
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// Everything that was logged since the last start.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts))).unwrap_or_default()
+        std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts)))
+            .unwrap_or_default()
     }
 
     /// Everything that was logged since the last start, once it holds a text.
@@ -139,7 +192,10 @@ impl Server {
             if log.contains(text) {
                 return log;
             }
-            assert!(Instant::now() < deadline, "the log never says {text:?}:\n{log}");
+            assert!(
+                Instant::now() < deadline,
+                "the log never says {text:?}:\n{log}"
+            );
             std::thread::yield_now();
         }
     }
@@ -158,8 +214,12 @@ impl Server {
 
     /// KiB of memory that the process holds now.
     pub fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let held = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let held = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         held.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -185,7 +245,13 @@ impl Server {
 
     fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Ends the process as a power cut would.
@@ -208,12 +274,20 @@ impl Server {
 
     /// Runs another command, with some keys of the configuration given by environment.
     pub fn command_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
-        program(self.folder.path()).args(arguments).envs(environment.iter().copied()).output().unwrap()
+        program(self.folder.path())
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
     }
 
     /// Begins another command with the same configuration; its output can be read while it runs.
     pub fn running(&self, arguments: &[&str]) -> Child {
-        program(self.folder.path()).args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+        program(self.folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Adds a number to the tenant's pool.
@@ -226,13 +300,19 @@ impl Server {
     /// A request with the tenant's credentials: status and JSON.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
-        let mut request = self.client.request(method.parse().unwrap(), url).basic_auth(SID, Some(TOKEN));
+        let mut request = self
+            .client
+            .request(method.parse().unwrap(), url)
+            .basic_auth(SID, Some(TOKEN));
         if let Some(body) = body {
             request = request.json(body);
         }
         self.runtime.block_on(async {
             let response = request.timeout(PATIENCE).send().await.unwrap();
-            (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
+            (
+                response.status().as_u16(),
+                response.json().await.unwrap_or(Value::Null),
+            )
         })
     }
 
@@ -251,7 +331,10 @@ impl Server {
             if wanted(&found) {
                 return found;
             }
-            assert!(Instant::now() < deadline, "{path} is never as wanted: {found}");
+            assert!(
+                Instant::now() < deadline,
+                "{path} is never as wanted: {found}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -273,7 +356,10 @@ impl Server {
     /// Sends the tenant's events to a receiver; returns the secret.
     pub fn send_events_to(&self, url: &str) -> String {
         let settings = self.set(&json!({ "webhooks": [{ "url": url }] }));
-        settings["webhooks"][0]["secret"].as_str().unwrap().to_owned()
+        settings["webhooks"][0]["secret"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The audio of a call.
@@ -285,7 +371,16 @@ impl Server {
     pub fn audio(&self, path: &str) -> Vec<u8> {
         let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
         let request = self.client.get(url).basic_auth(SID, Some(TOKEN));
-        self.runtime.block_on(async { request.send().await.unwrap().bytes().await.unwrap().to_vec() })
+        self.runtime.block_on(async {
+            request
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap()
+                .to_vec()
+        })
     }
 }
 
@@ -306,7 +401,10 @@ fn ready_line(line: &str) -> Option<Value> {
 
 fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_greenpin"));
-    command.arg("--config").arg(folder.join("greenpin.toml")).stdin(Stdio::null());
+    command
+        .arg("--config")
+        .arg(folder.join("greenpin.toml"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -317,6 +415,9 @@ fn command(folder: &Path, arguments: &[&str]) -> Output {
 fn spawn(folder: &Path, start: u32) -> Child {
     let log = File::create(folder.join(format!("log{start}"))).unwrap();
     let mut command = program(folder);
-    command.arg("serve").env("GREENPIN_LOG", "trace").env("GREENPIN_LOG_FORMAT", "json");
+    command
+        .arg("serve")
+        .env("GREENPIN_LOG", "trace")
+        .env("GREENPIN_LOG_FORMAT", "json");
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }

@@ -29,7 +29,10 @@ pub fn sipp(folder: &Path, arguments: &[&str]) -> Child {
         "-timeout_error",
     ]);
     command.args(arguments).current_dir(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().expect("sipp is installed: ./test does it")
 }
 
@@ -42,7 +45,10 @@ pub struct Agent {
 impl Agent {
     /// An agent on a free port.
     pub fn somewhere(transport: &'static str) -> Self {
-        Self { transport, port: free_port().to_string() }
+        Self {
+            transport,
+            port: free_port().to_string(),
+        }
     }
 
     /// The trunk of a configuration that leads to it, and that brings calls from a network.
@@ -56,7 +62,20 @@ impl Agent {
     fn answering(&self, folder: &Path) -> Child {
         let transport = if self.transport == "tcp" { "t1" } else { "u1" };
         let media = free_port().to_string();
-        sipp(folder, &["-sn", "uas", "-p", &self.port, "-mp", &media, "-rtp_echo", "-t", transport])
+        sipp(
+            folder,
+            &[
+                "-sn",
+                "uas",
+                "-p",
+                &self.port,
+                "-mp",
+                &media,
+                "-rtp_echo",
+                "-t",
+                transport,
+            ],
+        )
     }
 }
 
@@ -67,11 +86,21 @@ pub fn masked_call(server: &Server, allocation: &Value, transport: &str, agent: 
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sipp/caller.xml");
     let (port, media) = (free_port().to_string(), free_port().to_string());
     let (target, pin) = (server.sip.to_string(), allocation["pin"].as_str().unwrap());
-    let place = [&target, "-sf", scenario, "-p", &port, "-mp", &media, "-t", transport];
-    let keys = ["-key", "vn", VN, "-key", "caller", CUSTOMER, "-key", "keys", pin];
+    let place = [
+        &target, "-sf", scenario, "-p", &port, "-mp", &media, "-t", transport,
+    ];
+    let keys = [
+        "-key", "vn", VN, "-key", "caller", CUSTOMER, "-key", "keys", pin,
+    ];
     let mut caller = sipp(folder.path(), &[&place[..], &keys].concat());
-    assert!(caller.wait().unwrap().success(), "the caller's scenario failed");
-    assert!(called.wait().unwrap().success(), "the called party's scenario failed");
+    assert!(
+        caller.wait().unwrap().success(),
+        "the caller's scenario failed"
+    );
+    assert!(
+        called.wait().unwrap().success(),
+        "the called party's scenario failed"
+    );
 }
 
 /// A call whose caller and called party use a transport each.
@@ -81,7 +110,8 @@ fn call_over(transport: &str, called_transport: &'static str) {
     server.add_number(VN, &[]);
     let mut hook = Hook::open();
     server.send_events_to(&hook.url);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER }));
     masked_call(&server, &allocation, transport, &agent);
     let record = hook.event("call.completed");
     assert_eq!(record["data"]["call_type"], "completed", "{record}");

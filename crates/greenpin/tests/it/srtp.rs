@@ -32,7 +32,10 @@ impl Stage {
         self.hook.event("recording.ready");
         assert!(holds(&self.server.recording(sid), CUSTOMER_SAYS));
         let record = self.server.get(&format!("/calls/{sid}"));
-        (record["caller_media"]["srtp"].clone(), record["callee_media"]["srtp"].clone())
+        (
+            record["caller_media"]["srtp"].clone(),
+            record["callee_media"]["srtp"].clone(),
+        )
     }
 }
 
@@ -40,7 +43,9 @@ impl Stage {
 fn holds(wav: &[u8], octet: u8) -> bool {
     let mut said = [0];
     media::Codec::Pcma.decode(&[octet], &mut said);
-    let samples = hound::WavReader::new(std::io::Cursor::new(wav)).unwrap().into_samples::<i16>();
+    let samples = hound::WavReader::new(std::io::Cursor::new(wav))
+        .unwrap()
+        .into_samples::<i16>();
     samples.map(Result::unwrap).any(|sample| sample == said[0])
 }
 
@@ -103,8 +108,13 @@ fn a_call_that_began_encrypted_does_not_go_on_in_clear() {
     stage.customer.encrypt("RTP/SAVP");
     assert_eq!(stage.customer.call(VN), 200);
     let encrypted = stage.customer.description("sendonly");
-    let key = encrypted.lines().find(|line| line.starts_with("a=crypto")).unwrap();
-    let clear = encrypted.replace("RTP/SAVP", "RTP/AVP").replace(&format!("{key}\r\n"), "");
+    let key = encrypted
+        .lines()
+        .find(|line| line.starts_with("a=crypto"))
+        .unwrap();
+    let clear = encrypted
+        .replace("RTP/SAVP", "RTP/AVP")
+        .replace(&format!("{key}\r\n"), "");
     let content = "Content-Type: application/sdp\r\n";
     assert_eq!(stage.customer.within("INVITE", content, &clear), 488);
     assert_eq!(stage.customer.within("INVITE", content, &encrypted), 200);

@@ -42,13 +42,20 @@ impl Stage {
         server.add_number(VN, &[]);
         let hook = Hook::open();
         server.send_events_to(&hook.url);
-        Self { server, hook, agent, customer }
+        Self {
+            server,
+            hook,
+            agent,
+            customer,
+        }
     }
 
     /// An allocation from the agent to the customer, with more fields or others.
     pub fn allocate(&self, more: &Value) -> Value {
         let mut body = json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         self.server.allocate(&body)
     }
 
@@ -76,7 +83,12 @@ impl Stage {
 
     /// Both talk until they have heard each other.
     pub fn both_talk(&mut self) {
-        both_hear_each_other(&mut self.customer, CUSTOMER_SAYS, &mut self.agent, AGENT_SAYS);
+        both_hear_each_other(
+            &mut self.customer,
+            CUSTOMER_SAYS,
+            &mut self.agent,
+            AGENT_SAYS,
+        );
     }
 
     /// The customer hangs up on the agent.

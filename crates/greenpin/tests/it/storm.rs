@@ -21,7 +21,12 @@ const CLIENTS: usize = 4;
 type Acknowledged = HashMap<String, i64>;
 
 /// One client: makes an allocation, gives it another PIN, deletes it, and so on until the server is gone.
-fn work(http: SocketAddr, over: &AtomicBool, count: &AtomicUsize, acknowledged: &Mutex<Acknowledged>) {
+fn work(
+    http: SocketAddr,
+    over: &AtomicBool,
+    count: &AtomicUsize,
+    acknowledged: &Mutex<Acknowledged>,
+) {
     let body = json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }).to_string();
     let note = |id: &str, sequence: i64| {
         acknowledged.lock().unwrap().insert(id.to_owned(), sequence);
@@ -29,13 +34,19 @@ fn work(http: SocketAddr, over: &AtomicBool, count: &AtomicUsize, acknowledged: 
     };
     while !over.load(Ordering::Relaxed) {
         // A connection that is cut has no answer: nothing was promised.
-        let Ok(made) = catch_unwind(|| create(http, &body)) else { return };
-        let Some(id) = made.body["response"]["greenpin_id"].as_str().filter(|_| made.status == 201) else {
+        let Ok(made) = catch_unwind(|| create(http, &body)) else {
+            return;
+        };
+        let Some(id) = made.body["response"]["greenpin_id"]
+            .as_str()
+            .filter(|_| made.status == 201)
+        else {
             continue;
         };
         note(id, 1);
         for (sequence, method, path) in [(2, "POST", "/rotate-pin"), (3, "DELETE", "")] {
-            let Ok(done) = catch_unwind(|| call(http, method, &format!("/greenpin/{id}{path}"))) else {
+            let Ok(done) = catch_unwind(|| call(http, method, &format!("/greenpin/{id}{path}")))
+            else {
                 return;
             };
             if done.status != 200 {
@@ -71,7 +82,12 @@ fn log(server: &Server) -> HashMap<String, Value> {
         let page = page.as_array().unwrap();
         let Some(last) = page.last() else { return log };
         after = format!("&after={}", last["event_id"].as_str().unwrap());
-        log.extend(page.iter().map(|event| (event["event_id"].as_str().unwrap().to_owned(), event.clone())));
+        log.extend(page.iter().map(|event| {
+            (
+                event["event_id"].as_str().unwrap().to_owned(),
+                event.clone(),
+            )
+        }));
     }
 }
 
@@ -80,7 +96,9 @@ fn first_arrivals(webhooks: &[Webhook]) -> HashMap<String, Vec<i64>> {
     let (mut seen, mut arrivals) = (HashSet::new(), HashMap::<String, Vec<i64>>::new());
     for event in webhooks.iter().map(Webhook::event) {
         if seen.insert(event["event_id"].to_string()) {
-            let of = arrivals.entry(event["greenpin_id"].as_str().unwrap().to_owned()).or_default();
+            let of = arrivals
+                .entry(event["greenpin_id"].as_str().unwrap().to_owned())
+                .or_default();
             of.push(event["sequence"].as_i64().unwrap());
         }
     }
@@ -90,7 +108,17 @@ fn first_arrivals(webhooks: &[Webhook]) -> HashMap<String, Vec<i64>> {
 #[test]
 fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_none_is_invented() {
     let mut server = Server::with("");
-    server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "8", "--max-active", "1000000"]);
+    server.add_number(
+        NUMBER,
+        &[
+            "--mode",
+            "shared",
+            "--pin-length",
+            "8",
+            "--max-active",
+            "1000000",
+        ],
+    );
     let mut hook = Hook::open();
     server.send_events_to(&hook.url);
     let acknowledged = Mutex::new(Acknowledged::new());
@@ -106,14 +134,26 @@ fn over_fifty_kills_each_acknowledged_event_arrives_in_order_under_one_id_and_no
     }
     for webhook in &hook.seen {
         let id = &webhook.headers["webhook-id"];
-        assert_eq!(log.get(id), Some(&webhook.event()), "{id} is not what the log says");
+        assert_eq!(
+            log.get(id),
+            Some(&webhook.event()),
+            "{id} is not what the log says"
+        );
     }
     let arrivals = first_arrivals(&hook.seen);
     for (id, sequences) in &arrivals {
-        assert!(sequences.iter().copied().eq(1..=sequences.len() as i64), "{id}: {sequences:?}");
+        assert!(
+            sequences.iter().copied().eq(1..=sequences.len() as i64),
+            "{id}: {sequences:?}"
+        );
     }
     assert!(acknowledged.len() >= KILLS);
     for (id, sequence) in &acknowledged {
-        assert!(arrivals.get(id).is_some_and(|seen| seen.len() as i64 >= *sequence), "{id} lacks events");
+        assert!(
+            arrivals
+                .get(id)
+                .is_some_and(|seen| seen.len() as i64 >= *sequence),
+            "{id} lacks events"
+        );
     }
 }

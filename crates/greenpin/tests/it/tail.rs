@@ -42,7 +42,10 @@ impl Drop for Tail {
 
 fn allocate(server: &Server) -> String {
     let body = json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] });
-    server.allocate(&body)["greenpin_id"].as_str().unwrap().to_owned()
+    server.allocate(&body)["greenpin_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -54,13 +57,22 @@ fn tail_prints_the_last_events_and_then_each_as_it_comes() {
     assert_eq!(all.event()["greenpin_id"], second.as_str());
     let third = allocate(&server);
     let event = all.event();
-    assert_eq!((&event["greenpin_id"], &event["type"]), (&json!(third), &json!("allocation.created")));
+    assert_eq!(
+        (&event["greenpin_id"], &event["type"]),
+        (&json!(third), &json!("allocation.created"))
+    );
     let log = server.get("/events");
     let first_id = log[0]["event_id"].as_str().unwrap();
     let mut after = Tail::of(&server, &["--tenant", "acme", "--after", first_id]);
     for (index, id) in [(1, &second), (2, &third)] {
         let line = after.line();
-        let words = ["acme", "allocation.created", log[index]["event_id"].as_str().unwrap(), id, "#1"];
+        let words = [
+            "acme",
+            "allocation.created",
+            log[index]["event_id"].as_str().unwrap(),
+            id,
+            "#1",
+        ];
         assert!(words.iter().all(|word| line.contains(word)), "{line}");
     }
 }
@@ -71,7 +83,13 @@ fn tail_of_an_unknown_tenant_fails_and_of_a_wrong_id_is_misuse() {
     let failed = server.command(&["events", "tail", "--tenant", "nobody"]);
     assert_eq!(failed.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&failed.stderr).contains("no such tenant"));
-    assert_eq!(server.command(&["events", "tail", "--after", "x"]).status.code(), Some(2));
+    assert_eq!(
+        server
+            .command(&["events", "tail", "--after", "x"])
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -79,7 +97,10 @@ fn a_request_that_waits_is_answered_as_soon_as_there_is_an_event() {
     let server = Server::with("");
     server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
     allocate(&server);
-    let first = server.get("/events?wait=30")[0]["event_id"].as_str().unwrap().to_owned();
+    let first = server.get("/events?wait=30")[0]["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let (http, path) = (server.http, format!("/events?after={first}&wait=20"));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || call(http, "GET", &path));
@@ -87,9 +108,19 @@ fn a_request_that_waits_is_answered_as_soon_as_there_is_an_event() {
         let answer = waiting.join().unwrap();
         assert_eq!(answer.body["response"][0]["greenpin_id"], made.as_str());
     });
-    let last = server.get("/events")[1]["event_id"].as_str().unwrap().to_owned();
-    assert_eq!(server.get(&format!("/events?after={last}&wait=1")), json!([]));
+    let last = server.get("/events")[1]["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        server.get(&format!("/events?after={last}&wait=1")),
+        json!([])
+    );
     for wait in ["31", "-1", "x"] {
-        assert_eq!(call(server.http, "GET", &format!("/events?wait={wait}")).status, 400, "{wait}");
+        assert_eq!(
+            call(server.http, "GET", &format!("/events?wait={wait}")).status,
+            400,
+            "{wait}"
+        );
     }
 }

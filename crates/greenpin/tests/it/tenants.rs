@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 use greenpin::api;
-use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, TenantId, Timestamp};
+use greenpin::store::{
+    CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, TenantId, Timestamp,
+};
 use serde_json::{Value, json};
 
 use super::http::{Answer, basic, raw, request};
@@ -27,20 +29,48 @@ impl Two {
     fn set() -> Self {
         let server = Server::with("");
         server.add_number(NUMBER, &[]);
-        let made = server.allocate(&json!({ "caller_id_number": NUMBER, "from": AGENT, "duration": 600 }));
-        let other = ["tenant", "create", "other", "--account-sid", "AC2", "--token", OTHER_TOKEN];
+        let made =
+            server.allocate(&json!({ "caller_id_number": NUMBER, "from": AGENT, "duration": 600 }));
+        let other = [
+            "tenant",
+            "create",
+            "other",
+            "--account-sid",
+            "AC2",
+            "--token",
+            OTHER_TOKEN,
+        ];
         assert!(server.command(&other).status.success());
         let tenant = TenantId::parse(TENANT).unwrap();
         let prompt = async {
-            server.store().tenant(tenant).put_prompt("goodbye", &[0; 8], Timestamp::now()).await.unwrap();
+            server
+                .store()
+                .tenant(tenant)
+                .put_prompt("goodbye", &[0; 8], Timestamp::now())
+                .await
+                .unwrap();
         };
         tokio::runtime::Runtime::new().unwrap().block_on(prompt);
-        let event_id = server.get("/events")[0]["event_id"].as_str().unwrap().to_owned();
-        let call_sid = tokio::runtime::Runtime::new().unwrap().block_on(recorded_call(&server));
+        let event_id = server.get("/events")[0]["event_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let call_sid = tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(recorded_call(&server));
         let greenpin_id = made["greenpin_id"].as_str().unwrap().to_owned();
         server.send_events_to("http://127.0.0.1:9/");
-        let endpoint_id = server.get("/settings")["webhooks"][0]["id"].as_str().unwrap().to_owned();
-        Self { server, greenpin_id, call_sid, event_id, endpoint_id }
+        let endpoint_id = server.get("/settings")["webhooks"][0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        Self {
+            server,
+            greenpin_id,
+            call_sid,
+            event_id,
+            endpoint_id,
+        }
     }
 
     /// The path of a route, with the first tenant's resources in it.
@@ -51,7 +81,10 @@ impl Two {
             .replace("{endpoint_id}", &self.endpoint_id)
             .replace("{event_id}", &self.event_id)
             .replace("{name}", "goodbye");
-        assert!(!path.contains('{'), "a new kind of resource in {route}: make one here");
+        assert!(
+            !path.contains('{'),
+            "a new kind of resource in {route}: make one here"
+        );
         path
     }
 
@@ -59,11 +92,17 @@ impl Two {
         let headers = format!("{who}content-type: application/json\r\n");
         let body: &[u8] = if method == "GET" { b"" } else { b"{}" };
         let path = format!("/v1/tenants/{tenant}{path}");
-        raw(self.server.http, &request(&method.to_uppercase(), &path, &headers, body))
+        raw(
+            self.server.http,
+            &request(&method.to_uppercase(), &path, &headers, body),
+        )
     }
 
     fn state(&self) -> (Value, Value) {
-        (self.server.get(&format!("/greenpin/{}", self.greenpin_id)), self.server.get("/events"))
+        (
+            self.server.get(&format!("/greenpin/{}", self.greenpin_id)),
+            self.server.get("/events"),
+        )
     }
 }
 
@@ -110,31 +149,67 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
     let before = two.state();
     let (own, other) = (basic(SID, TOKEN), basic("AC2", OTHER_TOKEN));
     let document: Value = serde_json::from_str(api::openapi()).unwrap();
-    let calls = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
-        let route =
-            path.strip_prefix("/v1/tenants/{tenant_id}").map(|route| (route, item.as_object().unwrap()));
-        route.into_iter().flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
-    });
+    let calls = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            let route = path
+                .strip_prefix("/v1/tenants/{tenant_id}")
+                .map(|route| (route, item.as_object().unwrap()));
+            route
+                .into_iter()
+                .flat_map(|(route, item)| item.keys().map(move |method| (method, route)))
+        });
     let calls: Vec<_> = calls.collect();
     assert!(calls.len() >= 18);
     for (method, route) in calls {
         let method = method.to_uppercase();
         let path = two.path(route);
         if method == "GET" {
-            assert_eq!(two.ask(&own, "acme", &method, &path).status, 200, "{route} is there for its owner");
+            assert_eq!(
+                two.ask(&own, "acme", &method, &path).status,
+                200,
+                "{route} is there for its owner"
+            );
         }
         let foreign = two.ask(&other, "acme", &method, &path);
-        assert_eq!((foreign.status, foreign.code()), (403, "foreign_tenant"), "{method} {route}");
+        assert_eq!(
+            (foreign.status, foreign.code()),
+            (403, "foreign_tenant"),
+            "{method} {route}"
+        );
         let within = two.ask(&other, "other", &method, &path);
         // Each tenant can put a prompt of each name.
         if route.contains('{') && (method.as_str(), route) != ("PUT", "/prompts/{name}") {
-            assert_eq!((within.status, within.code()), (404, "not_found"), "{method} {route}");
+            assert_eq!(
+                (within.status, within.code()),
+                (404, "not_found"),
+                "{method} {route}"
+            );
         }
-        for secret in [&two.greenpin_id, &two.call_sid, &two.event_id, NUMBER, AGENT] {
-            assert!(!within.body.to_string().contains(secret), "{method} {route} shows {secret}");
+        for secret in [
+            &two.greenpin_id,
+            &two.call_sid,
+            &two.event_id,
+            NUMBER,
+            AGENT,
+        ] {
+            assert!(
+                !within.body.to_string().contains(secret),
+                "{method} {route} shows {secret}"
+            );
         }
-        assert_eq!(two.ask("", "acme", &method, &path).status, 401, "{method} {route}");
-        assert_eq!(two.ask(&basic(SID, "wrong"), "acme", &method, &path).status / 100, 4, "{method} {route}");
+        assert_eq!(
+            two.ask("", "acme", &method, &path).status,
+            401,
+            "{method} {route}"
+        );
+        assert_eq!(
+            two.ask(&basic(SID, "wrong"), "acme", &method, &path).status / 100,
+            4,
+            "{method} {route}"
+        );
     }
     assert_eq!(two.state(), before);
 }
@@ -144,9 +219,19 @@ fn a_bulk_change_finds_nothing_of_another_tenant() {
     let two = Two::set();
     let before = two.state();
     let item = json!([{ "greenpin_id": two.greenpin_id, "record": true }]).to_string();
-    let headers = format!("{}content-type: application/json\r\n", basic("AC2", OTHER_TOKEN));
-    let answer =
-        raw(two.server.http, &request("PUT", "/v1/tenants/other/greenpin", &headers, item.as_bytes()));
+    let headers = format!(
+        "{}content-type: application/json\r\n",
+        basic("AC2", OTHER_TOKEN)
+    );
+    let answer = raw(
+        two.server.http,
+        &request(
+            "PUT",
+            "/v1/tenants/other/greenpin",
+            &headers,
+            item.as_bytes(),
+        ),
+    );
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["response"][0]["error"]["code"], "not_found");
     assert_eq!(two.state(), before);

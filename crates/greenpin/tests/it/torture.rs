@@ -63,7 +63,12 @@ const fn apart(
     tcp: &'static [u16],
     then: Then,
 ) -> Case {
-    Case { section, name, udp, tcp: (tcp, then) }
+    Case {
+        section,
+        name,
+        udp,
+        tcp: (tcp, then),
+    }
 }
 
 const RFC4475: &[Case] = &[
@@ -158,7 +163,10 @@ const RFC5118: &[Case] = &[
 ];
 
 fn cases() -> impl Iterator<Item = (&'static str, &'static Case)> {
-    RFC4475.iter().map(|case| ("rfc4475", case)).chain(RFC5118.iter().map(|case| ("rfc5118", case)))
+    RFC4475
+        .iter()
+        .map(|case| ("rfc4475", case))
+        .chain(RFC5118.iter().map(|case| ("rfc5118", case)))
 }
 
 fn folder(rfc: &str) -> PathBuf {
@@ -171,7 +179,10 @@ fn message(rfc: &str, case: &Case) -> Vec<u8> {
         return message;
     }
     // The two messages of section 4.10 name the same transaction: the second would be a retransmission of the first.
-    String::from_utf8(message).unwrap().replace("z9hG4bKas3-111", "z9hG4bKas3-112").into_bytes()
+    String::from_utf8(message)
+        .unwrap()
+        .replace("z9hG4bKas3-111", "z9hG4bKas3-112")
+        .into_bytes()
 }
 
 /// A request that is answered with 200 after everything that came before it.
@@ -201,17 +212,30 @@ fn check_form(case: &Case, answer: &str) {
         420 => "\r\nUnsupported: nothingSupportsThis, nothingSupportsThisEither\r\n",
         _ => "\r\nVia: ",
     };
-    assert!(answer.contains(told), "{} {}:\n{answer}", case.section, case.name);
+    assert!(
+        answer.contains(told),
+        "{} {}:\n{answer}",
+        case.section,
+        case.name
+    );
 }
 
 /// Where a datagram comes from so that the answer comes back: an address of its own, and the port that its `Via` names.
 fn socket(index: u8, message: &[u8]) -> UdpSocket {
-    let [high, low] = u16::try_from(std::process::id() % 0xffff).unwrap().to_be_bytes();
+    let [high, low] = u16::try_from(std::process::id() % 0xffff)
+        .unwrap()
+        .to_be_bytes();
     let text = String::from_utf8_lossy(message);
-    let via = text.lines().find(|line| line.to_ascii_lowercase().starts_with("via")).unwrap_or_default();
+    let via = text
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("via"))
+        .unwrap_or_default();
     let top = via.split([';', ',']).next().unwrap_or_default();
-    let port = top.rsplit_once(':').and_then(|(_, port)| port.trim().parse().ok());
-    let port = port.filter(|_| !top.ends_with(']') && !top.to_ascii_lowercase().starts_with("via:     sip"));
+    let port = top
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.trim().parse().ok());
+    let port = port
+        .filter(|_| !top.ends_with(']') && !top.to_ascii_lowercase().starts_with("via:     sip"));
     let address = Ipv4Addr::new(127, 230 + high % 20, low, index);
     UdpSocket::bind((address, port.unwrap_or(5060))).unwrap()
 }
@@ -249,7 +273,10 @@ fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
         let answer = udp_answer(stage.server.sip, &socket, &message, case.udp);
         let status = answer.as_deref().map(status);
         if status != case.udp {
-            wrong.push(format!("{rfc} {} {}: {status:?}, not {:?}", case.section, case.name, case.udp));
+            wrong.push(format!(
+                "{rfc} {} {}: {status:?}, not {:?}",
+                case.section, case.name, case.udp
+            ));
         }
         answer.iter().for_each(|answer| check_form(case, answer));
     }
@@ -283,7 +310,10 @@ fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>,
         stream.write_all(b"\r\n").unwrap();
     }
     let (statuses, then) = case.tcp;
-    let mut answers: Vec<String> = statuses.iter().map_while(|_| final_answer(&mut stream)).collect();
+    let mut answers: Vec<String> = statuses
+        .iter()
+        .map_while(|_| final_answer(&mut stream))
+        .collect();
     match then {
         Stays => stream.write_all(probe("TCP").as_bytes()).unwrap(),
         Waits => stream.shutdown(Shutdown::Write).unwrap(),

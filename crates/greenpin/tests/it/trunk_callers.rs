@@ -19,17 +19,31 @@ fn party(number: &str) -> Party {
 }
 
 fn sha256(text: &str) -> String {
-    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, text.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The value of a parameter of a challenge.
 fn parameter(challenge: &str, name: &str) -> String {
-    challenge.split(&format!("{name}=\"")).nth(1).unwrap().split('"').next().unwrap().to_owned()
+    challenge
+        .split(&format!("{name}=\""))
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned()
 }
 
 /// The answer to a challenge for SHA-256, as RFC 7616, section 3.4.1 computes it.
 fn proof(challenge: &str, password: &str, uri: &str) -> String {
-    assert!(challenge.contains("algorithm=SHA-256, qop=\"auth\""), "{challenge}");
+    assert!(
+        challenge.contains("algorithm=SHA-256, qop=\"auth\""),
+        "{challenge}"
+    );
     let (realm, nonce) = (parameter(challenge, "realm"), parameter(challenge, "nonce"));
     let known = sha256(&format!("pbx:{realm}:{password}"));
     let asked = sha256(&format!("INVITE:{uri}"));
@@ -43,20 +57,29 @@ fn proof(challenge: &str, password: &str, uri: &str) -> String {
 #[test]
 fn a_caller_is_known_by_a_password_where_its_address_is_not() {
     let mut agent = party(AGENT);
-    let server =
-        Server::with(&format!("[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}", agent.address()));
+    let server = Server::with(&format!(
+        "[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}",
+        agent.address()
+    ));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     let uri = format!("sip:{VN}@{}", server.sip);
     let mut challenges = Vec::new();
     for called in [VN, "+914000000009", "nobody"] {
         assert_eq!(customer.call(called), 401, "{called}");
-        let lines = customer.last.lines().filter(|line| !line.starts_with("To:") && !line.contains("nonce="));
+        let lines = customer
+            .last
+            .lines()
+            .filter(|line| !line.starts_with("To:") && !line.contains("nonce="));
         challenges.push(lines.map(str::to_owned).collect::<Vec<_>>());
     }
-    assert!(challenges.windows(2).all(|pair| pair[0] == pair[1]), "no answer tells a number: {challenges:?}");
+    assert!(
+        challenges.windows(2).all(|pair| pair[0] == pair[1]),
+        "no answer tells a number: {challenges:?}"
+    );
     let challenge = header(&customer.last, "WWW-Authenticate");
     customer.say_also(&proof(&challenge, "another password", &uri));
     assert_eq!(customer.call(VN), 401);
@@ -75,7 +98,11 @@ fn a_caller_is_known_by_a_password_where_its_address_is_not() {
     let mut again = Party::new(CUSTOMER, server.sip);
     again.say_also(&proof(&challenge, "a-fictional-password", &uri));
     assert_eq!(again.call(VN), 401);
-    assert!(header(&again.last, "WWW-Authenticate").contains("stale=true"), "{}", again.last);
+    assert!(
+        header(&again.last, "WWW-Authenticate").contains("stale=true"),
+        "{}",
+        again.last
+    );
 }
 
 #[test]
@@ -108,7 +135,10 @@ fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
     // A party's own headers all say that it is anonymous, and so does the first of these that is there.
     let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
     assert_eq!(caller_told("", &said), CUSTOMER);
-    assert_eq!(caller_told("caller_from = \"from\"", &said), serde_json::Value::Null);
+    assert_eq!(
+        caller_told("caller_from = \"from\"", &said),
+        serde_json::Value::Null
+    );
 }
 
 #[test]
@@ -128,7 +158,8 @@ fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
     };
     for (to, status) in [("+914000000009", "404"), ("trunk-user", "404"), (VN, "200")] {
         caller.say_sip(&message(&to.replace('+', "n"), to, caller.address()));
-        let answer = caller.message(|text| text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100"));
+        let answer =
+            caller.message(|text| text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100"));
         assert_eq!(&answer[8..11], status, "{to}");
     }
 }
@@ -140,15 +171,24 @@ fn a_trunk_speaks_its_own_codecs_and_no_others() {
     let server = Server::with(&trunks);
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     customer.speak("9");
     assert_eq!(customer.call(VN), 488, "G.722 is not allowed");
     let mut customer = Party::new(CUSTOMER, server.sip);
     customer.speak("9 8 0");
     assert_eq!(customer.call(VN), 200);
-    let answered = customer.last.lines().find(|line| line.starts_with("m=audio")).unwrap().to_owned();
-    assert!(answered.ends_with("RTP/AVP 0 97"), "the trunk's order, not the peer's: {answered}");
+    let answered = customer
+        .last
+        .lines()
+        .find(|line| line.starts_with("m=audio"))
+        .unwrap()
+        .to_owned();
+    assert!(
+        answered.ends_with("RTP/AVP 0 97"),
+        "the trunk's order, not the peer's: {answered}"
+    );
     customer.press(allocation["pin"].as_str().unwrap());
     let invite = agent.invited();
     assert!(invite.contains(" RTP/AVP 0 8 101\r\n"), "{invite}");
@@ -167,14 +207,21 @@ fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
     let server = Server::with(&trunk);
     proxy.set_server(server.sip);
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     // It may bring calls, too: they come from where ours go to.
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
     let invite = proxy.invited();
-    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@192.0.2.7:5080 SIP/2.0\r\n")), "{invite}");
-    assert_eq!(header(&invite, "Route"), format!("<sip:{};lr>", proxy.address()));
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@192.0.2.7:5080 SIP/2.0\r\n")),
+        "{invite}"
+    );
+    assert_eq!(
+        header(&invite, "Route"),
+        format!("<sip:{};lr>", proxy.address())
+    );
     proxy.respond(200);
     proxy.served("ACK");
     customer.bye();
@@ -203,7 +250,9 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
         (&json!(OTHER), &json!("call-attempt"))
     );
     first.bye();
-    server.get_until("/calls?status=ended", |calls| calls.as_array().is_some_and(|calls| calls.len() == 2));
+    server.get_until("/calls?status=ended", |calls| {
+        calls.as_array().is_some_and(|calls| calls.len() == 2)
+    });
     let mut third = Party::new(OTHER, server.sip);
     assert_eq!(third.call(VN), 200, "room again");
     // Without a limit of its own the operator's holds.
@@ -215,14 +264,25 @@ fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() 
 #[test]
 fn a_trunk_that_brings_more_calls_a_second_than_it_may_is_told_to_come_back() {
     let agent = party(AGENT);
-    let server = Server::with(&trunk("carrier", agent.address(), "max_calls_per_second = 1"));
+    let server = Server::with(&trunk(
+        "carrier",
+        agent.address(),
+        "max_calls_per_second = 1",
+    ));
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut parties: Vec<Party> = (0..20).map(|_| Party::new(OTHER, server.sip)).collect();
-    parties.iter_mut().for_each(|party| party.invite_with(VN, true));
+    parties
+        .iter_mut()
+        .for_each(|party| party.invite_with(VN, true));
     let statuses: Vec<u16> = parties.iter_mut().map(Party::final_response).collect();
-    let refused = parties.iter().zip(&statuses).filter(|(_, status)| **status == 503);
-    assert!(statuses.contains(&200) && statuses.iter().filter(|status| **status == 503).count() > 10);
+    let refused = parties
+        .iter()
+        .zip(&statuses)
+        .filter(|(_, status)| **status == 503);
+    assert!(
+        statuses.contains(&200) && statuses.iter().filter(|status| **status == 503).count() > 10
+    );
     for (party, _) in refused {
         assert_eq!(header(&party.last, "Retry-After"), "5");
     }

@@ -27,13 +27,25 @@ impl Carrier {
     fn start(folder: &Path, agent: SocketAddr) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let text = include_str!("../kamailio/carrier.cfg");
-        let text = text.replace("AGENT", &agent.to_string()).replace("PORT", &address.port().to_string());
+        let text = text
+            .replace("AGENT", &agent.to_string())
+            .replace("PORT", &address.port().to_string());
         let file = folder.join("carrier.cfg");
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new("kamailio");
-        command.arg("-f").arg(&file).arg("-Y").arg(folder).args(["-DD", "-E"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("kamailio is installed: ./test does it");
+        command
+            .arg("-f")
+            .arg(&file)
+            .arg("-Y")
+            .arg(folder)
+            .args(["-DD", "-E"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command
+            .spawn()
+            .expect("kamailio is installed: ./test does it");
         Self { process, address }
     }
 }
@@ -41,7 +53,9 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         // It has children, and ends them when it is asked to end.
-        let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.process.id().to_string()])
+            .status();
         let _ = self.process.wait();
     }
 }
@@ -49,7 +63,11 @@ impl Drop for Carrier {
 fn until_shown(server: &Server, key: &str, value: &Value) {
     let deadline = Instant::now() + PATIENCE;
     while response(operate(server, "GET", "/trunks"), 200)[0][key] != *value {
-        assert!(Instant::now() < deadline, "{key} is never {value}\n{}", server.log());
+        assert!(
+            Instant::now() < deadline,
+            "{key} is never {value}\n{}",
+            server.log()
+        );
         std::thread::yield_now();
     }
 }
@@ -71,7 +89,8 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
     until_shown(&server, "registered", &json!(true));
     until_shown(&server, "state", &json!("up"));
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, carrier.address);
     customer.invite_with(VN, true);
     // The carrier stays in the way of the INVITE alone: what follows goes to our contact.
@@ -80,8 +99,15 @@ fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it
     customer.press(allocation["pin"].as_str().unwrap());
     agent.set_server(carrier.address);
     let invite = agent.invited();
-    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@{}", carrier.address)), "{invite}");
-    assert_eq!(header(&invite, "CSeq"), "2 INVITE", "the carrier asked, and was answered");
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@{}", carrier.address)),
+        "{invite}"
+    );
+    assert_eq!(
+        header(&invite, "CSeq"),
+        "2 INVITE",
+        "the carrier asked, and was answered"
+    );
     agent.respond(200);
     agent.set_server(server.sip);
     agent.served("ACK");

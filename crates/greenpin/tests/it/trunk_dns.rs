@@ -61,8 +61,11 @@ fn serve(socket: &UdpSocket, zone: &Zone) {
         answer.metadata.recursion_available = true;
         let zone = zone.lock().unwrap();
         let of_name = zone.iter().filter(|record| record.name == *query.name());
-        let found: Vec<Record> =
-            of_name.clone().filter(|record| record.record_type() == query.query_type()).cloned().collect();
+        let found: Vec<Record> = of_name
+            .clone()
+            .filter(|record| record.record_type() == query.query_type())
+            .cloned()
+            .collect();
         if of_name.count() == 0 {
             answer.metadata.response_code = ResponseCode::NXDomain;
         }
@@ -83,13 +86,24 @@ fn service(priority: u16, port: u16, host: &str) -> RData {
 /// A way to a domain, by its order and the name of its services.
 fn naptr(order: u16, service: &str, services: &str) -> RData {
     let text = |text: &str| text.as_bytes().into();
-    RData::NAPTR(NAPTR::new(order, 1, text("s"), text(service), text(""), Name::from_utf8(services).unwrap()))
+    RData::NAPTR(NAPTR::new(
+        order,
+        1,
+        text("s"),
+        text(service),
+        text(""),
+        Name::from_utf8(services).unwrap(),
+    ))
 }
 
 fn until_state(server: &Server, state: &str) {
     let deadline = Instant::now() + PATIENCE;
     while response(operate(server, "GET", "/trunks"), 200)[0]["state"] != state {
-        assert!(Instant::now() < deadline, "the trunk is never {state}\n{}", server.log());
+        assert!(
+            Instant::now() < deadline,
+            "the trunk is never {state}\n{}",
+            server.log()
+        );
         std::thread::yield_now();
     }
 }
@@ -104,7 +118,8 @@ fn customer(server: &Server, pin: &str) -> Party {
 
 fn allocate(server: &Server) -> String {
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     allocation["pin"].as_str().unwrap().to_owned()
 }
 
@@ -116,34 +131,56 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
     let dns = Dns::open();
     let names = [("one.example.", address()), ("two.example.", address())];
     let services = [
-        ("_sip._udp.carrier.example.", service(20, second, "two.example.")),
-        ("_sip._udp.carrier.example.", service(10, first, "one.example.")),
+        (
+            "_sip._udp.carrier.example.",
+            service(20, second, "two.example."),
+        ),
+        (
+            "_sip._udp.carrier.example.",
+            service(10, first, "one.example."),
+        ),
     ];
     dns.knows(names.iter().chain(&services).cloned().collect());
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
-    parties.iter_mut().for_each(|party| party.set_server(server.sip));
+    parties
+        .iter_mut()
+        .for_each(|party| party.set_server(server.sip));
     until_state(&server, "up");
     let pin = allocate(&server);
     let mut caller = customer(&server, &pin);
     let [one, two, three] = &mut parties;
     let invite = one.invited();
-    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@carrier.example SIP/2.0\r\n")), "{invite}");
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@carrier.example SIP/2.0\r\n")),
+        "{invite}"
+    );
     one.respond(503);
     one.served("ACK");
     two.invited();
     two.respond(486);
     two.served("ACK");
     caller.served("BYE");
-    dns.knows(vec![names[0].clone(), ("_sip._udp.carrier.example.", service(1, third, "one.example."))]);
+    dns.knows(vec![
+        names[0].clone(),
+        (
+            "_sip._udp.carrier.example.",
+            service(1, third, "one.example."),
+        ),
+    ]);
     // When the records are asked for again is theirs to say: until then calls go where they went.
     let deadline = Instant::now() + PATIENCE;
     while three.received.is_empty() {
         assert!(Instant::now() < deadline, "the new service is never called");
         let mut caller = customer(&server, &pin);
         let mut both = [&mut *two, &mut *three];
-        let mut is_called = || both.iter_mut().position(|party| party.invited_soon().is_some());
+        let mut is_called = || {
+            both.iter_mut()
+                .position(|party| party.invited_soon().is_some())
+        };
         // A busy machine takes longer than the moment that each is given.
-        let index = (0..5).find_map(|_| is_called()).expect("somebody is called");
+        let index = (0..5)
+            .find_map(|_| is_called())
+            .expect("somebody is called");
         let called = &mut both[index];
         called.respond(486);
         called.served("ACK");
@@ -155,12 +192,23 @@ fn a_name_leads_to_its_services_in_their_order_and_to_new_ones_when_its_time_is_
 fn a_name_that_leads_nowhere_stops_nothing_and_is_away_until_it_leads_somewhere() {
     let dns = Dns::open();
     let server = Server::with_operator(OPERATOR, &dns.configuration("keep_alive = 0"));
-    assert_eq!(response(operate(&server, "GET", "/trunks"), 200)[0]["state"], "away");
+    assert_eq!(
+        response(operate(&server, "GET", "/trunks"), 200)[0]["state"],
+        "away"
+    );
     let mut caller = Party::new(CUSTOMER, server.sip);
-    assert_eq!(caller.call(VN), 403, "nobody knows yet that it is the trunk that calls");
+    assert_eq!(
+        caller.call(VN),
+        403,
+        "nobody knows yet that it is the trunk that calls"
+    );
     dns.knows(vec![("carrier.example.", address())]);
     until_state(&server, "up");
-    assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 404, "it is, and there is no such number");
+    assert_eq!(
+        Party::new(CUSTOMER, server.sip).call(VN),
+        404,
+        "it is, and there is no such number"
+    );
 }
 
 #[test]
@@ -168,14 +216,19 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
     let mut registrar = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
     let dns = Dns::open();
     dns.knows(vec![("carrier.example.", address())]);
-    let keys = "keep_alive = 1\nregister = true\nusername = \"u\"\npassword = \"a fictional password\"";
+    let keys =
+        "keep_alive = 1\nregister = true\nusername = \"u\"\npassword = \"a fictional password\"";
     let port = registrar.address().port();
-    let configuration =
-        dns.configuration(keys).replace("carrier.example", &format!("carrier.example:{port}"));
+    let configuration = dns
+        .configuration(keys)
+        .replace("carrier.example", &format!("carrier.example:{port}"));
     let server = Server::with_operator(OPERATOR, &configuration);
     registrar.set_server(server.sip);
     let told = registrar.served("REGISTER");
-    assert!(told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")), "{told}");
+    assert!(
+        told.starts_with(&format!("REGISTER sip:carrier.example:{port} SIP/2.0\r\n")),
+        "{told}"
+    );
     registrar.served("OPTIONS");
     until_state(&server, "up");
 }
@@ -183,28 +236,52 @@ fn a_name_with_a_port_is_looked_up_as_an_address_and_registered_with() {
 /// What a party is asked over a transport, as its `Via` names it.
 fn asked_over(party: &mut Party, transport: &str) {
     let asked = party.served("OPTIONS");
-    assert!(asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"), "{asked}");
-    assert!(header(&asked, "Via").starts_with(&format!("SIP/2.0/{transport} ")), "{asked}");
+    assert!(
+        asked.starts_with("OPTIONS sip:other.example SIP/2.0\r\n"),
+        "{asked}"
+    );
+    assert!(
+        header(&asked, "Via").starts_with(&format!("SIP/2.0/{transport} ")),
+        "{asked}"
+    );
 }
 
 #[test]
 fn a_domain_is_reached_by_the_transport_that_its_records_prefer_and_by_another_when_they_change() {
-    let [mut over_tcp, mut over_udp] = [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
+    let [mut over_tcp, mut over_udp] =
+        [(); 2].map(|()| Party::new(AGENT, "127.0.0.1:9".parse().unwrap()));
     let tcp = Tunnel::accept(over_tcp.address(), None);
     over_tcp.set_server(tcp.near);
     let dns = Dns::open();
     let services = [
         ("one.example.", address()),
-        ("_sip._tcp.elsewhere.example.", service(1, tcp.far.port(), "one.example.")),
-        ("_sip._udp.other.example.", service(1, over_udp.address().port(), "one.example.")),
+        (
+            "_sip._tcp.elsewhere.example.",
+            service(1, tcp.far.port(), "one.example."),
+        ),
+        (
+            "_sip._udp.other.example.",
+            service(1, over_udp.address().port(), "one.example."),
+        ),
     ];
     let ways = [
-        ("other.example.", naptr(20, "SIP+D2U", "_sip._udp.other.example.")),
-        ("other.example.", naptr(10, "SIP+D2T", "_sip._tcp.elsewhere.example.")),
-        ("other.example.", naptr(1, "SIP+D2S", "_sip._sctp.other.example.")),
+        (
+            "other.example.",
+            naptr(20, "SIP+D2U", "_sip._udp.other.example."),
+        ),
+        (
+            "other.example.",
+            naptr(10, "SIP+D2T", "_sip._tcp.elsewhere.example."),
+        ),
+        (
+            "other.example.",
+            naptr(1, "SIP+D2S", "_sip._sctp.other.example."),
+        ),
     ];
     dns.knows(services.iter().chain(&ways).cloned().collect());
-    let configuration = dns.configuration("keep_alive = 1").replace("carrier.example", "other.example");
+    let configuration = dns
+        .configuration("keep_alive = 1")
+        .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
     over_udp.set_server(server.sip);
     asked_over(&mut over_tcp, "TCP");
@@ -228,16 +305,33 @@ fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() 
     let dns = Dns::open();
     let services = [
         ("one.example.", address()),
-        ("_sips._tcp.elsewhere.example.", service(1, one.far.port(), "one.example.")),
-        ("_sips._tcp.other.example.", service(1, two.far.port(), "one.example.")),
-        ("_sip._udp.other.example.", service(1, clear.address().port(), "one.example.")),
+        (
+            "_sips._tcp.elsewhere.example.",
+            service(1, one.far.port(), "one.example."),
+        ),
+        (
+            "_sips._tcp.other.example.",
+            service(1, two.far.port(), "one.example."),
+        ),
+        (
+            "_sip._udp.other.example.",
+            service(1, clear.address().port(), "one.example."),
+        ),
     ];
     let way = |name, services| ("other.example.", naptr(10, name, services));
     let in_clear = way("SIP+D2U", "_sip._udp.other.example.");
     let encrypted = way("SIPS+D2T", "_sips._tcp.elsewhere.example.");
-    dns.knows(services.iter().chain([&in_clear, &encrypted]).cloned().collect());
+    dns.knows(
+        services
+            .iter()
+            .chain([&in_clear, &encrypted])
+            .cloned()
+            .collect(),
+    );
     let keys = format!("keep_alive = 1\ntls_ca = {:?}", certificates.path("ca.pem"));
-    let configuration = dns.configuration(&keys).replace("carrier.example", "other.example");
+    let configuration = dns
+        .configuration(&keys)
+        .replace("carrier.example", "other.example");
     let server = Server::with_operator(OPERATOR, &configuration);
     asked_over(&mut named, "TLS");
     dns.knows(services.to_vec());
@@ -245,5 +339,8 @@ fn a_domain_that_certificates_are_given_for_is_reached_over_tls_or_not_at_all() 
     until_state(&server, "up");
     dns.knows(services.iter().chain([&in_clear]).cloned().collect());
     until_state(&server, "away");
-    assert!(clear.invited_soon().is_none() && clear.received.is_empty(), "it was reached in clear");
+    assert!(
+        clear.invited_soon().is_none() && clear.received.is_empty(),
+        "it was reached in clear"
+    );
 }

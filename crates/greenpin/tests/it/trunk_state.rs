@@ -44,14 +44,24 @@ fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
     first.set_server(server.sip);
     second.set_server(server.sip);
     let options = first.served_with("OPTIONS", 503, "");
-    assert!(options.starts_with(&format!("OPTIONS sip:{} SIP/2.0", first.address())), "{options}");
+    assert!(
+        options.starts_with(&format!("OPTIONS sip:{} SIP/2.0", first.address())),
+        "{options}"
+    );
     until_shown(&server, 0, "state", &json!("away"));
     assert_eq!(shown(&server, 1)["state"], "up");
     let told = metrics(&server);
-    assert!(told.contains("greenpin_trunk_up{trunk=\"first\"} 0\n"), "{told}");
-    assert!(told.contains("greenpin_trunk_up{trunk=\"second\"} 1\n"), "{told}");
+    assert!(
+        told.contains("greenpin_trunk_up{trunk=\"first\"} 0\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("greenpin_trunk_up{trunk=\"second\"} 1\n"),
+        "{told}"
+    );
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, server.sip);
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
@@ -64,7 +74,11 @@ fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
     assert!(metrics(&server).contains("greenpin_trunk_up{trunk=\"first\"} 1\n"));
     let log = server.log();
     let said = |what: &str| log.matches(&format!("\"message\":\"{what}\"")).count();
-    assert_eq!((said("a trunk is away"), said("a trunk is back")), (1, 1), "{log}");
+    assert_eq!(
+        (said("a trunk is away"), said("a trunk is back")),
+        (1, 1),
+        "{log}"
+    );
 }
 
 const CHALLENGE: &str =
@@ -81,12 +95,18 @@ fn a_trunk_is_told_where_we_are_brings_calls_there_and_is_told_when_we_go() {
     assert!(header(&asked, "To").contains("sip:trunk-user@"), "{asked}");
     let again = registrar.served_with("REGISTER", 200, "Expires: 600\r\n");
     let proof = header(&again, "Authorization");
-    assert!(proof.starts_with("Digest username=\"trunk-user\", realm=\"carrier\""), "{proof}");
+    assert!(
+        proof.starts_with("Digest username=\"trunk-user\", realm=\"carrier\""),
+        "{proof}"
+    );
     until_shown(&server, 0, "registered", &json!(true));
     assert!(metrics(&server).contains("greenpin_trunk_registered{trunk=\"carrier\"} 1\n"));
     // A call comes to the contact that was registered.
     let contact = header(&again, "Contact");
-    assert!(contact.contains(&format!("trunk-user@{}", server.sip)), "{contact}");
+    assert!(
+        contact.contains(&format!("trunk-user@{}", server.sip)),
+        "{contact}"
+    );
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     assert_eq!(registrar.call(VN), 200);
@@ -111,5 +131,8 @@ fn nobody_registers_with_us() {
         server.sip
     ));
     let answer = phone.message(|text| text.starts_with("SIP/2.0 "));
-    assert!(answer.starts_with("SIP/2.0 405 ") && !header(&answer, "Allow").contains("REGISTER"), "{answer}");
+    assert!(
+        answer.starts_with("SIP/2.0 405 ") && !header(&answer, "Allow").contains("REGISTER"),
+        "{answer}"
+    );
 }

@@ -38,13 +38,17 @@ impl Certificates {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
+        let write =
+            |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
         write("ca.pem", authority.pem());
         for (name, of) in [("loopback", "127.0.0.1"), ("other", "other.example")] {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new(vec![of.to_owned()]).unwrap();
             params.not_after = rcgen::date_time_ymd(2099, 1, 1);
-            write(&format!("{name}.pem"), params.signed_by(&key, &authority).unwrap().pem());
+            write(
+                &format!("{name}.pem"),
+                params.signed_by(&key, &authority).unwrap().pem(),
+            );
             write(&format!("{name}.key"), key.serialize_pem());
         }
         Self { folder }
@@ -76,7 +80,9 @@ impl Certificates {
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap())
+            .unwrap();
         roots
     }
 
@@ -90,7 +96,9 @@ impl Certificates {
         let roots = Arc::new(self.roots());
         self.acceptor_asking(
             name,
-            WebPkiClientVerifier::builder_with_provider(roots, provider()).build().unwrap(),
+            WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .build()
+                .unwrap(),
         )
     }
 
@@ -130,7 +138,11 @@ pub struct Tunnel {
 
 impl Tunnel {
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
     }
 
     /// Waits for streams that are encrypted, and shows a certificate to those who come; or for others.
@@ -139,7 +151,10 @@ impl Tunnel {
         let (listener, udp) = runtime.block_on(async {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             udp.connect(party).await.unwrap();
-            (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(udp))
+            (
+                TcpListener::bind("127.0.0.1:0").await.unwrap(),
+                Arc::new(udp),
+            )
         });
         let (near, far) = (udp.local_addr().unwrap(), listener.local_addr().unwrap());
         runtime.spawn(async move {
@@ -153,7 +168,11 @@ impl Tunnel {
                 }
             }
         });
-        Self { near, far, _runtime: runtime }
+        Self {
+            near,
+            far,
+            _runtime: runtime,
+        }
     }
 
     /// Makes a stream to a server, which must show a certificate for loopback.
@@ -161,7 +180,11 @@ impl Tunnel {
         Self::try_connect(server, connector, party).expect("the server shows its certificate")
     }
 
-    fn try_connect(server: SocketAddr, connector: &TlsConnector, party: SocketAddr) -> io::Result<Self> {
+    fn try_connect(
+        server: SocketAddr,
+        connector: &TlsConnector,
+        party: SocketAddr,
+    ) -> io::Result<Self> {
         let runtime = Self::runtime();
         let (stream, udp) = runtime.block_on(async {
             let udp = UdpSocket::bind("127.0.0.1:0").await?;
@@ -172,7 +195,11 @@ impl Tunnel {
         })?;
         let near = udp.local_addr()?;
         runtime.spawn(carry(stream, udp));
-        Ok(Self { near, far: server, _runtime: runtime })
+        Ok(Self {
+            near,
+            far: server,
+            _runtime: runtime,
+        })
     }
 }
 
@@ -210,7 +237,8 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 
 /// Where a server serves SIP that has the certificate for loopback.
 pub fn sip(certificates: &Certificates) -> String {
-    let listen = "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n";
+    let listen =
+        "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\", \"tls:127.0.0.1:0\"]\n";
     listen.to_owned() + &certificates.identity("loopback")
 }
 
@@ -228,18 +256,35 @@ fn a_call_comes_and_goes_over_tls() {
     let keys = format!("keep_alive = 0\ntls_ca = {:?}", certificates.path("ca.pem"));
     let server = Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let mut customer = Party::new(CUSTOMER, nowhere);
-    let to_server = Tunnel::connect(server.sip_tls(), &certificates.connector(None), customer.address());
+    let to_server = Tunnel::connect(
+        server.sip_tls(),
+        &certificates.connector(None),
+        customer.address(),
+    );
     customer.set_server(to_server.near);
     assert_eq!(customer.call(VN), 200);
     let contact = header(&customer.last, "Contact");
-    assert!(contact.contains(&format!("@{};transport=tls>", server.sip_tls())), "{contact}");
+    assert!(
+        contact.contains(&format!("@{};transport=tls>", server.sip_tls())),
+        "{contact}"
+    );
     customer.press(allocation["pin"].as_str().unwrap());
     let invite = agent.invited();
-    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@{};transport=tls ", tunnel.far)), "{invite}");
-    assert!(header(&invite, "Via").starts_with("SIP/2.0/TLS "), "{invite}");
-    assert!(header(&invite, "Contact").contains(";transport=tls>"), "{invite}");
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@{};transport=tls ", tunnel.far)),
+        "{invite}"
+    );
+    assert!(
+        header(&invite, "Via").starts_with("SIP/2.0/TLS "),
+        "{invite}"
+    );
+    assert!(
+        header(&invite, "Contact").contains(";transport=tls>"),
+        "{invite}"
+    );
     agent.respond(200);
     // Its contact names no transport: what began encrypted stays so.
     agent.served("ACK");
@@ -255,7 +300,8 @@ fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
         let tunnel = Tunnel::accept(agent.address(), Some(certificates.acceptor(shown)));
         let keys = format!("keep_alive = 1\ntls_ca = {:?}", trusted.path("ca.pem"));
-        let server = Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
+        let server =
+            Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
         let deadline = Instant::now() + PATIENCE;
         while response(operate(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
             assert!(Instant::now() < deadline, "it is never away");
@@ -273,7 +319,11 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
     let trunk = "[[trunks]]\nname = \"elsewhere\"\naccept_from = [\"192.0.2.1\"]\n";
     let server = Server::with(&(sip(&certificates) + trunk));
     let mut stranger = Party::new(CUSTOMER, "127.0.0.1:9".parse().unwrap());
-    let tunnel = Tunnel::connect(server.sip_tls(), &certificates.connector(None), stranger.address());
+    let tunnel = Tunnel::connect(
+        server.sip_tls(),
+        &certificates.connector(None),
+        stranger.address(),
+    );
     stranger.set_server(tunnel.near);
     assert_eq!(stranger.call(VN), 403);
 }
@@ -281,7 +331,11 @@ fn a_stranger_over_tls_is_refused_as_anybody_else() {
 fn until_state(server: &Server, state: &str) {
     let deadline = Instant::now() + PATIENCE;
     while response(operate(server, "GET", "/trunks"), 200)[0]["state"] != state {
-        assert!(Instant::now() < deadline, "the trunk is never {state}\n{}", server.log());
+        assert!(
+            Instant::now() < deadline,
+            "the trunk is never {state}\n{}",
+            server.log()
+        );
         std::thread::yield_now();
     }
 }
@@ -300,10 +354,12 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let shown = Certificates::new();
     shown.renew(&old);
     let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-    let server = Server::with(&(sip(&shown) + &super::server::trunk("carrier", agent.address(), "")));
+    let server =
+        Server::with(&(sip(&shown) + &super::server::trunk("carrier", agent.address(), "")));
     agent.set_server(server.sip);
     server.add_number(VN, &[]);
-    let allocation = server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
     let (mut customer, _tunnel) = party_over_tls(CUSTOMER, &server, &old.connector(None));
     assert_eq!(customer.call(VN), 200);
     customer.press(allocation["pin"].as_str().unwrap());
@@ -324,7 +380,11 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     let deadline = Instant::now() + PATIENCE;
     let party = Party::new(CUSTOMER, server.sip);
     while Tunnel::try_connect(server.sip_tls(), &newest.connector(None), party.address()).is_err() {
-        assert!(Instant::now() < deadline, "the newest certificate is never shown\n{}", server.log());
+        assert!(
+            Instant::now() < deadline,
+            "the newest certificate is never shown\n{}",
+            server.log()
+        );
     }
     both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
     agent.bye_as_callee();
@@ -334,10 +394,19 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
 #[test]
 fn a_trunk_shows_its_peer_who_it_is() {
     let certificates = Certificates::new();
-    let ca = format!("keep_alive = 1\ntls_ca = {:?}\n", certificates.path("ca.pem"));
-    for (keys, state) in [(certificates.identity("other"), "up"), (String::new(), "away")] {
+    let ca = format!(
+        "keep_alive = 1\ntls_ca = {:?}\n",
+        certificates.path("ca.pem")
+    );
+    for (keys, state) in [
+        (certificates.identity("other"), "up"),
+        (String::new(), "away"),
+    ] {
         let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
-        let tunnel = Tunnel::accept(agent.address(), Some(certificates.demanding_acceptor("loopback")));
+        let tunnel = Tunnel::accept(
+            agent.address(),
+            Some(certificates.demanding_acceptor("loopback")),
+        );
         agent.set_server(tunnel.near);
         let configuration = sip(&certificates) + &trunk(tunnel.far, &(ca.clone() + &keys));
         let server = Server::with_operator(OPERATOR, &configuration);
@@ -354,13 +423,23 @@ fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
     let ca = format!("tls_client_ca = {:?}\n", certificates.path("ca.pem"));
     let carrier = super::server::trunk("carrier", "127.0.0.1:9".parse().unwrap(), "");
     let server = Server::with(&(sip(&certificates) + &ca + &carrier));
-    let (mut known, _tunnel) =
-        party_over_tls(CUSTOMER, &server, &certificates.connector(Some((&certificates, "other"))));
-    assert_eq!(known.call(VN), 404, "it may call, and there is no such number");
+    let (mut known, _tunnel) = party_over_tls(
+        CUSTOMER,
+        &server,
+        &certificates.connector(Some((&certificates, "other"))),
+    );
+    assert_eq!(
+        known.call(VN),
+        404,
+        "it may call, and there is no such number"
+    );
     let shown = Some((&certificates, "other"));
     assert!(answer_to_a_question(&server, &certificates.connector(shown)).is_some());
     for shown in [None, Some((&foreign, "other"))] {
-        assert_eq!(answer_to_a_question(&server, &certificates.connector(shown)), None);
+        assert_eq!(
+            answer_to_a_question(&server, &certificates.connector(shown)),
+            None
+        );
     }
 }
 
@@ -377,7 +456,10 @@ fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usi
         stream.flush().await.ok()?;
         let mut chunk = [0; 4096];
         let read = stream.read(&mut chunk);
-        let length = tokio::time::timeout(PATIENCE, read).await.expect("it is answered or closed").ok()?;
+        let length = tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("it is answered or closed")
+            .ok()?;
         (length > 0).then_some(length)
     })
 }

@@ -26,8 +26,8 @@ impl Stage {
         let nowhere = "127.0.0.1:9".parse().unwrap();
         let [mut first, mut second] = [AGENT, AGENT].map(|number| Party::new(number, nowhere));
         // The one that brings the call, for its network comes first, is the one to fall back on.
-        let trunks =
-            trunk("second", second.address(), "priority = 20") + &trunk("first", first.address(), of_first);
+        let trunks = trunk("second", second.address(), "priority = 20")
+            + &trunk("first", first.address(), of_first);
         let server = Server::with(&trunks);
         first.set_server(server.sip);
         second.set_server(server.sip);
@@ -35,7 +35,13 @@ impl Stage {
         server.add_number(VN, &[]);
         let hook = Hook::open();
         server.send_events_to(&hook.url);
-        Self { server, hook, first, second, customer }
+        Self {
+            server,
+            hook,
+            first,
+            second,
+            customer,
+        }
     }
 
     /// A customer who has keyed in the PIN.
@@ -61,7 +67,10 @@ fn a_trunk_that_has_no_room_is_followed_by_the_next_one() {
     both_hear_each_other(&mut stage.customer, 0x2a, &mut stage.second, 0x9c);
     stage.customer.bye();
     stage.second.served("BYE");
-    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "completed");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "completed"
+    );
 }
 
 #[test]
@@ -82,19 +91,27 @@ fn a_party_that_is_busy_is_not_called_again_by_another_trunk() {
 
 #[test]
 fn a_trunk_that_asks_is_told_who_we_are_and_a_called_party_is_not() {
-    let challenge =
-        "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
-    let mut stage =
-        Stage::set("username = \"trunk-user\"\npassword = \"a fictional password\"\nrealm = \"carrier\"");
+    let challenge = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    let mut stage = Stage::set(
+        "username = \"trunk-user\"\npassword = \"a fictional password\"\nrealm = \"carrier\"",
+    );
     stage.call();
     stage.first.refuse_with(407, challenge);
     stage.first.served("ACK");
     let again = stage.first.invited();
-    assert!(again.contains("Proxy-Authorization: Digest username=\"trunk-user\""), "{again}");
+    assert!(
+        again.contains("Proxy-Authorization: Digest username=\"trunk-user\""),
+        "{again}"
+    );
     // The party behind the trunk asks, too.
-    stage.first.refuse_with(407, &challenge.replace("carrier", "elsewhere"));
+    stage
+        .first
+        .refuse_with(407, &challenge.replace("carrier", "elsewhere"));
     stage.first.served("ACK");
-    assert_eq!(stage.hook.event("call.completed")["data"]["call_type"], "incomplete");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "incomplete"
+    );
     let told = String::from_utf8_lossy(&stage.first.received).into_owned();
     assert!(!told.contains("realm=\"elsewhere\"") && !told.contains("fictional password"));
     assert!(!stage.server.log().contains("fictional password"));
@@ -110,7 +127,11 @@ fn a_trunk_is_given_numbers_in_its_own_form_with_its_prefix() {
     let invite = stage.first.invited();
     assert!(invite.starts_with("INVITE sip:909900000001@"), "{invite}");
     for name in ["From", "P-Asserted-Identity", "Contact"] {
-        assert!(header(&invite, name).contains(":04000000001@"), "{name}: {}", header(&invite, name));
+        assert!(
+            header(&invite, name).contains(":04000000001@"),
+            "{name}: {}",
+            header(&invite, name)
+        );
     }
     stage.first.respond(486);
     stage.first.served("ACK");
@@ -144,11 +165,14 @@ fn a_trunk_that_brings_more_than_its_limit_is_told_to_come_back() {
     let server = Server::with(&trunk);
     server.add_number(VN, &[]);
     server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
-    let [mut first, mut second] = [CUSTOMER, OTHER_CUSTOMER].map(|number| Party::new(number, server.sip));
+    let [mut first, mut second] =
+        [CUSTOMER, OTHER_CUSTOMER].map(|number| Party::new(number, server.sip));
     assert_eq!(first.call(VN), 200);
     assert_eq!(second.call(VN), 503);
     first.bye();
-    server.get_until("/calls?status=ended", |calls| calls.as_array().is_some_and(|calls| calls.len() == 1));
+    server.get_until("/calls?status=ended", |calls| {
+        calls.as_array().is_some_and(|calls| calls.len() == 1)
+    });
     let mut third = Party::new(OTHER_CUSTOMER, server.sip);
     assert_eq!(third.call(VN), 200, "room again");
 }

@@ -13,12 +13,21 @@ const NUMBER: &str = "+914000000001";
 
 /// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
 pub fn is_signed(webhook: &Webhook, secret: &str) -> bool {
-    let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
+    let key = STANDARD
+        .decode(secret.strip_prefix("whsec_").unwrap())
+        .unwrap();
     let header = |name: &str| webhook.headers[name].as_str();
-    let signed = format!("{}.{}.{}", header("webhook-id"), header("webhook-timestamp"), webhook.body);
+    let signed = format!(
+        "{}.{}.{}",
+        header("webhook-id"),
+        header("webhook-timestamp"),
+        webhook.body
+    );
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), signed.as_bytes());
     let expected = format!("v1,{}", STANDARD.encode(tag.as_ref()));
-    header("webhook-signature").split(' ').any(|signature| signature == expected)
+    header("webhook-signature")
+        .split(' ')
+        .any(|signature| signature == expected)
 }
 
 #[test]
@@ -30,22 +39,47 @@ fn an_allocations_events_arrive_signed_and_in_order() {
     let body = json!({ "caller_id_number": NUMBER, "from": ["+919900000001"], "custom_field": "order_id=1" });
     let made = server.allocate(&body);
     let id = made["greenpin_id"].as_str().unwrap();
-    assert_eq!(server.request("DELETE", &format!("/greenpin/{id}"), None).0, 200);
+    assert_eq!(
+        server.request("DELETE", &format!("/greenpin/{id}"), None).0,
+        200
+    );
     let deleted = hook.event("allocation.deleted");
     assert_eq!(deleted["sequence"], 2);
-    let [created, deleted] = hook.seen.as_slice() else { panic!("two events were to come") };
+    let [created, deleted] = hook.seen.as_slice() else {
+        panic!("two events were to come")
+    };
     for webhook in [created, deleted] {
         let event = webhook.event();
         assert!(is_signed(webhook, &secret));
-        assert!(!is_signed(webhook, "whsec_AAAA"), "the check would notice a wrong secret");
-        assert_eq!(webhook.headers["webhook-id"], event["event_id"].as_str().unwrap());
-        assert_eq!((&event["greenpin_id"], &event["custom_field"]), (&json!(id), &json!("order_id=1")));
+        assert!(
+            !is_signed(webhook, "whsec_AAAA"),
+            "the check would notice a wrong secret"
+        );
+        assert_eq!(
+            webhook.headers["webhook-id"],
+            event["event_id"].as_str().unwrap()
+        );
+        assert_eq!(
+            (&event["greenpin_id"], &event["custom_field"]),
+            (&json!(id), &json!("order_id=1"))
+        );
         assert!(event["data"].get("pin").is_none());
     }
     assert_eq!(created.event()["type"], "allocation.created");
     let log = server.get("/events");
-    let logged: Vec<_> = log.as_array().unwrap().iter().map(|event| event["event_id"].clone()).collect();
-    assert_eq!(logged, [created.event()["event_id"].clone(), deleted.event()["event_id"].clone()]);
+    let logged: Vec<_> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event_id"].clone())
+        .collect();
+    assert_eq!(
+        logged,
+        [
+            created.event()["event_id"].clone(),
+            deleted.event()["event_id"].clone()
+        ]
+    );
 }
 
 #[test]
@@ -55,7 +89,10 @@ fn an_event_that_is_sent_again_comes_again_as_it_was() {
     let mut hook = Hook::open();
     let secret = server.send_events_to(&hook.url);
     server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
-    let id = hook.event("allocation.created")["event_id"].as_str().unwrap().to_owned();
+    let id = hook.event("allocation.created")["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     for _ in 0..2 {
         let answer = call(server.http, "POST", &format!("/events/{id}/redeliver"));
         assert_eq!(
@@ -64,9 +101,14 @@ fn an_event_that_is_sent_again_comes_again_as_it_was() {
         );
         hook.event("allocation.created");
     }
-    let [first, again, third] = hook.seen.as_slice() else { panic!("one event was to come three times") };
+    let [first, again, third] = hook.seen.as_slice() else {
+        panic!("one event was to come three times")
+    };
     for webhook in [again, third] {
-        assert_eq!((&webhook.body, &webhook.headers["webhook-id"]), (&first.body, &id));
+        assert_eq!(
+            (&webhook.body, &webhook.headers["webhook-id"]),
+            (&first.body, &id)
+        );
         assert!(is_signed(webhook, &secret));
     }
 }
@@ -85,11 +127,18 @@ fn an_event_goes_again_only_to_those_who_ask_for_its_type() {
         { "url": "http://127.0.0.1:9/c", "types": ["allocation.created"], "paused": true },
     ] }));
     assert_eq!(deliveries(), 2);
-    assert_eq!(deliveries(), 2, "what still waits is due again, and not twice");
+    assert_eq!(
+        deliveries(),
+        2,
+        "what still waits is due again, and not twice"
+    );
     for id in ["evt_00000000000000000000000000", "nonsense"] {
         let unknown = call(server.http, "POST", &format!("/events/{id}/redeliver"));
         assert_eq!((unknown.status, unknown.code()), (404, "not_found"));
     }
-    assert_eq!(send(server.http, "POST", &path, &json!({ "all": true })).status, 400);
+    assert_eq!(
+        send(server.http, "POST", &path, &json!({ "all": true })).status,
+        400
+    );
     assert_eq!(call(server.http, "GET", &path).status, 405);
 }

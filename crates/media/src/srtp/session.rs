@@ -96,8 +96,14 @@ impl Session {
             return None;
         }
         let (key, salt) = key.split_at_checked(suite.master_key())?;
-        let master = Master { key: counter_key(key)?, salt: padded(salt) };
-        Some(Self { rtp: master.keys(suite, 0)?, rtcp: master.keys(suite, OF_RTCP)? })
+        let master = Master {
+            key: counter_key(key)?,
+            salt: padded(salt),
+        };
+        Some(Self {
+            rtp: master.keys(suite, 0)?,
+            rtcp: master.keys(suite, OF_RTCP)?,
+        })
     }
 
     pub(super) fn seal_rtp(
@@ -114,7 +120,9 @@ impl Session {
                 keys.sign(buffer, length, roll_over(index), 0)
             }
             Keys::Gcm(keys) => {
-                let (head, rest) = buffer.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
+                let (head, rest) = buffer
+                    .split_at_mut_checked(header)
+                    .ok_or(SrtpError::Malformed)?;
                 keys.seal(head, rest, length - header, keys.rtp_nonce(ssrc, index))?;
                 Ok(length + GCM_TAG)
             }
@@ -130,14 +138,19 @@ impl Session {
     ) -> Result<usize, SrtpError> {
         match &self.rtp {
             Keys::Counter(keys) => {
-                let length = packet.len().checked_sub(keys.tag).filter(|length| *length >= header);
+                let length = packet
+                    .len()
+                    .checked_sub(keys.tag)
+                    .filter(|length| *length >= header);
                 let length = length.ok_or(SrtpError::Malformed)?;
                 keys.verify(packet, length, length, roll_over(index))?;
                 keys.encrypt(packet.get_mut(header..length), ssrc, index)?;
                 Ok(length)
             }
             Keys::Gcm(keys) => {
-                let (head, rest) = packet.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
+                let (head, rest) = packet
+                    .split_at_mut_checked(header)
+                    .ok_or(SrtpError::Malformed)?;
                 Ok(header + keys.open(head, rest, keys.rtp_nonce(ssrc, index))?)
             }
         }
@@ -150,7 +163,8 @@ impl Session {
             Keys::Gcm(_) => 0,
         };
         let (rest, _) = packet.split_at_checked(packet.len().checked_sub(behind)?)?;
-        rest.last_chunk::<INDEX>().map(|word| u32::from_be_bytes(*word))
+        rest.last_chunk::<INDEX>()
+            .map(|word| u32::from_be_bytes(*word))
     }
 
     pub(super) fn seal_rtcp(
@@ -168,11 +182,16 @@ impl Session {
                 keys.sign(buffer, length, word, INDEX)
             }
             Keys::Gcm(keys) => {
-                let (head, rest) = buffer.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
+                let (head, rest) = buffer
+                    .split_at_mut_checked(header)
+                    .ok_or(SrtpError::Malformed)?;
                 let aad = aad_of(head, word);
                 keys.seal(&aad, rest, length - header, keys.rtcp_nonce(ssrc, index))?;
                 let end = length + GCM_TAG;
-                buffer.get_mut(end..end + INDEX).ok_or(SrtpError::NoRoom)?.copy_from_slice(&word);
+                buffer
+                    .get_mut(end..end + INDEX)
+                    .ok_or(SrtpError::NoRoom)?
+                    .copy_from_slice(&word);
                 Ok(end + INDEX)
             }
         }
@@ -192,7 +211,10 @@ impl Session {
         }
         match &self.rtcp {
             Keys::Counter(keys) => {
-                let signed = packet.len().checked_sub(keys.tag).ok_or(SrtpError::Malformed)?;
+                let signed = packet
+                    .len()
+                    .checked_sub(keys.tag)
+                    .ok_or(SrtpError::Malformed)?;
                 let length = signed.checked_sub(INDEX).filter(|length| *length >= header);
                 let length = length.ok_or(SrtpError::Malformed)?;
                 keys.verify(packet, signed, length, word.to_be_bytes())?;
@@ -200,9 +222,14 @@ impl Session {
                 Ok(length)
             }
             Keys::Gcm(keys) => {
-                let end = packet.len().checked_sub(INDEX).ok_or(SrtpError::Malformed)?;
+                let end = packet
+                    .len()
+                    .checked_sub(INDEX)
+                    .ok_or(SrtpError::Malformed)?;
                 let packet = packet.get_mut(..end).ok_or(SrtpError::Malformed)?;
-                let (head, rest) = packet.split_at_mut_checked(header).ok_or(SrtpError::Malformed)?;
+                let (head, rest) = packet
+                    .split_at_mut_checked(header)
+                    .ok_or(SrtpError::Malformed)?;
                 let aad = aad_of(head, word.to_be_bytes());
                 Ok(header + keys.open(&aad, rest, keys.rtcp_nonce(ssrc, index))?)
             }
@@ -220,7 +247,9 @@ impl Master {
     fn keys(&self, suite: SrtpSuite, of: u8) -> Option<Keys> {
         Some(match suite {
             SrtpSuite::AesCm128HmacSha1_80 => Keys::Counter(self.counter(of, LONG_TAG)?),
-            SrtpSuite::AesCm128HmacSha1_32 if of == OF_RTCP => Keys::Counter(self.counter(of, LONG_TAG)?),
+            SrtpSuite::AesCm128HmacSha1_32 if of == OF_RTCP => {
+                Keys::Counter(self.counter(of, LONG_TAG)?)
+            }
             SrtpSuite::AesCm128HmacSha1_32 => Keys::Counter(self.counter(of, 4)?),
             SrtpSuite::AeadAes128Gcm => Keys::Gcm(self.gcm::<16>(&aead::AES_128_GCM, of)?),
             SrtpSuite::AeadAes256Gcm => Keys::Gcm(self.gcm::<32>(&aead::AES_256_GCM, of)?),
@@ -232,11 +261,24 @@ impl Master {
         let secret = self.derive::<HMAC_KEY>(AUTHENTICATION + of)?;
         let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
         let salt = padded(&self.derive::<14>(SALT + of)?);
-        Some(Box::new(Counter { cipher, mac, salt, tag }))
+        Some(Box::new(Counter {
+            cipher,
+            mac,
+            salt,
+            tag,
+        }))
     }
 
-    fn gcm<const KEY: usize>(&self, algorithm: &'static aead::Algorithm, of: u8) -> Option<Box<Gcm>> {
-        Gcm::new(algorithm, &self.derive::<KEY>(ENCRYPTION + of)?, self.derive::<12>(SALT + of)?)
+    fn gcm<const KEY: usize>(
+        &self,
+        algorithm: &'static aead::Algorithm,
+        of: u8,
+    ) -> Option<Box<Gcm>> {
+        Gcm::new(
+            algorithm,
+            &self.derive::<KEY>(ENCRYPTION + of)?,
+            self.derive::<12>(SALT + of)?,
+        )
     }
 
     /// The key stream under the salt with this label (RFC 3711, section 4.3.1, key derivation rate 0).
@@ -257,15 +299,31 @@ impl Counter {
         let payload = payload.ok_or(SrtpError::Malformed)?;
         let mut block = self.salt;
         // The index has 48 bits: its upper two octets are zero.
-        let xored = ssrc.to_be_bytes().into_iter().chain(index.to_be_bytes().into_iter().skip(2));
-        block.iter_mut().skip(4).zip(xored).for_each(|(octet, other)| *octet ^= other);
+        let xored = ssrc
+            .to_be_bytes()
+            .into_iter()
+            .chain(index.to_be_bytes().into_iter().skip(2));
+        block
+            .iter_mut()
+            .skip(4)
+            .zip(xored)
+            .for_each(|(octet, other)| *octet ^= other);
         stream(&self.cipher, block, payload).ok_or(SrtpError::Malformed)
     }
 
     /// Signs a packet and the word that follows it, of which `kept` octets are sent; gives the length with both.
-    fn sign(&self, buffer: &mut [u8], length: usize, word: [u8; 4], kept: usize) -> Result<usize, SrtpError> {
+    fn sign(
+        &self,
+        buffer: &mut [u8],
+        length: usize,
+        word: [u8; 4],
+        kept: usize,
+    ) -> Result<usize, SrtpError> {
         let behind = buffer.get_mut(length..).ok_or(SrtpError::Malformed)?;
-        behind.get_mut(..word.len()).ok_or(SrtpError::NoRoom)?.copy_from_slice(&word);
+        behind
+            .get_mut(..word.len())
+            .ok_or(SrtpError::NoRoom)?
+            .copy_from_slice(&word);
         let mut tag = [0; 20];
         self.mac_of(buffer, length, &mut tag)?;
         let (start, end) = (length + kept, length + kept + self.tag);
@@ -275,12 +333,20 @@ impl Counter {
     }
 
     /// Checks the tag at `at` over the first `length` octets and the word that belongs right behind them.
-    fn verify(&self, packet: &mut [u8], at: usize, length: usize, word: [u8; 4]) -> Result<(), SrtpError> {
+    fn verify(
+        &self,
+        packet: &mut [u8],
+        at: usize,
+        length: usize,
+        word: [u8; 4],
+    ) -> Result<(), SrtpError> {
         let mut sent = [0; LONG_TAG];
         let sent = sent.get_mut(..self.tag).ok_or(SrtpError::Malformed)?;
         sent.copy_from_slice(packet.get(at..at + self.tag).ok_or(SrtpError::Malformed)?);
         // The tag has at least four octets, so that the word fits where it was.
-        let place = packet.get_mut(length..length + word.len()).ok_or(SrtpError::Malformed)?;
+        let place = packet
+            .get_mut(length..length + word.len())
+            .ok_or(SrtpError::Malformed)?;
         place.copy_from_slice(&word);
         let mut tag = [0; 20];
         self.mac_of(packet, length, &mut tag)?;
@@ -296,7 +362,11 @@ impl Counter {
 }
 
 impl Gcm {
-    pub(super) fn new(algorithm: &'static aead::Algorithm, key: &[u8], salt: [u8; 12]) -> Option<Box<Self>> {
+    pub(super) fn new(
+        algorithm: &'static aead::Algorithm,
+        key: &[u8],
+        salt: [u8; 12],
+    ) -> Option<Box<Self>> {
         let cipher = LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?);
         Some(Box::new(Self { cipher, salt }))
     }
@@ -314,15 +384,28 @@ impl Gcm {
     fn nonce(&self, lead: [u8; 2], ssrc: u32, rest: impl Iterator<Item = u8>) -> Nonce {
         let mut nonce = self.salt;
         let octets = lead.into_iter().chain(ssrc.to_be_bytes()).chain(rest);
-        nonce.iter_mut().zip(octets).for_each(|(octet, other)| *octet ^= other);
+        nonce
+            .iter_mut()
+            .zip(octets)
+            .for_each(|(octet, other)| *octet ^= other);
         Nonce::assume_unique_for_key(nonce)
     }
 
     /// Encrypts the first `length` octets of `rest` and puts the tag behind them.
-    fn seal(&self, aad: &[u8], rest: &mut [u8], length: usize, nonce: Nonce) -> Result<(), SrtpError> {
-        let (payload, behind) = rest.split_at_mut_checked(length).ok_or(SrtpError::Malformed)?;
+    fn seal(
+        &self,
+        aad: &[u8],
+        rest: &mut [u8],
+        length: usize,
+        nonce: Nonce,
+    ) -> Result<(), SrtpError> {
+        let (payload, behind) = rest
+            .split_at_mut_checked(length)
+            .ok_or(SrtpError::Malformed)?;
         let place = behind.get_mut(..GCM_TAG).ok_or(SrtpError::NoRoom)?;
-        let tag = self.cipher.seal_in_place_separate_tag(nonce, Aad::from(aad), payload);
+        let tag = self
+            .cipher
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), payload);
         place.copy_from_slice(tag.map_err(|_| SrtpError::Malformed)?.as_ref());
         Ok(())
     }
@@ -330,7 +413,9 @@ impl Gcm {
     /// Decrypts `rest`, which ends in the tag; gives the length of the payload.
     fn open(&self, aad: &[u8], rest: &mut [u8], nonce: Nonce) -> Result<usize, SrtpError> {
         let opened = self.cipher.open_in_place(nonce, Aad::from(aad), rest);
-        opened.map(|payload| payload.len()).map_err(|_| SrtpError::Unauthenticated)
+        opened
+            .map(|payload| payload.len())
+            .map_err(|_| SrtpError::Unauthenticated)
     }
 }
 
@@ -348,7 +433,10 @@ fn stream(key: &EncryptingKey, block: [u8; 16], data: &mut [u8]) -> Option<()> {
 /// A salt at the left of a counter block.
 fn padded(salt: &[u8]) -> [u8; 16] {
     let mut block = [0; 16];
-    block.iter_mut().zip(salt).for_each(|(octet, salt)| *octet = *salt);
+    block
+        .iter_mut()
+        .zip(salt)
+        .for_each(|(octet, salt)| *octet = *salt);
     block
 }
 
@@ -360,7 +448,9 @@ fn roll_over(index: u64) -> [u8; 4] {
 /// What GCM authenticates of RTCP beside the payload (RFC 7714, section 9.2).
 fn aad_of(head: &[u8], word: [u8; 4]) -> [u8; 12] {
     let mut aad = [0; 12];
-    aad.iter_mut().zip(head.iter().copied().chain(word)).for_each(|(octet, other)| *octet = other);
+    aad.iter_mut()
+        .zip(head.iter().copied().chain(word))
+        .for_each(|(octet, other)| *octet = other);
     aad
 }
 

@@ -11,13 +11,25 @@ const SUITES: [SrtpSuite; 4] = [
 
 fn pair(suite: SrtpSuite) -> (SrtpSender, SrtpReceiver) {
     let key: Vec<u8> = (0..suite.key_length() as u8).collect();
-    (SrtpSender::new(suite, &key).unwrap(), SrtpReceiver::new(suite, &key).unwrap())
+    (
+        SrtpSender::new(suite, &key).unwrap(),
+        SrtpReceiver::new(suite, &key).unwrap(),
+    )
 }
 
 fn packet(sequence: u16, ssrc: u32) -> Vec<u8> {
-    let header = Header { marker: false, payload_type: 8, sequence, timestamp: 160, ssrc };
+    let header = Header {
+        marker: false,
+        payload_type: 8,
+        sequence,
+        timestamp: 160,
+        ssrc,
+    };
     let mut buffer = [0; 200];
-    header.write(b"what was said", &mut buffer).unwrap().to_vec()
+    header
+        .write(b"what was said", &mut buffer)
+        .unwrap()
+        .to_vec()
 }
 
 /// The sealed packet.
@@ -56,11 +68,17 @@ fn a_packet_that_was_changed_anywhere_or_is_of_another_key_is_not_opened() {
         for place in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[place] ^= 0x10;
-            assert!(opened(&mut receiver, &changed).is_err(), "{suite:?} {place}");
+            assert!(
+                opened(&mut receiver, &changed).is_err(),
+                "{suite:?} {place}"
+            );
         }
         let mut other = SrtpReceiver::new(suite, &vec![1; suite.key_length()]).unwrap();
         assert_eq!(opened(&mut other, &sealed), Err(SrtpError::Unauthenticated));
-        assert!(opened(&mut receiver, &sealed).is_ok(), "the forgeries used nothing up");
+        assert!(
+            opened(&mut receiver, &sealed).is_ok(),
+            "the forgeries used nothing up"
+        );
     }
 }
 
@@ -95,7 +113,11 @@ fn no_number_is_sealed_twice() {
 fn reports_open_once_and_are_numbered() {
     for suite in SUITES {
         let (mut sender, mut receiver) = pair(suite);
-        let plain = [&[0x80, 201, 0, 1, 0, 0, 0, 9][..], &[0x81, 202, 0, 1, 0, 0, 0, 9]].concat();
+        let plain = [
+            &[0x80, 201, 0, 1, 0, 0, 0, 9][..],
+            &[0x81, 202, 0, 1, 0, 0, 0, 9],
+        ]
+        .concat();
         let mut before = Vec::new();
         for _ in 0..3 {
             let mut buffer = plain.clone();
@@ -121,16 +143,23 @@ fn sources_are_apart_and_not_without_end() {
     let (_, mut receiver) = pair(SrtpSuite::AeadAes128Gcm);
     for ssrc in 0..17 {
         let (mut sender, _) = pair(SrtpSuite::AeadAes128Gcm);
-        let outcome = opened(&mut receiver, &sealed(&mut sender, packet(60_000, ssrc)).unwrap());
+        let outcome = opened(
+            &mut receiver,
+            &sealed(&mut sender, packet(60_000, ssrc)).unwrap(),
+        );
         assert_eq!(outcome.is_ok(), ssrc < 16, "{ssrc}");
     }
 }
 
 #[test]
 fn a_header_with_sources_and_extension_stays_readable() {
-    let plain =
-        [&[0x91, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[7; 4], &[0xbe, 0xde, 0, 1, 1, 2, 3, 4], b"sound"]
-            .concat();
+    let plain = [
+        &[0x91, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..],
+        &[7; 4],
+        &[0xbe, 0xde, 0, 1, 1, 2, 3, 4],
+        b"sound",
+    ]
+    .concat();
     for suite in SUITES {
         let (mut sender, mut receiver) = pair(suite);
         let sealed = sealed(&mut sender, plain.clone()).unwrap();

@@ -16,7 +16,10 @@ pub(super) struct Window {
 impl Window {
     /// A window in which nothing was seen, around the first number.
     pub(super) fn starting_at(first: u64) -> Self {
-        Self { highest: first, seen: 0 }
+        Self {
+            highest: first,
+            seen: 0,
+        }
     }
 
     pub(super) fn highest(&self) -> u64 {
@@ -31,7 +34,11 @@ impl Window {
             self.highest = index;
         }
         let back = self.highest - index;
-        let bit = if back < WIDTH { 1u128 << back } else { return false };
+        let bit = if back < WIDTH {
+            1u128 << back
+        } else {
+            return false;
+        };
         let new = self.seen & bit == 0;
         self.seen |= bit;
         new
@@ -74,7 +81,11 @@ mod tests {
     fn a_roll_over_is_counted_and_a_late_packet_belongs_before_it() {
         assert_eq!(guess(0xfff0, 5), Some(0x1_0005));
         assert_eq!(guess(0x1_0005, 0xfff0), Some(0xfff0));
-        assert_eq!(guess(5, 0xfff0), Some(0xfff0), "there is nothing before the first round");
+        assert_eq!(
+            guess(5, 0xfff0),
+            Some(0xfff0),
+            "there is nothing before the first round"
+        );
         assert_eq!(guess(END - 1, 0), None);
     }
 

@@ -30,7 +30,10 @@ impl Proof {
     /// would tell it from one that is sent again.
     fn of(request: &Request, realm: &str) -> Option<Self> {
         let name = HeaderName::Authorization;
-        let proofs = request.headers.get_all(&name).filter_map(|header| Self::parse(&header.value()));
+        let proofs = request
+            .headers
+            .get_all(&name)
+            .filter_map(|header| Self::parse(&header.value()));
         proofs.into_iter().find(|proof| proof.realm == realm)
     }
 
@@ -50,7 +53,8 @@ impl Proof {
             nonce: get("nonce")?,
             uri: get("uri")?,
             response: get("response")?,
-            algorithm: get("algorithm").map_or(Some(Algorithm::Md5), |name| Algorithm::parse(&name))?,
+            algorithm: get("algorithm")
+                .map_or(Some(Algorithm::Md5), |name| Algorithm::parse(&name))?,
             number: u32::from_str_radix(&number, 16).ok()?,
             cnonce: get("cnonce")?,
         })
@@ -58,8 +62,12 @@ impl Proof {
 
     /// Whether it names the trunk's user, by a hash that this one takes.
     fn is_for(&self, trunk: &Trunk) -> bool {
-        let known = trunk.accept_credentials.as_ref().is_some_and(|known| known.username == self.username);
-        let accepted = |digest: &Digest| trunk.accepts(*digest) && digest.algorithm() == self.algorithm;
+        let known = trunk
+            .accept_credentials
+            .as_ref()
+            .is_some_and(|known| known.username == self.username);
+        let accepted =
+            |digest: &Digest| trunk.accepts(*digest) && digest.algorithm() == self.algorithm;
         known && Digest::ALL.iter().any(accepted)
     }
 
@@ -76,12 +84,24 @@ impl Proof {
         };
         let known = sip::Credentials::new(self.username.clone(), password);
         let method = request.method.to_string();
-        let expected = sip::respond(&challenge, &known, &method, &self.uri, self.number, &self.cnonce);
+        let expected = sip::respond(
+            &challenge,
+            &known,
+            &method,
+            &self.uri,
+            self.number,
+            &self.cnonce,
+        );
         let expected = parameters_of(expected.as_bytes(), "Digest").unwrap_or_default();
-        let expected = expected.iter().find(|(name, _)| name == "response").map(|(_, value)| value.as_str());
+        let expected = expected
+            .iter()
+            .find(|(name, _)| name == "response")
+            .map(|(_, value)| value.as_str());
         let given = self.response.to_ascii_lowercase();
-        let same =
-            constant_time::verify_slices_are_equal(expected.unwrap_or_default().as_bytes(), given.as_bytes());
+        let same = constant_time::verify_slices_are_equal(
+            expected.unwrap_or_default().as_bytes(),
+            given.as_bytes(),
+        );
         let uri = Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
         same.is_ok() && uri
     }
@@ -97,7 +117,12 @@ impl Endpoint {
         now: Instant,
     ) -> Result<usize, Refusal> {
         let forbidden = || Refusal::plain(403);
-        if !self.settings.trunks.iter().any(|trunk| trunk.accept_credentials.is_some()) {
+        if !self
+            .settings
+            .trunks
+            .iter()
+            .any(|trunk| trunk.accept_credentials.is_some())
+        {
             return Err(forbidden());
         }
         if let Some(trunk) = self.trunk_of_known_call(request, source) {
@@ -111,8 +136,13 @@ impl Endpoint {
             return Err(self.ask_stranger(source, false, now));
         };
         // Whoever does not know a user name learns nothing of it from how long the answer takes.
-        let trunk = self.settings.trunks.iter().position(|trunk| proof.is_for(trunk));
-        let known = trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
+        let trunk = self
+            .settings
+            .trunks
+            .iter()
+            .position(|trunk| proof.is_for(trunk));
+        let known =
+            trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
         let right = proof.is_right(request, known.map_or("", |known| &known.password));
         match trunk.filter(|_| right) {
             Some(trunk) if self.gate.take((&proof.nonce, proof.number), source, now) => Ok(trunk),
@@ -128,13 +158,19 @@ impl Endpoint {
         let nonce = self.gate.nonce(&unique, source, now).unwrap_or_default();
         let stale = if stale { ", stale=true" } else { "" };
         let trunks = &self.settings.trunks;
-        let asked =
-            Digest::ALL.into_iter().filter(|digest| trunks.iter().any(|trunk| trunk.accepts(*digest)));
+        let asked = Digest::ALL
+            .into_iter()
+            .filter(|digest| trunks.iter().any(|trunk| trunk.accepts(*digest)));
         let challenge = |digest: Digest| {
             let algorithm = digest.algorithm().as_str();
-            format!(r#"Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}"#)
+            format!(
+                r#"Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}"#
+            )
         };
-        Refusal { status: 401, challenges: asked.map(challenge).collect() }
+        Refusal {
+            status: 401,
+            challenges: asked.map(challenge).collect(),
+        }
     }
 
     /// The trunk of a call that was let in before: its INVITE again, what withdraws it, or a request within it, from

@@ -56,18 +56,29 @@ impl Gate {
     pub(super) fn open(&mut self, entropy: &mut Entropy, now: Instant) {
         self.seal.get_or_insert_with(|| {
             let secret: Vec<u8> = (0..4).flat_map(|_| entropy().to_be_bytes()).collect();
-            Seal { key: hmac::Key::new(hmac::HMAC_SHA256, &secret), epoch: now }
+            Seal {
+                key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
+                epoch: now,
+            }
         });
     }
 
     fn tag(&self, text: &str, source: IpAddr) -> Option<String> {
         let signed = format!("{text} {source}");
         let tag = hmac::sign(&self.seal.as_ref()?.key, signed.as_bytes());
-        Some(tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Some(
+            tag.as_ref()
+                .iter()
+                .take(16)
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        )
     }
 
     fn seconds(&self, now: Instant) -> u64 {
-        self.seal.as_ref().map_or(0, |seal| now.saturating_duration_since(seal.epoch).as_secs())
+        self.seal.as_ref().map_or(0, |seal| {
+            now.saturating_duration_since(seal.epoch).as_secs()
+        })
     }
 
     /// A nonce for one source: when it was made, something that makes it one of its kind, and our seal.
@@ -78,11 +89,22 @@ impl Gate {
     }
 
     /// Uses a number of a nonce up; `false`: the nonce is not ours, too old, or the number was used before.
-    pub(super) fn take(&mut self, (nonce, number): (&str, u32), source: IpAddr, now: Instant) -> bool {
-        let Some((text, tag)) = nonce.split_at_checked(24) else { return false };
+    pub(super) fn take(
+        &mut self,
+        (nonce, number): (&str, u32),
+        source: IpAddr,
+        now: Instant,
+    ) -> bool {
+        let Some((text, tag)) = nonce.split_at_checked(24) else {
+            return false;
+        };
         let ours = self.tag(text, source).is_some_and(|ours| ours == tag);
-        let made = text.get(..8).and_then(|made| u64::from_str_radix(made, 16).ok());
-        let Some(made) = made.filter(|_| ours) else { return false };
+        let made = text
+            .get(..8)
+            .and_then(|made| u64::from_str_radix(made, 16).ok());
+        let Some(made) = made.filter(|_| ours) else {
+            return false;
+        };
         let seconds = self.seconds(now);
         let fresh = seconds.saturating_sub(made) <= LIFETIME.as_secs();
         if !fresh || self.forgotten.is_some_and(|forgotten| made <= forgotten) {
@@ -96,7 +118,11 @@ impl Gate {
     /// Forgets nonces that are too old, and where that is not enough the oldest one, which is refused from then on. They
     /// are in the order of their age.
     fn make_room(&mut self, seconds: u64) {
-        let made = |nonce: &str| nonce.get(..8).and_then(|made| u64::from_str_radix(made, 16).ok());
+        let made = |nonce: &str| {
+            nonce
+                .get(..8)
+                .and_then(|made| u64::from_str_radix(made, 16).ok())
+        };
         while let Some(oldest) = self.used.first_entry() {
             let age = made(oldest.key()).unwrap_or_default();
             let old = seconds.saturating_sub(age) > LIFETIME.as_secs();
@@ -118,17 +144,41 @@ mod tests {
     #[test]
     fn a_number_is_taken_once_in_any_order_and_never_from_far_behind() {
         let mut numbers = Numbers::default();
-        let taken = [1, 1, 3, 2, 2, 3, 70, 7, 8, 6, u32::MAX, u32::MAX, u32::MAX - 63, u32::MAX - 64, 0];
+        let taken = [
+            1,
+            1,
+            3,
+            2,
+            2,
+            3,
+            70,
+            7,
+            8,
+            6,
+            u32::MAX,
+            u32::MAX,
+            u32::MAX - 63,
+            u32::MAX - 64,
+            0,
+        ];
         let fresh = taken.map(|number| numbers.take(number));
-        let expected =
-            [true, false, true, true, false, false, true, true, true, false, true, false, true, false, false];
+        let expected = [
+            true, false, true, true, false, false, true, true, true, false, true, false, true,
+            false, false,
+        ];
         assert_eq!(fresh, expected);
     }
 
     fn gate() -> (Gate, Instant) {
         let epoch = Instant::now();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-        (Gate { seal: Some(Seal { key, epoch }), ..Gate::default() }, epoch)
+        (
+            Gate {
+                seal: Some(Seal { key, epoch }),
+                ..Gate::default()
+            },
+            epoch,
+        )
     }
 
     #[test]
@@ -140,9 +190,17 @@ mod tests {
         assert!(gate.take((&nonce, 1), source, epoch));
         assert!(!gate.take((&nonce, 1), source, epoch));
         assert!(gate.take((&nonce, 2), source, epoch + LIFETIME));
-        assert!(!gate.take((&nonce, 3), source, epoch + LIFETIME + Duration::from_secs(1)));
-        for forged in ["", "00000000", &nonce.replace('0', "1"), "äääääääääääääääääääää"]
-        {
+        assert!(!gate.take(
+            (&nonce, 3),
+            source,
+            epoch + LIFETIME + Duration::from_secs(1)
+        ));
+        for forged in [
+            "",
+            "00000000",
+            &nonce.replace('0', "1"),
+            "äääääääääääääääääääää",
+        ] {
             assert!(!gate.take((forged, 1), source, epoch), "{forged}");
         }
     }
@@ -159,7 +217,10 @@ mod tests {
             assert!(gate.take((&nonce, 1), source, later));
         }
         assert_eq!(gate.used.len(), MOST_NONCES);
-        assert!(!gate.take((&first, 1), source, later), "its numbers are forgotten");
+        assert!(
+            !gate.take((&first, 1), source, later),
+            "its numbers are forgotten"
+        );
         let last = later + LIFETIME + Duration::from_secs(1);
         let nonce = gate.nonce("0000000000000000", source, last).unwrap();
         assert!(gate.take((&nonce, 1), source, last));

@@ -36,7 +36,13 @@ impl Endpoint {
         match request.method {
             Method::Bye => {
                 self.refuse(key, &request, 200, now);
-                self.end_leg(id, Event::HungUp { leg: id, orderly: true });
+                self.end_leg(
+                    id,
+                    Event::HungUp {
+                        leg: id,
+                        orderly: true,
+                    },
+                );
             }
             Method::Invite | Method::Update => self.renegotiate(id, key, &request, now),
             Method::Info => self.info(id, key, &request, now),
@@ -50,33 +56,50 @@ impl Endpoint {
     /// Hold, resume, another codec or address (RFC 3261, section 14; RFC 3311): answered here for this leg alone,
     /// the other leg never hears of it.
     fn renegotiate(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
-        let Some(leg) = self.legs.get(&id) else { return };
+        let Some(leg) = self.legs.get(&id) else {
+            return;
+        };
         let Usage::Established { codec, .. } = leg.usage else {
             // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
             return self.refuse_later(key, request, now);
         };
         // An UPDATE without an offer changes nothing that ours could meet.
-        if self.is_redirecting(id) && (request.method == Method::Invite || !request.body().is_empty()) {
+        if self.is_redirecting(id)
+            && (request.method == Method::Invite || !request.body().is_empty())
+        {
             return self.refuse(key, request, 491, now);
         }
         let description = match read_offer(request, self.codecs_of(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.refuse(key, request, status, now),
         };
-        let crypto =
-            description.as_ref().zip(leg.local.as_ref()).map(|(offer, local)| offer.offered_key(local));
-        let Ok(crypto) = crypto.transpose() else { return self.refuse(key, request, 488, now) };
-        let Some(session) = self.session_asked(key, request, now) else { return };
+        let crypto = description
+            .as_ref()
+            .zip(leg.local.as_ref())
+            .map(|(offer, local)| offer.offered_key(local));
+        let Ok(crypto) = crypto.transpose() else {
+            return self.refuse(key, request, 488, now);
+        };
+        let Some(session) = self.session_asked(key, request, now) else {
+            return;
+        };
         let remote = description.as_ref().map(|description| RemoteMedia {
             crypto: crypto.flatten(),
             ..description.remote_preferring(codec)
         });
         let codec = remote.map_or(codec, |remote| remote.codec);
-        let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session) else {
+        let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session)
+        else {
             return self.abandon(key);
         };
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        if let Usage::Established { dialog, codec: spoken } = &mut leg.usage {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        if let Usage::Established {
+            dialog,
+            codec: spoken,
+        } = &mut leg.usage
+        {
             dialog.refresh_target(&request.headers);
             *spoken = codec;
         }
@@ -110,8 +133,15 @@ impl Endpoint {
             }
             None if request.method == Method::Invite => {
                 local.version = local.version.wrapping_add(1);
-                let trunk = leg.path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
-                Some(sdp::offer(local, codec, trunk.map_or(&[], |trunk| &trunk.codecs)))
+                let trunk = leg
+                    .path
+                    .trunk
+                    .and_then(|trunk| self.settings.trunks.get(trunk));
+                Some(sdp::offer(
+                    local,
+                    codec,
+                    trunk.map_or(&[], |trunk| &trunk.codecs),
+                ))
             }
             None => None,
         };
@@ -123,7 +153,9 @@ impl Endpoint {
         }
         match body {
             Some(body) => {
-                let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+                let builder = builder
+                    .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
+                    .ok()?;
                 Some(builder.body(body).build())
             }
             None => Some(builder.build()),
@@ -138,8 +170,15 @@ impl Endpoint {
 
     /// A key told by INFO, in either of the two bodies in use; an empty INFO is a keep-alive.
     fn info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
-        let content_type = request.headers.value(&HeaderName::ContentType).unwrap_or_default();
-        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let content_type = request
+            .headers
+            .value(&HeaderName::ContentType)
+            .unwrap_or_default();
+        let media_type = content_type
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
         let body = String::from_utf8_lossy(request.body());
         let pressed = match media_type.to_ascii_lowercase().as_slice() {
             b"application/dtmf-relay" => signal(&body),
@@ -149,15 +188,25 @@ impl Endpoint {
         };
         self.refuse(key, request, 200, now);
         let pressed = pressed.map(|key| key.to_ascii_uppercase());
-        if let Some(pressed) = pressed.filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D')) {
-            self.tell(id, Event::Key { leg: id, key: pressed });
+        if let Some(pressed) =
+            pressed.filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))
+        {
+            self.tell(
+                id,
+                Event::Key {
+                    leg: id,
+                    key: pressed,
+                },
+            );
         }
     }
 
     /// Ends a leg from our side, wherever it stands. The engine hears nothing more of it; what SIP still owes the
     /// peer (a CANCEL, an ACK and a BYE to a late answer) is seen to.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
         leg.abandoned = true;
         match &leg.usage {
             Usage::Offered(_) => self.reject(id, 480, None, now),
@@ -170,14 +219,18 @@ impl Endpoint {
 
     /// Sends a BYE and forgets the leg.
     pub(super) fn say_goodbye(&mut self, id: LegId, now: Instant) {
-        let Some(mut leg) = self.remove_leg(id) else { return };
+        let Some(mut leg) = self.remove_leg(id) else {
+            return;
+        };
         let dialog = match &mut leg.usage {
             Usage::Established { dialog, .. } => &mut **dialog,
             Usage::Answering(answering) => &mut answering.dialog,
             Usage::Offered(_) | Usage::Calling(_) => return,
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
-        let Some(builder) = dialog.request(Method::Bye) else { return };
+        let Some(builder) = dialog.request(Method::Bye) else {
+            return;
+        };
         if let Some(request) = self.seal(builder, path.transport) {
             self.request(request, path, Purpose::Farewell, now);
         }

@@ -63,34 +63,59 @@ impl Endpoint {
     /// An INVITE outside a dialog.
     pub(super) fn offered(&mut self, key: &TransactionKey, request: Request, now: Instant) {
         // Our other leg is the next hop (RFC 7332, section 4).
-        if request.headers.typed::<MaxForwards>().is_some_and(|left| left.is_ok_and(|left| left.0 == 0)) {
+        if request
+            .headers
+            .typed::<MaxForwards>()
+            .is_some_and(|left| left.is_ok_and(|left| left.0 == 0))
+        {
             return self.refuse(key, &request, 483, now);
         }
         if let Some(unsupported) = unsupported(&request) {
             return self.refuse_extension(key, &request, unsupported, now);
         }
         let identity = RequestIdentity::of(&request);
-        if identity.as_ref().is_some_and(|identity| self.came_before(identity)) {
+        if identity
+            .as_ref()
+            .is_some_and(|identity| self.came_before(identity))
+        {
             return self.refuse(key, &request, 482, now);
         }
-        let Some(path) = self.transactions.get(key).map(|transaction| transaction.path) else { return };
+        let Some(path) = self
+            .transactions
+            .get(key)
+            .map(|transaction| transaction.path)
+        else {
+            return;
+        };
         let description = match read_offer(&request, self.codecs_of(path)) {
             Ok(description) => description,
             Err(status) => return self.refuse(key, &request, status, now),
         };
-        let Some(session) = self.session_asked(key, &request, now) else { return };
+        let Some(session) = self.session_asked(key, &request, now) else {
+            return;
+        };
         let tag = self.token();
         let Some(dialog) = Dialog::accept(&request, &tag) else {
             return self.refuse(key, &request, 400, now);
         };
-        let known = path.trunk.and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
-        let Some((trunk, settings)) = known else { return self.refuse(key, &request, 403, now) };
+        let known = path
+            .trunk
+            .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
+        let Some((trunk, settings)) = known else {
+            return self.refuse(key, &request, 403, now);
+        };
         let called = identity::called(&request, settings.called_from);
         let caller = identity::caller(&request, settings.caller_from);
         let source = path.connection.unwrap_or(path.destination).ip();
         let remote = description.as_ref().map(Description::remote);
         self.offers.extend(identity.clone());
-        let offered = Offered { key: key.clone(), request, dialog, description, session };
+        let offered = Offered {
+            key: key.clone(),
+            request,
+            dialog,
+            description,
+            session,
+        };
         let tag = offered.dialog.local_tag().clone();
         let usage = Usage::Offered(Box::new(offered));
         let leg = self.add_leg(Leg {
@@ -108,7 +133,14 @@ impl Endpoint {
             transaction.purpose = Purpose::Serve(Some(leg));
             transaction.identity = identity.map(Box::new);
         }
-        self.events.push_back(Event::Offered(Offer { leg, trunk, called, caller, source, remote }));
+        self.events.push_back(Event::Offered(Offer {
+            leg,
+            trunk,
+            called,
+            caller,
+            source,
+            remote,
+        }));
     }
 
     /// Whether an INVITE is one that came by another way, too, from a fork (RFC 3261, section 8.2.2.2), or one of our own
@@ -126,7 +158,8 @@ impl Endpoint {
         now: Instant,
     ) {
         let builder = self.response(request, 420);
-        let builder = builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
+        let builder =
+            builder.and_then(|builder| builder.header(HeaderName::Unsupported, unsupported).ok());
         self.respond_or_abandon(key, builder, now);
     }
 
@@ -140,11 +173,16 @@ impl Endpoint {
         let Some(remote) = self.acceptable(id, &local) else {
             // Audio in clear where it must be encrypted.
             self.reject(id, 488, None, now);
-            self.events.push_back(Event::HungUp { leg: id, orderly: false });
+            self.events.push_back(Event::HungUp {
+                leg: id,
+                orderly: false,
+            });
             return None;
         };
         let leg = self.remove_leg(id)?;
-        let Usage::Offered(offered) = leg.usage else { return None };
+        let Usage::Offered(offered) = leg.usage else {
+            return None;
+        };
         let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
         let body = match &offered.description {
             Some(description) => description.answer(&local, codec),
@@ -152,7 +190,10 @@ impl Endpoint {
         };
         let Some(response) = self.answer_response(&offered, &leg.user, leg.path, body) else {
             self.abandon(&offered.key);
-            self.events.push_back(Event::HungUp { leg: id, orderly: false });
+            self.events.push_back(Event::HungUp {
+                leg: id,
+                orderly: false,
+            });
             return None;
         };
         let usage = Usage::Answering(Box::new(Answering {
@@ -167,7 +208,14 @@ impl Endpoint {
         }));
         self.by_tag.insert(leg.tag.clone(), id);
         let local = kept_secure(local, offered.description.as_ref());
-        self.legs.insert(id, Leg { usage, local: Some(local), ..leg });
+        self.legs.insert(
+            id,
+            Leg {
+                usage,
+                local: Some(local),
+                ..leg
+            },
+        );
         self.respond(&offered.key, response, now);
         self.await_ack(id, now);
         self.session_refreshed(id, offered.session, now);
@@ -176,10 +224,17 @@ impl Endpoint {
 
     /// The audio of a caller as our answer will have it; `None` if it may not be answered.
     fn acceptable(&self, id: LegId, local: &LocalMedia) -> Option<Option<RemoteMedia>> {
-        let Usage::Offered(offered) = &self.legs.get(&id)?.usage else { return None };
-        let Some(description) = &offered.description else { return Some(None) };
+        let Usage::Offered(offered) = &self.legs.get(&id)?.usage else {
+            return None;
+        };
+        let Some(description) = &offered.description else {
+            return Some(None);
+        };
         let crypto = description.offered_key(local).ok()?;
-        Some(Some(RemoteMedia { crypto, ..description.remote() }))
+        Some(Some(RemoteMedia {
+            crypto,
+            ..description.remote()
+        }))
     }
 
     fn answer_response(
@@ -195,7 +250,9 @@ impl Endpoint {
         if let Some(session) = offered.session {
             builder = session.write(builder)?;
         }
-        let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+        let builder = builder
+            .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
+            .ok()?;
         Some(builder.body(body).build())
     }
 
@@ -209,55 +266,99 @@ impl Endpoint {
         path: Path,
     ) -> Option<ResponseBuilder> {
         for route in request.headers.get_all(&HeaderName::RecordRoute) {
-            builder = builder.header(HeaderName::RecordRoute, route.value().into_owned()).ok()?;
+            builder = builder
+                .header(HeaderName::RecordRoute, route.value().into_owned())
+                .ok()?;
         }
-        let builder = builder.header(HeaderName::Contact, self.contact(user, path.transport)).ok()?;
+        let builder = builder
+            .header(HeaderName::Contact, self.contact(user, path.transport))
+            .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder.header(HeaderName::Supported, "timer").ok()
     }
 
     /// Repeats the 2xx until the ACK comes, for 64·T1 at the most.
     pub(super) fn await_ack(&mut self, id: LegId, now: Instant) {
-        self.timers.set(TimerKey::Repeat2xx(id), now + self.timing.t1);
-        self.timers.set(TimerKey::AckMissing(id), now + self.give_up_after());
+        self.timers
+            .set(TimerKey::Repeat2xx(id), now + self.timing.t1);
+        self.timers
+            .set(TimerKey::AckMissing(id), now + self.give_up_after());
     }
 
     pub(super) fn repeat_2xx(&mut self, id: LegId, now: Instant) {
-        let Some(Leg { usage: Usage::Answering(answering), .. }) = self.legs.get_mut(&id) else { return };
+        let Some(Leg {
+            usage: Usage::Answering(answering),
+            ..
+        }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
         answering.interval = self.timing.double_capped(answering.interval);
-        let (key, response, after) = (answering.key.clone(), answering.response.clone(), answering.interval);
+        let (key, response, after) = (
+            answering.key.clone(),
+            answering.response.clone(),
+            answering.interval,
+        );
         self.respond(&key, response, now);
         self.timers.set(TimerKey::Repeat2xx(id), now + after);
     }
 
     /// The caller never acknowledged: RFC 3261, section 13.3.1.4 ends the dialog with a BYE.
     pub(super) fn ack_missing(&mut self, id: LegId, now: Instant) {
-        self.tell(id, Event::HungUp { leg: id, orderly: false });
+        self.tell(
+            id,
+            Event::HungUp {
+                leg: id,
+                orderly: false,
+            },
+        );
         self.say_goodbye(id, now);
     }
 
     /// An ACK came for a 2xx of ours.
     pub(super) fn acknowledged(&mut self, ack: &Request, now: Instant) {
-        let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else { return };
-        let Some(leg) = self.legs.get(&id) else { return };
+        let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else {
+            return;
+        };
+        let Some(leg) = self.legs.get(&id) else {
+            return;
+        };
         let local = leg.local;
         let codecs = self.codecs_of(leg.path);
-        let Usage::Answering(answering) = &leg.usage else { return };
+        let Usage::Answering(answering) = &leg.usage else {
+            return;
+        };
         if answering.sequence != super::receive::sequence(ack) {
             return;
         }
-        let remote =
-            answering.answer_awaited.then(|| read_answer(ack.body(), local.as_ref(), codecs)).flatten();
-        let (unusable, first) = (answering.answer_awaited && remote.is_none(), answering.first);
+        let remote = answering
+            .answer_awaited
+            .then(|| read_answer(ack.body(), local.as_ref(), codecs))
+            .flatten();
+        let (unusable, first) = (
+            answering.answer_awaited && remote.is_none(),
+            answering.first,
+        );
         let codec = remote.map_or(answering.codec, |remote| remote.codec);
-        let established = Usage::Established { dialog: Box::new(answering.dialog.clone()), codec };
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let established = Usage::Established {
+            dialog: Box::new(answering.dialog.clone()),
+            codec,
+        };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
         leg.usage = established;
         let abandoned = leg.abandoned;
         self.timers.clear(&TimerKey::Repeat2xx(id));
         self.timers.clear(&TimerKey::AckMissing(id));
         if abandoned || unusable {
-            self.tell(id, Event::HungUp { leg: id, orderly: false });
+            self.tell(
+                id,
+                Event::HungUp {
+                    leg: id,
+                    orderly: false,
+                },
+            );
             return self.say_goodbye(id, now);
         }
         match (first, remote) {
@@ -270,17 +371,28 @@ impl Endpoint {
 
     /// Refuses a caller who was not answered. `retry_after` in seconds goes with a 503.
     pub fn reject(&mut self, id: LegId, status: u16, retry_after: Option<u32>, now: Instant) {
-        if !matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Offered(_))) {
+        if !matches!(
+            self.legs.get(&id).map(|leg| &leg.usage),
+            Some(Usage::Offered(_))
+        ) {
             return;
         }
-        let Some(Leg { usage: Usage::Offered(offered), .. }) = self.remove_leg(id) else { return };
+        let Some(Leg {
+            usage: Usage::Offered(offered),
+            ..
+        }) = self.remove_leg(id)
+        else {
+            return;
+        };
         self.forget_identity(&offered.key);
         let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
         let builder = super::response(&offered.request, status, &tag);
         let builder = match retry_after {
-            Some(seconds) => {
-                builder.and_then(|builder| builder.header(HeaderName::RetryAfter, seconds.to_string()).ok())
-            }
+            Some(seconds) => builder.and_then(|builder| {
+                builder
+                    .header(HeaderName::RetryAfter, seconds.to_string())
+                    .ok()
+            }),
             None => builder,
         };
         self.respond_or_abandon(&offered.key, builder, now);
@@ -289,18 +401,27 @@ impl Endpoint {
     /// A CANCEL: RFC 3261, section 9.2. It has no effect on an INVITE that was answered.
     pub(super) fn canceled(&mut self, key: &TransactionKey, cancel: &Request, now: Instant) {
         let invite = TransactionKey::for_cancelled_invite(cancel);
-        let purpose = invite.and_then(|invite| self.transactions.get(&invite)).map(|found| &found.purpose);
-        let Some(Purpose::Serve(leg)) = purpose else { return self.refuse(key, cancel, 481, now) };
+        let purpose = invite
+            .and_then(|invite| self.transactions.get(&invite))
+            .map(|found| &found.purpose);
+        let Some(Purpose::Serve(leg)) = purpose else {
+            return self.refuse(key, cancel, 481, now);
+        };
         let leg = *leg;
         // The answer to the CANCEL has the tag of the answer to the INVITE.
-        let tag = leg.and_then(|leg| self.legs.get(&leg)).map(|leg| leg.tag.clone());
+        let tag = leg
+            .and_then(|leg| self.legs.get(&leg))
+            .map(|leg| leg.tag.clone());
         let answer = match tag {
             Some(tag) => super::response(cancel, 200, &String::from_utf8_lossy(&tag)),
             None => self.response(cancel, 200),
         };
         self.respond_or_abandon(key, answer, now);
         if let Some(leg) = leg
-            && matches!(self.legs.get(&leg).map(|leg| &leg.usage), Some(Usage::Offered(_)))
+            && matches!(
+                self.legs.get(&leg).map(|leg| &leg.usage),
+                Some(Usage::Offered(_))
+            )
         {
             self.tell(leg, Event::HungUp { leg, orderly: true });
             self.reject(leg, 487, None, now);
@@ -317,8 +438,12 @@ impl Endpoint {
         codec: Codec,
         now: Instant,
     ) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Usage::Established { dialog, .. } = &leg.usage else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let Usage::Established { dialog, .. } = &leg.usage else {
+            return;
+        };
         leg.usage = Usage::Answering(Box::new(Answering {
             dialog: Dialog::clone(dialog),
             key: key.clone(),
@@ -343,8 +468,15 @@ pub(super) fn read_offer(request: &Request, codecs: &[Codec]) -> Result<Option<D
     if request.body().is_empty() {
         return Ok(None);
     }
-    let content_type = request.headers.value(&HeaderName::ContentType).unwrap_or_default();
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let content_type = request
+        .headers
+        .value(&HeaderName::ContentType)
+        .unwrap_or_default();
+    let media_type = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
         return Err(415);
     }
@@ -360,7 +492,11 @@ pub(super) fn read_offer(request: &Request, codecs: &[Codec]) -> Result<Option<D
 fn accepts_description(request: &Request) -> bool {
     let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
     let description = |range: &[u8]| {
-        let range = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let range = range
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
         let known = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
         known.iter().any(|known| range.eq_ignore_ascii_case(known))
     };
@@ -381,12 +517,19 @@ pub(super) fn agreed(
 ) -> Option<RemoteMedia> {
     let answer = answer.choosing(codecs).ok()?;
     let crypto = answer.answered_key(local?).ok()?;
-    Some(RemoteMedia { crypto, ..answer.answered() })
+    Some(RemoteMedia {
+        crypto,
+        ..answer.answered()
+    })
 }
 
 /// A leg whose peer asked for encrypted audio stays encrypted, whoever offers next.
 pub(super) fn kept_secure(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
-    let srtp = if offer.is_some_and(Description::is_secure) { SrtpMode::Required } else { local.srtp };
+    let srtp = if offer.is_some_and(Description::is_secure) {
+        SrtpMode::Required
+    } else {
+        local.srtp
+    };
     LocalMedia { srtp, ..local }
 }
 

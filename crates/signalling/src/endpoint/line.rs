@@ -35,20 +35,34 @@ impl Line {
         let up = trunk.hop().is_none() || address.is_some();
         let targets = address.into_iter().collect();
         let transport = trunk.hop().map_or(Transport::Udp, |hop| hop.transport);
-        Self { transport, targets, current: 0, silent: 0, up, probe: None, registration }
+        Self {
+            transport,
+            targets,
+            current: 0,
+            silent: 0,
+            up,
+            probe: None,
+            registration,
+        }
     }
 
     /// Whoever asks next goes to another target than one that failed, where there is one.
     pub(super) fn leave(&mut self, failed: SocketAddr) {
         if self.targets.get(self.current) == Some(&failed) {
-            self.current = (self.current + 1).checked_rem(self.targets.len()).unwrap_or(0);
+            self.current = (self.current + 1)
+                .checked_rem(self.targets.len())
+                .unwrap_or(0);
         }
     }
 
     /// The preferred target among those that were not tried.
     fn target_beside(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let (before, after) = self.targets.split_at_checked(self.current)?;
-        after.iter().chain(before).find(|target| !tried.contains(target)).copied()
+        after
+            .iter()
+            .chain(before)
+            .find(|target| !tried.contains(target))
+            .copied()
     }
 
     /// One more target does not answer; whether there are others that were not asked since one did.
@@ -72,7 +86,11 @@ impl Endpoint {
         if self.keep_alive_of(trunk).is_some() {
             self.timers.set(TimerKey::KeepAlive(trunk), now);
         }
-        if self.lines.get(trunk).is_some_and(|line| line.registration.is_some()) {
+        if self
+            .lines
+            .get(trunk)
+            .is_some_and(|line| line.registration.is_some())
+        {
             self.timers.set(TimerKey::Register(trunk), now);
         }
     }
@@ -101,7 +119,9 @@ impl Endpoint {
         targets: Vec<SocketAddr>,
         now: Instant,
     ) {
-        let Some(line) = self.lines.get_mut(trunk) else { return };
+        let Some(line) = self.lines.get_mut(trunk) else {
+            return;
+        };
         line.transport = transport;
         let before = line.targets.is_empty();
         // Whoever was left for another one that answers is not gone back to before that one fails.
@@ -122,10 +142,17 @@ impl Endpoint {
     /// Where a trunk's audio may come from: the networks that it may call from.
     pub fn networks(&self, trunk: usize) -> Vec<Network> {
         let settings = self.settings.trunks.get(trunk);
-        let given = settings.into_iter().flat_map(|trunk| trunk.accept_from.iter().copied());
-        let resolved = self.lines.get(trunk).filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
+        let given = settings
+            .into_iter()
+            .flat_map(|trunk| trunk.accept_from.iter().copied());
+        let resolved = self
+            .lines
+            .get(trunk)
+            .filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
         let resolved = resolved.into_iter().flat_map(|line| line.targets.iter());
-        given.chain(resolved.map(|target| Network::of(target.ip()))).collect()
+        given
+            .chain(resolved.map(|target| Network::of(target.ip())))
+            .collect()
     }
 
     /// The codecs that are spoken with whoever is there.
@@ -137,10 +164,17 @@ impl Endpoint {
     /// The first trunk whose networks hold an address.
     pub(super) fn trunk_of(&self, address: IpAddr) -> Option<usize> {
         let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
-        self.settings.trunks.iter().zip(&self.lines).position(|(trunk, line)| {
-            trunk.accept_from.iter().any(|network| network.contains(address))
-                || trunk.accept_resolved && line.targets.iter().any(same)
-        })
+        self.settings
+            .trunks
+            .iter()
+            .zip(&self.lines)
+            .position(|(trunk, line)| {
+                trunk
+                    .accept_from
+                    .iter()
+                    .any(|network| network.contains(address))
+                    || trunk.accept_resolved && line.targets.iter().any(same)
+            })
     }
 
     /// The way to a trunk's peer; `None` if it takes no calls, or nobody knows where it is.
@@ -161,7 +195,12 @@ impl Endpoint {
         let line = self.lines.get_mut(failed.trunk?)?;
         line.leave(failed.destination);
         let destination = line.target_beside(tried)?;
-        Some(Path { transport: line.transport, destination, connection: Some(destination), ..failed })
+        Some(Path {
+            transport: line.transport,
+            destination,
+            connection: Some(destination),
+            ..failed
+        })
     }
 
     /// A request to a trunk's peer outside any dialog, without `Via`: for a user there, or with `""` for the peer itself.
@@ -181,7 +220,9 @@ impl Endpoint {
         }
         let builder = builder.header(HeaderName::From, from.to_owned()).ok()?;
         let builder = builder.header(HeaderName::To, to.to_owned()).ok()?;
-        let builder = builder.header(HeaderName::CallId, call_id.to_owned()).ok()?;
+        let builder = builder
+            .header(HeaderName::CallId, call_id.to_owned())
+            .ok()?;
         builder.cseq(sequence, method).ok()
     }
 }

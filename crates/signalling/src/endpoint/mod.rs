@@ -25,8 +25,8 @@ use bytes::Bytes;
 use crate::dialog::Dialog;
 use crate::sdp::{Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
-    Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder, Response,
-    ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri,
+    Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder,
+    Response, ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri,
 };
 use crate::timer::TimerTable;
 use crate::transactions::Transactions;
@@ -160,7 +160,10 @@ pub struct Offer {
 impl std::fmt::Debug for Offer {
     /// Without the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Offer").field("leg", &self.leg).field("trunk", &self.trunk).finish_non_exhaustive()
+        f.debug_struct("Offer")
+            .field("leg", &self.leg)
+            .field("trunk", &self.trunk)
+            .finish_non_exhaustive()
     }
 }
 
@@ -239,7 +242,10 @@ enum Purpose {
     /// A request of the peer; its leg, if the request is the INVITE of one.
     Serve(Option<LegId>),
     /// Our INVITE. It outlives its leg, to acknowledge repeated 2xx.
-    Invite { leg: LegId, acknowledged: Vec<Acknowledged> },
+    Invite {
+        leg: LegId,
+        acknowledged: Vec<Acknowledged>,
+    },
     /// Our CANCEL or BYE, whose answer changes nothing.
     Farewell,
     /// Our INVITE within a call.
@@ -328,7 +334,11 @@ impl Endpoint {
 
     /// How much is held. All zero: idle.
     pub fn load(&self) -> Load {
-        Load { legs: self.legs.len(), transactions: self.transactions.len(), timers: self.timers.len() }
+        Load {
+            legs: self.legs.len(),
+            transactions: self.transactions.len(),
+            timers: self.timers.len(),
+        }
     }
 
     /// Fires every timer that is due.
@@ -363,9 +373,12 @@ impl Endpoint {
             match output {
                 Output::Send(message) => self.send(key, &message),
                 Output::SetTimer { timer, after } => {
-                    self.timers.set(TimerKey::Transaction(key.clone(), timer), now + after);
+                    self.timers
+                        .set(TimerKey::Transaction(key.clone(), timer), now + after);
                 }
-                Output::ClearTimer(timer) => self.timers.clear(&TimerKey::Transaction(key.clone(), timer)),
+                Output::ClearTimer(timer) => self
+                    .timers
+                    .clear(&TimerKey::Transaction(key.clone(), timer)),
                 Output::ToTu(event) => self.transaction_event(key, *event, now),
                 Output::Terminated(_) => self.forget(key),
                 _ => {}
@@ -376,16 +389,22 @@ impl Endpoint {
     fn send(&mut self, key: &TransactionKey, message: &Message) {
         if let Some(transaction) = self.transactions.get(key) {
             let ticket = Some(Ticket(key.clone()));
-            self.transmits.push_back(Transmit { path: transaction.path, bytes: message.to_bytes(), ticket });
+            self.transmits.push_back(Transmit {
+                path: transaction.path,
+                bytes: message.to_bytes(),
+                ticket,
+            });
         }
     }
 
     fn forget(&mut self, key: &TransactionKey) {
         self.forget_identity(key);
         self.transactions.remove(key);
-        self.timers.clear(&TimerKey::ReinviteUnanswered(key.clone()));
+        self.timers
+            .clear(&TimerKey::ReinviteUnanswered(key.clone()));
         for timer in Timer::ALL {
-            self.timers.clear(&TimerKey::Transaction(key.clone(), timer));
+            self.timers
+                .clear(&TimerKey::Transaction(key.clone(), timer));
         }
         self.give_back_room();
     }
@@ -406,8 +425,17 @@ impl Endpoint {
         purpose: Purpose,
         now: Instant,
     ) -> Option<TransactionKey> {
-        let (key, outputs) = self.layer.send_request(request, reliability(path.transport))?;
-        self.transactions.insert(key.clone(), Transaction { path, purpose, identity: None });
+        let (key, outputs) = self
+            .layer
+            .send_request(request, reliability(path.transport))?;
+        self.transactions.insert(
+            key.clone(),
+            Transaction {
+                path,
+                purpose,
+                identity: None,
+            },
+        );
         self.perform(&key, outputs, now);
         Some(key)
     }
@@ -423,7 +451,12 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    fn respond_or_abandon(&mut self, key: &TransactionKey, builder: Option<ResponseBuilder>, now: Instant) {
+    fn respond_or_abandon(
+        &mut self,
+        key: &TransactionKey,
+        builder: Option<ResponseBuilder>,
+        now: Instant,
+    ) {
         match builder {
             Some(builder) => self.respond(key, builder.build(), now),
             None => self.abandon(key),
@@ -449,7 +482,10 @@ impl Endpoint {
 
     fn via(&mut self, transport: Transport) -> String {
         let (host, branch) = (self.local_host(transport), self.token());
-        format!("SIP/2.0/{} {host};branch=z9hG4bK{branch};rport", transport.via())
+        format!(
+            "SIP/2.0/{} {host};branch=z9hG4bK{branch};rport",
+            transport.via()
+        )
     }
 
     fn local_host(&self, transport: Transport) -> SocketAddr {
@@ -463,14 +499,20 @@ impl Endpoint {
 
     fn contact(&self, user: &str, transport: Transport) -> String {
         let at = if user.is_empty() { "" } else { "@" };
-        format!("<sip:{user}{at}{}{}>", self.local_host(transport), transport.parameter())
+        format!(
+            "<sip:{user}{at}{}{}>",
+            self.local_host(transport),
+            transport.parameter()
+        )
     }
 
     /// Finishes a request with a `Via` of its own at the top.
     fn seal(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
         let via = self.via(transport);
         let mut request = builder.build();
-        request.headers.push_front(Header::build(HeaderName::Via, via).ok()?);
+        request
+            .headers
+            .push_front(Header::build(HeaderName::Via, via).ok()?);
         Some(request)
     }
 
@@ -486,8 +528,15 @@ impl Endpoint {
     fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
-        let timers = [TimerKey::Repeat2xx, TimerKey::AckMissing, TimerKey::CancelUnanswered];
-        for timer in timers.into_iter().chain([TimerKey::Session, TimerKey::Reinvite]) {
+        let timers = [
+            TimerKey::Repeat2xx,
+            TimerKey::AckMissing,
+            TimerKey::CancelUnanswered,
+        ];
+        for timer in timers
+            .into_iter()
+            .chain([TimerKey::Session, TimerKey::Reinvite])
+        {
             self.timers.clear(&timer(id));
         }
         Some(leg)
@@ -513,7 +562,9 @@ impl Endpoint {
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("load", &self.load()).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("load", &self.load())
+            .finish_non_exhaustive()
     }
 }
 
@@ -531,11 +582,19 @@ fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder
     if let Some((name, value)) = told_with(request, status.code()) {
         builder = builder.header(name, value).ok()?;
     }
-    let tagged = request.headers.typed::<To>().is_some_and(|to| to.is_ok_and(|to| to.tag().is_some()));
+    let tagged = request
+        .headers
+        .typed::<To>()
+        .is_some_and(|to| to.is_ok_and(|to| to.tag().is_some()));
     if tagged {
         return Some(builder);
     }
-    let to = [&request.headers.value(&HeaderName::To)?[..], b";tag=", tag.as_bytes()].concat();
+    let to = [
+        &request.headers.value(&HeaderName::To)?[..],
+        b";tag=",
+        tag.as_bytes(),
+    ]
+    .concat();
     builder.set_header(&HeaderName::To, to).ok()
 }
 
@@ -598,6 +657,13 @@ fn path_to(uri: &Uri, known: Path) -> Path {
     };
     let port = uri.port().unwrap_or(transport.default_port());
     let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, port));
-    let connection = known.connection.filter(|_| transport.is_stream() && transport == known.transport);
-    Path { transport, destination, connection, ..known }
+    let connection = known
+        .connection
+        .filter(|_| transport.is_stream() && transport == known.transport);
+    Path {
+        transport,
+        destination,
+        connection,
+        ..known
+    }
 }

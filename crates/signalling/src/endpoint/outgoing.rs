@@ -9,7 +9,9 @@ use super::incoming::agreed;
 use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
-use crate::sip::{HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey};
+use crate::sip::{
+    HeaderName, Message, Method, Request, RequestBuilder, Response, To, TransactionKey,
+};
 use crate::wire::{Path, Transmit};
 
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
@@ -30,7 +32,9 @@ pub struct OutgoingCall {
 impl std::fmt::Debug for OutgoingCall {
     /// Without the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutgoingCall").field("trunk", &self.trunk).finish_non_exhaustive()
+        f.debug_struct("OutgoingCall")
+            .field("trunk", &self.trunk)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,9 +111,16 @@ impl Endpoint {
             pending: None,
             abandoned: false,
         });
-        let purpose = Purpose::Invite { leg, acknowledged: Vec::new() };
+        let purpose = Purpose::Invite {
+            leg,
+            acknowledged: Vec::new(),
+        };
         let key = self.request(request, path, purpose, now);
-        if let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&leg) {
+        if let Some(Leg {
+            usage: Usage::Calling(calling),
+            ..
+        }) = self.legs.get_mut(&leg)
+        {
             calling.key = key;
         }
         Ok(leg)
@@ -119,23 +130,41 @@ impl Endpoint {
         let is_number = |text: &str| {
             let digits = text.strip_prefix('+').unwrap_or(text);
             !digits.is_empty()
-                && digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
+                && digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || matches!(byte, b'*' | b'#'))
         };
         if !is_number(&call.to) || !is_number(&call.from) {
             return None;
         }
         let identity = format!("<sip:{}@{}>", call.from, self.local_host(path.transport));
         let contact = self.contact(&call.from, path.transport);
-        let to = format!("<sip:{}@{}>", call.to, self.settings.trunks.get(call.trunk)?.peer.as_ref()?);
+        let to = format!(
+            "<sip:{}@{}>",
+            call.to,
+            self.settings.trunks.get(call.trunk)?.peer.as_ref()?
+        );
         let from = format!("{identity};tag={tag}");
         let call_id = format!("{}{}", self.token(), self.token());
-        let builder =
-            self.request_outside((call.trunk, &call.to), &Method::Invite, (&from, &to), (&call_id, 1))?;
+        let builder = self.request_outside(
+            (call.trunk, &call.to),
+            &Method::Invite,
+            (&from, &to),
+            (&call_id, 1),
+        )?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
-        let builder = builder.header(HeaderName::PAssertedIdentity, identity).ok()?;
+        let builder = builder
+            .header(HeaderName::PAssertedIdentity, identity)
+            .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
-        let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
-        let builder = builder.body(sdp::offer(&call.local, call.preferred, self.codecs_of(path)));
+        let builder = builder
+            .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
+            .ok()?;
+        let builder = builder.body(sdp::offer(
+            &call.local,
+            call.preferred,
+            self.codecs_of(path),
+        ));
         self.seal(builder, path.transport)
     }
 
@@ -165,7 +194,13 @@ impl Endpoint {
     }
 
     fn proceeding(&mut self, id: LegId, alerting: bool, now: Instant) {
-        let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get_mut(&id) else { return };
+        let Some(Leg {
+            usage: Usage::Calling(calling),
+            ..
+        }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
         calling.proceeding = true;
         let ringing = alerting && !calling.ringing;
         calling.ringing |= alerting;
@@ -178,9 +213,21 @@ impl Endpoint {
     }
 
     /// A provisional response that the peer repeats until we acknowledge it with a PRACK (RFC 3262, section 4).
-    fn acknowledge_provisional(&mut self, id: LegId, response: &Response, now: Instant) -> Option<()> {
+    fn acknowledge_provisional(
+        &mut self,
+        id: LegId,
+        response: &Response,
+        now: Instant,
+    ) -> Option<()> {
         let sequence = reliable_sequence(response)?;
-        let Leg { usage: Usage::Calling(calling), path, .. } = self.legs.get_mut(&id)? else { return None };
+        let Leg {
+            usage: Usage::Calling(calling),
+            path,
+            ..
+        } = self.legs.get_mut(&id)?
+        else {
+            return None;
+        };
         let dialog = Dialog::establish(&calling.request, response)?;
         let of_branch = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
         let branch = match calling.early.iter().position(of_branch) {
@@ -194,7 +241,11 @@ impl Endpoint {
                 early
             }
             None if calling.early.len() < MOST_BRANCHES => {
-                calling.early.push(Early { dialog, sequence, answer: None });
+                calling.early.push(Early {
+                    dialog,
+                    sequence,
+                    answer: None,
+                });
                 calling.early.last_mut()?
             }
             None => return None,
@@ -205,7 +256,9 @@ impl Endpoint {
         let path = super::path_to(&branch.dialog.next_hop(), *path);
         let invite = super::receive::sequence(&calling.request);
         let builder = branch.dialog.request(Method::Prack)?;
-        let builder = builder.header(HeaderName::RAck, format!("{sequence} {invite} INVITE")).ok()?;
+        let builder = builder
+            .header(HeaderName::RAck, format!("{sequence} {invite} INVITE"))
+            .ok()?;
         let prack = self.seal(builder, path.transport)?;
         self.request(prack, path, Purpose::Farewell, now);
         Some(())
@@ -213,8 +266,13 @@ impl Endpoint {
 
     /// What was agreed with the branch that answers, before it did.
     fn early(&self, id: LegId, tag: &[u8]) -> Option<&Early> {
-        let Usage::Calling(calling) = &self.legs.get(&id)?.usage else { return None };
-        calling.early.iter().find(|early| early.dialog.remote_tag() == tag)
+        let Usage::Calling(calling) = &self.legs.get(&id)?.usage else {
+            return None;
+        };
+        calling
+            .early
+            .iter()
+            .find(|early| early.dialog.remote_tag() == tag)
     }
 
     fn answered(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
@@ -223,7 +281,10 @@ impl Endpoint {
         if self.acknowledge_again(key, tag) {
             return;
         }
-        let calling = matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_)));
+        let calling = matches!(
+            self.legs.get(&id).map(|leg| &leg.usage),
+            Some(Usage::Calling(_))
+        );
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
             return self.invite_failed(id, 500, now);
         };
@@ -241,7 +302,10 @@ impl Endpoint {
             .and_then(|(answer, leg)| agreed(answer, leg.local.as_ref(), self.codecs_of(leg.path)));
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
-                leg.usage = Usage::Established { dialog: Box::new(dialog), codec: remote.codec };
+                leg.usage = Usage::Established {
+                    dialog: Box::new(dialog),
+                    codec: remote.codec,
+                };
                 self.tell(id, Event::Answered { leg: id, remote });
             }
             // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.
@@ -252,7 +316,13 @@ impl Endpoint {
                     self.request(bye, path, Purpose::Farewell, now);
                 }
                 if calling {
-                    self.end_leg(id, Event::Failed { leg: id, status: 488 });
+                    self.end_leg(
+                        id,
+                        Event::Failed {
+                            leg: id,
+                            status: 488,
+                        },
+                    );
                 }
             }
         }
@@ -265,7 +335,9 @@ impl Endpoint {
         else {
             return false;
         };
-        let Some(known) = acknowledged.iter().find(|known| known.remote_tag == tag) else { return false };
+        let Some(known) = acknowledged.iter().find(|known| known.remote_tag == tag) else {
+            return false;
+        };
         self.transmits.push_back(known.ack.clone());
         true
     }
@@ -277,12 +349,21 @@ impl Endpoint {
         let path = super::path_to(&dialog.next_hop(), known);
         let ack = dialog.request(Method::Ack)?;
         let ack = self.seal(ack, path.transport)?;
-        let ack = Transmit { path, bytes: Message::Request(ack).to_bytes(), ticket: None };
+        let ack = Transmit {
+            path,
+            bytes: Message::Request(ack).to_bytes(),
+            ticket: None,
+        };
         self.transmits.push_back(ack.clone());
-        if let Some(Purpose::Invite { acknowledged, .. }) =
-            self.transactions.get_mut(key).map(|transaction| &mut transaction.purpose)
+        if let Some(Purpose::Invite { acknowledged, .. }) = self
+            .transactions
+            .get_mut(key)
+            .map(|transaction| &mut transaction.purpose)
         {
-            acknowledged.push(Acknowledged { remote_tag: dialog.remote_tag().clone(), ack });
+            acknowledged.push(Acknowledged {
+                remote_tag: dialog.remote_tag().clone(),
+                ack,
+            });
         }
         Some((dialog, path))
     }
@@ -291,14 +372,24 @@ impl Endpoint {
         if matches!(status, 408 | 503) && self.invite_elsewhere(id, now).is_some() {
             return;
         }
-        if matches!(self.legs.get(&id).map(|leg| &leg.usage), Some(Usage::Calling(_))) {
+        if matches!(
+            self.legs.get(&id).map(|leg| &leg.usage),
+            Some(Usage::Calling(_))
+        ) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
     }
 
     /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
     pub(super) fn cancel(&mut self, id: LegId, now: Instant) {
-        let Some(Leg { usage: Usage::Calling(calling), path, .. }) = self.legs.get_mut(&id) else { return };
+        let Some(Leg {
+            usage: Usage::Calling(calling),
+            path,
+            ..
+        }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
         let path = *path;
         calling.withdrawn = true;
         if !calling.proceeding || calling.canceled {
@@ -309,12 +400,19 @@ impl Endpoint {
         if let Some(cancel) = cancel {
             self.request(cancel, path, Purpose::Farewell, now);
         }
-        self.timers.set(TimerKey::CancelUnanswered(id), now + self.give_up_after());
+        self.timers
+            .set(TimerKey::CancelUnanswered(id), now + self.give_up_after());
     }
 
     /// The peer answered neither the CANCEL nor the INVITE: RFC 3261, section 9.1 counts it as ended.
     pub(super) fn cancel_unanswered(&mut self, id: LegId, now: Instant) {
-        let Some(Leg { usage: Usage::Calling(calling), .. }) = self.legs.get(&id) else { return };
+        let Some(Leg {
+            usage: Usage::Calling(calling),
+            ..
+        }) = self.legs.get(&id)
+        else {
+            return;
+        };
         let key = calling.key.clone();
         self.remove_leg(id);
         if let Some(key) = key {
@@ -328,21 +426,39 @@ impl Endpoint {
 fn reliable_sequence(response: &Response) -> Option<u32> {
     let mut required = response.headers.get_all(&HeaderName::Require);
     let reliable = required.any(|header| {
-        header.value().split(|byte| *byte == b',').any(|option| option.trim_ascii() == b"100rel")
+        header
+            .value()
+            .split(|byte| *byte == b',')
+            .any(|option| option.trim_ascii() == b"100rel")
     });
-    let number = response.headers.value(&HeaderName::RSeq).filter(|_| reliable)?;
+    let number = response
+        .headers
+        .value(&HeaderName::RSeq)
+        .filter(|_| reliable)?;
     std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
 /// The CANCEL of an INVITE (RFC 3261, section 9.1): the same branch, sequence number and identity.
 fn cancel_of(invite: &Request) -> Option<Request> {
     let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
-    for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId] {
+    for name in [
+        HeaderName::Via,
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+    ] {
         let value = invite.headers.value(&name)?.into_owned();
         builder = builder.header(name, value).ok()?;
     }
     for route in invite.headers.get_all(&HeaderName::Route) {
-        builder = builder.header(HeaderName::Route, route.value().into_owned()).ok()?;
+        builder = builder
+            .header(HeaderName::Route, route.value().into_owned())
+            .ok()?;
     }
-    Some(builder.cseq(super::receive::sequence(invite), &Method::Cancel).ok()?.build())
+    Some(
+        builder
+            .cseq(super::receive::sequence(invite), &Method::Cancel)
+            .ok()?
+            .build(),
+    )
 }

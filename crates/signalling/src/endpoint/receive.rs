@@ -11,15 +11,26 @@ use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, reason, 
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
-    CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder, TransactionKey,
-    TuEvent, Via, first_hop_end, validate_request,
+    CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder,
+    TransactionKey, TuEvent, Via, first_hop_end, validate_request,
 };
 use crate::wire::{Content, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
     /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
-    pub fn receive(&mut self, transport: Transport, source: SocketAddr, message: SipMessage, now: Instant) {
-        let path = Path { transport, destination: source, connection: Some(source), trunk: None };
+    pub fn receive(
+        &mut self,
+        transport: Transport,
+        source: SocketAddr,
+        message: SipMessage,
+        now: Instant,
+    ) {
+        let path = Path {
+            transport,
+            destination: source,
+            connection: Some(source),
+            trunk: None,
+        };
         match message.0 {
             Content::Whole(Message::Request(request)) => self.receive_request(request, path, now),
             Content::Whole(Message::Response(response)) => self.receive_response(response, now),
@@ -31,19 +42,27 @@ impl Endpoint {
     fn refuse_malformed(&mut self, malformed: &Malformed, source: Path) {
         let mut path = source;
         if source.transport == Transport::Udp {
-            path.destination.set_port(malformed.port(source.destination.port()));
+            path.destination
+                .set_port(malformed.port(source.destination.port()));
         }
-        self.transmits.push_back(Transmit { path, bytes: malformed.bad_request(), ticket: None });
+        self.transmits.push_back(Transmit {
+            path,
+            bytes: malformed.bad_request(),
+            ticket: None,
+        });
     }
 
     fn receive_request(&mut self, mut request: Request, source: Path, now: Instant) {
         if !is_answerable(&request) {
             return;
         }
-        let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request)) else {
+        let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request))
+        else {
             // What an answer must repeat is not there, or cannot be read.
             let malformed = Malformed::of(&request).filter(|_| request.method != Method::Ack);
-            return malformed.iter().for_each(|malformed| self.refuse_malformed(malformed, source));
+            return malformed
+                .iter()
+                .for_each(|malformed| self.refuse_malformed(malformed, source));
         };
         let trunk = match self.admit(&request, source, now) {
             Ok(trunk) => trunk,
@@ -51,10 +70,17 @@ impl Endpoint {
         };
         let path = Path { trunk, ..path };
         let message = Message::Request(request);
-        match self.layer.receive(message, super::reliability(path.transport)) {
+        match self
+            .layer
+            .receive(message, super::reliability(path.transport))
+        {
             Dispatch::Matched { key, outputs } => self.perform(&key, outputs, now),
             Dispatch::Created { key, outputs } => {
-                let transaction = Transaction { path, purpose: Purpose::Serve(None), identity: None };
+                let transaction = Transaction {
+                    path,
+                    purpose: Purpose::Serve(None),
+                    identity: None,
+                };
                 self.transactions.insert(key.clone(), transaction);
                 self.perform(&key, outputs, now);
             }
@@ -69,12 +95,19 @@ impl Endpoint {
     /// The trunk whose request it is, or what is refused before any logic and without remembering anything: methods that
     /// we do not serve, messages that are not whole, and whoever is no trunk of ours. Nothing here depends on the number
     /// that was called.
-    fn admit(&mut self, request: &Request, source: Path, now: Instant) -> Result<Option<usize>, Refusal> {
+    fn admit(
+        &mut self,
+        request: &Request,
+        source: Path,
+        now: Instant,
+    ) -> Result<Option<usize>, Refusal> {
         let known = self.trunk_of(source.destination.ip());
         if request.method == Method::Ack {
             return Ok(known);
         }
-        if let Some(finding) = validate_request(request).into_iter().find(|finding| !finding.is_repairable())
+        if let Some(finding) = validate_request(request)
+            .into_iter()
+            .find(|finding| !finding.is_repairable())
         {
             return Err(Refusal::plain(finding.status()));
         }
@@ -84,9 +117,16 @@ impl Endpoint {
             Method::Other(_) => return Err(Refusal::plain(501)),
             _ => return Err(Refusal::plain(405)),
         }
-        let trunk = known.map_or_else(|| self.admit_stranger(request, source.destination.ip(), now), Ok)?;
+        let trunk = known.map_or_else(
+            || self.admit_stranger(request, source.destination.ip(), now),
+            Ok,
+        )?;
         let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
-        if sip { Ok(Some(trunk)) } else { Err(Refusal::plain(416)) }
+        if sip {
+            Ok(Some(trunk))
+        } else {
+            Err(Refusal::plain(416))
+        }
     }
 
     /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
@@ -97,16 +137,22 @@ impl Endpoint {
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
         let answer = response(request, status, &format!("{:016x}", hasher.finish()));
         let challenged = |answer: ResponseBuilder| {
-            challenges.into_iter().try_fold(answer, |answer, challenge| {
-                answer.header(HeaderName::WwwAuthenticate, challenge).ok()
-            })
+            challenges
+                .into_iter()
+                .try_fold(answer, |answer, challenge| {
+                    answer.header(HeaderName::WwwAuthenticate, challenge).ok()
+                })
         };
         let bytes = match answer.and_then(challenged) {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
             // The library does not write what quoted control characters the request has.
             None => Malformed::of(request).map(|request| request.refusal(status, reason(status))),
         };
-        self.transmits.extend(bytes.map(|bytes| Transmit { path, bytes, ticket: None }));
+        self.transmits.extend(bytes.map(|bytes| Transmit {
+            path,
+            bytes,
+            ticket: None,
+        }));
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
@@ -166,17 +212,25 @@ impl Endpoint {
         let builder = self.response(request, 200).and_then(|builder| {
             let builder = builder.header(HeaderName::Allow, ALLOW).ok()?;
             let builder = builder.header(HeaderName::Supported, "timer").ok()?;
-            builder.header(HeaderName::Accept, crate::sdp::CONTENT_TYPE).ok()
+            builder
+                .header(HeaderName::Accept, crate::sdp::CONTENT_TYPE)
+                .ok()
         });
         self.respond_or_abandon(key, builder, now);
     }
 
     fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
-        match self.transactions.get(key).map(|transaction| &transaction.purpose) {
+        match self
+            .transactions
+            .get(key)
+            .map(|transaction| &transaction.purpose)
+        {
             Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
             Some(Purpose::Reinvite(_)) => self.reinvite_responded(key, response, now),
             Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
-            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, response.status.code(), now),
+            Some(Purpose::KeepAlive(trunk)) => {
+                self.keep_alive_answered(*trunk, response.status.code(), now)
+            }
             Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
             _ => {}
         }
@@ -184,7 +238,11 @@ impl Endpoint {
 
     /// A transaction ended without an answer.
     fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
-        match self.transactions.get(key).map(|transaction| &transaction.purpose) {
+        match self
+            .transactions
+            .get(key)
+            .map(|transaction| &transaction.purpose)
+        {
             Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
             Some(Purpose::Reinvite(reinvite)) => self.session_lost(reinvite.leg, now),
             Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
@@ -194,8 +252,17 @@ impl Endpoint {
                 let leg = *leg;
                 // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
                 // any more is one that the caller gave up.
-                if matches!(self.legs.get(&leg).map(|leg| &leg.usage), Some(Usage::Offered(_))) {
-                    self.end_leg(leg, Event::HungUp { leg, orderly: false });
+                if matches!(
+                    self.legs.get(&leg).map(|leg| &leg.usage),
+                    Some(Usage::Offered(_))
+                ) {
+                    self.end_leg(
+                        leg,
+                        Event::HungUp {
+                            leg,
+                            orderly: false,
+                        },
+                    );
                 }
             }
             _ => {}
@@ -213,7 +280,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn plain(status: u16) -> Self {
-        Self { status, challenges: Vec::new() }
+        Self {
+            status,
+            challenges: Vec::new(),
+        }
     }
 }
 
@@ -227,13 +297,25 @@ fn is_answerable(request: &Request) -> bool {
         HeaderName::CSeq,
         HeaderName::RecordRoute,
     ];
-    repeated.iter().all(|name| request.headers.get_all(name).all(|header| is_repeatable(&header.value())))
+    repeated.iter().all(|name| {
+        request
+            .headers
+            .get_all(name)
+            .all(|header| is_repeatable(&header.value()))
+    })
 }
 
 /// Whether the request has what every answer must repeat (RFC 3261, section 8.2.6.2).
 fn has_identity(request: &Request) -> bool {
-    let repeated = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
-    repeated.iter().all(|name| request.headers.get(name).is_some())
+    let repeated = [
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+        HeaderName::CSeq,
+    ];
+    repeated
+        .iter()
+        .all(|name| request.headers.get(name).is_some())
 }
 
 /// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the
@@ -245,7 +327,11 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let (top, rest) = value.split_at_checked(first_hop_end(&value))?;
     let mut parameters: Vec<Vec<u8>> = Vec::new();
     for parameter in top.split(|byte| *byte == b';') {
-        let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        let name = parameter
+            .split(|byte| *byte == b'=')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
         if !name.eq_ignore_ascii_case(b"received") && !name.eq_ignore_ascii_case(b"rport") {
             parameters.push(parameter.to_vec());
         }
@@ -256,16 +342,29 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     }
     let top = [&parameters.join(&b';')[..], rest].concat();
     request.headers.remove_first(&HeaderName::Via)?;
-    request.headers.push_front(Header::build(HeaderName::Via, Bytes::from(top)).ok()?);
-    let port = if symmetric { source.destination.port() } else { via.port.unwrap_or(5060) };
+    request
+        .headers
+        .push_front(Header::build(HeaderName::Via, Bytes::from(top)).ok()?);
+    let port = if symmetric {
+        source.destination.port()
+    } else {
+        via.port.unwrap_or(5060)
+    };
     let destination = match source.transport {
         Transport::Udp => SocketAddr::new(source.destination.ip(), port),
         Transport::Tcp | Transport::Tls => source.destination,
     };
-    Some(Path { destination, ..source })
+    Some(Path {
+        destination,
+        ..source
+    })
 }
 
 /// The sequence number of a request that was validated.
 pub(super) fn sequence(request: &Request) -> u32 {
-    request.headers.typed::<CSeq>().and_then(Result::ok).map_or(0, |cseq| cseq.sequence)
+    request
+        .headers
+        .typed::<CSeq>()
+        .and_then(Result::ok)
+        .map_or(0, |cseq| cseq.sequence)
 }

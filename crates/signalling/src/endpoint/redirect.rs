@@ -53,25 +53,44 @@ impl Endpoint {
     /// and again after 491. [`Event::Redirected`] or [`Event::NotRedirected`] follows, unless the leg ends.
     /// `false`: there is no such leg, or the one before is not answered yet.
     pub fn redirect(&mut self, id: LegId, redirection: Redirection, now: Instant) -> bool {
-        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.abandoned) else { return false };
-        if !matches!(leg.usage, Usage::Established { .. } | Usage::Answering(_)) || leg.pending.is_some() {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.abandoned) else {
+            return false;
+        };
+        if !matches!(leg.usage, Usage::Established { .. } | Usage::Answering(_))
+            || leg.pending.is_some()
+        {
             return false;
         }
-        leg.pending = Some(Pending { redirection, tries: 0, sent: false, deferred: false });
+        leg.pending = Some(Pending {
+            redirection,
+            tries: 0,
+            sent: false,
+            deferred: false,
+        });
         self.send_pending(id, now);
         true
     }
 
     /// Whether a re-INVITE of ours waits for its answer: the peer's gets 491 (section 14.2; RFC 3311, section 5.2).
     pub(super) fn is_redirecting(&self, id: LegId) -> bool {
-        self.legs.get(&id).and_then(|leg| leg.pending).is_some_and(|pending| pending.sent)
+        self.legs
+            .get(&id)
+            .and_then(|leg| leg.pending)
+            .is_some_and(|pending| pending.sent)
     }
 
     /// Sends the re-INVITE that waits, unless the peer's INVITE is not acknowledged yet.
     pub(super) fn send_pending(&mut self, id: LegId, now: Instant) {
-        let Some(leg) = self.legs.get(&id) else { return };
-        let waits = leg.pending.is_some_and(|pending| !pending.sent && !pending.deferred);
-        if waits && matches!(leg.usage, Usage::Established { .. }) && self.reinvite(id, now).is_none() {
+        let Some(leg) = self.legs.get(&id) else {
+            return;
+        };
+        let waits = leg
+            .pending
+            .is_some_and(|pending| !pending.sent && !pending.deferred);
+        if waits
+            && matches!(leg.usage, Usage::Established { .. })
+            && self.reinvite(id, now).is_none()
+        {
             self.session_lost(id, now);
         }
     }
@@ -93,22 +112,36 @@ impl Endpoint {
         let local = leg.local.as_mut()?;
         local.version = local.version.wrapping_add(1);
         let body = sdp::redirection(local, &redirection);
-        let Usage::Established { dialog, .. } = &mut leg.usage else { return None };
+        let Usage::Established { dialog, .. } = &mut leg.usage else {
+            return None;
+        };
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let builder = dialog.request(Method::Invite)?;
         let (dialog, user, session) = (Dialog::clone(dialog), leg.user.clone(), leg.session);
-        let mut builder = builder.header(HeaderName::Contact, self.contact(&user, path.transport)).ok()?;
+        let mut builder = builder
+            .header(HeaderName::Contact, self.contact(&user, path.transport))
+            .ok()?;
         builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
         // Without it the session timer would be off (RFC 4028, section 7.4).
         if let Some(session) = session {
             builder = session.write_reinvite(builder)?;
         }
-        let builder = builder.header(HeaderName::ContentType, sdp::CONTENT_TYPE).ok()?;
+        let builder = builder
+            .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
+            .ok()?;
         let request: Request = self.seal(builder.body(body), path.transport)?;
-        let purpose = Purpose::Reinvite(Box::new(Reinvite { leg: id, dialog, path, acknowledgement: None }));
+        let purpose = Purpose::Reinvite(Box::new(Reinvite {
+            leg: id,
+            dialog,
+            path,
+            acknowledgement: None,
+        }));
         let key = self.request(request, path, purpose, now)?;
-        self.timers.set(TimerKey::ReinviteUnanswered(key), now + self.give_up_after());
+        self.timers.set(
+            TimerKey::ReinviteUnanswered(key),
+            now + self.give_up_after(),
+        );
         Some(())
     }
 
@@ -118,13 +151,21 @@ impl Endpoint {
         self.perform(key, outputs, now);
     }
 
-    pub(super) fn reinvite_responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+    pub(super) fn reinvite_responded(
+        &mut self,
+        key: &TransactionKey,
+        response: &Response,
+        now: Instant,
+    ) {
         let status = response.status.code();
         if status < 200 {
             return;
         }
-        self.timers.clear(&TimerKey::ReinviteUnanswered(key.clone()));
-        let Some(Purpose::Reinvite(reinvite)) = self.transactions.get(key).map(|found| &found.purpose) else {
+        self.timers
+            .clear(&TimerKey::ReinviteUnanswered(key.clone()));
+        let Some(Purpose::Reinvite(reinvite)) =
+            self.transactions.get(key).map(|found| &found.purpose)
+        else {
             return;
         };
         let id = reinvite.leg;
@@ -144,12 +185,18 @@ impl Endpoint {
 
     /// The ACK of a 2xx (RFC 3261, section 13.2.2.4), to the peer's new contact.
     fn acknowledge_reinvite(&mut self, key: &TransactionKey, response: &Response) -> Option<()> {
-        let Purpose::Reinvite(reinvite) = &mut self.transactions.get_mut(key)?.purpose else { return None };
+        let Purpose::Reinvite(reinvite) = &mut self.transactions.get_mut(key)?.purpose else {
+            return None;
+        };
         reinvite.dialog.refresh_target(&response.headers);
         let path = super::path_to(&reinvite.dialog.next_hop(), reinvite.path);
         let ack = reinvite.dialog.request(Method::Ack)?;
         let ack = self.seal(ack, path.transport)?;
-        let ack = Transmit { path, bytes: Message::Request(ack).to_bytes(), ticket: None };
+        let ack = Transmit {
+            path,
+            bytes: Message::Request(ack).to_bytes(),
+            ticket: None,
+        };
         if let Purpose::Reinvite(reinvite) = &mut self.transactions.get_mut(key)?.purpose {
             reinvite.acknowledgement = Some(ack.clone());
         }
@@ -158,17 +205,28 @@ impl Endpoint {
     }
 
     fn redirected(&mut self, id: LegId, response: &Response, now: Instant) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(pending) = leg.pending.take() else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let Some(pending) = leg.pending.take() else {
+            return;
+        };
         let (agreed, codec) = (leg.session, pending.redirection.codec);
         if let Usage::Established { dialog, .. } = &mut leg.usage {
             dialog.refresh_target(&response.headers);
         }
-        let answer = Description::parse(response.body()).and_then(|answer| answer.choosing(&[codec]));
+        let answer =
+            Description::parse(response.body()).and_then(|answer| answer.choosing(&[codec]));
         match answer {
             Ok(answer) if !answer.is_secure() => {
                 self.session_refreshed(id, agreed, now);
-                self.tell(id, Event::Redirected { leg: id, remote: answer.remote() });
+                self.tell(
+                    id,
+                    Event::Redirected {
+                        leg: id,
+                        remote: answer.remote(),
+                    },
+                );
             }
             // No answer to our offer: nobody knows where the audio goes.
             _ => self.session_lost(id, now),
@@ -178,20 +236,33 @@ impl Endpoint {
     /// Our INVITE met the peer's: both are made again, after times that differ (section 14.1).
     fn redirect_later(&mut self, id: LegId, now: Instant) {
         let drawn = (self.entropy)();
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(pending) = leg.pending.as_mut() else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let Some(pending) = leg.pending.as_mut() else {
+            return;
+        };
         if pending.tries >= MOST_TRIES {
             return self.not_redirected(id, 491);
         }
         (pending.sent, pending.deferred) = (false, true);
         // Whoever made the Call-ID waits longer.
-        let steps = if leg.outgoing { 210 + drawn % 191 } else { drawn % 201 };
-        self.timers.set(TimerKey::Reinvite(id), now + Duration::from_millis(10 * steps));
+        let steps = if leg.outgoing {
+            210 + drawn % 191
+        } else {
+            drawn % 201
+        };
+        self.timers.set(
+            TimerKey::Reinvite(id),
+            now + Duration::from_millis(10 * steps),
+        );
     }
 
     /// The session is as it was before (section 14.1).
     fn not_redirected(&mut self, id: LegId, status: u16) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
         if leg.pending.take().is_some() {
             self.tell(id, Event::NotRedirected { leg: id, status });
         }

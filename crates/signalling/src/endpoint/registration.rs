@@ -46,8 +46,13 @@ struct Attempt {
 impl Endpoint {
     /// Whether nothing of ours is registered any more, and nothing about it under way.
     pub fn has_left(&self) -> bool {
-        let registrations = self.lines.iter().filter_map(|line| line.registration.as_ref());
-        registrations.into_iter().all(|one| one.attempt.is_none() && one.stands != Some(true))
+        let registrations = self
+            .lines
+            .iter()
+            .filter_map(|line| line.registration.as_ref());
+        registrations
+            .into_iter()
+            .all(|one| one.attempt.is_none() && one.stands != Some(true))
     }
 
     /// Registers, for the first time or again.
@@ -59,7 +64,9 @@ impl Endpoint {
 
     /// Takes back what is registered, whatever else is under way.
     pub(super) fn unregister(&mut self, trunk: usize, now: Instant) {
-        let Some(registration) = self.registration(trunk) else { return };
+        let Some(registration) = self.registration(trunk) else {
+            return;
+        };
         registration.leaving = true;
         let attempt = registration.attempt.take();
         let stands = registration.stands == Some(true) || attempt.is_some();
@@ -93,7 +100,12 @@ impl Endpoint {
         let key = self.request(request.clone(), path, Purpose::Register(trunk), now)?;
         let registration = self.registration(trunk)?;
         registration.sequence = sequence;
-        registration.attempt = Some(Attempt { key, request, answered, lengthened });
+        registration.attempt = Some(Attempt {
+            key,
+            request,
+            answered,
+            lengthened,
+        });
         Some(())
     }
 
@@ -109,22 +121,39 @@ impl Endpoint {
             true => Duration::ZERO,
             false => registration.asked.unwrap_or(ASKED),
         };
-        let (contact, transport) = (self.registered_contact(trunk)?, self.path_of(trunk)?.transport);
+        let (contact, transport) = (
+            self.registered_contact(trunk)?,
+            self.path_of(trunk)?.transport,
+        );
         let settings = self.settings.trunks.get(trunk)?;
         let user = user_part(&settings.credentials.as_ref()?.username);
         let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
         let from = format!("{identity};tag={tag}");
-        let builder =
-            self.request_outside((trunk, ""), &Method::Register, (&from, &identity), (&call_id, sequence))?;
+        let builder = self.request_outside(
+            (trunk, ""),
+            &Method::Register,
+            (&from, &identity),
+            (&call_id, sequence),
+        )?;
         let builder = builder.header(HeaderName::Contact, contact).ok()?;
-        let builder = builder.header(HeaderName::Expires, expires.as_secs().to_string()).ok()?;
+        let builder = builder
+            .header(HeaderName::Expires, expires.as_secs().to_string())
+            .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         self.seal(builder, transport)
     }
 
     /// Where the trunk's calls are to come to.
     fn registered_contact(&self, trunk: usize) -> Option<String> {
-        let user = user_part(&self.settings.trunks.get(trunk)?.credentials.as_ref()?.username);
+        let user = user_part(
+            &self
+                .settings
+                .trunks
+                .get(trunk)?
+                .credentials
+                .as_ref()?
+                .username,
+        );
         Some(self.contact(&user, self.path_of(trunk)?.transport))
     }
 
@@ -134,13 +163,20 @@ impl Endpoint {
             200..300 => self.granted(trunk, response, now),
             401 | 407 if self.register_authenticated(trunk, response, now).is_some() => {}
             423 if self.register_for_longer(trunk, response, now).is_some() => {}
-            status => self.register_failed(trunk, status, seconds(response, &HeaderName::RetryAfter), now),
+            status => self.register_failed(
+                trunk,
+                status,
+                seconds(response, &HeaderName::RetryAfter),
+                now,
+            ),
         }
     }
 
     fn granted(&mut self, trunk: usize, response: &Response, now: Instant) {
         let contact = self.registered_contact(trunk);
-        let Some(registration) = self.registration(trunk) else { return };
+        let Some(registration) = self.registration(trunk) else {
+            return;
+        };
         registration.attempt = None;
         registration.failures = 0;
         if registration.leaving {
@@ -148,23 +184,40 @@ impl Endpoint {
         }
         let asked = registration.asked.unwrap_or(ASKED);
         let granted = granted(response, contact.as_deref().unwrap_or_default()).unwrap_or(asked);
-        let after = granted.min(LONGEST).saturating_sub(AHEAD.min(granted / 2)).max(SHORTEST / 2);
+        let after = granted
+            .min(LONGEST)
+            .saturating_sub(AHEAD.min(granted / 2))
+            .max(SHORTEST / 2);
         self.timers.set(TimerKey::Register(trunk), now + after);
         self.registered(trunk, true, response.status.code());
     }
 
     /// Sends a REGISTER again with what the registrar asks for.
-    fn register_authenticated(&mut self, trunk: usize, response: &Response, now: Instant) -> Option<()> {
+    fn register_authenticated(
+        &mut self,
+        trunk: usize,
+        response: &Response,
+        now: Instant,
+    ) -> Option<()> {
         let transport = self.path_of(trunk)?.transport;
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
-        let (request, before, lengthened) =
-            (attempt.request.clone(), attempt.answered.clone(), attempt.lengthened);
-        let (request, answered) = self.with_credentials(trunk, transport, request, before, response)?;
+        let (request, before, lengthened) = (
+            attempt.request.clone(),
+            attempt.answered.clone(),
+            attempt.lengthened,
+        );
+        let (request, answered) =
+            self.with_credentials(trunk, transport, request, before, response)?;
         self.attempt(trunk, request, Some(answered), lengthened, now)
     }
 
     /// A 423 names the shortest time that the registrar takes (RFC 3261, section 10.2.8).
-    fn register_for_longer(&mut self, trunk: usize, response: &Response, now: Instant) -> Option<()> {
+    fn register_for_longer(
+        &mut self,
+        trunk: usize,
+        response: &Response,
+        now: Instant,
+    ) -> Option<()> {
         let shortest = seconds(response, &HeaderName::MinExpires)?;
         let registration = self.registration(trunk)?;
         if registration.leaving || registration.attempt.as_ref()?.lengthened || shortest > LONGEST {
@@ -190,10 +243,14 @@ impl Endpoint {
         {
             line.leave(path.destination);
         }
-        let Some(registration) = self.registration(trunk) else { return };
+        let Some(registration) = self.registration(trunk) else {
+            return;
+        };
         registration.attempt = None;
         if !registration.leaving {
-            let pause = FIRST_PAUSE.saturating_mul(1_u32 << registration.failures.min(10)).min(LONGEST_PAUSE);
+            let pause = FIRST_PAUSE
+                .saturating_mul(1_u32 << registration.failures.min(10))
+                .min(LONGEST_PAUSE);
             registration.failures = registration.failures.saturating_add(1);
             // Between half of it and all: a registrar that comes back is not met by everybody at once.
             let pause = pause / 2 + (pause / 2).mul_f64((draw % 1000) as f64 / 1000.0);
@@ -205,9 +262,15 @@ impl Endpoint {
 
     /// Tells of a change.
     fn registered(&mut self, trunk: usize, registered: bool, status: u16) {
-        let Some(registration) = self.registration(trunk) else { return };
+        let Some(registration) = self.registration(trunk) else {
+            return;
+        };
         if registration.stands.replace(registered) != Some(registered) {
-            self.events.push_back(Event::Registered { trunk, registered, status });
+            self.events.push_back(Event::Registered {
+                trunk,
+                registered,
+                status,
+            });
         }
     }
 }
@@ -217,7 +280,13 @@ fn user_part(username: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     username
         .bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
@@ -226,14 +295,20 @@ fn granted(response: &Response, ours: &str) -> Option<Duration> {
     let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {
         uri.user() == ours.uri.user() && uri.port() == ours.uri.port() && {
-            uri.host().zip(ours.uri.host()).is_some_and(|(one, other)| one.equivalent(other))
+            uri.host()
+                .zip(ours.uri.host())
+                .is_some_and(|(one, other)| one.equivalent(other))
         }
     };
     let contact = HeaderName::Contact;
     let lists = response.headers.get_all(&contact);
-    let contacts = lists.filter_map(|list| Address::parse_list(&list.value(), "Contact").ok()).flatten();
+    let contacts = lists
+        .filter_map(|list| Address::parse_list(&list.value(), "Contact").ok())
+        .flatten();
     let known = contacts.into_iter().find(|contact| same(&contact.uri));
-    let expires = known.as_ref().and_then(|contact| number(contact.param("expires")?));
+    let expires = known
+        .as_ref()
+        .and_then(|contact| number(contact.param("expires")?));
     expires.or_else(|| seconds(response, &HeaderName::Expires))
 }
 

@@ -38,13 +38,19 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
     fn endpoint() -> Endpoint {
-        let accept_from = vec![Network { address: PEER, prefix: 32 }];
+        let accept_from = vec![Network {
+            address: PEER,
+            prefix: 32,
+        }];
         let settings = Settings {
             advertised: IpAddr::V4(Ipv4Addr::LOCALHOST),
             udp_port: 5060,
             tcp_port: 5060,
             tls_port: 5061,
-            trunks: vec![Trunk { accept_from, ..Trunk::default() }],
+            trunks: vec![Trunk {
+                accept_from,
+                ..Trunk::default()
+            }],
         };
         Endpoint::new(settings, Box::new(|| 7))
     }
@@ -69,8 +75,16 @@ mod tests {
         // Timer J: RFC 3261, section 17.2.2.
         endpoint.handle_timeout(start + Duration::from_secs(33));
         assert_eq!(endpoint.load().transactions, 1);
-        assert!(endpoint.transactions.capacity() <= KEPT, "{}", endpoint.transactions.capacity());
-        assert!(endpoint.timers.capacity() <= KEPT, "{}", endpoint.timers.capacity());
+        assert!(
+            endpoint.transactions.capacity() <= KEPT,
+            "{}",
+            endpoint.transactions.capacity()
+        );
+        assert!(
+            endpoint.timers.capacity() <= KEPT,
+            "{}",
+            endpoint.timers.capacity()
+        );
         endpoint.handle_timeout(start + Duration::from_secs(64));
         assert_eq!(endpoint.load().transactions, 0);
     }

@@ -29,7 +29,10 @@ impl Timer {
     pub(super) fn asked_by(headers: &Headers) -> Result<Option<Self>, ()> {
         let Some(Ok(asked)) = headers.typed::<SessionExpires>() else {
             let both = lists(headers, &HeaderName::Supported, b"timer") && allows_update(headers);
-            return Ok(both.then_some(Self { interval: USUAL, we_refresh: true }));
+            return Ok(both.then_some(Self {
+                interval: USUAL,
+                we_refresh: true,
+            }));
         };
         if asked.interval < SHORTEST {
             return Err(());
@@ -38,7 +41,10 @@ impl Timer {
         if we_refresh && !allows_update(headers) {
             return Ok(None);
         }
-        Ok(Some(Self { interval: asked.interval, we_refresh }))
+        Ok(Some(Self {
+            interval: asked.interval,
+            we_refresh,
+        }))
     }
 
     /// When to act after a refresh: the refresher at half the interval, the other side shortly before its end.
@@ -46,7 +52,8 @@ impl Timer {
         if self.we_refresh {
             return self.interval / 2;
         }
-        self.interval.saturating_sub(Duration::from_secs(32).min(self.interval / 3))
+        self.interval
+            .saturating_sub(Duration::from_secs(32).min(self.interval / 3))
     }
 
     /// Writes the agreement into a 2xx of ours.
@@ -54,7 +61,11 @@ impl Timer {
         let refresher = if self.we_refresh { "uas" } else { "uac" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
         let builder = builder.header(HeaderName::SessionExpires, value).ok()?;
-        if self.we_refresh { Some(builder) } else { builder.header(HeaderName::Require, "timer").ok() }
+        if self.we_refresh {
+            Some(builder)
+        } else {
+            builder.header(HeaderName::Require, "timer").ok()
+        }
     }
 
     /// Writes what was agreed into a re-INVITE of ours: whoever refreshes goes on to.
@@ -77,22 +88,31 @@ fn allows_update(headers: &Headers) -> bool {
 /// Whether a token is in the list of a header.
 fn lists(headers: &Headers, name: &HeaderName, token: &[u8]) -> bool {
     headers.get_all(name).any(|header: &Header| {
-        header.value().split(|byte| *byte == b',').any(|listed| listed.trim_ascii() == token)
+        header
+            .value()
+            .split(|byte| *byte == b',')
+            .any(|listed| listed.trim_ascii() == token)
     })
 }
 
 /// A 422 names the shortest interval that we take.
 pub(super) fn too_brief(builder: ResponseBuilder) -> Option<ResponseBuilder> {
-    builder.header(HeaderName::MinSe, SHORTEST.as_secs().to_string()).ok()
+    builder
+        .header(HeaderName::MinSe, SHORTEST.as_secs().to_string())
+        .ok()
 }
 
 impl Endpoint {
     /// Starts the time of a session again, by what was agreed last.
     pub(super) fn session_refreshed(&mut self, id: LegId, agreed: Option<Timer>, now: Instant) {
-        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
         leg.session = agreed;
         match agreed {
-            Some(timer) => self.timers.set(TimerKey::Session(id), now + timer.act_after()),
+            Some(timer) => self
+                .timers
+                .set(TimerKey::Session(id), now + timer.act_after()),
             None => self.timers.clear(&TimerKey::Session(id)),
         }
     }
@@ -110,13 +130,18 @@ impl Endpoint {
 
     fn refresh(&mut self, id: LegId, timer: Timer, now: Instant) -> Option<()> {
         let leg = self.legs.get_mut(&id)?;
-        let Usage::Established { dialog, .. } = &mut leg.usage else { return None };
+        let Usage::Established { dialog, .. } = &mut leg.usage else {
+            return None;
+        };
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let user = leg.user.clone();
         let builder = dialog.request(Method::Update)?;
         let contact = self.contact(&user, path.transport);
         let builder = timer.write_request(builder.header(HeaderName::Contact, contact).ok()?)?;
-        let request = self.seal(builder.header(HeaderName::Supported, "timer").ok()?, path.transport)?;
+        let request = self.seal(
+            builder.header(HeaderName::Supported, "timer").ok()?,
+            path.transport,
+        )?;
         self.request(request, path, Purpose::Refresh(id), now)?;
         Some(())
     }
@@ -134,7 +159,10 @@ impl Endpoint {
             _ => {
                 let shorter = response.headers.typed::<MinSe>().and_then(Result::ok);
                 let interval = shorter.map_or(SHORTEST, |min| min.0.max(SHORTEST));
-                let agreed = Timer { interval, we_refresh: true };
+                let agreed = Timer {
+                    interval,
+                    we_refresh: true,
+                };
                 self.session_refreshed(id, Some(agreed), now);
             }
         }
@@ -143,7 +171,13 @@ impl Endpoint {
     /// The peer is gone: a BYE in case it is not, and the engine is told.
     pub(super) fn session_lost(&mut self, id: LegId, now: Instant) {
         if self.legs.contains_key(&id) {
-            self.tell(id, Event::HungUp { leg: id, orderly: false });
+            self.tell(
+                id,
+                Event::HungUp {
+                    leg: id,
+                    orderly: false,
+                },
+            );
             self.hang_up(id, now);
         }
     }

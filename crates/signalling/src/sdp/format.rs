@@ -89,8 +89,12 @@ pub struct OpusParameters {
 
 impl OpusParameters {
     /// What we want of those who send to us.
-    pub(super) const OURS: Self =
-        Self { max_average_bit_rate: None, inband_fec: true, constant_bit_rate: false, stereo: false };
+    pub(super) const OURS: Self = Self {
+        max_average_bit_rate: None,
+        inband_fec: true,
+        constant_bit_rate: false,
+        stereo: false,
+    };
 
     /// The value of an `fmtp` attribute behind its payload type, from these fields alone.
     pub(super) fn fmtp(&self) -> String {
@@ -98,7 +102,10 @@ impl OpusParameters {
         if let Some(most) = self.max_average_bit_rate {
             text.push_str(&format!(";maxaveragebitrate={most}"));
         }
-        for (name, wanted) in [(";cbr=1", self.constant_bit_rate), (";stereo=1", self.stereo)] {
+        for (name, wanted) in [
+            (";cbr=1", self.constant_bit_rate),
+            (";stereo=1", self.stereo),
+        ] {
             text.push_str(if wanted { name } else { "" });
         }
         text
@@ -107,7 +114,10 @@ impl OpusParameters {
     /// Reads the value of an `fmtp` attribute behind its payload type.
     fn parse(text: &str) -> Self {
         let mut parameters = Self::default();
-        for (name, value) in text.split(';').filter_map(|parameter| parameter.split_once('=')) {
+        for (name, value) in text
+            .split(';')
+            .filter_map(|parameter| parameter.split_once('='))
+        {
             let value = value.trim();
             match name.trim().to_ascii_lowercase().as_str() {
                 "maxaveragebitrate" => parameters.max_average_bit_rate = bit_rate(value),
@@ -138,17 +148,28 @@ pub(super) struct Format {
 /// last: whoever speaks another codec, too, is seldom worth the transcoder.
 pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let maps: Vec<(u8, String)> = rtpmaps(media).collect();
-    let is_opus = |number: u8| maps.iter().any(|(of, encoding)| *of == number && encoding == "opus/48000/2");
+    let is_opus = |number: u8| {
+        maps.iter()
+            .any(|(of, encoding)| *of == number && encoding == "opus/48000/2")
+    };
     let format = |payload_type| {
         let spoken = Codec::from_payload_type(payload_type);
         let codec = spoken.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
-        let opus =
-            if codec == Codec::Opus { opus_parameters(media, payload_type) } else { Default::default() };
-        Some(Format { codec, payload_type, opus })
+        let opus = if codec == Codec::Opus {
+            opus_parameters(media, payload_type)
+        } else {
+            Default::default()
+        };
+        Some(Format {
+            codec,
+            payload_type,
+            opus,
+        })
     };
     let named: Vec<Format> = payload_types(media).filter_map(format).collect();
-    let (opus, mut formats): (Vec<Format>, Vec<Format>) =
-        named.into_iter().partition(|format| format.codec == Codec::Opus);
+    let (opus, mut formats): (Vec<Format>, Vec<Format>) = named
+        .into_iter()
+        .partition(|format| format.codec == Codec::Opus);
     if max_packet(media).is_none_or(|most| most >= PACKET) {
         formats.extend(opus.first());
     }
@@ -156,33 +177,50 @@ pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
 }
 
 pub(super) fn payload_types(media: &sdp_types::Media) -> impl Iterator<Item = u8> {
-    let numbers = media.fmt.split_whitespace().filter_map(|format| format.parse().ok());
+    let numbers = media
+        .fmt
+        .split_whitespace()
+        .filter_map(|format| format.parse().ok());
     numbers.filter(|payload_type: &u8| *payload_type < 128)
 }
 
 /// Payload types with their encodings, in lower case.
 fn rtpmaps(media: &sdp_types::Media) -> impl Iterator<Item = (u8, String)> {
-    numbered(media, "rtpmap").map(|(payload_type, encoding)| (payload_type, encoding.to_ascii_lowercase()))
+    numbered(media, "rtpmap")
+        .map(|(payload_type, encoding)| (payload_type, encoding.to_ascii_lowercase()))
 }
 
 /// The values of an attribute that belong to a payload type, with it.
 fn numbered<'a>(media: &'a sdp_types::Media, name: &'a str) -> impl Iterator<Item = (u8, &'a str)> {
-    let lines = media.attributes.iter().filter(move |attribute| attribute.attribute == name);
+    let lines = media
+        .attributes
+        .iter()
+        .filter(move |attribute| attribute.attribute == name);
     lines.filter_map(|line| {
         let (payload_type, value) = line.value.as_deref()?.split_once(' ')?;
-        let payload_type = payload_type.trim().parse().ok().filter(|payload_type| *payload_type < 128)?;
+        let payload_type = payload_type
+            .trim()
+            .parse()
+            .ok()
+            .filter(|payload_type| *payload_type < 128)?;
         Some((payload_type, value.trim()))
     })
 }
 
 fn opus_parameters(media: &sdp_types::Media, payload_type: u8) -> OpusParameters {
     let mut lines = numbered(media, "fmtp").filter(|(of, _)| *of == payload_type);
-    lines.next().map(|(_, value)| OpusParameters::parse(value)).unwrap_or_default()
+    lines
+        .next()
+        .map(|(_, value)| OpusParameters::parse(value))
+        .unwrap_or_default()
 }
 
 /// The longest packet that the peer takes, in milliseconds (`a=maxptime`).
 fn max_packet(media: &sdp_types::Media) -> Option<u32> {
-    let named = media.attributes.iter().find(|attribute| attribute.attribute == "maxptime");
+    let named = media
+        .attributes
+        .iter()
+        .find(|attribute| attribute.attribute == "maxptime");
     named?.value.as_deref()?.trim().parse().ok()
 }
 
@@ -191,8 +229,12 @@ pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
     let event = |(payload_type, encoding): (u8, String)| {
         let mut parts = encoding.split('/');
         let (name, rate, channels) = (parts.next(), parts.next(), parts.next().unwrap_or("1"));
-        let rate = rate?.parse().ok().filter(|rate| matches!(rate, 8000 | 48_000))?;
-        (name == Some("telephone-event") && channels == "1").then_some(TelephoneEvent { payload_type, rate })
+        let rate = rate?
+            .parse()
+            .ok()
+            .filter(|rate| matches!(rate, 8000 | 48_000))?;
+        (name == Some("telephone-event") && channels == "1")
+            .then_some(TelephoneEvent { payload_type, rate })
     };
     rtpmaps(media).filter_map(event).collect()
 }

@@ -10,9 +10,25 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer
     for _ in 0..3 {
         pair.answer_by_hand(answer_to(&invite, 183, "one", &reliable, &body));
     }
-    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 9\r\n", ""));
-    assert_eq!(pair.sent("PRACK").len(), 1, "neither repeated nor out of order");
-    pair.answer_by_hand(answer_to(&invite, 180, "one", "Require: 100rel\r\nRSeq: 8\r\n", ""));
+    pair.answer_by_hand(answer_to(
+        &invite,
+        180,
+        "one",
+        "Require: 100rel\r\nRSeq: 9\r\n",
+        "",
+    ));
+    assert_eq!(
+        pair.sent("PRACK").len(),
+        1,
+        "neither repeated nor out of order"
+    );
+    pair.answer_by_hand(answer_to(
+        &invite,
+        180,
+        "one",
+        "Require: 100rel\r\nRSeq: 8\r\n",
+        "",
+    ));
     let pracks = pair.sent("PRACK");
     assert_eq!(pracks.len(), 2);
     assert!(pracks[0].contains("RAck: 7 1 INVITE\r\n") && pracks[0].contains("CSeq: 2 PRACK\r\n"));
@@ -23,7 +39,10 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer
     assert!(pair.sent("ACK")[0].contains("CSeq: 1 ACK\r\n"));
     pair.ends[0].hang_up(leg, pair.now);
     pair.collect();
-    assert!(pair.sent("BYE")[0].contains("CSeq: 4 BYE\r\n"), "numbers go on where the PRACKs stopped");
+    assert!(
+        pair.sent("BYE")[0].contains("CSeq: 4 BYE\r\n"),
+        "numbers go on where the PRACKs stopped"
+    );
 }
 
 #[test]
@@ -52,12 +71,19 @@ fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
     for (status, header) in [
         (302, "Contact: <sip:+910000000000@198.51.100.9>\r\n"),
         (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
-        (407, "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
+        (
+            407,
+            "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n",
+        ),
     ] {
         let (mut pair, _, invite) = Pair::dial_by_hand();
         pair.answer_by_hand(answer_to(&invite, status, "one", header, ""));
         assert_eq!(pair.failed(End::Caller), status);
         assert_eq!((pair.sent("INVITE").len(), pair.sent("ACK").len()), (1, 1));
-        assert!(!pair.wire[0].iter().any(|message| message.contains("Authorization")));
+        assert!(
+            !pair.wire[0]
+                .iter()
+                .any(|message| message.contains("Authorization"))
+        );
     }
 }

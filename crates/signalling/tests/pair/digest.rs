@@ -44,7 +44,10 @@ fn a_trunks_own_challenge_is_answered_with_the_strongest_digest_that_it_offers()
         first.lines().find(|line| line.starts_with(name))
             == second.lines().find(|line| line.starts_with(name))
     };
-    assert!(same("From:") && same("Call-ID:") && !same("Via:"), "{second}");
+    assert!(
+        same("From:") && same("Call-ID:") && !same("Via:"),
+        "{second}"
+    );
     assert_eq!(pair.sent("ACK").len(), 1, "the refusal is acknowledged");
     let body = HOLD.replace("sendonly", "sendrecv");
     pair.answer_by_hand(answer_to(&second, 200, "two", SDP, &body));
@@ -66,7 +69,10 @@ fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
         for _ in 0..3 {
             pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "two", then, ""));
         }
-        assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (invites, 407));
+        assert_eq!(
+            (pair.sent("INVITE").len(), pair.failed(End::Caller)),
+            (invites, 407)
+        );
         pair.settle();
     }
 }
@@ -78,13 +84,19 @@ fn what_a_called_party_asks_for_is_never_answered() {
     let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
     pair.answer_by_hand(answer_to(&first, 180, "one", "", ""));
     pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
-    assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (1, 407));
+    assert_eq!(
+        (pair.sent("INVITE").len(), pair.failed(End::Caller)),
+        (1, 407)
+    );
     pair.events.clear();
     pair.settle();
     // Another realm than the one that is configured.
     let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_by_hand();
     pair.answer_by_hand(answer_to(&first, 407, "one", &other, ""));
-    assert_eq!((pair.sent("INVITE").len(), pair.failed(End::Caller)), (1, 407));
+    assert_eq!(
+        (pair.sent("INVITE").len(), pair.failed(End::Caller)),
+        (1, 407)
+    );
     // Another realm than the one that has taken the credentials before.
     let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
     pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
@@ -108,7 +120,11 @@ fn a_call_that_is_withdrawn_while_the_trunk_asks_is_not_made_again() {
 }
 
 fn known_by(password: &str) -> Credentials {
-    Credentials { username: "pbx".into(), password: password.into(), realm: None }
+    Credentials {
+        username: "pbx".into(),
+        password: password.into(),
+        realm: None,
+    }
 }
 
 impl Pair {
@@ -117,7 +133,14 @@ impl Pair {
         let mut pair = Self::perfect();
         pair.ends[0] = endpoint_with(0, Transport::Udp, Some(known_by(password)));
         let accept_credentials = Some(known_by("a fictional password"));
-        pair.ends[1] = endpoint_of(1, Transport::Udp, Trunk { accept_credentials, ..Trunk::default() });
+        pair.ends[1] = endpoint_of(
+            1,
+            Transport::Udp,
+            Trunk {
+                accept_credentials,
+                ..Trunk::default()
+            },
+        );
         pair
     }
 
@@ -136,17 +159,32 @@ impl Pair {
 fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
     for loss in [0, 25] {
         for seed in 1..20 {
-            let mut pair = Pair { loss, luck: Luck(seed * 7919), ..Pair::strangers("a fictional password") };
+            let mut pair = Pair {
+                loss,
+                luck: Luck(seed * 7919),
+                ..Pair::strangers("a fictional password")
+            };
             let (caller, callee) = pair.connect();
-            let challenge = pair.wire[1].iter().find(|one| one.starts_with("SIP/2.0 401")).unwrap();
-            for part in ["algorithm=SHA-256", "algorithm=MD5", "realm=\"192.0.2.2\"", "qop=\"auth\""] {
+            let challenge = pair.wire[1]
+                .iter()
+                .find(|one| one.starts_with("SIP/2.0 401"))
+                .unwrap();
+            for part in [
+                "algorithm=SHA-256",
+                "algorithm=MD5",
+                "realm=\"192.0.2.2\"",
+                "qop=\"auth\"",
+            ] {
                 assert!(challenge.contains(part), "{part} in {challenge}");
             }
             assert!(!challenge.contains("stale"));
             pair.ends[0].hang_up(caller, pair.now);
             pair.collect();
             while pair.step() {}
-            let heard = pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { .. }));
+            let heard = pair
+                .events
+                .iter()
+                .any(|(_, event)| matches!(event, Event::HungUp { .. }));
             assert!(heard || loss > 0, "the BYE is let in");
             pair.ends[1].hang_up(callee, pair.now);
             pair.events.clear();
@@ -164,9 +202,13 @@ fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
     assert!(pair.events.is_empty());
     assert_eq!(pair.ends[1].load(), IDLE, "nothing is remembered");
     let invite = pair.wire[0][0].clone();
-    let status = |pair: &mut Pair, request: &str| pair.answer_from(address(0), request)[8..11].to_owned();
+    let status =
+        |pair: &mut Pair, request: &str| pair.answer_from(address(0), request)[8..11].to_owned();
     for number in ["+914000000001", "+914000000009", "nobody"] {
-        assert_eq!(status(&mut pair, &invite.replace("+914000000001", number)), "401");
+        assert_eq!(
+            status(&mut pair, &invite.replace("+914000000001", number)),
+            "401"
+        );
     }
     for method in ["OPTIONS", "BYE", "INFO"] {
         let request = invite.replace("INVITE", method);
@@ -178,20 +220,40 @@ fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
 
 #[test]
 fn a_trunk_may_be_known_by_one_hash_alone() {
-    for (digest, named, other) in [(Digest::Md5, "MD5", "SHA-256"), (Digest::Sha256, "SHA-256", "MD5")] {
+    for (digest, named, other) in [
+        (Digest::Md5, "MD5", "SHA-256"),
+        (Digest::Sha256, "SHA-256", "MD5"),
+    ] {
         let mut pair = Pair::strangers("a fictional password");
         let accept_credentials = Some(known_by("a fictional password"));
-        let trunk = Trunk { accept_credentials, accept_digests: vec![digest], ..Trunk::default() };
+        let trunk = Trunk {
+            accept_credentials,
+            accept_digests: vec![digest],
+            ..Trunk::default()
+        };
         pair.ends[1] = endpoint_of(1, Transport::Udp, trunk);
         let (caller, _) = pair.connect();
-        let challenge = pair.wire[1].iter().find(|one| one.starts_with("SIP/2.0 401")).unwrap();
+        let challenge = pair.wire[1]
+            .iter()
+            .find(|one| one.starts_with("SIP/2.0 401"))
+            .unwrap();
         assert!(
             challenge.contains(&format!("algorithm={named},")) && !challenge.contains(other),
             "{challenge}"
         );
-        let invite = pair.wire[0].iter().find(|one| one.contains("Authorization: ")).unwrap().clone();
-        let forged = invite.replace("branch=z9hG4bK", "branch=z9hG4bKnew").replace(named, other);
-        assert!(pair.answer_from(address(0), &forged).starts_with("SIP/2.0 401 "), "not by another one");
+        let invite = pair.wire[0]
+            .iter()
+            .find(|one| one.contains("Authorization: "))
+            .unwrap()
+            .clone();
+        let forged = invite
+            .replace("branch=z9hG4bK", "branch=z9hG4bKnew")
+            .replace(named, other);
+        assert!(
+            pair.answer_from(address(0), &forged)
+                .starts_with("SIP/2.0 401 "),
+            "not by another one"
+        );
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Callee));
@@ -204,20 +266,40 @@ fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
     let mut pair = Pair::strangers("a fictional password");
     pair.dial();
     let offer = pair.offered();
-    let invite = pair.wire[0].iter().find(|one| one.contains("Authorization: ")).unwrap().clone();
-    let again = pair.answer_from(address(0), &invite.replace("branch=z9hG4bK", "branch=z9hG4bKother"));
-    assert!(again.starts_with("SIP/2.0 401 ") && again.contains("stale=true"), "{again}");
+    let invite = pair.wire[0]
+        .iter()
+        .find(|one| one.contains("Authorization: "))
+        .unwrap()
+        .clone();
+    let again = pair.answer_from(
+        address(0),
+        &invite.replace("branch=z9hG4bK", "branch=z9hG4bKother"),
+    );
+    assert!(
+        again.starts_with("SIP/2.0 401 ") && again.contains("stale=true"),
+        "{again}"
+    );
     let elsewhere = pair.answer_from("203.0.113.9:5060".parse().unwrap(), &invite);
-    assert!(elsewhere.starts_with("SIP/2.0 401 ") && elsewhere.contains("stale=true"), "{elsewhere}");
+    assert!(
+        elsewhere.starts_with("SIP/2.0 401 ") && elsewhere.contains("stale=true"),
+        "{elsewhere}"
+    );
     // Neither can somebody else withdraw the call, or use the answer for another number.
     let cancel = invite.replace("INVITE", "CANCEL");
     let refused = pair.answer_from("203.0.113.9:5060".parse().unwrap(), &cancel);
     assert!(refused.starts_with("SIP/2.0 403 "), "{refused}");
     let branch = |text: &str| {
-        text.replace("branch=z9hG4bK", "branch=z9hG4bKnew").replace("nc=00000001", "nc=00000002")
+        text.replace("branch=z9hG4bK", "branch=z9hG4bKnew")
+            .replace("nc=00000001", "nc=00000002")
     };
-    let other = pair.answer_from(address(0), &branch(&invite).replacen("+914000000001", "+914000000009", 1));
-    assert!(other.starts_with("SIP/2.0 401 ") && !other.contains("Warning"), "{other}");
+    let other = pair.answer_from(
+        address(0),
+        &branch(&invite).replacen("+914000000001", "+914000000009", 1),
+    );
+    assert!(
+        other.starts_with("SIP/2.0 401 ") && !other.contains("Warning"),
+        "{other}"
+    );
     pair.ends[1].reject(offer.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);

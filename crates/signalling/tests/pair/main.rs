@@ -1,6 +1,11 @@
 //! Two endpoints on a virtual clock, over a link that loses, repeats and reorders; every test ends with both idle
 //! and no timer left.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod answers;
 mod digest;
@@ -15,11 +20,15 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEvent};
 use signalling::{
-    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer, Redirection,
-    Settings, SipMessage, Transport, Trunk,
+    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer,
+    Redirection, Settings, SipMessage, Transport, Trunk,
 };
 
-const IDLE: Load = Load { legs: 0, transactions: 0, timers: 0 };
+const IDLE: Load = Load {
+    legs: 0,
+    transactions: 0,
+    timers: 0,
+};
 
 /// xorshift: a link's bad luck, the same each time for the same seed.
 struct Luck(u64);
@@ -60,7 +69,10 @@ struct Pair {
 }
 
 fn address(end: usize) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(end).unwrap())), 5060)
+    SocketAddr::new(
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1 + u8::try_from(end).unwrap())),
+        5060,
+    )
 }
 
 fn endpoint(own: usize, transport: Transport) -> Endpoint {
@@ -68,7 +80,14 @@ fn endpoint(own: usize, transport: Transport) -> Endpoint {
 }
 
 fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentials>) -> Endpoint {
-    endpoint_of(own, transport, Trunk { credentials, ..Trunk::default() })
+    endpoint_of(
+        own,
+        transport,
+        Trunk {
+            credentials,
+            ..Trunk::default()
+        },
+    )
 }
 
 /// An endpoint whose trunk is the other one, with keys of its own.
@@ -78,7 +97,11 @@ fn endpoint_of(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
         Some(_) => Vec::new(),
         None => vec![Network::of(peer.ip())],
     };
-    let trunk = Trunk { peer: Some(Peer::at(transport, peer)), accept_from, ..trunk };
+    let trunk = Trunk {
+        peer: Some(Peer::at(transport, peer)),
+        accept_from,
+        ..trunk
+    };
     let settings = Settings {
         advertised: address(own).ip(),
         udp_port: 5060,
@@ -147,11 +170,18 @@ impl Pair {
                     () => 1,
                 };
                 for _ in 0..copies {
-                    let jitter = if reliable || self.loss == 0 { 10 } else { self.luck.draw() % 300 };
+                    let jitter = if reliable || self.loss == 0 {
+                        10
+                    } else {
+                        self.luck.draw() % 300
+                    };
                     self.sent += 1;
                     let flight = (self.now + Duration::from_millis(jitter), self.sent);
                     let message = transmit.bytes.to_vec();
-                    self.flying.insert(flight, (1 - own, transmit.path.transport, address(own), message));
+                    self.flying.insert(
+                        flight,
+                        (1 - own, transmit.path.transport, address(own), message),
+                    );
                 }
             }
             while let Some(event) = self.ends[own].poll_event() {
@@ -164,14 +194,19 @@ impl Pair {
     fn step(&mut self) -> bool {
         let delivery = self.flying.keys().next().map(|(at, _)| *at);
         let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
-        let Some(next) = [delivery, timer].into_iter().flatten().min() else { return false };
+        let Some(next) = [delivery, timer].into_iter().flatten().min() else {
+            return false;
+        };
         self.now = self.now.max(next);
         if delivery == Some(next) {
             let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
-            let message = SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
+            let message =
+                SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
             self.ends[to].receive(transport, from, message, self.now);
         } else {
-            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+            self.ends
+                .iter_mut()
+                .for_each(|end| end.handle_timeout(self.now));
         }
         self.collect();
         true
@@ -180,11 +215,18 @@ impl Pair {
     /// Lets the world go on until an event comes that fits.
     fn until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
         loop {
-            let found = self.events.iter().position(|(at, event)| *at == end && fits(event).is_some());
+            let found = self
+                .events
+                .iter()
+                .position(|(at, event)| *at == end && fits(event).is_some());
             if let Some(index) = found {
                 return fits(&self.events.remove(index).1).unwrap();
             }
-            assert!(self.step(), "nothing happens any more; unseen: {:?}", self.events);
+            assert!(
+                self.step(),
+                "nothing happens any more; unseen: {:?}",
+                self.events
+            );
         }
     }
 
@@ -215,8 +257,12 @@ impl Pair {
         let callee = self.offered().leg;
         self.ends[1].answer(callee, media(1), self.now).unwrap();
         self.collect();
-        self.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
-        self.until(End::Callee, |event| matches!(event, Event::Confirmed { .. }).then_some(()));
+        self.until(End::Caller, |event| {
+            matches!(event, Event::Answered { .. }).then_some(())
+        });
+        self.until(End::Callee, |event| {
+            matches!(event, Event::Confirmed { .. }).then_some(())
+        });
         (caller, callee)
     }
 
@@ -230,8 +276,16 @@ impl Pair {
 
     /// Puts a request of the caller's making into the callee's dialog.
     fn inject(&mut self, method: &str, sequence: u32, headers: &str, body: &str) {
-        let ack = self.wire[0].iter().find(|message| message.starts_with("ACK ")).expect("connected");
-        let line = |name: &str| ack.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let ack = self.wire[0]
+            .iter()
+            .find(|message| message.starts_with("ACK "))
+            .expect("connected");
+        let line = |name: &str| {
+            ack.lines()
+                .find(|line| line.starts_with(name))
+                .unwrap()
+                .to_owned()
+        };
         let uri = ack.split(' ').nth(1).unwrap();
         let request = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{method}{sequence};rport\r\n\
@@ -265,7 +319,13 @@ const SDP: &str = "Content-Type: application/sdp\r\n";
 
 /// An answer of the called side's making to the INVITE that is on the wire.
 fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
-    let line = |name: &str| invite.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    let line = |name: &str| {
+        invite
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_owned()
+    };
     let response = format!(
         "SIP/2.0 {status} X\r\n{}\r\n{}\r\n{};tag={tag}\r\n{}\r\n{}\r\nContact: <sip:192.0.2.2>\r\n{headers}\
          Content-Length: {}\r\n\r\n{body}",
@@ -301,10 +361,15 @@ impl Pair {
 
     fn sent(&self, method: &str) -> Vec<&String> {
         let start = format!("{method} ");
-        self.wire[0].iter().filter(|message| message.starts_with(&start)).collect()
+        self.wire[0]
+            .iter()
+            .filter(|message| message.starts_with(&start))
+            .collect()
     }
 
     fn is_answered(&self) -> bool {
-        self.events.iter().any(|(_, event)| matches!(event, Event::Answered { .. }))
+        self.events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Answered { .. }))
     }
 }

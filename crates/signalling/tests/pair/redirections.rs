@@ -5,13 +5,25 @@ use super::*;
 /// What a peer is told of another's audio.
 fn elsewhere() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
-    let telephone_event = Some(TelephoneEvent { payload_type: 97, rate: 8000 });
+    let telephone_event = Some(TelephoneEvent {
+        payload_type: 97,
+        rate: 8000,
+    });
     let (codec, opus) = (Codec::Pcmu, OpusParameters::default());
-    Redirection { rtp, codec, payload_type: 0, opus, telephone_event }
+    Redirection {
+        rtp,
+        codec,
+        payload_type: 0,
+        opus,
+        telephone_event,
+    }
 }
 
 fn home() -> Redirection {
-    Redirection { rtp: None, ..elsewhere() }
+    Redirection {
+        rtp: None,
+        ..elsewhere()
+    }
 }
 
 impl Pair {
@@ -104,7 +116,10 @@ fn re_invites_that_meet_are_refused_with_491_and_made_again() {
         let wire = pair.end([caller, callee]);
         if clean {
             for sent in wire {
-                assert!(sent.iter().any(|message| message.starts_with("SIP/2.0 491 ")));
+                assert!(
+                    sent.iter()
+                        .any(|message| message.starts_with("SIP/2.0 491 "))
+                );
             }
         }
     }
@@ -115,8 +130,7 @@ fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
     let mut pair = Pair::perfect();
     let (caller, callee) = pair.connect();
     pair.redirect(End::Callee, callee, elsewhere());
-    let body =
-        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
+    let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
     pair.inject("UPDATE", 100, "Content-Type: application/sdp\r\n", body);
     assert!(pair.answer().starts_with("SIP/2.0 491 "));
     pair.inject("UPDATE", 101, "", "");
@@ -151,7 +165,9 @@ fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
     let head: String = invite
         .lines()
         .filter(|line| {
-            ["Via:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
+            ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+                .iter()
+                .any(|name| line.starts_with(name))
         })
         .map(|line| format!("{line}\r\n"))
         .collect();
@@ -172,7 +188,10 @@ fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it(
     for status in ["408", "481", "200"] {
         let (outcome, sent) = refused_with(status);
         assert_eq!(outcome, None, "{status}");
-        assert!(sent.iter().any(|message| message.starts_with("BYE ")), "{status}");
+        assert!(
+            sent.iter().any(|message| message.starts_with("BYE ")),
+            "{status}"
+        );
     }
 }
 

@@ -10,7 +10,10 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
         pair.collect();
         // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
         while pair.step() {}
-        let heard = pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
+        let heard = pair
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
         if !heard {
             assert!(pair.loss > 0);
             let leg = LegId(1);
@@ -37,9 +40,15 @@ fn the_offer_tells_the_numbers_and_the_audio() {
     let mut pair = Pair::perfect();
     pair.dial();
     let offer = pair.offered();
-    assert_eq!((offer.called.as_str(), offer.caller.as_deref()), ("+914000000001", Some("+918800000001")));
+    assert_eq!(
+        (offer.called.as_str(), offer.caller.as_deref()),
+        ("+914000000001", Some("+918800000001"))
+    );
     assert_eq!(offer.remote.unwrap().codec, Codec::Pcmu);
-    assert!(!format!("{offer:?}").contains("00000001"), "numbers are not for a log");
+    assert!(
+        !format!("{offer:?}").contains("00000001"),
+        "numbers are not for a log"
+    );
     pair.ends[1].reject(offer.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);
@@ -66,7 +75,11 @@ fn an_overloaded_callee_names_the_time_to_come_back() {
     pair.ends[1].reject(offer.leg, 503, Some(5), pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 503);
-    assert!(pair.settle()[1].iter().any(|message| message.contains("Retry-After: 5\r\n")));
+    assert!(
+        pair.settle()[1]
+            .iter()
+            .any(|message| message.contains("Retry-After: 5\r\n"))
+    );
 }
 
 #[test]
@@ -100,13 +113,20 @@ fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
     pair.collect();
     assert!(pair.hung_up(End::Callee));
-    pair.events.retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
+    pair.events
+        .retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
     let wire = pair_methods(&pair.settle()[0]);
-    assert!(wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"), "{wire}");
+    assert!(
+        wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"),
+        "{wire}"
+    );
 }
 
 fn pair_methods(wire: &[String]) -> String {
-    wire.iter().filter_map(|message| message.split(' ').next()).collect::<Vec<_>>().join(" ")
+    wire.iter()
+        .filter_map(|message| message.split(' ').next())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[test]
@@ -115,13 +135,20 @@ fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
     let (caller, _) = pair.connect();
     let invite = pair.wire[0][0].clone();
     let by_another_way = invite.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1);
-    let sent_back = invite.replacen("Via: ", "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKback\r\nVia: ", 1);
+    let sent_back = invite.replacen(
+        "Via: ",
+        "Via: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKback\r\nVia: ",
+        1,
+    );
     for (end, message) in [(1, by_another_way), (0, sent_back)] {
         let message = SipMessage::from_datagram(message.into()).unwrap();
         pair.ends[end].receive(Transport::Udp, address(1 - end), message, pair.now);
         pair.collect();
         let answer = pair.wire[end].last().unwrap();
-        assert!(answer.starts_with("SIP/2.0 482 Loop Detected\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("SIP/2.0 482 Loop Detected\r\n"),
+            "{answer}"
+        );
     }
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
@@ -162,7 +189,9 @@ fn hanging_up_before_the_ack_waits_for_it() {
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(!pair_methods(&pair.wire[1]).contains("BYE"));
-    pair.until(End::Caller, |event| matches!(event, Event::Answered { .. }).then_some(()));
+    pair.until(End::Caller, |event| {
+        matches!(event, Event::Answered { .. }).then_some(())
+    });
     assert!(pair.hung_up(End::Caller));
     pair.settle();
 }
@@ -171,7 +200,12 @@ fn hanging_up_before_the_ack_waits_for_it() {
 fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
     let mut pair = Pair::perfect();
     let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
-    for (method, number) in [("INVITE", "+914000000001"), ("INVITE", "+1"), ("OPTIONS", "x"), ("BYE", "x")] {
+    for (method, number) in [
+        ("INVITE", "+914000000001"),
+        ("INVITE", "+1"),
+        ("OPTIONS", "x"),
+        ("BYE", "x"),
+    ] {
         let request = format!(
             "{method} sip:{number}@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9;branch=z9hG4bK1\r\n\
              From: <sip:a@b>;tag=1\r\nTo: <sip:{number}@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
@@ -181,14 +215,23 @@ fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
         pair.ends[1].receive(Transport::Udp, stranger, message, pair.now);
         assert_eq!(pair.ends[1].load(), IDLE);
         pair.collect();
-        assert!(pair.answer().starts_with("SIP/2.0 403 Forbidden\r\n"), "{}", pair.answer());
+        assert!(
+            pair.answer().starts_with("SIP/2.0 403 Forbidden\r\n"),
+            "{}",
+            pair.answer()
+        );
     }
 }
 
 #[test]
 fn methods_that_are_not_served_are_refused_before_any_logic() {
     let mut pair = Pair::perfect();
-    for (method, status) in [("REFER", 405), ("MESSAGE", 405), ("REGISTER", 405), ("FROBNICATE", 501)] {
+    for (method, status) in [
+        ("REFER", 405),
+        ("MESSAGE", 405),
+        ("REGISTER", 405),
+        ("FROBNICATE", 501),
+    ] {
         let request = format!(
             "{method} sip:x@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
              From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\n\
@@ -197,7 +240,11 @@ fn methods_that_are_not_served_are_refused_before_any_logic() {
         let message = SipMessage::from_datagram(request.into()).unwrap();
         pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
         pair.collect();
-        assert!(pair.answer().starts_with(&format!("SIP/2.0 {status} ")), "{}", pair.answer());
+        assert!(
+            pair.answer().starts_with(&format!("SIP/2.0 {status} ")),
+            "{}",
+            pair.answer()
+        );
     }
     assert_eq!(pair.ends[1].load(), IDLE);
 }

@@ -13,8 +13,13 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
             _ => None,
         });
         assert_eq!(remote.rtp, "192.0.2.77:30000".parse().unwrap());
-        assert_eq!((remote.codec, remote.send, remote.receive), (Codec::Pcma, false, true));
-        assert!(pair.answer().starts_with("SIP/2.0 200 OK") && pair.answer().contains("a=recvonly"));
+        assert_eq!(
+            (remote.codec, remote.send, remote.receive),
+            (Codec::Pcma, false, true)
+        );
+        assert!(
+            pair.answer().starts_with("SIP/2.0 200 OK") && pair.answer().contains("a=recvonly")
+        );
         if method == "INVITE" {
             pair.inject("ACK", sequence, "", "");
         }
@@ -32,12 +37,21 @@ fn keys_come_by_info_in_both_usual_bodies() {
     let mut pair = Pair::perfect();
     let (caller, _) = pair.connect();
     let bodies = [
-        ("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n", '5'),
+        (
+            "application/dtmf-relay",
+            "Signal=5\r\nDuration=160\r\n",
+            '5',
+        ),
         ("application/dtmf-relay", "Signal= *\r\n", '*'),
         ("application/dtmf", "7", '7'),
     ];
     for (sequence, (content_type, body, pressed)) in (100..).zip(bodies) {
-        pair.inject("INFO", sequence, &format!("Content-Type: {content_type}\r\n"), body);
+        pair.inject(
+            "INFO",
+            sequence,
+            &format!("Content-Type: {content_type}\r\n"),
+            body,
+        );
         let key = pair.until(End::Callee, |event| match event {
             Event::Key { key, .. } => Some(*key),
             _ => None,
@@ -49,7 +63,10 @@ fn keys_come_by_info_in_both_usual_bodies() {
     pair.inject("INFO", 111, "", "");
     assert!(pair.answer().starts_with("SIP/2.0 200"));
     pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
-    assert!(pair.answer().starts_with("SIP/2.0 500"), "an old sequence number is out of order");
+    assert!(
+        pair.answer().starts_with("SIP/2.0 500"),
+        "an old sequence number is out of order"
+    );
     pair.inject("BYE", 200, "", "");
     assert!(pair.hung_up(End::Callee));
     pair.ends[0].hang_up(caller, pair.now);
@@ -64,7 +81,10 @@ fn a_session_that_is_not_refreshed_is_ended() {
     pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
     assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
     pair.inject("UPDATE", 101, "Session-Expires: 90;refresher=uac\r\n", "");
-    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    assert!(
+        pair.answer()
+            .contains("Session-Expires: 90;refresher=uac\r\n")
+    );
     let start = pair.now;
     assert!(!pair.hung_up(End::Callee));
     assert_eq!(pair.now - start, Duration::from_secs(60));
@@ -94,7 +114,8 @@ fn a_required_extension_that_is_unknown_is_named() {
     pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
     pair.collect();
     assert!(
-        pair.answer().starts_with("SIP/2.0 420") && pair.answer().contains("Unsupported: nothing-known\r\n")
+        pair.answer().starts_with("SIP/2.0 420")
+            && pair.answer().contains("Unsupported: nothing-known\r\n")
     );
     let received = pair.answer().contains("received=192.0.2.1;rport=5060");
     assert!(received, "RFC 3581: {}", pair.answer());
@@ -142,7 +163,11 @@ fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
     let (caller, _) = pair.connect();
     for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
         pair.inject(method, sequence, "Require: timer, magic\r\n", "");
-        assert!(pair.answer().starts_with("SIP/2.0 420 "), "{method}: {}", pair.answer());
+        assert!(
+            pair.answer().starts_with("SIP/2.0 420 "),
+            "{method}: {}",
+            pair.answer()
+        );
         assert!(pair.answer().contains("Unsupported: magic\r\n"), "{method}");
         if method == "INVITE" {
             pair.inject("ACK", sequence, "", "");
@@ -166,7 +191,12 @@ fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() 
         let mut pair = Pair::perfect();
         let (_, callee) = pair.connect();
         pair.inject("UPDATE", 10, known, "");
-        assert_eq!(pair.answer().contains("Session-Expires: 1800;refresher=uas\r\n"), offered, "{known}");
+        assert_eq!(
+            pair.answer()
+                .contains("Session-Expires: 1800;refresher=uas\r\n"),
+            offered,
+            "{known}"
+        );
         pair.ends[1].hang_up(callee, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Caller));
@@ -180,17 +210,35 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     let (_, callee) = pair.connect();
     let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
     pair.inject("UPDATE", 10, asked, "");
-    assert!(pair.answer().contains("Session-Expires: 90;refresher=uas\r\n"), "{}", pair.answer());
+    assert!(
+        pair.answer()
+            .contains("Session-Expires: 90;refresher=uas\r\n"),
+        "{}",
+        pair.answer()
+    );
     let agreed = pair.now;
-    let updates = |pair: &Pair| pair.wire[1].iter().filter(|one| one.starts_with("UPDATE ")).count();
+    let updates = |pair: &Pair| {
+        pair.wire[1]
+            .iter()
+            .filter(|one| one.starts_with("UPDATE "))
+            .count()
+    };
     while updates(&pair) == 0 {
         assert!(pair.step());
     }
     assert_eq!(pair.now - agreed, Duration::from_secs(45));
-    assert!(pair.answer().contains("Session-Expires: 90;refresher=uac\r\n"));
+    assert!(
+        pair.answer()
+            .contains("Session-Expires: 90;refresher=uac\r\n")
+    );
     let answered = pair.now + Duration::from_secs(1);
     while pair.now < answered && pair.step() {}
-    assert!(!pair.events.iter().any(|(_, event)| matches!(event, Event::HungUp { .. })));
+    assert!(
+        !pair
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::HungUp { .. }))
+    );
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));

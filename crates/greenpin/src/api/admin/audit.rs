@@ -51,11 +51,15 @@ pub(super) async fn list(
     let given = query(given, "after, limit")?;
     let limit = asked(given.limit.as_deref(), None, |_| Some(()))?.limit;
     let after = given.after.as_deref().map(|text| {
-        AuditId::parse(text).ok_or_else(|| super::super::listing::invalid("after", "must be an audit_id"))
+        AuditId::parse(text)
+            .ok_or_else(|| super::super::listing::invalid("after", "must be an audit_id"))
     });
     let found = store.audit_after(after.transpose()?, limit + 1).await?;
     let (found, more) = cut(&found, limit);
-    let next = found.last().filter(|_| more).map(|last| last.audit_id.to_string());
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.audit_id.to_string());
     Ok(Page::answer(found.iter().map(shown).collect(), next))
 }
 

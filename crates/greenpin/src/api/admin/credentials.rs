@@ -48,7 +48,10 @@ pub(super) async fn list(
     let found = store.credentials(&tenant_id(&tenant)?).await?;
     let found = found.ok_or_else(|| Problem::plain(Code::NotFound))?;
     let now = api.now();
-    Ok(success(StatusCode::OK, found.iter().map(|one| shown(one, now)).collect::<Vec<_>>()))
+    Ok(success(
+        StatusCode::OK,
+        found.iter().map(|one| shown(one, now)).collect::<Vec<_>>(),
+    ))
 }
 
 /// Make a credential
@@ -108,12 +111,17 @@ pub(super) async fn rotate(
     fields.finish()?;
     let overlap = overlap.map(|seconds| Duration::from_secs(seconds.into()));
     let now = api.now();
-    let made = store.rotate_credential(&tenant, &old, new, overlap, now).await?;
+    let made = store
+        .rotate_credential(&tenant, &old, new, overlap, now)
+        .await?;
     api.seen.clear();
     let mut answer = answer(&made);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("replaces".into(), old.into());
-        answer.insert("replaced_until".into(), overlap.map(|overlap| utc(now + overlap)).into());
+        answer.insert(
+            "replaced_until".into(),
+            overlap.map(|overlap| utc(now + overlap)).into(),
+        );
     }
     Ok(success(StatusCode::CREATED, answer))
 }
@@ -137,13 +145,21 @@ pub(super) async fn revoke(
     Path((tenant, account_sid)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let now = api.now();
-    store.revoke_credential(&tenant_id(&tenant)?, &account_sid, now).await?;
+    store
+        .revoke_credential(&tenant_id(&tenant)?, &account_sid, now)
+        .await?;
     api.seen.clear();
-    Ok(success(StatusCode::OK, json!({ "account_sid": account_sid, "revoked_at": utc(now) })))
+    Ok(success(
+        StatusCode::OK,
+        json!({ "account_sid": account_sid, "revoked_at": utc(now) }),
+    ))
 }
 
 fn new_credential(fields: &mut Fields) -> NewCredential {
-    NewCredential { account_sid: account_sid(fields), label: fields.short_text("label", LONGEST_LABEL) }
+    NewCredential {
+        account_sid: account_sid(fields),
+        label: fields.short_text("label", LONGEST_LABEL),
+    }
 }
 
 fn answer(made: &MadeCredential) -> Value {
@@ -164,7 +180,9 @@ fn shown(record: &CredentialRecord, now: Timestamp) -> Value {
 impl From<CredentialError> for Problem {
     fn from(error: CredentialError) -> Self {
         match error {
-            CredentialError::NoSuchTenant | CredentialError::NotFound => Self::plain(Code::NotFound),
+            CredentialError::NoSuchTenant | CredentialError::NotFound => {
+                Self::plain(Code::NotFound)
+            }
             CredentialError::TenantErased => Self::plain(Code::TenantErased),
             CredentialError::AccountSidTaken => Self::plain(Code::AccountSidTaken),
             CredentialError::AlreadyRevoked => Self::plain(Code::AlreadyRevoked),

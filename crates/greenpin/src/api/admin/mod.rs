@@ -66,20 +66,31 @@ pub(super) async fn require_token(
     }
     let given = bearer(request.headers()).unwrap_or_default();
     if !same(given, expected.expose()) {
-        return Err(auth::wrong(request.extensions(), Code::OperatorUnauthorized, &api));
+        return Err(auth::wrong(
+            request.extensions(),
+            Code::OperatorUnauthorized,
+            &api,
+        ));
     }
     Ok(next.run(request).await)
 }
 
 /// Reads `Authorization: Bearer` (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Compares digests, in a time that depends neither on where the two differ nor on their lengths.
 fn same(given: &str, expected: &str) -> bool {
-    let (given, expected) = (digest(&SHA256, given.as_bytes()), digest(&SHA256, expected.as_bytes()));
+    let (given, expected) = (
+        digest(&SHA256, given.as_bytes()),
+        digest(&SHA256, expected.as_bytes()),
+    );
     constant_time::verify_slices_are_equal(given.as_ref(), expected.as_ref()).is_ok()
 }
 
@@ -101,7 +112,10 @@ fn tenant_id(text: &str) -> Result<TenantId, Problem> {
 /// What was asked for after the question mark; `known` names what there is.
 fn query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
     let Query(query) = query.map_err(|_| {
-        Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
+        Problem::new(
+            Code::InvalidRequest,
+            format!("The query can hold, once each: {known}."),
+        )
     })?;
     Ok(query)
 }

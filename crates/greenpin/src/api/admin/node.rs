@@ -33,8 +33,13 @@ problems! {
 pub(super) async fn trunks(State(api): State<Api>) -> Response {
     let states = api.node.engine.trunks().await;
     let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
-    let trunks: Vec<Value> =
-        api.node.trunks.iter().zip(states).map(|(trunk, state)| trunk::shown(trunk, state)).collect();
+    let trunks: Vec<Value> = api
+        .node
+        .trunks
+        .iter()
+        .zip(states)
+        .map(|(trunk, state)| trunk::shown(trunk, state))
+        .collect();
     success(StatusCode::OK, trunks)
 }
 
@@ -66,8 +71,13 @@ pub(super) async fn nodes(State(api): State<Api>) -> Response {
         (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
     )
 )]
-pub(super) async fn drain(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
-    store.note("node.drain", Some(api.node.name.clone()), api.now()).await?;
+pub(super) async fn drain(
+    Operator(store): Operator,
+    State(api): State<Api>,
+) -> Result<Response, Problem> {
+    store
+        .note("node.drain", Some(api.node.name.clone()), api.now())
+        .await?;
     set_drained(&api, true);
     Ok(success(StatusCode::OK, this_node(&api).await))
 }
@@ -82,8 +92,13 @@ pub(super) async fn drain(Operator(store): Operator, State(api): State<Api>) -> 
         (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
     )
 )]
-pub(super) async fn undrain(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
-    store.note("node.undrain", Some(api.node.name.clone()), api.now()).await?;
+pub(super) async fn undrain(
+    Operator(store): Operator,
+    State(api): State<Api>,
+) -> Result<Response, Problem> {
+    store
+        .note("node.undrain", Some(api.node.name.clone()), api.now())
+        .await?;
     set_drained(&api, false);
     Ok(success(StatusCode::OK, this_node(&api).await))
 }
@@ -100,9 +115,16 @@ pub(super) async fn undrain(Operator(store): Operator, State(api): State<Api>) -
         (status = 200, description = "The calls.", body = ref("#/components/schemas/Success_Vec_LiveCall"), content_type = "application/json"),
     )
 )]
-pub(super) async fn calls(Operator(store): Operator, State(api): State<Api>) -> Result<Response, Problem> {
+pub(super) async fn calls(
+    Operator(store): Operator,
+    State(api): State<Api>,
+) -> Result<Response, Problem> {
     let calls = api.node.engine.calls().await;
-    let tenants: HashMap<CallSid, TenantId> = store.open_calls(&api.node.name).await?.into_iter().collect();
+    let tenants: HashMap<CallSid, TenantId> = store
+        .open_calls(&api.node.name)
+        .await?
+        .into_iter()
+        .collect();
     // A call whose number was not looked up yet is nobody's.
     let shown = calls.iter().map(|call| {
         json!({
@@ -138,8 +160,13 @@ pub(super) async fn end_call(
     if !api.node.engine.end_call(call_sid.clone()).await {
         return Err(not_found());
     }
-    store.note("call.end", Some(call_sid.to_string()), api.now()).await?;
-    Ok(success(StatusCode::OK, json!({ "call_sid": call_sid.as_str(), "state": "ending" })))
+    store
+        .note("call.end", Some(call_sid.to_string()), api.now())
+        .await?;
+    Ok(success(
+        StatusCode::OK,
+        json!({ "call_sid": call_sid.as_str(), "state": "ending" }),
+    ))
 }
 
 fn set_drained(api: &Api, drained: bool) {

@@ -19,11 +19,14 @@ use super::super::{Api, body, success};
 use super::{Operator, query, utc};
 use crate::pool_import::{self, Refused, Sheet, Unreadable};
 use crate::store::{
-    ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord, OperatorStore,
-    PoolError, TenantId,
+    ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord,
+    OperatorStore, PoolError, TenantId,
 };
 
-const MODES: [(&str, NumberMode); 2] = [("exclusive", NumberMode::Exclusive), ("shared", NumberMode::Shared)];
+const MODES: [(&str, NumberMode); 2] = [
+    ("exclusive", NumberMode::Exclusive),
+    ("shared", NumberMode::Shared),
+];
 const LONGEST_LIMIT: u32 = 50_000_000;
 
 /// What the list of numbers can be narrowed by.
@@ -93,15 +96,26 @@ pub(super) async fn list(
     given: Result<Query<NumberQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let given = query(given, "tenant_id, mode, quarantined, limit, cursor")?;
-    let page = asked(given.limit.as_deref(), given.cursor.as_deref(), |cursor| Some(cursor.to_owned()))?;
+    let page = asked(given.limit.as_deref(), given.cursor.as_deref(), |cursor| {
+        Some(cursor.to_owned())
+    })?;
     let filter = NumberFilter {
         tenant: given.tenant_id.as_deref().map(name).transpose()?,
         mode: given.mode.as_deref().map(mode).transpose()?,
-        quarantined: given.quarantined.as_deref().map(|text| truth("quarantined", text)).transpose()?,
+        quarantined: given
+            .quarantined
+            .as_deref()
+            .map(|text| truth("quarantined", text))
+            .transpose()?,
     };
-    let found = store.numbers_after(filter, page.cursor, page.limit + 1, api.now()).await?;
+    let found = store
+        .numbers_after(filter, page.cursor, page.limit + 1, api.now())
+        .await?;
     let (found, more) = cut(&found, page.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.cursor.clone());
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.cursor.clone());
     Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
 }
 
@@ -163,20 +177,35 @@ pub(super) async fn import(
     let given = query(given, "tenant_id, dry_run")?;
     let tenant = given.tenant_id.as_deref().ok_or_else(|| {
         let (field, message) = ("tenant_id".to_owned(), "is required".to_owned());
-        Problem::of_fields(vec![FieldError { field, code: Code::MissingField, message }])
+        Problem::of_fields(vec![FieldError {
+            field,
+            code: Code::MissingField,
+            message,
+        }])
     })?;
     let tenant = name(tenant)?;
-    let dry_run = given.dry_run.as_deref().map(|text| truth("dry_run", text)).transpose()?.unwrap_or(false);
+    let dry_run = given
+        .dry_run
+        .as_deref()
+        .map(|text| truth("dry_run", text))
+        .transpose()?
+        .unwrap_or(false);
     let file = body::csv(&headers, body, pool_import::MOST_BYTES).await?;
     // A file of 8 MiB takes longer to read than other requests may be held up.
     let sheet = tokio::task::spawn_blocking(move || Sheet::read(&file)).await;
     let sheet = sheet.map_err(|_| Problem::plain(Code::Internal))??;
-    let report = sheet.import(&store, &tenant, dry_run, api.now(), |_| {}).await?;
+    let report = sheet
+        .import(&store, &tenant, dry_run, api.now(), |_| {})
+        .await?;
     let refused: Vec<RefusedLine> = report.refused.into_iter().map(refused_line).collect();
     if !refused.is_empty() && !dry_run {
         return Err(Problem::of_lines(refused));
     }
-    let status = if dry_run { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     let answer = json!({
         "tenant_id": tenant.as_str(),
         "dry_run": dry_run,
@@ -329,7 +358,10 @@ pub(super) async fn remove(
 ) -> Result<Response, Problem> {
     let number = number(&text)?;
     store.remove_number(number, api.now()).await?;
-    Ok(success(StatusCode::OK, json!({ "virtual_number": number.expose(), "status": "removed" })))
+    Ok(success(
+        StatusCode::OK,
+        json!({ "virtual_number": number.expose(), "status": "removed" }),
+    ))
 }
 
 async fn answer(
@@ -338,7 +370,10 @@ async fn answer(
     status: StatusCode,
     api: &Api,
 ) -> Result<Response, Problem> {
-    let found = store.number(number, api.now()).await?.ok_or_else(|| Problem::plain(Code::NotFound))?;
+    let found = store
+        .number(number, api.now())
+        .await?
+        .ok_or_else(|| Problem::plain(Code::NotFound))?;
     Ok(success(status, shown(&found)))
 }
 
@@ -352,12 +387,16 @@ fn name(text: &str) -> Result<TenantId, Problem> {
 }
 
 fn mode(text: &str) -> Result<NumberMode, Problem> {
-    let found = MODES.iter().find(|(word, _)| *word == text).map(|(_, mode)| *mode);
+    let found = MODES
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, mode)| *mode);
     found.ok_or_else(|| invalid("mode", "must be one of: exclusive, shared"))
 }
 
 fn truth(field: &str, text: &str) -> Result<bool, Problem> {
-    text.parse().map_err(|_| invalid(field, "must be true or false"))
+    text.parse()
+        .map_err(|_| invalid(field, "must be true or false"))
 }
 
 fn tenant(fields: &mut Fields) -> Option<TenantId> {
@@ -379,8 +418,18 @@ fn change_of(fields: &mut Fields) -> NumberChange {
 }
 
 fn refused_line(refused: Refused) -> RefusedLine {
-    let Refused { line, field, fault, message } = refused;
-    RefusedLine { line, field, code: fault.as_str(), message }
+    let Refused {
+        line,
+        field,
+        fault,
+        message,
+    } = refused;
+    RefusedLine {
+        line,
+        field,
+        code: fault.as_str(),
+        message,
+    }
 }
 
 fn shown(record: &NumberRecord) -> Value {
@@ -399,21 +448,34 @@ fn shown(record: &NumberRecord) -> Value {
 }
 
 fn no_such_tenant() -> Problem {
-    let (field, message) = ("tenant_id".to_owned(), "is no tenant, or one that was erased".to_owned());
-    Problem::of_fields(vec![FieldError { field, code: Code::NoSuchTenant, message }])
+    let (field, message) = (
+        "tenant_id".to_owned(),
+        "is no tenant, or one that was erased".to_owned(),
+    );
+    Problem::of_fields(vec![FieldError {
+        field,
+        code: Code::NoSuchTenant,
+        message,
+    }])
 }
 
 impl From<NumberError> for Problem {
     fn from(error: NumberError) -> Self {
         let message = error.to_string();
         let against = |field: &str, message: String| {
-            Self::of_fields(vec![FieldError { field: field.into(), code: Code::OutOfRange, message }])
+            Self::of_fields(vec![FieldError {
+                field: field.into(),
+                code: Code::OutOfRange,
+                message,
+            }])
         };
         match error {
             NumberError::NoSuchTenant => no_such_tenant(),
             NumberError::Exists => Self::plain(Code::NumberExists),
             NumberError::PinLength => against("pin_length", message),
-            NumberError::MaxActive(_) | NumberError::ExclusiveTakesOne => against("max_active", message),
+            NumberError::MaxActive(_) | NumberError::ExclusiveTakesOne => {
+                against("max_active", message)
+            }
             NumberError::Store(error) => error.into(),
         }
     }
@@ -423,9 +485,10 @@ impl From<PoolError> for Problem {
     fn from(error: PoolError) -> Self {
         match error {
             PoolError::NotFound => Self::plain(Code::NotFound),
-            PoolError::InUse(active) => {
-                Self::new(Code::NumberInUse, format!("Active allocations of the number: {active}."))
-            }
+            PoolError::InUse(active) => Self::new(
+                Code::NumberInUse,
+                format!("Active allocations of the number: {active}."),
+            ),
             PoolError::NoSuchTenant => no_such_tenant(),
             PoolError::Rule(error) => error.into(),
             PoolError::Store(error) => error.into(),

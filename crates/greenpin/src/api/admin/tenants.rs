@@ -14,8 +14,8 @@ use super::super::problem::{Code, Problem};
 use super::super::{Api, body, settings, success};
 use super::{Operator, query, tenant_id, utc};
 use crate::store::{
-    EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId, TenantRecord,
-    TenantSettings, Timestamp, draw_account_sid, is_account_sid,
+    EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId,
+    TenantRecord, TenantSettings, Timestamp, draw_account_sid, is_account_sid,
 };
 
 const TENANT_RULE: &str = "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit";
@@ -80,9 +80,14 @@ pub(super) async fn list(
     asked: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let page = query(asked, "limit, cursor")?.page(TenantId::parse)?;
-    let found = store.tenants_after(page.cursor, page.limit + 1, api.now()).await?;
+    let found = store
+        .tenants_after(page.cursor, page.limit + 1, api.now())
+        .await?;
     let (found, more) = cut(&found, page.limit);
-    let next_cursor = found.last().filter(|_| more).map(|last| last.tenant_id.to_string());
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.tenant_id.to_string());
     Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
 }
 
@@ -174,7 +179,9 @@ pub(super) async fn erase(
     let forget = api.clone();
     // It is finished also if nobody waits for the answer any more.
     let task = tokio::spawn(async move {
-        let erased = store.erase_tenant(&tenant, &api.recordings, Timestamp::now).await;
+        let erased = store
+            .erase_tenant(&tenant, &api.recordings, Timestamp::now)
+            .await;
         erased.map(|receipt| receipt_shown(&receipt))
     });
     let receipt = task.await.map_err(|_| Problem::plain(Code::Internal))?;
@@ -184,7 +191,10 @@ pub(super) async fn erase(
 
 async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<Response, Problem> {
     let now = api.now();
-    let record = store.tenant(tenant, now).await?.ok_or_else(|| Problem::plain(Code::NotFound))?;
+    let record = store
+        .tenant(tenant, now)
+        .await?
+        .ok_or_else(|| Problem::plain(Code::NotFound))?;
     let active = store.active_allocations(tenant, now).await?;
     let mut shown = shown(&record);
     if let Some(shown) = shown.as_object_mut() {
@@ -214,7 +224,10 @@ fn new_tenant(object: Map<String, Value>) -> Result<NewTenant, Problem> {
         tenant_id: tenant_id.ok_or_else(|| Problem::plain(Code::Internal))?,
         account_sid: account_sid.unwrap_or_else(draw_account_sid),
         token: None,
-        settings: TenantSettings { timezone: timezone.unwrap_or(default.timezone.clone()), ..default },
+        settings: TenantSettings {
+            timezone: timezone.unwrap_or(default.timezone.clone()),
+            ..default
+        },
         webhooks: Vec::new(),
     })
 }
@@ -256,12 +269,16 @@ impl From<EraseError> for Problem {
     fn from(error: EraseError) -> Self {
         match error {
             EraseError::NotFound => Self::plain(Code::NotFound),
-            EraseError::HasCalls => {
-                Self::new(Code::TenantHasCalls, "Suspend it and wait for them, or end them.")
-            }
+            EraseError::HasCalls => Self::new(
+                Code::TenantHasCalls,
+                "Suspend it and wait for them, or end them.",
+            ),
             EraseError::Recording { call_sid, source } => {
                 tracing::error!(%call_sid, error = %source, "a recording was not deleted: an erasure is not finished");
-                Self::new(Code::Internal, "A recording could not be deleted. Ask again to go on.")
+                Self::new(
+                    Code::Internal,
+                    "A recording could not be deleted. Ask again to go on.",
+                )
             }
             EraseError::Store(error) => error.into(),
         }

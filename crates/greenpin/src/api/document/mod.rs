@@ -12,10 +12,23 @@ use utoipa::openapi::OpenApi;
 use super::Code;
 
 /// Any authenticated call can meet these.
-const ANYWHERE: &[Code] = &[Code::Internal, Code::Overloaded, Code::StoreUnreachable, Code::Draining];
-const OF_TENANTS: &[Code] =
-    &[Code::Unauthorized, Code::ForeignTenant, Code::TenantSuspended, Code::RateLimited];
-const OF_OPERATORS: &[Code] = &[Code::OperatorUnauthorized, Code::OperatorApiOff, Code::RateLimited];
+const ANYWHERE: &[Code] = &[
+    Code::Internal,
+    Code::Overloaded,
+    Code::StoreUnreachable,
+    Code::Draining,
+];
+const OF_TENANTS: &[Code] = &[
+    Code::Unauthorized,
+    Code::ForeignTenant,
+    Code::TenantSuspended,
+    Code::RateLimited,
+];
+const OF_OPERATORS: &[Code] = &[
+    Code::OperatorUnauthorized,
+    Code::OperatorApiOff,
+    Code::RateLimited,
+];
 /// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
 const WITH_KEY: &[Code] = &[
     Code::InvalidRequest,
@@ -33,13 +46,26 @@ const WITH_BODY: &[Code] = &[
 ];
 
 /// A body that can be left out is read whatever it says it is.
-const WITH_EMPTY_BODY: &[Code] =
-    &[Code::InvalidJson, Code::InvalidRequest, Code::RequestTimeout, Code::BodyTooLarge];
-const WITH_FILE: &[Code] =
-    &[Code::InvalidRequest, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType];
+const WITH_EMPTY_BODY: &[Code] = &[
+    Code::InvalidJson,
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+];
+const WITH_FILE: &[Code] = &[
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+];
 /// Bodies that can be left out.
-const OPTIONAL: &[&str] =
-    &["/Nothing", "/CreateCredential", "/RotateCredential", "/RotateSecret", "/LinkRecording"];
+const OPTIONAL: &[&str] = &[
+    "/Nothing",
+    "/CreateCredential",
+    "/RotateCredential",
+    "/RotateSecret",
+    "/LinkRecording",
+];
 const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
 const NOTHING: &str = "#/components/schemas/Nothing";
 
@@ -57,8 +83,18 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
         "The id of an allocation.",
     ),
-    ("call_sid", "^call_[0-9a-hjkmnp-tv-z]{26}$", "call_01jxs0h2c6p4n8b5d9f3g7k1ma", "The id of a call."),
-    ("account_sid", "^[A-Za-z0-9_.-]{1,64}$", "AC-acme", "The user name of a credential."),
+    (
+        "call_sid",
+        "^call_[0-9a-hjkmnp-tv-z]{26}$",
+        "call_01jxs0h2c6p4n8b5d9f3g7k1ma",
+        "The id of a call.",
+    ),
+    (
+        "account_sid",
+        "^[A-Za-z0-9_.-]{1,64}$",
+        "AC-acme",
+        "The user name of a credential.",
+    ),
     (
         "virtual_number",
         r"^\+[1-9][0-9]{6,14}$",
@@ -72,7 +108,12 @@ const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
         "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",
         "The last part of a link.",
     ),
-    ("event_id", "^evt_[0-9a-hjkmnp-tv-z]{26}$", "evt_01jxs0h2f1r8s4t6v9w2x5y7za", "The id of an event."),
+    (
+        "event_id",
+        "^evt_[0-9a-hjkmnp-tv-z]{26}$",
+        "evt_01jxs0h2f1r8s4t6v9w2x5y7za",
+        "The id of an event.",
+    ),
     (
         "endpoint_id",
         "^ep_[0-9a-hjkmnp-tv-z]{26}$",
@@ -101,7 +142,10 @@ repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---
 pub(super) fn complete(routes: &OpenApi) -> Value {
     let mut routes = serde_json::to_value(routes).unwrap_or_default();
     let mut paths = routes.get_mut("paths").map(Value::take).unwrap_or_default();
-    let derived = routes.pointer_mut("/components/schemas").map(Value::take).unwrap_or_default();
+    let derived = routes
+        .pointer_mut("/components/schemas")
+        .map(Value::take)
+        .unwrap_or_default();
     for (path, item) in paths.as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             operation
@@ -134,7 +178,13 @@ pub(super) fn complete(routes: &OpenApi) -> Value {
 
 fn tags() -> Value {
     let errors = Code::ALL.iter().fold(ERRORS.to_owned(), |table, code| {
-        table + &format!("| `{}` | {} | {} |\n", code.as_str(), code.status(), code.description())
+        table
+            + &format!(
+                "| `{}` | {} | {} |\n",
+                code.as_str(),
+                code.status(),
+                code.description()
+            )
     });
     json!([
         { "name": "Allocations", "description": "One PIN on one virtual number, tying two sides together for a while." },
@@ -164,10 +214,15 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     if writes {
         accept_key(operation);
     }
-    let body = operation.get_mut("requestBody").and_then(Value::as_object_mut);
+    let body = operation
+        .get_mut("requestBody")
+        .and_then(Value::as_object_mut);
     let body = body.map(|body| {
-        let named = body.get("content").and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
-        let needed = !named.is_some_and(|named| OPTIONAL.iter().any(|optional| named.ends_with(optional)));
+        let named = body
+            .get("content")
+            .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
+        let needed =
+            !named.is_some_and(|named| OPTIONAL.iter().any(|optional| named.ends_with(optional)));
         let codes = match named {
             Some(NOTHING) => WITH_EMPTY_BODY,
             Some(_) => WITH_BODY,
@@ -176,7 +231,12 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
         body.insert("required".into(), needed.into());
         codes
     });
-    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
+    let Some(responses) = operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
     if admin || tenant {
         problems::add(responses, ANYWHERE);
         problems::add(responses, if admin { OF_OPERATORS } else { OF_TENANTS });
@@ -192,11 +252,16 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
     }
     responses.sort_keys();
     for (status, response) in responses.iter_mut() {
-        let Some(response) = response.as_object_mut() else { continue };
+        let Some(response) = response.as_object_mut() else {
+            continue;
+        };
         problems::complete(status, response);
         let headers = response.entry("headers").or_insert_with(|| json!({}));
         if let Some(headers) = headers.as_object_mut() {
-            headers.insert("X-Request-Id".into(), json!({ "$ref": "#/components/headers/RequestId" }));
+            headers.insert(
+                "X-Request-Id".into(),
+                json!({ "$ref": "#/components/headers/RequestId" }),
+            );
             // Whoever was not let in is told nothing of the limit.
             if tenant && !matches!(status.as_str(), "401" | "403" | "429" | "500" | "503") {
                 for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
@@ -218,7 +283,9 @@ fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Valu
 
 /// A recording is WAV, or Ogg Opus where the operator has chosen that.
 fn add_ogg(responses: &mut Map<String, Value>) {
-    let contents = responses.values_mut().filter_map(|response| response.get_mut("content")?.as_object_mut());
+    let contents = responses
+        .values_mut()
+        .filter_map(|response| response.get_mut("content")?.as_object_mut());
     for content in contents.filter(|content| content.contains_key("audio/wav")) {
         let description = "An Ogg file of Opus (RFC 7845).";
         let schema = json!({
@@ -238,12 +305,18 @@ fn accept_key(operation: &mut Map<String, Value>) {
         "example": "order-12345-allocate",
     });
     let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
-    parameters.as_array_mut().into_iter().for_each(|parameters| parameters.push(key.clone()));
+    parameters
+        .as_array_mut()
+        .into_iter()
+        .for_each(|parameters| parameters.push(key.clone()));
 }
 
 /// Puts the parameters of the path before those of the query.
 fn describe_path(path: &str, operation: &mut Map<String, Value>) {
-    let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let names = path
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next());
     let known = names.filter_map(|name| PATH_PARAMETERS.iter().find(|(known, ..)| *known == name));
     let mut parameters: Vec<Value> = known
         .map(|(name, pattern, example, description)| {
@@ -275,11 +348,22 @@ fn schemas(derived: Value, paths: &Value) -> Value {
     schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
     for (_, schema) in &mut schemas {
         let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
-        fields.into_iter().flatten().for_each(|(_, field)| describe_nullable(field));
+        fields
+            .into_iter()
+            .flatten()
+            .for_each(|(_, field)| describe_nullable(field));
     }
-    schemas.extend(operator::schemas().into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    schemas.extend(
+        operator::schemas()
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
     schemas.extend(wrappers(paths));
-    schemas.extend(schemas::requests().into_iter().map(|(name, schema)| (name.to_owned(), schema)));
+    schemas.extend(
+        schemas::requests()
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
     schemas.insert("Problem".into(), problem());
     schemas.sort_keys();
     schemas.into()
@@ -287,12 +371,21 @@ fn schemas(derived: Value, paths: &Value) -> Value {
 
 /// The wrappers that answers name and no type has derived.
 fn wrappers(paths: &Value) -> Map<String, Value> {
-    let operations = paths.as_object().into_iter().flatten().flat_map(|(_, item)| item.as_object()).flatten();
-    let responses = operations.filter_map(|(_, operation)| operation.get("responses")?.as_object()).flatten();
-    let named =
-        responses.filter_map(|(_, response)| response.pointer("/content/application~1json/schema/$ref"));
+    let operations = paths
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, item)| item.as_object())
+        .flatten();
+    let responses = operations
+        .filter_map(|(_, operation)| operation.get("responses")?.as_object())
+        .flatten();
+    let named = responses
+        .filter_map(|(_, response)| response.pointer("/content/application~1json/schema/$ref"));
     let names = named.filter_map(|name| name.as_str()?.strip_prefix("#/components/schemas/"));
-    names.filter_map(|name| Some((name.to_owned(), wrapper(name)?))).collect()
+    names
+        .filter_map(|name| Some((name.to_owned(), wrapper(name)?)))
+        .collect()
 }
 
 fn wrapper(name: &str) -> Option<Value> {
@@ -300,7 +393,9 @@ fn wrapper(name: &str) -> Option<Value> {
     let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items." });
     let wrapped = name.strip_prefix("Success_");
     if let Some(wrapped) = wrapped {
-        let response = wrapped.strip_prefix("Vec_").map_or_else(|| reference(wrapped), list);
+        let response = wrapped
+            .strip_prefix("Vec_")
+            .map_or_else(|| reference(wrapped), list);
         return Some(json!({
             "type": "object",
             "description": "What a call that went well answers.",

@@ -47,9 +47,14 @@ fn truth(description: &str) -> Value {
 
 /// An object whose fields are all there, but for those that `left_out` names.
 fn answer(description: &str, properties: Value, left_out: &[&str]) -> Value {
-    let names = properties.as_object().into_iter().flat_map(|fields| fields.keys());
-    let required: Value =
-        names.filter(|name| !left_out.contains(&name.as_str())).map(String::as_str).collect();
+    let names = properties
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    let required: Value = names
+        .filter(|name| !left_out.contains(&name.as_str()))
+        .map(String::as_str)
+        .collect();
     json!({ "type": "object", "description": description, "required": required, "properties": properties })
 }
 
@@ -66,7 +71,11 @@ fn request(description: &str, required: &[&str], properties: Value) -> Value {
 
 fn requests() -> Vec<(&'static str, Value)> {
     let account_sid = || {
-        optional(text(ACCOUNT_SID, "The user name of the credential; left out: one is drawn.", "AC-acme-2"))
+        optional(text(
+            ACCOUNT_SID,
+            "The user name of the credential; left out: one is drawn.",
+            "AC-acme-2",
+        ))
     };
     let label = || json!({ "type": ["string", "null"], "maxLength": 100, "pattern": "^[^\\u0000]*$", "description": "What it is for, in your words.", "examples": ["dispatch service"] });
     let tenant = || text(TENANT, "The tenant's name.", "acme");
@@ -95,7 +104,11 @@ fn requests() -> Vec<(&'static str, Value)> {
         ),
         (
             "CreateCredential",
-            request("A credential to make.", &[], json!({ "account_sid": account_sid(), "label": label() })),
+            request(
+                "A credential to make.",
+                &[],
+                json!({ "account_sid": account_sid(), "label": label() }),
+            ),
         ),
         (
             "RotateCredential",
@@ -129,7 +142,14 @@ fn requests() -> Vec<(&'static str, Value)> {
                 json!({ "mode": mode, "pin_length": pin_length, "max_active": max_active }),
             )
         }),
-        ("MoveNumber", request("Where a number goes.", &["tenant_id"], json!({ "tenant_id": tenant() }))),
+        (
+            "MoveNumber",
+            request(
+                "Where a number goes.",
+                &["tenant_id"],
+                json!({ "tenant_id": tenant() }),
+            ),
+        ),
     ]
 }
 
@@ -205,7 +225,11 @@ fn tenants() -> Vec<(&'static str, Value)> {
         ),
         (
             "MadeCredential",
-            answer("A credential that was made.", json!({ "account_sid": sid(), "token": token() }), &[]),
+            answer(
+                "A credential that was made.",
+                json!({ "account_sid": sid(), "token": token() }),
+                &[],
+            ),
         ),
         (
             "RotatedCredential",

@@ -34,16 +34,25 @@ macro_rules! problems {
 pub(in crate::api) use problems;
 
 /// One answer for each status of the codes, to be completed by [`complete`].
-pub(in crate::api) fn responses(codes: &[Code], fields: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+pub(in crate::api) fn responses(
+    codes: &[Code],
+    fields: &[Code],
+) -> BTreeMap<String, RefOr<Response>> {
     let mut responses = BTreeMap::new();
     for code in codes {
         let of_status = |codes: &[Code]| -> Value {
-            codes.iter().filter(|other| other.status() == code.status()).map(|code| code.as_str()).collect()
+            codes
+                .iter()
+                .filter(|other| other.status() == code.status())
+                .map(|code| code.as_str())
+                .collect()
         };
         let extensions = ExtensionsBuilder::new()
             .add(CODES, of_status(codes))
             .add(FIELD_CODES, of_fields(code.status(), fields));
-        let response = ResponseBuilder::new().extensions(Some(extensions.build())).build();
+        let response = ResponseBuilder::new()
+            .extensions(Some(extensions.build()))
+            .build();
         responses.insert(code.status().to_string(), RefOr::T(response));
     }
     responses
@@ -61,12 +70,16 @@ fn of_fields(status: u16, fields: &[Code]) -> Value {
 /// Adds codes that go without saying to the answers of an operation.
 pub(super) fn add(responses: &mut Map<String, Value>, codes: &[Code]) {
     for code in codes {
-        let response = responses.entry(code.status().to_string()).or_insert_with(|| json!({}));
+        let response = responses
+            .entry(code.status().to_string())
+            .or_insert_with(|| json!({}));
         // An answer that has a schema of its own is no problem document.
         if response.get("content").is_some() {
             continue;
         }
-        let Some(response) = response.as_object_mut() else { continue };
+        let Some(response) = response.as_object_mut() else {
+            continue;
+        };
         let listed = response.entry(CODES).or_insert_with(|| json!([]));
         if let Some(listed) = listed.as_array_mut()
             && !listed.contains(&code.as_str().into())
@@ -81,8 +94,10 @@ pub(super) fn complete(status: &str, response: &mut Map<String, Value>) {
     let mut taken = |name| response.shift_remove(name).as_ref().and_then(codes);
     let (codes, fields) = (taken(CODES), taken(FIELD_CODES).unwrap_or_default());
     let Some(codes) = codes else { return };
-    let titles: Vec<String> =
-        codes.iter().map(|code| format!("`{}`: {}.", code.as_str(), code.title())).collect();
+    let titles: Vec<String> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
+        .collect();
     response.insert("description".into(), titles.join(" ").into());
     response.insert("headers".into(), headers(status));
     let mut narrowed = json!({
@@ -99,12 +114,21 @@ pub(super) fn complete(status: &str, response: &mut Map<String, Value>) {
         "schema": { "$ref": "#/components/schemas/Problem", "properties": narrowed },
         "examples": examples,
     });
-    response.insert("content".into(), json!({ "application/problem+json": content }));
+    response.insert(
+        "content".into(),
+        json!({ "application/problem+json": content }),
+    );
 }
 
 fn codes(listed: &Value) -> Option<Vec<Code>> {
     let listed = listed.as_array()?;
-    Some(Code::ALL.iter().copied().filter(|code| listed.contains(&code.as_str().into())).collect())
+    Some(
+        Code::ALL
+            .iter()
+            .copied()
+            .filter(|code| listed.contains(&code.as_str().into()))
+            .collect(),
+    )
 }
 
 fn headers(status: &str) -> Value {
@@ -117,10 +141,19 @@ fn headers(status: &str) -> Value {
 }
 
 fn example(code: Code, fields: &[Code]) -> (String, Value) {
-    let detailed = matches!(code, Code::InvalidRequest | Code::RuleViolated | Code::ToRequired);
-    let field = fields.iter().find(|field| field.status() == code.status()).filter(|_| detailed);
+    let detailed = matches!(
+        code,
+        Code::InvalidRequest | Code::RuleViolated | Code::ToRequired
+    );
+    let field = fields
+        .iter()
+        .find(|field| field.status() == code.status())
+        .filter(|_| detailed);
     let errors: Vec<Value> = field.map(|field| fault(*field)).into_iter().collect();
-    let detail = match errors.first().and_then(|error| error.get("field")?.as_str()) {
+    let detail = match errors
+        .first()
+        .and_then(|error| error.get("field")?.as_str())
+    {
         Some(field) => format!("See errors: {field}"),
         None => code.title().to_owned(),
     };
@@ -133,16 +166,20 @@ fn example(code: Code, fields: &[Code]) -> (String, Value) {
         "request_id": EXAMPLE_ID,
         "errors": errors,
     });
-    (code.as_str().to_owned(), json!({ "summary": code.title(), "value": value }))
+    (
+        code.as_str().to_owned(),
+        json!({ "summary": code.title(), "value": value }),
+    )
 }
 
 fn fault(code: Code) -> Value {
     let (field, message) = match code {
         Code::MissingField => ("from", "is required"),
         Code::OutOfRange => ("duration", "must be 300 to 14688000"),
-        Code::ToRequired => {
-            ("to", "is required: PINs of fewer than 6 digits on a shared number open for listed callers only")
-        }
+        Code::ToRequired => (
+            "to",
+            "is required: PINs of fewer than 6 digits on a shared number open for listed callers only",
+        ),
         Code::InvalidValue => ("limit", "must be 1 to 200"),
         other => ("field", other.title()),
     };

@@ -9,7 +9,9 @@ use crate::api::bulk::MOST_ITEMS;
 use crate::api::greenpin::{
     DEFAULT_ATTEMPTS, DEFAULT_DURATION, LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS,
 };
-use crate::api::settings::{LONGEST_DURATION, LONGEST_WARNING, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION};
+use crate::api::settings::{
+    LONGEST_DURATION, LONGEST_WARNING, MOST_DAYS, MOST_ENDPOINTS, SHORTEST_DURATION,
+};
 use crate::api::webhooks::{DEFAULT_OVERLAP, LONGEST_OVERLAP};
 use crate::store::{AttemptError, EndpointFormat, EventType};
 
@@ -175,8 +177,14 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
         ("ResolveRequest", resolve_request()),
         ("Nothing", nothing()),
         // Only parameters have these, and of those no schemas are collected.
-        ("DeadOnly", serde_json::to_value(DeadOnly::schema()).unwrap_or_default()),
-        ("CallProgress", serde_json::to_value(CallProgress::schema()).unwrap_or_default()),
+        (
+            "DeadOnly",
+            serde_json::to_value(DeadOnly::schema()).unwrap_or_default(),
+        ),
+        (
+            "CallProgress",
+            serde_json::to_value(CallProgress::schema()).unwrap_or_default(),
+        ),
         ("UpdateSettings", update_settings()),
         ("WebhookRequest", webhook_request()),
         ("RotateSecret", rotate_secret()),
@@ -284,7 +292,9 @@ fn changes() -> Map<String, Value> {
     let mut duration = duration();
     let mut from = numbers(1, "A-party: replaces the list.", "+919900000001");
     for field in [&mut attempts, &mut record, &mut duration] {
-        field.as_object_mut().and_then(|field| field.shift_remove("default"));
+        field
+            .as_object_mut()
+            .and_then(|field| field.shift_remove("default"));
     }
     if let Some(choices) = from.get_mut("oneOf").and_then(Value::as_array_mut) {
         choices.push(json!({ "type": "null" }));
@@ -301,12 +311,18 @@ fn changes() -> Map<String, Value> {
         ("record", record),
         ("custom_field", custom_field()),
     ];
-    fields.map(|(name, field)| (name.to_owned(), field)).into_iter().collect()
+    fields
+        .map(|(name, field)| (name.to_owned(), field))
+        .into_iter()
+        .collect()
 }
 
 fn update_item() -> Value {
     let mut properties = Map::new();
-    properties.insert("greenpin_id".into(), json!({ "$ref": "#/components/schemas/AllocationId" }));
+    properties.insert(
+        "greenpin_id".into(),
+        json!({ "$ref": "#/components/schemas/AllocationId" }),
+    );
     properties.extend(changes());
     json!({
         "type": "object",

@@ -18,8 +18,11 @@ pub(in crate::api) static TEXT: LazyLock<String> = LazyLock::new(|| {
     text.unwrap_or_default() + "\n"
 });
 
-static JSON: LazyLock<Asset> =
-    LazyLock::new(|| Asset { media_type: "application/json", tag: tag(&TEXT), body: &TEXT });
+static JSON: LazyLock<Asset> = LazyLock::new(|| Asset {
+    media_type: "application/json",
+    tag: tag(&TEXT),
+    body: &TEXT,
+});
 
 /// Something that changes with the version alone.
 pub(super) struct Asset {
@@ -58,7 +61,10 @@ impl Asset {
     }
 
     fn is_known(&self, headers: &HeaderMap) -> bool {
-        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let known = headers
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         let mut tags = known.flat_map(|value| value.split(','));
         tags.any(|tag| matches!(tag.trim(), "*") || tag.trim().trim_start_matches("W/") == self.tag)
     }

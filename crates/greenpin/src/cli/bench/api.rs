@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::Goal::{AtLeast, AtMost, Open};
-use super::child::{Prepared, SID, Server, TENANT, TOKEN, address, anywhere, cpu_of, number, spawn};
+use super::child::{
+    Prepared, SID, Server, TENANT, TOKEN, address, anywhere, cpu_of, number, spawn,
+};
 use super::{Figure, load, progress};
 use crate::store::{Allocation, NumberMode};
 
@@ -27,7 +29,9 @@ pub(super) async fn measure(
     let floor = floor(database, time).await?;
     let prepared = Prepared::on(database).await?;
     prepared.add_number(number(1)?, NumberMode::Shared).await?;
-    prepared.add_number(number(2)?, NumberMode::Exclusive).await?;
+    prepared
+        .add_number(number(2)?, NumberMode::Exclusive)
+        .await?;
     let one = prepared.allocate(number(2)?, false).await?;
     for _ in 1..FEW {
         prepared.allocate(number(1)?, false).await?;
@@ -46,7 +50,12 @@ pub(super) async fn measure(
             ("resolve", few.resolves / many.resolves),
         ];
         let grown = |(name, ratio)| {
-            Figure::new(format!("cost of a {name} at {stored} against {FEW}"), ratio, "x", AtMost(1.2))
+            Figure::new(
+                format!("cost of a {name} at {stored} against {FEW}"),
+                ratio,
+                "x",
+                AtMost(1.2),
+            )
         };
         figures.extend(growth.map(grown));
         figures.push(Figure::new(
@@ -57,7 +66,12 @@ pub(super) async fn measure(
         ));
         progress("a start after kill -9");
         let took = server.restart().await?.took.as_secs_f64();
-        figures.push(Figure::new(format!("start after kill -9, {stored} stored"), took, "s", AtMost(2.0)));
+        figures.push(Figure::new(
+            format!("start after kill -9, {stored} stored"),
+            took,
+            "s",
+            AtMost(2.0),
+        ));
     }
     Ok(figures)
 }
@@ -96,7 +110,11 @@ struct Rates {
 
 impl Rates {
     /// Reads first, at exactly what is stored; then creates. Also returns how many those were.
-    async fn measure(server: &Server, one: &Allocation, time: Duration) -> Result<(Self, f64), String> {
+    async fn measure(
+        server: &Server,
+        one: &Allocation,
+        time: Duration,
+    ) -> Result<(Self, f64), String> {
         let get = request("GET", &format!("/greenpin/{}", one.greenpin_id), "");
         let resolve = json!({
             "virtual_number": number(2)?.expose(), "caller": "+918800000001", "digits": one.pin.expose(),
@@ -110,7 +128,16 @@ impl Rates {
         let before = server.cpu()?;
         let creates = load::run(server.http, &create()?, 201, time).await?;
         let cpu = each(server.cpu()? - before, creates, time);
-        Ok((Self { creates, cpu, gets, lists, resolves }, creates * time.as_secs_f64()))
+        Ok((
+            Self {
+                creates,
+                cpu,
+                gets,
+                lists,
+                resolves,
+            },
+            creates * time.as_secs_f64(),
+        ))
     }
 
     fn figures(&self, floor: &Floor, stored: u32) -> Vec<Figure> {
@@ -121,12 +148,27 @@ impl Rates {
         vec![
             figure("durable creates", self.creates, "/s", Open),
             figure("CPU a create", self.cpu, "us", Open),
-            Figure::new("floor: bare axum, allocation and outbox row", floor.creates, "/s", Open),
+            Figure::new(
+                "floor: bare axum, allocation and outbox row",
+                floor.creates,
+                "/s",
+                Open,
+            ),
             Figure::new("CPU a request of the floor", floor.cpu, "us", Open),
-            figure("creates as a share of the floor", of(self.creates, floor.creates), "%", AtLeast(60.0)),
+            figure(
+                "creates as a share of the floor",
+                of(self.creates, floor.creates),
+                "%",
+                AtLeast(60.0),
+            ),
             figure("GET one", self.gets, "/s", Open),
             Figure::new("bare axum \"hello\"", floor.hello, "/s", Open),
-            figure("GET one as a share of \"hello\"", of(self.gets, floor.hello), "%", AtLeast(50.0)),
+            figure(
+                "GET one as a share of \"hello\"",
+                of(self.gets, floor.hello),
+                "%",
+                AtLeast(50.0),
+            ),
             figure("lists of 50", self.lists, "/s", Open),
             figure("resolves", self.resolves, "/s", Open),
         ]
@@ -164,8 +206,18 @@ async fn floor(database: Option<&str>, time: Duration) -> Result<Floor, String> 
     let before = cpu_of(&process)?;
     let creates = load::run(http, &create, 201, time).await?;
     let cpu = each(cpu_of(&process)? - before, creates, time);
-    let hello = load::run(http, "GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n", 200, time / 2).await?;
-    Ok(Floor { creates, cpu, hello })
+    let hello = load::run(
+        http,
+        "GET /hello HTTP/1.1\r\nHost: bench\r\n\r\n",
+        200,
+        time / 2,
+    )
+    .await?;
+    Ok(Floor {
+        creates,
+        cpu,
+        hello,
+    })
 }
 
 /// Microseconds of CPU for each of so many requests a second.

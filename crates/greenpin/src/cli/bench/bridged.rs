@@ -7,7 +7,9 @@ use media::{FRAME, Header};
 use super::Goal::{AtMost, Open};
 use super::calls::Generator;
 use super::{Figure, progress};
-use crate::engine::audio::{DelayFigures, MediaSettings, RelayFigures, Relayed, delay_bench, relay_bench};
+use crate::engine::audio::{
+    DelayFigures, MediaSettings, RelayFigures, Relayed, delay_bench, relay_bench,
+};
 
 const PACKET: Duration = Duration::from_millis(20);
 /// Packets of each stream that are sent before any counts: an answer is told a moment before both sides are connected.
@@ -24,15 +26,49 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
     let delays = delays(time, calls).await?;
     let per_hundred = |cpu: f64| cpu * 100.0 / f64::from(calls);
     let mut figures = vec![
-        Figure::new("CPU of a core, 100 bridged calls", per_hundred(plain.cpu), "%", AtMost(10.0)),
-        Figure::new("the same, recorded", per_hundred(recorded.cpu), "%", AtMost(14.0)),
-        Figure::new("100 through a bare relay", per_hundred(relay.bare_cpu), "%", Open),
-        Figure::new("100 through the media plane alone", per_hundred(relay.bridged_cpu), "%", Open),
-        Figure::new("100 of them from Opus to G.711", per_hundred(relay.transcoded_cpu), "%", Open),
-        Figure::new("RSS a bridged call", plain.resident / f64::from(calls), "kB", AtMost(40.0)),
+        Figure::new(
+            "CPU of a core, 100 bridged calls",
+            per_hundred(plain.cpu),
+            "%",
+            AtMost(10.0),
+        ),
+        Figure::new(
+            "the same, recorded",
+            per_hundred(recorded.cpu),
+            "%",
+            AtMost(14.0),
+        ),
+        Figure::new(
+            "100 through a bare relay",
+            per_hundred(relay.bare_cpu),
+            "%",
+            Open,
+        ),
+        Figure::new(
+            "100 through the media plane alone",
+            per_hundred(relay.bridged_cpu),
+            "%",
+            Open,
+        ),
+        Figure::new(
+            "100 of them from Opus to G.711",
+            per_hundred(relay.transcoded_cpu),
+            "%",
+            Open,
+        ),
+        Figure::new(
+            "RSS a bridged call",
+            plain.resident / f64::from(calls),
+            "kB",
+            AtMost(40.0),
+        ),
         Figure::new("packets lost", plain.lost, "%", AtMost(0.0)),
     ];
-    figures.extend(delays.into_iter().flat_map(|(name, delay)| delay_figures(name, delay)));
+    figures.extend(
+        delays
+            .into_iter()
+            .flat_map(|(name, delay)| delay_figures(name, delay)),
+    );
     Ok(figures)
 }
 
@@ -49,20 +85,39 @@ async fn delays(time: Duration, calls: u32) -> Result<Vec<(&'static str, DelayFi
         let calls = usize::try_from(calls).unwrap_or_default();
         let delay = |(name, through)| {
             let figures = delay_bench(&MediaSettings::default(), calls, time, through);
-            figures.map(|figures| (name, figures)).map_err(|error| error.to_string())
+            figures
+                .map(|figures| (name, figures))
+                .map_err(|error| error.to_string())
         };
         ways.into_iter().map(delay).collect()
     };
-    tokio::task::spawn_blocking(measure).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(measure)
+        .await
+        .map_err(|error| error.to_string())?
 }
 
 fn delay_figures(name: &str, delay: DelayFigures) -> [Figure; 4] {
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     [
-        Figure::new(format!("{name}: one-way delay, p50"), millis(delay.median), "ms", Open),
-        Figure::new(format!("{name}: one-way delay, p99"), millis(delay.p99), "ms", Open),
+        Figure::new(
+            format!("{name}: one-way delay, p50"),
+            millis(delay.median),
+            "ms",
+            Open,
+        ),
+        Figure::new(
+            format!("{name}: one-way delay, p99"),
+            millis(delay.p99),
+            "ms",
+            Open,
+        ),
         Figure::new(format!("{name}: jitter"), millis(delay.jitter), "ms", Open),
-        Figure::new(format!("{name}: packets lost"), delay.lost * 100.0, "%", Open),
+        Figure::new(
+            format!("{name}: packets lost"),
+            delay.lost * 100.0,
+            "%",
+            Open,
+        ),
     ]
 }
 
@@ -75,7 +130,9 @@ async fn relay(time: Duration, calls: u32) -> Result<RelayFigures, String> {
         relay_bench(&MediaSettings::default(), calls, seconds, folder.path())
             .map_err(|error| error.to_string())
     };
-    tokio::task::spawn_blocking(measure).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(measure)
+        .await
+        .map_err(|error| error.to_string())?
 }
 
 struct Talked {
@@ -94,7 +151,11 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     let (begun, cpu) = (Instant::now(), server.cpu()?);
     let lost = exchange(&mut generator, time).await;
     let used = (server.cpu()? - cpu).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
-    Ok(Talked { cpu: used, resident: server.resident()? - before, lost })
+    Ok(Talked {
+        cpu: used,
+        resident: server.resident()? - before,
+        lost,
+    })
 }
 
 /// Has both parties of every connected call talk for a while; packets that did not arrive, in percent.

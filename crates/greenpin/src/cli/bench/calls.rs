@@ -50,22 +50,70 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
     generator.latencies.sort_unstable();
     let percentile = |share: f64| {
         let index = (done as f64 * share) as usize;
-        generator.latencies.get(index.min(done.saturating_sub(1))).map_or(0.0, |at| millis(*at))
+        generator
+            .latencies
+            .get(index.min(done.saturating_sub(1)))
+            .map_or(0.0, |at| millis(*at))
     };
     Ok(vec![
-        Figure::new("PIN calls completed", done as f64 / time.as_secs_f64(), "/s", AtLeast(f64::from(rate))),
+        Figure::new(
+            "PIN calls completed",
+            done as f64 / time.as_secs_f64(),
+            "/s",
+            AtLeast(f64::from(rate)),
+        ),
         Figure::new("PIN calls failed", f64::from(failed), "", AtMost(0.0)),
-        Figure::new("CPU a PIN call", used.as_secs_f64() * 1000.0 / done.max(1) as f64, "ms", AtMost(1.5)),
-        Figure::new("last digit to INVITE, p50", percentile(0.5), "ms", AtMost(1.0)),
-        Figure::new("last digit to INVITE, p99", percentile(0.99), "ms", AtMost(5.0)),
-        Figure::new("one durable 4 KiB write on this disk, p50", millis(flush), "ms", Open),
-        Figure::new("one durable 4 KiB write on this disk, p99", millis(slow_flush), "ms", Open),
+        Figure::new(
+            "CPU a PIN call",
+            used.as_secs_f64() * 1000.0 / done.max(1) as f64,
+            "ms",
+            AtMost(1.5),
+        ),
+        Figure::new(
+            "last digit to INVITE, p50",
+            percentile(0.5),
+            "ms",
+            AtMost(1.0),
+        ),
+        Figure::new(
+            "last digit to INVITE, p99",
+            percentile(0.99),
+            "ms",
+            AtMost(5.0),
+        ),
+        Figure::new(
+            "one durable 4 KiB write on this disk, p50",
+            millis(flush),
+            "ms",
+            Open,
+        ),
+        Figure::new(
+            "one durable 4 KiB write on this disk, p99",
+            millis(slow_flush),
+            "ms",
+            Open,
+        ),
         Figure::new("RSS before", resident / 1024.0, "MiB", Open),
-        Figure::new("the same without pages of the program", own / 1024.0, "MiB", Open),
+        Figure::new(
+            "the same without pages of the program",
+            own / 1024.0,
+            "MiB",
+            Open,
+        ),
         Figure::new("RSS at its highest", peak / 1024.0, "MiB", Open),
         Figure::new("RSS a minute later", rest / 1024.0, "MiB", Open),
-        Figure::new("the same without pages of the program", own_rest / 1024.0, "MiB", Open),
-        Figure::new("RSS a minute later, over before", (rest / resident - 1.0) * 100.0, "%", AtMost(10.0)),
+        Figure::new(
+            "the same without pages of the program",
+            own_rest / 1024.0,
+            "MiB",
+            Open,
+        ),
+        Figure::new(
+            "RSS a minute later, over before",
+            (rest / resident - 1.0) * 100.0,
+            "%",
+            AtMost(10.0),
+        ),
     ])
 }
 
@@ -120,7 +168,10 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
     let own = sockets.udp_address().map_err(|error| error.to_string())?;
     let trunk = Trunk {
         peer: Some(Peer::at(Transport::Udp, peer)),
-        accept_from: vec![Network { address: peer.ip(), prefix: 32 }],
+        accept_from: vec![Network {
+            address: peer.ip(),
+            prefix: 32,
+        }],
         ..Trunk::default()
     };
     let settings = Settings {
@@ -139,18 +190,31 @@ impl Generator {
         let prepared = Prepared::new().await?;
         let mut pins = Vec::new();
         for index in 0..numbers {
-            prepared.add_number(number(index)?, NumberMode::Exclusive).await?;
+            prepared
+                .add_number(number(index)?, NumberMode::Exclusive)
+                .await?;
             pins.push(prepared.allocate(number(index)?, record).await?.pin);
         }
-        let callers = SipSockets::bind(anywhere(), None).await.map_err(|error| error.to_string())?;
-        let agents = SipSockets::bind(anywhere(), None).await.map_err(|error| error.to_string())?;
-        let server = prepared.start(agents.udp_address().map_err(|error| error.to_string())?).await?;
-        let media = UdpSocket::bind(anywhere()).await.map_err(|error| error.to_string())?;
+        let callers = SipSockets::bind(anywhere(), None)
+            .await
+            .map_err(|error| error.to_string())?;
+        let agents = SipSockets::bind(anywhere(), None)
+            .await
+            .map_err(|error| error.to_string())?;
+        let server = prepared
+            .start(agents.udp_address().map_err(|error| error.to_string())?)
+            .await?;
+        let media = UdpSocket::bind(anywhere())
+            .await
+            .map_err(|error| error.to_string())?;
         // One socket hears everybody.
         socket2::SockRef::from(&media)
             .set_recv_buffer_size(MEDIA_BUFFER)
             .map_err(|error| error.to_string())?;
-        let port = media.local_addr().map_err(|error| error.to_string())?.port();
+        let port = media
+            .local_addr()
+            .map_err(|error| error.to_string())?
+            .port();
         let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
         let local = LocalMedia {
             address: anywhere().ip(),
@@ -196,7 +260,11 @@ impl Generator {
         }
         // The last answer has still to go out, and to be acknowledged.
         self.listen(SETTLING).await;
-        if self.failed > 0 { Err("a call was not connected".to_owned()) } else { Ok(()) }
+        if self.failed > 0 {
+            Err("a call was not connected".to_owned())
+        } else {
+            Ok(())
+        }
     }
 
     /// Hears for a while what happens to the calls.
@@ -210,7 +278,10 @@ impl Generator {
     /// The two parties' streams of every connected call: where each is to be sent to.
     pub(super) fn streams(&self) -> Vec<SocketAddr> {
         let callers = self.calls.values().filter_map(|call| call.audio);
-        callers.chain(self.agent_audio.values().copied()).map(|remote| remote.rtp).collect()
+        callers
+            .chain(self.agent_audio.values().copied())
+            .map(|remote| remote.rtp)
+            .collect()
     }
 
     pub(super) fn media(&self) -> &UdpSocket {
@@ -226,7 +297,11 @@ impl Generator {
                 self.dial()?;
                 continue;
             }
-            let wait = if self.next < total { due } else { Instant::now() + Duration::from_millis(50) };
+            let wait = if self.next < total {
+                due
+            } else {
+                Instant::now() + Duration::from_millis(50)
+            };
             self.step(wait).await;
             self.give_up_old();
         }
@@ -249,13 +324,24 @@ impl Generator {
             .command(|endpoint, now| endpoint.dial(call, now))
             .map_err(|error| error.to_string())?;
         self.by_number.insert(to, leg);
-        self.calls.insert(leg, Call { index, begun: Instant::now(), keyed: None, audio: None });
+        self.calls.insert(
+            leg,
+            Call {
+                index,
+                begun: Instant::now(),
+                keyed: None,
+                audio: None,
+            },
+        );
         Ok(())
     }
 
     /// Lets one thing happen, or time pass until `wait`.
     async fn step(&mut self, wait: Instant) {
-        let hang_up = self.hang_ups.first_key_value().map_or(wait, |((at, _), ())| (*at).min(wait));
+        let hang_up = self
+            .hang_ups
+            .first_key_value()
+            .map_or(wait, |((at, _), ())| (*at).min(wait));
         tokio::select! {
             event = self.callers.event() => self.caller(event),
             event = self.agents.event() => self.agent(event),
@@ -266,11 +352,14 @@ impl Generator {
     fn caller(&mut self, event: Event) {
         match event {
             Event::Answered { leg, remote } => {
-                let Some(call) = self.calls.get_mut(&leg) else { return };
+                let Some(call) = self.calls.get_mut(&leg) else {
+                    return;
+                };
                 call.audio = Some(remote);
                 call.keyed = Some(Instant::now());
                 let pin = self.pins.get(call.index as usize);
-                pin.into_iter().for_each(|pin| self.key_in(pin.expose(), remote.rtp));
+                pin.into_iter()
+                    .for_each(|pin| self.key_in(pin.expose(), remote.rtp));
             }
             Event::Failed { leg, .. } | Event::HungUp { leg, .. } => self.fail(leg),
             _ => {}
@@ -280,13 +369,22 @@ impl Generator {
     fn agent(&mut self, event: Event) {
         let Event::Offered(offer) = event else { return };
         // The call shows the virtual number, which tells us whose it is.
-        let leg = offer.caller.as_ref().and_then(|shown| self.by_number.get(shown)).copied();
+        let leg = offer
+            .caller
+            .as_ref()
+            .and_then(|shown| self.by_number.get(shown))
+            .copied();
         let local = self.local;
-        self.agents.command(|endpoint, now| endpoint.answer(offer.leg, local, now));
+        self.agents
+            .command(|endpoint, now| endpoint.answer(offer.leg, local, now));
         let Some(leg) = leg else { return };
-        let Some(call) = self.calls.get(&leg) else { return };
-        self.latencies.extend(call.keyed.map(|keyed| keyed.elapsed()));
-        self.agent_audio.extend(offer.remote.map(|remote| (leg, remote)));
+        let Some(call) = self.calls.get(&leg) else {
+            return;
+        };
+        self.latencies
+            .extend(call.keyed.map(|keyed| keyed.elapsed()));
+        self.agent_audio
+            .extend(offer.remote.map(|remote| (leg, remote)));
         if let Some(talk) = self.talk {
             self.hang_ups.insert((Instant::now() + talk, leg), ());
         }
@@ -294,10 +392,15 @@ impl Generator {
 
     fn hang_up_due(&mut self) {
         let now = Instant::now();
-        while let Some(((_, leg), ())) = self.hang_ups.first_key_value().filter(|((at, _), ())| *at <= now) {
+        while let Some(((_, leg), ())) = self
+            .hang_ups
+            .first_key_value()
+            .filter(|((at, _), ())| *at <= now)
+        {
             let leg = *leg;
             self.hang_ups.pop_first();
-            self.callers.command(|endpoint, now| endpoint.hang_up(leg, now));
+            self.callers
+                .command(|endpoint, now| endpoint.hang_up(leg, now));
             self.calls.remove(&leg);
             self.agent_audio.remove(&leg);
         }
@@ -317,7 +420,8 @@ impl Generator {
             .map(|(leg, _)| *leg)
             .collect();
         for leg in old {
-            self.callers.command(|endpoint, now| endpoint.hang_up(leg, now));
+            self.callers
+                .command(|endpoint, now| endpoint.hang_up(leg, now));
             self.fail(leg);
         }
     }
@@ -325,12 +429,24 @@ impl Generator {
     fn key_in(&self, pin: &str, to: SocketAddr) {
         let mut sequence = 0;
         for (press, key) in (0_u32..).zip(pin.chars()) {
-            let Ok(digit) = Digit::try_from(key) else { continue };
+            let Ok(digit) = Digit::try_from(key) else {
+                continue;
+            };
             for (end, duration) in [(false, 160), (true, 320)] {
                 sequence += 1;
-                let payload = EventPayload { digit, end, volume: 10, duration };
-                let header =
-                    Header { marker: !end, payload_type: EVENT, sequence, timestamp: press * 1600, ssrc: 7 };
+                let payload = EventPayload {
+                    digit,
+                    end,
+                    volume: 10,
+                    duration,
+                };
+                let header = Header {
+                    marker: !end,
+                    payload_type: EVENT,
+                    sequence,
+                    timestamp: press * 1600,
+                    ssrc: 7,
+                };
                 let mut packet = [0; Header::LENGTH + 4];
                 if let Some(packet) = header.write(&payload.octets(), &mut packet) {
                     let _ = self.media.try_send_to(packet, to);

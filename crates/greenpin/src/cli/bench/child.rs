@@ -12,15 +12,18 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::store::{
-    Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, RateLimit, Store, StoreOptions,
-    TenantId, TenantSettings, Timestamp,
+    Allocation, Database, NewAllocation, NewNumber, NewTenant, NumberMode, RateLimit, Store,
+    StoreOptions, TenantId, TenantSettings, Timestamp,
 };
 
 pub(super) const TENANT: &str = "bench";
 pub(super) const SID: &str = "AC-bench";
 pub(super) const TOKEN: &str = "fictional-token-of-the-bench";
 /// What is measured is the server, not its limit.
-const UNLIMITED: RateLimit = RateLimit { requests_per_second: 10_000_000, burst: 10_000_000 };
+const UNLIMITED: RateLimit = RateLimit {
+    requests_per_second: 10_000_000,
+    burst: 10_000_000,
+};
 /// The name of its configuration file.
 const CONFIGURATION: &str = "greenpin.toml";
 /// Clock ticks a second in /proc, fixed on Linux.
@@ -54,9 +57,14 @@ impl Prepared {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("greenpin.db");
         let (database, url) = match server {
-            None => (Database::File(file.clone()), format!("sqlite:{}", file.display())),
+            None => (
+                Database::File(file.clone()),
+                format!("sqlite:{}", file.display()),
+            ),
             Some(url) => {
-                let server = url.parse().map_err(|_| "the store must be a PostgreSQL URL".to_owned())?;
+                let server = url
+                    .parse()
+                    .map_err(|_| "the store must be a PostgreSQL URL".to_owned())?;
                 (Database::Server(Box::new(server)), url.to_owned())
             }
         };
@@ -66,24 +74,46 @@ impl Prepared {
             tenant_id: tenant()?,
             account_sid: SID.to_owned(),
             token: Some(TOKEN.to_owned()),
-            settings: TenantSettings { rate_limit: Some(UNLIMITED), ..TenantSettings::default() },
+            settings: TenantSettings {
+                rate_limit: Some(UNLIMITED),
+                ..TenantSettings::default()
+            },
             webhooks: Vec::new(),
         };
-        store.create_tenant(tenant, Timestamp::now()).await.map_err(|error| error.to_string())?;
+        store
+            .create_tenant(tenant, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())?;
         Ok(Self { folder, store, url })
     }
 
-    pub(super) async fn add_number(&self, number: PhoneNumber, mode: NumberMode) -> Result<(), String> {
+    pub(super) async fn add_number(
+        &self,
+        number: PhoneNumber,
+        mode: NumberMode,
+    ) -> Result<(), String> {
         let (pin_length, max_active) = match mode {
             NumberMode::Exclusive => (4, 1),
             NumberMode::Shared => (8, 50_000_000),
         };
-        let new = NewNumber { virtual_number: number, mode, pin_length, max_active };
-        self.store.add_number(tenant()?, new, Timestamp::now()).await.map_err(|error| error.to_string())
+        let new = NewNumber {
+            virtual_number: number,
+            mode,
+            pin_length,
+            max_active,
+        };
+        self.store
+            .add_number(tenant()?, new, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// Makes an allocation.
-    pub(super) async fn allocate(&self, number: PhoneNumber, record: bool) -> Result<Allocation, String> {
+    pub(super) async fn allocate(
+        &self,
+        number: PhoneNumber,
+        record: bool,
+    ) -> Result<Allocation, String> {
         let new = NewAllocation {
             virtual_number: number,
             from: vec![agent()?],
@@ -93,7 +123,11 @@ impl Prepared {
             record,
             custom_field: None,
         };
-        let made = self.store.tenant(tenant()?).create_allocation(new, Timestamp::now()).await;
+        let made = self
+            .store
+            .tenant(tenant()?)
+            .create_allocation(new, Timestamp::now())
+            .await;
         made.map_err(|error| error.to_string())
     }
 
@@ -106,7 +140,8 @@ impl Prepared {
              [recordings]\nurl = \"file:{folder}/recordings\"\n[[trunks]]\nname = \"bench\"\npeer = \"sip:{agent}\"\nkeep_alive = 0\n\
              [webhooks]\nallow_private = true\n"
         );
-        std::fs::write(self.folder.path().join(CONFIGURATION), text).map_err(|error| error.to_string())?;
+        std::fs::write(self.folder.path().join(CONFIGURATION), text)
+            .map_err(|error| error.to_string())?;
         Server::start(self.folder).await
     }
 }
@@ -115,15 +150,23 @@ impl Prepared {
 pub(super) async fn spawn(arguments: &[&str], message: &str) -> Result<(Child, Value), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.args(arguments).env("GREENPIN_LOG", "info").env("GREENPIN_LOG_FORMAT", "json");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .env("GREENPIN_LOG", "info")
+        .env("GREENPIN_LOG_FORMAT", "json");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     let mut process = command.spawn().map_err(|error| error.to_string())?;
     let log = process.stderr.take().ok_or("the server has no log")?;
     let mut lines = BufReader::new(log).lines();
     loop {
         let line = lines.next_line().await.map_err(|error| error.to_string())?;
         let line = line.ok_or("the server ended at once")?;
-        let line: Value = serde_json::from_str(&line).map_err(|_| format!("the server said: {line}"))?;
+        let line: Value =
+            serde_json::from_str(&line).map_err(|_| format!("the server said: {line}"))?;
         if line.get("message").and_then(Value::as_str) == Some(message) {
             // The log must be read on, or the server would wait for us.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
@@ -134,8 +177,11 @@ pub(super) async fn spawn(arguments: &[&str], message: &str) -> Result<(Child, V
 
 pub(super) fn address(ready: &Value, key: &str) -> Result<SocketAddr, String> {
     let text = ready.get(key).and_then(Value::as_str).unwrap_or_default();
-    let text = text.trim_start_matches("http://").trim_start_matches("udp:");
-    text.parse().map_err(|_| format!("the server names no address for {key}"))
+    let text = text
+        .trim_start_matches("http://")
+        .trim_start_matches("udp:");
+    text.parse()
+        .map_err(|_| format!("the server names no address for {key}"))
 }
 
 impl Server {
@@ -145,12 +191,21 @@ impl Server {
         let (process, ready) = spawn(&["--config", &file, "serve"], "greenpin is ready").await?;
         let took = begun.elapsed();
         let (http, sip) = (address(&ready, "http")?, address(&ready, "sip")?);
-        Ok(Self { http, sip, process, folder, took })
+        Ok(Self {
+            http,
+            sip,
+            process,
+            folder,
+            took,
+        })
     }
 
     /// Kills it and starts it again on what it has stored.
     pub(super) async fn restart(mut self) -> Result<Self, String> {
-        self.process.kill().await.map_err(|error| error.to_string())?;
+        self.process
+            .kill()
+            .await
+            .map_err(|error| error.to_string())?;
         Self::start(self.folder).await
     }
 
@@ -191,15 +246,26 @@ impl Server {
 /// CPU time that a process has used so far.
 pub(super) fn cpu_of(process: &Child) -> Result<Duration, String> {
     let stat = proc(process, "stat")?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |index: usize| {
+        fields
+            .get(index)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     Ok(Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS))
 }
 
 fn proc(process: &Child, file: &str) -> Result<String, String> {
     let pid = process.id().ok_or("the server has ended")?;
-    std::fs::read_to_string(format!("/proc/{pid}/{file}"))
-        .map_err(|error| format!("figures of a process are read from /proc, as Linux has it: {error}"))
+    std::fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|error| {
+        format!("figures of a process are read from /proc, as Linux has it: {error}")
+    })
 }
 
 pub(super) fn tenant() -> Result<TenantId, String> {

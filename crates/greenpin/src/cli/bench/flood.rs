@@ -36,11 +36,31 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
     let grown = (server.peak()? - before) / 1024.0;
     let reached = f64::from(sent) / time.as_secs_f64();
     Ok(vec![
-        Figure::new("INVITEs of strangers", reached, "/s", AtLeast(f64::from(rate) * 0.95)),
-        Figure::new("live calls lost", f64::from(generator.failed), "", AtMost(0.0)),
+        Figure::new(
+            "INVITEs of strangers",
+            reached,
+            "/s",
+            AtLeast(f64::from(rate) * 0.95),
+        ),
+        Figure::new(
+            "live calls lost",
+            f64::from(generator.failed),
+            "",
+            AtMost(0.0),
+        ),
         Figure::new("RSS grown at its highest", grown, "MiB", AtMost(64.0)),
-        Figure::new("packets of the calls lost meanwhile", lost_meanwhile, "%", AtMost(0.0)),
-        Figure::new("packets of the calls lost afterwards", lost_afterwards, "%", AtMost(0.0)),
+        Figure::new(
+            "packets of the calls lost meanwhile",
+            lost_meanwhile,
+            "%",
+            AtMost(0.0),
+        ),
+        Figure::new(
+            "packets of the calls lost afterwards",
+            lost_afterwards,
+            "%",
+            AtMost(0.0),
+        ),
         Figure::new("CPU of a core meanwhile, calls and flood", used, "%", Open),
     ])
 }
@@ -77,7 +97,9 @@ impl Flood {
     /// Ends it; how many it has sent.
     fn end(self) -> Result<u32, String> {
         self.over.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| "the flood has failed".to_owned())
+        self.thread
+            .join()
+            .map_err(|_| "the flood has failed".to_owned())
     }
 }
 

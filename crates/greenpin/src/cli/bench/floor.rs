@@ -94,8 +94,10 @@ async fn start(database: Option<String>) -> Result<(), Box<dyn std::error::Error
             tokio::spawn(write_to_server(client, inbox));
         }
     }
-    let router =
-        Router::new().route("/", post(create)).route("/hello", get(|| async { "hello" })).with_state(jobs);
+    let router = Router::new()
+        .route("/", post(create))
+        .route("/hello", get(|| async { "hello" }))
+        .with_state(jobs);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     tracing::info!(http = %format_args!("http://{}", listener.local_addr()?), "the floor is ready");
     Ok(axum::serve(listener, router).await?)
@@ -108,8 +110,12 @@ async fn create(
     let made = Made::of(serde_json::from_str(&body).map_err(|_| StatusCode::BAD_REQUEST)?);
     let body = serde_json::to_string(&made).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let (done, written) = oneshot::channel();
-    jobs.send((Row { made, body }, done)).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    let made = written.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    jobs.send((Row { made, body }, done))
+        .await
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let made = written
+        .await
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -121,8 +127,16 @@ fn write(mut connection: Connection, mut inbox: mpsc::Receiver<Job>) -> Option<(
         let transaction = connection.transaction().ok()?;
         for (Row { made, body }, _) in &batch {
             let row = [&made.greenpin_id, &made.virtual_number, &made.pin, body];
-            transaction.prepare_cached(ALLOCATION).ok()?.execute(row).ok()?;
-            transaction.prepare_cached("INSERT INTO outbox (body) VALUES ($1)").ok()?.execute([body]).ok()?;
+            transaction
+                .prepare_cached(ALLOCATION)
+                .ok()?
+                .execute(row)
+                .ok()?;
+            transaction
+                .prepare_cached("INSERT INTO outbox (body) VALUES ($1)")
+                .ok()?
+                .execute([body])
+                .ok()?;
         }
         transaction.commit().ok()?;
         tell(&mut batch);
@@ -139,11 +153,18 @@ async fn write_to_server(mut client: Client, mut inbox: mpsc::Receiver<Job>) -> 
     let allocations = client.prepare(allocations).await.ok()?;
     let outbox = client.prepare(outbox).await.ok()?;
     while inbox.recv_many(&mut batch, BATCH).await > 0 {
-        let column = |of: fn(&Row) -> &str| -> Vec<&str> { batch.iter().map(|(row, _)| of(row)).collect() };
+        let column =
+            |of: fn(&Row) -> &str| -> Vec<&str> { batch.iter().map(|(row, _)| of(row)).collect() };
         let (ids, bodies) = (column(|row| &row.made.greenpin_id), column(|row| &row.body));
-        let (numbers, pins) = (column(|row| &row.made.virtual_number), column(|row| &row.made.pin));
+        let (numbers, pins) = (
+            column(|row| &row.made.virtual_number),
+            column(|row| &row.made.pin),
+        );
         let transaction = client.transaction().await.ok()?;
-        transaction.execute(&allocations, &[&ids, &numbers, &pins, &bodies]).await.ok()?;
+        transaction
+            .execute(&allocations, &[&ids, &numbers, &pins, &bodies])
+            .await
+            .ok()?;
         transaction.execute(&outbox, &[&bodies]).await.ok()?;
         transaction.commit().await.ok()?;
         tell(&mut batch);

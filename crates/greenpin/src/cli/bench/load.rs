@@ -19,7 +19,12 @@ pub(super) async fn run(
     let until = Instant::now() + time;
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(tokio::spawn(converse(address, request.to_owned(), status, until)));
+        connections.push(tokio::spawn(converse(
+            address,
+            request.to_owned(),
+            status,
+            until,
+        )));
     }
     let mut answered = 0_u32;
     for connection in connections {
@@ -28,7 +33,12 @@ pub(super) async fn run(
     Ok(f64::from(answered) / time.as_secs_f64())
 }
 
-async fn converse(address: SocketAddr, request: String, status: u16, until: Instant) -> Result<u32, String> {
+async fn converse(
+    address: SocketAddr,
+    request: String,
+    status: u16,
+    until: Instant,
+) -> Result<u32, String> {
     let failed = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(address).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
@@ -53,9 +63,15 @@ async fn converse(address: SocketAddr, request: String, status: u16, until: Inst
 
 /// Whether a response with its `Content-Length` has arrived.
 fn is_whole(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
     let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).to_ascii_lowercase();
-    let length =
-        head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+    let length = head.lines().find_map(|line| {
+        line.strip_prefix("content-length: ")?
+            .trim()
+            .parse::<usize>()
+            .ok()
+    });
     answer.len() >= end + 4 + length.unwrap_or(0)
 }

@@ -44,7 +44,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
     /// An empty PostgreSQL database to measure the API or webhooks on, instead of a temporary SQLite file
-    #[arg(long, value_name = "URL", env = "GREENPIN_BENCH_STORE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "GREENPIN_BENCH_STORE",
+        hide_env_values = true
+    )]
     store: Option<String>,
     /// Print each figure as a line of JSON
     #[arg(long)]
@@ -66,7 +71,13 @@ enum Part {
 }
 
 /// All of them. One database serves one measurement.
-const PARTS: [Part; 5] = [Part::Api, Part::Calls, Part::Bridged, Part::Webhooks, Part::Flood];
+const PARTS: [Part; 5] = [
+    Part::Api,
+    Part::Calls,
+    Part::Bridged,
+    Part::Webhooks,
+    Part::Flood,
+];
 
 /// One measured figure.
 struct Figure {
@@ -104,24 +115,42 @@ impl Goal {
 
 impl Figure {
     fn new(name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) -> Self {
-        Self { name: name.into(), value, unit, goal }
+        Self {
+            name: name.into(),
+            value,
+            unit,
+            goal,
+        }
     }
 
     /// The value as a share of the goal, where that says anything.
     fn ratio(&self) -> Option<f64> {
-        self.goal.limit().filter(|limit| *limit > 0.0).map(|limit| self.value / limit)
+        self.goal
+            .limit()
+            .filter(|limit| *limit > 0.0)
+            .map(|limit| self.value / limit)
     }
 
     fn tell(&self, json: bool) {
-        let Self { name, value, unit, goal } = self;
+        let Self {
+            name,
+            value,
+            unit,
+            goal,
+        } = self;
         if json {
             let ratio = self.ratio();
-            let line =
-                json!({ "figure": name, "value": value, "unit": unit, "goal": goal.words(), "ratio": ratio });
+            let line = json!({ "figure": name, "value": value, "unit": unit, "goal": goal.words(), "ratio": ratio });
             println!("{line}");
         } else {
-            let ratio = self.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-            let line = format!("{name:<44} {value:>12.2} {unit:<6} {:<14} {ratio:>8}", goal.words());
+            let ratio = self
+                .ratio()
+                .map(|ratio| format!("{ratio:.2}"))
+                .unwrap_or_default();
+            let line = format!(
+                "{name:<44} {value:>12.2} {unit:<6} {:<14} {ratio:>8}",
+                goal.words()
+            );
             println!("{}", line.trim_end());
         }
     }
@@ -142,7 +171,9 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         let measured = match part {
             Part::Api => api::measure(time, arguments.stored, arguments.store.as_deref()).await,
             Part::Calls => calls::measure(time, arguments.rate).await,
-            Part::Webhooks => webhooks::measure(time, arguments.backlog, arguments.store.as_deref()).await,
+            Part::Webhooks => {
+                webhooks::measure(time, arguments.backlog, arguments.store.as_deref()).await
+            }
             Part::Bridged => bridged::measure(time, arguments.calls).await,
             Part::Flood => flood::measure(time, arguments.flood).await,
         };
@@ -152,8 +183,13 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         }
     }
     if !arguments.json {
-        println!("{:<44} {:>12} {:<6} {:<14} {:>8}", "figure", "value", "unit", "goal", "of it");
+        println!(
+            "{:<44} {:>12} {:<6} {:<14} {:>8}",
+            "figure", "value", "unit", "goal", "of it"
+        );
     }
-    figures.iter().for_each(|figure| figure.tell(arguments.json));
+    figures
+        .iter()
+        .for_each(|figure| figure.tell(arguments.json));
     ExitCode::SUCCESS
 }

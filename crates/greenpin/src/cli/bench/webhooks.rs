@@ -34,7 +34,10 @@ pub(super) async fn measure(
     let prepared = Prepared::on(database).await?;
     prepared.add_number(number(1)?, NumberMode::Shared).await?;
     let url = format!("http://{}/", receiver.address);
-    let paused = EndpointSpec { paused: true, ..EndpointSpec::to(url.clone()) };
+    let paused = EndpointSpec {
+        paused: true,
+        ..EndpointSpec::to(url.clone())
+    };
     let settings = prepared.store.tenant(tenant()?);
     settings
         .update_settings(|_| (), Some(vec![paused]), Timestamp::now())
@@ -43,7 +46,10 @@ pub(super) async fn measure(
     drop(settings);
     fill(&prepared, backlog).await?;
     let server = prepared.start(anywhere()).await?;
-    let client = Client { http: reqwest::Client::new(), server: server.http };
+    let client = Client {
+        http: reqwest::Client::new(),
+        server: server.http,
+    };
     let mut figures = drain(&server, &client, &receiver, &url, backlog).await?;
     figures.extend(delays(&client, &receiver, time).await?);
     Ok(figures)
@@ -76,7 +82,14 @@ async fn drain(
     progress("draining the backlog");
     let (before, mut most, cpu) = (server.resident()?, 0_f64, server.cpu()?);
     let begun = Instant::now();
-    client.send("PUT", "/settings", &json!({ "webhooks": [{ "url": url, "paused": false }] }), 200).await?;
+    client
+        .send(
+            "PUT",
+            "/settings",
+            &json!({ "webhooks": [{ "url": url, "paused": false }] }),
+            200,
+        )
+        .await?;
     let (mut seen, mut seen_at) = (0, Instant::now());
     while seen < u64::from(backlog) {
         tokio::time::sleep(LOOK).await;
@@ -92,15 +105,29 @@ async fn drain(
     let cpu = (server.cpu()? - cpu).as_secs_f64() * 1e6 / f64::from(backlog);
     let name = |what: &str| format!("{what}, {backlog} waiting");
     Ok(vec![
-        Figure::new(name("webhooks drained"), f64::from(backlog) / took, "/s", Open),
+        Figure::new(
+            name("webhooks drained"),
+            f64::from(backlog) / took,
+            "/s",
+            Open,
+        ),
         Figure::new(name("CPU a webhook"), cpu, "us", Open),
         Figure::new(name("RSS before"), before / 1024.0, "MiB", Open),
-        Figure::new(name("RSS grown at most"), (most - before) / 1024.0, "MiB", Open),
+        Figure::new(
+            name("RSS grown at most"),
+            (most - before) / 1024.0,
+            "MiB",
+            Open,
+        ),
     ])
 }
 
 /// From the answer to a create, which is durable by then, to the arrival of its webhook.
-async fn delays(client: &Client, receiver: &Receiver, time: Duration) -> Result<Vec<Figure>, String> {
+async fn delays(
+    client: &Client,
+    receiver: &Receiver,
+    time: Duration,
+) -> Result<Vec<Figure>, String> {
     progress("delays of webhooks");
     receiver.arrivals().clear();
     let body = json!({ "caller_id_number": number(1)?.expose(), "from": "+919900000001" });
@@ -112,22 +139,38 @@ async fn delays(client: &Client, receiver: &Receiver, time: Duration) -> Result<
         let (client, body) = (client.clone(), body.clone());
         requests.spawn(async move {
             let made = client.send("POST", "/greenpin", &body, 201).await?;
-            let id = made.pointer("/response/greenpin_id").and_then(Value::as_str).unwrap_or_default();
+            let id = made
+                .pointer("/response/greenpin_id")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             Ok::<_, String>((id.to_owned(), Instant::now()))
         });
     }
     let mut delays = Vec::new();
     for made in requests.join_all().await {
         let (id, durable_at) = made?;
-        delays.push(receiver.arrival(&id).await?.saturating_duration_since(durable_at));
+        delays.push(
+            receiver
+                .arrival(&id)
+                .await?
+                .saturating_duration_since(durable_at),
+        );
     }
     delays.sort_unstable();
     let share = |of: usize| {
         let index = (delays.len() * of / 100).min(delays.len().saturating_sub(1));
-        delays.get(index).map_or(0.0, |delay| delay.as_secs_f64() * 1e3)
+        delays
+            .get(index)
+            .map_or(0.0, |delay| delay.as_secs_f64() * 1e3)
     };
-    let figure =
-        |what: &str, value| Figure::new(format!("commit to webhook, {what}, at {RATE}/s"), value, "ms", Open);
+    let figure = |what: &str, value| {
+        Figure::new(
+            format!("commit to webhook, {what}, at {RATE}/s"),
+            value,
+            "ms",
+            Open,
+        )
+    };
     Ok(vec![figure("p50", share(50)), figure("p99", share(99))])
 }
 
@@ -139,14 +182,28 @@ struct Client {
 }
 
 impl Client {
-    async fn send(&self, method: &str, path: &str, body: &Value, status: u16) -> Result<Value, String> {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        status: u16,
+    ) -> Result<Value, String> {
         let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.server);
         let method = method.parse().map_err(|_| "no method".to_owned())?;
-        let request = self.http.request(method, url).basic_auth(SID, Some(TOKEN)).json(body);
+        let request = self
+            .http
+            .request(method, url)
+            .basic_auth(SID, Some(TOKEN))
+            .json(body);
         let answer = request.send().await.map_err(|error| error.to_string())?;
         let found = answer.status().as_u16();
         let body: Value = answer.json().await.map_err(|error| error.to_string())?;
-        if found == status { Ok(body) } else { Err(body.to_string()) }
+        if found == status {
+            Ok(body)
+        } else {
+            Err(body.to_string())
+        }
     }
 }
 
@@ -160,9 +217,14 @@ struct Receiver {
 
 impl Receiver {
     async fn open() -> Result<Self, String> {
-        let listener = TcpListener::bind(anywhere()).await.map_err(|error| error.to_string())?;
+        let listener = TcpListener::bind(anywhere())
+            .await
+            .map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let (count, arrivals) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<HashMap<_, _>>>::default());
+        let (count, arrivals) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::<Mutex<HashMap<_, _>>>::default(),
+        );
         let (counted, noted) = (count.clone(), arrivals.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -173,7 +235,11 @@ impl Receiver {
                 }));
             }
         });
-        Ok(Self { address, count, arrivals })
+        Ok(Self {
+            address,
+            count,
+            arrivals,
+        })
     }
 
     fn arrivals(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
@@ -200,8 +266,17 @@ fn note(arrivals: &Mutex<HashMap<String, Instant>>, body: &[u8]) {
     struct Event {
         greenpin_id: Option<String>,
     }
-    let Ok(Event { greenpin_id: Some(id) }) = serde_json::from_slice(body) else { return };
-    arrivals.lock().unwrap_or_else(PoisonError::into_inner).entry(id).or_insert_with(Instant::now);
+    let Ok(Event {
+        greenpin_id: Some(id),
+    }) = serde_json::from_slice(body)
+    else {
+        return;
+    };
+    arrivals
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(id)
+        .or_insert_with(Instant::now);
 }
 
 /// Takes requests on a kept connection, until it ends.
@@ -222,7 +297,11 @@ async fn serve(mut stream: TcpStream, came: impl Fn(&[u8])) {
         }
         came(received.get(head..head + length).unwrap_or_default());
         received.drain(..head + length);
-        if stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.is_err() {
+        if stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -230,8 +309,13 @@ async fn serve(mut stream: TcpStream, came: impl Fn(&[u8])) {
 
 /// Where a request's body begins, and how long it is, once its head is there.
 fn head(received: &[u8]) -> Option<(usize, usize)> {
-    let end = received.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let end = received
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")?
+        + 4;
     let head = String::from_utf8_lossy(received.get(..end)?).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
     Some((end, length.unwrap_or(0)))
 }

@@ -38,10 +38,21 @@ impl Inbox {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let (sender, events) = mpsc::unbounded_channel();
         let secret = Arc::new(OnceLock::new());
-        let receiver = Receiver { secret: secret.clone(), events: sender };
-        let router = Router::new().route("/webhook", post(receive)).with_state(receiver);
+        let receiver = Receiver {
+            secret: secret.clone(),
+            events: sender,
+        };
+        let router = Router::new()
+            .route("/webhook", post(receive))
+            .with_state(receiver);
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { address, secret, events, kept: Vec::new(), agent })
+        Ok(Self {
+            address,
+            secret,
+            events,
+            kept: Vec::new(),
+            agent,
+        })
     }
 
     pub(super) fn url(&self) -> String {
@@ -77,21 +88,43 @@ impl Inbox {
 }
 
 async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let secret = receiver.secret.get().map(String::as_str).unwrap_or_default();
+    let secret = receiver
+        .secret
+        .get()
+        .map(String::as_str)
+        .unwrap_or_default();
     let event = verified(secret, &headers, &body);
-    let status = if event.is_some() { StatusCode::NO_CONTENT } else { StatusCode::UNAUTHORIZED };
-    let _ = receiver.events.send(event.ok_or_else(|| "a webhook came with a wrong signature".to_owned()));
+    let status = if event.is_some() {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::UNAUTHORIZED
+    };
+    let _ = receiver
+        .events
+        .send(event.ok_or_else(|| "a webhook came with a wrong signature".to_owned()));
     status
 }
 
 /// The event, if its signature is right by the Standard Webhooks rules.
 fn verified(secret: &str, headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?);
-    let signed =
-        [header("webhook-id")?.as_bytes(), header("webhook-timestamp")?.as_bytes(), body].join(&b'.');
-    let mut signatures = header("webhook-signature")?.split(' ').filter_map(|one| one.strip_prefix("v1,"));
-    let right =
-        signatures.any(|one| STANDARD.decode(one).is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok()));
+    let key = hmac::Key::new(
+        hmac::HMAC_SHA256,
+        &STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?,
+    );
+    let signed = [
+        header("webhook-id")?.as_bytes(),
+        header("webhook-timestamp")?.as_bytes(),
+        body,
+    ]
+    .join(&b'.');
+    let mut signatures = header("webhook-signature")?
+        .split(' ')
+        .filter_map(|one| one.strip_prefix("v1,"));
+    let right = signatures.any(|one| {
+        STANDARD
+            .decode(one)
+            .is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok())
+    });
     right.then(|| serde_json::from_slice(body).ok())?
 }

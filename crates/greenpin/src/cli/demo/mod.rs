@@ -17,7 +17,9 @@ use super::fail;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
 use crate::store::Database;
-use crate::store::{EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp};
+use crate::store::{
+    EndpointSpec, NewNumber, NewTenant, NumberMode, TenantId, TenantSettings, Timestamp,
+};
 use inbox::Inbox;
 use parties::{AGENT_TONE, CALLER_TONE, Customer};
 use story::Story;
@@ -67,7 +69,11 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = demo.folder.close() {
         return fail(error);
     }
-    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if told.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 struct Demo {
@@ -82,18 +88,33 @@ struct Demo {
 impl Demo {
     /// A server on free ports whose one trunk is this machine, with a tenant, a number and a webhook receiver.
     async fn set_up(story: &mut Story) -> Result<Self, Missing> {
-        let missing = |reason: String| Missing { step: "server", reason };
+        let missing = |reason: String| Missing {
+            step: "server",
+            reason,
+        };
         let agent = parties::agent().await.map_err(missing)?;
         let folder = tempfile::tempdir().map_err(|error| missing(error.to_string()))?;
         let config = configuration(&folder, agent.address());
-        let server = Server::start(&config).await.map_err(|error| missing(error.to_string()))?;
+        let server = Server::start(&config)
+            .await
+            .map_err(|error| missing(error.to_string()))?;
         let (http, sip) = (server.http, server.sip);
         let text = format!("server is up: API on http://{http}, SIP on {sip}, a temporary store");
         story.seen("server", &text, &json!({ "http": http, "sip": sip }));
         let inbox = Inbox::open(agent).await.map_err(missing)?;
         let client = reqwest::Client::new();
-        let mut demo = Self { folder, server, client, account_sid: "AC-demo", token: String::new(), inbox };
-        demo.make_tenant(story).await.map_err(|reason| Missing { step: "tenant", reason })?;
+        let mut demo = Self {
+            folder,
+            server,
+            client,
+            account_sid: "AC-demo",
+            token: String::new(),
+            inbox,
+        };
+        demo.make_tenant(story).await.map_err(|reason| Missing {
+            step: "tenant",
+            reason,
+        })?;
         Ok(demo)
     }
 
@@ -114,9 +135,16 @@ impl Demo {
             .await
             .map_err(|error| error.to_string())?;
         self.token = made.token;
-        self.inbox.set_secret(made.webhooks.into_iter().next().map(|(_, secret)| secret).unwrap_or_default());
+        self.inbox.set_secret(
+            made.webhooks
+                .into_iter()
+                .next()
+                .map(|(_, secret)| secret)
+                .unwrap_or_default(),
+        );
         let number = NewNumber {
-            virtual_number: PhoneNumber::parse(VIRTUAL_NUMBER).map_err(|error| error.to_string())?,
+            virtual_number: PhoneNumber::parse(VIRTUAL_NUMBER)
+                .map_err(|error| error.to_string())?,
             mode: NumberMode::Exclusive,
             pin_length: 4,
             max_active: 1,
@@ -126,8 +154,13 @@ impl Demo {
             .add_number(tenant, number, Timestamp::now())
             .await
             .map_err(|error| error.to_string())?;
-        let text = format!("tenant \"{TENANT}\" has the virtual number {VIRTUAL_NUMBER} and a webhook");
-        story.seen("tenant", &text, &json!({ "tenant": TENANT, "virtual_number": VIRTUAL_NUMBER }));
+        let text =
+            format!("tenant \"{TENANT}\" has the virtual number {VIRTUAL_NUMBER} and a webhook");
+        story.seen(
+            "tenant",
+            &text,
+            &json!({ "tenant": TENANT, "virtual_number": VIRTUAL_NUMBER }),
+        );
         Ok(())
     }
 
@@ -142,14 +175,22 @@ impl Demo {
 
         let sip = self.server.sip;
         let mut customer = step("call", Customer::call(sip, CUSTOMER, VIRTUAL_NUMBER)).await?;
-        story.seen("call", "the customer calls the virtual number, and is answered", &json!({}));
+        story.seen(
+            "call",
+            "the customer calls the virtual number, and is answered",
+            &json!({}),
+        );
         step("prompt", customer.hear_prompt()).await?;
         story.seen("prompt", "hears \"Please enter your PIN\"", &json!({}));
 
         customer.press(if pin == "0000" { "1111" } else { "0000" });
         step("wrong_pin", self.inbox.event("call.pin_failed")).await?;
         step("wrong_pin", customer.hear_prompt()).await?;
-        story.seen("wrong_pin", "keys in a wrong PIN: it is counted, and asked for again", &json!({}));
+        story.seen(
+            "wrong_pin",
+            "keys in a wrong PIN: it is counted, and asked for again",
+            &json!({}),
+        );
 
         customer.press(&pin);
         step("right_pin", self.inbox.event("call.pin_accepted")).await?;
@@ -157,7 +198,10 @@ impl Demo {
         let shown = step("ringing", self.inbox.agent_rings()).await?;
         let text = format!("the agent's phone rings and shows {shown}, not the customer's number");
         if shown != VIRTUAL_NUMBER {
-            return Err(Missing { step: "ringing", reason: "the agent was shown another number".to_owned() });
+            return Err(Missing {
+                step: "ringing",
+                reason: "the agent was shown another number".to_owned(),
+            });
         }
         story.seen("ringing", &text, &json!({ "shown": shown }));
         self.talk(story, &mut customer).await?;
@@ -166,18 +210,31 @@ impl Demo {
         let text = "the webhook brought call.completed, and its signature is right";
         story.seen("webhook", text, &terminal);
         step("record", self.call_counted(&id)).await?;
-        story.seen("record", "GET /greenpin/{id} counts one call and one wrong PIN", &json!({}));
+        story.seen(
+            "record",
+            "GET /greenpin/{id} counts one call and one wrong PIN",
+            &json!({}),
+        );
         Ok(())
     }
 
     async fn talk(&mut self, story: &mut Story, customer: &mut Customer) -> Result<(), Missing> {
         step("answer", self.inbox.event("call.answered")).await?;
-        story.seen("answer", "the agent answers, and both are connected", &json!({}));
+        story.seen(
+            "answer",
+            "the agent answers, and both are connected",
+            &json!({}),
+        );
         customer.say_tone();
         step("audio", customer.hear_tone(AGENT_TONE)).await?;
         step("audio", self.inbox.agent_hears()).await?;
-        let text = format!("both hear each other: {CALLER_TONE} Hz one way, {AGENT_TONE} Hz the other");
-        story.seen("audio", &text, &json!({ "from_customer_hz": CALLER_TONE, "from_agent_hz": AGENT_TONE }));
+        let text =
+            format!("both hear each other: {CALLER_TONE} Hz one way, {AGENT_TONE} Hz the other");
+        story.seen(
+            "audio",
+            &text,
+            &json!({ "from_customer_hz": CALLER_TONE, "from_agent_hz": AGENT_TONE }),
+        );
         step("recorded", customer.talk_for_the_record()).await?;
         customer.hang_up();
         story.seen("hang_up", "the customer hangs up", &json!({}));
@@ -199,12 +256,22 @@ impl Demo {
 
     /// The allocation as the API shows it after the call.
     async fn call_counted(&self, id: &str) -> Result<(), String> {
-        let shown = self.answer(self.client.get(self.url(&format!("/greenpin/{id}"))), 200).await?;
+        let shown = self
+            .answer(self.client.get(self.url(&format!("/greenpin/{id}"))), 200)
+            .await?;
         let counted = (shown.get("call_count"), shown.get("failed_pin_attempts"));
-        if counted == (Some(&json!(1)), Some(&json!(1))) { Ok(()) } else { Err(format!("it says {shown}")) }
+        if counted == (Some(&json!(1)), Some(&json!(1))) {
+            Ok(())
+        } else {
+            Err(format!("it says {shown}"))
+        }
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder, expected: u16) -> Result<Value, String> {
+    async fn answer(
+        &self,
+        request: reqwest::RequestBuilder,
+        expected: u16,
+    ) -> Result<Value, String> {
         let request = request.basic_auth(self.account_sid, Some(&self.token));
         let response = request.send().await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
@@ -216,27 +283,46 @@ impl Demo {
     }
 
     async fn check_recording(&self, story: &mut Story, terminal: &Value) -> Result<(), Missing> {
-        let sid = terminal.pointer("/data/call_sid").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let sid = terminal
+            .pointer("/data/call_sid")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let path = format!("/calls/{sid}/recording");
         let fetched = step("recording", self.fetch(&path)).await?;
-        let sides = parties::tones_of(&fetched).map_err(|reason| Missing { step: "recording", reason })?;
+        let sides = parties::tones_of(&fetched).map_err(|reason| Missing {
+            step: "recording",
+            reason,
+        })?;
         if sides != (true, true) {
             let reason = "the parties are not each in a channel of their own".to_owned();
-            return Err(Missing { step: "recording", reason });
+            return Err(Missing {
+                step: "recording",
+                reason,
+            });
         }
-        let text =
-            format!("the recording has {} kB, the customer left and the agent right", fetched.len() / 1024);
+        let text = format!(
+            "the recording has {} kB, the customer left and the agent right",
+            fetched.len() / 1024
+        );
         story.seen("recording", &text, &json!({ "bytes": fetched.len() }));
         Ok(())
     }
 
     async fn fetch(&self, path: &str) -> Result<Vec<u8>, String> {
-        let request = self.client.get(self.url(path)).basic_auth(self.account_sid, Some(&self.token));
+        let request = self
+            .client
+            .get(self.url(path))
+            .basic_auth(self.account_sid, Some(&self.token));
         let response = request.send().await.map_err(|error| error.to_string())?;
         if !response.status().is_success() {
             return Err(format!("the API answered {}", response.status()));
         }
-        Ok(response.bytes().await.map_err(|error| error.to_string())?.to_vec())
+        Ok(response
+            .bytes()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_vec())
     }
 
     fn url(&self, path: &str) -> String {
@@ -256,7 +342,10 @@ impl Demo {
 }
 
 /// Waits for a step, for as long as one may take.
-async fn step<T>(name: &'static str, seen: impl Future<Output = Result<T, String>>) -> Result<T, Missing> {
+async fn step<T>(
+    name: &'static str,
+    seen: impl Future<Output = Result<T, String>>,
+) -> Result<T, Missing> {
     let missing = |reason| Missing { step: name, reason };
     match tokio::time::timeout(PATIENCE, seen).await {
         Ok(seen) => seen.map_err(missing),
@@ -265,7 +354,11 @@ async fn step<T>(name: &'static str, seen: impl Future<Output = Result<T, String
 }
 
 fn text_of(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
@@ -282,9 +375,16 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     config.webhooks_allow_private = true;
     let sip = signalling::Trunk {
         peer: Some(signalling::Peer::at(signalling::Transport::Udp, agent)),
-        accept_from: vec![signalling::Network { address: anywhere.ip(), prefix: 32 }],
+        accept_from: vec![signalling::Network {
+            address: anywhere.ip(),
+            prefix: 32,
+        }],
         ..signalling::Trunk::default()
     };
-    config.trunks = vec![Trunk { name: "loopback".to_owned(), sip, ..Trunk::default() }];
+    config.trunks = vec![Trunk {
+        name: "loopback".to_owned(),
+        sip,
+        ..Trunk::default()
+    }];
     config
 }

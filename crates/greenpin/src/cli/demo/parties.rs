@@ -19,14 +19,23 @@ const TONE_SECONDS: u32 = 20;
 
 async fn phone(server: SocketAddr, ports: std::ops::RangeInclusive<u16>) -> Result<Phone, String> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = PhoneSettings { listen, media_ports: ports, server, transport: Transport::Udp };
-    Phone::start(settings).await.map_err(|error| error.to_string())
+    let settings = PhoneSettings {
+        listen,
+        media_ports: ports,
+        server,
+        transport: Transport::Udp,
+    };
+    Phone::start(settings)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 fn tone(frequency: f64) -> Arc<Clip> {
     let mut oscillator = Oscillator::new(frequency, 0.25);
     let length = TONE_SECONDS * SAMPLE_RATE;
-    let samples = (0..length).map(|_| (oscillator.next_sample() * f64::from(i16::MAX)) as i16).collect();
+    let samples = (0..length)
+        .map(|_| (oscillator.next_sample() * f64::from(i16::MAX)) as i16)
+        .collect();
     Clip::new(samples).map(Arc::new).unwrap_or_default()
 }
 
@@ -64,11 +73,19 @@ impl Customer {
     }
 
     pub(super) async fn hear_prompt(&mut self) -> Result<(), String> {
-        if self.ear.hear_prompt().await { Ok(()) } else { Err("the call ended".to_owned()) }
+        if self.ear.hear_prompt().await {
+            Ok(())
+        } else {
+            Err("the call ended".to_owned())
+        }
     }
 
     pub(super) async fn hear_tone(&mut self, frequency: f64) -> Result<(), String> {
-        if self.ear.hear_tone(frequency).await { Ok(()) } else { Err("the call ended".to_owned()) }
+        if self.ear.hear_tone(frequency).await {
+            Ok(())
+        } else {
+            Err("the call ended".to_owned())
+        }
     }
 
     /// Talks on for half a second, so that the recording holds something of both.
@@ -128,7 +145,11 @@ pub(super) async fn agent() -> Result<Agent, String> {
     let (ring, rang) = oneshot::channel();
     let (hear, heard) = oneshot::channel();
     tokio::spawn(answer(phone, ring, hear));
-    Ok(Agent { address, rang: Some(rang), heard: Some(heard) })
+    Ok(Agent {
+        address,
+        rang: Some(rang),
+        heard: Some(heard),
+    })
 }
 
 impl Agent {
@@ -152,7 +173,9 @@ impl Agent {
 async fn answer(mut phone: Phone, ring: oneshot::Sender<String>, hear: oneshot::Sender<()>) {
     let (mut ring, mut hear) = (Some(ring), Some(hear));
     loop {
-        let PhoneEvent::Incoming { leg, shown, .. } = phone.event().await else { continue };
+        let PhoneEvent::Incoming { leg, shown, .. } = phone.event().await else {
+            continue;
+        };
         if let Some(ring) = ring.take() {
             let _ = ring.send(shown.unwrap_or_default());
         }
@@ -177,7 +200,21 @@ pub(super) fn tones_of(wav: &[u8]) -> Result<(bool, bool), String> {
     }
     let samples: Result<Vec<i16>, _> = reader.into_samples().collect();
     let samples = samples.map_err(|error| error.to_string())?;
-    let channel = |offset: usize| samples.iter().skip(offset).step_by(2).copied().collect::<Vec<i16>>();
-    let holds = |samples: &[i16], frequency| samples.chunks_exact(800).any(|part| is_tone(part, frequency));
-    Ok((holds(&channel(0), CALLER_TONE), holds(&channel(1), AGENT_TONE)))
+    let channel = |offset: usize| {
+        samples
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .copied()
+            .collect::<Vec<i16>>()
+    };
+    let holds = |samples: &[i16], frequency| {
+        samples
+            .chunks_exact(800)
+            .any(|part| is_tone(part, frequency))
+    };
+    Ok((
+        holds(&channel(0), CALLER_TONE),
+        holds(&channel(1), AGENT_TONE),
+    ))
 }

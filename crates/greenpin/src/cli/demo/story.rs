@@ -24,7 +24,11 @@ impl Story {
                 "{BOLD}greenpin demo{BOLD:#}: one masked call on this machine, start to end\n"
             );
         }
-        Self { json, began: Instant::now(), told: 0 }
+        Self {
+            json,
+            began: Instant::now(),
+            told: 0,
+        }
     }
 
     /// A step was seen.
@@ -32,8 +36,7 @@ impl Story {
         self.told += 1;
         let milliseconds = self.began.elapsed().as_millis();
         if self.json {
-            let line =
-                json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
+            let line = json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
             println!("{line}");
         } else {
             anstream::println!("{DIM}{milliseconds:>6} ms{DIM:#}  {GOOD}✓{GOOD:#} {text}");
@@ -44,7 +47,10 @@ impl Story {
     pub(super) fn failed(&self, step: &str, reason: &str) {
         if self.json {
             let milliseconds = self.began.elapsed().as_millis();
-            println!("{}", json!({ "step": step, "ok": false, "at_ms": milliseconds, "reason": reason }));
+            println!(
+                "{}",
+                json!({ "step": step, "ok": false, "at_ms": milliseconds, "reason": reason })
+            );
         } else {
             anstream::eprintln!("\n{BAD}✗ {step}{BAD:#}: {reason}");
         }
@@ -54,7 +60,10 @@ impl Story {
     pub(super) fn end(&self) {
         if !self.json {
             let seconds = self.began.elapsed().as_secs_f64();
-            anstream::println!("\n{GOOD}All {} steps were seen{GOOD:#} in {seconds:.1} s.", self.told);
+            anstream::println!(
+                "\n{GOOD}All {} steps were seen{GOOD:#} in {seconds:.1} s.",
+                self.told
+            );
         }
     }
 

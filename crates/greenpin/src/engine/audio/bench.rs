@@ -96,7 +96,10 @@ fn bridged(
     let plane = MediaPlane::start(settings.clone(), events)?;
     let phones = phones(calls)?;
     let memory = resident()?;
-    let legs: Vec<LegMedia> = phones.iter().map(|_| plane.open()).collect::<Result<_, _>>()?;
+    let legs: Vec<LegMedia> = phones
+        .iter()
+        .map(|_| plane.open())
+        .collect::<Result<_, _>>()?;
     let voices = codecs.map(Voice::new);
     for ((leg, phone), voice) in legs.iter().zip(&phones).zip(voices.iter().cycle()) {
         leg.connect(remote_speaking(phone.local_addr()?, voice.codec));
@@ -109,7 +112,10 @@ fn bridged(
         }
     }
     let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
-    let ports = legs.iter().map(|leg| SocketAddr::new(settings.bind, leg.local_port())).collect::<Vec<_>>();
+    let ports = legs
+        .iter()
+        .map(|leg| SocketAddr::new(settings.bind, leg.local_port()))
+        .collect::<Vec<_>>();
     // A second to warm up: caches, buffers and the load average of the plane.
     talk(&phones, &ports, &voices, Duration::from_secs(1), 1)?;
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
@@ -134,21 +140,35 @@ pub(super) struct BareRelay {
 impl BareRelay {
     /// A relay between each phone and the next.
     pub(super) fn start(phones: &[UdpSocket]) -> io::Result<Self> {
-        let targets = phones.iter().map(UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let targets = phones
+            .iter()
+            .map(UdpSocket::local_addr)
+            .collect::<io::Result<Vec<_>>>()?;
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let sockets =
-            targets.iter().map(|_| mio::net::UdpSocket::bind(any)).collect::<io::Result<Vec<_>>>()?;
-        let ports = sockets.iter().map(mio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>()?;
+        let sockets = targets
+            .iter()
+            .map(|_| mio::net::UdpSocket::bind(any))
+            .collect::<io::Result<Vec<_>>>()?;
+        let ports = sockets
+            .iter()
+            .map(mio::net::UdpSocket::local_addr)
+            .collect::<io::Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
         let relay = thread::Builder::new().name("bare-relay".to_owned());
         let thread = relay.spawn(move || pass_on(sockets, &targets, &flag))?;
-        Ok(Self { ports, stop, thread })
+        Ok(Self {
+            ports,
+            stop,
+            thread,
+        })
     }
 
     pub(super) fn end(self) -> io::Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| io::Error::other("the bare relay ended early"))?
+        self.thread
+            .join()
+            .map_err(|_| io::Error::other("the bare relay ended early"))?
     }
 }
 
@@ -174,7 +194,8 @@ fn pass_on(
 ) -> io::Result<()> {
     let mut poll = Poll::new()?;
     for (slot, socket) in sockets.iter_mut().enumerate() {
-        poll.registry().register(socket, Token(slot), Interest::READABLE)?;
+        poll.registry()
+            .register(socket, Token(slot), Interest::READABLE)?;
     }
     let (mut ready, mut datagram) = (Events::with_capacity(1024), [0; 1500]);
     while !stop.load(Ordering::Relaxed) {
@@ -212,7 +233,10 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats { telephone_event: Some(TelephoneEvent::at_8000(101)), ..Formats::of(codec) },
+        formats: Formats {
+            telephone_event: Some(TelephoneEvent::at_8000(101)),
+            ..Formats::of(codec)
+        },
         opus: OpusSettings::default(),
         crypto: None,
         send: true,
@@ -245,10 +269,21 @@ impl Voice {
 
     /// Writes its packet of a number.
     fn packet<'b>(&self, number: u32, ssrc: u32, out: &'b mut [u8]) -> Option<&'b [u8]> {
-        let payload = self.payloads.get(number as usize % self.payloads.len().max(1))?;
-        let timestamp = number.wrapping_mul(FRAME as u32).wrapping_mul(self.codec.ticks());
+        let payload = self
+            .payloads
+            .get(number as usize % self.payloads.len().max(1))?;
+        let timestamp = number
+            .wrapping_mul(FRAME as u32)
+            .wrapping_mul(self.codec.ticks());
         let payload_type = self.codec.payload_type();
-        Header { marker: false, payload_type, sequence: number as u16, timestamp, ssrc }.write(payload, out)
+        Header {
+            marker: false,
+            payload_type,
+            sequence: number as u16,
+            timestamp,
+            ssrc,
+        }
+        .write(payload, out)
     }
 }
 
@@ -293,7 +328,9 @@ fn talk(
 /// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
 fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
     phone.recv(datagram).ok()?;
-    let is_rtp = datagram.get(1).is_some_and(|second| matches!(second & 0x7f, 8 | 96));
+    let is_rtp = datagram
+        .get(1)
+        .is_some_and(|second| matches!(second & 0x7f, 8 | 96));
     Some(u64::from(is_rtp))
 }
 
@@ -313,7 +350,11 @@ fn cpu_time(tasks: &[String]) -> io::Result<Duration> {
     let mut nanos = 0;
     for task in tasks {
         let text = fs::read_to_string(format!("/proc/self/task/{task}/schedstat"))?;
-        nanos += text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        nanos += text
+            .split_whitespace()
+            .next()
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanos))
 }

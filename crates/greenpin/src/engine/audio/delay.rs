@@ -66,10 +66,16 @@ pub fn delay_bench(
     }
     let (events, _events) = unbounded_channel();
     let plane = MediaPlane::start(settings.clone(), events)?;
-    let legs: Vec<LegMedia> = phones.iter().map(|_| plane.open()).collect::<Result<_, _>>()?;
+    let legs: Vec<LegMedia> = phones
+        .iter()
+        .map(|_| plane.open())
+        .collect::<Result<_, _>>()?;
     let encrypted = through == Relayed::Encrypted;
     for (leg, phone) in legs.iter().zip(&phones) {
-        leg.connect(Remote { crypto: encrypted.then(peers_key), ..remote(phone.local_addr()?) });
+        leg.connect(Remote {
+            crypto: encrypted.then(peers_key),
+            ..remote(phone.local_addr()?)
+        });
     }
     for (number, pair) in legs.chunks_exact(2).enumerate() {
         let [a, b] = pair else { continue };
@@ -78,9 +84,15 @@ pub fn delay_bench(
             a.record(folder.join(format!("delay-{number}.wav")));
         }
     }
-    let keys: Vec<Key> = legs.iter().filter(|_| encrypted).map(|leg| ours(leg, settings)).collect();
-    let ports: Vec<SocketAddr> =
-        legs.iter().map(|leg| SocketAddr::new(settings.bind, leg.local_port())).collect();
+    let keys: Vec<Key> = legs
+        .iter()
+        .filter(|_| encrypted)
+        .map(|leg| ours(leg, settings))
+        .collect();
+    let ports: Vec<SocketAddr> = legs
+        .iter()
+        .map(|leg| SocketAddr::new(settings.bind, leg.local_port()))
+        .collect();
     measure(phones, &ports, &keys, time)
 }
 
@@ -90,7 +102,9 @@ fn peers_key() -> Key {
 }
 
 fn ours(leg: &LegMedia, settings: &MediaSettings) -> Key {
-    leg.describe(settings.bind, SrtpMode::Required).secrets.key(SUITE)
+    leg.describe(settings.bind, SrtpMode::Required)
+        .secrets
+        .key(SUITE)
 }
 
 /// A phone's hearing.
@@ -113,21 +127,33 @@ fn measure(
     keys: &[Key],
     time: Duration,
 ) -> Result<DelayFigures, BenchError> {
-    let opens = |index: usize| SrtpReceiver::new(SrtpSuite::AesCm128HmacSha1_80, keys.get(index)?.expose());
+    let opens =
+        |index: usize| SrtpReceiver::new(SrtpSuite::AesCm128HmacSha1_80, keys.get(index)?.expose());
     let ear = |(index, phone): (usize, &UdpSocket)| {
         let socket = mio::net::UdpSocket::from_std(phone.try_clone()?);
-        Ok(Ear { socket, opens: opens(index), last: None })
+        Ok(Ear {
+            socket,
+            opens: opens(index),
+            last: None,
+        })
     };
-    let ears = phones.iter().enumerate().map(ear).collect::<io::Result<Vec<_>>>()?;
+    let ears = phones
+        .iter()
+        .enumerate()
+        .map(ear)
+        .collect::<io::Result<Vec<_>>>()?;
     let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
     let flag = stop.clone();
-    let listening =
-        thread::Builder::new().name("ears".to_owned()).spawn(move || listen(ears, origin, &flag))?;
+    let listening = thread::Builder::new()
+        .name("ears".to_owned())
+        .spawn(move || listen(ears, origin, &flag))?;
     let sent = speak(&phones, ports, !keys.is_empty(), time, origin);
     // What is still on its way comes within the gathering time.
     thread::sleep(Duration::from_millis(100));
     stop.store(true, Ordering::Relaxed);
-    let heard = listening.join().map_err(|_| io::Error::other("the listening thread ended early"))??;
+    let heard = listening
+        .join()
+        .map_err(|_| io::Error::other("the listening thread ended early"))??;
     Ok(heard.figures(sent?))
 }
 
@@ -140,7 +166,11 @@ fn speak(
     origin: Instant,
 ) -> io::Result<u64> {
     let key = peers_key();
-    let seals = || encrypted.then(|| SrtpSender::new(SrtpSuite::AesCm128HmacSha1_80, key.expose())).flatten();
+    let seals = || {
+        encrypted
+            .then(|| SrtpSender::new(SrtpSuite::AesCm128HmacSha1_80, key.expose()))
+            .flatten()
+    };
     let mut seals: Vec<Option<SrtpSender>> = phones.iter().map(|_| seals()).collect();
     let (mut sent, mut payload) = (0, [0xd5; FRAME]);
     let mut out = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
@@ -154,7 +184,13 @@ fn speak(
         let speakers = phones.iter().zip(ports).zip(&mut seals);
         for ((phone, port), seals) in speakers.skip(phase).step_by(PHASES) {
             let (sequence, timestamp) = (number as u16, number.wrapping_mul(FRAME as u32));
-            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: 1 };
+            let header = Header {
+                marker: false,
+                payload_type: 8,
+                sequence,
+                timestamp,
+                ssrc: 1,
+            };
             let (stamp, _) = payload.split_at_mut(STAMP);
             stamp.copy_from_slice(&(origin.elapsed().as_nanos() as u64).to_be_bytes());
             let mut length = header.write(&payload, &mut out).map_or(0, <[u8]>::len);
@@ -171,7 +207,8 @@ fn speak(
 fn listen(mut ears: Vec<Ear>, origin: Instant, stop: &AtomicBool) -> io::Result<Heard> {
     let mut poll = Poll::new()?;
     for (slot, ear) in ears.iter_mut().enumerate() {
-        poll.registry().register(&mut ear.socket, Token(slot), Interest::READABLE)?;
+        poll.registry()
+            .register(&mut ear.socket, Token(slot), Interest::READABLE)?;
     }
     let (mut ready, mut heard) = (Events::with_capacity(1024), Heard::default());
     while !stop.load(Ordering::Relaxed) {
@@ -189,16 +226,26 @@ impl Ear {
     /// Reads one datagram; gives whether there was one.
     fn hear(&mut self, origin: Instant, heard: &mut Heard) -> bool {
         let mut datagram = [0; 1500];
-        let Ok(mut length) = self.socket.recv(&mut datagram) else { return false };
+        let Ok(mut length) = self.socket.recv(&mut datagram) else {
+            return false;
+        };
         let now = origin.elapsed();
         if let Some(opens) = &mut self.opens {
-            length = datagram.get_mut(..length).and_then(|sealed| opens.open(sealed).ok()).unwrap_or(0);
+            length = datagram
+                .get_mut(..length)
+                .and_then(|sealed| opens.open(sealed).ok())
+                .unwrap_or(0);
         }
         // Anything else is RTCP for the port below.
-        let stamp = datagram.get(Header::LENGTH..).and_then(|payload| payload.first_chunk::<STAMP>());
+        let stamp = datagram
+            .get(Header::LENGTH..)
+            .and_then(|payload| payload.first_chunk::<STAMP>());
         if let Some(stamp) = stamp.filter(|_| length == Header::LENGTH + FRAME) {
             let delay = now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(*stamp)));
-            heard.differences += self.last.replace(delay).map_or(Duration::ZERO, |last| last.abs_diff(delay));
+            heard.differences += self
+                .last
+                .replace(delay)
+                .map_or(Duration::ZERO, |last| last.abs_diff(delay));
             heard.delays.push(delay);
         }
         true
@@ -209,12 +256,19 @@ impl Heard {
     fn figures(mut self, sent: u64) -> DelayFigures {
         self.delays.sort_unstable();
         let count = self.delays.len();
-        let share =
-            |hundredths: usize| self.delays.get(count * hundredths / 100).copied().unwrap_or_default();
+        let share = |hundredths: usize| {
+            self.delays
+                .get(count * hundredths / 100)
+                .copied()
+                .unwrap_or_default()
+        };
         DelayFigures {
             median: share(50),
             p99: share(99),
-            jitter: self.differences.checked_div(count as u32).unwrap_or_default(),
+            jitter: self
+                .differences
+                .checked_div(count as u32)
+                .unwrap_or_default(),
             lost: 1.0 - count as f64 / sent.max(1) as f64,
         }
     }

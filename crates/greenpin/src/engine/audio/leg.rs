@@ -7,16 +7,17 @@ mod secure;
 use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
-    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver, EventSender,
-    EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator, OutboundStream, Packet,
-    ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent, ToneDetector, Unforwarded, forward,
+    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver,
+    EventSender, EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator,
+    OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent,
+    ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    MediaId, MediaReport, PeerReport, Remote, plane::stream_from, ports::PortPair, recording::Recording,
-    source::Peer,
+    MediaId, MediaReport, PeerReport, Remote, plane::stream_from, ports::PortPair,
+    recording::Recording, source::Peer,
 };
 
 use order::Order;
@@ -107,7 +108,13 @@ impl Leg {
         let letters = cname.iter_mut().zip(random.iter().skip(10));
         letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
         let phase = rtcp::INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
-        let reports = Reports { cname, due: Duration::ZERO, phase, last_sender: None, heard: None };
+        let reports = Reports {
+            cname,
+            due: Duration::ZERO,
+            phase,
+            last_sender: None,
+            heard: None,
+        };
         Self {
             id,
             ports,
@@ -143,9 +150,20 @@ impl Leg {
         if self.link.is_none() {
             self.reports.due = now + self.reports.phase;
         }
-        let Remote { formats, opus, send, receive, .. } = *remote;
+        let Remote {
+            formats,
+            opus,
+            send,
+            receive,
+            ..
+        } = *remote;
         let before = self.codec();
-        self.link = Some(Link { peer, formats, send, receive });
+        self.link = Some(Link {
+            peer,
+            formats,
+            send,
+            receive,
+        });
         if before != Some(formats.codec) {
             self.speak(formats.codec);
         }
@@ -168,7 +186,11 @@ impl Leg {
     }
 
     pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
-        self.playing = Playing::Clip { clip, frame: 0, token };
+        self.playing = Playing::Clip {
+            clip,
+            frame: 0,
+            token,
+        };
     }
 
     pub(super) fn play_ringback(&mut self, tone: RingbackTone) {
@@ -202,7 +224,10 @@ impl Leg {
     }
 
     pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
-        let as_events = self.link.as_ref().is_none_or(|link| link.formats.telephone_event.is_some());
+        let as_events = self
+            .link
+            .as_ref()
+            .is_none_or(|link| link.formats.telephone_event.is_some());
         let keys = self.keys.get_or_insert_with(|| {
             Box::new(if as_events {
                 Keys::Events(EventSender::default())
@@ -240,7 +265,11 @@ impl Leg {
         };
         let parsed = Packet::parse(datagram.get(..length)?);
         // Only RTP makes an address the peer's.
-        let allowed = if parsed.is_ok() { link.peer.allows(from) } else { link.peer.rtp() == from };
+        let allowed = if parsed.is_ok() {
+            link.peer.allows(from)
+        } else {
+            link.peer.rtp() == from
+        };
         if !allowed {
             self.foreign += 1;
             return None;
@@ -250,21 +279,28 @@ impl Leg {
             return None;
         };
         // From here on all timestamps count samples of 8 kHz.
-        packet.header.timestamp = self.clock.sample(packet.header.timestamp, link.formats.codec.ticks());
+        packet.header.timestamp = self
+            .clock
+            .sample(packet.header.timestamp, link.formats.codec.ticks());
         self.heard_since = Some(now);
-        self.stats.receive(&packet.header, packet.payload.len(), now);
+        self.stats
+            .receive(&packet.header, packet.payload.len(), now);
         link.receive.then_some(packet)
     }
 
     /// Whether the packet is a telephone-event, as negotiated.
     pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
-        self.link.as_ref().is_some_and(|link| link.formats.is_event(packet.header.payload_type))
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.formats.is_event(packet.header.payload_type))
     }
 
     /// The key whose press begins with this packet, if it is a telephone-event.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
         if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
-            return self.events.take(&packet.header, event.parse(packet.payload)?);
+            return self
+                .events
+                .take(&packet.header, event.parse(packet.payload)?);
         }
         self.events.pass(&packet.header);
         None
@@ -293,7 +329,9 @@ impl Leg {
             self.encoder.skip();
         }
         let waited = self.encoder.waiting(codec) as u32;
-        header.timestamp = header.timestamp.wrapping_sub(waited.wrapping_mul(codec.ticks()));
+        header.timestamp = header
+            .timestamp
+            .wrapping_sub(waited.wrapping_mul(codec.ticks()));
         self.encode(codec, samples, octets)
     }
 
@@ -312,7 +350,9 @@ impl Leg {
     ) {
         self.remember(samples);
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Left, timestamp, samples, now);
+            recording
+                .timeline
+                .place(Side::Left, timestamp, samples, now);
         }
         if let Some(listener) = &self.listener
             && listener.send(samples.to_vec()).is_err()
@@ -336,7 +376,9 @@ impl Leg {
     /// Takes what the bridged leg's peer said, for the recording.
     pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
-            recording.timeline.place(Side::Right, timestamp, samples, now);
+            recording
+                .timeline
+                .place(Side::Right, timestamp, samples, now);
         }
     }
 
@@ -356,7 +398,12 @@ impl Leg {
     }
 
     /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
-    pub(super) fn forward(&mut self, packet: &Packet<'_>, from: &Formats, now: Duration) -> Forward {
+    pub(super) fn forward(
+        &mut self,
+        packet: &Packet<'_>,
+        from: &Formats,
+        now: Duration,
+    ) -> Forward {
         let Some(link) = self.link.as_ref().filter(|link| link.send) else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
@@ -398,9 +445,15 @@ impl Leg {
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
         let Some(link) = &self.link else { return };
         let length = packet.len();
-        let Some(buffer) = buffer.get_mut(packet.start..) else { return };
-        let Some(sealed) = self.secure.seal(buffer, length) else { return };
-        let sent = buffer.get(..sealed).map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
+        let Some(buffer) = buffer.get_mut(packet.start..) else {
+            return;
+        };
+        let Some(sealed) = self.secure.seal(buffer, length) else {
+            return;
+        };
+        let sent = buffer
+            .get(..sealed)
+            .map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
@@ -416,14 +469,19 @@ impl Leg {
         } else {
             finished = self.play_tick(now);
         }
-        Ticked { more: self.needs_ticks(), finished }
+        Ticked {
+            more: self.needs_ticks(),
+            finished,
+        }
     }
 
     /// Gives whether keys are left.
     fn key_tick(&mut self, keys: &mut Keys, now: Duration) -> bool {
         match keys {
             Keys::Events(sender) => {
-                let Some(step) = sender.tick() else { return false };
+                let Some(step) = sender.tick() else {
+                    return false;
+                };
                 let link = self.link.as_ref().filter(|link| link.send);
                 if let EventStep::Packet { first, payload } = step
                     && let Some(event) = link.and_then(|link| link.formats.telephone_event)
@@ -433,7 +491,9 @@ impl Leg {
                 }
             }
             Keys::Tones(tones) => {
-                let Some(frame) = tones.frame() else { return false };
+                let Some(frame) = tones.frame() else {
+                    return false;
+                };
                 self.emit_audio(&frame, now);
             }
         }
@@ -442,7 +502,11 @@ impl Leg {
 
     /// Sends one frame of our own, unless the peer takes none.
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
-        let Formats { codec, payload_type, .. } = self.link.as_ref().filter(|link| link.send)?.formats;
+        let Formats {
+            codec,
+            payload_type,
+            ..
+        } = self.link.as_ref().filter(|link| link.send)?.formats;
         let mut payload = [0; FRAME];
         self.encoder.skip();
         let length = self.encode(codec, frame, &mut payload);
@@ -493,7 +557,10 @@ impl Leg {
     /// Whether the peer has been silent beyond the limit, told once.
     pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
         let receives = self.link.as_ref().is_some_and(|link| link.receive);
-        let silent = receives && self.heard_since.is_some_and(|since| now.saturating_sub(since) > limit);
+        let silent = receives
+            && self
+                .heard_since
+                .is_some_and(|since| now.saturating_sub(since) > limit);
         if silent {
             self.heard_since = None;
         }

@@ -24,7 +24,8 @@ use std::{
 };
 
 use media::{
-    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport, TelephoneEvent,
+    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport,
+    TelephoneEvent,
 };
 use signalling::{Network, sdes, sdp};
 
@@ -99,13 +100,29 @@ pub struct Remote {
 impl Remote {
     /// What a session description says of a peer, with the rule for its source.
     pub fn negotiated(media: sdp::RemoteMedia, source: SourceRule) -> Self {
-        let sdp::RemoteMedia { rtp, rtcp, crypto, send, receive, .. } = media;
+        let sdp::RemoteMedia {
+            rtp,
+            rtcp,
+            crypto,
+            send,
+            receive,
+            ..
+        } = media;
         let opus = OpusSettings {
             max_bit_rate: media.opus.max_average_bit_rate,
             inband_fec: media.opus.inband_fec,
             constant: media.opus.constant_bit_rate,
         };
-        Self { rtp, rtcp, formats: formats(&media), opus, crypto, send, receive, source }
+        Self {
+            rtp,
+            rtcp,
+            formats: formats(&media),
+            opus,
+            crypto,
+            send,
+            receive,
+            source,
+        }
     }
 }
 
@@ -121,7 +138,12 @@ fn formats(media: &sdp::RemoteMedia) -> Formats {
         _ => TelephoneEvent::at_8000(event.payload_type),
     };
     let telephone_event = media.telephone_event.map(event);
-    Formats { codec, payload_type: media.payload_type, telephone_event, comfort_noise: media.comfort_noise }
+    Formats {
+        codec,
+        payload_type: media.payload_type,
+        telephone_event,
+        comfort_noise: media.comfort_noise,
+    }
 }
 
 /// From where RTP of a leg is taken; everything else is dropped and counted, its digits too.

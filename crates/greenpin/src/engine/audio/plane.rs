@@ -103,13 +103,29 @@ impl MediaPlane {
             let poll = Poll::new()?;
             let waker = Arc::new(Waker::new(poll.registry(), Token(WAKE))?);
             let (commands, inbox) = mpsc::channel();
-            let worker = Worker::new(poll, inbox, events.clone(), writer.clone(), &settings, origin);
-            thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
+            let worker = Worker::new(
+                poll,
+                inbox,
+                events.clone(),
+                writer.clone(),
+                &settings,
+                origin,
+            );
+            thread::Builder::new()
+                .name(format!("media-{number}"))
+                .spawn(move || worker.run())?;
             threads.push(ThreadLink { commands, waker });
         }
         let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));
         let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
-        Ok(Self { shared: Arc::new(Shared { pool, threads, next_thread, next_id }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pool,
+                threads,
+                next_thread,
+                next_id,
+            }),
+        })
     }
 
     /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
@@ -124,8 +140,16 @@ impl MediaPlane {
         let thread = self.shared.next_thread.fetch_add(1, Ordering::Relaxed) % count;
         let port = ports.port;
         let thread = AtomicUsize::new(thread);
-        let leg = LegMedia { id, port, secrets, thread, shared: self.shared.clone() };
-        leg.tell(Command::Adopt(Box::new(Leg::new(id, ports, &drawn, secrets))));
+        let leg = LegMedia {
+            id,
+            port,
+            secrets,
+            thread,
+            shared: self.shared.clone(),
+        };
+        leg.tell(Command::Adopt(Box::new(Leg::new(
+            id, ports, &drawn, secrets,
+        ))));
         Ok(leg)
     }
 
@@ -137,7 +161,9 @@ impl MediaPlane {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.threads.iter().for_each(|thread| thread.tell(Command::Shutdown));
+        self.threads
+            .iter()
+            .for_each(|thread| thread.tell(Command::Shutdown));
     }
 }
 
@@ -221,7 +247,10 @@ impl LegMedia {
         let here = self.thread.load(Ordering::Relaxed);
         let there = other.thread.swap(here, Ordering::Relaxed);
         if here != there
-            && let (Some(to), Some(from)) = (self.shared.threads.get(here), self.shared.threads.get(there))
+            && let (Some(to), Some(from)) = (
+                self.shared.threads.get(here),
+                self.shared.threads.get(there),
+            )
         {
             to.tell(Command::Expect(other.id));
             from.tell(Command::HandOver(other.id, to.clone()));
@@ -277,7 +306,10 @@ impl Drop for LegMedia {
 /// The random start of a leg's own stream, out of the octets drawn for it.
 pub(super) fn stream_from(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
-    let (ssrc, timestamp) = (u32::from_be_bytes([s0, s1, s2, s3]), u32::from_be_bytes([t0, t1, t2, t3]));
+    let (ssrc, timestamp) = (
+        u32::from_be_bytes([s0, s1, s2, s3]),
+        u32::from_be_bytes([t0, t1, t2, t3]),
+    );
     // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
     OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }

@@ -50,8 +50,14 @@ impl Drop for Lease {
 
 impl PortPool {
     pub(super) fn new(bind: IpAddr, ports: &RangeInclusive<u16>) -> Self {
-        let pairs = ports.clone().filter(|port| port % 2 == 0 && port < ports.end());
-        Self { bind, free: Mutex::new(pairs.collect()), taken: AtomicUsize::new(0) }
+        let pairs = ports
+            .clone()
+            .filter(|port| port % 2 == 0 && port < ports.end());
+        Self {
+            bind,
+            free: Mutex::new(pairs.collect()),
+            taken: AtomicUsize::new(0),
+        }
     }
 
     /// Pairs that are in use.
@@ -68,8 +74,16 @@ impl PortPool {
                 Ok((rtp, rtcp)) => {
                     self.taken.fetch_add(1, Ordering::Relaxed);
                     METRICS.rtp_port_pairs.inc();
-                    let _lease = Lease { port, pool: self.clone() };
-                    return Ok(PortPair { rtp, rtcp, port, _lease });
+                    let _lease = Lease {
+                        port,
+                        pool: self.clone(),
+                    };
+                    return Ok(PortPair {
+                        rtp,
+                        rtcp,
+                        port,
+                        _lease,
+                    });
                 }
                 Err(error) => {
                     self.give_back(port);
@@ -84,7 +98,10 @@ impl PortPool {
 
     fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
         let rtp = UdpSocket::bind(SocketAddr::new(self.bind, port))?;
-        Ok((rtp, UdpSocket::bind(SocketAddr::new(self.bind, port.saturating_add(1)))?))
+        Ok((
+            rtp,
+            UdpSocket::bind(SocketAddr::new(self.bind, port.saturating_add(1)))?,
+        ))
     }
 
     fn give_back(&self, port: u16) {
@@ -108,7 +125,14 @@ mod tests {
     fn a_pair_is_even_and_returns_when_dropped() {
         let pool = Arc::new(PortPool::new(LOCALHOST, &(31_001..=31_004)));
         let pair = pool.bind().unwrap();
-        assert_eq!((pair.port, pair.rtcp.local_addr().unwrap().port(), pool.taken()), (31_002, 31_003, 1));
+        assert_eq!(
+            (
+                pair.port,
+                pair.rtcp.local_addr().unwrap().port(),
+                pool.taken()
+            ),
+            (31_002, 31_003, 1)
+        );
         assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
         drop(pair);
         assert_eq!((pool.taken(), pool.bind().unwrap().port), (0, 31_002));

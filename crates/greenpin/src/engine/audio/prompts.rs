@@ -100,13 +100,21 @@ impl Prompts {
     pub fn built_in() -> Result<Self, PromptError> {
         let mut languages: HashMap<String, Clips> = HashMap::new();
         for (language, file, octets) in BUILT_IN {
-            let Some(prompt) = ALL.into_iter().find(|prompt| name(*prompt) == *file) else { continue };
+            let Some(prompt) = ALL.into_iter().find(|prompt| name(*prompt) == *file) else {
+                continue;
+            };
             let clips = languages.entry((*language).to_owned()).or_default();
             clips.insert(prompt, Arc::new(parse(octets, Path::new(file))?));
         }
         let warning = Arc::new(parse(WARNING, Path::new("warning"))?);
-        languages.entry(DEFAULT_LANGUAGE.to_owned()).or_default().insert(Prompt::Warning, warning);
-        Ok(Self { languages, own: Vec::new() })
+        languages
+            .entry(DEFAULT_LANGUAGE.to_owned())
+            .or_default()
+            .insert(Prompt::Warning, warning);
+        Ok(Self {
+            languages,
+            own: Vec::new(),
+        })
     }
 
     /// The prompts of a folder: those in the folder itself are English, those in a folder in it of the language that it
@@ -115,10 +123,16 @@ impl Prompts {
     pub fn from_folder(folder: &Path) -> Result<Self, PromptError> {
         let mut prompts = Self::built_in()?;
         prompts.add(DEFAULT_LANGUAGE, folder)?;
-        let unreadable = |source| PromptError::Unreadable { path: folder.to_owned(), source };
+        let unreadable = |source| PromptError::Unreadable {
+            path: folder.to_owned(),
+            source,
+        };
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let language = path.file_name().and_then(|name| name.to_str()).filter(|_| path.is_dir());
+            let language = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .filter(|_| path.is_dir());
             if let Some(language) = language.filter(|name| is_language(name)) {
                 prompts.add(language, &path)?;
             }
@@ -127,13 +141,20 @@ impl Prompts {
     }
 
     fn add(&mut self, language: &str, folder: &Path) -> Result<(), PromptError> {
-        fs::read_dir(folder).map_err(|source| PromptError::Unreadable { path: folder.to_owned(), source })?;
+        fs::read_dir(folder).map_err(|source| PromptError::Unreadable {
+            path: folder.to_owned(),
+            source,
+        })?;
         for prompt in ALL {
             match read_clip(&folder.join(format!("{}.wav", name(prompt)))) {
                 Ok(clip) => {
-                    self.languages.entry(language.to_owned()).or_default().insert(prompt, Arc::new(clip));
+                    self.languages
+                        .entry(language.to_owned())
+                        .or_default()
+                        .insert(prompt, Arc::new(clip));
                 }
-                Err(PromptError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(PromptError::Unreadable { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
@@ -156,7 +177,8 @@ impl Prompts {
 
     fn of_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
         let languages = [language, DEFAULT_LANGUAGE].into_iter();
-        let mut found = languages.filter_map(|language| self.languages.get(language)?.get(&prompt).cloned());
+        let mut found =
+            languages.filter_map(|language| self.languages.get(language)?.get(&prompt).cloned());
         found.next().unwrap_or_default()
     }
 
@@ -169,7 +191,10 @@ impl Prompts {
             self.own.truncate(MOST_TENANTS - 1);
             self.own.insert(0, (own.clone(), clips(own)));
         }
-        self.own.iter().find(|(known, _)| Arc::ptr_eq(known, own)).map(|(_, clips)| clips)
+        self.own
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, own))
+            .map(|(_, clips)| clips)
     }
 }
 
@@ -183,23 +208,31 @@ fn clips(own: &OwnPrompts) -> Clips {
 
 /// Whether a folder's name is a language's: two or three small letters, perhaps with a region, such as `pt-BR`.
 fn is_language(name: &str) -> bool {
-    let (language, region) = name.split_once('-').map_or((name, None), |(name, region)| (name, Some(region)));
+    let (language, region) = name
+        .split_once('-')
+        .map_or((name, None), |(name, region)| (name, Some(region)));
     (2..=3).contains(&language.len())
         && language.bytes().all(|byte| byte.is_ascii_lowercase())
         && region.is_none_or(|region| {
-            (2..=4).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            (2..=4).contains(&region.len())
+                && region.bytes().all(|byte| byte.is_ascii_alphanumeric())
         })
 }
 
 /// Reads a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds.
 pub fn read_clip(path: &Path) -> Result<Clip, PromptError> {
-    let octets =
-        fs::read(path).map_err(|source| PromptError::Unreadable { path: path.to_owned(), source })?;
+    let octets = fs::read(path).map_err(|source| PromptError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     parse(&octets, path)
 }
 
 fn parse(octets: &[u8], path: &Path) -> Result<Clip, PromptError> {
-    let invalid = |rule: String| PromptError::Invalid { path: path.to_owned(), rule };
+    let invalid = |rule: String| PromptError::Invalid {
+        path: path.to_owned(),
+        rule,
+    };
     let samples = prompt_file::read(octets).map_err(invalid)?;
     Clip::new(samples).map_err(|error| invalid(error.to_string()))
 }
@@ -212,7 +245,12 @@ mod tests {
     use media::ToneDetector;
 
     fn wav(path: &Path, sample_rate: u32, channels: u16, bits_per_sample: u16, frames: usize) {
-        let format = WavSpec { channels, sample_rate, bits_per_sample, sample_format: SampleFormat::Int };
+        let format = WavSpec {
+            channels,
+            sample_rate,
+            bits_per_sample,
+            sample_format: SampleFormat::Int,
+        };
         let mut writer = WavWriter::create(path, format).unwrap();
         (0..frames * usize::from(channels)).for_each(|_| writer.write_sample(7).unwrap());
         writer.finalize().unwrap();
@@ -222,27 +260,44 @@ mod tests {
     fn the_built_in_prompts_are_audible_and_short() {
         let prompts = Prompts::built_in().unwrap();
         assert_eq!(prompts.languages(), ["en", "hi"]);
-        for (language, prompt) in
-            prompts.languages().iter().flat_map(|one| ALL.map(|prompt| (one.clone(), prompt)))
+        for (language, prompt) in prompts
+            .languages()
+            .iter()
+            .flat_map(|one| ALL.map(|prompt| (one.clone(), prompt)))
         {
             if prompt == Prompt::Warning {
                 continue;
             }
             let clip = prompts.of_language(prompt, &language);
-            assert!(language == "en" || clip != prompts.of_language(prompt, "en"), "{language} {prompt:?}");
-            let square: f64 = clip.samples().iter().map(|sample| f64::from(*sample).powi(2)).sum();
+            assert!(
+                language == "en" || clip != prompts.of_language(prompt, "en"),
+                "{language} {prompt:?}"
+            );
+            let square: f64 = clip
+                .samples()
+                .iter()
+                .map(|sample| f64::from(*sample).powi(2))
+                .sum();
             let level = (square / clip.samples().len() as f64).sqrt() / 32_768.0;
             assert!((0.1..0.35).contains(&level), "{prompt:?} {level}");
-            assert!((4000..8000 * 5).contains(&clip.samples().len()), "{prompt:?}");
+            assert!(
+                (4000..8000 * 5).contains(&clip.samples().len()),
+                "{prompt:?}"
+            );
         }
     }
 
     #[test]
     fn speech_is_no_key() {
         let prompts = Prompts::built_in().unwrap();
-        for (language, prompt) in ["en", "hi"].into_iter().flat_map(|one| ALL.map(|prompt| (one, prompt))) {
+        for (language, prompt) in ["en", "hi"]
+            .into_iter()
+            .flat_map(|one| ALL.map(|prompt| (one, prompt)))
+        {
             let mut keys = 0;
-            ToneDetector::default().listen(prompts.of_language(prompt, language).samples(), |_| keys += 1);
+            ToneDetector::default().listen(prompts.of_language(prompt, language).samples(), |_| {
+                keys += 1
+            });
             assert_eq!(keys, 0, "{language} {prompt:?}");
         }
     }
@@ -255,8 +310,14 @@ mod tests {
         wav(&folder.path().join("ta/enter_pin.wav"), 8000, 1, 16, 200);
         let prompts = Prompts::from_folder(folder.path()).unwrap();
         assert_eq!(prompts.languages(), ["en", "hi", "ta"]);
-        assert_eq!(prompts.of_language(Prompt::Goodbye, "en").samples(), [7; 100]);
-        assert_eq!(prompts.of_language(Prompt::EnterPin, "ta").samples(), [7; 200]);
+        assert_eq!(
+            prompts.of_language(Prompt::Goodbye, "en").samples(),
+            [7; 100]
+        );
+        assert_eq!(
+            prompts.of_language(Prompt::EnterPin, "ta").samples(),
+            [7; 200]
+        );
         let built_in = Prompts::built_in().unwrap();
         for (prompt, language, like) in [
             (Prompt::EnterPin, "en", "en"),
@@ -264,8 +325,10 @@ mod tests {
             (Prompt::Goodbye, "hi", "hi"),
             (Prompt::Warning, "hi", "en"),
         ] {
-            let (found, expected) =
-                (prompts.of_language(prompt, language), built_in.of_language(prompt, like));
+            let (found, expected) = (
+                prompts.of_language(prompt, language),
+                built_in.of_language(prompt, like),
+            );
             assert_eq!(found, expected, "{prompt:?} {language}");
         }
     }
@@ -278,12 +341,21 @@ mod tests {
             updated_at: crate::store::Timestamp::from_micros(0),
         };
         let own = Arc::new(OwnPrompts([("goodbye".to_owned(), own)].into()));
-        let voice = Voice { language: "hi".into(), own };
-        assert_eq!(prompts.get(Prompt::Goodbye, Some(&voice)).samples(), [9; 50]);
+        let voice = Voice {
+            language: "hi".into(),
+            own,
+        };
+        assert_eq!(
+            prompts.get(Prompt::Goodbye, Some(&voice)).samples(),
+            [9; 50]
+        );
         let hindi = prompts.of_language(Prompt::EnterPin, "hi");
         assert_eq!(prompts.get(Prompt::EnterPin, Some(&voice)), hindi);
         let english = prompts.of_language(Prompt::EnterPin, "en");
-        let unknown = Voice { language: "xx".into(), own: Arc::default() };
+        let unknown = Voice {
+            language: "xx".into(),
+            own: Arc::default(),
+        };
         assert_eq!(prompts.get(Prompt::EnterPin, Some(&unknown)), english);
         assert_eq!(prompts.get(Prompt::EnterPin, None), english);
     }
@@ -305,16 +377,29 @@ mod tests {
         ] {
             wav(&path, rate, channels, bits, frames);
             let error = Prompts::from_folder(folder.path()).unwrap_err().to_string();
-            assert!(error.contains("wrong_pin.wav") && error.contains(rule), "{error}");
-            assert!(error.contains("8 kHz, mono, 16-bit PCM, at most 60 seconds"), "{error}");
+            assert!(
+                error.contains("wrong_pin.wav") && error.contains(rule),
+                "{error}"
+            );
+            assert!(
+                error.contains("8 kHz, mono, 16-bit PCM, at most 60 seconds"),
+                "{error}"
+            );
         }
         fs::write(&path, "no sound").unwrap();
-        assert!(Prompts::from_folder(folder.path()).unwrap_err().to_string().contains("not a WAV file"));
+        assert!(
+            Prompts::from_folder(folder.path())
+                .unwrap_err()
+                .to_string()
+                .contains("not a WAV file")
+        );
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error() {
-        let error = Prompts::from_folder(Path::new("/no/such/folder")).unwrap_err().to_string();
+        let error = Prompts::from_folder(Path::new("/no/such/folder"))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("/no/such/folder: "), "{error}");
     }
 }

@@ -30,8 +30,12 @@ use crate::{
 use opus_file::OpusFile;
 pub(in crate::engine) use unfinished::{Salvage, unfinished};
 
-const FORMAT: WavSpec =
-    WavSpec { channels: 2, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+const FORMAT: WavSpec = WavSpec {
+    channels: 2,
+    sample_rate: SAMPLE_RATE,
+    bits_per_sample: 16,
+    sample_format: SampleFormat::Int,
+};
 /// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
 const MAX_BACKLOG: usize = 32 << 20;
 
@@ -55,7 +59,9 @@ impl RecordingFormat {
     }
 
     fn of(path: &Path) -> Self {
-        let is_opus = path.extension().is_some_and(|end| end == Self::Opus.extension());
+        let is_opus = path
+            .extension()
+            .is_some_and(|end| end == Self::Opus.extension());
         if is_opus { Self::Opus } else { Self::Wav }
     }
 }
@@ -96,12 +102,25 @@ enum Order {
 
 impl Writer {
     /// Starts the thread; it ends when no media thread is left.
-    pub(super) fn start(events: UnboundedSender<MediaEvent>, seal: Option<RecordingKey>) -> io::Result<Self> {
+    pub(super) fn start(
+        events: UnboundedSender<MediaEvent>,
+        seal: Option<RecordingKey>,
+    ) -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let shared = backlog.clone();
-        let work = move || Desk { files: HashMap::new(), backlog: shared, events, seal }.work(&inbox);
-        thread::Builder::new().name("recordings".to_owned()).spawn(work)?;
+        let work = move || {
+            Desk {
+                files: HashMap::new(),
+                backlog: shared,
+                events,
+                seal,
+            }
+            .work(&inbox)
+        };
+        thread::Builder::new()
+            .name("recordings".to_owned())
+            .spawn(work)?;
         Ok(Self { orders, backlog })
     }
 
@@ -196,7 +215,12 @@ impl Desk {
 
     fn write(&mut self, id: MediaId, samples: &[i16]) {
         self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
-        let Some(Opened { state: Ok(file), .. }) = self.files.get_mut(&id) else { return };
+        let Some(Opened {
+            state: Ok(file), ..
+        }) = self.files.get_mut(&id)
+        else {
+            return;
+        };
         if let Err(error) = file.append(samples) {
             self.fail(id, error);
         }
@@ -239,7 +263,9 @@ impl Sink {
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = BufWriter::new(options.open(temporary(path))?);
         Ok(match (RecordingFormat::of(path), seal) {
-            (RecordingFormat::Wav, Some(key)) => Self::SealedWav(SealedFile::new(file, Kind::Wav, key)?),
+            (RecordingFormat::Wav, Some(key)) => {
+                Self::SealedWav(SealedFile::new(file, Kind::Wav, key)?)
+            }
             (RecordingFormat::Wav, None) => Self::Wav(WavWriter::new(file, FORMAT)?),
             (RecordingFormat::Opus, Some(key)) => {
                 Self::opus(Output::Sealed(SealedFile::new(file, Kind::Ogg, key)?))?
@@ -249,14 +275,19 @@ impl Sink {
     }
 
     fn opus(output: Output) -> io::Result<Self> {
-        Ok(Self::Opus(Box::new(OpusFile::new(output, random::u64() as u32)?)))
+        Ok(Self::Opus(Box::new(OpusFile::new(
+            output,
+            random::u64() as u32,
+        )?)))
     }
 
     fn append(&mut self, samples: &[i16]) -> Result<(), RecordingError> {
         match self {
             Self::Wav(file) => {
                 let mut writer = file.get_i16_writer(samples.len() as u32);
-                samples.iter().for_each(|sample| writer.write_sample(*sample));
+                samples
+                    .iter()
+                    .for_each(|sample| writer.write_sample(*sample));
                 Ok(writer.flush()?)
             }
             Self::SealedWav(file) => Ok(file.append(samples)?),
@@ -273,7 +304,8 @@ impl Sink {
                 frames
             }
             Self::SealedWav(file) => {
-                let frames = file.length() / u64::from(FORMAT.channels * FORMAT.bits_per_sample / 8);
+                let frames =
+                    file.length() / u64::from(FORMAT.channels * FORMAT.bits_per_sample / 8);
                 file.finish()?;
                 frames
             }
@@ -287,7 +319,9 @@ impl Sink {
         File::options().append(true).open(&temporary)?.sync_all()?;
         fs::rename(&temporary, path)?;
         sync_folder(path)?;
-        Ok(Duration::from_secs_f64(frames as f64 / f64::from(SAMPLE_RATE)))
+        Ok(Duration::from_secs_f64(
+            frames as f64 / f64::from(SAMPLE_RATE),
+        ))
     }
 }
 
@@ -305,6 +339,9 @@ impl From<hound::Error> for RecordingError {
 
 /// Makes the new name durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
 }

@@ -59,7 +59,8 @@ impl Peer {
 
     /// Where RTCP goes.
     pub(super) fn rtcp(&self) -> SocketAddr {
-        let above = |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));
+        let above =
+            |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));
         self.latched.map_or(self.rtcp, above)
     }
 }
@@ -88,7 +89,10 @@ mod tests {
     }
 
     fn latch(network: &str, prefix: u8) -> SourceRule {
-        SourceRule::Latch(vec![signalling::Network { address: network.parse().unwrap(), prefix }])
+        SourceRule::Latch(vec![signalling::Network {
+            address: network.parse().unwrap(),
+            prefix,
+        }])
     }
 
     #[test]
@@ -108,7 +112,10 @@ mod tests {
         assert!(peer.allows(address("192.0.2.7:5000")));
         assert!(!peer.allows(address("192.0.2.8:5000")));
         assert!(!peer.allows(address("192.0.2.7:5001")));
-        assert_eq!((peer.rtp(), peer.rtcp()), (address("192.0.2.7:5000"), address("192.0.2.7:5001")));
+        assert_eq!(
+            (peer.rtp(), peer.rtcp()),
+            (address("192.0.2.7:5000"), address("192.0.2.7:5001"))
+        );
     }
 
     #[test]

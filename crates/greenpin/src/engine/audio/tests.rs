@@ -13,8 +13,8 @@ use std::{
 };
 
 use media::{
-    Clip, Codec, Digit, DigitSource, EventPayload, Formats, Header, OpusSettings, Oscillator, Packet,
-    TelephoneEvent,
+    Clip, Codec, Digit, DigitSource, EventPayload, Formats, Header, OpusSettings, Oscillator,
+    Packet, TelephoneEvent,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -33,11 +33,18 @@ struct Bench {
 impl Bench {
     fn with(settings: MediaSettings) -> Self {
         let (sender, events) = unbounded_channel();
-        Self { plane: MediaPlane::start(settings, sender).unwrap(), events, seen: VecDeque::new() }
+        Self {
+            plane: MediaPlane::start(settings, sender).unwrap(),
+            events,
+            seen: VecDeque::new(),
+        }
     }
 
     fn new(ports: RangeInclusive<u16>) -> Self {
-        Self::with(MediaSettings { ports, ..MediaSettings::default() })
+        Self::with(MediaSettings {
+            ports,
+            ..MediaSettings::default()
+        })
     }
 
     /// Two legs of the plane that talk to each other: the first is the server's, the second a phone.
@@ -53,10 +60,16 @@ impl Bench {
         if let Some(found) = self.seen.iter().position(|event| wanted(event).is_some()) {
             return wanted(&self.seen.remove(found).unwrap()).unwrap();
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             loop {
-                let event = tokio::time::timeout(DEADLINE, self.events.recv()).await.unwrap().unwrap();
+                let event = tokio::time::timeout(DEADLINE, self.events.recv())
+                    .await
+                    .unwrap()
+                    .unwrap();
                 match wanted(&event) {
                     Some(found) => return found,
                     None => self.seen.push_back(event),
@@ -67,14 +80,17 @@ impl Bench {
 
     fn digit(&mut self, leg: MediaId) -> (char, DigitSource) {
         self.wait(|event| match event {
-            MediaEvent::Digit { id, digit, source } if *id == leg => Some((digit.expose(), *source)),
+            MediaEvent::Digit { id, digit, source } if *id == leg => {
+                Some((digit.expose(), *source))
+            }
             _ => None,
         })
     }
 
     fn played(&mut self, wanted: u64) {
         self.wait(|event| {
-            matches!(event, MediaEvent::PlayFinished { token, .. } if *token == wanted).then_some(())
+            matches!(event, MediaEvent::PlayFinished { token, .. } if *token == wanted)
+                .then_some(())
         });
     }
 
@@ -124,7 +140,9 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
 
 fn tone(frequency: f64, millis: usize) -> Vec<i16> {
     let mut oscillator = Oscillator::new(frequency, -10.0);
-    (0..millis * 8).map(|_| oscillator.next_sample() as i16).collect()
+    (0..millis * 8)
+        .map(|_| oscillator.next_sample() as i16)
+        .collect()
 }
 
 /// The frequency of a tone, by the time from one upward swing to the next. A machine that is held up leaves gaps in what is
@@ -141,11 +159,19 @@ fn frequency(samples: &[i16]) -> f64 {
     let mut periods: Vec<usize> = swings.windows(2).map(|pair| pair[1] - pair[0]).collect();
     periods.sort_unstable();
     let usual = periods.get(periods.len() / 2).copied().unwrap_or_default();
-    let regular: Vec<usize> =
-        periods.iter().copied().filter(|period| period.abs_diff(usual) * 4 <= usual).collect();
+    let regular: Vec<usize> = periods
+        .iter()
+        .copied()
+        .filter(|period| period.abs_diff(usual) * 4 <= usual)
+        .collect();
     let length: usize = regular.iter().sum();
     assert!(length >= 4000, "only {length} samples of a tone");
-    assert!(regular.len() * 10 >= periods.len() * 9, "{} of {} are regular", regular.len(), periods.len());
+    assert!(
+        regular.len() * 10 >= periods.len() * 9,
+        "{} of {} are regular",
+        regular.len(),
+        periods.len()
+    );
     regular.len() as f64 * 8000.0 / length as f64
 }
 
@@ -159,8 +185,13 @@ impl Socket {
     fn new(payload_type: u8) -> Self {
         let socket = UdpSocket::bind(local(0)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        let header =
-            Header { marker: false, payload_type, sequence: 41_000, timestamp: 777_777, ssrc: 0xfeed_f00d };
+        let header = Header {
+            marker: false,
+            payload_type,
+            sequence: 41_000,
+            timestamp: 777_777,
+            ssrc: 0xfeed_f00d,
+        };
         Self { socket, header }
     }
 
@@ -170,7 +201,9 @@ impl Socket {
 
     fn send(&mut self, to: u16, payload: &[u8]) {
         let mut out = [0; 400];
-        self.socket.send_to(self.header.write(payload, &mut out).unwrap(), local(to)).unwrap();
+        self.socket
+            .send_to(self.header.write(payload, &mut out).unwrap(), local(to))
+            .unwrap();
         self.header.sequence += 1;
         self.header.timestamp += payload.len() as u32;
     }
@@ -178,9 +211,24 @@ impl Socket {
     fn press(&mut self, to: u16, symbol: char) {
         let payload_type = std::mem::replace(&mut self.header.payload_type, 101);
         let digit = Digit::try_from(symbol).unwrap();
-        for (end, duration) in [(false, 160), (false, 320), (true, 480), (true, 480), (true, 480)] {
+        for (end, duration) in [
+            (false, 160),
+            (false, 320),
+            (true, 480),
+            (true, 480),
+            (true, 480),
+        ] {
             let timestamp = self.header.timestamp;
-            self.send(to, &EventPayload { digit, end, volume: 10, duration }.octets());
+            self.send(
+                to,
+                &EventPayload {
+                    digit,
+                    end,
+                    volume: 10,
+                    duration,
+                }
+                .octets(),
+            );
             self.header.timestamp = timestamp;
         }
         self.header.timestamp += 1600;
@@ -216,8 +264,9 @@ fn decoded(packets: &[Vec<u8>]) -> Vec<i16> {
     for packet in packets {
         let packet = Packet::parse(packet).unwrap();
         let mut frame = [0; 160];
-        let count =
-            Codec::from_payload_type(packet.header.payload_type).unwrap().decode(packet.payload, &mut frame);
+        let count = Codec::from_payload_type(packet.header.payload_type)
+            .unwrap()
+            .decode(packet.payload, &mut frame);
         samples.extend(&frame[..count]);
     }
     samples
@@ -251,13 +300,19 @@ fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
     bench.settle(&b);
     let mut headers = Vec::new();
     for step in 0..5u16 {
-        let header =
-            Header { sequence: 41_000 + step, timestamp: 777_777 + u32::from(step) * 160, ..alice.header };
+        let header = Header {
+            sequence: 41_000 + step,
+            timestamp: 777_777 + u32::from(step) * 160,
+            ..alice.header
+        };
         let mut datagram = header.octets().to_vec();
         datagram[0] = 0x80 | 0x10 | 1;
         datagram.extend(b"\xca\xfe\xba\xbe\xbe\xde\x00\x01LEAK");
         datagram.extend([0x5a; 160]);
-        alice.socket.send_to(&datagram, local(a.local_port())).unwrap();
+        alice
+            .socket
+            .send_to(&datagram, local(a.local_port()))
+            .unwrap();
         let received = bob.receive();
         let packet = Packet::parse(&received).unwrap();
         assert_eq!((received.len(), packet.payload), (172, &[0x5a; 160][..]));
@@ -290,13 +345,22 @@ fn the_first_source_inside_the_trunks_networks_is_latched() {
     let mut bench = Bench::new(32_060..=32_079);
     let leg = bench.plane.open().unwrap();
     let (mut first, mut second) = (Socket::new(8), Socket::new(8));
-    let source = SourceRule::Latch(vec![Network { address: Ipv4Addr::LOCALHOST.into(), prefix: 32 }]);
-    leg.connect(Remote { source, ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101)) });
+    let source = SourceRule::Latch(vec![Network {
+        address: Ipv4Addr::LOCALHOST.into(),
+        prefix: 32,
+    }]);
+    leg.connect(Remote {
+        source,
+        ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101))
+    });
     bench.settle(&leg);
     first.press(leg.local_port(), '1');
     second.press(leg.local_port(), '2');
     first.press(leg.local_port(), '3');
-    assert_eq!([bench.digit(leg.id()).0, bench.digit(leg.id()).0], ['1', '3']);
+    assert_eq!(
+        [bench.digit(leg.id()).0, bench.digit(leg.id()).0],
+        ['1', '3']
+    );
     leg.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 1);
     assert_eq!(first.receive().len(), 172);
     assert_eq!(bench.close(leg).foreign, 5);
@@ -309,7 +373,9 @@ fn a_press_with_three_end_packets_is_one_digit() {
     let mut peer = Socket::new(8);
     leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
     bench.settle(&leg);
-    "4421".chars().for_each(|symbol| peer.press(leg.local_port(), symbol));
+    "4421"
+        .chars()
+        .for_each(|symbol| peer.press(leg.local_port(), symbol));
     let id = leg.id();
     let heard: String = (0..4).map(|_| bench.digit(id).0).collect();
     assert_eq!(heard, "4421");
@@ -323,7 +389,12 @@ fn digits_pass_over_the_bridge_as_events() {
     let (a, alice) = bench.pair(Codec::Pcma, Some(101));
     let (b, bob) = bench.pair(Codec::Pcmu, Some(96));
     a.bridge(&b);
-    alice.send_digits("19*#".chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect());
+    alice.send_digits(
+        "19*#"
+            .chars()
+            .map(|symbol| Digit::try_from(symbol).unwrap())
+            .collect(),
+    );
     for symbol in "19*#".chars() {
         assert_eq!(bench.digit(a.id()), (symbol, DigitSource::Event));
         assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::Event));
@@ -349,7 +420,11 @@ fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
     assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x33; 160]);
     alice.press(a.local_port(), '5');
     let passed: Vec<Vec<u8>> = (0..5).map(|_| bob.receive()).collect();
-    assert!(passed.iter().all(|packet| packet[1] & 0x7f == 101 && packet[12] == 5));
+    assert!(
+        passed
+            .iter()
+            .all(|packet| packet[1] & 0x7f == 101 && packet[12] == 5)
+    );
 }
 
 #[test]
@@ -358,7 +433,11 @@ fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
     let (a, alice) = bench.pair(Codec::Pcma, Some(101));
     let (b, bob) = bench.pair(Codec::Pcma, Some(101));
     a.bridge(&b);
-    let digits = |keys: &str| keys.chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect::<Vec<_>>();
+    let digits = |keys: &str| {
+        keys.chars()
+            .map(|symbol| Digit::try_from(symbol).unwrap())
+            .collect::<Vec<_>>()
+    };
     b.send_digits(digits("111"));
     alice.send_digits(digits("222"));
     let mut heard: Vec<char> = (0..6).map(|_| bench.digit(bob.id()).0).collect();
@@ -366,7 +445,11 @@ fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
     assert_eq!(heard, ['1', '1', '1', '2', '2', '2']);
     bench.close(alice);
     bench.close(bob);
-    let more = bench.seen.iter().filter(|event| matches!(event, MediaEvent::Digit { .. })).count();
+    let more = bench
+        .seen
+        .iter()
+        .filter(|event| matches!(event, MediaEvent::Digit { .. }))
+        .count();
     assert_eq!(more, 3, "only what the caller's own leg heard is left");
     drop(a);
 }
@@ -377,7 +460,12 @@ fn digits_reach_a_peer_without_telephone_event_as_tones() {
     let (a, alice) = bench.pair(Codec::Pcma, Some(101));
     let (b, bob) = bench.pair(Codec::Pcma, None);
     a.bridge(&b);
-    alice.send_digits("70D".chars().map(|symbol| Digit::try_from(symbol).unwrap()).collect());
+    alice.send_digits(
+        "70D"
+            .chars()
+            .map(|symbol| Digit::try_from(symbol).unwrap())
+            .collect(),
+    );
     for symbol in "70D".chars() {
         assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::InBand));
     }
@@ -408,12 +496,20 @@ fn g722_passes_untouched_between_two_who_speak_it() {
     alice.send(a.local_port(), &spoken);
     let received = bob.receive();
     let packet = Packet::parse(&received).unwrap();
-    assert_eq!((packet.header.payload_type, packet.payload), (9, &spoken[..]));
+    assert_eq!(
+        (packet.header.payload_type, packet.payload),
+        (9, &spoken[..])
+    );
 }
 
 /// Two phones that talk in these codecs for a while, the one with 440 Hz and the other with 1000 Hz, recorded. Gives the length of
 /// the recording, and the second phone, still open.
-fn talk(bench: &mut Bench, codecs: [Codec; 2], file: &Path, heard: Option<&Path>) -> (Duration, LegMedia) {
+fn talk(
+    bench: &mut Bench,
+    codecs: [Codec; 2],
+    file: &Path,
+    heard: Option<&Path>,
+) -> (Duration, LegMedia) {
     let [(a, alice), (b, bob)] = codecs.map(|codec| bench.pair(codec, Some(101)));
     a.bridge(&b);
     a.record(file.to_owned());
@@ -430,14 +526,25 @@ fn talk(bench: &mut Bench, codecs: [Codec; 2], file: &Path, heard: Option<&Path>
 
 /// The first of the two is on the left.
 fn assert_each_on_its_side((left, right): &(Vec<i16>, Vec<i16>)) {
-    assert!((frequency(left) - 440.0).abs() < 10.0, "{}", frequency(left));
-    assert!((frequency(right) - 1000.0).abs() < 10.0, "{}", frequency(right));
+    assert!(
+        (frequency(left) - 440.0).abs() < 10.0,
+        "{}",
+        frequency(left)
+    );
+    assert!(
+        (frequency(right) - 1000.0).abs() < 10.0,
+        "{}",
+        frequency(right)
+    );
 }
 
 /// Both the recording of a talk and what one of the two hears have the tones.
 fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
     let folder = tempfile::tempdir().unwrap();
-    let (file, heard) = (folder.path().join("call.wav"), folder.path().join("heard.wav"));
+    let (file, heard) = (
+        folder.path().join("call.wav"),
+        folder.path().join("heard.wav"),
+    );
     let mut bench = Bench::new(ports);
     let (length, bob) = talk(&mut bench, codecs, &file, Some(&heard));
     assert!(length >= Duration::from_millis(1400), "{length:?}");
@@ -450,9 +557,15 @@ fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
 
 fn channels(file: &Path) -> (Vec<i16>, Vec<i16>) {
     let reader = hound::WavReader::open(file).unwrap();
-    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
+    assert_eq!(
+        (reader.spec().channels, reader.spec().sample_rate),
+        (2, 8000)
+    );
     let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
-    samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).unzip()
+    samples
+        .chunks_exact(2)
+        .map(|frame| (frame[0], frame[1]))
+        .unzip()
 }
 
 #[test]
@@ -478,7 +591,10 @@ fn a_recording_that_cannot_be_made_is_told_before_the_leg_is_closed() {
     bench.close(leg);
     assert!(matches!(
         bench.seen.pop_front(),
-        Some(MediaEvent::RecordingFinished { result: Err(RecordingError::Io(_)), .. })
+        Some(MediaEvent::RecordingFinished {
+            result: Err(RecordingError::Io(_)),
+            ..
+        })
     ));
 }
 
@@ -491,7 +607,9 @@ fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
     leg.play(Arc::new(Clip::new(tone(440.0, 60_000)).unwrap()), 1);
     leg.play(Arc::new(Clip::new(tone(700.0, 1000)).unwrap()), 2);
     bench.played(2);
-    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_recv().ok()).flatten().collect();
+    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_recv().ok())
+        .flatten()
+        .collect();
     assert!((frequency(&samples) - 700.0).abs() < 10.0);
     bench.close(leg);
     assert!(bench.seen.is_empty());
@@ -511,8 +629,9 @@ fn ring_back_sounds_until_the_bridge() {
     bench.settle(&b);
     bob.send(b.local_port(), &[0x11; 160]);
     let last = Packet::parse(ringing.last().unwrap()).unwrap().header;
-    let bridged =
-        std::iter::from_fn(|| Some(alice.receive())).find(|packet| packet[12..] == [0x11; 160]).unwrap();
+    let bridged = std::iter::from_fn(|| Some(alice.receive()))
+        .find(|packet| packet[12..] == [0x11; 160])
+        .unwrap();
     assert_eq!(Packet::parse(&bridged).unwrap().header.ssrc, last.ssrc);
 }
 
@@ -522,7 +641,11 @@ fn on_hold_nothing_is_taken_and_nothing_is_sent() {
     let leg = bench.plane.open().unwrap();
     let mut peer = Socket::new(8);
     let open = remote(peer.address(), Codec::Pcma, Some(101));
-    leg.connect(Remote { send: false, receive: false, ..open.clone() });
+    leg.connect(Remote {
+        send: false,
+        receive: false,
+        ..open.clone()
+    });
     bench.settle(&leg);
     peer.press(leg.local_port(), '1');
     leg.play(Arc::new(Clip::new(vec![1000; 320]).unwrap()), 1);
@@ -537,8 +660,11 @@ fn on_hold_nothing_is_taken_and_nothing_is_sent() {
 
 #[test]
 fn a_peer_that_sends_nothing_is_reported_once() {
-    let settings =
-        MediaSettings { ports: 32_260..=32_279, silence_limit: Duration::ZERO, ..MediaSettings::default() };
+    let settings = MediaSettings {
+        ports: 32_260..=32_279,
+        silence_limit: Duration::ZERO,
+        ..MediaSettings::default()
+    };
     let mut bench = Bench::with(settings);
     let leg = bench.plane.open().unwrap();
     leg.connect(remote(local(9), Codec::Pcma, None));
@@ -552,18 +678,29 @@ fn closing_frees_the_ports_and_says_goodbye() {
     let leg = bench.plane.open().unwrap();
     assert!(matches!(bench.plane.open(), Err(OpenError::NoPortFree)));
     let (peer, control) = (Socket::new(8), Socket::new(8));
-    leg.connect(Remote { rtcp: Some(control.address()), ..remote(peer.address(), Codec::Pcma, None) });
+    leg.connect(Remote {
+        rtcp: Some(control.address()),
+        ..remote(peer.address(), Codec::Pcma, None)
+    });
     bench.settle(&leg);
     bench.close(leg);
-    assert_eq!((bench.plane.legs(), bench.plane.open().unwrap().local_port()), (0, 32_280));
-    let goodbye = std::iter::from_fn(|| Some(control.receive()))
-        .any(|octets| media::parse_rtcp(&octets).any(|item| matches!(item, media::Rtcp::Bye { .. })));
+    assert_eq!(
+        (bench.plane.legs(), bench.plane.open().unwrap().local_port()),
+        (0, 32_280)
+    );
+    let goodbye = std::iter::from_fn(|| Some(control.receive())).any(|octets| {
+        media::parse_rtcp(&octets).any(|item| matches!(item, media::Rtcp::Bye { .. }))
+    });
     assert!(goodbye);
 }
 
 #[test]
 fn legs_of_different_threads_are_bridged_on_one() {
-    let settings = MediaSettings { ports: 32_300..=32_319, threads: 2, ..MediaSettings::default() };
+    let settings = MediaSettings {
+        ports: 32_300..=32_319,
+        threads: 2,
+        ..MediaSettings::default()
+    };
     let mut bench = Bench::with(settings);
     let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
     let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
@@ -586,12 +723,19 @@ fn malformed_datagrams_disturb_nothing() {
     let mut bench = Bench::new(32_320..=32_339);
     let leg = bench.plane.open().unwrap();
     let mut peer = Socket::new(8);
-    leg.connect(Remote { rtcp: Some(peer.address()), ..remote(peer.address(), Codec::Pcma, Some(101)) });
+    leg.connect(Remote {
+        rtcp: Some(peer.address()),
+        ..remote(peer.address(), Codec::Pcma, Some(101))
+    });
     bench.settle(&leg);
     for length in [0, 1, 11, 1400, 9000] {
         let garbage = vec![0xbf; length];
-        peer.socket.send_to(&garbage, local(leg.local_port())).unwrap();
-        peer.socket.send_to(&garbage, local(leg.local_port() + 1)).unwrap();
+        peer.socket
+            .send_to(&garbage, local(leg.local_port()))
+            .unwrap();
+        peer.socket
+            .send_to(&garbage, local(leg.local_port() + 1))
+            .unwrap();
     }
     peer.press(leg.local_port(), '6');
     assert_eq!(bench.digit(leg.id()).0, '6');
@@ -604,7 +748,10 @@ fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
     let peers = [Socket::new(8), Socket::new(8)];
     for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
         let open = remote(peer.address(), Codec::Pcma, None);
-        let formats = Formats { comfort_noise: index == 0 || both, ..open.formats };
+        let formats = Formats {
+            comfort_noise: index == 0 || both,
+            ..open.formats
+        };
         leg.connect(Remote { formats, ..open });
     }
     legs[0].bridge(&legs[1]);
@@ -622,9 +769,18 @@ fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
     alice.send(a.local_port(), &[200]);
     alice.send(a.local_port(), &[60; 40]);
     let quiet = bob.receive();
-    let (spoken, quiet) = (Packet::parse(&spoken).unwrap(), Packet::parse(&quiet).unwrap());
-    assert_eq!((quiet.header.payload_type, quiet.payload), (13, &[60; 11][..]));
-    assert_eq!(quiet.header.sequence, spoken.header.sequence.wrapping_add(1));
+    let (spoken, quiet) = (
+        Packet::parse(&spoken).unwrap(),
+        Packet::parse(&quiet).unwrap(),
+    );
+    assert_eq!(
+        (quiet.header.payload_type, quiet.payload),
+        (13, &[60; 11][..])
+    );
+    assert_eq!(
+        quiet.header.sequence,
+        spoken.header.sequence.wrapping_add(1)
+    );
     assert_eq!(quiet.header.ssrc, spoken.header.ssrc);
 }
 
@@ -640,21 +796,33 @@ fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
     for _ in 0..20 {
         let received = bob.receive();
         let header = Packet::parse(&received).unwrap().header;
-        assert_eq!((header.payload_type, header.sequence), (8, last.sequence.wrapping_add(1)));
+        assert_eq!(
+            (header.payload_type, header.sequence),
+            (8, last.sequence.wrapping_add(1))
+        );
         assert!((header.timestamp.wrapping_sub(last.timestamp) as i32) >= 160);
         last = header;
-        power += decoded(&[received]).iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / 3200.0;
+        power += decoded(&[received])
+            .iter()
+            .map(|sample| f64::from(*sample).powi(2))
+            .sum::<f64>()
+            / 3200.0;
     }
     let level = 10.0 * (power / 32_768f64.powi(2)).log10();
     assert!((level + 30.0).abs() < 2.0, "{level}");
     alice.header.payload_type = 8;
     alice.send(a.local_port(), &[0x11; 160]);
-    let again =
-        std::iter::from_fn(|| Some(bob.receive())).find(|packet| packet[12..] == [0x11; 160]).unwrap();
+    let again = std::iter::from_fn(|| Some(bob.receive()))
+        .find(|packet| packet[12..] == [0x11; 160])
+        .unwrap();
     let again = Packet::parse(&again).unwrap().header;
     assert!(again.marker && again.ssrc == last.ssrc);
     alice.send(a.local_port(), &[0x22; 160]);
-    assert_eq!(Packet::parse(&bob.receive()).unwrap().payload, [0x22; 160], "the noise is over");
+    assert_eq!(
+        Packet::parse(&bob.receive()).unwrap().payload,
+        [0x22; 160],
+        "the noise is over"
+    );
 }
 
 #[test]
@@ -663,8 +831,9 @@ fn a_key_pressed_again_after_comfort_noise_is_a_second_press() {
     let ([a, _b], [mut alice, _bob]) = quiet_talk(&mut bench, true);
     let mut tones = media::DigitTones::default();
     tones.press([Digit::try_from('5').unwrap()]);
-    let press: Vec<[i16; 160]> =
-        std::iter::from_fn(|| tones.frame()).filter(|frame| frame[80] != 0).collect();
+    let press: Vec<[i16; 160]> = std::iter::from_fn(|| tones.frame())
+        .filter(|frame| frame[80] != 0)
+        .collect();
     for _ in 0..2 {
         for frame in &press {
             let mut octets = [0; 160];
@@ -707,14 +876,19 @@ fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
         let mut spoken = datagrams(&mut alice, Codec::G722, 440.0);
         if disorder {
             spoken[1..].chunks_mut(3).for_each(|three| three.reverse());
-            spoken = spoken.into_iter().flat_map(|packet| [packet.clone(), packet]).collect();
+            spoken = spoken
+                .into_iter()
+                .flat_map(|packet| [packet.clone(), packet])
+                .collect();
         }
         for packet in &spoken {
             alice.socket.send_to(packet, local(a.local_port())).unwrap();
         }
         let packets: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
-        let headers: Vec<Header> =
-            packets.iter().map(|packet| Packet::parse(packet).unwrap().header).collect();
+        let headers: Vec<Header> = packets
+            .iter()
+            .map(|packet| Packet::parse(packet).unwrap().header)
+            .collect();
         assert!(headers.windows(2).all(|two| {
             two[1].sequence == two[0].sequence.wrapping_add(1)
                 && two[1].timestamp == two[0].timestamp.wrapping_add(160)
@@ -737,11 +911,17 @@ fn what_waits_for_a_lost_packet_goes_on_without_it() {
     bench.settle(&b);
     let spoken = datagrams(&mut alice, Codec::G722, 440.0);
     for step in [0, 3, 2] {
-        alice.socket.send_to(&spoken[step], local(a.local_port())).unwrap();
+        alice
+            .socket
+            .send_to(&spoken[step], local(a.local_port()))
+            .unwrap();
     }
     let steps = [bob.receive(), bob.receive(), bob.receive()];
     let steps = steps.map(|packet| Packet::parse(&packet).unwrap().header.timestamp);
-    assert_eq!([steps[1], steps[2]].map(|step| step.wrapping_sub(steps[0])), [320, 480]);
+    assert_eq!(
+        [steps[1], steps[2]].map(|step| step.wrapping_sub(steps[0])),
+        [320, 480]
+    );
 }
 
 #[test]
@@ -773,10 +953,17 @@ fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
     let mut seen = std::collections::HashSet::new();
     for packet in &packets {
         let mut received = std::iter::from_fn(|| Some(bob.receive()));
-        let passed = received.find(|packet| seen.insert([packet[2], packet[3]])).unwrap();
+        let passed = received
+            .find(|packet| seen.insert([packet[2], packet[3]]))
+            .unwrap();
         assert_eq!(passed[12..], packet[12..], "what passes does not wait");
     }
     assert_eq!([bench.digit(a.id()).0, bench.digit(a.id()).0], ['4', '4']);
     bench.close(a);
-    assert!(!bench.seen.iter().any(|event| matches!(event, MediaEvent::Digit { .. })));
+    assert!(
+        !bench
+            .seen
+            .iter()
+            .any(|event| matches!(event, MediaEvent::Digit { .. }))
+    );
 }

@@ -117,7 +117,11 @@ impl Worker {
             if self.obey().is_err() {
                 return;
             }
-            self.again.drain(..).collect::<Vec<_>>().into_iter().for_each(|token| self.drain(token));
+            self.again
+                .drain(..)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|token| self.drain(token));
             ready
                 .iter()
                 .filter(|event| event.token().0 != WAKE)
@@ -143,16 +147,26 @@ impl Worker {
 
     /// Reads what waits at one socket.
     fn drain(&mut self, token: usize) {
-        let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else { return };
+        let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else {
+            return;
+        };
         let is_rtp = token.is_multiple_of(2);
         let mut datagram = std::mem::take(&mut self.datagram);
         let mut read = 0;
         while read < FAIR_SHARE {
-            let socket = if is_rtp { &leg.ports.rtp } else { &leg.ports.rtcp };
+            let socket = if is_rtp {
+                &leg.ports.rtp
+            } else {
+                &leg.ports.rtcp
+            };
             match socket.recv_from(datagram.get_mut(..DATAGRAM).unwrap_or_default()) {
                 Ok((length, from)) if is_rtp => self.packet(&mut leg, &mut datagram, length, from),
                 Ok((length, from)) => {
-                    leg.receive_rtcp(datagram.get_mut(..length).unwrap_or_default(), from, self.now);
+                    leg.receive_rtcp(
+                        datagram.get_mut(..length).unwrap_or_default(),
+                        from,
+                        self.now,
+                    );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // An ICMP error for what we sent (RFC 1122, section 4.1.3.3): the peer's port is closed. Read on.
@@ -171,7 +185,9 @@ impl Worker {
     }
 
     fn start_ticks(&mut self, slot: usize) {
-        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(leg)) = self.slots.get_mut(slot) else {
+            return;
+        };
         if leg.needs_ticks() && !std::mem::replace(&mut leg.ticking, true) {
             if self.ticking.is_empty() {
                 self.next_tick = self.next_tick.max(self.now);
@@ -185,12 +201,17 @@ impl Worker {
             return;
         }
         // After a stall we go on from here rather than send a burst.
-        self.next_tick =
-            if self.now - self.next_tick > TICK * 5 { self.now + TICK } else { self.next_tick + TICK };
+        self.next_tick = if self.now - self.next_tick > TICK * 5 {
+            self.now + TICK
+        } else {
+            self.next_tick + TICK
+        };
         self.release_waiting();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
         self.ticking.retain(|slot| {
-            let Some(Some(leg)) = slots.get_mut(*slot) else { return false };
+            let Some(Some(leg)) = slots.get_mut(*slot) else {
+                return false;
+            };
             let ticked = leg.tick(now);
             if let Some(token) = ticked.finished {
                 tell(events, MediaEvent::PlayFinished { id: leg.id, token });
@@ -203,11 +224,15 @@ impl Worker {
     /// Gives up packets that did not come in time, so that those behind them go on.
     fn release_waiting(&mut self) {
         let is_waiting = |slot: &usize| {
-            self.slots.get(*slot).is_some_and(|leg| leg.as_ref().is_some_and(|leg| leg.is_waiting()))
+            self.slots
+                .get(*slot)
+                .is_some_and(|leg| leg.as_ref().is_some_and(|leg| leg.is_waiting()))
         };
         let waiting: Vec<usize> = self.ticking.iter().copied().filter(is_waiting).collect();
         for slot in waiting {
-            let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else { continue };
+            let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else {
+                continue;
+            };
             self.release(&mut leg);
             if let Some(place) = self.slots.get_mut(slot) {
                 *place = Some(leg);
@@ -225,8 +250,10 @@ impl Worker {
             if leg.fell_silent(self.silence_limit, self.now) {
                 tell(&self.events, MediaEvent::Silent { id: leg.id });
             }
-            while let Some(block) =
-                leg.recording.as_mut().and_then(|recording| recording.timeline.take(self.now))
+            while let Some(block) = leg
+                .recording
+                .as_mut()
+                .and_then(|recording| recording.timeline.take(self.now))
             {
                 self.writer.write(leg.id, block);
             }
@@ -274,12 +301,15 @@ impl Worker {
         }
         self.start_ticks(slot);
         let kept = self.expected.remove(&id).unwrap_or_default();
-        kept.into_iter().for_each(|order| self.order_or_keep(id, order));
+        kept.into_iter()
+            .for_each(|order| self.order_or_keep(id, order));
     }
 
     fn hand_over(&mut self, id: MediaId, to: &ThreadLink) {
         self.order(id, Order::Unbridge);
-        let Some(mut leg) = self.remove(id) else { return };
+        let Some(mut leg) = self.remove(id) else {
+            return;
+        };
         // The sockets stay open; a socket that is not registered here cannot fail to be deregistered.
         let _ = self.poll.registry().deregister(&mut leg.ports.rtp);
         let _ = self.poll.registry().deregister(&mut leg.ports.rtcp);
@@ -295,15 +325,22 @@ impl Worker {
         match order {
             Order::Bridge(other) if self.expected.contains_key(&other) => {
                 // Seen from the other leg it is the same bridge.
-                self.expected.entry(other).or_default().push(Order::Bridge(id));
+                self.expected
+                    .entry(other)
+                    .or_default()
+                    .push(Order::Bridge(id));
             }
             order => self.order(id, order),
         }
     }
 
     fn order(&mut self, id: MediaId, order: Order) {
-        let Some(slot) = self.by_id.get(&id).copied() else { return };
-        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        let Some(slot) = self.by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(Some(leg)) = self.slots.get_mut(slot) else {
+            return;
+        };
         match order {
             Order::Connect(remote) => self.connect(slot, &remote),
             Order::Play(clip, token) => leg.play(clip, token),
@@ -315,7 +352,9 @@ impl Worker {
             Order::Interrupt => leg.interrupt(self.now),
             Order::Record(path) => {
                 if leg.recording.is_none() {
-                    leg.recording = Some(Box::new(Recording { timeline: StereoTimeline::new(self.now) }));
+                    leg.recording = Some(Box::new(Recording {
+                        timeline: StereoTimeline::new(self.now),
+                    }));
                     self.writer.begin(id, path);
                 }
             }
@@ -326,7 +365,9 @@ impl Worker {
     }
 
     fn connect(&mut self, slot: usize, remote: &Remote) {
-        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(leg)) = self.slots.get_mut(slot) else {
+            return;
+        };
         leg.connect(remote, self.now);
         // Silence of a peer that is put on hold is silence.
         if let Some(Some(other)) = leg.bridged.and_then(|other| self.slots.get_mut(other)) {
@@ -335,7 +376,14 @@ impl Worker {
     }
 
     fn bridge(&mut self, slot: usize, other: MediaId) {
-        let Some(other) = self.by_id.get(&other).copied().filter(|other| *other != slot) else { return };
+        let Some(other) = self
+            .by_id
+            .get(&other)
+            .copied()
+            .filter(|other| *other != slot)
+        else {
+            return;
+        };
         self.unbridge(slot);
         self.unbridge(other);
         for (here, there) in [(slot, other), (other, slot)] {
@@ -348,9 +396,15 @@ impl Worker {
     }
 
     fn unbridge(&mut self, slot: usize) {
-        let Some(Some(leg)) = self.slots.get_mut(slot) else { return };
+        let Some(Some(leg)) = self.slots.get_mut(slot) else {
+            return;
+        };
         leg.stop_noise();
-        if let Some(Some(other)) = leg.bridged.take().and_then(|other| self.slots.get_mut(other)) {
+        if let Some(Some(other)) = leg
+            .bridged
+            .take()
+            .and_then(|other| self.slots.get_mut(other))
+        {
             other.bridged = None;
             other.stop_noise();
         }
@@ -358,9 +412,14 @@ impl Worker {
 
     fn close(&mut self, id: MediaId, report: bool) {
         self.order(id, Order::Unbridge);
-        let Some(mut leg) = self.remove(id) else { return };
+        let Some(mut leg) = self.remove(id) else {
+            return;
+        };
         leg.say_goodbye(self.now);
-        let closed = report.then(|| MediaEvent::Closed { id, report: leg.report() });
+        let closed = report.then(|| MediaEvent::Closed {
+            id,
+            report: leg.report(),
+        });
         let recording = leg.recording.take();
         // The ports are free before anybody hears that the leg is closed.
         drop(leg);
@@ -371,7 +430,9 @@ impl Worker {
                 }
                 self.writer.finish(id, closed);
             }
-            None => closed.into_iter().for_each(|event| tell(&self.events, event)),
+            None => closed
+                .into_iter()
+                .for_each(|event| tell(&self.events, event)),
         }
     }
 
@@ -395,7 +456,12 @@ impl Load {
     }
 }
 
-fn tell_digit(events: &UnboundedSender<MediaEvent>, id: MediaId, digit: Digit, source: DigitSource) {
+fn tell_digit(
+    events: &UnboundedSender<MediaEvent>,
+    id: MediaId,
+    digit: Digit,
+    source: DigitSource,
+) {
     tell(events, MediaEvent::Digit { id, digit, source });
 }
 

@@ -14,7 +14,12 @@ use super::{Leg, MaskedCall};
 
 impl MaskedCall {
     /// A party named its audio, or changed it.
-    pub(in crate::engine) fn media_changed(&mut self, role: Role, remote: RemoteMedia, plant: &mut Plant) {
+    pub(in crate::engine) fn media_changed(
+        &mut self,
+        role: Role,
+        remote: RemoteMedia,
+        plant: &mut Plant,
+    ) {
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
             Role::Callee(attempt) => self.callees.get_mut(&attempt).map(Box::as_mut),
@@ -34,7 +39,12 @@ impl MaskedCall {
     }
 
     /// A party's gateway does what our re-INVITE asked for.
-    pub(in crate::engine) fn redirected(&mut self, role: Role, remote: RemoteMedia, plant: &mut Plant) {
+    pub(in crate::engine) fn redirected(
+        &mut self,
+        role: Role,
+        remote: RemoteMedia,
+        plant: &mut Plant,
+    ) {
         let side = role.side();
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
@@ -74,7 +84,9 @@ impl MaskedCall {
         if !self.direct.is_away() {
             for (side, digit) in mem::take(&mut self.waiting_keys) {
                 let stream = self.leg(side).and_then(|leg| leg.stream.as_ref());
-                stream.into_iter().for_each(|stream| stream.send_digits(vec![digit]));
+                stream
+                    .into_iter()
+                    .for_each(|stream| stream.send_digits(vec![digit]));
             }
         }
     }
@@ -101,8 +113,12 @@ impl MaskedCall {
             Side::Caller => Side::Callee,
             Side::Callee => Side::Caller,
         };
-        let Some((leg, other)) = self.leg(side).zip(self.leg(other)) else { return };
-        let Some((own, there)) = leg.remote.zip(other.remote) else { return };
+        let Some((leg, other)) = self.leg(side).zip(self.leg(other)) else {
+            return;
+        };
+        let Some((own, there)) = leg.remote.zip(other.remote) else {
+            return;
+        };
         let redirection = match away {
             true => Redirection {
                 rtp: Some(there.rtp),
@@ -113,12 +129,26 @@ impl MaskedCall {
             },
             false => {
                 leg.stream.iter().for_each(LegMedia::interrupt);
-                let RemoteMedia { codec, payload_type, opus, telephone_event, .. } = own;
-                Redirection { rtp: None, codec, payload_type, opus, telephone_event }
+                let RemoteMedia {
+                    codec,
+                    payload_type,
+                    opus,
+                    telephone_event,
+                    ..
+                } = own;
+                Redirection {
+                    rtp: None,
+                    codec,
+                    payload_type,
+                    opus,
+                    telephone_event,
+                }
             }
         };
         let id = leg.id;
-        plant.agent.command(|endpoint, now| endpoint.redirect(id, redirection, now));
+        plant
+            .agent
+            .command(|endpoint, now| endpoint.redirect(id, redirection, now));
     }
 
     pub(super) fn leg(&self, side: Side) -> Option<&Leg> {
@@ -131,7 +161,9 @@ impl MaskedCall {
 
 /// Lets a leg's stream talk to its peer, if both are known.
 pub(super) fn connect(leg: &Leg, plant: &Plant) {
-    let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else { return };
+    let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else {
+        return;
+    };
     let trunk = plant.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
         Some(_) => {

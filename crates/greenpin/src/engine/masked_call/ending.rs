@@ -19,15 +19,25 @@ pub(super) struct Ending {
 impl MaskedCall {
     /// Closes every stream; the record is written when the last has reported.
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        let legs = std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
+        let legs =
+            std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
         let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
-        self.ending = Some(Ending { outcome, open_streams: streams.len() });
+        self.ending = Some(Ending {
+            outcome,
+            open_streams: streams.len(),
+        });
         streams.into_iter().for_each(LegMedia::close);
         self.close_when_silent();
     }
 
     pub(super) fn close_when_silent(&mut self) {
-        let Some(Ending { outcome, open_streams: 0 }) = &self.ending else { return };
+        let Some(Ending {
+            outcome,
+            open_streams: 0,
+        }) = &self.ending
+        else {
+            return;
+        };
         let ending = self.ending_of(outcome);
         tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
         METRICS.call_ended(store::call_type(ending.call_type));
@@ -37,7 +47,9 @@ impl MaskedCall {
 
     fn ending_of(&self, outcome: &Outcome) -> CallEnding {
         let at = |instant: Instant| self.started.timestamp(instant);
-        let callee = self.talking_to.and_then(|attempt| self.callees.get(&attempt));
+        let callee = self
+            .talking_to
+            .and_then(|attempt| self.callees.get(&attempt));
         CallEnding {
             ended_at: at(outcome.ended_at),
             answered_at: outcome.answered_at.map(at),
@@ -61,7 +73,11 @@ impl MaskedCall {
         Some(LegReport {
             codec: report.codec.map(|codec| codec.name().to_owned()),
             srtp: report.srtp.map(str::to_owned),
-            media: if self.direct.was_direct() { MediaPath::Direct } else { MediaPath::Relay },
+            media: if self.direct.was_direct() {
+                MediaPath::Direct
+            } else {
+                MediaPath::Relay
+            },
             packets_received: received.packets,
             packets_lost: received.lost,
             packets_late: report.late,

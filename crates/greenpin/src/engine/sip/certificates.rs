@@ -52,8 +52,15 @@ impl Certificates {
     /// Reads every file.
     pub(super) fn read(settings: Tls) -> Result<Self, TlsError> {
         let listen = settings.listen.map(Renewed::new).transpose()?;
-        let peers = settings.peers.into_iter().map(|peer| peer.map(Renewed::new).transpose());
-        Ok(Self { listen, peers: peers.collect::<Result<_, _>>()?, asked: Notify::new() })
+        let peers = settings
+            .peers
+            .into_iter()
+            .map(|peer| peer.map(Renewed::new).transpose());
+        Ok(Self {
+            listen,
+            peers: peers.collect::<Result<_, _>>()?,
+            asked: Notify::new(),
+        })
     }
 
     /// Asks for all files to be read again, whether they have changed or not.
@@ -75,7 +82,9 @@ impl Certificates {
     /// Keeps what is in use as the files are. Never ends.
     pub async fn follow(self: Arc<Self>) {
         loop {
-            let asked = tokio::time::timeout(LOOK_EVERY, self.asked.notified()).await.is_ok();
+            let asked = tokio::time::timeout(LOOK_EVERY, self.asked.notified())
+                .await
+                .is_ok();
             let own = self.clone();
             // Only a panic would make it fail, and that is told already.
             let _ = tokio::task::spawn_blocking(move || own.renew(asked)).await;
@@ -84,28 +93,47 @@ impl Certificates {
 
     fn renew(&self, asked: bool) {
         self.listen.iter().for_each(|listen| listen.renew(asked));
-        self.peers.iter().flatten().for_each(|peer| peer.renew(asked));
+        self.peers
+            .iter()
+            .flatten()
+            .for_each(|peer| peer.renew(asked));
     }
 }
 
 impl<S: Source<T>, T: Clone> Renewed<S, T> {
     fn new(settings: S) -> Result<Self, TlsError> {
         let stamps = stamps(&settings);
-        let in_use = InUse { made: settings.read()?, of: stamps, not_of: None };
-        let renewed = Self { in_use: RwLock::new(in_use), settings };
+        let in_use = InUse {
+            made: settings.read()?,
+            of: stamps,
+            not_of: None,
+        };
+        let renewed = Self {
+            in_use: RwLock::new(in_use),
+            settings,
+        };
         renewed.show_expiry();
         Ok(renewed)
     }
 
     fn now(&self) -> T {
-        self.in_use.read().unwrap_or_else(PoisonError::into_inner).made.clone()
+        self.in_use
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .made
+            .clone()
     }
 
     /// Reads again what has changed, or all: what cannot be used changes nothing, and is tried again each time, since a
     /// file may become readable without a change; it is told once.
     fn renew(&self, asked: bool) {
         let stamps = stamps(&self.settings);
-        let changed = self.in_use.read().unwrap_or_else(PoisonError::into_inner).of != stamps;
+        let changed = self
+            .in_use
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of
+            != stamps;
         if !asked && !changed {
             return;
         }
@@ -114,7 +142,11 @@ impl<S: Source<T>, T: Clone> Renewed<S, T> {
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(made) => {
-                *in_use = InUse { made, of: stamps, not_of: None };
+                *in_use = InUse {
+                    made,
+                    of: stamps,
+                    not_of: None,
+                };
                 self.show_expiry();
                 tracing::info!(trunk, "read the certificates for SIP over TLS again");
             }
@@ -128,7 +160,9 @@ impl<S: Source<T>, T: Clone> Renewed<S, T> {
 
     fn show_expiry(&self) {
         let expiry = self.settings.identity().and_then(Identity::expiry);
-        expiry.into_iter().for_each(|expiry| METRICS.certificate_expires(self.settings.trunk(), expiry));
+        expiry
+            .into_iter()
+            .for_each(|expiry| METRICS.certificate_expires(self.settings.trunk(), expiry));
     }
 }
 
@@ -178,5 +212,8 @@ fn stamps<T>(settings: &impl Source<T>) -> Vec<Stamp> {
 
 /// Why a connection is not made.
 fn unnamed() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "nothing says what the certificate must be for")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "nothing says what the certificate must be for",
+    )
 }

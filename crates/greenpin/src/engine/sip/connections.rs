@@ -81,27 +81,55 @@ impl Connections {
         let acceptors = listeners
             .into_iter()
             .map(|listener| {
-                tokio::spawn(accept(listener, certificates.clone(), table.clone(), inbound.clone()))
+                tokio::spawn(accept(
+                    listener,
+                    certificates.clone(),
+                    table.clone(),
+                    inbound.clone(),
+                ))
             })
             .collect();
-        Self { table, inbound, acceptors, certificates }
+        Self {
+            table,
+            inbound,
+            acceptors,
+            certificates,
+        }
     }
 
     /// Sends over the connection that the path names, else over one to its destination, opened where needed.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
-        let Transmit { path, bytes, ticket } = transmit;
+        let Transmit {
+            path,
+            bytes,
+            ticket,
+        } = transmit;
         let outbound = Outbound { bytes, ticket };
         let transport = path.transport;
         let trunk = path.trunk.filter(|_| transport == Transport::Tls);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         // One that was accepted is the peer's, whatever trunk it is of.
-        let accepted = path.connection.map(|peer| Link { transport, peer, trunk: None });
-        let made = path.connection.map(|peer| Link { transport, peer, trunk });
-        let link = Link { transport, peer: path.destination, trunk };
+        let accepted = path.connection.map(|peer| Link {
+            transport,
+            peer,
+            trunk: None,
+        });
+        let made = path.connection.map(|peer| Link {
+            transport,
+            peer,
+            trunk,
+        });
+        let link = Link {
+            transport,
+            peer: path.destination,
+            trunk,
+        };
         let known = [accepted, made, Some(link)].into_iter().flatten();
         let queue = match known.into_iter().find_map(|link| table.get(&link)) {
             Some(queue) => queue.clone(),
-            None if table.len() >= MOST_CONNECTIONS => return Err(io::ErrorKind::QuotaExceeded.into()),
+            None if table.len() >= MOST_CONNECTIONS => {
+                return Err(io::ErrorKind::QuotaExceeded.into());
+            }
             None => {
                 let tls = match transport {
                     Transport::Tls => Some(self.certificates.connector(trunk)?),
@@ -110,19 +138,34 @@ impl Connections {
                 let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
                 table.insert(link, sender.clone());
                 let (table, inbound) = (self.table.clone(), self.inbound.clone());
-                tokio::spawn(connect(Connection { link, queue, table, inbound }, tls));
+                tokio::spawn(connect(
+                    Connection {
+                        link,
+                        queue,
+                        table,
+                        inbound,
+                    },
+                    tls,
+                ));
                 sender
             }
         };
-        queue.try_send(outbound).map_err(|_| io::ErrorKind::WouldBlock.into())
+        queue
+            .try_send(outbound)
+            .map_err(|_| io::ErrorKind::WouldBlock.into())
     }
 }
 
 impl Drop for Connections {
     fn drop(&mut self) {
-        self.acceptors.iter().for_each(tokio::task::JoinHandle::abort);
+        self.acceptors
+            .iter()
+            .for_each(tokio::task::JoinHandle::abort);
         // Dropping the queues ends the writers, and with them the connections.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
@@ -132,17 +175,28 @@ async fn accept(
     table: Table,
     inbound: mpsc::Sender<Inbound>,
 ) {
-    let transport = if listener.encrypted { Transport::Tls } else { Transport::Tcp };
+    let transport = if listener.encrypted {
+        Transport::Tls
+    } else {
+        Transport::Tcp
+    };
     loop {
         let Ok((stream, peer)) = listener.socket.accept().await else {
             // Out of file descriptors, most likely: let some go before trying again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let tls = listener.encrypted.then(|| certificates.acceptor()).transpose();
+        let tls = listener
+            .encrypted
+            .then(|| certificates.acceptor())
+            .transpose();
         // Nothing is said in clear where it must be encrypted.
         let Ok(tls) = tls else { continue };
-        let link = Link { transport, peer, trunk: None };
+        let link = Link {
+            transport,
+            peer,
+            trunk: None,
+        };
         let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
         {
             let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,7 +206,12 @@ async fn accept(
             }
             open.insert(link, sender);
         }
-        let connection = Connection { link, queue, table: table.clone(), inbound: inbound.clone() };
+        let connection = Connection {
+            link,
+            queue,
+            table: table.clone(),
+            inbound: inbound.clone(),
+        };
         tokio::spawn(welcome(connection, stream, tls));
     }
 }
@@ -160,7 +219,9 @@ async fn accept(
 /// A connection that was accepted, encrypted first where it must be.
 async fn welcome(connection: Connection, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return connection.converse(stream).await };
+    let Some(tls) = tls else {
+        return connection.converse(stream).await;
+    };
     match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => connection.converse(stream).await,
         _ => connection.fail().await,
@@ -170,11 +231,14 @@ async fn welcome(connection: Connection, stream: TcpStream, tls: Option<TlsAccep
 /// A connection of ours to a peer, which shows who it is where it must.
 async fn connect(connection: Connection, tls: Option<Connector>) {
     let peer = connection.link.peer;
-    let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
+    else {
         return connection.fail().await;
     };
     let _ = stream.set_nodelay(true);
-    let Some(Connector { connector, name }) = tls else { return connection.converse(stream).await };
+    let Some(Connector { connector, name }) = tls else {
+        return connection.converse(stream).await;
+    };
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => connection.converse(stream).await,
         Ok(Err(error)) => {
@@ -188,7 +252,12 @@ async fn connect(connection: Connection, tls: Option<Connector>) {
 impl Connection {
     /// Reads and writes until either direction ends.
     async fn converse(self, stream: impl AsyncRead + AsyncWrite) {
-        let Self { link, queue, table, inbound } = self;
+        let Self {
+            link,
+            queue,
+            table,
+            inbound,
+        } = self;
         let (reader, writer) = tokio::io::split(stream);
         let (own, owned) = mpsc::channel(4);
         tokio::select! {
@@ -206,7 +275,10 @@ impl Connection {
 }
 
 fn forget(table: &Table, link: Link) {
-    table.lock().unwrap_or_else(PoisonError::into_inner).remove(&link);
+    table
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&link);
 }
 
 /// Reads until the peer closes or says something broken. `own`: what the connection itself has to say.
@@ -219,13 +291,24 @@ async fn read(
     let mut framer = Framer::new();
     let mut chunk = [0; CHUNK];
     loop {
-        let patience = if framer.pending() > 0 { MESSAGE_TIMEOUT } else { IDLE_TIMEOUT };
-        let length = tokio::time::timeout(patience, reader.read(&mut chunk)).await.ok()?.ok()?;
+        let patience = if framer.pending() > 0 {
+            MESSAGE_TIMEOUT
+        } else {
+            IDLE_TIMEOUT
+        };
+        let length = tokio::time::timeout(patience, reader.read(&mut chunk))
+            .await
+            .ok()?
+            .ok()?;
         let bytes = chunk.get(..length).filter(|bytes| !bytes.is_empty())?;
         let mut messages = Vec::new();
         let pushed = framer.push(bytes, &mut messages);
         for message in messages {
-            let message = Inbound::Message { transport: link.transport, source: link.peer, message };
+            let message = Inbound::Message {
+                transport: link.transport,
+                source: link.peer,
+                message,
+            };
             inbound.send(message).await.ok()?;
         }
         if let Err(broken) = pushed {
@@ -233,7 +316,9 @@ async fn read(
             if let Some(answer) = broken.answer {
                 let _ = own.try_send(answer);
             }
-            return tokio::time::timeout(LAST_WORD_TIMEOUT, pass_over(reader)).await.ok();
+            return tokio::time::timeout(LAST_WORD_TIMEOUT, pass_over(reader))
+                .await
+                .ok();
         }
         if framer.take_ping() {
             let _ = own.try_send(Bytes::from_static(b"\r\n"));

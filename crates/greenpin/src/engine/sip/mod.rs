@@ -69,7 +69,11 @@ impl UserAgent {
     fn take_in(&mut self, inbound: sockets::Inbound) {
         let now = Instant::now();
         match inbound {
-            sockets::Inbound::Message { transport, source, message } => {
+            sockets::Inbound::Message {
+                transport,
+                source,
+                message,
+            } => {
                 self.endpoint.receive(transport, source, message, now);
             }
             sockets::Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),

@@ -38,7 +38,9 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = || format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}");
+        let rule = || {
+            format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}")
+        };
         let (transport, address) = text.split_once(':').ok_or_else(rule)?;
         let transport = match transport {
             "udp" => Transport::Udp,
@@ -46,7 +48,10 @@ impl FromStr for Listen {
             "tls" => Transport::Tls,
             _ => return Err(rule()),
         };
-        Ok(Self { transport, address: address.parse().map_err(|_| rule())? })
+        Ok(Self {
+            transport,
+            address: address.parse().map_err(|_| rule())?,
+        })
     }
 }
 
@@ -81,7 +86,11 @@ pub enum BindError {
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// A message.
-    Message { transport: Transport, source: SocketAddr, message: SipMessage },
+    Message {
+        transport: Transport,
+        source: SocketAddr,
+        message: SipMessage,
+    },
     /// A message of ours could not be delivered over a connection.
     Failed(Ticket),
     /// Something that is of no use to anyone.
@@ -113,29 +122,56 @@ impl SipSockets {
     }
 
     /// The same with connections that are encrypted.
-    pub async fn bind_with(udp: SocketAddr, tcp: Option<SocketAddr>, tls: Tls) -> Result<Self, BindError> {
+    pub async fn bind_with(
+        udp: SocketAddr,
+        tcp: Option<SocketAddr>,
+        tls: Tls,
+    ) -> Result<Self, BindError> {
         let bound = Self::bind_both(udp, tcp).await?;
         let mut listeners = Vec::new();
         if let Some(listen) = &tls.listen {
             let failed = |source| BindError::Address {
-                listen: Listen { transport: Transport::Tls, address: listen.address },
+                listen: Listen {
+                    transport: Transport::Tls,
+                    address: listen.address,
+                },
                 source,
             };
             let socket = TcpListener::bind(listen.address).await.map_err(failed)?;
-            listeners.push(Listener { socket, encrypted: true });
+            listeners.push(Listener {
+                socket,
+                encrypted: true,
+            });
         }
-        Ok(Self::over(bound, listeners, Arc::new(Certificates::read(tls)?)))
+        Ok(Self::over(
+            bound,
+            listeners,
+            Arc::new(Certificates::read(tls)?),
+        ))
     }
 
     fn over(bound: Bound, mut listeners: Vec<Listener>, certificates: Arc<Certificates>) -> Self {
         let address = |socket: &TcpListener| socket.local_addr().ok();
-        let tls_address = listeners.first().and_then(|listener| address(&listener.socket));
+        let tls_address = listeners
+            .first()
+            .and_then(|listener| address(&listener.socket));
         let tcp_address = bound.tcp.as_ref().and_then(address);
-        listeners.extend(bound.tcp.map(|socket| Listener { socket, encrypted: false }));
+        listeners.extend(bound.tcp.map(|socket| Listener {
+            socket,
+            encrypted: false,
+        }));
         let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
         let connections = Connections::serve(listeners, certificates.clone(), sender);
         let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
-        Self { udp: bound.udp, buffer, connections, certificates, inbound, tcp_address, tls_address }
+        Self {
+            udp: bound.udp,
+            buffer,
+            connections,
+            certificates,
+            inbound,
+            tcp_address,
+            tls_address,
+        }
     }
 
     async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
@@ -153,16 +189,35 @@ impl SipSockets {
 
     async fn bind_pair(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
         let failed = |transport, address| {
-            move |source| BindError::Address { listen: Listen { transport, address }, source }
+            move |source| BindError::Address {
+                listen: Listen { transport, address },
+                source,
+            }
         };
         let socket = bind_udp(udp).map_err(failed(Transport::Udp, udp))?;
-        let port = socket.local_addr().map_err(failed(Transport::Udp, udp))?.port();
-        let tcp = tcp.map(|tcp| if tcp.port() == 0 { SocketAddr::new(tcp.ip(), port) } else { tcp });
+        let port = socket
+            .local_addr()
+            .map_err(failed(Transport::Udp, udp))?
+            .port();
+        let tcp = tcp.map(|tcp| {
+            if tcp.port() == 0 {
+                SocketAddr::new(tcp.ip(), port)
+            } else {
+                tcp
+            }
+        });
         let listener = match tcp {
-            Some(tcp) => Some(TcpListener::bind(tcp).await.map_err(failed(Transport::Tcp, tcp))?),
+            Some(tcp) => Some(
+                TcpListener::bind(tcp)
+                    .await
+                    .map_err(failed(Transport::Tcp, tcp))?,
+            ),
             None => None,
         };
-        Ok(Bound { udp: socket, tcp: listener })
+        Ok(Bound {
+            udp: socket,
+            tcp: listener,
+        })
     }
 
     /// Where datagrams are received.
@@ -203,7 +258,11 @@ impl SipSockets {
             return Inbound::Nothing;
         }
         match SipMessage::from_datagram(Bytes::copy_from_slice(bytes)) {
-            Some(message) => Inbound::Message { transport: Transport::Udp, source, message },
+            Some(message) => Inbound::Message {
+                transport: Transport::Udp,
+                source,
+                message,
+            },
             None => {
                 METRICS.sip_dropped.inc();
                 tracing::debug!(bytes = length, "dropped a datagram that is not SIP");
@@ -215,7 +274,10 @@ impl SipSockets {
     /// Sends a message, or hands it to its connection.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         match transmit.path.transport {
-            Transport::Udp => match self.udp.try_send_to(&transmit.bytes, transmit.path.destination) {
+            Transport::Udp => match self
+                .udp
+                .try_send_to(&transmit.bytes, transmit.path.destination)
+            {
                 // A full buffer is a lost datagram: retransmission is SIP's own answer to it.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 other => other.map(drop),
@@ -243,7 +305,13 @@ mod tests {
     fn a_listen_address_reads_and_writes_alike() {
         let listen: Listen = "udp:127.0.0.1:5060".parse().unwrap();
         assert_eq!(listen.to_string(), "udp:127.0.0.1:5060");
-        for wrong in ["", "udp", "sctp:127.0.0.1:5060", "tcp:localhost:5060", "tcp:127.0.0.1"] {
+        for wrong in [
+            "",
+            "udp",
+            "sctp:127.0.0.1:5060",
+            "tcp:localhost:5060",
+            "tcp:127.0.0.1",
+        ] {
             assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
         }
     }

@@ -101,12 +101,18 @@ pub enum TlsError {
 impl Identity {
     fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let key = PrivateKeyDer::from_pem_file(&self.key);
-        let key = key.map_err(|source| TlsError::File { path: self.key.clone(), source })?;
+        let key = key.map_err(|source| TlsError::File {
+            path: self.key.clone(),
+            source,
+        })?;
         Ok((certificates(&self.certificate)?, key))
     }
 
     fn failed(&self) -> impl Fn(rustls::Error) -> TlsError {
-        |source| TlsError::Certificate { path: self.certificate.clone(), source }
+        |source| TlsError::Certificate {
+            path: self.certificate.clone(),
+            source,
+        }
     }
 
     /// When the certificate is no longer valid, in seconds since 1970-01-01T00:00:00Z; `None`: it cannot be read.
@@ -122,23 +128,33 @@ impl TlsListen {
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let (chain, key) = self.identity.read()?;
         let builder = ServerConfig::builder_with_provider(provider());
-        let builder = builder.with_safe_default_protocol_versions().map_err(self.identity.failed())?;
+        let builder = builder
+            .with_safe_default_protocol_versions()
+            .map_err(self.identity.failed())?;
         let builder = match &self.client_ca {
             Some(path) => {
                 let roots = Arc::new(roots(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-                let failed = |source| TlsError::ClientCa { path: path.clone(), source };
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+                let failed = |source| TlsError::ClientCa {
+                    path: path.clone(),
+                    source,
+                };
                 builder.with_client_cert_verifier(verifier.map_err(failed)?)
             }
             None => builder.with_no_client_auth(),
         };
-        let config = builder.with_single_cert(chain, key).map_err(self.identity.failed())?;
+        let config = builder
+            .with_single_cert(chain, key)
+            .map_err(self.identity.failed())?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// What it is made of.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.identity.certificate, &self.identity.key].into_iter().chain(&self.client_ca)
+        [&self.identity.certificate, &self.identity.key]
+            .into_iter()
+            .chain(&self.client_ca)
     }
 }
 
@@ -154,16 +170,24 @@ impl TlsPeer {
         let config = match &self.identity {
             Some(identity) => {
                 let (chain, key) = identity.read()?;
-                builder.with_client_auth_cert(chain, key).map_err(identity.failed())?
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(identity.failed())?
             }
             None => builder.with_no_client_auth(),
         };
-        Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name: name(&self.place)? })
+        Ok(Connector {
+            connector: TlsConnector::from(Arc::new(config)),
+            name: name(&self.place)?,
+        })
     }
 
     /// What it is made of.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let own = self.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
+        let own = self
+            .identity
+            .iter()
+            .flat_map(|identity| [&identity.certificate, &identity.key]);
         own.chain(&self.ca)
     }
 }

@@ -30,12 +30,21 @@ impl Appended {
         let group = match place.and_then(|place| self.0.get_mut(place)) {
             Some(group) => group,
             None => {
-                self.0.push(Group { sql, columns: kinds.iter().map(Column::of).collect() });
-                let Some(group) = self.0.last_mut() else { return };
+                self.0.push(Group {
+                    sql,
+                    columns: kinds.iter().map(Column::of).collect(),
+                });
+                let Some(group) = self.0.last_mut() else {
+                    return;
+                };
                 group
             }
         };
-        group.columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+        group
+            .columns
+            .iter_mut()
+            .zip(row)
+            .for_each(|(column, value)| column.push(value));
     }
 
     /// Forgets all rows.
@@ -53,7 +62,11 @@ impl Appended {
 
 impl Column {
     fn of(kind: &Type) -> Self {
-        if *kind == Type::INT8 { Self::Integers(Vec::new()) } else { Self::Texts(Vec::new()) }
+        if *kind == Type::INT8 {
+            Self::Integers(Vec::new())
+        } else {
+            Self::Texts(Vec::new())
+        }
     }
 
     fn push(&mut self, value: &Value<'_>) {
@@ -87,7 +100,9 @@ impl ToSql for Column {
 
 /// One statement that inserts all rows of some groups, made of those that insert one, `INSERT … VALUES ($1, $2, …) …`;
 /// `kinds` are the types of their columns. `None` if one has another shape.
-pub(super) fn of_all_rows<'a>(groups: impl IntoIterator<Item = (&'a str, &'a [Type])>) -> Option<String> {
+pub(super) fn of_all_rows<'a>(
+    groups: impl IntoIterator<Item = (&'a str, &'a [Type])>,
+) -> Option<String> {
     let mut first = 1;
     let mut inserts = Vec::new();
     for (sql, kinds) in groups {
@@ -95,25 +110,43 @@ pub(super) fn of_all_rows<'a>(groups: impl IntoIterator<Item = (&'a str, &'a [Ty
         first += kinds.len();
     }
     let last = inserts.pop()?;
-    let before = inserts.iter().zip(1..).map(|(insert, number)| format!("insert_{number} AS ({insert})"));
+    let before = inserts
+        .iter()
+        .zip(1..)
+        .map(|(insert, number)| format!("insert_{number} AS ({insert})"));
     let before = before.collect::<Vec<_>>().join(", ");
-    Some(if before.is_empty() { last } else { format!("WITH {before} {last}") })
+    Some(if before.is_empty() {
+        last
+    } else {
+        format!("WITH {before} {last}")
+    })
 }
 
 /// The statement that inserts many rows, whose parameters are numbered from `first` on.
 fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
     let (head, rest) = sql.split_once("VALUES (")?;
     let (values, tail) = rest.split_once(')')?;
-    let in_order = values.split(',').zip(1..).all(|(value, number)| value.trim() == format!("${number}"));
+    let in_order = values
+        .split(',')
+        .zip(1..)
+        .all(|(value, number)| value.trim() == format!("${number}"));
     if !in_order || values.split(',').count() != kinds.len() {
         return None;
     }
     let array = |(kind, number): (&Type, usize)| {
-        let kind = if *kind == Type::INT8 { "bigint" } else { "text" };
+        let kind = if *kind == Type::INT8 {
+            "bigint"
+        } else {
+            "text"
+        };
         format!("${number}::{kind}[]")
     };
     let arrays: Vec<String> = kinds.iter().zip(first..).map(array).collect();
-    Some(format!("{head}SELECT * FROM unnest({}){}", arrays.join(", "), tail.trim_end()))
+    Some(format!(
+        "{head}SELECT * FROM unnest({}){}",
+        arrays.join(", "),
+        tail.trim_end()
+    ))
 }
 
 #[cfg(test)]
@@ -134,19 +167,27 @@ mod tests {
                 "INSERT INTO t (a, b)\nSELECT * FROM unnest($1::text[], $2::bigint[])\nON CONFLICT (a) DO NOTHING"
             )
         );
-        for other in
-            ["INSERT INTO t (a, b) VALUES ($2, $1)", "INSERT INTO t (a, b) VALUES ($1, 0)", "SELECT 1"]
-        {
+        for other in [
+            "INSERT INTO t (a, b) VALUES ($2, $1)",
+            "INSERT INTO t (a, b) VALUES ($1, 0)",
+            "SELECT 1",
+        ] {
             assert_eq!(of_all_rows([(other, &kinds[..])]), None, "{other}");
         }
-        assert_eq!(of_all_rows([(sql::CALLER_INSERT, &kinds[..])]), None, "it has four columns");
+        assert_eq!(
+            of_all_rows([(sql::CALLER_INSERT, &kinds[..])]),
+            None,
+            "it has four columns"
+        );
     }
 
     #[test]
     fn statements_of_several_tables_become_one() {
         let (one, two) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
-        let groups =
-            [("INSERT INTO t (a) VALUES ($1)", &one[..]), ("INSERT INTO u (b, c) VALUES ($1, $2)", &two[..])];
+        let groups = [
+            ("INSERT INTO t (a) VALUES ($1)", &one[..]),
+            ("INSERT INTO u (b, c) VALUES ($1, $2)", &two[..]),
+        ];
         assert_eq!(
             of_all_rows(groups).as_deref(),
             Some(
@@ -164,7 +205,10 @@ mod tests {
         appended.push("two", &kinds, &[Value::Text("b"), Value::Integer(2)]);
         appended.push("one", &kinds, &[Value::Null, Value::Null]);
         let groups = appended.take();
-        let found: Vec<_> = groups.iter().map(|group| format!("{} {:?}", group.sql, group.columns)).collect();
+        let found: Vec<_> = groups
+            .iter()
+            .map(|group| format!("{} {:?}", group.sql, group.columns))
+            .collect();
         assert_eq!(
             found,
             [

@@ -62,7 +62,11 @@ impl Place {
 
 impl Connection {
     /// Runs a statement; how many rows it changed.
-    pub(super) fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+    pub(super) fn execute(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+    ) -> Result<usize, StoreError> {
         match self {
             Self::Sqlite(connection) => connection.execute(sql, params),
             Self::Postgres(connection) => connection.execute(sql, params),

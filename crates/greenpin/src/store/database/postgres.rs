@@ -91,7 +91,9 @@ impl Place {
             server.connect_timeout(CONNECT_PATIENCE);
         }
         let tls = match server.get_ssl_mode() {
-            SslMode::Require => Some(MakeRustlsConnect::new(trust::client(ca)?.with_no_client_auth())),
+            SslMode::Require => Some(MakeRustlsConnect::new(
+                trust::client(ca)?.with_no_client_auth(),
+            )),
             _ => None,
         };
         if tls.is_none() {
@@ -107,8 +109,14 @@ impl Place {
     }
 
     pub(in crate::store) fn connect(&self) -> Result<Connection, OpenError> {
-        let io = |source| OpenError::Io { path: "a thread's runtime".into(), source };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(io)?;
+        let io = |source| OpenError::Io {
+            path: "a thread's runtime".into(),
+            source,
+        };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(io)?;
         let client = runtime.block_on(async {
             let client = match &self.tls {
                 Some(tls) => opened(self.server.connect(tls.clone())).await?,
@@ -157,7 +165,9 @@ async fn migrate(client: &Client) -> Result<(), OpenError> {
     let found: i64 = client.query_one(sql::SCHEMA_FOUND, &[]).await?.try_get(0)?;
     for (version, step) in sql::missing_steps(found)? {
         client.batch_execute(&for_postgres(step)).await?;
-        client.execute(sql::SCHEMA_APPLIED, &[&version, &Timestamp::now().micros()]).await?;
+        client
+            .execute(sql::SCHEMA_APPLIED, &[&version, &Timestamp::now().micros()])
+            .await?;
     }
     client.batch_execute("COMMIT").await?;
     Ok(())
@@ -165,11 +175,17 @@ async fn migrate(client: &Client) -> Result<(), OpenError> {
 
 /// Ids are compared by their octets, in whatever language the server is set to.
 pub(in crate::store) fn for_postgres(step: &str) -> String {
-    step.replace(" TEXT", " TEXT COLLATE \"C\"").replace("/* PostgreSQL:", "").replace(":PostgreSQL */", "")
+    step.replace(" TEXT", " TEXT COLLATE \"C\"")
+        .replace("/* PostgreSQL:", "")
+        .replace(":PostgreSQL */", "")
 }
 
 impl Connection {
-    pub(super) fn execute(&self, sql: &'static str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+    pub(super) fn execute(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+    ) -> Result<usize, StoreError> {
         self.flush_before(sql)?;
         let statement = self.statement(sql)?;
         let changed = self.wait(self.client.execute_raw(&statement, params.iter().copied()))?;
@@ -181,9 +197,14 @@ impl Connection {
         self.flush_before(sql)?;
         let statement = self.statement(sql)?;
         self.changes.set(self.changes.get().wrapping_add(1));
-        let (client, owned) = (self.client.clone(), params.iter().map(Owned::from).collect::<Vec<_>>());
+        let (client, owned) = (
+            self.client.clone(),
+            params.iter().map(Owned::from).collect::<Vec<_>>(),
+        );
         self.dispatch(Box::pin(async move {
-            client.execute_raw(&statement, owned.iter().map(Owned::value)).await
+            client
+                .execute_raw(&statement, owned.iter().map(Owned::value))
+                .await
         }))
     }
 
@@ -191,7 +212,9 @@ impl Connection {
     pub(super) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
         let statement = self.statement(sql)?;
         self.changes.set(self.changes.get().wrapping_add(1));
-        self.appended.borrow_mut().push(sql, statement.params(), row);
+        self.appended
+            .borrow_mut()
+            .push(sql, statement.params(), row);
         Ok(())
     }
 
@@ -212,7 +235,9 @@ impl Connection {
         let statement = self.statement_of_all_rows(&groups)?;
         let client = self.client.clone();
         let columns: Vec<Column> = groups.into_iter().flat_map(|group| group.columns).collect();
-        self.dispatch(Box::pin(async move { client.execute_raw(&statement, columns).await }))
+        self.dispatch(Box::pin(async move {
+            client.execute_raw(&statement, columns).await
+        }))
     }
 
     fn statement_of_all_rows(&self, groups: &[Group]) -> Result<Statement, StoreError> {
@@ -220,12 +245,21 @@ impl Connection {
         if let Some(statement) = self.of_all_rows.borrow().get(&texts) {
             return Ok(statement.clone());
         }
-        let of_one = texts.iter().map(|sql| self.statement(sql)).collect::<Result<Vec<_>, _>>()?;
-        let kinds = texts.iter().zip(&of_one).map(|(sql, statement)| (*sql, statement.params()));
-        let text =
-            of_all_rows(kinds).ok_or(StoreError::Unreadable("statement that is to insert many rows"))?;
+        let of_one = texts
+            .iter()
+            .map(|sql| self.statement(sql))
+            .collect::<Result<Vec<_>, _>>()?;
+        let kinds = texts
+            .iter()
+            .zip(&of_one)
+            .map(|(sql, statement)| (*sql, statement.params()));
+        let text = of_all_rows(kinds).ok_or(StoreError::Unreadable(
+            "statement that is to insert many rows",
+        ))?;
         let statement = self.wait(self.client.prepare(&text))?;
-        self.of_all_rows.borrow_mut().insert(texts, statement.clone());
+        self.of_all_rows
+            .borrow_mut()
+            .insert(texts, statement.clone());
         Ok(statement)
     }
 
@@ -243,7 +277,9 @@ impl Connection {
 
     /// Looks once whether there is an answer. The first look puts the request where [`Connection::push`] takes it from.
     fn first_look<F: Future + Unpin>(&self, mut work: F) -> Poll<F::Output> {
-        self.runtime.block_on(poll_fn(|context| Poll::Ready(Pin::new(&mut work).poll(context))))
+        self.runtime.block_on(poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut work).poll(context))
+        }))
     }
 
     /// Writes what is to be sent, and reads what has come.
@@ -263,7 +299,10 @@ impl Connection {
             self.changes.set(self.changes.get().wrapping_add(1));
         }
         let rows = self.wait(async {
-            let rows: RowStream = self.client.query_raw(&statement, params.iter().copied()).await?;
+            let rows: RowStream = self
+                .client
+                .query_raw(&statement, params.iter().copied())
+                .await?;
             rows.try_collect::<Vec<_>>().await
         })?;
         for row in &rows {
@@ -298,7 +337,12 @@ impl Connection {
         };
         self.version.set(version);
         self.next_mark.set(turns.wrapping_add(1));
-        Ok(Turn { version, last_event, mark: turns, next_mark: self.next_mark.get() })
+        Ok(Turn {
+            version,
+            last_event,
+            mark: turns,
+            next_mark: self.next_mark.get(),
+        })
     }
 
     pub(super) fn commit(&self, last_event: u128, cleared: bool) -> Result<(), StoreError> {
@@ -328,13 +372,17 @@ impl Connection {
         let (last, client) = (self.end_of_turn(last_event, false), self.client.clone());
         let commit: Answer<()> = Box::pin(async move { client.batch_execute(&last).await });
         let client = self.client.clone();
-        let mut begin: Answer<_> = Box::pin(async move { client.simple_query(sql::TURN_BEGIN).await });
+        let mut begin: Answer<_> =
+            Box::pin(async move { client.simple_query(sql::TURN_BEGIN).await });
         let mut commit = MaybeDone::Future(commit);
         let _ = self.first_look(&mut commit);
         if let Poll::Ready(failed) = self.first_look(&mut begin) {
             begin = Box::pin(async { failed });
         }
-        *self.ending.borrow_mut() = Some(Ending { statements: self.under_way.take(), commit });
+        *self.ending.borrow_mut() = Some(Ending {
+            statements: self.under_way.take(),
+            commit,
+        });
         *self.beginning.borrow_mut() = Some(begin);
         self.push();
         Ok(())
@@ -342,7 +390,10 @@ impl Connection {
 
     pub(super) fn has_ended(&self) -> bool {
         self.push();
-        self.ending.borrow_mut().as_mut().is_none_or(|ending| self.first_look(&mut ending.commit).is_ready())
+        self.ending
+            .borrow_mut()
+            .as_mut()
+            .is_none_or(|ending| self.first_look(&mut ending.commit).is_ready())
     }
 
     pub(super) fn ended(&self) -> Result<(), StoreError> {
@@ -357,7 +408,9 @@ impl Connection {
 
     /// Waits for the end of the transaction that was handed over.
     fn learn_the_end(&self) {
-        let Some(mut ending) = self.ending.take() else { return };
+        let Some(mut ending) = self.ending.take() else {
+            return;
+        };
         let ended = self.runtime.block_on(async {
             let mut result = Ok(0);
             for statement in ending.statements {
@@ -374,7 +427,9 @@ impl Connection {
     /// else's between.
     fn learn_the_turn(&self) -> bool {
         self.learn_the_end();
-        let Some(beginning) = self.beginning.take() else { return true };
+        let Some(beginning) = self.beginning.take() else {
+            return true;
+        };
         let expected = self.next_mark.get();
         let answers = self.runtime.block_on(beginning).ok();
         let begun = answers.and_then(|answers| self.turn(&answers).ok());
@@ -446,7 +501,9 @@ impl Connection {
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
         if !self.learn_the_turn() {
-            return Err(StoreError::Database("the transaction does not follow the one before it".into()));
+            return Err(StoreError::Database(
+                "the transaction does not follow the one before it".into(),
+            ));
         }
         let result = self.runtime.block_on(work);
         self.noted(result)
@@ -491,7 +548,11 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match error.as_db_error() {
             // Class 08: the connection; 57P: the server stops or starts; 53: it has no room for one more.
-            Some(told) if ["08", "57P", "53"].iter().any(|class| told.code().code().starts_with(class)) => {
+            Some(told)
+                if ["08", "57P", "53"]
+                    .iter()
+                    .any(|class| told.code().code().starts_with(class)) =>
+            {
                 Self::Unreachable
             }
             Some(told) => Self::Database(format!("{}: {}", told.code().code(), told.message())),

@@ -35,7 +35,10 @@ impl Place {
         if rusqlite::version_number() < OLDEST {
             return Err(OpenError::OldSqlite(rusqlite::version()));
         }
-        create_file(&self.0).map_err(|source| OpenError::Io { path: self.0.clone(), source })?;
+        create_file(&self.0).map_err(|source| OpenError::Io {
+            path: self.0.clone(),
+            source,
+        })?;
         let mut connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         migrate(&mut connection)
@@ -106,7 +109,12 @@ impl Connection {
             version = row.get(0)?;
             Ok(false)
         })?;
-        Ok(Turn { version, last_event: 0, mark: version, next_mark: version })
+        Ok(Turn {
+            version,
+            last_event: 0,
+            mark: version,
+            next_mark: version,
+        })
     }
 
     pub(super) fn commit(&self) -> Result<(), StoreError> {
@@ -115,7 +123,11 @@ impl Connection {
 
     pub(super) fn roll_back(&self) -> Result<(), StoreError> {
         // Some failures end the transaction by themselves.
-        if self.is_sound() { self.execute("ROLLBACK", &[]).map(|_| ()) } else { Ok(()) }
+        if self.is_sound() {
+            self.execute("ROLLBACK", &[]).map(|_| ())
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn changes(&self) -> u64 {
@@ -132,15 +144,26 @@ impl Connection {
 }
 
 fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result<()> {
-    params.iter().enumerate().try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))
+    params
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))
 }
 
 /// SQLite gives its log files the mode of the database file: personal data is for the owner alone.
 fn create_file(path: &Path) -> std::io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         fs::create_dir_all(folder)?;
     }
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(_) => key::sync_folder(path),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -174,11 +197,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place(folder.path().join("deep/greenpin.db"));
         place.prepare().unwrap();
-        assert_eq!(fs::metadata(&place.0).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&place.0).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         place.prepare().unwrap();
         let again = place.writer().unwrap().0;
-        let mode: String = again.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
-        let synchronous: i64 = again.query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap();
+        let mode: String = again
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .unwrap();
+        let synchronous: i64 = again
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+            .unwrap();
         assert_eq!((mode.as_str(), synchronous), ("wal", 2));
     }
 
@@ -187,10 +217,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = Place(folder.path().join("greenpin.db"));
         place.prepare().unwrap();
-        place.writer().unwrap().0.execute("INSERT INTO schema_version VALUES (999, 0)", []).unwrap();
-        assert!(matches!(place.prepare(), Err(OpenError::NewerSchema { found: 999, .. })));
-        place.writer().unwrap().0.execute_batch("DELETE FROM schema_version").unwrap();
-        place.writer().unwrap().0.execute("INSERT INTO schema_version VALUES (1, 0)", []).unwrap();
-        assert!(matches!(place.prepare(), Err(OpenError::OlderSchema { found: 1 })));
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute("INSERT INTO schema_version VALUES (999, 0)", [])
+            .unwrap();
+        assert!(matches!(
+            place.prepare(),
+            Err(OpenError::NewerSchema { found: 999, .. })
+        ));
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute_batch("DELETE FROM schema_version")
+            .unwrap();
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute("INSERT INTO schema_version VALUES (1, 0)", [])
+            .unwrap();
+        assert!(matches!(
+            place.prepare(),
+            Err(OpenError::OlderSchema { found: 1 })
+        ));
     }
 }

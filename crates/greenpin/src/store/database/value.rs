@@ -45,7 +45,9 @@ impl Row<'_> {
             Self::Sqlite(row) => sqlite_value(row.get_ref(index)?),
             Self::Postgres(row) => postgres_value(row, index),
         };
-        value.and_then(T::read).ok_or(StoreError::Unreadable("column"))
+        value
+            .and_then(T::read)
+            .ok_or(StoreError::Unreadable("column"))
     }
 }
 
@@ -63,9 +65,13 @@ fn postgres_value(row: &tokio_postgres::Row, index: usize) -> Option<Value<'_>> 
     if *kind == Type::INT8 {
         row.try_get::<_, Option<i64>>(index).ok().map(integer)
     } else if *kind == Type::INT4 {
-        row.try_get::<_, Option<i32>>(index).ok().map(|value| integer(value.map(i64::from)))
+        row.try_get::<_, Option<i32>>(index)
+            .ok()
+            .map(|value| integer(value.map(i64::from)))
     } else {
-        row.try_get::<_, Option<&str>>(index).ok().map(|text| text.map_or(Value::Null, Value::Text))
+        row.try_get::<_, Option<&str>>(index)
+            .ok()
+            .map(|text| text.map_or(Value::Null, Value::Text))
     }
 }
 
@@ -200,14 +206,22 @@ impl rusqlite::ToSql for Value<'_> {
 }
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match *self {
             Value::Null => Ok(IsNull::Yes),
             // The server takes a parameter that stands beside a small literal for a small integer.
-            Value::Integer(integer) if *kind == Type::INT4 => i32::try_from(integer)?.to_sql(kind, out),
+            Value::Integer(integer) if *kind == Type::INT4 => {
+                i32::try_from(integer)?.to_sql(kind, out)
+            }
             Value::Integer(integer) if *kind == Type::INT8 => integer.to_sql(kind, out),
             Value::Text(text) if *kind == Type::TEXT => text.to_sql(kind, out),
-            Value::Integer(_) | Value::Text(_) => Err("a parameter of another type than its column".into()),
+            Value::Integer(_) | Value::Text(_) => {
+                Err("a parameter of another type than its column".into())
+            }
         }
     }
 

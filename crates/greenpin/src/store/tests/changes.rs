@@ -11,19 +11,36 @@ async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_caller
         ..AllocationChange::default()
     };
     let held = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.change_allocation(&held.greenpin_id, longer.clone(), bench.at(500)).await.unwrap();
-    assert_eq!(bench.create(EXCLUSIVE, 4099).await, Err(CreateError::VirtualNumberBusy));
+    bench
+        .tenant
+        .change_allocation(&held.greenpin_id, longer.clone(), bench.at(500))
+        .await
+        .unwrap();
+    assert_eq!(
+        bench.create(EXCLUSIVE, 4099).await,
+        Err(CreateError::VirtualNumberBusy)
+    );
     let shared = bench.create(SHARED, 0).await.unwrap();
-    bench.tenant.change_allocation(&shared.greenpin_id, longer, bench.at(500)).await.unwrap();
+    bench
+        .tenant
+        .change_allocation(&shared.greenpin_id, longer, bench.at(500))
+        .await
+        .unwrap();
     let opens = |caller, seconds| {
         let (bench, pin) = (&bench, shared.pin.expose());
         async move {
             let (sid, _) = bench.call(SHARED, Some(caller), seconds).await;
-            matches!(bench.try_pin(&sid, pin, seconds).await, PinVerdict::Accepted(_))
+            matches!(
+                bench.try_pin(&sid, pin, seconds).await,
+                PinVerdict::Accepted(_)
+            )
         }
     };
     assert!(opens(STRANGER, 4099).await);
-    assert!(!opens(CUSTOMER, 4099).await, "who is listed no more opens it no more");
+    assert!(
+        !opens(CUSTOMER, 4099).await,
+        "who is listed no more opens it no more"
+    );
     assert!(!opens(STRANGER, 4100).await);
     assert!(bench.create(EXCLUSIVE, 4100).await.is_ok());
 }
@@ -31,14 +48,34 @@ async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_caller
 #[tokio::test]
 async fn an_allocation_that_is_cut_short_gives_its_number_and_its_place_back_then() {
     let bench = Bench::new().await;
-    let sooner = AllocationChange { duration: Some(Duration::from_secs(300)), ..AllocationChange::default() };
+    let sooner = AllocationChange {
+        duration: Some(Duration::from_secs(300)),
+        ..AllocationChange::default()
+    };
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-    let changed = bench.tenant.change_allocation(&made.greenpin_id, sooner, bench.at(10)).await.unwrap();
-    assert_eq!((changed.expires_at, changed.updated_at), (bench.at(310), bench.at(10)));
-    assert_eq!(bench.create(EXCLUSIVE, 309).await, Err(CreateError::VirtualNumberBusy));
+    let changed = bench
+        .tenant
+        .change_allocation(&made.greenpin_id, sooner, bench.at(10))
+        .await
+        .unwrap();
+    assert_eq!(
+        (changed.expires_at, changed.updated_at),
+        (bench.at(310), bench.at(10))
+    );
+    assert_eq!(
+        bench.create(EXCLUSIVE, 309).await,
+        Err(CreateError::VirtualNumberBusy)
+    );
     assert!(bench.create(EXCLUSIVE, 310).await.is_ok());
     assert_eq!(
-        bench.tenant.change_allocation(&made.greenpin_id, AllocationChange::default(), bench.at(310)).await,
+        bench
+            .tenant
+            .change_allocation(
+                &made.greenpin_id,
+                AllocationChange::default(),
+                bench.at(310)
+            )
+            .await,
         Err(ChangeError::NotActive)
     );
 }
@@ -52,15 +89,27 @@ async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
         bench.try_pin(&sid, &wrong(&made.pin), 2).await;
     }
     let limit = |max: u8| {
-        let change = AllocationChange { max_pin_attempts: Some(max), ..AllocationChange::default() };
-        bench.tenant.change_allocation(&made.greenpin_id, change, bench.at(3))
+        let change = AllocationChange {
+            max_pin_attempts: Some(max),
+            ..AllocationChange::default()
+        };
+        bench
+            .tenant
+            .change_allocation(&made.greenpin_id, change, bench.at(3))
     };
     assert!(limit(2).await.unwrap().is_locked());
     assert!(!limit(4).await.unwrap().is_locked());
-    assert!(!limit(4).await.unwrap().is_locked(), "what changes nothing is told of to nobody");
+    assert!(
+        !limit(4).await.unwrap().is_locked(),
+        "what changes nothing is told of to nobody"
+    );
     assert!(limit(3).await.unwrap().is_locked());
     let types = bench.event_types().await;
-    let told: Vec<_> = types.iter().skip_while(|name| *name != "allocation.locked").skip(2).collect();
+    let told: Vec<_> = types
+        .iter()
+        .skip_while(|name| *name != "allocation.locked")
+        .skip(2)
+        .collect();
     let expected = [
         "allocation.updated",
         "allocation.updated",
@@ -80,14 +129,33 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
         bench.try_pin(&sid, &wrong(&made.pin), 2).await;
     }
     for seconds in [3, 4] {
-        let unlocked = bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(seconds)).await.unwrap();
-        assert_eq!((unlocked.failed_pin_attempts, unlocked.updated_at), (0, bench.at(3)));
+        let unlocked = bench
+            .tenant
+            .unlock_allocation(&made.greenpin_id, bench.at(seconds))
+            .await
+            .unwrap();
+        assert_eq!(
+            (unlocked.failed_pin_attempts, unlocked.updated_at),
+            (0, bench.at(3))
+        );
         assert_eq!(bench.read(&made.greenpin_id).await, unlocked);
     }
-    assert!(matches!(bench.try_pin(&sid, made.pin.expose(), 5).await, PinVerdict::Accepted(_)));
+    assert!(matches!(
+        bench.try_pin(&sid, made.pin.expose(), 5).await,
+        PinVerdict::Accepted(_)
+    ));
     let types = bench.event_types().await;
-    assert_eq!(types.iter().filter(|name| *name == "allocation.unlocked").count(), 1);
-    let late = bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(600)).await;
+    assert_eq!(
+        types
+            .iter()
+            .filter(|name| *name == "allocation.unlocked")
+            .count(),
+        1
+    );
+    let late = bench
+        .tenant
+        .unlock_allocation(&made.greenpin_id, bench.at(600))
+        .await;
     assert_eq!(late, Err(ChangeError::NotActive));
 }
 
@@ -99,17 +167,43 @@ async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
     let mut seen = HashSet::from([made.pin.clone()]);
     let mut now = made.pin.clone();
     for _ in 0..50 {
-        let rotated = bench.tenant.rotate_pin(&made.greenpin_id, bench.at(1)).await.unwrap();
-        assert!(seen.insert(rotated.pin.clone()), "a PIN that cools off is not drawn");
+        let rotated = bench
+            .tenant
+            .rotate_pin(&made.greenpin_id, bench.at(1))
+            .await
+            .unwrap();
+        assert!(
+            seen.insert(rotated.pin.clone()),
+            "a PIN that cools off is not drawn"
+        );
         let (sid, _) = bench.call(WIDE, Some(CUSTOMER), 1).await;
-        assert_eq!(bench.try_pin(&sid, now.expose(), 1).await, PinVerdict::Refused);
-        assert!(matches!(bench.try_pin(&sid, rotated.pin.expose(), 1).await, PinVerdict::Accepted(_)));
-        bench.tenant.unlock_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+        assert_eq!(
+            bench.try_pin(&sid, now.expose(), 1).await,
+            PinVerdict::Refused
+        );
+        assert!(matches!(
+            bench.try_pin(&sid, rotated.pin.expose(), 1).await,
+            PinVerdict::Accepted(_)
+        ));
+        bench
+            .tenant
+            .unlock_allocation(&made.greenpin_id, bench.at(1))
+            .await
+            .unwrap();
         now = rotated.pin;
     }
-    assert!(bench.create(WIDE, 2).await.is_ok(), "one of two places is left");
-    assert_eq!(bench.create(WIDE, 3).await, Err(CreateError::PinSpaceExhausted));
-    assert_eq!(bench.store.numbers(None, bench.at(3)).await.unwrap()[3].active, 2);
+    assert!(
+        bench.create(WIDE, 2).await.is_ok(),
+        "one of two places is left"
+    );
+    assert_eq!(
+        bench.create(WIDE, 3).await,
+        Err(CreateError::PinSpaceExhausted)
+    );
+    assert_eq!(
+        bench.store.numbers(None, bench.at(3)).await.unwrap()[3].active,
+        2
+    );
     assert!(bench.create(WIDE, 600).await.is_ok());
 }
 
@@ -119,7 +213,9 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
     bench.share_wide(4, 5).await;
     let told = async || {
         let events = bench.events().await;
-        let low = events.into_iter().filter(|event| event["type"] == "number.capacity_low");
+        let low = events
+            .into_iter()
+            .filter(|event| event["type"] == "number.capacity_low");
         low.map(|event| event["data"].clone()).collect::<Vec<_>>()
     };
     let mut made = Vec::new();
@@ -130,14 +226,26 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
     for _ in 0..2 {
         made.push(bench.create(WIDE, 0).await.unwrap());
     }
-    assert_eq!(bench.create(WIDE, 0).await, Err(CreateError::PinSpaceExhausted));
-    let data = serde_json::json!({ "virtual_number": WIDE, "active_allocations": 4, "max_active": 5 });
+    assert_eq!(
+        bench.create(WIDE, 0).await,
+        Err(CreateError::PinSpaceExhausted)
+    );
+    let data =
+        serde_json::json!({ "virtual_number": WIDE, "active_allocations": 4, "max_active": 5 });
     assert_eq!(told().await, std::slice::from_ref(&data));
-    bench.tenant.delete_allocation(&made[0].greenpin_id, bench.at(1)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made[0].greenpin_id, bench.at(1))
+        .await
+        .unwrap();
     bench.create(WIDE, 2).await.unwrap();
     assert_eq!(told().await.len(), 1, "it was never below the mark");
     for one in &made[1..3] {
-        bench.tenant.delete_allocation(&one.greenpin_id, bench.at(3)).await.unwrap();
+        bench
+            .tenant
+            .delete_allocation(&one.greenpin_id, bench.at(3))
+            .await
+            .unwrap();
     }
     bench.create(WIDE, 4).await.unwrap();
     assert_eq!(told().await, [data.clone(), data]);
@@ -146,9 +254,16 @@ async fn a_number_that_fills_up_is_told_of_once_and_again_after_it_was_emptier()
 #[tokio::test]
 async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
     let bench = Bench::new().await;
-    let attempts = |vn, max_pin_attempts| NewAllocation { max_pin_attempts, ..wanted(vn) };
+    let attempts = |vn, max_pin_attempts| NewAllocation {
+        max_pin_attempts,
+        ..wanted(vn)
+    };
     for (vn, max) in [(EXCLUSIVE, 2), (SHARED, 3), (SHARED, 5), (OPEN, 10)] {
-        bench.tenant.create_allocation(attempts(vn, max), bench.start).await.unwrap();
+        bench
+            .tenant
+            .create_allocation(attempts(vn, max), bench.start)
+            .await
+            .unwrap();
     }
     let shown = |capacities: Vec<NumberCapacity>| -> Vec<(u32, u32, f64)> {
         let line = |one: &NumberCapacity| (one.number.active, one.most(), one.guess_probability());

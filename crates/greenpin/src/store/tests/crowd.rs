@@ -44,14 +44,22 @@ impl Bench {
             let page = self.tenant.events_after(after, 1000).await.unwrap();
             let Some(last) = page.last() else { return told };
             after = EventId::parse(&last.event_id);
-            let body = |event: &LoggedEvent| serde_json::from_str::<serde_json::Value>(&event.body).unwrap();
-            told.extend(page.iter().map(|event| body(event)["greenpin_id"].as_str().unwrap().to_owned()));
+            let body = |event: &LoggedEvent| {
+                serde_json::from_str::<serde_json::Value>(&event.body).unwrap()
+            };
+            told.extend(
+                page.iter()
+                    .map(|event| body(event)["greenpin_id"].as_str().unwrap().to_owned()),
+            );
         }
     }
 
     async fn active(&self) -> usize {
         let capacities = self.tenant.capacities(self.at(1)).await.unwrap();
-        let wide = capacities.iter().find(|one| one.number.virtual_number == number(WIDE)).unwrap();
+        let wide = capacities
+            .iter()
+            .find(|one| one.number.virtual_number == number(WIDE))
+            .unwrap();
         wide.number.active.try_into().unwrap()
     }
 }
@@ -69,7 +77,10 @@ async fn crowds_on_two_stores_get_no_pin_twice_and_an_event_for_each_allocation(
     let made = Arc::default();
     let alone = bench.crowd(&bench.store, 20, &made);
     let mut all: Vec<_> = alone.join_all().await.into_iter().flatten().collect();
-    let (one, two) = (bench.crowd(&bench.store, 20, &made), bench.crowd(&other, 5, &made));
+    let (one, two) = (
+        bench.crowd(&bench.store, 20, &made),
+        bench.crowd(&other, 5, &made),
+    );
     let (one, two) = tokio::join!(one.join_all(), two.join_all());
     all.extend(one.into_iter().chain(two).flatten());
     let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
@@ -82,7 +93,9 @@ async fn crowds_on_two_stores_get_no_pin_twice_and_an_event_for_each_allocation(
 
 /// Ends the connection that a store writes through, where there is one.
 async fn hang_up(database: &Database) {
-    let Database::Server(server) = database else { return };
+    let Database::Server(server) = database else {
+        return;
+    };
     let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     let writers = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
@@ -103,13 +116,27 @@ async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() 
     }
     let all: Vec<_> = crowd.join_all().await.into_iter().flatten().collect();
     let answered: Vec<_> = all.iter().flatten().collect();
-    assert!(answered.len() >= CROWD * 40, "{} were answered", answered.len());
+    assert!(
+        answered.len() >= CROWD * 40,
+        "{} were answered",
+        answered.len()
+    );
     for made in &answered {
-        assert!(bench.tenant.allocation(&made.greenpin_id).await.unwrap().is_some());
+        assert!(
+            bench
+                .tenant
+                .allocation(&made.greenpin_id)
+                .await
+                .unwrap()
+                .is_some()
+        );
     }
     let (told, active) = (bench.told_of().await, bench.active().await);
     // Whoever was not answered may have an allocation nevertheless.
-    assert!((answered.len()..=all.len()).contains(&active), "{active} are active");
+    assert!(
+        (answered.len()..=all.len()).contains(&active),
+        "{active} are active"
+    );
     assert_eq!((told.len(), distinct(told)), (active, active));
 }
 
@@ -122,7 +149,10 @@ async fn a_store_that_is_not_given_its_turn_writes_again_once_it_is() {
     let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     // Another node keeps the turn to itself, and the server takes back what waits for it.
-    client.batch_execute("BEGIN; SELECT FROM writer_turn FOR UPDATE").await.unwrap();
+    client
+        .batch_execute("BEGIN; SELECT FROM writer_turn FOR UPDATE")
+        .await
+        .unwrap();
     let waiting = bench.create(WIDE, 1);
     let cancel = async {
         let waiters = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \

@@ -12,28 +12,45 @@ fn open(mode: &str, ca: Option<PathBuf>) -> (Result<Store, OpenError>, String) {
     let server = format!("{url}?sslmode={mode}").parse().unwrap();
     let options = StoreOptions {
         tls_ca: ca,
-        ..StoreOptions::new(Database::Server(Box::new(server)), folder.path().join("master.key"))
+        ..StoreOptions::new(
+            Database::Server(Box::new(server)),
+            folder.path().join("master.key"),
+        )
     };
     (Store::open(&options), url)
 }
 
 /// Which of a database's connections of ours are encrypted.
 async fn encrypted(url: &str) -> Vec<bool> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     let asked = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
                  WHERE datname = current_database() AND application_name = 'greenpin'";
-    client.query(asked, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    client
+        .query(asked, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_must_be_spoken_to_in_secret_is_and_another_one_in_clear() {
-    for (mode, ca, secret) in [("require", Some(postgres::authority()), true), ("prefer", None, false)] {
+    for (mode, ca, secret) in [
+        ("require", Some(postgres::authority()), true),
+        ("prefer", None, false),
+    ] {
         let (store, url) = open(mode, ca);
         let store = store.unwrap();
         store.ready().await.unwrap();
         let found = encrypted(&url).await;
-        assert!(!found.is_empty() && found.iter().all(|one| *one == secret), "{mode}: {found:?}");
+        assert!(
+            !found.is_empty() && found.iter().all(|one| *one == secret),
+            "{mode}: {found:?}"
+        );
     }
 }
 
@@ -42,7 +59,9 @@ async fn a_server_whose_certificate_leads_to_nobody_we_trust_is_not_spoken_to() 
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("other.pem");
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    let certificate = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .unwrap();
     std::fs::write(&other, certificate.pem()).unwrap();
     let (store, url) = open("require", Some(other));
     let error = store.unwrap_err().to_string();

@@ -6,13 +6,35 @@ use super::*;
 async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
     let bench = Bench::new().await;
     let day = 24 * 3600;
-    let asked = |body: &[u8]| bench.tenant.idempotent_request("k", "POST", "/greenpin", body);
-    let take =
-        async |body: &[u8], seconds| bench.tenant.take_key(&asked(body), bench.at(seconds)).await.unwrap();
-    let Taken::Ours(claim) = take(b"a", 0).await else { panic!("the key is free") };
-    assert_eq!((take(b"a", 1).await, take(b"b", 1).await), (Taken::InUse, Taken::Reused));
-    let answer = KeptAnswer { status: 201, content_type: "application/json".into(), body: "{}".into() };
-    bench.tenant.keep_answer(&asked(b"a"), claim, answer.clone()).await.unwrap();
+    let asked = |body: &[u8]| {
+        bench
+            .tenant
+            .idempotent_request("k", "POST", "/greenpin", body)
+    };
+    let take = async |body: &[u8], seconds| {
+        bench
+            .tenant
+            .take_key(&asked(body), bench.at(seconds))
+            .await
+            .unwrap()
+    };
+    let Taken::Ours(claim) = take(b"a", 0).await else {
+        panic!("the key is free")
+    };
+    assert_eq!(
+        (take(b"a", 1).await, take(b"b", 1).await),
+        (Taken::InUse, Taken::Reused)
+    );
+    let answer = KeptAnswer {
+        status: 201,
+        content_type: "application/json".into(),
+        body: "{}".into(),
+    };
+    bench
+        .tenant
+        .keep_answer(&asked(b"a"), claim, answer.clone())
+        .await
+        .unwrap();
     assert_eq!(take(b"a", day - 1).await, Taken::Done(answer));
     assert_eq!(take(b"b", day - 1).await, Taken::Reused);
     assert!(matches!(take(b"b", day).await, Taken::Ours(_)));
@@ -21,32 +43,76 @@ async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
 #[tokio::test]
 async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
     let bench = Bench::new().await;
-    let asked = |body: &[u8]| bench.tenant.idempotent_request("k", "POST", "/greenpin", body);
-    let take =
-        async |body: &[u8], seconds| bench.tenant.take_key(&asked(body), bench.at(seconds)).await.unwrap();
-    let Taken::Ours(slow) = take(b"a", 0).await else { panic!("the key is free") };
-    assert_eq!((take(b"a", 59).await, take(b"b", 60).await), (Taken::InUse, Taken::Reused));
-    let Taken::Ours(second) = take(b"a", 60).await else { panic!("nobody answered") };
-    let answer =
-        |body: &str| KeptAnswer { status: 200, content_type: "application/json".into(), body: body.into() };
+    let asked = |body: &[u8]| {
+        bench
+            .tenant
+            .idempotent_request("k", "POST", "/greenpin", body)
+    };
+    let take = async |body: &[u8], seconds| {
+        bench
+            .tenant
+            .take_key(&asked(body), bench.at(seconds))
+            .await
+            .unwrap()
+    };
+    let Taken::Ours(slow) = take(b"a", 0).await else {
+        panic!("the key is free")
+    };
+    assert_eq!(
+        (take(b"a", 59).await, take(b"b", 60).await),
+        (Taken::InUse, Taken::Reused)
+    );
+    let Taken::Ours(second) = take(b"a", 60).await else {
+        panic!("nobody answered")
+    };
+    let answer = |body: &str| KeptAnswer {
+        status: 200,
+        content_type: "application/json".into(),
+        body: body.into(),
+    };
     bench.tenant.release_key(&asked(b"a"), slow).await.unwrap();
-    bench.tenant.keep_answer(&asked(b"a"), slow, answer("slow")).await.unwrap();
-    assert_eq!(take(b"a", 61).await, Taken::InUse, "who was too slow has no say any more");
-    bench.tenant.keep_answer(&asked(b"a"), second, answer("second")).await.unwrap();
+    bench
+        .tenant
+        .keep_answer(&asked(b"a"), slow, answer("slow"))
+        .await
+        .unwrap();
+    assert_eq!(
+        take(b"a", 61).await,
+        Taken::InUse,
+        "who was too slow has no say any more"
+    );
+    bench
+        .tenant
+        .keep_answer(&asked(b"a"), second, answer("second"))
+        .await
+        .unwrap();
     assert_eq!(take(b"a", 200).await, Taken::Done(answer("second")));
 }
 
 #[tokio::test]
 async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches() {
     let bench = Bench::new().await;
-    let asked = |key: u32| bench.tenant.idempotent_request(&key.to_string(), "POST", "/greenpin", b"");
+    let asked = |key: u32| {
+        bench
+            .tenant
+            .idempotent_request(&key.to_string(), "POST", "/greenpin", b"")
+    };
     for key in 0..501 {
-        let Taken::Ours(claim) = bench.tenant.take_key(&asked(key), bench.start).await.unwrap() else {
+        let Taken::Ours(claim) = bench
+            .tenant
+            .take_key(&asked(key), bench.start)
+            .await
+            .unwrap()
+        else {
             panic!("the key is free")
         };
         if key == 0 {
             bench.tenant.release_key(&asked(key), claim).await.unwrap();
-            let again = bench.tenant.take_key(&asked(key), bench.at(1)).await.unwrap();
+            let again = bench
+                .tenant
+                .take_key(&asked(key), bench.at(1))
+                .await
+                .unwrap();
             assert!(matches!(again, Taken::Ours(_)));
         }
     }

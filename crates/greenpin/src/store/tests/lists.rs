@@ -3,7 +3,8 @@
 use super::*;
 
 #[tokio::test]
-async fn a_list_is_the_same_whether_it_is_narrowed_by_what_all_have_or_not_and_whatever_its_length() {
+async fn a_list_is_the_same_whether_it_is_narrowed_by_what_all_have_or_not_and_whatever_its_length()
+{
     let bench = Bench::new().await;
     bench.share_wide(4, 1000).await;
     let mut made = Vec::new();
@@ -11,14 +12,27 @@ async fn a_list_is_the_same_whether_it_is_narrowed_by_what_all_have_or_not_and_w
         made.push(bench.create(WIDE, second).await.unwrap().greenpin_id);
     }
     made.sort_unstable_by(|one, other| other.cmp(one));
-    let active = AllocationFilter { status: Some(Status::Active), ..AllocationFilter::default() };
+    let active = AllocationFilter {
+        status: Some(Status::Active),
+        ..AllocationFilter::default()
+    };
     for filter in [AllocationFilter::default(), active] {
-        for (before, limit, found) in
-            [(None, 1, 0..1), (None, 201, 0..201), (None, 202, 0..202), (Some(200), 201, 201..203)]
-        {
+        for (before, limit, found) in [
+            (None, 1, 0..1),
+            (None, 201, 0..201),
+            (None, 202, 0..202),
+            (Some(200), 201, 201..203),
+        ] {
             let before = before.map(|index: usize| made[index].clone());
-            let list = bench.tenant.allocations(filter.clone(), before, limit, bench.at(300)).await.unwrap();
-            let ids: Vec<GreenpinId> = list.into_iter().map(|allocation| allocation.greenpin_id).collect();
+            let list = bench
+                .tenant
+                .allocations(filter.clone(), before, limit, bench.at(300))
+                .await
+                .unwrap();
+            let ids: Vec<GreenpinId> = list
+                .into_iter()
+                .map(|allocation| allocation.greenpin_id)
+                .collect();
             assert!(ids == made[found], "{filter:?}, {limit}");
         }
     }

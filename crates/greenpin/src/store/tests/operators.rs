@@ -16,7 +16,9 @@ const KEPT: [&str; 3] = ["tenants", "audit", "erasures"];
 
 /// Every table of the schema, with the text of its columns.
 fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let tables = sql::MIGRATIONS.iter().flat_map(|step| step.split("CREATE TABLE ").skip(1));
+    let tables = sql::MIGRATIONS
+        .iter()
+        .flat_map(|step| step.split("CREATE TABLE ").skip(1));
     tables.map(|table| {
         let (name, rest) = table.split_once(" (").unwrap();
         (name, rest.split(");").next().unwrap_or_default())
@@ -25,8 +27,13 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 async fn rows(store: &Store, table: &str) -> i64 {
     let text: &'static str = Box::leak(format!("SELECT COUNT(*) FROM {table}").into_boxed_str());
-    let read = store.readers.read(move |snapshot| snapshot.row(text, (), |row| row.get(0)));
-    read.await.map_err(|error: StoreError| error).unwrap().unwrap()
+    let read = store
+        .readers
+        .read(move |snapshot| snapshot.row(text, (), |row| row.get(0)));
+    read.await
+        .map_err(|error: StoreError| error)
+        .unwrap()
+        .unwrap()
 }
 
 fn operator(bench: &Bench) -> OperatorStore {
@@ -37,13 +44,21 @@ fn operator(bench: &Bench) -> OperatorStore {
 async fn lived() -> (Bench, GreenpinId) {
     let bench = Bench::new().await;
     let hook = EndpointSpec::to("http://127.0.0.1:9/");
-    bench.tenant.update_settings(|_| {}, Some(vec![hook]), bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(|_| {}, Some(vec![hook]), bench.start)
+        .await
+        .unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.create(SHARED, 0).await.unwrap();
     let open = bench.create(OPEN, 0).await.unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1).await;
     bench.try_pin(&sid, &wrong(&open.pin), 2).await;
-    bench.store.end_call(&sid, ending(bench.at(3))).await.unwrap();
+    bench
+        .store
+        .end_call(&sid, ending(bench.at(3)))
+        .await
+        .unwrap();
     (bench, made.greenpin_id)
 }
 
@@ -52,17 +67,33 @@ async fn an_erased_tenant_has_no_row_in_any_table() {
     let (bench, id) = lived().await;
     for (table, _) in tables().filter(|(table, _)| !KEPT.contains(table)) {
         // What another part of the schema holds, that this test does not fill, is checked by its columns below.
-        if ["allocations", "pins", "parties", "strangers", "calls", "events", "deliveries"].contains(&table) {
+        if [
+            "allocations",
+            "pins",
+            "parties",
+            "strangers",
+            "calls",
+            "events",
+            "deliveries",
+        ]
+        .contains(&table)
+        {
             assert!(rows(&bench.store, table).await > 0, "{table}");
         }
     }
     let tenant = bench.tenant.tenant_id().clone();
     let now = bench.at(10);
-    let receipt = operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
+    let receipt = operator(&bench)
+        .erase_tenant(&tenant, &Files, move || now)
+        .await
+        .unwrap();
     assert_eq!((receipt.begun_at, receipt.finished_at), (now, Some(now)));
     for (table, columns) in tables().filter(|(table, _)| !KEPT.contains(table)) {
         if columns.contains("tenant_id") {
-            assert!(receipt.erased.contains_key(table), "an erasure does not know of {table}");
+            assert!(
+                receipt.erased.contains_key(table),
+                "an erasure does not know of {table}"
+            );
             assert_eq!(rows(&bench.store, table).await, 0, "{table}");
         }
     }
@@ -72,7 +103,10 @@ async fn an_erased_tenant_has_no_row_in_any_table() {
     assert_eq!(bench.tenant.allocation(&id).await, Ok(None));
     let (_, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 11).await;
     assert_eq!(route, Route::UnknownNumber);
-    let again = operator(&bench).erase_tenant(&tenant, &Files, move || bench.at(99)).await.unwrap();
+    let again = operator(&bench)
+        .erase_tenant(&tenant, &Files, move || bench.at(99))
+        .await
+        .unwrap();
     assert_eq!(again, receipt);
 }
 
@@ -81,8 +115,14 @@ async fn an_erased_tenants_key_is_gone() {
     let (bench, _) = lived().await;
     let tenant = bench.tenant.tenant_id().clone();
     let now = bench.at(10);
-    operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
-    let read = bench.store.readers.read(move |snapshot| snapshot.tenant_key(&tenant).map(|_| ()));
+    operator(&bench)
+        .erase_tenant(&tenant, &Files, move || now)
+        .await
+        .unwrap();
+    let read = bench
+        .store
+        .readers
+        .read(move |snapshot| snapshot.tenant_key(&tenant).map(|_| ()));
     assert!(matches!(read.await, Err(StoreError::Unreadable(_))));
 }
 
@@ -95,19 +135,44 @@ async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_wit
     // A folder in the place of a file is not deleted by whoever wants to delete a file.
     std::fs::create_dir(&path).unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 4).await;
-    let recording =
-        Some(RecordingFile { location: path.display().to_string(), duration: Duration::from_secs(1) });
-    bench.store.end_call(&sid, CallEnding { recording, ..ending(bench.at(5)) }).await.unwrap();
+    let recording = Some(RecordingFile {
+        location: path.display().to_string(),
+        duration: Duration::from_secs(1),
+    });
+    bench
+        .store
+        .end_call(
+            &sid,
+            CallEnding {
+                recording,
+                ..ending(bench.at(5))
+            },
+        )
+        .await
+        .unwrap();
     let now = bench.at(10);
-    let erased = operator(&bench).erase_tenant(&tenant, &Files, move || now).await;
+    let erased = operator(&bench)
+        .erase_tenant(&tenant, &Files, move || now)
+        .await;
     assert!(matches!(erased, Err(EraseError::Recording { .. })));
-    let shown = operator(&bench).tenant(&tenant, now).await.unwrap().unwrap();
+    let shown = operator(&bench)
+        .tenant(&tenant, now)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(shown.standing, Standing::Erasing);
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "audio").unwrap();
-    let receipt = operator(&bench).erase_tenant(&tenant, &Files, move || now).await.unwrap();
+    let receipt = operator(&bench)
+        .erase_tenant(&tenant, &Files, move || now)
+        .await
+        .unwrap();
     assert_eq!((receipt.erased["recordings"], path.exists()), (1, false));
-    let shown = operator(&bench).tenant(&tenant, now).await.unwrap().unwrap();
+    let shown = operator(&bench)
+        .tenant(&tenant, now)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(shown.standing, Standing::Erased);
 }
 
@@ -117,7 +182,9 @@ async fn a_tenant_with_a_call_under_way_is_not_erased() {
     bench.create(EXCLUSIVE, 0).await.unwrap();
     bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     let now = bench.at(2);
-    let erased = operator(&bench).erase_tenant(bench.tenant.tenant_id(), &Files, move || now).await;
+    let erased = operator(&bench)
+        .erase_tenant(bench.tenant.tenant_id(), &Files, move || now)
+        .await;
     assert!(matches!(erased, Err(EraseError::HasCalls)));
     assert!(bench.create(SHARED, 3).await.is_ok());
 }
@@ -133,24 +200,60 @@ async fn a_moved_number_serves_its_new_tenant_and_its_pins_go_on_to_cool_off() {
         settings: TenantSettings::default(),
         webhooks: Vec::new(),
     };
-    operator(&bench).create_tenant(new, bench.start).await.map_err(|error| error.to_string()).unwrap();
+    operator(&bench)
+        .create_tenant(new, bench.start)
+        .await
+        .map_err(|error| error.to_string())
+        .unwrap();
     let old = bench.create(SHARED, 0).await.unwrap();
-    let moved = operator(&bench).move_number(number(SHARED), other.clone(), bench.at(1)).await;
+    let moved = operator(&bench)
+        .move_number(number(SHARED), other.clone(), bench.at(1))
+        .await;
     assert_eq!(moved, Err(PoolError::InUse(1)));
-    bench.tenant.delete_allocation(&old.greenpin_id, bench.at(2)).await.unwrap();
-    operator(&bench).move_number(number(SHARED), other.clone(), bench.at(3)).await.unwrap();
-    let found = operator(&bench).number(number(SHARED), bench.at(3)).await.unwrap().unwrap();
-    assert_eq!((found.number.tenant_id, found.number.active), (other.clone(), 0));
+    bench
+        .tenant
+        .delete_allocation(&old.greenpin_id, bench.at(2))
+        .await
+        .unwrap();
+    operator(&bench)
+        .move_number(number(SHARED), other.clone(), bench.at(3))
+        .await
+        .unwrap();
+    let found = operator(&bench)
+        .number(number(SHARED), bench.at(3))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (found.number.tenant_id, found.number.active),
+        (other.clone(), 0)
+    );
     let pins = rows(&bench.store, "pins").await;
-    let made =
-        bench.store.tenant(other.clone()).create_allocation(wanted(SHARED), bench.at(4)).await.unwrap();
-    assert_eq!((rows(&bench.store, "pins").await, made.pin == old.pin), (pins + 1, false));
-    assert_eq!(bench.create(SHARED, 5).await, Err(CreateError::NumberNotInPool));
+    let made = bench
+        .store
+        .tenant(other.clone())
+        .create_allocation(wanted(SHARED), bench.at(4))
+        .await
+        .unwrap();
+    assert_eq!(
+        (rows(&bench.store, "pins").await, made.pin == old.pin),
+        (pins + 1, false)
+    );
+    assert_eq!(
+        bench.create(SHARED, 5).await,
+        Err(CreateError::NumberNotInPool)
+    );
     let erase_at = bench.at(6);
     let tenant = bench.tenant.tenant_id().clone();
-    operator(&bench).erase_tenant(&tenant, &Files, move || erase_at).await.unwrap();
+    operator(&bench)
+        .erase_tenant(&tenant, &Files, move || erase_at)
+        .await
+        .unwrap();
     let (_, route) = bench.call(SHARED, Some(CUSTOMER), 7).await;
-    assert!(matches!(route, Route::Collect(_)), "the new tenant loses nothing");
+    assert!(
+        matches!(route, Route::Collect(_)),
+        "the new tenant loses nothing"
+    );
 }
 
 #[tokio::test]
@@ -159,15 +262,28 @@ async fn of_an_import_and_an_add_at_once_the_import_is_whole_or_nothing() {
     let tenant = bench.tenant.tenant_id().clone();
     let new = |index: u32| {
         let vn = number(&format!("+9140000{index:05}"));
-        NewNumber { virtual_number: vn, mode: NumberMode::Exclusive, pin_length: 4, max_active: 1 }
+        NewNumber {
+            virtual_number: vn,
+            mode: NumberMode::Exclusive,
+            pin_length: 4,
+            max_active: 1,
+        }
     };
     let before = rows(&bench.store, "numbers").await;
-    operator(&bench).add_number(tenant.clone(), new(150), bench.start).await.unwrap();
+    operator(&bench)
+        .add_number(tenant.clone(), new(150), bench.start)
+        .await
+        .unwrap();
     let all: Vec<_> = (100..200).map(new).collect();
-    let imported = operator(&bench).import_numbers(tenant, all, bench.start).await;
+    let imported = operator(&bench)
+        .import_numbers(tenant, all, bench.start)
+        .await;
     assert_eq!(imported, Err(ImportError::Taken));
     assert_eq!(rows(&bench.store, "numbers").await, before + 1);
     let all: Vec<_> = (200..300).map(new).collect();
-    operator(&bench).import_numbers(bench.tenant.tenant_id().clone(), all, bench.start).await.unwrap();
+    operator(&bench)
+        .import_numbers(bench.tenant.tenant_id().clone(), all, bench.start)
+        .await
+        .unwrap();
     assert_eq!(rows(&bench.store, "numbers").await, before + 101);
 }

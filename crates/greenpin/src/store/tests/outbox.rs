@@ -47,9 +47,22 @@ impl Bench {
         };
         assert!(store.create_tenant(new, start).await.is_ok());
         let vn = number(NUMBER);
-        let new = NewNumber { virtual_number: vn, mode: NumberMode::Shared, pin_length: 6, max_active: 200 };
-        store.add_number(tenant_id.clone(), new, start).await.unwrap();
-        Self { tenant: store.tenant(tenant_id), store, start, _folder: folder }
+        let new = NewNumber {
+            virtual_number: vn,
+            mode: NumberMode::Shared,
+            pin_length: 6,
+            max_active: 200,
+        };
+        store
+            .add_number(tenant_id.clone(), new, start)
+            .await
+            .unwrap();
+        Self {
+            tenant: store.tenant(tenant_id),
+            store,
+            start,
+            _folder: folder,
+        }
     }
 
     fn at(&self, seconds: u64) -> Timestamp {
@@ -66,17 +79,28 @@ impl Bench {
             record: false,
             custom_field: None,
         };
-        self.tenant.create_allocation(new, self.at(seconds)).await.unwrap().greenpin_id
+        self.tenant
+            .create_allocation(new, self.at(seconds))
+            .await
+            .unwrap()
+            .greenpin_id
     }
 
     async fn claim(&self, seconds: u64) -> Vec<Delivery> {
         let due = self.store.due_endpoints().await.unwrap();
         let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
-        self.store.claim_deliveries("node-1", wanted, LEASE, self.at(seconds)).await.unwrap()
+        self.store
+            .claim_deliveries("node-1", wanted, LEASE, self.at(seconds))
+            .await
+            .unwrap()
     }
 
     async fn end(&self, delivery: &Delivery, outcome: Outcome, seconds: u64) {
-        let status = if outcome == Outcome::Delivered { 204 } else { 500 };
+        let status = if outcome == Outcome::Delivered {
+            204
+        } else {
+            500
+        };
         let attempt = Attempt {
             begun_at: self.at(seconds),
             latency: Duration::from_millis(7),
@@ -85,20 +109,29 @@ impl Bench {
             answer: format!("answer at {seconds}"),
         };
         let now = self.at(seconds);
-        self.store.end_attempt(delivery, attempt, outcome, DISABLE_AFTER, now).await.unwrap();
+        self.store
+            .end_attempt(delivery, attempt, outcome, DISABLE_AFTER, now)
+            .await
+            .unwrap();
     }
 
     /// Claims the only delivery and has it fail, to be tried again ten seconds later.
     async fn fail(&self, seconds: u64) {
         let claimed = self.claim(seconds).await;
         assert_eq!(claimed.len(), 1, "at {seconds}");
-        self.end(&claimed[0], Outcome::Again(self.at(seconds + 10)), seconds).await;
+        self.end(&claimed[0], Outcome::Again(self.at(seconds + 10)), seconds)
+            .await;
     }
 
     async fn types(&self) -> Vec<String> {
         let events = self.tenant.events_after(None, 100).await.unwrap();
-        let event = |event: &LoggedEvent| -> serde_json::Value { serde_json::from_str(&event.body).unwrap() };
-        events.iter().map(|one| event(one)["type"].as_str().unwrap().to_owned()).collect()
+        let event = |event: &LoggedEvent| -> serde_json::Value {
+            serde_json::from_str(&event.body).unwrap()
+        };
+        events
+            .iter()
+            .map(|one| event(one)["type"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// The endpoints in the order of their URLs: two that are made at once have ids in any order.
@@ -120,19 +153,47 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
     bench.fail(1).await;
     let claimed = bench.claim(20).await.remove(0);
     bench.end(&claimed, Outcome::Delivered, 20).await;
-    let kept = bench.tenant.deliveries(&claimed.event_id).await.unwrap().unwrap().remove(0);
+    let kept = bench
+        .tenant
+        .deliveries(&claimed.event_id)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     assert_eq!(
         (kept.state, kept.attempt_count, kept.finished_at),
         (DeliveryState::Delivered, 2, Some(bench.at(20)))
     );
-    let seen: Vec<_> =
-        kept.attempts.iter().map(|one| (one.begun_at, one.status, one.answer.as_str())).collect();
-    assert_eq!(seen, [(bench.at(20), Some(204), "answer at 20"), (bench.at(1), Some(500), "answer at 1")]);
-    assert_eq!(bench.store.forget_attempts(bench.at(30 * DAY + 5)).await, Ok(1));
-    let kept = bench.tenant.deliveries(&claimed.event_id).await.unwrap().unwrap().remove(0);
+    let seen: Vec<_> = kept
+        .attempts
+        .iter()
+        .map(|one| (one.begun_at, one.status, one.answer.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (bench.at(20), Some(204), "answer at 20"),
+            (bench.at(1), Some(500), "answer at 1")
+        ]
+    );
+    assert_eq!(
+        bench.store.forget_attempts(bench.at(30 * DAY + 5)).await,
+        Ok(1)
+    );
+    let kept = bench
+        .tenant
+        .deliveries(&claimed.event_id)
+        .await
+        .unwrap()
+        .unwrap()
+        .remove(0);
     assert_eq!(kept.attempts.len(), 1);
     let other = bench.store.tenant(TenantId::parse("other").unwrap());
-    assert_eq!(other.deliveries(&claimed.event_id).await, Ok(None), "nobody else's");
+    assert_eq!(
+        other.deliveries(&claimed.event_id).await,
+        Ok(None),
+        "nobody else's"
+    );
 }
 
 #[tokio::test]
@@ -140,34 +201,71 @@ async fn a_rotated_secret_and_the_one_before_are_both_live_until_the_overlap_is_
     let bench = Bench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     let first = bench.claim(1).await.remove(0);
-    let [old] = first.secrets.as_slice() else { panic!("one secret") };
+    let [old] = first.secrets.as_slice() else {
+        panic!("one secret")
+    };
     let id = bench.endpoint().await.id;
-    let new = bench.tenant.rotate_secret(&id, bench.at(1000)).await.unwrap().unwrap();
+    let new = bench
+        .tenant
+        .rotate_secret(&id, bench.at(1000))
+        .await
+        .unwrap()
+        .unwrap();
     assert_ne!(*old, new);
-    assert_eq!(bench.claim(100).await[0].secrets, [new.clone(), old.clone()], "the newest first");
-    let third = bench.tenant.rotate_secret(&id, bench.at(1000)).await.unwrap().unwrap();
-    assert_eq!(bench.claim(200).await[0].secrets, [third.clone(), new], "two at the most");
+    assert_eq!(
+        bench.claim(100).await[0].secrets,
+        [new.clone(), old.clone()],
+        "the newest first"
+    );
+    let third = bench
+        .tenant
+        .rotate_secret(&id, bench.at(1000))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        bench.claim(200).await[0].secrets,
+        [third.clone(), new],
+        "two at the most"
+    );
     assert_eq!(bench.claim(1000).await[0].secrets, [third]);
     let unknown = EndpointId::new(bench.start);
-    assert_eq!(bench.tenant.rotate_secret(&unknown, bench.at(1)).await, Ok(None));
+    assert_eq!(
+        bench.tenant.rotate_secret(&unknown, bench.at(1)).await,
+        Ok(None)
+    );
 }
 
 #[tokio::test]
-async fn what_waited_for_a_paused_endpoint_goes_when_it_goes_on_and_is_then_tried_for_its_whole_time() {
+async fn what_waited_for_a_paused_endpoint_goes_when_it_goes_on_and_is_then_tried_for_its_whole_time()
+ {
     let bench = Bench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
-    let spec =
-        |paused| EndpointSpec { id: Some(id.clone()), paused, ..EndpointSpec::to("https://a.example/") };
-    bench.tenant.update_settings(|_| (), Some(vec![spec(true)]), bench.at(0)).await.unwrap();
+    let spec = |paused| EndpointSpec {
+        id: Some(id.clone()),
+        paused,
+        ..EndpointSpec::to("https://a.example/")
+    };
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec(true)]), bench.at(0))
+        .await
+        .unwrap();
     for seconds in 1..=3 {
         bench.allocate(seconds).await;
     }
     assert!(bench.claim(10 * DAY).await.is_empty());
-    bench.tenant.update_settings(|_| (), Some(vec![spec(false)]), bench.at(10 * DAY)).await.unwrap();
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec(false)]), bench.at(10 * DAY))
+        .await
+        .unwrap();
     let claimed = bench.claim(10 * DAY + 1).await;
     assert_eq!(claimed.len(), 3);
     assert!(
-        claimed.iter().all(|one| one.tried_at == bench.at(10 * DAY + 1)),
+        claimed
+            .iter()
+            .all(|one| one.tried_at == bench.at(10 * DAY + 1)),
         "its time begins with its first try"
     );
 }
@@ -175,14 +273,39 @@ async fn what_waited_for_a_paused_endpoint_goes_when_it_goes_on_and_is_then_trie
 #[tokio::test]
 async fn what_waits_for_thirty_days_for_an_endpoint_that_is_paused_is_dead_and_can_be_replayed() {
     let bench = Bench::with(&["https://a.example/"]).await;
-    let spec = |paused| EndpointSpec { paused, ..EndpointSpec::to("https://a.example/") };
-    bench.tenant.update_settings(|_| (), Some(vec![spec(true)]), bench.at(0)).await.unwrap();
+    let spec = |paused| EndpointSpec {
+        paused,
+        ..EndpointSpec::to("https://a.example/")
+    };
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec(true)]), bench.at(0))
+        .await
+        .unwrap();
     bench.allocate(1).await;
     bench.allocate(DAY).await;
-    assert_eq!(bench.store.abandon_deliveries(bench.at(30 * DAY)).await, Ok(0));
-    assert_eq!(bench.store.abandon_deliveries(bench.at(30 * DAY + 2)).await, Ok(1));
-    assert_eq!(bench.tenant.dead_events_after(None, None, 10).await.unwrap().len(), 1);
-    bench.tenant.update_settings(|_| (), Some(vec![spec(false)]), bench.at(31 * DAY)).await.unwrap();
+    assert_eq!(
+        bench.store.abandon_deliveries(bench.at(30 * DAY)).await,
+        Ok(0)
+    );
+    assert_eq!(
+        bench.store.abandon_deliveries(bench.at(30 * DAY + 2)).await,
+        Ok(1)
+    );
+    assert_eq!(
+        bench
+            .tenant
+            .dead_events_after(None, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec(false)]), bench.at(31 * DAY))
+        .await
+        .unwrap();
     assert_eq!(bench.claim(31 * DAY).await.len(), 1);
 }
 
@@ -196,29 +319,68 @@ async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_en
         ..EndpointSpec::to("https://b.example/")
     };
     let specs = vec![EndpointSpec::to("https://a.example/"), only_b];
-    bench.tenant.update_settings(|_| (), Some(specs.clone()), bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(|_| (), Some(specs.clone()), bench.start)
+        .await
+        .unwrap();
     bench.allocate(0).await;
     for hour in 1..5 * 24 {
         bench.fail(hour * HOUR).await;
     }
     assert_eq!(
-        (bench.endpoint().await.failing_since, bench.endpoint().await.disabled_at),
+        (
+            bench.endpoint().await.failing_since,
+            bench.endpoint().await.disabled_at
+        ),
         (Some(bench.at(HOUR)), None)
     );
     bench.fail(5 * DAY + HOUR).await;
-    assert_eq!(bench.endpoint().await.disabled_at, Some(bench.at(5 * DAY + HOUR)));
+    assert_eq!(
+        bench.endpoint().await.disabled_at,
+        Some(bench.at(5 * DAY + HOUR))
+    );
     assert_eq!(bench.store.disabled_endpoints().await, Ok(1));
     bench.allocate(5 * DAY + HOUR).await;
     let claimed = bench.claim(6 * DAY).await;
-    let to: Vec<_> =
-        claimed.iter().map(|one| (&one.endpoint_id, one.body.contains("endpoint.disabled"))).collect();
-    assert_eq!(to, [(&all[1].id, true)], "the others are told, and nothing goes to the one");
-    assert_eq!(bench.types().await, ["allocation.created", "endpoint.disabled", "allocation.created"]);
+    let to: Vec<_> = claimed
+        .iter()
+        .map(|one| (&one.endpoint_id, one.body.contains("endpoint.disabled")))
+        .collect();
+    assert_eq!(
+        to,
+        [(&all[1].id, true)],
+        "the others are told, and nothing goes to the one"
+    );
+    assert_eq!(
+        bench.types().await,
+        [
+            "allocation.created",
+            "endpoint.disabled",
+            "allocation.created"
+        ]
+    );
     bench.end(&claimed[0], Outcome::Delivered, 6 * DAY).await;
     assert_eq!(bench.tenant.enable_endpoint(&all[0].id).await, Ok(true));
-    assert_eq!(bench.claim(6 * DAY).await.len(), 3, "what waited goes, and what tells of the disabling");
-    assert_eq!((bench.endpoint().await.disabled_at, bench.endpoint().await.failing_since), (None, None));
-    assert_eq!(bench.tenant.enable_endpoint(&EndpointId::new(bench.start)).await, Ok(false));
+    assert_eq!(
+        bench.claim(6 * DAY).await.len(),
+        3,
+        "what waited goes, and what tells of the disabling"
+    );
+    assert_eq!(
+        (
+            bench.endpoint().await.disabled_at,
+            bench.endpoint().await.failing_since
+        ),
+        (None, None)
+    );
+    assert_eq!(
+        bench
+            .tenant
+            .enable_endpoint(&EndpointId::new(bench.start))
+            .await,
+        Ok(false)
+    );
 }
 
 #[tokio::test]
@@ -244,10 +406,18 @@ async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what
     let id = bench.allocate(100 * DAY).await;
     bench.fail(100 * DAY).await;
     bench.fail(106 * DAY).await;
-    assert_eq!(bench.endpoint().await.disabled_at, None, "two failures are not six days of them");
+    assert_eq!(
+        bench.endpoint().await.disabled_at,
+        None,
+        "two failures are not six days of them"
+    );
     // Back by a hundred days: what is written now has the earlier times and the later places.
     bench.tenant.rotate_pin(&id, bench.at(1)).await.unwrap();
-    bench.tenant.delete_allocation(&id, bench.at(2)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&id, bench.at(2))
+        .await
+        .unwrap();
     assert!(
         bench.claim(3).await.is_empty(),
         "what was put off to a moment that is far away now waits for it"
@@ -258,11 +428,17 @@ async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what
         let claimed = bench.claim(seconds).await;
         assert_eq!(claimed.len(), 1);
         let event: serde_json::Value = serde_json::from_str(&claimed[0].body).unwrap();
-        seen.push((event["sequence"].as_i64().unwrap(), claimed[0].event_id.clone()));
+        seen.push((
+            event["sequence"].as_i64().unwrap(),
+            claimed[0].event_id.clone(),
+        ));
         bench.end(&claimed[0], Outcome::Delivered, seconds).await;
     }
     assert_eq!(seen.iter().map(|one| one.0).collect::<Vec<_>>(), [1, 2, 3]);
-    assert!(seen.is_sorted_by(|one, other| one.1 < other.1), "the log's order is that of the writing");
+    assert!(
+        seen.is_sorted_by(|one, other| one.1 < other.1),
+        "the log's order is that of the writing"
+    );
 }
 
 #[tokio::test]
@@ -273,19 +449,35 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
         bench.allocate(seconds).await;
         for claimed in bench.claim(seconds).await {
             let dead = claimed.endpoint_id == endpoints[0].id && seconds < 30;
-            let outcome = if dead { Outcome::GivenUp } else { Outcome::Delivered };
+            let outcome = if dead {
+                Outcome::GivenUp
+            } else {
+                Outcome::Delivered
+            };
             bench.end(&claimed, outcome, seconds).await;
         }
     }
     let dead = async |endpoint: Option<&Endpoint>| {
-        let found =
-            bench.tenant.dead_events_after(None, endpoint.map(|one| one.id.clone()), 10).await.unwrap();
-        found.into_iter().map(|event| EventId::parse(&event.event_id).unwrap()).collect::<Vec<_>>()
+        let found = bench
+            .tenant
+            .dead_events_after(None, endpoint.map(|one| one.id.clone()), 10)
+            .await
+            .unwrap();
+        found
+            .into_iter()
+            .map(|event| EventId::parse(&event.event_id).unwrap())
+            .collect::<Vec<_>>()
     };
     let ids = dead(None).await;
-    assert_eq!((ids.len(), dead(Some(&endpoints[0])).await == ids), (2, true));
+    assert_eq!(
+        (ids.len(), dead(Some(&endpoints[0])).await == ids),
+        (2, true)
+    );
     assert!(dead(Some(&endpoints[1])).await.is_empty());
-    assert_eq!(bench.tenant.redeliver(&ids[0], bench.at(40)).await, Ok(Some(2)));
+    assert_eq!(
+        bench.tenant.redeliver(&ids[0], bench.at(40)).await,
+        Ok(Some(2))
+    );
     for claimed in bench.claim(40).await {
         assert_eq!(claimed.event_id, ids[0]);
         bench.end(&claimed, Outcome::Delivered, 40).await;
@@ -302,13 +494,37 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
     let again = async |replay| bench.tenant.replay(replay, bench.at(50)).await.unwrap().0;
     assert_eq!(
         again(replay(0, 100, true, Some("call.completed"))).await,
-        Replayed { events: 0, deliveries: 0 }
+        Replayed {
+            events: 0,
+            deliveries: 0
+        }
     );
-    assert_eq!(again(replay(0, 20, true, None)).await, Replayed { events: 0, deliveries: 0 });
-    assert_eq!(again(replay(20, 21, true, None)).await, Replayed { events: 1, deliveries: 1 });
+    assert_eq!(
+        again(replay(0, 20, true, None)).await,
+        Replayed {
+            events: 0,
+            deliveries: 0
+        }
+    );
+    assert_eq!(
+        again(replay(20, 21, true, None)).await,
+        Replayed {
+            events: 1,
+            deliveries: 1
+        }
+    );
     assert!(dead(None).await.is_empty());
-    let to_b = Replay { endpoint_id: Some(endpoints[1].id.clone()), ..replay(0, 100, false, None) };
-    assert_eq!(again(to_b).await, Replayed { events: 3, deliveries: 3 });
+    let to_b = Replay {
+        endpoint_id: Some(endpoints[1].id.clone()),
+        ..replay(0, 100, false, None)
+    };
+    assert_eq!(
+        again(to_b).await,
+        Replayed {
+            events: 3,
+            deliveries: 3
+        }
+    );
     assert_eq!(bench.claim(51).await.len(), 4);
 }
 
@@ -317,11 +533,19 @@ async fn a_replay_of_many_goes_on_from_its_cursor_and_keeps_their_order() {
     let bench = Bench::with(&[]).await;
     let id = bench.allocate(0).await;
     for second in 1..1005 {
-        bench.tenant.rotate_pin(&id, bench.at(second)).await.unwrap();
+        bench
+            .tenant
+            .rotate_pin(&id, bench.at(second))
+            .await
+            .unwrap();
     }
     bench
         .tenant
-        .update_settings(|_| (), Some(vec![EndpointSpec::to("https://a.example/")]), bench.start)
+        .update_settings(
+            |_| (),
+            Some(vec![EndpointSpec::to("https://a.example/")]),
+            bench.start,
+        )
         .await
         .unwrap();
     let mut wanted = Replay {
@@ -332,15 +556,38 @@ async fn a_replay_of_many_goes_on_from_its_cursor_and_keeps_their_order() {
         dead: false,
         cursor: None,
     };
-    let (first, next) = bench.tenant.replay(wanted.clone(), bench.at(2000)).await.unwrap();
-    assert_eq!(first, Replayed { events: 1000, deliveries: 1000 });
+    let (first, next) = bench
+        .tenant
+        .replay(wanted.clone(), bench.at(2000))
+        .await
+        .unwrap();
+    assert_eq!(
+        first,
+        Replayed {
+            events: 1000,
+            deliveries: 1000
+        }
+    );
     wanted.cursor = next;
     let (rest, next) = bench.tenant.replay(wanted, bench.at(2000)).await.unwrap();
-    assert_eq!((rest, next), (Replayed { events: 5, deliveries: 5 }, None));
+    assert_eq!(
+        (rest, next),
+        (
+            Replayed {
+                events: 5,
+                deliveries: 5
+            },
+            None
+        )
+    );
     for sequence in 1..=20 {
         let claimed = bench.claim(2001).await;
         assert_eq!(claimed.len(), 1, "one after the other");
-        assert!(claimed[0].body.contains(&format!("\"sequence\":{sequence},")));
+        assert!(
+            claimed[0]
+                .body
+                .contains(&format!("\"sequence\":{sequence},"))
+        );
         bench.end(&claimed[0], Outcome::Delivered, 2001).await;
     }
 }
@@ -353,31 +600,63 @@ async fn an_endpoint_with_a_long_backlog_does_not_hold_up_another_ones_claim() {
         bench.allocate(second).await;
     }
     let wanted = vec![(endpoints[1].id.clone(), 5)];
-    let claimed = bench.store.claim_deliveries("node-1", wanted, LEASE, bench.at(60)).await.unwrap();
+    let claimed = bench
+        .store
+        .claim_deliveries("node-1", wanted, LEASE, bench.at(60))
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 5);
     assert!(claimed.iter().all(|one| one.endpoint_id == endpoints[1].id));
     let due = bench.store.due_endpoints().await.unwrap();
-    let mut due: Vec<_> = due.iter().map(|one| (&one.endpoint_id, one.due_at)).collect();
+    let mut due: Vec<_> = due
+        .iter()
+        .map(|one| (&one.endpoint_id, one.due_at))
+        .collect();
     due.sort_by_key(|one| one.1);
-    assert_eq!(due, [(&endpoints[0].id, bench.at(0)), (&endpoints[1].id, bench.at(5))]);
+    assert_eq!(
+        due,
+        [
+            (&endpoints[0].id, bench.at(0)),
+            (&endpoints[1].id, bench.at(5))
+        ]
+    );
 }
 
 #[tokio::test]
-async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_what_others_have_does_not() {
+async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_what_others_have_does_not()
+ {
     let bench = Bench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
     for second in 0..2 {
         bench.allocate(second).await;
     }
     let claim = async |node: &str| {
-        bench.store.claim_deliveries(node, vec![(id.clone(), 1)], LEASE, bench.at(5)).await.unwrap()
+        bench
+            .store
+            .claim_deliveries(node, vec![(id.clone(), 1)], LEASE, bench.at(5))
+            .await
+            .unwrap()
     };
     let (one, other) = (claim("one").await, claim("other").await);
-    assert_eq!((one.len(), other.len(), claim("one").await.len()), (1, 1, 0));
-    bench.store.release_deliveries_of("one", bench.at(5)).await.unwrap();
+    assert_eq!(
+        (one.len(), other.len(), claim("one").await.len()),
+        (1, 1, 0)
+    );
+    bench
+        .store
+        .release_deliveries_of("one", bench.at(5))
+        .await
+        .unwrap();
     let again = bench.claim(5).await;
     assert_eq!((again.len(), &again[0].event_id), (1, &one[0].event_id));
     bench.end(&again[0], Outcome::Again(bench.at(100)), 6).await;
-    bench.store.release_deliveries_of("node-1", bench.at(6)).await.unwrap();
-    assert!(bench.claim(6).await.is_empty(), "what is to be tried later is nobody's meanwhile");
+    bench
+        .store
+        .release_deliveries_of("node-1", bench.at(6))
+        .await
+        .unwrap();
+    assert!(
+        bench.claim(6).await.is_empty(),
+        "what is to be tried later is nobody's meanwhile"
+    );
 }

@@ -6,7 +6,10 @@ const NODE: &str = "a-node";
 
 /// A call that was recorded, on a store whose recordings are uploaded.
 async fn recorded(bench: &Bench) -> (Store, CallSid) {
-    let options = StoreOptions { upload_recordings: true, ..bench.options.clone() };
+    let options = StoreOptions {
+        upload_recordings: true,
+        ..bench.options.clone()
+    };
     let store = Store::open(&options).unwrap();
     bench.create(EXCLUSIVE, 0).await.unwrap();
     let call_sid = CallSid::new(bench.at(1));
@@ -19,8 +22,20 @@ async fn recorded(bench: &Bench) -> (Store, CallSid) {
         started_at: bench.at(1),
     };
     store.begin_call(call).await.unwrap();
-    let recording = Some(RecordingFile { location: "a.wav".into(), duration: Duration::from_secs(2) });
-    store.end_call(&call_sid, CallEnding { recording, ..ending(bench.at(5)) }).await.unwrap();
+    let recording = Some(RecordingFile {
+        location: "a.wav".into(),
+        duration: Duration::from_secs(2),
+    });
+    store
+        .end_call(
+            &call_sid,
+            CallEnding {
+                recording,
+                ..ending(bench.at(5))
+            },
+        )
+        .await
+        .unwrap();
     (store, call_sid)
 }
 
@@ -29,23 +44,47 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
-    assert!(store.uploads_due("another", bench.at(9), 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .uploads_due("another", bench.at(9), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
-    let [upload] = &due[..] else { panic!("{due:?}") };
-    assert_eq!((&upload.call_sid, upload.file.as_str(), upload.tries), (&call_sid, "a.wav", 0));
+    let [upload] = &due[..] else {
+        panic!("{due:?}")
+    };
+    assert_eq!(
+        (&upload.call_sid, upload.file.as_str(), upload.tries),
+        (&call_sid, "a.wav", 0)
+    );
     store.upload_failed(upload, bench.at(20)).await.unwrap();
-    assert!(store.uploads_due(NODE, bench.at(19), 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .uploads_due(NODE, bench.at(19), 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 1);
     let due = store.uploads_due(NODE, bench.at(20), 10).await.unwrap();
     assert_eq!(due[0].tries, 1);
     for was_there in [true, false] {
-        let done = store.upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(21)).await;
+        let done = store
+            .upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(21))
+            .await;
         assert_eq!(done, Ok(was_there));
     }
     let record = bench.tenant.call(&call_sid).await.unwrap().unwrap();
     assert_eq!(record.recording.unwrap().location, "s3://bucket/a.wav");
     let told = bench.event_types().await;
-    assert_eq!(told.iter().filter(|told| *told == "recording.ready").count(), 1);
+    assert_eq!(
+        told.iter()
+            .filter(|told| *told == "recording.ready")
+            .count(),
+        1
+    );
     assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
 }
 
@@ -53,12 +92,20 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
 async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
-    let kept =
-        KeptRecording { tenant_id: bench.tenant.tenant_id().clone(), call_sid, location: "a.wav".into() };
+    let kept = KeptRecording {
+        tenant_id: bench.tenant.tenant_id().clone(),
+        call_sid,
+        location: "a.wav".into(),
+    };
     store.forget_recording(&kept).await.unwrap();
     let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
     assert_eq!((due.len(), &due[0].tenant_id), (1, &None));
-    assert_eq!(store.upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(9)).await, Ok(false));
+    assert_eq!(
+        store
+            .upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(9))
+            .await,
+        Ok(false)
+    );
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
     store.forget_upload(&due[0]).await.unwrap();
     assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
@@ -69,8 +116,14 @@ async fn a_link_opens_its_recording_until_its_time_is_over_and_no_other() {
     let bench = Bench::new().await;
     let call_sid = CallSid::new(bench.at(0));
     let link = bench.tenant.recording_link(&call_sid, bench.at(60));
-    let (tenant, opened) = bench.store.open_recording_link(&link, bench.at(59)).unwrap();
-    assert_eq!((tenant.tenant_id(), &opened), (bench.tenant.tenant_id(), &call_sid));
+    let (tenant, opened) = bench
+        .store
+        .open_recording_link(&link, bench.at(59))
+        .unwrap();
+    assert_eq!(
+        (tenant.tenant_id(), &opened),
+        (bench.tenant.tenant_id(), &call_sid)
+    );
     let open = |link: &str, at| bench.store.open_recording_link(link, bench.at(at)).err();
     assert_eq!(open(&link, 60), Some(LinkError::Expired));
     let other = link.replacen("acme", "acmf", 1);

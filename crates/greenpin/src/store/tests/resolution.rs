@@ -38,22 +38,43 @@ impl World {
         let now = self.bench.at(self.seconds);
         match step {
             Step::Create { on, from, to } => {
-                let to = if from == to { Vec::new() } else { vec![number(CALLERS[to].unwrap())] };
+                let to = if from == to {
+                    Vec::new()
+                } else {
+                    vec![number(CALLERS[to].unwrap())]
+                };
                 let from = vec![number(CALLERS[from].unwrap())];
-                let new = NewAllocation { from, to, ..wanted(NUMBERS[on]) };
-                self.made.extend(self.bench.tenant.create_allocation(new, now).await);
+                let new = NewAllocation {
+                    from,
+                    to,
+                    ..wanted(NUMBERS[on])
+                };
+                self.made
+                    .extend(self.bench.tenant.create_allocation(new, now).await);
             }
             Step::Delete(which) => {
                 if let Some(made) = self.made.get(which) {
-                    let _ = self.bench.tenant.delete_allocation(&made.greenpin_id, now).await;
+                    let _ = self
+                        .bench
+                        .tenant
+                        .delete_allocation(&made.greenpin_id, now)
+                        .await;
                 }
             }
             Step::Try { on, caller, of } => self.ask(on, caller, of).await,
             Step::Wait(seconds) => self.seconds += seconds,
             Step::Policy(listed) => {
-                let policy = if listed { CallerPolicy::Listed } else { CallerPolicy::Any };
+                let policy = if listed {
+                    CallerPolicy::Listed
+                } else {
+                    CallerPolicy::Any
+                };
                 let set = move |settings: &mut TenantSettings| settings.caller_policy = policy;
-                self.bench.tenant.update_settings(set, None, now).await.unwrap();
+                self.bench
+                    .tenant
+                    .update_settings(set, None, now)
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -64,7 +85,9 @@ impl World {
         let digits = self.made.get(of).map_or("0000", |made| made.pin.expose());
         let ask = |digits: Option<&str>| {
             let digits = digits.map(|digits| Pin::parse(digits).unwrap());
-            self.bench.tenant.resolve(number(vn), caller.map(number), digits, now)
+            self.bench
+                .tenant
+                .resolve(number(vn), caller.map(number), digits, now)
         };
         let (bare, told) = (ask(None).await.unwrap(), ask(Some(digits)).await.unwrap());
         assert_eq!(ask(Some(digits)).await.unwrap(), told);
@@ -89,7 +112,10 @@ impl World {
             (Resolution::Connected(told), PinVerdict::Accepted(met)) => assert_eq!(told, met),
             (Resolution::Refused(told, _), PinVerdict::Refused) => {
                 let events = self.bench.events().await;
-                let failed = events.iter().rfind(|event| event["type"] == "call.pin_failed").unwrap();
+                let failed = events
+                    .iter()
+                    .rfind(|event| event["type"] == "call.pin_failed")
+                    .unwrap();
                 assert_eq!(failed["data"]["reason"], told.as_str());
             }
             (told, met) => panic!("told {told:?}, met {met:?}"),

@@ -5,14 +5,24 @@ use super::*;
 /// Sets what is kept for how many days.
 async fn keep(bench: &Bench, retention: Retention) {
     let set = move |settings: &mut TenantSettings| settings.retention = retention;
-    bench.tenant.update_settings(set, None, bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(set, None, bench.start)
+        .await
+        .unwrap();
 }
 
 async fn ended_call(bench: &Bench, recorded: bool, seconds: u64) -> CallSid {
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), seconds).await;
-    let file = RecordingFile { location: format!("{sid}.wav"), duration: Duration::from_secs(1) };
+    let file = RecordingFile {
+        location: format!("{sid}.wav"),
+        duration: Duration::from_secs(1),
+    };
     let recording = recorded.then_some(file);
-    let ending = CallEnding { recording, ..ending(bench.at(seconds + 10)) };
+    let ending = CallEnding {
+        recording,
+        ..ending(bench.at(seconds + 10))
+    };
     bench.store.end_call(&sid, ending).await.unwrap();
     sid
 }
@@ -21,7 +31,10 @@ async fn ended_call(bench: &Bench, recorded: bool, seconds: u64) -> CallSid {
 async fn calls_go_after_their_days_and_their_recordings_before_them() {
     let bench = Bench::new().await;
     bench.create(EXCLUSIVE, 0).await.unwrap();
-    let (plain, recorded) = (ended_call(&bench, false, 0).await, ended_call(&bench, true, 0).await);
+    let (plain, recorded) = (
+        ended_call(&bench, false, 0).await,
+        ended_call(&bench, true, 0).await,
+    );
     let (lasting, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 0).await;
     let young = ended_call(&bench, true, DAY).await;
     let due = async |at| bench.store.recordings_due(bench.at(at)).await.unwrap();
@@ -32,42 +45,131 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
         }
         there
     };
-    assert!(due(1000 * DAY).await.is_empty(), "without a retention everything is kept");
-    assert_eq!(bench.store.enforce_retention(bench.at(1000 * DAY)).await.unwrap(), 0);
-    keep(&bench, Retention { calls: Some(30), ..Retention::default() }).await;
+    assert!(
+        due(1000 * DAY).await.is_empty(),
+        "without a retention everything is kept"
+    );
+    assert_eq!(
+        bench
+            .store
+            .enforce_retention(bench.at(1000 * DAY))
+            .await
+            .unwrap(),
+        0
+    );
+    keep(
+        &bench,
+        Retention {
+            calls: Some(30),
+            ..Retention::default()
+        },
+    )
+    .await;
     assert!(due(30 * DAY + 10).await.is_empty());
-    assert_eq!(bench.store.enforce_retention(bench.at(30 * DAY + 10)).await.unwrap(), 0);
+    assert_eq!(
+        bench
+            .store
+            .enforce_retention(bench.at(30 * DAY + 10))
+            .await
+            .unwrap(),
+        0
+    );
     let over = 30 * DAY + 11;
-    assert_eq!(bench.store.enforce_retention(bench.at(over)).await.unwrap(), 1);
-    assert_eq!(there().await, [false, true, true, true], "a record stays until its recording has gone");
+    assert_eq!(
+        bench.store.enforce_retention(bench.at(over)).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        there().await,
+        [false, true, true, true],
+        "a record stays until its recording has gone"
+    );
     let first = due(over).await;
-    assert_eq!(first.iter().map(|one| &one.call_sid).collect::<Vec<_>>(), [&recorded]);
+    assert_eq!(
+        first.iter().map(|one| &one.call_sid).collect::<Vec<_>>(),
+        [&recorded]
+    );
     bench.store.forget_recording(&first[0]).await.unwrap();
-    assert_eq!(bench.store.enforce_retention(bench.at(over)).await.unwrap(), 1);
-    assert_eq!(there().await, [false, false, true, true], "a call that lasts is not over");
+    assert_eq!(
+        bench.store.enforce_retention(bench.at(over)).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        there().await,
+        [false, false, true, true],
+        "a call that lasts is not over"
+    );
 }
 
 #[tokio::test]
 async fn recordings_can_go_before_their_records() {
     let bench = Bench::new().await;
     let sid = ended_call(&bench, true, 0).await;
-    keep(&bench, Retention { calls: Some(90), recordings: Some(1), ..Retention::default() }).await;
-    let due = bench.store.recordings_due(bench.at(DAY + 11)).await.unwrap();
+    keep(
+        &bench,
+        Retention {
+            calls: Some(90),
+            recordings: Some(1),
+            ..Retention::default()
+        },
+    )
+    .await;
+    let due = bench
+        .store
+        .recordings_due(bench.at(DAY + 11))
+        .await
+        .unwrap();
     bench.store.forget_recording(&due[0]).await.unwrap();
-    assert!(bench.store.recordings_due(bench.at(DAY + 11)).await.unwrap().is_empty());
-    assert_eq!(bench.store.enforce_retention(bench.at(DAY + 11)).await.unwrap(), 0);
-    assert_eq!(bench.tenant.call(&sid).await.unwrap().unwrap().recording, None);
+    assert!(
+        bench
+            .store
+            .recordings_due(bench.at(DAY + 11))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        bench
+            .store
+            .enforce_retention(bench.at(DAY + 11))
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        bench.tenant.call(&sid).await.unwrap().unwrap().recording,
+        None
+    );
 }
 
 #[tokio::test]
 async fn ended_allocations_go_after_their_days_and_active_ones_never() {
     let bench = Bench::new().await;
-    keep(&bench, Retention { ended_allocations: Some(2), ..Retention::default() }).await;
+    keep(
+        &bench,
+        Retention {
+            ended_allocations: Some(2),
+            ..Retention::default()
+        },
+    )
+    .await;
     let expired = bench.create(SHARED, 0).await.unwrap().greenpin_id;
     let deleted = bench.create(SHARED, 0).await.unwrap().greenpin_id;
-    let new = NewAllocation { duration: Duration::from_secs(100 * DAY), ..wanted(OPEN) };
-    let active = bench.tenant.create_allocation(new, bench.start).await.unwrap().greenpin_id;
-    bench.tenant.delete_allocation(&deleted, bench.at(100)).await.unwrap();
+    let new = NewAllocation {
+        duration: Duration::from_secs(100 * DAY),
+        ..wanted(OPEN)
+    };
+    let active = bench
+        .tenant
+        .create_allocation(new, bench.start)
+        .await
+        .unwrap()
+        .greenpin_id;
+    bench
+        .tenant
+        .delete_allocation(&deleted, bench.at(100))
+        .await
+        .unwrap();
     bench.store.report_expired(bench.at(600)).await.unwrap();
     let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
     let there = async || {
@@ -77,9 +179,15 @@ async fn ended_allocations_go_after_their_days_and_active_ones_never() {
         }
         there
     };
-    assert_eq!((enforce(2 * DAY + 100).await, enforce(2 * DAY + 101).await), (0, 1));
+    assert_eq!(
+        (enforce(2 * DAY + 100).await, enforce(2 * DAY + 101).await),
+        (0, 1)
+    );
     assert_eq!(there().await, [true, false, true]);
-    assert_eq!((enforce(2 * DAY + 600).await, enforce(2 * DAY + 601).await), (0, 1));
+    assert_eq!(
+        (enforce(2 * DAY + 600).await, enforce(2 * DAY + 601).await),
+        (0, 1)
+    );
     assert_eq!(there().await, [false, false, true]);
     assert_eq!(enforce(99 * DAY).await, 0);
     assert!(bench.create(SHARED, 3 * DAY).await.is_ok());
@@ -88,36 +196,94 @@ async fn ended_allocations_go_after_their_days_and_active_ones_never() {
 #[tokio::test]
 async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_them() {
     let bench = Bench::new().await;
-    let spec = EndpointSpec { paused: true, ..EndpointSpec::to("https://hook.example/") };
+    let spec = EndpointSpec {
+        paused: true,
+        ..EndpointSpec::to("https://hook.example/")
+    };
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.update_settings(|_| (), Some(vec![spec.clone()]), bench.start).await.unwrap();
-    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
-    keep(&bench, Retention { calls: Some(1), ..Retention::default() }).await;
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec.clone()]), bench.start)
+        .await
+        .unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made.greenpin_id, bench.at(1))
+        .await
+        .unwrap();
+    keep(
+        &bench,
+        Retention {
+            calls: Some(1),
+            ..Retention::default()
+        },
+    )
+    .await;
     let enforce = async |at| bench.store.enforce_retention(bench.at(at)).await.unwrap();
     assert_eq!(enforce(100 * DAY).await, 0);
-    keep(&bench, Retention { calls: Some(1), ended_allocations: Some(8), recordings: None }).await;
+    keep(
+        &bench,
+        Retention {
+            calls: Some(1),
+            ended_allocations: Some(8),
+            recordings: None,
+        },
+    )
+    .await;
     assert_eq!(enforce(8 * DAY).await, 0);
-    assert_eq!(enforce(8 * DAY + 10).await, 2, "the allocation, and its first event");
-    assert_eq!(bench.event_types().await, ["allocation.deleted"], "an endpoint that is paused will get it");
-    let going_on = EndpointSpec { paused: false, ..spec };
-    bench.tenant.update_settings(|_| (), Some(vec![going_on]), bench.start).await.unwrap();
+    assert_eq!(
+        enforce(8 * DAY + 10).await,
+        2,
+        "the allocation, and its first event"
+    );
+    assert_eq!(
+        bench.event_types().await,
+        ["allocation.deleted"],
+        "an endpoint that is paused will get it"
+    );
+    let going_on = EndpointSpec {
+        paused: false,
+        ..spec
+    };
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![going_on]), bench.start)
+        .await
+        .unwrap();
     let now = bench.at(8 * DAY + 11);
     let claimed = bench.claim(Duration::from_secs(30), now).await.unwrap();
     bench.end(&claimed[0], Outcome::Delivered, now).await;
-    assert_eq!(enforce(8 * DAY + 11).await, 3, "the event, its delivery and the attempt at it");
+    assert_eq!(
+        enforce(8 * DAY + 11).await,
+        3,
+        "the event, its delivery and the attempt at it"
+    );
     assert!(bench.event_types().await.is_empty());
 }
 
 #[tokio::test]
 async fn what_is_not_kept_goes_in_batches() {
     let bench = Bench::new().await;
-    keep(&bench, Retention { calls: Some(1), ..Retention::default() }).await;
+    keep(
+        &bench,
+        Retention {
+            calls: Some(1),
+            ..Retention::default()
+        },
+    )
+    .await;
     for _ in 0..201 {
         ended_call(&bench, false, 0).await;
     }
     let mut removed = Vec::new();
     for _ in 0..3 {
-        removed.push(bench.store.enforce_retention(bench.at(2 * DAY)).await.unwrap());
+        removed.push(
+            bench
+                .store
+                .enforce_retention(bench.at(2 * DAY))
+                .await
+                .unwrap(),
+        );
     }
     assert_eq!(removed, [200, 1, 0]);
 }

@@ -32,7 +32,9 @@ fn raw(database: &Database) -> Vec<u8> {
     match database {
         Database::File(path) => {
             let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
-            files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+            files
+                .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+                .collect()
         }
         Database::Server(server) => postgres::dump(server.get_dbname().unwrap()),
     }
@@ -79,16 +81,34 @@ impl Bench {
             settings: TenantSettings::default(),
             webhooks: Vec::new(),
         };
-        store.create_tenant(new, start).await.map_err(|error| error.to_string()).unwrap();
+        store
+            .create_tenant(new, start)
+            .await
+            .map_err(|error| error.to_string())
+            .unwrap();
         for (text, mode, pin_length) in [
             (EXCLUSIVE, NumberMode::Exclusive, 4),
             (SHARED, NumberMode::Shared, 4),
             (OPEN, NumberMode::Shared, 6),
         ] {
-            let new = NewNumber { virtual_number: number(text), mode, pin_length, max_active: 200 };
-            store.add_number(tenant_id.clone(), new, start).await.unwrap();
+            let new = NewNumber {
+                virtual_number: number(text),
+                mode,
+                pin_length,
+                max_active: 200,
+            };
+            store
+                .add_number(tenant_id.clone(), new, start)
+                .await
+                .unwrap();
         }
-        Self { tenant: store.tenant(tenant_id), store, start, options, _folder: folder }
+        Self {
+            tenant: store.tenant(tenant_id),
+            store,
+            start,
+            options,
+            _folder: folder,
+        }
     }
 
     fn at(&self, seconds: u64) -> Timestamp {
@@ -97,13 +117,22 @@ impl Bench {
 
     /// Adds the shared number that a test gives its own PIN length and number of places.
     async fn share_wide(&self, pin_length: u8, max_active: u32) {
-        let wide =
-            NewNumber { virtual_number: number(WIDE), mode: NumberMode::Shared, pin_length, max_active };
-        self.store.add_number(self.tenant.tenant_id().clone(), wide, self.start).await.unwrap();
+        let wide = NewNumber {
+            virtual_number: number(WIDE),
+            mode: NumberMode::Shared,
+            pin_length,
+            max_active,
+        };
+        self.store
+            .add_number(self.tenant.tenant_id().clone(), wide, self.start)
+            .await
+            .unwrap();
     }
 
     async fn create(&self, vn: &str, seconds: u64) -> Result<Allocation, CreateError> {
-        self.tenant.create_allocation(wanted(vn), self.at(seconds)).await
+        self.tenant
+            .create_allocation(wanted(vn), self.at(seconds))
+            .await
     }
 
     async fn call(&self, vn: &str, caller: Option<&str>, seconds: u64) -> (CallSid, Route) {
@@ -121,20 +150,40 @@ impl Bench {
     }
 
     async fn try_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> PinVerdict {
-        self.store.try_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds)).await.unwrap()
+        self.store
+            .try_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds))
+            .await
+            .unwrap()
     }
 
     /// Every delivery that can go at a moment.
     async fn claim(&self, lease: Duration, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         let due = self.store.due_endpoints().await?;
         let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
-        self.store.claim_deliveries("node-1", wanted, lease, now).await
+        self.store
+            .claim_deliveries("node-1", wanted, lease, now)
+            .await
     }
 
     async fn end(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) {
         let (latency, status) = (Duration::from_millis(7), Some(200));
-        let attempt = Attempt { begun_at: now, latency, status, error: None, answer: String::new() };
-        self.store.end_attempt(delivery, attempt, outcome, Duration::from_secs(5 * DAY), now).await.unwrap();
+        let attempt = Attempt {
+            begun_at: now,
+            latency,
+            status,
+            error: None,
+            answer: String::new(),
+        };
+        self.store
+            .end_attempt(
+                delivery,
+                attempt,
+                outcome,
+                Duration::from_secs(5 * DAY),
+                now,
+            )
+            .await
+            .unwrap();
     }
 
     async fn read(&self, id: &GreenpinId) -> Allocation {
@@ -142,12 +191,19 @@ impl Bench {
     }
 
     async fn event_types(&self) -> Vec<String> {
-        self.events().await.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+        self.events()
+            .await
+            .iter()
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     async fn events(&self) -> Vec<serde_json::Value> {
         let events = self.tenant.events_after(None, 1000).await.unwrap();
-        events.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect()
+        events
+            .iter()
+            .map(|event| serde_json::from_str(&event.body).unwrap())
+            .collect()
     }
 }
 
@@ -165,7 +221,11 @@ fn wanted(vn: &str) -> NewAllocation {
 
 /// A PIN of the same length that is not this one.
 fn wrong(pin: &Pin) -> String {
-    let last = if pin.expose().ends_with('0') { '1' } else { '0' };
+    let last = if pin.expose().ends_with('0') {
+        '1'
+    } else {
+        '0'
+    };
     let mut digits = pin.expose().to_owned();
     digits.pop();
     digits.push(last);
@@ -218,11 +278,21 @@ async fn one_of_two_hundred_creates_gets_an_exclusive_number() {
 async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
     let bench = Bench::new().await;
     let results = concurrent_creates(&bench, SHARED, 230, 0).await;
-    let pins: Vec<_> = results.iter().flatten().map(|made| made.pin.clone()).collect();
+    let pins: Vec<_> = results
+        .iter()
+        .flatten()
+        .map(|made| made.pin.clone())
+        .collect();
     assert_eq!(pins.len(), 200);
     assert_eq!(pins.iter().collect::<HashSet<_>>().len(), 200);
-    assert_eq!(bench.create(SHARED, 599).await, Err(CreateError::PinSpaceExhausted));
-    bench.create(SHARED, 600).await.expect("all two hundred have ended by now");
+    assert_eq!(
+        bench.create(SHARED, 599).await,
+        Err(CreateError::PinSpaceExhausted)
+    );
+    bench
+        .create(SHARED, 600)
+        .await
+        .expect("all two hundred have ended by now");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,10 +303,14 @@ async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_c
     for round in 0..4 {
         let mut racing = tokio::task::JoinSet::new();
         for (index, made) in std::mem::take(&mut left).into_iter().enumerate() {
-            let (tenant, now, made): (_, _, Allocation) = (bench.tenant.clone(), bench.at(round), made);
+            let (tenant, now, made): (_, _, Allocation) =
+                (bench.tenant.clone(), bench.at(round), made);
             racing.spawn(async move {
                 if index % 2 == 0 {
-                    tenant.delete_allocation(&made.greenpin_id, now).await.unwrap();
+                    tenant
+                        .delete_allocation(&made.greenpin_id, now)
+                        .await
+                        .unwrap();
                     return None;
                 }
                 Some(tenant.rotate_pin(&made.greenpin_id, now).await.unwrap())
@@ -244,18 +318,29 @@ async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_c
         }
         for index in 0..60 {
             let store = if index % 3 == 0 { &other } else { &bench.store };
-            let (tenant, now) = (store.tenant(bench.tenant.tenant_id().clone()), bench.at(round));
-            racing.spawn(async move { Some(tenant.create_allocation(wanted(SHARED), now).await.unwrap()) });
+            let (tenant, now) = (
+                store.tenant(bench.tenant.tenant_id().clone()),
+                bench.at(round),
+            );
+            racing.spawn(async move {
+                Some(tenant.create_allocation(wanted(SHARED), now).await.unwrap())
+            });
         }
         left = racing.join_all().await.into_iter().flatten().collect();
         let pins: HashSet<_> = left.iter().map(|made| made.pin.clone()).collect();
         assert_eq!(pins.len(), left.len());
         let capacities = bench.tenant.capacities(bench.at(round)).await.unwrap();
-        let shared = capacities.iter().find(|one| one.number.virtual_number == number(SHARED)).unwrap();
+        let shared = capacities
+            .iter()
+            .find(|one| one.number.virtual_number == number(SHARED))
+            .unwrap();
         assert_eq!(shared.number.active as usize, left.len(), "round {round}");
     }
     let more = concurrent_creates(&bench, SHARED, 200, 5).await;
-    assert_eq!(more.iter().filter(|made| made.is_ok()).count(), 200 - left.len());
+    assert_eq!(
+        more.iter().filter(|made| made.is_ok()).count(),
+        200 - left.len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,7 +348,11 @@ async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
     let bench = Bench::new().await;
     let first = bench.create(OPEN, 0).await.unwrap();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (tenant, id, stopped) = (bench.tenant.clone(), first.greenpin_id.clone(), stop.clone());
+    let (tenant, id, stopped) = (
+        bench.tenant.clone(),
+        first.greenpin_id.clone(),
+        stop.clone(),
+    );
     let reading = tokio::spawn(async move {
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             assert!(tenant.allocation(&id).await.unwrap().is_some());
@@ -290,11 +379,20 @@ async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
 async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
     let bench = Bench::new().await;
     let first = bench.create(EXCLUSIVE, 0).await.unwrap();
-    assert_eq!(bench.create(EXCLUSIVE, 599).await, Err(CreateError::VirtualNumberBusy));
+    assert_eq!(
+        bench.create(EXCLUSIVE, 599).await,
+        Err(CreateError::VirtualNumberBusy)
+    );
     let (sid, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 599).await;
     assert!(matches!(route, Route::Collect(_)));
-    assert_eq!(bench.try_pin(&sid, first.pin.expose(), 600).await, PinVerdict::Refused);
-    assert_eq!(bench.call(EXCLUSIVE, Some(CUSTOMER), 600).await.1, Route::NotInUse);
+    assert_eq!(
+        bench.try_pin(&sid, first.pin.expose(), 600).await,
+        PinVerdict::Refused
+    );
+    assert_eq!(
+        bench.call(EXCLUSIVE, Some(CUSTOMER), 600).await.1,
+        Route::NotInUse
+    );
     assert_eq!(first.status(bench.at(600)), Status::Expired);
     bench.create(EXCLUSIVE, 600).await.unwrap();
 }
@@ -303,7 +401,11 @@ async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
 async fn a_deleted_allocation_frees_an_exclusive_number_at_once() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made.greenpin_id, bench.at(1))
+        .await
+        .unwrap();
     let next = bench.create(EXCLUSIVE, 1).await.unwrap();
     assert_ne!(next.pin, made.pin);
 }
@@ -311,20 +413,39 @@ async fn a_deleted_allocation_frees_an_exclusive_number_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_space_is_exhausted() {
     let bench = Bench::new().await;
-    bench.tenant.update_settings(|settings| settings.pin_cooloff = 100, None, bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(|settings| settings.pin_cooloff = 100, None, bench.start)
+        .await
+        .unwrap();
     bench.share_wide(4, 5000).await;
     let mut pins = HashSet::new();
     // All but the 30 trivial ones.
     for (round, count) in [(0, 5000), (1, 4970)] {
         let mut deletes = tokio::task::JoinSet::new();
         for made in concurrent_creates(&bench, WIDE, count, round * 10).await {
-            let (made, tenant, now) = (made.unwrap(), bench.tenant.clone(), bench.at(round * 10 + 1));
-            assert!(pins.insert(made.pin.clone()), "a PIN came twice within its cool-off");
-            deletes.spawn(async move { tenant.delete_allocation(&made.greenpin_id, now).await.unwrap() });
+            let (made, tenant, now) = (
+                made.unwrap(),
+                bench.tenant.clone(),
+                bench.at(round * 10 + 1),
+            );
+            assert!(
+                pins.insert(made.pin.clone()),
+                "a PIN came twice within its cool-off"
+            );
+            deletes.spawn(async move {
+                tenant
+                    .delete_allocation(&made.greenpin_id, now)
+                    .await
+                    .unwrap()
+            });
         }
         deletes.join_all().await;
     }
-    assert_eq!(bench.create(WIDE, 100).await, Err(CreateError::PinSpaceExhausted));
+    assert_eq!(
+        bench.create(WIDE, 100).await,
+        Err(CreateError::PinSpaceExhausted)
+    );
     bench
         .create(WIDE, 101)
         .await
@@ -337,11 +458,23 @@ async fn delete_answers_what_was_there() {
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let id = &made.greenpin_id;
     let foreign = bench.store.tenant(TenantId::parse("other").unwrap());
-    assert_eq!(foreign.delete_allocation(id, bench.at(1)).await, Err(DeleteError::NotFound));
+    assert_eq!(
+        foreign.delete_allocation(id, bench.at(1)).await,
+        Err(DeleteError::NotFound)
+    );
     assert_eq!(foreign.allocation(id).await.unwrap(), None);
-    assert_eq!(bench.tenant.delete_allocation(id, bench.at(1)).await, Ok(bench.at(1)));
-    assert_eq!(bench.tenant.delete_allocation(id, bench.at(2)).await, Err(DeleteError::AlreadyDeleted));
-    assert_eq!(bench.event_types().await, ["allocation.created", "allocation.deleted"]);
+    assert_eq!(
+        bench.tenant.delete_allocation(id, bench.at(1)).await,
+        Ok(bench.at(1))
+    );
+    assert_eq!(
+        bench.tenant.delete_allocation(id, bench.at(2)).await,
+        Err(DeleteError::AlreadyDeleted)
+    );
+    assert_eq!(
+        bench.event_types().await,
+        ["allocation.created", "allocation.deleted"]
+    );
 }
 
 #[tokio::test]
@@ -350,10 +483,25 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     bench.try_pin(&sid, made.pin.expose(), 2).await;
-    bench.store.call_ringing(&sid, number(AGENT), bench.at(3)).await.unwrap();
-    bench.store.call_answered(&sid, number(AGENT), bench.at(5)).await.unwrap();
-    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(6)).await.unwrap();
-    let recording = RecordingFile { location: "a.wav".into(), duration: Duration::from_secs(20) };
+    bench
+        .store
+        .call_ringing(&sid, number(AGENT), bench.at(3))
+        .await
+        .unwrap();
+    bench
+        .store
+        .call_answered(&sid, number(AGENT), bench.at(5))
+        .await
+        .unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made.greenpin_id, bench.at(6))
+        .await
+        .unwrap();
+    let recording = RecordingFile {
+        location: "a.wav".into(),
+        duration: Duration::from_secs(20),
+    };
     let ending = CallEnding {
         dialled: Some(number(AGENT)),
         dialled_at: Some(bench.at(3)),
@@ -378,15 +526,32 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
     ];
     assert_eq!(bench.event_types().await, expected);
     let events = bench.events().await;
-    let sequences: Vec<_> = events.iter().map(|event| event["sequence"].as_u64().unwrap()).collect();
+    let sequences: Vec<_> = events
+        .iter()
+        .map(|event| event["sequence"].as_u64().unwrap())
+        .collect();
     assert_eq!(sequences, [1, 2, 3, 4, 5, 6, 7, 8]);
     let data = &events[6]["data"];
-    assert_eq!((&data["on_call_duration"], &data["dial_call_duration"]), (&20.into(), &22.into()));
+    assert_eq!(
+        (&data["on_call_duration"], &data["dial_call_duration"]),
+        (&20.into(), &22.into())
+    );
     assert_eq!(data["call_type"], "completed");
     let record = bench.tenant.call(&sid).await.unwrap().unwrap();
-    assert_eq!((record.dialled, record.recording), (Some(number(AGENT)), Some(recording)));
+    assert_eq!(
+        (record.dialled, record.recording),
+        (Some(number(AGENT)), Some(recording))
+    );
     assert_eq!(bench.read(&made.greenpin_id).await.call_count, 1);
-    assert_eq!(bench.tenant.calls_of(&made.greenpin_id, None, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        bench
+            .tenant
+            .calls_of(&made.greenpin_id, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -395,14 +560,27 @@ async fn calls_that_a_crash_left_open_are_closed_at_the_next_start() {
     bench.create(EXCLUSIVE, 0).await.unwrap();
     let (open, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     let (closed, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
-    bench.store.end_call(&closed, ending(bench.at(2))).await.unwrap();
+    bench
+        .store
+        .end_call(&closed, ending(bench.at(2)))
+        .await
+        .unwrap();
     assert_eq!(bench.store.join("node-2", bench.at(9)).await.unwrap().1, 0);
     assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 1);
     assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 0);
     let record = bench.tenant.call(&open).await.unwrap().unwrap();
-    assert_eq!((record.ended_at, record.hangup_by.as_deref()), (Some(bench.at(9)), Some("system")));
+    assert_eq!(
+        (record.ended_at, record.hangup_by.as_deref()),
+        (Some(bench.at(9)), Some("system"))
+    );
     let types = bench.event_types().await;
-    assert_eq!(types.iter().filter(|name| *name == "call.completed").count(), 2);
+    assert_eq!(
+        types
+            .iter()
+            .filter(|name| *name == "call.completed")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -412,39 +590,73 @@ async fn an_allocation_that_ended_is_told_of_once() {
     assert_eq!(bench.store.report_expired(bench.at(599)).await.unwrap(), 0);
     assert_eq!(bench.store.report_expired(bench.at(600)).await.unwrap(), 1);
     assert_eq!(bench.store.report_expired(bench.at(601)).await.unwrap(), 0);
-    assert_eq!(bench.event_types().await, ["allocation.created", "allocation.expired"]);
+    assert_eq!(
+        bench.event_types().await,
+        ["allocation.created", "allocation.expired"]
+    );
 }
 
 #[tokio::test]
 async fn deliveries_of_an_allocation_go_one_after_the_other() {
     let bench = Bench::new().await;
     let spec = EndpointSpec::to("https://hook.example/");
-    let made = bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    let made = bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec]), bench.start)
+        .await
+        .unwrap();
     assert!(made[0].1.starts_with("whsec_"));
     let allocation = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.delete_allocation(&allocation.greenpin_id, bench.at(1)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&allocation.greenpin_id, bench.at(1))
+        .await
+        .unwrap();
     let lease = Duration::from_secs(30);
     let claim = |seconds| bench.claim(lease, bench.at(seconds));
     let first = claim(2).await.unwrap();
     assert_eq!(first.len(), 1);
     assert!(first[0].body.contains("allocation.created"));
     assert!(claim(3).await.unwrap().is_empty());
-    assert_eq!(claim(32).await.unwrap()[0].attempts, 2, "a lease that ran out gives the delivery back");
+    assert_eq!(
+        claim(32).await.unwrap()[0].attempts,
+        2,
+        "a lease that ran out gives the delivery back"
+    );
     bench.end(&first[0], Outcome::Delivered, bench.at(33)).await;
     let second = claim(33).await.unwrap();
     assert!(second[0].body.contains("allocation.deleted"));
-    bench.end(&second[0], Outcome::Again(bench.at(50)), bench.at(34)).await;
-    assert_eq!(bench.store.due_endpoints().await.unwrap()[0].due_at, bench.at(50));
-    bench.tenant.update_settings(|_| (), Some(Vec::new()), bench.at(50)).await.unwrap();
-    assert!(claim(51).await.unwrap().is_empty(), "nothing is owed to an endpoint that was taken away");
+    bench
+        .end(&second[0], Outcome::Again(bench.at(50)), bench.at(34))
+        .await;
+    assert_eq!(
+        bench.store.due_endpoints().await.unwrap()[0].due_at,
+        bench.at(50)
+    );
+    bench
+        .tenant
+        .update_settings(|_| (), Some(Vec::new()), bench.at(50))
+        .await
+        .unwrap();
+    assert!(
+        claim(51).await.unwrap().is_empty(),
+        "nothing is owed to an endpoint that was taken away"
+    );
     assert!(bench.store.due_endpoints().await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
     let bench = Bench::new().await;
-    let spec = |paused| EndpointSpec { paused, ..EndpointSpec::to("https://hook.example/") };
-    let set = |paused| bench.tenant.update_settings(|_| (), Some(vec![spec(paused)]), bench.start);
+    let spec = |paused| EndpointSpec {
+        paused,
+        ..EndpointSpec::to("https://hook.example/")
+    };
+    let set = |paused| {
+        bench
+            .tenant
+            .update_settings(|_| (), Some(vec![spec(paused)]), bench.start)
+    };
     set(true).await.unwrap();
     bench.create(EXCLUSIVE, 0).await.unwrap();
     let claim = || bench.claim(Duration::from_secs(30), bench.at(1));
@@ -458,11 +670,25 @@ async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
 async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
     let bench = Bench::new().await;
     let types = Some(vec!["allocation.deleted".to_owned()]);
-    let spec = EndpointSpec { types, ..EndpointSpec::to("https://hook.example/") };
-    bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    let spec = EndpointSpec {
+        types,
+        ..EndpointSpec::to("https://hook.example/")
+    };
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec]), bench.start)
+        .await
+        .unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
-    let claimed = bench.claim(Duration::from_secs(30), bench.at(1)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made.greenpin_id, bench.at(1))
+        .await
+        .unwrap();
+    let claimed = bench
+        .claim(Duration::from_secs(30), bench.at(1))
+        .await
+        .unwrap();
     assert_eq!(claimed.len(), 1);
     assert!(claimed[0].body.contains("allocation.deleted"));
 }
@@ -481,7 +707,9 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
     };
     let options = options(&folder);
     let store = Store::open(&options).unwrap();
-    let Ok(made) = store.create_tenant(new, now).await else { panic!("the store is empty") };
+    let Ok(made) = store.create_tenant(new, now).await else {
+        panic!("the store is empty")
+    };
     drop(store);
     let again = Store::open(&options).unwrap();
     let found = again.authenticate("AC1", &made.token, now).await.unwrap();
@@ -491,7 +719,8 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
 #[tokio::test]
 async fn credentials_open_their_own_tenant_only() {
     let bench = Bench::new().await;
-    let whose = |sid: &'static str, token: &'static str| bench.store.authenticate(sid, token, bench.start);
+    let whose =
+        |sid: &'static str, token: &'static str| bench.store.authenticate(sid, token, bench.start);
     let found = whose("AC1", "secret").await.unwrap();
     assert_eq!(found.map(|found| found.tenant_id), TenantId::parse("acme"));
     assert_eq!(whose("AC1", "Secret").await.unwrap(), None);
@@ -514,20 +743,45 @@ async fn no_digit_of_a_pin_is_in_any_event() {
 async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
     let bench = Bench::new().await;
     let spec = EndpointSpec::to("https://hook.example/");
-    bench.tenant.update_settings(|_| (), Some(vec![spec]), bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(|_| (), Some(vec![spec]), bench.start)
+        .await
+        .unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
-    bench.tenant.delete_allocation(&made.greenpin_id, bench.at(1)).await.unwrap();
+    bench
+        .tenant
+        .delete_allocation(&made.greenpin_id, bench.at(1))
+        .await
+        .unwrap();
     let claim = |seconds| bench.claim(Duration::from_secs(30), bench.at(seconds));
     let first = claim(2).await.unwrap().remove(0);
-    assert_eq!(bench.tenant.redeliver(&first.event_id, bench.at(3)).await.unwrap(), Some(1));
+    assert_eq!(
+        bench
+            .tenant
+            .redeliver(&first.event_id, bench.at(3))
+            .await
+            .unwrap(),
+        Some(1)
+    );
     bench.end(&first, Outcome::Delivered, bench.at(4)).await;
     let again = claim(4).await.unwrap();
-    assert_eq!((again.len(), &again[0].event_id, again[0].attempts), (1, &first.event_id, 1));
+    assert_eq!(
+        (again.len(), &again[0].event_id, again[0].attempts),
+        (1, &first.event_id, 1)
+    );
     bench.end(&again[0], Outcome::Delivered, bench.at(5)).await;
     let second = claim(5).await.unwrap().remove(0);
     assert!(second.body.contains("allocation.deleted"));
-    bench.tenant.redeliver(&first.event_id, bench.at(6)).await.unwrap();
-    assert!(claim(7).await.unwrap().is_empty(), "events of one allocation go one after the other");
+    bench
+        .tenant
+        .redeliver(&first.event_id, bench.at(6))
+        .await
+        .unwrap();
+    assert!(
+        claim(7).await.unwrap().is_empty(),
+        "events of one allocation go one after the other"
+    );
     bench.end(&second, Outcome::GivenUp, bench.at(8)).await;
     assert_eq!(claim(8).await.unwrap()[0].event_id, first.event_id);
 }
@@ -538,22 +792,51 @@ const DAY: u64 = 24 * 3600;
 async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
     let bench = Bench::new().await;
     let endpoint = EndpointSpec::to("https://hooks.example/a");
-    let made = bench.tenant.update_settings(|_| {}, Some(vec![endpoint]), bench.start).await.unwrap();
+    let made = bench
+        .tenant
+        .update_settings(|_| {}, Some(vec![endpoint]), bench.start)
+        .await
+        .unwrap();
     bench.share_wide(8, 10).await;
     let allocation = bench.create(WIDE, 0).await.unwrap();
     let (sid, _) = bench.call(WIDE, Some(STRANGER), 1).await;
     bench.try_pin(&sid, &wrong(&allocation.pin), 2).await;
     bench.try_pin(&sid, allocation.pin.expose(), 3).await;
-    bench.store.call_ringing(&sid, number(AGENT), bench.at(4)).await.unwrap();
-    bench.store.call_answered(&sid, number(AGENT), bench.at(5)).await.unwrap();
     bench
         .store
-        .end_call(&sid, CallEnding { dialled: Some(number(AGENT)), ..ending(bench.at(6)) })
+        .call_ringing(&sid, number(AGENT), bench.at(4))
         .await
         .unwrap();
-    let change = AllocationChange { to: Some(vec![number(STRANGER)]), ..AllocationChange::default() };
-    bench.tenant.change_allocation(&allocation.greenpin_id, change, bench.at(7)).await.unwrap();
-    let rotated = bench.tenant.rotate_pin(&allocation.greenpin_id, bench.at(8)).await.unwrap();
+    bench
+        .store
+        .call_answered(&sid, number(AGENT), bench.at(5))
+        .await
+        .unwrap();
+    bench
+        .store
+        .end_call(
+            &sid,
+            CallEnding {
+                dialled: Some(number(AGENT)),
+                ..ending(bench.at(6))
+            },
+        )
+        .await
+        .unwrap();
+    let change = AllocationChange {
+        to: Some(vec![number(STRANGER)]),
+        ..AllocationChange::default()
+    };
+    bench
+        .tenant
+        .change_allocation(&allocation.greenpin_id, change, bench.at(7))
+        .await
+        .unwrap();
+    let rotated = bench
+        .tenant
+        .rotate_pin(&allocation.greenpin_id, bench.at(8))
+        .await
+        .unwrap();
     let other = NewTenant {
         tenant_id: TenantId::parse("other").unwrap(),
         account_sid: "AC2".into(),
@@ -561,14 +844,31 @@ async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
         settings: TenantSettings::default(),
         webhooks: Vec::new(),
     };
-    let Ok(other) = bench.store.create_tenant(other, bench.start).await else { panic!("its name is free") };
+    let Ok(other) = bench.store.create_tenant(other, bench.start).await else {
+        panic!("its name is free")
+    };
     let kept = raw(&bench.options.database);
-    let holds = |text: &str| kept.windows(text.len()).any(|window| window == text.as_bytes());
-    assert!(holds(allocation.greenpin_id.as_str()), "what is read is the database");
-    let numbers = [WIDE, AGENT, CUSTOMER, STRANGER, EXCLUSIVE].map(|number| number.trim_start_matches('+'));
+    let holds = |text: &str| {
+        kept.windows(text.len())
+            .any(|window| window == text.as_bytes())
+    };
+    assert!(
+        holds(allocation.greenpin_id.as_str()),
+        "what is read is the database"
+    );
+    let numbers =
+        [WIDE, AGENT, CUSTOMER, STRANGER, EXCLUSIVE].map(|number| number.trim_start_matches('+'));
     let pins = [allocation.pin.expose(), rotated.pin.expose()];
     let secret = made[0].1.trim_start_matches("whsec_");
-    for text in numbers.into_iter().chain(pins).chain([secret, &other.token]) {
-        assert!(!holds(text), "the database holds {} characters that it must not", text.len());
+    for text in numbers
+        .into_iter()
+        .chain(pins)
+        .chain([secret, &other.token])
+    {
+        assert!(
+            !holds(text),
+            "the database holds {} characters that it must not",
+            text.len()
+        );
     }
 }

@@ -7,15 +7,27 @@ async fn a_right_pin_gives_its_try_back_and_tells_whom_to_dial() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
-    let Route::Collect(collect) = route else { panic!("the number is in use") };
+    let Route::Collect(collect) = route else {
+        panic!("the number is in use")
+    };
     assert_eq!((collect.pin_length, collect.max_tries), (4, 3));
-    assert_eq!(bench.try_pin(&sid, &wrong(&made.pin), 2).await, PinVerdict::Refused);
+    assert_eq!(
+        bench.try_pin(&sid, &wrong(&made.pin), 2).await,
+        PinVerdict::Refused
+    );
     let PinVerdict::Accepted(connection) = bench.try_pin(&sid, made.pin.expose(), 3).await else {
         panic!("the PIN is right")
     };
     assert_eq!(connection.dial, [number(AGENT)]);
     let read = bench.read(&made.greenpin_id).await;
-    assert_eq!((read.failed_pin_attempts, read.attempt_count, read.call_count), (1, 1, 0));
+    assert_eq!(
+        (
+            read.failed_pin_attempts,
+            read.attempt_count,
+            read.call_count
+        ),
+        (1, 1, 0)
+    );
     let (back, _) = bench.call(EXCLUSIVE, Some(AGENT), 4).await;
     let PinVerdict::Accepted(connection) = bench.try_pin(&back, made.pin.expose(), 5).await else {
         panic!("the PIN is right")
@@ -29,17 +41,35 @@ async fn at_the_limit_no_pin_opens_and_the_tenant_hears_once() {
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
-        assert_eq!(bench.try_pin(&sid, &wrong(&made.pin), 2).await, PinVerdict::Refused);
+        assert_eq!(
+            bench.try_pin(&sid, &wrong(&made.pin), 2).await,
+            PinVerdict::Refused
+        );
     }
     for _ in 0..2 {
-        assert_eq!(bench.try_pin(&sid, made.pin.expose(), 3).await, PinVerdict::Refused);
+        assert_eq!(
+            bench.try_pin(&sid, made.pin.expose(), 3).await,
+            PinVerdict::Refused
+        );
     }
     let read = bench.read(&made.greenpin_id).await;
     assert!(read.is_locked());
     assert_eq!(read.failed_pin_attempts, 3);
     let types = bench.event_types().await;
-    assert_eq!(types.iter().filter(|name| *name == "allocation.locked").count(), 1);
-    assert_eq!(types.iter().filter(|name| *name == "call.pin_failed").count(), 5);
+    assert_eq!(
+        types
+            .iter()
+            .filter(|name| *name == "allocation.locked")
+            .count(),
+        1
+    );
+    assert_eq!(
+        types
+            .iter()
+            .filter(|name| *name == "call.pin_failed")
+            .count(),
+        5
+    );
 }
 
 #[tokio::test]
@@ -49,12 +79,30 @@ async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_all
     let two = bench.create(SHARED, 0).await.unwrap();
     let (sid, _) = bench.call(SHARED, Some(CUSTOMER), 1).await;
     let mut neither = (0..10_000).map(|value| format!("{value:04}"));
-    let neither = neither.find(|pin| pin != one.pin.expose() && pin != two.pin.expose()).unwrap();
+    let neither = neither
+        .find(|pin| pin != one.pin.expose() && pin != two.pin.expose())
+        .unwrap();
     bench.try_pin(&sid, &neither, 2).await;
-    let counts = |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
-    assert_eq!(counts(bench.read(&one.greenpin_id).await, bench.read(&two.greenpin_id).await), (1, 1));
-    assert!(matches!(bench.try_pin(&sid, two.pin.expose(), 3).await, PinVerdict::Accepted(_)));
-    assert_eq!(counts(bench.read(&one.greenpin_id).await, bench.read(&two.greenpin_id).await), (1, 1));
+    let counts =
+        |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
+    assert_eq!(
+        counts(
+            bench.read(&one.greenpin_id).await,
+            bench.read(&two.greenpin_id).await
+        ),
+        (1, 1)
+    );
+    assert!(matches!(
+        bench.try_pin(&sid, two.pin.expose(), 3).await,
+        PinVerdict::Accepted(_)
+    ));
+    assert_eq!(
+        counts(
+            bench.read(&one.greenpin_id).await,
+            bench.read(&two.greenpin_id).await
+        ),
+        (1, 1)
+    );
     assert_eq!(bench.read(&two.greenpin_id).await.attempt_count, 1);
 }
 
@@ -65,31 +113,60 @@ async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_anyone
     let long = bench.create(OPEN, 0).await.unwrap();
     for caller in [Some(STRANGER), None] {
         let (sid, _) = bench.call(SHARED, caller, 1).await;
-        assert_eq!(bench.try_pin(&sid, short.pin.expose(), 2).await, PinVerdict::Refused);
+        assert_eq!(
+            bench.try_pin(&sid, short.pin.expose(), 2).await,
+            PinVerdict::Refused
+        );
         let (sid, _) = bench.call(OPEN, caller, 1).await;
-        assert!(matches!(bench.try_pin(&sid, long.pin.expose(), 2).await, PinVerdict::Accepted(_)));
+        assert!(matches!(
+            bench.try_pin(&sid, long.pin.expose(), 2).await,
+            PinVerdict::Accepted(_)
+        ));
     }
     let only_listed = |settings: &mut TenantSettings| settings.caller_policy = CallerPolicy::Listed;
-    bench.tenant.update_settings(only_listed, None, bench.start).await.unwrap();
+    bench
+        .tenant
+        .update_settings(only_listed, None, bench.start)
+        .await
+        .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 3).await;
-    assert_eq!(bench.try_pin(&sid, long.pin.expose(), 4).await, PinVerdict::Refused);
+    assert_eq!(
+        bench.try_pin(&sid, long.pin.expose(), 4).await,
+        PinVerdict::Refused
+    );
 }
 
 #[tokio::test]
 async fn five_wrong_tries_refuse_a_stranger_for_a_quarter_of_an_hour_then_for_twice_as_long() {
     let bench = Bench::new().await;
-    let new = NewAllocation { duration: Duration::from_secs(90_000), ..wanted(OPEN) };
-    let made = bench.tenant.create_allocation(new, bench.start).await.unwrap();
+    let new = NewAllocation {
+        duration: Duration::from_secs(90_000),
+        ..wanted(OPEN)
+    };
+    let made = bench
+        .tenant
+        .create_allocation(new, bench.start)
+        .await
+        .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 0).await;
     for _ in 0..5 {
         bench.try_pin(&sid, &wrong(&made.pin), 0).await;
     }
-    assert_eq!(bench.try_pin(&sid, made.pin.expose(), 899).await, PinVerdict::Refused);
+    assert_eq!(
+        bench.try_pin(&sid, made.pin.expose(), 899).await,
+        PinVerdict::Refused
+    );
     for _ in 0..5 {
         bench.try_pin(&sid, &wrong(&made.pin), 900).await;
     }
-    assert_eq!(bench.try_pin(&sid, made.pin.expose(), 900 + 1799).await, PinVerdict::Refused);
-    assert!(matches!(bench.try_pin(&sid, made.pin.expose(), 900 + 1800).await, PinVerdict::Accepted(_)));
+    assert_eq!(
+        bench.try_pin(&sid, made.pin.expose(), 900 + 1799).await,
+        PinVerdict::Refused
+    );
+    assert!(matches!(
+        bench.try_pin(&sid, made.pin.expose(), 900 + 1800).await,
+        PinVerdict::Accepted(_)
+    ));
 }
 
 #[tokio::test]
@@ -97,26 +174,54 @@ async fn twenty_wrong_tries_of_strangers_close_a_number_to_them_but_not_to_liste
     let bench = Bench::new().await;
     let made = bench.create(OPEN, 0).await.unwrap();
     for caller in 0..21 {
-        let (sid, _) = bench.call(OPEN, Some(&format!("+9177000001{caller:02}")), 1).await;
+        let (sid, _) = bench
+            .call(OPEN, Some(&format!("+9177000001{caller:02}")), 1)
+            .await;
         bench.try_pin(&sid, &wrong(&made.pin), 1).await;
     }
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 2).await;
-    assert_eq!(bench.try_pin(&sid, made.pin.expose(), 2).await, PinVerdict::Refused);
+    assert_eq!(
+        bench.try_pin(&sid, made.pin.expose(), 2).await,
+        PinVerdict::Refused
+    );
     let (sid, _) = bench.call(OPEN, Some(CUSTOMER), 2).await;
-    assert!(matches!(bench.try_pin(&sid, made.pin.expose(), 2).await, PinVerdict::Accepted(_)));
+    assert!(matches!(
+        bench.try_pin(&sid, made.pin.expose(), 2).await,
+        PinVerdict::Accepted(_)
+    ));
     let types = bench.event_types().await;
-    assert_eq!(types.iter().filter(|name| *name == "number.pin_attack").count(), 1);
-    let later = bench.tenant.create_allocation(wanted(OPEN), bench.at(1801)).await.unwrap();
+    assert_eq!(
+        types
+            .iter()
+            .filter(|name| *name == "number.pin_attack")
+            .count(),
+        1
+    );
+    let later = bench
+        .tenant
+        .create_allocation(wanted(OPEN), bench.at(1801))
+        .await
+        .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1802).await;
-    assert!(matches!(bench.try_pin(&sid, later.pin.expose(), 1802).await, PinVerdict::Accepted(_)));
+    assert!(matches!(
+        bench.try_pin(&sid, later.pin.expose(), 1802).await,
+        PinVerdict::Accepted(_)
+    ));
 }
 
 /// With two hundred open PINs of six digits, a day's 68 tries get in 0.014 times.
 #[tokio::test]
 async fn an_army_of_strangers_has_one_try_each_half_hour_once_the_first_twenty_are_spent() {
     let bench = Bench::new().await;
-    let new = NewAllocation { duration: Duration::from_secs(90_000), ..wanted(OPEN) };
-    let made = bench.tenant.create_allocation(new, bench.start).await.unwrap();
+    let new = NewAllocation {
+        duration: Duration::from_secs(90_000),
+        ..wanted(OPEN)
+    };
+    let made = bench
+        .tenant
+        .create_allocation(new, bench.start)
+        .await
+        .unwrap();
     let mut callers = (0..).map(|caller| format!("+91770000{caller:04}"));
     for _ in 0..20 {
         let (sid, _) = bench.call(OPEN, callers.next().as_deref(), 1).await;
@@ -126,10 +231,16 @@ async fn an_army_of_strangers_has_one_try_each_half_hour_once_the_first_twenty_a
         let at = 2 + 1800 * half_hour;
         for digits in [wrong(&made.pin), made.pin.expose().to_owned()] {
             let (sid, _) = bench.call(OPEN, callers.next().as_deref(), at).await;
-            assert_eq!(bench.try_pin(&sid, &digits, at).await, PinVerdict::Refused, "half hour {half_hour}");
+            assert_eq!(
+                bench.try_pin(&sid, &digits, at).await,
+                PinVerdict::Refused,
+                "half hour {half_hour}"
+            );
         }
     }
-    let (sid, _) = bench.call(OPEN, callers.next().as_deref(), 2 + 1800 * 48).await;
+    let (sid, _) = bench
+        .call(OPEN, callers.next().as_deref(), 2 + 1800 * 48)
+        .await;
     let one_more = bench.try_pin(&sid, made.pin.expose(), 2 + 1800 * 48).await;
     assert!(matches!(one_more, PinVerdict::Accepted(_)));
 }
@@ -177,13 +288,31 @@ async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
     let at = bench.at(20);
     let mut tries = tokio::task::JoinSet::new();
     for (index, sid) in calls.iter().cloned().enumerate() {
-        let store = if index % 2 == 0 { bench.store.clone() } else { other.clone() };
+        let store = if index % 2 == 0 {
+            bench.store.clone()
+        } else {
+            other.clone()
+        };
         let wrong = wrong.clone();
         tries.spawn(async move { store.try_pin(&sid, &wrong, at).await });
     }
-    assert!(tries.join_all().await.iter().all(|verdict| *verdict == Ok(PinVerdict::Refused)));
+    assert!(
+        tries
+            .join_all()
+            .await
+            .iter()
+            .all(|verdict| *verdict == Ok(PinVerdict::Refused))
+    );
     assert_eq!(bench.read(&made.greenpin_id).await.failed_pin_attempts, 3);
-    let locked = bench.event_types().await.iter().filter(|name| *name == "allocation.locked").count();
+    let locked = bench
+        .event_types()
+        .await
+        .iter()
+        .filter(|name| *name == "allocation.locked")
+        .count();
     assert_eq!(locked, 1);
-    assert_eq!(other.try_pin(&calls[0], &made.pin, bench.at(21)).await, Ok(PinVerdict::Refused));
+    assert_eq!(
+        other.try_pin(&calls[0], &made.pin, bench.at(21)).await,
+        Ok(PinVerdict::Refused)
+    );
 }

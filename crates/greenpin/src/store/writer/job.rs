@@ -35,7 +35,12 @@ pub(super) struct Task<W, T, E> {
 
 impl<W, T, E> Task<W, T, E> {
     pub(super) fn new(kind: Kind, work: W, answer: oneshot::Sender<Result<T, E>>) -> Self {
-        Self { kind, work, result: None, answer }
+        Self {
+            kind,
+            work,
+            result: None,
+            answer,
+        }
     }
 }
 

@@ -19,7 +19,11 @@ pub(super) struct Lull {
 impl Lull {
     /// Begins to look; so many rows were changed so far.
     pub(super) fn new(changes: u64, now: Instant) -> Self {
-        Self { since: now, begun_at: changes, told_at: changes }
+        Self {
+            since: now,
+            begun_at: changes,
+            told_at: changes,
+        }
     }
 
     /// Whether now, with so many rows changed so far, is the quiet after a burst.

@@ -64,7 +64,11 @@ impl Writer {
         let (queue, jobs) = sync_channel(QUEUE);
         let (ready, opened) = sync_channel(1);
         let open = Arc::<AtomicUsize>::default();
-        let told = Told { deliveries, readers, open: open.clone() };
+        let told = Told {
+            deliveries,
+            readers,
+            open: open.clone(),
+        };
         // The connection belongs to the thread from the first moment on.
         let work = move || match Thread::open(place, keys, told) {
             Ok(thread) => {
@@ -75,12 +79,20 @@ impl Writer {
                 let _ = ready.send(Err(error));
             }
         };
-        let started = std::thread::Builder::new().name("store-writer".into()).spawn(work);
-        started.map_err(|source| OpenError::Io { path: "the writer's thread".into(), source })?;
+        let started = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(work);
+        started.map_err(|source| OpenError::Io {
+            path: "the writer's thread".into(),
+            source,
+        })?;
         let gone = || std::io::Error::other("it ended before it was ready");
         opened
             .recv()
-            .map_err(|_| OpenError::Io { path: "the writer's thread".into(), source: gone() })
+            .map_err(|_| OpenError::Io {
+                path: "the writer's thread".into(),
+                source: gone(),
+            })
             .flatten()?;
         Ok(Self { queue, open })
     }
@@ -124,7 +136,9 @@ impl Writer {
                 TrySendError::Disconnected(_) => StoreError::Closed,
             }
         })?;
-        result.await.unwrap_or_else(|_| Err(StoreError::Closed.into()))
+        result
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Closed.into()))
     }
 }
 
@@ -138,7 +152,11 @@ impl<'a> Deref for Tx<'a> {
 
 impl Tx<'_> {
     /// Runs a statement; how many rows it changed.
-    pub(super) fn execute(&self, sql: &'static str, params: impl Params) -> Result<usize, StoreError> {
+    pub(super) fn execute(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+    ) -> Result<usize, StoreError> {
         params.with(|params| self.connection.execute(sql, params))
     }
 
@@ -194,21 +212,34 @@ mod tests {
     fn writer() -> (tempfile::TempDir, Writer) {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-        let writer =
-            Writer::start(file(&folder), Arc::new(keys), Arc::default(), IdleReaders::default()).unwrap();
+        let writer = Writer::start(
+            file(&folder),
+            Arc::new(keys),
+            Arc::default(),
+            IdleReaders::default(),
+        )
+        .unwrap();
         (folder, writer)
     }
 
     async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
         let work = move |tx: &Tx<'_>| {
             let added = tx.execute(ADD, [name])?;
-            if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(added) }
+            if fails {
+                Err(StoreError::Unreadable("what a test made up"))
+            } else {
+                Ok(added)
+            }
         };
         writer.write(work).await
     }
 
     async fn names(writer: &Writer) -> Vec<String> {
-        let read = |tx: &Tx<'_>| tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| row.get(0));
+        let read = |tx: &Tx<'_>| {
+            tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| {
+                row.get(0)
+            })
+        };
         writer.write::<_, StoreError, _>(read).await.unwrap()
     }
 
@@ -223,7 +254,12 @@ mod tests {
         });
         let release = async move { drop(open) };
         let batch = async {
-            tokio::join!(add(&writer, "a", false), add(&writer, "b", true), add(&writer, "c", false), release)
+            tokio::join!(
+                add(&writer, "a", false),
+                add(&writer, "b", true),
+                add(&writer, "c", false),
+                release
+            )
         };
         let (held, (a, b, c, ())) = tokio::join!(held, batch);
         assert!(held.is_ok() && b.is_err());
@@ -233,13 +269,24 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
-        const INSERT: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
-        let server = crate::store::tests::postgres::new_database().parse().unwrap();
+        const INSERT: &str =
+            "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
+        let server = crate::store::tests::postgres::new_database()
+            .parse()
+            .unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for place in [Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())), file(&folder)] {
+        for place in [
+            Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+            file(&folder),
+        ] {
             let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
-            let writer =
-                Writer::start(place, Arc::new(keys), Arc::default(), IdleReaders::default()).unwrap();
+            let writer = Writer::start(
+                place,
+                Arc::new(keys),
+                Arc::default(),
+                IdleReaders::default(),
+            )
+            .unwrap();
             let mut crowd = tokio::task::JoinSet::new();
             for one in 0..64 {
                 let writer = writer.clone();
@@ -249,7 +296,8 @@ mod tests {
                         // Each name comes twice, from two who ask at about the same time.
                         let name = format!("t{}-{turn}", one / 2);
                         let insert = move |tx: &Tx<'_>| tx.append(INSERT, (&name, "{}", 0_i64));
-                        refused += usize::from(writer.create::<_, StoreError, _>(insert).await.is_err());
+                        refused +=
+                            usize::from(writer.create::<_, StoreError, _>(insert).await.is_err());
                     }
                     refused
                 });
@@ -285,15 +333,31 @@ mod tests {
                         tx.tenants().change();
                     }
                     let found = settings::of(tx, &tenant)?.pin_cooloff;
-                    if fails { Err(StoreError::Unreadable("what a test made up")) } else { Ok(found) }
+                    if fails {
+                        Err(StoreError::Unreadable("what a test made up"))
+                    } else {
+                        Ok(found)
+                    }
                 };
                 writer.write(work).await
             }
         };
         assert_eq!(cooloff(false, false).await, Ok(3600));
         assert!(cooloff(true, true).await.is_err());
-        assert_eq!(cooloff(false, false).await, Ok(3600), "a change that failed is not kept");
-        file(&folder).writer().unwrap().execute(CHANGE, &[]).unwrap();
-        assert_eq!(cooloff(false, false).await, Ok(7), "another process's change is seen");
+        assert_eq!(
+            cooloff(false, false).await,
+            Ok(3600),
+            "a change that failed is not kept"
+        );
+        file(&folder)
+            .writer()
+            .unwrap()
+            .execute(CHANGE, &[])
+            .unwrap();
+        assert_eq!(
+            cooloff(false, false).await,
+            Ok(7),
+            "another process's change is seen"
+        );
     }
 }

@@ -99,7 +99,11 @@ impl Thread {
             ending: None,
             crowd: Cell::default(),
         };
-        if thread.knows_the_key().map_err(OpenError::Store)? { Ok(thread) } else { Err(OpenError::OtherKey) }
+        if thread.knows_the_key().map_err(OpenError::Store)? {
+            Ok(thread)
+        } else {
+            Err(OpenError::OtherKey)
+        }
     }
 
     /// Whether the database is written with our master key. A new one is from now on.
@@ -107,7 +111,8 @@ impl Thread {
         let digest = self.keys.master_digest();
         let snapshot = Snapshot::new(&self.connection, &self.keys);
         self.begin()?;
-        self.connection.execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
+        self.connection
+            .execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
         let known = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| row.get::<String>(0))?;
         self.finish()?;
         Ok(known.as_ref() == Some(&digest))
@@ -116,7 +121,11 @@ impl Thread {
     pub(super) fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {
         let mut lull = Lull::new(self.connection.changes(), Instant::now());
         loop {
-            match jobs.recv_timeout(if self.ending.is_some() { LAST_CALLS } else { LOOK }) {
+            match jobs.recv_timeout(if self.ending.is_some() {
+                LAST_CALLS
+            } else {
+                LOOK
+            }) {
                 Ok(first) => self.work(first, jobs),
                 Err(RecvTimeoutError::Timeout) => self.withdraw(),
                 Err(RecvTimeoutError::Disconnected) => return self.withdraw(),
@@ -132,10 +141,14 @@ impl Thread {
     fn work(&mut self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
         let mut batch = Batch::new();
         let ended = match self.begin_afresh() {
-            Ok(()) => self.fill(first, jobs, &mut batch).and_then(|()| self.end(&mut batch)),
+            Ok(()) => self
+                .fill(first, jobs, &mut batch)
+                .and_then(|()| self.end(&mut batch)),
             Err(error) => {
                 // Nobody is to wait for a server that is away longer than the first one did.
-                batch.done.extend(std::iter::once(first).chain(jobs.try_iter()));
+                batch
+                    .done
+                    .extend(std::iter::once(first).chain(jobs.try_iter()));
                 Err(error)
             }
         };
@@ -155,7 +168,9 @@ impl Thread {
         count(batch.done.len(), batch.begun.elapsed());
         self.told.readers.committed();
         self.look_at_the_crowd();
-        self.told.open.fetch_sub(batch.done.len(), Ordering::Relaxed);
+        self.told
+            .open
+            .fetch_sub(batch.done.len(), Ordering::Relaxed);
         batch.done.into_iter().for_each(|job| job.finish(committed));
         if batch.delivery_written.get() {
             self.told.deliveries.notify_one();
@@ -188,7 +203,11 @@ impl Thread {
             batch.only_creates &= job.kind() == Kind::Create;
             batch.done.push(job);
             self.run_last(batch)?;
-            next = if batch.done.len() < share { self.next(jobs, batch)? } else { None };
+            next = if batch.done.len() < share {
+                self.next(jobs, batch)?
+            } else {
+                None
+            };
         }
         Ok(())
     }
@@ -200,7 +219,9 @@ impl Thread {
             return Ok(());
         }
         let tx = self.tx(&batch.delivery_written);
-        let Some(job) = batch.done.last_mut() else { return Ok(()) };
+        let Some(job) = batch.done.last_mut() else {
+            return Ok(());
+        };
         if batch.is_guarded {
             return self.step(&tx, job.as_mut());
         }
@@ -212,15 +233,20 @@ impl Thread {
 
     /// Ends the transaction of a batch.
     fn end(&mut self, batch: &mut Batch) -> Result<Ended, StoreError> {
-        let sent =
-            self.offers.write(&self.tx(&batch.delivery_written)).and_then(|()| self.connection.flush());
+        let sent = self
+            .offers
+            .write(&self.tx(&batch.delivery_written))
+            .and_then(|()| self.connection.flush());
         let sent = if self.conclude(batch)? { sent } else { Ok(()) };
         let ended = sent.and_then(|()| {
             if !self.may_hand_over(batch) {
                 return self.finish().map(|()| Ended::Committed);
             }
-            self.turns_in_a_row.set(self.turns_in_a_row.get().saturating_add(1));
-            self.connection.hand_over(self.event_ids.borrow().last()).map(|()| Ended::HandedOver)
+            self.turns_in_a_row
+                .set(self.turns_in_a_row.get().saturating_add(1));
+            self.connection
+                .hand_over(self.event_ids.borrow().last())
+                .map(|()| Ended::HandedOver)
         });
         match ended {
             // Something that was sent and not waited for has failed: which job's it was is to be found out.
@@ -276,7 +302,11 @@ impl Thread {
         }
         // Whoever waits for it need not wait for the next turn, which may be another node's first.
         self.tell(ending, &committed);
-        Some(self.connection.begun().filter(|turn| self.mark.get() == Some(turn.mark)))
+        Some(
+            self.connection
+                .begun()
+                .filter(|turn| self.mark.get() == Some(turn.mark)),
+        )
     }
 
     /// Gives back a turn that was begun for jobs that have not come.
@@ -296,7 +326,8 @@ impl Thread {
     /// Sees how many ask at once: those whose result is known now, and those who came meanwhile.
     fn look_at_the_crowd(&self) {
         let open = self.told.open.load(Ordering::Relaxed);
-        self.crowd.set(open.max(self.crowd.get() - self.crowd.get() / 4));
+        self.crowd
+            .set(open.max(self.crowd.get() - self.crowd.get() / 4));
     }
 
     /// The next job of this batch.
@@ -319,7 +350,11 @@ impl Thread {
             }
         }
         let waits = self.crowd.get() >= CROWD && batch.begun.elapsed() < LAST_CALLS;
-        Ok(if waits { jobs.recv_timeout(LAST_CALL).ok() } else { None })
+        Ok(if waits {
+            jobs.recv_timeout(LAST_CALL).ok()
+        } else {
+            None
+        })
     }
 
     /// Undoes the batch and runs it again, each job so that it takes nothing of the others with it.
@@ -328,7 +363,10 @@ impl Thread {
         self.roll_back()?;
         self.begin()?;
         let tx = self.tx(&batch.delivery_written);
-        batch.done.iter_mut().try_for_each(|job| self.step(&tx, job.as_mut()))
+        batch
+            .done
+            .iter_mut()
+            .try_for_each(|job| self.step(&tx, job.as_mut()))
     }
 
     fn begin(&self) -> Result<(), StoreError> {
@@ -339,7 +377,8 @@ impl Thread {
     }
 
     fn take_turn(&self, turn: &Turn) {
-        self.is_alone.set(self.mark.replace(Some(turn.next_mark)) == Some(turn.mark));
+        self.is_alone
+            .set(self.mark.replace(Some(turn.next_mark)) == Some(turn.mark));
         if !self.is_alone.get() {
             self.offers.clear();
         }
@@ -348,7 +387,8 @@ impl Thread {
     }
 
     fn finish(&self) -> Result<(), StoreError> {
-        self.connection.commit(self.event_ids.borrow().last(), self.tenants.was_changed())
+        self.connection
+            .commit(self.event_ids.borrow().last(), self.tenants.was_changed())
     }
 
     fn roll_back(&self) -> Result<(), StoreError> {
@@ -364,9 +404,23 @@ impl Thread {
     }
 
     fn tx<'a>(&'a self, delivery_written: &'a Cell<bool>) -> Tx<'a> {
-        let Self { connection, keys, event_ids, tenants, offers, .. } = self;
+        let Self {
+            connection,
+            keys,
+            event_ids,
+            tenants,
+            offers,
+            ..
+        } = self;
         let snapshot = Snapshot::new(connection, keys);
-        Tx { snapshot, connection, event_ids, tenants, offers, delivery_written }
+        Tx {
+            snapshot,
+            connection,
+            event_ids,
+            tenants,
+            offers,
+            delivery_written,
+        }
     }
 
     /// Runs one job; whether it is kept, or has left nothing behind. An error here is the whole transaction's.
@@ -383,7 +437,12 @@ impl Thread {
     fn step(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
         self.connection.save()?;
         let mut kept = run(tx, job);
-        if kept && let Err(error) = self.offers.settle(tx).and_then(|()| self.connection.settle()) {
+        if kept
+            && let Err(error) = self
+                .offers
+                .settle(tx)
+                .and_then(|()| self.connection.settle())
+        {
             job.fail(error);
             kept = false;
         }

@@ -15,7 +15,9 @@ fn lines(server: &Server, arguments: &[&str]) -> Vec<Value> {
     let output = server.command(arguments);
     assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn line(server: &Server, arguments: &[&str]) -> Value {
@@ -24,25 +26,52 @@ fn line(server: &Server, arguments: &[&str]) -> Value {
 
 fn refused(output: &Output, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && error.contains(why), "{output:?}");
+    assert!(
+        output.status.code() == Some(1) && error.contains(why),
+        "{output:?}"
+    );
 }
 
 #[test]
 fn a_tenant_is_suspended_resumed_shown_and_erased() {
     let server = server();
     server.add_number(VN, &[]);
-    assert_eq!(line(&server, &["tenant", "suspend", TENANT, "--json"])["status"], "suspended");
-    assert_eq!(lines(&server, &["tenant", "list", "--json"])[0]["status"], "suspended");
-    assert_eq!(line(&server, &["tenant", "resume", TENANT, "--json"])["status"], "active");
+    assert_eq!(
+        line(&server, &["tenant", "suspend", TENANT, "--json"])["status"],
+        "suspended"
+    );
+    assert_eq!(
+        lines(&server, &["tenant", "list", "--json"])[0]["status"],
+        "suspended"
+    );
+    assert_eq!(
+        line(&server, &["tenant", "resume", TENANT, "--json"])["status"],
+        "active"
+    );
     let shown = line(&server, &["tenant", "show", TENANT, "--json"]);
-    assert_eq!((&shown["numbers"], &shown["credentials"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&shown["numbers"], &shown["credentials"]),
+        (&json!(1), &json!(1))
+    );
     refused(&server.command(&["tenant", "erase", TENANT]), "--yes");
-    assert_eq!(line(&server, &["tenant", "show", TENANT, "--json"])["status"], "active");
+    assert_eq!(
+        line(&server, &["tenant", "show", TENANT, "--json"])["status"],
+        "active"
+    );
     let receipt = line(&server, &["tenant", "erase", TENANT, "--yes", "--json"]);
-    assert!(receipt["erased"]["numbers"] == 1 && receipt["finished_at"].is_string(), "{receipt}");
-    assert_eq!(line(&server, &["tenant", "show", TENANT, "--json"])["status"], "erased");
+    assert!(
+        receipt["erased"]["numbers"] == 1 && receipt["finished_at"].is_string(),
+        "{receipt}"
+    );
+    assert_eq!(
+        line(&server, &["tenant", "show", TENANT, "--json"])["status"],
+        "erased"
+    );
     for act in ["show", "suspend", "resume"] {
-        refused(&server.command(&["tenant", act, "nobody"]), "no such tenant");
+        refused(
+            &server.command(&["tenant", act, "nobody"]),
+            "no such tenant",
+        );
     }
     refused(&server.command(&["tenant", "suspend", TENANT]), "erased");
 }
@@ -51,8 +80,31 @@ fn a_tenant_is_suspended_resumed_shown_and_erased() {
 fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
     let mut server = server();
     server.kill();
-    let made = line(&server, &["tenant", "credential", "create", TENANT, "--label", "second shop", "--json"]);
-    let new = line(&server, &["tenant", "credential", "rotate", TENANT, SID, "--overlap", "0", "--json"]);
+    let made = line(
+        &server,
+        &[
+            "tenant",
+            "credential",
+            "create",
+            TENANT,
+            "--label",
+            "second shop",
+            "--json",
+        ],
+    );
+    let new = line(
+        &server,
+        &[
+            "tenant",
+            "credential",
+            "rotate",
+            TENANT,
+            SID,
+            "--overlap",
+            "0",
+            "--json",
+        ],
+    );
     let listed = lines(&server, &["tenant", "credential", "list", TENANT, "--json"]);
     assert_eq!(listed.len(), 3);
     assert!(listed.iter().any(|one| one["label"] == "second shop") && listed[0]["live"] == false);
@@ -60,28 +112,92 @@ fn credentials_are_made_rotated_and_revoked_while_the_server_does_not_run() {
     let text = |made: &Value, name: &str| made[name].as_str().unwrap().to_owned();
     assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401);
     for one in [&made, &new] {
-        assert_eq!(tenants_status(&server, TENANT, &text(one, "account_sid"), &text(one, "token")).0, 200);
+        assert_eq!(
+            tenants_status(
+                &server,
+                TENANT,
+                &text(one, "account_sid"),
+                &text(one, "token")
+            )
+            .0,
+            200
+        );
     }
-    refused(&server.command(&["tenant", "credential", "revoke", TENANT, SID]), "before");
-    refused(&server.command(&["tenant", "credential", "revoke", TENANT, "AC9"]), "no such");
-    refused(&server.command(&["tenant", "credential", "list", "nobody"]), "no such");
-    refused(&server.command(&["tenant", "credential", "create", TENANT, "--account-sid", SID]), "in use");
+    refused(
+        &server.command(&["tenant", "credential", "revoke", TENANT, SID]),
+        "before",
+    );
+    refused(
+        &server.command(&["tenant", "credential", "revoke", TENANT, "AC9"]),
+        "no such",
+    );
+    refused(
+        &server.command(&["tenant", "credential", "list", "nobody"]),
+        "no such",
+    );
+    refused(
+        &server.command(&[
+            "tenant",
+            "credential",
+            "create",
+            TENANT,
+            "--account-sid",
+            SID,
+        ]),
+        "in use",
+    );
 }
 
 #[test]
 fn numbers_are_changed_moved_quarantined_and_removed() {
     let server = server();
     server.add_number(VN, &[]);
-    assert!(server.command(&["tenant", "create", "other", "--account-sid", "AC2"]).status.success());
-    let changed = line(&server, &["number", "mode", VN, "shared", "--pin-length", "6", "--json"]);
+    assert!(
+        server
+            .command(&["tenant", "create", "other", "--account-sid", "AC2"])
+            .status
+            .success()
+    );
+    let changed = line(
+        &server,
+        &[
+            "number",
+            "mode",
+            VN,
+            "shared",
+            "--pin-length",
+            "6",
+            "--json",
+        ],
+    );
     assert_eq!(
-        (&changed["mode"], &changed["pin_length"], &changed["max_active"]),
+        (
+            &changed["mode"],
+            &changed["pin_length"],
+            &changed["max_active"]
+        ),
         (&json!("shared"), &json!(6), &json!(200))
     );
-    assert_eq!(line(&server, &["number", "quarantine", VN, "--json"])["quarantined"], true);
-    assert_eq!(lines(&server, &["number", "list", "--quarantined", "--json"]).len(), 1);
-    assert_eq!(lines(&server, &["number", "list", "--mode", "exclusive", "--json"]).len(), 0);
-    assert_eq!(line(&server, &["number", "release", VN, "--json"])["quarantined"], false);
+    assert_eq!(
+        line(&server, &["number", "quarantine", VN, "--json"])["quarantined"],
+        true
+    );
+    assert_eq!(
+        lines(&server, &["number", "list", "--quarantined", "--json"]).len(),
+        1
+    );
+    assert_eq!(
+        lines(
+            &server,
+            &["number", "list", "--mode", "exclusive", "--json"]
+        )
+        .len(),
+        0
+    );
+    assert_eq!(
+        line(&server, &["number", "release", VN, "--json"])["quarantined"],
+        false
+    );
     let arguments = [
         "allocation",
         "create",
@@ -97,19 +213,39 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
     let made = line(&server, &arguments);
     let id = made["greenpin_id"].as_str().unwrap();
     assert_eq!(server.get(&format!("/greenpin/{id}"))["pin"], made["pin"]);
-    for act in [&["remove", VN][..], &["move", VN, "--tenant", "other"], &["mode", VN, "exclusive"]] {
+    for act in [
+        &["remove", VN][..],
+        &["move", VN, "--tenant", "other"],
+        &["mode", VN, "exclusive"],
+    ] {
         refused(&server.command(&[&["number"], act].concat()), "1 active");
     }
     assert_eq!(
-        line(&server, &["allocation", "delete", id, "--tenant", TENANT, "--json"])["status"],
+        line(
+            &server,
+            &["allocation", "delete", id, "--tenant", TENANT, "--json"]
+        )["status"],
         "deleted"
     );
-    assert_eq!(line(&server, &["number", "move", VN, "--tenant", "other", "--json"])["tenant_id"], "other");
-    assert_eq!(line(&server, &["number", "remove", VN, "--json"])["status"], "removed");
+    assert_eq!(
+        line(
+            &server,
+            &["number", "move", VN, "--tenant", "other", "--json"]
+        )["tenant_id"],
+        "other"
+    );
+    assert_eq!(
+        line(&server, &["number", "remove", VN, "--json"])["status"],
+        "removed"
+    );
     refused(&server.command(&["number", "remove", VN]), "no pool");
     let acts = operate(&server, "GET", "/audit?limit=200").body["response"].clone();
-    let acts: Vec<_> =
-        acts.as_array().unwrap().iter().map(|one| one["act"].as_str().unwrap().to_owned()).collect();
+    let acts: Vec<_> = acts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["act"].as_str().unwrap().to_owned())
+        .collect();
     let expected = [
         "tenant.create",
         "number.add",
@@ -129,28 +265,86 @@ fn numbers_are_changed_moved_quarantined_and_removed() {
 fn allocations_are_listed_and_shown() {
     let server = server();
     server.add_number(VN, &["--mode", "shared"]);
-    let create =
-        ["allocation", "create", VN, "--tenant", TENANT, "--from", "+919900000001", "--to", "+918800000001"];
-    let first =
-        line(&server, &[&create[..], &["--duration", "300", "--custom-field", "one", "--json"]].concat());
+    let create = [
+        "allocation",
+        "create",
+        VN,
+        "--tenant",
+        TENANT,
+        "--from",
+        "+919900000001",
+        "--to",
+        "+918800000001",
+    ];
+    let first = line(
+        &server,
+        &[
+            &create[..],
+            &["--duration", "300", "--custom-field", "one", "--json"],
+        ]
+        .concat(),
+    );
     line(&server, &[&create[..], &["--json"]].concat());
     let id = first["greenpin_id"].as_str().unwrap();
     assert_eq!(
-        lines(&server, &["allocation", "list", "--tenant", TENANT, "--status", "active", "--json"]).len(),
+        lines(
+            &server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--status",
+                "active",
+                "--json"
+            ]
+        )
+        .len(),
         2
     );
     assert_eq!(
-        lines(&server, &["allocation", "list", "--tenant", TENANT, "--limit", "1", "--json"]).len(),
+        lines(
+            &server,
+            &[
+                "allocation",
+                "list",
+                "--tenant",
+                TENANT,
+                "--limit",
+                "1",
+                "--json"
+            ]
+        )
+        .len(),
         1
     );
-    assert_eq!(line(&server, &["allocation", "show", id, "--tenant", TENANT, "--json"]), first);
-    let shown =
-        String::from_utf8(server.command(&["allocation", "show", id, "--tenant", TENANT]).stdout).unwrap();
+    assert_eq!(
+        line(
+            &server,
+            &["allocation", "show", id, "--tenant", TENANT, "--json"]
+        ),
+        first
+    );
+    let shown = String::from_utf8(
+        server
+            .command(&["allocation", "show", id, "--tenant", TENANT])
+            .stdout,
+    )
+    .unwrap();
     assert!(shown.contains(first["pin"].as_str().unwrap()));
     let other = "gp_00000000000000000000000000";
-    refused(&server.command(&["allocation", "show", other, "--tenant", TENANT]), "no such allocation");
-    refused(&server.command(&["allocation", "delete", other, "--tenant", TENANT]), "no such allocation");
-    refused(&server.command(&["allocation", "list", "--tenant", "nobody"]), "no such tenant");
+    refused(
+        &server.command(&["allocation", "show", other, "--tenant", TENANT]),
+        "no such allocation",
+    );
+    refused(
+        &server.command(&["allocation", "delete", other, "--tenant", TENANT]),
+        "no such allocation",
+    );
+    refused(
+        &server.command(&["allocation", "list", "--tenant", "nobody"]),
+        "no such tenant",
+    );
     for (more, why) in [
         (["--duration", "299"], "300"),
         (["--to", "+919900000001"], "--from"),
@@ -165,24 +359,45 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
     let server = server();
     let file = server.database().with_file_name("numbers.csv");
     let path = file.to_str().unwrap();
-    let import =
-        |more: &[&str]| server.command(&[&["number", "import", path, "--tenant", TENANT], more].concat());
-    std::fs::write(&file, "virtual_number,mode\n+914000000001,shared\nnonsense,shared\n").unwrap();
+    let import = |more: &[&str]| {
+        server.command(&[&["number", "import", path, "--tenant", TENANT], more].concat())
+    };
+    std::fs::write(
+        &file,
+        "virtual_number,mode\n+914000000001,shared\nnonsense,shared\n",
+    )
+    .unwrap();
     let output = import(&[]);
     refused(&output, "1 of 2 lines");
     assert!(String::from_utf8_lossy(&output.stdout).contains("line 3: virtual_number"));
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 0);
     let report: Value = serde_json::from_slice(&import(&["--json"]).stdout).unwrap();
-    assert_eq!((&report["refused"][0]["line"], &report["added"]), (&json!(3), &json!(0)));
-    std::fs::write(&file, "virtual_number,mode\n+914000000001,shared\n+914000000002,\n").unwrap();
+    assert_eq!(
+        (&report["refused"][0]["line"], &report["added"]),
+        (&json!(3), &json!(0))
+    );
+    std::fs::write(
+        &file,
+        "virtual_number,mode\n+914000000001,shared\n+914000000002,\n",
+    )
+    .unwrap();
     assert!(import(&["--dry-run"]).status.success());
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 0);
     let output = import(&[]);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     assert_eq!(lines(&server, &["number", "list", "--json"]).len(), 2);
     refused(&import(&[]), "2 of 2 lines");
-    refused(&server.command(&["number", "import", "missing.csv", "--tenant", TENANT]), "missing.csv");
-    refused(&server.command(&["number", "import", path, "--tenant", "nobody"]), "no such tenant");
+    refused(
+        &server.command(&["number", "import", "missing.csv", "--tenant", TENANT]),
+        "missing.csv",
+    );
+    refused(
+        &server.command(&["number", "import", path, "--tenant", "nobody"]),
+        "no such tenant",
+    );
 }
 
 #[test]
@@ -191,18 +406,33 @@ fn trunks_are_listed_and_shells_are_helped() {
     let server = Server::with_operator(super::OPERATOR, trunk);
     // The server that runs is asked how they are; without it that is not known.
     let served = server.http.to_string();
-    let asked =
-        server.command_with(&["trunk", "list", "--json"], &[("GREENPIN_HTTP__LISTEN", Path::new(&served))]);
+    let asked = server.command_with(
+        &["trunk", "list", "--json"],
+        &[("GREENPIN_HTTP__LISTEN", Path::new(&served))],
+    );
     let asked: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
     let shown = response(operate(&server, "GET", "/trunks"), 200)[0].clone();
-    assert_eq!((&asked["name"], &asked["peer"]), (&shown["name"], &shown["peer"]));
+    assert_eq!(
+        (&asked["name"], &asked["peer"]),
+        (&shown["name"], &shown["peer"])
+    );
     assert!(asked["state"].is_string());
     let unasked = line(&server, &["trunk", "list", "--json"]);
-    assert_eq!((&unasked["name"], &unasked["state"]), (&shown["name"], &serde_json::Value::Null));
-    assert!(String::from_utf8(server.command(&["trunk", "list"]).stdout).unwrap().contains("carrier"));
+    assert_eq!(
+        (&unasked["name"], &unasked["state"]),
+        (&shown["name"], &serde_json::Value::Null)
+    );
+    assert!(
+        String::from_utf8(server.command(&["trunk", "list"]).stdout)
+            .unwrap()
+            .contains("carrier")
+    );
     for shell in ["bash", "zsh", "fish"] {
         let script = String::from_utf8(server.command(&["completions", shell]).stdout).unwrap();
-        assert!(script.contains("greenpin") && script.contains("quarantine"), "{shell}");
+        assert!(
+            script.contains("greenpin") && script.contains("quarantine"),
+            "{shell}"
+        );
     }
 }
 

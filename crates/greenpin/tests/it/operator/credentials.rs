@@ -11,7 +11,12 @@ const PATH: &str = "/tenants/acme/credentials";
 
 fn listed(server: &Server, sid: &str) -> Value {
     let all = response(operate(server, "GET", PATH), 200);
-    all.as_array().unwrap().iter().find(|one| one["account_sid"] == sid).unwrap().clone()
+    all.as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["account_sid"] == sid)
+        .unwrap()
+        .clone()
 }
 
 fn texts(made: &Value) -> (String, String) {
@@ -22,43 +27,102 @@ fn texts(made: &Value) -> (String, String) {
 #[test]
 fn a_further_credential_opens_the_same_tenant_until_it_is_revoked() {
     let server = server();
-    let made = response(send(&server, "POST", PATH, &json!({ "label": "of the second shop" })), 201);
+    let made = response(
+        send(
+            &server,
+            "POST",
+            PATH,
+            &json!({ "label": "of the second shop" }),
+        ),
+        201,
+    );
     let (sid, token) = texts(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     let shown = listed(&server, &sid);
-    assert!(shown["label"] == "of the second shop" && shown["live"] == true && shown["revoked_at"].is_null());
-    assert!(!response(operate(&server, "GET", PATH), 200).to_string().contains(&token));
+    assert!(
+        shown["label"] == "of the second shop"
+            && shown["live"] == true
+            && shown["revoked_at"].is_null()
+    );
+    assert!(
+        !response(operate(&server, "GET", PATH), 200)
+            .to_string()
+            .contains(&token)
+    );
     response(operate(&server, "DELETE", &format!("{PATH}/{sid}")), 200);
     assert_eq!(
         tenants_status(&server, TENANT, &sid, &token).0,
         401,
         "at once, though it was just remembered"
     );
-    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200, "the other one goes on");
-    assert!(listed(&server, &sid)["live"] == false && listed(&server, &sid)["revoked_at"].is_string());
+    assert_eq!(
+        tenants_status(&server, TENANT, SID, TOKEN).0,
+        200,
+        "the other one goes on"
+    );
+    assert!(
+        listed(&server, &sid)["live"] == false && listed(&server, &sid)["revoked_at"].is_string()
+    );
     let again = operate(&server, "DELETE", &format!("{PATH}/{sid}"));
     assert_eq!((again.status, again.code()), (409, "already_revoked"));
-    let (chosen, _) = texts(&response(send(&server, "POST", PATH, &json!({ "account_sid": "AC-x" })), 201));
+    let (chosen, _) = texts(&response(
+        send(&server, "POST", PATH, &json!({ "account_sid": "AC-x" })),
+        201,
+    ));
     assert_eq!(chosen, "AC-x");
-    assert_eq!(response(operate(&server, "POST", PATH), 201)["token"].as_str().unwrap().len(), 43);
+    assert_eq!(
+        response(operate(&server, "POST", PATH), 201)["token"]
+            .as_str()
+            .unwrap()
+            .len(),
+        43
+    );
 }
 
 #[test]
 fn a_rotation_leaves_no_moment_without_a_valid_credential() {
     let server = server();
-    let made = response(operate(&server, "POST", &format!("{PATH}/{SID}/rotate")), 201);
-    assert_eq!((&made["replaces"], &made["replaced_until"]), (&json!(SID), &Value::Null));
+    let made = response(
+        operate(&server, "POST", &format!("{PATH}/{SID}/rotate")),
+        201,
+    );
+    assert_eq!(
+        (&made["replaces"], &made["replaced_until"]),
+        (&json!(SID), &Value::Null)
+    );
     let (sid, token) = texts(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
-    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200, "the old one lives until it is revoked");
+    assert_eq!(
+        tenants_status(&server, TENANT, SID, TOKEN).0,
+        200,
+        "the old one lives until it is revoked"
+    );
     let overlap = json!({ "overlap": 3600, "label": "second" });
-    let made = response(send(&server, "POST", &format!("{PATH}/{SID}/rotate"), &overlap), 201);
+    let made = response(
+        send(&server, "POST", &format!("{PATH}/{SID}/rotate"), &overlap),
+        201,
+    );
     assert!(made["replaced_until"].is_string());
-    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 200, "the old one lives for the overlap");
+    assert_eq!(
+        tenants_status(&server, TENANT, SID, TOKEN).0,
+        200,
+        "the old one lives for the overlap"
+    );
     assert_eq!(listed(&server, SID)["revoked_at"], made["replaced_until"]);
-    let made =
-        response(send(&server, "POST", &format!("{PATH}/{SID}/rotate"), &json!({ "overlap": 0 })), 201);
-    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401, "no overlap: the old one is dead at once");
+    let made = response(
+        send(
+            &server,
+            "POST",
+            &format!("{PATH}/{SID}/rotate"),
+            &json!({ "overlap": 0 }),
+        ),
+        201,
+    );
+    assert_eq!(
+        tenants_status(&server, TENANT, SID, TOKEN).0,
+        401,
+        "no overlap: the old one is dead at once"
+    );
     let (sid, token) = texts(&made);
     assert_eq!(tenants_status(&server, TENANT, &sid, &token).0, 200);
     let dead = operate(&server, "POST", &format!("{PATH}/{SID}/rotate"));
@@ -69,12 +133,48 @@ fn a_rotation_leaves_no_moment_without_a_valid_credential() {
 fn what_cannot_be_done_to_a_credential_is_refused() {
     let server = server();
     for (method, path, body, status, code) in [
-        ("POST", PATH, json!({ "account_sid": SID }), 409, "account_sid_taken"),
-        ("POST", PATH, json!({ "account_sid": "a b" }), 400, "invalid_request"),
-        ("POST", PATH, json!({ "label": "x".repeat(101) }), 400, "invalid_request"),
-        ("POST", PATH, json!({ "lable": "x" }), 400, "invalid_request"),
-        ("POST", "/tenants/nobody/credentials", json!({}), 404, "not_found"),
-        ("POST", "/tenants/acme/credentials/AC0001/rotate", json!({ "overlap": -1 }), 422, "rule_violated"),
+        (
+            "POST",
+            PATH,
+            json!({ "account_sid": SID }),
+            409,
+            "account_sid_taken",
+        ),
+        (
+            "POST",
+            PATH,
+            json!({ "account_sid": "a b" }),
+            400,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            PATH,
+            json!({ "label": "x".repeat(101) }),
+            400,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            PATH,
+            json!({ "lable": "x" }),
+            400,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            "/tenants/nobody/credentials",
+            json!({}),
+            404,
+            "not_found",
+        ),
+        (
+            "POST",
+            "/tenants/acme/credentials/AC0001/rotate",
+            json!({ "overlap": -1 }),
+            422,
+            "rule_violated",
+        ),
         (
             "POST",
             "/tenants/acme/credentials/AC0001/rotate",
@@ -89,18 +189,46 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
             409,
             "account_sid_taken",
         ),
-        ("POST", "/tenants/acme/credentials/AC9/rotate", json!({}), 404, "not_found"),
-        ("POST", "/tenants/nobody/credentials/AC0001/rotate", json!({}), 404, "not_found"),
+        (
+            "POST",
+            "/tenants/acme/credentials/AC9/rotate",
+            json!({}),
+            404,
+            "not_found",
+        ),
+        (
+            "POST",
+            "/tenants/nobody/credentials/AC0001/rotate",
+            json!({}),
+            404,
+            "not_found",
+        ),
     ] {
         let answer = send(&server, method, path, &body);
-        assert_eq!((answer.status, answer.code()), (status, code), "{method} {path} {body}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{method} {path} {body}"
+        );
     }
-    for path in ["/tenants/acme/credentials/AC9", "/tenants/nobody/credentials/AC0001"] {
+    for path in [
+        "/tenants/acme/credentials/AC9",
+        "/tenants/nobody/credentials/AC0001",
+    ] {
         assert_eq!(operate(&server, "DELETE", path).status, 404, "{path}");
     }
-    assert_eq!(operate(&server, "GET", "/tenants/nobody/credentials").status, 404);
-    assert!(listed(&server, SID)["revoked_at"].is_null(), "a rotation that failed revokes nothing");
-    assert_eq!(super::ask(&server, "POST", PATH, &super::bearer(), b"{}").status, 415);
+    assert_eq!(
+        operate(&server, "GET", "/tenants/nobody/credentials").status,
+        404
+    );
+    assert!(
+        listed(&server, SID)["revoked_at"].is_null(),
+        "a rotation that failed revokes nothing"
+    );
+    assert_eq!(
+        super::ask(&server, "POST", PATH, &super::bearer(), b"{}").status,
+        415
+    );
 }
 
 #[test]
@@ -130,11 +258,26 @@ fn what_another_process_revokes_or_suspends_is_refused_within_moments() {
         }
     };
     until(&sid, &token, 200);
-    assert!(server.command(&["tenant", "credential", "revoke", TENANT, &sid]).status.success());
+    assert!(
+        server
+            .command(&["tenant", "credential", "revoke", TENANT, &sid])
+            .status
+            .success()
+    );
     until(&sid, &token, 401);
     until(SID, TOKEN, 200);
-    assert!(server.command(&["tenant", "suspend", TENANT]).status.success());
+    assert!(
+        server
+            .command(&["tenant", "suspend", TENANT])
+            .status
+            .success()
+    );
     until(SID, TOKEN, 403);
-    assert!(server.command(&["tenant", "resume", TENANT]).status.success());
+    assert!(
+        server
+            .command(&["tenant", "resume", TENANT])
+            .status
+            .success()
+    );
     until(SID, TOKEN, 200);
 }

@@ -48,8 +48,14 @@ fn database(server: &Server) -> Connection {
 }
 
 fn tables(database: &Connection) -> Vec<String> {
-    let mut tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
-    tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    let mut tables = database
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+        .unwrap();
+    tables
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap()
 }
 
 /// Every text of every row of a table.
@@ -72,15 +78,24 @@ fn texts(database: &Connection, table: &str) -> Vec<String> {
 fn found_on_disk(server: &Server, texts: &[&str]) -> bool {
     let files = std::fs::read_dir(server.database().parent().unwrap()).unwrap();
     let database = files.map(|file| file.unwrap().path()).filter(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("greenpin.db"))
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("greenpin.db"))
     });
     let octets: Vec<Vec<u8>> = database.map(|path| std::fs::read(path).unwrap()).collect();
-    let holds = |octets: &[u8], text: &str| octets.windows(text.len()).any(|part| part == text.as_bytes());
-    texts.iter().any(|text| octets.iter().any(|octets| holds(octets, text)))
+    let holds = |octets: &[u8], text: &str| {
+        octets
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    texts
+        .iter()
+        .any(|text| octets.iter().any(|octets| holds(octets, text)))
 }
 
 fn recordings(server: &Server) -> usize {
-    std::fs::read_dir(server.database().with_file_name("recordings")).unwrap().count()
+    std::fs::read_dir(server.database().with_file_name("recordings"))
+        .unwrap()
+        .count()
 }
 
 #[test]
@@ -95,10 +110,16 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
     hook.event("recording.ready");
     assert_eq!(recordings(&server), 1);
     let texts_of_tenant = texts(&database(&server), "tenants").into_iter();
-    let key = texts_of_tenant.filter(|text| !text.starts_with('{')).max_by_key(String::len).unwrap();
+    let key = texts_of_tenant
+        .filter(|text| !text.starts_with('{'))
+        .max_by_key(String::len)
+        .unwrap();
     assert!(found_on_disk(&server, &[&key]) && found_on_disk(&server, &["order of a person"]));
     let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
-    assert!(!found_on_disk(&server, &[&key, "order of a person", "whsec_"]));
+    assert!(!found_on_disk(
+        &server,
+        &[&key, "order of a person", "whsec_"]
+    ));
     let erased = &receipt["erased"];
     for (table, rows) in [
         ("allocations", 2),
@@ -114,10 +135,15 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
         assert!(erased[table].as_u64().unwrap() > 1, "{table} in {receipt}");
     }
     assert!(
-        receipt["erasure_id"].as_str().unwrap().starts_with("era_") && receipt["finished_at"].is_string()
+        receipt["erasure_id"].as_str().unwrap().starts_with("era_")
+            && receipt["finished_at"].is_string()
     );
     assert_eq!(recordings(&server), 0);
-    assert_eq!(tenants_status(&server, TENANT, SID, TOKEN).0, 401, "its credentials are dead");
+    assert_eq!(
+        tenants_status(&server, TENANT, SID, TOKEN).0,
+        401,
+        "its credentials are dead"
+    );
     let mut next = Party::new(CUSTOMER, server.sip);
     assert_eq!(next.call(VN), 404, "its numbers are in no pool");
 
@@ -130,9 +156,15 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
         }
     }
     let kept = ["tenants", "audit", "erasures"];
-    for table in tables(&database).iter().filter(|table| !kept.contains(&table.as_str())) {
+    for table in tables(&database)
+        .iter()
+        .filter(|table| !kept.contains(&table.as_str()))
+    {
         let texts = texts(&database, table);
-        assert!(!texts.iter().any(|text| text == TENANT), "{table} still knows the tenant");
+        assert!(
+            !texts.iter().any(|text| text == TENANT),
+            "{table} still knows the tenant"
+        );
     }
 }
 
@@ -140,28 +172,60 @@ fn nothing_personal_is_left_and_the_receipt_says_what_is_gone() {
 fn an_erased_tenant_stays_erased_and_its_receipt_is_given_again() {
     let (server, ..) = stage();
     let receipt = response(operate(&server, "DELETE", "/tenants/acme"), 200);
-    assert_eq!(response(operate(&server, "DELETE", "/tenants/acme"), 200), receipt);
+    assert_eq!(
+        response(operate(&server, "DELETE", "/tenants/acme"), 200),
+        receipt
+    );
     let shown = response(operate(&server, "GET", "/tenants/acme"), 200);
-    assert_eq!((&shown["status"], &shown["erasure"]), (&json!("erased"), &receipt));
+    assert_eq!(
+        (&shown["status"], &shown["erasure"]),
+        (&json!("erased"), &receipt)
+    );
     for (method, path, body) in [
         ("POST", "/tenants/acme/suspend", None),
         ("POST", "/tenants/acme/resume", None),
         ("POST", "/tenants/acme/credentials", Some(json!({}))),
     ] {
         let answer = send(&server, method, path, &body.unwrap_or(json!({})));
-        assert_eq!((answer.status, answer.code()), (409, "tenant_erased"), "{path}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (409, "tenant_erased"),
+            "{path}"
+        );
     }
     let again = send(&server, "POST", "/tenants", &json!({ "tenant_id": TENANT }));
-    assert_eq!((again.status, again.code()), (409, "tenant_exists"), "nobody gets the name again");
-    let number = send(&server, "POST", "/numbers", &json!({ "tenant_id": TENANT, "virtual_number": VN }));
+    assert_eq!(
+        (again.status, again.code()),
+        (409, "tenant_exists"),
+        "nobody gets the name again"
+    );
+    let number = send(
+        &server,
+        "POST",
+        "/numbers",
+        &json!({ "tenant_id": TENANT, "virtual_number": VN }),
+    );
     assert_eq!(number.faults(), [("tenant_id", "no_such_tenant")]);
     assert_eq!(operate(&server, "DELETE", "/tenants/nobody").status, 404);
     let made = response(
-        send(&server, "POST", "/tenants", &json!({ "tenant_id": "other", "account_sid": SID })),
+        send(
+            &server,
+            "POST",
+            "/tenants",
+            &json!({ "tenant_id": "other", "account_sid": SID }),
+        ),
         201,
     );
     assert_eq!(made["account_sid"], SID, "the account SID is free again");
-    response(send(&server, "POST", "/numbers", &json!({ "tenant_id": "other", "virtual_number": VN })), 201);
+    response(
+        send(
+            &server,
+            "POST",
+            "/numbers",
+            &json!({ "tenant_id": "other", "virtual_number": VN }),
+        ),
+        201,
+    );
 }
 
 #[test]
@@ -180,23 +244,44 @@ fn a_tenant_on_the_phone_is_not_erased_and_loses_nothing() {
 #[test]
 fn what_one_tenant_loses_another_keeps() {
     let (server, ..) = stage();
-    let made = response(send(&server, "POST", "/tenants", &json!({ "tenant_id": "other" })), 201);
+    let made = response(
+        send(
+            &server,
+            "POST",
+            "/tenants",
+            &json!({ "tenant_id": "other" }),
+        ),
+        201,
+    );
     let number = json!({ "tenant_id": "other", "virtual_number": "+914000000003" });
     response(send(&server, "POST", "/numbers", &number), 201);
     let before: Vec<_> = {
         let database = database(&server);
         tables(&database)
             .into_iter()
-            .map(|table| texts(&database, &table).iter().filter(|text| *text == "other").count())
+            .map(|table| {
+                texts(&database, &table)
+                    .iter()
+                    .filter(|text| *text == "other")
+                    .count()
+            })
             .collect()
     };
     response(operate(&server, "DELETE", "/tenants/acme"), 200);
     let database = database(&server);
     let after: Vec<_> = tables(&database)
         .into_iter()
-        .map(|table| texts(&database, &table).iter().filter(|text| *text == "other").count())
+        .map(|table| {
+            texts(&database, &table)
+                .iter()
+                .filter(|text| *text == "other")
+                .count()
+        })
         .collect();
     assert_eq!(before, after);
-    let (sid, token) = (made["account_sid"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let (sid, token) = (
+        made["account_sid"].as_str().unwrap(),
+        made["token"].as_str().unwrap(),
+    );
     assert_eq!(tenants_status(&server, "other", sid, token).0, 200);
 }

@@ -9,17 +9,29 @@ use crate::server::{Server, TENANT};
 const CSV: &str = "content-type: text/csv; charset=utf-8\r\n";
 
 fn import(server: &Server, query: &str, text: &str) -> Answer {
-    ask(server, "POST", &format!("/numbers/import?{query}"), &format!("{}{CSV}", bearer()), text.as_bytes())
+    ask(
+        server,
+        "POST",
+        &format!("/numbers/import?{query}"),
+        &format!("{}{CSV}", bearer()),
+        text.as_bytes(),
+    )
 }
 
 fn count(server: &Server) -> usize {
-    response(operate(server, "GET", "/numbers?limit=200"), 200).as_array().unwrap().len()
+    response(operate(server, "GET", "/numbers?limit=200"), 200)
+        .as_array()
+        .unwrap()
+        .len()
 }
 
 /// A file of so many fictional numbers.
 fn file(numbers: usize) -> String {
     let lines = (1..=numbers).map(|index| format!("+91400{index:07},shared,6,100\n"));
-    format!("virtual_number,mode,pin_length,max_active\n{}", lines.collect::<String>())
+    format!(
+        "virtual_number,mode,pin_length,max_active\n{}",
+        lines.collect::<String>()
+    )
 }
 
 #[test]
@@ -38,13 +50,19 @@ fn every_number_of_a_file_is_added_with_its_use() {
     );
     let log = operate(&server, "GET", "/audit").body;
     let last = log["response"].as_array().unwrap().last().unwrap();
-    assert_eq!((&last["act"], &last["object"]), (&json!("number.import"), &json!("150 numbers")));
+    assert_eq!(
+        (&last["act"], &last["object"]),
+        (&json!("number.import"), &json!("150 numbers"))
+    );
 }
 
 #[test]
 fn one_line_at_fault_and_nothing_is_imported() {
     let server = server();
-    response(import(&server, "tenant_id=acme", "virtual_number\n+914000000007\n"), 201);
+    response(
+        import(&server, "tenant_id=acme", "virtual_number\n+914000000007\n"),
+        201,
+    );
     let text = "virtual_number,mode\n+914000000001,shared\n4000,shared\n+914000000007,shared\n+914000000001,shared\n";
     let refused = import(&server, "tenant_id=acme", text);
     assert_eq!((refused.status, refused.code()), (422, "import_refused"));
@@ -60,19 +78,34 @@ fn one_line_at_fault_and_nothing_is_imported() {
         [5, "virtual_number", "repeated"]
     ]);
     assert_eq!(Value::from(lines), expected);
-    assert!(refused.body["refused"][0]["message"].as_str().unwrap().contains("E.164"));
+    assert!(
+        refused.body["refused"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("E.164")
+    );
     assert_eq!(count(&server), 1);
 }
 
 #[test]
 fn a_dry_run_tells_the_same_and_adds_nothing() {
     let server = server();
-    let report = response(import(&server, "tenant_id=acme&dry_run=true", &file(2)), 200);
+    let report = response(
+        import(&server, "tenant_id=acme&dry_run=true", &file(2)),
+        200,
+    );
     assert_eq!(
         (&report["lines"], &report["added"], &report["dry_run"]),
         (&json!(2), &json!(0), &json!(true))
     );
-    let report = response(import(&server, "tenant_id=acme&dry_run=true", "virtual_number\n4000\n"), 200);
+    let report = response(
+        import(
+            &server,
+            "tenant_id=acme&dry_run=true",
+            "virtual_number\n4000\n",
+        ),
+        200,
+    );
     assert_eq!(
         (&report["refused"][0]["line"], &report["refused"][0]["code"]),
         (&json!(2), &json!("not_e164"))
@@ -84,24 +117,71 @@ fn a_dry_run_tells_the_same_and_adds_nothing() {
 fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
     let server = server();
     for (query, text, status, code) in [
-        ("tenant_id=acme", "number\n+914000000001\n", 400, "invalid_csv"),
+        (
+            "tenant_id=acme",
+            "number\n+914000000001\n",
+            400,
+            "invalid_csv",
+        ),
         ("tenant_id=acme", "", 400, "invalid_csv"),
         ("tenant_id=acme", "virtual_number\n", 400, "invalid_csv"),
-        ("", "virtual_number\n+914000000001\n", 400, "invalid_request"),
-        ("tenant_id=A%20B", "virtual_number\n+914000000001\n", 400, "invalid_request"),
-        ("tenant_id=acme&dry_run=perhaps", "virtual_number\n+914000000001\n", 400, "invalid_request"),
-        ("tenant_id=acme&nonsense=1", "virtual_number\n+914000000001\n", 400, "invalid_request"),
-        ("tenant_id=nobody", "virtual_number\n+914000000001\n", 422, "rule_violated"),
+        (
+            "",
+            "virtual_number\n+914000000001\n",
+            400,
+            "invalid_request",
+        ),
+        (
+            "tenant_id=A%20B",
+            "virtual_number\n+914000000001\n",
+            400,
+            "invalid_request",
+        ),
+        (
+            "tenant_id=acme&dry_run=perhaps",
+            "virtual_number\n+914000000001\n",
+            400,
+            "invalid_request",
+        ),
+        (
+            "tenant_id=acme&nonsense=1",
+            "virtual_number\n+914000000001\n",
+            400,
+            "invalid_request",
+        ),
+        (
+            "tenant_id=nobody",
+            "virtual_number\n+914000000001\n",
+            422,
+            "rule_violated",
+        ),
     ] {
         let answer = import(&server, query, text);
-        assert_eq!((answer.status, answer.code()), (status, code), "{query} {text}");
+        assert_eq!(
+            (answer.status, answer.code()),
+            (status, code),
+            "{query} {text}"
+        );
     }
     let json = format!("{}content-type: application/json\r\n", bearer());
-    let answer = ask(&server, "POST", "/numbers/import?tenant_id=acme", &json, b"{}");
-    assert_eq!((answer.status, answer.code()), (415, "unsupported_media_type"));
+    let answer = ask(
+        &server,
+        "POST",
+        "/numbers/import?tenant_id=acme",
+        &json,
+        b"{}",
+    );
+    assert_eq!(
+        (answer.status, answer.code()),
+        (415, "unsupported_media_type")
+    );
     let large = import(&server, "tenant_id=acme", &"x".repeat(8 * 1024 * 1024 + 1));
     assert_eq!((large.status, large.code()), (413, "body_too_large"));
-    let long = import(&server, "tenant_id=acme", &format!("virtual_number\n{}", "x\n".repeat(100_001)));
+    let long = import(
+        &server,
+        "tenant_id=acme",
+        &format!("virtual_number\n{}", "x\n".repeat(100_001)),
+    );
     assert_eq!((long.status, long.code()), (413, "body_too_large"));
     assert_eq!(count(&server), 0);
 }
@@ -109,8 +189,20 @@ fn what_is_no_list_of_numbers_is_refused_as_a_whole() {
 #[test]
 fn a_hundred_thousand_numbers_are_imported_at_once() {
     let server = server();
-    assert_eq!(response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"], 100_000);
-    assert_eq!(response(operate(&server, "GET", "/tenants/acme"), 200)["numbers"], 100_000);
+    assert_eq!(
+        response(import(&server, "tenant_id=acme", &file(100_000)), 201)["added"],
+        100_000
+    );
+    assert_eq!(
+        response(operate(&server, "GET", "/tenants/acme"), 200)["numbers"],
+        100_000
+    );
     let again = import(&server, "tenant_id=acme", &file(100_000));
-    assert_eq!((again.status, again.body["refused"].as_array().unwrap().len()), (422, 100_000));
+    assert_eq!(
+        (
+            again.status,
+            again.body["refused"].as_array().unwrap().len()
+        ),
+        (422, 100_000)
+    );
 }

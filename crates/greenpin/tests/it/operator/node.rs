@@ -30,7 +30,12 @@ impl Stage {
         let allocation =
             server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
         let pin = allocation["pin"].as_str().unwrap().to_owned();
-        Self { customer: Party::new(CUSTOMER, server.sip), server, agent, pin }
+        Self {
+            customer: Party::new(CUSTOMER, server.sip),
+            server,
+            agent,
+            pin,
+        }
     }
 
     fn connect(&mut self) {
@@ -42,7 +47,10 @@ impl Stage {
     }
 
     fn calls(&self) -> Vec<Value> {
-        response(operate(&self.server, "GET", "/calls"), 200).as_array().unwrap().clone()
+        response(operate(&self.server, "GET", "/calls"), 200)
+            .as_array()
+            .unwrap()
+            .clone()
     }
 
     /// The only call, once it is in a state.
@@ -54,7 +62,11 @@ impl Stage {
             {
                 return call.clone();
             }
-            assert!(Instant::now() < deadline, "no call is {state}: {:?}", self.calls());
+            assert!(
+                Instant::now() < deadline,
+                "no call is {state}: {:?}",
+                self.calls()
+            );
         }
     }
 
@@ -68,15 +80,24 @@ fn a_drained_node_takes_nothing_new_and_keeps_its_calls_until_it_is_undrained() 
     let mut stage = Stage::set();
     stage.connect();
     stage.call_that_is("bridged");
-    assert_eq!(response(operate(&stage.server, "POST", "/drain"), 200)["draining"], true);
+    assert_eq!(
+        response(operate(&stage.server, "POST", "/drain"), 200)["draining"],
+        true
+    );
     assert_eq!(stage.ready(), 503);
     let body = json!({ "caller_id_number": VN, "from": [AGENT] }).to_string();
     let refused = create(stage.server.http, &body);
     assert_eq!((refused.status, refused.code()), (503, "draining"));
     assert_eq!(Party::new("+918800000002", stage.server.sip).call(VN), 503);
     both_hear_each_other(&mut stage.customer, 0x2a, &mut stage.agent, 0x9c);
-    assert_eq!(response(operate(&stage.server, "POST", "/undrain"), 200)["draining"], false);
-    assert_eq!((stage.ready(), create(stage.server.http, &body).status), (200, 409));
+    assert_eq!(
+        response(operate(&stage.server, "POST", "/undrain"), 200)["draining"],
+        false
+    );
+    assert_eq!(
+        (stage.ready(), create(stage.server.http, &body).status),
+        (200, 409)
+    );
     assert_eq!(Party::new("+918800000002", stage.server.sip).call(VN), 200);
     let acts = operate(&stage.server, "GET", "/audit").body.to_string();
     assert!(acts.contains("node.drain") && acts.contains("node.undrain"));
@@ -92,7 +113,13 @@ fn the_node_tells_its_name_version_and_calls() {
         (&json!("local"), &json!(0), &json!(false))
     );
     assert_eq!(idle["version"], env!("CARGO_PKG_VERSION"));
-    assert!(idle["started_at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    assert!(
+        idle["started_at"]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+            .is_ok()
+    );
     stage.connect();
     assert_eq!(node(&stage)["calls"], 1);
 }
@@ -103,22 +130,37 @@ fn calls_are_shown_without_numbers_and_can_be_ended() {
     assert_eq!(stage.calls(), Vec::<Value>::new());
     stage.connect();
     let call = stage.call_that_is("bridged");
-    let names: Vec<_> = call.as_object().unwrap().keys().map(String::as_str).collect();
+    let names: Vec<_> = call
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(names, ["call_sid", "tenant_id", "state", "since"]);
     assert_eq!(call["tenant_id"], TENANT);
     let path = format!("/calls/{}", call["call_sid"].as_str().unwrap());
-    assert_eq!(response(operate(&stage.server, "DELETE", &path), 200)["state"], "ending");
+    assert_eq!(
+        response(operate(&stage.server, "DELETE", &path), 200)["state"],
+        "ending"
+    );
     stage.customer.served("BYE");
     stage.agent.served("BYE");
     let deadline = Instant::now() + PATIENCE;
     while !stage.calls().is_empty() {
         assert!(Instant::now() < deadline, "the call never ended");
     }
-    for gone in [path.as_str(), "/calls/call_00000000000000000000000000", "/calls/nonsense"] {
+    for gone in [
+        path.as_str(),
+        "/calls/call_00000000000000000000000000",
+        "/calls/nonsense",
+    ] {
         assert_eq!(operate(&stage.server, "DELETE", gone).status, 404, "{gone}");
     }
     let record = stage.server.get(path.trim_start_matches("/admin"));
-    assert_eq!((&record["call_type"], &record["hangup_by"]), (&json!("completed"), &json!("system")));
+    assert_eq!(
+        (&record["call_type"], &record["hangup_by"]),
+        (&json!("completed"), &json!("system"))
+    );
 }
 
 #[test]
@@ -143,10 +185,18 @@ fn calls_to_a_suspended_tenant_meet_a_number_that_is_not_in_use() {
     response(operate(&stage.server, "POST", "/tenants/acme/suspend"), 200);
     both_hear_each_other(&mut stage.customer, 0x2a, &mut stage.agent, 0x9c);
     let mut second = Party::new("+918800000002", stage.server.sip);
-    assert_eq!(second.call(VN), 200, "answered, to hear that the number is not in use");
+    assert_eq!(
+        second.call(VN),
+        200,
+        "answered, to hear that the number is not in use"
+    );
     second.press(&stage.pin);
     second.served("BYE");
     response(operate(&stage.server, "POST", "/tenants/acme/resume"), 200);
-    let calls = stage.server.request("GET", "/events?limit=200", None).1.to_string();
+    let calls = stage
+        .server
+        .request("GET", "/events?limit=200", None)
+        .1
+        .to_string();
     assert!(!calls.contains("pin_failed"), "no PIN was asked for");
 }

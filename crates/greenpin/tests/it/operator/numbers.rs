@@ -15,10 +15,23 @@ fn pooled() -> Server {
     let shared = json!({ "tenant_id": TENANT, "virtual_number": SHARED, "mode": "shared", "pin_length": 6, "max_active": 3 });
     response(send(&server, "POST", "/numbers", &shared), 201);
     response(
-        send(&server, "POST", "/numbers", &json!({ "tenant_id": TENANT, "virtual_number": EXCLUSIVE })),
+        send(
+            &server,
+            "POST",
+            "/numbers",
+            &json!({ "tenant_id": TENANT, "virtual_number": EXCLUSIVE }),
+        ),
         201,
     );
-    response(send(&server, "POST", "/tenants", &json!({ "tenant_id": "other" })), 201);
+    response(
+        send(
+            &server,
+            "POST",
+            "/tenants",
+            &json!({ "tenant_id": "other" }),
+        ),
+        201,
+    );
     server
 }
 
@@ -31,13 +44,17 @@ fn shown(server: &Server, number: &str) -> Value {
 }
 
 fn allocate(server: &Server, number: &str) -> Value {
-    server
-        .allocate(&json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] }))
+    server.allocate(
+        &json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] }),
+    )
 }
 
 fn end(server: &Server, allocation: &Value) {
     let id = allocation["greenpin_id"].as_str().unwrap();
-    assert_eq!(server.request("DELETE", &format!("/greenpin/{id}"), None).0, 200);
+    assert_eq!(
+        server.request("DELETE", &format!("/greenpin/{id}"), None).0,
+        200
+    );
 }
 
 #[test]
@@ -51,13 +68,20 @@ fn a_number_that_was_added_takes_allocations() {
     assert_eq!(number, expected);
     let number = shown(&server, EXCLUSIVE);
     assert_eq!(
-        (&number["mode"], &number["pin_length"], &number["max_active"]),
+        (
+            &number["mode"],
+            &number["pin_length"],
+            &number["max_active"]
+        ),
         (&json!("exclusive"), &json!(4), &json!(1))
     );
     allocate(&server, EXCLUSIVE);
     assert_eq!(allocate(&server, SHARED)["pin"].as_str().unwrap().len(), 6);
     assert_eq!(
-        (&shown(&server, EXCLUSIVE)["active"], &shown(&server, SHARED)["active"]),
+        (
+            &shown(&server, EXCLUSIVE)["active"],
+            &shown(&server, SHARED)["active"]
+        ),
         (&json!(1), &json!(1))
     );
 }
@@ -67,28 +91,82 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
     let server = pooled();
     let with = |more: Value| {
         let mut body = json!({ "tenant_id": TENANT, "virtual_number": NOBODYS });
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         send(&server, "POST", "/numbers", &body)
     };
     for (more, status, field, code) in [
-        (json!({ "virtual_number": "914000000009" }), 400, "virtual_number", "not_e164"),
-        (json!({ "virtual_number": null }), 400, "virtual_number", "missing_field"),
-        (json!({ "tenant_id": "A B" }), 400, "tenant_id", "invalid_value"),
-        (json!({ "tenant_id": null }), 400, "tenant_id", "missing_field"),
+        (
+            json!({ "virtual_number": "914000000009" }),
+            400,
+            "virtual_number",
+            "not_e164",
+        ),
+        (
+            json!({ "virtual_number": null }),
+            400,
+            "virtual_number",
+            "missing_field",
+        ),
+        (
+            json!({ "tenant_id": "A B" }),
+            400,
+            "tenant_id",
+            "invalid_value",
+        ),
+        (
+            json!({ "tenant_id": null }),
+            400,
+            "tenant_id",
+            "missing_field",
+        ),
         (json!({ "mode": "both" }), 400, "mode", "invalid_value"),
         (json!({ "moed": "shared" }), 400, "moed", "unknown_field"),
-        (json!({ "tenant_id": "nobody" }), 422, "tenant_id", "no_such_tenant"),
-        (json!({ "pin_length": 6 }), 422, "pin_length", "out_of_range"),
-        (json!({ "pin_length": 9, "mode": "shared" }), 422, "pin_length", "out_of_range"),
-        (json!({ "max_active": 2 }), 422, "max_active", "out_of_range"),
-        (json!({ "max_active": 5001, "mode": "shared" }), 422, "max_active", "out_of_range"),
+        (
+            json!({ "tenant_id": "nobody" }),
+            422,
+            "tenant_id",
+            "no_such_tenant",
+        ),
+        (
+            json!({ "pin_length": 6 }),
+            422,
+            "pin_length",
+            "out_of_range",
+        ),
+        (
+            json!({ "pin_length": 9, "mode": "shared" }),
+            422,
+            "pin_length",
+            "out_of_range",
+        ),
+        (
+            json!({ "max_active": 2 }),
+            422,
+            "max_active",
+            "out_of_range",
+        ),
+        (
+            json!({ "max_active": 5001, "mode": "shared" }),
+            422,
+            "max_active",
+            "out_of_range",
+        ),
     ] {
         let answer = with(more.clone());
-        assert_eq!((answer.status, answer.faults()), (status, vec![(field, code)]), "{more}");
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (status, vec![(field, code)]),
+            "{more}"
+        );
     }
     let taken = with(json!({ "virtual_number": EXCLUSIVE, "tenant_id": "other" }));
     assert_eq!((taken.status, taken.code()), (409, "number_exists"));
-    assert_eq!(ask(&server, "POST", "/numbers", &bearer(), b"{}").status, 415);
+    assert_eq!(
+        ask(&server, "POST", "/numbers", &bearer(), b"{}").status,
+        415
+    );
     assert_eq!(operate(&server, "GET", &path(NOBODYS)).status, 404);
     assert_eq!(operate(&server, "GET", "/numbers/nonsense").status, 404);
 }
@@ -97,10 +175,18 @@ fn a_number_that_cannot_be_added_is_refused_with_its_rule() {
 fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
     let server = pooled();
     response(
-        send(&server, "POST", "/numbers", &json!({ "tenant_id": "other", "virtual_number": NOBODYS })),
+        send(
+            &server,
+            "POST",
+            "/numbers",
+            &json!({ "tenant_id": "other", "virtual_number": NOBODYS }),
+        ),
         201,
     );
-    response(operate(&server, "POST", &format!("{}/quarantine", path(NOBODYS))), 200);
+    response(
+        operate(&server, "POST", &format!("{}/quarantine", path(NOBODYS))),
+        200,
+    );
     let listed = |query: &str| {
         let answer = operate(&server, "GET", &format!("/numbers?{query}"));
         let mut numbers: Vec<String> = response(answer, 200)
@@ -116,11 +202,20 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
     assert_eq!(listed("tenant_id=acme"), [EXCLUSIVE, SHARED]);
     assert_eq!(listed("mode=shared"), [SHARED]);
     assert_eq!(listed("quarantined=true"), [NOBODYS]);
-    assert_eq!(listed("quarantined=false&mode=exclusive&tenant_id=acme"), [EXCLUSIVE]);
+    assert_eq!(
+        listed("quarantined=false&mode=exclusive&tenant_id=acme"),
+        [EXCLUSIVE]
+    );
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = operate(&server, "GET", &format!("/numbers?limit=1{cursor}")).body;
-        seen.extend(page["response"].as_array().unwrap().iter().map(|one| one["virtual_number"].to_string()));
+        seen.extend(
+            page["response"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["virtual_number"].to_string()),
+        );
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
             None => break,
@@ -129,8 +224,18 @@ fn numbers_are_listed_by_tenant_mode_and_quarantine_a_page_at_a_time() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 3);
-    for wrong in ["mode=both", "quarantined=yes", "tenant_id=A%20B", "limit=0", "nonsense=1"] {
-        assert_eq!(operate(&server, "GET", &format!("/numbers?{wrong}")).status, 400, "{wrong}");
+    for wrong in [
+        "mode=both",
+        "quarantined=yes",
+        "tenant_id=A%20B",
+        "limit=0",
+        "nonsense=1",
+    ] {
+        assert_eq!(
+            operate(&server, "GET", &format!("/numbers?{wrong}")).status,
+            400,
+            "{wrong}"
+        );
     }
 }
 
@@ -147,15 +252,27 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         "no change"
     );
     end(&server, &first);
-    let changed = response(change(EXCLUSIVE, json!({ "mode": "shared", "max_active": 2 })), 200);
+    let changed = response(
+        change(EXCLUSIVE, json!({ "mode": "shared", "max_active": 2 })),
+        200,
+    );
     assert_eq!(
         (&changed["mode"], &changed["max_active"], &changed["active"]),
         (&json!("shared"), &json!(2), &json!(0))
     );
     let both = [allocate(&server, EXCLUSIVE), allocate(&server, EXCLUSIVE)];
-    assert_eq!(change(EXCLUSIVE, json!({ "max_active": 1 })).code(), "number_in_use");
-    assert_eq!(change(EXCLUSIVE, json!({ "pin_length": 6 })).code(), "number_in_use");
-    assert_eq!(response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"], 3);
+    assert_eq!(
+        change(EXCLUSIVE, json!({ "max_active": 1 })).code(),
+        "number_in_use"
+    );
+    assert_eq!(
+        change(EXCLUSIVE, json!({ "pin_length": 6 })).code(),
+        "number_in_use"
+    );
+    assert_eq!(
+        response(change(EXCLUSIVE, json!({ "max_active": 3 })), 200)["max_active"],
+        3
+    );
     allocate(&server, EXCLUSIVE);
     for (body, status) in [
         (json!({ "max_active": 5001 }), 422),
@@ -167,14 +284,23 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
         assert_eq!(change(EXCLUSIVE, body.clone()).status, status, "{body}");
     }
     assert_eq!(change(NOBODYS, json!({ "mode": "shared" })).status, 404);
-    assert_eq!(ask(&server, "PATCH", &path(SHARED), &bearer(), b"{}").status, 415);
+    assert_eq!(
+        ask(&server, "PATCH", &path(SHARED), &bearer(), b"{}").status,
+        415
+    );
     both.iter().for_each(|one| end(&server, one));
     let changed = response(change(SHARED, json!({ "mode": "exclusive" })), 200);
-    assert_eq!((&changed["pin_length"], &changed["max_active"]), (&json!(4), &json!(1)));
+    assert_eq!(
+        (&changed["pin_length"], &changed["max_active"]),
+        (&json!(4), &json!(1))
+    );
     assert_eq!(allocate(&server, SHARED)["pin"].as_str().unwrap().len(), 4);
     assert_eq!(
-        create(server.http, &json!({ "caller_id_number": SHARED, "from": "+919900000001" }).to_string())
-            .status,
+        create(
+            server.http,
+            &json!({ "caller_id_number": SHARED, "from": "+919900000001" }).to_string()
+        )
+        .status,
         409
     );
 }
@@ -183,17 +309,29 @@ fn how_a_number_is_used_changes_while_no_allocation_is_active() {
 fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
     let server = pooled();
     let to = |number: &str, tenant: &str| {
-        send(&server, "POST", &format!("{}/move", path(number)), &json!({ "tenant_id": tenant }))
+        send(
+            &server,
+            "POST",
+            &format!("{}/move", path(number)),
+            &json!({ "tenant_id": tenant }),
+        )
     };
     let allocation = allocate(&server, SHARED);
     assert_eq!(to(SHARED, "other").code(), "number_in_use");
     end(&server, &allocation);
     assert_eq!(response(to(SHARED, "other"), 200)["tenant_id"], "other");
-    let body = json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
+    let body =
+        json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
     let refused = create(server.http, &body.to_string());
-    assert_eq!((refused.status, refused.code()), (403, "number_not_in_pool"));
+    assert_eq!(
+        (refused.status, refused.code()),
+        (403, "number_not_in_pool")
+    );
     assert_eq!(to(NOBODYS, "other").status, 404);
-    assert_eq!(to(EXCLUSIVE, "nobody").faults(), [("tenant_id", "no_such_tenant")]);
+    assert_eq!(
+        to(EXCLUSIVE, "nobody").faults(),
+        [("tenant_id", "no_such_tenant")]
+    );
     assert_eq!(to(EXCLUSIVE, "A B").status, 400);
     assert_eq!(response(to(SHARED, TENANT), 200)["tenant_id"], TENANT);
     allocate(&server, SHARED);
@@ -203,16 +341,24 @@ fn a_number_goes_to_another_tenant_while_no_allocation_is_active() {
 fn a_number_in_quarantine_takes_no_new_allocation_and_keeps_those_it_has() {
     let server = pooled();
     let kept = allocate(&server, SHARED);
-    let act = |number: &str, act: &str| operate(&server, "POST", &format!("{}/{act}", path(number)));
+    let act =
+        |number: &str, act: &str| operate(&server, "POST", &format!("{}/{act}", path(number)));
     for _ in 0..2 {
         let quarantined = response(act(SHARED, "quarantine"), 200);
         assert!(quarantined["quarantined"] == true && quarantined["quarantined_at"].is_string());
     }
-    let body = json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
+    let body =
+        json!({ "caller_id_number": SHARED, "from": "+919900000001", "to": "+918800000001" });
     let refused = create(server.http, &body.to_string());
-    assert_eq!((refused.status, refused.code()), (409, "number_quarantined"));
     assert_eq!(
-        server.get(&format!("/greenpin/{}", kept["greenpin_id"].as_str().unwrap()))["status"],
+        (refused.status, refused.code()),
+        (409, "number_quarantined")
+    );
+    assert_eq!(
+        server.get(&format!(
+            "/greenpin/{}",
+            kept["greenpin_id"].as_str().unwrap()
+        ))["status"],
         "active"
     );
     assert_eq!(shown(&server, SHARED)["active"], 1);
@@ -232,14 +378,23 @@ fn a_number_is_removed_while_no_allocation_is_active() {
     let refused = operate(&server, "DELETE", &path(SHARED));
     assert_eq!((refused.status, refused.code()), (409, "number_in_use"));
     end(&server, &allocation);
-    assert_eq!(response(operate(&server, "DELETE", &path(SHARED)), 200)["status"], "removed");
+    assert_eq!(
+        response(operate(&server, "DELETE", &path(SHARED)), 200)["status"],
+        "removed"
+    );
     for method in ["DELETE", "GET"] {
         assert_eq!(operate(&server, method, &path(SHARED)).status, 404);
     }
     assert_eq!(
-        server.get(&format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap()))["status"],
+        server.get(&format!(
+            "/greenpin/{}",
+            allocation["greenpin_id"].as_str().unwrap()
+        ))["status"],
         "deleted"
     );
     let again = json!({ "tenant_id": "other", "virtual_number": SHARED });
-    assert_eq!(response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"], "other");
+    assert_eq!(
+        response(send(&server, "POST", "/numbers", &again), 201)["tenant_id"],
+        "other"
+    );
 }

@@ -1,9 +1,15 @@
 use super::*;
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    let digits: Vec<u8> = text
+        .chars()
+        .filter_map(|digit| digit.to_digit(16))
+        .map(|digit| digit as u8)
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
 }
 
 const MASTER: &str = "E1F97A0D3E018BE0D64FA32C06DE4139 0EC675AD498AFEEBB6960B3AABE6";
@@ -31,9 +37,18 @@ fn the_key_stream_is_that_of_rfc_3711_appendix_b2() {
 #[test]
 fn derived_keys_are_those_of_rfc_3711_appendix_b3() {
     let master = hex(MASTER);
-    let master = Master { key: counter_key(&master[..16]).unwrap(), salt: padded(&master[16..]) };
-    assert_eq!(master.derive::<16>(ENCRYPTION).unwrap(), *hex("C61E7A93744F39EE10734AFE3FF7A087"));
-    assert_eq!(master.derive::<14>(SALT).unwrap(), *hex("30CBBC08863D8C85D49DB34A9AE1"));
+    let master = Master {
+        key: counter_key(&master[..16]).unwrap(),
+        salt: padded(&master[16..]),
+    };
+    assert_eq!(
+        master.derive::<16>(ENCRYPTION).unwrap(),
+        *hex("C61E7A93744F39EE10734AFE3FF7A087")
+    );
+    assert_eq!(
+        master.derive::<14>(SALT).unwrap(),
+        *hex("30CBBC08863D8C85D49DB34A9AE1")
+    );
     let expected = hex(
         "CEBE321F6FF7716B6FD4AB49AF256A15 6D38BAA48F0A0ACF3C34E2359E6CDBCE E049646C43D9327AD175578EF7227098
          6371C10C9A369AC2F94A8C5FBCDDDC25 6D6E919A48B610EF17C2041E47403576 6B68642C59BBFC2F34DB60DBDFB2",
@@ -47,26 +62,45 @@ fn packets_under_counter_mode_are_those_of_the_reference_implementation() {
     let session = Session::derive(SrtpSuite::AesCm128HmacSha1_80, &hex(MASTER)).unwrap();
     let mut buffer = hex("800f1234decafbadcafebabe abababababababababababababababab");
     buffer.resize(60, 0);
-    let length = session.seal_rtp(&mut buffer, 12, 28, 0xcafe_babe, 0x1234).unwrap();
-    let sealed = hex("800f1234decafbadcafebabe 4e55dc4ce79978d88ca4d215949d2402 b78d6acc99ea179b8dbb");
+    let length = session
+        .seal_rtp(&mut buffer, 12, 28, 0xcafe_babe, 0x1234)
+        .unwrap();
+    let sealed =
+        hex("800f1234decafbadcafebabe 4e55dc4ce79978d88ca4d215949d2402 b78d6acc99ea179b8dbb");
     assert_eq!(buffer[..length], sealed);
-    assert_eq!(session.open_rtp(&mut buffer[..length], 12, 0xcafe_babe, 0x1234), Ok(28));
+    assert_eq!(
+        session.open_rtp(&mut buffer[..length], 12, 0xcafe_babe, 0x1234),
+        Ok(28)
+    );
     assert_eq!(buffer[12..28], [0xab; 16]);
     let mut buffer = hex("81c8000bcafebabe abababababababababababababababab");
     buffer.resize(60, 0);
-    let length = session.seal_rtcp(&mut buffer, 8, 24, 0xcafe_babe, 1).unwrap();
-    let sealed = hex("81c8000bcafebabe 7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798");
+    let length = session
+        .seal_rtcp(&mut buffer, 8, 24, 0xcafe_babe, 1)
+        .unwrap();
+    let sealed =
+        hex("81c8000bcafebabe 7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798");
     assert_eq!(buffer[..length], sealed);
     assert_eq!(session.rtcp_index(&sealed), Some(0x8000_0001));
-    assert_eq!(session.open_rtcp(&mut buffer[..length], 8, 0xcafe_babe, 0x8000_0001), Ok(24));
+    assert_eq!(
+        session.open_rtcp(&mut buffer[..length], 8, 0xcafe_babe, 0x8000_0001),
+        Ok(24)
+    );
 }
 
 fn gcm(key: &str) -> Session {
     let key = hex(key);
-    let algorithm = if key.len() == 32 { &aead::AES_256_GCM } else { &aead::AES_128_GCM };
+    let algorithm = if key.len() == 32 {
+        &aead::AES_256_GCM
+    } else {
+        &aead::AES_128_GCM
+    };
     let salt: [u8; 12] = hex("517569642070726f2071756f").try_into().unwrap();
     let keys = || Keys::Gcm(Gcm::new(algorithm, &key, salt).unwrap());
-    Session { rtp: keys(), rtcp: keys() }
+    Session {
+        rtp: keys(),
+        rtcp: keys(),
+    }
 }
 
 const KEY_128: &str = "000102030405060708090a0b0c0d0e0f";
@@ -111,8 +145,13 @@ fn a_report_under_gcm_is_that_of_rfc_7714_section_17() {
     let session = gcm(KEY_128);
     let mut buffer = plain.clone();
     buffer.resize(100, 0);
-    let length = session.seal_rtcp(&mut buffer, 8, plain.len(), 0x4d61_7273, 0x5d4).unwrap();
+    let length = session
+        .seal_rtcp(&mut buffer, 8, plain.len(), 0x4d61_7273, 0x5d4)
+        .unwrap();
     assert_eq!(buffer[..length], sealed);
-    assert_eq!(session.open_rtcp(&mut buffer[..length], 8, 0x4d61_7273, 0x8000_05d4), Ok(plain.len()));
+    assert_eq!(
+        session.open_rtcp(&mut buffer[..length], 8, 0x4d61_7273, 0x8000_05d4),
+        Ok(plain.len())
+    );
     assert_eq!(buffer[..plain.len()], plain);
 }

@@ -24,8 +24,11 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
     page(&document).into_string()
 });
 
-static ASSET: LazyLock<Asset> =
-    LazyLock::new(|| Asset { media_type: "text/html; charset=utf-8", tag: tag(&PAGE), body: &PAGE });
+static ASSET: LazyLock<Asset> = LazyLock::new(|| Asset {
+    media_type: "text/html; charset=utf-8",
+    tag: tag(&PAGE),
+    body: &PAGE,
+});
 
 /// The page may load nothing, run nothing, and be in no frame; its style is the one below and no other.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -51,9 +54,14 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 pub(in crate::api) async fn docs(headers: HeaderMap) -> Response {
     let mut response = ASSET.answer(&headers);
     if let Ok(policy) = HeaderValue::from_str(&POLICY) {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response.headers_mut().insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     response
 }
 
@@ -77,15 +85,24 @@ impl<'a> Document<'a> {
             let operations = item.as_object().into_iter().flatten();
             operations.map(move |(method, operation)| (method.as_str(), path.as_str(), operation))
         });
-        let mut of_tag: Vec<_> = all.filter(|(_, _, operation)| text(operation, "/tags/0") == tag).collect();
-        let order = |method: &str| ["post", "get", "put", "delete"].iter().position(|known| *known == method);
+        let mut of_tag: Vec<_> = all
+            .filter(|(_, _, operation)| text(operation, "/tags/0") == tag)
+            .collect();
+        let order = |method: &str| {
+            ["post", "get", "put", "delete"]
+                .iter()
+                .position(|known| *known == method)
+        };
         of_tag.sort_by_key(|(method, path, _)| (path.matches('/').count(), *path, order(method)));
         of_tag
     }
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// CommonMark as HTML. The texts are the program's own.

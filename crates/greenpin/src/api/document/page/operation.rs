@@ -9,7 +9,12 @@ use super::{Document, markdown, text};
 const PROBLEM: &str = "/content/application~1problem+json";
 const JSON: &str = "/content/application~1json";
 
-pub(super) fn operation(document: Document<'_>, method: &str, path: &str, operation: &Value) -> Markup {
+pub(super) fn operation(
+    document: Document<'_>,
+    method: &str,
+    path: &str,
+    operation: &Value,
+) -> Markup {
     let id = text(operation, "/operationId");
     let body = operation.pointer("/requestBody/content/application~1json/schema");
     html! {
@@ -33,8 +38,12 @@ pub(super) fn operation(document: Document<'_>, method: &str, path: &str, operat
 }
 
 fn parameters(document: Document<'_>, operation: &Value) -> Markup {
-    let parameters: Vec<&Value> =
-        operation.pointer("/parameters").and_then(Value::as_array).into_iter().flatten().collect();
+    let parameters: Vec<&Value> = operation
+        .pointer("/parameters")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .collect();
     html! {
         @if !parameters.is_empty() {
             h4 { "Parameters" }
@@ -65,7 +74,11 @@ fn parameters(document: Document<'_>, operation: &Value) -> Markup {
 }
 
 fn responses(operation: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    operation.pointer("/responses").and_then(Value::as_object).into_iter().flatten()
+    operation
+        .pointer("/responses")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
 }
 
 fn successes(document: Document<'_>, operation: &Value) -> Markup {
@@ -88,7 +101,11 @@ fn successes(document: Document<'_>, operation: &Value) -> Markup {
 }
 
 fn headers(document: Document<'_>, response: &Value) -> Markup {
-    let all = response.pointer("/headers").and_then(Value::as_object).into_iter().flatten();
+    let all = response
+        .pointer("/headers")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     let shown: Vec<_> = all.filter(|(name, _)| *name != "X-Request-Id").collect();
     html! {
         @for (name, header) in shown {
@@ -113,8 +130,9 @@ fn shown_example(title: &str, example: &Value, open: bool) -> Markup {
 }
 
 fn problems(document: Document<'_>, operation: &Value) -> Markup {
-    let all: Vec<(&String, &Value)> =
-        responses(operation).filter(|(_, response)| response.pointer(PROBLEM).is_some()).collect();
+    let all: Vec<(&String, &Value)> = responses(operation)
+        .filter(|(_, response)| response.pointer(PROBLEM).is_some())
+        .collect();
     html! {
         @if !all.is_empty() {
             h4 { "Errors: " (type_name(document, &serde_json::json!({ "$ref": "#/components/schemas/Problem" }))) }
@@ -137,7 +155,9 @@ fn problems(document: Document<'_>, operation: &Value) -> Markup {
 
 /// Codes, each a link to what it means.
 fn linked(narrowed: Option<&Value>, pointer: &str) -> Markup {
-    let codes = narrowed.and_then(|narrowed| narrowed.pointer(pointer)).and_then(Value::as_array);
+    let codes = narrowed
+        .and_then(|narrowed| narrowed.pointer(pointer))
+        .and_then(Value::as_array);
     let codes = codes.into_iter().flatten().filter_map(Value::as_str);
     html! { @for code in codes { a href={ "#error-" (code) } { code { (code) } } " " } }
 }

@@ -19,12 +19,23 @@ impl<'a> Document<'a> {
     /// The properties of an object with those of its parts, and whether each is required.
     fn properties(self, schema: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
         let schema = self.resolved(schema);
-        let parts = schema.pointer("/allOf").and_then(Value::as_array).into_iter().flatten();
+        let parts = schema
+            .pointer("/allOf")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         let of_parts = parts.flat_map(|part| self.properties(part));
         let required = schema.pointer("/required").and_then(Value::as_array);
-        let is_required = |name: &str| required.is_some_and(|required| required.contains(&name.into()));
-        let own = schema.pointer("/properties").and_then(Value::as_object).into_iter().flatten();
-        of_parts.chain(own.map(|(name, property)| (&**name, property, is_required(name)))).collect()
+        let is_required =
+            |name: &str| required.is_some_and(|required| required.contains(&name.into()));
+        let own = schema
+            .pointer("/properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        of_parts
+            .chain(own.map(|(name, property)| (&**name, property, is_required(name))))
+            .collect()
     }
 
     fn has_fields(self, schema: &'a Value) -> bool {
@@ -42,7 +53,11 @@ impl<'a> Document<'a> {
 
 /// Every schema that has fields.
 pub(super) fn all(document: Document<'_>) -> Markup {
-    let schemas = document.at("/components/schemas").as_object().into_iter().flatten();
+    let schemas = document
+        .at("/components/schemas")
+        .as_object()
+        .into_iter()
+        .flatten();
     html! {
         section id="schemas" {
             h2 { a href="#schemas" { "Schemas" } }
@@ -78,7 +93,11 @@ pub(super) fn fields(document: Document<'_>, schema: &Value) -> Markup {
 /// What is said of the field, else of its type.
 fn described(document: Document<'_>, property: &Value) -> Markup {
     let own = text(property, "/description");
-    markdown(if own.is_empty() { text(document.resolved(property), "/description") } else { own })
+    markdown(if own.is_empty() {
+        text(document.resolved(property), "/description")
+    } else {
+        own
+    })
 }
 
 /// The type in words; objects are links to their fields.
@@ -122,8 +141,12 @@ fn plain_type(document: Document<'_>, schema: &Value) -> Markup {
 pub(super) fn rules(document: Document<'_>, schema: &Value) -> Markup {
     let mut said: Vec<String> = Vec::new();
     collect(document, schema, &mut said);
-    let default = schema.pointer("/default").filter(|default| !default.is_null());
-    let examples = schema.pointer("/examples/0").or(document.resolved(schema).pointer("/examples/0"));
+    let default = schema
+        .pointer("/default")
+        .filter(|default| !default.is_null());
+    let examples = schema
+        .pointer("/examples/0")
+        .or(document.resolved(schema).pointer("/examples/0"));
     html! {
         @if !said.is_empty() { p.rules { (said.join("; ")) } }
         @if let Some(default) = default { p.rules { "Default " code { (default) } } }
@@ -144,8 +167,12 @@ fn collect(document: Document<'_>, schema: &Value, said: &mut Vec<String>) {
             between(range("minLength", "maxLength"), " characters"),
             between(range("minItems", "maxItems"), " items"),
             form.get("uniqueItems").map(|_| "no repeats".to_owned()),
-            form.get("enum").and_then(Value::as_array).map(|words| words_of(words)),
-            form.get("pattern").and_then(Value::as_str).map(|pattern| format!("matches {pattern}")),
+            form.get("enum")
+                .and_then(Value::as_array)
+                .map(|words| words_of(words)),
+            form.get("pattern")
+                .and_then(Value::as_str)
+                .map(|pattern| format!("matches {pattern}")),
         ];
         for phrase in phrases.into_iter().flatten() {
             if !said.contains(&phrase) {
@@ -168,14 +195,20 @@ fn between(range: (Option<Value>, Option<Value>), unit: &str) -> Option<String> 
 }
 
 fn words_of(words: &[Value]) -> String {
-    let words: Vec<String> = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let words: Vec<String> = words
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     format!("one of {}", words.join(", "))
 }
 
 /// A value that fits: the schema's own example, else one put together from those of its parts.
 pub(super) fn example(document: Document<'_>, schema: &Value) -> Value {
     let resolved = document.resolved(schema);
-    let given = schema.pointer("/examples/0").or(resolved.pointer("/examples/0"));
+    let given = schema
+        .pointer("/examples/0")
+        .or(resolved.pointer("/examples/0"));
     if let Some(given) = given {
         return given.clone();
     }
@@ -183,7 +216,12 @@ pub(super) fn example(document: Document<'_>, schema: &Value) -> Value {
     if !properties.is_empty() {
         let mut object: Map<String, Value> = Map::new();
         // A part with an example of its own is told by that.
-        for part in resolved.pointer("/allOf").and_then(Value::as_array).into_iter().flatten() {
+        for part in resolved
+            .pointer("/allOf")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             if let Value::Object(part) = example(document, part) {
                 object.extend(part);
             }
@@ -205,9 +243,14 @@ fn plain_example(document: Document<'_>, schema: &Value) -> Value {
     if let Some(word) = schema.get("default").or(schema.pointer("/enum/0")) {
         return word.clone();
     }
-    let one = schema.pointer("/type/0").or(schema.get("type")).and_then(Value::as_str);
+    let one = schema
+        .pointer("/type/0")
+        .or(schema.get("type"))
+        .and_then(Value::as_str);
     match one {
-        Some("array") => schema.get("items").map_or(json!([]), |items| json!([example(document, items)])),
+        Some("array") => schema
+            .get("items")
+            .map_or(json!([]), |items| json!([example(document, items)])),
         Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or(json!(1)),
         Some("boolean") => json!(false),
         Some("object") => json!({}),

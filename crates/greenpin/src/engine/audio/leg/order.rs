@@ -27,13 +27,21 @@ impl Leg {
             self.forget_order();
             return None;
         }
-        Some(self.order.get_or_insert_default().buffer.arrive(packet, now))
+        Some(
+            self.order
+                .get_or_insert_default()
+                .buffer
+                .arrive(packet, now),
+        )
     }
 
     fn depends_on_order(&self, bridged: Option<&Self>) -> bool {
-        let Some(codec) = self.codec() else { return false };
+        let Some(codec) = self.codec() else {
+            return false;
+        };
         let followed = self.detector.is_some() || self.listener.is_some();
-        let recorded = self.recording.is_some() || bridged.is_some_and(|other| other.recording.is_some());
+        let recorded =
+            self.recording.is_some() || bridged.is_some_and(|other| other.recording.is_some());
         let to = bridged.and_then(Self::codec);
         followed || codec.has_state() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
@@ -52,7 +60,9 @@ impl Leg {
 
     /// Whether packets wait for a missing one.
     pub(in super::super) fn is_waiting(&self) -> bool {
-        self.order.as_ref().is_some_and(|order| order.buffer.is_waiting())
+        self.order
+            .as_ref()
+            .is_some_and(|order| order.buffer.is_waiting())
     }
 
     /// Packets that came too late, or again, to be decoded.
@@ -69,13 +79,19 @@ impl Leg {
 
     /// Makes up what is missing; gives the number of samples.
     pub(in super::super) fn conceal(&mut self, samples: &mut [i16]) -> usize {
-        let Some((order, link)) = self.order.as_mut().zip(self.link.as_ref()) else { return 0 };
+        let Some((order, link)) = self.order.as_mut().zip(self.link.as_ref()) else {
+            return 0;
+        };
         if link.formats.codec == Codec::Opus {
             let is_audio = |held: &&Held| {
                 let number = held.header.payload_type;
                 !link.formats.is_event(number) && link.formats.codec_of(number) == Some(Codec::Opus)
             };
-            let next = order.buffer.front().filter(is_audio).map(|held| held.payload.as_slice());
+            let next = order
+                .buffer
+                .front()
+                .filter(is_audio)
+                .map(|held| held.payload.as_slice());
             return self.decoder.conceal(Codec::Opus, next, samples);
         }
         order.concealment.fill(samples);

@@ -21,7 +21,11 @@ struct Agreed {
 
 impl Secure {
     pub(super) fn new(secrets: Secrets) -> Self {
-        Self { secrets, senders: Vec::new(), now: None }
+        Self {
+            secrets,
+            senders: Vec::new(),
+            now: None,
+        }
     }
 
     /// Takes the peer's key, or that there is none. With the key that it had, nothing starts anew.
@@ -34,12 +38,22 @@ impl Secure {
     fn agreed(&mut self, key: Key) -> Option<Box<Agreed>> {
         let suite = suite(key.suite());
         let receiver = SrtpReceiver::new(suite, key.expose())?;
-        let known = self.senders.iter().position(|sender| sender.suite() == suite);
+        let known = self
+            .senders
+            .iter()
+            .position(|sender| sender.suite() == suite);
         let sender = known.unwrap_or(self.senders.len());
         if known.is_none() {
-            self.senders.push(SrtpSender::new(suite, self.secrets.key(key.suite()).expose())?);
+            self.senders.push(SrtpSender::new(
+                suite,
+                self.secrets.key(key.suite()).expose(),
+            )?);
         }
-        Some(Box::new(Agreed { key, sender, receiver }))
+        Some(Box::new(Agreed {
+            key,
+            sender,
+            receiver,
+        }))
     }
 
     /// Whether packets are sealed.
@@ -71,7 +85,11 @@ impl Secure {
     /// Seals the RTP packet in the first `length` octets; gives its length, or `None` if it must not be sent.
     pub(super) fn seal(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
         match &self.now {
-            Some(agreed) => self.senders.get_mut(agreed.sender)?.seal(buffer, length).ok(),
+            Some(agreed) => self
+                .senders
+                .get_mut(agreed.sender)?
+                .seal(buffer, length)
+                .ok(),
             None => Some(length),
         }
     }

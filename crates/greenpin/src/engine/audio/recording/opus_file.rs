@@ -4,7 +4,9 @@
 use std::io::{self, Write};
 
 use media::{FRAME, SAMPLE_RATE};
-use opus_pure::{Application, MAX_PACKET_BYTES, OggOpusWriter, OpusEncoder, OpusHead, OpusTags, RateControl};
+use opus_pure::{
+    Application, MAX_PACKET_BYTES, OggOpusWriter, OpusEncoder, OpusHead, OpusTags, RateControl,
+};
 
 /// Bits a second of both channels: an eighth of what WAV takes.
 const BIT_RATE: i32 = 32_000;
@@ -37,10 +39,20 @@ impl<W: Write> OpusFile<W> {
         encoder.rate_control = RateControl::Vbr;
         let head = OpusHead::for_encoder(&encoder, SAMPLE_RATE);
         let pre_skip = head.pre_skip.into();
-        let tags = OpusTags { vendor: "greenpin".to_owned(), comments: Vec::new() };
-        let mut writer = OggOpusWriter::with_serial(output, head, tags, serial).map_err(io::Error::other)?;
+        let tags = OpusTags {
+            vendor: "greenpin".to_owned(),
+            comments: Vec::new(),
+        };
+        let mut writer =
+            OggOpusWriter::with_serial(output, head, tags, serial).map_err(io::Error::other)?;
         writer.set_page_target(PAGE);
-        Ok(Self { encoder, writer, pre_skip, rest: Vec::with_capacity(PACKET), frames: 0 })
+        Ok(Self {
+            encoder,
+            writer,
+            pre_skip,
+            rest: Vec::with_capacity(PACKET),
+            frames: 0,
+        })
     }
 
     /// Frames of both channels so far.
@@ -73,11 +85,16 @@ impl<W: Write> OpusFile<W> {
     /// Encodes a packet, of which so many ticks are of the recording at most.
     fn packet(&mut self, most: u64) -> io::Result<()> {
         let mut octets = [0; MAX_PACKET_BYTES];
-        let length = self.encoder.encode_s16(&self.rest, FRAME, &mut octets).map_err(io::Error::other)?;
+        let length = self
+            .encoder
+            .encode_s16(&self.rest, FRAME, &mut octets)
+            .map_err(io::Error::other)?;
         self.rest.clear();
         let ticks = most.min(FRAME as u64 * TICKS) as u32;
         let packet = octets.get(..length).unwrap_or_default();
-        self.writer.write_packet_with_duration(packet, ticks).map_err(io::Error::other)
+        self.writer
+            .write_packet_with_duration(packet, ticks)
+            .map_err(io::Error::other)
     }
 
     /// Ticks so far.
@@ -97,12 +114,16 @@ mod tests {
 
     fn tones(frames: usize) -> Vec<i16> {
         let [mut left, mut right] = [440.0, 1000.0].map(|hertz| Oscillator::new(hertz, -10.0));
-        (0..frames).flat_map(|_| [left.next_sample() as i16, right.next_sample() as i16]).collect()
+        (0..frames)
+            .flat_map(|_| [left.next_sample() as i16, right.next_sample() as i16])
+            .collect()
     }
 
     fn written(frames: usize) -> Vec<u8> {
         let mut file = OpusFile::new(Vec::new(), 7).unwrap();
-        tones(frames).chunks(2 * 7001).for_each(|samples| file.append(samples).unwrap());
+        tones(frames)
+            .chunks(2 * 7001)
+            .for_each(|samples| file.append(samples).unwrap());
         assert_eq!(file.frames(), frames as u64);
         file.finish().unwrap()
     }
@@ -114,7 +135,9 @@ mod tests {
         let mut trim = Trim::new(reader.head(), 48_000, 2).unwrap();
         let (mut block, mut all) = (vec![0; MAX_PACKET_SAMPLES * 2], Vec::new());
         while let Ok(Some(packet)) = reader.read_packet() {
-            let count = decoder.decode_s16(&packet.data, MAX_PACKET_SAMPLES, &mut block).unwrap();
+            let count = decoder
+                .decode_s16(&packet.data, MAX_PACKET_SAMPLES, &mut block)
+                .unwrap();
             all.extend_from_slice(trim.keep(&packet, &block[..count * 2]));
         }
         all
@@ -131,7 +154,9 @@ mod tests {
     fn what_a_crash_leaves_can_be_played_up_to_the_last_page() {
         let mut file = OpusFile::new(Vec::new(), 7).unwrap();
         let seconds = 10;
-        tones(8000 * seconds).chunks(16_000).for_each(|second| file.append(second).unwrap());
+        tones(8000 * seconds)
+            .chunks(16_000)
+            .for_each(|second| file.append(second).unwrap());
         let written = file.writer.get_ref().unwrap().clone();
         let whole = played(&written).len() / 2 / 48_000;
         assert!(whole >= seconds - 2, "{whole}");

@@ -62,7 +62,11 @@ impl Salvage {
             _ => None,
         };
         let heard = heard.filter(|heard| !heard.duration().is_zero());
-        Ok(Some(Self { part: part.to_owned(), path: path.into(), heard }))
+        Ok(Some(Self {
+            part: part.to_owned(),
+            path: path.into(),
+            heard,
+        }))
     }
 
     /// The name that it gets.
@@ -114,21 +118,37 @@ fn pages(file: &mut impl Read) -> io::Result<Heard> {
         // A page on which no packet ends has -1.
         end = u64::try_from(granule).map_or(end, |granule| granule.max(end));
     }
-    Ok(Heard::Ogg(length, end.saturating_sub(pre_skip.unwrap_or(0).into())))
+    Ok(Heard::Ogg(
+        length,
+        end.saturating_sub(pre_skip.unwrap_or(0).into()),
+    ))
 }
 
 /// The next page: its octets, its granule position, and its body. `None`: there is no whole one.
 fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
-    let Some(head) = exactly(file, PAGE_HEAD)? else { return Ok(None) };
-    let granule =
-        head.get(6..14).and_then(|octets| octets.first_chunk()).map(|octets| i64::from_le_bytes(*octets));
-    let (Some(granule), Some(segments), true) = (granule, head.last(), head.starts_with(b"OggS")) else {
+    let Some(head) = exactly(file, PAGE_HEAD)? else {
         return Ok(None);
     };
-    let Some(table) = exactly(file, usize::from(*segments))? else { return Ok(None) };
+    let granule = head
+        .get(6..14)
+        .and_then(|octets| octets.first_chunk())
+        .map(|octets| i64::from_le_bytes(*octets));
+    let (Some(granule), Some(segments), true) = (granule, head.last(), head.starts_with(b"OggS"))
+    else {
+        return Ok(None);
+    };
+    let Some(table) = exactly(file, usize::from(*segments))? else {
+        return Ok(None);
+    };
     let length = table.iter().copied().map(usize::from).sum();
-    let Some(body) = exactly(file, length)? else { return Ok(None) };
-    Ok(Some(((PAGE_HEAD + table.len() + length) as u64, granule, body)))
+    let Some(body) = exactly(file, length)? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        (PAGE_HEAD + table.len() + length) as u64,
+        granule,
+        body,
+    )))
 }
 
 /// So many octets; `None`: there are fewer.
@@ -166,7 +186,13 @@ mod tests {
         assert_eq!(salvage.duration(), Some(Duration::from_millis(999)));
         salvage.complete().unwrap();
         let reader = hound::WavReader::open(folder.path().join("a.wav")).unwrap();
-        assert_eq!(reader.into_samples::<i16>().map(Result::unwrap).collect::<Vec<_>>(), [7; 15_998]);
+        assert_eq!(
+            reader
+                .into_samples::<i16>()
+                .map(Result::unwrap)
+                .collect::<Vec<_>>(),
+            [7; 15_998]
+        );
         assert!(unfinished(folder.path()).unwrap().is_empty());
     }
 
@@ -179,7 +205,10 @@ mod tests {
         let whole = file.finish().unwrap();
         let cut = &whole[..whole.len() * 2 / 3];
         let (folder, part) = left("a.opus.part", cut);
-        assert_eq!(unfinished(folder.path()).unwrap().as_slice(), std::slice::from_ref(&part));
+        assert_eq!(
+            unfinished(folder.path()).unwrap().as_slice(),
+            std::slice::from_ref(&part)
+        );
         let salvage = Salvage::of(&part).unwrap().unwrap();
         let duration = salvage.duration().unwrap();
         assert!((5..7).contains(&duration.as_secs()), "{duration:?}");
@@ -192,9 +221,20 @@ mod tests {
     fn nothing_can_be_heard_of_what_is_sealed_empty_or_something_else() {
         let head = OpusFile::new(Vec::new(), 7).unwrap().finish().unwrap();
         let page = head[..47].to_vec();
-        for octets in [&b""[..], b"RIFF", b"greenpin audio 1 and more", b"OggS", &page, &[0; 100]] {
+        for octets in [
+            &b""[..],
+            b"RIFF",
+            b"greenpin audio 1 and more",
+            b"OggS",
+            &page,
+            &[0; 100],
+        ] {
             let (_folder, part) = left("a.opus.part", octets);
-            assert_eq!(Salvage::of(&part).unwrap().unwrap().duration(), None, "{octets:?}");
+            assert_eq!(
+                Salvage::of(&part).unwrap().unwrap().duration(),
+                None,
+                "{octets:?}"
+            );
         }
     }
 

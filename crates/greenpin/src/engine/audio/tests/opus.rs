@@ -6,21 +6,35 @@ const OPUS: u8 = 111;
 
 fn formats(payload_type: u8) -> Formats {
     let telephone_event = Some(TelephoneEvent::at_48000(110));
-    Formats { payload_type, telephone_event, ..Formats::of(Codec::Opus) }
+    Formats {
+        payload_type,
+        telephone_event,
+        ..Formats::of(Codec::Opus)
+    }
 }
 
 fn speaking(rtp: SocketAddr, formats: Formats) -> Remote {
-    Remote { formats, ..remote(rtp, formats.codec, None) }
+    Remote {
+        formats,
+        ..remote(rtp, formats.codec, None)
+    }
 }
 
 /// A second of a tone in Opus with copies, as datagrams in order.
 fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
     let mut encoder = media::Encoder::default();
-    encoder.adapt(OpusSettings { inband_fec: true, ..OpusSettings::default() });
+    encoder.adapt(OpusSettings {
+        inband_fec: true,
+        ..OpusSettings::default()
+    });
     let packet = |frame: &[i16]| {
         let (mut payload, mut out) = ([0; 300], [0; 400]);
         let length = encoder.encode(Codec::Opus, frame, &mut payload);
-        let packet = peer.header.write(&payload[..length], &mut out).unwrap().to_vec();
+        let packet = peer
+            .header
+            .write(&payload[..length], &mut out)
+            .unwrap()
+            .to_vec();
         peer.header.sequence += 1;
         peer.header.timestamp += 960;
         packet
@@ -29,7 +43,10 @@ fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
 }
 
 /// A bridge between two peers, who hear what the other is sent.
-fn bridge(ports: RangeInclusive<u16>, formats: [Formats; 2]) -> (Bench, [LegMedia; 2], [Socket; 2]) {
+fn bridge(
+    ports: RangeInclusive<u16>,
+    formats: [Formats; 2],
+) -> (Bench, [LegMedia; 2], [Socket; 2]) {
     let mut bench = Bench::new(ports);
     let [a, b] = [(); 2].map(|()| bench.plane.open().unwrap());
     let peers = formats.map(|formats| Socket::new(formats.payload_type));
@@ -41,13 +58,18 @@ fn bridge(ports: RangeInclusive<u16>, formats: [Formats; 2]) -> (Bench, [LegMedi
 }
 
 fn headers(packets: &[Vec<u8>]) -> Vec<Header> {
-    packets.iter().map(|packet| Packet::parse(packet).unwrap().header).collect()
+    packets
+        .iter()
+        .map(|packet| Packet::parse(packet).unwrap().header)
+        .collect()
 }
 
 fn assert_steps(packets: &[Vec<u8>], samples: u32) {
     for two in headers(packets).windows(2) {
-        let steps =
-            (two[1].sequence.wrapping_sub(two[0].sequence), two[1].timestamp.wrapping_sub(two[0].timestamp));
+        let steps = (
+            two[1].sequence.wrapping_sub(two[0].sequence),
+            two[1].timestamp.wrapping_sub(two[0].timestamp),
+        );
         assert_eq!(steps, (1, samples));
     }
 }
@@ -57,7 +79,11 @@ fn opus_decoded(packets: &[Vec<u8>]) -> Vec<i16> {
     let mut samples = Vec::new();
     for packet in packets {
         let mut frame = [0; 1000];
-        let count = decoder.decode(Codec::Opus, Packet::parse(packet).unwrap().payload, &mut frame);
+        let count = decoder.decode(
+            Codec::Opus,
+            Packet::parse(packet).unwrap().payload,
+            &mut frame,
+        );
         samples.extend(&frame[..count]);
     }
     samples
@@ -65,7 +91,8 @@ fn opus_decoded(packets: &[Vec<u8>]) -> Vec<i16> {
 
 #[test]
 fn it_passes_untouched_under_the_number_and_the_clock_of_its_receiver() {
-    let (_bench, [a, _b], [mut alice, bob]) = bridge(32_800..=32_809, [formats(OPUS), formats(107)]);
+    let (_bench, [a, _b], [mut alice, bob]) =
+        bridge(32_800..=32_809, [formats(OPUS), formats(107)]);
     let sent = spoken(&mut alice, 440.0);
     for packet in &sent {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
@@ -73,7 +100,10 @@ fn it_passes_untouched_under_the_number_and_the_clock_of_its_receiver() {
     let heard: Vec<Vec<u8>> = sent.iter().map(|_| bob.receive()).collect();
     for (sent, heard) in sent.iter().zip(&heard) {
         let (sent, heard) = (Packet::parse(sent).unwrap(), Packet::parse(heard).unwrap());
-        assert_eq!((heard.header.payload_type, heard.payload), (107, sent.payload));
+        assert_eq!(
+            (heard.header.payload_type, heard.payload),
+            (107, sent.payload)
+        );
     }
     assert_steps(&heard, 960);
 }
@@ -90,7 +120,8 @@ fn it_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not()
 fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_codec() {
     let mut heard = Vec::new();
     for (ports, harmed) in [(32_890..=32_899, false), (32_900..=32_909, true)] {
-        let (_bench, [a, _b], [mut alice, bob]) = bridge(ports, [formats(OPUS), Formats::of(Codec::Pcma)]);
+        let (_bench, [a, _b], [mut alice, bob]) =
+            bridge(ports, [formats(OPUS), Formats::of(Codec::Pcma)]);
         let mut sent = spoken(&mut alice, 440.0);
         if harmed {
             sent.swap(20, 21);
@@ -103,13 +134,27 @@ fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_code
         assert_steps(&packets, 160);
         heard.push(decoded(&packets));
     }
-    let [whole, harmed] = &heard[..] else { panic!() };
-    assert_eq!(whole[160 * 20..160 * 30], harmed[160 * 20..160 * 30], "the disorder is not heard");
+    let [whole, harmed] = &heard[..] else {
+        panic!()
+    };
+    assert_eq!(
+        whole[160 * 20..160 * 30],
+        harmed[160 * 20..160 * 30],
+        "the disorder is not heard"
+    );
     assert!((frequency(harmed) - 440.0).abs() < 10.0);
-    let level = |samples: &[i16]| samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>();
+    let level = |samples: &[i16]| {
+        samples
+            .iter()
+            .map(|sample| f64::from(*sample).powi(2))
+            .sum::<f64>()
+    };
     let lost = 160 * 30 + 40..160 * 31 + 40;
     let ratio = level(&harmed[lost.clone()]) / level(&whole[lost]);
-    assert!((0.2..2.0).contains(&ratio), "what was lost sounds all the same: {ratio}");
+    assert!(
+        (0.2..2.0).contains(&ratio),
+        "what was lost sounds all the same: {ratio}"
+    );
 }
 
 #[test]
@@ -155,7 +200,10 @@ fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
 
 #[test]
 fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
-    let g711 = Formats { telephone_event: Some(TelephoneEvent::at_8000(101)), ..Formats::of(Codec::Pcmu) };
+    let g711 = Formats {
+        telephone_event: Some(TelephoneEvent::at_8000(101)),
+        ..Formats::of(Codec::Pcmu)
+    };
     let (mut bench, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
     for packet in spoken(&mut alice, 440.0).iter().take(3) {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
@@ -164,9 +212,24 @@ fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
     alice.header.payload_type = 110;
     let start = alice.header.timestamp;
     let mut durations = Vec::new();
-    for (end, duration) in [(false, 960), (false, 1920), (true, 2880), (true, 2880), (true, 2880)] {
+    for (end, duration) in [
+        (false, 960),
+        (false, 1920),
+        (true, 2880),
+        (true, 2880),
+        (true, 2880),
+    ] {
         let digit = Digit::try_from('5').unwrap();
-        alice.send(a.local_port(), &EventPayload { digit, end, volume: 10, duration }.octets());
+        alice.send(
+            a.local_port(),
+            &EventPayload {
+                digit,
+                end,
+                volume: 10,
+                duration,
+            }
+            .octets(),
+        );
         alice.header.timestamp = start;
         let packet = bob.receive();
         let packet = Packet::parse(&packet).unwrap();
@@ -192,17 +255,31 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
         })
         .collect();
     // Where the machine was held up for long, the clock has run on.
-    assert!(steps.iter().all(|step| (960..48_000).contains(step)), "{steps:?}");
-    assert!(steps.iter().filter(|step| **step == 960).count() > 20, "{steps:?}");
+    assert!(
+        steps.iter().all(|step| (960..48_000).contains(step)),
+        "{steps:?}"
+    );
+    assert!(
+        steps.iter().filter(|step| **step == 960).count() > 20,
+        "{steps:?}"
+    );
     assert!((frequency(&opus_decoded(&played)) - 600.0).abs() < 12.0);
     leg.send_digits(vec![Digit::try_from('7').unwrap()]);
     let pressed: Vec<Vec<u8>> = (0..7).map(|_| peer.receive()).collect();
     let durations: Vec<u16> = pressed
         .iter()
-        .map(|packet| EventPayload::parse(Packet::parse(packet).unwrap().payload).unwrap().duration)
+        .map(|packet| {
+            EventPayload::parse(Packet::parse(packet).unwrap().payload)
+                .unwrap()
+                .duration
+        })
         .collect();
     assert_eq!(durations, [960, 1920, 2880, 3840, 4800, 4800, 4800]);
-    assert!(headers(&pressed).iter().all(|header| header.payload_type == 110));
+    assert!(
+        headers(&pressed)
+            .iter()
+            .all(|header| header.payload_type == 110)
+    );
 }
 
 #[test]
@@ -222,7 +299,13 @@ fn keys_are_found_in_and_sent_as_tones_where_there_are_no_events() {
 fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
     let (_bench, [a, _b], [mut alice, bob]) =
         bridge(32_970..=32_979, [formats(OPUS), Formats::of(Codec::Pcma)]);
-    for payload in [&[][..], &[0xff; 300], &[3], &[0x7b, 0xff, 0xff, 0xff], &[0; 1]] {
+    for payload in [
+        &[][..],
+        &[0xff; 300],
+        &[3],
+        &[0x7b, 0xff, 0xff, 0xff],
+        &[0; 1],
+    ] {
         alice.send(a.local_port(), payload);
         alice.header.timestamp += 960;
     }
@@ -237,8 +320,10 @@ fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
 /// The channels of an Ogg Opus file, by a decoder that nobody here wrote.
 fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
     let wav = file.with_extension("opusdec.wav");
-    let run =
-        std::process::Command::new("opusdec").args(["--quiet", "--rate", "8000"]).args([file, &wav]).status();
+    let run = std::process::Command::new("opusdec")
+        .args(["--quiet", "--rate", "8000"])
+        .args([file, &wav])
+        .status();
     assert!(run.expect("opusdec is installed: ./test does it").success());
     channels(&wav)
 }
@@ -251,7 +336,11 @@ fn a_recording_as_ogg_opus_is_played_elsewhere_with_each_side_in_its_channel() {
     let (length, _bob) = talk(&mut bench, [Codec::Pcma, Codec::Opus], &file, None);
     let sides = played(&file);
     assert_each_on_its_side(&sides);
-    assert!(sides.0.len().abs_diff(length.as_millis() as usize * 8) <= 16, "{} {length:?}", sides.0.len());
+    assert!(
+        sides.0.len().abs_diff(length.as_millis() as usize * 8) <= 16,
+        "{} {length:?}",
+        sides.0.len()
+    );
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size < 12_000, "an eighth of WAV: {size}");
 }

@@ -21,16 +21,35 @@ struct Passing {
 
 impl Worker {
     /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
-    pub(super) fn packet(&mut self, leg: &mut Leg, buffer: &mut [u8], length: usize, from: SocketAddr) {
+    pub(super) fn packet(
+        &mut self,
+        leg: &mut Leg,
+        buffer: &mut [u8],
+        length: usize,
+        from: SocketAddr,
+    ) {
         self.load.packets += 1;
-        let Some(datagram) = buffer.get_mut(..length) else { return };
-        let Some(packet) = leg.receive(datagram, from, self.now) else { return };
+        let Some(datagram) = buffer.get_mut(..length) else {
+            return;
+        };
+        let Some(packet) = leg.receive(datagram, from, self.now) else {
+            return;
+        };
         let digit = self.press(leg, &packet);
         let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
-        let heard = if is_due { self.hear(leg, &packet) } else { None };
+        let heard = if is_due {
+            self.hear(leg, &packet)
+        } else {
+            None
+        };
         if is_due || !self.is_coded_anew(leg, &packet) {
-            let passing = Passing { header: packet.header, payload: packet.payload_range(), digit, heard };
+            let passing = Passing {
+                header: packet.header,
+                payload: packet.payload_range(),
+                digit,
+                heard,
+            };
             self.pass(leg, buffer, passing);
         }
         if arrival.is_some() {
@@ -40,29 +59,47 @@ impl Worker {
 
     /// Passes a packet on to the bridged leg, if there is one.
     fn pass(&mut self, leg: &mut Leg, buffer: &mut [u8], passing: Passing) {
-        let Passing { header, payload, digit, heard } = passing;
+        let Passing {
+            header,
+            payload,
+            digit,
+            heard,
+        } = passing;
         let Some(formats) = leg.formats() else { return };
-        let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) else {
+        let Some(other) = leg
+            .bridged
+            .and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut())
+        else {
             return;
         };
         let octets = buffer.get(payload.clone()).unwrap_or_default();
-        let packet = Packet { header, payload: octets, offset: payload.start };
+        let packet = Packet {
+            header,
+            payload: octets,
+            offset: payload.start,
+        };
         if leg.is_event(&packet) && !leg.press_passes {
             return other.swallow(&packet);
         }
         match other.forward(&packet, &formats, self.now) {
-            Forward::Audio { mut header, from, to } => {
+            Forward::Audio {
+                mut header,
+                from,
+                to,
+            } => {
                 let octets = buffer.get_mut(payload.clone()).unwrap_or_default();
                 let mut payload = payload;
                 if !from.transcode(to, octets) {
-                    let count = heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
+                    let count =
+                        heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
                     let samples = self.samples.get(..count).unwrap_or_default();
                     let room = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
                     let room = buffer.get_mut(room).unwrap_or_default();
                     payload.end = payload.start + other.encode_next(&mut header, to, samples, room);
                 }
-                if let Some(range) =
-                    header.replace_in(buffer, payload.clone()).filter(|_| !payload.is_empty())
+                if let Some(range) = header
+                    .replace_in(buffer, payload.clone())
+                    .filter(|_| !payload.is_empty())
                 {
                     other.send(buffer, range);
                 }
@@ -72,7 +109,9 @@ impl Worker {
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
-                leg.bridged.into_iter().for_each(|slot| self.start_ticks(slot));
+                leg.bridged
+                    .into_iter()
+                    .for_each(|slot| self.start_ticks(slot));
             }
             Forward::Nothing(_) => {}
         }
@@ -83,7 +122,11 @@ impl Worker {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
                 Next::Packet(held) => self.held(leg, &held),
-                Next::Lost { header, packets, samples } => self.lost(leg, header, packets, samples),
+                Next::Lost {
+                    header,
+                    packets,
+                    samples,
+                } => self.lost(leg, header, packets, samples),
             }
         }
     }
@@ -98,7 +141,12 @@ impl Worker {
         let mut buffer = vec![0; packet.offset];
         buffer.extend_from_slice(packet.payload);
         buffer.resize(buffer.len().max(DATAGRAM) + SRTP_OVERHEAD, 0);
-        let passing = Passing { header: packet.header, payload: packet.payload_range(), digit: None, heard };
+        let passing = Passing {
+            header: packet.header,
+            payload: packet.payload_range(),
+            digit: None,
+            heard,
+        };
         self.pass(leg, &mut buffer, passing);
     }
 
@@ -108,8 +156,11 @@ impl Worker {
         if leg.is_event(packet) {
             return false;
         }
-        let from = leg.formats().and_then(|formats| formats.codec_of(packet.header.payload_type));
-        from.zip(self.bridged(leg).and_then(Leg::codec)).is_some_and(|(from, to)| from.needs_decoder(to))
+        let from = leg
+            .formats()
+            .and_then(|formats| formats.codec_of(packet.header.payload_type));
+        from.zip(self.bridged(leg).and_then(Leg::codec))
+            .is_some_and(|(from, to)| from.needs_decoder(to))
     }
 
     fn bridged(&self, leg: &Leg) -> Option<&Leg> {
@@ -126,10 +177,16 @@ impl Worker {
 
     /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
     fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) -> Option<usize> {
-        if !leg.wants_samples() && self.bridged(leg).is_none_or(|other| other.recording.is_none()) {
+        if !leg.wants_samples()
+            && self
+                .bridged(leg)
+                .is_none_or(|other| other.recording.is_none())
+        {
             return None;
         }
-        let codec = leg.formats().and_then(|formats| formats.codec_of(packet.header.payload_type));
+        let codec = leg
+            .formats()
+            .and_then(|formats| formats.codec_of(packet.header.payload_type));
         let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
             leg.heard_silence(packet);
             return None;
@@ -150,17 +207,31 @@ impl Worker {
     /// what was encoded alone. Any other peer learns of the loss by our numbers, and does the same as we.
     fn pass_in_place(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
         let (from, to) = (leg.formats(), self.bridged(leg).and_then(Leg::codec));
-        let Some((from, to)) = from.zip(to) else { return };
+        let Some((from, to)) = from.zip(to) else {
+            return;
+        };
         if !from.codec.needs_decoder(to) || ![from.codec, to].contains(&Codec::Opus) {
             return;
         }
         let parts = usize::from(packets).min(count / FRAME).max(1);
         let length = count / parts;
-        let mut header = Header { payload_type: from.payload_type, ..header };
+        let mut header = Header {
+            payload_type: from.payload_type,
+            ..header
+        };
         let mut buffer = [0; DATAGRAM];
         for _ in 0..parts {
             let payload = Header::LENGTH..Header::LENGTH;
-            self.pass(leg, &mut buffer, Passing { header, payload, digit: None, heard: Some(length) });
+            self.pass(
+                leg,
+                &mut buffer,
+                Passing {
+                    header,
+                    payload,
+                    digit: None,
+                    heard: Some(length),
+                },
+            );
             self.samples.copy_within(length.., 0);
             header.sequence = header.sequence.wrapping_add(1);
             header.timestamp = header.timestamp.wrapping_add(length as u32);
@@ -171,8 +242,13 @@ impl Worker {
     fn heard(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
-        leg.heard(timestamp, samples, self.now, |digit, source| tell_digit(&self.events, id, digit, source));
-        if let Some(other) = leg.bridged.and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut()) {
+        leg.heard(timestamp, samples, self.now, |digit, source| {
+            tell_digit(&self.events, id, digit, source)
+        });
+        if let Some(other) = leg
+            .bridged
+            .and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut())
+        {
             other.overheard(timestamp, samples, self.now);
         }
     }
@@ -180,7 +256,9 @@ impl Worker {
     /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
     fn press_anew(&mut self, leg: &mut Leg, digit: Option<Digit>) {
         leg.press_passes = false;
-        let Some((digit, slot)) = digit.zip(leg.bridged) else { return };
+        let Some((digit, slot)) = digit.zip(leg.bridged) else {
+            return;
+        };
         if let Some(Some(other)) = self.slots.get_mut(slot) {
             other.press([digit]);
         }
