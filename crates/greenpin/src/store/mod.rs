@@ -4,51 +4,15 @@
 //! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
 
 mod allocations;
-mod attempts;
-mod audit;
-mod call_list;
 mod calls;
-mod capacity;
-mod changes;
-mod checkpoint;
-mod credentials;
-mod database;
-mod endpoint_health;
-mod endpoints;
-mod erasure;
-mod error;
+mod cluster;
+mod core;
 mod events;
-mod expiry;
-mod idempotency;
-mod ids;
-mod judge;
-mod key;
-mod listing;
-mod nodes;
 mod numbers;
-mod offer;
-mod operator;
-mod outbox;
-mod pin_draw;
-mod pin_life;
-mod pin_try;
-mod pool;
-mod prompts;
-mod reader;
-mod recording_links;
-mod records;
-mod redelivery;
-mod resolve;
+mod pins;
 mod retention;
-mod settings;
 mod sql;
-mod standing;
-mod strangers;
-mod tenant_cache;
 mod tenants;
-mod timestamp;
-mod uploads;
-mod writer;
 
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -57,60 +21,50 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
 
-pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Status};
-pub use attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
-pub use audit::AuditEntry;
-pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy, Screening};
-pub use call_list::CallFilter;
-pub(crate) use calls::call_type;
-pub use calls::{
-    Begun, CallEnding, CallSettings, Collect, DigitReport, Leftover, LegReport, MediaPath, NewCall,
-    RecordingFile, Route,
+pub use self::allocations::{
+    Allocation, AllocationChange, AllocationFilter, ChangeError, CreateError, DeleteError,
+    NewAllocation, Party, Status,
 };
-pub use capacity::NumberCapacity;
-pub use changes::{AllocationChange, ChangeError, Party};
-pub use credentials::{
-    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential,
+pub(crate) use self::calls::call_type;
+pub use self::calls::{
+    Begun, CallEnding, CallFilter, CallRecord, CallSettings, Collect, DigitReport, Leftover,
+    LegReport, LinkError, MediaPath, NewCall, RecordingFile, Route, Upload,
+};
+pub use self::cluster::{Beat, DeathWatch, Membership, NodeRow};
+pub use self::core::error::{OpenError, StoreError};
+pub use self::core::ids::{
+    AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId,
+};
+pub use self::core::timestamp::Timestamp;
+pub use self::events::{
+    Attempt, AttemptError, Delivery, DeliveryRecord, DeliveryState, DueEndpoint, EventType,
+    LoggedEvent, Outcome, Replay, Replayed,
+};
+pub use self::numbers::{
+    ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
+    NumberRecord, PoolError, PoolNumber,
+};
+pub use self::pins::{Connection, PinVerdict, Refusal, Resolution};
+pub use self::retention::{EraseError, ErasureReceipt, KeptRecording, RecordingShelf};
+pub use self::tenants::{
+    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
+    CredentialDigest, CredentialError, CredentialRecord, DialStrategy, Endpoint, EndpointFormat,
+    EndpointSpec, IdempotentRequest, KeptAnswer, MadeCredential, MadeTenant, NewCredential,
+    NewTenant, OperatorStore, OwnPrompt, OwnPrompts, PromptSettings, RateLimit, Retention,
+    Standing, StandingError, Taken, TenantError, TenantRecord, TenantSettings, Voice,
     draw_account_sid, is_account_sid,
 };
-pub use endpoints::{Endpoint, EndpointFormat, EndpointSpec};
-pub use erasure::{EraseError, ErasureReceipt};
-pub use error::{OpenError, StoreError};
-pub use events::{EventType, LoggedEvent};
-pub use idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
-pub use ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
-pub use judge::Refusal;
-pub use listing::AllocationFilter;
-pub use nodes::{Beat, DeathWatch, Membership, NodeRow};
-pub use numbers::{NewNumber, NumberError, NumberMode, PoolNumber};
-pub use operator::{Actor, OperatorStore};
-pub use outbox::{Delivery, DueEndpoint};
-pub use pin_try::{Connection, PinVerdict};
-pub use pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};
-pub use prompts::{OwnPrompt, OwnPrompts, Voice};
-pub use recording_links::LinkError;
-pub use records::CallRecord;
-pub use redelivery::{Replay, Replayed};
-pub use resolve::Resolution;
-pub use retention::{KeptRecording, RecordingShelf};
-pub use settings::{
-    AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
-    TenantSettings,
-};
-pub use standing::{Standing, StandingError, TenantRecord};
-pub use tenants::{CredentialDigest, MadeTenant, NewTenant, TenantError};
-pub use timestamp::Timestamp;
-pub use uploads::Upload;
+pub use call::DialStatus;
+pub use call::script::{CallType, HangupBy, Screening};
 
 use crate::RecordingKey;
-use checkpoint::Checkpoints;
-use database::{Place, postgres, sqlite};
-use idempotency::Claimed;
-use key::Keyring;
-use reader::{IdleReaders, Readers};
-use settings::SettingsCache;
-use writer::Writer;
+use self::core::checkpoint::Checkpoints;
+use self::core::crypto::Keyring;
+use self::core::database::{Place, postgres, sqlite};
+use self::core::reader::{IdleReaders, Readers};
+use self::core::writer::Writer;
+use self::tenants::idempotency::Claimed;
+use self::tenants::settings::SettingsCache;
 
 /// Where the store lies.
 #[derive(Debug, Clone)]

@@ -1,0 +1,335 @@
+//! Changing an active allocation: what can be given anew, judged against what stays.
+
+use std::time::Duration;
+
+use call::PhoneNumber;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::store::allocations;
+use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
+use crate::store::events;
+use crate::store::events::{Draft};
+use crate::store::numbers;
+use crate::store::numbers::{NumberMode, NumberRow};
+use crate::store::core::writer::Tx;
+use crate::store::tenants::settings;
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// What is to change; `None` stays as it is. Each list was checked for itself: 1 to 10 or 0 to 10 numbers, no repeats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllocationChange {
+    /// The A-party, 1 to 10 numbers.
+    pub from: Option<Vec<PhoneNumber>>,
+    /// The B-party, 0 to 10 numbers.
+    pub to: Option<Vec<PhoneNumber>>,
+    /// How long it lasts from now on, in whole seconds.
+    pub duration: Option<Duration>,
+    /// Wrong PINs until it is locked: 1 to 10.
+    pub max_pin_attempts: Option<u8>,
+    /// Record every call.
+    pub record: Option<bool>,
+    /// The tenant's own mark; `Some(None)` takes it away.
+    pub custom_field: Option<Option<String>>,
+}
+
+/// One of the two sides of an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// The A-party.
+    From,
+    /// The B-party.
+    To,
+}
+
+/// Why an allocation was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The tenant has no such allocation.
+    #[error("there is no such allocation")]
+    NotFound,
+    /// It has expired, or was deleted.
+    #[error("the allocation is not active")]
+    NotActive,
+    /// Numbers that would be on both sides: which of the lists that were given holds them, and where.
+    #[error("numbers would be on both sides")]
+    OnBothSides(Party, Vec<usize>),
+    /// A number with short shared PINs serves listed callers only, and none would be listed.
+    #[error("the number needs the callers to be named")]
+    ToRequired,
+    /// The number has no PIN left.
+    #[error("the number has no PIN left")]
+    PinSpaceExhausted,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TenantStore {
+    /// Changes an active allocation. A limit that is raised over the count of wrong PINs unlocks it.
+    pub async fn change_allocation(
+        &self,
+        id: &GreenpinId,
+        change: AllocationChange,
+        now: Timestamp,
+    ) -> Result<Allocation, ChangeError> {
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        self.store
+            .writer
+            .write(move |tx| self::change(tx, &tenant, &id, &change, now))
+            .await
+    }
+
+    /// Changes several allocations in one transaction, in their order. Each stands alone: one that cannot be changed
+    /// stays as it is, and the others change.
+    pub async fn change_allocations(
+        &self,
+        changes: Vec<(GreenpinId, AllocationChange)>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Allocation, ChangeError>>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let write = self.store.writer.write(move |tx| {
+            let alone = |(id, change): &(GreenpinId, AllocationChange)| {
+                match self::change(tx, &tenant, id, change, now) {
+                    // What the database refuses undoes them all.
+                    Err(ChangeError::Store(error)) => Err(error),
+                    result => Ok(result),
+                }
+            };
+            changes.iter().map(alone).collect()
+        });
+        write.await
+    }
+}
+
+/// Everything is judged before anything is written: an error leaves no change behind.
+fn change(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    change: &AllocationChange,
+    now: Timestamp,
+) -> Result<Allocation, ChangeError> {
+    let before = begin(tx, tenant, id, now)?;
+    let number = number_of(tx, &before)?;
+    let after = changed(&before, change, now);
+    refuse_both_sides(&after, change)?;
+    if number.mode == NumberMode::Shared
+        && number.pin_length < OPEN_PIN_LENGTH
+        && after.to.is_empty()
+    {
+        return Err(ChangeError::ToRequired);
+    }
+    let names = names(&before, &after, change);
+    if names.is_empty() {
+        return Ok(before);
+    }
+    write(tx, tenant, &number, &before, &after)?;
+    tell(tx, tenant, &before, &after, &names, now)?;
+    Ok(after)
+}
+
+/// Reads an active allocation whose row nobody else can change before this transaction is over.
+pub(crate) fn begin(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Allocation, ChangeError> {
+    let key = (tenant.as_str(), id.as_str(), now.micros());
+    let active = tx.execute(sql::ALLOCATION_BEGIN_CHANGE, key)? > 0;
+    let allocation = allocations::find(tx, tenant, id)?.ok_or(ChangeError::NotFound)?;
+    if active {
+        Ok(allocation)
+    } else {
+        Err(ChangeError::NotActive)
+    }
+}
+
+/// The number that an allocation is on.
+pub(crate) fn number_of(tx: &Tx<'_>, allocation: &Allocation) -> Result<NumberRow, StoreError> {
+    numbers::find(tx, allocation.virtual_number)?
+        .ok_or(StoreError::Unreadable("number of an allocation"))
+}
+
+fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Allocation {
+    Allocation {
+        from: change.from.clone().unwrap_or_else(|| before.from.clone()),
+        to: change.to.clone().unwrap_or_else(|| before.to.clone()),
+        expires_at: change
+            .duration
+            .map_or(before.expires_at, |duration| now.whole_seconds() + duration),
+        max_pin_attempts: change.max_pin_attempts.unwrap_or(before.max_pin_attempts),
+        record: change.record.unwrap_or(before.record),
+        custom_field: change
+            .custom_field
+            .clone()
+            .unwrap_or_else(|| before.custom_field.clone()),
+        updated_at: now,
+        ..before.clone()
+    }
+}
+
+/// The list that was given is the one at fault; where both were, it is `to`, as in a create.
+fn refuse_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
+    let (party, given, other) = match (&change.from, &change.to) {
+        (_, Some(to)) => (Party::To, to, &after.from),
+        (Some(from), None) => (Party::From, from, &after.to),
+        (None, None) => return Ok(()),
+    };
+    let places: Vec<usize> = given
+        .iter()
+        .enumerate()
+        .filter(|(_, number)| other.contains(number))
+        .map(|(place, _)| place)
+        .collect();
+    if places.is_empty() {
+        Ok(())
+    } else {
+        Err(ChangeError::OnBothSides(party, places))
+    }
+}
+
+/// The fields that are no more what they were.
+fn names(before: &Allocation, after: &Allocation, change: &AllocationChange) -> Vec<&'static str> {
+    let fields = [
+        ("from", before.from != after.from),
+        ("to", before.to != after.to),
+        (
+            "duration",
+            change.duration.is_some() && before.expires_at != after.expires_at,
+        ),
+        (
+            "max_pin_attempts",
+            before.max_pin_attempts != after.max_pin_attempts,
+        ),
+        ("record", before.record != after.record),
+        ("custom_field", before.custom_field != after.custom_field),
+    ];
+    fields
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn write(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    before: &Allocation,
+    after: &Allocation,
+) -> Result<(), StoreError> {
+    let row = (
+        allocations::seal(&*tx.tenant_key(tenant)?, after)?,
+        i64::from(after.record),
+        &after.custom_field,
+        i64::from(after.max_pin_attempts),
+        after.expires_at.micros(),
+        after.updated_at.micros(),
+        tenant.as_str(),
+        after.greenpin_id.as_str(),
+    );
+    tx.execute(sql::ALLOCATION_UPDATE, row)?;
+    if before.expires_at != after.expires_at {
+        prolong(tx, tenant, number, after)?;
+    }
+    if (&before.from, &before.to) != (&after.from, &after.to) {
+        let on = (number.number_key.as_str(), number.mode);
+        allocations::unlist(tx, tenant, on, before)?;
+        allocations::list(tx, tenant, on, after)?;
+    }
+    Ok(())
+}
+
+/// The number and the PIN are taken for as long as the allocation lasts now.
+fn prolong(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    number: &NumberRow,
+    after: &Allocation,
+) -> Result<(), StoreError> {
+    let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
+    let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
+    tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), vn, id))?;
+    let pin = tx.keys().pin(vn, &after.pin);
+    let row = (after.expires_at.micros(), free_at.micros(), vn, pin, id);
+    tx.execute(sql::PIN_PROLONG, row).map(|_| ())
+}
+
+fn tell(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    before: &Allocation,
+    after: &Allocation,
+    names: &[&str],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let allocation = EventData::of(after, &settings::of(tx, tenant)?.zone());
+    let data = Changed {
+        allocation,
+        changed: names,
+    };
+    write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
+    match (before.is_locked(), after.is_locked()) {
+        (true, false) => write_event(
+            tx,
+            tenant,
+            after,
+            EventType::AllocationUnlocked,
+            attempts_data(after),
+            now,
+        ),
+        (false, true) => write_event(
+            tx,
+            tenant,
+            after,
+            EventType::AllocationLocked,
+            attempts_data(after),
+            now,
+        ),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Serialize)]
+struct Changed<'a> {
+    #[serde(flatten)]
+    allocation: EventData,
+    /// The fields that are no more what they were.
+    changed: &'a [&'a str],
+}
+
+/// What the events of locking and unlocking tell.
+pub(crate) fn attempts_data(allocation: &Allocation) -> Value {
+    json!({
+        "virtual_number": allocation.virtual_number.expose(),
+        "failed_pin_attempts": allocation.failed_pin_attempts,
+        "max_pin_attempts": allocation.max_pin_attempts,
+    })
+}
+
+/// Writes an event of an allocation.
+pub(crate) fn write_event(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    allocation: &Allocation,
+    event_type: EventType,
+    data: impl Serialize,
+    occurred_at: Timestamp,
+) -> Result<(), StoreError> {
+    let zone = settings::of(tx, tenant)?.zone();
+    let greenpin_id = Some(&allocation.greenpin_id);
+    events::write(
+        tx,
+        &Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id,
+            made: None,
+            event_type,
+            occurred_at,
+            data,
+        },
+    )
+}

@@ -1,0 +1,120 @@
+//! Lists of allocations.
+
+use std::time::Duration;
+
+use call::PhoneNumber;
+
+use crate::store::allocations::RawAllocation;
+use crate::store::core::crypto::TenantKey;
+use crate::store::core::reader::Snapshot;
+use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// What a list is narrowed by; `None` narrows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllocationFilter {
+    /// Where it stands.
+    pub status: Option<Status>,
+    /// On this number.
+    pub virtual_number: Option<PhoneNumber>,
+    /// With this number on either side.
+    pub party: Option<PhoneNumber>,
+    /// With this mark.
+    pub custom_field: Option<String>,
+    /// Made at this moment or later.
+    pub created_after: Option<Timestamp>,
+    /// Made before this moment.
+    pub created_before: Option<Timestamp>,
+}
+
+/// The most that [`sql::ALLOCATION_PAGE`] finds. It stands in its text, so that PostgreSQL's plan of it for any values looks as cheap
+/// as it is: it would plan anew for each list's values, which takes longer than the list.
+const PAGE: u32 = 201;
+/// Sorts behind each character that an id can have.
+const AFTER_ALL: &str = "~";
+
+impl TenantStore {
+    /// The allocations that were made before one, newest first.
+    pub async fn allocations(
+        &self,
+        filter: AllocationFilter,
+        before: Option<GreenpinId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<Allocation>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = snapshot.tenant_key(&tenant)?;
+            let raw = page(
+                snapshot,
+                &key,
+                &tenant,
+                &filter,
+                before.as_ref(),
+                limit,
+                now,
+            )?;
+            raw.into_iter().map(|raw| raw.allocation(&key)).collect()
+        });
+        read.await
+    }
+}
+
+/// Ids begin with the time, so that a list between two moments begins and ends at ids.
+fn page(
+    snapshot: &Snapshot<'_>,
+    key: &TenantKey,
+    tenant: &TenantId,
+    filter: &AllocationFilter,
+    before: Option<&GreenpinId>,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<RawAllocation>, StoreError> {
+    if *filter == AllocationFilter::default() && limit <= PAGE {
+        let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
+        return snapshot.rows(
+            sql::ALLOCATION_PAGE,
+            (tenant.as_str(), before, limit),
+            RawAllocation::read,
+        );
+    }
+    let first = filter.created_after.map(GreenpinId::first);
+    // An allocation's time is cut to the second, its id is not.
+    let last = filter
+        .created_before
+        .map(|end| GreenpinId::first(end + Duration::from_secs(1)));
+    let before = before.into_iter().chain(&last).min();
+    let status = filter.status.map_or("", Status::as_str);
+    let marked = i64::from(filter.custom_field.is_some());
+    let mark = filter.custom_field.as_deref().unwrap_or_default();
+    let after = filter.created_after.map_or(i64::MIN, Timestamp::micros);
+    let until = filter.created_before.map_or(i64::MAX, Timestamp::micros);
+    let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
+    let first = first.as_ref().map_or("", GreenpinId::as_str);
+    let (tenant, now) = (tenant.as_str(), now.micros());
+    let number = filter
+        .virtual_number
+        .map(|number| snapshot.keys().number(number));
+    let read = RawAllocation::read;
+    match (filter.party, number) {
+        (Some(party), number) => {
+            let (number, party) = (number.unwrap_or_default(), key.party(party));
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, number, party,
+                limit,
+            );
+            snapshot.rows(sql::ALLOCATION_LIST_OF_PARTY, row, read)
+        }
+        (None, Some(number)) => {
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, number, limit,
+            );
+            snapshot.rows(sql::ALLOCATION_LIST_OF_NUMBER, row, read)
+        }
+        (None, None) => {
+            let row = (
+                tenant, before, first, status, now, marked, mark, after, until, limit,
+            );
+            snapshot.rows(sql::ALLOCATION_LIST, row, read)
+        }
+    }
+}

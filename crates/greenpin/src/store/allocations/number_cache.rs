@@ -1,0 +1,224 @@
+//! What a number offers to one more allocation: its row, read once, and the place that is taken on it.
+//!
+//! Creates that follow each other share what is known of a shared number: it is read with the first of them, and its
+//! count of active allocations is written at the end of each transaction, or before anything else is done.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::store::allocations::OPEN_PIN_LENGTH;
+use crate::store::numbers::capacity::Places;
+use crate::store::core::database::Row;
+use crate::store::numbers::{small, tenant_id};
+use crate::store::allocations::pin_draw::Ahead;
+use crate::store::core::writer::Tx;
+use crate::store::{CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql};
+
+/// A number, as one more allocation meets it.
+#[derive(Clone)]
+pub(crate) struct Offer {
+    pub(crate) number_key: String,
+    pub(crate) mode: NumberMode,
+    pub(crate) pin_length: u8,
+    tenant: TenantId,
+    quarantined: bool,
+    /// Active allocations that are counted, on a shared number; those that have ended lately are among them.
+    active: i64,
+    /// How many it takes at once.
+    most: i64,
+    /// When the first of those counted ends, or has ended, in microseconds; `i64::MAX`: none is counted.
+    first_end: i64,
+    /// Until when an exclusive number is held, in microseconds.
+    held_until: i64,
+}
+
+/// Numbers that are known at once; beyond it all are forgotten.
+const MOST: usize = 1000;
+
+/// What creates know of shared numbers, as long as nothing else is written.
+#[derive(Default)]
+pub(crate) struct Offers(RefCell<HashMap<String, Known>>);
+
+struct Known {
+    offer: Offer,
+    /// Whether its count is still to be written.
+    is_changed: bool,
+    /// PINs that are free on it.
+    ahead: Ahead,
+}
+
+impl Offers {
+    fn get(&self, number_key: &str) -> Option<Offer> {
+        self.0
+            .borrow()
+            .get(number_key)
+            .map(|known| known.offer.clone())
+    }
+
+    /// An allocation until `expires_at` has taken a place.
+    pub(crate) fn took_place(&self, mut offer: Offer, places: &Places, expires_at: Timestamp) {
+        offer.active = places.active;
+        offer.first_end = offer.first_end.min(expires_at.micros());
+        let mut known = self.0.borrow_mut();
+        let ahead = known
+            .remove(&offer.number_key)
+            .map(|known| known.ahead)
+            .unwrap_or_default();
+        known.insert(
+            offer.number_key.clone(),
+            Known {
+                offer,
+                is_changed: true,
+                ahead,
+            },
+        );
+    }
+
+    /// The free PINs that were drawn ahead on a number that is known.
+    pub(crate) fn with_ahead<T>(
+        &self,
+        number_key: &str,
+        work: impl FnOnce(&mut Ahead) -> T,
+    ) -> Option<T> {
+        self.0
+            .borrow_mut()
+            .get_mut(number_key)
+            .map(|known| work(&mut known.ahead))
+    }
+
+    /// Writes what is still to be written.
+    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut known = self.0.borrow_mut();
+        for (number_key, known) in known.iter_mut().filter(|(_, known)| known.is_changed) {
+            tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, number_key))?;
+            known.is_changed = false;
+        }
+        if known.len() > MOST {
+            known.clear();
+        }
+        Ok(())
+    }
+
+    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
+    pub(crate) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.write(tx)?;
+        self.clear();
+        Ok(())
+    }
+
+    /// Forgets everything: somebody else has written, or what was known is undone.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+/// Reads what a number of a tenant's pool offers.
+pub(crate) fn find(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewAllocation,
+) -> Result<Offer, CreateError> {
+    let number_key = tx.keys().number(new.virtual_number);
+    let offer = match tx.offers().get(&number_key) {
+        Some(known) => known,
+        None => read(tx, number_key)?.ok_or(CreateError::NumberNotInPool)?,
+    };
+    if offer.tenant != *tenant {
+        return Err(CreateError::NumberNotInPool);
+    }
+    if offer.quarantined {
+        return Err(CreateError::NumberQuarantined);
+    }
+    Ok(offer)
+}
+
+fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
+    let columns = tx.row(sql::NUMBER_OFFER, [&number_key], Columns::read)?;
+    columns.map(|columns| columns.offer(number_key)).transpose()
+}
+
+struct Columns {
+    tenant: String,
+    mode: String,
+    pin_length: i64,
+    quarantined: bool,
+    active: i64,
+    most: i64,
+    first_end: Option<i64>,
+    held_until: i64,
+}
+
+impl Columns {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            tenant: row.get(0)?,
+            mode: row.get(1)?,
+            pin_length: row.get(2)?,
+            quarantined: row.get::<Option<i64>>(3)?.is_some(),
+            active: row.get(4)?,
+            most: row.get(5)?,
+            first_end: row.get(6)?,
+            held_until: row.get(7)?,
+        })
+    }
+
+    fn offer(self, number_key: String) -> Result<Offer, StoreError> {
+        Ok(Offer {
+            number_key,
+            mode: self.mode.parse()?,
+            pin_length: small(self.pin_length, "PIN length")?,
+            tenant: tenant_id(&self.tenant)?,
+            quarantined: self.quarantined,
+            active: self.active,
+            most: self.most,
+            first_end: self.first_end.unwrap_or(i64::MAX),
+            held_until: self.held_until,
+        })
+    }
+}
+
+impl Offer {
+    /// Holds an exclusive number. Nobody else writes meanwhile, so that what was read of it holds.
+    pub(crate) fn hold(
+        &self,
+        tx: &Tx<'_>,
+        id: &GreenpinId,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CreateError> {
+        if self.held_until > now.micros() {
+            return Err(CreateError::VirtualNumberBusy);
+        }
+        tx.send(
+            sql::NUMBER_HOLD,
+            (id.as_str(), until.micros(), &self.number_key),
+        )?;
+        Ok(())
+    }
+
+    /// Gives back the places of those that have ended, and finds one that is free. It is taken by
+    /// [`Offers::took_place`].
+    pub(crate) fn find_place(
+        &mut self,
+        tx: &Tx<'_>,
+        new: &NewAllocation,
+        now: Timestamp,
+    ) -> Result<Places, CreateError> {
+        if self.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
+            return Err(CreateError::ToRequired);
+        }
+        if self.first_end <= now.micros() {
+            let ended = tx.execute(sql::PINS_RELEASE_DUE, (&self.number_key, now.micros()))?;
+            self.active -= i64::try_from(ended).unwrap_or(0);
+            let first_end = read(tx, self.number_key.clone())?.map(|offer| offer.first_end);
+            self.first_end = first_end.unwrap_or(i64::MAX);
+        }
+        if self.active >= self.most {
+            return Err(CreateError::PinSpaceExhausted);
+        }
+        Ok(Places {
+            active: self.active + 1,
+            most: self.most,
+        })
+    }
+}

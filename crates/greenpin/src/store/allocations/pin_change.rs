@@ -1,0 +1,113 @@
+//! The life of an allocation's PIN after its making: its count of wrong tries set back, or another PIN in its place.
+
+use serde_json::json;
+
+use crate::store::allocations;
+use crate::store::allocations::{Allocation};
+use crate::store::allocations::change;
+use crate::store::allocations::change::{ChangeError};
+use crate::store::numbers::NumberMode;
+use crate::store::allocations::pin_draw;
+use crate::store::allocations::pin_draw::{Claim};
+use crate::store::core::writer::Tx;
+use crate::store::tenants::settings;
+use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp, sql};
+
+impl TenantStore {
+    /// Sets the count of wrong PINs back to 0. Nobody is told where it was 0.
+    pub async fn unlock_allocation(
+        &self,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Allocation, ChangeError> {
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        self.store
+            .writer
+            .write(move |tx| unlock(tx, &tenant, &id, now))
+            .await
+    }
+
+    /// Draws another PIN. The old one opens nothing from now on, and cools off.
+    pub async fn rotate_pin(
+        &self,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Allocation, ChangeError> {
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        self.store
+            .writer
+            .write(move |tx| rotate(tx, &tenant, &id, now))
+            .await
+    }
+}
+
+fn unlock(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Allocation, ChangeError> {
+    let before = change::begin(tx, tenant, id, now)?;
+    if before.failed_pin_attempts == 0 {
+        return Ok(before);
+    }
+    tx.execute(
+        sql::ALLOCATION_UNLOCK,
+        (now.micros(), tenant.as_str(), id.as_str()),
+    )?;
+    let after = Allocation {
+        failed_pin_attempts: 0,
+        updated_at: now,
+        ..before
+    };
+    let data = change::attempts_data(&after);
+    change::write_event(tx, tenant, &after, EventType::AllocationUnlocked, data, now)?;
+    Ok(after)
+}
+
+/// The new PIN is taken while the old one is still held, so that it cannot be the same.
+fn rotate(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Allocation, ChangeError> {
+    let before = change::begin(tx, tenant, id, now)?;
+    let number = change::number_of(tx, &before)?;
+    let cooloff = settings::of(tx, tenant)?.cooloff();
+    let claim = Claim {
+        number_key: &number.number_key,
+        greenpin_id: id,
+        pin_length: number.pin_length,
+        active_until: before.expires_at,
+        free_at: before.expires_at + cooloff,
+        counted: number.mode == NumberMode::Shared,
+    };
+    let pin = pin_draw::take(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
+    let old = tx.keys().pin(&number.number_key, &before.pin);
+    let free_at = (now + cooloff).micros();
+    tx.execute(
+        sql::PIN_RETIRE,
+        (now.micros(), free_at, &number.number_key, old, id.as_str()),
+    )?;
+    let after = Allocation {
+        pin,
+        updated_at: now,
+        ..before
+    };
+    let sealed = allocations::seal(&*tx.tenant_key(tenant)?, &after)?;
+    tx.execute(
+        sql::ALLOCATION_SET_PIN,
+        (sealed, now.micros(), tenant.as_str(), id.as_str()),
+    )?;
+    let data = json!({ "virtual_number": after.virtual_number.expose() });
+    change::write_event(
+        tx,
+        tenant,
+        &after,
+        EventType::AllocationPinRotated,
+        data,
+        now,
+    )?;
+    Ok(after)
+}

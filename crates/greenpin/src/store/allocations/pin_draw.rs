@@ -1,0 +1,266 @@
+//! Drawing a PIN that is free on its number: one at a time, or some ahead where each question costs a round trip.
+
+use std::collections::{HashMap, HashSet};
+
+use call::Pin;
+
+use crate::store::core::writer::Tx;
+use crate::store::{GreenpinId, StoreError, Timestamp, sql};
+use crate::random;
+
+/// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
+const DRAWS: u32 = 16;
+/// The widest space whose taken values are read: all of five digits.
+const WIDEST_SEARCH: u64 = 100_000;
+/// PINs that are drawn ahead at first, and at the most: twice as many each time, while a number is busy.
+const FIRST_AHEAD: usize = 8;
+const MOST_AHEAD: usize = 512;
+
+/// What a PIN is taken for.
+pub(crate) struct Claim<'a> {
+    pub(crate) number_key: &'a str,
+    pub(crate) greenpin_id: &'a GreenpinId,
+    pub(crate) pin_length: u8,
+    pub(crate) active_until: Timestamp,
+    pub(crate) free_at: Timestamp,
+    /// Whether it counts against the number's limit of active allocations.
+    pub(crate) counted: bool,
+}
+
+/// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
+pub(crate) fn take(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    now: Timestamp,
+) -> Result<Option<Pin>, StoreError> {
+    let space = 10_u64.pow(claim.pin_length.into());
+    for _ in 0..DRAWS {
+        let value = below(space);
+        if is_trivial(value, claim.pin_length) {
+            continue;
+        }
+        let drawn = try_take(tx, claim, value, now)?;
+        if drawn.is_some() {
+            return Ok(drawn);
+        }
+    }
+    match draw_free(tx, claim, space, now)? {
+        Some(value) => try_take(tx, claim, value, now),
+        None => Ok(None),
+    }
+}
+
+fn try_take(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    value: u64,
+    now: Timestamp,
+) -> Result<Option<Pin>, StoreError> {
+    let pin = pin(value, claim.pin_length)?;
+    let row = (
+        claim.number_key,
+        tx.keys().pin(claim.number_key, &pin),
+        claim.greenpin_id.as_str(),
+        claim.active_until.micros(),
+        claim.free_at.micros(),
+        i64::from(claim.counted),
+        now.micros(),
+    );
+    Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
+}
+
+/// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
+#[derive(Default)]
+pub(crate) struct Ahead {
+    drawn: Vec<Drawn>,
+    /// How many were drawn at once the last time.
+    last: usize,
+}
+
+struct Drawn {
+    pin: Pin,
+    /// What it is found by.
+    key: String,
+    /// Whether it was in use once: its row is still there.
+    is_known: bool,
+}
+
+impl Ahead {
+    /// Takes one; `None` when none of those drawn is free.
+    pub(crate) fn take(
+        &mut self,
+        tx: &Tx<'_>,
+        claim: &Claim<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Pin>, StoreError> {
+        if self.drawn.is_empty() {
+            self.draw(tx, claim, now)?;
+        }
+        let Some(drawn) = self.drawn.pop() else {
+            return Ok(None);
+        };
+        let row = (
+            claim.number_key,
+            drawn.key,
+            claim.greenpin_id.as_str(),
+            claim.active_until.micros(),
+            claim.free_at.micros(),
+            i64::from(claim.counted),
+        );
+        // Most were never in use: for those nothing is to be looked for.
+        tx.append(
+            if drawn.is_known {
+                sql::PIN_TAKE_FREE
+            } else {
+                sql::PIN_INSERT
+            },
+            row,
+        )?;
+        Ok(Some(drawn.pin))
+    }
+
+    fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
+        self.last = (2 * self.last).clamp(FIRST_AHEAD, MOST_AHEAD);
+        let space = 10_u64.pow(claim.pin_length.into());
+        let values: HashSet<u64> = (0..self.last)
+            .map(|_| below(space))
+            .filter(|value| !is_trivial(*value, claim.pin_length))
+            .collect();
+        let drawn = values.into_iter().map(|value| {
+            let pin = pin(value, claim.pin_length)?;
+            let key = tx.keys().pin(claim.number_key, &pin);
+            Ok(Drawn {
+                pin,
+                key,
+                is_known: false,
+            })
+        });
+        self.drawn = drawn.collect::<Result<_, StoreError>>()?;
+        let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
+        let asked = (claim.number_key, keys.join(" "));
+        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| {
+            Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
+        })?;
+        let known: HashMap<String, i64> = known.into_iter().collect();
+        self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
+            Some(free_at) => {
+                drawn.is_known = true;
+                *free_at <= now.micros()
+            }
+            None => true,
+        });
+        Ok(())
+    }
+}
+
+/// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and
+/// before `1` (`0000`, `1234`, `7890`, `4321`).
+fn is_trivial(value: u64, length: u8) -> bool {
+    trivial(length).any(|trivial| trivial == value)
+}
+
+/// The trivial values of a length.
+fn trivial(length: u8) -> impl Iterator<Item = u64> {
+    // One more, one less, or the same, modulo ten.
+    let steps = [0_u64, 1, 9];
+    let run = move |first: u64, step: u64| {
+        (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
+    };
+    steps
+        .into_iter()
+        .flat_map(move |step| (0..10).map(move |first| run(first, step)))
+}
+
+/// One of the free values, each as likely as the other. Of a space too wide to be read none: it is never nearly full.
+fn draw_free(
+    tx: &Tx<'_>,
+    claim: &Claim<'_>,
+    space: u64,
+    now: Timestamp,
+) -> Result<Option<u64>, StoreError> {
+    if space > WIDEST_SEARCH {
+        return Ok(None);
+    }
+    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| {
+        row.get::<String>(0)
+    })?;
+    let taken: HashSet<String> = taken.into_iter().collect();
+    let used = u64::try_from(taken.len() + trivial(claim.pin_length).count()).unwrap_or(u64::MAX);
+    let Some(free @ 1..) = space.checked_sub(used) else {
+        return Ok(None);
+    };
+    // So many draws miss every free one in one of 10^13 cases.
+    for _ in 0..(30 * space / free) {
+        let value = below(space);
+        if !is_trivial(value, claim.pin_length)
+            && !taken.contains(
+                &tx.keys()
+                    .pin(claim.number_key, &pin(value, claim.pin_length)?),
+            )
+        {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+fn pin(value: u64, length: u8) -> Result<Pin, StoreError> {
+    let digits = format!("{value:0width$}", width = usize::from(length));
+    Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))
+}
+
+/// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
+fn below(bound: u64) -> u64 {
+    let fair = u64::MAX - u64::MAX % bound.max(1);
+    loop {
+        let drawn = random::u64();
+        if drawn < fair {
+            return drawn % bound.max(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guess_would_begin_with_is_trivial() {
+        for (text, expected) in [
+            ("0000", true),
+            ("9999", true),
+            ("0123", true),
+            ("1234", true),
+            ("7890", true),
+            ("4321", true),
+            ("3210", true),
+            ("0987", true),
+            ("123456", true),
+            ("99999999", true),
+            ("1235", false),
+            ("1122", false),
+            ("1212", false),
+            ("2468", false),
+            ("000000", true),
+            ("000001", false),
+        ] {
+            let length = u8::try_from(text.len()).unwrap();
+            assert_eq!(
+                is_trivial(text.parse().unwrap(), length),
+                expected,
+                "{text}"
+            );
+        }
+        assert_eq!(
+            (0..10_000).filter(|value| is_trivial(*value, 4)).count(),
+            30
+        );
+    }
+
+    #[test]
+    fn draws_stay_below_their_bound_and_reach_it() {
+        let drawn: Vec<u64> = (0..1000).map(|_| below(10)).collect();
+        assert!((0..10).all(|value| drawn.contains(&value)));
+        assert!(drawn.iter().all(|value| *value < 10));
+    }
+}

@@ -1,0 +1,17 @@
+//! Calls: their progress, their records, their recordings.
+
+pub(crate) mod list;
+mod progress;
+pub(crate) mod record;
+pub(crate) mod recording_links;
+pub(crate) mod uploads;
+
+pub use self::list::CallFilter;
+pub(crate) use self::progress::*;
+pub use self::progress::{
+    Begun, CallEnding, CallSettings, Collect, DigitReport, Leftover, LegReport, MediaPath, NewCall,
+    RecordingFile, Route,
+};
+pub use self::record::CallRecord;
+pub use self::recording_links::LinkError;
+pub use self::uploads::Upload;

@@ -1,0 +1,270 @@
+//! Call records: reading them, and the part of them that goes into events.
+
+use std::time::Duration;
+
+use call::PhoneNumber;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use crate::store::core::database::Row;
+use crate::store::numbers::{phone_number, small, tenant_id};
+use crate::store::core::reader::Snapshot;
+use crate::store::core::writer::Tx;
+use crate::store::{CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// One call, as far as it came. Words are those of the API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRecord {
+    /// Its id.
+    pub call_sid: CallSid,
+    /// Whose number was called.
+    pub tenant_id: TenantId,
+    /// The number that was called.
+    pub virtual_number: PhoneNumber,
+    /// The allocation that it belongs to, once that is known.
+    pub greenpin_id: Option<GreenpinId>,
+    /// Who called; `None`: withheld or unknown.
+    pub caller: Option<PhoneNumber>,
+    /// The trunk that brought it.
+    pub trunk: String,
+    /// The node that took it.
+    pub node: String,
+    /// When it came in.
+    pub started_at: Timestamp,
+    /// When the caller was answered.
+    pub answered_at: Option<Timestamp>,
+    /// The number that was connected, else the last that was dialled.
+    pub dialled: Option<PhoneNumber>,
+    /// When that number was dialled.
+    pub dialled_at: Option<Timestamp>,
+    /// When both sides began to hear each other.
+    pub bridged_at: Option<Timestamp>,
+    /// When it ended; `None`: it has not.
+    pub ended_at: Option<Timestamp>,
+    /// How far it came.
+    pub call_type: Option<String>,
+    /// How the dialled leg ended.
+    pub dial_call_status: Option<String>,
+    /// The SIP status with which the last dialled number refused.
+    pub sip_cause: Option<u16>,
+    /// Who ended it.
+    pub hangup_by: Option<String>,
+    /// Completed blocks of digits.
+    pub pin_attempts: u32,
+    /// Its recording.
+    pub recording: Option<RecordingFile>,
+    /// The caller's media.
+    pub caller_media: Option<LegReport>,
+    /// The callee's media.
+    pub callee_media: Option<LegReport>,
+}
+
+impl CallRecord {
+    /// Whole seconds of the second leg, from dialling to its end; `None` when nobody was dialled.
+    pub fn dial_call_duration(&self) -> Option<u64> {
+        Some(self.ended_at?.since(self.dialled_at?).as_secs())
+    }
+
+    /// Whole seconds that both talked; `None` while the call lasts.
+    pub fn on_call_duration(&self) -> Option<u64> {
+        let ended_at = self.ended_at?;
+        Some(
+            self.bridged_at
+                .map_or(0, |bridged_at| ended_at.since(bridged_at).as_secs()),
+        )
+    }
+
+    /// The path of its recording in the API.
+    pub fn recording_path(&self) -> Option<String> {
+        let path = || {
+            format!(
+                "/v1/tenants/{}/calls/{}/recording",
+                self.tenant_id, self.call_sid
+            )
+        };
+        self.recording.is_some().then(path)
+    }
+}
+
+impl TenantStore {
+    /// Reads a call record; `None` if the tenant has no such call.
+    pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
+        let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
+        let read = self.store.readers.look_up(move |snapshot| {
+            let key = (tenant.as_str(), call_sid.as_str());
+            let raw = snapshot.row(sql::CALL_SELECT, key, RawCall::read)?;
+            raw.map(|raw| raw.record(snapshot)).transpose()
+        });
+        read.await
+    }
+
+    /// The calls of an allocation that came before one, newest first.
+    pub async fn calls_of(
+        &self,
+        greenpin_id: &GreenpinId,
+        before: Option<CallSid>,
+        limit: u32,
+    ) -> Result<Vec<CallRecord>, StoreError> {
+        let (tenant, id) = (self.tenant_id.clone(), greenpin_id.clone());
+        let read = self.store.readers.read(move |snapshot| {
+            // After every id: `~` sorts behind each character that an id can have.
+            let before = before.as_ref().map_or("~", CallSid::as_str);
+            let key = (tenant.as_str(), id.as_str(), before, limit);
+            let raw = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, RawCall::read)?;
+            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+        });
+        read.await
+    }
+}
+
+/// Reads a call of any tenant inside a transaction.
+pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
+    let raw = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], RawCall::read)?;
+    raw.map(|raw| raw.record(tx)).transpose()
+}
+
+/// What every event of a call says of it.
+pub(crate) fn event_data(
+    call: &CallRecord,
+    zone: &TimeZone,
+    now: Timestamp,
+    recording_url: Option<String>,
+) -> Map<String, Value> {
+    let data = json!({
+        "call_sid": call.call_sid.as_str(),
+        "virtual_number": call.virtual_number.expose(),
+        "from": call.caller.map(PhoneNumber::expose),
+        "to": call.dialled.map(PhoneNumber::expose),
+        "direction": "incoming",
+        "start_time": call.started_at.rfc3339(zone),
+        "current_time": now.rfc3339(zone),
+        "call_type": call.call_type,
+        "dial_call_status": call.dial_call_status,
+        "dial_call_duration": call.dial_call_duration(),
+        "on_call_duration": call.on_call_duration(),
+        "recording_url": recording_url,
+        "pin_attempts": call.pin_attempts,
+        "hangup_by": call.hangup_by,
+    });
+    match data {
+        Value::Object(data) => data,
+        _ => Map::new(),
+    }
+}
+
+/// The columns of a call, not yet understood.
+pub(crate) struct RawCall {
+    required: [String; 5],
+    optional: [Option<String>; 8],
+    started_at: i64,
+    times: [Option<i64>; 4],
+    sip_cause: Option<i64>,
+    pin_attempts: i64,
+    recording_ms: Option<i64>,
+}
+
+impl RawCall {
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            required: [
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(4)?,
+                row.get(5)?,
+            ],
+            optional: [
+                row.get(3)?,
+                row.get(8)?,
+                row.get(12)?,
+                row.get(13)?,
+                row.get(15)?,
+                row.get(17)?,
+                row.get(19)?,
+                row.get(20)?,
+            ],
+            started_at: row.get(6)?,
+            times: [row.get(7)?, row.get(9)?, row.get(10)?, row.get(11)?],
+            sip_cause: row.get(14)?,
+            pin_attempts: row.get(16)?,
+            recording_ms: row.get(18)?,
+        })
+    }
+
+    pub(crate) fn record(self, snapshot: &Snapshot<'_>) -> Result<CallRecord, StoreError> {
+        let [call_sid, tenant, sealed, trunk, node] = self.required;
+        let tenant_id = tenant_id(&tenant)?;
+        let key = snapshot.tenant_key(&tenant_id)?;
+        let parties = key.open(&context(&call_sid), &sealed)?;
+        let (virtual_number, caller) = parties
+            .split_once(' ')
+            .ok_or(StoreError::Unreadable("call"))?;
+        let [
+            greenpin_id,
+            dialled,
+            call_type,
+            dial_call_status,
+            hangup_by,
+            file,
+            ours,
+            theirs,
+        ] = self.optional;
+        let [answered_at, dialled_at, bridged_at, ended_at] =
+            self.times.map(|time| time.map(Timestamp::from_micros));
+        let dialled =
+            dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
+        let dialled = dialled.transpose()?;
+        Ok(CallRecord {
+            call_sid: CallSid::stored(call_sid),
+            tenant_id,
+            virtual_number: phone_number(virtual_number)?,
+            greenpin_id: greenpin_id.map(GreenpinId::stored),
+            caller: (!caller.is_empty())
+                .then(|| phone_number(caller))
+                .transpose()?,
+            trunk,
+            node,
+            started_at: Timestamp::from_micros(self.started_at),
+            answered_at,
+            dialled,
+            dialled_at,
+            bridged_at,
+            ended_at,
+            call_type,
+            dial_call_status,
+            sip_cause: self
+                .sip_cause
+                .map(|cause| small(cause, "SIP cause"))
+                .transpose()?,
+            hangup_by,
+            pin_attempts: small(self.pin_attempts, "count")?,
+            recording: file.map(|file| recording(file, self.recording_ms)),
+            caller_media: ours.as_deref().map(leg_report).transpose()?,
+            callee_media: theirs.as_deref().map(leg_report).transpose()?,
+        })
+    }
+}
+
+/// What the virtual number and the caller of a call are sealed for: the two, separated by a blank.
+pub(crate) fn context(call_sid: &str) -> String {
+    format!("call {call_sid}")
+}
+
+/// What the dialled number of a call is sealed for.
+pub(crate) fn dialled_context(call_sid: &str) -> String {
+    format!("dialled {call_sid}")
+}
+
+fn recording(location: String, milliseconds: Option<i64>) -> RecordingFile {
+    let milliseconds = milliseconds
+        .and_then(|value| u64::try_from(value).ok())
+        .unwrap_or(0);
+    RecordingFile {
+        location,
+        duration: Duration::from_millis(milliseconds),
+    }
+}
+
+fn leg_report(text: &str) -> Result<LegReport, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Unreadable("media report"))
+}

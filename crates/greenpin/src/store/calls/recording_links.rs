@@ -1,0 +1,60 @@
+//! Links to recordings that need no credentials: signed with the master key, for one call, until a moment.
+
+use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// Why a link opens nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkError {
+    /// It was not made by this server, or was changed.
+    Forged,
+    /// Its time is over.
+    Expired,
+}
+
+impl TenantStore {
+    /// The last part of a link to a recording of this tenant: `TENANT.CALL.SECONDS.SIGNATURE`, each character of which
+    /// may stand in a URL.
+    pub fn recording_link(&self, call_sid: &CallSid, expires_at: Timestamp) -> String {
+        let signed = format!("{}.{}.{}", self.tenant_id, call_sid, expires_at.seconds());
+        let signature = self.store.keys.sign_link(&signed);
+        format!("{signed}.{signature}")
+    }
+}
+
+impl TenantStore {
+    /// Whether the operator lets the tenant do nothing, or it was erased.
+    pub async fn suspended(&self) -> Result<bool, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.look_up(move |snapshot| {
+            let standing = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
+                Ok(row.get::<Option<i64>>(0)?.or(row.get::<Option<i64>>(1)?))
+            });
+            // A tenant that does not exist has nothing to show.
+            Ok::<_, StoreError>(standing?.is_none_or(|since| since.is_some()))
+        });
+        read.await
+    }
+}
+
+impl Store {
+    /// Opens a link that [`TenantStore::recording_link`] made.
+    pub fn open_recording_link(
+        &self,
+        link: &str,
+        now: Timestamp,
+    ) -> Result<(TenantStore, CallSid), LinkError> {
+        let (signed, signature) = link.rsplit_once('.').ok_or(LinkError::Forged)?;
+        if !self.keys.link_is_signed(signed, signature) {
+            return Err(LinkError::Forged);
+        }
+        let mut parts = signed.split('.');
+        let mut part = || parts.next().ok_or(LinkError::Forged);
+        let tenant = TenantId::parse(part()?).ok_or(LinkError::Forged)?;
+        let call_sid = CallSid::parse(part()?).ok_or(LinkError::Forged)?;
+        let expires: i64 = part()?.parse().map_err(|_| LinkError::Forged)?;
+        if now.seconds() >= expires {
+            return Err(LinkError::Expired);
+        }
+        Ok((self.tenant(tenant), call_sid))
+    }
+}

@@ -1,0 +1,414 @@
+//! The master key, and what is derived from it.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{constant_time, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use call::{PhoneNumber, Pin};
+
+use crate::store::{OpenError, StoreError, TenantId};
+use crate::RecordingKey;
+use crate::random;
+
+const KEY_LENGTH: usize = 32;
+const CREDENTIALS: &[u8] = b"greenpin: digest of API tokens, version 1";
+const NUMBERS: &[u8] = b"greenpin: index of virtual numbers and PINs, version 1";
+const TENANT_KEYS: &[u8] = b"greenpin: sealing of tenant keys, version 1";
+const CONTENT: &[u8] = b"greenpin: sealing of a tenant's content, version 1";
+const RECORDINGS: &[u8] = b"greenpin: sealing of recordings, version 1";
+const LINKS: &[u8] = b"greenpin: signing of links, version 1";
+const PARTIES: &[u8] = b"greenpin: index of a tenant's parties, version 1";
+/// Octets of a keyed hash that are kept: two of a billion numbers meet by chance once in 10^20 stores.
+const INDEX_LENGTH: usize = 16;
+
+/// Keys of the store: the master key's, and those of the tenants that were needed so far. Nothing of them is ever
+/// printed.
+pub(crate) struct Keyring {
+    credentials: hmac::Key,
+    numbers: hmac::Key,
+    links: hmac::Key,
+    recordings: RecordingKey,
+    wrapping: Sealer,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantKey>>>,
+}
+
+/// What seals a tenant's personal data. With it gone, the data is.
+pub(crate) struct TenantKey {
+    content: Sealer,
+    parties: hmac::Key,
+}
+
+/// A tenant's key as it is kept: sealed with the master key.
+#[derive(Clone)]
+pub(crate) struct WrappedKey(String);
+
+/// An API token as it is kept: useless without the master key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenDigest([u8; KEY_LENGTH]);
+
+/// AES-256-GCM-SIV (RFC 8452): a nonce that is drawn twice by chance gives nothing away but that two texts are the
+/// same, so that no count of the texts sealed with one key has to be kept.
+struct Sealer(LessSafeKey);
+
+impl Keyring {
+    /// Reads the key file, or makes one that only its owner may read.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let master = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => create(path).map_err(io)?,
+            Err(error) => return Err(io(error)),
+        };
+        let wrong = || OpenError::Key {
+            path: path.to_owned(),
+            length: master.len(),
+        };
+        if master.len() != KEY_LENGTH {
+            return Err(wrong());
+        }
+        Ok(Self {
+            credentials: hashing(&master, CREDENTIALS),
+            numbers: hashing(&master, NUMBERS),
+            links: hashing(&master, LINKS),
+            recordings: RecordingKey::new(derived(&master, RECORDINGS).as_ref()),
+            wrapping: Sealer::derive(&master, TENANT_KEYS).ok_or_else(wrong)?,
+            tenants: RwLock::default(),
+        })
+    }
+
+    pub(crate) fn digest(&self, token: &str) -> TokenDigest {
+        let tag = hmac::sign(&self.credentials, token.as_bytes());
+        let mut digest = [0; KEY_LENGTH];
+        digest
+            .iter_mut()
+            .zip(tag.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        TokenDigest(digest)
+    }
+
+    /// Tells this master key from others, and nothing more of it.
+    pub(crate) fn master_digest(&self) -> String {
+        index(&self.numbers, "the master key of this database")
+    }
+
+    /// What a virtual number is found by.
+    pub(crate) fn number(&self, number: PhoneNumber) -> String {
+        index(&self.numbers, &number.expose())
+    }
+
+    /// What a PIN is found by on its number.
+    pub(crate) fn pin(&self, number_key: &str, pin: &Pin) -> String {
+        index(&self.numbers, &format!("{number_key} {}", pin.expose()))
+    }
+
+    /// Signs what a link says.
+    pub(crate) fn sign_link(&self, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.links, text.as_bytes()))
+    }
+
+    /// What recordings are sealed with.
+    pub(crate) fn recordings(&self) -> &RecordingKey {
+        &self.recordings
+    }
+
+    /// Whether a link says what was signed; takes as long for every wrong signature.
+    pub(crate) fn link_is_signed(&self, text: &str, signature: &str) -> bool {
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
+        hmac::verify(&self.links, text.as_bytes(), &signature).is_ok()
+    }
+
+    /// Draws the key of a new tenant.
+    pub(crate) fn draw(&self, tenant: &TenantId) -> Result<WrappedKey, StoreError> {
+        let mut key = [0; KEY_LENGTH];
+        random::fill(&mut key);
+        Ok(WrappedKey(
+            self.wrapping
+                .seal(tenant.as_str(), URL_SAFE_NO_PAD.encode(key))?,
+        ))
+    }
+
+    /// A tenant's key; read, if it is not at hand.
+    pub(crate) fn tenant(
+        &self,
+        tenant: &TenantId,
+        read: impl FnOnce() -> Result<Option<WrappedKey>, StoreError>,
+    ) -> Result<Arc<TenantKey>, StoreError> {
+        if let Some(key) = self
+            .tenants
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(tenant)
+        {
+            return Ok(key.clone());
+        }
+        let wrapped = read()?.ok_or(StoreError::Unreadable("key of a tenant"))?;
+        let key = self.wrapping.open(tenant.as_str(), &wrapped.0)?;
+        let key = URL_SAFE_NO_PAD
+            .decode(key)
+            .ok()
+            .and_then(|key| TenantKey::derive(&key));
+        let key = Arc::new(key.ok_or(StoreError::Unreadable("key of a tenant"))?);
+        self.tenants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(tenant.clone(), key.clone());
+        Ok(key)
+    }
+
+    /// Forgets the keys of all tenants: they are read again when they are needed.
+    pub(crate) fn forget_all(&self) {
+        self.tenants
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+impl TenantKey {
+    fn derive(key: &[u8]) -> Option<Self> {
+        Some(Self {
+            content: Sealer::derive(key, CONTENT)?,
+            parties: hashing(key, PARTIES),
+        })
+    }
+
+    /// Seals a text. It opens only where the same `context` is given: what is moved to another row does not.
+    pub(crate) fn seal(
+        &self,
+        context: &str,
+        text: impl Into<String>,
+    ) -> Result<String, StoreError> {
+        self.content.seal(context, text.into())
+    }
+
+    /// Opens a sealed text.
+    pub(crate) fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        self.content.open(context, sealed)
+    }
+
+    /// What a party's number is found by.
+    pub(crate) fn party(&self, number: PhoneNumber) -> String {
+        index(&self.parties, &number.expose())
+    }
+}
+
+impl WrappedKey {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Sealer {
+    fn derive(key: &[u8], purpose: &[u8]) -> Option<Self> {
+        let derived = derived(key, purpose);
+        let key = UnboundKey::new(&AES_256_GCM_SIV, derived.as_ref()).ok()?;
+        Some(Self(LessSafeKey::new(key)))
+    }
+
+    /// Nonce, sealed text and tag, in base64url.
+    fn seal(&self, context: &str, text: String) -> Result<String, StoreError> {
+        let mut sealed = text.into_bytes();
+        let mut nonce = [0; NONCE_LEN];
+        random::fill(&mut nonce);
+        self.0
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context),
+                &mut sealed,
+            )
+            .map_err(|_| StoreError::Unreadable("text to be sealed"))?;
+        let mut out = String::with_capacity((NONCE_LEN + sealed.len()).div_ceil(3) * 4);
+        // 12 octets are 16 characters without a rest, so that the two parts can be written one after the other.
+        URL_SAFE_NO_PAD.encode_string(nonce, &mut out);
+        URL_SAFE_NO_PAD.encode_string(&sealed, &mut out);
+        Ok(out)
+    }
+
+    fn open(&self, context: &str, sealed: &str) -> Result<String, StoreError> {
+        let open = || {
+            let mut octets = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+            let (nonce, text) = octets.split_at_mut_checked(NONCE_LEN)?;
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let text = self.0.open_in_place(nonce, Aad::from(context), text).ok()?;
+            String::from_utf8(text.to_vec()).ok()
+        };
+        open().ok_or(StoreError::Unreadable(
+            "sealed text: was it written with another master key?",
+        ))
+    }
+}
+
+fn hashing(key: &[u8], purpose: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, derived(key, purpose).as_ref())
+}
+
+/// A key of 32 octets for one purpose.
+fn derived(key: &[u8], purpose: &[u8]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), purpose)
+}
+
+fn index(key: &hmac::Key, text: &str) -> String {
+    let tag = hmac::sign(key, text.as_bytes());
+    URL_SAFE_NO_PAD.encode(tag.as_ref().get(..INDEX_LENGTH).unwrap_or_default())
+}
+
+impl TokenDigest {
+    /// What stands in for the digest of a credential that does not exist: no token has it.
+    pub(crate) fn none() -> Self {
+        Self([0; KEY_LENGTH])
+    }
+
+    /// Compares in a time that does not depend on where the two differ.
+    pub(crate) fn matches(&self, other: &Self) -> bool {
+        constant_time::verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+
+    pub(crate) fn to_hex(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let mut digest = [0; KEY_LENGTH];
+        if text.len() != 2 * KEY_LENGTH {
+            return None;
+        }
+        for (index, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+/// Writes a new key. Two processes that start at once agree on the file that was there first.
+fn create(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut key = vec![0; KEY_LENGTH];
+    random::fill(&mut key);
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder)?;
+    }
+    let draft = path.with_extension(format!("{:016x}", random::u64()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    // A link fails where a rename would overwrite the key of the other process.
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::read(path),
+        Err(error) => Err(error),
+        Ok(()) => {
+            sync_folder(path)?;
+            Ok(key)
+        }
+    }
+}
+
+/// Makes a new file's name durable: a key that is lost in a power cut locks every token out.
+pub(crate) fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_key_file_is_made_once_and_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/master.key");
+        let first = Keyring::open(&path).unwrap().digest("token");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(
+            Keyring::open(&path)
+                .unwrap()
+                .digest("token")
+                .matches(&first)
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        fs::write(&path, "short").unwrap();
+        assert!(matches!(
+            Keyring::open(&path),
+            Err(OpenError::Key { length: 5, .. })
+        ));
+    }
+
+    #[test]
+    fn a_sealed_text_opens_in_its_place_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
+        let key = |name: &str| {
+            let tenant = TenantId::parse(name).unwrap();
+            let wrapped = keys.draw(&tenant).unwrap();
+            keys.tenant(&tenant, || Ok(Some(wrapped))).unwrap()
+        };
+        let (acme, other) = (key("acme"), key("other"));
+        let sealed = acme.seal("allocation gp_1", "+919900000001").unwrap();
+        assert!(!sealed.contains("9900000001"));
+        assert_ne!(
+            sealed,
+            acme.seal("allocation gp_1", "+919900000001").unwrap()
+        );
+        assert_eq!(
+            acme.open("allocation gp_1", &sealed).unwrap(),
+            "+919900000001"
+        );
+        assert!(acme.open("allocation gp_2", &sealed).is_err());
+        assert!(other.open("allocation gp_1", &sealed).is_err());
+        for cut in 0..sealed.len() {
+            assert!(acme.open("allocation gp_1", &sealed[..cut]).is_err());
+        }
+        let number = PhoneNumber::parse("+919900000001").unwrap();
+        assert_ne!(acme.party(number), other.party(number));
+    }
+
+    #[test]
+    fn a_digest_reads_back_and_depends_on_key_and_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
+        let other = Keyring::open(&folder.path().join("b.key")).unwrap();
+        let digest = keys.digest("token");
+        assert!(
+            TokenDigest::from_hex(&digest.to_hex())
+                .unwrap()
+                .matches(&digest)
+        );
+        assert!(!digest.matches(&keys.digest("Token")));
+        assert!(!digest.matches(&other.digest("token")));
+        assert!(TokenDigest::from_hex("zz").is_none());
+    }
+}

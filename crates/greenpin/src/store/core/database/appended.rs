@@ -1,0 +1,221 @@
+//! Rows that go to PostgreSQL many at a time: inserting one by one costs a message, a plan and a snapshot for each.
+
+use bytes::BytesMut;
+use tokio_postgres::types::{IsNull, ToSql, Type};
+
+use super::Value;
+
+/// Rows that wait to be inserted, by statement, in the order in which the statements came first.
+#[derive(Default)]
+pub(crate) struct Appended(Vec<Group>);
+
+/// The rows of one statement, column by column.
+pub(crate) struct Group {
+    /// The statement that inserts one row.
+    pub(crate) sql: &'static str,
+    pub(crate) columns: Vec<Column>,
+}
+
+/// What one column gets, a value a row.
+#[derive(Debug)]
+pub(crate) enum Column {
+    Texts(Vec<Option<String>>),
+    Integers(Vec<Option<i64>>),
+}
+
+impl Appended {
+    /// Adds a row; `kinds` are the types of its columns.
+    pub(crate) fn push(&mut self, sql: &'static str, kinds: &[Type], row: &[Value<'_>]) {
+        let place = self.0.iter().position(|group| group.sql == sql);
+        let group = match place.and_then(|place| self.0.get_mut(place)) {
+            Some(group) => group,
+            None => {
+                self.0.push(Group {
+                    sql,
+                    columns: kinds.iter().map(Column::of).collect(),
+                });
+                let Some(group) = self.0.last_mut() else {
+                    return;
+                };
+                group
+            }
+        };
+        group
+            .columns
+            .iter_mut()
+            .zip(row)
+            .for_each(|(column, value)| column.push(value));
+    }
+
+    /// Forgets all rows.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes all rows, group by group in an order that does not depend on which came first.
+    pub(crate) fn take(&mut self) -> Vec<Group> {
+        let mut groups = std::mem::take(&mut self.0);
+        groups.sort_unstable_by_key(|group| group.sql);
+        groups
+    }
+}
+
+impl Column {
+    fn of(kind: &Type) -> Self {
+        if *kind == Type::INT8 {
+            Self::Integers(Vec::new())
+        } else {
+            Self::Texts(Vec::new())
+        }
+    }
+
+    fn push(&mut self, value: &Value<'_>) {
+        match (self, value) {
+            (Self::Texts(texts), Value::Text(text)) => texts.push(Some((*text).to_owned())),
+            (Self::Texts(texts), _) => texts.push(None),
+            (Self::Integers(integers), Value::Integer(integer)) => integers.push(Some(*integer)),
+            (Self::Integers(integers), _) => integers.push(None),
+        }
+    }
+}
+
+impl ToSql for Column {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Texts(texts) => texts.to_sql(kind, out),
+            Self::Integers(integers) => integers.to_sql(kind, out),
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TEXT_ARRAY || *kind == Type::INT8_ARRAY
+    }
+
+    tokio_postgres::types::to_sql_checked!();
+}
+
+/// One statement that inserts all rows of some groups, made of those that insert one, `INSERT … VALUES ($1, $2, …) …`;
+/// `kinds` are the types of their columns. `None` if one has another shape.
+pub(crate) fn of_all_rows<'a>(
+    groups: impl IntoIterator<Item = (&'a str, &'a [Type])>,
+) -> Option<String> {
+    let mut first = 1;
+    let mut inserts = Vec::new();
+    for (sql, kinds) in groups {
+        inserts.push(of_many_rows(sql, kinds, first)?);
+        first += kinds.len();
+    }
+    let last = inserts.pop()?;
+    let before = inserts
+        .iter()
+        .zip(1..)
+        .map(|(insert, number)| format!("insert_{number} AS ({insert})"));
+    let before = before.collect::<Vec<_>>().join(", ");
+    Some(if before.is_empty() {
+        last
+    } else {
+        format!("WITH {before} {last}")
+    })
+}
+
+/// The statement that inserts many rows, whose parameters are numbered from `first` on.
+fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
+    let (head, rest) = sql.split_once("VALUES (")?;
+    let (values, tail) = rest.split_once(')')?;
+    let in_order = values
+        .split(',')
+        .zip(1..)
+        .all(|(value, number)| value.trim() == format!("${number}"));
+    if !in_order || values.split(',').count() != kinds.len() {
+        return None;
+    }
+    let array = |(kind, number): (&Type, usize)| {
+        let kind = if *kind == Type::INT8 {
+            "bigint"
+        } else {
+            "text"
+        };
+        format!("${number}::{kind}[]")
+    };
+    let arrays: Vec<String> = kinds.iter().zip(first..).map(array).collect();
+    Some(format!(
+        "{head}SELECT * FROM unnest({}){}",
+        arrays.join(", "),
+        tail.trim_end()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::sql;
+    use super::*;
+
+    #[test]
+    fn a_statement_for_one_row_becomes_one_for_many() {
+        let kinds = [Type::TEXT, Type::INT8];
+        assert_eq!(
+            of_all_rows([(
+                "INSERT INTO t (a, b)\nVALUES ($1, $2)\nON CONFLICT (a) DO NOTHING\n",
+                &kinds[..]
+            )])
+            .as_deref(),
+            Some(
+                "INSERT INTO t (a, b)\nSELECT * FROM unnest($1::text[], $2::bigint[])\nON CONFLICT (a) DO NOTHING"
+            )
+        );
+        for other in [
+            "INSERT INTO t (a, b) VALUES ($2, $1)",
+            "INSERT INTO t (a, b) VALUES ($1, 0)",
+            "SELECT 1",
+        ] {
+            assert_eq!(of_all_rows([(other, &kinds[..])]), None, "{other}");
+        }
+        assert_eq!(
+            of_all_rows([(sql::CALLER_INSERT, &kinds[..])]),
+            None,
+            "it has four columns"
+        );
+    }
+
+    #[test]
+    fn statements_of_several_tables_become_one() {
+        let (one, two) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
+        let groups = [
+            ("INSERT INTO t (a) VALUES ($1)", &one[..]),
+            ("INSERT INTO u (b, c) VALUES ($1, $2)", &two[..]),
+        ];
+        assert_eq!(
+            of_all_rows(groups).as_deref(),
+            Some(
+                "WITH insert_1 AS (INSERT INTO t (a) SELECT * FROM unnest($1::text[])) \
+                 INSERT INTO u (b, c) SELECT * FROM unnest($2::bigint[], $3::text[])"
+            )
+        );
+    }
+
+    #[test]
+    fn rows_are_gathered_by_statement_and_column() {
+        let mut appended = Appended::default();
+        let kinds = [Type::TEXT, Type::INT8];
+        appended.push("one", &kinds, &[Value::Text("a"), Value::Integer(1)]);
+        appended.push("two", &kinds, &[Value::Text("b"), Value::Integer(2)]);
+        appended.push("one", &kinds, &[Value::Null, Value::Null]);
+        let groups = appended.take();
+        let found: Vec<_> = groups
+            .iter()
+            .map(|group| format!("{} {:?}", group.sql, group.columns))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "one [Texts([Some(\"a\"), None]), Integers([Some(1), None])]",
+                "two [Texts([Some(\"b\")]), Integers([Some(2)])]"
+            ]
+        );
+        assert!(appended.take().is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! SQLite: where the file lies, how it is written, which schema it has.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{OpenFlags, Statement, TransactionBehavior};
+
+use crate::store::core::crypto;
+use crate::store::{OpenError, StoreError, Timestamp, sql};
+use super::{Row, Turn, Value};
+
+/// Versions before this one can corrupt a write-ahead log when a checkpoint meets a writer.
+const OLDEST: i32 = 3_051_003;
+/// How long to wait for another process (the command line, a backup) that is writing.
+const BUSY: Duration = Duration::from_secs(10);
+const STATEMENTS: usize = 256;
+/// The writer's page cache: negative means KiB.
+const CACHE_KIB: i64 = -32 * 1024;
+/// Pages in the log before they go to the database file: a page that changes often is copied once for many changes.
+const CHECKPOINT_PAGES: i64 = 8000;
+
+/// A database file.
+#[derive(Clone)]
+pub(crate) struct Place(pub(crate) PathBuf);
+
+/// An open database file.
+pub(crate) struct Connection(rusqlite::Connection);
+
+impl Place {
+    /// Makes the file, and its schema, where there is none.
+    pub(crate) fn prepare(&self) -> Result<(), OpenError> {
+        if rusqlite::version_number() < OLDEST {
+            return Err(OpenError::OldSqlite(rusqlite::version()));
+        }
+        create_file(&self.0).map_err(|source| OpenError::Io {
+            path: self.0.clone(),
+            source,
+        })?;
+        let mut connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        migrate(&mut connection)
+    }
+
+    /// A connection that writes.
+    pub(crate) fn writer(&self) -> Result<Connection, OpenError> {
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // NORMAL loses acknowledged rows in a power cut.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // What is deleted is overwritten: an erased tenant's key must not lie on in a free corner of a page.
+        connection.pragma_update(None, "secure_delete", true)?;
+        // Each job's savepoint keeps the pages that it changes: in memory, not in a file.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        Ok(Connection(connection))
+    }
+
+    /// A connection that only reads.
+    pub(crate) fn reader(&self) -> Result<Connection, OpenError> {
+        Ok(Connection(self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?))
+    }
+
+    fn open(&self, flags: OpenFlags) -> rusqlite::Result<rusqlite::Connection> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(&self.0, flags)?;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Without it a statement that a partial index might serve is planned anew for each value bound to it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        Ok(connection)
+    }
+}
+
+impl Connection {
+    pub(crate) fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize, StoreError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        bind(&mut statement, params)?;
+        Ok(statement.raw_execute()?)
+    }
+
+    pub(crate) fn query(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        bind(&mut statement, params)?;
+        let mut rows = statement.raw_query();
+        // An INSERT, UPDATE or DELETE with RETURNING is done with its first step.
+        while let Some(row) = rows.next()? {
+            if !each(&Row::Sqlite(row))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn begin(&self) -> Result<Turn, StoreError> {
+        self.execute("BEGIN IMMEDIATE", &[])?;
+        // SQLite itself counts the commits of other processes.
+        let mut version = 0;
+        self.query("PRAGMA data_version", &[], &mut |row| {
+            version = row.get(0)?;
+            Ok(false)
+        })?;
+        Ok(Turn {
+            version,
+            last_event: 0,
+            mark: version,
+            next_mark: version,
+        })
+    }
+
+    pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        self.execute("COMMIT", &[]).map(|_| ())
+    }
+
+    pub(crate) fn roll_back(&self) -> Result<(), StoreError> {
+        // Some failures end the transaction by themselves.
+        if self.is_sound() {
+            self.execute("ROLLBACK", &[]).map(|_| ())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn changes(&self) -> u64 {
+        self.0.total_changes()
+    }
+
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.0.is_autocommit()
+    }
+
+    pub(crate) fn rest(&self) {
+        let _ = self.0.execute_batch("PRAGMA shrink_memory");
+    }
+}
+
+fn bind(statement: &mut Statement<'_>, params: &[Value<'_>]) -> rusqlite::Result<()> {
+    params
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, value)| statement.raw_bind_parameter(index + 1, value))
+}
+
+/// SQLite gives its log files the mode of the database file: personal data is for the owner alone.
+fn create_file(path: &Path) -> std::io::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        fs::create_dir_all(folder)?;
+    }
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => crypto::sync_folder(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn migrate(connection: &mut rusqlite::Connection) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(sql::SCHEMA_VERSION)?;
+    let found: i64 = transaction.query_row(sql::SCHEMA_FOUND, [], |row| row.get(0))?;
+    for (version, step) in sql::missing_steps(found)? {
+        transaction.execute_batch(&for_sqlite(step))?;
+        transaction.execute(sql::SCHEMA_APPLIED, (version, Timestamp::now().micros()))?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// A table that is kept in the order of its key needs one tree instead of two. Only SQLite is told of it.
+pub(crate) fn for_sqlite(step: &str) -> String {
+    step.replace("/* SQLite: WITHOUT ROWID */", "WITHOUT ROWID")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_new_file_is_its_owners_alone_and_opens_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place(folder.path().join("deep/greenpin.db"));
+        place.prepare().unwrap();
+        assert_eq!(
+            fs::metadata(&place.0).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        place.prepare().unwrap();
+        let again = place.writer().unwrap().0;
+        let mode: String = again
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .unwrap();
+        let synchronous: i64 = again
+            .query_row("PRAGMA synchronous", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+    }
+
+    #[test]
+    fn a_database_of_a_newer_or_a_first_greenpin_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place(folder.path().join("greenpin.db"));
+        place.prepare().unwrap();
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute("INSERT INTO schema_version VALUES (999, 0)", [])
+            .unwrap();
+        assert!(matches!(
+            place.prepare(),
+            Err(OpenError::NewerSchema { found: 999, .. })
+        ));
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute_batch("DELETE FROM schema_version")
+            .unwrap();
+        place
+            .writer()
+            .unwrap()
+            .0
+            .execute("INSERT INTO schema_version VALUES (1, 0)", [])
+            .unwrap();
+        assert!(matches!(
+            place.prepare(),
+            Err(OpenError::OlderSchema { found: 1 })
+        ));
+    }
+}

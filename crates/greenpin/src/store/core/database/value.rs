@@ -1,0 +1,233 @@
+//! What goes into a statement and comes out of a row: texts and 64-bit integers, the same in both databases.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::BytesMut;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use crate::store::StoreError;
+
+/// A parameter. Its `Debug` shows no content: a database error may print it.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'a> {
+    Null,
+    Integer(i64),
+    Text(&'a str),
+}
+
+/// What can be a parameter.
+pub(crate) trait Param {
+    fn value(&self) -> Value<'_>;
+}
+
+/// The parameters of a statement, in the order of their numbers.
+pub(crate) trait Params {
+    fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R;
+}
+
+/// A row of an answer.
+pub(crate) enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
+}
+
+/// What a column can be read as.
+pub(crate) trait Column: Sized {
+    fn read(value: Value<'_>) -> Option<Self>;
+}
+
+impl Row<'_> {
+    /// Reads a column by its place, from 0.
+    pub(crate) fn get<T: Column>(&self, index: usize) -> Result<T, StoreError> {
+        let value = match self {
+            Self::Sqlite(row) => sqlite_value(row.get_ref(index)?),
+            Self::Postgres(row) => postgres_value(row, index),
+        };
+        value
+            .and_then(T::read)
+            .ok_or(StoreError::Unreadable("column"))
+    }
+}
+
+fn sqlite_value(value: ValueRef<'_>) -> Option<Value<'_>> {
+    match value {
+        ValueRef::Null => Some(Value::Null),
+        ValueRef::Integer(integer) => Some(Value::Integer(integer)),
+        ValueRef::Text(text) => std::str::from_utf8(text).ok().map(Value::Text),
+        ValueRef::Real(_) | ValueRef::Blob(_) => None,
+    }
+}
+
+fn postgres_value(row: &tokio_postgres::Row, index: usize) -> Option<Value<'_>> {
+    let kind = row.columns().get(index)?.type_();
+    if *kind == Type::INT8 {
+        row.try_get::<_, Option<i64>>(index).ok().map(integer)
+    } else if *kind == Type::INT4 {
+        row.try_get::<_, Option<i32>>(index)
+            .ok()
+            .map(|value| integer(value.map(i64::from)))
+    } else {
+        row.try_get::<_, Option<&str>>(index)
+            .ok()
+            .map(|text| text.map_or(Value::Null, Value::Text))
+    }
+}
+
+fn integer(value: Option<i64>) -> Value<'static> {
+    value.map_or(Value::Null, Value::Integer)
+}
+
+impl Column for i64 {
+    fn read(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Integer(integer) => Some(integer),
+            Value::Null | Value::Text(_) => None,
+        }
+    }
+}
+
+impl Column for String {
+    fn read(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text.to_owned()),
+            Value::Null | Value::Integer(_) => None,
+        }
+    }
+}
+
+impl<T: Column> Column for Option<T> {
+    fn read(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Null => Some(None),
+            value => T::read(value).map(Some),
+        }
+    }
+}
+
+macro_rules! small_integers {
+    ($($name:ty),*) => {$(
+        impl Column for $name {
+            fn read(value: Value<'_>) -> Option<Self> {
+                i64::read(value)?.try_into().ok()
+            }
+        }
+
+        impl Param for $name {
+            fn value(&self) -> Value<'_> {
+                Value::Integer(i64::from(*self))
+            }
+        }
+    )*};
+}
+
+small_integers!(u8, u16, u32);
+
+impl Param for i64 {
+    fn value(&self) -> Value<'_> {
+        Value::Integer(*self)
+    }
+}
+
+impl Param for str {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Param for String {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl<T: Param + ?Sized> Param for &T {
+    fn value(&self) -> Value<'_> {
+        (**self).value()
+    }
+}
+
+impl<T: Param> Param for Option<T> {
+    fn value(&self) -> Value<'_> {
+        self.as_ref().map_or(Value::Null, Param::value)
+    }
+}
+
+impl Params for () {
+    fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
+        run(&[])
+    }
+}
+
+impl<T: Param, const N: usize> Params for [T; N] {
+    fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
+        run(&self.each_ref().map(Param::value))
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        tuples!(@ [] $($name)*);
+    };
+    (@ [$($done:ident)*]) => {};
+    (@ [$($done:ident)*] $next:ident $($rest:ident)*) => {
+        impl<$($done: Param,)* $next: Param> Params for ($($done,)* $next,) {
+            fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
+                #[expect(non_snake_case, reason = "a type and its value share a name")]
+                let ($($done,)* $next,) = self;
+                run(&[$($done.value(),)* $next.value()])
+            }
+        }
+        tuples!(@ [$($done)* $next] $($rest)*);
+    };
+}
+
+tuples!(A B C D E F G H I J K L M N O P Q S);
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Integer(_) => "an integer",
+            Self::Text(_) => "a text",
+        })
+    }
+}
+
+impl rusqlite::ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match *self {
+            Value::Null => ValueRef::Null,
+            Value::Integer(integer) => ValueRef::Integer(integer),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match *self {
+            Value::Null => Ok(IsNull::Yes),
+            // The server takes a parameter that stands beside a small literal for a small integer.
+            Value::Integer(integer) if *kind == Type::INT4 => {
+                i32::try_from(integer)?.to_sql(kind, out)
+            }
+            Value::Integer(integer) if *kind == Type::INT8 => integer.to_sql(kind, out),
+            Value::Text(text) if *kind == Type::TEXT => text.to_sql(kind, out),
+            Value::Integer(_) | Value::Text(_) => {
+                Err("a parameter of another type than its column".into())
+            }
+        }
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        [Type::INT4, Type::INT8, Type::TEXT].contains(kind)
+    }
+
+    to_sql_checked!();
+}

@@ -1,0 +1,10 @@
+//! The engine of the store: databases, the writer, readers, encryption at rest. It knows no resource.
+
+pub(crate) mod checkpoint;
+pub(crate) mod crypto;
+pub(crate) mod database;
+pub(crate) mod error;
+pub(crate) mod ids;
+pub(crate) mod reader;
+pub(crate) mod timestamp;
+pub(crate) mod writer;

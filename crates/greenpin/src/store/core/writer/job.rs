@@ -1,0 +1,85 @@
+//! A job of the writer: a closure over the open transaction that can be run again, and who waits for its result.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+use crate::store::StoreError;
+use super::Tx;
+
+/// What a job does to the numbers that allocations are made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It makes an allocation, by what [`Offers`](crate::store::allocations::number_cache::Offers) knows of its number.
+    Create,
+    /// It may do anything.
+    Other,
+}
+
+pub(crate) trait Job: Send {
+    fn kind(&self) -> Kind;
+    /// Does the work; whether what it did is to be kept.
+    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Something that it sent has failed.
+    fn fail(&mut self, error: StoreError);
+    /// Tells the result, or that there was no commit.
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>);
+}
+
+pub(crate) struct Task<W, T, E> {
+    kind: Kind,
+    work: W,
+    result: Option<Result<T, E>>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+impl<W, T, E> Task<W, T, E> {
+    pub(crate) fn new(kind: Kind, work: W, answer: oneshot::Sender<Result<T, E>>) -> Self {
+        Self {
+            kind,
+            work,
+            result: None,
+            answer,
+        }
+    }
+}
+
+impl<W, T, E> Job for Task<W, T, E>
+where
+    W: Fn(&Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn run(&mut self, tx: &Tx<'_>) -> bool {
+        self.result = None;
+        self.result = Some((self.work)(tx));
+        matches!(self.result, Some(Ok(_)))
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.result = Some(Err(error.into()));
+    }
+
+    fn finish(self: Box<Self>, committed: &Result<(), StoreError>) {
+        let lost = || StoreError::Database("the job was given up".into());
+        let result = match (committed, self.result) {
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(lost().into()),
+            (Err(error), _) => Err(error.clone().into()),
+        };
+        // Who asked may have gone: what is durable stays.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// Runs one job; whether what it did is to be kept.
+pub(crate) fn run(tx: &Tx<'_>, job: &mut dyn Job) -> bool {
+    catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
+        tracing::error!("a store job panicked; what it did is undone");
+        false
+    })
+}

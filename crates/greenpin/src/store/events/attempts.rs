@@ -1,0 +1,266 @@
+//! Attempts to deliver: what each came to, and what of an event is still owed to whom.
+
+use std::time::Duration;
+
+use crate::store::core::database::Row;
+use crate::store::events::outbox;
+use crate::store::events::outbox::{Delivery};
+use crate::store::core::writer::Tx;
+use crate::store::events::endpoint_health;
+use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp, sql};
+
+/// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Rows in one transaction.
+const BATCH: u32 = 500;
+/// Attempts of one event that are shown, the newest.
+const SHOWN: u32 = 500;
+
+/// One POST and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it began.
+    pub begun_at: Timestamp,
+    /// From its beginning to the head of the answer, or to its failure.
+    pub latency: Duration,
+    /// The status of the answer; `None`: none came.
+    pub status: Option<u16>,
+    /// Why there is no answer; `None`: there is one.
+    pub error: Option<AttemptError>,
+    /// The first bytes of the answer's body, as text.
+    pub answer: String,
+}
+
+/// Why an attempt had no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptError {
+    /// The answer did not come in time.
+    Timeout,
+    /// No connection, or no TLS on it.
+    NoConnection,
+    /// The address is loopback, private, link-local or otherwise not public.
+    AddressRefused,
+    /// The connection ended, or what came is no HTTP.
+    BrokenAnswer,
+    /// It could not be sent: a fault on our side.
+    NotSent,
+}
+
+impl AttemptError {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Timeout,
+        Self::NoConnection,
+        Self::AddressRefused,
+        Self::BrokenAnswer,
+        Self::NotSent,
+    ];
+
+    /// Its name in the API and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::NoConnection => "no_connection",
+            Self::AddressRefused => "address_refused",
+            Self::BrokenAnswer => "broken_answer",
+            Self::NotSent => "not_sent",
+        }
+    }
+}
+
+/// What follows an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was taken: nothing more is owed.
+    Delivered,
+    /// It is tried again at this moment.
+    Again(Timestamp),
+    /// It is not tried any more.
+    GivenUp,
+}
+
+/// How a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// It waits for its time, for an earlier event of its allocation, or for its endpoint to go on.
+    Pending,
+    /// It was taken.
+    Delivered,
+    /// It was given up, or its endpoint was taken away.
+    Dead,
+}
+
+impl DeliveryState {
+    /// Its name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What one endpoint is owed of an event, and how that went so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// To which endpoint.
+    pub endpoint_id: EndpointId,
+    /// Where that is; `None`: it is not known any more.
+    pub url: Option<String>,
+    /// How it stands.
+    pub state: DeliveryState,
+    /// Tries since the event was written, or was last to be sent again.
+    pub attempt_count: u32,
+    /// When it is tried next at the latest; `None`: it is over, or waits for an earlier event.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the event was written, or was last to be sent again.
+    pub created_at: Timestamp,
+    /// When it was over.
+    pub finished_at: Option<Timestamp>,
+    /// The attempts that are kept, newest first, also those from before it was sent again.
+    pub attempts: Vec<Attempt>,
+}
+
+impl Store {
+    /// Notes what came of an attempt, and what follows from it. An endpoint that has taken nothing for `disable_after`
+    /// is disabled.
+    pub async fn end_attempt(
+        &self,
+        delivery: &Delivery,
+        attempt: Attempt,
+        outcome: Outcome,
+        disable_after: Duration,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = delivery.key();
+        self.writer
+            .write(move |tx| {
+                insert(tx, &key, &attempt)?;
+                match outcome {
+                    Outcome::Delivered => endpoint_health::did_well(tx, &key)?,
+                    _ => endpoint_health::failed(tx, &key, disable_after, now)?,
+                }
+                match outcome {
+                    Outcome::Delivered => outbox::finish(tx, &key, true, now),
+                    Outcome::GivenUp => outbox::finish(tx, &key, false, now),
+                    Outcome::Again(due_at) => outbox::retry(tx, &key, due_at),
+                }
+            })
+            .await
+    }
+
+    /// Gives up some of what has waited for 30 days for an endpoint that is paused or disabled: it can be sent again by
+    /// a request. Returns how many; 0: none is left.
+    pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = before(now);
+        self.writer
+            .write(move |tx| tx.execute(sql::DELIVERIES_ABANDON, (now.micros(), before, BATCH)))
+            .await
+    }
+
+    /// Forgets some of the attempts that are too old. Returns how many; 0: none is left.
+    pub async fn forget_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = before(now);
+        self.writer
+            .write(move |tx| tx.execute(sql::ATTEMPTS_FORGET, (before, BATCH)))
+            .await
+    }
+}
+
+impl TenantStore {
+    /// What is, and was, owed of an event; `None`: the tenant has no such event.
+    pub async fn deliveries(
+        &self,
+        event_id: &EventId,
+    ) -> Result<Option<Vec<DeliveryRecord>>, StoreError> {
+        let (tenant, event) = (self.tenant_id.clone(), event_id.clone());
+        let read = self.store.readers.read(move |snapshot| {
+            let key = (tenant.as_str(), event.as_str());
+            if snapshot.row(sql::EVENT_SELECT, key, |_| Ok(()))?.is_none() {
+                return Ok(None);
+            }
+            let mut deliveries = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, delivery_record)?;
+            let opened = snapshot.tenant_key(&tenant)?;
+            let read = |row: &Row<'_>| -> Result<(String, Attempt), StoreError> {
+                let endpoint: String = row.get(0)?;
+                let answer = opened.open(&context(&event, &endpoint), &row.get::<String>(5)?)?;
+                Ok((endpoint, attempt(row, answer)?))
+            };
+            for (endpoint, attempt) in
+                snapshot.rows(sql::ATTEMPTS_OF_EVENT, (key.0, key.1, SHOWN), read)?
+            {
+                let of = deliveries
+                    .iter_mut()
+                    .find(|one| one.endpoint_id.as_str() == endpoint);
+                of.into_iter()
+                    .for_each(|delivery| delivery.attempts.push(attempt.clone()));
+            }
+            Ok(Some(deliveries))
+        });
+        read.await
+    }
+}
+
+fn before(now: Timestamp) -> i64 {
+    now.micros()
+        .saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), StoreError> {
+    let sealed = tx.tenant_key(&key.tenant)?;
+    let sealed = sealed.seal(
+        &context(&key.event, key.endpoint.as_str()),
+        attempt.answer.as_str(),
+    )?;
+    let row = (
+        key.tenant.as_str(),
+        key.event.as_str(),
+        key.endpoint.as_str(),
+        attempt.begun_at.micros(),
+        i64::try_from(attempt.latency.as_micros()).unwrap_or(i64::MAX),
+        attempt.status,
+        attempt.error.map(AttemptError::as_str),
+        sealed,
+    );
+    tx.send(sql::ATTEMPT_INSERT, row)
+}
+
+/// What an answer is sealed for.
+fn context(event: &EventId, endpoint: &str) -> String {
+    format!("answer {event} {endpoint}")
+}
+
+fn attempt(row: &Row<'_>, answer: String) -> Result<Attempt, StoreError> {
+    let error: Option<String> = row.get(4)?;
+    Ok(Attempt {
+        begun_at: Timestamp::from_micros(row.get(1)?),
+        latency: Duration::from_micros(u64::try_from(row.get::<i64>(2)?).unwrap_or(0)),
+        status: row.get(3)?,
+        error: error.and_then(|word| {
+            AttemptError::ALL
+                .into_iter()
+                .find(|kind| kind.as_str() == word)
+        }),
+        answer,
+    })
+}
+
+fn delivery_record(row: &Row<'_>) -> Result<DeliveryRecord, StoreError> {
+    let state: String = row.get(2)?;
+    let due_at = Timestamp::from_micros(row.get(4)?);
+    Ok(DeliveryRecord {
+        endpoint_id: EndpointId::stored(row.get(0)?),
+        url: row.get(1)?,
+        state: match state.as_str() {
+            "delivered" => DeliveryState::Delivered,
+            "failed" => DeliveryState::Dead,
+            _ => DeliveryState::Pending,
+        },
+        attempt_count: row.get(3)?,
+        next_attempt_at: (state == "due").then_some(due_at),
+        created_at: Timestamp::from_micros(row.get(5)?),
+        finished_at: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
+        attempts: Vec::new(),
+    })
+}

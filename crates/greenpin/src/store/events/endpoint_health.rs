@@ -1,0 +1,100 @@
+//! How an endpoint fares: one that has taken nothing for days is disabled, and told of.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::store::events;
+use crate::store::events::{Draft};
+use crate::store::events::outbox::Key;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::settings;
+use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
+/// makes days of an hour.
+const LEAST_FAILURES: i64 = 10;
+
+impl Store {
+    /// Endpoints that were disabled and are not enabled again.
+    pub async fn disabled_endpoints(&self) -> Result<u64, StoreError> {
+        let read = self
+            .readers
+            .read(|snapshot| snapshot.row(sql::ENDPOINTS_DISABLED, (), |row| row.get::<i64>(0)));
+        Ok(read
+            .await?
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
+    }
+}
+
+impl TenantStore {
+    /// Lets an endpoint have its events again, those that waited first. `false`: the tenant has no such endpoint.
+    pub async fn enable_endpoint(&self, id: &EndpointId) -> Result<bool, StoreError> {
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        let write = self.store.writer.write(move |tx| {
+            let found = tx.execute(sql::ENDPOINT_ENABLE, (tenant.as_str(), id.as_str()))? > 0;
+            tx.tenants().change();
+            tx.wake_deliverer();
+            Ok(found)
+        });
+        write.await
+    }
+}
+
+/// The endpoint took something.
+pub(crate) fn did_well(tx: &Tx<'_>, key: &Key) -> Result<(), StoreError> {
+    tx.send(sql::ENDPOINT_DID_WELL, [key.endpoint.as_str()])
+}
+
+/// The endpoint did not take something. It is disabled if that has been so for `disable_after`.
+pub(crate) fn failed(
+    tx: &Tx<'_>,
+    key: &Key,
+    disable_after: Duration,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row = (now.micros(), key.endpoint.as_str());
+    let found = tx.row(sql::ENDPOINT_FAILED, row, |row| {
+        Ok((
+            Timestamp::from_micros(row.get(0)?),
+            row.get::<i64>(1)?,
+            row.get::<String>(2)?,
+        ))
+    })?;
+    let Some((since, failures, url)) = found else {
+        return Ok(());
+    };
+    if now.since(since) < disable_after || failures < LEAST_FAILURES {
+        return Ok(());
+    }
+    tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
+    tx.tenants().change();
+    tracing::error!(endpoint_id = %key.endpoint, failures, "an endpoint that has failed for days is disabled");
+    tell(tx, &key.tenant, &key.endpoint, &url, since, now)
+}
+
+fn tell(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    endpoint: &EndpointId,
+    url: &str,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let zone = settings::of(tx, tenant)?.zone();
+    let data = json!({ "endpoint_id": endpoint.as_str(), "url": url, "failing_since": since.rfc3339(&zone) });
+    let event_type = EventType::EndpointDisabled;
+    events::write(
+        tx,
+        &Draft {
+            tenant,
+            zone: &zone,
+            greenpin_id: None,
+            made: None,
+            event_type,
+            occurred_at: now,
+            data,
+        },
+    )
+}

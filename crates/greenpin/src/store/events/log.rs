@@ -1,0 +1,289 @@
+//! Events: written in the transaction of what they tell of, with a delivery for each endpoint that asks for them.
+
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::store::core::database::Row;
+use crate::store::core::crypto::TenantKey;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::endpoints;
+use crate::store::{Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// The place of an allocation's first event among its events.
+pub(crate) const FIRST_SEQUENCE: i64 = 1;
+
+/// What an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// An allocation was made.
+    AllocationCreated,
+    /// An allocation was changed.
+    AllocationUpdated,
+    /// An allocation's time is over.
+    AllocationExpired,
+    /// An allocation was deleted.
+    AllocationDeleted,
+    /// An allocation met its limit of wrong PINs.
+    AllocationLocked,
+    /// An allocation's count of wrong PINs was set back.
+    AllocationUnlocked,
+    /// An allocation has a new PIN.
+    AllocationPinRotated,
+    /// A call to a virtual number came in.
+    CallInitiated,
+    /// A block of digits was refused.
+    CallPinFailed,
+    /// A block of digits was right.
+    CallPinAccepted,
+    /// The dialled party is being alerted.
+    CallRinging,
+    /// The dialled party answered.
+    CallAnswered,
+    /// The call is over. The last event of every call but for `recording.ready`.
+    CallCompleted,
+    /// A recording can be fetched.
+    RecordingReady,
+    /// A number has few places left.
+    NumberCapacityLow,
+    /// Strangers have used up a number's budget of wrong PINs.
+    NumberPinAttack,
+    /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
+    EndpointDisabled,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 17] = [
+        Self::AllocationCreated,
+        Self::AllocationUpdated,
+        Self::AllocationExpired,
+        Self::AllocationDeleted,
+        Self::AllocationLocked,
+        Self::AllocationUnlocked,
+        Self::AllocationPinRotated,
+        Self::CallInitiated,
+        Self::CallPinFailed,
+        Self::CallPinAccepted,
+        Self::CallRinging,
+        Self::CallAnswered,
+        Self::CallCompleted,
+        Self::RecordingReady,
+        Self::NumberCapacityLow,
+        Self::NumberPinAttack,
+        Self::EndpointDisabled,
+    ];
+
+    /// Its name, such as `call.completed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AllocationCreated => "allocation.created",
+            Self::AllocationUpdated => "allocation.updated",
+            Self::AllocationExpired => "allocation.expired",
+            Self::AllocationDeleted => "allocation.deleted",
+            Self::AllocationLocked => "allocation.locked",
+            Self::AllocationUnlocked => "allocation.unlocked",
+            Self::AllocationPinRotated => "allocation.pin_rotated",
+            Self::CallInitiated => "call.initiated",
+            Self::CallPinFailed => "call.pin_failed",
+            Self::CallPinAccepted => "call.pin_accepted",
+            Self::CallRinging => "call.ringing",
+            Self::CallAnswered => "call.answered",
+            Self::CallCompleted => "call.completed",
+            Self::RecordingReady => "recording.ready",
+            Self::NumberCapacityLow => "number.capacity_low",
+            Self::NumberPinAttack => "number.pin_attack",
+            Self::EndpointDisabled => "endpoint.disabled",
+        }
+    }
+}
+
+/// An event of the log: its id, and the JSON that endpoints receive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its id.
+    pub event_id: String,
+    /// Its JSON.
+    pub body: String,
+}
+
+/// An event to be written.
+pub(crate) struct Draft<'a, D> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) zone: &'a TimeZone,
+    pub(crate) greenpin_id: Option<&'a GreenpinId>,
+    /// The allocation, where this is the event of its making: its row counts it already.
+    pub(crate) made: Option<&'a Allocation>,
+    pub(crate) event_type: EventType,
+    pub(crate) occurred_at: Timestamp,
+    pub(crate) data: D,
+}
+
+#[derive(Serialize)]
+struct Body<'a, D> {
+    event_id: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    sequence: i64,
+    occurred_at: String,
+    tenant_id: &'a str,
+    greenpin_id: Option<&'a str>,
+    custom_field: Option<String>,
+    data: &'a D,
+}
+
+/// Writes an event. Events of no allocation have the sequence 0.
+pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(), StoreError> {
+    let event_id = tx.event_id(draft.occurred_at);
+    let (sequence, custom_field) = next_sequence(tx, draft)?;
+    let body = Body {
+        event_id: event_id.as_str(),
+        event_type: draft.event_type.as_str(),
+        sequence,
+        occurred_at: draft.occurred_at.rfc3339(draft.zone),
+        tenant_id: draft.tenant.as_str(),
+        greenpin_id: draft.greenpin_id.map(GreenpinId::as_str),
+        custom_field,
+        data: &draft.data,
+    };
+    let body = serde_json::to_string(&body).map_err(|_| StoreError::Unreadable("event"))?;
+    let row = (
+        draft.tenant.as_str(),
+        event_id.as_str(),
+        draft.greenpin_id.map(GreenpinId::as_str),
+        draft.event_type.as_str(),
+        sequence,
+        draft.occurred_at.micros(),
+        tx.tenant_key(draft.tenant)?
+            .seal(&context(&event_id), body)?,
+    );
+    tx.append(sql::EVENT_INSERT, row)?;
+    deliver(tx, draft, &event_id, sequence)
+}
+
+/// What an event's body is sealed for.
+pub(crate) fn context(event_id: &EventId) -> String {
+    format!("event {event_id}")
+}
+
+fn next_sequence<D>(
+    tx: &Tx<'_>,
+    draft: &Draft<'_, D>,
+) -> Result<(i64, Option<String>), StoreError> {
+    if let Some(made) = draft.made {
+        return Ok((FIRST_SEQUENCE, made.custom_field.clone()));
+    }
+    let Some(greenpin_id) = draft.greenpin_id else {
+        return Ok((0, None));
+    };
+    let key = (draft.tenant.as_str(), greenpin_id.as_str());
+    let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    found.ok_or(StoreError::Unreadable("allocation of an event"))
+}
+
+/// Events of one allocation wait for each other at an endpoint; any other event waits for none.
+fn deliver<D>(
+    tx: &Tx<'_>,
+    draft: &Draft<'_, D>,
+    event_id: &EventId,
+    sequence: i64,
+) -> Result<(), StoreError> {
+    let queue = draft
+        .greenpin_id
+        .map_or(event_id.as_str(), GreenpinId::as_str);
+    for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
+        if endpoint.takes(draft.event_type.as_str()) {
+            let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
+            let row = (
+                tenant,
+                event,
+                endpoint.id.as_str(),
+                queue,
+                sequence,
+                draft.occurred_at.micros(),
+            );
+            tx.send(sql::DELIVERY_INSERT, row)?;
+            tx.wake_deliverer();
+        }
+    }
+    Ok(())
+}
+
+impl TenantStore {
+    /// The events after one, oldest first.
+    pub async fn events_after(
+        &self,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
+            snapshot.rows(sql::EVENTS_AFTER, (tenant.as_str(), after, limit), |row| {
+                logged(row, &key)
+            })
+        });
+        read.await
+    }
+
+    /// The event behind which the last few come; `None`: there are no others before them.
+    pub async fn event_before_last(&self, count: u32) -> Result<Option<EventId>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = (tenant.as_str(), count.saturating_add(1));
+            let ids =
+                snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
+            let place = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(ids.into_iter().nth(place))
+        });
+        read.await
+    }
+
+    /// The events after one that go, or went, to an endpoint, oldest first.
+    pub async fn events_of_endpoint_after(
+        &self,
+        after: Option<EventId>,
+        endpoint: EndpointId,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
+            let asked = (tenant.as_str(), after, endpoint.as_str(), limit);
+            snapshot.rows(sql::EVENTS_OF_ENDPOINT_AFTER, asked, |row| {
+                logged(row, &key)
+            })
+        });
+        read.await
+    }
+
+    /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
+    pub async fn dead_events_after(
+        &self,
+        after: Option<EventId>,
+        endpoint: Option<EndpointId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", EventId::as_str);
+            let endpoint = endpoint.as_ref().map_or("", EndpointId::as_str);
+            let key = snapshot.tenant_key(&tenant)?;
+            let asked = (tenant.as_str(), after, endpoint, limit);
+            snapshot.rows(sql::EVENTS_DEAD_AFTER, asked, |row| logged(row, &key))
+        });
+        read.await
+    }
+}
+
+fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
+    let event_id = EventId::stored(row.get(0)?);
+    let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
+    Ok(LoggedEvent {
+        event_id: event_id.to_string(),
+        body,
+    })
+}

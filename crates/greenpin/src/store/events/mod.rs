@@ -1,0 +1,13 @@
+//! Events: the log, the outbox of webhook deliveries, their attempts, replay.
+
+pub(crate) mod attempts;
+pub(crate) mod endpoint_health;
+mod log;
+pub(crate) mod outbox;
+pub(crate) mod redelivery;
+
+pub use self::attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
+pub(crate) use self::log::*;
+pub use self::log::{EventType, LoggedEvent};
+pub use self::outbox::{Delivery, DueEndpoint};
+pub use self::redelivery::{Replay, Replayed};

@@ -1,0 +1,356 @@
+//! The outbox: which event is to go to which endpoint, and when.
+//!
+//! At each endpoint the events of one allocation form a queue. Its first is `due`, the others are `waiting`, so that a
+//! claim never looks at what cannot go yet. What is claimed is due again when its lease runs out.
+
+use std::time::Duration;
+
+use crate::store::core::database::Row;
+use crate::store::core::reader::Snapshot;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::endpoints;
+use crate::store::events;
+use crate::store::numbers;
+use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql};
+
+/// An event that is to go to an endpoint now.
+#[derive(Clone)]
+pub struct Delivery {
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The event.
+    pub event_id: EventId,
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// Tries so far, this one included.
+    pub attempts: u32,
+    /// When the event was written, or was last to be sent again.
+    pub created_at: Timestamp,
+    /// When it was tried first since then.
+    pub tried_at: Timestamp,
+    /// Where it goes.
+    pub url: String,
+    /// The endpoint's live secrets, `whsec_…`, the newest first.
+    pub secrets: Vec<String>,
+    /// In which form.
+    pub format: EndpointFormat,
+    /// The event's JSON.
+    pub body: String,
+    queue: String,
+}
+
+impl Delivery {
+    pub(crate) fn key(&self) -> Key {
+        Key {
+            tenant: self.tenant_id.clone(),
+            event: self.event_id.clone(),
+            endpoint: self.endpoint_id.clone(),
+            queue: self.queue.clone(),
+            made: self.created_at,
+        }
+    }
+}
+
+/// An endpoint to which something is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueEndpoint {
+    /// Which.
+    pub endpoint_id: EndpointId,
+    /// When the first is due.
+    pub due_at: Timestamp,
+}
+
+/// Which delivery. An event that is sent again is made anew: whoever still has the old one ends that alone.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) tenant: TenantId,
+    pub(crate) event: EventId,
+    pub(crate) endpoint: EndpointId,
+    queue: String,
+    made: Timestamp,
+}
+
+/// What a delivery is made of, still sealed.
+struct Content {
+    body: String,
+    url: String,
+    format: EndpointFormat,
+    secret: String,
+    old_secret: Option<String>,
+    old_secret_until: Timestamp,
+    removed_at: Option<i64>,
+}
+
+impl Content {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            body: row.get(0)?,
+            url: row.get(1)?,
+            format: EndpointFormat::stored(&row.get::<String>(2)?)?,
+            secret: row.get(3)?,
+            old_secret: row.get(4)?,
+            old_secret_until: Timestamp::from_micros(row.get(5)?),
+            removed_at: row.get(6)?,
+        })
+    }
+}
+
+struct Claimed {
+    key: Key,
+    attempts: u32,
+    tried_at: Timestamp,
+}
+
+impl Store {
+    /// The endpoints to which something is to go, now or later, those left out that are paused or disabled.
+    pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
+        let read = self.readers.read(|snapshot| {
+            snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), |row| {
+                let endpoint_id = EndpointId::stored(row.get(0)?);
+                Ok(DueEndpoint {
+                    endpoint_id,
+                    due_at: Timestamp::from_micros(row.get(1)?),
+                })
+            })
+        });
+        read.await
+    }
+
+    /// Takes due deliveries for a node, of each endpoint up to a number. Each comes back by itself if nothing is heard
+    /// of it for the time of `lease`.
+    pub async fn claim_deliveries(
+        &self,
+        node: &str,
+        wanted: Vec<(EndpointId, u32)>,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let node = node.to_owned();
+        let claim = self
+            .writer
+            .write(move |tx| claim(tx, &node, &wanted, now + lease, now));
+        let claimed: Vec<Claimed> = claim.await?;
+        if claimed.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What is in them is read apart: the writer's time is everybody's.
+        let opened = self
+            .readers
+            .read(move |snapshot| open_all(snapshot, &claimed, now))
+            .await;
+        let (deliveries, owed_to_nobody) = opened.map_err(|error: StoreError| error)?;
+        if !owed_to_nobody.is_empty() {
+            let finish = move |tx: &Tx<'_>| {
+                owed_to_nobody
+                    .iter()
+                    .try_for_each(|key: &Key| finish(tx, key, false, now))
+            };
+            self.writer.write(finish).await?;
+        }
+        Ok(deliveries)
+    }
+
+    /// Makes every open delivery due now. For the start of the one process that delivers: what was under way when the
+    /// last one ended would otherwise hold its queue up until the lease runs out.
+    pub async fn release_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .write(move |tx| {
+                tx.execute(sql::DELIVERIES_RELEASE, [now.micros()])
+                    .map(|_| ())
+            })
+            .await
+    }
+
+    /// Makes what a node had under way due now: it begins anew.
+    pub async fn release_deliveries_of(
+        &self,
+        node: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.writer
+            .write(move |tx| release_of(tx, &node, now))
+            .await
+    }
+
+    /// Deliveries that are not over.
+    pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
+        let read = self
+            .readers
+            .read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
+        Ok(read
+            .await?
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
+    }
+
+    /// Waits until a delivery was written since the last time.
+    pub async fn delivery_written(&self) {
+        self.deliveries.notified().await;
+    }
+}
+
+fn claim(
+    tx: &Tx<'_>,
+    node: &str,
+    wanted: &[(EndpointId, u32)],
+    lease: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, StoreError> {
+    let mut claimed = Vec::new();
+    for (endpoint, limit) in wanted {
+        let key = (
+            lease.micros(),
+            now.micros(),
+            node,
+            endpoint.as_str(),
+            *limit,
+        );
+        claimed.extend(tx.rows(sql::DELIVERIES_CLAIM, key, Claimed::read)?);
+    }
+    Ok(claimed)
+}
+
+impl Claimed {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let key = Key {
+            tenant: numbers::tenant_id(&row.get::<String>(0)?)?,
+            event: EventId::stored(row.get(1)?),
+            endpoint: EndpointId::stored(row.get(2)?),
+            queue: row.get(3)?,
+            made: Timestamp::from_micros(row.get(5)?),
+        };
+        Ok(Self {
+            key,
+            attempts: row.get(4)?,
+            tried_at: Timestamp::from_micros(row.get(6)?),
+        })
+    }
+
+    /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
+    fn open(
+        &self,
+        snapshot: &Snapshot<'_>,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let Key {
+            tenant,
+            event,
+            endpoint,
+            queue,
+            made,
+        } = &self.key;
+        let row = (tenant.as_str(), event.as_str(), endpoint.as_str());
+        let content = snapshot.row(sql::DELIVERY_CONTENT, row, Content::read)?;
+        let Some(content) = content.filter(|content| content.removed_at.is_none()) else {
+            return Ok(None);
+        };
+        let Content {
+            body,
+            url,
+            format,
+            secret,
+            old_secret,
+            old_secret_until,
+            ..
+        } = content;
+        let key = snapshot.tenant_key(tenant)?;
+        let old_secret = old_secret.filter(|_| now < old_secret_until);
+        let secrets = std::iter::once(secret).chain(old_secret);
+        let secrets = secrets.map(|sealed| key.open(&endpoints::secret_context(endpoint), &sealed));
+        Ok(Some(Delivery {
+            secrets: secrets.collect::<Result<_, _>>()?,
+            body: key.open(&events::context(event), &body)?,
+            format,
+            tenant_id: tenant.clone(),
+            event_id: event.clone(),
+            endpoint_id: endpoint.clone(),
+            attempts: self.attempts,
+            created_at: *made,
+            tried_at: self.tried_at,
+            url,
+            queue: queue.clone(),
+        }))
+    }
+}
+
+/// What can be sent of the claimed, and what is owed to nobody.
+fn open_all(
+    snapshot: &Snapshot<'_>,
+    claimed: &[Claimed],
+    now: Timestamp,
+) -> Result<(Vec<Delivery>, Vec<Key>), StoreError> {
+    let (mut deliveries, mut over) = (Vec::with_capacity(claimed.len()), Vec::new());
+    for one in claimed {
+        match one.open(snapshot, now) {
+            Ok(Some(delivery)) => deliveries.push(delivery),
+            Ok(None) => over.push(one.key.clone()),
+            // One that cannot be read must not hold up all others.
+            Err(StoreError::Unreadable(what)) => {
+                tracing::error!(event_id = %one.key.event, what, "an event to be delivered cannot be read");
+                over.push(one.key.clone());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((deliveries, over))
+}
+
+/// Makes what a node had under way due at a moment.
+pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
+    if tx.execute(sql::DELIVERIES_RELEASE_OF, (due_at.micros(), node))? > 0 {
+        tx.wake_deliverer();
+    }
+    Ok(())
+}
+
+pub(crate) fn finish(
+    tx: &Tx<'_>,
+    key: &Key,
+    delivered: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Key {
+        tenant,
+        event,
+        endpoint,
+        queue,
+        made,
+    } = key;
+    let state = if delivered { "delivered" } else { "failed" };
+    let row = (
+        state,
+        now.micros(),
+        tenant.as_str(),
+        event.as_str(),
+        endpoint.as_str(),
+        made.micros(),
+    );
+    tx.execute(sql::DELIVERY_FINISH, row)?;
+    // An event of no allocation has a queue to itself.
+    if queue == event.as_str() {
+        return Ok(());
+    }
+    if tx.execute(sql::DELIVERY_NEXT, (now.micros(), endpoint.as_str(), queue))? > 0 {
+        tx.wake_deliverer();
+    }
+    Ok(())
+}
+
+pub(crate) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), StoreError> {
+    let Key {
+        tenant,
+        event,
+        endpoint,
+        made,
+        ..
+    } = key;
+    let row = (
+        due_at.micros(),
+        tenant.as_str(),
+        event.as_str(),
+        endpoint.as_str(),
+        made.micros(),
+    );
+    tx.execute(sql::DELIVERY_RETRY, row).map(|_| ())
+}

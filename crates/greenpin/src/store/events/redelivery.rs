@@ -1,0 +1,221 @@
+//! Sending events again.
+
+use std::collections::HashSet;
+
+use crate::store::tenants::endpoints::Endpoint;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::endpoints;
+use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// Events in one transaction, so that calls and creates never wait long behind it.
+const BATCH: u32 = 100;
+/// Batches for one request.
+const BATCHES: u32 = 10;
+
+/// Which events are to go again.
+#[derive(Debug, Clone)]
+pub struct Replay {
+    /// Those written at this moment or later.
+    pub after: Timestamp,
+    /// Those written before this moment.
+    pub before: Timestamp,
+    /// Those of these types; `None`: all.
+    pub types: Option<Vec<String>>,
+    /// To this endpoint; `None`: to each that asks for the type.
+    pub endpoint_id: Option<EndpointId>,
+    /// Only what was given up.
+    pub dead: bool,
+    /// Where the request before has ended.
+    pub cursor: Option<EventId>,
+}
+
+/// What goes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replayed {
+    /// Events that go to one endpoint at the least.
+    pub events: usize,
+    /// Deliveries of them.
+    pub deliveries: usize,
+}
+
+/// An event as it is looked at.
+struct Found {
+    event_id: String,
+    event_type: String,
+    sequence: i64,
+    queue: String,
+}
+
+impl TenantStore {
+    /// Queues an event again, under its own id, for each endpoint that asks for its type now; one that still waits is
+    /// due now. Returns for how many; `None`: the tenant has no such event.
+    pub async fn redeliver(
+        &self,
+        event: &EventId,
+        now: Timestamp,
+    ) -> Result<Option<usize>, StoreError> {
+        let (tenant, event) = (self.tenant_id.clone(), event.clone());
+        let write = self.store.writer.write(move |tx| {
+            let found = tx.row(
+                sql::EVENT_SELECT,
+                (tenant.as_str(), event.as_str()),
+                |row| {
+                    Ok((
+                        row.get::<String>(0)?,
+                        row.get::<i64>(1)?,
+                        row.get::<Option<String>>(2)?,
+                    ))
+                },
+            )?;
+            let Some((event_type, sequence, greenpin_id)) = found else {
+                return Ok(None);
+            };
+            let queue = greenpin_id.unwrap_or_else(|| event.to_string());
+            let found = Found {
+                event_id: event.to_string(),
+                event_type,
+                sequence,
+                queue,
+            };
+            again(tx, &tenant, &found, now, |_| true).map(Some)
+        });
+        write.await
+    }
+
+    /// Queues events again, oldest first, up to a thousand of those that were looked at; where to go on, if there may
+    /// be more.
+    pub async fn replay(
+        &self,
+        mut wanted: Replay,
+        now: Timestamp,
+    ) -> Result<(Replayed, Option<EventId>), StoreError> {
+        let mut sum = Replayed::default();
+        for _ in 0..BATCHES {
+            let (tenant, asked) = (self.tenant_id.clone(), wanted.clone());
+            let write = self
+                .store
+                .writer
+                .write(move |tx| replay(tx, &tenant, &asked, now));
+            let (done, next): (Replayed, Option<EventId>) = write.await?;
+            sum.events += done.events;
+            sum.deliveries += done.deliveries;
+            wanted.cursor = next;
+            if wanted.cursor.is_none() {
+                break;
+            }
+        }
+        Ok((sum, wanted.cursor))
+    }
+}
+
+/// One batch, and the last event of it if it was full.
+fn replay(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    wanted: &Replay,
+    now: Timestamp,
+) -> Result<(Replayed, Option<EventId>), StoreError> {
+    let from = wanted
+        .cursor
+        .clone()
+        .unwrap_or_else(|| EventId::before(wanted.after));
+    let until = EventId::first(wanted.before);
+    let found = tx.rows(
+        sql::EVENTS_BETWEEN,
+        (tenant.as_str(), from.as_str(), until.as_str(), BATCH),
+        |row| {
+            let event_id: String = row.get(0)?;
+            let queue = row
+                .get::<Option<String>>(3)?
+                .unwrap_or_else(|| event_id.clone());
+            Ok::<_, StoreError>(Found {
+                event_type: row.get(1)?,
+                sequence: row.get(2)?,
+                queue,
+                event_id,
+            })
+        },
+    )?;
+    let dead = if wanted.dead {
+        Some(dead(tx, tenant, &found)?)
+    } else {
+        None
+    };
+    let mut sum = Replayed::default();
+    for event in &found {
+        if wanted
+            .types
+            .as_ref()
+            .is_some_and(|types| !types.contains(&event.event_type))
+        {
+            continue;
+        }
+        let count = again(tx, tenant, event, now, |endpoint| {
+            let owed = (event.event_id.clone(), endpoint.id.to_string());
+            wanted
+                .endpoint_id
+                .as_ref()
+                .is_none_or(|id| *id == endpoint.id)
+                && dead.as_ref().is_none_or(|dead| dead.contains(&owed))
+        })?;
+        sum.deliveries += count;
+        sum.events += usize::from(count > 0);
+    }
+    let full = found.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
+    let last = found
+        .last()
+        .filter(|_| full)
+        .map(|last| EventId::stored(last.event_id.clone()));
+    Ok((sum, last))
+}
+
+/// What of some events was given up, to which endpoints.
+fn dead(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    found: &[Found],
+) -> Result<HashSet<(String, String)>, StoreError> {
+    let (Some(first), Some(last)) = (found.first(), found.last()) else {
+        return Ok(HashSet::new());
+    };
+    let key = (tenant.as_str(), &first.event_id, &last.event_id);
+    let rows = tx.rows(sql::DELIVERIES_DEAD_BETWEEN, key, |row| {
+        Ok::<_, StoreError>((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Queues an event for the endpoints that ask for its type and are meant; for how many.
+fn again(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    event: &Found,
+    now: Timestamp,
+    meant: impl Fn(&Endpoint) -> bool,
+) -> Result<usize, StoreError> {
+    let endpoints = endpoints::of(tx, tenant)?;
+    let wanting = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.takes(&event.event_type) && meant(endpoint));
+    let mut count = 0;
+    for endpoint in wanting {
+        let key = (tenant.as_str(), &event.event_id, endpoint.id.as_str());
+        // Whoever is sending it just now claimed it as it was made before: his end of it will not be the end of this.
+        tx.execute(
+            sql::DELIVERY_AGAIN,
+            (
+                key.0,
+                key.1,
+                key.2,
+                &event.queue,
+                event.sequence,
+                now.micros(),
+            ),
+        )?;
+        count += 1;
+    }
+    if count > 0 {
+        tx.wake_deliverer();
+    }
+    Ok(count)
+}

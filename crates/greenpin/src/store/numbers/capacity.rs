@@ -1,0 +1,139 @@
+//! How full a tenant's numbers are, and how easily a PIN on them is guessed.
+
+use serde_json::json;
+
+use crate::store::events;
+use crate::store::events::{Draft};
+use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
+use crate::store::core::writer::Tx;
+use crate::store::tenants::settings;
+use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// A number that has as much of its limit in use has little capacity left: four fifths.
+const LOW: (i64, i64) = (4, 5);
+
+/// How full a number is.
+#[derive(Debug, Clone)]
+pub struct NumberCapacity {
+    /// The number.
+    pub number: PoolNumber,
+    /// The highest limit of wrong PINs among its active allocations; 0: none is active.
+    pub attempts: u8,
+}
+
+impl NumberCapacity {
+    /// Active allocations that the number takes at once.
+    pub fn most(&self) -> u32 {
+        match self.number.mode {
+            NumberMode::Exclusive => 1,
+            NumberMode::Shared => self.number.max_active,
+        }
+    }
+
+    /// How likely it is that somebody who may open each of the active allocations guesses one of their PINs before he
+    /// is locked out: 0 to 1.
+    pub fn guess_probability(&self) -> f64 {
+        let space = 10_f64.powi(self.number.pin_length.into());
+        (f64::from(self.number.active) * f64::from(self.attempts) / space).min(1.0)
+    }
+}
+
+impl TenantStore {
+    /// The numbers of the tenant's pool with their capacity.
+    pub async fn capacities(&self, now: Timestamp) -> Result<Vec<NumberCapacity>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let key = (now.micros(), tenant.as_str());
+            let raw = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
+                Ok((RawNumber::read(row)?, row.get::<u8>(7)?))
+            })?;
+            let capacity = |(raw, attempts): (RawNumber, u8)| {
+                Ok(NumberCapacity {
+                    number: raw.number(snapshot)?,
+                    attempts,
+                })
+            };
+            raw.into_iter()
+                .map(capacity)
+                .collect::<Result<Vec<_>, StoreError>>()
+        });
+        let mut capacities = read.await?;
+        capacities.sort_unstable_by_key(|capacity| capacity.number.virtual_number.expose());
+        Ok(capacities)
+    }
+}
+
+/// The places of a shared number after one more was taken.
+pub(crate) struct Places {
+    pub(crate) active: i64,
+    pub(crate) most: i64,
+}
+
+impl Places {
+    /// Whether the last place taken was the first over the mark.
+    fn became_low(&self) -> bool {
+        let low = |active: i64| active.saturating_mul(LOW.1) >= self.most.saturating_mul(LOW.0);
+        low(self.active) && !low(self.active - 1)
+    }
+
+    /// Tells the tenant if little capacity is left since this place was taken.
+    pub(crate) fn tell_if_low(
+        &self,
+        tx: &Tx<'_>,
+        tenant: &TenantId,
+        virtual_number: &str,
+        occurred_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !self.became_low() {
+            return Ok(());
+        }
+        let zone = settings::of(tx, tenant)?.zone();
+        let data = json!({
+            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.most,
+        });
+        let event_type = EventType::NumberCapacityLow;
+        events::write(
+            tx,
+            &Draft {
+                tenant,
+                zone: &zone,
+                greenpin_id: None,
+                made: None,
+                event_type,
+                occurred_at,
+                data,
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_low_once_on_its_way_up() {
+        let low = |most: i64| {
+            (1..=most)
+                .filter(|active| {
+                    Places {
+                        active: *active,
+                        most,
+                    }
+                    .became_low()
+                })
+                .collect()
+        };
+        let expected: [(i64, Vec<i64>); 5] = [
+            (1, vec![1]),
+            (2, vec![2]),
+            (5, vec![4]),
+            (10, vec![8]),
+            (200, vec![160]),
+        ];
+        for (most, at) in expected {
+            let found: Vec<i64> = low(most);
+            assert_eq!(found, at);
+        }
+    }
+}

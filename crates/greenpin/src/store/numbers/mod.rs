@@ -1,0 +1,10 @@
+//! Virtual numbers: the pool, its administration, free places.
+
+pub(crate) mod capacity;
+mod number;
+pub(crate) mod pool;
+
+pub use self::capacity::NumberCapacity;
+pub use self::number::{NewNumber, NumberError, NumberMode, PoolNumber};
+pub(crate) use self::number::*;
+pub use self::pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};

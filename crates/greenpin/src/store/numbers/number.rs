@@ -1,0 +1,398 @@
+//! The pool: which virtual numbers a tenant has, and how each is used.
+
+use std::fmt;
+use std::str::FromStr;
+
+use call::PhoneNumber;
+
+use crate::store::core::database::Row;
+use crate::store::core::crypto::TenantKey;
+use crate::store::core::reader::Snapshot;
+use crate::store::core::writer::Tx;
+use crate::store::pins::unlisted_callers;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// How many allocations a virtual number takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NumberMode {
+    /// One active allocation at a time.
+    Exclusive,
+    /// Many, told apart by their PINs.
+    Shared,
+}
+
+/// A number to be added to a pool.
+#[derive(Debug, Clone)]
+pub struct NewNumber {
+    /// The number.
+    pub virtual_number: PhoneNumber,
+    /// How it is used.
+    pub mode: NumberMode,
+    /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one.
+    pub pin_length: u8,
+    /// Active allocations at once on a shared number: 1 to half of the PIN space.
+    pub max_active: u32,
+}
+
+/// A number of a pool.
+#[derive(Debug, Clone)]
+pub struct PoolNumber {
+    /// The number.
+    pub virtual_number: PhoneNumber,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// How it is used.
+    pub mode: NumberMode,
+    /// Digits of its PINs.
+    pub pin_length: u8,
+    /// Active allocations that it takes at once.
+    pub max_active: u32,
+    /// Active allocations now.
+    pub active: u32,
+}
+
+/// Why a number was not added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// The number is in a pool already.
+    #[error("the number is in a pool already")]
+    Exists,
+    /// An exclusive number's PINs have four digits, a shared one's 4 to 8.
+    #[error("the PIN length must be 4 on an exclusive number, and 4 to 8 on a shared one")]
+    PinLength,
+    /// The limit is 0, or more than half of the PIN space.
+    #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
+    MaxActive(u32),
+    /// A limit that is not 1 on an exclusive number.
+    #[error("an exclusive number takes one active allocation")]
+    ExclusiveTakesOne,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a shared number takes at once unless told otherwise.
+const DEFAULT_MAX_ACTIVE: u32 = 200;
+const DEFAULT_PIN_LENGTH: u8 = 4;
+
+impl NewNumber {
+    /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
+    /// number and 200 on a shared one.
+    pub fn of(
+        virtual_number: PhoneNumber,
+        mode: NumberMode,
+        pin_length: Option<u8>,
+        max_active: Option<u32>,
+    ) -> Result<Self, NumberError> {
+        let default = match mode {
+            NumberMode::Exclusive if max_active.is_some_and(|limit| limit != 1) => {
+                return Err(NumberError::ExclusiveTakesOne);
+            }
+            NumberMode::Exclusive => 1,
+            NumberMode::Shared => DEFAULT_MAX_ACTIVE,
+        };
+        let pin_length = pin_length.unwrap_or(DEFAULT_PIN_LENGTH);
+        let new = Self {
+            virtual_number,
+            mode,
+            pin_length,
+            max_active: max_active.unwrap_or(default),
+        };
+        new.check().map(|()| new)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), NumberError> {
+        let lengths = match self.mode {
+            NumberMode::Exclusive => 4..=4,
+            NumberMode::Shared => 4..=8,
+        };
+        if !lengths.contains(&self.pin_length) {
+            return Err(NumberError::PinLength);
+        }
+        let most = 10_u32.saturating_pow(self.pin_length.into()) / 2;
+        if !(1..=most).contains(&self.max_active) {
+            return Err(NumberError::MaxActive(most));
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Adds a number to a tenant's pool, without an operator: for a store of one's own.
+    pub async fn add_number(
+        &self,
+        tenant: TenantId,
+        new: NewNumber,
+        now: Timestamp,
+    ) -> Result<(), NumberError> {
+        new.check()?;
+        self.writer
+            .write(move |tx| insert(tx, &tenant, &new, now))
+            .await
+    }
+
+    /// The numbers of one tenant, or of all.
+    pub async fn numbers(
+        &self,
+        tenant: Option<TenantId>,
+        now: Timestamp,
+    ) -> Result<Vec<PoolNumber>, StoreError> {
+        let read = self.readers.read(move |snapshot| {
+            let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+            let raw = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)?;
+            raw.into_iter()
+                .map(|raw| raw.number(snapshot))
+                .collect::<Result<Vec<_>, StoreError>>()
+        });
+        let mut numbers = read.await?;
+        numbers.sort_unstable_by_key(|number| number.virtual_number.expose());
+        Ok(numbers)
+    }
+}
+
+impl TenantStore {
+    /// The numbers of the tenant's pool.
+    pub async fn numbers(&self, now: Timestamp) -> Result<Vec<PoolNumber>, StoreError> {
+        self.store.numbers(Some(self.tenant_id.clone()), now).await
+    }
+}
+
+/// The columns of a list's line, not yet understood.
+pub(crate) struct RawNumber {
+    texts: [String; 4],
+    integers: [i64; 3],
+}
+
+impl RawNumber {
+    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
+            integers: [row.get(4)?, row.get(5)?, row.get(6)?],
+        })
+    }
+
+    pub(crate) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
+        let [sealed, number_key, tenant, mode] = self.texts;
+        let [pin_length, max_active, active] = self.integers;
+        let tenant_id = tenant_id(&tenant)?;
+        let virtual_number = snapshot
+            .tenant_key(&tenant_id)?
+            .open(&context(&number_key), &sealed)?;
+        Ok(PoolNumber {
+            virtual_number: phone_number(&virtual_number)?,
+            tenant_id,
+            mode: mode.parse()?,
+            pin_length: small(pin_length, "PIN length")?,
+            max_active: small(max_active, "limit")?,
+            active: small(active, "count")?,
+        })
+    }
+}
+
+/// Seals a number of a tenant's pool.
+pub(crate) fn seal(
+    key: &TenantKey,
+    number_key: &str,
+    number: PhoneNumber,
+) -> Result<String, StoreError> {
+    key.seal(&context(number_key), number.expose())
+}
+
+fn context(number_key: &str) -> String {
+    format!("number {number_key}")
+}
+
+/// A number's row, as routing and creating need it.
+pub(crate) struct NumberRow {
+    pub(crate) number_key: String,
+    pub(crate) virtual_number: PhoneNumber,
+    pub(crate) tenant_id: TenantId,
+    pub(crate) mode: NumberMode,
+    pub(crate) pin_length: u8,
+    pub(crate) strangers_left: i64,
+    pub(crate) strangers_at: Timestamp,
+    /// Its tenant takes no new calls.
+    pub(crate) suspended: bool,
+    held: Option<(GreenpinId, Timestamp)>,
+}
+
+impl NumberRow {
+    /// The allocation that holds an exclusive number at this moment.
+    pub(crate) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
+        self.held
+            .as_ref()
+            .filter(|(_, until)| *until > now)
+            .map(|(holder, _)| holder)
+    }
+}
+
+/// Writes a number that was checked.
+pub(crate) fn insert(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewNumber,
+    now: Timestamp,
+) -> Result<(), NumberError> {
+    if !takes_numbers(tx, tenant)? {
+        return Err(NumberError::NoSuchTenant);
+    }
+    let added = with_row(tx, tenant, new, now, |row| {
+        tx.execute(sql::NUMBER_INSERT, row)
+    })?;
+    if added == 0 {
+        Err(NumberError::Exists)
+    } else {
+        Ok(())
+    }
+}
+
+/// Writes numbers that were checked, without waiting for each. Whether none of them was in a pool already; if one was,
+/// the transaction must not be kept.
+pub(crate) fn insert_all(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &[NewNumber],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let count = || {
+        tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| {
+            row.get::<i64>(0)
+        })
+    };
+    let before = count()?.unwrap_or_default();
+    for number in new {
+        with_row(tx, tenant, number, now, |row| {
+            tx.send(sql::NUMBER_INSERT, row)
+        })?;
+    }
+    let added = count()?.unwrap_or_default().saturating_sub(before);
+    Ok(usize::try_from(added) == Ok(new.len()))
+}
+
+fn with_row<T>(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: &NewNumber,
+    now: Timestamp,
+    write: impl FnOnce((&str, &str, &str, &str, i64, i64, i64, i64, i64)) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let key = tx.keys().number(new.virtual_number);
+    let sealed = seal(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
+    write((
+        &key,
+        tenant.as_str(),
+        &sealed,
+        new.mode.as_str(),
+        i64::from(new.pin_length),
+        i64::from(new.max_active),
+        unlisted_callers::BURST,
+        now.micros(),
+        now.micros(),
+    ))
+}
+
+/// Whether there is a tenant that numbers can be given to.
+pub(crate) fn takes_numbers(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+) -> Result<bool, StoreError> {
+    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
+        row.get::<Option<i64>>(1)
+    })?;
+    Ok(erased == Some(None))
+}
+
+/// Reads a number of any tenant's pool; a tenant that was erased has none.
+pub(crate) fn find(
+    snapshot: &Snapshot<'_>,
+    number: PhoneNumber,
+) -> Result<Option<NumberRow>, StoreError> {
+    type Columns = (
+        String,
+        String,
+        i64,
+        Option<String>,
+        i64,
+        i64,
+        i64,
+        Option<i64>,
+    );
+    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
+        let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let held = (row.get(3)?, row.get(4)?);
+        Ok((
+            tenant,
+            mode,
+            length,
+            held.0,
+            held.1,
+            row.get(5)?,
+            row.get(6)?,
+            row.get(7)?,
+        ))
+    };
+    let number_key = snapshot.keys().number(number);
+    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else {
+        return Ok(None);
+    };
+    let (tenant, mode, length, held_by, held_until, left, left_at, suspended_at) = row;
+    Ok(Some(NumberRow {
+        number_key,
+        virtual_number: number,
+        tenant_id: tenant_id(&tenant)?,
+        mode: mode.parse()?,
+        pin_length: small(length, "PIN length")?,
+        strangers_left: left,
+        strangers_at: Timestamp::from_micros(left_at),
+        suspended: suspended_at.is_some(),
+        held: held_by.map(|holder| {
+            (
+                GreenpinId::stored(holder),
+                Timestamp::from_micros(held_until),
+            )
+        }),
+    }))
+}
+
+pub(crate) fn phone_number(text: &str) -> Result<PhoneNumber, StoreError> {
+    PhoneNumber::parse(text).map_err(|_| StoreError::Unreadable("number"))
+}
+
+pub(crate) fn tenant_id(text: &str) -> Result<TenantId, StoreError> {
+    TenantId::parse(text).ok_or(StoreError::Unreadable("tenant id"))
+}
+
+pub(crate) fn small<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<T, StoreError> {
+    T::try_from(value).map_err(|_| StoreError::Unreadable(what))
+}
+
+impl NumberMode {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+impl fmt::Display for NumberMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for NumberMode {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "exclusive" => Ok(Self::Exclusive),
+            "shared" => Ok(Self::Shared),
+            _ => Err(StoreError::Unreadable("number mode")),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Erasing a tenant: its personal data goes, a receipt stays.
+//!
+//! It begins with a mark from which on the tenant has no credentials, endpoints or numbers any more. Then its
+//! recordings and rows are deleted a batch at a time, so that nobody else's calls and creates wait long. An erasure that
+//! was cut short is continued by asking for it again.
+
+use std::collections::BTreeMap;
+
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::{Act};
+use crate::store::core::database::Row;
+use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::core::writer::Tx;
+use crate::store::allocations;
+use crate::store::{CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId, TenantSettings, Timestamp, sql};
+
+/// Rows of a table in one transaction.
+const ROWS: i64 = 200;
+/// Numbers in one transaction: each has PINs and callers of its own.
+const NUMBERS: i64 = 20;
+
+/// What was erased, for whoever has to prove it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErasureReceipt {
+    /// Its id.
+    pub erasure_id: ErasureId,
+    /// Whose data it was.
+    pub tenant_id: TenantId,
+    /// When it began: from then on nobody could use the tenant.
+    pub begun_at: Timestamp,
+    /// When the last row was gone; `None`: it was cut short, and has to be asked for again.
+    pub finished_at: Option<Timestamp>,
+    /// How many rows of each table, and how many `recordings`.
+    pub erased: BTreeMap<String, u64>,
+}
+
+/// Why a tenant was not erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NotFound,
+    /// Calls of it are under way.
+    #[error("calls of the tenant are under way: suspend it and wait, or end them")]
+    HasCalls,
+    /// A recording cannot be deleted. What was erased before stays erased.
+    #[error("the recording of {call_sid} cannot be deleted: {source}")]
+    Recording {
+        /// Its call.
+        call_sid: CallSid,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store failed. What was erased before stays erased.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OperatorStore {
+    /// Erases a tenant's data, or goes on with that; once it is done, returns the receipt again. `shelf` is
+    /// where recordings lie.
+    pub async fn erase_tenant(
+        &self,
+        tenant: &TenantId,
+        shelf: &impl RecordingShelf,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<ErasureReceipt, EraseError> {
+        let receipt = self.begin_erasure(tenant, now()).await?;
+        if receipt.finished_at.is_some() {
+            return Ok(receipt);
+        }
+        self.erase_recordings(tenant, shelf).await?;
+        for step in STEPS {
+            while self.erase_batch(tenant, *step).await? > 0 {}
+        }
+        self.finish_erasure(tenant, now()).await?;
+        let receipt = self.erasure(tenant).await?;
+        receipt.ok_or(EraseError::NotFound)
+    }
+
+    /// The receipt of a tenant's erasure; `None`: it was not erased.
+    pub async fn erasure(&self, tenant: &TenantId) -> Result<Option<ErasureReceipt>, StoreError> {
+        let key = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], RawReceipt::read)
+        });
+        read.await?
+            .map(|raw: RawReceipt| raw.receipt(tenant))
+            .transpose()
+    }
+
+    async fn begin_erasure(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<ErasureReceipt, EraseError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        self.store
+            .writer
+            .write(move |tx| begin(tx, &actor, &tenant, now))
+            .await
+    }
+
+    async fn erase_recordings(
+        &self,
+        tenant: &TenantId,
+        shelf: &impl RecordingShelf,
+    ) -> Result<(), EraseError> {
+        let mut after = String::new();
+        loop {
+            let page = self.recordings_of(tenant, after.clone()).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.call_sid.to_string();
+            let mut deleted = 0;
+            for recording in &page {
+                let removed = shelf.remove(recording).await;
+                deleted += usize::from(removed.map_err(|source| EraseError::Recording {
+                    call_sid: recording.call_sid.clone(),
+                    source,
+                })?);
+            }
+            let tenant = tenant.clone();
+            self.store
+                .writer
+                .write(move |tx| count(tx, &tenant, &[("recordings", deleted)]))
+                .await?;
+        }
+    }
+
+    async fn recordings_of(
+        &self,
+        tenant: &TenantId,
+        after: String,
+    ) -> Result<Vec<KeptRecording>, StoreError> {
+        let tenant_id = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.rows(
+                sql::RECORDINGS_OF_TENANT,
+                (tenant_id.as_str(), &after, ROWS),
+                |row| KeptRecording::read(&tenant_id, row),
+            )
+        });
+        read.await
+    }
+
+    async fn erase_batch(&self, tenant: &TenantId, step: Step) -> Result<usize, EraseError> {
+        let tenant = tenant.clone();
+        let write = self.store.writer.write(move |tx| {
+            let erased = step(tx, &tenant)?;
+            count(tx, &tenant, &erased)?;
+            Ok::<_, StoreError>(erased.iter().map(|(_, rows)| rows).sum())
+        });
+        Ok(write.await?)
+    }
+
+    async fn finish_erasure(&self, tenant: &TenantId, now: Timestamp) -> Result<(), EraseError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        self.store
+            .writer
+            .write(move |tx| finish(tx, &actor, &tenant, now))
+            .await?;
+        self.store.keys.forget_all();
+        // Until then the log holds pages as they were; the next checkpoints do the same, only later.
+        if let Some(checkpoints) = &self.store.checkpoints
+            && let Err(error) = checkpoints.empty_the_log().await
+        {
+            tracing::warn!(%error, "the log of the database was not emptied after an erasure");
+        }
+        Ok(())
+    }
+}
+
+/// Deletes some rows of a tenant; how many of each table. None: none is left.
+type Step = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
+
+/// In this order: what refers goes before what it refers to.
+const STEPS: &[Step] = &[
+    |tx, tenant| rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
+    |tx, tenant| rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
+    |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
+    |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),
+    |tx, tenant| rows(tx, tenant, "parties", sql::ERASE_PARTIES),
+    |tx, tenant| rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
+    |tx, tenant| rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
+    erase_allocations,
+    erase_numbers,
+];
+
+fn rows(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    table: &'static str,
+    sql: &'static str,
+) -> Result<Vec<(&'static str, usize)>, StoreError> {
+    Ok(vec![(table, tx.execute(sql, (tenant.as_str(), ROWS))?)])
+}
+
+fn begin(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    tenant: &TenantId,
+    now: Timestamp,
+) -> Result<ErasureReceipt, EraseError> {
+    if tx
+        .row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?
+        .is_none()
+    {
+        return Err(EraseError::NotFound);
+    }
+    if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)? {
+        return Ok(raw.receipt(tenant)?);
+    }
+    if tx
+        .row(sql::TENANT_OPEN_CALL, [tenant.as_str()], |_| Ok(()))?
+        .is_some()
+    {
+        return Err(EraseError::HasCalls);
+    }
+    tx.execute(sql::TENANT_MARK_ERASED, (now.micros(), tenant.as_str()))?;
+    let erased = BTreeMap::from([
+        (
+            "credentials".to_owned(),
+            gone(tx, sql::ERASE_CREDENTIALS, tenant)?,
+        ),
+        (
+            "endpoints".to_owned(),
+            gone(tx, sql::ERASE_ENDPOINTS, tenant)?,
+        ),
+    ]);
+    tx.tenants().change();
+    let erasure_id = ErasureId::new(now);
+    let row = (
+        tenant.as_str(),
+        erasure_id.as_str(),
+        now.micros(),
+        text(&erased)?,
+    );
+    tx.execute(sql::ERASURE_INSERT, row)?;
+    let act = Act {
+        name: "tenant.erase",
+        tenant: Some(tenant),
+        object: Some(erasure_id.as_str()),
+    };
+    audit::write(tx, actor, act, now)?;
+    Ok(ErasureReceipt {
+        erasure_id,
+        tenant_id: tenant.clone(),
+        begun_at: now,
+        finished_at: None,
+        erased,
+    })
+}
+
+fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreError> {
+    Ok(u64::try_from(tx.execute(sql, [tenant.as_str()])?).unwrap_or(u64::MAX))
+}
+
+/// Allocations, each with its PIN, also on a number that is another tenant's by now.
+fn erase_allocations(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+) -> Result<Vec<(&'static str, usize)>, StoreError> {
+    let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
+        row.get(0)
+    })?;
+    let key = tx.tenant_key(tenant)?;
+    let (mut erased, mut pins, mut callers) = (0, 0, 0);
+    for id in ids.into_iter().map(GreenpinId::stored) {
+        match allocations::find(tx, tenant, &id) {
+            Ok(Some(allocation)) => {
+                let vn = tx.keys().number(allocation.virtual_number);
+                let pin = tx.keys().pin(&vn, &allocation.pin);
+                pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
+                for party in allocation.parties() {
+                    callers +=
+                        tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
+                }
+            }
+            // One that cannot be read must go, too.
+            Ok(None) | Err(StoreError::Unreadable(_)) => {}
+            Err(error) => return Err(error),
+        }
+        erased += tx.execute(sql::ALLOCATION_ERASE, (tenant.as_str(), id.as_str()))?;
+    }
+    Ok(vec![
+        ("allocations", erased),
+        ("pins", pins),
+        ("listed_callers", callers),
+    ])
+}
+
+/// Numbers, each with the PINs, listed callers and strangers that are left on it.
+fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
+    let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| {
+        row.get(0)
+    })?;
+    let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
+    for key in &keys {
+        pins += tx.execute(sql::PINS_FORGET, (key, ROWS))?;
+        if pins >= usize::try_from(ROWS).unwrap_or(usize::MAX) {
+            break;
+        }
+        strangers += tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [key])?;
+        callers += tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [key])?;
+        numbers += tx.execute(sql::NUMBER_DELETE, [key])?;
+    }
+    Ok(vec![
+        ("numbers", numbers),
+        ("pins", pins),
+        ("strangers", strangers),
+        ("listed_callers", callers),
+    ])
+}
+
+fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
+    // What a request that was under way at the beginning may have written.
+    tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
+    // With its key gone, what a disk or a backup may still hold of the tenant cannot be read.
+    tx.execute(
+        sql::TENANT_KEY_DESTROY,
+        (TenantSettings::default().stored()?, tenant.as_str()),
+    )?;
+    tx.tenants().change();
+    tx.execute(sql::ERASURE_FINISH, (now.micros(), tenant.as_str()))?;
+    audit::write(
+        tx,
+        actor,
+        Act {
+            name: "tenant.erased",
+            tenant: Some(tenant),
+            object: None,
+        },
+        now,
+    )
+}
+
+/// Adds to the receipt.
+fn count(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    erased: &[(&'static str, usize)],
+) -> Result<(), StoreError> {
+    let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)?;
+    let mut receipt = raw
+        .ok_or(StoreError::Unreadable("erasure"))?
+        .receipt(tenant)?;
+    for (table, rows) in erased {
+        *receipt.erased.entry((*table).to_owned()).or_default() +=
+            u64::try_from(*rows).unwrap_or(0);
+    }
+    tx.execute(
+        sql::ERASURE_COUNT,
+        (text(&receipt.erased)?, tenant.as_str()),
+    )
+    .map(|_| ())
+}
+
+fn text(erased: &BTreeMap<String, u64>) -> Result<String, StoreError> {
+    serde_json::to_string(erased).map_err(|_| StoreError::Unreadable("erasure"))
+}
+
+/// The columns of a receipt, not yet understood.
+struct RawReceipt {
+    erasure_id: String,
+    begun_at: i64,
+    finished_at: Option<i64>,
+    erased: String,
+}
+
+impl RawReceipt {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            erasure_id: row.get(0)?,
+            begun_at: row.get(1)?,
+            finished_at: row.get(2)?,
+            erased: row.get(3)?,
+        })
+    }
+
+    fn receipt(self, tenant: &TenantId) -> Result<ErasureReceipt, StoreError> {
+        Ok(ErasureReceipt {
+            erasure_id: ErasureId::stored(self.erasure_id),
+            tenant_id: tenant.clone(),
+            begun_at: Timestamp::from_micros(self.begun_at),
+            finished_at: self.finished_at.map(Timestamp::from_micros),
+            erased: serde_json::from_str(&self.erased)
+                .map_err(|_| StoreError::Unreadable("erasure"))?,
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! What is removed: data older than its tenant's retention, and all data of an erased tenant.
+
+pub(crate) mod enforce;
+mod erasure;
+
+pub use self::enforce::{KeptRecording, RecordingShelf};
+pub use self::erasure::{EraseError, ErasureReceipt};

@@ -1,0 +1,333 @@
+//! Credentials: several may be valid at a time, so that one can be replaced without a pause.
+
+use std::time::Duration;
+
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::{Act};
+use crate::store::core::database::Row;
+use crate::store::core::crypto::TokenDigest;
+use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::tenants::status;
+use crate::store::tenants::status::{StandingError};
+use crate::store::tenants::Drawn;
+use crate::store::core::writer::Tx;
+use crate::store::{Store, StoreError, TenantId, Timestamp, sql};
+use crate::random;
+
+/// The use of a credential is noted to the minute.
+const MINUTE: i64 = 60_000_000;
+
+/// Who has shown right credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Whether it may do nothing new.
+    pub suspended: bool,
+}
+
+/// A credential to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewCredential {
+    /// Its user name; `None`: drawn, `AC` and 32 hexadecimal digits.
+    pub account_sid: Option<String>,
+    /// What it is for, in the operator's words.
+    pub label: Option<String>,
+}
+
+/// What is shown once, when a credential is made.
+pub struct MadeCredential {
+    /// The user name.
+    pub account_sid: String,
+    /// The password.
+    pub token: String,
+}
+
+/// A credential, without what it takes to use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// The user name.
+    pub account_sid: String,
+    /// What it is for.
+    pub label: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The minute in which it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// From when on it is not valid; may lie ahead, after a rotation.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Why a credential was not made or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NoSuchTenant,
+    /// The tenant was erased.
+    #[error("the tenant was erased")]
+    TenantErased,
+    /// The tenant has no such credential.
+    #[error("the tenant has no such credential")]
+    NotFound,
+    /// The Account SID is taken.
+    #[error("the account SID is in use already")]
+    AccountSidTaken,
+    /// It was revoked before.
+    #[error("the credential was revoked before")]
+    AlreadyRevoked,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<StandingError> for CredentialError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::NotFound => Self::NoSuchTenant,
+            StandingError::Erased => Self::TenantErased,
+            StandingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl CredentialRecord {
+    /// Whether it opens the API at a moment.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none_or(|revoked_at| revoked_at > now)
+    }
+}
+
+/// Whether a text can be the user name of a credential: 1 to 64 letters, digits, `-`, `_` and `.`.
+pub fn is_account_sid(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// A new user name: `AC` and 32 hexadecimal digits.
+pub fn draw_account_sid() -> String {
+    format!("AC{:016x}{:016x}", random::u64(), random::u64())
+}
+
+impl Store {
+    /// Whose credentials these are; `None`: nobody's. An unknown Account SID costs the same work as a wrong token.
+    pub async fn authenticate(
+        &self,
+        account_sid: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<Authenticated>, StoreError> {
+        let account_sid = account_sid.to_owned();
+        let found: Option<(String, String, Option<i64>)> = self
+            .readers
+            .look_up(move |snapshot| {
+                let key = (&account_sid, now.micros());
+                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+            })
+            .await
+            .map_err(|error: StoreError| error)?;
+        let (tenant, kept, suspended) = match &found {
+            Some((tenant, digest, suspended_at)) => (
+                TenantId::parse(tenant),
+                TokenDigest::from_hex(digest),
+                suspended_at.is_some(),
+            ),
+            None => (None, None, false),
+        };
+        let right = kept
+            .unwrap_or(TokenDigest::none())
+            .matches(&self.keys.digest(token));
+        Ok(tenant.filter(|_| right).map(|tenant_id| Authenticated {
+            tenant_id,
+            suspended,
+        }))
+    }
+
+    /// Notes that a credential was used in this minute.
+    pub async fn credential_used(
+        &self,
+        account_sid: String,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let minute = now.micros().div_euclid(MINUTE).saturating_mul(MINUTE);
+        let write = self
+            .writer
+            .write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
+        write.await.map(|_: usize| ())
+    }
+}
+
+impl OperatorStore {
+    /// The credentials of a tenant, oldest first, revoked ones too; `None`: there is no such tenant.
+    pub async fn credentials(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
+        let tenant = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            let known = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?;
+            let found = snapshot.rows(sql::CREDENTIALS_OF, [tenant.as_str()], read)?;
+            Ok(known.map(|()| found))
+        });
+        read.await
+    }
+
+    /// Makes a further credential.
+    pub async fn create_credential(
+        &self,
+        tenant: &TenantId,
+        new: NewCredential,
+        now: Timestamp,
+    ) -> Result<MadeCredential, CredentialError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let drawn = Drawn::with(None, &self.store);
+        let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
+        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let write = self.store.writer.write(move |tx| {
+            status::require(tx, &tenant)?;
+            let made = Made {
+                tenant: &tenant,
+                account_sid: &sid,
+                digest: &digest,
+                label: new.label.as_deref(),
+            };
+            made.insert(tx, &actor, "credential.create", now)
+        });
+        write.await?;
+        Ok(MadeCredential {
+            account_sid,
+            token: drawn.token,
+        })
+    }
+
+    /// Makes a credential in the place of another, with its label. The old one is valid until it is revoked, or for
+    /// the time of `overlap`.
+    pub async fn rotate_credential(
+        &self,
+        tenant: &TenantId,
+        old: &str,
+        new: NewCredential,
+        overlap: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<MadeCredential, CredentialError> {
+        let (actor, tenant, old) = (self.actor.clone(), tenant.clone(), old.to_owned());
+        let drawn = Drawn::with(None, &self.store);
+        let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
+        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let write = self.store.writer.write(move |tx| {
+            let replaced = valid(tx, &tenant, &old, now)?;
+            if let Some(overlap) = overlap {
+                let until = (now + overlap).micros();
+                tx.execute(sql::CREDENTIAL_REVOKE, (until, tenant.as_str(), &old))?;
+            }
+            let label = new.label.as_deref().or(replaced.label.as_deref());
+            let made = Made {
+                tenant: &tenant,
+                account_sid: &sid,
+                digest: &digest,
+                label,
+            };
+            made.insert(tx, &actor, "credential.create", now)?;
+            let act = Act {
+                name: "credential.rotate",
+                tenant: Some(&tenant),
+                object: Some(&old),
+            };
+            Ok::<_, CredentialError>(audit::write(tx, &actor, act, now)?)
+        });
+        write.await?;
+        Ok(MadeCredential {
+            account_sid,
+            token: drawn.token,
+        })
+    }
+
+    /// Ends a credential now.
+    pub async fn revoke_credential(
+        &self,
+        tenant: &TenantId,
+        account_sid: &str,
+        now: Timestamp,
+    ) -> Result<(), CredentialError> {
+        let (actor, tenant, sid) = (self.actor.clone(), tenant.clone(), account_sid.to_owned());
+        let write = self.store.writer.write(move |tx| {
+            valid(tx, &tenant, &sid, now)?;
+            tx.execute(
+                sql::CREDENTIAL_REVOKE,
+                (now.micros(), tenant.as_str(), &sid),
+            )?;
+            let act = Act {
+                name: "credential.revoke",
+                tenant: Some(&tenant),
+                object: Some(&sid),
+            };
+            Ok(audit::write(tx, &actor, act, now)?)
+        });
+        write.await
+    }
+}
+
+/// A credential to be written.
+struct Made<'a> {
+    tenant: &'a TenantId,
+    account_sid: &'a str,
+    digest: &'a str,
+    label: Option<&'a str>,
+}
+
+impl Made<'_> {
+    fn insert(
+        &self,
+        tx: &Tx<'_>,
+        actor: &Actor,
+        name: &'static str,
+        now: Timestamp,
+    ) -> Result<(), CredentialError> {
+        let row = (
+            self.account_sid,
+            self.tenant.as_str(),
+            self.digest,
+            now.micros(),
+            self.label,
+        );
+        if tx.execute(sql::CREDENTIAL_ADD, row)? == 0 {
+            return Err(CredentialError::AccountSidTaken);
+        }
+        let act = Act {
+            name,
+            tenant: Some(self.tenant),
+            object: Some(self.account_sid),
+        };
+        Ok(audit::write(tx, actor, act, now)?)
+    }
+}
+
+/// A tenant's credential that is valid now.
+fn valid(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    sid: &str,
+    now: Timestamp,
+) -> Result<CredentialRecord, CredentialError> {
+    status::require(tx, tenant)?;
+    let found = tx.row(sql::CREDENTIAL_OF, (tenant.as_str(), sid), read)?;
+    let found = found.ok_or(CredentialError::NotFound)?;
+    if found.is_live(now) {
+        Ok(found)
+    } else {
+        Err(CredentialError::AlreadyRevoked)
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
+    let (last_used_at, revoked_at): (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
+    Ok(CredentialRecord {
+        account_sid: row.get(0)?,
+        label: row.get(1)?,
+        created_at: Timestamp::from_micros(row.get(2)?),
+        last_used_at: last_used_at.map(Timestamp::from_micros),
+        revoked_at: revoked_at.map(Timestamp::from_micros),
+    })
+}

@@ -1,0 +1,243 @@
+//! Webhook endpoints of a tenant.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::store::core::database::Row;
+use crate::store::core::writer::Tx;
+use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::random;
+
+/// An endpoint as the tenant asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointSpec {
+    /// The one to change; `None`: the one with the same URL, else a new one.
+    pub id: Option<EndpointId>,
+    /// Where events are POSTed to.
+    pub url: String,
+    /// The types of event that it takes; `None`: all.
+    pub types: Option<Vec<String>>,
+    /// The form of what it gets.
+    pub format: EndpointFormat,
+    /// Events wait while it is set.
+    pub paused: bool,
+}
+
+impl EndpointSpec {
+    /// A new endpoint that takes everything in the standard form.
+    pub fn to(url: impl Into<String>) -> Self {
+        let (url, format) = (url.into(), EndpointFormat::Standard);
+        Self {
+            id: None,
+            url,
+            types: None,
+            format,
+            paused: false,
+        }
+    }
+}
+
+/// The form of what an endpoint gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointFormat {
+    /// The event's own JSON: an envelope with `data` inside.
+    Standard,
+    /// Every field on one level.
+    Flat,
+}
+
+impl EndpointFormat {
+    /// Every form.
+    pub const ALL: [Self; 2] = [Self::Standard, Self::Flat];
+
+    /// Its name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Flat => "flat",
+        }
+    }
+
+    pub(crate) fn stored(word: &str) -> Result<Self, StoreError> {
+        Self::ALL
+            .into_iter()
+            .find(|one| one.as_str() == word)
+            .ok_or(StoreError::Unreadable("format"))
+    }
+}
+
+/// An endpoint as it is. Its secret is shown once, when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Where events are POSTed to.
+    pub url: String,
+    /// The types of event that it takes; `None`: all.
+    pub types: Option<Vec<String>>,
+    /// The form of what it gets.
+    pub format: EndpointFormat,
+    /// Events wait while it is set.
+    pub paused: bool,
+    /// Until when what it gets is signed with its previous secret as well; past: it has one secret.
+    pub previous_secret_until: Timestamp,
+    /// Since when it has taken nothing; `None`: it took what it got last, or has got nothing yet.
+    pub failing_since: Option<Timestamp>,
+    /// When it was disabled for that; events wait.
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl Endpoint {
+    pub(crate) fn takes(&self, event_type: &str) -> bool {
+        self.types
+            .as_ref()
+            .is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let types: Option<String> = row.get(2)?;
+        Ok(Self {
+            id: EndpointId::stored(row.get(0)?),
+            url: row.get(1)?,
+            types: types.and_then(|types| serde_json::from_str(&types).ok()),
+            format: EndpointFormat::stored(&row.get::<String>(3)?)?,
+            paused: row.get::<i64>(4)? != 0,
+            previous_secret_until: Timestamp::from_micros(row.get(5)?),
+            failing_since: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
+            disabled_at: row.get::<Option<i64>>(7)?.map(Timestamp::from_micros),
+        })
+    }
+}
+
+impl TenantStore {
+    /// The endpoints, oldest first.
+    pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        let tenant = self.tenant_id.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
+        });
+        read.await
+    }
+
+    /// Gives an endpoint a new secret, which is returned; the one that it has is live beside it until then. `None`:
+    /// the tenant has no such endpoint.
+    pub async fn rotate_secret(
+        &self,
+        id: &EndpointId,
+        until: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        let (tenant, id, secret) = (self.tenant_id.clone(), id.clone(), draw_secret());
+        let write = self.store.writer.write(move |tx| {
+            let sealed = tx
+                .tenant_key(&tenant)?
+                .seal(&secret_context(&id), secret.as_str())?;
+            let row = (until.micros(), sealed, tenant.as_str(), id.as_str());
+            let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
+            tx.tenants().change();
+            Ok(found.then(|| secret.clone()))
+        });
+        write.await
+    }
+}
+
+pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
+    tx.tenants().endpoints(tenant, || {
+        tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
+    })
+}
+
+/// Makes the list what it is asked to be; returns ids and secrets of the new ones.
+pub(crate) fn replace(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    wanted: &[EndpointSpec],
+    now: Timestamp,
+) -> Result<Vec<(EndpointId, String)>, StoreError> {
+    let mut old = of(tx, tenant)?.to_vec();
+    let mut made = Vec::new();
+    for spec in wanted {
+        let same = |endpoint: &Endpoint| match &spec.id {
+            Some(id) => endpoint.id == *id,
+            None => endpoint.url == spec.url,
+        };
+        match old.iter().position(same) {
+            Some(index) => update(tx, tenant, &old.remove(index).id, spec)?,
+            None => made.push(insert(tx, tenant, spec, now)?),
+        }
+    }
+    for endpoint in old {
+        tx.execute(
+            sql::ENDPOINT_REMOVE,
+            (now.micros(), tenant.as_str(), endpoint.id.as_str()),
+        )?;
+    }
+    tx.tenants().change();
+    // A pause that ended, or an endpoint that went, is for the deliverer to see.
+    tx.wake_deliverer();
+    Ok(made)
+}
+
+fn update(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &EndpointId,
+    spec: &EndpointSpec,
+) -> Result<(), StoreError> {
+    let paused = i64::from(spec.paused);
+    let values = (
+        &spec.url,
+        types(spec),
+        spec.format.as_str(),
+        paused,
+        tenant.as_str(),
+        id.as_str(),
+    );
+    tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
+}
+
+/// What an endpoint's secret is sealed for.
+pub(crate) fn secret_context(id: &EndpointId) -> String {
+    format!("secret {id}")
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    spec: &EndpointSpec,
+    now: Timestamp,
+) -> Result<(EndpointId, String), StoreError> {
+    let id = EndpointId::new(now);
+    let secret = draw_secret();
+    let sealed = tx
+        .tenant_key(tenant)?
+        .seal(&secret_context(&id), secret.as_str())?;
+    tx.execute(
+        sql::ENDPOINT_INSERT,
+        (
+            tenant.as_str(),
+            id.as_str(),
+            &spec.url,
+            types(spec),
+            spec.format.as_str(),
+            sealed,
+            i64::from(spec.paused),
+            now.micros(),
+        ),
+    )?;
+    Ok((id, secret))
+}
+
+/// 32 random bytes in the form of Standard Webhooks.
+fn draw_secret() -> String {
+    let mut key = [0; 32];
+    random::fill(&mut key);
+    format!("whsec_{}", STANDARD.encode(key))
+}
+
+fn types(spec: &EndpointSpec) -> Option<String> {
+    spec.types
+        .as_ref()
+        .map(|types| serde_json::Value::from(types.clone()).to_string())
+}

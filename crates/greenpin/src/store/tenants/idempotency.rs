@@ -1,0 +1,239 @@
+//! Idempotency keys: taken before the work, with the first answer kept for a day.
+//!
+//! A key and its request are kept as keyed digests only, so that what a tenant writes into them is not readable. The
+//! answer can hold a PIN and numbers: it is sealed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+
+use crate::store::core::database::Row;
+use crate::store::numbers::small;
+use crate::store::core::writer::Tx;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// How long an answer is given again.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// A key that has had no answer for so long was left behind by a crash.
+const ABANDONED: Duration = Duration::from_secs(60);
+/// Keys that are forgotten in one transaction.
+const BATCH: u32 = 500;
+
+/// A request that must not be done twice.
+#[derive(Clone)]
+pub struct IdempotentRequest {
+    key: String,
+    request: String,
+}
+
+/// An answer that was given to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: String,
+    /// The body.
+    pub body: String,
+}
+
+/// What to do with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is ours to do; the answer is to be kept, or the key released.
+    Ours(Claim),
+    /// It was done: this is its answer.
+    Done(KeptAnswer),
+    /// It has made this allocation, and its answer was not kept: the process ended in between.
+    Made(GreenpinId),
+    /// Another one with the same key is being done.
+    InUse,
+    /// The key was used for another request.
+    Reused,
+}
+
+/// The right to answer for a key, until somebody takes it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim(Timestamp);
+
+/// The key that a write is done for.
+#[derive(Clone)]
+pub(crate) struct Claimed {
+    key: String,
+    claim: Claim,
+}
+
+impl Claimed {
+    /// Notes what the request has made, in the transaction that makes it.
+    pub(crate) fn made(
+        &self,
+        tx: &Tx<'_>,
+        tenant: &TenantId,
+        made: &GreenpinId,
+    ) -> Result<(), StoreError> {
+        let row = (
+            made.as_str(),
+            tenant.as_str(),
+            &self.key,
+            self.claim.0.micros(),
+        );
+        tx.send(sql::IDEMPOTENCY_MADE, row)
+    }
+}
+
+impl TenantStore {
+    /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
+    pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
+        Self {
+            claimed: Some(Arc::new(Claimed {
+                key: request.key.clone(),
+                claim,
+            })),
+            ..self.clone()
+        }
+    }
+
+    /// Names a request by its key and by everything that makes it what it is.
+    pub fn idempotent_request(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> IdempotentRequest {
+        let body = digest::digest(&digest::SHA256, body);
+        let body: String = body
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let keyed = |text: String| self.store.keys.digest(&text).to_hex();
+        IdempotentRequest {
+            key: keyed(format!("idempotency key\n{}\n{key}", self.tenant_id)),
+            request: keyed(format!("idempotent request\n{method}\n{path}\n{body}")),
+        }
+    }
+
+    /// Takes a key, durably. Of several that ask at once, one gets it.
+    pub async fn take_key(
+        &self,
+        request: &IdempotentRequest,
+        now: Timestamp,
+    ) -> Result<Taken, StoreError> {
+        let (tenant, request) = (self.tenant_id.clone(), request.clone());
+        self.store
+            .writer
+            .write(move |tx| take(tx, &tenant, &request, now))
+            .await
+    }
+
+    /// Keeps the answer. Nothing happens where somebody else has taken the key over.
+    pub async fn keep_answer(
+        &self,
+        request: &IdempotentRequest,
+        claim: Claim,
+        answer: KeptAnswer,
+    ) -> Result<(), StoreError> {
+        let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
+        let write = self.store.writer.write(move |tx| {
+            let sealed = tx
+                .tenant_key(&tenant)?
+                .seal(&context(&key), answer.body.as_str())?;
+            let row = (
+                i64::from(answer.status),
+                &answer.content_type,
+                sealed,
+                tenant.as_str(),
+                &key,
+                claim.0.micros(),
+            );
+            tx.execute(sql::IDEMPOTENCY_KEEP, row).map(|_| ())
+        });
+        write.await
+    }
+
+    /// Gives the key back: the request may be tried again.
+    pub async fn release_key(
+        &self,
+        request: &IdempotentRequest,
+        claim: Claim,
+    ) -> Result<(), StoreError> {
+        let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
+        let write = self.store.writer.write(move |tx| {
+            let row = (tenant.as_str(), &key, claim.0.micros());
+            tx.execute(sql::IDEMPOTENCY_RELEASE, row).map(|_| ())
+        });
+        write.await
+    }
+}
+
+impl Store {
+    /// Forgets some of the keys whose day is over. Returns how many; 0: none is left.
+    pub async fn forget_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = before(now, KEPT);
+        self.writer
+            .write(move |tx| tx.execute(sql::IDEMPOTENCY_FORGET, (before, BATCH)))
+            .await
+    }
+}
+
+fn take(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    request: &IdempotentRequest,
+    now: Timestamp,
+) -> Result<Taken, StoreError> {
+    let (key, asked) = (&request.key, &request.request);
+    let row = (
+        tenant.as_str(),
+        key,
+        asked,
+        now.micros(),
+        before(now, KEPT),
+        before(now, ABANDONED),
+    );
+    if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
+        return Ok(Taken::Ours(Claim(now)));
+    }
+    type Columns = (
+        String,
+        Option<i64>,
+        Option<String>,
+        Option<String>,
+        Option<String>,
+    );
+    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+        ))
+    };
+    let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
+    Ok(match found {
+        Some((done, ..)) if done != *asked => Taken::Reused,
+        Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
+            let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
+            Taken::Done(KeptAnswer {
+                status: small(status, "status")?,
+                content_type,
+                body,
+            })
+        }
+        Some((.., Some(made))) => Taken::Made(GreenpinId::stored(made)),
+        _ => Taken::InUse,
+    })
+}
+
+/// What an answer is sealed for.
+fn context(key_digest: &str) -> String {
+    format!("answer {key_digest}")
+}
+
+fn before(now: Timestamp, age: Duration) -> i64 {
+    now.micros()
+        .saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
+}

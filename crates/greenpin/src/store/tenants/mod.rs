@@ -1,0 +1,29 @@
+//! Tenants: settings, credentials, webhook endpoints, prompts, the audit log of operators, idempotency keys.
+
+pub(crate) mod audit;
+pub(crate) mod cache;
+mod create;
+pub(crate) mod credentials;
+pub(crate) mod endpoints;
+pub(crate) mod idempotency;
+pub(crate) mod operator;
+pub(crate) mod prompts;
+pub(crate) mod settings;
+pub(crate) mod status;
+
+pub use self::audit::AuditEntry;
+pub use self::create::{CredentialDigest, MadeTenant, NewTenant, TenantError};
+pub(crate) use self::create::{Drawn, insert};
+pub use self::credentials::{
+    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential,
+    draw_account_sid, is_account_sid,
+};
+pub use self::endpoints::{Endpoint, EndpointFormat, EndpointSpec};
+pub use self::idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
+pub use self::operator::{Actor, OperatorStore};
+pub use self::prompts::{OwnPrompt, OwnPrompts, Voice};
+pub use self::settings::{
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
+    TenantSettings,
+};
+pub use self::status::{Standing, StandingError, TenantRecord};

@@ -1,0 +1,248 @@
+//! Tenants as the operator sees them: made, listed, suspended, resumed.
+
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::{Act};
+use crate::store::core::database::Row;
+use crate::store::tenants::operator::OperatorStore;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::settings;
+use crate::store::tenants;
+use crate::store::{CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp, sql};
+
+/// What a tenant may do at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Everything.
+    Active,
+    /// Nothing new: neither requests nor calls.
+    Suspended,
+    /// Its data is being erased, or was until that was cut short.
+    Erasing,
+    /// Its data is gone; only its name is kept, so that nobody gets it again.
+    Erased,
+}
+
+/// A tenant.
+#[derive(Debug, Clone)]
+pub struct TenantRecord {
+    /// Its name.
+    pub tenant_id: TenantId,
+    /// What it may do.
+    pub standing: Standing,
+    /// Its settings.
+    pub settings: TenantSettings,
+    /// Since when it exists.
+    pub created_at: Timestamp,
+    /// Since when it is suspended.
+    pub suspended_at: Option<Timestamp>,
+    /// When its erasure began.
+    pub erased_at: Option<Timestamp>,
+    /// Numbers in its pool.
+    pub numbers: u64,
+    /// Credentials that are valid.
+    pub credentials: u64,
+}
+
+/// Why a tenant was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StandingError {
+    /// There is no such tenant.
+    #[error("there is no such tenant")]
+    NotFound,
+    /// The tenant was erased, or is being erased.
+    #[error("the tenant was erased")]
+    Erased,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Standing {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Erasing => "erasing",
+            Self::Erased => "erased",
+        }
+    }
+}
+
+impl OperatorStore {
+    /// Makes a tenant with one credential.
+    pub async fn create_tenant(
+        &self,
+        new: NewTenant,
+        now: Timestamp,
+    ) -> Result<MadeTenant, TenantError> {
+        let drawn = tenants::Drawn::of(&new, &self.store);
+        let (actor, digest) = (self.actor.clone(), drawn.digest);
+        let key = self.store.keys.draw(&new.tenant_id)?;
+        let webhooks = self.store.writer.write(move |tx| {
+            let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
+            let act = Act {
+                name: "tenant.create",
+                tenant: Some(&new.tenant_id),
+                object: Some(&new.account_sid),
+            };
+            audit::write(tx, &actor, act, now)?;
+            Ok::<_, TenantError>(webhooks)
+        });
+        Ok(MadeTenant {
+            webhooks: webhooks.await?,
+            token: drawn.token,
+        })
+    }
+
+    /// Reads a tenant; `None`: there is no such one.
+    pub async fn tenant(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<Option<TenantRecord>, StoreError> {
+        let key = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.row(
+                sql::TENANT_DETAIL,
+                (now.micros(), key.as_str()),
+                RawTenant::read,
+            )
+        });
+        read.await?.map(RawTenant::record).transpose()
+    }
+
+    /// The tenants after one, by name.
+    pub async fn tenants_after(
+        &self,
+        after: Option<TenantId>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<TenantRecord>, StoreError> {
+        let read = self.store.readers.read(move |snapshot| {
+            let after = after.as_ref().map_or("", TenantId::as_str);
+            snapshot.rows(
+                sql::TENANT_PAGE,
+                (now.micros(), after, i64::from(limit)),
+                RawTenant::read,
+            )
+        });
+        read.await?.into_iter().map(RawTenant::record).collect()
+    }
+
+    /// The calls of a node that have no end yet, each with its tenant.
+    pub async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
+        self.store.open_calls(node).await
+    }
+
+    /// How many allocations of a tenant are active.
+    pub async fn active_allocations(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let key = tenant.clone();
+        let read = self.store.readers.read(move |snapshot| {
+            snapshot.row(
+                sql::TENANT_ACTIVE_ALLOCATIONS,
+                (key.as_str(), now.micros()),
+                |row| row.get(0),
+            )
+        });
+        let count: Option<i64> = read.await?;
+        Ok(count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
+    }
+
+    /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
+    pub async fn suspend(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let write = self.store.writer.write(move |tx| {
+            require(tx, &tenant)?;
+            if tx.execute(sql::TENANT_SUSPEND, (now.micros(), tenant.as_str()))? > 0 {
+                let act = Act {
+                    name: "tenant.suspend",
+                    tenant: Some(&tenant),
+                    object: None,
+                };
+                audit::write(tx, &actor, act, now)?;
+            }
+            Ok(())
+        });
+        write.await
+    }
+
+    /// Lets a suspended tenant do everything again. Resuming an active one changes nothing.
+    pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let write = self.store.writer.write(move |tx| {
+            require(tx, &tenant)?;
+            if tx.execute(sql::TENANT_RESUME, [tenant.as_str()])? > 0 {
+                let act = Act {
+                    name: "tenant.resume",
+                    tenant: Some(&tenant),
+                    object: None,
+                };
+                audit::write(tx, &actor, act, now)?;
+            }
+            Ok(())
+        });
+        write.await
+    }
+}
+
+/// Whether a tenant exists and was not erased.
+pub(crate) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingError> {
+    let erased: Option<Option<i64>> =
+        tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
+    match erased {
+        None => Err(StandingError::NotFound),
+        Some(Some(_)) => Err(StandingError::Erased),
+        Some(None) => Ok(()),
+    }
+}
+
+/// The columns of a tenant, not yet understood.
+struct RawTenant {
+    tenant_id: String,
+    settings: String,
+    created_at: i64,
+    suspended_at: Option<i64>,
+    erased_at: Option<i64>,
+    counts: [i64; 3],
+}
+
+impl RawTenant {
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            tenant_id: row.get(0)?,
+            settings: row.get(1)?,
+            created_at: row.get(2)?,
+            suspended_at: row.get(3)?,
+            erased_at: row.get(4)?,
+            counts: [row.get(5)?, row.get(6)?, row.get(7)?],
+        })
+    }
+
+    fn record(self) -> Result<TenantRecord, StoreError> {
+        let [numbers, credentials, unfinished] = self.counts;
+        let standing = match (self.erased_at, self.suspended_at) {
+            (Some(_), _) if unfinished > 0 => Standing::Erasing,
+            (Some(_), _) => Standing::Erased,
+            (None, Some(_)) => Standing::Suspended,
+            (None, None) => Standing::Active,
+        };
+        Ok(TenantRecord {
+            tenant_id: TenantId::parse(&self.tenant_id)
+                .ok_or(StoreError::Unreadable("tenant id"))?,
+            standing,
+            settings: settings::parse(&self.settings)?,
+            created_at: Timestamp::from_micros(self.created_at),
+            suspended_at: self.suspended_at.map(Timestamp::from_micros),
+            erased_at: self.erased_at.map(Timestamp::from_micros),
+            numbers: u64::try_from(numbers).unwrap_or(0),
+            credentials: u64::try_from(credentials).unwrap_or(0),
+        })
+    }
+}
