@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, time::Duration};
 
-use greenpin::engine::audio::{MediaSettings, relay_bench};
+use greenpin::calls::media::{MediaSettings, relay_bench};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let number = |index, default| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenpin::engine::audio::{MediaSettings, Relayed, delay_bench, relay_bench};
+use greenpin::calls::media::{MediaSettings, Relayed, delay_bench, relay_bench};
 
 #[test]
 fn a_small_load_is_relayed_recorded_and_measured() {

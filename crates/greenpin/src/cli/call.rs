@@ -12,11 +12,11 @@ use media::Clip;
 use serde_json::json;
 use signalling::{LegId, Transport};
 
-use super::ear::Ear;
+use super::audio_probe::Ear;
 use super::fail;
+use crate::calls::media::read_clip;
+use crate::calls::softphone::{Phone, PhoneEvent, PhoneSettings};
 use crate::config::Config;
-use crate::engine::audio::read_clip;
-use crate::engine::phone::{Phone, PhoneEvent, PhoneSettings};
 
 /// Digits are pressed at the latest after this, even if no prompt was heard.
 const PROMPT_PATIENCE: Duration = Duration::from_secs(10);

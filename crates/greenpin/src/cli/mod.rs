@@ -1,11 +1,11 @@
 //! The command line.
 
 mod allocation;
+mod audio_probe;
 mod bench;
 mod call;
 mod credential;
 mod demo;
-mod ear;
 mod events;
 mod logging;
 mod number;
@@ -126,7 +126,7 @@ async fn run(cli: Cli) -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments).await,
         Command::BenchFloor { database } => bench::serve_floor(database).await,
         Command::Openapi => {
-            print!("{}", crate::api::openapi());
+            print!("{}", crate::http::openapi());
             ExitCode::SUCCESS
         }
         Command::Completions { shell } => {

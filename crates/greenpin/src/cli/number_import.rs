@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::tenant::tenant_id;
-use crate::pool_import::{MOST_BYTES, Report, Sheet};
+use crate::http::operator::number_import::{MOST_BYTES, Report, Sheet};
 use crate::store::{OperatorStore, TenantId, Timestamp};
 
 #[derive(Args)]

@@ -1,7 +1,7 @@
 //! The configuration: a TOML file, overridden by the environment, parsed into types that cannot be wrong.
 
+mod address;
 mod error;
-mod places;
 mod source;
 pub mod trunk;
 mod values;
@@ -11,9 +11,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use crate::engine::TrunkSettings as Trunk;
-use crate::engine::audio::RecordingFormat;
-use crate::engine::sip::{Identity, TlsListen};
+pub use crate::calls::TrunkSettings as Trunk;
+use crate::calls::media::RecordingFormat;
+use crate::calls::sip::{Identity, TlsListen};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
 
@@ -226,12 +226,12 @@ impl Config {
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let default = places::Listens {
+        let default = address::Listens {
             udp: loopback,
             tcp: Some(loopback),
             tls: None,
         };
-        let places::Listens { udp, tcp, tls } = source.or("sip.listen", places::listen, default);
+        let address::Listens { udp, tcp, tls } = source.or("sip.listen", address::listen, default);
         let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {

@@ -8,8 +8,8 @@ use signalling::sdes::SrtpMode;
 use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Place};
 
 use super::source::Source;
-use super::{Config, places, values};
-use crate::engine::{NumberFormat, TrunkSettings, TrunkState};
+use super::{Config, address, values};
+use crate::calls::{NumberFormat, TrunkSettings, TrunkState};
 
 /// How often a peer is asked whether it is alive, where nothing is said of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -90,8 +90,8 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
 
 fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let key = |name: &str| format!("trunks.{index}.{name}");
-    let peer = source.get(&key("peer"), places::peer);
-    let outbound_proxy = source.get(&key("outbound_proxy"), places::peer);
+    let peer = source.get(&key("peer"), address::peer);
+    let outbound_proxy = source.get(&key("outbound_proxy"), address::peer);
     if outbound_proxy.is_some() && peer.is_none() {
         source.fault(&key("outbound_proxy"), "must not be given without peer");
     }
@@ -180,7 +180,7 @@ fn uri(peer: &Peer) -> String {
         Place::Domain(_) => format!("sip:{peer}"),
         _ => format!(
             "sip:{peer};transport={}",
-            places::transport_name(peer.transport)
+            address::transport_name(peer.transport)
         ),
     }
 }

@@ -13,8 +13,8 @@ use signalling::sdp::Codec;
 use signalling::{CalledFrom, CallerFrom, Digest, Network};
 use toml::de::DeValue;
 
-use crate::engine::NumberFormat;
-use crate::engine::audio::RecordingFormat;
+use crate::calls::NumberFormat;
+use crate::calls::media::RecordingFormat;
 
 /// A secret from the configuration; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]

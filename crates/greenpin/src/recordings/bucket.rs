@@ -16,7 +16,8 @@ use object_store::{
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::config::Secret;
-use crate::sealed_file::{self, HEAD};
+use crate::crypto::encrypted_file;
+use crate::crypto::encrypted_file::HEAD;
 use crate::store::{CallSid, TenantId};
 
 /// A request that takes longer is given up: one part of an upload is 10 MiB at the most.
@@ -160,7 +161,7 @@ async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
         .read_to_end(&mut first)
         .await?;
     file.rewind().await?;
-    let sealed = sealed_file::is_sealed(&first);
+    let sealed = encrypted_file::is_sealed(&first);
     Ok(if sealed {
         "application/octet-stream"
     } else {

@@ -2,7 +2,7 @@
 //! are opened as they are read.
 
 mod bucket;
-mod opened;
+mod decrypting_reader;
 mod upload;
 
 use std::io::{self, ErrorKind, SeekFrom};
@@ -18,7 +18,7 @@ pub use bucket::{Bucket, BucketError, BucketOptions};
 pub(crate) use upload::keep_uploading;
 
 use crate::RecordingKey;
-use crate::sealed_file::{HEAD, Kind, Opener};
+use crate::crypto::encrypted_file::{HEAD, Kind, Opener};
 use crate::store::{KeptRecording, RecordingShelf};
 
 const CHUNK: usize = 64 * 1024;
@@ -161,7 +161,7 @@ impl Recording {
         count: u64,
     ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
         match self.opener {
-            Some(opener) => opened::read(opener, self.source, first, count).await,
+            Some(opener) => decrypting_reader::read(opener, self.source, first, count).await,
             None => self.source.read(first..first.saturating_add(count)).await,
         }
     }
@@ -264,7 +264,7 @@ async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, 
 
 #[cfg(test)]
 mod tests {
-    use crate::sealed_file::SealedFile;
+    use crate::crypto::encrypted_file::SealedFile;
     use crate::store::{CallSid, TenantId, Timestamp};
 
     use super::*;

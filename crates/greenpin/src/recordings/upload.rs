@@ -8,9 +8,10 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::fs::File;
 
 use super::{Bucket, Recordings, remove_file};
+use crate::crypto::random;
+use crate::limits::backoff;
 use crate::metrics::METRICS;
 use crate::store::{Store, StoreError, TenantId, Timestamp, Upload};
-use crate::{backoff, random};
 
 /// How often the queue is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -32,9 +32,7 @@ pub use self::calls::{
 };
 pub use self::cluster::{Beat, DeathWatch, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};
-pub use self::core::ids::{
-    AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId,
-};
+pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use self::core::timestamp::Timestamp;
 pub use self::events::{
     Attempt, AttemptError, Delivery, DeliveryRecord, DeliveryState, DueEndpoint, EventType,
@@ -47,17 +45,16 @@ pub use self::numbers::{
 pub use self::pins::{Connection, PinVerdict, Refusal, Resolution};
 pub use self::retention::{EraseError, ErasureReceipt, KeptRecording, RecordingShelf};
 pub use self::tenants::{
-    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
-    CredentialDigest, CredentialError, CredentialRecord, DialStrategy, Endpoint, EndpointFormat,
-    EndpointSpec, IdempotentRequest, KeptAnswer, MadeCredential, MadeTenant, NewCredential,
-    NewTenant, OperatorStore, OwnPrompt, OwnPrompts, PromptSettings, RateLimit, Retention,
-    Standing, StandingError, Taken, TenantError, TenantRecord, TenantSettings, Voice,
-    draw_account_sid, is_account_sid,
+    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim, CredentialDigest,
+    CredentialError, CredentialRecord, DialStrategy, Endpoint, EndpointFormat, EndpointSpec,
+    IdempotentRequest, KeptAnswer, MadeCredential, MadeTenant, NewCredential, NewTenant,
+    OperatorStore, OwnPrompt, OwnPrompts, PromptSettings, RateLimit, Retention, Standing,
+    StandingError, Taken, TenantError, TenantRecord, TenantSettings, Voice, draw_account_sid,
+    is_account_sid,
 };
 pub use call::DialStatus;
 pub use call::script::{CallType, HangupBy, Screening};
 
-use crate::RecordingKey;
 use self::core::checkpoint::Checkpoints;
 use self::core::crypto::Keyring;
 use self::core::database::{Place, postgres, sqlite};
@@ -65,6 +62,7 @@ use self::core::reader::{IdleReaders, Readers};
 use self::core::writer::Writer;
 use self::tenants::idempotency::Claimed;
 use self::tenants::settings::SettingsCache;
+use crate::RecordingKey;
 
 /// Where the store lies.
 #[derive(Debug, Clone)]

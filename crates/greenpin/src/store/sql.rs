@@ -260,7 +260,7 @@ pub(super) fn missing_steps(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::database::{Value, postgres, sqlite};
+    use crate::store::core::database::{Value, postgres, sqlite};
 
     #[test]
     fn every_statement_is_valid_and_numbers_its_parameters_in_order() {

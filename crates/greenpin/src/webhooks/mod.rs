@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::crypto::random;
 use crate::metrics::METRICS;
-use crate::random;
 use crate::store::{Attempt, Delivery, Outcome, Store, StoreError, Timestamp};
 use places::Places;
 use post::Poster;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backoff;
+use crate::limits::backoff;
 use crate::store::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

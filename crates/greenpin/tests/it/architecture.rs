@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// A folder of the server's sources, and what must not be named in it.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
-        "src/api",
+        "src/http",
         &[
             "rusqlite",
             "signalling",
@@ -16,9 +16,9 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "src/engine",
+        "src/calls",
         &[
-            "crate::api",
+            "crate::http",
             "crate::webhooks",
             "crate::cli",
             "crate::config",
@@ -30,8 +30,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "src/webhooks",
         &[
-            "crate::api",
-            "crate::engine",
+            "crate::http",
+            "crate::calls",
             "crate::cli",
             "signalling",
             "media::",
@@ -41,8 +41,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "src/store",
         &[
-            "crate::api",
-            "crate::engine",
+            "crate::http",
+            "crate::calls",
             "crate::webhooks",
             "crate::cli",
             "crate::config",
@@ -142,7 +142,7 @@ fn one_module_of_the_signalling_names_the_sip_library() {
 #[test]
 fn every_route_comes_with_its_document() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for path in sources(&root.join("src/api")) {
+    for path in sources(&root.join("src/http")) {
         // `routes!` takes documented handlers alone.
         assert!(
             !code(&path).contains(".route("),

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use greenpin::api::{self, Code};
+use greenpin::http::{self, Code};
 use serde_json::Value;
 
 use super::http::{Answer, raw, raw_text, request};
 use super::server::Server;
 
 fn document() -> Value {
-    serde_json::from_str(api::openapi()).unwrap()
+    serde_json::from_str(http::openapi()).unwrap()
 }
 
 /// Each operation as `(method, path, operation)`.
@@ -32,7 +32,7 @@ fn the_committed_document_is_the_one_that_the_code_makes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
     let committed = fs::read_to_string(path).unwrap_or_default();
     assert!(
-        committed == api::openapi(),
+        committed == http::openapi(),
         "docs/openapi.json is not what the code says. Make it anew and look at the difference:\n\
          cargo run --release -- openapi > docs/openapi.json && git diff docs/openapi.json"
     );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use call::PhoneNumber;
-use greenpin::api;
+use greenpin::http;
 use greenpin::store::{
     CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, TenantId, Timestamp,
 };
@@ -148,7 +148,7 @@ fn no_route_shows_or_changes_what_is_another_tenants() {
     let two = Two::set();
     let before = two.state();
     let (own, other) = (basic(SID, TOKEN), basic("AC2", OTHER_TOKEN));
-    let document: Value = serde_json::from_str(api::openapi()).unwrap();
+    let document: Value = serde_json::from_str(http::openapi()).unwrap();
     let calls = document["paths"]
         .as_object()
         .unwrap()

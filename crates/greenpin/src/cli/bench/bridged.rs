@@ -7,7 +7,7 @@ use media::{FRAME, Header};
 use super::Goal::{AtMost, Open};
 use super::calls::Generator;
 use super::{Figure, progress};
-use crate::engine::audio::{
+use crate::calls::media::{
     DelayFigures, MediaSettings, RelayFigures, Relayed, delay_bench, relay_bench,
 };
 

@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use super::Goal::{AtLeast, AtMost, Open};
 use super::child::{Prepared, Server, anywhere, number};
 use super::{Figure, progress};
-use crate::engine::sip::{SipSockets, UserAgent};
+use crate::calls::sip::{SipSockets, UserAgent};
 use crate::store::NumberMode;
 
 /// Virtual numbers that the calls take turns on.

@@ -1,11 +1,11 @@
 //! `greenpin bench`: the figures that users ask for, measured on a real server in a process of its own.
 
 mod api;
+mod baseline;
 mod bridged;
 mod calls;
 mod child;
 mod flood;
-mod floor;
 mod load;
 mod webhooks;
 
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::fail;
 
-pub(super) use floor::serve as serve_floor;
+pub(super) use self::baseline::serve as serve_floor;
 
 #[derive(Args)]
 pub(super) struct Arguments {

@@ -2,7 +2,7 @@
 
 mod inbox;
 mod parties;
-mod story;
+mod progress;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use self::progress::Story;
 use super::fail;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
@@ -22,7 +23,6 @@ use crate::store::{
 };
 use inbox::Inbox;
 use parties::{AGENT_TONE, CALLER_TONE, Customer};
-use story::Story;
 
 const VIRTUAL_NUMBER: &str = "+914000000001";
 const AGENT: &str = "+919900000001";

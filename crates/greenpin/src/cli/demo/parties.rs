@@ -8,8 +8,8 @@ use media::{Clip, Oscillator, SAMPLE_RATE};
 use signalling::{LegId, Transport};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cli::ear::{Ear, is_tone};
-use crate::engine::phone::{Phone, PhoneEvent, PhoneSettings};
+use crate::calls::softphone::{Phone, PhoneEvent, PhoneSettings};
+use crate::cli::audio_probe::{Ear, is_tone};
 
 /// What the customer says, in Hz.
 pub(super) const CALLER_TONE: f64 = 440.0;

@@ -8,19 +8,21 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::store::core::database::Row;
-use crate::store::events;
-use crate::store::events::{Draft};
-use crate::store::core::crypto::TenantKey;
-use crate::store::numbers::{NumberMode, phone_number, small};
 use crate::store::allocations::number_cache;
-use crate::store::allocations::number_cache::{Offer};
+use crate::store::allocations::number_cache::Offer;
 use crate::store::allocations::pin_draw;
-use crate::store::allocations::pin_draw::{Claim};
+use crate::store::allocations::pin_draw::Claim;
+use crate::store::core::crypto::TenantKey;
+use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
+use crate::store::events;
+use crate::store::events::Draft;
+use crate::store::numbers::{NumberMode, phone_number, small};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql};
+use crate::store::{
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql,
+};
 
 /// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
 pub(crate) const OPEN_PIN_LENGTH: u8 = 6;

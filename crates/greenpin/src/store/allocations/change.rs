@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::store::allocations;
 use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
+use crate::store::core::writer::Tx;
 use crate::store::events;
-use crate::store::events::{Draft};
+use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
-use crate::store::core::writer::Tx;
 use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::store::events;
-use crate::store::events::{Draft};
-use crate::store::core::writer::Tx;
 use crate::store::allocations;
+use crate::store::core::writer::Tx;
+use crate::store::events;
+use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, sql};

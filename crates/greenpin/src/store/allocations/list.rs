@@ -7,7 +7,9 @@ use call::PhoneNumber;
 use crate::store::allocations::RawAllocation;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
-use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{
+    Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql,
+};
 
 /// What a list is narrowed by; `None` narrows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,12 +7,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::store::allocations::OPEN_PIN_LENGTH;
-use crate::store::numbers::capacity::Places;
-use crate::store::core::database::Row;
-use crate::store::numbers::{small, tenant_id};
 use crate::store::allocations::pin_draw::Ahead;
+use crate::store::core::database::Row;
 use crate::store::core::writer::Tx;
-use crate::store::{CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql};
+use crate::store::numbers::capacity::Places;
+use crate::store::numbers::{small, tenant_id};
+use crate::store::{
+    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql,
+};
 
 /// A number, as one more allocation meets it.
 #[derive(Clone)]

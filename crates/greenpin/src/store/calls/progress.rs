@@ -9,19 +9,22 @@ use call::{DialStatus, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::store::allocations;
+use crate::store::calls::record;
+use crate::store::calls::record::CallRecord;
+use crate::store::core::reader::Snapshot;
+use crate::store::core::writer::Tx;
 use crate::store::events;
-use crate::store::events::{Draft};
+use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::pins::attempt::listing;
-use crate::store::core::reader::Snapshot;
-use crate::store::calls::record;
-use crate::store::calls::record::{CallRecord};
-use crate::store::core::writer::Tx;
-use crate::store::allocations;
 use crate::store::tenants::prompts;
 use crate::store::tenants::settings;
-use crate::store::{AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError, StoreOptions, TenantId, TenantSettings, Timestamp, Voice, sql};
+use crate::store::{
+    AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError,
+    StoreOptions, TenantId, TenantSettings, Timestamp, Voice, sql,
+};
 
 /// Wrong tries in one call of a caller that no allocation lists.
 const STRANGERS_TRIES: u8 = 3;

@@ -7,10 +7,13 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::store::core::database::Row;
-use crate::store::numbers::{phone_number, small, tenant_id};
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
-use crate::store::{CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::numbers::{phone_number, small, tenant_id};
+use crate::store::{
+    CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
+    sql,
+};
 
 /// One call, as far as it came. Words are those of the API.
 #[derive(Debug, Clone, PartialEq)]

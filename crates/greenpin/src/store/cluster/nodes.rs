@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::crypto::random;
+use crate::store::calls;
 use crate::store::core::database::Row;
 use crate::store::core::writer::Tx;
-use crate::store::calls;
-use crate::store::numbers;
 use crate::store::events::outbox;
+use crate::store::numbers;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
-use crate::random;
 
 /// Calls that are closed in one transaction.
 const CALLS: u32 = 100;

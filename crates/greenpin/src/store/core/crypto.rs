@@ -13,9 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use call::{PhoneNumber, Pin};
 
-use crate::store::{OpenError, StoreError, TenantId};
 use crate::RecordingKey;
-use crate::random;
+use crate::crypto::random;
+use crate::store::{OpenError, StoreError, TenantId};
 
 const KEY_LENGTH: usize = 32;
 const CREDENTIALS: &[u8] = b"greenpin: digest of API tokens, version 1";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::trust::TrustError;
+use crate::crypto::tls_roots::TrustError;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::crypto::random;
 use crate::store::Timestamp;
-use crate::random;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const RANDOM_BITS: u32 = 80;

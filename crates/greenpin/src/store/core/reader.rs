@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::store::core::database::{Connection, Params, Place, Row, sqlite};
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
+use crate::store::core::database::{Connection, Params, Place, Row, sqlite};
 use crate::store::{OpenError, StoreError, TenantId, sql};
 
 /// Connections to a file that are kept open when idle; more are opened while more reads run at once.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::store::core::database::Row;
-use crate::store::events::outbox;
-use crate::store::events::outbox::{Delivery};
 use crate::store::core::writer::Tx;
 use crate::store::events::endpoint_health;
+use crate::store::events::outbox;
+use crate::store::events::outbox::Delivery;
 use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp, sql};
 
 /// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::store::events;
-use crate::store::events::{Draft};
-use crate::store::events::outbox::Key;
 use crate::store::core::writer::Tx;
+use crate::store::events;
+use crate::store::events::Draft;
+use crate::store::events::outbox::Key;
 use crate::store::tenants::settings;
-use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{
+    EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql,
+};
 
 /// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
 /// makes days of an hour.

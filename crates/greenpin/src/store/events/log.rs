@@ -3,11 +3,13 @@
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::store::core::database::Row;
 use crate::store::core::crypto::TenantKey;
+use crate::store::core::database::Row;
 use crate::store::core::writer::Tx;
 use crate::store::tenants::endpoints;
-use crate::store::{Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{
+    Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql,
+};
 
 /// The place of an allocation's first event among its events.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
-use crate::store::tenants::endpoints;
 use crate::store::events;
 use crate::store::numbers;
-use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::tenants::endpoints;
+use crate::store::{
+    EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql,
+};
 
 /// An event that is to go to an endpoint now.
 #[derive(Clone)]

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::store::tenants::endpoints::Endpoint;
 use crate::store::core::writer::Tx;
 use crate::store::tenants::endpoints;
+use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// Events in one transaction, so that calls and creates never wait long behind it.

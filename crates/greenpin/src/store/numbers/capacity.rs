@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::store::events;
-use crate::store::events::{Draft};
-use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
 use crate::store::core::writer::Tx;
+use crate::store::events;
+use crate::store::events::Draft;
+use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
 use crate::store::tenants::settings;
 use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp, sql};
 

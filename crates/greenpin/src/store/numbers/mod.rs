@@ -5,6 +5,6 @@ mod number;
 pub(crate) mod pool;
 
 pub use self::capacity::NumberCapacity;
-pub use self::number::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub(crate) use self::number::*;
+pub use self::number::{NewNumber, NumberError, NumberMode, PoolNumber};
 pub use self::pool::{ImportError, NumberChange, NumberFilter, NumberRecord, PoolError};

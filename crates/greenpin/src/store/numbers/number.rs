@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use call::PhoneNumber;
 
-use crate::store::core::database::Row;
 use crate::store::core::crypto::TenantKey;
+use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
 use crate::store::pins::unlisted_callers;

@@ -2,15 +2,17 @@
 
 use call::PhoneNumber;
 
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::{Act};
 use crate::store::core::database::Row;
-use crate::store::numbers;
-use crate::store::numbers::{RawNumber};
-use crate::store::tenants::operator::OperatorStore;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
-use crate::store::{NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp, sql};
+use crate::store::numbers;
+use crate::store::numbers::RawNumber;
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::Act;
+use crate::store::tenants::operator::OperatorStore;
+use crate::store::{
+    NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp, sql,
+};
 
 /// A number as the operator sees it.
 #[derive(Debug, Clone)]

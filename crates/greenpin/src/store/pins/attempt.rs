@@ -7,21 +7,23 @@ use call::{PhoneNumber, Pin};
 use serde_json::json;
 
 use crate::store::allocations;
-use crate::store::allocations::{Allocation};
+use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
+use crate::store::calls::record;
+use crate::store::calls::record::CallRecord;
+use crate::store::core::reader::Snapshot;
+use crate::store::core::writer::Tx;
 use crate::store::events;
-use crate::store::pins::decide;
-use crate::store::pins::decide::{Charged, Refusal, Scene};
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
-use crate::store::core::reader::Snapshot;
-use crate::store::calls::record;
-use crate::store::calls::record::{CallRecord};
+use crate::store::pins::decide;
+use crate::store::pins::decide::{Charged, Refusal, Scene};
 use crate::store::pins::unlisted_callers;
-use crate::store::pins::unlisted_callers::{Admitted};
-use crate::store::core::writer::Tx;
+use crate::store::pins::unlisted_callers::Admitted;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql};
+use crate::store::{
+    CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql,
+};
 
 /// What a block of digits is worth.
 #[derive(Debug, Clone, PartialEq, Eq)]

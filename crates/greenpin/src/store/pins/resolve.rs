@@ -2,18 +2,20 @@
 
 use call::{PhoneNumber, Pin};
 
-use crate::store::pins::decide;
-use crate::store::pins::decide::{Charged, Scene};
+use crate::store::allocations;
+use crate::store::calls;
+use crate::store::core::reader::Snapshot;
+use crate::store::numbers;
 use crate::store::numbers::NumberRow;
 use crate::store::pins::attempt;
 use crate::store::pins::attempt::{Counts, sole};
-use crate::store::core::reader::Snapshot;
-use crate::store::allocations;
-use crate::store::calls;
-use crate::store::numbers;
-use crate::store::tenants::settings;
+use crate::store::pins::decide;
+use crate::store::pins::decide::{Charged, Scene};
 use crate::store::pins::unlisted_callers;
-use crate::store::{Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::tenants::settings;
+use crate::store::{
+    Connection, GreenpinId, Refusal, Route, StoreError, TenantId, TenantStore, Timestamp,
+};
 
 /// What a call would meet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 
-use crate::store::numbers::NumberRow;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::writer::Tx;
+use crate::store::numbers::NumberRow;
 use crate::store::{StoreError, Timestamp, sql};
 
 /// Wrong tries of strangers that a number takes in a row.

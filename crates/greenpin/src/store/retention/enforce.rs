@@ -3,12 +3,14 @@
 use std::io;
 use std::time::Duration;
 
+use crate::store::allocations;
 use crate::store::core::database::Row;
 use crate::store::core::writer::Tx;
-use crate::store::allocations;
 use crate::store::numbers;
 use crate::store::tenants::settings;
-use crate::store::{CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{
+    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, sql,
+};
 
 /// Rows in one transaction, so that calls and creates never wait long behind it.
 const BATCH: u32 = 200;

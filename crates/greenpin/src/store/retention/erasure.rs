@@ -6,13 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::{Act};
-use crate::store::core::database::Row;
-use crate::store::tenants::operator::{Actor, OperatorStore};
-use crate::store::core::writer::Tx;
 use crate::store::allocations;
-use crate::store::{CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId, TenantSettings, Timestamp, sql};
+use crate::store::core::database::Row;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::Act;
+use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::{
+    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId,
+    TenantSettings, Timestamp, sql,
+};
 
 /// Rows of a table in one transaction.
 const ROWS: i64 = 200;

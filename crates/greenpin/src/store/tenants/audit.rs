@@ -1,7 +1,7 @@
 //! The audit log: what operators did. It holds no token and no whole number.
 
-use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::core::writer::Tx;
+use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::{AuditId, StoreError, TenantId, Timestamp, sql};
 
 /// A line of the audit log.

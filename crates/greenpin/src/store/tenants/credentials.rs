@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::{Act};
-use crate::store::core::database::Row;
+use crate::crypto::random;
 use crate::store::core::crypto::TokenDigest;
+use crate::store::core::database::Row;
+use crate::store::core::writer::Tx;
+use crate::store::tenants::Drawn;
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::status;
-use crate::store::tenants::status::{StandingError};
-use crate::store::tenants::Drawn;
-use crate::store::core::writer::Tx;
+use crate::store::tenants::status::StandingError;
 use crate::store::{Store, StoreError, TenantId, Timestamp, sql};
-use crate::random;
 
 /// The use of a credential is noted to the minute.
 const MINUTE: i64 = 60_000_000;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::crypto::random;
 use crate::store::core::database::Row;
 use crate::store::core::writer::Tx;
 use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
-use crate::random;
 
 /// An endpoint as the tenant asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

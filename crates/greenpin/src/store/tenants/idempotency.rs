@@ -9,8 +9,8 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::store::core::database::Row;
-use crate::store::numbers::small;
 use crate::store::core::writer::Tx;
+use crate::store::numbers::small;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// How long an answer is given again.

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::{Act};
-use crate::store::allocations;
-use crate::store::{Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp};
 use crate::RecordingKey;
+use crate::store::allocations;
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::Act;
+use crate::store::{
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp,
+};
 
 /// Who acts, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]

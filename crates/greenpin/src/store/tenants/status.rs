@@ -1,13 +1,16 @@
 //! Tenants as the operator sees them: made, listed, suspended, resumed.
 
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::{Act};
 use crate::store::core::database::Row;
-use crate::store::tenants::operator::OperatorStore;
 use crate::store::core::writer::Tx;
-use crate::store::tenants::settings;
 use crate::store::tenants;
-use crate::store::{CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp, sql};
+use crate::store::tenants::audit;
+use crate::store::tenants::audit::Act;
+use crate::store::tenants::operator::OperatorStore;
+use crate::store::tenants::settings;
+use crate::store::{
+    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
+    sql,
+};
 
 /// What a tenant may do at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -151,8 +151,8 @@ fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sql;
     use super::*;
+    use crate::store::sql;
 
     #[test]
     fn a_statement_for_one_row_becomes_one_for_many() {

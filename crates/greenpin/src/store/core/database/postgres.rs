@@ -21,10 +21,11 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::store::{OpenError, StoreError, Timestamp, sql};
 use super::appended::{Appended, Column, Group, of_all_rows};
 use super::{Row, Turn, Value};
-use crate::trust::{self, TrustError};
+use crate::crypto::tls_roots;
+use crate::crypto::tls_roots::TrustError;
+use crate::store::{OpenError, StoreError, Timestamp, sql};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
 /// node that stops in the middle of its turn holds the others up for ten seconds at most. Everything is found by an
@@ -92,7 +93,7 @@ impl Place {
         }
         let tls = match server.get_ssl_mode() {
             SslMode::Require => Some(MakeRustlsConnect::new(
-                trust::client(ca)?.with_no_client_auth(),
+                tls_roots::client(ca)?.with_no_client_auth(),
             )),
             _ => None,
         };

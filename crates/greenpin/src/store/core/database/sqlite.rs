@@ -9,9 +9,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
+use super::{Row, Turn, Value};
 use crate::store::core::crypto;
 use crate::store::{OpenError, StoreError, Timestamp, sql};
-use super::{Row, Turn, Value};
 
 /// Versions before this one can corrupt a write-ahead log when a checkpoint meets a writer.
 const OLDEST: i32 = 3_051_003;

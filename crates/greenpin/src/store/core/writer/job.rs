@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
-use crate::store::StoreError;
 use super::Tx;
+use crate::store::StoreError;
 
 /// What a job does to the numbers that allocations are made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,14 +22,14 @@ use tokio::sync::{Notify, oneshot};
 
 use self::job::{Job, Kind, Task};
 use self::thread::{Thread, Told};
+use crate::metrics::METRICS;
+use crate::store::allocations::number_cache::Offers;
+use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{Connection, Params, Place};
 use crate::store::core::ids::{EventId, EventIds};
-use crate::store::core::crypto::Keyring;
-use crate::store::allocations::number_cache::Offers;
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::tenants::cache::TenantCache;
 use crate::store::{OpenError, StoreError, Timestamp};
-use crate::metrics::METRICS;
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
 const QUEUE: usize = 8192;
@@ -199,8 +199,8 @@ impl Tx<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::database::{Place, postgres, sqlite};
-    use crate::store::{TenantId, settings};
+    use crate::store::core::database::{Place, postgres, sqlite};
+    use crate::store::{TenantId, tenants::settings};
 
     const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
     const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";

@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::store::core::database::{Connection, Place, Turn, Value};
-use crate::store::core::ids::EventIds;
-use crate::store::core::crypto::Keyring;
-use crate::store::allocations::number_cache::Offers;
-use crate::store::core::reader::{IdleReaders, Snapshot};
-use crate::store::tenants::cache::TenantCache;
-use crate::store::{OpenError, StoreError, sql};
 use super::Tx;
 use super::job::{Job, Kind, run};
 use super::lull::{LOOK, Lull};
 use crate::metrics::METRICS;
+use crate::store::allocations::number_cache::Offers;
+use crate::store::core::crypto::Keyring;
+use crate::store::core::database::{Connection, Place, Turn, Value};
+use crate::store::core::ids::EventIds;
+use crate::store::core::reader::{IdleReaders, Snapshot};
+use crate::store::tenants::cache::TenantCache;
+use crate::store::{OpenError, StoreError, sql};
 
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
 const BATCH: usize = 256;

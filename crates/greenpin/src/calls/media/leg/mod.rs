@@ -1,0 +1,598 @@
+//! One leg on its media thread.
+
+mod order;
+mod rtcp;
+mod secure;
+
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+
+use media::{
+    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver,
+    EventSender, EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator,
+    OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent,
+    ToneDetector, Unforwarded, forward,
+};
+use signalling::sdes::Secrets;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::plane::stream_from;
+use super::ports::PortPair;
+use super::source::Peer;
+use super::{MediaId, MediaReport, PeerReport, Remote};
+use crate::calls::media::recording::writer::Recording;
+
+use self::order::Order;
+use self::secure::Secure;
+
+/// One leg: its sockets, what it plays, and what it counts.
+pub(super) struct Leg {
+    pub(super) id: MediaId,
+    pub(super) ports: PortPair,
+    /// The slot of the leg that it is bridged with.
+    pub(super) bridged: Option<usize>,
+    pub(super) recording: Option<Box<Recording>>,
+    pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
+    pub(super) ticking: bool,
+    /// Whether the peer's present key press goes to the bridged leg: only one that began there does, so that the rest
+    /// of a PIN never reaches the other party and no press is counted twice.
+    pub(super) press_passes: bool,
+    link: Option<Link>,
+    out: OutboundStream,
+    clock: InboundClock,
+    secure: Secure,
+    playing: Playing,
+    keys: Option<Box<Keys>>,
+    stats: ReceiverStats,
+    events: EventReceiver,
+    /// Where the order of packets matters.
+    order: Option<Box<Order>>,
+    late: u64,
+    decoder: Decoder,
+    encoder: Encoder,
+    detector: Option<Box<ToneDetector>>,
+    foreign: u64,
+    malformed: u64,
+    unauthenticated: u64,
+    heard_since: Option<Duration>,
+    reports: Reports,
+}
+
+/// What offer and answer agreed on.
+struct Link {
+    peer: Peer,
+    formats: Formats,
+    send: bool,
+    receive: bool,
+}
+
+enum Playing {
+    Nothing,
+    Clip {
+        clip: Arc<Clip>,
+        frame: usize,
+        token: u64,
+    },
+    Ringback(Box<RingbackTone>),
+    /// In place of the bridged leg's peer, which is silent since the packet with this header.
+    Noise {
+        since: Header,
+        noise: Box<NoiseGenerator>,
+    },
+}
+
+enum Keys {
+    Events(EventSender),
+    Tones(DigitTones),
+}
+
+struct Reports {
+    cname: [u8; 24],
+    due: Duration,
+    phase: Duration,
+    last_sender: Option<(u32, Duration)>,
+    heard: Option<PeerReport>,
+}
+
+/// What a tick of 20 ms led to.
+#[derive(Default)]
+pub(super) struct Ticked {
+    /// Whether another tick is needed.
+    pub(super) more: bool,
+    /// The clip that was played to its end.
+    pub(super) finished: Option<u64>,
+}
+
+impl Leg {
+    /// A leg whose stream starts at numbers drawn at random, as are its RTCP name and its keys.
+    pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
+        let mut cname = [b'0'; 24];
+        let letters = cname.iter_mut().zip(random.iter().skip(10));
+        letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
+        let phase = rtcp::INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
+        let reports = Reports {
+            cname,
+            due: Duration::ZERO,
+            phase,
+            last_sender: None,
+            heard: None,
+        };
+        Self {
+            id,
+            ports,
+            bridged: None,
+            recording: None,
+            listener: None,
+            ticking: false,
+            press_passes: false,
+            link: None,
+            out: stream_from(random),
+            clock: InboundClock::default(),
+            secure: Secure::new(secrets),
+            playing: Playing::Nothing,
+            keys: None,
+            stats: ReceiverStats::default(),
+            events: EventReceiver::default(),
+            order: None,
+            late: 0,
+            decoder: Decoder::default(),
+            encoder: Encoder::default(),
+            detector: None,
+            foreign: 0,
+            malformed: 0,
+            unauthenticated: 0,
+            heard_since: None,
+            reports,
+        }
+    }
+
+    pub(super) fn connect(&mut self, remote: &Remote, now: Duration) {
+        let before = self.link.as_ref().map(|link| &link.peer);
+        let peer = Peer::new(remote, before);
+        if self.link.is_none() {
+            self.reports.due = now + self.reports.phase;
+        }
+        let Remote {
+            formats,
+            opus,
+            send,
+            receive,
+            ..
+        } = *remote;
+        let before = self.codec();
+        self.link = Some(Link {
+            peer,
+            formats,
+            send,
+            receive,
+        });
+        if before != Some(formats.codec) {
+            self.speak(formats.codec);
+        }
+        self.encoder.adapt(opus);
+        self.secure.agree(remote.crypto);
+        self.forget_order();
+        self.heard_since = Some(now);
+        if formats.telephone_event.is_some() {
+            self.detector = None;
+        } else if self.detector.is_none() {
+            self.detector = Some(Box::default());
+        }
+    }
+
+    /// Goes over to a codec: its clock, and nothing of what was said in another.
+    fn speak(&mut self, codec: Codec) {
+        self.out.set_ticks(codec.ticks());
+        self.clock = InboundClock::default();
+        self.encoder.skip();
+    }
+
+    pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
+        self.playing = Playing::Clip {
+            clip,
+            frame: 0,
+            token,
+        };
+    }
+
+    pub(super) fn play_ringback(&mut self, tone: RingbackTone) {
+        self.playing = Playing::Ringback(Box::new(tone));
+    }
+
+    pub(super) fn stop_playing(&mut self) {
+        self.playing = Playing::Nothing;
+    }
+
+    /// Makes noise for a peer that cannot, until the bridged leg's peer is heard again.
+    pub(super) fn play_noise(&mut self, since: Header, told: &ComfortNoise) {
+        match &mut self.playing {
+            Playing::Noise { since: last, noise } => {
+                *last = since;
+                noise.follow(told);
+            }
+            Playing::Nothing => {
+                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), told));
+                self.playing = Playing::Noise { since, noise };
+            }
+            Playing::Clip { .. } | Playing::Ringback(_) => {}
+        }
+    }
+
+    /// Ends the noise, if any.
+    pub(super) fn stop_noise(&mut self) {
+        if matches!(self.playing, Playing::Noise { .. }) {
+            self.stop_playing();
+        }
+    }
+
+    pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
+        let as_events = self
+            .link
+            .as_ref()
+            .is_none_or(|link| link.formats.telephone_event.is_some());
+        let keys = self.keys.get_or_insert_with(|| {
+            Box::new(if as_events {
+                Keys::Events(EventSender::default())
+            } else {
+                Keys::Tones(DigitTones::default())
+            })
+        });
+        match keys.as_mut() {
+            Keys::Events(sender) => sender.press(digits),
+            Keys::Tones(tones) => tones.press(digits),
+        }
+    }
+
+    /// Whether something is to be sent, or looked for, every 20 ms.
+    pub(super) fn needs_ticks(&self) -> bool {
+        self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
+    }
+
+    /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
+    /// peer's and we take any.
+    pub(super) fn receive<'a>(
+        &mut self,
+        datagram: &'a mut [u8],
+        from: SocketAddr,
+        now: Duration,
+    ) -> Option<Packet<'a>> {
+        let link = self.link.as_mut()?;
+        if self.secure.is_on() && !link.peer.may_be(from) {
+            self.foreign += 1;
+            return None;
+        }
+        let Some(length) = self.secure.open(datagram) else {
+            self.unauthenticated += 1;
+            return None;
+        };
+        let parsed = Packet::parse(datagram.get(..length)?);
+        // Only RTP makes an address the peer's.
+        let allowed = if parsed.is_ok() {
+            link.peer.allows(from)
+        } else {
+            link.peer.rtp() == from
+        };
+        if !allowed {
+            self.foreign += 1;
+            return None;
+        }
+        let Ok(mut packet) = parsed else {
+            self.malformed += 1;
+            return None;
+        };
+        // From here on all timestamps count samples of 8 kHz.
+        packet.header.timestamp = self
+            .clock
+            .sample(packet.header.timestamp, link.formats.codec.ticks());
+        self.heard_since = Some(now);
+        self.stats
+            .receive(&packet.header, packet.payload.len(), now);
+        link.receive.then_some(packet)
+    }
+
+    /// Whether the packet is a telephone-event, as negotiated.
+    pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
+        self.link
+            .as_ref()
+            .is_some_and(|link| link.formats.is_event(packet.header.payload_type))
+    }
+
+    /// The key whose press begins with this packet, if it is a telephone-event.
+    pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
+        if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
+            return self
+                .events
+                .take(&packet.header, event.parse(packet.payload)?);
+        }
+        self.events.pass(&packet.header);
+        None
+    }
+
+    /// Decodes what the peer sent; gives the number of samples.
+    pub(super) fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
+        self.decoder.decode(codec, octets, samples)
+    }
+
+    /// Encodes what the peer is sent; gives the number of octets.
+    fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
+        self.encoder.encode(codec, samples, octets)
+    }
+
+    /// Encodes what follows in the bridged leg's stream under this header, which is moved to where it begins: samples may
+    /// have waited to fill a packet. Gives the number of octets.
+    pub(super) fn encode_next(
+        &mut self,
+        header: &mut Header,
+        codec: Codec,
+        samples: &[i16],
+        octets: &mut [u8],
+    ) -> usize {
+        if header.marker {
+            self.encoder.skip();
+        }
+        let waited = self.encoder.waiting(codec) as u32;
+        header.timestamp = header
+            .timestamp
+            .wrapping_sub(waited.wrapping_mul(codec.ticks()));
+        self.encode(codec, samples, octets)
+    }
+
+    /// Whether somebody needs the decoded samples of what arrives.
+    pub(super) fn wants_samples(&self) -> bool {
+        self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
+    }
+
+    /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
+    pub(super) fn heard(
+        &mut self,
+        timestamp: u32,
+        samples: &[i16],
+        now: Duration,
+        mut pressed: impl FnMut(Digit, DigitSource),
+    ) {
+        self.remember(samples);
+        if let Some(recording) = &mut self.recording {
+            recording
+                .timeline
+                .place(Side::Left, timestamp, samples, now);
+        }
+        if let Some(listener) = &self.listener
+            && listener.send(samples.to_vec()).is_err()
+        {
+            self.listener = None;
+        }
+        if let Some(detector) = &mut self.detector {
+            detector.listen(samples, |digit| pressed(digit, DigitSource::InBand));
+        }
+    }
+
+    /// Takes note of the silence that comfort noise stands for: a key after it is another press.
+    pub(super) fn heard_silence(&mut self, packet: &Packet<'_>) {
+        if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
+            && let Some(detector) = &mut self.detector
+        {
+            detector.listen(&[0; 2 * FRAME], |_| ());
+        }
+    }
+
+    /// Takes what the bridged leg's peer said, for the recording.
+    pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
+        if let Some(recording) = &mut self.recording {
+            recording
+                .timeline
+                .place(Side::Right, timestamp, samples, now);
+        }
+    }
+
+    /// The telephone-events that the peer negotiated.
+    pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
+        self.link.as_ref()?.formats.telephone_event
+    }
+
+    /// What offer and answer agreed on.
+    pub(super) fn formats(&self) -> Option<Formats> {
+        Some(self.link.as_ref()?.formats)
+    }
+
+    /// The codec that was agreed on.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.formats().map(|formats| formats.codec)
+    }
+
+    /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
+    pub(super) fn forward(
+        &mut self,
+        packet: &Packet<'_>,
+        from: &Formats,
+        now: Duration,
+    ) -> Forward {
+        let Some(link) = self.link.as_ref().filter(|link| link.send) else {
+            return Forward::Nothing(Unforwarded::Unknown);
+        };
+        if self.keys.is_some() || self.is_playing_over(packet) {
+            // A key pressed while another is still sounding must not be lost.
+            let late_event = from.is_event(packet.header.payload_type);
+            return Forward::Nothing(if late_event {
+                Unforwarded::EventWithoutReceiver
+            } else {
+                Unforwarded::Late
+            });
+        }
+        let decided = forward(packet, from, &link.formats, &mut self.out, now);
+        if !matches!(decided, Forward::Nothing(_)) {
+            self.stop_noise();
+        }
+        decided
+    }
+
+    /// Whether what is played goes before this packet of the bridged leg. Noise does where the packet is from before it.
+    fn is_playing_over(&self, packet: &Packet<'_>) -> bool {
+        match &self.playing {
+            Playing::Nothing => false,
+            Playing::Clip { .. } | Playing::Ringback(_) => true,
+            Playing::Noise { since, .. } => {
+                let ahead = packet.header.sequence.wrapping_sub(since.sequence) as i16;
+                since.ssrc == packet.header.ssrc && ahead <= 0
+            }
+        }
+    }
+
+    /// Takes note of a packet of the bridged leg that is not passed on.
+    pub(super) fn swallow(&mut self, packet: &Packet<'_>) {
+        self.out.swallow(&packet.header);
+    }
+
+    /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
+    /// [`SRTP_OVERHEAD`] octets behind it. What the system does not take is lost, as on any network.
+    pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
+        let Some(link) = &self.link else { return };
+        let length = packet.len();
+        let Some(buffer) = buffer.get_mut(packet.start..) else {
+            return;
+        };
+        let Some(sealed) = self.secure.seal(buffer, length) else {
+            return;
+        };
+        let sent = buffer
+            .get(..sealed)
+            .map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
+        if sent.is_some_and(|sent| sent.is_ok()) {
+            self.out.sent(length.saturating_sub(Header::LENGTH));
+        }
+    }
+
+    /// Sends what is due in these 20 ms: keys before prompts.
+    pub(super) fn tick(&mut self, now: Duration) -> Ticked {
+        let mut finished = None;
+        if let Some(mut keys) = self.keys.take() {
+            if self.key_tick(&mut keys, now) {
+                self.keys = Some(keys);
+            }
+        } else {
+            finished = self.play_tick(now);
+        }
+        Ticked {
+            more: self.needs_ticks(),
+            finished,
+        }
+    }
+
+    /// Gives whether keys are left.
+    fn key_tick(&mut self, keys: &mut Keys, now: Duration) -> bool {
+        match keys {
+            Keys::Events(sender) => {
+                let Some(step) = sender.tick() else {
+                    return false;
+                };
+                let link = self.link.as_ref().filter(|link| link.send);
+                if let EventStep::Packet { first, payload } = step
+                    && let Some(event) = link.and_then(|link| link.formats.telephone_event)
+                {
+                    let header = self.out.event(event.payload_type, first, now);
+                    self.emit(&header, &event.octets(payload));
+                }
+            }
+            Keys::Tones(tones) => {
+                let Some(frame) = tones.frame() else {
+                    return false;
+                };
+                self.emit_audio(&frame, now);
+            }
+        }
+        true
+    }
+
+    /// Sends one frame of our own, unless the peer takes none.
+    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
+        let Formats {
+            codec,
+            payload_type,
+            ..
+        } = self.link.as_ref().filter(|link| link.send)?.formats;
+        let mut payload = [0; FRAME];
+        self.encoder.skip();
+        let length = self.encode(codec, frame, &mut payload);
+        let header = self.out.own(payload_type, now);
+        self.emit(&header, payload.get(..length)?);
+        Some(())
+    }
+
+    /// Sends a packet of our own making.
+    pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
+        let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
+        if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
+            self.send(&mut buffer, 0..length);
+        }
+    }
+
+    /// Plays one frame; gives the token of a clip that has ended.
+    fn play_tick(&mut self, now: Duration) -> Option<u64> {
+        let frame = match &mut self.playing {
+            Playing::Nothing => return None,
+            Playing::Ringback(tone) => tone.frame(),
+            Playing::Noise { noise, .. } => noise.frame(),
+            Playing::Clip { clip, frame, token } => match clip.frame(*frame) {
+                Some(samples) => {
+                    *frame += 1;
+                    samples
+                }
+                None => {
+                    let token = *token;
+                    self.playing = Playing::Nothing;
+                    return Some(token);
+                }
+            },
+        };
+        self.emit_audio(&frame, now)?;
+        if self.bridged.is_none() {
+            self.overheard(self.out.sample(), &frame, now);
+        }
+        None
+    }
+
+    /// The peer's stream was away, and comes again.
+    pub(super) fn interrupt(&mut self, now: Duration) {
+        self.stats.interrupt();
+        self.heard_since = Some(now);
+    }
+
+    /// Whether the peer has been silent beyond the limit, told once.
+    pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
+        let receives = self.link.as_ref().is_some_and(|link| link.receive);
+        let silent = receives
+            && self
+                .heard_since
+                .is_some_and(|since| now.saturating_sub(since) > limit);
+        if silent {
+            self.heard_since = None;
+        }
+        silent
+    }
+
+    /// What was received and sent.
+    pub(super) fn report(&self) -> MediaReport {
+        let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
+        MediaReport {
+            codec: self.codec(),
+            received: self.stats.report(rtcp::delay_of(round_trip)),
+            sent_packets: u64::from(self.out.packets()),
+            sent_octets: u64::from(self.out.octets()),
+            foreign: self.foreign,
+            malformed: self.malformed,
+            late: self.late(),
+            unauthenticated: self.unauthenticated,
+            srtp: self.secure.suite(),
+            events: self.events.report(),
+            heard: self.reports.heard,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_in_clear_holds_no_room_for_what_only_others_need() {
+        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
+    }
+}

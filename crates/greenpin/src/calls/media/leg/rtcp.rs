@@ -1,0 +1,132 @@
+//! A leg's RTCP: what we report of the peer's stream, and what it reports of ours (RFC 3550, section 6).
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use media::{
+    Bye, ReportBlock, Rtcp, RtcpCompound, SAMPLE_RATE, SenderInfo, build_rtcp, mean_opinion_score,
+    parse_rtcp,
+};
+
+use super::Leg;
+use crate::calls::media::PeerReport;
+
+/// Between two RTCP reports (RFC 3550, section 6.2).
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+/// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
+const ASSUMED_DELAY: f64 = 60.0;
+/// Seconds from 1900 (NTP) to 1970.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+impl Leg {
+    /// Sends an RTCP report when one is due.
+    pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
+        if self.link.is_some() && now >= self.reports.due {
+            self.reports.due = now + INTERVAL;
+            self.send_rtcp(Bye::No, now);
+        }
+    }
+
+    /// Says goodbye by RTCP, when there is a peer.
+    pub(in crate::calls::media) fn say_goodbye(&mut self, now: Duration) {
+        self.send_rtcp(Bye::Yes, now);
+    }
+
+    fn send_rtcp(&mut self, bye: Bye, now: Duration) {
+        let Some(link) = &self.link else { return };
+        let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
+        let (packets, octets) = (self.out.packets(), self.out.octets());
+        let sender = (packets > 0).then_some(SenderInfo {
+            ntp,
+            timestamp,
+            packets,
+            octets,
+        });
+        let last = self.reports.last_sender;
+        let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
+        let mut block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
+        if let Some(block) = &mut block {
+            // The peer counts by the clock of its codec.
+            block.jitter = block.jitter.saturating_mul(link.formats.codec.ticks());
+        }
+        let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
+        let mut octets = build_rtcp(&RtcpCompound {
+            ssrc: self.out.ssrc(),
+            sender,
+            block,
+            cname,
+            bye,
+        });
+        if self.secure.seal_rtcp(&mut octets) {
+            // A report that the system does not take is followed by the next one.
+            let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+        }
+    }
+
+    /// Takes a datagram that arrived at the RTCP port.
+    pub(in crate::calls::media) fn receive_rtcp(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        now: Duration,
+    ) {
+        if !self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.peer.allows_rtcp(from))
+        {
+            return;
+        }
+        let Some(length) = self.secure.open_rtcp(datagram) else {
+            return;
+        };
+        for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {
+            match item {
+                Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
+                    self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
+                }
+                Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
+                    self.reports.heard =
+                        Some(peer_report(&block, self.out.packets(), self.out.ticks()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a report block says of a stream of ours, whose clock has so many ticks in a sample of 8 kHz.
+fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
+    let lost = u64::try_from(block.lost).unwrap_or(0);
+    let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE * ticks);
+    let taken = ((ntp_now() >> 16) as u32)
+        .wrapping_sub(block.last_sender_report)
+        .wrapping_sub(block.delay);
+    // Above a minute the report is confused, not late.
+    let plausible = block.last_sender_report != 0 && taken < 60 << 16;
+    let round_trip = plausible.then(|| Duration::from_secs_f64(f64::from(taken) / 65_536.0));
+    let share = lost as f64 / f64::from(sent.max(1));
+    PeerReport {
+        lost,
+        jitter_ms,
+        round_trip,
+        mos: mean_opinion_score(delay_of(round_trip) + 2.0 * jitter_ms, share),
+    }
+}
+
+/// The one-way delay in milliseconds that scores take.
+pub(super) fn delay_of(round_trip: Option<Duration>) -> f64 {
+    round_trip.map_or(ASSUMED_DELAY, |round_trip| {
+        ASSUMED_DELAY + round_trip.as_secs_f64() * 500.0
+    })
+}
+
+fn ntp_now() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+    (now.as_secs().wrapping_add(NTP_TO_UNIX) << 32) | fraction
+}

@@ -1,0 +1,116 @@
+//! A leg's secure RTP: our keys, the peer's, and where each stands.
+
+use media::{SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
+use signalling::sdes::{Key, Secrets, Suite};
+
+/// Seals what a leg sends and opens what it receives, once keys were agreed on; else lets all through as it is.
+pub(in crate::calls::media) struct Secure {
+    secrets: Secrets,
+    /// One for each suite that was ever spoken here: a key stream goes on where it stopped, or it would be used twice.
+    senders: Vec<SrtpSender>,
+    /// Boxed: most legs speak in clear.
+    now: Option<Box<Agreed>>,
+}
+
+struct Agreed {
+    key: Key,
+    /// Which of the senders.
+    sender: usize,
+    receiver: SrtpReceiver,
+}
+
+impl Secure {
+    pub(super) fn new(secrets: Secrets) -> Self {
+        Self {
+            secrets,
+            senders: Vec::new(),
+            now: None,
+        }
+    }
+
+    /// Takes the peer's key, or that there is none. With the key that it had, nothing starts anew.
+    pub(super) fn agree(&mut self, key: Option<Key>) {
+        if self.now.as_ref().map(|agreed| agreed.key) != key {
+            self.now = key.and_then(|key| self.agreed(key));
+        }
+    }
+
+    fn agreed(&mut self, key: Key) -> Option<Box<Agreed>> {
+        let suite = suite(key.suite());
+        let receiver = SrtpReceiver::new(suite, key.expose())?;
+        let known = self
+            .senders
+            .iter()
+            .position(|sender| sender.suite() == suite);
+        let sender = known.unwrap_or(self.senders.len());
+        if known.is_none() {
+            self.senders.push(SrtpSender::new(
+                suite,
+                self.secrets.key(key.suite()).expose(),
+            )?);
+        }
+        Some(Box::new(Agreed {
+            key,
+            sender,
+            receiver,
+        }))
+    }
+
+    /// Whether packets are sealed.
+    pub(super) fn is_on(&self) -> bool {
+        self.now.is_some()
+    }
+
+    /// The suite's name, if packets are sealed.
+    pub(super) fn suite(&self) -> Option<&'static str> {
+        self.now.as_ref().map(|agreed| agreed.key.suite().name())
+    }
+
+    /// Opens an RTP packet; gives its length, or `None` if it is not the peer's.
+    pub(super) fn open(&mut self, datagram: &mut [u8]) -> Option<usize> {
+        match &mut self.now {
+            Some(agreed) => agreed.receiver.open(datagram).ok(),
+            None => Some(datagram.len()),
+        }
+    }
+
+    /// Opens an RTCP compound; gives its length, or `None` if it is not the peer's.
+    pub(super) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Option<usize> {
+        match &mut self.now {
+            Some(agreed) => agreed.receiver.open_rtcp(datagram).ok(),
+            None => Some(datagram.len()),
+        }
+    }
+
+    /// Seals the RTP packet in the first `length` octets; gives its length, or `None` if it must not be sent.
+    pub(super) fn seal(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
+        match &self.now {
+            Some(agreed) => self
+                .senders
+                .get_mut(agreed.sender)?
+                .seal(buffer, length)
+                .ok(),
+            None => Some(length),
+        }
+    }
+
+    /// Seals a compound; gives whether it may be sent.
+    pub(super) fn seal_rtcp(&mut self, compound: &mut Vec<u8>) -> bool {
+        let Some(agreed) = &self.now else { return true };
+        let length = compound.len();
+        compound.resize(length + SRTP_OVERHEAD, 0);
+        let sender = self.senders.get_mut(agreed.sender);
+        let sealed = sender.and_then(|sender| sender.seal_rtcp(compound, length).ok());
+        compound.truncate(sealed.unwrap_or(0));
+        sealed.is_some()
+    }
+}
+
+fn suite(named: Suite) -> SrtpSuite {
+    match named {
+        Suite::AesCm128HmacSha1_80 => SrtpSuite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32 => SrtpSuite::AesCm128HmacSha1_32,
+        Suite::AeadAes128Gcm => SrtpSuite::AeadAes128Gcm,
+        Suite::AeadAes256Gcm => SrtpSuite::AeadAes256Gcm,
+    }
+}

@@ -1,0 +1,313 @@
+//! The handles by which the engine steers media.
+
+use std::{
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Instant,
+};
+
+use media::{Clip, Digit, OutboundStream};
+use mio::{Poll, Token, Waker};
+use signalling::{
+    sdes::{Secrets, SrtpMode},
+    sdp::LocalMedia,
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::crypto::random;
+
+use super::leg::Leg;
+use super::ports::PortPool;
+use super::worker::{WAKE, Worker};
+use super::{MediaEvent, MediaId, MediaSettings, Remote};
+use crate::calls::media::recording::writer::Writer;
+
+/// All media threads. Clones share them; they end when the last clone and the last leg are gone.
+#[derive(Debug, Clone)]
+pub struct MediaPlane {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: Arc<PortPool>,
+    threads: Vec<ThreadLink>,
+    next_thread: AtomicUsize,
+    next_id: AtomicU64,
+}
+
+/// How a media thread is reached.
+#[derive(Debug, Clone)]
+pub(super) struct ThreadLink {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+/// Why a leg could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Every port of the media range is in use.
+    #[error("no media port is free")]
+    NoPortFree,
+    /// The system refused a socket.
+    #[error("media port: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What a media thread is told.
+pub(super) enum Command {
+    /// A leg comes, new or from another thread.
+    Adopt(Box<Leg>),
+    /// The leg with this id will be adopted: what is told to it waits.
+    Expect(MediaId),
+    /// The leg goes to another thread.
+    HandOver(MediaId, ThreadLink),
+    /// For one leg.
+    Leg(MediaId, Order),
+    /// The plane is gone.
+    Shutdown,
+}
+
+/// What a leg is told.
+pub(super) enum Order {
+    Connect(Box<Remote>),
+    Play(Arc<Clip>, u64),
+    Ringback,
+    StopPlaying,
+    SendDigits(Vec<Digit>),
+    Bridge(MediaId),
+    Unbridge,
+    Interrupt,
+    Record(PathBuf),
+    Listen(UnboundedSender<Vec<i16>>),
+    Close { report: bool },
+}
+
+impl MediaPlane {
+    /// Starts the media threads and the recording thread. `events` receives what happens on the legs.
+    pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
+        let writer = Writer::start(events.clone(), settings.seal.clone())?;
+        let mut threads = Vec::new();
+        // One origin for all: a leg that moves to another thread takes its times with it.
+        let origin = Instant::now();
+        for number in 0..settings.threads.max(1) {
+            let poll = Poll::new()?;
+            let waker = Arc::new(Waker::new(poll.registry(), Token(WAKE))?);
+            let (commands, inbox) = mpsc::channel();
+            let worker = Worker::new(
+                poll,
+                inbox,
+                events.clone(),
+                writer.clone(),
+                &settings,
+                origin,
+            );
+            thread::Builder::new()
+                .name(format!("media-{number}"))
+                .spawn(move || worker.run())?;
+            threads.push(ThreadLink { commands, waker });
+        }
+        let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));
+        let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pool,
+                threads,
+                next_thread,
+                next_id,
+            }),
+        })
+    }
+
+    /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
+    pub fn open(&self) -> Result<LegMedia, OpenError> {
+        let ports = self.shared.pool.bind()?;
+        let (mut drawn, mut keys) = ([0; 34], [0; 132]);
+        random::fill(&mut drawn);
+        random::fill(&mut keys);
+        let secrets = Secrets::new(keys);
+        let id = MediaId(self.shared.next_id.fetch_add(1, Ordering::Relaxed));
+        let count = self.shared.threads.len();
+        let thread = self.shared.next_thread.fetch_add(1, Ordering::Relaxed) % count;
+        let port = ports.port;
+        let thread = AtomicUsize::new(thread);
+        let leg = LegMedia {
+            id,
+            port,
+            secrets,
+            thread,
+            shared: self.shared.clone(),
+        };
+        leg.tell(Command::Adopt(Box::new(Leg::new(
+            id, ports, &drawn, secrets,
+        ))));
+        Ok(leg)
+    }
+
+    /// How many legs are open.
+    pub fn legs(&self) -> usize {
+        self.shared.pool.taken()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.threads
+            .iter()
+            .for_each(|thread| thread.tell(Command::Shutdown));
+    }
+}
+
+impl ThreadLink {
+    pub(super) fn tell(&self, command: Command) {
+        // A thread that ended has nothing left to do for anybody.
+        if self.commands.send(command).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+/// The media of one leg: two ports and what they carry. Dropping it closes them and forgets everything without an
+/// event; a recording is completed all the same.
+///
+/// Orders are carried out by the media thread in the order given, soon after the call returns.
+#[derive(Debug)]
+pub struct LegMedia {
+    id: MediaId,
+    port: u16,
+    secrets: Secrets,
+    thread: AtomicUsize,
+    shared: Arc<Shared>,
+}
+
+impl LegMedia {
+    /// Its name in events.
+    pub fn id(&self) -> MediaId {
+        self.id
+    }
+
+    /// The RTP port, for SDP; RTCP is the next one.
+    pub fn local_port(&self) -> u16 {
+        self.port
+    }
+
+    /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
+    pub fn describe(&self, address: IpAddr, srtp: SrtpMode) -> LocalMedia {
+        let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
+        LocalMedia {
+            address,
+            port: self.port,
+            session_id,
+            version: 1,
+            comfort_noise: true,
+            srtp,
+            secrets: self.secrets,
+        }
+    }
+
+    /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.
+    pub fn connect(&self, remote: Remote) {
+        self.order(Order::Connect(Box::new(remote)));
+    }
+
+    /// Plays a clip instead of what is playing. `PlayFinished` with this token follows when it was played to its end,
+    /// not when it was stopped or replaced. On hold it plays unheard.
+    pub fn play(&self, clip: Arc<Clip>, token: u64) {
+        self.order(Order::Play(clip, token));
+    }
+
+    /// Plays ring-back instead of what is playing, until stopped, replaced or bridged.
+    pub fn play_ringback(&self) {
+        self.order(Order::Ringback);
+    }
+
+    /// Stops a clip or ring-back.
+    pub fn stop_playing(&self) {
+        self.order(Order::StopPlaying);
+    }
+
+    /// Sends keys to the peer as telephone-events (RFC 4733), or as tones where it negotiated none, after those that
+    /// are still being sent. Bridged audio pauses meanwhile.
+    pub fn send_digits(&self, digits: Vec<Digit>) {
+        self.order(Order::SendDigits(digits));
+    }
+
+    /// Connects this leg's and the other's audio and keys, both ways. Ends what plays on both and earlier bridges.
+    /// A leg of another media thread moves to this one's first.
+    pub fn bridge(&self, other: &LegMedia) {
+        let here = self.thread.load(Ordering::Relaxed);
+        let there = other.thread.swap(here, Ordering::Relaxed);
+        if here != there
+            && let (Some(to), Some(from)) = (
+                self.shared.threads.get(here),
+                self.shared.threads.get(there),
+            )
+        {
+            to.tell(Command::Expect(other.id));
+            from.tell(Command::HandOver(other.id, to.clone()));
+        }
+        self.order(Order::Bridge(other.id));
+    }
+
+    /// Ends the bridge, if there is one, for both legs.
+    pub fn unbridge(&self) {
+        self.order(Order::Unbridge);
+    }
+
+    /// The peer's audio begins to arrive again after it went another way: what was missed is neither loss nor silence.
+    pub fn interrupt(&self) {
+        self.order(Order::Interrupt);
+    }
+
+    /// Records into a stereo WAV file, 8 kHz, 16 bit: left what this leg's peer says, right what the bridged leg's
+    /// peer says or, while there is no bridge, what we play to this leg. The file gets its name when it is complete;
+    /// its folder must exist. Ends with the leg; a second call while it runs is ignored.
+    pub fn record(&self, file: PathBuf) {
+        self.order(Order::Record(file));
+    }
+
+    /// Hands over the decoded samples as they arrive, one packet a message, in the order of arrival.
+    pub fn listen(&self, samples: UnboundedSender<Vec<i16>>) {
+        self.order(Order::Listen(samples));
+    }
+
+    /// Ends the leg: RTCP goodbye, ports freed, the recording completed, then `MediaEvent::Closed`.
+    pub fn close(self) {
+        self.order(Order::Close { report: true });
+    }
+
+    fn order(&self, order: Order) {
+        self.tell(Command::Leg(self.id, order));
+    }
+
+    fn tell(&self, command: Command) {
+        if let Some(thread) = self.shared.threads.get(self.thread.load(Ordering::Relaxed)) {
+            thread.tell(command);
+        }
+    }
+}
+
+impl Drop for LegMedia {
+    fn drop(&mut self) {
+        // After `close` the leg is gone already and this is ignored.
+        self.order(Order::Close { report: false });
+    }
+}
+
+/// The random start of a leg's own stream, out of the octets drawn for it.
+pub(super) fn stream_from(random: &[u8; 34]) -> OutboundStream {
+    let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
+    let (ssrc, timestamp) = (
+        u32::from_be_bytes([s0, s1, s2, s3]),
+        u32::from_be_bytes([t0, t1, t2, t3]),
+    );
+    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
+    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
+}

@@ -1,0 +1,250 @@
+//! What a crash leaves of a recording, and how it is completed. A sealed one cannot be: its head is written last.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::writer::{UNFINISHED, sync_folder};
+
+/// Octets before the audio of a WAV file.
+const WAV_HEAD: u64 = 44;
+/// Octets a second of a WAV file.
+const WAV_SECOND: u64 = 32_000;
+/// Ticks a second of an Ogg Opus file (RFC 7845, section 4).
+const OGG_SECOND: u64 = 48_000;
+/// Octets of an Ogg page before its table of segments (RFC 3533, section 6).
+const PAGE_HEAD: usize = 27;
+
+/// The unfinished recordings in a folder.
+pub(in crate::calls) fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(UNFINISHED) {
+            parts.push(path);
+        }
+    }
+    Ok(parts)
+}
+
+/// An unfinished recording.
+#[derive(Debug)]
+pub(in crate::calls) struct Salvage {
+    part: PathBuf,
+    path: PathBuf,
+    heard: Option<Heard>,
+}
+
+/// What can be heard of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// So many octets of samples.
+    Wav(u64),
+    /// So many octets of whole pages, in which so many ticks lie.
+    Ogg(u64, u64),
+}
+
+impl Salvage {
+    /// Looks at an unfinished recording; `None`: it has no name that one could have.
+    pub(in crate::calls) fn of(part: &Path) -> io::Result<Option<Self>> {
+        let Some(path) = part.to_str().and_then(|name| name.strip_suffix(UNFINISHED)) else {
+            return Ok(None);
+        };
+        let mut file = BufReader::new(File::open(part)?);
+        let length = file.get_ref().metadata()?.len();
+        let mut first = Vec::new();
+        (&mut file).take(WAV_HEAD).read_to_end(&mut first)?;
+        file.rewind()?;
+        let heard = match first.get(..4) {
+            Some(b"RIFF") => Some(Heard::Wav(length.saturating_sub(WAV_HEAD) / 4 * 4)),
+            Some(b"OggS") => Some(pages(&mut file)?),
+            _ => None,
+        };
+        let heard = heard.filter(|heard| !heard.duration().is_zero());
+        Ok(Some(Self {
+            part: part.to_owned(),
+            path: path.into(),
+            heard,
+        }))
+    }
+
+    /// The name that it gets.
+    pub(in crate::calls) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How much can be heard; `None`: nothing.
+    pub(in crate::calls) fn duration(&self) -> Option<Duration> {
+        self.heard.map(Heard::duration)
+    }
+
+    /// Cuts off what is not whole, makes the file durable and gives it its name.
+    pub(in crate::calls) fn complete(self) -> io::Result<()> {
+        let mut file = File::options().read(true).write(true).open(&self.part)?;
+        match self.heard {
+            Some(Heard::Wav(length)) => {
+                file.set_len(WAV_HEAD + length)?;
+                let count = u32::try_from(length).unwrap_or(u32::MAX);
+                for (place, number) in [(4, count.saturating_add(36)), (40, count)] {
+                    file.seek(SeekFrom::Start(place))?;
+                    file.write_all(&number.to_le_bytes())?;
+                }
+            }
+            Some(Heard::Ogg(length, _)) => file.set_len(length)?,
+            None => {}
+        }
+        file.sync_all()?;
+        fs::rename(&self.part, &self.path)?;
+        sync_folder(&self.path)
+    }
+}
+
+impl Heard {
+    fn duration(self) -> Duration {
+        match self {
+            Self::Wav(length) => Duration::from_millis(length * 1000 / WAV_SECOND),
+            Self::Ogg(_, ticks) => Duration::from_millis(ticks * 1000 / OGG_SECOND),
+        }
+    }
+}
+
+/// Goes from page to page of an Ogg Opus file up to the last whole one.
+fn pages(file: &mut impl Read) -> io::Result<Heard> {
+    let (mut length, mut pre_skip, mut end) = (0, None, 0);
+    while let Some((octets, granule, body)) = page(file)? {
+        length += octets;
+        pre_skip = pre_skip.or_else(|| Some(u16::from_le_bytes(*body.get(10..12)?.first_chunk()?)));
+        // A page on which no packet ends has -1.
+        end = u64::try_from(granule).map_or(end, |granule| granule.max(end));
+    }
+    Ok(Heard::Ogg(
+        length,
+        end.saturating_sub(pre_skip.unwrap_or(0).into()),
+    ))
+}
+
+/// The next page: its octets, its granule position, and its body. `None`: there is no whole one.
+fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
+    let Some(head) = exactly(file, PAGE_HEAD)? else {
+        return Ok(None);
+    };
+    let granule = head
+        .get(6..14)
+        .and_then(|octets| octets.first_chunk())
+        .map(|octets| i64::from_le_bytes(*octets));
+    let (Some(granule), Some(segments), true) = (granule, head.last(), head.starts_with(b"OggS"))
+    else {
+        return Ok(None);
+    };
+    let Some(table) = exactly(file, usize::from(*segments))? else {
+        return Ok(None);
+    };
+    let length = table.iter().copied().map(usize::from).sum();
+    let Some(body) = exactly(file, length)? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        (PAGE_HEAD + table.len() + length) as u64,
+        granule,
+        body,
+    )))
+}
+
+/// So many octets; `None`: there are fewer.
+fn exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut octets = Vec::with_capacity(count);
+    file.take(count as u64).read_to_end(&mut octets)?;
+    Ok((octets.len() == count).then_some(octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calls::media::recording::opus_file::OpusFile;
+    use crate::calls::media::recording::writer::FORMAT;
+
+    fn left(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let part = folder.path().join(name);
+        fs::write(&part, octets).unwrap();
+        (folder, part)
+    }
+
+    #[test]
+    fn a_wav_file_gets_a_head_that_tells_how_much_there_is() {
+        let (folder, part) = left("a.wav.part", &[]);
+        let mut writer = hound::WavWriter::create(&part, FORMAT).unwrap();
+        (0..16_000).for_each(|_| writer.write_sample(7i16).unwrap());
+        drop(writer);
+        // As if it had not been finalized, and cut within a frame.
+        let mut octets = fs::read(&part).unwrap();
+        octets[4..8].fill(0);
+        octets[40..44].fill(0);
+        octets.pop();
+        fs::write(&part, octets).unwrap();
+        let salvage = Salvage::of(&part).unwrap().unwrap();
+        assert_eq!(salvage.duration(), Some(Duration::from_millis(999)));
+        salvage.complete().unwrap();
+        let reader = hound::WavReader::open(folder.path().join("a.wav")).unwrap();
+        assert_eq!(
+            reader
+                .into_samples::<i16>()
+                .map(Result::unwrap)
+                .collect::<Vec<_>>(),
+            [7; 15_998]
+        );
+        assert!(unfinished(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_ogg_file_ends_after_its_last_whole_page() {
+        let mut file = OpusFile::new(Vec::new(), 7).unwrap();
+        let noise = |index: i32| (index.wrapping_mul(1_103_515_245) >> 16) as i16 / 8;
+        let samples: Vec<i16> = (0..160_000).map(noise).collect();
+        file.append(&samples).unwrap();
+        let whole = file.finish().unwrap();
+        let cut = &whole[..whole.len() * 2 / 3];
+        let (folder, part) = left("a.opus.part", cut);
+        assert_eq!(
+            unfinished(folder.path()).unwrap().as_slice(),
+            std::slice::from_ref(&part)
+        );
+        let salvage = Salvage::of(&part).unwrap().unwrap();
+        let duration = salvage.duration().unwrap();
+        assert!((5..7).contains(&duration.as_secs()), "{duration:?}");
+        salvage.complete().unwrap();
+        let kept = fs::read(folder.path().join("a.opus")).unwrap();
+        assert!(whole.starts_with(&kept) && whole[kept.len()..].starts_with(b"OggS"));
+    }
+
+    #[test]
+    fn nothing_can_be_heard_of_what_is_sealed_empty_or_something_else() {
+        let head = OpusFile::new(Vec::new(), 7).unwrap().finish().unwrap();
+        let page = head[..47].to_vec();
+        for octets in [
+            &b""[..],
+            b"RIFF",
+            b"greenpin audio 1 and more",
+            b"OggS",
+            &page,
+            &[0; 100],
+        ] {
+            let (_folder, part) = left("a.opus.part", octets);
+            assert_eq!(
+                Salvage::of(&part).unwrap().unwrap().duration(),
+                None,
+                "{octets:?}"
+            );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_pages_are_walked(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+            let octets = [&b"OggS"[..], &octets].concat();
+            let Heard::Ogg(length, _) = pages(&mut &octets[..]).unwrap() else { panic!() };
+            proptest::prop_assert!(length <= octets.len() as u64);
+        }
+    }
+}

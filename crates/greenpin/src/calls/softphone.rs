@@ -1,0 +1,315 @@
+//! A telephone made of the server's own SIP and media: `demo` and `call` use it to call and to be called.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use media::{Clip, Digit};
+use signalling::sdes::SrtpMode;
+use signalling::sdp::{Codec, RemoteMedia};
+use signalling::{
+    DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk,
+};
+use tokio::sync::mpsc;
+
+use super::StartError;
+use super::media::{LegMedia, MediaEvent, MediaPlane, MediaSettings, Remote, SourceRule};
+use super::sip::{SipSockets, UserAgent};
+
+/// Where a phone's calls go, and where its own are taken.
+#[derive(Debug, Clone)]
+pub struct PhoneSettings {
+    /// The phone's own SIP address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The ports of its audio.
+    pub media_ports: std::ops::RangeInclusive<u16>,
+    /// The server to call, and the only one to take calls from.
+    pub server: SocketAddr,
+    /// How messages travel.
+    pub transport: Transport,
+}
+
+/// A telephone.
+pub struct Phone {
+    agent: UserAgent,
+    media: MediaPlane,
+    media_events: mpsc::UnboundedReceiver<MediaEvent>,
+    address: SocketAddr,
+    lines: HashMap<LegId, Line>,
+}
+
+struct Line {
+    stream: LegMedia,
+    /// Known since the offer, connected with the answer.
+    remote: Option<RemoteMedia>,
+}
+
+/// What happens on a phone.
+#[derive(Debug)]
+pub enum PhoneEvent {
+    /// It rings. The numbers are as the SIP messages name them.
+    Incoming {
+        /// The call.
+        leg: LegId,
+        /// The number that was dialled.
+        called: String,
+        /// The number that is shown.
+        shown: Option<String>,
+    },
+    /// The other phone rings.
+    Ringing,
+    /// The other side answered.
+    Answered(LegId),
+    /// The other side refused: a SIP status.
+    Failed(u16),
+    /// The call is over.
+    HungUp,
+    /// The other side pressed a key.
+    Key(Digit),
+    /// What was played is at its end.
+    Played,
+    /// A recording is complete, or failed.
+    Recorded(Result<PathBuf, String>),
+}
+
+impl Phone {
+    /// Plugs a phone in.
+    pub async fn start(settings: PhoneSettings) -> Result<Self, StartError> {
+        let io = |what| move |source| StartError::Io { what, source };
+        let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
+        let address = sockets
+            .udp_address()
+            .map_err(io("cannot read the phone's address"))?;
+        let (events, media_events) = mpsc::unbounded_channel();
+        let media = MediaPlane::start(
+            MediaSettings {
+                bind: settings.listen.ip(),
+                ports: settings.media_ports,
+                ..MediaSettings::default()
+            },
+            events,
+        );
+        let media = media.map_err(io("cannot start the phone's media"))?;
+        let server = settings.server;
+        let trunk = Trunk {
+            peer: Some(Peer::at(settings.transport, server)),
+            accept_from: vec![Network {
+                address: server.ip(),
+                prefix: if server.is_ipv4() { 32 } else { 128 },
+            }],
+            ..Trunk::default()
+        };
+        let advertised =
+            reachable(address, server).map_err(io("cannot find the way to the server"))?;
+        let tcp_port = sockets.tcp_address().unwrap_or(address).port();
+        let settings = Settings {
+            advertised,
+            udp_port: address.port(),
+            tcp_port,
+            tls_port: tcp_port,
+            trunks: vec![trunk],
+        };
+        let address = SocketAddr::new(advertised, address.port());
+        Ok(Self {
+            agent: UserAgent::new(settings, sockets),
+            media,
+            media_events,
+            address,
+            lines: HashMap::new(),
+        })
+    }
+
+    /// Where the phone takes calls.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Calls a number and shows another.
+    pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, PhoneError> {
+        let stream = self.media.open()?;
+        let call = OutgoingCall {
+            trunk: 0,
+            to: to.to_owned(),
+            from: from.to_owned(),
+            local: stream.describe(self.address.ip(), SrtpMode::Off),
+            preferred: Codec::Pcma,
+        };
+        let leg = self
+            .agent
+            .command(|endpoint, now| endpoint.dial(call, now))?;
+        self.lines.insert(
+            leg,
+            Line {
+                stream,
+                remote: None,
+            },
+        );
+        Ok(leg)
+    }
+
+    /// Takes a call that rings.
+    pub fn answer(&mut self, leg: LegId) {
+        let Some(line) = self.lines.get(&leg) else {
+            return;
+        };
+        let local = line.stream.describe(self.address.ip(), SrtpMode::Off);
+        let remote = self
+            .agent
+            .command(|endpoint, now| endpoint.answer(leg, local, now));
+        if let Some(remote) = remote.or(line.remote) {
+            line.connect(remote);
+        }
+    }
+
+    /// Refuses a call that rings, with a status of RFC 3261 (400 to 699).
+    pub fn decline(&mut self, leg: LegId, status: u16) {
+        self.agent
+            .command(|endpoint, now| endpoint.reject(leg, status, None, now));
+        self.lines.remove(&leg);
+    }
+
+    /// Presses keys, one after the other, as RFC 4733 events.
+    pub fn press(&self, leg: LegId, keys: &str) {
+        let digits = keys
+            .chars()
+            .filter_map(|key| Digit::try_from(key).ok())
+            .collect();
+        if let Some(line) = self.lines.get(&leg) {
+            line.stream.send_digits(digits);
+        }
+    }
+
+    /// Says something.
+    pub fn play(&self, leg: LegId, clip: Arc<Clip>) {
+        if let Some(line) = self.lines.get(&leg) {
+            line.stream.play(clip, 0);
+        }
+    }
+
+    /// What is heard from now on, in pieces of 8 kHz samples.
+    pub fn listen(&self, leg: LegId) -> mpsc::UnboundedReceiver<Vec<i16>> {
+        let (samples, heard) = mpsc::unbounded_channel();
+        if let Some(line) = self.lines.get(&leg) {
+            line.stream.listen(samples);
+        }
+        heard
+    }
+
+    /// Records the call: left what is heard, right what is said.
+    pub fn record(&self, leg: LegId, file: PathBuf) {
+        if let Some(line) = self.lines.get(&leg) {
+            line.stream.record(file);
+        }
+    }
+
+    /// Hangs up, or withdraws a call that was not answered.
+    pub fn hang_up(&mut self, leg: LegId) {
+        self.agent
+            .command(|endpoint, now| endpoint.hang_up(leg, now));
+        self.agent.flush();
+        if let Some(line) = self.lines.remove(&leg) {
+            line.stream.close();
+        }
+    }
+
+    /// The next thing that happens. Dropping the future loses nothing.
+    pub async fn event(&mut self) -> PhoneEvent {
+        loop {
+            let event = tokio::select! {
+                event = self.agent.event() => self.signalled(event),
+                Some(event) = self.media_events.recv() => heard(event),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    fn signalled(&mut self, event: Event) -> Option<PhoneEvent> {
+        match event {
+            Event::Offered(offer) => {
+                let stream = self.media.open().ok()?;
+                self.lines.insert(
+                    offer.leg,
+                    Line {
+                        stream,
+                        remote: offer.remote,
+                    },
+                );
+                Some(PhoneEvent::Incoming {
+                    leg: offer.leg,
+                    called: offer.called,
+                    shown: offer.caller,
+                })
+            }
+            Event::Confirmed {
+                leg,
+                remote: Some(remote),
+            }
+            | Event::MediaChanged { leg, remote } => {
+                self.lines.get(&leg)?.connect(remote);
+                None
+            }
+            // A phone has one trunk, and asks it nothing.
+            Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
+            // A telephone sends nobody elsewhere.
+            Event::Redirected { .. } | Event::NotRedirected { .. } => None,
+            Event::Ringing(_) => Some(PhoneEvent::Ringing),
+            Event::Answered { leg, remote } => {
+                self.lines.get(&leg)?.connect(remote);
+                Some(PhoneEvent::Answered(leg))
+            }
+            Event::Failed { leg, status } => {
+                self.lines.remove(&leg);
+                Some(PhoneEvent::Failed(status))
+            }
+            Event::Key { key, .. } => Digit::try_from(key).ok().map(PhoneEvent::Key),
+            Event::HungUp { leg, .. } => {
+                if let Some(line) = self.lines.remove(&leg) {
+                    line.stream.close();
+                }
+                Some(PhoneEvent::HungUp)
+            }
+        }
+    }
+}
+
+impl Line {
+    fn connect(&self, remote: RemoteMedia) {
+        self.stream
+            .connect(Remote::negotiated(remote, SourceRule::Negotiated));
+    }
+}
+
+fn heard(event: MediaEvent) -> Option<PhoneEvent> {
+    match event {
+        MediaEvent::Digit { digit, .. } => Some(PhoneEvent::Key(digit)),
+        MediaEvent::PlayFinished { .. } => Some(PhoneEvent::Played),
+        MediaEvent::RecordingFinished { path, result, .. } => Some(PhoneEvent::Recorded(
+            result.map(|_| path).map_err(|error| error.to_string()),
+        )),
+        MediaEvent::Silent { .. } | MediaEvent::Closed { .. } => None,
+    }
+}
+
+/// A call that a phone cannot make.
+#[derive(Debug, thiserror::Error)]
+pub enum PhoneError {
+    /// No audio port.
+    #[error(transparent)]
+    Media(#[from] crate::calls::media::OpenError),
+    /// Not a number.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+}
+
+/// Our address as the server sees it: the one that the system would send from.
+fn reachable(own: SocketAddr, server: SocketAddr) -> std::io::Result<IpAddr> {
+    if !own.ip().is_unspecified() {
+        return Ok(own.ip());
+    }
+    let probe = std::net::UdpSocket::bind(SocketAddr::new(own.ip(), 0))?;
+    probe.connect(server)?;
+    Ok(probe.local_addr()?.ip())
+}

@@ -1,0 +1,312 @@
+//! The engine on real sockets, with phones of its own parts around it and a real store below.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use call::PhoneNumber;
+use signalling::{LegId, Network, Peer, Transport};
+use tempfile::TempDir;
+
+use super::media::RecordingFormat;
+use super::softphone::{Phone, PhoneEvent, PhoneSettings};
+use super::*;
+use crate::store::{
+    Database, NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId,
+    TenantSettings, Timestamp,
+};
+
+const VN: &str = "+914000000001";
+const AGENT: &str = "+919900000001";
+const CUSTOMER: &str = "+918800000001";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+fn number(text: &str) -> PhoneNumber {
+    PhoneNumber::parse(text).unwrap()
+}
+
+struct Stage {
+    _folder: TempDir,
+    engine: Engine,
+    agent: Phone,
+    pin: String,
+}
+
+async fn phone(server: SocketAddr, first_port: u16) -> Phone {
+    let media_ports = first_port..=first_port + 99;
+    let settings = PhoneSettings {
+        listen: anywhere(),
+        media_ports,
+        server,
+        transport: Transport::Udp,
+    };
+    Phone::start(settings).await.unwrap()
+}
+
+impl Stage {
+    async fn set() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same with settings of one's own.
+    async fn with(change: impl FnOnce(&mut EngineSettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = phone(anywhere(), 33_000).await;
+        let store = Store::open(&StoreOptions::new(
+            Database::File(folder.path().join("greenpin.db")),
+            folder.path().join("master.key"),
+        ));
+        let store = store.unwrap();
+        let pin = allocate(&store).await;
+        let sip = signalling::Trunk {
+            peer: Some(Peer::at(Transport::Udp, agent.address())),
+            accept_from: vec![Network {
+                address: anywhere().ip(),
+                prefix: 32,
+            }],
+            ..signalling::Trunk::default()
+        };
+        let trunk = TrunkSettings {
+            name: "loopback".to_owned(),
+            sip,
+            ..TrunkSettings::default()
+        };
+        let mut settings = EngineSettings {
+            udp: anywhere(),
+            tcp: None,
+            tls: None,
+            dns: None,
+            advertised: anywhere().ip(),
+            trunks: vec![trunk],
+            media: MediaSettings {
+                ports: 33_200..=33_399,
+                silence_limit: PATIENCE,
+                ..MediaSettings::default()
+            },
+            prompts: Prompts::built_in().unwrap(),
+            recordings: folder.path().join("recordings"),
+            recording_format: RecordingFormat::Wav,
+            node: "test".to_owned(),
+            max_calls: 1,
+            tenant_limit: CallLimit {
+                max_calls: 1,
+                calls_per_second: 100,
+            },
+        };
+        change(&mut settings);
+        let engine = Engine::start(settings, store).await.unwrap();
+        Self {
+            _folder: folder,
+            engine,
+            agent,
+            pin,
+        }
+    }
+
+    /// A caller who was answered and keyed in the PIN.
+    async fn caller(&self) -> (Phone, LegId) {
+        let mut caller = phone(self.engine.udp, 33_400).await;
+        let leg = caller.dial(VN, CUSTOMER).unwrap();
+        until(&mut caller, |event| {
+            matches!(event, PhoneEvent::Answered(_))
+        })
+        .await;
+        caller.press(leg, &self.pin);
+        (caller, leg)
+    }
+
+    /// Waits until the agent's phone rings, while the caller's goes on.
+    async fn rings(&mut self, caller: &mut Phone) -> LegId {
+        loop {
+            tokio::select! {
+                event = self.agent.event() => if let PhoneEvent::Incoming { leg, .. } = event { return leg },
+                _ = caller.event() => {}
+            }
+        }
+    }
+
+    /// Waits until nothing is held any more, while the phones go on.
+    async fn idle(&mut self, caller: &mut Phone) {
+        let idle = async {
+            loop {
+                let load = self.engine.load().await.unwrap();
+                let held = (
+                    load.calls,
+                    load.legs,
+                    load.streams,
+                    load.media_legs,
+                    load.alarms,
+                    load.sip.legs,
+                );
+                if held == (0, 0, 0, 0, 0, 0) {
+                    return;
+                }
+                tokio::select! {
+                    _ = self.agent.event() => {}
+                    _ = caller.event() => {}
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, idle)
+            .await
+            .expect("something is held for ever");
+    }
+}
+
+async fn until(phone: &mut Phone, fits: impl Fn(&PhoneEvent) -> bool) {
+    let seen = async { while !fits(&phone.event().await) {} };
+    tokio::time::timeout(PATIENCE, seen)
+        .await
+        .expect("the phone was not told");
+}
+
+async fn allocate(store: &Store) -> String {
+    let tenant = TenantId::parse("acme").unwrap();
+    let now = Timestamp::now();
+    let new = NewTenant {
+        tenant_id: tenant.clone(),
+        account_sid: "AC0001".to_owned(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    };
+    store.create_tenant(new, now).await.unwrap();
+    let pooled = NewNumber {
+        virtual_number: number(VN),
+        mode: NumberMode::Exclusive,
+        pin_length: 4,
+        max_active: 1,
+    };
+    store.add_number(tenant.clone(), pooled, now).await.unwrap();
+    let new = NewAllocation {
+        virtual_number: number(VN),
+        from: vec![number(AGENT)],
+        to: vec![number(CUSTOMER)],
+        duration: Duration::from_secs(3600),
+        max_pin_attempts: 3,
+        record: false,
+        custom_field: None,
+    };
+    store
+        .tenant(tenant)
+        .create_allocation(new, now)
+        .await
+        .unwrap()
+        .pin
+        .expose()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_call_that_was_connected_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, leg) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // The agent presses a key, and the customer hangs up when it is heard: both were connected.
+    stage.agent.press(ringing, "5");
+    let connected = async {
+        loop {
+            tokio::select! {
+                _ = stage.agent.event() => {}
+                event = caller.event() => if matches!(event, PhoneEvent::Key(_)) { return },
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, connected)
+        .await
+        .expect("both are connected");
+    caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_declined_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, _) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.decline(ringing, 486);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
+    let mut stage = Stage::set().await;
+    let (mut caller, leg) = stage.caller().await;
+    stage.rings(&mut caller).await;
+    caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
+    let mut stage =
+        Stage::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
+    let (mut caller, _) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // Neither phone says anything from now on.
+    let both_hung_up = async {
+        tokio::join!(
+            until(&mut stage.agent, |event| matches!(
+                event,
+                PhoneEvent::HungUp
+            )),
+            until(&mut caller, |event| matches!(event, PhoneEvent::HungUp)),
+        )
+    };
+    both_hung_up.await;
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_audio_goes_past_us_is_not_silent() {
+    let change = |settings: &mut EngineSettings| {
+        settings.media.silence_limit = Duration::from_secs(2);
+        settings
+            .trunks
+            .iter_mut()
+            .for_each(|trunk| trunk.direct_media = true);
+        settings.max_calls = 2;
+        settings.tenant_limit.max_calls = 2;
+    };
+    let mut stage = Stage::with(change).await;
+    let (mut caller, leg) = stage.caller().await;
+    let ringing = stage.rings(&mut caller).await;
+    stage.agent.answer(ringing);
+    // Another caller, who says nothing either, is hung up on: by then the two would be as well.
+    let mut silent = phone(stage.engine.udp, 33_600).await;
+    silent.dial(VN, CUSTOMER).unwrap();
+    let hung_up = async {
+        loop {
+            tokio::select! {
+                event = stage.agent.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
+                event = caller.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
+                event = silent.event() => if matches!(event, PhoneEvent::HungUp) { return },
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, hung_up)
+        .await
+        .expect("a silent caller is hung up on");
+    caller.press(leg, "5");
+    until(&mut stage.agent, |event| {
+        matches!(event, PhoneEvent::Key(_))
+    })
+    .await;
+    caller.hang_up(leg);
+    stage.idle(&mut caller).await;
+}
+
+#[tokio::test]
+async fn one_call_more_than_allowed_is_refused_with_503() {
+    let stage = Stage::set().await;
+    let (_caller, _) = stage.caller().await;
+    let mut other = phone(stage.engine.udp, 33_500).await;
+    other.dial(VN, CUSTOMER).unwrap();
+    until(&mut other, |event| matches!(event, PhoneEvent::Failed(503))).await;
+}

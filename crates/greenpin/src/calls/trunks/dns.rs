@@ -1,0 +1,390 @@
+//! Where trunks are that have a name: NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), asked again when
+//! their time is over.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::rdata::NAPTR;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use signalling::{Peer, Place, Transport};
+use tokio::sync::mpsc;
+
+use crate::calls::Command;
+use crate::crypto::random;
+use crate::limits::backoff;
+
+/// Records are not asked for again sooner than this, whatever they say, and not later.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// A name that leads nowhere is looked up again after this.
+const NOWHERE: Duration = Duration::from_secs(5);
+/// The pause after a look-up that failed; it doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A service that an SRV record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Service {
+    priority: u16,
+    weight: u16,
+    host: String,
+    port: u16,
+}
+
+/// What is to be found.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// A peer that has a name.
+    pub(crate) peer: Peer,
+    /// Whether it is reached over TLS, where its name alone does not say so.
+    pub(crate) tls: Encryption,
+}
+
+/// Whether a domain is reached over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    /// There is nobody whom we could believe.
+    Never,
+    /// Where the DNS says so.
+    Possible,
+    /// Whatever the DNS says: certificates were given for it.
+    Always,
+}
+
+impl Encryption {
+    fn allows(self, transport: Transport) -> bool {
+        match self {
+            Self::Never => transport != Transport::Tls,
+            Self::Possible => true,
+            Self::Always => transport == Transport::Tls,
+        }
+    }
+}
+
+/// Where a name leads, and until when that is known.
+#[derive(Debug)]
+struct Found {
+    transport: Transport,
+    targets: Vec<SocketAddr>,
+    until: Instant,
+}
+
+/// A resolver that asks one server, or those of the system.
+pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
+    let Some(server) = server else {
+        return TokioResolver::builder_tokio()?.build();
+    };
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
+        connection.port = server.port();
+        connection
+    });
+    let server = NameServerConfig::new(server.ip(), true, connections.to_vec());
+    let config = ResolverConfig::from_name_servers(vec![server]);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
+}
+
+/// Tells the engine where a trunk's peer is, for as long as it listens. A name that leads nowhere is told so; when
+/// nobody can be asked, what was known stays.
+pub(in crate::calls) async fn follow(
+    resolver: TokioResolver,
+    (trunk, name): (usize, String),
+    wanted: Wanted,
+    engine: mpsc::UnboundedSender<Command>,
+) {
+    let mut failures = 0;
+    while !engine.is_closed() {
+        let wait = match find(&resolver, &wanted).await {
+            Ok(found) => {
+                failures = 0;
+                let wait = found
+                    .until
+                    .saturating_duration_since(Instant::now())
+                    .clamp(SHORTEST, LONGEST);
+                let wait = if found.targets.is_empty() {
+                    NOWHERE
+                } else {
+                    wait
+                };
+                if engine
+                    .send(Command::Targets(trunk, found.transport, found.targets))
+                    .is_err()
+                {
+                    return;
+                }
+                wait
+            }
+            Err(error) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(trunk = name, %error, "a trunk's name could not be looked up");
+                }
+                backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failures, random::u64())
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetError> {
+    let transport = wanted.peer.transport;
+    let mut found = Found {
+        transport,
+        targets: Vec::new(),
+        until: Instant::now() + LONGEST,
+    };
+    match &wanted.peer.place {
+        Place::Address(address) => found.targets.push(*address),
+        // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
+        Place::Name {
+            host,
+            port: Some(port),
+        } => addresses(resolver, host, *port, &mut found).await?,
+        Place::Name { host, port: None } => {
+            let ways = [(transport, service_name(host, transport))];
+            by_services(resolver, host, ways, &mut found).await?;
+        }
+        Place::Domain(host) => {
+            let mut ways = named_ways(resolver, host, &mut found).await?;
+            if ways.is_empty() {
+                // A domain that names none has those that it has services for.
+                let known = SERVICES.iter().map(|(transport, ..)| *transport);
+                ways = known
+                    .map(|transport| (transport, service_name(host, transport)))
+                    .collect();
+            }
+            ways.retain(|(transport, _)| wanted.tls.allows(*transport));
+            // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
+            let Some((first, _)) = ways.first() else {
+                return Ok(found);
+            };
+            found.transport = *first;
+            by_services(resolver, host, ways, &mut found).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// Transports with their services in NAPTR and SRV records (RFC 3263, sections 4.1 and 4.2), in the order in which they
+/// are tried where nothing names one.
+const SERVICES: [(Transport, &str, &str); 3] = [
+    (Transport::Udp, "SIP+D2U", "_sip._udp"),
+    (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
+    (Transport::Tls, "SIPS+D2T", "_sips._tcp"),
+];
+
+/// A transport, and the name that its SRV records are at.
+type Way = (Transport, String);
+
+fn service_name(host: &str, transport: Transport) -> String {
+    let service = SERVICES
+        .iter()
+        .find(|(known, ..)| *known == transport)
+        .map_or("", |(_, _, service)| service);
+    format!("{service}.{host}.")
+}
+
+/// The ways to a domain that its NAPTR records name, the preferred one first.
+async fn named_ways(
+    resolver: &TokioResolver,
+    host: &str,
+    found: &mut Found,
+) -> Result<Vec<Way>, NetError> {
+    let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    found.until = found.until.min(answer.valid_until());
+    let records = answer
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
+            _ => None,
+        });
+    let mut ways: Vec<_> = records.collect();
+    ways.sort_by_key(|(order, _)| *order);
+    Ok(ways.into_iter().map(|(_, way)| way).collect())
+}
+
+/// Where a NAPTR record leads; `None`: not to services of SIP by a transport that we know.
+fn way(naptr: &NAPTR) -> Option<Way> {
+    let fits = |service: &str| naptr.services.eq_ignore_ascii_case(service.as_bytes());
+    let (transport, ..) = SERVICES.iter().find(|(_, service, _)| fits(service))?;
+    let leads_to_services = naptr.flags.eq_ignore_ascii_case(b"s") && naptr.regexp.is_empty();
+    leads_to_services.then(|| (*transport, naptr.replacement.to_utf8()))
+}
+
+/// The addresses of the first way that has services, in the order in which to try them; without any those of the name, by
+/// the transport that was found.
+async fn by_services(
+    resolver: &TokioResolver,
+    host: &str,
+    ways: impl IntoIterator<Item = Way>,
+    found: &mut Found,
+) -> Result<(), NetError> {
+    for (transport, name) in ways {
+        let services = services(resolver, name, found).await?;
+        if services.is_empty() {
+            continue;
+        }
+        found.transport = transport;
+        let draw = |most: u64| random::u64() % most.max(1);
+        for service in order(services, draw) {
+            addresses(resolver, &service.host, service.port, found).await?;
+        }
+        return Ok(());
+    }
+    addresses(resolver, host, found.transport.default_port(), found).await
+}
+
+/// The services of a name; none where it has no SRV records.
+async fn services(
+    resolver: &TokioResolver,
+    name: String,
+    found: &mut Found,
+) -> Result<Vec<Service>, NetError> {
+    let answer = match resolver.lookup(name, RecordType::SRV).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    found.until = found.until.min(answer.valid_until());
+    let services = answer
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(Service {
+                priority: srv.priority,
+                weight: srv.weight,
+                host: srv.target.to_utf8(),
+                port: srv.port,
+            }),
+            _ => None,
+        });
+    Ok(services.collect())
+}
+
+async fn addresses(
+    resolver: &TokioResolver,
+    host: &str,
+    port: u16,
+    found: &mut Found,
+) -> Result<(), NetError> {
+    // RFC 2782: a service whose target is the root is decidedly not there.
+    if host == "." {
+        return Ok(());
+    }
+    let host = if host.ends_with('.') {
+        host.to_owned()
+    } else {
+        format!("{host}.")
+    };
+    match resolver.lookup_ip(host).await {
+        Ok(answer) => {
+            found.until = found.until.min(answer.valid_until());
+            found
+                .targets
+                .extend(answer.iter().map(|ip| SocketAddr::new(ip, port)));
+            Ok(())
+        }
+        Err(error) if error.is_no_records_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Services in the order in which to try them (RFC 2782): the lower priority number first, among equals by lot, each as
+/// likely as its weight says. `draw` gives a number below the one it is given.
+fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
+    let mut order = Vec::with_capacity(left.len());
+    // Those without weight first, so that they are chosen by nothing but a draw of nought.
+    left.sort_by_key(|service| (service.priority, service.weight));
+    while let Some(first) = left.first() {
+        let priority = first.priority;
+        let equals = left
+            .iter()
+            .take_while(|service| service.priority == priority);
+        let sums: Vec<u64> = equals
+            .scan(0, |sum, service| {
+                *sum += u64::from(service.weight);
+                Some(*sum)
+            })
+            .collect();
+        let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
+        let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
+        order.push(left.remove(chosen));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::rr::Name;
+
+    use super::*;
+
+    fn service(priority: u16, weight: u16, host: &str) -> Service {
+        Service {
+            priority,
+            weight,
+            host: host.to_owned(),
+            port: 5060,
+        }
+    }
+
+    fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
+        order(services, draw)
+            .into_iter()
+            .map(|service| service.host)
+            .collect()
+    }
+
+    #[test]
+    fn a_naptr_record_leads_to_services_of_a_transport_or_nowhere() {
+        let record = |flags: &str, service: &str, regexp: &str| {
+            let name = Name::from_utf8("_sip._tcp.example.").unwrap();
+            let [flags, service, regexp] =
+                [flags, service, regexp].map(|text| text.as_bytes().into());
+            way(&NAPTR::new(1, 1, flags, service, regexp, name))
+        };
+        let leads = |transport| Some((transport, "_sip._tcp.example.".to_owned()));
+        assert_eq!(record("s", "SIP+D2T", ""), leads(Transport::Tcp));
+        assert_eq!(record("S", "sip+d2u", ""), leads(Transport::Udp));
+        assert_eq!(record("s", "SIPS+D2T", ""), leads(Transport::Tls));
+        for (flags, service, regexp) in [
+            ("s", "SIP+D2S", ""),
+            ("u", "SIP+D2T", ""),
+            ("s", "SIP+D2T", "!.*!sip:a!"),
+            ("", "", ""),
+        ] {
+            assert_eq!(
+                record(flags, service, regexp),
+                None,
+                "{flags} {service} {regexp}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lower_priority_number_goes_first_and_equals_go_by_their_weight() {
+        let services = || {
+            vec![
+                service(20, 9, "z"),
+                service(10, 3, "b"),
+                service(10, 1, "a"),
+                service(10, 0, "n"),
+            ]
+        };
+        assert_eq!(hosts(services(), |_| 0), "nabz");
+        assert_eq!(hosts(services(), |most| most - 1), "banz");
+        let firsts: String = (0..5)
+            .map(|drawn| hosts(services(), |most| drawn % most).remove(0))
+            .collect();
+        assert_eq!(firsts, "nabbb");
+        assert_eq!(hosts(Vec::new(), |_| 0), "");
+    }
+}

@@ -1,0 +1,250 @@
+//! The trunks: what the engine knows of each, which one an outgoing call goes by, and which one when that fails.
+
+use std::path::PathBuf;
+
+use rlibphonenumber::Region;
+use signalling::Transport;
+use signalling::sdes::SrtpMode;
+
+use crate::calls::NumberFormat;
+use crate::calls::sip::{Identity, TlsPeer};
+
+/// A carrier, as it is configured.
+#[derive(Debug, Clone)]
+pub struct TrunkSettings {
+    /// Its name in call records and logs.
+    pub name: String,
+    /// Where it is, who speaks for it, and what we are to it.
+    pub sip: signalling::Trunk,
+    /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
+    /// What its peer is shown over TLS where it asks who we are; `None`: nothing.
+    pub tls_identity: Option<Identity>,
+    /// The country of numbers that it presents without `+`.
+    pub country: Option<Region>,
+    /// Take media from the first source within its networks instead of the address in the SDP.
+    pub symmetric_rtp: bool,
+    /// Its gateway may exchange audio with that of another trunk, past us.
+    pub direct_media: bool,
+    /// Whether its audio is encrypted.
+    pub srtp: SrtpMode,
+    /// Trunks with a lower number are tried first.
+    pub priority: u16,
+    /// How often it is chosen among those of the same priority: 1 to 100.
+    pub weight: u16,
+    /// The form in which it wants numbers.
+    pub number_format: NumberFormat,
+    /// Digits that stand before a number that is dialled by it.
+    pub prefix: String,
+    /// Legs of it at once, both ways; `None`: no limit of its own.
+    pub max_calls: Option<usize>,
+    /// New legs of it a second, both ways, and at once after a quiet time; `None`: no limit of its own.
+    pub max_calls_per_second: Option<u32>,
+}
+
+impl TrunkSettings {
+    /// What its peer must show and is shown, where it is reached over TLS.
+    pub(crate) fn tls_peer(&self) -> Option<TlsPeer> {
+        let hop = self.sip.hop().filter(|hop| hop.may_be_encrypted())?;
+        let peer = TlsPeer {
+            trunk: self.name.clone(),
+            place: hop.place.clone(),
+            ca: self.tls_ca.clone(),
+            identity: self.tls_identity.clone(),
+        };
+        // A domain that says nothing of TLS needs no certificates, and this system may trust none.
+        let asked_for = hop.transport == Transport::Tls || self.names_certificates();
+        (asked_for || peer.is_usable()).then_some(peer)
+    }
+
+    /// Whether certificates were given for its peer, which is then reached over TLS alone.
+    pub(crate) fn names_certificates(&self) -> bool {
+        self.tls_ca.is_some() || self.tls_identity.is_some()
+    }
+}
+
+impl Default for TrunkSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            sip: signalling::Trunk::default(),
+            tls_ca: None,
+            tls_identity: None,
+            country: None,
+            symmetric_rtp: false,
+            direct_media: false,
+            srtp: SrtpMode::Off,
+            priority: 10,
+            weight: 1,
+            number_format: NumberFormat::E164,
+            prefix: String::new(),
+            max_calls: None,
+            max_calls_per_second: None,
+        }
+    }
+}
+
+/// How a trunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrunkState {
+    /// Its peer answers, as far as is known.
+    pub up: bool,
+    /// It has taken our registration; `None`: we do not register with it.
+    pub registered: Option<bool>,
+}
+
+impl TrunkState {
+    /// Before anything is known: one that is where an address says counts as up.
+    pub(crate) fn new(settings: &TrunkSettings) -> Self {
+        let named = settings
+            .sip
+            .hop()
+            .is_some_and(|hop| hop.address().is_none());
+        Self {
+            up: !named,
+            registered: settings.sip.register.then_some(false),
+        }
+    }
+}
+
+/// The trunks that take calls, in the order in which a call is to try them: those that are up, then those that are away.
+/// Among these the lower priority number first; among equals the one that brought the call, then by lot, each as likely
+/// as its weight says. `draw` gives a number below the one it is given.
+pub(crate) fn order(
+    trunks: &[TrunkSettings],
+    is_up: impl Fn(usize) -> bool,
+    brought_by: usize,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Vec<usize> {
+    let rank = |(index, trunk): &(usize, &TrunkSettings)| (!is_up(*index), trunk.priority);
+    let mut left: Vec<(usize, &TrunkSettings)> = trunks
+        .iter()
+        .enumerate()
+        .filter(|(_, trunk)| trunk.sip.peer.is_some())
+        .collect();
+    let mut order = Vec::with_capacity(left.len());
+    while let Some(best) = left.iter().map(rank).min() {
+        let equals = left.iter().filter(|trunk| rank(trunk) == best);
+        let next = equals
+            .clone()
+            .find(|(index, _)| *index == brought_by)
+            .map(|(index, _)| *index);
+        let next = next.or_else(|| {
+            by_lot(
+                equals.map(|(index, trunk)| (*index, trunk.weight)),
+                &mut draw,
+            )
+        });
+        let Some(next) = next else { break };
+        left.retain(|(index, _)| *index != next);
+        order.push(next);
+    }
+    order
+}
+
+fn by_lot(
+    equals: impl Iterator<Item = (usize, u16)> + Clone,
+    draw: &mut impl FnMut(u64) -> u64,
+) -> Option<usize> {
+    let total: u64 = equals.clone().map(|(_, weight)| u64::from(weight)).sum();
+    let mut drawn = draw(total.max(1));
+    let mut last = None;
+    for (index, weight) in equals {
+        last = Some(index);
+        match drawn.checked_sub(weight.into()) {
+            Some(rest) => drawn = rest,
+            None => break,
+        }
+    }
+    last
+}
+
+/// Whether another trunk may succeed where one answered so, before anybody was alerted: it was away, or had no room.
+pub(crate) fn another_may_succeed(status: u16) -> bool {
+    matches!(status, 408 | 503)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signalling::Peer;
+
+    fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
+        let address = "192.0.2.1:5060".parse().unwrap();
+        let peer = takes_calls.then_some(Peer::at(Transport::Udp, address));
+        let sip = signalling::Trunk {
+            peer,
+            ..signalling::Trunk::default()
+        };
+        TrunkSettings {
+            sip,
+            priority,
+            weight,
+            ..TrunkSettings::default()
+        }
+    }
+
+    fn order(
+        trunks: &[TrunkSettings],
+        brought_by: usize,
+        draw: impl FnMut(u64) -> u64,
+    ) -> Vec<usize> {
+        crate::calls::trunks::selection::order(trunks, |_| true, brought_by, draw)
+    }
+
+    #[test]
+    fn one_that_is_away_goes_last_whatever_its_priority_and_even_if_it_brought_the_call() {
+        let trunks = [
+            trunk(5, 1, true),
+            trunk(10, 1, true),
+            trunk(20, 1, true),
+            trunk(5, 1, true),
+        ];
+        assert_eq!(
+            crate::calls::trunks::selection::order(&trunks, |index| index != 0, 0, |_| 0),
+            [3, 1, 2, 0]
+        );
+        assert_eq!(
+            crate::calls::trunks::selection::order(&trunks, |index| index == 2, 3, |_| 0),
+            [2, 3, 0, 1]
+        );
+        assert_eq!(
+            crate::calls::trunks::selection::order(&trunks, |_| false, 3, |_| 0),
+            [3, 0, 1, 2],
+            "none is up: the usual order"
+        );
+    }
+
+    #[test]
+    fn a_lower_priority_number_goes_first_and_one_that_takes_no_calls_never() {
+        let trunks = [
+            trunk(20, 1, true),
+            trunk(10, 1, true),
+            trunk(5, 1, false),
+            trunk(30, 1, true),
+        ];
+        assert_eq!(order(&trunks, 2, |_| 0), [1, 0, 3]);
+        assert_eq!(
+            order(&trunks, 3, |_| 0),
+            [1, 0, 3],
+            "the one that brought the call does not jump the queue"
+        );
+        assert!(order(&[], 0, |_| 0).is_empty());
+    }
+
+    #[test]
+    fn among_equals_the_one_that_brought_the_call_goes_first() {
+        let trunks = [trunk(10, 1, true), trunk(10, 1, true), trunk(10, 1, true)];
+        assert_eq!(order(&trunks, 1, |_| 0), [1, 0, 2]);
+        assert_eq!(order(&trunks, 9, |most| most - 1), [2, 1, 0]);
+    }
+
+    #[test]
+    fn equals_are_drawn_as_often_as_their_weights_say() {
+        let trunks = [trunk(10, 3, true), trunk(10, 1, true)];
+        let first: Vec<usize> = (0..4)
+            .map(|drawn| order(&trunks, 9, |most| drawn % most)[0])
+            .collect();
+        assert_eq!(first, [0, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Where SIP is served, and where a peer is.
+
+use std::net::SocketAddr;
+
+use signalling::{Peer, Place, Transport};
+
+use super::values::{Raw, Refusal, must, name_of};
+use crate::calls::sip::Listen;
+
+const TRANSPORTS: [(&str, Transport); 3] = [
+    ("udp", Transport::Udp),
+    ("tcp", Transport::Tcp),
+    ("tls", Transport::Tls),
+];
+
+pub(super) fn transport_name(transport: Transport) -> &'static str {
+    name_of(&TRANSPORTS, transport)
+}
+
+/// Where SIP is served.
+pub(super) struct Listens {
+    pub(super) udp: SocketAddr,
+    pub(super) tcp: Option<SocketAddr>,
+    pub(super) tls: Option<SocketAddr>,
+}
+
+/// One UDP address, at most one TCP address, and at most one for TLS.
+pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
+    let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
+    let items = must(raw.list(), rule)?;
+    let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
+    let listens = must(listens, rule)?;
+    let of = |transport| {
+        let mut found = listens
+            .iter()
+            .filter(move |listen| listen.transport == transport);
+        (
+            found.next().map(|listen| listen.address),
+            found.next().is_none(),
+        )
+    };
+    match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
+        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(Listens { udp, tcp, tls }),
+        _ => must(None, rule),
+    }
+}
+
+/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`; `sip:NAME` leaves to the DNS how it is reached.
+pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
+    let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
+    must(raw.text().and_then(parse_peer), rule)
+}
+
+fn parse_peer(text: &str) -> Option<Peer> {
+    let (scheme, rest) = text.split_once(':')?;
+    let (place, parameters) = rest
+        .split_once(';')
+        .map_or((rest, None), |(place, more)| (place, Some(more)));
+    let named = parameters.map(str::to_ascii_lowercase);
+    let transport = match (scheme, named.as_deref()) {
+        ("sip", None | Some("transport=udp")) => Transport::Udp,
+        ("sip", Some("transport=tcp")) => Transport::Tcp,
+        ("sip" | "sips", Some("transport=tls")) | ("sips", None) => Transport::Tls,
+        _ => return None,
+    };
+    let place = match parse_place(place, transport)? {
+        Place::Name { host, port: None } if (scheme, named) == ("sip", None) => Place::Domain(host),
+        place => place,
+    };
+    Some(Peer { transport, place })
+}
+
+fn parse_place(place: &str, transport: Transport) -> Option<Place> {
+    let port = transport.default_port();
+    let alone = || {
+        place
+            .trim_matches(['[', ']'])
+            .parse()
+            .ok()
+            .map(|ip| SocketAddr::new(ip, port))
+    };
+    if let Some(address) = place.parse().ok().or_else(alone) {
+        return Some(Place::Address(address));
+    }
+    let (host, port) = match place.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
+        None => (place, None),
+    };
+    is_host_name(host).then(|| Place::Name {
+        host: host.to_ascii_lowercase(),
+        port,
+    })
+}
+
+/// Labels of letters, digits and hyphens, the last of which is no number: a mistyped address is no name.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253
+        && text.split('.').all(label)
+        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+}

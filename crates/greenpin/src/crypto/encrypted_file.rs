@@ -1,0 +1,483 @@
+//! The file of a recording, WAV or Ogg, sealed: what lies on a disk or in a bucket is heard with the master key alone.
+//!
+//! | octets | what |
+//! |---|---|
+//! | 16 | [`MAGIC`] |
+//! | 32 | salt: the file's key is its HMAC-SHA-256 under the [`RecordingKey`] |
+//! | 60 | the head, sealed last, as block 0: it tells how much audio there is |
+//! | 65,552 each, the last one less | the audio, sealed in blocks of 65,536 octets |
+//!
+//! The head is that of the WAV file, before its samples. Of an Ogg file all is audio: the head is not of it, and has the
+//! same length.
+//!
+//! A block is sealed by AES-256-GCM under its number as the nonce, so that none can be left out, moved or cut off, and
+//! any of them can be opened without the others. No key seals two files.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
+
+use super::random;
+
+const MAGIC: &[u8; 16] = b"greenpin audio 1";
+const SALT: usize = 32;
+const TAG: usize = 16;
+/// Octets of the head: those of a WAV file before its audio.
+const WAV_HEAD: usize = 44;
+/// What the head of an Ogg file begins with.
+const OGG: &[u8; 4] = b"OggS";
+/// Octets of audio in a block.
+const BLOCK: usize = 65_536;
+/// Octets before the first block of audio: all that [`Opener::new`] needs.
+pub(crate) const HEAD: usize = MAGIC.len() + SALT + WAV_HEAD + TAG;
+
+/// What the keys of recordings are derived from.
+#[derive(Clone)]
+pub struct RecordingKey(hmac::Key);
+
+impl RecordingKey {
+    /// Derives keys from 32 secret octets.
+    pub(crate) fn new(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    fn of_file(&self, salt: &[u8]) -> io::Result<FileKey> {
+        let derived = hmac::sign(&self.0, salt);
+        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
+            .map_err(|_| io::Error::other("no key"))?;
+        Ok(FileKey(LessSafeKey::new(key)))
+    }
+}
+
+impl fmt::Debug for RecordingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordingKey")
+    }
+}
+
+/// Seals and opens the blocks of one file.
+struct FileKey(LessSafeKey);
+
+impl FileKey {
+    fn seal(&self, block: u64, octets: &mut Vec<u8>) -> io::Result<()> {
+        let sealed = self
+            .0
+            .seal_in_place_append_tag(nonce(block), Aad::empty(), octets);
+        sealed.map_err(|_| io::Error::other("a block of a recording cannot be sealed"))
+    }
+
+    fn open<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let opened = self.0.open_in_place(nonce(block), Aad::empty(), octets);
+        opened.map(|octets| &*octets).map_err(|_| damaged())
+    }
+}
+
+fn nonce(block: u64) -> Nonce {
+    let mut octets = [0; NONCE_LEN];
+    octets
+        .iter_mut()
+        .rev()
+        .zip(block.to_le_bytes())
+        .for_each(|(octet, of_number)| *octet = of_number);
+    Nonce::assume_unique_for_key(octets)
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidData,
+        "a sealed recording is damaged, or was sealed with another master key",
+    )
+}
+
+/// Whether a file that begins so is sealed.
+pub(crate) fn is_sealed(first: &[u8]) -> bool {
+    first.starts_with(MAGIC)
+}
+
+/// What a sealed file is once it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A WAV file of two channels, 8 kHz, 16 bits: its samples are written.
+    Wav,
+    /// An Ogg file: all of it is written.
+    Ogg,
+}
+
+/// Writes a sealed file.
+pub(crate) struct SealedFile<W: Write + Seek> {
+    file: W,
+    kind: Kind,
+    key: FileKey,
+    /// Audio that fills no block yet.
+    block: Vec<u8>,
+    /// Octets of audio in the blocks before it.
+    sealed: u64,
+}
+
+impl<W: Write + Seek> SealedFile<W> {
+    /// Begins a file, with room for its head.
+    pub(crate) fn new(mut file: W, kind: Kind, key: &RecordingKey) -> io::Result<Self> {
+        let mut salt = [0; SALT];
+        random::fill(&mut salt);
+        file.write_all(MAGIC)?;
+        file.write_all(&salt)?;
+        file.write_all(&[0; WAV_HEAD + TAG])?;
+        let (key, block) = (key.of_file(&salt)?, Vec::with_capacity(BLOCK + TAG));
+        Ok(Self {
+            file,
+            kind,
+            key,
+            block,
+            sealed: 0,
+        })
+    }
+
+    /// Appends interleaved samples.
+    pub(crate) fn append(&mut self, samples: &[i16]) -> io::Result<()> {
+        samples
+            .iter()
+            .try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
+    }
+
+    /// Octets of audio so far.
+    pub(crate) fn length(&self) -> u64 {
+        self.sealed + self.block.len() as u64
+    }
+
+    /// Seals what is left, and the head.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        if !self.block.is_empty() {
+            self.flush_block()?;
+        }
+        let mut head = match self.kind {
+            Kind::Wav => wav_head(self.sealed),
+            Kind::Ogg => ogg_head(self.sealed),
+        }
+        .to_vec();
+        self.key.seal(0, &mut head)?;
+        self.file
+            .seek(SeekFrom::Start((MAGIC.len() + SALT) as u64))?;
+        self.file.write_all(&head)?;
+        self.file.flush()
+    }
+
+    fn flush_block(&mut self) -> io::Result<()> {
+        let length = self.block.len() as u64;
+        self.key
+            .seal(self.sealed / BLOCK as u64 + 1, &mut self.block)?;
+        self.file.write_all(&self.block)?;
+        self.block.clear();
+        self.sealed += length;
+        Ok(())
+    }
+}
+
+impl<W: Write + Seek> Write for SealedFile<W> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let count = octets.len().min(BLOCK - self.block.len());
+        self.block.extend(octets.iter().take(count));
+        if self.block.len() == BLOCK {
+            self.flush_block()?;
+        }
+        Ok(count)
+    }
+
+    /// What fills no block waits: a block is sealed once.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The head of an Ogg file of so many octets, which is written nowhere else.
+fn ogg_head(length: u64) -> [u8; WAV_HEAD] {
+    let mut head = [0; WAV_HEAD];
+    let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    head.iter_mut()
+        .zip(OGG)
+        .for_each(|(octet, of_name)| *octet = *of_name);
+    head.iter_mut()
+        .rev()
+        .zip(length.iter().rev())
+        .for_each(|(octet, of_number)| *octet = *of_number);
+    head
+}
+
+/// The head of a WAV file with so many octets of audio; what does not fit into its 32 bits is cut down to them.
+fn wav_head(length: u64) -> [u8; WAV_HEAD] {
+    let length = u32::try_from(length).unwrap_or(u32::MAX);
+    let mut head =
+        *b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x10\0data\0\0\0\0";
+    let places = [(4, length.saturating_add(36)), (40, length)];
+    for (place, number) in places {
+        head.iter_mut()
+            .skip(place)
+            .zip(number.to_le_bytes())
+            .for_each(|(octet, of_number)| *octet = of_number);
+    }
+    head
+}
+
+/// Opens a sealed file, block by block.
+pub(crate) struct Opener {
+    key: FileKey,
+    head: [u8; WAV_HEAD],
+    audio: u64,
+}
+
+/// Where a part of a file lies in its sealed form.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Which part of the head comes first.
+    pub(crate) head: Range<usize>,
+    /// The octets of the sealed file that hold the rest.
+    pub(crate) stored: Range<u64>,
+    /// The block that they begin with.
+    pub(crate) block: u64,
+    /// Octets of that block's audio that are not asked for.
+    pub(crate) skip: usize,
+    /// Octets of audio that are.
+    pub(crate) audio: u64,
+}
+
+impl Opener {
+    /// Reads the first [`HEAD`] octets of a file of so many; `None`: it is not sealed.
+    ///
+    /// # Errors
+    /// It is damaged, cut off, or sealed with another key.
+    pub(crate) fn new(key: &RecordingKey, first: &[u8], stored: u64) -> io::Result<Option<Self>> {
+        if !is_sealed(first) {
+            return Ok(None);
+        }
+        let rest = first.get(MAGIC.len()..).unwrap_or_default();
+        let (salt, head) = rest.split_at_checked(SALT).ok_or_else(damaged)?;
+        let key = key.of_file(salt)?;
+        let mut head = head.get(..WAV_HEAD + TAG).ok_or_else(damaged)?.to_vec();
+        let head: [u8; WAV_HEAD] = key.open(0, &mut head)?.try_into().map_err(|_| damaged())?;
+        let length = head
+            .last_chunk::<4>()
+            .map_or(0, |length| u32::from_le_bytes(*length));
+        let audio = u64::from(length);
+        let expected = HEAD as u64 + audio + audio.div_ceil(BLOCK as u64) * TAG as u64;
+        if stored == expected {
+            Ok(Some(Self { key, head, audio }))
+        } else {
+            Err(damaged())
+        }
+    }
+
+    /// What the file is.
+    pub(crate) fn kind(&self) -> Kind {
+        if self.head.starts_with(OGG) {
+            Kind::Ogg
+        } else {
+            Kind::Wav
+        }
+    }
+
+    /// Octets of the head that are of the file.
+    fn of_head(&self) -> usize {
+        if self.kind() == Kind::Ogg {
+            0
+        } else {
+            WAV_HEAD
+        }
+    }
+
+    /// The length of the file, in octets.
+    pub(crate) fn length(&self) -> u64 {
+        self.of_head() as u64 + self.audio
+    }
+
+    /// A part of the head.
+    pub(crate) fn head(&self, part: Range<usize>) -> &[u8] {
+        self.head.get(part).unwrap_or_default()
+    }
+
+    /// Where `count` octets from `first` on lie; what is beyond the end is left out.
+    pub(crate) fn span(&self, first: u64, count: u64) -> Span {
+        let end = first.saturating_add(count).min(self.length());
+        let of_head = self.of_head() as u64;
+        let in_head = |octet: u64| octet.min(of_head) as usize;
+        let in_audio = |octet: u64| octet.saturating_sub(of_head);
+        let (begin, audio_end) = (in_audio(first.min(end)), in_audio(end));
+        let (block, last) = (begin / BLOCK as u64, audio_end.div_ceil(BLOCK as u64));
+        let stored = |block: u64| HEAD as u64 + (block * (BLOCK + TAG) as u64).min(self.sealed());
+        Span {
+            head: in_head(first.min(end))..in_head(end),
+            stored: stored(block)..stored(last.max(block)),
+            block: block + 1,
+            skip: (begin % BLOCK as u64) as usize,
+            audio: audio_end - begin,
+        }
+    }
+
+    /// Octets of a block in the sealed file.
+    pub(crate) fn stored_length(&self, block: u64) -> usize {
+        let before = block.saturating_sub(1).saturating_mul(BLOCK as u64);
+        self.audio.saturating_sub(before).min(BLOCK as u64) as usize + TAG
+    }
+
+    /// Opens a block.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub(crate) fn open<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        self.key.open(block, octets)
+    }
+
+    /// Octets of all blocks in the sealed file.
+    fn sealed(&self) -> u64 {
+        self.audio + self.audio.div_ceil(BLOCK as u64) * TAG as u64
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener")
+            .field("audio", &self.audio)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn key(secret: u8) -> RecordingKey {
+        RecordingKey::new(&[secret; 32])
+    }
+
+    fn sealed(samples: &[i16]) -> Vec<u8> {
+        let mut file = Cursor::new(Vec::new());
+        let mut wav = SealedFile::new(&mut file, Kind::Wav, &key(1)).unwrap();
+        samples
+            .chunks(1000)
+            .for_each(|chunk| wav.append(chunk).unwrap());
+        assert_eq!(wav.length(), samples.len() as u64 * 2);
+        wav.finish().unwrap();
+        file.into_inner()
+    }
+
+    /// Reads a part of a sealed file as a server does.
+    fn read(file: &[u8], first: u64, count: u64) -> io::Result<Vec<u8>> {
+        let opener =
+            Opener::new(&key(1), &file[..HEAD.min(file.len())], file.len() as u64)?.unwrap();
+        let span = opener.span(first, count);
+        let mut out = opener.head(span.head.clone()).to_vec();
+        let mut stored = file[span.stored.start as usize..span.stored.end as usize].to_vec();
+        let (mut rest, mut block, mut skip) = (&mut stored[..], span.block, span.skip);
+        while !rest.is_empty() {
+            let (this, after) = rest.split_at_mut(opener.stored_length(block));
+            out.extend(opener.open(block, this)?.iter().skip(skip));
+            (rest, block, skip) = (after, block + 1, 0);
+        }
+        out.truncate(span.head.len() + span.audio as usize);
+        Ok(out)
+    }
+
+    fn samples(count: usize) -> Vec<i16> {
+        (0..count)
+            .map(|index| (index * 7919 % 60_000) as i16)
+            .collect()
+    }
+
+    #[test]
+    fn a_sealed_file_opens_to_a_wav_file_of_the_same_audio() {
+        for count in [0, 2, 32_766, 32_768, 32_770, 100_000] {
+            let (samples, file) = (samples(count), sealed(&samples(count)));
+            let wav = read(&file, 0, u64::MAX).unwrap();
+            let mut reader = hound::WavReader::new(Cursor::new(&wav)).unwrap();
+            assert_eq!(
+                (reader.spec().channels, reader.spec().sample_rate),
+                (2, 8000)
+            );
+            assert_eq!(
+                reader
+                    .samples::<i16>()
+                    .map(Result::unwrap)
+                    .collect::<Vec<_>>(),
+                samples
+            );
+            assert_eq!(wav.len() as u64, 44 + count as u64 * 2);
+        }
+    }
+
+    #[test]
+    fn a_sealed_ogg_file_opens_to_what_was_written() {
+        for count in [0, 1, 65_536, 100_000] {
+            let mut file = Cursor::new(Vec::new());
+            let mut ogg = SealedFile::new(&mut file, Kind::Ogg, &key(1)).unwrap();
+            let octets: Vec<u8> = samples(count).iter().map(|sample| *sample as u8).collect();
+            octets
+                .chunks(777)
+                .for_each(|chunk| ogg.write_all(chunk).unwrap());
+            ogg.finish().unwrap();
+            let file = file.into_inner();
+            assert_eq!(read(&file, 0, u64::MAX).unwrap(), octets);
+            assert_eq!(
+                read(&file, 50, 20).unwrap(),
+                octets[50.min(count)..70.min(count)]
+            );
+            let opener = Opener::new(&key(1), &file[..HEAD], file.len() as u64)
+                .unwrap()
+                .unwrap();
+            assert_eq!((opener.kind(), opener.length()), (Kind::Ogg, count as u64));
+        }
+    }
+
+    #[test]
+    fn any_part_is_the_part_of_the_whole() {
+        let file = sealed(&samples(100_000));
+        let whole = read(&file, 0, u64::MAX).unwrap();
+        for first in [
+            0, 1, 43, 44, 45, 65_579, 65_580, 65_581, 131_116, 200_042, 200_044, 300_000,
+        ] {
+            for count in [0, 1, 44, 45, 65_536, 65_537, 131_072, 400_000] {
+                let from = (first as usize).min(whole.len());
+                let to = (first as usize + count as usize).min(whole.len());
+                assert_eq!(
+                    read(&file, first, count).unwrap(),
+                    whole[from..to],
+                    "{count} from {first} on"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_audio_can_be_read_or_changed() {
+        let quiet = vec![0_i16; 40_000];
+        let file = sealed(&quiet);
+        assert!(
+            !file
+                .windows(16)
+                .any(|octets| octets == [0; 16] || octets.starts_with(b"RIFF"))
+        );
+        assert_ne!(file, sealed(&quiet), "each file has a key of its own");
+        for place in [20, 60, 107, 108, 70_000, file.len() - 1] {
+            let mut changed = file.clone();
+            changed[place] ^= 1;
+            assert!(read(&changed, 0, u64::MAX).is_err(), "octet {place}");
+        }
+        for length in [17, HEAD - 1, HEAD, HEAD + 65_552, file.len() - 1] {
+            assert!(
+                read(&file[..length], 0, 100).is_err(),
+                "cut off at {length}"
+            );
+        }
+        let blocks = file[HEAD..].chunks(65_552).collect::<Vec<_>>();
+        assert!(read(&[&file[..HEAD], blocks[1], blocks[0]].concat(), 0, u64::MAX).is_err());
+        assert!(Opener::new(&key(2), &file[..HEAD], file.len() as u64).is_err());
+    }
+
+    #[test]
+    fn a_plain_wav_file_is_none() {
+        assert!(Opener::new(&key(1), b"RIFF....WAVE", 12).unwrap().is_none());
+        assert!(Opener::new(&key(1), b"", 0).unwrap().is_none());
+    }
+}

@@ -1,0 +1,318 @@
+//! Reading a body: bounded in size, time and depth, and strict about what JSON leaves open.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, header};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::problem::{Code, Problem};
+use super::validation::Fields;
+
+/// The longest body that is read.
+pub(crate) const LONGEST: usize = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reads a body that must be a JSON object.
+pub(crate) async fn json_object(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Map<String, Value>, Problem> {
+    object(json(headers, body).await?)
+}
+
+/// Reads a body that must be a JSON array.
+pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Value>, Problem> {
+    match json(headers, body).await? {
+        Value::Array(items) => Ok(items),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "The body must be a JSON array.",
+        )),
+    }
+}
+
+/// Reads a body that must be empty, or an object without fields.
+pub(crate) async fn nothing(body: Body) -> Result<(), Problem> {
+    let bytes = in_time(body, LONGEST).await?;
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    Fields::new(object(parse(&bytes)?)?).finish()
+}
+
+async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::plain(Code::UnsupportedMediaType));
+    }
+    parse(&bytes(headers, body, LONGEST).await?)
+}
+
+/// Reads a body that must be `text/csv` of at most so many bytes.
+pub(crate) async fn csv(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    of_type(headers, body, &["text/csv"], longest).await
+}
+
+/// Reads a body that must be a WAV file of at most so many bytes.
+pub(crate) async fn wav(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    of_type(
+        headers,
+        body,
+        &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
+        longest,
+    )
+    .await
+}
+
+async fn of_type(
+    headers: &HeaderMap,
+    body: Body,
+    types: &[&str],
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    if !types
+        .iter()
+        .any(|expected| media_type.eq_ignore_ascii_case(expected))
+    {
+        let expected = types.first().copied().unwrap_or_default();
+        return Err(Problem::new(
+            Code::UnsupportedMediaType,
+            format!("The body must be {expected}."),
+        ));
+    }
+    bytes(headers, body, longest).await
+}
+
+/// The longest body of a request to a path.
+pub(crate) fn longest_of(path: &str) -> usize {
+    if path.contains("/prompts/") {
+        crate::http::tenant::prompts::LONGEST
+    } else {
+        LONGEST
+    }
+}
+
+/// Reads a body of at most so many bytes as it is.
+pub(crate) async fn bytes(
+    headers: &HeaderMap,
+    body: Body,
+    longest: usize,
+) -> Result<Vec<u8>, Problem> {
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > longest as u64) {
+        return Err(too_large(longest));
+    }
+    in_time(body, longest).await
+}
+
+async fn in_time(body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+    let late = |_| {
+        Problem::new(
+            Code::RequestTimeout,
+            "The body must arrive within 20 seconds.",
+        )
+    };
+    tokio::time::timeout(PATIENCE, read(body, longest))
+        .await
+        .map_err(late)?
+}
+
+/// Reads a body that may be missing, else must be a JSON object.
+pub(crate) async fn json_object_or_nothing(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Map<String, Value>, Problem> {
+    if body.is_end_stream() && !headers.contains_key(header::CONTENT_TYPE) {
+        return Ok(Map::new());
+    }
+    json_object(headers, body).await
+}
+
+fn too_large(longest: usize) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("A body has at most {longest} bytes here."),
+    )
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    let json = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    json && utf8
+}
+
+async fn read(mut body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) =
+        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
+    {
+        let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
+        if let Ok(data) = frame.into_data() {
+            if bytes.len().saturating_add(data.len()) > longest {
+                return Err(too_large(longest));
+            }
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let read = serde_json::from_slice(bytes).map(|Strict(value)| value);
+    // The parser's words hold nothing of the body.
+    read.map_err(|error| {
+        Problem::new(
+            Code::InvalidJson,
+            format!("The body is not valid JSON: {error}."),
+        )
+    })
+}
+
+fn object(value: Value) -> Result<Map<String, Value>, Problem> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(Problem::new(
+            Code::InvalidRequest,
+            "The body must be a JSON object.",
+        )),
+    }
+}
+
+/// A JSON value without a key that is there twice: which of the two would count is not defined.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let Strict(value) = entries.next_value()?;
+            if object.insert(key, value).is_some() {
+                return Err(serde::de::Error::custom("a key is there twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_there_twice_is_refused_at_any_depth() {
+        assert!(parse(br#"{"a": 1, "b": [{"c": null}]}"#).is_ok());
+        assert!(parse(br#"{"a": 1, "a": 1}"#).is_err());
+        assert!(parse(br#"{"b": [{"c": 1, "c": 2}]}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        let deep = "[".repeat(60_000);
+        for text in [
+            "",
+            "{",
+            "[]",
+            "1",
+            "{} {}",
+            "{\"a\": NaN}",
+            "{'a': 1}",
+            &deep,
+        ] {
+            assert!(parse(text.as_bytes()).and_then(object).is_err());
+        }
+        assert!(parse(b"{\"a\": \"\xff\"}").is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let body = || {
+            Body::from_stream(futures_util::stream::pending::<
+                Result<Vec<u8>, std::io::Error>,
+            >())
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        let late = Problem::new(
+            Code::RequestTimeout,
+            "The body must arrive within 20 seconds.",
+        );
+        assert_eq!(json_object(&headers, body()).await, Err(late.clone()));
+        assert_eq!(nothing(body()).await, Err(late));
+    }
+}

@@ -1,0 +1,310 @@
+//! `Idempotency-Key`: a request that comes again is answered as it was the first time, and not done again.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument as _;
+
+use super::body;
+use super::problem::{Code, FieldError, Problem};
+use crate::http::RequestId;
+use crate::http::tenant::allocations::allocation;
+use crate::store::{Claim, IdempotentRequest, KeptAnswer, Taken, TenantStore, Timestamp};
+
+const KEY: &str = "idempotency-key";
+const LONGEST_KEY: usize = 255;
+/// Longer than any answer to a write.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Does a request, or answers as it was answered before.
+pub(crate) async fn once(
+    store: TenantStore,
+    now: Timestamp,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let writes = [Method::POST, Method::PUT, Method::DELETE].contains(request.method());
+    let Some(key) = key(request.headers())?.filter(|_| writes) else {
+        return Ok(next.run(request).await);
+    };
+    let (mut parts, body) = request.into_parts();
+    let bytes = body::bytes(&parts.headers, body, body::longest_of(parts.uri.path())).await?;
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or(parts.uri.path(), |path| path.as_str());
+    let asked = store.idempotent_request(&key, parts.method.as_str(), path, &bytes);
+    match store.take_key(&asked, now).await? {
+        Taken::Ours(claim) => {
+            parts.extensions.insert(store.claimed(&asked, claim));
+            let request_id = parts
+                .extensions
+                .get::<RequestId>()
+                .map(|id| id.0.clone())
+                .unwrap_or_default();
+            let first = First {
+                store,
+                asked,
+                claim,
+                request_id,
+            };
+            first
+                .answer(Request::from_parts(parts, Body::from(bytes)), next)
+                .await
+        }
+        Taken::Done(answer) => Ok(again(answer)),
+        Taken::Made(made) => allocation::made_before(&store, &made, now)
+            .await
+            .map(replayed),
+        Taken::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
+        Taken::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut given = headers.get_all(KEY).iter();
+    let Some(first) = given.next() else {
+        return Ok(None);
+    };
+    let valid = |text: &&str| {
+        (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+    };
+    let text = first
+        .to_str()
+        .ok()
+        .filter(valid)
+        .filter(|_| given.next().is_none());
+    let fault = || FieldError {
+        field: "Idempotency-Key".into(),
+        code: Code::InvalidValue,
+        message: "must be one text of 1 to 255 printable ASCII characters".into(),
+    };
+    text.map(|text| Some(text.to_owned()))
+        .ok_or_else(|| Problem::of_fields(vec![fault()]))
+}
+
+/// A request that has its key.
+struct First {
+    store: TenantStore,
+    asked: IdempotentRequest,
+    claim: Claim,
+    request_id: String,
+}
+
+impl First {
+    /// Does the request and keeps the answer, also when the client has gone meanwhile: it will ask again.
+    async fn answer(self, request: Request, next: Next) -> Result<Response, Problem> {
+        let (store, asked, claim) = (self.store.clone(), self.asked.clone(), self.claim);
+        let work = async move { self.keep(next.run(request).await).await };
+        match tokio::spawn(work.in_current_span()).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                store.release_key(&asked, claim).await?;
+                Err(Problem::plain(Code::Internal))
+            }
+        }
+    }
+
+    async fn keep(self, mut response: Response) -> Result<Response, Problem> {
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            problem.render(&mut response, &self.request_id);
+        }
+        let status = response.status();
+        if status.is_server_error() || [408, 429].contains(&status.as_u16()) {
+            self.store.release_key(&self.asked, self.claim).await?;
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, LONGEST_ANSWER)
+            .await
+            .map_err(|_| Problem::plain(Code::Internal))?;
+        let content_type = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let answer = KeptAnswer {
+            status: status.as_u16(),
+            content_type: content_type.unwrap_or("application/json").to_owned(),
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+        };
+        if let Err(error) = self
+            .store
+            .keep_answer(&self.asked, self.claim, answer)
+            .await
+        {
+            // What was asked for is done and durable: saying that it failed would be worse.
+            tracing::error!(%error, "the answer to an idempotent request was not kept");
+        }
+        Ok(Response::from_parts(parts, Body::from(bytes)))
+    }
+}
+
+/// An answer that was given before.
+fn again(answer: KeptAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    if let Ok(content_type) = HeaderValue::from_str(&answer.content_type) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type);
+    }
+    replayed(response)
+}
+
+fn replayed(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert("idempotency-replayed", HeaderValue::from_static("true"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::Router;
+    use axum::middleware::from_fn;
+    use axum::routing::post;
+    use tempfile::TempDir;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::store::{Database, NewTenant, Store, StoreOptions, TenantId, TenantSettings};
+
+    /// How often a handler ran, and when it may go on.
+    #[derive(Default)]
+    struct Handler {
+        ran: AtomicU32,
+        running: Notify,
+        go_on: Notify,
+    }
+
+    async fn tenant(folder: &TempDir) -> TenantStore {
+        let path = folder.path().join("greenpin.db");
+        let key_file = folder.path().join("master.key");
+        let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
+        let tenant_id = TenantId::parse("acme").unwrap();
+        let new = NewTenant {
+            tenant_id: tenant_id.clone(),
+            account_sid: "AC1".into(),
+            token: None,
+            settings: TenantSettings::default(),
+            webhooks: Vec::new(),
+        };
+        store
+            .create_tenant(new, Timestamp::now())
+            .await
+            .map_err(|error| error.to_string())
+            .unwrap();
+        store.tenant(tenant_id)
+    }
+
+    /// A server whose first request fails in the way of its path, and whose later ones succeed.
+    async fn server(store: TenantStore, handler: Arc<Handler>) -> SocketAddr {
+        let first = move |handler: Arc<Handler>| handler.ran.fetch_add(1, Ordering::SeqCst) == 0;
+        let (refused, panicked, slow) = (handler.clone(), handler.clone(), handler);
+        let router = Router::new()
+            .route(
+                "/refused",
+                post(move || async move {
+                    if first(refused) {
+                        StatusCode::SERVICE_UNAVAILABLE
+                    } else {
+                        StatusCode::CREATED
+                    }
+                }),
+            )
+            .route(
+                "/panicked",
+                post(move || async move {
+                    assert!(!first(panicked), "as the test wants it");
+                    StatusCode::CREATED
+                }),
+            )
+            .route(
+                "/slow",
+                post(move || async move {
+                    first(slow.clone());
+                    slow.running.notify_one();
+                    slow.go_on.notified().await;
+                    StatusCode::CREATED
+                }),
+            )
+            .layer(from_fn(move |request, next| {
+                once(store.clone(), Timestamp::now(), request, next)
+            }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
+        address
+    }
+
+    async fn send(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        let mut answer = String::new();
+        send(address, path)
+            .await
+            .read_to_string(&mut answer)
+            .await
+            .unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_ours_is_not_kept() {
+        for (path, first) in [("/refused", "503"), ("/panicked", "500")] {
+            let folder = tempfile::tempdir().unwrap();
+            let handler = Arc::new(Handler::default());
+            let address = server(tenant(&folder).await, handler.clone()).await;
+            assert!(
+                ask(address, path)
+                    .await
+                    .starts_with(&format!("HTTP/1.1 {first}"))
+            );
+            for replayed in [false, true] {
+                let answer = ask(address, path).await;
+                assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+                assert_eq!(answer.contains("idempotency-replayed: true"), replayed);
+            }
+            assert_eq!(handler.ran.load(Ordering::SeqCst), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_also_when_its_client_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let handler = Arc::new(Handler::default());
+        let address = server(tenant(&folder).await, handler.clone()).await;
+        let gone = send(address, "/slow").await;
+        handler.running.notified().await;
+        drop(gone);
+        assert!(
+            ask(address, "/slow").await.starts_with("HTTP/1.1 409"),
+            "it is being done"
+        );
+        handler.go_on.notify_one();
+        let mut answer = ask(address, "/slow").await;
+        while answer.starts_with("HTTP/1.1 409") {
+            answer = ask(address, "/slow").await;
+        }
+        assert!(
+            answer.starts_with("HTTP/1.1 201") && answer.contains("idempotency-replayed: true"),
+            "{answer}"
+        );
+        assert_eq!(handler.ran.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,227 @@
+//! How often a tenant may ask, and how often an address may come with wrong credentials: token buckets in memory.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::http::{Extensions, HeaderMap, HeaderValue};
+
+use crate::http::serving::Peer;
+use crate::limits::token_bucket::Bucket;
+use crate::store::{RateLimit, TenantId};
+
+/// Wrong credentials of one address: twenty in a row, then one a second.
+const FAILURES: RateLimit = RateLimit {
+    requests_per_second: 1,
+    burst: 20,
+};
+/// Addresses that are kept apart; beyond it those with nothing against them are forgotten, then all.
+const MOST_SOURCES: usize = 10_000;
+
+/// The buckets of this process.
+pub(crate) struct Limits {
+    default: RateLimit,
+    tenants: Mutex<HashMap<TenantId, Bucket>>,
+    sources: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+/// Whether a request may pass, and what a client is told of its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) allowed: bool,
+    /// Requests at once.
+    limit: u32,
+    /// Requests that would pass now.
+    remaining: u32,
+    /// Seconds until all of them would.
+    reset: u64,
+    /// Seconds until one would.
+    pub(crate) retry_after: u64,
+}
+
+impl Limits {
+    /// `default` holds for tenants whose settings say nothing.
+    pub(crate) fn new(default: RateLimit) -> Self {
+        Self {
+            default,
+            tenants: Mutex::default(),
+            sources: Mutex::default(),
+        }
+    }
+
+    /// What holds for tenants whose settings say nothing.
+    pub(crate) fn default(&self) -> RateLimit {
+        self.default
+    }
+
+    /// One request of a tenant, whose settings may name a limit.
+    pub(crate) fn request(
+        &self,
+        tenant: &TenantId,
+        limit: Option<RateLimit>,
+        now: Instant,
+    ) -> Verdict {
+        take(
+            &self.tenants,
+            tenant.clone(),
+            limit.unwrap_or(self.default),
+            now,
+        )
+    }
+
+    /// Wrong credentials from an address.
+    pub(crate) fn failure(&self, extensions: &Extensions, now: Instant) -> Verdict {
+        let source = source(extensions.get::<Peer>().map(|peer| peer.0));
+        forget(&self.sources, now);
+        take(&self.sources, source, FAILURES, now)
+    }
+}
+
+/// An IPv6 client has a network of its own, not an address.
+fn source(address: Option<IpAddr>) -> IpAddr {
+    match address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V6(address)) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        Some(address) => address,
+        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    }
+}
+
+fn take<K: Eq + Hash>(
+    buckets: &Mutex<HashMap<K, Bucket>>,
+    key: K,
+    limit: RateLimit,
+    now: Instant,
+) -> Verdict {
+    let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    let bucket = buckets
+        .entry(key)
+        .or_insert_with(|| Bucket::full(limit.burst, now));
+    Verdict::of(bucket, limit, now)
+}
+
+fn forget(sources: &Mutex<HashMap<IpAddr, Bucket>>, now: Instant) {
+    let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
+    if sources.len() >= MOST_SOURCES {
+        sources.retain(|_, bucket| {
+            bucket.fill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
+        });
+        if sources.len() >= MOST_SOURCES {
+            sources.clear();
+        }
+    }
+}
+
+impl Verdict {
+    /// Takes a token for a request, if there is one.
+    fn of(bucket: &mut Bucket, limit: RateLimit, now: Instant) -> Self {
+        let filled = bucket.fill(limit.requests_per_second, limit.burst, now);
+        let allowed = filled >= 1.0;
+        let tokens = if allowed { bucket.take() } else { filled };
+        let rate = f64::from(limit.requests_per_second.max(1));
+        let seconds = |tokens: f64| (tokens.max(0.0) / rate).ceil() as u64;
+        Self {
+            allowed,
+            limit: limit.burst,
+            remaining: tokens as u32,
+            reset: seconds(f64::from(limit.burst) - tokens),
+            retry_after: seconds(1.0 - tokens).max(1),
+        }
+    }
+
+    /// Tells the client.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        headers.insert("ratelimit-limit", HeaderValue::from(self.limit));
+        headers.insert("ratelimit-remaining", HeaderValue::from(self.remaining));
+        headers.insert("ratelimit-reset", HeaderValue::from(self.reset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMIT: RateLimit = RateLimit {
+        requests_per_second: 2,
+        burst: 3,
+    };
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_what_the_rate_grants() {
+        let limits = Limits::new(LIMIT);
+        let start = Instant::now();
+        let ask =
+            |millis| limits.request(&tenant("acme"), None, start + Duration::from_millis(millis));
+        let shown = |verdict: Verdict| {
+            (
+                verdict.allowed,
+                verdict.remaining,
+                verdict.reset,
+                verdict.retry_after,
+            )
+        };
+        assert_eq!(shown(ask(0)), (true, 2, 1, 1));
+        assert_eq!(shown(ask(0)), (true, 1, 1, 1));
+        assert_eq!(shown(ask(0)), (true, 0, 2, 1));
+        assert_eq!(shown(ask(0)), (false, 0, 2, 1));
+        assert_eq!(shown(ask(499)), (false, 0, 2, 1));
+        assert_eq!(shown(ask(500)), (true, 0, 2, 1));
+        assert_eq!(shown(ask(500)), (false, 0, 2, 1));
+        assert_eq!(shown(ask(60_000)), (true, 2, 1, 1));
+    }
+
+    #[test]
+    fn each_tenant_has_a_bucket_and_a_limit_of_its_own() {
+        let limits = Limits::new(LIMIT);
+        let now = Instant::now();
+        let one = RateLimit {
+            requests_per_second: 1,
+            burst: 1,
+        };
+        assert!(limits.request(&tenant("a"), Some(one), now).allowed);
+        assert!(!limits.request(&tenant("a"), Some(one), now).allowed);
+        assert!(limits.request(&tenant("b"), None, now).allowed);
+        let raised = RateLimit {
+            requests_per_second: 1000,
+            burst: 1000,
+        };
+        assert!(
+            limits
+                .request(&tenant("a"), Some(raised), now + Duration::from_millis(1))
+                .allowed
+        );
+    }
+
+    #[test]
+    fn wrong_credentials_are_counted_by_where_they_come_from() {
+        let limits = Limits::new(LIMIT);
+        let now = Instant::now();
+        let failures = |address: &str, count: usize| {
+            let mut extensions = Extensions::new();
+            extensions.insert(Peer(address.parse().unwrap()));
+            (0..count)
+                .filter(|_| limits.failure(&extensions, now).allowed)
+                .count()
+        };
+        assert_eq!(
+            (failures("192.0.2.1", 30), failures("192.0.2.2", 30)),
+            (20, 20)
+        );
+        assert_eq!(failures("::ffff:192.0.2.1", 1), 0, "it is the same address");
+        assert_eq!(
+            (failures("2001:db8::1", 15), failures("2001:db8::2", 15)),
+            (15, 5)
+        );
+        let addresses =
+            (0..20_000_u32).map(|index| Ipv4Addr::from(0x0a00_0000 + index).to_string());
+        assert!(addresses.clone().all(|address| failures(&address, 1) == 1));
+        assert!(limits.sources.lock().unwrap().len() <= MOST_SOURCES);
+    }
+}

@@ -1,0 +1,155 @@
+//! What happens to a request beside its answer: it is counted, and a panic of its handler becomes an answer.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::{Code, Problem};
+use crate::http::Api;
+use crate::metrics::{Answered, METRICS, Stored};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the server counts
+///
+/// For Prometheus. No label holds a telephone number, a PIN or an id.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "Server",
+    responses((status = 200, description = "The metrics, as OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
+)]
+pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+    let stored = Stored {
+        webhook_backlog: api.store.open_deliveries().await.ok(),
+        endpoints_disabled: api.store.disabled_endpoints().await.ok(),
+        upload_backlog: api.store.uploads_waiting(&api.node.name).await.ok(),
+    };
+    let mut response = METRICS.render(&stored).into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    response
+}
+
+/// Counts a request by its route's template, and takes its time.
+pub(crate) async fn measured(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let method = method(request.method());
+    let response = caught(request, next).await;
+    let route = matched
+        .as_ref()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
+    let status = class(response.status());
+    METRICS.answered(
+        Answered {
+            route,
+            method,
+            status,
+        },
+        begun.elapsed().as_secs_f64(),
+    );
+    response
+}
+
+/// A client can make methods up; labels it cannot.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "other",
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// Answers 500 for a handler that panicked; nobody else's request ends with it.
+async fn caught(request: Request, next: Next) -> Response {
+    let mut answer = pin!(next.run(request));
+    let caught =
+        poll_fn(
+            |context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(response)) => Poll::Ready(Some(response)),
+                Err(_) => Poll::Ready(None),
+            },
+        );
+    caught.await.unwrap_or_else(|| {
+        tracing::error!("a request's handler panicked");
+        Problem::plain(Code::Internal).into_response()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn answer(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_500_with_the_requests_id_and_the_next_request_is_served() {
+        async fn broken() -> &'static str {
+            tokio::task::yield_now().await;
+            panic!("a handler that is broken on purpose")
+        }
+        let router = Router::new()
+            .route("/broken", get(broken))
+            .route("/well", get(|| async { "well" }));
+        let router = crate::http::observed(router);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(crate::http::serve(listener, router, std::future::pending()));
+        let said = answer(address, "/broken").await;
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 500"), "{said}");
+        assert!(
+            head.contains("content-type: application/problem+json"),
+            "{said}"
+        );
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "internal");
+        let id = body["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}")), "{said}");
+        assert!(!said.contains("on purpose"), "{said}");
+        assert!(answer(address, "/well").await.ends_with("well"));
+        let counted = METRICS.render(&Stored::default());
+        let line =
+            "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
+        assert!(counted.contains(line), "{counted}");
+    }
+}

@@ -1,0 +1,253 @@
+//! Takes the fields of an object one by one and collects every fault, so that all are reported at once.
+
+use call::PhoneNumber;
+use serde_json::{Map, Value};
+
+use super::problem::{Code, FieldError, Problem};
+
+/// The fields of a request, and what is wrong with them so far.
+pub(crate) struct Fields {
+    object: Map<String, Value>,
+    known: Vec<&'static str>,
+    faults: Vec<FieldError>,
+}
+
+/// What stands in for a value that is missing or wrong: a fault was noted, so nobody will see it.
+pub(crate) type Given<T> = Option<T>;
+
+impl Fields {
+    pub(crate) fn new(object: Map<String, Value>) -> Self {
+        Self {
+            object,
+            known: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Takes a field. `null` means "not given".
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.object.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether a field was given as `null`.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// Refuses a field that exists elsewhere, but cannot be given here.
+    pub(crate) fn unchangeable(&mut self, name: &'static str) {
+        if self.object.remove(name).is_some() {
+            self.fault(name, Code::UnknownField, "cannot be changed");
+        }
+    }
+
+    /// Notes a fault.
+    pub(crate) fn fault(
+        &mut self,
+        field: impl Into<String>,
+        code: Code,
+        message: impl Into<String>,
+    ) {
+        self.faults.push(FieldError {
+            field: field.into(),
+            code,
+            message: message.into(),
+        });
+    }
+
+    pub(crate) fn boolean(&mut self, name: &'static str) -> Given<bool> {
+        let value = self.take(name)?;
+        let read = value.as_bool();
+        self.or_wrong_type(name, read, "must be true or false")
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str) -> Given<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            _ => self.or_wrong_type(name, None, "must be a text"),
+        }
+    }
+
+    /// A text of at most `longest` Unicode characters.
+    pub(crate) fn short_text(&mut self, name: &'static str, longest: usize) -> Given<String> {
+        let text = self.text(name)?;
+        if text.chars().count() > longest {
+            self.fault(
+                name,
+                Code::TooLong,
+                format!("must have at most {longest} characters"),
+            );
+            return None;
+        }
+        if text.contains('\0') {
+            self.fault(
+                name,
+                Code::InvalidValue,
+                "must not hold the character U+0000",
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A whole number within a range.
+    pub(crate) fn integer(&mut self, name: &'static str, least: u32, most: u32) -> Given<u32> {
+        let value = self.take(name)?;
+        let whole = value.as_f64().filter(|value| value.fract() == 0.0);
+        let Some(whole) = whole else {
+            return self.or_wrong_type(name, None, "must be a whole number");
+        };
+        // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let read = (whole >= 0.0).then_some(whole as u32);
+        let read = read.filter(|value| (least..=most).contains(value));
+        if read.is_none() {
+            self.fault(name, Code::OutOfRange, format!("must be {least} to {most}"));
+        }
+        read
+    }
+
+    /// One of a few words.
+    pub(crate) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Given<T> {
+        let text = self.text(name)?;
+        let found = words
+            .iter()
+            .find(|(word, _)| *word == text)
+            .map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            self.fault(
+                name,
+                Code::InvalidValue,
+                format!("must be one of: {}", words.join(", ")),
+            );
+        }
+        found
+    }
+
+    /// Reads a field that is an object with fields of its own.
+    pub(crate) fn nested<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Given<T> {
+        let object = match self.take(name)? {
+            Value::Object(object) => object,
+            _ => return self.or_wrong_type(name, None, "must be an object"),
+        };
+        let mut inner = Self::new(object);
+        let value = read(&mut inner);
+        let Err(faults) = inner.into_faults() else {
+            return Some(value);
+        };
+        for FieldError {
+            field,
+            code,
+            message,
+        } in faults
+        {
+            self.fault(format!("{name}.{field}"), code, message);
+        }
+        None
+    }
+
+    /// Reads a field that must be there.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Given<T>,
+    ) -> Given<T> {
+        if !self.has(name) {
+            self.take(name);
+            self.fault(name, Code::MissingField, "is required");
+            return None;
+        }
+        read(self, name)
+    }
+
+    pub(crate) fn number(&mut self, name: &'static str) -> Given<PhoneNumber> {
+        let text = self.text(name)?;
+        self.e164(name, &text)
+    }
+
+    /// A list of numbers without repeats, or a single one.
+    pub(crate) fn numbers(&mut self, name: &'static str, most: usize) -> Given<Vec<PhoneNumber>> {
+        let items = match self.take(name)? {
+            Value::String(text) => return self.e164(name, &text).map(|number| vec![number]),
+            Value::Array(items) => items,
+            _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
+        };
+        if items.len() > most {
+            self.fault(
+                name,
+                Code::TooMany,
+                format!("must hold at most {most} numbers"),
+            );
+        }
+        let mut numbers = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let field = format!("{name}[{index}]");
+            let number = match item.as_str() {
+                Some(text) => self.e164(&field, text),
+                None => self.or_wrong_type(&field, None, "must be a text"),
+            };
+            if number.is_some_and(|number| numbers.contains(&Some(number))) {
+                self.fault(field, Code::Repeated, "is in the list already");
+            }
+            numbers.push(number);
+        }
+        numbers.into_iter().collect()
+    }
+
+    fn e164(&mut self, field: &str, text: &str) -> Given<PhoneNumber> {
+        let read = PhoneNumber::parse(text);
+        read.map_err(|rule| self.fault(field, Code::NotE164, format!("E.164: {rule}")))
+            .ok()
+    }
+
+    fn or_wrong_type<T>(&mut self, field: &str, read: Option<T>, rule: &str) -> Given<T> {
+        if read.is_none() {
+            self.fault(field, Code::WrongType, rule);
+        }
+        read
+    }
+
+    /// Whether nothing was wrong, and nothing else was given.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        self.into_faults().map_err(Problem::of_fields)
+    }
+
+    /// Every fault, also of fields that nobody has taken.
+    pub(crate) fn into_faults(mut self) -> Result<(), Vec<FieldError>> {
+        let unknown: Vec<String> = self.object.keys().cloned().collect();
+        for name in unknown {
+            let message = match nearest(&name, &self.known) {
+                Some(near) => format!("is not known, did you mean {near}?"),
+                None => "is not known".to_owned(),
+            };
+            self.fault(name, Code::UnknownField, message);
+        }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(self.faults)
+        }
+    }
+}
+
+/// The nearest of the known names, if it is near enough to be meant.
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let ranked = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate));
+    ranked
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 2)
+        .map(|(_, candidate)| candidate)
+}

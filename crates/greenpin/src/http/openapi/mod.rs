@@ -1,0 +1,527 @@
+//! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
+
+mod operator;
+pub(crate) mod page;
+pub(crate) mod problems;
+pub(crate) mod schemas;
+pub(crate) mod serve;
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi;
+
+use super::Code;
+
+/// Any authenticated call can meet these.
+const ANYWHERE: &[Code] = &[
+    Code::Internal,
+    Code::Overloaded,
+    Code::StoreUnreachable,
+    Code::Draining,
+];
+const OF_TENANTS: &[Code] = &[
+    Code::Unauthorized,
+    Code::ForeignTenant,
+    Code::TenantSuspended,
+    Code::RateLimited,
+];
+const OF_OPERATORS: &[Code] = &[
+    Code::OperatorUnauthorized,
+    Code::OperatorApiOff,
+    Code::RateLimited,
+];
+/// A tenant's writes can carry an idempotency key, with which the body is read before anything else.
+const WITH_KEY: &[Code] = &[
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::IdempotencyKeyReused,
+    Code::IdempotencyKeyInUse,
+    Code::BodyTooLarge,
+];
+const WITH_BODY: &[Code] = &[
+    Code::InvalidJson,
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+];
+
+/// A body that can be left out is read whatever it says it is.
+const WITH_EMPTY_BODY: &[Code] = &[
+    Code::InvalidJson,
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+];
+const WITH_FILE: &[Code] = &[
+    Code::InvalidRequest,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+];
+/// Bodies that can be left out.
+const OPTIONAL: &[&str] = &[
+    "/Nothing",
+    "/CreateCredential",
+    "/RotateCredential",
+    "/RotateSecret",
+    "/LinkRecording",
+];
+const SCHEMA_NAME: &str = "/application~1json/schema/$ref";
+const NOTHING: &str = "#/components/schemas/Nothing";
+
+/// The parameters of paths, by name. A route whose path holds another one fails a test.
+const PATH_PARAMETERS: &[(&str, &str, &str, &str)] = &[
+    (
+        "tenant_id",
+        "^[a-z0-9][a-z0-9_-]{0,63}$",
+        "acme",
+        "The tenant's name; in the tenant API it must be the one of the credentials.",
+    ),
+    (
+        "greenpin_id",
+        "^gp_[0-9a-hjkmnp-tv-z]{26}$",
+        "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
+        "The id of an allocation.",
+    ),
+    (
+        "call_sid",
+        "^call_[0-9a-hjkmnp-tv-z]{26}$",
+        "call_01jxs0h2c6p4n8b5d9f3g7k1ma",
+        "The id of a call.",
+    ),
+    (
+        "account_sid",
+        "^[A-Za-z0-9_.-]{1,64}$",
+        "AC-acme",
+        "The user name of a credential.",
+    ),
+    (
+        "virtual_number",
+        r"^\+[1-9][0-9]{6,14}$",
+        "+914000000001",
+        "A virtual number, its `+` as it is or as `%2B`.",
+    ),
+    ("name", "^[a-z_]{1,40}$", "goodbye", "The name of a prompt."),
+    (
+        "link",
+        "^[a-z0-9_-]{1,64}\\.call_[0-9a-hjkmnp-tv-z]{26}\\.[0-9]{1,12}\\.[A-Za-z0-9_-]{43}$",
+        "acme.call_01jxs0h2f1r8s4t6v9w2x5y7za.1781500000.x0Zq3mK5vT7yB9cD1fG2hJ4kL6nP8qR0sT2uV4wX6yZ",
+        "The last part of a link.",
+    ),
+    (
+        "event_id",
+        "^evt_[0-9a-hjkmnp-tv-z]{26}$",
+        "evt_01jxs0h2f1r8s4t6v9w2x5y7za",
+        "The id of an event.",
+    ),
+    (
+        "endpoint_id",
+        "^ep_[0-9a-hjkmnp-tv-z]{26}$",
+        "ep_01jxs0b7a3c5e9g1j4k6m8n2pq",
+        "The id of a webhook endpoint.",
+    ),
+];
+
+const INTRODUCTION: &str = "\
+Masked calls that you run yourself. An **allocation** ties an A-party (`from`) and a B-party (`to`) together on a \
+**virtual number** for a while: whoever calls the number and enters the allocation's PIN is connected to the other \
+side, and neither side sees the other's number.
+
+Requests and answers are JSON in UTF-8, a request at most 64 KiB. A success is `{\"response\": …}`. Every answer \
+carries `X-Request-Id`: quote it when you ask for help. Times are RFC 3339 in whole seconds, with the offset of the \
+tenant's time zone. Telephone numbers are E.164.
+
+An unknown field or query parameter is refused by name, so that a misspelt one does not pass silently.";
+
+const ERRORS: &str = "\
+An error is `application/problem+json` (RFC 9457). `code` is stable: a program should look at it alone. `errors` \
+names every fault of a body at once, each with its `field`, the `code` of the rule and the rule in words. No error \
+repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---|---|---|\n";
+
+/// Completes what the routes say of themselves to the document that is served.
+pub(crate) fn complete(routes: &OpenApi) -> Value {
+    let mut routes = serde_json::to_value(routes).unwrap_or_default();
+    let mut paths = routes.get_mut("paths").map(Value::take).unwrap_or_default();
+    let derived = routes
+        .pointer_mut("/components/schemas")
+        .map(Value::take)
+        .unwrap_or_default();
+    for (path, item) in paths.as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation
+                .as_object_mut()
+                .into_iter()
+                .for_each(|operation| complete_operation(method, path, operation));
+        }
+    }
+    let schemas = schemas(derived, &paths);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "greenpin",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Masked calls that a company runs itself",
+            "description": INTRODUCTION,
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/", "description": "The server that this document came from" }],
+        "tags": tags(),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "headers": headers(),
+            "securitySchemes": security_schemes(),
+        },
+        "x-error-codes": error_codes(),
+    })
+}
+
+fn tags() -> Value {
+    let errors = Code::ALL.iter().fold(ERRORS.to_owned(), |table, code| {
+        table
+            + &format!(
+                "| `{}` | {} | {} |\n",
+                code.as_str(),
+                code.status(),
+                code.description()
+            )
+    });
+    json!([
+        { "name": "Allocations", "description": "One PIN on one virtual number, tying two sides together for a while." },
+        { "name": "Numbers", "description": "The virtual numbers of the tenant's pool." },
+        { "name": "Calls", "description": "Call records, and what was recorded." },
+        { "name": "Events", "description": "Everything that happened, in the order in which it happened; the same events go to webhooks." },
+        { "name": "Settings", "description": "What a tenant can set for itself." },
+        { "name": "Tenants", "description": "For operators: tenants and their credentials. Times are in UTC." },
+        { "name": "Pools", "description": "For operators: the virtual numbers of all tenants." },
+        { "name": "Node", "description": "For operators: this process, its calls, and what operators did." },
+        { "name": "Server", "description": "For those who run the server. No credentials." },
+        { "name": "Errors", "description": errors },
+    ])
+}
+
+fn complete_operation(method: &str, path: &str, operation: &mut Map<String, Value>) {
+    let admin = path.starts_with("/v1/admin");
+    let tenant = path.starts_with("/v1/tenants");
+    if admin || tenant {
+        let scheme = if admin { "operator" } else { "tenant" };
+        operation.insert("security".into(), json!([{ scheme: [] }]));
+    } else {
+        operation.insert("security".into(), json!([]));
+    }
+    describe_path(path, operation);
+    let writes = tenant && method != "get";
+    if writes {
+        accept_key(operation);
+    }
+    let body = operation
+        .get_mut("requestBody")
+        .and_then(Value::as_object_mut);
+    let body = body.map(|body| {
+        let named = body
+            .get("content")
+            .and_then(|content| content.pointer(SCHEMA_NAME)?.as_str());
+        let needed =
+            !named.is_some_and(|named| OPTIONAL.iter().any(|optional| named.ends_with(optional)));
+        let codes = match named {
+            Some(NOTHING) => WITH_EMPTY_BODY,
+            Some(_) => WITH_BODY,
+            None => WITH_FILE,
+        };
+        body.insert("required".into(), needed.into());
+        codes
+    });
+    let Some(responses) = operation
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
+    if admin || tenant {
+        problems::add(responses, ANYWHERE);
+        problems::add(responses, if admin { OF_OPERATORS } else { OF_TENANTS });
+    }
+    if writes {
+        problems::add(responses, WITH_KEY);
+    }
+    if let Some(codes) = body {
+        problems::add(responses, codes);
+    }
+    if path.contains("/recording") {
+        add_ogg(responses);
+    }
+    responses.sort_keys();
+    for (status, response) in responses.iter_mut() {
+        let Some(response) = response.as_object_mut() else {
+            continue;
+        };
+        problems::complete(status, response);
+        let headers = response.entry("headers").or_insert_with(|| json!({}));
+        if let Some(headers) = headers.as_object_mut() {
+            headers.insert(
+                "X-Request-Id".into(),
+                json!({ "$ref": "#/components/headers/RequestId" }),
+            );
+            // Whoever was not let in is told nothing of the limit.
+            if tenant && !matches!(status.as_str(), "401" | "403" | "429" | "500" | "503") {
+                for name in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
+                    headers.insert(
+                        name.into(),
+                        json!({ "$ref": format!("#/components/headers/{}", name.replace('-', "")) }),
+                    );
+                }
+            }
+            if writes && status.starts_with('2') {
+                headers.insert(
+                    "Idempotency-Replayed".into(),
+                    json!({ "$ref": "#/components/headers/IdempotencyReplayed" }),
+                );
+            }
+        }
+    }
+}
+
+/// A recording is WAV, or Ogg Opus where the operator has chosen that.
+fn add_ogg(responses: &mut Map<String, Value>) {
+    let contents = responses
+        .values_mut()
+        .filter_map(|response| response.get_mut("content")?.as_object_mut());
+    for content in contents.filter(|content| content.contains_key("audio/wav")) {
+        let description = "An Ogg file of Opus (RFC 7845).";
+        let schema = json!({
+            "type": "string", "format": "binary", "description": description, "contentMediaType": "audio/ogg",
+        });
+        content.insert("audio/ogg".into(), json!({ "schema": schema }));
+    }
+}
+
+fn accept_key(operation: &mut Map<String, Value>) {
+    let key = json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": false,
+        "description": "Your own name for this write. The first answer is kept for 24 hours and given again to the same request; nothing is done twice.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" },
+        "example": "order-12345-allocate",
+    });
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    parameters
+        .as_array_mut()
+        .into_iter()
+        .for_each(|parameters| parameters.push(key.clone()));
+}
+
+/// Puts the parameters of the path before those of the query.
+fn describe_path(path: &str, operation: &mut Map<String, Value>) {
+    let names = path
+        .split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next());
+    let known = names.filter_map(|name| PATH_PARAMETERS.iter().find(|(known, ..)| *known == name));
+    let mut parameters: Vec<Value> = known
+        .map(|(name, pattern, example, description)| {
+            json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "description": description,
+                "schema": { "type": "string", "pattern": pattern },
+                "example": example,
+            })
+        })
+        .collect();
+    if let Some(Value::Array(queries)) = operation.remove("parameters") {
+        parameters.extend(queries);
+    }
+    if !parameters.is_empty() {
+        operation.insert("parameters".into(), parameters.into());
+    }
+}
+
+/// Every schema in the order of its name: those that types derive, and those of bodies that are read field by field.
+fn schemas(derived: Value, paths: &Value) -> Value {
+    let mut schemas = match derived {
+        Value::Object(schemas) => schemas,
+        _ => Map::new(),
+    };
+    // A wrapper comes with what it wraps written out; those that name it are made anew.
+    schemas.retain(|name, _| wrapper(name).is_none() && !name.starts_with("Vec_"));
+    for (_, schema) in &mut schemas {
+        let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+        fields
+            .into_iter()
+            .flatten()
+            .for_each(|(_, field)| describe_nullable(field));
+    }
+    schemas.extend(
+        operator::schemas()
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
+    schemas.extend(wrappers(paths));
+    schemas.extend(
+        schemas::requests()
+            .into_iter()
+            .map(|(name, schema)| (name.to_owned(), schema)),
+    );
+    schemas.insert("Problem".into(), problem());
+    schemas.sort_keys();
+    schemas.into()
+}
+
+/// The wrappers that answers name and no type has derived.
+fn wrappers(paths: &Value) -> Map<String, Value> {
+    let operations = paths
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, item)| item.as_object())
+        .flatten();
+    let responses = operations
+        .filter_map(|(_, operation)| operation.get("responses")?.as_object())
+        .flatten();
+    let named = responses
+        .filter_map(|(_, response)| response.pointer("/content/application~1json/schema/$ref"));
+    let names = named.filter_map(|name| name.as_str()?.strip_prefix("#/components/schemas/"));
+    names
+        .filter_map(|name| Some((name.to_owned(), wrapper(name)?)))
+        .collect()
+}
+
+fn wrapper(name: &str) -> Option<Value> {
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let list = |item: &str| json!({ "type": "array", "items": reference(item), "description": "The items." });
+    let wrapped = name.strip_prefix("Success_");
+    if let Some(wrapped) = wrapped {
+        let response = wrapped
+            .strip_prefix("Vec_")
+            .map_or_else(|| reference(wrapped), list);
+        return Some(json!({
+            "type": "object",
+            "description": "What a call that went well answers.",
+            "required": ["response"],
+            "properties": { "response": response },
+        }));
+    }
+    let next_cursor = json!({ "type": ["string", "null"], "description": "What to ask the next page with; `null` on the last one." });
+    name.strip_prefix("Page_").map(|item| {
+        json!({
+            "type": "object",
+            "description": "A page. `next_cursor` is `null` on the last one.",
+            "required": ["response", "next_cursor"],
+            "properties": { "response": list(item), "next_cursor": next_cursor },
+        })
+    })
+}
+
+/// What is said of a field that can be `null` is said of the field, not of one of its forms.
+fn describe_nullable(field: &mut Value) {
+    let said = field.pointer_mut("/oneOf/0").and_then(Value::as_object_mut);
+    let said = said.and_then(|named| named.shift_remove("description"));
+    if let (Some(said), Some(field)) = (said, field.as_object_mut()) {
+        field.insert("description".into(), said);
+    }
+}
+
+fn problem() -> Value {
+    let code = json!({
+        "type": "string",
+        "pattern": "^[a-z0-9_]+$",
+        "description": "What kind of error: one of the codes under Errors. Later versions may add codes.",
+        "examples": ["rule_violated"],
+    });
+    json!({
+        "type": "object",
+        "description": "An error, as in RFC 9457.",
+        "required": ["type", "title", "status", "detail", "code", "request_id", "errors"],
+        "properties": {
+            "type": { "type": "string", "format": "uri", "description": "The code as a URI.", "examples": ["urn:greenpin:error:rule_violated"] },
+            "title": { "type": "string", "description": "What the code means, in a few words." },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The status of the answer." },
+            "detail": { "type": "string", "description": "What was wrong this time, for people." },
+            "code": code,
+            "request_id": { "type": "string", "description": "The same as `X-Request-Id`." },
+            "refused": {
+                "type": "array",
+                "description": "With `import_refused`: every line at fault.",
+                "items": { "$ref": "#/components/schemas/RefusedLine" },
+            },
+            "errors": {
+                "type": "array",
+                "description": "Every fault of the body; empty when the error is not of single fields.",
+                "items": {
+                    "type": "object",
+                    "title": "Fault",
+                    "required": ["field", "code", "message"],
+                    "properties": {
+                        "field": { "type": "string", "description": "Which field, such as `from[1]`.", "examples": ["duration"] },
+                        "code": code,
+                        "message": { "type": "string", "description": "The rule, for people.", "examples": ["must be 300 to 14688000"] },
+                    },
+                },
+            },
+        },
+    })
+}
+
+fn headers() -> Value {
+    json!({
+        "RequestId": {
+            "description": "The id of this request. It is in the server's log, too.",
+            "schema": { "type": "string", "pattern": "^req_[0-9a-f]{32}$" },
+        },
+        "RetryAfter": {
+            "description": "Seconds after which it makes sense to try again.",
+            "schema": { "type": "integer", "minimum": 1 },
+        },
+        "RateLimitLimit": {
+            "description": "Requests at once after a quiet time.",
+            "schema": { "type": "integer", "minimum": 1 },
+        },
+        "RateLimitRemaining": {
+            "description": "Requests that would pass now.",
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+        "RateLimitReset": {
+            "description": "Seconds until all of them would.",
+            "schema": { "type": "integer", "minimum": 0 },
+        },
+        "IdempotencyReplayed": {
+            "description": "The answer was given before: nothing was done this time.",
+            "schema": { "type": "string", "enum": ["true"] },
+        },
+        "WwwAuthenticate": {
+            "description": "Which credentials are asked for.",
+            "schema": { "type": "string" },
+        },
+        "UnsatisfiedRange": {
+            "description": "`bytes */LENGTH`: how long the recording is.",
+            "schema": { "type": "string", "pattern": r"^bytes \*/[0-9]+$" },
+        },
+    })
+}
+
+fn security_schemes() -> Value {
+    json!({
+        "tenant": {
+            "type": "http", "scheme": "basic",
+            "description": "A tenant's credentials: the Account SID as user, its token as password.",
+        },
+        "operator": {
+            "type": "http", "scheme": "bearer",
+            "description": "For `/v1/admin`: the operator's token, `http.operator_token` of the configuration.",
+        },
+    })
+}
+
+fn error_codes() -> Value {
+    let entry = |code: &Code| {
+        json!({
+            "code": code.as_str(),
+            "status": code.status(),
+            "title": code.title(),
+            "description": code.description(),
+        })
+    };
+    Code::ALL.iter().map(entry).collect()
+}

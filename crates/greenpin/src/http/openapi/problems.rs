@@ -1,0 +1,187 @@
+//! Which problems a call can answer with, as its document says it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::{RefOr, Response, ResponseBuilder};
+
+use crate::http::Code;
+
+/// The codes of an answer, and those of its `errors`, until [`complete`] has written them out.
+const CODES: &str = "x-codes";
+const FIELD_CODES: &str = "x-field-codes";
+
+const EXAMPLE_ID: &str = "req_5b1c0f6ad8e94c2e9f3a7d10b64c8e21";
+
+/// Names a set of problems for `#[utoipa::path(responses(…))]`: the codes of the answer itself, and those that its
+/// `errors` can hold. Those that any call of its kind can meet (credentials, overload, a fault of ours) go without saying.
+macro_rules! problems {
+    ($($name:ident: [$($code:ident),* $(,)?] $(fields [$($field:ident),* $(,)?])?;)*) => { $(
+        pub(in crate::http) enum $name {}
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::Response>,
+            > {
+                use $crate::http::Code;
+                $crate::http::openapi::problems::responses(&[$(Code::$code),*], &[$($(Code::$field),*)?])
+            }
+        }
+    )* };
+}
+pub(in crate::http) use problems;
+
+/// One answer for each status of the codes, to be completed by [`complete`].
+pub(in crate::http) fn responses(
+    codes: &[Code],
+    fields: &[Code],
+) -> BTreeMap<String, RefOr<Response>> {
+    let mut responses = BTreeMap::new();
+    for code in codes {
+        let of_status = |codes: &[Code]| -> Value {
+            codes
+                .iter()
+                .filter(|other| other.status() == code.status())
+                .map(|code| code.as_str())
+                .collect()
+        };
+        let extensions = ExtensionsBuilder::new()
+            .add(CODES, of_status(codes))
+            .add(FIELD_CODES, of_fields(code.status(), fields));
+        let response = ResponseBuilder::new()
+            .extensions(Some(extensions.build()))
+            .build();
+        responses.insert(code.status().to_string(), RefOr::T(response));
+    }
+    responses
+}
+
+/// A body with malformed fields (400) can hold faults against a rule (422) beside them, but not the other way round.
+fn of_fields(status: u16, fields: &[Code]) -> Value {
+    let shown = fields.iter().filter(|field| match status {
+        400 => true,
+        status => field.status() == status,
+    });
+    shown.map(|code| code.as_str()).collect()
+}
+
+/// Adds codes that go without saying to the answers of an operation.
+pub(crate) fn add(responses: &mut Map<String, Value>, codes: &[Code]) {
+    for code in codes {
+        let response = responses
+            .entry(code.status().to_string())
+            .or_insert_with(|| json!({}));
+        // An answer that has a schema of its own is no problem document.
+        if response.get("content").is_some() {
+            continue;
+        }
+        let Some(response) = response.as_object_mut() else {
+            continue;
+        };
+        let listed = response.entry(CODES).or_insert_with(|| json!([]));
+        if let Some(listed) = listed.as_array_mut()
+            && !listed.contains(&code.as_str().into())
+        {
+            listed.push(code.as_str().into());
+        }
+    }
+}
+
+/// Writes out an answer of which only the codes are given: description, headers, schema, an example of each code.
+pub(crate) fn complete(status: &str, response: &mut Map<String, Value>) {
+    let mut taken = |name| response.shift_remove(name).as_ref().and_then(codes);
+    let (codes, fields) = (taken(CODES), taken(FIELD_CODES).unwrap_or_default());
+    let Some(codes) = codes else { return };
+    let titles: Vec<String> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}.", code.as_str(), code.title()))
+        .collect();
+    response.insert("description".into(), titles.join(" ").into());
+    response.insert("headers".into(), headers(status));
+    let mut narrowed = json!({
+        "status": { "const": codes.first().map(|code| code.status()) },
+        "code": { "enum": codes.iter().map(|code| code.as_str()).collect::<Value>() },
+    });
+    if let (false, Some(narrowed)) = (fields.is_empty(), narrowed.as_object_mut()) {
+        let fields: Value = fields.iter().map(|code| code.as_str()).collect();
+        let code = json!({ "properties": { "code": { "enum": fields } } });
+        narrowed.insert("errors".into(), json!({ "items": code }));
+    }
+    let examples: Map<String, Value> = codes.iter().map(|code| example(*code, &fields)).collect();
+    let content = json!({
+        "schema": { "$ref": "#/components/schemas/Problem", "properties": narrowed },
+        "examples": examples,
+    });
+    response.insert(
+        "content".into(),
+        json!({ "application/problem+json": content }),
+    );
+}
+
+fn codes(listed: &Value) -> Option<Vec<Code>> {
+    let listed = listed.as_array()?;
+    Some(
+        Code::ALL
+            .iter()
+            .copied()
+            .filter(|code| listed.contains(&code.as_str().into()))
+            .collect(),
+    )
+}
+
+fn headers(status: &str) -> Value {
+    match status {
+        "401" => json!({ "WWW-Authenticate": { "$ref": "#/components/headers/WwwAuthenticate" } }),
+        "416" => json!({ "Content-Range": { "$ref": "#/components/headers/UnsatisfiedRange" } }),
+        "429" | "503" => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
+        _ => json!({}),
+    }
+}
+
+fn example(code: Code, fields: &[Code]) -> (String, Value) {
+    let detailed = matches!(
+        code,
+        Code::InvalidRequest | Code::RuleViolated | Code::ToRequired
+    );
+    let field = fields
+        .iter()
+        .find(|field| field.status() == code.status())
+        .filter(|_| detailed);
+    let errors: Vec<Value> = field.map(|field| fault(*field)).into_iter().collect();
+    let detail = match errors
+        .first()
+        .and_then(|error| error.get("field")?.as_str())
+    {
+        Some(field) => format!("See errors: {field}"),
+        None => code.title().to_owned(),
+    };
+    let value = json!({
+        "type": format!("urn:greenpin:error:{}", code.as_str()),
+        "title": code.title(),
+        "status": code.status(),
+        "detail": detail,
+        "code": code.as_str(),
+        "request_id": EXAMPLE_ID,
+        "errors": errors,
+    });
+    (
+        code.as_str().to_owned(),
+        json!({ "summary": code.title(), "value": value }),
+    )
+}
+
+fn fault(code: Code) -> Value {
+    let (field, message) = match code {
+        Code::MissingField => ("from", "is required"),
+        Code::OutOfRange => ("duration", "must be 300 to 14688000"),
+        Code::ToRequired => (
+            "to",
+            "is required: PINs of fewer than 6 digits on a shared number open for listed callers only",
+        ),
+        Code::InvalidValue => ("limit", "must be 1 to 200"),
+        other => ("field", other.title()),
+    };
+    json!({ "field": field, "code": code.as_str(), "message": message })
+}

@@ -1,0 +1,77 @@
+//! `/v1/admin/audit`: what operators did.
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use super::{Operator, query, utc};
+use crate::http::middleware::problem::Problem;
+use crate::http::openapi::problems::problems;
+use crate::http::tenant::allocations::list::{Page, asked, cut};
+use crate::store::{AuditEntry, AuditId};
+
+/// Where to go on.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// Only acts after this one: the last `audit_id` that you have, or `next_cursor`.
+    #[param(value_type = String, required = false, pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$")]
+    after: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+}
+
+problems! {
+    ListProblems: [InvalidRequest] fields [InvalidValue];
+}
+
+/// Read the audit log
+///
+/// What operators did, oldest first, after the `audit_id` in `after`.
+#[utoipa::path(
+    get,
+    path = "/audit",
+    operation_id = "list_audit",
+    tag = "Node",
+    params(AuditQuery),
+    responses(
+        (status = 200, description = "A page of acts.", body = ref("#/components/schemas/Page_AuditEntry"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
+pub(crate) async fn list(
+    Operator(store): Operator,
+    given: Result<Query<AuditQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let given = query(given, "after, limit")?;
+    let limit = asked(given.limit.as_deref(), None, |_| Some(()))?.limit;
+    let after = given.after.as_deref().map(|text| {
+        AuditId::parse(text).ok_or_else(|| {
+            crate::http::tenant::allocations::list::invalid("after", "must be an audit_id")
+        })
+    });
+    let found = store.audit_after(after.transpose()?, limit + 1).await?;
+    let (found, more) = cut(&found, limit);
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.audit_id.to_string());
+    Ok(Page::answer(found.iter().map(shown).collect(), next))
+}
+
+fn shown(entry: &AuditEntry) -> Value {
+    json!({
+        "audit_id": entry.audit_id.as_str(),
+        "occurred_at": utc(entry.occurred_at),
+        "actor": entry.actor,
+        "act": entry.act,
+        "tenant_id": entry.tenant_id,
+        "object": entry.object,
+        "request_id": entry.request_id,
+    })
+}

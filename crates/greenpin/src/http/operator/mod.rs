@@ -1,0 +1,128 @@
+//! `/v1/admin`: what the operator does, with the operator token.
+
+mod audit;
+mod credentials;
+mod node;
+pub(crate) mod number_import;
+mod numbers;
+mod tenants;
+
+use aws_lc_rs::constant_time;
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::Extension;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use jiff::tz::TimeZone;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::middleware::auth;
+use super::{Api, RequestId};
+use crate::http::middleware::problem::{Code, Problem};
+use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
+
+/// The store in the hands of who sent the operator token.
+pub(crate) struct Operator(OperatorStore);
+
+/// Every route of the operator. None is served without [`require_token`].
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::read, tenants::erase))
+        .routes(routes!(tenants::suspend))
+        .routes(routes!(tenants::resume))
+        .routes(routes!(credentials::list, credentials::create))
+        .routes(routes!(credentials::revoke))
+        .routes(routes!(credentials::rotate))
+        .routes(routes!(numbers::list, numbers::add))
+        .routes(routes!(numbers::import))
+        .routes(routes!(numbers::read, numbers::change, numbers::remove))
+        .routes(routes!(numbers::move_to))
+        .routes(routes!(numbers::quarantine))
+        .routes(routes!(numbers::release))
+        .routes(routes!(audit::list))
+        .routes(routes!(node::trunks))
+        .routes(routes!(node::nodes))
+        .routes(routes!(node::drain))
+        .routes(routes!(node::undrain))
+        .routes(routes!(node::calls))
+        .routes(routes!(node::end_call))
+}
+
+/// Lets nobody in but who has the operator token.
+pub(super) async fn require_token(
+    State(api): State<Api>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(expected) = &api.node.operator_token else {
+        let detail = "http.operator_token is not configured (or GREENPIN_HTTP__OPERATOR_TOKEN).";
+        return Err(Problem::new(Code::OperatorApiOff, detail));
+    };
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return Err(Problem::plain(Code::OperatorUnauthorized));
+    }
+    let given = bearer(request.headers()).unwrap_or_default();
+    if !same(given, expected.expose()) {
+        return Err(auth::wrong(
+            request.extensions(),
+            Code::OperatorUnauthorized,
+            &api,
+        ));
+    }
+    Ok(next.run(request).await)
+}
+
+/// Reads `Authorization: Bearer` (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares digests, in a time that depends neither on where the two differ nor on their lengths.
+fn same(given: &str, expected: &str) -> bool {
+    let (given, expected) = (
+        digest(&SHA256, given.as_bytes()),
+        digest(&SHA256, expected.as_bytes()),
+    );
+    constant_time::verify_slices_are_equal(given.as_ref(), expected.as_ref()).is_ok()
+}
+
+impl FromRequestParts<Api> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let id = Extension::<RequestId>::from_request_parts(parts, api).await;
+        let id = id.ok().map(|Extension(RequestId(id))| id);
+        Ok(Self(api.store.operator(Actor::operator(id))))
+    }
+}
+
+/// Reads a name of a path. One that cannot be is one that is not there.
+fn tenant_id(text: &str) -> Result<TenantId, Problem> {
+    TenantId::parse(text).ok_or_else(|| Problem::plain(Code::NotFound))
+}
+
+/// What was asked for after the question mark; `known` names what there is.
+fn query<T>(query: Result<Query<T>, QueryRejection>, known: &str) -> Result<T, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            Code::InvalidRequest,
+            format!("The query can hold, once each: {known}."),
+        )
+    })?;
+    Ok(query)
+}
+
+/// A moment as the operator API tells it: operators run machines, whose clocks are in UTC.
+fn utc(moment: Timestamp) -> String {
+    moment.rfc3339(&TimeZone::UTC)
+}

@@ -1,0 +1,420 @@
+//! Virtual numbers from a CSV file: all of them are added to a pool, or none, and each refused line is told with its
+//! rule.
+
+use std::collections::HashMap;
+
+use call::PhoneNumber;
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use crate::store::{
+    ImportError, NewNumber, NumberError, NumberMode, OperatorStore, StoreError, TenantId, Timestamp,
+};
+
+/// Lines with numbers, beside the header.
+pub(crate) const MOST_LINES: usize = 100_000;
+/// Bytes of a file.
+pub(crate) const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The columns, of which all but the first may be missing.
+pub(crate) const COLUMNS: [&str; 4] = ["virtual_number", "mode", "pin_length", "max_active"];
+/// Numbers that are looked up at once.
+const CHUNK: usize = 1000;
+
+/// A line that cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Where it stands in the file; the header is on line 1.
+    pub line: u64,
+    /// The column at fault; empty: the line as a whole.
+    pub field: &'static str,
+    /// What is wrong.
+    pub fault: Fault,
+    /// The rule, for people.
+    pub message: String,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fault {
+    /// The line has not as many fields as the header.
+    FieldCount,
+    /// The number is missing.
+    Missing,
+    /// The number is not in E.164 form.
+    NotE164,
+    /// The value is none of those allowed.
+    InvalidValue,
+    /// The value is out of its range.
+    OutOfRange,
+    /// The number is on an earlier line.
+    Repeated,
+    /// The number is in a pool already.
+    NumberExists,
+}
+
+/// Why a file cannot be read at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It holds something other than UTF-8.
+    #[error("the file must be UTF-8")]
+    NotUtf8,
+    /// The header is not what it must be.
+    #[error(
+        "the header must name virtual_number, and may name mode, pin_length and max_active, each once: {0}"
+    )]
+    Header(String),
+    /// It has no line with a number.
+    #[error("the file holds no number")]
+    Empty,
+    /// It has more lines than allowed.
+    #[error("the file must have at most {MOST_LINES} numbers")]
+    TooLong,
+}
+
+/// A file that was read: what can be added, and what cannot.
+#[derive(Debug, Clone)]
+pub(crate) struct Sheet {
+    numbers: Vec<(u64, NewNumber)>,
+    refused: Vec<Refused>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// Lines with numbers.
+    pub lines: usize,
+    /// Numbers that were added: all, or 0.
+    pub added: usize,
+    /// Each line that is at fault, in the order of the file.
+    pub refused: Vec<Refused>,
+}
+
+impl Fault {
+    /// Its code, one of those of the API.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::FieldCount => "invalid_csv",
+            Self::Missing => "missing_field",
+            Self::NotE164 => "not_e164",
+            Self::InvalidValue => "invalid_value",
+            Self::OutOfRange => "out_of_range",
+            Self::Repeated => "repeated",
+            Self::NumberExists => "number_exists",
+        }
+    }
+}
+
+impl Sheet {
+    /// Reads a file: comma-separated (RFC 4180), UTF-8 with or without a byte order mark, its first line a header.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
+        let text = text.trim_start_matches('\u{feff}');
+        let mut reader = ReaderBuilder::new()
+            .flexible(true)
+            .trim(Trim::All)
+            .from_reader(text.as_bytes());
+        let header = reader.headers().map_err(|_| Unreadable::NotUtf8)?;
+        let columns = Columns::of(header)?;
+        let mut sheet = Self {
+            numbers: Vec::new(),
+            refused: Vec::new(),
+        };
+        let mut seen = HashMap::new();
+        for (index, record) in reader.records().enumerate() {
+            if index >= MOST_LINES {
+                return Err(Unreadable::TooLong);
+            }
+            let record = record.map_err(|_| Unreadable::NotUtf8)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            sheet.take(line, columns.number(line, &record), &mut seen);
+        }
+        if sheet.lines() == 0 {
+            Err(Unreadable::Empty)
+        } else {
+            Ok(sheet)
+        }
+    }
+
+    /// Lines with numbers.
+    pub(crate) fn lines(&self) -> usize {
+        self.numbers.len() + self.refused.len()
+    }
+
+    fn take(
+        &mut self,
+        line: u64,
+        read: Result<NewNumber, Refused>,
+        seen: &mut HashMap<PhoneNumber, u64>,
+    ) {
+        match read {
+            Err(refused) => self.refused.push(refused),
+            Ok(new) => match seen.insert(new.virtual_number, line) {
+                Some(earlier) => {
+                    let message = format!("is on line {earlier} already");
+                    self.refused
+                        .push(refuse(line, COLUMNS[0], Fault::Repeated, message));
+                    seen.insert(new.virtual_number, earlier);
+                }
+                None => self.numbers.push((line, new)),
+            },
+        }
+    }
+
+    /// Adds every number to a tenant's pool, or none if one line is at fault; `dry_run` only looks. `looked_up` is
+    /// told how many numbers were looked up since it was last told.
+    pub(crate) async fn import(
+        mut self,
+        store: &OperatorStore,
+        tenant: &TenantId,
+        dry_run: bool,
+        now: Timestamp,
+        looked_up: impl Fn(usize),
+    ) -> Result<Report, ImportError> {
+        if !store.tenant_takes_numbers(tenant).await? {
+            return Err(ImportError::NoSuchTenant);
+        }
+        let taken = self.taken(store, looked_up).await?;
+        let lines = self.lines();
+        self.refuse_taken(&taken);
+        let mut added = 0;
+        if self.refused.is_empty() && !dry_run {
+            let new: Vec<NewNumber> = self.numbers.iter().map(|(_, new)| new.clone()).collect();
+            match store.import_numbers(tenant.clone(), new, now).await {
+                Ok(()) => added = self.numbers.len(),
+                Err(ImportError::Taken) => {
+                    // Somebody has added them since they were looked up.
+                    let taken = self.taken(store, |_| {}).await?;
+                    self.refuse_taken(&taken);
+                    if self.refused.is_empty() {
+                        return Err(ImportError::Taken);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.refused.sort_by_key(|refused| refused.line);
+        Ok(Report {
+            lines,
+            added,
+            refused: self.refused,
+        })
+    }
+
+    async fn taken(
+        &self,
+        store: &OperatorStore,
+        looked_up: impl Fn(usize),
+    ) -> Result<Vec<usize>, StoreError> {
+        let mut taken = Vec::new();
+        for (chunk, offset) in self.numbers.chunks(CHUNK).zip((0..).step_by(CHUNK)) {
+            let wanted = chunk.iter().map(|(_, new)| new.virtual_number).collect();
+            taken.extend(
+                store
+                    .taken(wanted)
+                    .await?
+                    .into_iter()
+                    .map(|place| offset + place),
+            );
+            looked_up(chunk.len());
+        }
+        Ok(taken)
+    }
+
+    fn refuse_taken(&mut self, taken: &[usize]) {
+        let lines = taken
+            .iter()
+            .filter_map(|place| self.numbers.get(*place))
+            .map(|(line, _)| *line);
+        let refused = |line| {
+            refuse(
+                line,
+                COLUMNS[0],
+                Fault::NumberExists,
+                "is in a pool already",
+            )
+        };
+        self.refused.extend(lines.map(refused));
+    }
+}
+
+/// Where each column is.
+struct Columns {
+    places: [Option<usize>; 4],
+    count: usize,
+}
+
+impl Columns {
+    fn of(header: &StringRecord) -> Result<Self, Unreadable> {
+        let mut places = [None; 4];
+        for (index, name) in header.iter().enumerate() {
+            let place = COLUMNS
+                .iter()
+                .zip(&mut places)
+                .find(|(known, _)| **known == name);
+            let Some((_, place)) = place else {
+                return Err(Unreadable::Header(format!(
+                    "column {} is none of them",
+                    index + 1
+                )));
+            };
+            if place.replace(index).is_some() {
+                return Err(Unreadable::Header(format!("{name} is there twice")));
+            }
+        }
+        if places.first().copied().flatten().is_none() {
+            return Err(Unreadable::Header(format!("{} is missing", COLUMNS[0])));
+        }
+        Ok(Self {
+            places,
+            count: header.len(),
+        })
+    }
+
+    /// A field; `None`: the column is not there, or empty on this line.
+    fn get<'a>(&self, record: &'a StringRecord, column: usize) -> Option<&'a str> {
+        let place = self.places.get(column).copied().flatten()?;
+        record.get(place).filter(|text| !text.is_empty())
+    }
+
+    fn number(&self, line: u64, record: &StringRecord) -> Result<NewNumber, Refused> {
+        if record.len() != self.count {
+            let message = format!("must have {} fields, as the header has", self.count);
+            return Err(refuse(line, "", Fault::FieldCount, message));
+        }
+        let [number, mode, pin_length, max_active] =
+            [0, 1, 2, 3].map(|column| self.get(record, column));
+        let number =
+            number.ok_or_else(|| refuse(line, COLUMNS[0], Fault::Missing, "is required"))?;
+        let number = PhoneNumber::parse(number)
+            .map_err(|rule| refuse(line, COLUMNS[0], Fault::NotE164, format!("E.164: {rule}")))?;
+        let mode = match mode {
+            None | Some("exclusive") => NumberMode::Exclusive,
+            Some("shared") => NumberMode::Shared,
+            Some(_) => {
+                let rule = "must be one of: exclusive, shared";
+                return Err(refuse(line, COLUMNS[1], Fault::InvalidValue, rule));
+            }
+        };
+        let pin_length = whole(line, COLUMNS[2], pin_length)?;
+        let max_active = whole(line, COLUMNS[3], max_active)?;
+        NewNumber::of(number, mode, pin_length, max_active).map_err(|error| {
+            let field = if error == NumberError::PinLength {
+                COLUMNS[2]
+            } else {
+                COLUMNS[3]
+            };
+            refuse(line, field, Fault::OutOfRange, error.to_string())
+        })
+    }
+}
+
+fn whole<T: std::str::FromStr>(
+    line: u64,
+    field: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, Refused> {
+    let read = text.map(str::parse).transpose();
+    read.map_err(|_| {
+        refuse(
+            line,
+            field,
+            Fault::InvalidValue,
+            "must be a whole number within its range",
+        )
+    })
+}
+
+fn refuse(line: u64, field: &'static str, fault: Fault, message: impl Into<String>) -> Refused {
+    Refused {
+        line,
+        field,
+        fault,
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> Vec<(u64, &'static str, &'static str)> {
+        let sheet = Sheet::read(text.as_bytes()).unwrap();
+        sheet
+            .refused
+            .iter()
+            .map(|one| (one.line, one.field, one.fault.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn each_fault_is_told_with_its_line_and_its_column() {
+        let text = "virtual_number,mode,pin_length,max_active\n\
+                    +914000000001,exclusive,4,1\n\
+                    914000000002,exclusive,4,1\n\
+                    +914000000003,both,4,1\n\
+                    +914000000004,exclusive,6,1\n\
+                    +914000000005,exclusive,4,2\n\
+                    +914000000006,shared,4,5001\n\
+                    +914000000007,shared,x,\n\
+                    +914000000001,shared,,\n\
+                    ,shared,,\n\
+                    +914000000008,shared\n\
+                    +914000000009,shared,6,-1\n";
+        let expected = [
+            (3, "virtual_number", "not_e164"),
+            (4, "mode", "invalid_value"),
+            (5, "pin_length", "out_of_range"),
+            (6, "max_active", "out_of_range"),
+            (7, "max_active", "out_of_range"),
+            (8, "pin_length", "invalid_value"),
+            (9, "virtual_number", "repeated"),
+            (10, "virtual_number", "missing_field"),
+            (11, "", "invalid_csv"),
+            (12, "max_active", "invalid_value"),
+        ];
+        assert_eq!(refused(text), expected);
+    }
+
+    #[test]
+    fn what_spreadsheets_write_is_read() {
+        let text = "\u{feff}max_active , virtual_number,mode\r\n,+914000000001,\r\n\r\n\"9\",\"+914000000002\", shared\r\n";
+        let sheet = Sheet::read(text.as_bytes()).unwrap();
+        let read: Vec<_> = sheet
+            .numbers
+            .iter()
+            .map(|(_, new)| (new.mode, new.pin_length, new.max_active))
+            .collect();
+        assert_eq!(
+            read,
+            [(NumberMode::Exclusive, 4, 1), (NumberMode::Shared, 4, 9)]
+        );
+        assert_eq!(refused("virtual_number\n+914000000001\n"), []);
+    }
+
+    #[test]
+    fn a_file_that_is_no_list_of_numbers_is_refused_as_a_whole() {
+        let header =
+            |text: &str| matches!(Sheet::read(text.as_bytes()), Err(Unreadable::Header(_)));
+        for text in [
+            "",
+            "\n",
+            "mode\nshared\n",
+            "virtual_number,colour\n",
+            "virtual_number,virtual_number\n",
+        ] {
+            assert!(header(text), "{text}");
+        }
+        assert!(matches!(
+            Sheet::read(b"virtual_number\n"),
+            Err(Unreadable::Empty)
+        ));
+        assert!(matches!(
+            Sheet::read(b"virtual_number\n\xff\n"),
+            Err(Unreadable::NotUtf8)
+        ));
+        let long = format!("virtual_number\n{}", "x\n".repeat(MOST_LINES + 1));
+        assert!(matches!(
+            Sheet::read(long.as_bytes()),
+            Err(Unreadable::TooLong)
+        ));
+    }
+}

@@ -1,0 +1,519 @@
+//! `/v1/admin/numbers`: the pools of all tenants.
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use call::PhoneNumber;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use super::number_import;
+use super::number_import::{Refused, Sheet, Unreadable};
+use super::{Operator, query, utc};
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, FieldError, Problem, RefusedLine};
+use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::SharingMode;
+use crate::http::tenant::allocations::list::{Page, asked, cut, invalid};
+use crate::http::{Api, success};
+use crate::store::{
+    ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord,
+    OperatorStore, PoolError, TenantId,
+};
+
+const MODES: [(&str, NumberMode); 2] = [
+    ("exclusive", NumberMode::Exclusive),
+    ("shared", NumberMode::Shared),
+];
+const LONGEST_LIMIT: u32 = 50_000_000;
+
+/// What the list of numbers can be narrowed by.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NumberQuery {
+    /// Only those of this tenant.
+    #[param(value_type = String, required = false, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
+    tenant_id: Option<String>,
+    /// Only those of this mode.
+    #[param(value_type = SharingMode, required = false)]
+    mode: Option<String>,
+    /// Only those that are quarantined, or only those that are not.
+    #[param(value_type = bool, required = false)]
+    quarantined: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false)]
+    cursor: Option<String>,
+}
+
+/// How an import is to be done.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ImportQuery {
+    /// Whose pool the numbers are for.
+    #[param(value_type = String, required = true, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "acme")]
+    tenant_id: Option<String>,
+    /// Only look the file over.
+    #[param(value_type = bool, required = false, default = false)]
+    dry_run: Option<String>,
+}
+
+problems! {
+    ListProblems: [InvalidRequest] fields [InvalidValue];
+    AddProblems: [InvalidRequest, NumberExists, RuleViolated] fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue, OutOfRange, NoSuchTenant];
+    ImportProblems: [InvalidRequest, InvalidCsv, NumberExists, ImportRefused, RuleViolated] fields [MissingField, InvalidValue, OutOfRange, NoSuchTenant];
+    ReadProblems: [NotFound];
+    ChangeProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [UnknownField, WrongType, InvalidValue, OutOfRange];
+    MoveToProblems: [InvalidRequest, NotFound, NumberInUse, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue, NoSuchTenant];
+    QuarantineProblems: [NotFound];
+    ReleaseProblems: [NotFound];
+    RemoveProblems: [NotFound, NumberInUse];
+}
+
+/// List numbers
+///
+/// Of all pools, in no order that means anything, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/numbers",
+    operation_id = "list_pool_numbers",
+    tag = "Pools",
+    params(NumberQuery),
+    responses(
+        (status = 200, description = "A page of numbers.", body = ref("#/components/schemas/Page_PoolNumber"), content_type = "application/json"),
+        ListProblems,
+    )
+)]
+pub(crate) async fn list(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    given: Result<Query<NumberQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let given = query(given, "tenant_id, mode, quarantined, limit, cursor")?;
+    let page = asked(given.limit.as_deref(), given.cursor.as_deref(), |cursor| {
+        Some(cursor.to_owned())
+    })?;
+    let filter = NumberFilter {
+        tenant: given.tenant_id.as_deref().map(name).transpose()?,
+        mode: given.mode.as_deref().map(mode).transpose()?,
+        quarantined: given
+            .quarantined
+            .as_deref()
+            .map(|text| truth("quarantined", text))
+            .transpose()?,
+    };
+    let found = store
+        .numbers_after(filter, page.cursor, page.limit + 1, api.now())
+        .await?;
+    let (found, more) = cut(&found, page.limit);
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|last| last.cursor.clone());
+    Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
+}
+
+/// Add a number
+#[utoipa::path(
+    post,
+    path = "/numbers",
+    operation_id = "add_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/AddNumber"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        AddProblems,
+    )
+)]
+pub(crate) async fn add(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let tenant = tenant(&mut fields);
+    let virtual_number = fields.required("virtual_number", Fields::number);
+    let change = change_of(&mut fields);
+    fields.finish()?;
+    let (Some(tenant), Some(virtual_number)) = (tenant, virtual_number) else {
+        return Err(Problem::plain(Code::Internal));
+    };
+    let mode = change.mode.unwrap_or(NumberMode::Exclusive);
+    let new = NewNumber::of(virtual_number, mode, change.pin_length, change.max_active)?;
+    store.add_number(tenant, new, api.now()).await?;
+    answer(&store, virtual_number, StatusCode::CREATED, &api).await
+}
+
+/// Import numbers
+///
+/// A CSV file (RFC 4180, UTF-8) of at most 100,000 numbers and 8 MiB. Every line is added, or none.
+#[utoipa::path(
+    post,
+    path = "/numbers/import",
+    operation_id = "import_numbers",
+    tag = "Pools",
+    params(ImportQuery),
+    request_body(content = String, description = "The file: the header names the columns, of which `virtual_number` must be there.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
+    responses(
+        (status = 200, description = "The report of a dry run.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
+        (status = 201, description = "All were added.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
+        ImportProblems,
+    )
+)]
+pub(crate) async fn import(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    given: Result<Query<ImportQuery>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let given = query(given, "tenant_id, dry_run")?;
+    let tenant = given.tenant_id.as_deref().ok_or_else(|| {
+        let (field, message) = ("tenant_id".to_owned(), "is required".to_owned());
+        Problem::of_fields(vec![FieldError {
+            field,
+            code: Code::MissingField,
+            message,
+        }])
+    })?;
+    let tenant = name(tenant)?;
+    let dry_run = given
+        .dry_run
+        .as_deref()
+        .map(|text| truth("dry_run", text))
+        .transpose()?
+        .unwrap_or(false);
+    let file = body::csv(&headers, body, number_import::MOST_BYTES).await?;
+    // A file of 8 MiB takes longer to read than other requests may be held up.
+    let sheet = tokio::task::spawn_blocking(move || Sheet::read(&file)).await;
+    let sheet = sheet.map_err(|_| Problem::plain(Code::Internal))??;
+    let report = sheet
+        .import(&store, &tenant, dry_run, api.now(), |_| {})
+        .await?;
+    let refused: Vec<RefusedLine> = report.refused.into_iter().map(refused_line).collect();
+    if !refused.is_empty() && !dry_run {
+        return Err(Problem::of_lines(refused));
+    }
+    let status = if dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    let answer = json!({
+        "tenant_id": tenant.as_str(),
+        "dry_run": dry_run,
+        "lines": report.lines,
+        "added": report.added,
+        "refused": refused,
+    });
+    Ok(success(status, answer))
+}
+
+/// Read a number
+#[utoipa::path(
+    get,
+    path = "/numbers/{virtual_number}",
+    operation_id = "read_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ReadProblems,
+    )
+)]
+pub(crate) async fn read(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    answer(&store, number(&text)?, StatusCode::OK, &api).await
+}
+
+/// Change a number
+///
+/// Changes what is given. Mode and PIN length change only while no allocation of it is active.
+#[utoipa::path(
+    patch,
+    path = "/numbers/{virtual_number}",
+    operation_id = "change_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/ChangeNumber"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ChangeProblems,
+    )
+)]
+pub(crate) async fn change(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let number = number(&text)?;
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let change = change_of(&mut fields);
+    fields.finish()?;
+    store.change_number(number, change, api.now()).await?;
+    answer(&store, number, StatusCode::OK, &api).await
+}
+
+/// Move a number to another tenant
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/move",
+    operation_id = "move_number",
+    tag = "Pools",
+    request_body(content = ref("#/components/schemas/MoveNumber"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        MoveToProblems,
+    )
+)]
+pub(crate) async fn move_to(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let number = number(&text)?;
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let tenant = tenant(&mut fields);
+    fields.finish()?;
+    let tenant = tenant.ok_or_else(|| Problem::plain(Code::Internal))?;
+    store.move_number(number, tenant, api.now()).await?;
+    answer(&store, number, StatusCode::OK, &api).await
+}
+
+/// Quarantine a number
+///
+/// It takes no new allocations; those that are active go on. Also if it is quarantined already.
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/quarantine",
+    operation_id = "quarantine_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        QuarantineProblems,
+    )
+)]
+pub(crate) async fn quarantine(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    let number = number(&text)?;
+    store.quarantine_number(number, api.now()).await?;
+    answer(&store, number, StatusCode::OK, &api).await
+}
+
+/// Release a number
+///
+/// Ends its quarantine. Also if it is in none.
+#[utoipa::path(
+    post,
+    path = "/numbers/{virtual_number}/release",
+    operation_id = "release_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        ReleaseProblems,
+    )
+)]
+pub(crate) async fn release(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    let number = number(&text)?;
+    store.release_number(number, api.now()).await?;
+    answer(&store, number, StatusCode::OK, &api).await
+}
+
+/// Remove a number
+///
+/// While no allocation of it is active.
+#[utoipa::path(
+    delete,
+    path = "/numbers/{virtual_number}",
+    operation_id = "remove_number",
+    tag = "Pools",
+    responses(
+        (status = 200, description = "It is gone.", body = ref("#/components/schemas/Success_RemovedNumber"), content_type = "application/json"),
+        RemoveProblems,
+    )
+)]
+pub(crate) async fn remove(
+    Operator(store): Operator,
+    State(api): State<Api>,
+    Path(text): Path<String>,
+) -> Result<Response, Problem> {
+    let number = number(&text)?;
+    store.remove_number(number, api.now()).await?;
+    Ok(success(
+        StatusCode::OK,
+        json!({ "virtual_number": number.expose(), "status": "removed" }),
+    ))
+}
+
+async fn answer(
+    store: &OperatorStore,
+    number: PhoneNumber,
+    status: StatusCode,
+    api: &Api,
+) -> Result<Response, Problem> {
+    let found = store
+        .number(number, api.now())
+        .await?
+        .ok_or_else(|| Problem::plain(Code::NotFound))?;
+    Ok(success(status, shown(&found)))
+}
+
+/// Reads a number of a path. One that cannot be is one that is not there.
+fn number(text: &str) -> Result<PhoneNumber, Problem> {
+    PhoneNumber::parse(text).map_err(|_| Problem::plain(Code::NotFound))
+}
+
+fn name(text: &str) -> Result<TenantId, Problem> {
+    TenantId::parse(text).ok_or_else(|| invalid("tenant_id", "must be a tenant's name"))
+}
+
+fn mode(text: &str) -> Result<NumberMode, Problem> {
+    let found = MODES
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, mode)| *mode);
+    found.ok_or_else(|| invalid("mode", "must be one of: exclusive, shared"))
+}
+
+fn truth(field: &str, text: &str) -> Result<bool, Problem> {
+    text.parse()
+        .map_err(|_| invalid(field, "must be true or false"))
+}
+
+fn tenant(fields: &mut Fields) -> Option<TenantId> {
+    let name = fields.required("tenant_id", Fields::text)?;
+    let read = TenantId::parse(&name);
+    if read.is_none() {
+        fields.fault("tenant_id", Code::InvalidValue, "must be a tenant's name");
+    }
+    read
+}
+
+fn change_of(fields: &mut Fields) -> NumberChange {
+    let pin_length = fields.integer("pin_length", 4, 8);
+    NumberChange {
+        mode: fields.word("mode", &MODES),
+        pin_length: pin_length.and_then(|length| u8::try_from(length).ok()),
+        max_active: fields.integer("max_active", 1, LONGEST_LIMIT),
+    }
+}
+
+fn refused_line(refused: Refused) -> RefusedLine {
+    let Refused {
+        line,
+        field,
+        fault,
+        message,
+    } = refused;
+    RefusedLine {
+        line,
+        field,
+        code: fault.as_str(),
+        message,
+    }
+}
+
+fn shown(record: &NumberRecord) -> Value {
+    let number = &record.number;
+    json!({
+        "virtual_number": number.virtual_number.expose(),
+        "tenant_id": number.tenant_id.as_str(),
+        "mode": number.mode.as_str(),
+        "pin_length": number.pin_length,
+        "max_active": number.max_active,
+        "active": number.active,
+        "quarantined": record.quarantined_at.is_some(),
+        "quarantined_at": record.quarantined_at.map(utc),
+        "created_at": utc(record.created_at),
+    })
+}
+
+fn no_such_tenant() -> Problem {
+    let (field, message) = (
+        "tenant_id".to_owned(),
+        "is no tenant, or one that was erased".to_owned(),
+    );
+    Problem::of_fields(vec![FieldError {
+        field,
+        code: Code::NoSuchTenant,
+        message,
+    }])
+}
+
+impl From<NumberError> for Problem {
+    fn from(error: NumberError) -> Self {
+        let message = error.to_string();
+        let against = |field: &str, message: String| {
+            Self::of_fields(vec![FieldError {
+                field: field.into(),
+                code: Code::OutOfRange,
+                message,
+            }])
+        };
+        match error {
+            NumberError::NoSuchTenant => no_such_tenant(),
+            NumberError::Exists => Self::plain(Code::NumberExists),
+            NumberError::PinLength => against("pin_length", message),
+            NumberError::MaxActive(_) | NumberError::ExclusiveTakesOne => {
+                against("max_active", message)
+            }
+            NumberError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::NotFound => Self::plain(Code::NotFound),
+            PoolError::InUse(active) => Self::new(
+                Code::NumberInUse,
+                format!("Active allocations of the number: {active}."),
+            ),
+            PoolError::NoSuchTenant => no_such_tenant(),
+            PoolError::Rule(error) => error.into(),
+            PoolError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::NoSuchTenant => no_such_tenant(),
+            ImportError::Taken => Self::plain(Code::NumberExists),
+            ImportError::Rule(error) => error.into(),
+            ImportError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::TooLong => Self::new(Code::BodyTooLarge, format!("{error}.")),
+            error => Self::new(Code::InvalidCsv, format!("{error}.")),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `PUT /greenpin`: many changes in one request, each with an answer of its own.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::allocation::not_found;
+use super::update::change;
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, FieldError, Problem};
+use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::ItemStatus;
+use crate::http::{Api, Success, success};
+use crate::store::{AllocationChange, GreenpinId, TenantSettings};
+
+pub(crate) const MOST_ITEMS: usize = 100;
+
+problems! {
+    BulkProblems: [InvalidRequest, TooManyItems, TooFew];
+}
+
+/// What became of one change.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangedItem, description = "What became of one item.")]
+struct Changed {
+    /// The item's own `greenpin_id`; `null` if it held none.
+    #[schema(value_type = Option<String>, required)]
+    greenpin_id: Value,
+    #[schema(value_type = ItemStatus)]
+    status: &'static str,
+    /// Why it was not changed: a problem without `request_id`. Left out if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Object, required = false)]
+    error: Option<Value>,
+}
+
+/// Change many allocations
+///
+/// Each item stands alone: one that is refused takes none of the others with it. The answers come in the order of the
+/// items. An id that is there twice is changed twice.
+#[utoipa::path(
+    put,
+    path = "/greenpin",
+    operation_id = "update_allocations",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/UpdateAllocations"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "What became of each item.", body = Success<Vec<Changed>>),
+        BulkProblems,
+    )
+)]
+pub(crate) async fn update(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let items = body::json_array(&headers, body).await?;
+    if items.is_empty() {
+        return Err(Problem::new(
+            Code::TooFew,
+            "The array must hold 1 to 100 items.",
+        ));
+    }
+    if items.len() > MOST_ITEMS {
+        return Err(Problem::new(
+            Code::TooManyItems,
+            "The array must hold 1 to 100 items.",
+        ));
+    }
+    let settings = store.settings().await?;
+    let (mut ids, mut read) = (Vec::new(), Vec::new());
+    for item in items {
+        ids.push(
+            item.get("greenpin_id")
+                .filter(|id| id.is_string())
+                .cloned()
+                .unwrap_or_default(),
+        );
+        read.push(self::item(item, &settings));
+    }
+    let changes = read
+        .iter()
+        .filter_map(|item| item.as_ref().ok().cloned())
+        .collect();
+    let mut done = store
+        .change_allocations(changes, api.now())
+        .await?
+        .into_iter();
+    let results = read.into_iter().map(|item| {
+        item?;
+        done.next()
+            .ok_or_else(|| Problem::plain(Code::Internal))?
+            .map_err(Problem::from)
+    });
+    let answers: Vec<Changed> = ids
+        .into_iter()
+        .zip(results)
+        .map(|(id, result)| match result {
+            Ok(_) => Changed {
+                greenpin_id: id,
+                status: "updated",
+                error: None,
+            },
+            Err(problem) => Changed {
+                greenpin_id: id,
+                status: "error",
+                error: Some(problem.item()),
+            },
+        })
+        .collect();
+    Ok(success(StatusCode::OK, answers))
+}
+
+fn item(item: Value, settings: &TenantSettings) -> Result<(GreenpinId, AllocationChange), Problem> {
+    let Value::Object(object) = item else {
+        let error = FieldError {
+            field: String::new(),
+            code: Code::WrongType,
+            message: "must be an object".into(),
+        };
+        return Err(Problem::of_fields(vec![error]));
+    };
+    let mut fields = Fields::new(object);
+    let id = fields.required("greenpin_id", Fields::text);
+    let change = change(&mut fields, settings);
+    fields.finish()?;
+    let id = id
+        .as_deref()
+        .and_then(GreenpinId::parse)
+        .ok_or_else(not_found)?;
+    Ok((id, change))
+}

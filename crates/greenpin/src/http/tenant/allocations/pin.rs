@@ -1,0 +1,80 @@
+//! `POST /greenpin/{id}/unlock` and `/rotate-pin`.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::allocation::{Resource, greenpin_id};
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::Problem;
+use crate::http::openapi::problems::problems;
+use crate::http::{Api, Success, success};
+
+problems! {
+    UnlockProblems: [NotFound, AllocationNotActive];
+    RotateProblems: [NotFound, AllocationNotActive, PinSpaceExhausted];
+}
+
+/// Unlock an allocation
+///
+/// Sets the count of wrong PINs to 0.
+#[utoipa::path(
+    post,
+    path = "/greenpin/{greenpin_id}/unlock",
+    operation_id = "unlock_allocation",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The allocation as it is now.", body = Success<Resource>),
+        UnlockProblems,
+    )
+)]
+pub(crate) async fn unlock(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    body::nothing(body).await?;
+    let now = api.now();
+    let allocation = store.unlock_allocation(&id, now).await?;
+    let zone = store.settings().await?.zone();
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, now),
+    ))
+}
+
+/// Draw another PIN
+///
+/// The old one opens nothing any more. The count of wrong PINs stays: a locked allocation is still locked.
+#[utoipa::path(
+    post,
+    path = "/greenpin/{greenpin_id}/rotate-pin",
+    operation_id = "rotate_pin",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The allocation with its new PIN.", body = Success<Resource>),
+        RotateProblems,
+    )
+)]
+pub(crate) async fn rotate(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    body::nothing(body).await?;
+    let now = api.now();
+    let allocation = store.rotate_pin(&id, now).await?;
+    let zone = store.settings().await?.zone();
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, now),
+    ))
+}

@@ -1,0 +1,127 @@
+//! `POST /greenpin/resolve`: what a call would meet and why.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use call::{PhoneNumber, Pin};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{AllocationId, E164, ResolvedOutcome, ResolvedReason};
+use crate::http::{Api, Success, success};
+use crate::store::{Connection, GreenpinId, Resolution};
+
+/// What a call would meet.
+#[derive(Serialize, Default, ToSchema)]
+#[schema(as = Resolution)]
+struct Answer {
+    #[schema(value_type = ResolvedOutcome)]
+    outcome: &'static str,
+    #[schema(value_type = ResolvedReason)]
+    reason: &'static str,
+    /// The allocation that the call would belong to, where that is known.
+    #[schema(value_type = Option<AllocationId>, required)]
+    greenpin_id: Option<String>,
+    /// The numbers that would be called, in their order.
+    #[schema(value_type = Vec<E164>, max_items = 10)]
+    dial: Vec<String>,
+    /// Whether the call would be recorded.
+    record: bool,
+    /// With `collect_pin`: digits of the PIN that would be asked for.
+    #[schema(required, minimum = 4, maximum = 8)]
+    pin_length: Option<u8>,
+}
+
+problems! {
+    ResolveProblems: [InvalidRequest]
+        fields [MissingField, UnknownField, WrongType, NotE164, InvalidValue];
+}
+
+/// Ask what a call would meet
+///
+/// Tells what a call would meet now, and why. It counts nothing and calls nobody. A caller hears the same words whatever
+/// the reason; only you are told.
+#[utoipa::path(
+    post,
+    path = "/greenpin/resolve",
+    operation_id = "resolve",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/ResolveRequest"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "What it would meet.", body = Success<Answer>),
+        ResolveProblems,
+    )
+)]
+pub(crate) async fn resolve(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let virtual_number = fields.required("virtual_number", Fields::number);
+    let caller = fields.number("caller");
+    let digits = digits(&mut fields);
+    fields.finish()?;
+    let virtual_number = virtual_number.ok_or_else(|| Problem::plain(Code::Internal))?;
+    let resolution = store
+        .resolve(virtual_number, caller, digits, api.now())
+        .await?;
+    Ok(success(StatusCode::OK, answer(resolution)))
+}
+
+fn digits(fields: &mut Fields) -> Option<Pin> {
+    let text = fields.text("digits")?;
+    let digits = Pin::parse(&text).ok();
+    if digits.is_none() {
+        fields.fault("digits", Code::InvalidValue, "must be 1 to 8 digits");
+    }
+    digits
+}
+
+fn answer(resolution: Resolution) -> Answer {
+    let id = |id: GreenpinId| id.as_str().to_owned();
+    let told = |outcome, reason| Answer {
+        outcome,
+        reason,
+        ..Answer::default()
+    };
+    match resolution {
+        Resolution::UnknownNumber => told("unknown_number", "number_not_in_pool"),
+        Resolution::NotInUse => told("not_in_use", "no_active_allocation"),
+        Resolution::CollectPin {
+            pin_length,
+            greenpin_id,
+        } => Answer {
+            greenpin_id: greenpin_id.map(id),
+            pin_length: Some(pin_length),
+            ..told("collect_pin", "pin_required")
+        },
+        Resolution::Refused(refusal, greenpin_id) => Answer {
+            greenpin_id: greenpin_id.map(id),
+            ..told("refuse", refusal.as_str())
+        },
+        Resolution::Connected(Connection {
+            greenpin_id, dial, ..
+        }) if dial.is_empty() => Answer {
+            greenpin_id: Some(id(greenpin_id)),
+            ..told("refuse", "no_one_to_connect")
+        },
+        Resolution::Connected(Connection {
+            greenpin_id,
+            dial,
+            record,
+        }) => Answer {
+            greenpin_id: Some(id(greenpin_id)),
+            dial: dial.into_iter().map(PhoneNumber::expose).collect(),
+            record,
+            ..told("connect", "right_pin")
+        },
+    }
+}

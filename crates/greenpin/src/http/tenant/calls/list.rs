@@ -1,0 +1,130 @@
+//! `GET /calls`: call records, newest first.
+
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::read::Record;
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::schemas::{AllocationId, CallKind, CallProgress, E164};
+use crate::http::tenant::allocations::list::{
+    Page, QueryProblems, asked, cut, invalid, number, time,
+};
+use crate::store::{CallFilter, CallSid, CallType, GreenpinId};
+
+/// What a list of calls can be narrowed by.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CallsQuery {
+    /// Only those that still last, or only those that are over.
+    #[param(value_type = CallProgress, required = false)]
+    status: Option<String>,
+    /// Only those that came so far.
+    #[param(value_type = CallKind, required = false)]
+    call_type: Option<String>,
+    /// Only those to this virtual number.
+    #[param(value_type = E164, required = false)]
+    virtual_number: Option<String>,
+    /// Only those of this allocation.
+    #[param(value_type = AllocationId, required = false)]
+    greenpin_id: Option<String>,
+    /// Only those whose caller or dialled number is this one.
+    #[param(value_type = E164, required = false)]
+    party: Option<String>,
+    /// Only those that came in at this moment or later.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-15T10:30:00+05:30")]
+    started_after: Option<String>,
+    /// Only those that came in before this moment.
+    #[param(value_type = String, required = false, format = DateTime, example = "2026-06-16T10:30:00+05:30")]
+    started_before: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
+    cursor: Option<String>,
+}
+
+/// List calls
+///
+/// Newest first, a page at a time; calls that still last are in the list.
+#[utoipa::path(
+    get,
+    path = "/calls",
+    operation_id = "list_calls",
+    tag = "Calls",
+    params(CallsQuery),
+    responses(
+        (status = 200, description = "A page of call records.", body = Page<Record>),
+        QueryProblems,
+    )
+)]
+pub(crate) async fn list(
+    Tenant(store): Tenant,
+    query: Result<Query<CallsQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| {
+        let known = "status, call_type, virtual_number, greenpin_id, party, started_after, started_before, \
+                     limit, cursor";
+        Problem::new(Code::InvalidRequest, format!("The query can hold, once each: {known}."))
+    })?;
+    let page = asked(
+        query.limit.as_deref(),
+        query.cursor.as_deref(),
+        CallSid::parse,
+    )?;
+    let records = store
+        .calls(query.filter()?, page.cursor, page.limit + 1)
+        .await?;
+    let zone = store.settings().await?.zone();
+    let (records, more) = cut(&records, page.limit);
+    let next_cursor = records
+        .last()
+        .filter(|_| more)
+        .map(|last| last.call_sid.to_string());
+    Ok(Page::answer(
+        records
+            .iter()
+            .map(|record| Record::of(record, &zone))
+            .collect(),
+        next_cursor,
+    ))
+}
+
+impl CallsQuery {
+    fn filter(self) -> Result<CallFilter, Problem> {
+        let ended = match self.status.as_deref() {
+            None => None,
+            Some("active") => Some(false),
+            Some("ended") => Some(true),
+            Some(_) => return Err(invalid("status", "must be active or ended")),
+        };
+        let call_type = match self.call_type.as_deref() {
+            None => None,
+            Some("completed") => Some(CallType::Completed),
+            Some("incomplete") => Some(CallType::Incomplete),
+            Some("call-attempt") => Some(CallType::CallAttempt),
+            Some("client-hangup") => Some(CallType::ClientHangup),
+            Some(_) => {
+                let rule = "must be completed, incomplete, call-attempt or client-hangup";
+                return Err(invalid("call_type", rule));
+            }
+        };
+        let greenpin_id = self.greenpin_id.map(|id| GreenpinId::parse(&id).ok_or(()));
+        Ok(CallFilter {
+            ended,
+            call_type,
+            virtual_number: number("virtual_number", self.virtual_number)?,
+            greenpin_id: greenpin_id
+                .transpose()
+                .map_err(|()| invalid("greenpin_id", "must be the id of an allocation"))?,
+            party: number("party", self.party)?,
+            started_after: time("started_after", self.started_after)?,
+            started_before: time("started_before", self.started_before)?,
+        })
+    }
+}

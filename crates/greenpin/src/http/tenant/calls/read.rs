@@ -1,0 +1,199 @@
+//! `/calls`: call records and recordings.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::Response;
+use call::PhoneNumber;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{
+    AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
+};
+use crate::http::tenant::allocations::allocation::{greenpin_id, not_found};
+use crate::http::tenant::allocations::list::{Page, PageQuery, QueryOfOneProblems};
+use crate::http::{Success, success};
+use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
+
+problems! {
+    ReadProblems: [NotFound];
+}
+
+/// List the calls of an allocation
+///
+/// Newest first, a page at a time; a call that still lasts is in the list.
+#[utoipa::path(
+    get,
+    path = "/greenpin/{greenpin_id}/calls",
+    operation_id = "list_allocation_calls",
+    tag = "Calls",
+    params(PageQuery),
+    responses(
+        (status = 200, description = "A page of call records.", body = Page<Record>),
+        QueryOfOneProblems,
+    )
+)]
+pub(crate) async fn of_allocation(
+    Tenant(store): Tenant,
+    Path((_, id)): Path<(String, String)>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            Code::InvalidRequest,
+            "The query can hold, once each: limit, cursor.",
+        )
+    })?;
+    let page = query.page(CallSid::parse)?;
+    store.allocation(&id).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
+    let (records, more) = crate::http::tenant::allocations::list::cut(&records, page.limit);
+    let next_cursor = records
+        .last()
+        .filter(|_| more)
+        .map(|last| last.call_sid.to_string());
+    Ok(Page::answer(
+        records
+            .iter()
+            .map(|record| Record::of(record, &zone))
+            .collect(),
+        next_cursor,
+    ))
+}
+
+/// Read a call record
+#[utoipa::path(
+    get,
+    path = "/calls/{call_sid}",
+    operation_id = "read_call",
+    tag = "Calls",
+    responses(
+        (status = 200, description = "The call record.", body = Success<Record>),
+        ReadProblems,
+    )
+)]
+pub(crate) async fn read(
+    Tenant(store): Tenant,
+    Path((_, call_sid)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
+    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    Ok(success(StatusCode::OK, Record::of(&record, &zone)))
+}
+
+/// A call record, in the names of events.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CallRecord, description = "One call, as far as it came.")]
+pub(crate) struct Record<'a> {
+    #[schema(value_type = CallId)]
+    call_sid: &'a str,
+    /// The allocation that it belongs to, once that is known.
+    #[schema(value_type = Option<AllocationId>, required)]
+    greenpin_id: Option<&'a str>,
+    /// The number that was called.
+    #[schema(value_type = E164)]
+    virtual_number: String,
+    /// Who called; `null`: withheld or unknown.
+    #[schema(value_type = Option<E164>, required)]
+    from: Option<String>,
+    /// The number that was connected, else the last that was dialled.
+    #[schema(value_type = Option<E164>, required)]
+    to: Option<String>,
+    /// Always `incoming`.
+    #[schema(value_type = CallerDirection)]
+    direction: &'static str,
+    /// When it came in.
+    #[schema(value_type = Moment)]
+    start_time: String,
+    /// When the caller was answered.
+    #[schema(value_type = Option<Moment>, required)]
+    answer_time: Option<String>,
+    /// When the number in `to` was dialled.
+    #[schema(value_type = Option<Moment>, required)]
+    dial_time: Option<String>,
+    /// When both sides began to hear each other.
+    #[schema(value_type = Option<Moment>, required)]
+    bridge_time: Option<String>,
+    /// When it ended; `null`: it has not.
+    #[schema(value_type = Option<Moment>, required)]
+    end_time: Option<String>,
+    /// How far it came; `null` while it lasts.
+    #[schema(value_type = Option<CallKind>, required)]
+    call_type: Option<&'a str>,
+    /// How the dialled leg ended; `null`: nobody was dialled, or it has not.
+    #[schema(value_type = Option<DialOutcome>, required)]
+    dial_call_status: Option<&'a str>,
+    /// Seconds of the second leg, from dialling to its end.
+    #[schema(required)]
+    dial_call_duration: Option<u64>,
+    /// Seconds that both talked.
+    #[schema(required)]
+    on_call_duration: Option<u64>,
+    /// The SIP status with which the last dialled number refused.
+    #[schema(required, minimum = 300, maximum = 699)]
+    sip_cause: Option<u16>,
+    /// Who ended it; `null` while it lasts.
+    #[schema(value_type = Option<HangupParty>, required)]
+    hangup_by: Option<&'a str>,
+    /// Completed blocks of digits.
+    pin_attempts: u32,
+    /// The path of its recording in this API; `null`: there is none.
+    #[schema(required)]
+    recording_url: Option<String>,
+    /// Seconds of its recording.
+    #[schema(required)]
+    recording_duration: Option<u64>,
+    /// The media of the caller's leg.
+    #[schema(required)]
+    caller_media: Option<&'a LegReport>,
+    /// The media of the callee's leg.
+    #[schema(required)]
+    callee_media: Option<&'a LegReport>,
+    /// The trunk that brought it.
+    trunk: &'a str,
+    /// The node that took it.
+    node: &'a str,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn of(record: &'a CallRecord, zone: &TimeZone) -> Self {
+        let time = |time: Option<Timestamp>| time.map(|time| time.rfc3339(zone));
+        Self {
+            call_sid: record.call_sid.as_str(),
+            greenpin_id: record.greenpin_id.as_ref().map(|id| id.as_str()),
+            virtual_number: record.virtual_number.expose(),
+            from: record.caller.map(PhoneNumber::expose),
+            to: record.dialled.map(PhoneNumber::expose),
+            direction: "incoming",
+            start_time: record.started_at.rfc3339(zone),
+            answer_time: time(record.answered_at),
+            dial_time: time(record.dialled_at),
+            bridge_time: time(record.bridged_at),
+            end_time: time(record.ended_at),
+            call_type: record.call_type.as_deref(),
+            dial_call_status: record.dial_call_status.as_deref(),
+            dial_call_duration: record.dial_call_duration(),
+            on_call_duration: record.on_call_duration(),
+            sip_cause: record.sip_cause,
+            hangup_by: record.hangup_by.as_deref(),
+            pin_attempts: record.pin_attempts,
+            recording_url: record.recording_path(),
+            recording_duration: record
+                .recording
+                .as_ref()
+                .map(|recording| recording.duration.as_secs()),
+            caller_media: record.caller_media.as_ref(),
+            callee_media: record.callee_media.as_ref(),
+            trunk: &record.trunk,
+            node: &record.node,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `/calls/{call_sid}/recording/link` and `/v1/recordings/{link}`: a recording for somebody without credentials, for a
+//! while.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::recording;
+use super::recording::AudioResponses;
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::Moment;
+use crate::http::tenant::allocations::allocation::not_found;
+use crate::http::{Api, Success, success};
+use crate::store::{CallSid, LinkError};
+
+/// How long a link opens its recording, in seconds, if the request does not say.
+const DEFAULT_DURATION: u32 = 300;
+const SHORTEST: u32 = 30;
+/// A day: what is to be open for longer is not short-lived.
+const LONGEST: u32 = 86_400;
+
+problems! {
+    MakeProblems: [InvalidRequest, NotFound, RuleViolated]
+        fields [UnknownField, WrongType, InvalidValue, OutOfRange];
+    FollowProblems: [LinkInvalid, LinkExpired, TenantSuspended, NotFound, RangeNotSatisfiable, Internal, Overloaded,
+        StoreUnreachable, RecordingNotReady];
+}
+
+/// A link to a recording.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordingLink)]
+struct Link {
+    /// Opens the recording for whoever has it.
+    #[schema(format = "uri")]
+    url: String,
+    /// From then on it opens nothing.
+    #[schema(value_type = Moment)]
+    expires_at: String,
+}
+
+/// Make a link to a recording
+///
+/// The link opens this one recording without credentials, for a while: to play it in a browser, or to hand it to
+/// somebody. It cannot be taken back, but it opens nothing once the recording is gone or the tenant is suspended.
+#[utoipa::path(
+    post,
+    path = "/calls/{call_sid}/recording/link",
+    operation_id = "link_recording",
+    tag = "Calls",
+    request_body(content = ref("#/components/schemas/LinkRecording"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "The link.", body = Success<Link>),
+        MakeProblems,
+    )
+)]
+pub(crate) async fn make(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, call_sid)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
+    let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
+    let duration = fields
+        .integer("duration", SHORTEST, LONGEST)
+        .unwrap_or(DEFAULT_DURATION);
+    fields.finish()?;
+    let record = store.call(&call_sid).await?.ok_or_else(not_found)?;
+    record.recording.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    let expires_at = api.now().whole_seconds() + Duration::from_secs(duration.into());
+    let link = store.recording_link(&call_sid, expires_at);
+    let url = format!("{}/v1/recordings/{link}", api.node.public_url);
+    Ok(success(
+        StatusCode::OK,
+        Link {
+            url,
+            expires_at: expires_at.rfc3339(&zone),
+        },
+    ))
+}
+
+/// Follow a link to a recording
+///
+/// The audio of a call as WAV, for whoever has a link that was made for it. One range of bytes at a time can be asked
+/// for.
+#[utoipa::path(
+    get,
+    path = "/v1/recordings/{link}",
+    operation_id = "follow_recording_link",
+    tag = "Calls",
+    params(
+        ("Range" = Option<String>, Header, description = "Which bytes (RFC 9110, section 14).", example = "bytes=0-65535"),
+    ),
+    responses(
+        AudioResponses,
+        FollowProblems,
+    )
+)]
+pub(crate) async fn follow(
+    State(api): State<Api>,
+    Path(link): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (store, call_sid) = api.store.open_recording_link(&link, api.now())?;
+    if store.suspended().await? {
+        return Err(Problem::plain(Code::TenantSuspended));
+    }
+    let mut response = recording::serve(&store, &api, &call_sid, &headers).await?;
+    // What can be fetched for a while is not to stay for longer in places between.
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-store"),
+    );
+    Ok(response)
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        Self::plain(match error {
+            LinkError::Forged => Code::LinkInvalid,
+            LinkError::Expired => Code::LinkExpired,
+        })
+    }
+}

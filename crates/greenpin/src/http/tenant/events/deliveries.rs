@@ -1,0 +1,123 @@
+//! `/events/{event_id}/deliveries`: to whom an event is owed, and how each attempt went.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::Problem;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{AttemptFailure, DeliveryStanding, Moment, WebhookId};
+use crate::http::tenant::allocations::allocation::not_found;
+use crate::http::{Success, success};
+use crate::store::{Attempt, AttemptError, DeliveryRecord, EventId, Timestamp};
+
+problems! {
+    DeliveriesProblems: [NotFound];
+}
+
+/// Read an event's deliveries
+///
+/// One for each endpoint that the event goes, or went, to, with the attempts of the last 30 days, newest first.
+#[utoipa::path(
+    get,
+    path = "/events/{event_id}/deliveries",
+    operation_id = "list_event_deliveries",
+    tag = "Events",
+    responses(
+        (status = 200, description = "The deliveries.", body = Success<Vec<EventDelivery>>),
+        DeliveriesProblems,
+    )
+)]
+pub(crate) async fn list(
+    Tenant(store): Tenant,
+    Path((_, event_id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
+    let deliveries = store.deliveries(&event_id).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    let shown: Vec<_> = deliveries
+        .into_iter()
+        .map(|one| EventDelivery::of(one, &zone))
+        .collect();
+    Ok(success(StatusCode::OK, shown))
+}
+
+/// What one endpoint is owed of an event.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "What one endpoint is owed of an event, and how that went.")]
+struct EventDelivery {
+    #[schema(value_type = WebhookId)]
+    endpoint_id: String,
+    /// Where the endpoint is; `null`: it is not known any more.
+    #[schema(required)]
+    url: Option<String>,
+    #[schema(value_type = DeliveryStanding)]
+    state: &'static str,
+    /// Attempts since the event happened, or was last sent again by a request.
+    attempt_count: u32,
+    /// When it is tried next, at the latest; `null`: it is over, or waits for an earlier event of its allocation.
+    #[schema(required, value_type = Option<Moment>)]
+    next_attempt_at: Option<String>,
+    /// When the event happened, or was last sent again by a request.
+    #[schema(value_type = Moment)]
+    created_at: String,
+    /// When it was delivered or given up; `null`: it is neither.
+    #[schema(required, value_type = Option<Moment>)]
+    finished_at: Option<String>,
+    attempts: Vec<EventAttempt>,
+}
+
+/// One POST of an event.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "One POST of an event, and what came of it.")]
+struct EventAttempt {
+    /// When it began.
+    #[schema(value_type = Moment)]
+    attempted_at: String,
+    /// Milliseconds until the head of the answer, or until it failed.
+    latency_ms: u64,
+    /// The status of the answer; `null`: there was none.
+    #[schema(required)]
+    status: Option<u16>,
+    /// Why there was no answer; `null`: there was one.
+    #[schema(required, value_type = Option<AttemptFailure>)]
+    error: Option<&'static str>,
+    /// The first 512 bytes of the answer's body.
+    answer: String,
+}
+
+impl EventDelivery {
+    fn of(delivery: DeliveryRecord, zone: &TimeZone) -> Self {
+        let time = |moment: Timestamp| moment.rfc3339(zone);
+        Self {
+            endpoint_id: delivery.endpoint_id.to_string(),
+            url: delivery.url,
+            state: delivery.state.as_str(),
+            attempt_count: delivery.attempt_count,
+            next_attempt_at: delivery.next_attempt_at.map(time),
+            created_at: time(delivery.created_at),
+            finished_at: delivery.finished_at.map(time),
+            attempts: delivery
+                .attempts
+                .into_iter()
+                .map(|one| EventAttempt::of(one, zone))
+                .collect(),
+        }
+    }
+}
+
+impl EventAttempt {
+    fn of(attempt: Attempt, zone: &TimeZone) -> Self {
+        Self {
+            attempted_at: attempt.begun_at.rfc3339(zone),
+            latency_ms: u64::try_from(attempt.latency.as_millis()).unwrap_or(u64::MAX),
+            status: attempt.status,
+            error: attempt.error.map(AttemptError::as_str),
+            answer: attempt.answer,
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! `/events`: the event log, and sending an event again.
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{DeadOnly, Event, EventLogId, WebhookId};
+use crate::http::tenant::allocations::allocation::not_found;
+use crate::http::tenant::allocations::list::{Page, QueryProblems, asked, cut, invalid};
+use crate::http::tenant::settings::types;
+use crate::http::{Api, Success, success};
+use crate::store;
+use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
+
+/// The longest that a request can wait for an event, in seconds.
+const LONGEST_WAIT: u64 = 30;
+/// Between two looks at the log.
+const WAIT_PAUSE: Duration = Duration::from_millis(250);
+const ENDPOINT_RULE: &str = "must be the id of an endpoint: ep_ and 26 characters";
+
+/// From where the log is read.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LogQuery {
+    /// Only events after this one: the last `event_id` that you have, or `next_cursor`.
+    #[param(value_type = EventLogId, required = false)]
+    after: Option<String>,
+    /// How many at most.
+    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// Seconds to wait for an event if there is none yet.
+    #[param(value_type = u32, required = false, minimum = 0, maximum = 30, default = 0)]
+    wait: Option<String>,
+    /// `dead`: only events of which a delivery was given up.
+    #[param(value_type = DeadOnly, required = false)]
+    state: Option<String>,
+    /// Only events that go, or went, to this endpoint; with `state=dead`, those that were given up there.
+    #[param(value_type = WebhookId, required = false)]
+    endpoint_id: Option<String>,
+}
+
+/// Read the event log
+///
+/// Oldest first, a page at a time: everything that was sent to webhooks, or would have been. Keep the last `event_id` and
+/// ask with `after` to go on from there; with `wait`, the answer comes as soon as there is something.
+#[utoipa::path(
+    get,
+    path = "/events",
+    operation_id = "list_events",
+    tag = "Events",
+    params(LogQuery),
+    responses(
+        (status = 200, description = "A page of events.", body = Page<Event>),
+        QueryProblems,
+    )
+)]
+pub(crate) async fn list(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    query: Result<Query<LogQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            Code::InvalidRequest,
+            "The query can hold, once each: after, limit, wait, state, endpoint_id.",
+        )
+    })?;
+    let page = asked(
+        query.limit.as_deref(),
+        query.after.as_deref(),
+        EventId::parse,
+    )?;
+    let (wanted, until) = (
+        Asked::of(&query)?,
+        Instant::now() + wait(query.wait.as_deref())?,
+    );
+    let events = loop {
+        let found = wanted
+            .read(&store, page.cursor.clone(), page.limit + 1)
+            .await?;
+        if !found.is_empty() || Instant::now() >= until || api.readiness.is_draining() {
+            break found;
+        }
+        // Another node may write it: there is nothing to be woken by.
+        tokio::time::sleep(WAIT_PAUSE).await;
+    };
+    let (events, more) = cut(&events, page.limit);
+    let next_cursor = events
+        .last()
+        .filter(|_| more)
+        .map(|last| last.event_id.clone());
+    let bodies: Result<Vec<_>, _> = events
+        .iter()
+        .map(|event| RawValue::from_string(event.body.clone()))
+        .collect();
+    Ok(Page::answer(
+        bodies.map_err(|_| Problem::plain(Code::Internal))?,
+        next_cursor,
+    ))
+}
+
+fn wait(text: Option<&str>) -> Result<Duration, Problem> {
+    let Some(text) = text else {
+        return Ok(Duration::ZERO);
+    };
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= LONGEST_WAIT);
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| invalid("wait", "must be 0 to 30"))
+}
+
+/// Which events are asked for.
+enum Asked {
+    All,
+    Dead(Option<EndpointId>),
+    Of(EndpointId),
+}
+
+impl Asked {
+    fn of(query: &LogQuery) -> Result<Self, Problem> {
+        let endpoint = query.endpoint_id.as_deref();
+        let read = |id| EndpointId::parse(id).ok_or_else(|| invalid("endpoint_id", ENDPOINT_RULE));
+        match (query.state.as_deref(), endpoint.map(read).transpose()?) {
+            (None, None) => Ok(Self::All),
+            (None, Some(endpoint)) => Ok(Self::Of(endpoint)),
+            (Some("dead"), endpoint) => Ok(Self::Dead(endpoint)),
+            (Some(_), _) => Err(invalid("state", "must be dead")),
+        }
+    }
+
+    async fn read(
+        &self,
+        store: &TenantStore,
+        after: Option<EventId>,
+        limit: u32,
+    ) -> Result<Vec<LoggedEvent>, StoreError> {
+        match self {
+            Self::All => store.events_after(after, limit).await,
+            Self::Dead(endpoint) => {
+                store
+                    .dead_events_after(after, endpoint.clone(), limit)
+                    .await
+            }
+            Self::Of(endpoint) => {
+                store
+                    .events_of_endpoint_after(after, endpoint.clone(), limit)
+                    .await
+            }
+        }
+    }
+}
+
+problems! {
+    RedeliverProblems: [NotFound];
+    ReplayProblems: [InvalidRequest, RuleViolated]
+        fields [MissingField, UnknownField, WrongType, InvalidValue, UnknownEndpoint];
+}
+
+/// What a redelivery answers.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "An event that goes again.")]
+struct Redelivery<'a> {
+    #[schema(value_type = EventLogId)]
+    event_id: &'a str,
+    /// To how many endpoints it goes.
+    #[schema(value_type = u32)]
+    deliveries: usize,
+}
+
+/// Send an event again
+///
+/// The event goes again, with its own `webhook-id`, to each endpoint that asks for its type now; one that is paused gets it
+/// when it goes on.
+#[utoipa::path(
+    post,
+    path = "/events/{event_id}/redeliver",
+    operation_id = "redeliver_event",
+    tag = "Events",
+    request_body(content = ref("#/components/schemas/Nothing"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "It goes again.", body = Success<Redelivery>),
+        RedeliverProblems,
+    )
+)]
+pub(crate) async fn redeliver(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, event_id)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let event_id = EventId::parse(&event_id).ok_or_else(not_found)?;
+    body::nothing(body).await?;
+    let deliveries = store
+        .redeliver(&event_id, api.now())
+        .await?
+        .ok_or_else(not_found)?;
+    Ok(success(
+        StatusCode::OK,
+        Redelivery {
+            event_id: event_id.as_str(),
+            deliveries,
+        },
+    ))
+}
+
+/// What a replay answers.
+#[derive(Serialize, ToSchema)]
+#[schema(description = "Events that go again.")]
+struct Replay {
+    /// How many events go again to one endpoint at the least.
+    #[schema(value_type = u32)]
+    events: usize,
+    /// How many deliveries of them.
+    #[schema(value_type = u32)]
+    deliveries: usize,
+    /// What to go on with: a request looks at a thousand events. `null`: it was the last one.
+    #[schema(required, value_type = Option<EventLogId>)]
+    next_cursor: Option<String>,
+}
+
+/// Send the events of a time again
+///
+/// Oldest first, each with its own `webhook-id`, to the endpoints that ask for their types now. Ask again with `cursor`
+/// until `next_cursor` is `null`.
+#[utoipa::path(
+    post,
+    path = "/events/redeliver",
+    operation_id = "replay_events",
+    tag = "Events",
+    request_body(content = ref("#/components/schemas/ReplayEvents"), content_type = "application/json"),
+    responses(
+        (status = 200, description = "They go again.", body = Success<Replay>),
+        ReplayProblems,
+    )
+)]
+pub(crate) async fn replay(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let after = fields.required("after", time);
+    let before = fields.required("before", time);
+    let types = types(&mut fields);
+    let endpoint_id = id(&mut fields, "endpoint_id", EndpointId::parse, ENDPOINT_RULE);
+    let dead = fields.word("state", &[("dead", true)]).unwrap_or(false);
+    let cursor = id(
+        &mut fields,
+        "cursor",
+        EventId::parse,
+        "must be a cursor of this call",
+    );
+    if let Some(wanted) = &endpoint_id
+        && store
+            .endpoints()
+            .await?
+            .iter()
+            .all(|endpoint| endpoint.id != *wanted)
+    {
+        fields.fault(
+            "endpoint_id",
+            Code::UnknownEndpoint,
+            "is no endpoint of this tenant",
+        );
+    }
+    fields.finish()?;
+    let (Some(after), Some(before)) = (after, before) else {
+        return Err(Problem::plain(Code::Internal));
+    };
+    let wanted = store::Replay {
+        after,
+        before,
+        types,
+        endpoint_id,
+        dead,
+        cursor,
+    };
+    let (done, next) = store.replay(wanted, api.now()).await?;
+    let next_cursor = next.map(|next| next.to_string());
+    Ok(success(
+        StatusCode::OK,
+        Replay {
+            events: done.events,
+            deliveries: done.deliveries,
+            next_cursor,
+        },
+    ))
+}
+
+fn time(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {
+    let text = fields.text(name)?;
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => Some(Timestamp::from_micros(time.as_microsecond())),
+        Err(_) => {
+            fields.fault(name, Code::InvalidValue, "must be a time as in RFC 3339");
+            None
+        }
+    }
+}
+
+fn id<T>(
+    fields: &mut Fields,
+    name: &'static str,
+    read: impl FnOnce(&str) -> Option<T>,
+    rule: &str,
+) -> Option<T> {
+    let text = fields.text(name)?;
+    let id = read(&text);
+    if id.is_none() {
+        fields.fault(name, Code::InvalidValue, rule);
+    }
+    id
+}

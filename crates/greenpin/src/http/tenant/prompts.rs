@@ -1,0 +1,190 @@
+//! `/prompts`: what a tenant's callers hear.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::Moment;
+use crate::http::tenant::allocations::allocation::not_found;
+use crate::http::tenant::calls::recording::Audio;
+use crate::http::{Api, Success, success};
+use crate::prompt_file;
+use crate::prompt_file::{MOST_SECONDS, NAMES, SAMPLE_RATE};
+use crate::store::OwnPrompt;
+
+/// The longest file: samples of two bytes, and room for what else a WAV file can hold.
+pub(crate) const LONGEST: usize = (MOST_SECONDS * SAMPLE_RATE * 2) as usize + 64 * 1024;
+
+problems! {
+    PutProblems: [InvalidPrompt, NotFound];
+    ReadProblems: [NotFound];
+}
+
+/// A prompt as it is shown.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PromptState, description = "A prompt.")]
+struct Shown {
+    /// Its name.
+    #[schema(examples("enter_pin"))]
+    name: &'static str,
+    /// Whether it is the tenant's own audio.
+    own: bool,
+    /// Seconds that the tenant's own audio lasts.
+    #[schema(required, minimum = 0, maximum = 60)]
+    duration: Option<f64>,
+    /// When the tenant's own audio was put.
+    #[schema(value_type = Option<Moment>, required)]
+    updated_at: Option<String>,
+}
+
+/// List prompts
+///
+/// Every prompt, and whether it is the tenant's own audio. What is not is heard in the language of the settings.
+#[utoipa::path(
+    get,
+    path = "/prompts",
+    operation_id = "list_prompts",
+    tag = "Settings",
+    responses((status = 200, description = "The prompts.", body = Success<Vec<Shown>>))
+)]
+pub(crate) async fn list(Tenant(store): Tenant) -> Result<Response, Problem> {
+    let own = store.prompts().await?;
+    let zone = store.settings().await?.zone();
+    let shown = NAMES.map(|name| {
+        let own = own.0.get(name);
+        Shown {
+            name,
+            own: own.is_some(),
+            duration: own.map(seconds),
+            updated_at: own.map(|own| own.updated_at.rfc3339(&zone)),
+        }
+    });
+    Ok(success(StatusCode::OK, shown.as_slice()))
+}
+
+/// Put a prompt
+///
+/// A WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds. Calls that come in from now on hear it.
+#[utoipa::path(
+    put,
+    path = "/prompts/{name}",
+    operation_id = "put_prompt",
+    tag = "Settings",
+    request_body(content = inline(Audio), content_type = "audio/wav"),
+    responses(
+        (status = 200, description = "The prompt.", body = Success<Shown>),
+        PutProblems,
+    )
+)]
+pub(crate) async fn put(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let name = known(&name)?;
+    let octets = body::wav(&headers, body, LONGEST).await?;
+    let samples = prompt_file::read(&octets).map_err(|rule| {
+        let must = "A prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
+        Problem::new(Code::InvalidPrompt, format!("{must}: this one {rule}."))
+    })?;
+    let now = api.now();
+    store.put_prompt(name, &samples, now).await?;
+    let zone = store.settings().await?.zone();
+    let own = OwnPrompt {
+        samples,
+        updated_at: now,
+    };
+    let updated_at = Some(now.rfc3339(&zone));
+    Ok(success(
+        StatusCode::OK,
+        Shown {
+            name,
+            own: true,
+            duration: Some(seconds(&own)),
+            updated_at,
+        },
+    ))
+}
+
+/// Fetch a prompt
+///
+/// The tenant's own audio.
+#[utoipa::path(
+    get,
+    path = "/prompts/{name}",
+    operation_id = "read_prompt",
+    tag = "Settings",
+    responses(
+        (status = 200, description = "The audio.", content_type = "audio/wav", body = inline(Audio)),
+        ReadProblems,
+    )
+)]
+pub(crate) async fn read(
+    Tenant(store): Tenant,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let own = store.prompts().await?;
+    let own = own.0.get(known(&name)?).ok_or_else(not_found)?;
+    let octets = prompt_file::write(&own.samples).map_err(|error| {
+        tracing::error!(%error, "a prompt was not written");
+        Problem::plain(Code::Internal)
+    })?;
+    let mut response = octets.into_response();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    Ok(response)
+}
+
+/// Delete a prompt
+///
+/// Goes back to the built-in one.
+#[utoipa::path(
+    delete,
+    path = "/prompts/{name}",
+    operation_id = "delete_prompt",
+    tag = "Settings",
+    responses(
+        (status = 200, description = "The prompt.", body = Success<Shown>),
+        ReadProblems,
+    )
+)]
+pub(crate) async fn delete(
+    Tenant(store): Tenant,
+    Path((_, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let name = known(&name)?;
+    match store.delete_prompt(name).await? {
+        true => Ok(success(
+            StatusCode::OK,
+            Shown {
+                name,
+                own: false,
+                duration: None,
+                updated_at: None,
+            },
+        )),
+        false => Err(not_found()),
+    }
+}
+
+fn known(name: &str) -> Result<&'static str, Problem> {
+    NAMES
+        .into_iter()
+        .find(|known| *known == name)
+        .ok_or_else(not_found)
+}
+
+fn seconds(own: &OwnPrompt) -> f64 {
+    let millis = own.samples.len() * 1000 / SAMPLE_RATE as usize;
+    millis as f64 / 1000.0
+}

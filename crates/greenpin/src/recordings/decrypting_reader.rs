@@ -1,0 +1,68 @@
+//! Reads a sealed recording: the blocks that hold what is asked for, each opened as it arrives.
+
+use std::io::{self, ErrorKind};
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+
+use super::Source;
+use crate::crypto::encrypted_file::Opener;
+
+struct Reading {
+    opener: Opener,
+    stored: BoxStream<'static, io::Result<Bytes>>,
+    /// What has arrived of the next block.
+    arrived: Vec<u8>,
+    block: u64,
+    skip: usize,
+    left: u64,
+}
+
+/// `count` octets of the WAV file from `first` on.
+pub(super) async fn read(
+    opener: Opener,
+    source: Source,
+    first: u64,
+    count: u64,
+) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
+    let span = opener.span(first, count);
+    let head = Bytes::copy_from_slice(opener.head(span.head));
+    let stored = source.read(span.stored).await?;
+    let reading = Reading {
+        opener,
+        stored,
+        arrived: Vec::new(),
+        block: span.block,
+        skip: span.skip,
+        left: span.audio,
+    };
+    let head = stream::iter((!head.is_empty()).then_some(Ok(head)));
+    Ok(head
+        .chain(stream::try_unfold(reading, Reading::next))
+        .boxed())
+}
+
+impl Reading {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut block = self.next_block().await?;
+        let audio = self.opener.open(self.block, &mut block)?;
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let octets: Vec<u8> = audio.iter().skip(self.skip).take(wanted).copied().collect();
+        self.left = self.left.saturating_sub(octets.len() as u64);
+        (self.block, self.skip) = (self.block + 1, 0);
+        Ok(Some((octets.into(), self)))
+    }
+
+    async fn next_block(&mut self) -> io::Result<Vec<u8>> {
+        let length = self.opener.stored_length(self.block);
+        while self.arrived.len() < length {
+            let chunk = self.stored.next().await.ok_or(ErrorKind::UnexpectedEof)??;
+            self.arrived.extend_from_slice(&chunk);
+        }
+        let rest = self.arrived.split_off(length);
+        Ok(std::mem::replace(&mut self.arrived, rest))
+    }
+}

@@ -1,0 +1,26 @@
+//! The store's rules hold on both databases: one suite, two runs.
+
+#[path = "../../../tests/it/postgres.rs"]
+pub(super) mod postgres;
+
+mod encrypted;
+
+#[path = "rules.rs"]
+mod on_sqlite;
+
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the suite asks its module's name which database to use"
+)]
+#[path = "rules.rs"]
+mod on_postgresql;
+
+#[path = "outbox.rs"]
+mod outbox_on_sqlite;
+
+#[expect(
+    clippy::duplicate_mod,
+    reason = "the suite asks its module's name which database to use"
+)]
+#[path = "outbox.rs"]
+mod outbox_on_postgresql;
