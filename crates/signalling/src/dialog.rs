@@ -33,7 +33,7 @@ pub(crate) struct DialogId {
 
 impl DialogId {
     /// Reads the dialog that an incoming request names; `None` without a tag in `To`.
-    pub(crate) fn of_request(request: &Request) -> Option<Self> {
+    pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let to = request.headers.typed::<To>()?.ok()?;
         let from = request.headers.typed::<FromHeader>()?.ok()?;
         let local_tag = Bytes::copy_from_slice(to.tag()?);

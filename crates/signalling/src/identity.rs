@@ -36,14 +36,14 @@ pub(crate) fn contact_user(called: &str) -> String {
 /// us to keep from others by `Privacy` (RFC 3325, section 7) it still tells us. `None`: withheld, or not a number.
 pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
     let headers = &request.headers;
-    let told = match from {
+    let identity = match from {
         CallerFrom::AssertedIdentity => PAssertedIdentityList::from_headers(headers)
             .ok()
             .flatten()
             .map(|list| {
                 list.values()
                     .iter()
-                    .find_map(|identity| number(identity.address()))
+                    .find_map(|value| number(value.address()))
             }),
         CallerFrom::PreferredIdentity => PPreferredIdentityList::from_headers(headers)
             .ok()
@@ -51,13 +51,13 @@ pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
             .map(|list| {
                 list.values()
                     .iter()
-                    .find_map(|identity| number(identity.address()))
+                    .find_map(|value| number(value.address()))
             }),
         CallerFrom::RemotePartyId => remote_party(request),
         CallerFrom::From => None,
     };
-    if let Some(told) = told {
-        return told;
+    if let Some(identity) = identity {
+        return identity;
     }
     number(&request.headers.typed::<FromHeader>()?.ok()?.0)
 }

@@ -19,7 +19,8 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{
-    DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Redirection, Settings,
+    DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
+    OutgoingCall, Redirection,
 };
-pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Peer, Place, Trunk};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use crate::sip::{HeaderName, Request, Via, first_hop_end};
 
 /// An answer repeats no more than this of a request that nobody could read.
-const MOST_REPEATED: usize = 8192;
+const MAX_REPEATED_BYTES: usize = 8192;
 
 /// What an answer repeats of a request, as far as it is there.
 #[derive(Clone)]
 pub(crate) struct Malformed {
     vias: Vec<Bytes>,
     /// `From`, `To`, `Call-ID`, `CSeq`.
-    others: [Option<Bytes>; 4],
+    identity: [Option<Bytes>; 4],
 }
 
 impl std::fmt::Debug for Malformed {
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Malformed {
     }
 }
 
-const NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
+const REPEATED_NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
 
 impl Malformed {
     /// Reads the header lines of what the parser refused. `None`: no answer can or may be sent to it, for it is a
@@ -41,16 +41,16 @@ impl Malformed {
         }
         let mut found = Self {
             vias: Vec::new(),
-            others: [const { None }; 4],
+            identity: [const { None }; 4],
         };
         for line in lines {
-            found.take(&line);
+            found.add_header_line(&line);
         }
         found.answerable()
     }
 
     /// What is there of a request that lacks what it must have, or has it in a form that nobody can read.
-    pub(crate) fn of(request: &Request) -> Option<Self> {
+    pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let headers = &request.headers;
         let vias = headers
             .get_all(&HeaderName::Via)
@@ -61,25 +61,25 @@ impl Malformed {
             HeaderName::CallId,
             HeaderName::CSeq,
         ];
-        let others = names.map(|name| {
+        let identity = names.map(|name| {
             headers
                 .value(&name)
                 .map(|value| Bytes::from(value.into_owned()))
         });
         Self {
             vias: vias.collect(),
-            others,
+            identity,
         }
         .answerable()
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn add_header_line(&mut self, line: &[u8]) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return;
         };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        let place = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+        let slot = match name.trim_ascii().to_ascii_lowercase().as_slice() {
             b"via" | b"v" => return self.vias.push(Bytes::copy_from_slice(value)),
             b"from" | b"f" => 0,
             b"to" | b"t" => 1,
@@ -87,18 +87,18 @@ impl Malformed {
             b"cseq" => 3,
             _ => return,
         };
-        if let Some(place) = self.others.get_mut(place)
-            && place.is_none()
+        if let Some(slot) = self.identity.get_mut(slot)
+            && slot.is_none()
         {
-            *place = Some(Bytes::copy_from_slice(value));
+            *slot = Some(Bytes::copy_from_slice(value));
         }
     }
 
     /// Only with a `Via` is there somebody to answer.
     fn answerable(self) -> Option<Self> {
-        let values = || self.vias.iter().chain(self.others.iter().flatten());
+        let values = || self.vias.iter().chain(self.identity.iter().flatten());
         let length: usize = values().map(Bytes::len).sum();
-        let short = length <= MOST_REPEATED && values().all(|value| is_repeatable(value));
+        let short = length <= MAX_REPEATED_BYTES && values().all(|value| is_repeatable(value));
         (short && !self.vias.is_empty()).then_some(self)
     }
 
@@ -117,21 +117,21 @@ impl Malformed {
 
     /// The answer to what cannot be read.
     pub(crate) fn bad_request(&self) -> Bytes {
-        self.refusal(400, "Bad Request")
+        self.response(400, "Bad Request")
     }
 
     /// A refusal, with a tag in `To` where it has none. Nothing is remembered of it, so the same request gets the same
     /// tag (RFC 3261, section 8.2.7).
-    pub(crate) fn refusal(&self, status: u16, reason: &str) -> Bytes {
+    pub(crate) fn response(&self, status: u16, reason: &str) -> Bytes {
         let mut hasher = DefaultHasher::new();
-        (&self.vias, &self.others).hash(&mut hasher);
+        (&self.vias, &self.identity).hash(&mut hasher);
         let tag = format!("{:016x}", hasher.finish());
         let mut answer = format!("SIP/2.0 {status} {reason}\r\n").into_bytes();
         let mut line = |name: &str, value: &[u8], more: &str| {
             answer.extend([name.as_bytes(), b": ", value, more.as_bytes(), b"\r\n"].concat());
         };
         self.vias.iter().for_each(|via| line("Via", via, ""));
-        for (name, value) in NAMES.into_iter().zip(&self.others) {
+        for (name, value) in REPEATED_NAMES.into_iter().zip(&self.identity) {
             let Some(value) = value else { continue };
             let tagged = value
                 .to_ascii_lowercase()
@@ -151,7 +151,7 @@ impl Malformed {
 }
 
 /// A URI with more parameters than these is left as it is.
-const MOST_PARAMETERS: usize = 32;
+const MAX_URI_PARAMETERS: usize = 32;
 
 /// The message with each parameter of its Request-URI once, the first that is there. RFC 3261, section 19.1.1 lets none
 /// come twice, but peers add `transport` to a `Contact` of ours that has it, and an ACK could not even be refused.
@@ -171,7 +171,7 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
     let (user, host) = uri.split_at_checked(host)?;
     let given: Vec<&[u8]> = host
         .split(|byte| *byte == b';')
-        .take(MOST_PARAMETERS)
+        .take(MAX_URI_PARAMETERS)
         .collect();
     let name = |parameter: &[u8]| {
         parameter
@@ -186,7 +186,7 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
         }
     }
     let repaired = || [method, b" ", user, &kept.join(&b';'), b" ", version, rest].concat();
-    (kept.len() < given.len() && given.len() < MOST_PARAMETERS).then(|| Bytes::from(repaired()))
+    (kept.len() < given.len() && given.len() < MAX_URI_PARAMETERS).then(|| Bytes::from(repaired()))
 }
 
 /// Whether an answer may repeat a value: a control character in it would be ours to answer for, unless it is quoted
@@ -298,7 +298,7 @@ mod tests {
             read("sip:192.0.2.1:5060;lr;lr;lr"),
             whole("sip:192.0.2.1:5060;lr")
         );
-        let many: String = (0..MOST_PARAMETERS)
+        let many: String = (0..MAX_URI_PARAMETERS)
             .map(|number| format!(";p{number}"))
             .collect();
         for uri in [

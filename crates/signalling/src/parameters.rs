@@ -1,7 +1,7 @@
 //! The parameters of an authentication header (RFC 3261, section 25.1: `auth-param`).
 
 /// Names and values after a scheme, quotes undone; `None`: another scheme, or not text.
-pub(crate) fn parameters_of(value: &[u8], scheme: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn parse_parameters(value: &[u8], scheme: &str) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let (named, mut rest) = text.split_once(' ')?;
     if !named.eq_ignore_ascii_case(scheme) {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Vec<(String, String)>> {
-        parameters_of(text.as_bytes(), "Digest")
+        parse_parameters(text.as_bytes(), "Digest")
     }
 
     #[test]

@@ -9,12 +9,12 @@ use base64::{
 };
 
 /// The longest key and salt.
-const LONGEST: usize = 44;
+const MAX_KEY_BYTES: usize = 44;
 /// Octets of all our keys of one leg.
-const ALL_KEYS: usize = 132;
+const KEY_MATERIAL_BYTES: usize = 132;
 
 /// Phones leave the padding out at times.
-const KEY: GeneralPurpose = GeneralPurpose::new(
+const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -44,26 +44,26 @@ pub enum SrtpMode {
     Required,
 }
 
-/// A master key and salt for one suite. Never shown.
+/// A master key and salt for one suite. Never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct SrtpKey {
     suite: Suite,
-    octets: [u8; LONGEST],
+    octets: [u8; MAX_KEY_BYTES],
 }
 
 /// All our keys of one leg: one for each suite, so that none serves two.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secrets([u8; ALL_KEYS]);
+pub struct Secrets([u8; KEY_MATERIAL_BYTES]);
 
 /// A peer's line: which of several it is, and its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct CryptoLine {
     pub(crate) tag: u32,
-    pub(crate) key: Key,
+    pub(crate) key: SrtpKey,
 }
 
 /// What we offer, the first preferred; the number of a line is its place.
-const OFFERED: [Suite; 3] = [
+const OFFERED_SUITES: [Suite; 3] = [
     Suite::AesCm128HmacSha1_80,
     Suite::AeadAes256Gcm,
     Suite::AeadAes128Gcm,
@@ -103,11 +103,11 @@ impl Suite {
     }
 }
 
-impl Key {
+impl SrtpKey {
     fn new(suite: Suite, octets: &[u8]) -> Option<Self> {
         let mut key = Self {
             suite,
-            octets: [0; LONGEST],
+            octets: [0; MAX_KEY_BYTES],
         };
         key.octets.get_mut(..octets.len())?.copy_from_slice(octets);
         (octets.len() == suite.key_length()).then_some(key)
@@ -128,15 +128,15 @@ impl Key {
 
 impl Secrets {
     /// Keys of octets from a CSPRNG, drawn for one leg.
-    pub fn new(drawn: [u8; ALL_KEYS]) -> Self {
+    pub fn new(drawn: [u8; KEY_MATERIAL_BYTES]) -> Self {
         Self(drawn)
     }
 
     /// Our key for a suite.
-    pub fn key(&self, suite: Suite) -> Key {
-        let mut key = Key {
+    pub fn key(&self, suite: Suite) -> SrtpKey {
+        let mut key = SrtpKey {
             suite,
-            octets: [0; LONGEST],
+            octets: [0; MAX_KEY_BYTES],
         };
         let drawn = self.0.iter().skip(suite.offset()).take(suite.key_length());
         key.octets
@@ -147,21 +147,21 @@ impl Secrets {
     }
 
     /// The lines of an offer.
-    pub(crate) fn offer(&self) -> impl Iterator<Item = Line> {
-        (1..).zip(OFFERED).map(|(tag, suite)| Line {
+    pub(crate) fn offered_lines(&self) -> impl Iterator<Item = CryptoLine> {
+        (1..).zip(OFFERED_SUITES).map(|(tag, suite)| CryptoLine {
             tag,
             key: self.key(suite),
         })
     }
 
     /// Whether a peer's answer is to a line that we offered (RFC 4568, section 5.1.3).
-    pub(crate) fn answered_by(&self, line: Line) -> bool {
-        self.offer()
+    pub(crate) fn has_offered(&self, line: CryptoLine) -> bool {
+        self.offered_lines()
             .any(|offered| offered.tag == line.tag && offered.key.suite == line.key.suite)
     }
 }
 
-impl Line {
+impl CryptoLine {
     /// Reads the value of `a=crypto`. `None` for what we do not speak: another suite, several keys or a key that is named
     /// in each packet (MKI), a session parameter that changes something.
     pub(crate) fn parse(value: &str) -> Option<Self> {
@@ -170,14 +170,14 @@ impl Line {
         let name = words.next()?;
         let suite = Suite::ALL.into_iter().find(|suite| suite.name() == name)?;
         let inline = words.next()?.strip_prefix("inline:")?;
-        if inline.contains([';', ':']) || !words.all(harmless) {
+        if inline.contains([';', ':']) || !words.all(is_ignorable) {
             return None;
         }
         let text = inline.split('|').next()?;
-        let octets = KEY.decode(text).ok()?;
+        let octets = KEY_BASE64.decode(text).ok()?;
         Some(Self {
             tag,
-            key: Key::new(suite, &octets)?,
+            key: SrtpKey::new(suite, &octets)?,
         })
     }
 
@@ -187,12 +187,12 @@ impl Line {
             "{} {} inline:{}",
             self.tag,
             self.key.suite.name(),
-            KEY.encode(self.key.expose())
+            KEY_BASE64.encode(self.key.expose())
         )
     }
 
     /// The answer to this line: the same number and suite, our key.
-    pub(crate) fn answered(&self, secrets: &Secrets) -> Self {
+    pub(crate) fn answer(&self, secrets: &Secrets) -> Self {
         Self {
             tag: self.tag,
             key: secrets.key(self.key.suite),
@@ -201,11 +201,11 @@ impl Line {
 }
 
 /// Whether a session parameter may be ignored (RFC 4568, sections 6.3.5 and 6.3.7).
-fn harmless(parameter: &str) -> bool {
+fn is_ignorable(parameter: &str) -> bool {
     parameter.starts_with("WSH=") || parameter.starts_with('-')
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SrtpKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<key of {}>", self.suite.name())
     }
@@ -223,8 +223,8 @@ mod tests {
 
     const INLINE: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
-    fn line(rest: &str) -> Option<Line> {
-        Line::parse(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}{rest}"))
+    fn line(rest: &str) -> Option<CryptoLine> {
+        CryptoLine::parse(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}{rest}"))
     }
 
     #[test]
@@ -264,18 +264,18 @@ mod tests {
             "1 AEAD_AES_256_GCM inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
             "1 AES_CM_128_HMAC_SHA1_80 uri:x",
         ] {
-            assert_eq!(Line::parse(value), None, "{value}");
+            assert_eq!(CryptoLine::parse(value), None, "{value}");
         }
     }
 
     #[test]
     fn our_own_lines_read_back_and_no_key_serves_two_suites() {
         let secrets = Secrets::new(std::array::from_fn(|index| index as u8));
-        let lines: Vec<Line> = secrets.offer().collect();
+        let lines: Vec<CryptoLine> = secrets.offered_lines().collect();
         assert!(
             lines
                 .iter()
-                .all(|line| Line::parse(&line.value()) == Some(*line))
+                .all(|line| CryptoLine::parse(&line.value()) == Some(*line))
         );
         let mut firsts: Vec<u8> = Suite::ALL
             .map(|suite| secrets.key(suite).expose()[0])
@@ -290,17 +290,17 @@ mod tests {
 
     #[test]
     fn an_answer_must_be_to_a_line_that_was_offered() {
-        let secrets = Secrets::new([7; ALL_KEYS]);
+        let secrets = Secrets::new([7; KEY_MATERIAL_BYTES]);
         let key = secrets.key(Suite::AesCm128HmacSha1_80);
-        assert!(secrets.answered_by(Line { tag: 1, key }));
-        assert!(!secrets.answered_by(Line { tag: 2, key }));
-        assert!(!secrets.answered_by(Line { tag: 4, key }));
+        assert!(secrets.has_offered(CryptoLine { tag: 1, key }));
+        assert!(!secrets.has_offered(CryptoLine { tag: 2, key }));
+        assert!(!secrets.has_offered(CryptoLine { tag: 4, key }));
     }
 
     #[test]
     fn a_key_never_prints_itself() {
-        let secrets = Secrets::new([7; ALL_KEYS]);
-        let shown = format!("{secrets:?} {:?}", secrets.key(Suite::AeadAes128Gcm));
-        assert_eq!(shown, "<keys> <key of AEAD_AES_128_GCM>");
+        let secrets = Secrets::new([7; KEY_MATERIAL_BYTES]);
+        let printed = format!("{secrets:?} {:?}", secrets.key(Suite::AeadAes128Gcm));
+        assert_eq!(printed, "<keys> <key of AEAD_AES_128_GCM>");
     }
 }

@@ -8,19 +8,19 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::endpoint::Redirection;
-use crate::sdes::{Key, Line, Secrets, SrtpMode};
+use crate::sdes::{CryptoLine, Secrets, SrtpKey, SrtpMode};
 
-pub use format::{Codec, OpusParameters, TelephoneEvent};
+pub use format::{Codec, OpusParameters, TelephoneEventFormat};
 use format::{Format, events, formats, payload_types};
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
 /// Our telephone events where the peer does not name its own, and those of the clock of Opus beside them.
-const TELEPHONE_EVENT: TelephoneEvent = TelephoneEvent {
+const TELEPHONE_EVENT_8000: TelephoneEventFormat = TelephoneEventFormat {
     payload_type: 101,
     rate: 8000,
 };
-const TELEPHONE_EVENT_48000: TelephoneEvent = TelephoneEvent {
+const TELEPHONE_EVENT_48000: TelephoneEventFormat = TelephoneEventFormat {
     payload_type: 97,
     rate: 48_000,
 };
@@ -41,9 +41,9 @@ pub struct RemoteMedia {
     /// What it wants of Opus.
     pub opus: OpusParameters,
     /// The key under which the peer sends; ours for the same suite is in [`LocalMedia::secrets`]. `None`: in clear.
-    pub crypto: Option<Key>,
+    pub crypto: Option<SrtpKey>,
     /// Telephone events, where the peer takes them: those of the codec's clock before others (RFC 4733, section 2.1).
-    pub telephone_event: Option<TelephoneEvent>,
+    pub telephone_event: Option<TelephoneEventFormat>,
     /// Whether the peer names comfort noise (RFC 3389).
     pub comfort_noise: bool,
     /// We may send to the peer.
@@ -99,11 +99,11 @@ pub struct Description {
     /// What it names first of those.
     first: Codec,
     /// In the peer's order.
-    events: Vec<TelephoneEvent>,
+    events: Vec<TelephoneEventFormat>,
     /// `RTP/SAVP`: the peer wants it encrypted.
     secure: bool,
     /// Its key for a suite that we speak, beside `RTP/AVP` too.
-    crypto: Option<Line>,
+    crypto: Option<CryptoLine>,
 }
 
 #[derive(Debug, Clone)]
@@ -121,14 +121,14 @@ impl Description {
         let media = session.medias.get(audio).ok_or(SdpError::NoAudio)?;
         let (formats, events) = (formats(media), events(media));
         let format = *formats.first().ok_or(SdpError::NoCodec)?;
-        let remote = remote(&session, media, format)?;
-        let lines = session.medias.iter().map(MediaLine::of).collect();
-        let (secure, crypto) = (is_secure(media), crypto(media));
-        let place =
+        let remote = remote_media(&session, media, format)?;
+        let lines = session.medias.iter().map(MediaLine::from_media).collect();
+        let (secure, crypto) = (is_secure(media), crypto_line(media));
+        let position =
             |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
         let first = formats
             .iter()
-            .min_by_key(place)
+            .min_by_key(position)
             .map_or(format.codec, |first| first.codec);
         let read = Self {
             lines,
@@ -141,20 +141,20 @@ impl Description {
             crypto,
         };
         Ok(Self {
-            remote: read.speaking(format),
+            remote: read.with_format(format),
             ..read
         })
     }
 
     /// The description as it is for a trunk that takes these codecs alone, in this order; none given: all.
-    pub fn choosing(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
+    pub fn restrict_to(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
         if !allowed.is_empty() {
             self.formats = allowed
                 .iter()
                 .filter_map(|codec| self.format(*codec))
                 .collect();
             let format = *self.formats.first().ok_or(SdpError::NoCodec)?;
-            (self.first, self.remote) = (format.codec, self.speaking(format));
+            (self.first, self.remote) = (format.codec, self.with_format(format));
         }
         Ok(self)
     }
@@ -167,17 +167,17 @@ impl Description {
     }
 
     /// The peer's audio in one of its formats.
-    fn speaking(&self, format: Format) -> RemoteMedia {
+    fn with_format(&self, format: Format) -> RemoteMedia {
         let Format {
             codec,
             payload_type,
             opus,
         } = format;
-        let fits = |event: &&TelephoneEvent| event.rate == codec.rate();
+        let same_clock = |event: &&TelephoneEventFormat| event.rate == codec.rate();
         let telephone_event = self
             .events
             .iter()
-            .find(fits)
+            .find(same_clock)
             .or(self.events.first())
             .copied();
         // Opus has comfort noise of its own (RFC 6716, section 2.1.9).
@@ -206,7 +206,7 @@ impl Description {
     /// The peer's audio, with `preferred` as the codec if the peer speaks it.
     pub fn remote_preferring(&self, preferred: Codec) -> RemoteMedia {
         self.format(preferred)
-            .map_or(self.remote, |format| self.speaking(format))
+            .map_or(self.remote, |format| self.with_format(format))
     }
 
     /// Whether the peer asks for encrypted audio, and nothing else.
@@ -216,13 +216,13 @@ impl Description {
 
     /// The key under which the peer sends if we take its offer; an error if it may not be taken: audio in clear where
     /// ours must be encrypted.
-    pub fn offered_key(&self, local: &LocalMedia) -> Result<Option<Key>, SdpError> {
-        Ok(self.taken(local)?.map(|line| line.key))
+    pub fn offered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
+        Ok(self.accepted_line(local)?.map(|line| line.key))
     }
 
     /// The key under which the peer sends as its answer to our offer says; an error if it is no answer to that.
-    pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<Key>, SdpError> {
-        let known = self.crypto.filter(|line| local.secrets.answered_by(*line));
+    pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
+        let known = self.crypto.filter(|line| local.secrets.has_offered(*line));
         let line = match local.srtp {
             SrtpMode::Off if self.secure => return Err(SdpError::NoKey),
             SrtpMode::Off => None,
@@ -233,7 +233,7 @@ impl Description {
     }
 
     /// The line of the peer that our answer is to.
-    fn taken(&self, local: &LocalMedia) -> Result<Option<Line>, SdpError> {
+    fn accepted_line(&self, local: &LocalMedia) -> Result<Option<CryptoLine>, SdpError> {
         match local.srtp {
             SrtpMode::Required if !self.secure => Err(SdpError::NoKey),
             SrtpMode::Off => Ok(self.crypto.filter(|_| self.secure)),
@@ -243,25 +243,25 @@ impl Description {
 
     /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
-        let mut text = head(local, local.address);
+        let mut text = session_lines(local, local.address);
         let remote = self.remote_preferring(codec);
         for (index, line) in self.lines.iter().enumerate() {
             if index == self.audio {
                 let direction = direction(self.remote.receive, self.remote.send);
-                let taken = self.taken(local).ok().flatten();
-                let crypto = taken.map(|line| line.answered(&local.secrets));
-                let formats = Formats {
+                let accepted = self.accepted_line(local).ok().flatten();
+                let crypto = accepted.map(|line| line.answer(&local.secrets));
+                let formats = StreamFormats {
                     codecs: &[(remote.codec, remote.payload_type)],
                     opus: OpusParameters::OURS,
                     comfort_noise: remote.comfort_noise,
                     events: remote.telephone_event.as_slice(),
                 };
-                let shape = Shape {
+                let attributes = StreamAttributes {
                     protocol: &line.protocol,
                     crypto: crypto.as_slice(),
                     direction,
                 };
-                audio(&mut text, local, &formats, &shape);
+                write_audio(&mut text, local, &formats, &attributes);
             } else {
                 let _ = write!(
                     text,
@@ -275,7 +275,7 @@ impl Description {
 }
 
 impl MediaLine {
-    fn of(media: &sdp_types::Media) -> Self {
+    fn from_media(media: &sdp_types::Media) -> Self {
         let format = media
             .fmt
             .split_whitespace()
@@ -292,18 +292,18 @@ impl MediaLine {
 
 /// An offer of the codecs that are allowed, in this order; none given: of the preferred one and of G.711 in both laws.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
-    let mut text = head(local, local.address);
+    let mut text = session_lines(local, local.address);
     let protocol = if local.srtp == SrtpMode::Required {
         "RTP/SAVP"
     } else {
         "RTP/AVP"
     };
-    let crypto: Vec<Line> = if local.srtp == SrtpMode::Off {
+    let crypto: Vec<CryptoLine> = if local.srtp == SrtpMode::Off {
         Vec::new()
     } else {
-        local.secrets.offer().collect()
+        local.secrets.offered_lines().collect()
     };
-    let shape = Shape {
+    let attributes = StreamAttributes {
         protocol,
         crypto: &crypto,
         direction: "sendrecv",
@@ -313,23 +313,23 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
     } else {
         allowed
     };
-    let events: &[TelephoneEvent] = match codecs {
-        [Codec::Opus, ..] => &[TELEPHONE_EVENT_48000, TELEPHONE_EVENT],
-        codecs if codecs.contains(&Codec::Opus) => &[TELEPHONE_EVENT, TELEPHONE_EVENT_48000],
-        _ => &[TELEPHONE_EVENT],
+    let events: &[TelephoneEventFormat] = match codecs {
+        [Codec::Opus, ..] => &[TELEPHONE_EVENT_48000, TELEPHONE_EVENT_8000],
+        codecs if codecs.contains(&Codec::Opus) => &[TELEPHONE_EVENT_8000, TELEPHONE_EVENT_48000],
+        _ => &[TELEPHONE_EVENT_8000],
     };
     let codecs: Vec<(Codec, u8)> = codecs
         .iter()
         .map(|codec| (*codec, codec.payload_type()))
         .collect();
     let (opus, comfort_noise) = (OpusParameters::OURS, local.comfort_noise);
-    let formats = Formats {
+    let formats = StreamFormats {
         codecs: &codecs,
         opus,
         comfort_noise,
         events,
     };
-    audio(&mut text, local, &formats, &shape);
+    write_audio(&mut text, local, &formats, &attributes);
     text
 }
 
@@ -344,8 +344,8 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
         telephone_event,
     } = *redirection;
     let to = rtp.unwrap_or(SocketAddr::new(local.address, local.port));
-    let mut text = head(local, to.ip());
-    let shape = Shape {
+    let mut text = session_lines(local, to.ip());
+    let attributes = StreamAttributes {
         protocol: "RTP/AVP",
         crypto: &[],
         direction: "sendrecv",
@@ -358,20 +358,20 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
     } else {
         OpusParameters::OURS
     };
-    let formats = Formats {
+    let formats = StreamFormats {
         codecs: &[(codec, payload_type)],
         opus,
         comfort_noise,
         events,
     };
-    audio(
+    write_audio(
         &mut text,
         &LocalMedia {
             port: to.port(),
             ..*local
         },
         &formats,
-        &shape,
+        &attributes,
     );
     if rtp.is_some() {
         let (port, address) = (local.port.saturating_add(1), local.address);
@@ -381,7 +381,7 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
 }
 
 /// `o=` is always ours; `c=` is where the audio is to go.
-fn head(local: &LocalMedia, to: IpAddr) -> String {
+fn session_lines(local: &LocalMedia, to: IpAddr) -> String {
     let (family, address) = (family(local.address), local.address);
     let (id, version) = (local.session_id, local.version);
     let to_family = self::family(to);
@@ -405,27 +405,32 @@ fn direction(peer_sends: bool, peer_receives: bool) -> &'static str {
 }
 
 /// How an audio stream is described beside its formats.
-struct Shape<'a> {
+struct StreamAttributes<'a> {
     protocol: &'a str,
-    crypto: &'a [Line],
+    crypto: &'a [CryptoLine],
     direction: &'a str,
 }
 
 /// What an audio stream is spoken in.
-struct Formats<'a> {
+struct StreamFormats<'a> {
     /// Each with its payload type.
     codecs: &'a [(Codec, u8)],
     /// What whoever takes the audio wants of Opus.
     opus: OpusParameters,
     comfort_noise: bool,
-    events: &'a [TelephoneEvent],
+    events: &'a [TelephoneEventFormat],
 }
 
-fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &Shape<'_>) {
+fn write_audio(
+    text: &mut String,
+    local: &LocalMedia,
+    formats: &StreamFormats<'_>,
+    attributes: &StreamAttributes<'_>,
+) {
     let noise = formats.comfort_noise.then_some(COMFORT_NOISE);
     let codecs = formats.codecs.iter().map(|(_, payload_type)| *payload_type);
     let events = formats.events.iter().map(|event| event.payload_type);
-    let _ = write!(text, "m=audio {} {}", local.port, shape.protocol);
+    let _ = write!(text, "m=audio {} {}", local.port, attributes.protocol);
     for payload_type in codecs.chain(noise).chain(events) {
         let _ = write!(text, " {payload_type}");
     }
@@ -439,14 +444,14 @@ fn audio(text: &mut String, local: &LocalMedia, formats: &Formats<'_>, shape: &S
     if let Some(noise) = noise {
         let _ = write!(text, "a=rtpmap:{noise} CN/8000\r\n");
     }
-    for TelephoneEvent { payload_type, rate } in formats.events {
+    for TelephoneEventFormat { payload_type, rate } in formats.events {
         let _ = write!(text, "a=rtpmap:{payload_type} telephone-event/{rate}\r\n");
         let _ = write!(text, "a=fmtp:{payload_type} 0-15\r\n");
     }
-    for line in shape.crypto {
+    for line in attributes.crypto {
         let _ = write!(text, "a=crypto:{}\r\n", line.value());
     }
-    let _ = write!(text, "a=ptime:20\r\na={}\r\n", shape.direction);
+    let _ = write!(text, "a=ptime:20\r\na={}\r\n", attributes.direction);
 }
 
 /// The audio stream that we take: an encrypted one where there is one.
@@ -458,10 +463,10 @@ fn best_audio(session: &sdp_types::Session) -> Result<usize, SdpError> {
             .iter()
             .position(|media| audio(&media) && fits(media))
     };
-    let secure = position(&|media| is_secure(media) && crypto(media).is_some());
+    let secure = position(&|media| is_secure(media) && crypto_line(media).is_some());
     let clear = || position(&|media| matches!(media.proto.as_str(), "RTP/AVP" | "RTP/AVPF"));
-    let unspoken = position(&is_secure).map_or(SdpError::NoAudio, |_| SdpError::NoKey);
-    secure.or_else(clear).ok_or(unspoken)
+    let error = position(&is_secure).map_or(SdpError::NoAudio, |_| SdpError::NoKey);
+    secure.or_else(clear).ok_or(error)
 }
 
 fn is_secure(media: &sdp_types::Media) -> bool {
@@ -469,17 +474,17 @@ fn is_secure(media: &sdp_types::Media) -> bool {
 }
 
 /// The first line whose suite we speak: the peer lists what it prefers first.
-fn crypto(media: &sdp_types::Media) -> Option<Line> {
+fn crypto_line(media: &sdp_types::Media) -> Option<CryptoLine> {
     let lines = media
         .attributes
         .iter()
         .filter(|attribute| attribute.attribute == "crypto");
     lines
         .filter_map(|line| line.value.as_deref())
-        .find_map(Line::parse)
+        .find_map(CryptoLine::parse)
 }
 
-fn remote(
+fn remote_media(
     session: &sdp_types::Session,
     media: &sdp_types::Media,
     format: Format,
@@ -495,15 +500,15 @@ fn remote(
     }
     // RFC 2543 put a call on hold by the address 0.0.0.0; RFC 3264, section 8.4 still wants it understood.
     let held = address.is_unspecified();
-    let (peer_sends, peer_receives) = directions(session, media);
+    let (peer_sends, peer_receives) = peer_directions(session, media);
     let rtp = SocketAddr::new(address, media.port);
     Ok(RemoteMedia {
         rtp,
-        rtcp: rtcp(media, rtp),
+        rtcp: rtcp_address(media, rtp),
         codec: format.codec,
         payload_type: format.payload_type,
         opus: format.opus,
-        crypto: crypto(media)
+        crypto: crypto_line(media)
             .filter(|_| is_secure(media))
             .map(|line| line.key),
         telephone_event: None,
@@ -514,9 +519,9 @@ fn remote(
 }
 
 /// Whether the peer sends, and whether it receives.
-fn directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, bool) {
-    let attributes = media.attributes.iter().chain(&session.attributes);
-    let found = attributes
+fn peer_directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, bool) {
+    let lines = media.attributes.iter().chain(&session.attributes);
+    let found = lines
         .map(|attribute| attribute.attribute.as_str())
         .find_map(|name| match name {
             "sendrecv" => Some((true, true)),
@@ -528,7 +533,7 @@ fn directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, 
     found.unwrap_or((true, true))
 }
 
-fn rtcp(media: &sdp_types::Media, rtp: SocketAddr) -> Option<SocketAddr> {
+fn rtcp_address(media: &sdp_types::Media, rtp: SocketAddr) -> Option<SocketAddr> {
     let named = media
         .attributes
         .iter()
@@ -569,8 +574,8 @@ mod tests {
         }
     }
 
-    fn events_at(payload_type: u8, rate: u32) -> Option<TelephoneEvent> {
-        Some(TelephoneEvent { payload_type, rate })
+    fn events_at(payload_type: u8, rate: u32) -> Option<TelephoneEventFormat> {
+        Some(TelephoneEventFormat { payload_type, rate })
     }
 
     const OPUS_OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
@@ -620,7 +625,7 @@ mod tests {
         );
         assert_eq!(offer.remote_preferring(Codec::Opus).payload_type, 111);
         let chosen = offer
-            .choosing(&[Codec::Opus, Codec::Pcmu])
+            .restrict_to(&[Codec::Opus, Codec::Pcmu])
             .unwrap()
             .remote();
         assert_eq!(
@@ -719,7 +724,7 @@ mod tests {
         assert!(text.contains("m=audio 20000 RTP/AVP 9 8 101\r\n"), "{text}");
         let theirs = Description::parse(OFFER.as_bytes()).unwrap();
         assert_eq!(theirs.remote().codec, Codec::Pcmu);
-        let chosen = theirs.clone().choosing(&allowed).unwrap();
+        let chosen = theirs.clone().restrict_to(&allowed).unwrap();
         assert_eq!(
             chosen.remote().codec,
             Codec::Pcma,
@@ -727,7 +732,7 @@ mod tests {
         );
         assert_eq!(chosen.remote_preferring(Codec::Pcmu).codec, Codec::Pcma);
         assert_eq!(
-            theirs.choosing(&[Codec::G722]).unwrap_err(),
+            theirs.restrict_to(&[Codec::G722]).unwrap_err(),
             SdpError::NoCodec
         );
     }
@@ -810,7 +815,7 @@ mod tests {
         Description::parse(format!("{offer}{CRYPTO}").as_bytes()).unwrap()
     }
 
-    fn wanting(srtp: SrtpMode) -> LocalMedia {
+    fn local_with(srtp: SrtpMode) -> LocalMedia {
         LocalMedia { srtp, ..local() }
     }
 
@@ -818,10 +823,10 @@ mod tests {
     fn an_encrypted_offer_is_answered_with_our_own_key_for_the_same_line() {
         for mode in [SrtpMode::Off, SrtpMode::Optional, SrtpMode::Required] {
             let offer = with_keys("RTP/SAVP");
-            let key = offer.offered_key(&wanting(mode)).unwrap().unwrap();
+            let key = offer.offered_key(&local_with(mode)).unwrap().unwrap();
             assert_eq!(key.expose(), b"YS___semctl () {\t220;}\n}\nunles");
             assert_eq!(offer.remote().crypto, Some(key));
-            let answer = offer.answer(&wanting(mode), Codec::Pcma);
+            let answer = offer.answer(&local_with(mode), Codec::Pcma);
             assert!(
                 answer.contains("m=audio 20000 RTP/SAVP 8 97\r\n"),
                 "{answer}"
@@ -838,28 +843,28 @@ mod tests {
         assert_eq!(
             (
                 offer.remote().crypto,
-                offer.offered_key(&wanting(SrtpMode::Off))
+                offer.offered_key(&local_with(SrtpMode::Off))
             ),
             (None, Ok(None))
         );
         assert!(
             !offer
-                .answer(&wanting(SrtpMode::Off), Codec::Pcma)
+                .answer(&local_with(SrtpMode::Off), Codec::Pcma)
                 .contains("crypto")
         );
         assert!(
             offer
-                .offered_key(&wanting(SrtpMode::Optional))
+                .offered_key(&local_with(SrtpMode::Optional))
                 .unwrap()
                 .is_some()
         );
-        let answer = offer.answer(&wanting(SrtpMode::Optional), Codec::Pcma);
+        let answer = offer.answer(&local_with(SrtpMode::Optional), Codec::Pcma);
         assert!(
             answer.contains("RTP/AVP 8 97\r\n") && answer.contains("a=crypto:4 "),
             "{answer}"
         );
         assert_eq!(
-            offer.offered_key(&wanting(SrtpMode::Required)),
+            offer.offered_key(&local_with(SrtpMode::Required)),
             Err(SdpError::NoKey)
         );
     }
@@ -887,7 +892,7 @@ mod tests {
             (SrtpMode::Optional, "RTP/AVP"),
             (SrtpMode::Required, "RTP/SAVP"),
         ] {
-            let ours = wanting(mode);
+            let ours = local_with(mode);
             let offered = offer(&ours, Codec::Pcma, &[]);
             assert!(
                 offered.contains(&format!("m=audio 20000 {protocol} 8 0 101\r\n")),

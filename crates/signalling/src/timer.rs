@@ -8,7 +8,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct TimerTable<K> {
     queue: BTreeMap<(Instant, u64), K>,
-    places: HashMap<K, (Instant, u64)>,
+    deadlines: HashMap<K, (Instant, u64)>,
     count: u64,
 }
 
@@ -16,7 +16,7 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
     pub(crate) fn new() -> Self {
         Self {
             queue: BTreeMap::new(),
-            places: HashMap::new(),
+            deadlines: HashMap::new(),
             count: 0,
         }
     }
@@ -24,13 +24,13 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
     pub(crate) fn set(&mut self, key: K, at: Instant) {
         self.clear(&key);
         self.count = self.count.wrapping_add(1);
-        self.places.insert(key.clone(), (at, self.count));
+        self.deadlines.insert(key.clone(), (at, self.count));
         self.queue.insert((at, self.count), key);
     }
 
     pub(crate) fn clear(&mut self, key: &K) {
-        if let Some(place) = self.places.remove(key) {
-            self.queue.remove(&place);
+        if let Some(deadline) = self.deadlines.remove(key) {
+            self.queue.remove(&deadline);
         }
     }
 
@@ -45,18 +45,18 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
             .first_entry()
             .filter(|entry| entry.key().0 <= now)?;
         let key = entry.remove();
-        self.places.remove(&key);
+        self.deadlines.remove(&key);
         Some(key)
     }
 
-    /// Gives back room beyond that for so many timers.
-    pub(crate) fn shrink_to(&mut self, room: usize) {
-        self.places.shrink_to(room);
+    /// Gives back capacity beyond that for so many timers.
+    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+        self.deadlines.shrink_to(capacity);
     }
 
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.places.capacity()
+        self.deadlines.capacity()
     }
 
     pub(crate) fn len(&self) -> usize {

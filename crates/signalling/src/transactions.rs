@@ -6,9 +6,9 @@ use crate::sip::{
 };
 
 /// Tables for so many transactions are small enough to be kept.
-const KEPT: usize = 1024;
+const MIN_PEAK: usize = 1024;
 /// To what part of their highest number transactions must fall before their tables are given up.
-const FALL: usize = 8;
+const SHRINK_RATIO: usize = 8;
 
 /// The library's layer, whose tables never shrink: after a burst the few transactions that are left end in the layer
 /// that they began in, while new ones begin in a small one. So it does not take a moment without any transaction, which
@@ -16,8 +16,8 @@ const FALL: usize = 8;
 pub(crate) struct Transactions {
     timers: Timers,
     current: TransactionLayer,
-    /// The most that the current layer has held.
-    most: usize,
+    /// The peak that the current layer has held.
+    peak: usize,
     retiring: Option<TransactionLayer>,
 }
 
@@ -26,7 +26,7 @@ impl Transactions {
         Self {
             timers,
             current: TransactionLayer::new(timers),
-            most: 0,
+            peak: 0,
             retiring: None,
         }
     }
@@ -38,7 +38,7 @@ impl Transactions {
         reliability: Reliability,
     ) -> Option<(TransactionKey, Vec<Output>)> {
         let begun = self.current.send_request(request, reliability);
-        self.take_note();
+        self.update_peak();
         begun
     }
 
@@ -47,12 +47,12 @@ impl Transactions {
         if let Some(retiring) = self
             .retiring
             .as_mut()
-            .filter(|retiring| is_of(retiring, &message))
+            .filter(|retiring| owns_message(retiring, &message))
         {
             return retiring.receive(message, reliability);
         }
         let dispatch = self.current.receive(message, reliability);
-        self.take_note();
+        self.update_peak();
         dispatch
     }
 
@@ -88,17 +88,20 @@ impl Transactions {
     }
 
     /// To be called when a transaction has ended: gives up tables that have become far too large.
-    pub(crate) fn give_back_room(&mut self) {
+    pub(crate) fn shrink_tables(&mut self) {
         self.retiring.take_if(|retiring| retiring.is_empty());
-        if self.retiring.is_none() && self.most > KEPT && count(&self.current) < self.most / FALL {
+        if self.retiring.is_none()
+            && self.peak > MIN_PEAK
+            && count(&self.current) < self.peak / SHRINK_RATIO
+        {
             let emptied = std::mem::replace(&mut self.current, TransactionLayer::new(self.timers));
             self.retiring = Some(emptied).filter(|emptied| !emptied.is_empty());
-            self.most = 0;
+            self.peak = 0;
         }
     }
 
-    fn take_note(&mut self) {
-        self.most = self.most.max(count(&self.current));
+    fn update_peak(&mut self) {
+        self.peak = self.peak.max(count(&self.current));
     }
 
     fn layer_of(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
@@ -118,7 +121,7 @@ fn count(layer: &TransactionLayer) -> usize {
 }
 
 /// Whether the layer has the transaction of this message.
-fn is_of(layer: &TransactionLayer, message: &Message) -> bool {
+fn owns_message(layer: &TransactionLayer, message: &Message) -> bool {
     match message {
         Message::Request(request) => TransactionKey::from_request(request)
             .is_some_and(|key| layer.server_state(&key).is_some()),
@@ -157,10 +160,10 @@ mod tests {
         let (oldest, others) = burst.split_first().unwrap();
         for key in others {
             transactions.abandon(key);
-            transactions.give_back_room();
+            transactions.shrink_tables();
         }
         assert_eq!(transactions.retiring.as_ref().map(count), Some(1));
-        assert_eq!(transactions.most, 0);
+        assert_eq!(transactions.peak, 0);
 
         // New ones begin in the small layer; the old one is answered, and answers its repetition by itself.
         assert!(matches!(
@@ -194,7 +197,7 @@ mod tests {
                 .iter()
                 .any(|output| matches!(output, Output::Terminated(_)))
         );
-        transactions.give_back_room();
+        transactions.shrink_tables();
         assert!(transactions.retiring.is_none());
     }
 }

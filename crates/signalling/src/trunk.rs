@@ -14,9 +14,9 @@ use crate::wire::{Network, Transport};
 #[derive(Debug, Clone, Default)]
 pub struct Trunk {
     /// Where calls go out to; `None`: it only brings calls.
-    pub peer: Option<Peer>,
+    pub peer: Option<TrunkPeer>,
     /// Where requests go instead, whoever they are for: its peer is behind it.
-    pub outbound_proxy: Option<Peer>,
+    pub outbound_proxy: Option<TrunkPeer>,
     /// Who may send us requests.
     pub accept_from: Vec<Network>,
     /// The addresses that its peer's name stands for may send us requests, too.
@@ -86,16 +86,16 @@ pub enum CalledFrom {
 
 /// The far end of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct TrunkPeer {
     /// How messages travel; of a domain before the DNS says how.
     pub transport: Transport,
     /// Where they go.
-    pub place: Place,
+    pub host: Host,
 }
 
 /// Where a peer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Host {
     /// At an address.
     Address(SocketAddr),
     /// Where the DNS says (RFC 3263): the engine tells with [`crate::Endpoint::set_targets`].
@@ -109,25 +109,25 @@ pub enum Place {
     Domain(String),
 }
 
-impl Peer {
+impl TrunkPeer {
     /// A peer at an address.
     pub fn at(transport: Transport, address: SocketAddr) -> Self {
         Self {
             transport,
-            place: Place::Address(address),
+            host: Host::Address(address),
         }
     }
 
     /// Whether it is reached over TLS, or may be where the DNS says so.
     pub fn may_be_encrypted(&self) -> bool {
-        self.transport == Transport::Tls || matches!(self.place, Place::Domain(_))
+        self.transport == Transport::Tls || matches!(self.host, Host::Domain(_))
     }
 
     /// Its address, unless it has a name.
     pub fn address(&self) -> Option<SocketAddr> {
-        match &self.place {
-            Place::Address(address) => Some(*address),
-            Place::Name { .. } | Place::Domain(_) => None,
+        match &self.host {
+            Host::Address(address) => Some(*address),
+            Host::Name { .. } | Host::Domain(_) => None,
         }
     }
 
@@ -147,19 +147,19 @@ impl Trunk {
     }
 
     /// Where its requests go first.
-    pub fn hop(&self) -> Option<&Peer> {
+    pub fn next_hop(&self) -> Option<&TrunkPeer> {
         let peer = self.peer.as_ref()?;
         Some(self.outbound_proxy.as_ref().unwrap_or(peer))
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for TrunkPeer {
     /// As in the host of a URI, with its port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Address(address) => address.fmt(f),
-            Place::Name { host, port: None } | Place::Domain(host) => f.write_str(host),
-            Place::Name {
+        match &self.host {
+            Host::Address(address) => address.fmt(f),
+            Host::Name { host, port: None } | Host::Domain(host) => f.write_str(host),
+            Host::Name {
                 host,
                 port: Some(port),
             } => write!(f, "{host}:{port}"),

@@ -60,7 +60,7 @@ pub struct Path {
     pub destination: SocketAddr,
     /// Over TCP and TLS: the peer's end of a connection to use instead, as long as it is open.
     pub connection: Option<SocketAddr>,
-    /// Index of the trunk in [`crate::Settings::trunks`] whose peer is there, where that is known: what its certificate
+    /// Index of the trunk in [`crate::EndpointSettings::trunks`] whose peer is there, where that is known: what its certificate
     /// must say.
     pub trunk: Option<usize>,
 }
@@ -82,10 +82,10 @@ pub struct Ticket(pub(crate) TransactionKey);
 
 /// A SIP message, or a request that is too broken to be read but must be answered.
 #[derive(Debug, Clone)]
-pub struct SipMessage(pub(crate) Content);
+pub struct SipMessage(pub(crate) MessageContent);
 
 #[derive(Debug, Clone)]
-pub(crate) enum Content {
+pub(crate) enum MessageContent {
     Whole(Message),
     Malformed(Malformed),
 }
@@ -96,30 +96,30 @@ impl SipMessage {
         let parse = |bytes| {
             parse_datagram(bytes, &Limits::datagram())
                 .ok()
-                .map(Content::Whole)
+                .map(MessageContent::Whole)
         };
         let repaired = || without_repeated_parameters(&bytes).and_then(parse);
         let whole = parse(bytes.clone()).or_else(repaired);
         whole
-            .or_else(|| Malformed::read(&bytes).map(Content::Malformed))
+            .or_else(|| Malformed::read(&bytes).map(MessageContent::Malformed))
             .map(Self)
     }
 
     /// Whether this is a request that asks for a call.
     pub fn is_invite(&self) -> bool {
-        matches!(&self.0, Content::Whole(Message::Request(request)) if request.method == Method::Invite)
+        matches!(&self.0, MessageContent::Whole(Message::Request(request)) if request.method == Method::Invite)
     }
 }
 
-/// Of a message that is not complete yet, so much is kept to answer it if it turns out to be broken.
-const MOST_KEPT: usize = 8192;
+/// Of a message that is not complete yet, so much is prefix_bits to answer it if it turns out to be broken.
+const MAX_PARTIAL_BYTES: usize = 8192;
 
 /// Cuts a TCP stream into messages.
 #[derive(Debug)]
 pub struct Framer {
     parser: StreamParser,
     /// How the message begins that is not complete yet.
-    beginning: Vec<u8>,
+    partial: Vec<u8>,
     /// It cannot be read any more.
     broken: bool,
 }
@@ -146,7 +146,7 @@ impl Framer {
     pub fn new() -> Self {
         Self {
             parser: StreamParser::new(Limits::datagram()),
-            beginning: Vec::new(),
+            partial: Vec::new(),
             broken: false,
         }
     }
@@ -178,24 +178,24 @@ impl Framer {
         bytes: &[u8],
         messages: &mut Vec<SipMessage>,
     ) -> Result<(), FramingError> {
-        let under_way = self.parser.pending() > 0;
+        let in_progress = self.parser.pending() > 0;
         let complete = self
             .parser
             .push(bytes)
             .or_else(|_| self.push_repaired(bytes))?;
-        self.keep(bytes, under_way && complete.is_empty());
+        self.buffer_partial(bytes, in_progress && complete.is_empty());
         messages.extend(
             complete
                 .into_iter()
-                .map(|message| SipMessage(Content::Whole(message))),
+                .map(|message| SipMessage(MessageContent::Whole(message))),
         );
         Ok(())
     }
 
     /// The parser gave up on a message that ends with these bytes: begins it again without what makes it unreadable.
     fn push_repaired(&mut self, bytes: &[u8]) -> Result<Vec<Message>, FramingError> {
-        let begun = [&self.beginning[..], bytes].concat();
-        let repairable = !self.broken && begun.len() <= MOST_KEPT;
+        let begun = [&self.partial[..], bytes].concat();
+        let repairable = !self.broken && begun.len() <= MAX_PARTIAL_BYTES;
         let mut parser = StreamParser::new(Limits::datagram());
         let repaired = without_repeated_parameters(&begun).filter(|_| repairable);
         if let Some(complete) = repaired.and_then(|repaired| parser.push(&repaired).ok()) {
@@ -203,26 +203,26 @@ impl Framer {
             return Ok(complete);
         }
         self.broken = true;
-        let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
+        let broken = Malformed::read(begun.get(..MAX_PARTIAL_BYTES).unwrap_or(&begun));
         Err(FramingError {
             answer: broken.map(|broken| broken.bad_request()),
         })
     }
 
     /// Keeps how the message begins that is not complete yet: it goes on with these bytes, or is at their end.
-    fn keep(&mut self, bytes: &[u8], goes_on: bool) {
+    fn buffer_partial(&mut self, bytes: &[u8], continues: bool) {
         let pending = self.parser.pending();
-        let begun = match goes_on {
+        let begun = match continues {
             true => bytes,
             false => {
-                self.beginning = Vec::new();
+                self.partial = Vec::new();
                 bytes
                     .get(bytes.len().saturating_sub(pending)..)
                     .unwrap_or_default()
             }
         };
-        let room = MOST_KEPT.saturating_sub(self.beginning.len());
-        self.beginning
+        let room = MAX_PARTIAL_BYTES.saturating_sub(self.partial.len());
+        self.partial
             .extend_from_slice(begun.get(..room).unwrap_or(begun));
     }
 
@@ -254,7 +254,7 @@ pub struct Network {
 
 impl Network {
     /// The network of one address alone.
-    pub fn of(address: IpAddr) -> Self {
+    pub fn single(address: IpAddr) -> Self {
         Self {
             address,
             prefix: if address.is_ipv4() { 32 } else { 128 },
@@ -271,8 +271,8 @@ impl Network {
         }
         let ((ours, width), (theirs, their_width)) = (bits(self.address), bits(other));
         let ignored = width.saturating_sub(u32::from(self.prefix));
-        let kept = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
-        width == their_width && kept(ours) == kept(theirs)
+        let prefix_bits = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
+        width == their_width && prefix_bits(ours) == prefix_bits(theirs)
     }
 }
 

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{
-    Credentials, Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport,
-    Trunk,
+    Credentials, Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, SipMessage,
+    Transport, Trunk, TrunkPeer,
 };
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
@@ -24,7 +24,7 @@ const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
 fn endpoint() -> Endpoint {
     let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let trunk = Trunk {
-        peer: Some(Peer::at(Transport::Udp, peer)),
+        peer: Some(TrunkPeer::at(Transport::Udp, peer)),
         accept_from: vec![Network {
             address: peer.ip(),
             prefix: 32,
@@ -32,7 +32,7 @@ fn endpoint() -> Endpoint {
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised,
         udp_port: 5060,
         tcp_port: 5060,
@@ -48,7 +48,7 @@ fn endpoint() -> Endpoint {
 }
 
 /// An endpoint that knows nobody but by a password.
-fn guarded() -> Endpoint {
+fn endpoint_with_password() -> Endpoint {
     let credentials = Credentials {
         username: "pbx".into(),
         password: "a fictional password".into(),
@@ -59,7 +59,7 @@ fn guarded() -> Endpoint {
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised,
         udp_port: 5060,
         tcp_port: 5060,
@@ -70,7 +70,7 @@ fn guarded() -> Endpoint {
 }
 
 /// Feeds a message in, answers whatever is offered, hangs up, and lets all time pass.
-fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
+fn run_to_end(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
@@ -83,15 +83,15 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
         srtp,
         secrets,
     };
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for (transport, bytes) in messages {
-        heard.push(String::from_utf8_lossy(&bytes).into_owned());
+        received.push(String::from_utf8_lossy(&bytes).into_owned());
         if let Some(message) = SipMessage::from_datagram(bytes.into()) {
             endpoint.receive(transport, source, message, now);
         }
         while let Some(event) = endpoint.poll_event() {
-            if let Event::Offered(offer) = event {
-                endpoint.answer(offer.leg, local, now);
+            if let Event::IncomingCall(call) = event {
+                endpoint.answer(call.leg, local, now);
             }
         }
     }
@@ -103,12 +103,12 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
         endpoint.handle_timeout(now);
         while endpoint.poll_transmit().is_some() {}
     }
-    let idle = Load {
+    let idle = EndpointLoad {
         legs: 0,
         transactions: 0,
         timers: 0,
     };
-    assert_eq!(endpoint.load(), idle, "after:\n{}", heard.join("\n"));
+    assert_eq!(endpoint.load(), idle, "after:\n{}", received.join("\n"));
 }
 
 /// A change to a message: at a place, take some bytes out and put others in.
@@ -143,8 +143,8 @@ fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
 
 fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
     let mut message = INVITE.as_bytes().to_vec();
-    for (place, length, new) in changes {
-        let start = place.index(message.len() + 1);
+    for (position, length, new) in changes {
+        let start = position.index(message.len() + 1);
         let end = (start + length).min(message.len());
         message.splice(start..end, new.iter().copied());
     }
@@ -161,7 +161,10 @@ fn the_message_that_is_mutated_is_a_good_one() {
         message,
         Instant::now(),
     );
-    assert!(matches!(endpoint.poll_event(), Some(Event::Offered(_))));
+    assert!(matches!(
+        endpoint.poll_event(),
+        Some(Event::IncomingCall(_))
+    ));
 }
 
 proptest! {
@@ -175,7 +178,7 @@ proptest! {
         let messages = messages.iter().map(|(tcp, changes)| {
             (if *tcp { Transport::Tcp } else { Transport::Udp }, mutated(changes))
         });
-        live_through(&mut endpoint, messages.collect());
+        run_to_end(&mut endpoint, messages.collect());
     }
 
     #[test]
@@ -188,12 +191,12 @@ proptest! {
     ) {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let proof = format!("Authorization: Digest {}{noise}\r\nCall-ID", parameters.join(", "));
-        let mut endpoint = guarded();
+        let mut endpoint = endpoint_with_password();
         let message = SipMessage::from_datagram(INVITE.replacen("Call-ID", &proof, 1).into()).unwrap();
         endpoint.receive(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), message, Instant::now());
         let answer = endpoint.poll_transmit().unwrap();
         prop_assert!(answer.bytes.starts_with(b"SIP/2.0 401 "));
-        prop_assert_eq!(endpoint.load(), Load { legs: 0, transactions: 0, timers: 0 });
+        prop_assert_eq!(endpoint.load(), EndpointLoad { legs: 0, transactions: 0, timers: 0 });
     }
 
     #[test]

@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia};
 use signalling::{
-    Credentials, DialError, Endpoint, Event, LegId, OutgoingCall, Peer, Place, Settings,
-    SipMessage, Transport, Trunk,
+    Credentials, DialError, Endpoint, EndpointSettings, Event, Host, LegId, OutgoingCall,
+    SipMessage, Transport, Trunk, TrunkPeer,
 };
 
 /// An endpoint with one trunk, whose answers are of our making.
-struct Lone {
+struct SingleEndpoint {
     endpoint: Endpoint,
     start: Instant,
     now: Instant,
     /// Every message that it sent, and when.
     wire: Vec<(Duration, String)>,
     /// Where each went.
-    ways: Vec<SocketAddr>,
+    destinations: Vec<SocketAddr>,
     events: Vec<Event>,
 }
 
@@ -32,15 +32,15 @@ fn peer() -> SocketAddr {
     "192.0.2.2:5060".parse().unwrap()
 }
 
-impl Lone {
+impl SingleEndpoint {
     fn with(trunk: Trunk) -> Self {
-        let peer = trunk.peer.unwrap_or(Peer::at(Transport::Udp, peer()));
+        let peer = trunk.peer.unwrap_or(TrunkPeer::at(Transport::Udp, peer()));
         let trunk = Trunk {
             peer: Some(peer),
             ..trunk
         };
         let advertised = "192.0.2.1".parse().unwrap();
-        let settings = Settings {
+        let settings = EndpointSettings {
             advertised,
             udp_port: 5060,
             tcp_port: 5060,
@@ -53,16 +53,16 @@ impl Lone {
             count
         };
         let start = Instant::now();
-        let mut lone = Self {
+        let mut single = Self {
             endpoint: Endpoint::new(settings, Box::new(entropy)),
             start,
             now: start,
             wire: Vec::new(),
-            ways: Vec::new(),
+            destinations: Vec::new(),
             events: Vec::new(),
         };
-        lone.endpoint.start(start);
-        lone
+        single.endpoint.start(start);
+        single
     }
 
     fn kept_alive(seconds: u64) -> Self {
@@ -89,7 +89,7 @@ impl Lone {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let text = String::from_utf8_lossy(&transmit.bytes).into_owned();
             self.wire.push((self.now - self.start, text));
-            self.ways.push(transmit.path.destination);
+            self.destinations.push(transmit.path.destination);
         }
         self.events
             .extend(std::iter::from_fn(|| self.endpoint.poll_event()));
@@ -154,85 +154,97 @@ impl Lone {
         (self.now - self.start).as_secs()
     }
 
-    fn told(&mut self) -> Vec<Event> {
+    fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 }
 
 #[test]
 fn a_trunk_is_asked_whether_it_is_alive_and_whatever_it_says_it_is() {
-    let mut lone = Lone::kept_alive(30);
+    let mut single = SingleEndpoint::kept_alive(30);
     for round in 0..4 {
-        let options = lone.request();
+        let options = single.request();
         assert!(
             options.starts_with("OPTIONS sip:192.0.2.2:5060 SIP/2.0\r\n"),
             "{options}"
         );
-        assert_eq!(lone.elapsed(), round * 30);
-        lone.answer(
+        assert_eq!(single.elapsed(), round * 30);
+        single.answer(
             &options,
             [200, 404, 405, 401][usize::try_from(round).unwrap()],
             "",
         );
     }
-    assert_eq!((lone.told(), lone.endpoint.is_up(0)), (Vec::new(), true));
+    assert_eq!(
+        (single.take_events(), single.endpoint.is_up(0)),
+        (Vec::new(), true)
+    );
 }
 
 #[test]
 fn a_trunk_that_says_nothing_is_away_until_it_answers_again() {
-    let mut lone = Lone::kept_alive(30);
-    lone.request();
-    let second = lone.request();
+    let mut single = SingleEndpoint::kept_alive(30);
+    single.request();
+    let second = single.request();
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Reachable {
             trunk: 0,
             up: false
         }]
     );
-    assert!(!lone.endpoint.is_up(0));
-    assert_eq!(lone.elapsed(), 30, "it is asked as often as before");
-    lone.answer(&second, 200, "");
-    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: true }]);
+    assert!(!single.endpoint.is_up(0));
+    assert_eq!(single.elapsed(), 30, "it is asked as often as before");
+    single.answer(&second, 200, "");
+    assert_eq!(
+        single.take_events(),
+        [Event::Reachable { trunk: 0, up: true }]
+    );
     // What became of the question that was never answered changes nothing.
-    lone.pass(29);
-    assert!(lone.told().is_empty() && lone.endpoint.is_up(0));
+    single.pass(29);
+    assert!(single.take_events().is_empty() && single.endpoint.is_up(0));
 }
 
 #[test]
 fn a_trunk_that_is_overloaded_or_cannot_be_reached_is_away() {
-    let mut lone = Lone::kept_alive(30);
-    let options = lone.request();
-    lone.answer(&options, 503, "");
+    let mut single = SingleEndpoint::kept_alive(30);
+    let options = single.request();
+    single.answer(&options, 503, "");
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Reachable {
             trunk: 0,
             up: false
         }]
     );
-    let options = lone.request();
-    lone.answer(&options, 200, "");
-    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: true }]);
-    lone.now = lone.endpoint.poll_timeout().unwrap();
-    while lone.told().is_empty() {
-        lone.now = lone.endpoint.poll_timeout().unwrap().max(lone.now);
-        lone.endpoint.handle_timeout(lone.now);
-        while let Some(transmit) = lone.endpoint.poll_transmit() {
-            lone.endpoint
-                .transport_failed(&transmit.ticket.unwrap(), lone.now);
+    let options = single.request();
+    single.answer(&options, 200, "");
+    assert_eq!(
+        single.take_events(),
+        [Event::Reachable { trunk: 0, up: true }]
+    );
+    single.now = single.endpoint.poll_timeout().unwrap();
+    while single.take_events().is_empty() {
+        single.now = single.endpoint.poll_timeout().unwrap().max(single.now);
+        single.endpoint.handle_timeout(single.now);
+        while let Some(transmit) = single.endpoint.poll_transmit() {
+            single
+                .endpoint
+                .transport_failed(&transmit.ticket.unwrap(), single.now);
         }
-        lone.collect();
+        single.collect();
     }
-    assert!(!lone.endpoint.is_up(0));
+    assert!(!single.endpoint.is_up(0));
 }
 
 #[test]
 fn a_trunk_that_is_not_to_be_asked_is_not() {
-    let mut lone = Lone::with(Trunk::default());
-    lone.collect();
+    let mut single = SingleEndpoint::with(Trunk::default());
+    single.collect();
     assert!(
-        lone.endpoint.poll_timeout().is_none() && lone.wire.is_empty() && lone.endpoint.is_up(0)
+        single.endpoint.poll_timeout().is_none()
+            && single.wire.is_empty()
+            && single.endpoint.is_up(0)
     );
 }
 
@@ -250,8 +262,8 @@ fn number(request: &str) -> u32 {
 
 #[test]
 fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
-    let mut lone = Lone::registering();
-    let first = lone.request();
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
     assert!(
         first.starts_with("REGISTER sip:192.0.2.2:5060 SIP/2.0\r\n"),
         "{first}"
@@ -266,24 +278,24 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
         first.contains("To: <sip:trunk%20user@192.0.2.2:5060>\r\n"),
         "{first}"
     );
-    lone.answer(&first, 401, CHALLENGE);
-    let second = lone.wire.last().unwrap().1.clone();
+    single.answer(&first, 401, CHALLENGE);
+    let second = single.wire.last().unwrap().1.clone();
     assert_eq!(number(&second), number(&first) + 1);
     assert!(second.contains(
         "Authorization: Digest username=\"trunk user\", realm=\"carrier\", nonce=\"n1\""
     ));
     assert!(!second.contains("fictional password"));
-    lone.answer(&second, 200, OURS);
+    single.answer(&second, 200, OURS);
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: true,
             status: 200
         }]
     );
-    let third = lone.request();
-    assert_eq!(lone.elapsed(), 600 - 64, "what was granted to us counts");
+    let third = single.request();
+    assert_eq!(single.elapsed(), 600 - 64, "what was granted to us counts");
     assert_eq!(number(&third), number(&second) + 1);
     let call_id = |text: &str| {
         text.lines()
@@ -291,42 +303,45 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
             .map(str::to_owned)
     };
     assert_eq!(call_id(&third), call_id(&first));
-    lone.answer(&third, 200, "Expires: 20\r\n");
-    lone.request();
-    assert_eq!((lone.elapsed(), lone.told().len()), (536 + 10, 0));
+    single.answer(&third, 200, "Expires: 20\r\n");
+    single.request();
+    assert_eq!(
+        (single.elapsed(), single.take_events().len()),
+        (536 + 10, 0)
+    );
 }
 
 #[test]
 fn a_registrar_that_wants_longer_times_gets_them_once() {
-    let mut lone = Lone::registering();
-    let first = lone.request();
-    lone.answer(&first, 423, "Min-Expires: 7200\r\n");
-    let second = lone.wire.last().unwrap().1.clone();
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 423, "Min-Expires: 7200\r\n");
+    let second = single.wire.last().unwrap().1.clone();
     assert!(second.contains("Expires: 7200\r\n"), "{second}");
-    lone.answer(&second, 423, "Min-Expires: 9000\r\n");
+    single.answer(&second, 423, "Min-Expires: 9000\r\n");
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: false,
             status: 423
         }]
     );
-    assert_eq!(lone.wire.len(), 2, "no loop");
+    assert_eq!(single.wire.len(), 2, "no loop");
 }
 
 #[test]
 fn a_registration_that_fails_is_tried_again_after_growing_pauses() {
-    let mut lone = Lone::registering();
+    let mut single = SingleEndpoint::registering();
     let mut pauses = Vec::new();
     for _ in 0..10 {
-        let before = lone.now;
-        let request = lone.request();
-        pauses.push((lone.now - before).as_secs());
-        lone.answer(&request, 403, "");
+        let before = single.now;
+        let request = single.request();
+        pauses.push((single.now - before).as_secs());
+        single.answer(&request, 403, "");
     }
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: false,
@@ -342,14 +357,14 @@ fn a_registration_that_fails_is_tried_again_after_growing_pauses() {
         pauses[1] <= 5 && (150..=300).contains(&pauses[9]),
         "{pauses:?}"
     );
-    let request = lone.request();
-    lone.answer(&request, 503, "Retry-After: 1000 (busy)\r\n");
-    let before = lone.now;
-    let request = lone.request();
-    assert_eq!((lone.now - before).as_secs(), 1000);
-    lone.answer(&request, 200, "");
+    let request = single.request();
+    single.answer(&request, 503, "Retry-After: 1000 (busy)\r\n");
+    let before = single.now;
+    let request = single.request();
+    assert_eq!((single.now - before).as_secs(), 1000);
+    single.answer(&request, 200, "");
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: true,
@@ -360,55 +375,55 @@ fn a_registration_that_fails_is_tried_again_after_growing_pauses() {
 
 #[test]
 fn wrong_credentials_are_not_sent_twice_for_one_nonce() {
-    let mut lone = Lone::registering();
-    let first = lone.request();
-    lone.answer(&first, 401, CHALLENGE);
-    let second = lone.wire.last().unwrap().1.clone();
-    lone.answer(&second, 401, CHALLENGE);
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 401, CHALLENGE);
+    let second = single.wire.last().unwrap().1.clone();
+    single.answer(&second, 401, CHALLENGE);
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: false,
             status: 401
         }]
     );
-    assert_eq!(lone.wire.len(), 2);
+    assert_eq!(single.wire.len(), 2);
 }
 
 #[test]
 fn whoever_goes_takes_the_registration_back() {
-    let mut lone = Lone::registering();
-    let first = lone.request();
-    lone.answer(&first, 200, "");
-    assert!(!lone.endpoint.has_left());
-    lone.told();
-    lone.endpoint.leave(lone.now);
-    lone.collect();
-    let last = lone.wire.last().unwrap().1.clone();
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 200, "");
+    assert!(!single.endpoint.is_unregistered());
+    single.take_events();
+    single.endpoint.unregister_all(single.now);
+    single.collect();
+    let last = single.wire.last().unwrap().1.clone();
     assert!(
         last.starts_with("REGISTER ") && last.contains("Expires: 0\r\n"),
         "{last}"
     );
-    lone.answer(&last, 401, CHALLENGE);
-    let last = lone.wire.last().unwrap().1.clone();
+    single.answer(&last, 401, CHALLENGE);
+    let last = single.wire.last().unwrap().1.clone();
     assert!(
         last.contains("Expires: 0\r\n") && last.contains("Authorization:"),
         "{last}"
     );
-    assert!(!lone.endpoint.has_left());
-    lone.answer(&last, 200, "");
+    assert!(!single.endpoint.is_unregistered());
+    single.answer(&last, 200, "");
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Registered {
             trunk: 0,
             registered: false,
             status: 200
         }]
     );
-    assert!(lone.endpoint.has_left());
-    lone.pass(7200);
-    assert_eq!(lone.endpoint.load().timers, 0, "it is never made again");
+    assert!(single.endpoint.is_unregistered());
+    single.pass(7200);
+    assert_eq!(single.endpoint.load().timers, 0, "it is never made again");
 }
 
 fn targets(count: u8) -> Vec<SocketAddr> {
@@ -417,16 +432,16 @@ fn targets(count: u8) -> Vec<SocketAddr> {
         .collect()
 }
 
-impl Lone {
+impl SingleEndpoint {
     /// A trunk that has a name.
-    fn named(keep_alive: Option<Duration>) -> Self {
-        let place = Place::Name {
+    fn with_name(keep_alive: Option<Duration>) -> Self {
+        let host = Host::Name {
             host: "carrier.example".into(),
             port: None,
         };
-        let peer = Peer {
+        let peer = TrunkPeer {
             transport: Transport::Udp,
-            place,
+            host,
         };
         Self::with(Trunk {
             peer: Some(peer),
@@ -462,66 +477,76 @@ impl Lone {
     }
 
     fn last(&self) -> (&str, SocketAddr) {
-        (&self.wire.last().unwrap().1, *self.ways.last().unwrap())
+        (
+            &self.wire.last().unwrap().1,
+            *self.destinations.last().unwrap(),
+        )
     }
 }
 
 #[test]
 fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
-    let mut lone = Lone::named(Some(Duration::from_secs(30)));
-    assert!(!lone.endpoint.is_up(0) && lone.endpoint.poll_timeout().is_none());
-    assert_eq!(lone.dial(), Err(DialError::NoPeer));
-    lone.endpoint
-        .set_targets(0, Transport::Udp, targets(1), lone.now);
-    lone.collect();
-    assert_eq!(lone.told(), [Event::Reachable { trunk: 0, up: true }]);
+    let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
+    assert!(!single.endpoint.is_up(0) && single.endpoint.poll_timeout().is_none());
+    assert_eq!(single.dial(), Err(DialError::NoPeer));
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, targets(1), single.now);
+    single.collect();
+    assert_eq!(
+        single.take_events(),
+        [Event::Reachable { trunk: 0, up: true }]
+    );
     assert!(
-        lone.request()
+        single
+            .request()
             .starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n")
     );
-    assert_eq!(lone.last().1, targets(1)[0]);
-    assert_eq!(lone.endpoint.networks(0).len(), 1);
-    lone.endpoint
-        .set_targets(0, Transport::Udp, Vec::new(), lone.now);
-    lone.collect();
+    assert_eq!(single.last().1, targets(1)[0]);
+    assert_eq!(single.endpoint.networks(0).len(), 1);
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, Vec::new(), single.now);
+    single.collect();
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Reachable {
             trunk: 0,
             up: false
         }]
     );
-    assert!(lone.endpoint.networks(0).is_empty());
+    assert!(single.endpoint.networks(0).is_empty());
 }
 
 #[test]
 fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
-    let mut lone = Lone::named(None);
-    lone.endpoint
-        .set_targets(0, Transport::Udp, targets(3), lone.now);
-    let leg = lone.dial().unwrap();
-    let (first, way) = lone.last();
+    let mut single = SingleEndpoint::with_name(None);
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, targets(3), single.now);
+    let leg = single.dial().unwrap();
+    let (first, destination) = single.last();
     let first = first.to_owned();
     assert!(
         first.starts_with("INVITE sip:+919900000001@carrier.example SIP/2.0\r\n"),
         "{first}"
     );
-    assert_eq!(way, targets(3)[0]);
-    lone.answer(&first, 503, "");
-    let (second, way) = lone.last();
+    assert_eq!(destination, targets(3)[0]);
+    single.answer(&first, 503, "");
+    let (second, destination) = single.last();
     let second = second.to_owned();
-    assert_eq!((way, number(&second)), (targets(3)[1], 2));
+    assert_eq!((destination, number(&second)), (targets(3)[1], 2));
     // Another call does not try the one that is away first.
-    lone.dial().unwrap();
-    assert_eq!(lone.last().1, targets(3)[1]);
-    let other = lone.last().0.to_owned();
-    lone.answer(&other, 486, "");
-    lone.answer(&second, 503, "");
-    let third = lone.last().0.to_owned();
-    lone.answer(&third, 503, "");
+    single.dial().unwrap();
+    assert_eq!(single.last().1, targets(3)[1]);
+    let other = single.last().0.to_owned();
+    single.answer(&other, 486, "");
+    single.answer(&second, 503, "");
+    let third = single.last().0.to_owned();
+    single.answer(&third, 503, "");
     assert_eq!(number(&third), 3);
-    let mut failed = lone
-        .told()
+    let mut failed = single
+        .take_events()
         .into_iter()
         .filter(|event| matches!(event, Event::Failed { .. }));
     assert_eq!(
@@ -533,111 +558,121 @@ fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
 
 #[test]
 fn a_domain_is_reached_as_the_dns_says_and_named_without_a_transport() {
-    let peer = Peer {
+    let peer = TrunkPeer {
         transport: Transport::Udp,
-        place: Place::Domain("carrier.example".into()),
+        host: Host::Domain("carrier.example".into()),
     };
     let trunk = Trunk {
         peer: Some(peer),
         keep_alive: Some(Duration::from_secs(30)),
         ..Trunk::default()
     };
-    let mut lone = Lone::with(trunk);
+    let mut single = SingleEndpoint::with(trunk);
     for (transport, via) in [
         (Transport::Tcp, "SIP/2.0/TCP"),
         (Transport::Udp, "SIP/2.0/UDP"),
     ] {
-        lone.endpoint
-            .set_targets(0, transport, targets(1), lone.now);
-        lone.pass(30);
-        let (asked, way) = lone.last();
+        single
+            .endpoint
+            .set_targets(0, transport, targets(1), single.now);
+        single.pass(30);
+        let (asked, destination) = single.last();
         assert!(
             asked.starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"),
             "{asked}"
         );
         assert!(asked.contains(&format!("Via: {via} ")), "{asked}");
-        assert_eq!(way, targets(1)[0]);
+        assert_eq!(destination, targets(1)[0]);
     }
 }
 
 #[test]
 fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
-    let mut lone = Lone::named(None);
-    let [one, two, three] = targets(3)[..] else {
+    let mut single = SingleEndpoint::with_name(None);
+    let [first, second, third] = targets(3)[..] else {
         panic!("three were asked for")
     };
-    let called = |lone: &mut Lone| {
-        lone.dial().unwrap();
-        lone.last().1
+    let called = |single: &mut SingleEndpoint| {
+        single.dial().unwrap();
+        single.last().1
     };
-    lone.endpoint
-        .set_targets(0, Transport::Udp, vec![one, two], lone.now);
-    assert_eq!(called(&mut lone), one);
-    lone.endpoint
-        .set_targets(0, Transport::Udp, vec![two, one], lone.now);
-    assert_eq!(called(&mut lone), two);
-    let invite = lone.last().0.to_owned();
-    lone.answer(&invite, 503, "");
-    lone.endpoint
-        .set_targets(0, Transport::Udp, vec![two, three, one], lone.now);
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, vec![first, second], single.now);
+    assert_eq!(called(&mut single), first);
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, vec![second, first], single.now);
+    assert_eq!(called(&mut single), second);
+    let invite = single.last().0.to_owned();
+    single.answer(&invite, 503, "");
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, vec![second, third, first], single.now);
     assert_eq!(
-        called(&mut lone),
-        one,
+        called(&mut single),
+        first,
         "it goes on with the one that answers"
     );
-    lone.endpoint
-        .set_targets(0, Transport::Udp, vec![two, three], lone.now);
-    assert_eq!(called(&mut lone), two, "unless that is gone");
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, vec![second, third], single.now);
+    assert_eq!(called(&mut single), second, "unless that is gone");
 }
 
 #[test]
 fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
-    let mut lone = Lone::named(Some(Duration::from_secs(30)));
-    lone.endpoint
-        .set_targets(0, Transport::Udp, targets(2), lone.now);
-    lone.collect();
-    lone.told();
-    let first = lone.request();
-    lone.answer(&first, 503, "");
-    let second = lone.request();
-    assert_eq!((lone.last().1, lone.elapsed()), (targets(2)[1], 0));
-    lone.answer(&second, 200, "");
-    let third = lone.request();
+    let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
+    single
+        .endpoint
+        .set_targets(0, Transport::Udp, targets(2), single.now);
+    single.collect();
+    single.take_events();
+    let first = single.request();
+    single.answer(&first, 503, "");
+    let second = single.request();
+    assert_eq!((single.last().1, single.elapsed()), (targets(2)[1], 0));
+    single.answer(&second, 200, "");
+    let third = single.request();
     assert_eq!(
-        (lone.last().1, lone.elapsed(), lone.told()),
+        (single.last().1, single.elapsed(), single.take_events()),
         (targets(2)[1], 30, Vec::new())
     );
-    lone.answer(&third, 503, "");
-    let fourth = lone.request();
-    lone.answer(&fourth, 503, "");
+    single.answer(&third, 503, "");
+    let fourth = single.request();
+    single.answer(&fourth, 503, "");
     assert_eq!(
-        lone.told(),
+        single.take_events(),
         [Event::Reachable {
             trunk: 0,
             up: false
         }]
     );
-    lone.request();
-    assert_eq!(lone.elapsed(), 60, "no faster than one that has one target");
+    single.request();
+    assert_eq!(
+        single.elapsed(),
+        60,
+        "no faster than one that has one target"
+    );
 }
 
 #[test]
 fn requests_go_to_the_outbound_proxy_and_name_the_peer() {
     let proxy: SocketAddr = "198.51.100.7:5080".parse().unwrap();
-    let mut lone = Lone::with(Trunk {
-        outbound_proxy: Some(Peer::at(Transport::Tcp, proxy)),
+    let mut single = SingleEndpoint::with(Trunk {
+        outbound_proxy: Some(TrunkPeer::at(Transport::Tcp, proxy)),
         keep_alive: Some(Duration::from_secs(30)),
         ..Trunk::default()
     });
-    let options = lone.request();
+    let options = single.request();
     let route = "\r\nRoute: <sip:198.51.100.7:5080;transport=tcp;lr>\r\n";
     assert!(
         options.starts_with("OPTIONS sip:192.0.2.2:5060 SIP/2.0\r\n") && options.contains(route),
         "{options}"
     );
-    assert_eq!(lone.last().1, proxy);
-    let leg = lone.dial().unwrap();
-    let invite = lone.last().0.to_owned();
+    assert_eq!(single.last().1, proxy);
+    let leg = single.dial().unwrap();
+    let invite = single.last().0.to_owned();
     assert!(
         invite.starts_with("INVITE sip:+919900000001@192.0.2.2:5060 SIP/2.0\r\n"),
         "{invite}"
@@ -646,13 +681,13 @@ fn requests_go_to_the_outbound_proxy_and_name_the_peer() {
         invite.contains(route) && invite.contains("Via: SIP/2.0/TCP "),
         "{invite}"
     );
-    lone.answer(&invite, 100, "");
-    lone.endpoint.hang_up(leg, lone.now);
-    lone.collect();
-    let (cancel, way) = lone.last();
+    single.answer(&invite, 100, "");
+    single.endpoint.hang_up(leg, single.now);
+    single.collect();
+    let (cancel, destination) = single.last();
     assert!(
         cancel.starts_with("CANCEL ") && cancel.contains(route),
         "{cancel}"
     );
-    assert_eq!(way, proxy);
+    assert_eq!(destination, proxy);
 }

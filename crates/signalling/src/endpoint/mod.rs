@@ -3,18 +3,18 @@
 
 mod admission;
 mod challenge;
-mod gate;
+mod digest_nonce;
 mod in_dialog;
 mod incoming;
 mod keep_alive;
-mod line;
 mod outgoing;
 mod receive;
 mod redirect;
 mod registration;
 mod retry;
-mod room;
 mod session;
+mod shrink;
+mod trunk_state;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -25,24 +25,24 @@ use bytes::Bytes;
 use crate::dialog::Dialog;
 use crate::sdp::{Codec, LocalMedia, RemoteMedia};
 use crate::sip::{
-    Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder,
-    Response, ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri,
+    Header, HeaderName, Message, Method, Output, Reliability, Request, RequestBuilder, Response,
+    ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri, UriHost,
 };
 use crate::timer::TimerTable;
 use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
-use line::Line;
 pub use outgoing::{DialError, OutgoingCall};
 pub use redirect::Redirection;
+use trunk_state::TrunkState;
 
 /// The methods that we serve (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 
 /// How an endpoint presents itself, and whom it knows.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct EndpointSettings {
     /// The address that peers reach us at, in `Via`, `Contact` and `From`.
     pub advertised: IpAddr,
     /// Our port for datagrams.
@@ -63,7 +63,7 @@ pub struct LegId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A trunk brings a call: answer it, reject it, or hang up.
-    Offered(Offer),
+    IncomingCall(IncomingCall),
     /// The caller has our answer. `remote` is given where its audio was not known before.
     Confirmed {
         /// The leg.
@@ -102,7 +102,7 @@ pub enum Event {
         remote: RemoteMedia,
     },
     /// The peer has refused our re-INVITE: its audio goes where it went before.
-    NotRedirected {
+    RedirectFailed {
         /// The leg.
         leg: LegId,
         /// The final status, 300 to 699.
@@ -115,7 +115,7 @@ pub enum Event {
         /// `0`-`9`, `*`, `#`, `A`-`D`. Secret: never to be logged.
         key: char,
     },
-    /// The peer hung up, withdrew its call, or stopped answering.
+    /// The peer hung up, withdrew its call, or stopped sent_answer.
     HungUp {
         /// The leg.
         leg: LegId,
@@ -124,14 +124,14 @@ pub enum Event {
     },
     /// A trunk that is kept alive went away, or came back.
     Reachable {
-        /// Index of the trunk in [`Settings::trunks`].
+        /// Index of the trunk in [`EndpointSettings::trunks`].
         trunk: usize,
         /// It answers.
         up: bool,
     },
     /// A trunk has taken our registration, or has it no more.
     Registered {
-        /// Index of the trunk in [`Settings::trunks`].
+        /// Index of the trunk in [`EndpointSettings::trunks`].
         trunk: usize,
         /// It will bring us calls until it is told again.
         registered: bool,
@@ -142,10 +142,10 @@ pub enum Event {
 
 /// A call that a trunk brings.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Offer {
+pub struct IncomingCall {
     /// The new leg.
     pub leg: LegId,
-    /// Index of the trunk in [`Settings::trunks`].
+    /// Index of the trunk in [`EndpointSettings::trunks`].
     pub trunk: usize,
     /// User part of the Request-URI, without separators.
     pub called: String,
@@ -157,10 +157,10 @@ pub struct Offer {
     pub remote: Option<RemoteMedia>,
 }
 
-impl std::fmt::Debug for Offer {
+impl std::fmt::Debug for IncomingCall {
     /// Without the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Offer")
+        f.debug_struct("IncomingCall")
             .field("leg", &self.leg)
             .field("trunk", &self.trunk)
             .finish_non_exhaustive()
@@ -169,7 +169,7 @@ impl std::fmt::Debug for Offer {
 
 /// How much an endpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct EndpointLoad {
     /// Legs.
     pub legs: usize,
     /// Transactions, their aftermath included.
@@ -183,22 +183,22 @@ pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 
 /// The user agent.
 pub struct Endpoint {
-    settings: Settings,
+    settings: EndpointSettings,
     entropy: Entropy,
     layer: Transactions,
     timing: Timers,
     timers: TimerTable<TimerKey>,
     transactions: HashMap<TransactionKey, Transaction>,
-    legs: HashMap<LegId, Leg>,
+    legs: HashMap<LegId, SipLeg>,
     /// Legs by our tag, which we drew and which is unique.
     by_tag: HashMap<Bytes, LegId>,
     /// INVITEs that wait for the engine's decision, or were answered a moment ago: one that comes again by another way is
     /// refused.
-    offers: HashSet<incoming::RequestIdentity>,
+    recent_invites: HashSet<incoming::RequestIdentity>,
     /// Who may come from where no trunk is.
-    gate: gate::Gate,
+    nonces: digest_nonce::NonceStore,
     /// What is known of each trunk, in the order of the settings.
-    lines: Vec<Line>,
+    trunk_states: Vec<TrunkState>,
     /// The realm in which each trunk has taken our credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
@@ -210,15 +210,15 @@ pub struct Endpoint {
 enum TimerKey {
     Transaction(TransactionKey, Timer),
     /// Send the 2xx again: RFC 3261, section 13.3.1.4.
-    Repeat2xx(LegId),
+    Retransmit2xx(LegId),
     /// No ACK came in 64·T1.
-    AckMissing(LegId),
+    AckTimeout(LegId),
     /// No final response came after our CANCEL in 64·T1.
-    CancelUnanswered(LegId),
+    CancelTimeout(LegId),
     /// Try our re-INVITE again: RFC 3261, section 14.1.
     Reinvite(LegId),
     /// No final response came to our re-INVITE in 64·T1.
-    ReinviteUnanswered(TransactionKey),
+    ReinviteTimeout(TransactionKey),
     /// The session was not refreshed, or it is for us to refresh it: RFC 4028.
     Session(LegId),
     /// Ask the trunk whether it is alive, or take its silence for an answer.
@@ -244,12 +244,12 @@ enum Purpose {
     /// Our INVITE. It outlives its leg, to acknowledge repeated 2xx.
     Invite {
         leg: LegId,
-        acknowledged: Vec<Acknowledged>,
+        acknowledged: Vec<SentAck>,
     },
     /// Our CANCEL or BYE, whose answer changes nothing.
-    Farewell,
+    NoReplyNeeded,
     /// Our INVITE within a call.
-    Reinvite(Box<redirect::Reinvite>),
+    Reinvite(Box<redirect::SentReinvite>),
     /// Our session refresh.
     Refresh(LegId),
     /// Our question whether a trunk is alive.
@@ -260,44 +260,44 @@ enum Purpose {
 
 /// An ACK that we sent, to be sent again with each repeated 2xx of the same tag.
 #[derive(Debug)]
-struct Acknowledged {
+struct SentAck {
     remote_tag: Bytes,
     ack: Transmit,
 }
 
 /// One leg.
 #[derive(Debug)]
-struct Leg {
+struct SipLeg {
     /// Our tag of the dialog, by which the peer's requests find the leg.
     tag: Bytes,
     path: Path,
     /// User part of our `Contact`: the number that the peer called, or sees as the caller.
     user: String,
-    usage: Usage,
+    state: LegState,
     local: Option<LocalMedia>,
-    session: Option<session::Timer>,
+    session: Option<session::SessionTimer>,
     /// The INVITE of the dialog was ours.
     outgoing: bool,
     /// Our re-INVITE that is not answered yet.
-    pending: Option<redirect::Pending>,
+    pending_reinvite: Option<redirect::PendingReinvite>,
     /// The engine hung up: it hears nothing more of this leg.
     abandoned: bool,
 }
 
 /// Where a leg stands.
 #[derive(Debug)]
-enum Usage {
-    Offered(Box<incoming::Offered>),
-    Answering(Box<incoming::Answering>),
-    Calling(Box<outgoing::Calling>),
-    Established { dialog: Box<Dialog>, codec: Codec },
+enum LegState {
+    Incoming(Box<incoming::ReceivedInvite>),
+    AwaitingAck(Box<incoming::SentAnswer>),
+    Outgoing(Box<outgoing::SentInvite>),
+    Confirmed { dialog: Box<Dialog>, codec: Codec },
 }
 
 impl Endpoint {
     /// A user agent that has nothing to do yet.
-    pub fn new(settings: Settings, entropy: Entropy) -> Self {
+    pub fn new(settings: EndpointSettings, entropy: Entropy) -> Self {
         let timing = Timers::default();
-        let lines = settings.trunks.iter().map(Line::new).collect();
+        let trunk_states = settings.trunks.iter().map(TrunkState::new).collect();
         Self {
             settings,
             entropy,
@@ -307,9 +307,9 @@ impl Endpoint {
             transactions: HashMap::new(),
             legs: HashMap::new(),
             by_tag: HashMap::new(),
-            offers: HashSet::new(),
-            gate: gate::Gate::default(),
-            lines,
+            recent_invites: HashSet::new(),
+            nonces: digest_nonce::NonceStore::default(),
+            trunk_states,
             realms: HashMap::new(),
             next_leg: 0,
             transmits: VecDeque::new(),
@@ -333,8 +333,8 @@ impl Endpoint {
     }
 
     /// How much is held. All zero: idle.
-    pub fn load(&self) -> Load {
-        Load {
+    pub fn load(&self) -> EndpointLoad {
+        EndpointLoad {
             legs: self.legs.len(),
             transactions: self.transactions.len(),
             timers: self.timers.len(),
@@ -349,13 +349,13 @@ impl Endpoint {
                     let outputs = self.layer.on_timer(&key, timer);
                     self.perform(&key, outputs, now);
                 }
-                TimerKey::Repeat2xx(leg) => self.repeat_2xx(leg, now),
-                TimerKey::AckMissing(leg) => self.ack_missing(leg, now),
-                TimerKey::CancelUnanswered(leg) => self.cancel_unanswered(leg, now),
-                TimerKey::Reinvite(leg) => self.redirect_again(leg, now),
-                TimerKey::ReinviteUnanswered(key) => self.reinvite_unanswered(&key, now),
-                TimerKey::Session(leg) => self.session_due(leg, now),
-                TimerKey::KeepAlive(trunk) => self.keep_alive_due(trunk, now),
+                TimerKey::Retransmit2xx(leg) => self.retransmit_2xx(leg, now),
+                TimerKey::AckTimeout(leg) => self.on_ack_timeout(leg, now),
+                TimerKey::CancelTimeout(leg) => self.on_cancel_timeout(leg, now),
+                TimerKey::Reinvite(leg) => self.retry_redirect(leg, now),
+                TimerKey::ReinviteTimeout(key) => self.on_reinvite_timeout(&key, now),
+                TimerKey::Session(leg) => self.on_session_timer(leg, now),
+                TimerKey::KeepAlive(trunk) => self.on_keep_alive_timer(trunk, now),
                 TimerKey::Register(trunk) => self.register(trunk, now),
             }
         }
@@ -400,20 +400,19 @@ impl Endpoint {
     fn forget(&mut self, key: &TransactionKey) {
         self.forget_identity(key);
         self.transactions.remove(key);
-        self.timers
-            .clear(&TimerKey::ReinviteUnanswered(key.clone()));
+        self.timers.clear(&TimerKey::ReinviteTimeout(key.clone()));
         for timer in Timer::ALL {
             self.timers
                 .clear(&TimerKey::Transaction(key.clone(), timer));
         }
-        self.give_back_room();
+        self.shrink_tables();
     }
 
     /// An INVITE that was refused, or is over: it may come again.
     fn forget_identity(&mut self, key: &TransactionKey) {
         let transaction = self.transactions.get_mut(key);
         if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
-            self.offers.remove(&*identity);
+            self.recent_invites.remove(&*identity);
         }
     }
 
@@ -446,7 +445,13 @@ impl Endpoint {
         self.perform(key, outputs, now);
     }
 
-    fn refuse(&mut self, key: &TransactionKey, request: &Request, status: u16, now: Instant) {
+    fn respond_status(
+        &mut self,
+        key: &TransactionKey,
+        request: &Request,
+        status: u16,
+        now: Instant,
+    ) {
         let builder = self.response(request, status);
         self.respond_or_abandon(key, builder, now);
     }
@@ -507,7 +512,7 @@ impl Endpoint {
     }
 
     /// Finishes a request with a `Via` of its own at the top.
-    fn seal(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
+    fn finish_request(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
         let via = self.via(transport);
         let mut request = builder.build();
         request
@@ -516,7 +521,7 @@ impl Endpoint {
         Some(request)
     }
 
-    fn add_leg(&mut self, leg: Leg) -> LegId {
+    fn add_leg(&mut self, leg: SipLeg) -> LegId {
         self.next_leg = self.next_leg.wrapping_add(1);
         let id = LegId(self.next_leg);
         self.by_tag.insert(leg.tag.clone(), id);
@@ -525,13 +530,13 @@ impl Endpoint {
     }
 
     /// Takes a leg out, with everything that could still fire for it.
-    fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+    fn remove_leg(&mut self, id: LegId) -> Option<SipLeg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
         let timers = [
-            TimerKey::Repeat2xx,
-            TimerKey::AckMissing,
-            TimerKey::CancelUnanswered,
+            TimerKey::Retransmit2xx,
+            TimerKey::AckTimeout,
+            TimerKey::CancelTimeout,
         ];
         for timer in timers
             .into_iter()
@@ -549,13 +554,13 @@ impl Endpoint {
         }
     }
 
-    fn tell(&mut self, id: LegId, event: Event) {
+    fn emit(&mut self, id: LegId, event: Event) {
         if self.legs.get(&id).is_some_and(|leg| !leg.abandoned) {
             self.events.push_back(event);
         }
     }
 
-    fn give_up_after(&self) -> Duration {
+    fn transaction_timeout(&self) -> Duration {
         self.timing.timeout()
     }
 }
@@ -579,7 +584,7 @@ fn reliability(transport: Transport) -> Reliability {
 fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
     let status = StatusCode::new(status)?;
     let mut builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
-    if let Some((name, value)) = told_with(request, status.code()) {
+    if let Some((name, value)) = required_header(request, status.code()) {
         builder = builder.header(name, value).ok()?;
     }
     let tagged = request
@@ -599,10 +604,12 @@ fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder
 }
 
 /// What a refusal must tell of what would be taken instead (RFC 3261, sections 21.4.6 and 21.4.13).
-fn told_with(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
+fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
     match status {
         405 => Some((HeaderName::Allow, ALLOW)),
-        415 if request.method == Method::Info => Some((HeaderName::Accept, in_dialog::KEY_TYPES)),
+        415 if request.method == Method::Info => {
+            Some((HeaderName::Accept, in_dialog::DTMF_CONTENT_TYPES))
+        }
         415 => Some((HeaderName::Accept, crate::sdp::CONTENT_TYPE)),
         _ => None,
     }
@@ -644,7 +651,7 @@ fn reason(status: u16) -> &'static str {
 /// The way to a URI: its address where it is one, else the way that is known to work. Names are not looked up.
 fn path_to(uri: &Uri, known: Path) -> Path {
     let address = match uri.host() {
-        Some(Host::Ip(address)) => Some(*address),
+        Some(UriHost::Ip(address)) => Some(*address),
         _ => None,
     };
     let transport = match uri.transport() {

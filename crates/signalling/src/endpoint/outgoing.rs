@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::incoming::agreed;
-use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
+use super::incoming::negotiated_media;
+use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
 use crate::sip::{
@@ -17,7 +17,7 @@ use crate::wire::{Path, Transmit};
 /// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
 #[derive(Clone)]
 pub struct OutgoingCall {
-    /// Index of the trunk in [`super::Settings::trunks`].
+    /// Index of the trunk in [`super::EndpointSettings::trunks`].
     pub trunk: usize,
     /// The number to call: digits, `+` in front for E.164.
     pub to: String,
@@ -51,15 +51,15 @@ pub enum DialError {
 
 /// An INVITE of ours that waits for its final answer.
 #[derive(Debug)]
-pub(super) struct Calling {
+pub(super) struct SentInvite {
     pub(super) key: Option<TransactionKey>,
     pub(super) request: Request,
     /// Index of the trunk that it goes to.
     pub(super) trunk: usize,
     /// Targets of the trunk that failed.
-    pub(super) tried: Vec<SocketAddr>,
+    pub(super) attempted: Vec<SocketAddr>,
     /// The trunk's challenge that was answered.
-    pub(super) answered: Option<challenge::Answered>,
+    pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
     /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
     pub(super) ringing: bool,
@@ -67,12 +67,12 @@ pub(super) struct Calling {
     pub(super) withdrawn: bool,
     canceled: bool,
     /// Reliable provisional responses so far, one entry for each branch of a fork.
-    pub(super) early: Vec<Early>,
+    pub(super) early: Vec<EarlyDialog>,
 }
 
 /// A branch that sent a reliable provisional response (RFC 3262).
 #[derive(Debug)]
-pub(super) struct Early {
+pub(super) struct EarlyDialog {
     dialog: Dialog,
     sequence: u32,
     /// The answer, if it came there: the 2xx need not repeat it (RFC 6337, section 2.2).
@@ -80,35 +80,37 @@ pub(super) struct Early {
 }
 
 /// Branches whose provisional responses we acknowledge; a fork of more is nothing that rings people.
-const MOST_BRANCHES: usize = 10;
+const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
     /// Calls a number. Progress comes as events of the leg that is returned.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
         let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
-        let request = self.invite(&call, path, &tag).ok_or(DialError::BadNumber)?;
-        let calling = Calling {
+        let request = self
+            .build_invite(&call, path, &tag)
+            .ok_or(DialError::BadNumber)?;
+        let invite = SentInvite {
             key: None,
             request: request.clone(),
             trunk: call.trunk,
-            tried: Vec::new(),
-            answered: None,
+            attempted: Vec::new(),
+            answered_challenge: None,
             proceeding: false,
             ringing: false,
             withdrawn: false,
             canceled: false,
             early: Vec::new(),
         };
-        let leg = self.add_leg(Leg {
+        let leg = self.add_leg(SipLeg {
             tag: Bytes::from(tag),
             path,
             user: call.from,
-            usage: Usage::Calling(Box::new(calling)),
+            state: LegState::Outgoing(Box::new(invite)),
             local: Some(call.local),
             session: None,
             outgoing: true,
-            pending: None,
+            pending_reinvite: None,
             abandoned: false,
         });
         let purpose = Purpose::Invite {
@@ -116,17 +118,17 @@ impl Endpoint {
             acknowledged: Vec::new(),
         };
         let key = self.request(request, path, purpose, now);
-        if let Some(Leg {
-            usage: Usage::Calling(calling),
+        if let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&leg)
         {
-            calling.key = key;
+            invite.key = key;
         }
         Ok(leg)
     }
 
-    fn invite(&mut self, call: &OutgoingCall, path: Path, tag: &str) -> Option<Request> {
+    fn build_invite(&mut self, call: &OutgoingCall, path: Path, tag: &str) -> Option<Request> {
         let is_number = |text: &str| {
             let digits = text.strip_prefix('+').unwrap_or(text);
             !digits.is_empty()
@@ -165,10 +167,10 @@ impl Endpoint {
             call.preferred,
             self.codecs_of(path),
         ));
-        self.seal(builder, path.transport)
+        self.finish_request(builder, path.transport)
     }
 
-    pub(super) fn invite_responded(
+    pub(super) fn on_invite_response(
         &mut self,
         key: &TransactionKey,
         id: LegId,
@@ -176,39 +178,39 @@ impl Endpoint {
         now: Instant,
     ) {
         match response.status.code() {
-            100 => self.proceeding(id, false, now),
+            100 => self.on_provisional(id, false, now),
             101..200 => {
                 self.pin_realm(id);
                 self.acknowledge_provisional(id, response, now);
-                self.proceeding(id, true, now);
+                self.on_provisional(id, true, now);
             }
             200..300 => {
                 self.pin_realm(id);
-                self.answered(key, id, response, now);
+                self.on_answer(key, id, response, now);
             }
-            401 | 407 if self.authenticated(id, response, now) => {}
+            401 | 407 if self.retry_with_credentials(id, response, now) => {}
             // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
             // both are refusals like any other.
-            status => self.invite_failed(id, status, now),
+            status => self.on_invite_failure(id, status, now),
         }
     }
 
-    fn proceeding(&mut self, id: LegId, alerting: bool, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    fn on_provisional(&mut self, id: LegId, alerting: bool, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        calling.proceeding = true;
-        let ringing = alerting && !calling.ringing;
-        calling.ringing |= alerting;
-        if calling.withdrawn {
+        invite.proceeding = true;
+        let ringing = alerting && !invite.ringing;
+        invite.ringing |= alerting;
+        if invite.withdrawn {
             return self.cancel(id, now);
         }
         if ringing {
-            self.tell(id, Event::Ringing(id));
+            self.emit(id, Event::Ringing(id));
         }
     }
 
@@ -220,19 +222,19 @@ impl Endpoint {
         now: Instant,
     ) -> Option<()> {
         let sequence = reliable_sequence(response)?;
-        let Leg {
-            usage: Usage::Calling(calling),
+        let SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         } = self.legs.get_mut(&id)?
         else {
             return None;
         };
-        let dialog = Dialog::establish(&calling.request, response)?;
-        let of_branch = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
-        let branch = match calling.early.iter().position(of_branch) {
+        let dialog = Dialog::establish(&invite.request, response)?;
+        let same_branch = |early: &EarlyDialog| early.dialog.remote_tag() == dialog.remote_tag();
+        let branch = match invite.early.iter().position(same_branch) {
             Some(index) => {
-                let early = calling.early.get_mut(index)?;
+                let early = invite.early.get_mut(index)?;
                 // One that was acknowledged before: its PRACK is on its way. One out of order will be repeated.
                 if early.sequence.checked_add(1) != Some(sequence) {
                     return None;
@@ -240,13 +242,13 @@ impl Endpoint {
                 early.sequence = sequence;
                 early
             }
-            None if calling.early.len() < MOST_BRANCHES => {
-                calling.early.push(Early {
+            None if invite.early.len() < MAX_FORK_BRANCHES => {
+                invite.early.push(EarlyDialog {
                     dialog,
                     sequence,
                     answer: None,
                 });
-                calling.early.last_mut()?
+                invite.early.last_mut()?
             }
             None => return None,
         };
@@ -254,41 +256,44 @@ impl Endpoint {
             branch.answer = Description::parse(response.body()).ok();
         }
         let path = super::path_to(&branch.dialog.next_hop(), *path);
-        let invite = super::receive::sequence(&calling.request);
+        let invite_sequence = super::receive::sequence(&invite.request);
         let builder = branch.dialog.request(Method::Prack)?;
         let builder = builder
-            .header(HeaderName::RAck, format!("{sequence} {invite} INVITE"))
+            .header(
+                HeaderName::RAck,
+                format!("{sequence} {invite_sequence} INVITE"),
+            )
             .ok()?;
-        let prack = self.seal(builder, path.transport)?;
-        self.request(prack, path, Purpose::Farewell, now);
+        let prack = self.finish_request(builder, path.transport)?;
+        self.request(prack, path, Purpose::NoReplyNeeded, now);
         Some(())
     }
 
     /// What was agreed with the branch that answers, before it did.
-    fn early(&self, id: LegId, tag: &[u8]) -> Option<&Early> {
-        let Usage::Calling(calling) = &self.legs.get(&id)?.usage else {
+    fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
+        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
             return None;
         };
-        calling
+        invite
             .early
             .iter()
             .find(|early| early.dialog.remote_tag() == tag)
     }
 
-    fn answered(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
+    fn on_answer(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
         let to = response.headers.typed::<To>().and_then(Result::ok);
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
         if self.acknowledge_again(key, tag) {
             return;
         }
-        let calling = matches!(
-            self.legs.get(&id).map(|leg| &leg.usage),
-            Some(Usage::Calling(_))
+        let was_calling = matches!(
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
         );
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
-            return self.invite_failed(id, 500, now);
+            return self.on_invite_failure(id, 500, now);
         };
-        let early = self.early(id, tag);
+        let early = self.early_dialog(id, tag);
         if let Some(early) = early {
             dialog.continue_from(&early.dialog);
         }
@@ -296,26 +301,29 @@ impl Endpoint {
             true => early.and_then(|early| early.answer.clone()),
             false => Description::parse(response.body()).ok(),
         };
-        let waiting = self.legs.get(&id).filter(|leg| calling && !leg.abandoned);
-        let usable = description
-            .zip(waiting)
-            .and_then(|(answer, leg)| agreed(answer, leg.local.as_ref(), self.codecs_of(leg.path)));
+        let waiting = self
+            .legs
+            .get(&id)
+            .filter(|leg| was_calling && !leg.abandoned);
+        let usable = description.zip(waiting).and_then(|(answer, leg)| {
+            negotiated_media(answer, leg.local.as_ref(), self.codecs_of(leg.path))
+        });
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
-                leg.usage = Usage::Established {
+                leg.state = LegState::Confirmed {
                     dialog: Box::new(dialog),
                     codec: remote.codec,
                 };
-                self.tell(id, Event::Answered { leg: id, remote });
+                self.emit(id, Event::Answered { leg: id, remote });
             }
             // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.
             _ => {
                 if let Some(builder) = dialog.request(Method::Bye)
-                    && let Some(bye) = self.seal(builder, path.transport)
+                    && let Some(bye) = self.finish_request(builder, path.transport)
                 {
-                    self.request(bye, path, Purpose::Farewell, now);
+                    self.request(bye, path, Purpose::NoReplyNeeded, now);
                 }
-                if calling {
+                if was_calling {
                     self.end_leg(
                         id,
                         Event::Failed {
@@ -348,7 +356,7 @@ impl Endpoint {
         let known = self.transactions.get(key)?.path;
         let path = super::path_to(&dialog.next_hop(), known);
         let ack = dialog.request(Method::Ack)?;
-        let ack = self.seal(ack, path.transport)?;
+        let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,
             bytes: Message::Request(ack).to_bytes(),
@@ -360,7 +368,7 @@ impl Endpoint {
             .get_mut(key)
             .map(|transaction| &mut transaction.purpose)
         {
-            acknowledged.push(Acknowledged {
+            acknowledged.push(SentAck {
                 remote_tag: dialog.remote_tag().clone(),
                 ack,
             });
@@ -368,13 +376,13 @@ impl Endpoint {
         Some((dialog, path))
     }
 
-    pub(super) fn invite_failed(&mut self, id: LegId, status: u16, now: Instant) {
-        if matches!(status, 408 | 503) && self.invite_elsewhere(id, now).is_some() {
+    pub(super) fn on_invite_failure(&mut self, id: LegId, status: u16, now: Instant) {
+        if matches!(status, 408 | 503) && self.invite_next_target(id, now).is_some() {
             return;
         }
         if matches!(
-            self.legs.get(&id).map(|leg| &leg.usage),
-            Some(Usage::Calling(_))
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
         ) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
@@ -382,8 +390,8 @@ impl Endpoint {
 
     /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
     pub(super) fn cancel(&mut self, id: LegId, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         }) = self.legs.get_mut(&id)
@@ -391,29 +399,31 @@ impl Endpoint {
             return;
         };
         let path = *path;
-        calling.withdrawn = true;
-        if !calling.proceeding || calling.canceled {
+        invite.withdrawn = true;
+        if !invite.proceeding || invite.canceled {
             return;
         }
-        calling.canceled = true;
-        let cancel = cancel_of(&calling.request);
+        invite.canceled = true;
+        let cancel = cancel_of(&invite.request);
         if let Some(cancel) = cancel {
-            self.request(cancel, path, Purpose::Farewell, now);
+            self.request(cancel, path, Purpose::NoReplyNeeded, now);
         }
-        self.timers
-            .set(TimerKey::CancelUnanswered(id), now + self.give_up_after());
+        self.timers.set(
+            TimerKey::CancelTimeout(id),
+            now + self.transaction_timeout(),
+        );
     }
 
     /// The peer answered neither the CANCEL nor the INVITE: RFC 3261, section 9.1 counts it as ended.
-    pub(super) fn cancel_unanswered(&mut self, id: LegId, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    pub(super) fn on_cancel_timeout(&mut self, id: LegId, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get(&id)
         else {
             return;
         };
-        let key = calling.key.clone();
+        let key = invite.key.clone();
         self.remove_leg(id);
         if let Some(key) = key {
             let outputs = self.layer.on_transport_error(&key);

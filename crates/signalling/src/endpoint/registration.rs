@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::challenge::Answered;
+use super::challenge::AnsweredChallenge;
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
 
 /// How long we ask to be known (RFC 3261, section 10.2.1.1 has nothing shorter as its default).
-const ASKED: Duration = Duration::from_secs(3600);
+const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
 /// The longest time that a registrar can make us ask for.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// A registrar that grants less is not asked more often.
-const SHORTEST: Duration = Duration::from_secs(10);
-/// Before the end of what was granted there is room for one try that times out and another one.
-const AHEAD: Duration = Duration::from_secs(64);
-/// The pause after the first failure; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// A registrar that grants less is not requested_expiry more often.
+const MIN_EXPIRY: Duration = Duration::from_secs(10);
+/// Before the end of what was granted there is room for one try that times out and another registration.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
+/// The delay after the first failure; it doubles with each registration.
+const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
 /// Our registration with one trunk.
 #[derive(Debug, Default)]
@@ -25,40 +25,40 @@ pub(super) struct Registration {
     call_id: String,
     sequence: u32,
     /// What the registrar wants us to ask for, where it said so with a 423.
-    asked: Option<Duration>,
-    /// `None`: it was never answered.
-    stands: Option<bool>,
+    requested_expiry: Option<Duration>,
+    /// `None`: it was never answered_challenge.
+    active: Option<bool>,
     failures: u32,
-    /// We are going: what is asked for is to be forgotten.
+    /// We are going: what is requested_expiry for is to be forgotten.
     leaving: bool,
-    attempt: Option<Attempt>,
+    attempt: Option<RegisterAttempt>,
 }
 
 /// A REGISTER that waits for its answer.
 #[derive(Debug)]
-struct Attempt {
+struct RegisterAttempt {
     key: TransactionKey,
     request: Request,
-    answered: Option<Answered>,
+    answered_challenge: Option<AnsweredChallenge>,
     lengthened: bool,
 }
 
 impl Endpoint {
     /// Whether nothing of ours is registered any more, and nothing about it under way.
-    pub fn has_left(&self) -> bool {
+    pub fn is_unregistered(&self) -> bool {
         let registrations = self
-            .lines
+            .trunk_states
             .iter()
-            .filter_map(|line| line.registration.as_ref());
+            .filter_map(|state| state.registration.as_ref());
         registrations
             .into_iter()
-            .all(|one| one.attempt.is_none() && one.stands != Some(true))
+            .all(|registration| registration.attempt.is_none() && registration.active != Some(true))
     }
 
     /// Registers, for the first time or again.
     pub(super) fn register(&mut self, trunk: usize, now: Instant) {
         if self.send_register(trunk, false, now).is_none() {
-            self.register_failed(trunk, 503, None, now);
+            self.on_register_failure(trunk, 503, None, now);
         }
     }
 
@@ -69,29 +69,29 @@ impl Endpoint {
         };
         registration.leaving = true;
         let attempt = registration.attempt.take();
-        let stands = registration.stands == Some(true) || attempt.is_some();
+        let active = registration.active == Some(true) || attempt.is_some();
         if let Some(before) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key)) {
-            before.purpose = Purpose::Farewell;
+            before.purpose = Purpose::NoReplyNeeded;
         }
-        if stands && self.send_register(trunk, false, now).is_none() {
-            self.registered(trunk, false, 503);
+        if active && self.send_register(trunk, false, now).is_none() {
+            self.set_registered(trunk, false, 503);
         }
     }
 
     fn registration(&mut self, trunk: usize) -> Option<&mut Registration> {
-        self.lines.get_mut(trunk)?.registration.as_mut()
+        self.trunk_states.get_mut(trunk)?.registration.as_mut()
     }
 
     fn send_register(&mut self, trunk: usize, lengthened: bool, now: Instant) -> Option<()> {
         let request = self.register_request(trunk)?;
-        self.attempt(trunk, request, None, lengthened, now)
+        self.send_attempt(trunk, request, None, lengthened, now)
     }
 
-    fn attempt(
+    fn send_attempt(
         &mut self,
         trunk: usize,
         request: Request,
-        answered: Option<Answered>,
+        answered_challenge: Option<AnsweredChallenge>,
         lengthened: bool,
         now: Instant,
     ) -> Option<()> {
@@ -100,10 +100,10 @@ impl Endpoint {
         let key = self.request(request.clone(), path, Purpose::Register(trunk), now)?;
         let registration = self.registration(trunk)?;
         registration.sequence = sequence;
-        registration.attempt = Some(Attempt {
+        registration.attempt = Some(RegisterAttempt {
             key,
             request,
-            answered,
+            answered_challenge,
             lengthened,
         });
         Some(())
@@ -119,14 +119,14 @@ impl Endpoint {
         let call_id = registration.call_id.clone();
         let expires = match registration.leaving {
             true => Duration::ZERO,
-            false => registration.asked.unwrap_or(ASKED),
+            false => registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY),
         };
         let (contact, transport) = (
             self.registered_contact(trunk)?,
             self.path_of(trunk)?.transport,
         );
         let settings = self.settings.trunks.get(trunk)?;
-        let user = user_part(&settings.credentials.as_ref()?.username);
+        let user = escape_user(&settings.credentials.as_ref()?.username);
         let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
         let from = format!("{identity};tag={tag}");
         let builder = self.request_outside(
@@ -140,12 +140,12 @@ impl Endpoint {
             .header(HeaderName::Expires, expires.as_secs().to_string())
             .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
-        self.seal(builder, transport)
+        self.finish_request(builder, transport)
     }
 
     /// Where the trunk's calls are to come to.
     fn registered_contact(&self, trunk: usize) -> Option<String> {
-        let user = user_part(
+        let user = escape_user(
             &self
                 .settings
                 .trunks
@@ -157,13 +157,18 @@ impl Endpoint {
         Some(self.contact(&user, self.path_of(trunk)?.transport))
     }
 
-    pub(super) fn register_responded(&mut self, trunk: usize, response: &Response, now: Instant) {
+    pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
         match response.status.code() {
             ..200 => {}
-            200..300 => self.granted(trunk, response, now),
-            401 | 407 if self.register_authenticated(trunk, response, now).is_some() => {}
-            423 if self.register_for_longer(trunk, response, now).is_some() => {}
-            status => self.register_failed(
+            200..300 => self.on_register_success(trunk, response, now),
+            401 | 407
+                if self
+                    .retry_register_with_credentials(trunk, response, now)
+                    .is_some() => {}
+            423 if self
+                .retry_register_with_min_expires(trunk, response, now)
+                .is_some() => {}
+            status => self.on_register_failure(
                 trunk,
                 status,
                 seconds(response, &HeaderName::RetryAfter),
@@ -172,7 +177,7 @@ impl Endpoint {
         }
     }
 
-    fn granted(&mut self, trunk: usize, response: &Response, now: Instant) {
+    fn on_register_success(&mut self, trunk: usize, response: &Response, now: Instant) {
         let contact = self.registered_contact(trunk);
         let Some(registration) = self.registration(trunk) else {
             return;
@@ -180,20 +185,21 @@ impl Endpoint {
         registration.attempt = None;
         registration.failures = 0;
         if registration.leaving {
-            return self.registered(trunk, false, response.status.code());
+            return self.set_registered(trunk, false, response.status.code());
         }
-        let asked = registration.asked.unwrap_or(ASKED);
-        let granted = granted(response, contact.as_deref().unwrap_or_default()).unwrap_or(asked);
+        let requested = registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY);
+        let granted =
+            granted_expiry(response, contact.as_deref().unwrap_or_default()).unwrap_or(requested);
         let after = granted
-            .min(LONGEST)
-            .saturating_sub(AHEAD.min(granted / 2))
-            .max(SHORTEST / 2);
+            .min(MAX_EXPIRY)
+            .saturating_sub(RENEWAL_MARGIN.min(granted / 2))
+            .max(MIN_EXPIRY / 2);
         self.timers.set(TimerKey::Register(trunk), now + after);
-        self.registered(trunk, true, response.status.code());
+        self.set_registered(trunk, true, response.status.code());
     }
 
     /// Sends a REGISTER again with what the registrar asks for.
-    fn register_authenticated(
+    fn retry_register_with_credentials(
         &mut self,
         trunk: usize,
         response: &Response,
@@ -203,69 +209,70 @@ impl Endpoint {
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
         let (request, before, lengthened) = (
             attempt.request.clone(),
-            attempt.answered.clone(),
+            attempt.answered_challenge.clone(),
             attempt.lengthened,
         );
-        let (request, answered) =
-            self.with_credentials(trunk, transport, request, before, response)?;
-        self.attempt(trunk, request, Some(answered), lengthened, now)
+        let (request, answered_challenge) =
+            self.answer_challenge(trunk, transport, request, before, response)?;
+        self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 
-    /// A 423 names the shortest time that the registrar takes (RFC 3261, section 10.2.8).
-    fn register_for_longer(
+    /// A 423 names the minimum time that the registrar takes (RFC 3261, section 10.2.8).
+    fn retry_register_with_min_expires(
         &mut self,
         trunk: usize,
         response: &Response,
         now: Instant,
     ) -> Option<()> {
-        let shortest = seconds(response, &HeaderName::MinExpires)?;
+        let minimum = seconds(response, &HeaderName::MinExpires)?;
         let registration = self.registration(trunk)?;
-        if registration.leaving || registration.attempt.as_ref()?.lengthened || shortest > LONGEST {
+        if registration.leaving || registration.attempt.as_ref()?.lengthened || minimum > MAX_EXPIRY
+        {
             return None;
         }
-        registration.asked = Some(shortest);
+        registration.requested_expiry = Some(minimum);
         self.send_register(trunk, true, now)
     }
 
     /// The registrar refused (its status), said nothing (408), or could not be reached (503).
-    pub(super) fn register_failed(
+    pub(super) fn on_register_failure(
         &mut self,
         trunk: usize,
         status: u16,
-        come_back: Option<Duration>,
+        retry_after: Option<Duration>,
         now: Instant,
     ) {
-        let draw = (self.entropy)();
-        // Where it has several targets the next try goes to another one.
+        let random = (self.entropy)();
+        // Where it has several targets the next try goes to another registration.
         if matches!(status, 408 | 503)
             && let Some(path) = self.path_of(trunk)
-            && let Some(line) = self.lines.get_mut(trunk)
+            && let Some(state) = self.trunk_states.get_mut(trunk)
         {
-            line.leave(path.destination);
+            state.switch_from(path.destination);
         }
         let Some(registration) = self.registration(trunk) else {
             return;
         };
         registration.attempt = None;
         if !registration.leaving {
-            let pause = FIRST_PAUSE
+            let delay = INITIAL_RETRY_DELAY
                 .saturating_mul(1_u32 << registration.failures.min(10))
-                .min(LONGEST_PAUSE);
+                .min(MAX_RETRY_DELAY);
             registration.failures = registration.failures.saturating_add(1);
             // Between half of it and all: a registrar that comes back is not met by everybody at once.
-            let pause = pause / 2 + (pause / 2).mul_f64((draw % 1000) as f64 / 1000.0);
-            let pause = pause.max(come_back.unwrap_or_default().min(ASKED));
-            self.timers.set(TimerKey::Register(trunk), now + pause);
+            let delay = delay / 2 + (delay / 2).mul_f64((random % 1000) as f64 / 1000.0);
+            let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
+            self.timers.set(TimerKey::Register(trunk), now + delay);
         }
-        self.registered(trunk, false, status);
+        self.set_registered(trunk, false, status);
     }
 
     /// Tells of a change.
-    fn registered(&mut self, trunk: usize, registered: bool, status: u16) {
+    fn set_registered(&mut self, trunk: usize, registered: bool, status: u16) {
         let Some(registration) = self.registration(trunk) else {
             return;
         };
-        if registration.stands.replace(registered) != Some(registered) {
+        if registration.active.replace(registered) != Some(registered) {
             self.events.push_back(Event::Registered {
                 trunk,
                 registered,
@@ -276,7 +283,7 @@ impl Endpoint {
 }
 
 /// A user name as it may stand in a URI (RFC 3261, section 25.1): what does not belong there is escaped.
-fn user_part(username: &str) -> String {
+fn escape_user(username: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     username
         .bytes()
@@ -291,13 +298,13 @@ fn user_part(username: &str) -> String {
 }
 
 /// How long a 200 grants (RFC 3261, section 10.2.4): what it says of our own contact, else of all.
-fn granted(response: &Response, ours: &str) -> Option<Duration> {
+fn granted_expiry(response: &Response, ours: &str) -> Option<Duration> {
     let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {
         uri.user() == ours.uri.user() && uri.port() == ours.uri.port() && {
             uri.host()
                 .zip(ours.uri.host())
-                .is_some_and(|(one, other)| one.equivalent(other))
+                .is_some_and(|(host, own)| host.equivalent(own))
         }
     };
     let contact = HeaderName::Contact;

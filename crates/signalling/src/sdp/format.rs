@@ -1,9 +1,9 @@
 //! What an audio stream is spoken in: codecs, telephone events, and how a description names them.
 
 /// Our payload type of Opus where the peer does not name its own.
-const OPUS: u8 = 96;
+const OPUS_PAYLOAD_TYPE: u8 = 96;
 /// Milliseconds of the packets that we make: a peer that takes none so long takes no Opus of ours.
-const PACKET: u32 = 20;
+const PACKET_MS: u32 = 20;
 
 /// An audio codec that we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ impl Codec {
             Self::Pcmu => 0,
             Self::Pcma => 8,
             Self::G722 => 9,
-            Self::Opus => OPUS,
+            Self::Opus => OPUS_PAYLOAD_TYPE,
         }
     }
 
@@ -67,7 +67,7 @@ impl Codec {
 
 /// Telephone events (RFC 4733) as a description names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TelephoneEvent {
+pub struct TelephoneEventFormat {
     /// 0 to 127.
     pub payload_type: u8,
     /// The clock of their durations, in Hz: 8000 or 48000.
@@ -99,8 +99,8 @@ impl OpusParameters {
     /// The value of an `fmtp` attribute behind its payload type, from these fields alone.
     pub(super) fn fmtp(&self) -> String {
         let mut text = format!("useinbandfec={}", u8::from(self.inband_fec));
-        if let Some(most) = self.max_average_bit_rate {
-            text.push_str(&format!(";maxaveragebitrate={most}"));
+        if let Some(maximum) = self.max_average_bit_rate {
+            text.push_str(&format!(";maxaveragebitrate={maximum}"));
         }
         for (name, wanted) in [
             (";cbr=1", self.constant_bit_rate),
@@ -150,11 +150,11 @@ pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let maps: Vec<(u8, String)> = rtpmaps(media).collect();
     let is_opus = |number: u8| {
         maps.iter()
-            .any(|(of, encoding)| *of == number && encoding == "opus/48000/2")
+            .any(|(mapped, encoding)| *mapped == number && encoding == "opus/48000/2")
     };
     let format = |payload_type| {
-        let spoken = Codec::from_payload_type(payload_type);
-        let codec = spoken.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
+        let static_codec = Codec::from_payload_type(payload_type);
+        let codec = static_codec.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
         let opus = if codec == Codec::Opus {
             opus_parameters(media, payload_type)
         } else {
@@ -170,7 +170,7 @@ pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let (opus, mut formats): (Vec<Format>, Vec<Format>) = named
         .into_iter()
         .partition(|format| format.codec == Codec::Opus);
-    if max_packet(media).is_none_or(|most| most >= PACKET) {
+    if max_packet_ms(media).is_none_or(|maximum| maximum >= PACKET_MS) {
         formats.extend(opus.first());
     }
     formats
@@ -208,7 +208,7 @@ fn numbered<'a>(media: &'a sdp_types::Media, name: &'a str) -> impl Iterator<Ite
 }
 
 fn opus_parameters(media: &sdp_types::Media, payload_type: u8) -> OpusParameters {
-    let mut lines = numbered(media, "fmtp").filter(|(of, _)| *of == payload_type);
+    let mut lines = numbered(media, "fmtp").filter(|(mapped, _)| *mapped == payload_type);
     lines
         .next()
         .map(|(_, value)| OpusParameters::parse(value))
@@ -216,7 +216,7 @@ fn opus_parameters(media: &sdp_types::Media, payload_type: u8) -> OpusParameters
 }
 
 /// The longest packet that the peer takes, in milliseconds (`a=maxptime`).
-fn max_packet(media: &sdp_types::Media) -> Option<u32> {
+fn max_packet_ms(media: &sdp_types::Media) -> Option<u32> {
     let named = media
         .attributes
         .iter()
@@ -225,7 +225,7 @@ fn max_packet(media: &sdp_types::Media) -> Option<u32> {
 }
 
 /// The telephone events of a stream, in the order of their lines.
-pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
+pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEventFormat> {
     let event = |(payload_type, encoding): (u8, String)| {
         let mut parts = encoding.split('/');
         let (name, rate, channels) = (parts.next(), parts.next(), parts.next().unwrap_or("1"));
@@ -234,7 +234,7 @@ pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
             .ok()
             .filter(|rate| matches!(rate, 8000 | 48_000))?;
         (name == Some("telephone-event") && channels == "1")
-            .then_some(TelephoneEvent { payload_type, rate })
+            .then_some(TelephoneEventFormat { payload_type, rate })
     };
     rtpmaps(media).filter_map(event).collect()
 }

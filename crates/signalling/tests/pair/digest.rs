@@ -57,7 +57,7 @@ fn a_trunks_own_challenge_is_answered_with_the_strongest_digest_that_it_offers()
     pair.collect();
     assert!(pair.sent("BYE")[0].contains("CSeq: 3 BYE\r\n"));
     pair.events.clear();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
             (pair.sent("INVITE").len(), pair.failed(End::Caller)),
             (invites, 407)
         );
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -89,7 +89,7 @@ fn what_a_called_party_asks_for_is_never_answered() {
         (1, 407)
     );
     pair.events.clear();
-    pair.settle();
+    pair.run_to_idle();
     // Another realm than the one that is configured.
     let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_by_hand();
     pair.answer_by_hand(answer_to(&first, 407, "one", &other, ""));
@@ -107,7 +107,7 @@ fn what_a_called_party_asks_for_is_never_answered() {
     pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "three", &other, ""));
     assert_eq!(pair.sent("INVITE").len(), 3);
     pair.events.clear();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_call_that_is_withdrawn_while_the_trunk_asks_is_not_made_again() {
     pair.ends[0].hang_up(leg, pair.now);
     pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
     assert_eq!(pair.sent("INVITE").len(), 1);
-    pair.settle();
+    pair.run_to_idle();
 }
 
 fn known_by(password: &str) -> Credentials {
@@ -133,7 +133,7 @@ impl Pair {
         let mut pair = Self::perfect();
         pair.ends[0] = endpoint_with(0, Transport::Udp, Some(known_by(password)));
         let accept_credentials = Some(known_by("a fictional password"));
-        pair.ends[1] = endpoint_of(
+        pair.ends[1] = endpoint_for(
             1,
             Transport::Udp,
             Trunk {
@@ -161,13 +161,13 @@ fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
         for seed in 1..20 {
             let mut pair = Pair {
                 loss,
-                luck: Luck(seed * 7919),
+                random: LinkRandom(seed * 7919),
                 ..Pair::strangers("a fictional password")
             };
             let (caller, callee) = pair.connect();
             let challenge = pair.wire[1]
                 .iter()
-                .find(|one| one.starts_with("SIP/2.0 401"))
+                .find(|message| message.starts_with("SIP/2.0 401"))
                 .unwrap();
             for part in [
                 "algorithm=SHA-256",
@@ -181,11 +181,11 @@ fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
             pair.ends[0].hang_up(caller, pair.now);
             pair.collect();
             while pair.step() {}
-            let heard = pair
+            let hung_up_seen = pair
                 .events
                 .iter()
                 .any(|(_, event)| matches!(event, Event::HungUp { .. }));
-            assert!(heard || loss > 0, "the BYE is let in");
+            assert!(hung_up_seen || loss > 0, "the BYE is let in");
             pair.ends[1].hang_up(callee, pair.now);
             pair.events.clear();
             pair.collect();
@@ -215,7 +215,7 @@ fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
         assert_eq!(status(&mut pair, &request), "403", "{method}");
     }
     assert_eq!(pair.ends[1].load(), IDLE);
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -231,11 +231,11 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
             accept_digests: vec![digest],
             ..Trunk::default()
         };
-        pair.ends[1] = endpoint_of(1, Transport::Udp, trunk);
+        pair.ends[1] = endpoint_for(1, Transport::Udp, trunk);
         let (caller, _) = pair.connect();
         let challenge = pair.wire[1]
             .iter()
-            .find(|one| one.starts_with("SIP/2.0 401"))
+            .find(|message| message.starts_with("SIP/2.0 401"))
             .unwrap();
         assert!(
             challenge.contains(&format!("algorithm={named},")) && !challenge.contains(other),
@@ -243,7 +243,7 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
         );
         let invite = pair.wire[0]
             .iter()
-            .find(|one| one.contains("Authorization: "))
+            .find(|message| message.contains("Authorization: "))
             .unwrap()
             .clone();
         let forged = invite
@@ -257,7 +257,7 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Callee));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -265,10 +265,10 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
 fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
     let mut pair = Pair::strangers("a fictional password");
     pair.dial();
-    let offer = pair.offered();
+    let call = pair.incoming_call();
     let invite = pair.wire[0]
         .iter()
-        .find(|one| one.contains("Authorization: "))
+        .find(|message| message.contains("Authorization: "))
         .unwrap()
         .clone();
     let again = pair.answer_from(
@@ -300,8 +300,8 @@ fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
         other.starts_with("SIP/2.0 401 ") && !other.contains("Warning"),
         "{other}"
     );
-    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.ends[1].reject(call.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);
-    pair.settle();
+    pair.run_to_idle();
 }

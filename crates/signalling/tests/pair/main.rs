@@ -9,31 +9,31 @@
 
 mod answers;
 mod digest;
+mod in_dialog;
 mod redirections;
 mod setup;
-mod within;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use signalling::sdes::{Secrets, SrtpMode};
-use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEvent};
+use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
-    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer,
-    Redirection, Settings, SipMessage, Transport, Trunk,
+    Credentials, Digest, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall, LegId,
+    Network, OutgoingCall, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
 };
 
-const IDLE: Load = Load {
+const IDLE: EndpointLoad = EndpointLoad {
     legs: 0,
     transactions: 0,
     timers: 0,
 };
 
 /// xorshift: a link's bad luck, the same each time for the same seed.
-struct Luck(u64);
+struct LinkRandom(u64);
 
-impl Luck {
+impl LinkRandom {
     fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -53,15 +53,15 @@ enum End {
 }
 
 /// A message on its way: to which end, over what, from where.
-type Flight = (usize, Transport, SocketAddr, Vec<u8>);
+type InFlight = (usize, Transport, SocketAddr, Vec<u8>);
 
 struct Pair {
     ends: [Endpoint; 2],
     now: Instant,
-    luck: Luck,
+    random: LinkRandom,
     /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
     loss: u64,
-    flying: BTreeMap<(Instant, u64), Flight>,
+    flying: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
     /// Every message that each end put on the wire.
@@ -80,7 +80,7 @@ fn endpoint(own: usize, transport: Transport) -> Endpoint {
 }
 
 fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentials>) -> Endpoint {
-    endpoint_of(
+    endpoint_for(
         own,
         transport,
         Trunk {
@@ -91,26 +91,26 @@ fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentia
 }
 
 /// An endpoint whose trunk is the other one, with keys of its own.
-fn endpoint_of(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
+fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
     let peer = address(1 - own);
     let accept_from = match trunk.accept_credentials {
         Some(_) => Vec::new(),
-        None => vec![Network::of(peer.ip())],
+        None => vec![Network::single(peer.ip())],
     };
     let trunk = Trunk {
-        peer: Some(Peer::at(transport, peer)),
+        peer: Some(TrunkPeer::at(transport, peer)),
         accept_from,
         ..trunk
     };
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised: address(own).ip(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
         trunks: vec![trunk],
     };
-    let mut luck = Luck(0x9e37_79b9 + own as u64);
-    Endpoint::new(settings, Box::new(move || luck.draw()))
+    let mut random = LinkRandom(0x9e37_79b9 + own as u64);
+    Endpoint::new(settings, Box::new(move || random.draw()))
 }
 
 fn media(end: usize) -> LocalMedia {
@@ -131,7 +131,7 @@ impl Pair {
         Self {
             ends: [endpoint(0, transport), endpoint(1, transport)],
             now: Instant::now(),
-            luck: Luck(seed * 7919 + 1),
+            random: LinkRandom(seed * 7919 + 1),
             loss,
             flying: BTreeMap::new(),
             sent: 0,
@@ -165,21 +165,21 @@ impl Pair {
                 let reliable = transmit.path.transport == Transport::Tcp;
                 let copies = match () {
                     () if reliable => 1,
-                    () if self.luck.percent(self.loss) => 0,
-                    () if self.luck.percent(self.loss / 3) => 2,
+                    () if self.random.percent(self.loss) => 0,
+                    () if self.random.percent(self.loss / 3) => 2,
                     () => 1,
                 };
                 for _ in 0..copies {
                     let jitter = if reliable || self.loss == 0 {
                         10
                     } else {
-                        self.luck.draw() % 300
+                        self.random.draw() % 300
                     };
                     self.sent += 1;
-                    let flight = (self.now + Duration::from_millis(jitter), self.sent);
+                    let in_flight = (self.now + Duration::from_millis(jitter), self.sent);
                     let message = transmit.bytes.to_vec();
                     self.flying.insert(
-                        flight,
+                        in_flight,
                         (1 - own, transmit.path.transport, address(own), message),
                     );
                 }
@@ -213,7 +213,7 @@ impl Pair {
     }
 
     /// Lets the world go on until an event comes that fits.
-    fn until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
+    fn run_until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
         loop {
             let found = self
                 .events
@@ -230,22 +230,22 @@ impl Pair {
         }
     }
 
-    fn offered(&mut self) -> Offer {
-        self.until(End::Callee, |event| match event {
-            Event::Offered(offer) => Some(offer.clone()),
+    fn incoming_call(&mut self) -> IncomingCall {
+        self.run_until(End::Callee, |event| match event {
+            Event::IncomingCall(call) => Some(call.clone()),
             _ => None,
         })
     }
 
     fn hung_up(&mut self, end: End) -> bool {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::HungUp { orderly, .. } => Some(*orderly),
             _ => None,
         })
     }
 
     fn failed(&mut self, end: End) -> u16 {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::Failed { status, .. } => Some(*status),
             _ => None,
         })
@@ -254,20 +254,20 @@ impl Pair {
     /// A call that both ends count as connected: the caller's leg and the callee's.
     fn connect(&mut self) -> (LegId, LegId) {
         let caller = self.dial();
-        let callee = self.offered().leg;
+        let callee = self.incoming_call().leg;
         self.ends[1].answer(callee, media(1), self.now).unwrap();
         self.collect();
-        self.until(End::Caller, |event| {
+        self.run_until(End::Caller, |event| {
             matches!(event, Event::Answered { .. }).then_some(())
         });
-        self.until(End::Callee, |event| {
+        self.run_until(End::Callee, |event| {
             matches!(event, Event::Confirmed { .. }).then_some(())
         });
         (caller, callee)
     }
 
     /// Runs to the end: both idle, no timer left, and no event that nobody asked for.
-    fn settle(mut self) -> [Vec<String>; 2] {
+    fn run_to_idle(mut self) -> [Vec<String>; 2] {
         while self.step() {}
         assert_eq!([self.ends[0].load(), self.ends[1].load()], [IDLE, IDLE]);
         assert_eq!(self.events, []);
@@ -307,7 +307,7 @@ impl Pair {
     }
 }
 
-fn worlds() -> impl Iterator<Item = Pair> {
+fn links() -> impl Iterator<Item = Pair> {
     let lossy = (1..60).map(|seed| Pair::over(Transport::Udp, seed, 25));
     let clean = [Pair::perfect(), Pair::over(Transport::Tcp, 1, 0)];
     clean.into_iter().chain(lossy)

@@ -5,7 +5,7 @@ use super::*;
 /// What a peer is told of another's audio.
 fn elsewhere() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
-    let telephone_event = Some(TelephoneEvent {
+    let telephone_event = Some(TelephoneEventFormat {
         payload_type: 97,
         rate: 8000,
     });
@@ -34,9 +34,9 @@ impl Pair {
 
     /// The status of a redirection, 200 or that of the refusal; `None`: the leg has ended.
     fn redirected(&mut self, end: End) -> Option<u16> {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::Redirected { .. } => Some(Some(200)),
-            Event::NotRedirected { status, .. } => Some(Some(*status)),
+            Event::RedirectFailed { status, .. } => Some(Some(*status)),
             Event::HungUp { .. } => Some(None),
             _ => None,
         })
@@ -50,13 +50,13 @@ impl Pair {
         self.collect();
         while self.step() {}
         self.events.clear();
-        self.settle()
+        self.run_to_idle()
     }
 }
 
 #[test]
 fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         let (caller, callee) = pair.connect();
         pair.redirect(End::Caller, caller, elsewhere());
         let first = pair.redirected(End::Caller);
@@ -106,7 +106,7 @@ fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else
 
 #[test]
 fn re_invites_that_meet_are_refused_with_491_and_made_again() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         let (caller, callee) = pair.connect();
         pair.redirect(End::Caller, caller, elsewhere());
         pair.redirect(End::Callee, callee, elsewhere());
@@ -144,7 +144,7 @@ fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
 #[test]
 fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
     for hangs_up in [End::Caller, End::Callee] {
-        for mut pair in worlds() {
+        for mut pair in links() {
             let (caller, callee) = pair.connect();
             pair.redirect(End::Caller, caller, elsewhere());
             let leg = [caller, callee][hangs_up as usize];

@@ -4,24 +4,24 @@ use super::*;
 
 #[test]
 fn a_call_is_set_up_and_ended_by_the_caller() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         let (caller, _) = pair.connect();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
         while pair.step() {}
-        let heard = pair
+        let hung_up_seen = pair
             .events
             .iter()
             .any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
-        if !heard {
+        if !hung_up_seen {
             assert!(pair.loss > 0);
             let leg = LegId(1);
             pair.ends[1].hang_up(leg, pair.now);
         }
         pair.events.clear();
         pair.collect();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -32,38 +32,38 @@ fn a_call_is_ended_by_the_callee() {
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn the_offer_tells_the_numbers_and_the_audio() {
     let mut pair = Pair::perfect();
     pair.dial();
-    let offer = pair.offered();
+    let call = pair.incoming_call();
     assert_eq!(
-        (offer.called.as_str(), offer.caller.as_deref()),
+        (call.called.as_str(), call.caller.as_deref()),
         ("+914000000001", Some("+918800000001"))
     );
-    assert_eq!(offer.remote.unwrap().codec, Codec::Pcmu);
+    assert_eq!(call.remote.unwrap().codec, Codec::Pcmu);
     assert!(
-        !format!("{offer:?}").contains("00000001"),
+        !format!("{call:?}").contains("00000001"),
         "numbers are not for a log"
     );
-    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.ends[1].reject(call.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn a_rejected_call_fails_with_its_status_over_any_link() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         pair.dial();
-        let offer = pair.offered();
-        pair.ends[1].reject(offer.leg, 486, None, pair.now);
+        let call = pair.incoming_call();
+        pair.ends[1].reject(call.leg, 486, None, pair.now);
         pair.collect();
         assert!(matches!(pair.failed(End::Caller), 486 | 408));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -71,12 +71,12 @@ fn a_rejected_call_fails_with_its_status_over_any_link() {
 fn an_overloaded_callee_names_the_time_to_come_back() {
     let mut pair = Pair::perfect();
     pair.dial();
-    let offer = pair.offered();
-    pair.ends[1].reject(offer.leg, 503, Some(5), pair.now);
+    let call = pair.incoming_call();
+    pair.ends[1].reject(call.leg, 503, Some(5), pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 503);
     assert!(
-        pair.settle()[1]
+        pair.run_to_idle()[1]
             .iter()
             .any(|message| message.contains("Retry-After: 5\r\n"))
     );
@@ -84,19 +84,19 @@ fn an_overloaded_callee_names_the_time_to_come_back() {
 
 #[test]
 fn a_call_given_up_while_it_is_offered_is_cancelled() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         let caller = pair.dial();
-        let offer = pair.offered();
+        let call = pair.incoming_call();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         while pair.step() {}
         if pair.events.is_empty() {
             assert!(pair.loss > 0, "the CANCEL was lost each time");
-            pair.ends[1].reject(offer.leg, 480, None, pair.now);
+            pair.ends[1].reject(call.leg, 480, None, pair.now);
             pair.collect();
         }
         pair.events.clear();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -104,7 +104,7 @@ fn a_call_given_up_while_it_is_offered_is_cancelled() {
 fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
     let mut pair = Pair::perfect();
     let caller = pair.dial();
-    let callee = pair.offered().leg;
+    let callee = pair.incoming_call().leg;
     // Let the 100 reach the caller, so that the CANCEL goes out at once, and then cross it with the answer.
     while pair.wire[1].is_empty() || !pair.flying.is_empty() {
         pair.step();
@@ -115,7 +115,7 @@ fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
     assert!(pair.hung_up(End::Callee));
     pair.events
         .retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
-    let wire = pair_methods(&pair.settle()[0]);
+    let wire = pair_methods(&pair.run_to_idle()[0]);
     assert!(
         wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"),
         "{wire}"
@@ -153,7 +153,7 @@ fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Callee));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -163,14 +163,14 @@ fn nobody_at_the_other_end_fails_after_half_a_minute() {
     let start = pair.now;
     assert_eq!(pair.failed(End::Caller), 408);
     assert_eq!(pair.now - start, Duration::from_secs(32));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn an_answer_that_is_never_acknowledged_is_hung_up() {
     let mut pair = Pair::perfect();
     pair.dial();
-    let callee = pair.offered().leg;
+    let callee = pair.incoming_call().leg;
     pair.loss = 100;
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
     pair.collect();
@@ -184,16 +184,16 @@ fn an_answer_that_is_never_acknowledged_is_hung_up() {
 fn hanging_up_before_the_ack_waits_for_it() {
     let mut pair = Pair::perfect();
     pair.dial();
-    let callee = pair.offered().leg;
+    let callee = pair.incoming_call().leg;
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(!pair_methods(&pair.wire[1]).contains("BYE"));
-    pair.until(End::Caller, |event| {
+    pair.run_until(End::Caller, |event| {
         matches!(event, Event::Answered { .. }).then_some(())
     });
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
         let mut pair = Pair::perfect();
         let (caller, _) = pair.connect();
         pair.inject(method, sequence, SDP, HOLD);
-        let remote = pair.until(End::Callee, |event| match event {
+        let remote = pair.run_until(End::Callee, |event| match event {
             Event::MediaChanged { remote, .. } => Some(*remote),
             _ => None,
         });
@@ -28,7 +28,7 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
         assert!(pair.hung_up(End::Callee));
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -52,7 +52,7 @@ fn keys_come_by_info_in_both_usual_bodies() {
             &format!("Content-Type: {content_type}\r\n"),
             body,
         );
-        let key = pair.until(End::Callee, |event| match event {
+        let key = pair.run_until(End::Callee, |event| match event {
             Event::Key { key, .. } => Some(*key),
             _ => None,
         });
@@ -71,7 +71,7 @@ fn keys_come_by_info_in_both_usual_bodies() {
     assert!(pair.hung_up(End::Callee));
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_session_that_is_not_refreshed_is_ended() {
     assert!(!pair.hung_up(End::Callee));
     assert_eq!(pair.now - start, Duration::from_secs(60));
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_request_for_a_call_that_is_not_there_is_told_so() {
     pair.hung_up(End::Callee);
     pair.inject("BYE", 100, "", "");
     assert!(pair.answer().starts_with("SIP/2.0 481"));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_required_extension_that_is_unknown_is_named() {
     );
     let received = pair.answer().contains("received=192.0.2.1;rport=5060");
     assert!(received, "RFC 3581: {}", pair.answer());
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn a_late_offer_is_answered_in_the_ack() {
     let message = SipMessage::from_datagram(invite.into()).unwrap();
     pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
     pair.collect();
-    let offer = pair.offered();
-    assert_eq!(offer.remote, None);
-    assert_eq!(pair.ends[1].answer(offer.leg, media(1), pair.now), None);
+    let call = pair.incoming_call();
+    assert_eq!(call.remote, None);
+    assert_eq!(pair.ends[1].answer(call.leg, media(1), pair.now), None);
     pair.collect();
     let ok = pair.answer().to_owned();
     let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
@@ -147,14 +147,14 @@ fn a_late_offer_is_answered_in_the_ack() {
     let message = SipMessage::from_datagram(ack.into()).unwrap();
     pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
     pair.collect();
-    let remote = pair.until(End::Callee, |event| match event {
+    let remote = pair.run_until(End::Callee, |event| match event {
         Event::Confirmed { remote, .. } => *remote,
         _ => None,
     });
     assert_eq!(remote.rtp.port(), 30000);
-    pair.ends[1].hang_up(offer.leg, pair.now);
+    pair.ends[1].hang_up(call.leg, pair.now);
     pair.collect();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() 
         pair.ends[1].hang_up(callee, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Caller));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
@@ -220,7 +220,7 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     let updates = |pair: &Pair| {
         pair.wire[1]
             .iter()
-            .filter(|one| one.starts_with("UPDATE "))
+            .filter(|message| message.starts_with("UPDATE "))
             .count()
     };
     while updates(&pair) == 0 {
@@ -242,5 +242,5 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }

@@ -7,12 +7,12 @@ use super::registration::Registration;
 use super::{Endpoint, TimerKey};
 use crate::sdp::Codec;
 use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
-use crate::trunk::{Peer, Trunk};
+use crate::trunk::{Trunk, TrunkPeer};
 use crate::wire::{Network, Path, Transport};
 
 /// What is known of a trunk.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct TrunkState {
     /// How requests travel to them.
     transport: Transport,
     /// Where requests go, the preferred one first; empty: its name stands for nothing.
@@ -28,13 +28,13 @@ pub(super) struct Line {
     pub(super) registration: Option<Registration>,
 }
 
-impl Line {
+impl TrunkState {
     pub(super) fn new(trunk: &Trunk) -> Self {
         let registration = (trunk.register && trunk.peer.is_some()).then(Registration::default);
-        let address = trunk.hop().and_then(Peer::address);
-        let up = trunk.hop().is_none() || address.is_some();
+        let address = trunk.next_hop().and_then(TrunkPeer::address);
+        let up = trunk.next_hop().is_none() || address.is_some();
         let targets = address.into_iter().collect();
-        let transport = trunk.hop().map_or(Transport::Udp, |hop| hop.transport);
+        let transport = trunk.next_hop().map_or(Transport::Udp, |hop| hop.transport);
         Self {
             transport,
             targets,
@@ -47,7 +47,7 @@ impl Line {
     }
 
     /// Whoever asks next goes to another target than one that failed, where there is one.
-    pub(super) fn leave(&mut self, failed: SocketAddr) {
+    pub(super) fn switch_from(&mut self, failed: SocketAddr) {
         if self.targets.get(self.current) == Some(&failed) {
             self.current = (self.current + 1)
                 .checked_rem(self.targets.len())
@@ -55,18 +55,18 @@ impl Line {
         }
     }
 
-    /// The preferred target among those that were not tried.
-    fn target_beside(&self, tried: &[SocketAddr]) -> Option<SocketAddr> {
+    /// The preferred target among those that were not attempted.
+    fn next_target(&self, attempted: &[SocketAddr]) -> Option<SocketAddr> {
         let (before, after) = self.targets.split_at_checked(self.current)?;
         after
             .iter()
             .chain(before)
-            .find(|target| !tried.contains(target))
+            .find(|target| !attempted.contains(target))
             .copied()
     }
 
     /// One more target does not answer; whether there are others that were not asked since one did.
-    pub(super) fn others_to_ask(&mut self) -> bool {
+    pub(super) fn advance_probe_round(&mut self) -> bool {
         self.silent = self.silent.saturating_add(1);
         self.silent < self.targets.len() || std::mem::take(&mut self.silent) == 0
     }
@@ -75,30 +75,30 @@ impl Line {
 impl Endpoint {
     /// Begins to keep trunks alive and to register with them, where they are configured so.
     pub fn start(&mut self, now: Instant) {
-        (0..self.lines.len()).for_each(|trunk| self.start_with(trunk, now));
+        (0..self.trunk_states.len()).for_each(|trunk| self.start_trunk(trunk, now));
     }
 
     /// A trunk whose name is not resolved yet is begun with when it is.
-    fn start_with(&mut self, trunk: usize, now: Instant) {
+    fn start_trunk(&mut self, trunk: usize, now: Instant) {
         if self.path_of(trunk).is_none() {
             return;
         }
-        if self.keep_alive_of(trunk).is_some() {
+        if self.keep_alive_interval(trunk).is_some() {
             self.timers.set(TimerKey::KeepAlive(trunk), now);
         }
         if self
-            .lines
+            .trunk_states
             .get(trunk)
-            .is_some_and(|line| line.registration.is_some())
+            .is_some_and(|state| state.registration.is_some())
         {
             self.timers.set(TimerKey::Register(trunk), now);
         }
     }
 
     /// Keeps no trunk alive any more, and takes back what is registered (RFC 3261, section 10.2.2).
-    /// [`Endpoint::has_left`] tells when that is done.
-    pub fn leave(&mut self, now: Instant) {
-        for trunk in 0..self.lines.len() {
+    /// [`Endpoint::is_unregistered`] tells when that is done.
+    pub fn unregister_all(&mut self, now: Instant) {
+        for trunk in 0..self.trunk_states.len() {
             self.timers.clear(&TimerKey::KeepAlive(trunk));
             self.timers.clear(&TimerKey::Register(trunk));
             self.unregister(trunk, now);
@@ -107,7 +107,7 @@ impl Endpoint {
 
     /// Whether a trunk answers, as far as is known.
     pub fn is_up(&self, trunk: usize) -> bool {
-        self.lines.get(trunk).is_some_and(|line| line.up)
+        self.trunk_states.get(trunk).is_some_and(|state| state.up)
     }
 
     /// Tells where a trunk that has a name is, and how it is reached: in the order in which to try (RFC 3263, section 4).
@@ -119,22 +119,25 @@ impl Endpoint {
         targets: Vec<SocketAddr>,
         now: Instant,
     ) {
-        let Some(line) = self.lines.get_mut(trunk) else {
+        let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
-        line.transport = transport;
-        let before = line.targets.is_empty();
+        state.transport = transport;
+        let before = state.targets.is_empty();
         // Whoever was left for another one that answers is not gone back to before that one fails.
-        let second_best = line.targets.get(line.current).filter(|_| line.current > 0);
-        let known = second_best.and_then(|known| targets.iter().position(|target| target == known));
-        line.current = known.unwrap_or(0);
-        line.targets = targets;
-        match (before, line.targets.is_empty()) {
+        let fallback = state
+            .targets
+            .get(state.current)
+            .filter(|_| state.current > 0);
+        let known = fallback.and_then(|known| targets.iter().position(|target| target == known));
+        state.current = known.unwrap_or(0);
+        state.targets = targets;
+        match (before, state.targets.is_empty()) {
             (true, false) => {
-                self.reachable(trunk, true);
-                self.start_with(trunk, now);
+                self.set_reachable(trunk, true);
+                self.start_trunk(trunk, now);
             }
-            (false, true) => self.reachable(trunk, false),
+            (false, true) => self.set_reachable(trunk, false),
             _ => {}
         }
     }
@@ -146,12 +149,12 @@ impl Endpoint {
             .into_iter()
             .flat_map(|trunk| trunk.accept_from.iter().copied());
         let resolved = self
-            .lines
+            .trunk_states
             .get(trunk)
             .filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
-        let resolved = resolved.into_iter().flat_map(|line| line.targets.iter());
+        let resolved = resolved.into_iter().flat_map(|state| state.targets.iter());
         given
-            .chain(resolved.map(|target| Network::of(target.ip())))
+            .chain(resolved.map(|target| Network::single(target.ip())))
             .collect()
     }
 
@@ -167,36 +170,36 @@ impl Endpoint {
         self.settings
             .trunks
             .iter()
-            .zip(&self.lines)
-            .position(|(trunk, line)| {
+            .zip(&self.trunk_states)
+            .position(|(trunk, state)| {
                 trunk
                     .accept_from
                     .iter()
                     .any(|network| network.contains(address))
-                    || trunk.accept_resolved && line.targets.iter().any(same)
+                    || trunk.accept_resolved && state.targets.iter().any(same)
             })
     }
 
     /// The way to a trunk's peer; `None` if it takes no calls, or nobody knows where it is.
     pub(super) fn path_of(&self, trunk: usize) -> Option<Path> {
-        self.settings.trunks.get(trunk)?.hop()?;
-        let line = self.lines.get(trunk)?;
-        let destination = line.target_beside(&[])?;
+        self.settings.trunks.get(trunk)?.next_hop()?;
+        let state = self.trunk_states.get(trunk)?;
+        let destination = state.next_target(&[])?;
         Some(Path {
-            transport: line.transport,
+            transport: state.transport,
             destination,
             connection: Some(destination),
             trunk: Some(trunk),
         })
     }
 
-    /// The way to another target of a trunk than those that were tried, the last of which failed.
-    pub(super) fn path_beside(&mut self, failed: Path, tried: &[SocketAddr]) -> Option<Path> {
-        let line = self.lines.get_mut(failed.trunk?)?;
-        line.leave(failed.destination);
-        let destination = line.target_beside(tried)?;
+    /// The way to another target of a trunk than those that were attempted, the last of which failed.
+    pub(super) fn next_path(&mut self, failed: Path, attempted: &[SocketAddr]) -> Option<Path> {
+        let state = self.trunk_states.get_mut(failed.trunk?)?;
+        state.switch_from(failed.destination);
+        let destination = state.next_target(attempted)?;
         Some(Path {
-            transport: line.transport,
+            transport: state.transport,
             destination,
             connection: Some(destination),
             ..failed
