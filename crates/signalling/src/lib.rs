@@ -1,9 +1,9 @@
-//! SIP for a back-to-back user agent, sans-IO: dialogs, the INVITE usage on both sides, offer/answer.
+//! SIP for a back-to-back user agent, sans-IO: dialogs, INVITE on both sides, offer/answer.
 //!
-//! [`Endpoint`] takes messages, commands and the time; it gives out messages to send and events. It opens no
-//! socket, reads no clock and draws no random number itself, so that lossy links and long waits are ordinary tests.
-//! Parsing and the RFC 3261 transactions are the work of the library that the `sip` module names; everything above
-//! them is here.
+//! [`Endpoint`] takes messages, commands and the time, and returns messages to send and events. It
+//! opens no socket, reads no clock and draws no random number itself. Lossy links and long timeouts
+//! are therefore covered by ordinary tests. The library named in the `sip` module parses messages
+//! and runs the RFC 3261 transactions; this crate implements the layers above.
 
 mod dialog;
 mod endpoint;

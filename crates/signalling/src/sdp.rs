@@ -1,6 +1,8 @@
-//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711, G.722 or Opus.
+//! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711, G.722
+//! or Opus.
 //!
-//! What we send is written from an allow-list of our own facts; nothing of the other leg's description can get in.
+//! Descriptions are written from an allow-list of local facts. Nothing of the other leg's
+//! description can get into them.
 
 mod format;
 mod parse;
@@ -22,85 +24,87 @@ use write::{StreamAttributes, StreamFormats, direction, session_lines, write_aud
 
 /// Content type of a session description.
 pub const CONTENT_TYPE: &str = "application/sdp";
-/// The static payload type of comfort noise (RFC 3551, table 4; RFC 3389).
+/// Static payload type of comfort noise (RFC 3551, table 4; RFC 3389).
 const COMFORT_NOISE: u8 = 13;
 
-/// Where and how a peer wants its audio.
+/// Destination and format of a peer's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteMedia {
-    /// Where its RTP is sent to, and the only place it may come from.
+    /// Address for RTP to the peer, and the only allowed source of its RTP.
     pub rtp: SocketAddr,
-    /// Where its RTCP is sent to: `a=rtcp` (RFC 3605), else the next port.
+    /// Address for RTCP to the peer: `a=rtcp` (RFC 3605), otherwise the next port.
     pub rtcp: Option<SocketAddr>,
-    /// The codec of both directions.
+    /// Codec of both directions.
     pub codec: Codec,
-    /// The payload type that the peer gives to that codec.
+    /// Payload type of the codec, as chosen by the peer.
     pub payload_type: u8,
-    /// What it wants of Opus.
+    /// Opus parameters requested by the peer.
     pub opus: OpusParameters,
-    /// The key under which the peer sends; ours for the same suite is in [`LocalMedia::secrets`]. `None`: in clear.
+    /// Key of the peer's SRTP. The local key for the same suite is in [`LocalMedia::secrets`].
+    /// `None` for unencrypted audio.
     pub crypto: Option<SrtpKey>,
-    /// Telephone events, where the peer takes them: those of the codec's clock before others (RFC 4733, section 2.1).
+    /// Telephone events accepted by the peer, preferably with the clock rate of the codec (RFC
+    /// 4733, section 2.1).
     pub telephone_event: Option<TelephoneEventFormat>,
-    /// Whether the peer names comfort noise (RFC 3389).
+    /// The peer supports comfort noise (RFC 3389).
     pub comfort_noise: bool,
-    /// We may send to the peer.
+    /// The peer accepts audio.
     pub send: bool,
-    /// The peer sends to us.
+    /// The peer sends audio.
     pub receive: bool,
 }
 
-/// Why a description cannot be used.
+/// Reason for rejecting a session description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
-    /// Not a session description at all.
+    /// Not a session description.
     #[error("the session description cannot be parsed")]
     Malformed,
-    /// No RTP/AVP or RTP/SAVP audio stream with an address we can send to.
-    #[error("no usable RTP/AVP or RTP/SAVP audio stream is offered")]
+    /// No RTP/AVP or RTP/SAVP audio stream with a usable address.
+    #[error("the session description has no usable RTP/AVP or RTP/SAVP audio stream")]
     NoAudio,
-    /// RTP/SAVP without an `a=crypto` that we speak.
-    #[error("no crypto suite in common for RTP/SAVP")]
+    /// RTP/SAVP without a supported `a=crypto`.
+    #[error("no supported crypto suite for RTP/SAVP")]
     NoKey,
     /// None of G.711, G.722 and Opus.
-    #[error("no codec in common: PCMA, PCMU, G722 and opus are spoken here")]
+    #[error("no supported codec: expected PCMA, PCMU, G722 or opus")]
     NoCodec,
 }
 
-/// Our side of one leg's audio.
+/// Local side of a leg's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalMedia {
-    /// The address that peers send to.
+    /// Local address for the peer's audio.
     pub address: IpAddr,
-    /// The RTP port, even; RTCP is on the next.
+    /// RTP port, an even number. RTCP uses the next port.
     pub port: u16,
-    /// `o=` session id: random, one for each leg.
+    /// Session id for `o=`: a random number for each leg.
     pub session_id: u32,
-    /// `o=` session version: counts up with each description of the leg.
+    /// Session version for `o=`, incremented with each description of the leg.
     pub version: u32,
-    /// Whether our offers name comfort noise (RFC 3389); an answer names it where the peer's offer does.
+    /// Offer comfort noise (RFC 3389). An answer includes it if the peer's offer does.
     pub comfort_noise: bool,
-    /// Whether the audio is to be encrypted.
+    /// Encryption of the audio.
     pub srtp: SrtpMode,
-    /// Our keys, drawn for this leg.
+    /// Local SRTP keys of the leg.
     pub secrets: Secrets,
 }
 
-/// A description of the peer that was read: one line for each `m=`, and the audio stream that we can use.
+/// Parsed session description of a peer: all `m=` lines, and the audio stream in use.
 #[derive(Debug, Clone)]
 pub struct Description {
     lines: Vec<MediaLine>,
     audio: usize,
     remote: RemoteMedia,
-    /// In the peer's order, but Opus last; or in that of the trunk.
+    /// Supported formats in the peer's order with Opus last, or in the trunk's order.
     formats: Vec<Format>,
-    /// What it names first of those.
+    /// Codec named first by the peer.
     first: Codec,
-    /// In the peer's order.
+    /// Telephone events in the peer's order.
     events: Vec<TelephoneEventFormat>,
-    /// `RTP/SAVP`: the peer wants it encrypted.
+    /// The stream is `RTP/SAVP`: the peer requires encryption.
     secure: bool,
-    /// Its key for a suite that we speak, beside `RTP/AVP` too.
+    /// The peer's key for a supported suite, also for `RTP/AVP`.
     crypto: Option<CryptoLine>,
 }
 
@@ -112,7 +116,7 @@ struct MediaLine {
 }
 
 impl Description {
-    /// Reads an offer or an answer.
+    /// Parses an offer or an answer.
     pub fn parse(body: &[u8]) -> Result<Self, SdpError> {
         let session = sdp_types::Session::parse(body).map_err(|_| SdpError::Malformed)?;
         let audio = best_audio(&session)?;
@@ -144,7 +148,8 @@ impl Description {
         })
     }
 
-    /// The description as it is for a trunk that takes these codecs alone, in this order; none given: all.
+    /// Restricts the description to the codecs of a trunk, in the trunk's order. An empty list
+    /// allows all.
     pub fn restrict_to(mut self, allowed: &[Codec]) -> Result<Self, SdpError> {
         if !allowed.is_empty() {
             self.formats = allowed
@@ -164,7 +169,7 @@ impl Description {
             .find(|format| format.codec == codec)
     }
 
-    /// The peer's audio in one of its formats.
+    /// Returns the peer's audio with one of its formats.
     fn with_format(&self, format: Format) -> RemoteMedia {
         let Format {
             codec,
@@ -178,7 +183,7 @@ impl Description {
             .find(same_clock)
             .or(self.events.first())
             .copied();
-        // Opus has comfort noise of its own (RFC 6716, section 2.1.9).
+        // Opus has built-in comfort noise (RFC 6716, section 2.1.9).
         let comfort_noise = self.remote.comfort_noise && codec != Codec::Opus;
         RemoteMedia {
             codec,
@@ -190,35 +195,36 @@ impl Description {
         }
     }
 
-    /// The peer's audio with the codec that we take of its offer: that which it prefers, but Opus only if it speaks nothing
-    /// else or the trunk asks for it.
+    /// Returns the peer's audio with the codec selected from its offer: the first supported one,
+    /// with Opus last unless the trunk prefers it.
     pub fn remote(&self) -> RemoteMedia {
         self.remote
     }
 
-    /// The peer's audio with the codec that it names first in its answer.
+    /// Returns the peer's audio with the codec named first in its answer.
     pub fn answered(&self) -> RemoteMedia {
         self.remote_preferring(self.first)
     }
 
-    /// The peer's audio, with `preferred` as the codec if the peer speaks it.
+    /// Returns the peer's audio with the preferred codec if the peer supports it.
     pub fn remote_preferring(&self, preferred: Codec) -> RemoteMedia {
         self.format(preferred)
             .map_or(self.remote, |format| self.with_format(format))
     }
 
-    /// Whether the peer asks for encrypted audio, and nothing else.
+    /// Returns `true` if the peer accepts encrypted audio only.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The key under which the peer sends if we take its offer; an error if it may not be taken: audio in clear where
-    /// ours must be encrypted.
+    /// Returns the peer's key if its offer is accepted. Returns an error for unencrypted audio on a
+    /// leg requiring SRTP.
     pub fn offered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
         Ok(self.accepted_line(local)?.map(|line| line.key))
     }
 
-    /// The key under which the peer sends as its answer to our offer says; an error if it is no answer to that.
+    /// Returns the peer's key from its answer to a local offer. Returns an error if the answer does
+    /// not match the offer.
     pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
         let known = self.crypto.filter(|line| local.secrets.has_offered(*line));
         let line = match local.srtp {
@@ -230,7 +236,7 @@ impl Description {
         Ok(line.map(|line| line.key))
     }
 
-    /// The line of the peer that our answer is to.
+    /// Returns the peer's `a=crypto` line to answer.
     fn accepted_line(&self, local: &LocalMedia) -> Result<Option<CryptoLine>, SdpError> {
         match local.srtp {
             SrtpMode::Required if !self.secure => Err(SdpError::NoKey),
@@ -239,7 +245,8 @@ impl Description {
         }
     }
 
-    /// Answers this offer (RFC 3264, section 6): the audio stream with one codec, every other stream refused.
+    /// Answers this offer (RFC 3264, section 6): one codec for the audio stream; all other streams
+    /// are rejected.
     pub fn answer(&self, local: &LocalMedia, codec: Codec) -> String {
         let mut text = session_lines(local, local.address);
         let remote = self.remote_preferring(codec);

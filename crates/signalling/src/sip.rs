@@ -1,4 +1,4 @@
-//! The one place that names the SIP library's types: what the rest of this crate builds on.
+//! Types of the SIP library. No other module names the library.
 
 pub(crate) use sipx_sip::auth::{Algorithm, Challenge, Credentials, respond, strongest};
 pub(crate) use sipx_sip::headers::From as FromHeader;

@@ -1,10 +1,10 @@
-//! Every timer of an endpoint in one table, in virtual time.
+//! Timer table of an endpoint, in virtual time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Timers by key; setting one again replaces it.
+/// Timers by key. Setting a timer again replaces it.
 #[derive(Debug)]
 pub(crate) struct TimerTable<K> {
     queue: BTreeMap<(Instant, u64), K>,
@@ -38,7 +38,7 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         self.queue.keys().next().map(|(at, _)| *at)
     }
 
-    /// Takes out one timer that is due at `now`, the earliest first.
+    /// Removes and returns the earliest timer due at `now`.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<K> {
         let entry = self
             .queue
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         Some(key)
     }
 
-    /// Gives back capacity beyond that for so many timers.
+    /// Shrinks the table to a capacity.
     pub(crate) fn shrink_to(&mut self, capacity: usize) {
         self.deadlines.shrink_to(capacity);
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_fire_in_order_once_and_only_as_last_set() {
+    fn timers_fire_once_in_order_at_the_time_last_set() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut table = TimerTable::new();

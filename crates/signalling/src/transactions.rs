@@ -1,22 +1,24 @@
-//! The transactions under way, in tables that shrink again.
+//! Active transactions, in tables able to shrink.
 
 use crate::sip::{
     Dispatch, Message, Output, Reliability, Request, Response, Timer, Timers, TransactionKey,
     TransactionLayer,
 };
 
-/// Tables for so many transactions are small enough to be kept.
+/// Peak number of transactions below which the tables are never replaced.
 const MIN_PEAK: usize = 1024;
-/// To what part of their highest number transactions must fall before their tables are given up.
+/// Tables are replaced after the number of transactions falls below this fraction of the peak.
 const SHRINK_RATIO: usize = 8;
 
-/// The library's layer, whose tables never shrink: after a burst the few transactions that are left end in the layer
-/// that they began in, while new ones begin in a small one. So it does not take a moment without any transaction, which
-/// a trunk that is away and is asked again and again never grants, to give the room of the busiest moment back.
+/// Wraps the transaction layer of the library, as its tables never shrink.
+///
+/// After a burst the remaining transactions complete in the old layer, and new ones start in a new,
+/// small layer. The memory is released even if some transaction is active at all times, for example
+/// the probes of an unreachable trunk.
 pub(crate) struct Transactions {
     timers: Timers,
     current: TransactionLayer,
-    /// The peak that the current layer has held.
+    /// Peak number of transactions in the current layer.
     peak: usize,
     retiring: Option<TransactionLayer>,
 }
@@ -31,7 +33,7 @@ impl Transactions {
         }
     }
 
-    /// Begins a client transaction.
+    /// Starts a client transaction.
     pub(crate) fn send_request(
         &mut self,
         request: Request,
@@ -42,7 +44,7 @@ impl Transactions {
         begun
     }
 
-    /// Gives a message to its transaction, or begins one.
+    /// Passes a message to its transaction, or starts a new one.
     pub(crate) fn receive(&mut self, message: Message, reliability: Reliability) -> Dispatch {
         if let Some(retiring) = self
             .retiring
@@ -56,7 +58,7 @@ impl Transactions {
         dispatch
     }
 
-    /// Answers within a server transaction.
+    /// Sends a response within a server transaction.
     pub(crate) fn send_response(
         &mut self,
         key: &TransactionKey,
@@ -65,7 +67,7 @@ impl Transactions {
         self.layer_of(key).send_response(key, response)
     }
 
-    /// Forgets a server transaction that is not to be answered.
+    /// Drops a server transaction without a response.
     pub(crate) fn abandon(&mut self, key: &TransactionKey) {
         self.layer_of(key).abandon(key);
     }
@@ -78,7 +80,7 @@ impl Transactions {
         self.layer_of(key).on_transport_error(key)
     }
 
-    /// The request that began a client transaction.
+    /// Returns the request of a client transaction.
     pub(crate) fn client_request(&self, key: &TransactionKey) -> Option<&Request> {
         let retiring = self
             .retiring
@@ -87,7 +89,7 @@ impl Transactions {
         retiring.or_else(|| self.current.client_request(key))
     }
 
-    /// To be called when a transaction has ended: gives up tables that have become far too large.
+    /// Replaces tables much larger than needed. Called after the end of a transaction.
     pub(crate) fn shrink_tables(&mut self) {
         self.retiring.take_if(|retiring| retiring.is_empty());
         if self.retiring.is_none()
@@ -120,7 +122,7 @@ fn count(layer: &TransactionLayer) -> usize {
     client + server
 }
 
-/// Whether the layer has the transaction of this message.
+/// Returns `true` if the layer has the transaction of the message.
 fn owns_message(layer: &TransactionLayer, message: &Message) -> bool {
     match message {
         Message::Request(request) => TransactionKey::from_request(request)
@@ -149,12 +151,12 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_burst_is_given_back_although_one_transaction_is_always_under_way() {
+    fn tables_shrink_after_a_burst_even_if_a_transaction_is_always_active() {
         let mut transactions = Transactions::new(Timers::default());
         let burst: Vec<_> = (0..4000)
             .map(|number| match receive(&mut transactions, number) {
                 Dispatch::Created { key, .. } => key,
-                _ => panic!("each is a transaction of its own"),
+                _ => panic!("expected a new transaction"),
             })
             .collect();
         let (oldest, others) = burst.split_first().unwrap();
@@ -165,7 +167,8 @@ mod tests {
         assert_eq!(transactions.retiring.as_ref().map(count), Some(1));
         assert_eq!(transactions.peak, 0);
 
-        // New ones begin in the small layer; the old one is answered, and answers its repetition by itself.
+        // New transactions start in the small layer. The old layer still sends responses and their
+        // retransmissions.
         assert!(matches!(
             receive(&mut transactions, 5000),
             Dispatch::Created { .. }
@@ -178,7 +181,7 @@ mod tests {
             .build();
         assert!(!transactions.send_response(oldest, ok).is_empty());
         let Dispatch::Matched { outputs, .. } = receive(&mut transactions, 0) else {
-            panic!("it is known")
+            panic!("expected the known transaction")
         };
         assert!(
             outputs

@@ -1,4 +1,4 @@
-//! Whatever comes in: no panic, and in the end nothing is held.
+//! Property tests with hostile input: no panic, and no state left at the end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ fn endpoint() -> Endpoint {
     Endpoint::new(settings, Box::new(entropy))
 }
 
-/// An endpoint that knows nobody but by a password.
+/// Endpoint with a single trunk, authenticated by password.
 fn endpoint_with_password() -> Endpoint {
     let credentials = Credentials {
         username: "pbx".into(),
@@ -69,7 +69,7 @@ fn endpoint_with_password() -> Endpoint {
     Endpoint::new(settings, Box::new(|| 7))
 }
 
-/// Feeds a message in, answers whatever is offered, hangs up, and lets all time pass.
+/// Feeds messages in, answers all offered calls, hangs up, and runs all timers.
 fn run_to_end(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
@@ -111,7 +111,7 @@ fn run_to_end(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     assert_eq!(endpoint.load(), idle, "after:\n{}", received.join("\n"));
 }
 
-/// A change to a message: at a place, take some bytes out and put others in.
+/// Change to a message: position, number of bytes to remove, bytes to insert.
 fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
     let token = prop::sample::select(vec![
         &b""[..],
@@ -152,7 +152,7 @@ fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
-fn the_message_that_is_mutated_is_a_good_one() {
+fn the_message_to_mutate_is_valid() {
     let mut endpoint = endpoint();
     let message = SipMessage::from_datagram(INVITE.into()).unwrap();
     endpoint.receive(
@@ -171,7 +171,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn mutated_messages_are_survived_and_forgotten(
+    fn mutated_messages_cause_no_panic_and_leave_no_state(
         messages in prop::collection::vec((any::<bool>(), prop::collection::vec(mutation(), 0..4)), 1..5),
     ) {
         let mut endpoint = endpoint();
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_stranger_answers_to_a_challenge_it_is_asked_again_and_nothing_is_kept(
+    fn an_invalid_answer_to_a_challenge_is_challenged_again_and_leaves_no_state(
         noise in "[ -~]{0,40}",
         parameters in prop::collection::vec(
             ("(username|realm|nonce|uri|response|qop|nc|cnonce|algorithm)", "(\"[ -~]{0,50}\"|[ -~]{0,20}|pbx|auth|0000000[0-9]|ä)"),
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn any_stream_is_cut_or_refused(
+    fn any_stream_is_split_into_messages_or_rejected(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
         changes in prop::collection::vec(mutation(), 0..4),
     ) {
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn a_parameter_that_comes_twice_stops_no_stream_wherever_it_is_cut(
+    fn a_repeated_uri_parameter_never_breaks_a_stream(
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
@@ -235,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_may_be_cut_anywhere(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+    fn a_stream_may_arrive_in_any_pieces(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
         let whole = &INVITE.replace("Content-Length: 126", &format!("Content-Length: {body}"));
         let stream = [whole, "\r\n\r\n", whole, "INVITE <x> SIP/2.0\r\nVia: SIP/2.0/TCP x\r\n\r\n"].concat();

@@ -1,4 +1,4 @@
-//! What an endpoint says to a trunk outside of any call, on a virtual clock: whether it is alive, and where we are.
+//! Keep-alive, registration and targets of a trunk, on a virtual clock.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,14 +16,14 @@ use signalling::{
     SipMessage, Transport, Trunk, TrunkPeer,
 };
 
-/// An endpoint with one trunk, whose answers are of our making.
+/// Endpoint with one trunk. The test writes the responses of the trunk.
 struct SingleEndpoint {
     endpoint: Endpoint,
     start: Instant,
     now: Instant,
-    /// Every message that it sent, and when.
+    /// All sent messages with their time since the start.
     wire: Vec<(Duration, String)>,
-    /// Where each went.
+    /// Destinations of the sent messages.
     destinations: Vec<SocketAddr>,
     events: Vec<Event>,
 }
@@ -95,7 +95,7 @@ impl SingleEndpoint {
             .extend(std::iter::from_fn(|| self.endpoint.poll_event()));
     }
 
-    /// Lets time pass until the next new request is sent (not one that is repeated), and returns it.
+    /// Advances time until a new request is sent and returns it. Retransmissions are skipped.
     fn request(&mut self) -> String {
         let branch = |text: &str| {
             text.lines()
@@ -108,7 +108,7 @@ impl SingleEndpoint {
             self.now = self
                 .endpoint
                 .poll_timeout()
-                .expect("something is to come")
+                .expect("a timer is set")
                 .max(self.now);
             self.endpoint.handle_timeout(self.now);
             self.collect();
@@ -119,7 +119,7 @@ impl SingleEndpoint {
         }
     }
 
-    /// Lets a time pass.
+    /// Advances time.
     fn pass(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         while let Some(next) = self.endpoint.poll_timeout().filter(|next| *next <= end) {
@@ -160,7 +160,7 @@ impl SingleEndpoint {
 }
 
 #[test]
-fn a_trunk_is_asked_whether_it_is_alive_and_whatever_it_says_it_is() {
+fn a_trunk_is_probed_and_any_response_marks_it_as_reachable() {
     let mut single = SingleEndpoint::kept_alive(30);
     for round in 0..4 {
         let options = single.request();
@@ -182,7 +182,7 @@ fn a_trunk_is_asked_whether_it_is_alive_and_whatever_it_says_it_is() {
 }
 
 #[test]
-fn a_trunk_that_says_nothing_is_away_until_it_answers_again() {
+fn a_silent_trunk_is_unreachable_until_it_answers_again() {
     let mut single = SingleEndpoint::kept_alive(30);
     single.request();
     let second = single.request();
@@ -194,19 +194,19 @@ fn a_trunk_that_says_nothing_is_away_until_it_answers_again() {
         }]
     );
     assert!(!single.endpoint.is_up(0));
-    assert_eq!(single.elapsed(), 30, "it is asked as often as before");
+    assert_eq!(single.elapsed(), 30, "the probe interval does not change");
     single.answer(&second, 200, "");
     assert_eq!(
         single.take_events(),
         [Event::Reachable { trunk: 0, up: true }]
     );
-    // What became of the question that was never answered changes nothing.
+    // The late result of the unanswered probe has no effect.
     single.pass(29);
     assert!(single.take_events().is_empty() && single.endpoint.is_up(0));
 }
 
 #[test]
-fn a_trunk_that_is_overloaded_or_cannot_be_reached_is_away() {
+fn a_503_or_a_transport_failure_marks_the_trunk_as_unreachable() {
     let mut single = SingleEndpoint::kept_alive(30);
     let options = single.request();
     single.answer(&options, 503, "");
@@ -238,7 +238,7 @@ fn a_trunk_that_is_overloaded_or_cannot_be_reached_is_away() {
 }
 
 #[test]
-fn a_trunk_that_is_not_to_be_asked_is_not() {
+fn a_trunk_without_keep_alive_is_not_probed() {
     let mut single = SingleEndpoint::with(Trunk::default());
     single.collect();
     assert!(
@@ -261,7 +261,7 @@ fn number(request: &str) -> u32 {
 }
 
 #[test]
-fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
+fn a_registration_answers_the_challenge_and_is_renewed_before_it_expires() {
     let mut single = SingleEndpoint::registering();
     let first = single.request();
     assert!(
@@ -295,7 +295,7 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
         }]
     );
     let third = single.request();
-    assert_eq!(single.elapsed(), 600 - 64, "what was granted to us counts");
+    assert_eq!(single.elapsed(), 600 - 64, "the expiry of the own contact applies");
     assert_eq!(number(&third), number(&second) + 1);
     let call_id = |text: &str| {
         text.lines()
@@ -312,7 +312,7 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_ends() {
 }
 
 #[test]
-fn a_registrar_that_wants_longer_times_gets_them_once() {
+fn a_minimum_expiry_is_accepted_once() {
     let mut single = SingleEndpoint::registering();
     let first = single.request();
     single.answer(&first, 423, "Min-Expires: 7200\r\n");
@@ -331,7 +331,7 @@ fn a_registrar_that_wants_longer_times_gets_them_once() {
 }
 
 #[test]
-fn a_registration_that_fails_is_tried_again_after_growing_pauses() {
+fn a_failed_registration_is_retried_after_growing_delays() {
     let mut single = SingleEndpoint::registering();
     let mut pauses = Vec::new();
     for _ in 0..10 {
@@ -347,7 +347,7 @@ fn a_registration_that_fails_is_tried_again_after_growing_pauses() {
             registered: false,
             status: 403
         }],
-        "told once"
+        "one event"
     );
     assert!(
         pauses[1..8].windows(2).all(|pair| pair[0] < pair[1]),
@@ -392,7 +392,7 @@ fn wrong_credentials_are_not_sent_twice_for_one_nonce() {
 }
 
 #[test]
-fn whoever_goes_takes_the_registration_back() {
+fn shutdown_removes_the_registration() {
     let mut single = SingleEndpoint::registering();
     let first = single.request();
     single.answer(&first, 200, "");
@@ -423,7 +423,7 @@ fn whoever_goes_takes_the_registration_back() {
     );
     assert!(single.endpoint.is_unregistered());
     single.pass(7200);
-    assert_eq!(single.endpoint.load().timers, 0, "it is never made again");
+    assert_eq!(single.endpoint.load().timers, 0, "no renewal is scheduled");
 }
 
 fn targets(count: u8) -> Vec<SocketAddr> {
@@ -433,7 +433,7 @@ fn targets(count: u8) -> Vec<SocketAddr> {
 }
 
 impl SingleEndpoint {
-    /// A trunk that has a name.
+    /// Endpoint with a trunk identified by a host name.
     fn with_name(keep_alive: Option<Duration>) -> Self {
         let host = Host::Name {
             host: "carrier.example".into(),
@@ -485,7 +485,7 @@ impl SingleEndpoint {
 }
 
 #[test]
-fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
+fn a_trunk_is_unreachable_while_its_name_does_not_resolve() {
     let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
     assert!(!single.endpoint.is_up(0) && single.endpoint.poll_timeout().is_none());
     assert_eq!(single.dial(), Err(DialError::NoPeer));
@@ -519,7 +519,7 @@ fn a_name_is_away_until_it_is_resolved_and_again_when_it_stands_for_nothing() {
 }
 
 #[test]
-fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
+fn a_call_moves_to_the_next_target_after_a_failure() {
     let mut single = SingleEndpoint::with_name(None);
     single
         .endpoint
@@ -536,7 +536,7 @@ fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
     let (second, destination) = single.last();
     let second = second.to_owned();
     assert_eq!((destination, number(&second)), (targets(3)[1], 2));
-    // Another call does not try the one that is away first.
+    // A second call skips the failed target.
     single.dial().unwrap();
     assert_eq!(single.last().1, targets(3)[1]);
     let other = single.last().0.to_owned();
@@ -552,12 +552,12 @@ fn a_target_that_is_away_is_followed_by_the_next_one_with_the_same_call() {
     assert_eq!(
         failed.next_back(),
         Some(Event::Failed { leg, status: 503 }),
-        "each was tried once"
+        "each target is attempted once"
     );
 }
 
 #[test]
-fn a_domain_is_reached_as_the_dns_says_and_named_without_a_transport() {
+fn a_domain_uses_the_transport_of_the_dns_and_a_uri_without_transport() {
     let peer = TrunkPeer {
         transport: Transport::Udp,
         host: Host::Domain("carrier.example".into()),
@@ -587,10 +587,10 @@ fn a_domain_is_reached_as_the_dns_says_and_named_without_a_transport() {
 }
 
 #[test]
-fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
+fn a_new_order_of_targets_applies_except_back_to_a_failed_target() {
     let mut single = SingleEndpoint::with_name(None);
     let [first, second, third] = targets(3)[..] else {
-        panic!("three were asked for")
+        panic!("expected three targets")
     };
     let called = |single: &mut SingleEndpoint| {
         single.dial().unwrap();
@@ -612,16 +612,16 @@ fn a_new_order_of_targets_is_followed_but_not_back_to_one_that_failed() {
     assert_eq!(
         called(&mut single),
         first,
-        "it goes on with the one that answers"
+        "the working target stays in use"
     );
     single
         .endpoint
         .set_targets(0, Transport::Udp, vec![second, third], single.now);
-    assert_eq!(called(&mut single), second, "unless that is gone");
+    assert_eq!(called(&mut single), second, "unless it is no longer listed");
 }
 
 #[test]
-fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
+fn a_trunk_is_unreachable_only_if_none_of_its_targets_answers() {
     let mut single = SingleEndpoint::with_name(Some(Duration::from_secs(30)));
     single
         .endpoint
@@ -652,7 +652,7 @@ fn a_trunk_is_away_only_when_none_of_its_targets_answers() {
     assert_eq!(
         single.elapsed(),
         60,
-        "no faster than one that has one target"
+        "the interval does not depend on the number of targets"
     );
 }
 

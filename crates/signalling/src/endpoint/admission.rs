@@ -1,5 +1,7 @@
-//! Callers who are known by a password and not by their address (RFC 3261, section 22; RFC 7616): asked without
-//! remembering anything.
+//! Authentication of callers outside the networks of all trunks, by digest (RFC 3261, section 22;
+//! RFC 7616).
+//!
+//! Challenges are stateless: an unauthenticated request leaves nothing behind.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,7 +15,7 @@ use crate::parameters::parse_parameters;
 use crate::sip::{self, Algorithm, Challenge, HeaderName, Method, Request, TransactionKey, Uri};
 use crate::trunk::{Digest, Trunk};
 
-/// What a caller answers to a challenge.
+/// Digest response of a caller, from an `Authorization` header.
 struct DigestAuthorization {
     username: String,
     realm: String,
@@ -26,8 +28,8 @@ struct DigestAuthorization {
 }
 
 impl DigestAuthorization {
-    /// Reads the first `Authorization` of a request that is for our realm. Without `qop=auth` there is none: nothing
-    /// would tell it from one that is sent again.
+    /// Returns the first `Authorization` header for the endpoint's realm. Values without `qop=auth`
+    /// are skipped because they allow replays.
     fn from_request(request: &Request, realm: &str) -> Option<Self> {
         let name = HeaderName::Authorization;
         let authorizations = request
@@ -62,7 +64,7 @@ impl DigestAuthorization {
         })
     }
 
-    /// Whether it names the trunk's user, by a hash that this one takes.
+    /// Returns `true` if the username belongs to the trunk and the trunk accepts the algorithm.
     fn names_user_of(&self, trunk: &Trunk) -> bool {
         let known = trunk
             .accept_credentials
@@ -73,7 +75,7 @@ impl DigestAuthorization {
         known && Digest::ALL.iter().any(accepted)
     }
 
-    /// Whether it was made with this password for this request.
+    /// Returns `true` if the response was computed with this password for this request.
     fn is_valid(&self, request: &Request, password: &str) -> bool {
         let challenge = Challenge {
             realm: self.realm.clone(),
@@ -110,8 +112,10 @@ impl DigestAuthorization {
 }
 
 impl Endpoint {
-    /// The trunk that a request is of which comes from no trunk's network: one whose password the caller knows, or that
-    /// of the call which it belongs to. Where no trunk has a password nobody is asked for one.
+    /// Returns the trunk of a request sent from outside all trunk networks.
+    ///
+    /// The request belongs to a known call, or its caller proves knowledge of a trunk's password.
+    /// Without a trunk password the endpoint rejects the request with 403 and sends no challenge.
     pub(super) fn authenticate_unknown_source(
         &mut self,
         request: &Request,
@@ -137,7 +141,8 @@ impl Endpoint {
         let Some(authorization) = DigestAuthorization::from_request(request, &realm) else {
             return Err(self.challenge_source(source, false, now));
         };
-        // Whoever does not know a user name learns nothing of it from how long the answer takes.
+        // The response is verified for unknown usernames too: the timing does not reveal valid
+        // ones.
         let trunk = self
             .settings
             .trunks
@@ -160,7 +165,9 @@ impl Endpoint {
         }
     }
 
-    /// A challenge for each hash that a trunk takes, the stronger first (RFC 8760, section 2.3), with a nonce of its own. `stale`: the password was right, the nonce was not.
+    /// Builds a 401 with one challenge for each accepted algorithm, the stronger first (RFC 8760,
+    /// section 2.3), all with a new nonce. `stale` means a valid password with an expired or used
+    /// nonce.
     fn challenge_source(&mut self, source: IpAddr, stale: bool, now: Instant) -> StatelessRefusal {
         let realm = self.settings.advertised;
         self.nonces.ensure_key(&mut self.entropy, now);
@@ -183,8 +190,8 @@ impl Endpoint {
         }
     }
 
-    /// The trunk of a call that was let in before: its INVITE again, what withdraws it, or a request within it, from
-    /// where it came from.
+    /// Returns the trunk of a request belonging to an accepted call: a retransmitted INVITE, its
+    /// CANCEL, or a request within the dialog. The source address must match.
     fn trunk_of_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
         let path = match DialogId::from_request(request) {
             Some(id) => self.legs.get(&self.leg_of(&id)?)?.path,

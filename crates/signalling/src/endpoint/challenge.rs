@@ -1,5 +1,6 @@
-//! A trunk's own challenge (RFC 3261, section 22; RFC 7616; RFC 8760), and nobody else's: what a called party asks for
-//! is never answered with a trunk's credentials.
+//! Answers to digest challenges of a trunk (RFC 3261, section 22; RFC 7616; RFC 8760).
+//!
+//! Challenges of a called party are never answered with the credentials of a trunk.
 
 use std::time::Instant;
 
@@ -7,17 +8,19 @@ use super::{Endpoint, LegId, LegState, SipLeg};
 use crate::sip::{self, Challenge, Header, HeaderName, Request, Response};
 use crate::wire::Transport;
 
-/// A challenge that was answered.
+/// Challenge already answered by a request.
 #[derive(Debug, Clone)]
 pub(super) struct AnsweredChallenge {
     realm: String,
-    /// How often: a second time only for a nonce that is stale.
+    /// Number of challenges answered so far. The second is answered only for a stale nonce.
     attempts: u32,
 }
 
 impl Endpoint {
-    /// Sends an INVITE again with what the trunk asks for; whether it did. Once a party is being alerted it is no more
-    /// the trunk that asks.
+    /// Resends an INVITE with credentials in response to a challenge; returns `true` if it did.
+    ///
+    /// After the first ringing response a challenge may come from the called party. It is not
+    /// answered.
     pub(super) fn retry_with_credentials(
         &mut self,
         id: LegId,
@@ -53,8 +56,9 @@ impl Endpoint {
         true
     }
 
-    /// A request once more, with the next sequence number and the answer to the strongest challenge that is for the
-    /// trunk's credentials. `previous`: the challenge that it answers already.
+    /// Returns a copy of a request with the next sequence number and an answer to the strongest
+    /// challenge for the trunk's credentials. `previous` is the challenge already answered by
+    /// `request`.
     pub(super) fn answer_challenge(
         &mut self,
         trunk: usize,
@@ -104,7 +108,8 @@ impl Endpoint {
         ))
     }
 
-    /// A trunk that went on with a call after it was answered: its realm is the one that our credentials are for.
+    /// Pins the realm of a challenge after the trunk accepted the answer. The credentials are used
+    /// for this realm only.
     pub(super) fn pin_realm(&mut self, id: LegId) {
         if let Some(SipLeg {
             state: LegState::Outgoing(invite),
@@ -119,7 +124,7 @@ impl Endpoint {
     }
 }
 
-/// The challenges of a 401 or a 407 that we can answer.
+/// Returns the supported challenges of a 401 or 407.
 fn challenges(response: &Response) -> impl Iterator<Item = Challenge> {
     let (name, from_proxy) = match response.status.code() {
         407 => (HeaderName::ProxyAuthenticate, true),

@@ -1,4 +1,5 @@
-//! Nonces that are ours without being remembered, and their counts, each of which opens once.
+//! Stateless nonces for digest challenges, and the nonce counts (`nc`) already used. Each count is
+//! accepted once.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,18 +9,18 @@ use aws_lc_rs::hmac;
 
 use super::Entropy;
 
-/// How long a nonce can be answered.
+/// Validity of a nonce.
 const NONCE_LIFETIME: Duration = Duration::from_secs(300);
-/// Nonces whose counts are remembered. Only whoever knows a password takes one of these places.
+/// Maximum number of nonces with recorded counts. Only callers with a valid password add entries.
 const MAX_NONCES: usize = 4096;
 
-/// What tells our nonces from others, and which of their counts are used up.
+/// Issues nonces, recognizes them by their HMAC, and records their used counts.
 #[derive(Default)]
 pub(super) struct NonceStore {
-    /// Made with the first challenge.
+    /// Created with the first challenge.
     key: Option<NonceKey>,
     used: BTreeMap<String, UsedCounts>,
-    /// Nonces of this second and before are refused: what is remembered of them had to make room.
+    /// Nonces issued up to this second are rejected because their counts were evicted.
     evicted_through: Option<u64>,
 }
 
@@ -28,7 +29,7 @@ struct NonceKey {
     epoch: Instant,
 }
 
-/// The counts of a nonce that were used: the highest, and which of the 63 below it.
+/// Used counts of a nonce: the highest, and a bit mask of the 63 counts below it.
 #[derive(Debug, Default)]
 struct UsedCounts {
     highest: u32,
@@ -36,7 +37,8 @@ struct UsedCounts {
 }
 
 impl UsedCounts {
-    /// Takes a count, once. One that is far behind the highest counts as used.
+    /// Marks a count as used; returns `true` if it was unused. Counts too far below the highest are
+    /// treated as used.
     fn consume(&mut self, count: u32) -> bool {
         if count > self.highest {
             let ahead = count - self.highest;
@@ -52,7 +54,7 @@ impl UsedCounts {
 }
 
 impl NonceStore {
-    /// Makes the key, unless there is one.
+    /// Creates the key on first use.
     pub(super) fn ensure_key(&mut self, entropy: &mut Entropy, now: Instant) {
         self.key.get_or_insert_with(|| {
             let secret: Vec<u8> = (0..4).flat_map(|_| entropy().to_be_bytes()).collect();
@@ -81,14 +83,15 @@ impl NonceStore {
             .map_or(0, |key| now.saturating_duration_since(key.epoch).as_secs())
     }
 
-    /// A nonce for one source: when it was issued, something that makes it one of its kind, and our key.
+    /// Returns a nonce for one source: issue time, `unique`, and an HMAC over both and the source.
     pub(super) fn issue(&self, unique: &str, source: IpAddr, now: Instant) -> Option<String> {
         let text = format!("{:08x}{unique}", self.seconds(now));
         let tag = self.tag(&text, source)?;
         Some(text + &tag)
     }
 
-    /// Uses a count of a nonce up; `false`: the nonce is not ours, too old, or the count was used before.
+    /// Marks a count of a nonce as used. Returns `false` if the nonce is foreign or expired, or the
+    /// count was used before.
     pub(super) fn consume(
         &mut self,
         (nonce, count): (&str, u32),
@@ -123,8 +126,8 @@ impl NonceStore {
         fresh
     }
 
-    /// Forgets nonces that are too old, and where that is not enough the oldest one, which is refused from then on. They
-    /// are in the order of their age.
+    /// Removes expired nonces, then the oldest ones above [`MAX_NONCES`]. Evicted nonces are
+    /// rejected from then on. The map is ordered by issue time.
     fn evict(&mut self, seconds: u64) {
         let issued = |nonce: &str| {
             nonce
@@ -150,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_taken_once_in_any_order_and_never_from_far_behind() {
+    fn a_count_is_accepted_once_in_any_order_and_never_from_far_below_the_highest() {
         let mut counts = UsedCounts::default();
         let attempts = [
             1,
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_for_one_source_and_for_a_while() {
+    fn a_nonce_is_valid_for_one_source_and_a_limited_time() {
         let (mut nonces, epoch) = nonces();
         let [source, other] = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])];
         let nonce = nonces.issue("0123456789abcdef", source, epoch).unwrap();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_what_made_room_is_refused() {
+    fn the_number_of_nonces_is_bounded_and_evicted_ones_are_rejected() {
         let (mut nonces, epoch) = nonces();
         let source = IpAddr::from([192, 0, 2, 1]);
         let first = nonces.issue("0000000000000000", source, epoch).unwrap();
@@ -229,11 +232,11 @@ mod tests {
         assert_eq!(nonces.used.len(), MAX_NONCES);
         assert!(
             !nonces.consume((&first, 1), source, later),
-            "its counts are forgotten"
+            "its counts were evicted"
         );
         let last = later + NONCE_LIFETIME + Duration::from_secs(1);
         let nonce = nonces.issue("0000000000000000", source, last).unwrap();
         assert!(nonces.consume((&nonce, 1), source, last));
-        assert_eq!(nonces.used.len(), 1, "what is too old is not kept");
+        assert_eq!(nonces.used.len(), 1, "expired nonces are removed");
     }
 }

@@ -1,4 +1,4 @@
-//! Requests within a call, either way: BYE, changes of the audio, keys, questions.
+//! Requests within a call, in both directions: BYE, renegotiation, INFO, OPTIONS.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::{Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
-/// The bodies of an INFO that tell of a key.
+/// Content types of an INFO with a key press.
 pub(super) const DTMF_CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 
 impl Endpoint {
@@ -29,7 +29,7 @@ impl Endpoint {
         if !accepted {
             return self.respond_status(key, &request, 500, now);
         }
-        // A BYE ends the call whatever it requires: nobody is kept on the line for the sake of an extension.
+        // A BYE ends the call even if it requires an unknown extension.
         if request.method != Method::Bye
             && let Some(unsupported) = unsupported_extensions(&request)
         {
@@ -49,23 +49,24 @@ impl Endpoint {
             Method::Invite | Method::Update => self.renegotiate(id, key, &request, now),
             Method::Info => self.on_info(id, key, &request, now),
             Method::Options => self.respond_capabilities(key, &request, now),
-            // Nothing that we send reliably (RFC 3262) could be acknowledged.
+            // The endpoint sends no reliable provisional response (RFC 3262), so a PRACK matches
+            // nothing.
             Method::Prack => self.respond_status(key, &request, 481, now),
             _ => self.respond_status(key, &request, 405, now),
         }
     }
 
-    /// Hold, resume, another codec or address (RFC 3261, section 14; RFC 3311): answered here for this leg alone,
-    /// the other leg never hears of it.
+    /// Renegotiates hold, resume, codec or address for this leg (RFC 3261, section 14; RFC 3311).
+    /// The other leg is not involved.
     fn renegotiate(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
         let LegState::Confirmed { codec, .. } = leg.state else {
-            // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
+            // The last 2xx is not yet acknowledged (RFC 3261, section 14.2).
             return self.reject_with_retry_after(key, request, now);
         };
-        // An UPDATE without an offer changes nothing that ours could meet.
+        // An UPDATE without an offer cannot collide with a local offer.
         if self.is_redirecting(id)
             && (request.method == Method::Invite || !request.body().is_empty())
         {
@@ -126,7 +127,7 @@ impl Endpoint {
     ) -> Option<Response> {
         let leg = self.legs.get_mut(&id)?;
         let local = leg.local.as_mut()?;
-        // Whatever the peer offers or asks for is answered with our own address, wherever its audio went before.
+        // The local address is used even if the peer's audio was redirected before.
         let body = match description {
             Some(description) => {
                 local.version = local.version.wrapping_add(1);
@@ -171,7 +172,7 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    /// A key told by INFO, in either of the two bodies in use; an empty INFO is a keep-alive.
+    /// Handles a key press in either of the two common body types. An empty INFO is a keep-alive.
     fn on_info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
         let content_type = request
             .headers
@@ -204,8 +205,8 @@ impl Endpoint {
         }
     }
 
-    /// Ends a leg from our side, wherever it stands. The engine hears nothing more of it; what SIP still owes the
-    /// peer (a CANCEL, an ACK and a BYE to a late answer) is seen to.
+    /// Ends a leg in any state. No further events of the leg are emitted. The endpoint completes
+    /// the SIP exchange: a CANCEL, or ACK and BYE for a late answer.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
@@ -215,12 +216,12 @@ impl Endpoint {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),
             LegState::Confirmed { .. } => self.send_bye(id, now),
-            // RFC 3261, section 15: no BYE before the ACK. It goes out when the ACK comes, or never does.
+            // No BYE before the ACK (RFC 3261, section 15). It is sent on ACK or ACK timeout.
             LegState::AwaitingAck(_) => {}
         }
     }
 
-    /// Sends a BYE and forgets the leg.
+    /// Sends a BYE and removes the leg.
     pub(super) fn send_bye(&mut self, id: LegId, now: Instant) {
         let Some(mut leg) = self.remove_leg(id) else {
             return;
@@ -240,7 +241,7 @@ impl Endpoint {
     }
 }
 
-/// The key of an `application/dtmf-relay` body: `Signal=5`.
+/// Returns the key of an `application/dtmf-relay` body, such as `Signal=5`.
 fn signal(body: &str) -> Option<char> {
     let mut lines = body.lines().filter_map(|line| line.split_once('='));
     let (_, value) = lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))?;

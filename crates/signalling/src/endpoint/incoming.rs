@@ -1,4 +1,4 @@
-//! Calls that a trunk brings: from the INVITE to the ACK.
+//! Incoming calls: from the INVITE of a trunk to its ACK.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::sip::{
 };
 use crate::wire::Path;
 
-/// An INVITE that waits for the engine's decision.
+/// INVITE awaiting a decision of the engine.
 #[derive(Debug)]
 pub(super) struct ReceivedInvite {
     key: TransactionKey,
@@ -24,7 +24,7 @@ pub(super) struct ReceivedInvite {
     session: Option<session::SessionTimer>,
 }
 
-/// What a request keeps by whatever way it comes (RFC 3261, section 8.2.2.2).
+/// Fields shared by all copies of a request, regardless of their path (RFC 3261, section 8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestIdentity {
     from_tag: Bytes,
@@ -33,7 +33,7 @@ pub(super) struct RequestIdentity {
 }
 
 impl RequestIdentity {
-    /// `None`: the request lacks what would tell.
+    /// Returns `None` if a field is missing.
     fn from_request(request: &Request) -> Option<Self> {
         let from = request.headers.typed::<FromHeader>()?.ok()?;
         let call_id = request.headers.value(&HeaderName::CallId)?;
@@ -45,7 +45,7 @@ impl RequestIdentity {
     }
 }
 
-/// A 2xx that waits for its ACK: to the first INVITE, or to one within the dialog.
+/// 2xx awaiting its ACK, for the initial INVITE or a re-INVITE.
 #[derive(Debug)]
 pub(super) struct SentAnswer {
     pub(super) dialog: Dialog,
@@ -53,16 +53,16 @@ pub(super) struct SentAnswer {
     response: Response,
     interval: Duration,
     codec: Codec,
-    /// The offer was ours, so the ACK brings the answer.
+    /// The 2xx carries the offer, and the ACK carries the answer.
     answer_awaited: bool,
     sequence: u32,
     initial: bool,
 }
 
 impl Endpoint {
-    /// An INVITE outside a dialog.
+    /// Handles an INVITE outside a dialog.
     pub(super) fn on_invite(&mut self, key: &TransactionKey, request: Request, now: Instant) {
-        // Our other leg is the next hop (RFC 7332, section 4).
+        // The other leg counts as the next hop (RFC 7332, section 4).
         if request
             .headers
             .typed::<MaxForwards>()
@@ -143,13 +143,14 @@ impl Endpoint {
         }));
     }
 
-    /// Whether an INVITE is one that came by another way, too, from a fork (RFC 3261, section 8.2.2.2), or one of our own
-    /// that was sent back to us, whatever it asks for by now: our tag is in it, which nobody else draws.
+    /// Returns `true` for a copy of an INVITE received on a different path (RFC 3261, section
+    /// 8.2.2.2), and for an INVITE of this endpoint sent back to it. The latter contains a local
+    /// tag, even if its Request-URI was changed.
     fn is_duplicate(&self, identity: &RequestIdentity) -> bool {
         self.recent_invites.contains(identity) || self.by_tag.contains_key(&identity.from_tag)
     }
 
-    /// A 420 names what we do not know (RFC 3261, section 8.2.2.3).
+    /// Rejects a request with 420 and names the unsupported extensions (RFC 3261, section 8.2.2.3).
     pub(super) fn reject_extension(
         &mut self,
         key: &TransactionKey,
@@ -163,15 +164,17 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    /// Answers a caller with our audio. Returns the caller's audio; `None` if the caller left the offer to us (it
-    /// comes with [`Event::Confirmed`]) or the leg is not waiting for an answer.
+    /// Answers an incoming call with 200 and the local audio, and returns the caller's audio.
+    ///
+    /// Returns `None` if the caller sent no offer: its audio then follows with
+    /// [`Event::Confirmed`]. Also returns `None` if the leg does not await an answer.
     pub fn answer(&mut self, id: LegId, local: LocalMedia, now: Instant) -> Option<RemoteMedia> {
         let leg = self.legs.get_mut(&id)?;
         if !matches!(leg.state, LegState::Incoming(_)) {
             return None;
         }
         let Some(remote) = self.acceptable_media(id, &local) else {
-            // Audio in clear where it must be encrypted.
+            // The caller offers clear audio, but this leg requires SRTP.
             self.reject(id, 488, None, now);
             self.events.push_back(Event::HungUp {
                 leg: id,
@@ -222,7 +225,8 @@ impl Endpoint {
         remote
     }
 
-    /// The audio of a caller as our answer will have it; `None` if it may not be answered.
+    /// Returns the caller's audio as negotiated by the answer. `None` if the offer is not
+    /// acceptable.
     fn acceptable_media(&self, id: LegId, local: &LocalMedia) -> Option<Option<RemoteMedia>> {
         let LegState::Incoming(invite) = &self.legs.get(&id)?.state else {
             return None;
@@ -256,8 +260,8 @@ impl Endpoint {
         Some(builder.body(body).build())
     }
 
-    /// What every 2xx to an INVITE or UPDATE carries (RFC 3261, section 13.3.1.4): the routes, our contact, what
-    /// we can do.
+    /// Adds the headers common to all 2xx responses to INVITE and UPDATE (RFC 3261, section
+    /// 13.3.1.4): routes, contact and capabilities.
     pub(super) fn success_headers(
         &self,
         mut builder: ResponseBuilder,
@@ -277,7 +281,7 @@ impl Endpoint {
         builder.header(HeaderName::Supported, "timer").ok()
     }
 
-    /// Repeats the 2xx until the ACK comes, for 64·T1 at the most.
+    /// Starts retransmission of the 2xx until its ACK arrives, for at most 64·T1.
     pub(super) fn await_ack(&mut self, id: LegId, now: Instant) {
         self.timers
             .set(TimerKey::Retransmit2xx(id), now + self.timing.t1);
@@ -303,7 +307,7 @@ impl Endpoint {
         self.timers.set(TimerKey::Retransmit2xx(id), now + after);
     }
 
-    /// The caller never acknowledged: RFC 3261, section 13.3.1.4 ends the dialog with a BYE.
+    /// Ends a dialog without ACK with a BYE (RFC 3261, section 13.3.1.4).
     pub(super) fn on_ack_timeout(&mut self, id: LegId, now: Instant) {
         self.emit(
             id,
@@ -315,7 +319,7 @@ impl Endpoint {
         self.send_bye(id, now);
     }
 
-    /// An ACK came for a 2xx of ours.
+    /// Handles the ACK of a 2xx.
     pub(super) fn on_ack(&mut self, ack: &Request, now: Instant) {
         let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_of(&id)) else {
             return;
@@ -369,7 +373,8 @@ impl Endpoint {
         self.send_pending(id, now);
     }
 
-    /// Refuses a caller who was not answered. `retry_after` in seconds goes with a 503.
+    /// Rejects an incoming call before its answer. `retry_after` is in seconds and accompanies a
+    /// 503.
     pub fn reject(&mut self, id: LegId, status: u16, retry_after: Option<u32>, now: Instant) {
         if !matches!(
             self.legs.get(&id).map(|leg| &leg.state),
@@ -398,7 +403,7 @@ impl Endpoint {
         self.respond_or_abandon(&invite.key, builder, now);
     }
 
-    /// A CANCEL: RFC 3261, section 9.2. It has no effect on an INVITE that was answered.
+    /// Handles a CANCEL (RFC 3261, section 9.2). It has no effect on an answered INVITE.
     pub(super) fn on_cancel(&mut self, key: &TransactionKey, cancel: &Request, now: Instant) {
         let invite = TransactionKey::for_cancelled_invite(cancel);
         let purpose = invite
@@ -408,7 +413,7 @@ impl Endpoint {
             return self.respond_status(key, cancel, 481, now);
         };
         let leg = *leg;
-        // The answer to the CANCEL has the tag of the answer to the INVITE.
+        // The response to the CANCEL carries the same tag as the response to the INVITE.
         let tag = leg
             .and_then(|leg| self.legs.get(&leg))
             .map(|leg| leg.tag.clone());
@@ -428,7 +433,7 @@ impl Endpoint {
         }
     }
 
-    /// A new INVITE within the dialog waits for its ACK as the first one did.
+    /// Answers a re-INVITE and waits for its ACK.
     pub(super) fn answer_reinvite(
         &mut self,
         id: LegId,
@@ -459,8 +464,8 @@ impl Endpoint {
     }
 }
 
-/// The description that a request offers: `None` if it leaves the offer to us; the status that refuses it if it
-/// cannot be used.
+/// Returns the offer of a request. `None` if the request has none; the rejection status if it is
+/// unusable.
 pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
     if !accepts_description(request) {
         return Err(406);
@@ -487,8 +492,8 @@ pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<
     }
 }
 
-/// Whether the answer may have a session description (RFC 3261, section 20.1): where the request does not say what it
-/// accepts, it may.
+/// Returns `true` if the response may contain a session description (RFC 3261, section 20.1). A
+/// request without `Accept` allows it.
 fn accepts_description(request: &Request) -> bool {
     let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
     let description = |range: &[u8]| {
@@ -504,12 +509,12 @@ fn accepts_description(request: &Request) -> bool {
         || accepted.any(|header| header.value().split(|byte| *byte == b',').any(description))
 }
 
-/// The audio that an answer to our offer names.
+/// Returns the audio named by the answer to a local offer.
 fn parse_answer(body: &[u8], local: Option<&LocalMedia>, codecs: &[Codec]) -> Option<RemoteMedia> {
     negotiated_media(Description::parse(body).ok()?, local, codecs)
 }
 
-/// The audio that an answer to our offer names; `None` if it is no answer to that.
+/// Returns the audio named by the answer to a local offer. `None` if it does not match the offer.
 pub(super) fn negotiated_media(
     answer: Description,
     local: Option<&LocalMedia>,
@@ -523,7 +528,7 @@ pub(super) fn negotiated_media(
     })
 }
 
-/// A leg whose peer asked for encrypted audio stays encrypted, whoever offers next.
+/// Requires SRTP for the rest of a leg after the peer asked for it, for offers of either side.
 pub(super) fn preserve_srtp(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
     let srtp = if offer.is_some_and(Description::is_secure) {
         SrtpMode::Required
@@ -533,8 +538,8 @@ pub(super) fn preserve_srtp(local: LocalMedia, offer: Option<&Description>) -> L
     LocalMedia { srtp, ..local }
 }
 
-/// The required extensions that we do not know (RFC 3261, section 8.2.2.3). `100rel` we can grant without
-/// doing anything for it: we never send a provisional response but 100.
+/// Returns the required extensions unknown to the endpoint (RFC 3261, section 8.2.2.3). `100rel`
+/// needs no support because the endpoint sends no provisional response except 100.
 pub(super) fn unsupported_extensions(request: &Request) -> Option<String> {
     let mut unknown = Vec::new();
     for header in request.headers.get_all(&HeaderName::Require) {

@@ -1,11 +1,13 @@
-//! Whether a trunk is alive: its peer is asked with OPTIONS (RFC 3261, section 11), and any answer but 503 says yes.
+//! Trunk keep-alive by OPTIONS (RFC 3261, section 11).
+//!
+//! Any final response except 408 and 503 marks the trunk as reachable.
 
 use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Method, TransactionKey};
 
-/// A peer that says nothing for so long is away: over UDP it was asked five times.
+/// Time allowed for a response to a probe. Over UDP the request is sent five times within it.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Endpoint {
@@ -14,7 +16,7 @@ impl Endpoint {
         trunk.keep_alive.filter(|_| trunk.peer.is_some())
     }
 
-    /// It is time to ask, or the time for an answer is over.
+    /// Sends the next probe, or fails the current one after its timeout.
     pub(super) fn on_keep_alive_timer(&mut self, trunk: usize, now: Instant) {
         let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
@@ -33,8 +35,8 @@ impl Endpoint {
         }
     }
 
-    /// A target of the trunk does not answer: the next one is asked at once, and when none does the trunk is away.
-    /// `waited`: how long it was asked for.
+    /// Switches to the next target and probes it at once. After a failure of all targets the trunk
+    /// is marked as unreachable. `waited` is the time already spent on the probe.
     fn on_probe_failure(&mut self, trunk: usize, waited: Duration, now: Instant) {
         let Some(interval) = self.keep_alive_interval(trunk) else {
             return;
@@ -68,7 +70,7 @@ impl Endpoint {
         self.request(request, path, Purpose::KeepAlive(trunk), now)
     }
 
-    /// The peer answered; 408: nothing came, 503: it is overloaded, or the transport failed.
+    /// Handles the response to a probe. 408: no response; 503: overload or transport failure.
     pub(super) fn on_keep_alive_response(&mut self, trunk: usize, status: u16, now: Instant) {
         let Some(interval) = self.keep_alive_interval(trunk) else {
             return;
@@ -88,7 +90,7 @@ impl Endpoint {
         self.set_reachable(trunk, true);
     }
 
-    /// Tells of a change.
+    /// Stores the reachability of a trunk and emits an event if it changed.
     pub(super) fn set_reachable(&mut self, trunk: usize, up: bool) {
         let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;

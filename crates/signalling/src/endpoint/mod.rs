@@ -1,5 +1,6 @@
-//! A SIP user agent without sockets, clock or randomness: messages, commands and time go in; messages and events
-//! come out.
+//! SIP user agent without sockets, clock or randomness.
+//!
+//! Messages, commands and time go in; messages and events come out.
 
 mod admission;
 mod challenge;
@@ -37,128 +38,131 @@ pub use outgoing::{DialError, OutgoingCall};
 pub use redirect::Redirection;
 use trunk_state::TrunkState;
 
-/// The methods that we serve (RFC 3261, section 20.5).
+/// Methods accepted by the endpoint (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 
-/// How an endpoint presents itself, and whom it knows.
+/// Addresses, ports and trunks of an endpoint.
 #[derive(Debug, Clone)]
 pub struct EndpointSettings {
-    /// The address that peers reach us at, in `Via`, `Contact` and `From`.
+    /// Address written into `Via`, `Contact` and `From`. Peers send to it.
     pub advertised: IpAddr,
-    /// Our port for datagrams.
+    /// Local UDP port.
     pub udp_port: u16,
-    /// Our port for connections.
+    /// Local TCP port.
     pub tcp_port: u16,
-    /// Our port for encrypted connections.
+    /// Local TLS port.
     pub tls_port: u16,
-    /// Who may call and be called.
+    /// Peers allowed to call and to be called.
     pub trunks: Vec<Trunk>,
 }
 
-/// One SIP dialog of ours, from the INVITE on.
+/// Identifier of a leg: one SIP dialog of the endpoint, from its INVITE on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u64);
 
-/// What happened on a leg. After `Failed` or `HungUp` the leg is gone.
+/// Event on a leg or a trunk. After `Failed` or `HungUp` the leg no longer exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A trunk brings a call: answer it, reject it, or hang up.
+    /// A trunk offers a call. Answer it, reject it, or hang up.
     IncomingCall(IncomingCall),
-    /// The caller has our answer. `remote` is given where its audio was not known before.
+    /// The caller acknowledged the answer.
     Confirmed {
         /// The leg.
         leg: LegId,
-        /// The caller's audio, from the ACK of a late offer.
+        /// The caller's audio from the ACK of a late offer. `None` if the INVITE carried the offer.
         remote: Option<RemoteMedia>,
     },
-    /// The party that we call is being alerted; told once.
+    /// The called party is being alerted. Emitted at most once for each leg.
     Ringing(LegId),
-    /// The party that we call answered.
+    /// The called party answered.
     Answered {
         /// The leg.
         leg: LegId,
-        /// Its audio.
+        /// The called party's audio.
         remote: RemoteMedia,
     },
-    /// The party that we call refused or could not be reached: a status of RFC 3261 (300 to 699).
+    /// The called party refused the call or was unreachable.
     Failed {
         /// The leg.
         leg: LegId,
-        /// The final status; 408 when nothing answered, 503 when the transport failed.
+        /// Final status of RFC 3261, 300 to 699. 408: no answer; 503: the transport failed.
         status: u16,
     },
     /// The peer changed its audio within the call (hold, resume, codec, address).
     MediaChanged {
         /// The leg.
         leg: LegId,
-        /// Its audio now.
+        /// The peer's audio from now on.
         remote: RemoteMedia,
     },
-    /// The peer has taken our re-INVITE: its audio goes where [`Endpoint::redirect`] says.
+    /// The peer accepted the re-INVITE of [`Endpoint::redirect`] and sends its audio to the new
+    /// address.
     Redirected {
         /// The leg.
         leg: LegId,
-        /// The audio that it named with that.
+        /// The peer's own audio, from its answer.
         remote: RemoteMedia,
     },
-    /// The peer has refused our re-INVITE: its audio goes where it went before.
+    /// The peer refused the re-INVITE of [`Endpoint::redirect`] and sends its audio to the old
+    /// address.
     RedirectFailed {
         /// The leg.
         leg: LegId,
-        /// The final status, 300 to 699.
+        /// Final status, 300 to 699.
         status: u16,
     },
-    /// The peer pressed a key, told by SIP INFO.
+    /// The peer pressed a key and reported it by SIP INFO.
     Key {
         /// The leg.
         leg: LegId,
-        /// `0`-`9`, `*`, `#`, `A`-`D`. Secret: never to be logged.
+        /// `0`-`9`, `*`, `#` or `A`-`D`. Secret: must not be logged.
         key: char,
     },
-    /// The peer hung up, withdrew its call, or stopped sent_answer.
+    /// The peer hung up, cancelled its call, or stopped responding.
     HungUp {
         /// The leg.
         leg: LegId,
-        /// The peer said so itself, and did not just vanish.
+        /// `true` if the peer ended the call with BYE or CANCEL; `false` after a timeout or an
+        /// error.
         orderly: bool,
     },
-    /// A trunk that is kept alive went away, or came back.
+    /// A trunk became reachable or unreachable.
     Reachable {
         /// Index of the trunk in [`EndpointSettings::trunks`].
         trunk: usize,
-        /// It answers.
+        /// The trunk answers.
         up: bool,
     },
-    /// A trunk has taken our registration, or has it no more.
+    /// A trunk accepted the registration, or the registration is gone.
     Registered {
         /// Index of the trunk in [`EndpointSettings::trunks`].
         trunk: usize,
-        /// It will bring us calls until it is told again.
+        /// The registration is active. The trunk sends its calls to this endpoint.
         registered: bool,
-        /// What it answered; 408: nothing, 503: the transport failed.
+        /// Status of the registrar's response. 408: no response; 503: the transport failed.
         status: u16,
     },
 }
 
-/// A call that a trunk brings.
+/// Call offered by a trunk.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IncomingCall {
     /// The new leg.
     pub leg: LegId,
     /// Index of the trunk in [`EndpointSettings::trunks`].
     pub trunk: usize,
-    /// User part of the Request-URI, without separators.
+    /// User part of the called URI, without visual separators.
     pub called: String,
-    /// The caller's number, digits with or without `+`; `None`: withheld or malformed.
+    /// The caller's number: digits with or without `+`. `None` if it is withheld or malformed.
     pub caller: Option<String>,
-    /// Where it came from.
+    /// IP address of the sender.
     pub source: IpAddr,
-    /// The caller's audio; `None`: it leaves the offer to us.
+    /// The caller's audio. `None` if the INVITE has no offer (late offer).
     pub remote: Option<RemoteMedia>,
 }
 
 impl std::fmt::Debug for IncomingCall {
-    /// Without the numbers.
+    /// Omits the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IncomingCall")
             .field("leg", &self.leg)
@@ -167,21 +171,21 @@ impl std::fmt::Debug for IncomingCall {
     }
 }
 
-/// How much an endpoint holds.
+/// Number of objects held by an endpoint. All zero if it is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EndpointLoad {
-    /// Legs.
+    /// Number of legs.
     pub legs: usize,
-    /// Transactions, their aftermath included.
+    /// Number of transactions, including completed ones kept for retransmissions.
     pub transactions: usize,
-    /// Timers.
+    /// Number of timers.
     pub timers: usize,
 }
 
-/// A source of random numbers: a CSPRNG in production, a counter in a test.
+/// Source of random numbers: a CSPRNG in production, a counter in a test.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 
-/// The user agent.
+/// SIP user agent. See the [crate documentation](crate).
 pub struct Endpoint {
     settings: EndpointSettings,
     entropy: Entropy,
@@ -190,16 +194,16 @@ pub struct Endpoint {
     timers: TimerTable<TimerKey>,
     transactions: HashMap<TransactionKey, Transaction>,
     legs: HashMap<LegId, SipLeg>,
-    /// Legs by our tag, which we drew and which is unique.
+    /// Legs by local tag. Local tags are random and unique.
     by_tag: HashMap<Bytes, LegId>,
-    /// INVITEs that wait for the engine's decision, or were answered a moment ago: one that comes again by another way is
-    /// refused.
+    /// INVITEs awaiting a decision or answered recently. A copy received on a different path is
+    /// rejected with 482.
     recent_invites: HashSet<incoming::RequestIdentity>,
-    /// Who may come from where no trunk is.
+    /// Nonces issued to callers outside the networks of all trunks.
     nonces: digest_nonce::NonceStore,
-    /// What is known of each trunk, in the order of the settings.
+    /// Runtime state of each trunk, in the order of the settings.
     trunk_states: Vec<TrunkState>,
-    /// The realm in which each trunk has taken our credentials.
+    /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
     transmits: VecDeque<Transmit>,
@@ -209,82 +213,83 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum TimerKey {
     Transaction(TransactionKey, Timer),
-    /// Send the 2xx again: RFC 3261, section 13.3.1.4.
+    /// Retransmit the 2xx (RFC 3261, section 13.3.1.4).
     Retransmit2xx(LegId),
-    /// No ACK came in 64·T1.
+    /// No ACK arrived within 64·T1.
     AckTimeout(LegId),
-    /// No final response came after our CANCEL in 64·T1.
+    /// No final response arrived within 64·T1 of the CANCEL.
     CancelTimeout(LegId),
-    /// Try our re-INVITE again: RFC 3261, section 14.1.
+    /// Retry the re-INVITE (RFC 3261, section 14.1).
     Reinvite(LegId),
-    /// No final response came to our re-INVITE in 64·T1.
+    /// No final response to the re-INVITE arrived within 64·T1.
     ReinviteTimeout(TransactionKey),
-    /// The session was not refreshed, or it is for us to refresh it: RFC 4028.
+    /// The session expires, or its refresh is due (RFC 4028).
     Session(LegId),
-    /// Ask the trunk whether it is alive, or take its silence for an answer.
+    /// The next keep-alive probe is due, or the current probe timed out.
     KeepAlive(usize),
-    /// Register with the trunk, for the first time or again.
+    /// The first registration or its renewal is due.
     Register(usize),
 }
 
-/// What we remember of a transaction beside its state.
+/// Endpoint data of a transaction. The transaction layer holds the protocol state.
 #[derive(Debug)]
 struct Transaction {
     path: Path,
     purpose: Purpose,
-    /// What an INVITE of the peer would have in common with itself by another way.
+    /// Identity of the peer's INVITE, used to detect a copy received on a different path.
     identity: Option<Box<incoming::RequestIdentity>>,
 }
 
-/// Whose business a transaction is.
+/// Purpose of a transaction: the part of the endpoint handling its result.
 #[derive(Debug)]
 enum Purpose {
-    /// A request of the peer; its leg, if the request is the INVITE of one.
+    /// Request of the peer. Holds the leg if the request is its initial INVITE.
     Serve(Option<LegId>),
-    /// Our INVITE. It outlives its leg, to acknowledge repeated 2xx.
+    /// INVITE sent by the endpoint. It outlives its leg to acknowledge retransmitted 2xx responses.
     Invite {
         leg: LegId,
         acknowledged: Vec<SentAck>,
     },
-    /// Our CANCEL or BYE, whose answer changes nothing.
+    /// Request sent by the endpoint, such as CANCEL, BYE or PRACK. Its response is ignored.
     NoReplyNeeded,
-    /// Our INVITE within a call.
+    /// INVITE sent by the endpoint within a call.
     Reinvite(Box<redirect::SentReinvite>),
-    /// Our session refresh.
+    /// Session refresh sent by the endpoint.
     Refresh(LegId),
-    /// Our question whether a trunk is alive.
+    /// Keep-alive probe of a trunk.
     KeepAlive(usize),
-    /// Our registration with a trunk.
+    /// Registration with a trunk.
     Register(usize),
 }
 
-/// An ACK that we sent, to be sent again with each repeated 2xx of the same tag.
+/// ACK sent for a 2xx. Sent again for each retransmitted 2xx with the same tag.
 #[derive(Debug)]
 struct SentAck {
     remote_tag: Bytes,
     ack: Transmit,
 }
 
-/// One leg.
+/// State of one leg.
 #[derive(Debug)]
 struct SipLeg {
-    /// Our tag of the dialog, by which the peer's requests find the leg.
+    /// Local tag of the dialog. Requests of the peer are matched by it.
     tag: Bytes,
     path: Path,
-    /// User part of our `Contact`: the number that the peer called, or sees as the caller.
+    /// User part of the local `Contact`: the called number, or the number shown to the called
+    /// party.
     user: String,
     state: LegState,
     local: Option<LocalMedia>,
     session: Option<session::SessionTimer>,
-    /// The INVITE of the dialog was ours.
+    /// The endpoint sent the initial INVITE of the dialog.
     outgoing: bool,
-    /// Our re-INVITE that is not answered yet.
+    /// Re-INVITE requested by the engine and not yet answered.
     pending_reinvite: Option<redirect::PendingReinvite>,
-    /// The engine hung up: it hears nothing more of this leg.
+    /// The engine hung up. It receives no further events of this leg.
     abandoned: bool,
 }
 
-/// Where a leg stands.
+/// Phase of a leg's dialog (RFC 3261, section 12).
 #[derive(Debug)]
 enum LegState {
     Incoming(Box<incoming::ReceivedInvite>),
@@ -294,7 +299,7 @@ enum LegState {
 }
 
 impl Endpoint {
-    /// A user agent that has nothing to do yet.
+    /// Creates an idle endpoint.
     pub fn new(settings: EndpointSettings, entropy: Entropy) -> Self {
         let timing = Timers::default();
         let trunk_states = settings.trunks.iter().map(TrunkState::new).collect();
@@ -317,22 +322,22 @@ impl Endpoint {
         }
     }
 
-    /// The next message to send.
+    /// Returns the next message to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }
 
-    /// The next thing that happened.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// When to call [`Endpoint::handle_timeout`].
+    /// Returns the time of the next call to [`Endpoint::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// How much is held. All zero: idle.
+    /// Returns the number of objects held.
     pub fn load(&self) -> EndpointLoad {
         EndpointLoad {
             legs: self.legs.len(),
@@ -341,7 +346,7 @@ impl Endpoint {
         }
     }
 
-    /// Fires every timer that is due.
+    /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.timers.expired(now) {
             match key {
@@ -361,13 +366,13 @@ impl Endpoint {
         }
     }
 
-    /// A message could not be sent.
+    /// Reports a failure to send the message with this ticket.
     pub fn transport_failed(&mut self, ticket: &Ticket, now: Instant) {
         let outputs = self.layer.on_transport_error(&ticket.0);
         self.perform(&ticket.0, outputs, now);
     }
 
-    /// Does what a transaction wants done.
+    /// Applies the outputs of the transaction layer.
     fn perform(&mut self, key: &TransactionKey, outputs: Vec<Output>, now: Instant) {
         for output in outputs {
             match output {
@@ -408,7 +413,7 @@ impl Endpoint {
         self.shrink_tables();
     }
 
-    /// An INVITE that was refused, or is over: it may come again.
+    /// Removes the identity of an INVITE after its rejection or end. The caller may send it again.
     fn forget_identity(&mut self, key: &TransactionKey) {
         let transaction = self.transactions.get_mut(key);
         if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
@@ -439,7 +444,7 @@ impl Endpoint {
         Some(key)
     }
 
-    /// Answers within a server transaction.
+    /// Sends a response within a server transaction.
     fn respond(&mut self, key: &TransactionKey, response: Response, now: Instant) {
         let outputs = self.layer.send_response(key, response);
         self.perform(key, outputs, now);
@@ -468,19 +473,20 @@ impl Endpoint {
         }
     }
 
-    /// Forgets a server transaction whose request cannot be answered: it holds what no answer may repeat.
+    /// Drops a server transaction without a response. Used for requests with values unfit to be
+    /// repeated in a response.
     fn abandon(&mut self, key: &TransactionKey) {
         self.layer.abandon(key);
         self.forget(key);
     }
 
-    /// A response with a tag in its `To`, as every response but 100 must have.
+    /// Starts a response with a tag in its `To`, required of all responses except 100.
     fn response(&mut self, request: &Request, status: u16) -> Option<ResponseBuilder> {
         let tag = self.token();
         response(request, status, &tag)
     }
 
-    /// An identifier that nobody can guess: 64 random bits.
+    /// Returns an unguessable identifier of 64 random bits.
     fn token(&mut self) -> String {
         format!("{:016x}", (self.entropy)())
     }
@@ -511,7 +517,7 @@ impl Endpoint {
         )
     }
 
-    /// Finishes a request with a `Via` of its own at the top.
+    /// Builds a request with a new `Via` at the top.
     fn finish_request(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
         let via = self.via(transport);
         let mut request = builder.build();
@@ -529,7 +535,7 @@ impl Endpoint {
         id
     }
 
-    /// Takes a leg out, with everything that could still fire for it.
+    /// Removes a leg together with its timers.
     fn remove_leg(&mut self, id: LegId) -> Option<SipLeg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
@@ -547,7 +553,7 @@ impl Endpoint {
         Some(leg)
     }
 
-    /// Takes a leg out and tells the engine, unless the engine gave it up itself.
+    /// Removes a leg and emits `event`, unless the engine already hung up.
     fn end_leg(&mut self, id: LegId, event: Event) {
         if self.remove_leg(id).is_some_and(|leg| !leg.abandoned) {
             self.events.push_back(event);
@@ -580,7 +586,7 @@ fn reliability(transport: Transport) -> Reliability {
     }
 }
 
-/// A response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
+/// Starts a response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
 fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
     let status = StatusCode::new(status)?;
     let mut builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
@@ -603,7 +609,8 @@ fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder
     builder.set_header(&HeaderName::To, to).ok()
 }
 
-/// What a refusal must tell of what would be taken instead (RFC 3261, sections 21.4.6 and 21.4.13).
+/// Returns the header required in a 405 or 415: the alternatives to the rejected value (RFC 3261,
+/// sections 21.4.6 and 21.4.13).
 fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
     match status {
         405 => Some((HeaderName::Allow, ALLOW)),
@@ -648,14 +655,15 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// The way to a URI: its address where it is one, else the way that is known to work. Names are not looked up.
+/// Returns the path to a URI: its address if it has one, otherwise the known path. Names are not
+/// resolved.
 fn path_to(uri: &Uri, known: Path) -> Path {
     let address = match uri.host() {
         Some(UriHost::Ip(address)) => Some(*address),
         _ => None,
     };
     let transport = match uri.transport() {
-        // What began encrypted stays so.
+        // A dialog established over TLS stays on TLS.
         _ if known.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,

@@ -1,4 +1,4 @@
-//! Calls that we make: from the INVITE to the answer, or to its withdrawal.
+//! Outgoing calls: from the INVITE to its answer or cancellation.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,23 +14,24 @@ use crate::sip::{
 };
 use crate::wire::{Path, Transmit};
 
-/// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
+/// Parameters of an outgoing call. The INVITE is built from these fields alone, so nothing of
+/// another leg can leak into it.
 #[derive(Clone)]
 pub struct OutgoingCall {
     /// Index of the trunk in [`super::EndpointSettings::trunks`].
     pub trunk: usize,
-    /// The number to call: digits, `+` in front for E.164.
+    /// Number to call: digits, with a leading `+` for E.164.
     pub to: String,
-    /// The number that the called party sees.
+    /// Number shown to the called party.
     pub from: String,
-    /// Our audio.
+    /// Local audio.
     pub local: LocalMedia,
-    /// The codec to offer first.
+    /// Codec offered first.
     pub preferred: Codec,
 }
 
 impl std::fmt::Debug for OutgoingCall {
-    /// Without the numbers.
+    /// Omits the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OutgoingCall")
             .field("trunk", &self.trunk)
@@ -38,52 +39,53 @@ impl std::fmt::Debug for OutgoingCall {
     }
 }
 
-/// A call that cannot be made.
+/// Reason for not placing a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The trunk does not exist or takes no calls.
     #[error("the trunk has no peer to call")]
     NoPeer,
-    /// A number is not one.
-    #[error("a number has a character that does not belong in it")]
+    /// A number contains an invalid character or is empty.
+    #[error("a number is empty or contains an invalid character")]
     BadNumber,
 }
 
-/// An INVITE of ours that waits for its final answer.
+/// INVITE awaiting its final response.
 #[derive(Debug)]
 pub(super) struct SentInvite {
     pub(super) key: Option<TransactionKey>,
     pub(super) request: Request,
-    /// Index of the trunk that it goes to.
+    /// Index of the trunk.
     pub(super) trunk: usize,
-    /// Targets of the trunk that failed.
+    /// Targets of the trunk already attempted without success.
     pub(super) attempted: Vec<SocketAddr>,
-    /// The trunk's challenge that was answered.
+    /// Last challenge answered for this call.
     pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
-    /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
+    /// A provisional response arrived. A CANCEL is allowed from then on (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
     pub(super) ringing: bool,
-    /// The engine gave the call up; the CANCEL waits for a provisional response, or was sent.
+    /// The engine hung up. The CANCEL was sent or waits for a provisional response.
     pub(super) withdrawn: bool,
     canceled: bool,
-    /// Reliable provisional responses so far, one entry for each branch of a fork.
+    /// Early dialogs with reliable provisional responses, one for each branch of a fork.
     pub(super) early: Vec<EarlyDialog>,
 }
 
-/// A branch that sent a reliable provisional response (RFC 3262).
+/// Branch of a fork with a reliable provisional response (RFC 3262).
 #[derive(Debug)]
 pub(super) struct EarlyDialog {
     dialog: Dialog,
     sequence: u32,
-    /// The answer, if it came there: the 2xx need not repeat it (RFC 6337, section 2.2).
+    /// SDP answer from a provisional response. The 2xx may omit it (RFC 6337, section 2.2).
     answer: Option<Description>,
 }
 
-/// Branches whose provisional responses we acknowledge; a fork of more is nothing that rings people.
+/// Maximum number of fork branches with acknowledged provisional responses. Forks to real phones
+/// have fewer.
 const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
-    /// Calls a number. Progress comes as events of the leg that is returned.
+    /// Places a call and returns its leg. Progress is reported by events of this leg.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
         let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
@@ -189,8 +191,8 @@ impl Endpoint {
                 self.on_answer(key, id, response, now);
             }
             401 | 407 if self.retry_with_credentials(id, response, now) => {}
-            // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
-            // both are refusals like any other.
+            // A 3xx is not followed because it names a different number. A challenge of a called
+            // party is not answered. Both fail the call.
             status => self.on_invite_failure(id, status, now),
         }
     }
@@ -214,7 +216,8 @@ impl Endpoint {
         }
     }
 
-    /// A provisional response that the peer repeats until we acknowledge it with a PRACK (RFC 3262, section 4).
+    /// Sends a PRACK for a reliable provisional response, otherwise retransmitted by the peer (RFC
+    /// 3262, section 4).
     fn acknowledge_provisional(
         &mut self,
         id: LegId,
@@ -235,7 +238,8 @@ impl Endpoint {
         let branch = match invite.early.iter().position(same_branch) {
             Some(index) => {
                 let early = invite.early.get_mut(index)?;
-                // One that was acknowledged before: its PRACK is on its way. One out of order will be repeated.
+                // Already acknowledged, or out of order. In the latter case the peer retransmits
+                // it.
                 if early.sequence.checked_add(1) != Some(sequence) {
                     return None;
                 }
@@ -269,7 +273,7 @@ impl Endpoint {
         Some(())
     }
 
-    /// What was agreed with the branch that answers, before it did.
+    /// Returns the early dialog of the answering branch.
     fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
         let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
             return None;
@@ -316,7 +320,7 @@ impl Endpoint {
                 };
                 self.emit(id, Event::Answered { leg: id, remote });
             }
-            // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.
+            // A second answer of a fork, an answer after a hang-up, or unusable audio.
             _ => {
                 if let Some(builder) = dialog.request(Method::Bye)
                     && let Some(bye) = self.finish_request(builder, path.transport)
@@ -336,7 +340,8 @@ impl Endpoint {
         }
     }
 
-    /// A 2xx that was acknowledged before: its ACK was lost (RFC 3261, section 13.2.2.4).
+    /// Repeats the ACK for a retransmitted 2xx (RFC 3261, section 13.2.2.4). Returns `false` if the
+    /// 2xx is new.
     fn acknowledge_again(&mut self, key: &TransactionKey, tag: &[u8]) -> bool {
         let Some(Purpose::Invite { acknowledged, .. }) =
             self.transactions.get(key).map(|found| &found.purpose)
@@ -388,7 +393,7 @@ impl Endpoint {
         }
     }
 
-    /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
+    /// Cancels an INVITE, immediately or after its first provisional response.
     pub(super) fn cancel(&mut self, id: LegId, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
@@ -414,7 +419,7 @@ impl Endpoint {
         );
     }
 
-    /// The peer answered neither the CANCEL nor the INVITE: RFC 3261, section 9.1 counts it as ended.
+    /// Ends an INVITE without a final response after its CANCEL (RFC 3261, section 9.1).
     pub(super) fn on_cancel_timeout(&mut self, id: LegId, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
@@ -432,7 +437,7 @@ impl Endpoint {
     }
 }
 
-/// The number of a provisional response that is to be acknowledged.
+/// Returns the `RSeq` of a reliable provisional response.
 fn reliable_sequence(response: &Response) -> Option<u32> {
     let mut required = response.headers.get_all(&HeaderName::Require);
     let reliable = required.any(|header| {
@@ -448,7 +453,8 @@ fn reliable_sequence(response: &Response) -> Option<u32> {
     std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
-/// The CANCEL of an INVITE (RFC 3261, section 9.1): the same branch, sequence number and identity.
+/// Builds the CANCEL of an INVITE (RFC 3261, section 9.1), with the same branch, sequence number
+/// and identity.
 fn cancel_of(invite: &Request) -> Option<Request> {
     let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
     for name in [

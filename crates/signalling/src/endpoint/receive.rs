@@ -1,4 +1,4 @@
-//! The gate: what comes in, from whom, and whose business it is.
+//! Entry point for received messages: validation, authorization and dispatch.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -17,7 +17,8 @@ use crate::sip::{
 use crate::wire::{MessageContent, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
-    /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
+    /// Handles a message received from `source`. Over TCP and TLS, `source` is the peer's end of
+    /// the connection.
     pub fn receive(
         &mut self,
         transport: Transport,
@@ -42,7 +43,7 @@ impl Endpoint {
         }
     }
 
-    /// A request that nobody can read gets a 400 where it can be told who sent it.
+    /// Sends a 400 for an unparseable request if it has a `Via`.
     fn reject_malformed(&mut self, malformed: &Malformed, source: Path) {
         let mut path = source;
         if source.transport == Transport::Udp {
@@ -62,7 +63,7 @@ impl Endpoint {
         }
         let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request))
         else {
-            // What an answer must repeat is not there, or cannot be read.
+            // A header required in the response is missing or unparseable.
             let malformed =
                 Malformed::from_request(&request).filter(|_| request.method != Method::Ack);
             return malformed
@@ -97,9 +98,10 @@ impl Endpoint {
         }
     }
 
-    /// The trunk whose request it is, or what is refused before any logic and without remembering anything: methods that
-    /// we do not serve, messages that are not whole, and whoever is no trunk of ours. Nothing here depends on the number
-    /// that was called.
+    /// Returns the trunk of a request, or a stateless rejection.
+    ///
+    /// Rejects invalid messages, unsupported methods and unknown sources. The result never depends
+    /// on the called number.
     fn authorize(
         &mut self,
         request: &Request,
@@ -134,7 +136,7 @@ impl Endpoint {
         }
     }
 
-    /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
+    /// Sends a stateless response (RFC 3261, section 8.2.7). Copies of a request get the same tag.
     fn reject_statelessly(&mut self, request: &Request, path: Path, refusal: StatelessRefusal) {
         let StatelessRefusal { status, challenges } = refusal;
         let mut hasher = DefaultHasher::new();
@@ -150,7 +152,7 @@ impl Endpoint {
         };
         let bytes = match answer.and_then(challenged) {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
-            // The library does not write what quoted control characters the request has.
+            // The library refuses to write the quoted control characters of this request.
             None => Malformed::from_request(request)
                 .map(|request| request.response(status, reason(status))),
         };
@@ -162,7 +164,7 @@ impl Endpoint {
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
-        // A response that matches nothing is one that came too late to matter.
+        // An unmatched response is too late to matter.
         let reliability = crate::sip::Reliability::Unreliable;
         if let Dispatch::Matched { key, outputs } =
             self.layer.receive(Message::Response(response), reliability)
@@ -182,7 +184,7 @@ impl Endpoint {
         }
     }
 
-    /// A request that the peer sent, the first time that we see it.
+    /// Handles a new request of the peer. Retransmissions do not get here.
     fn on_request(&mut self, key: &TransactionKey, request: Request, now: Instant) {
         if request.method == Method::Cancel {
             return self.on_cancel(key, &request, now);
@@ -210,7 +212,7 @@ impl Endpoint {
         matches.then_some(leg)
     }
 
-    /// What we can do, for a trunk that asks whether we are alive (RFC 3261, section 11).
+    /// Answers OPTIONS with the endpoint's capabilities (RFC 3261, section 11).
     pub(super) fn respond_capabilities(
         &mut self,
         key: &TransactionKey,
@@ -247,7 +249,8 @@ impl Endpoint {
         }
     }
 
-    /// A transaction ended without an answer.
+    /// Handles a transaction without a final response: 408 after a timeout, 503 after a transport
+    /// failure.
     fn on_transaction_failure(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self
             .transactions
@@ -261,8 +264,8 @@ impl Endpoint {
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
             Some(Purpose::Serve(Some(leg))) => {
                 let leg = *leg;
-                // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
-                // any more is one that the caller gave up.
+                // If the leg was rejected it is already gone, and only the ACK is missing.
+                // Otherwise the caller can no longer be answered.
                 if matches!(
                     self.legs.get(&leg).map(|leg| &leg.state),
                     Some(LegState::Incoming(_))
@@ -281,11 +284,11 @@ impl Endpoint {
     }
 }
 
-/// An answer that is given without remembering anything.
+/// Response sent without creating a transaction.
 #[derive(Debug)]
 pub(super) struct StatelessRefusal {
     pub(super) status: u16,
-    /// The values of `WWW-Authenticate`.
+    /// Values of `WWW-Authenticate`.
     pub(super) challenges: Vec<String>,
 }
 
@@ -298,7 +301,8 @@ impl StatelessRefusal {
     }
 }
 
-/// Whether an answer may repeat what RFC 3261, section 8.2.6.2 and section 12.1.1 want repeated.
+/// Returns `true` if all values repeated in a response are safe to repeat (RFC 3261, sections
+/// 8.2.6.2 and 12.1.1).
 fn is_answerable(request: &Request) -> bool {
     let repeated = [
         HeaderName::Via,
@@ -316,7 +320,8 @@ fn is_answerable(request: &Request) -> bool {
     })
 }
 
-/// Whether the request has what every answer must repeat (RFC 3261, section 8.2.6.2).
+/// Returns `true` if the request has all headers repeated in a response (RFC 3261, section
+/// 8.2.6.2).
 fn has_identity(request: &Request) -> bool {
     let repeated = [
         HeaderName::From,
@@ -329,8 +334,8 @@ fn has_identity(request: &Request) -> bool {
         .all(|name| request.headers.get(name).is_some())
 }
 
-/// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the
-/// address that the request came from, with the port that the sender asks for.
+/// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581) and adds it to the topmost
+/// `Via`: the source address, with the port requested by the sender.
 fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let via = request.headers.typed::<Via>()?.ok()?;
     let value = request.headers.value(&HeaderName::Via)?.into_owned();
@@ -371,7 +376,7 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     })
 }
 
-/// The sequence number of a request that was validated.
+/// Returns the sequence number of a validated request.
 pub(super) fn sequence(request: &Request) -> u32 {
     request
         .headers

@@ -1,4 +1,5 @@
-//! Re-INVITEs of ours (RFC 3261, section 14.1): a peer is told to send its audio somewhere else, and back to us.
+//! Re-INVITEs of the endpoint (RFC 3261, section 14.1): move a peer's audio to a different address
+//! and back.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,49 +10,53 @@ use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEventFormat}
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
-/// How often a re-INVITE is tried that meets one of the peer's, the first time included.
+/// Maximum number of attempts of a re-INVITE colliding with re-INVITEs of the peer, including the
+/// first.
 const MAX_ATTEMPTS: u8 = 5;
 
-/// Where a leg's peer is to send its audio, and in what. All that is told of the other leg.
+/// Destination and format of a peer's audio. This is all the peer learns of the other leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redirection {
-    /// The address of the other leg's peer; `None`: our own.
+    /// Address of the other leg's peer. `None` for the local address.
     pub rtp: Option<SocketAddr>,
-    /// The one codec.
+    /// The only codec offered.
     pub codec: Codec,
-    /// Its payload type as whoever is there takes it.
+    /// Payload type of the codec, as expected at the destination.
     pub payload_type: u8,
-    /// What whoever is there wants of Opus.
+    /// Opus parameters requested by the destination.
     pub opus: OpusParameters,
-    /// Telephone events (RFC 4733) as whoever is there takes them.
+    /// Telephone events (RFC 4733) accepted by the destination.
     pub telephone_event: Option<TelephoneEventFormat>,
 }
 
-/// A re-INVITE that waits to be sent, or for its answer.
+/// Re-INVITE waiting to be sent or answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingReinvite {
     redirection: Redirection,
     attempts: u8,
-    /// It is on its way.
+    /// The request was sent.
     sent: bool,
-    /// It has met one of the peer's, and is not to be sent again yet.
+    /// The request collided with a re-INVITE of the peer and waits for its retry.
     deferred: bool,
 }
 
-/// An INVITE of ours within a dialog. Outlives its leg, to acknowledge a 2xx that comes late or again.
+/// INVITE sent within a dialog. It outlives its leg to acknowledge late or retransmitted 2xx
+/// responses.
 #[derive(Debug)]
 pub(super) struct SentReinvite {
     pub(super) leg: LegId,
-    /// The dialog as it was when the INVITE went out.
+    /// State of the dialog at the time of sending.
     dialog: Dialog,
     path: Path,
     acknowledgement: Option<Transmit>,
 }
 
 impl Endpoint {
-    /// Asks the peer of an established leg to send its audio elsewhere: one re-INVITE, as soon as no other is under way,
-    /// and again after 491. [`Event::Redirected`] or [`Event::RedirectFailed`] follows, unless the leg ends.
-    /// `false`: there is no such leg, or the one before is not answered yet.
+    /// Asks the peer of an established leg to send its audio to a different address.
+    ///
+    /// The endpoint sends one re-INVITE after all others have completed, and retries it after 491.
+    /// [`Event::Redirected`] or [`Event::RedirectFailed`] follows, unless the leg ends. Returns
+    /// `false` if the leg does not exist or a previous redirection is still pending.
     pub fn redirect(&mut self, id: LegId, redirection: Redirection, now: Instant) -> bool {
         let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.abandoned) else {
             return false;
@@ -73,7 +78,8 @@ impl Endpoint {
         true
     }
 
-    /// Whether a re-INVITE of ours waits for its answer: the peer's gets 491 (section 14.2; RFC 3311, section 5.2).
+    /// Returns `true` if a re-INVITE of the endpoint awaits its response. Offers of the peer are
+    /// then rejected with 491 (RFC 3261, section 14.2; RFC 3311, section 5.2).
     pub(super) fn is_redirecting(&self, id: LegId) -> bool {
         self.legs
             .get(&id)
@@ -81,7 +87,7 @@ impl Endpoint {
             .is_some_and(|pending| pending.sent)
     }
 
-    /// Sends the re-INVITE that waits, unless the peer's INVITE is not acknowledged yet.
+    /// Sends the pending re-INVITE, unless an INVITE of the peer is still unacknowledged.
     pub(super) fn send_pending(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
@@ -97,7 +103,7 @@ impl Endpoint {
         }
     }
 
-    /// The time after a 491 is over.
+    /// Retries a re-INVITE after the delay following a 491.
     pub(super) fn retry_redirect(&mut self, id: LegId, now: Instant) {
         if let Some(pending) = self
             .legs
@@ -129,7 +135,7 @@ impl Endpoint {
             .ok()?;
         builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
-        // Without it the session timer would be off (RFC 4028, section 7.4).
+        // Without this header the session timer would be switched off (RFC 4028, section 7.4).
         if let Some(session) = session {
             builder = session.write_reinvite(builder)?;
         }
@@ -151,7 +157,8 @@ impl Endpoint {
         Some(())
     }
 
-    /// A peer that says it has the INVITE, and then nothing: as with one that says nothing at all.
+    /// Ends a re-INVITE with a provisional response but no final one, as if the peer had not
+    /// responded at all.
     pub(super) fn on_reinvite_timeout(&mut self, key: &TransactionKey, now: Instant) {
         let outputs = self.layer.on_transport_error(key);
         self.perform(key, outputs, now);
@@ -188,7 +195,7 @@ impl Endpoint {
         }
     }
 
-    /// The ACK of a 2xx (RFC 3261, section 13.2.2.4), to the peer's new contact.
+    /// Sends the ACK for a 2xx (RFC 3261, section 13.2.2.4) to the peer's new contact.
     fn acknowledge_reinvite(&mut self, key: &TransactionKey, response: &Response) -> Option<()> {
         let Purpose::Reinvite(reinvite) = &mut self.transactions.get_mut(key)?.purpose else {
             return None;
@@ -233,12 +240,13 @@ impl Endpoint {
                     },
                 );
             }
-            // No answer to our offer: nobody knows where the audio goes.
+            // The response does not answer the offer. The destination of the audio is unknown.
             _ => self.end_lost_session(id, now),
         }
     }
 
-    /// Our INVITE met the peer's: both are made again, after times that differ (section 14.1).
+    /// Schedules a retry after a collision with a re-INVITE of the peer. The two sides use
+    /// different delays (RFC 3261, section 14.1).
     fn schedule_redirect_retry(&mut self, id: LegId, now: Instant) {
         let random = (self.entropy)();
         let Some(leg) = self.legs.get_mut(&id) else {
@@ -251,7 +259,7 @@ impl Endpoint {
             return self.on_redirect_failure(id, 491);
         }
         (pending.sent, pending.deferred) = (false, true);
-        // Whoever made the Call-ID waits longer.
+        // The owner of the Call-ID waits longer: 2.1 to 4 s instead of 0 to 2 s.
         let steps = if leg.outgoing {
             210 + random % 191
         } else {
@@ -263,7 +271,7 @@ impl Endpoint {
         );
     }
 
-    /// The session is as it was before (section 14.1).
+    /// Reports a refused re-INVITE. The session continues unchanged (RFC 3261, section 14.1).
     fn on_redirect_failure(&mut self, id: LegId, status: u16) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;

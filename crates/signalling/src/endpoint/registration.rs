@@ -1,4 +1,5 @@
-//! Telling a trunk where we are (RFC 3261, section 10), again before it forgets, and once more when we go.
+//! Registration with trunks (RFC 3261, section 10): registers, renews before expiry, and
+//! unregisters at shutdown.
 
 use std::time::{Duration, Instant};
 
@@ -6,35 +7,36 @@ use super::challenge::AnsweredChallenge;
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
 
-/// How long we ask to be known (RFC 3261, section 10.2.1.1 has nothing shorter as its default).
+/// Registration expiry requested by default.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
-/// The longest time that a registrar can make us ask for.
+/// Maximum expiry a registrar can demand or grant.
 const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
-/// A registrar that grants less is not requested_expiry more often.
+/// Minimum expiry. A registrar granting less still gets no more than one renewal in half this time.
 const MIN_EXPIRY: Duration = Duration::from_secs(10);
-/// Before the end of what was granted there is room for one try that times out and another registration.
+/// Time reserved before expiry, enough for two attempts of 32 s each.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
-/// The delay after the first failure; it doubles with each registration.
+/// Delay after the first failure. It doubles with each further failure.
 const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
-/// Our registration with one trunk.
+/// Registration with one trunk.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
-    /// The same for all requests to a registrar, with numbers that go up (RFC 3261, section 10.2).
+    /// Shared by all requests to a registrar, with increasing sequence numbers (RFC 3261, section
+    /// 10.2).
     call_id: String,
     sequence: u32,
-    /// What the registrar wants us to ask for, where it said so with a 423.
+    /// Expiry demanded by the registrar with a 423.
     requested_expiry: Option<Duration>,
-    /// `None`: it was never answered_challenge.
+    /// `None` until the first final result.
     active: Option<bool>,
     failures: u32,
-    /// We are going: what is requested_expiry for is to be forgotten.
+    /// The endpoint is unregistering: the requested expiry is zero.
     leaving: bool,
     attempt: Option<RegisterAttempt>,
 }
 
-/// A REGISTER that waits for its answer.
+/// REGISTER awaiting its response.
 #[derive(Debug)]
 struct RegisterAttempt {
     key: TransactionKey,
@@ -44,7 +46,7 @@ struct RegisterAttempt {
 }
 
 impl Endpoint {
-    /// Whether nothing of ours is registered any more, and nothing about it under way.
+    /// Returns `true` if no registration is active or in progress.
     pub fn is_unregistered(&self) -> bool {
         let registrations = self
             .trunk_states
@@ -55,14 +57,14 @@ impl Endpoint {
             .all(|registration| registration.attempt.is_none() && registration.active != Some(true))
     }
 
-    /// Registers, for the first time or again.
+    /// Sends the first registration or a renewal.
     pub(super) fn register(&mut self, trunk: usize, now: Instant) {
         if self.send_register(trunk, false, now).is_none() {
             self.on_register_failure(trunk, 503, None, now);
         }
     }
 
-    /// Takes back what is registered, whatever else is under way.
+    /// Removes the registration, regardless of requests in progress.
     pub(super) fn unregister(&mut self, trunk: usize, now: Instant) {
         let Some(registration) = self.registration(trunk) else {
             return;
@@ -143,7 +145,7 @@ impl Endpoint {
         self.finish_request(builder, transport)
     }
 
-    /// Where the trunk's calls are to come to.
+    /// Returns the contact registered with the trunk. The trunk sends its calls there.
     fn registered_contact(&self, trunk: usize) -> Option<String> {
         let user = escape_user(
             &self
@@ -198,7 +200,7 @@ impl Endpoint {
         self.set_registered(trunk, true, response.status.code());
     }
 
-    /// Sends a REGISTER again with what the registrar asks for.
+    /// Resends a REGISTER with credentials in response to a challenge.
     fn retry_register_with_credentials(
         &mut self,
         trunk: usize,
@@ -217,7 +219,7 @@ impl Endpoint {
         self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 
-    /// A 423 names the minimum time that the registrar takes (RFC 3261, section 10.2.8).
+    /// Resends a REGISTER with the minimum expiry named by a 423 (RFC 3261, section 10.2.8).
     fn retry_register_with_min_expires(
         &mut self,
         trunk: usize,
@@ -234,7 +236,8 @@ impl Endpoint {
         self.send_register(trunk, true, now)
     }
 
-    /// The registrar refused (its status), said nothing (408), or could not be reached (503).
+    /// Handles a failed registration and schedules the next attempt. `status` is the registrar's
+    /// status, 408 for no response, or 503 for a transport failure.
     pub(super) fn on_register_failure(
         &mut self,
         trunk: usize,
@@ -243,7 +246,7 @@ impl Endpoint {
         now: Instant,
     ) {
         let random = (self.entropy)();
-        // Where it has several targets the next try goes to another registration.
+        // The next attempt uses the next target of the trunk.
         if matches!(status, 408 | 503)
             && let Some(path) = self.path_of(trunk)
             && let Some(state) = self.trunk_states.get_mut(trunk)
@@ -259,7 +262,8 @@ impl Endpoint {
                 .saturating_mul(1_u32 << registration.failures.min(10))
                 .min(MAX_RETRY_DELAY);
             registration.failures = registration.failures.saturating_add(1);
-            // Between half of it and all: a registrar that comes back is not met by everybody at once.
+            // Random delay between half and full length: clients must not all return to a recovered
+            // registrar at once.
             let delay = delay / 2 + (delay / 2).mul_f64((random % 1000) as f64 / 1000.0);
             let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
             self.timers.set(TimerKey::Register(trunk), now + delay);
@@ -267,7 +271,7 @@ impl Endpoint {
         self.set_registered(trunk, false, status);
     }
 
-    /// Tells of a change.
+    /// Stores the state of a registration and emits an event if it changed.
     fn set_registered(&mut self, trunk: usize, registered: bool, status: u16) {
         let Some(registration) = self.registration(trunk) else {
             return;
@@ -282,7 +286,7 @@ impl Endpoint {
     }
 }
 
-/// A user name as it may stand in a URI (RFC 3261, section 25.1): what does not belong there is escaped.
+/// Escapes a username for use in a URI (RFC 3261, section 25.1).
 fn escape_user(username: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     username
@@ -297,7 +301,8 @@ fn escape_user(username: &str) -> String {
         .collect()
 }
 
-/// How long a 200 grants (RFC 3261, section 10.2.4): what it says of our own contact, else of all.
+/// Returns the expiry granted by a 200 (RFC 3261, section 10.2.4): the one of the endpoint's own
+/// contact, otherwise the one of the response.
 fn granted_expiry(response: &Response, ours: &str) -> Option<Duration> {
     let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {
@@ -319,7 +324,7 @@ fn granted_expiry(response: &Response, ours: &str) -> Option<Duration> {
     expires.or_else(|| seconds(response, &HeaderName::Expires))
 }
 
-/// The seconds that a header begins with.
+/// Returns the number of seconds at the beginning of a header.
 fn seconds(response: &Response, name: &HeaderName) -> Option<Duration> {
     number(&response.headers.value(name)?)
 }

@@ -1,4 +1,4 @@
-//! An INVITE of ours that is made once more: with what the trunk asks for, or to another target of it.
+//! Second attempts of an INVITE: with credentials, or to the next target of the trunk.
 
 use std::time::Instant;
 
@@ -6,8 +6,8 @@ use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
 use crate::sip::{Header, HeaderName, Method, Request};
 
 impl Endpoint {
-    /// An INVITE under way is made once more in another form; what becomes of the transaction before is nobody's
-    /// business any more.
+    /// Replaces an INVITE in progress by a new request. The result of the previous transaction is
+    /// ignored.
     pub(super) fn resend_invite(&mut self, id: LegId, request: Request, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),
@@ -41,8 +41,10 @@ impl Endpoint {
         }
     }
 
-    /// The next target of a trunk that has several is called, where one was away before anybody was alerted (RFC 3263,
-    /// section 4.3): as a new request, since the same one by another way would be taken for a loop.
+    /// Sends the INVITE to the next target of its trunk after a target failed before ringing (RFC
+    /// 3263, section 4.3).
+    ///
+    /// It is a new request: the same request on a different path would be rejected as a loop.
     pub(super) fn invite_next_target(&mut self, id: LegId, now: Instant) -> Option<()> {
         let SipLeg {
             state: LegState::Outgoing(invite),

@@ -1,4 +1,4 @@
-//! Session timers (RFC 4028): a call whose peer vanished without a word is found out.
+//! Session timers (RFC 4028): detection of a peer lost without a BYE.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,14 @@ use crate::sip::{
     ResponseBuilder, SessionExpires,
 };
 
-/// The shortest interval allowed: RFC 4028, section 5.
+/// Minimum session interval (RFC 4028, section 5).
 const MIN_SESSION_INTERVAL: Duration = Duration::from_secs(90);
 
-/// What we ask for where the peer only says that it knows session timers (RFC 4028, section 4 recommends it).
+/// Session interval requested from a peer supporting session timers without proposing an interval
+/// (recommended by RFC 4028, section 4).
 const DEFAULT_SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 
-/// What was agreed about refreshing a session.
+/// Negotiated session interval and refresher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SessionTimer {
     interval: Duration,
@@ -22,10 +23,12 @@ pub(super) struct SessionTimer {
 }
 
 impl SessionTimer {
-    /// What the peer's request asks for; `Ok(None)` if nothing, `Err` if it is too short (answered with 422).
+    /// Reads the session timer requested by the peer. `Ok(None)` if it requests none; `Err` if the
+    /// interval is below the minimum (rejected with 422).
     ///
-    /// The peer refreshes unless it leaves that to us by name and takes UPDATE, the one request that we refresh
-    /// with. Where it asks for nothing and would take both, we do (section 9).
+    /// The peer refreshes, unless it names the endpoint as the refresher and accepts UPDATE, the
+    /// only refresh sent by the endpoint. If the peer proposes no interval but supports timers and
+    /// UPDATE, the endpoint refreshes (RFC 4028, section 9).
     pub(super) fn from_request_headers(headers: &Headers) -> Result<Option<Self>, ()> {
         let Some(Ok(requested)) = headers.typed::<SessionExpires>() else {
             let both =
@@ -48,7 +51,8 @@ impl SessionTimer {
         }))
     }
 
-    /// When to act after a refresh: the refresher at half the interval, the other side shortly before its end.
+    /// Returns the delay from a refresh to the next action. The refresher acts after half the
+    /// interval; the other side acts shortly before its end.
     fn act_after(self) -> Duration {
         if self.we_refresh {
             return self.interval / 2;
@@ -57,7 +61,7 @@ impl SessionTimer {
             .saturating_sub(Duration::from_secs(32).min(self.interval / 3))
     }
 
-    /// Writes the agreement into a 2xx of ours.
+    /// Adds the negotiated session timer to a 2xx.
     pub(super) fn write(self, builder: ResponseBuilder) -> Option<ResponseBuilder> {
         let refresher = if self.we_refresh { "uas" } else { "uac" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
@@ -69,7 +73,7 @@ impl SessionTimer {
         }
     }
 
-    /// Writes what was agreed into a re-INVITE of ours: whoever refreshes goes on to.
+    /// Adds the negotiated session timer to a re-INVITE. The refresher does not change.
     pub(super) fn write_reinvite(self, builder: RequestBuilder) -> Option<RequestBuilder> {
         let refresher = if self.we_refresh { "uac" } else { "uas" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
@@ -86,7 +90,7 @@ fn allows_update(headers: &Headers) -> bool {
     has_token(headers, &HeaderName::Allow, b"UPDATE")
 }
 
-/// Whether a token is in the list of a header.
+/// Returns `true` if a header lists the token.
 fn has_token(headers: &Headers, name: &HeaderName, token: &[u8]) -> bool {
     headers.get_all(name).any(|header: &Header| {
         header
@@ -96,7 +100,7 @@ fn has_token(headers: &Headers, name: &HeaderName, token: &[u8]) -> bool {
     })
 }
 
-/// A 422 names the shortest interval that we take.
+/// Adds the minimum session interval to a 422.
 pub(super) fn with_min_se(builder: ResponseBuilder) -> Option<ResponseBuilder> {
     builder
         .header(
@@ -107,7 +111,7 @@ pub(super) fn with_min_se(builder: ResponseBuilder) -> Option<ResponseBuilder> {
 }
 
 impl Endpoint {
-    /// Starts the time of a session again, by what was agreed last.
+    /// Stores the negotiated session timer and restarts it.
     pub(super) fn restart_session_timer(
         &mut self,
         id: LegId,
@@ -163,7 +167,7 @@ impl Endpoint {
                 let agreed = self.legs.get(&id).and_then(|leg| leg.session);
                 self.restart_session_timer(id, agreed, now);
             }
-            // The peer has forgotten the call (RFC 4028, section 10; RFC 5057).
+            // The peer no longer has the call (RFC 4028, section 10; RFC 5057).
             408 | 481 => self.end_lost_session(id, now),
             _ => {
                 let minimum = response.headers.typed::<MinSe>().and_then(Result::ok);
@@ -178,7 +182,8 @@ impl Endpoint {
         }
     }
 
-    /// The peer is gone: a BYE in case it is not, and the engine is told.
+    /// Ends a call after the loss of its session. Emits `HungUp` and sends a BYE in case the peer
+    /// is still there.
     pub(super) fn end_lost_session(&mut self, id: LegId, now: Instant) {
         if self.legs.contains_key(&id) {
             self.emit(
@@ -192,7 +197,8 @@ impl Endpoint {
         }
     }
 
-    /// What a request of the peer asks about its session, or the 422 that refuses it.
+    /// Reads the session timer requested by the peer. Sends a 422 and returns `None` if the
+    /// interval is too short.
     pub(super) fn negotiate_session(
         &mut self,
         key: &crate::sip::TransactionKey,

@@ -1,15 +1,16 @@
-//! Tables that give the capacity of the busiest moment back.
+//! Shrinking of the endpoint's tables after a burst.
 
 use super::Endpoint;
 
-/// Room for so many transactions is kept.
+/// Capacity never shrunk, in transactions.
 const MIN_CAPACITY: usize = 2048;
-/// Room for so many times the transactions that are under way is too much.
+/// Maximum ratio of capacity to active transactions.
 const MAX_SLACK: usize = 16;
 
 impl Endpoint {
-    /// To be called when a transaction has ended. Room for twice as many as there are is left, so that those that come
-    /// back do not make the tables grow at once.
+    /// Shrinks all tables to twice the number of active transactions if they are much too large.
+    /// Called after the end of a transaction. The reserve keeps a new burst from growing the tables
+    /// at once.
     pub(super) fn shrink_tables(&mut self) {
         self.layer.shrink_tables();
         let active = self.transactions.len();
@@ -67,12 +68,12 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_leaves_little_room_behind_although_a_transaction_is_under_way_at_each_moment() {
+    fn a_burst_leaves_small_tables_even_if_a_transaction_is_always_active() {
         let (mut endpoint, start) = (endpoint(), Instant::now());
         (0..6000).for_each(|number| send_options(&mut endpoint, number, start));
         assert_eq!(endpoint.load().transactions, 6000);
         send_options(&mut endpoint, 6000, start + Duration::from_secs(31));
-        // Timer J: RFC 3261, section 17.2.2.
+        // Timer J (RFC 3261, section 17.2.2).
         endpoint.handle_timeout(start + Duration::from_secs(33));
         assert_eq!(endpoint.load().transactions, 1);
         assert!(

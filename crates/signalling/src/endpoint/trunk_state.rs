@@ -1,4 +1,4 @@
-//! The way to a trunk's peer, as it is known now.
+//! Runtime state of trunks: targets, reachability and registration.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -10,20 +10,20 @@ use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
 use crate::trunk::{Trunk, TrunkPeer};
 use crate::wire::{Network, Path, Transport};
 
-/// What is known of a trunk.
+/// Runtime state of one trunk.
 #[derive(Debug)]
 pub(super) struct TrunkState {
-    /// How requests travel to them.
+    /// Transport to the targets.
     transport: Transport,
-    /// Where requests go, the preferred one first; empty: its name stands for nothing.
+    /// Addresses for requests, the preferred one first. Empty if the name does not resolve.
     targets: Vec<SocketAddr>,
-    /// The one of these that is used now.
+    /// Index of the target in use.
     current: usize,
-    /// Targets that were asked and did not answer since one did.
+    /// Number of targets without a response since the last successful probe.
     pub(super) silent: usize,
-    /// Its peer answers, as far as we know.
+    /// Last known reachability.
     pub(super) up: bool,
-    /// The question whether it is alive that waits for an answer.
+    /// Keep-alive probe awaiting a response.
     pub(super) probe: Option<TransactionKey>,
     pub(super) registration: Option<Registration>,
 }
@@ -46,7 +46,7 @@ impl TrunkState {
         }
     }
 
-    /// Whoever asks next goes to another target than one that failed, where there is one.
+    /// Switches to the next target after a failure of the current one.
     pub(super) fn switch_from(&mut self, failed: SocketAddr) {
         if self.targets.get(self.current) == Some(&failed) {
             self.current = (self.current + 1)
@@ -55,7 +55,7 @@ impl TrunkState {
         }
     }
 
-    /// The preferred target among those that were not attempted.
+    /// Returns the first target not yet attempted, starting from the current one.
     fn next_target(&self, attempted: &[SocketAddr]) -> Option<SocketAddr> {
         let (before, after) = self.targets.split_at_checked(self.current)?;
         after
@@ -65,7 +65,7 @@ impl TrunkState {
             .copied()
     }
 
-    /// One more target does not answer; whether there are others that were not asked since one did.
+    /// Counts a failed probe. Returns `true` if targets are left to probe in this round.
     pub(super) fn advance_probe_round(&mut self) -> bool {
         self.silent = self.silent.saturating_add(1);
         self.silent < self.targets.len() || std::mem::take(&mut self.silent) == 0
@@ -73,12 +73,12 @@ impl TrunkState {
 }
 
 impl Endpoint {
-    /// Begins to keep trunks alive and to register with them, where they are configured so.
+    /// Starts keep-alive and registration of the trunks configured for them.
     pub fn start(&mut self, now: Instant) {
         (0..self.trunk_states.len()).for_each(|trunk| self.start_trunk(trunk, now));
     }
 
-    /// A trunk whose name is not resolved yet is begun with when it is.
+    /// Starts one trunk. A trunk with an unresolved name starts after its resolution.
     fn start_trunk(&mut self, trunk: usize, now: Instant) {
         if self.path_of(trunk).is_none() {
             return;
@@ -95,8 +95,8 @@ impl Endpoint {
         }
     }
 
-    /// Keeps no trunk alive any more, and takes back what is registered (RFC 3261, section 10.2.2).
-    /// [`Endpoint::is_unregistered`] tells when that is done.
+    /// Stops all keep-alives and removes all registrations (RFC 3261, section 10.2.2).
+    /// [`Endpoint::is_unregistered`] reports completion.
     pub fn unregister_all(&mut self, now: Instant) {
         for trunk in 0..self.trunk_states.len() {
             self.timers.clear(&TimerKey::KeepAlive(trunk));
@@ -105,13 +105,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether a trunk answers, as far as is known.
+    /// Returns the last known reachability of a trunk.
     pub fn is_up(&self, trunk: usize) -> bool {
         self.trunk_states.get(trunk).is_some_and(|state| state.up)
     }
 
-    /// Tells where a trunk that has a name is, and how it is reached: in the order in which to try (RFC 3263, section 4).
-    /// None at all: nowhere.
+    /// Sets the resolved addresses and the transport of a trunk, in order of preference (RFC 3263,
+    /// section 4). An empty list marks the trunk as unreachable.
     pub fn set_targets(
         &mut self,
         trunk: usize,
@@ -124,7 +124,8 @@ impl Endpoint {
         };
         state.transport = transport;
         let before = state.targets.is_empty();
-        // Whoever was left for another one that answers is not gone back to before that one fails.
+        // After a failover the trunk stays on the working target, even if the new order prefers a
+        // different one.
         let fallback = state
             .targets
             .get(state.current)
@@ -142,7 +143,8 @@ impl Endpoint {
         }
     }
 
-    /// Where a trunk's audio may come from: the networks that it may call from.
+    /// Returns the networks allowed to send audio for a trunk: the networks allowed to send its
+    /// calls.
     pub fn networks(&self, trunk: usize) -> Vec<Network> {
         let settings = self.settings.trunks.get(trunk);
         let given = settings
@@ -158,13 +160,13 @@ impl Endpoint {
             .collect()
     }
 
-    /// The codecs that are spoken with whoever is there.
+    /// Returns the codecs allowed on the trunk of a path.
     pub(super) fn codecs_of(&self, path: Path) -> &[Codec] {
         let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
         trunk.map_or(&[], |trunk| &trunk.codecs)
     }
 
-    /// The first trunk whose networks hold an address.
+    /// Returns the first trunk with a network containing an address.
     pub(super) fn trunk_of(&self, address: IpAddr) -> Option<usize> {
         let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
         self.settings
@@ -180,7 +182,8 @@ impl Endpoint {
             })
     }
 
-    /// The way to a trunk's peer; `None` if it takes no calls, or nobody knows where it is.
+    /// Returns the path to a trunk's peer. `None` if the trunk takes no calls or its address is
+    /// unknown.
     pub(super) fn path_of(&self, trunk: usize) -> Option<Path> {
         self.settings.trunks.get(trunk)?.next_hop()?;
         let state = self.trunk_states.get(trunk)?;
@@ -193,7 +196,7 @@ impl Endpoint {
         })
     }
 
-    /// The way to another target of a trunk than those that were attempted, the last of which failed.
+    /// Returns the path to a target not yet attempted. `failed` is the path of the last attempt.
     pub(super) fn next_path(&mut self, failed: Path, attempted: &[SocketAddr]) -> Option<Path> {
         let state = self.trunk_states.get_mut(failed.trunk?)?;
         state.switch_from(failed.destination);
@@ -206,7 +209,8 @@ impl Endpoint {
         })
     }
 
-    /// A request to a trunk's peer outside any dialog, without `Via`: for a user there, or with `""` for the peer itself.
+    /// Starts a request to a trunk's peer outside any dialog, without `Via`. An empty user
+    /// addresses the peer itself.
     pub(super) fn request_outside(
         &self,
         (trunk, user): (usize, &str),

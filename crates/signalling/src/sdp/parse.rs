@@ -1,4 +1,4 @@
-//! Reads the audio stream of a session description.
+//! Parsing of the audio stream of a session description.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use super::format::{Format, payload_types};
 use super::{COMFORT_NOISE, RemoteMedia, SdpError};
 use crate::sdes::CryptoLine;
 
-/// The audio stream that we take: an encrypted one where there is one.
+/// Selects the audio stream to use, preferably an encrypted one.
 pub(super) fn best_audio(session: &sdp_types::Session) -> Result<usize, SdpError> {
     let audio = |media: &&sdp_types::Media| media.media == "audio" && media.port != 0;
     let position = |fits: &dyn Fn(&sdp_types::Media) -> bool| {
@@ -25,7 +25,8 @@ pub(super) fn is_secure(media: &sdp_types::Media) -> bool {
     matches!(media.proto.as_str(), "RTP/SAVP" | "RTP/SAVPF")
 }
 
-/// The first line whose suite we speak: the peer lists what it prefers first.
+/// Returns the first `a=crypto` line with a supported suite. Peers list their preferred suite
+/// first.
 pub(super) fn crypto_line(media: &sdp_types::Media) -> Option<CryptoLine> {
     let lines = media
         .attributes
@@ -50,7 +51,8 @@ pub(super) fn remote_media(
     if address.is_multicast() {
         return Err(SdpError::NoAudio);
     }
-    // RFC 2543 put a call on hold by the address 0.0.0.0; RFC 3264, section 8.4 still wants it understood.
+    // RFC 2543 puts a call on hold with the address 0.0.0.0. RFC 3264, section 8.4 still requires
+    // support for it.
     let held = address.is_unspecified();
     let (peer_sends, peer_receives) = peer_directions(session, media);
     let rtp = SocketAddr::new(address, media.port);
@@ -70,7 +72,7 @@ pub(super) fn remote_media(
     })
 }
 
-/// Whether the peer sends, and whether it receives.
+/// Returns the directions of the peer: it sends, it receives.
 fn peer_directions(session: &sdp_types::Session, media: &sdp_types::Media) -> (bool, bool) {
     let lines = media.attributes.iter().chain(&session.attributes);
     let found = lines

@@ -27,7 +27,7 @@ const OPUS_OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192
     a=rtpmap:126 telephone-event/8000\r\na=rtpmap:110 telephone-event/48000\r\na=maxptime:60\r\n";
 
 #[test]
-fn opus_is_answered_under_the_peers_number_with_events_of_its_clock() {
+fn opus_is_answered_with_the_peers_payload_type_and_events_of_the_same_clock_rate() {
     let offer = Description::parse(OPUS_OFFER.as_bytes()).unwrap();
     let remote = offer.remote();
     assert_eq!((remote.codec, remote.payload_type), (Codec::Opus, 111));
@@ -54,7 +54,7 @@ fn opus_is_answered_under_the_peers_number_with_events_of_its_clock() {
 }
 
 #[test]
-fn whoever_speaks_another_codec_is_not_answered_in_opus_unless_the_trunk_asks_for_it() {
+fn opus_is_answered_only_without_alternative_or_on_request_of_the_trunk() {
     let both = OPUS_OFFER.replace("RTP/AVP 111", "RTP/AVP 111 0");
     let offer = Description::parse(both.as_bytes()).unwrap();
     let remote = offer.remote();
@@ -78,7 +78,7 @@ fn whoever_speaks_another_codec_is_not_answered_in_opus_unless_the_trunk_asks_fo
 }
 
 #[test]
-fn what_is_not_quite_opus_is_none() {
+fn a_format_similar_to_opus_is_not_opus() {
     let codec = |from: &str, to: &str| {
         Description::parse(OPUS_OFFER.replace(from, to).as_bytes())
             .map(|offer| offer.remote().codec)
@@ -92,14 +92,14 @@ fn what_is_not_quite_opus_is_none() {
         assert_eq!(codec(from, to), Err(SdpError::NoCodec), "{to}");
     }
     assert_eq!(codec("maxptime:60", "maxptime:20"), Ok(Codec::Opus));
-    // Where there is no other, events of another clock will do.
+    // Events with a different clock rate are used if there are no others.
     let other = OPUS_OFFER.replace("110 telephone-event/48000", "110 telephone-event/16000");
     let remote = Description::parse(other.as_bytes()).unwrap().remote();
     assert_eq!(remote.telephone_event, events_at(126, 8000));
 }
 
 #[test]
-fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
+fn opus_is_offered_if_the_other_leg_uses_it_or_the_trunk_names_it() {
     let text = offer(&local(), Codec::Opus, &[]);
     let expected = "m=audio 20000 RTP/AVP 96 8 0 97 101\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n";
     assert!(text.contains(expected), "{text}");
@@ -114,7 +114,7 @@ fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
     assert_eq!(
         ours.answered().codec,
         Codec::Opus,
-        "but in an answer it is what the peer wants"
+        "an answer names the codec chosen by the peer"
     );
     let taken = ours.remote_preferring(Codec::Opus);
     assert_eq!(
@@ -124,7 +124,7 @@ fn opus_is_offered_where_the_other_leg_speaks_it_or_the_trunk_names_it() {
 }
 
 #[test]
-fn an_answer_takes_one_codec_and_refuses_every_other_stream() {
+fn an_answer_accepts_one_codec_and_rejects_all_other_streams() {
     let offer = Description::parse(OFFER.as_bytes()).unwrap();
     let remote = offer.remote();
     assert_eq!(remote.rtp, "192.0.2.1:4000".parse().unwrap());
@@ -144,7 +144,7 @@ fn an_answer_takes_one_codec_and_refuses_every_other_stream() {
 }
 
 #[test]
-fn g722_is_offered_where_it_is_preferred_under_its_clock_of_8000() {
+fn g722_is_offered_if_preferred_with_a_clock_rate_of_8000() {
     let text = offer(&local(), Codec::G722, &[]);
     assert!(
         text.contains("m=audio 20000 RTP/AVP 9 8 0 101\r\na=rtpmap:9 G722/8000\r\n"),
@@ -161,7 +161,7 @@ fn g722_is_offered_where_it_is_preferred_under_its_clock_of_8000() {
 }
 
 #[test]
-fn a_trunk_has_its_own_codecs_in_its_own_order() {
+fn a_trunk_restricts_the_codecs_and_sets_their_order() {
     let allowed = [Codec::G722, Codec::Pcma];
     let text = offer(&local(), Codec::Pcmu, &allowed);
     assert!(text.contains("m=audio 20000 RTP/AVP 9 8 101\r\n"), "{text}");
@@ -171,7 +171,7 @@ fn a_trunk_has_its_own_codecs_in_its_own_order() {
     assert_eq!(
         chosen.remote().codec,
         Codec::Pcma,
-        "what is not allowed is passed over"
+        "codecs not allowed are skipped"
     );
     assert_eq!(chosen.remote_preferring(Codec::Pcmu).codec, Codec::Pcma);
     assert_eq!(
@@ -181,7 +181,7 @@ fn a_trunk_has_its_own_codecs_in_its_own_order() {
 }
 
 #[test]
-fn comfort_noise_is_answered_where_it_is_offered_and_offered_where_that_is_wanted() {
+fn comfort_noise_is_answered_if_offered_and_offered_if_configured() {
     let with = OFFER.replace("18 0 8 97", "18 0 8 13 97");
     for (body, offered) in [(with.as_str(), true), (OFFER, false)] {
         let description = Description::parse(body.as_bytes()).unwrap();
@@ -214,7 +214,7 @@ fn comfort_noise_is_answered_where_it_is_offered_and_offered_where_that_is_wante
 }
 
 #[test]
-fn our_own_offer_can_be_read_by_ourselves() {
+fn a_local_offer_parses() {
     let description = Description::parse(offer(&local(), Codec::Pcma, &[]).as_bytes()).unwrap();
     assert_eq!(description.remote().codec, Codec::Pcma);
     assert_eq!(
@@ -226,7 +226,7 @@ fn our_own_offer_can_be_read_by_ourselves() {
 }
 
 #[test]
-fn what_cannot_be_used_says_why() {
+fn an_unusable_description_has_a_specific_error() {
     let without =
         |from: &str, to: &str| Description::parse(OFFER.replace(from, to).as_bytes()).unwrap_err();
     assert_eq!(
@@ -262,7 +262,7 @@ fn local_with(srtp: SrtpMode) -> LocalMedia {
 }
 
 #[test]
-fn an_encrypted_offer_is_answered_with_our_own_key_for_the_same_line() {
+fn an_encrypted_offer_is_answered_with_the_local_key_for_the_same_line() {
     for mode in [SrtpMode::Off, SrtpMode::Optional, SrtpMode::Required] {
         let offer = with_keys("RTP/SAVP");
         let key = offer.offered_key(&local_with(mode)).unwrap().unwrap();
@@ -280,7 +280,7 @@ fn an_encrypted_offer_is_answered_with_our_own_key_for_the_same_line() {
 }
 
 #[test]
-fn keys_beside_a_clear_offer_are_taken_where_that_is_wanted() {
+fn keys_in_an_unencrypted_offer_are_used_if_configured() {
     let offer = with_keys("RTP/AVP");
     assert_eq!(
         (
@@ -312,7 +312,7 @@ fn keys_beside_a_clear_offer_are_taken_where_that_is_wanted() {
 }
 
 #[test]
-fn an_encrypted_stream_goes_before_a_clear_one() {
+fn an_encrypted_stream_is_preferred_to_an_unencrypted_one() {
     let both = format!("{OFFER}m=audio 4002 RTP/SAVP 8\r\n{CRYPTO}");
     let description = Description::parse(both.as_bytes()).unwrap();
     assert!(description.is_secure());
@@ -329,7 +329,7 @@ fn an_encrypted_stream_goes_before_a_clear_one() {
 }
 
 #[test]
-fn an_answer_is_held_against_what_was_offered() {
+fn an_answer_must_match_the_offer() {
     for (mode, protocol) in [
         (SrtpMode::Optional, "RTP/AVP"),
         (SrtpMode::Required, "RTP/SAVP"),
@@ -383,7 +383,7 @@ fn an_unspecified_address_is_a_hold() {
 
 proptest::proptest! {
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+    fn no_input_makes_the_parser_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
         let _ = Description::parse(&bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! Writes session descriptions, from an allow-list of local facts.
+//! Writing of session descriptions. Only local facts from an allow-list get into them.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use super::{COMFORT_NOISE, LocalMedia};
 use crate::endpoint::Redirection;
 use crate::sdes::{CryptoLine, SrtpMode};
 
-/// Our telephone events where the peer does not name its own, and those of the clock of Opus beside them.
+/// Telephone events of local offers, with the clock rates of G.711 and Opus.
 const TELEPHONE_EVENT_8000: TelephoneEventFormat = TelephoneEventFormat {
     payload_type: 101,
     rate: 8000,
@@ -18,7 +18,8 @@ const TELEPHONE_EVENT_48000: TelephoneEventFormat = TelephoneEventFormat {
     rate: 48_000,
 };
 
-/// An offer of the codecs that are allowed, in this order; none given: of the preferred one and of G.711 in both laws.
+/// Returns an offer with the allowed codecs in order. If `allowed` is empty, it contains the
+/// preferred codec and both variants of G.711.
 pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String {
     let mut text = session_lines(local, local.address);
     let protocol = if local.srtp == SrtpMode::Required {
@@ -61,8 +62,8 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
     text
 }
 
-/// An offer, in clear, that asks a peer to send its audio to `rtp`, or to us again. RTCP stays with us (RFC 3605), since it
-/// names its sender.
+/// Returns an offer without encryption for audio to be sent to `rtp`, or back to the local address.
+/// RTCP stays local (RFC 3605) because it identifies its sender.
 pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
     let Redirection {
         rtp,
@@ -78,7 +79,7 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
         crypto: &[],
         direction: "sendrecv",
     };
-    // What the other peer takes beside the codec is not known here.
+    // The comfort noise support of the other peer is unknown here.
     let comfort_noise = rtp.is_none() && local.comfort_noise && codec != Codec::Opus;
     let events = telephone_event.as_slice();
     let opus = if rtp.is_some() {
@@ -108,7 +109,7 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
     text
 }
 
-/// `o=` is always ours; `c=` is where the audio is to go.
+/// Returns the session-level lines. `o=` has the local address, `c=` the destination of the audio.
 pub(super) fn session_lines(local: &LocalMedia, to: IpAddr) -> String {
     let (family, address) = (family(local.address), local.address);
     let (id, version) = (local.session_id, local.version);
@@ -122,7 +123,7 @@ fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IP4" } else { "IP6" }
 }
 
-/// What we declare, given what the peer wants: it sends, it receives.
+/// Returns the direction to declare, from the directions requested by the peer.
 pub(super) fn direction(peer_sends: bool, peer_receives: bool) -> &'static str {
     match (peer_sends, peer_receives) {
         (true, true) => "sendrecv",
@@ -132,18 +133,18 @@ pub(super) fn direction(peer_sends: bool, peer_receives: bool) -> &'static str {
     }
 }
 
-/// How an audio stream is described beside its formats.
+/// Attributes of an audio stream, apart from its formats.
 pub(super) struct StreamAttributes<'a> {
     pub(super) protocol: &'a str,
     pub(super) crypto: &'a [CryptoLine],
     pub(super) direction: &'a str,
 }
 
-/// What an audio stream is spoken in.
+/// Formats of an audio stream.
 pub(super) struct StreamFormats<'a> {
-    /// Each with its payload type.
+    /// Codecs with their payload types.
     pub(super) codecs: &'a [(Codec, u8)],
-    /// What whoever takes the audio wants of Opus.
+    /// Opus parameters requested by the receiver of the audio.
     pub(super) opus: OpusParameters,
     pub(super) comfort_noise: bool,
     pub(super) events: &'a [TelephoneEventFormat],

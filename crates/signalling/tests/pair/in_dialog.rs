@@ -1,4 +1,4 @@
-//! Requests within a call: holds, keys, session timers, what is refused.
+//! Requests within a call: hold, key presses, session timers, rejections.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
         if method == "INVITE" {
             pair.inject("ACK", sequence, "", "");
         }
-        // The injected requests ran ahead of the caller's own count.
+        // The injected requests use higher sequence numbers than the caller itself.
         pair.inject("BYE", 200, "", "");
         assert!(pair.hung_up(End::Callee));
         pair.ends[0].hang_up(caller, pair.now);
@@ -33,7 +33,7 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
 }
 
 #[test]
-fn keys_come_by_info_in_both_usual_bodies() {
+fn key_presses_by_info_are_read_in_both_common_body_types() {
     let mut pair = Pair::perfect();
     let (caller, _) = pair.connect();
     let bodies = [
@@ -65,7 +65,7 @@ fn keys_come_by_info_in_both_usual_bodies() {
     pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
     assert!(
         pair.answer().starts_with("SIP/2.0 500"),
-        "an old sequence number is out of order"
+        "an old sequence number is rejected"
     );
     pair.inject("BYE", 200, "", "");
     assert!(pair.hung_up(End::Callee));
@@ -75,7 +75,7 @@ fn keys_come_by_info_in_both_usual_bodies() {
 }
 
 #[test]
-fn a_session_that_is_not_refreshed_is_ended() {
+fn a_session_without_refresh_is_ended() {
     let mut pair = Pair::perfect();
     pair.connect();
     pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
@@ -93,7 +93,7 @@ fn a_session_that_is_not_refreshed_is_ended() {
 }
 
 #[test]
-fn a_request_for_a_call_that_is_not_there_is_told_so() {
+fn a_request_for_an_unknown_call_gets_481() {
     let mut pair = Pair::perfect();
     let (caller, _) = pair.connect();
     pair.ends[0].hang_up(caller, pair.now);
@@ -105,7 +105,7 @@ fn a_request_for_a_call_that_is_not_there_is_told_so() {
 }
 
 #[test]
-fn a_required_extension_that_is_unknown_is_named() {
+fn an_unknown_required_extension_is_named() {
     let mut pair = Pair::perfect();
     let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
@@ -182,7 +182,7 @@ fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
 }
 
 #[test]
-fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() {
+fn a_peer_with_session_timers_and_update_gets_a_locally_refreshed_session() {
     for (known, offered) in [
         ("Supported: timer\r\nAllow: INVITE, UPDATE\r\n", true),
         ("Supported: timer\r\nAllow: INVITE\r\n", false),
@@ -205,7 +205,7 @@ fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() 
 }
 
 #[test]
-fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
+fn a_locally_refreshed_session_is_refreshed_by_update_at_half_its_interval() {
     let mut pair = Pair::perfect();
     let (_, callee) = pair.connect();
     let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";

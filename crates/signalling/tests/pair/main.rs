@@ -1,5 +1,6 @@
-//! Two endpoints on a virtual clock, over a link that loses, repeats and reorders; every test ends with both idle
-//! and no timer left.
+//! Two endpoints on a virtual clock, over a link with loss, duplication and reordering.
+//!
+//! At the end of a test both endpoints are idle, without timers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +31,7 @@ const IDLE: EndpointLoad = EndpointLoad {
     timers: 0,
 };
 
-/// xorshift: a link's bad luck, the same each time for the same seed.
+/// Xorshift generator for losses and delays, reproducible from its seed.
 struct LinkRandom(u64);
 
 impl LinkRandom {
@@ -52,19 +53,20 @@ enum End {
     Callee,
 }
 
-/// A message on its way: to which end, over what, from where.
+/// Message in flight: destination, transport, source address, bytes.
 type InFlight = (usize, Transport, SocketAddr, Vec<u8>);
 
 struct Pair {
     ends: [Endpoint; 2],
     now: Instant,
     random: LinkRandom,
-    /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
+    /// Percentage of lost messages. A third as many are duplicated, and all are delayed by up to
+    /// 300 ms.
     loss: u64,
     flying: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
-    /// Every message that each end put on the wire.
+    /// All messages sent by each endpoint.
     wire: [Vec<String>; 2],
 }
 
@@ -90,7 +92,7 @@ fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentia
     )
 }
 
-/// An endpoint whose trunk is the other one, with keys of its own.
+/// Creates an endpoint with the other one as its trunk.
 fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
     let peer = address(1 - own);
     let accept_from = match trunk.accept_credentials {
@@ -157,7 +159,7 @@ impl Pair {
         leg
     }
 
-    /// Takes out what both ends want sent and told.
+    /// Moves the messages and events of both endpoints into the pair.
     fn collect(&mut self) {
         for own in 0..2 {
             while let Some(transmit) = self.ends[own].poll_transmit() {
@@ -190,7 +192,7 @@ impl Pair {
         }
     }
 
-    /// One step of the world: the next delivery or timer. `false` when nothing is left to happen.
+    /// Runs the next delivery or timer. Returns `false` if none is left.
     fn step(&mut self) -> bool {
         let delivery = self.flying.keys().next().map(|(at, _)| *at);
         let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
@@ -201,7 +203,7 @@ impl Pair {
         if delivery == Some(next) {
             let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
             let message =
-                SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
+                SipMessage::from_datagram(bytes.into()).expect("sent messages parse");
             self.ends[to].receive(transport, from, message, self.now);
         } else {
             self.ends
@@ -212,7 +214,7 @@ impl Pair {
         true
     }
 
-    /// Lets the world go on until an event comes that fits.
+    /// Runs until a matching event occurs, and returns its value.
     fn run_until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
         loop {
             let found = self
@@ -224,7 +226,7 @@ impl Pair {
             }
             assert!(
                 self.step(),
-                "nothing happens any more; unseen: {:?}",
+                "no event left to wait for; unexpected events: {:?}",
                 self.events
             );
         }
@@ -251,7 +253,7 @@ impl Pair {
         })
     }
 
-    /// A call that both ends count as connected: the caller's leg and the callee's.
+    /// Connects a call and returns the legs of caller and callee.
     fn connect(&mut self) -> (LegId, LegId) {
         let caller = self.dial();
         let callee = self.incoming_call().leg;
@@ -266,7 +268,8 @@ impl Pair {
         (caller, callee)
     }
 
-    /// Runs to the end: both idle, no timer left, and no event that nobody asked for.
+    /// Runs until both endpoints are idle, without unexpected events, and returns all sent
+    /// messages.
     fn run_to_idle(mut self) -> [Vec<String>; 2] {
         while self.step() {}
         assert_eq!([self.ends[0].load(), self.ends[1].load()], [IDLE, IDLE]);
@@ -274,7 +277,7 @@ impl Pair {
         self.wire
     }
 
-    /// Puts a request of the caller's making into the callee's dialog.
+    /// Sends a request to the callee within its dialog, in the name of the caller.
     fn inject(&mut self, method: &str, sequence: u32, headers: &str, body: &str) {
         let ack = self.wire[0]
             .iter()
@@ -301,7 +304,7 @@ impl Pair {
         self.collect();
     }
 
-    /// The callee's last message.
+    /// Returns the last message of the callee.
     fn answer(&self) -> &str {
         self.wire[1].last().unwrap()
     }
@@ -317,7 +320,7 @@ const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.7
     m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
-/// An answer of the called side's making to the INVITE that is on the wire.
+/// Writes a response to an INVITE in the name of the called party.
 fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
     let line = |name: &str| {
         invite
@@ -340,7 +343,7 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
 }
 
 impl Pair {
-    /// The caller's INVITE never arrives; the called side's answers are of our making.
+    /// Dials without delivering the INVITE. The test writes the responses.
     fn dial_by_hand() -> (Self, LegId, String) {
         Self::perfect().dialled_by_hand()
     }

@@ -1,8 +1,8 @@
-//! Re-INVITEs of ours, which send a peer's audio elsewhere and back.
+//! Re-INVITEs of the endpoint: a peer's audio is moved to a different address and back.
 
 use super::*;
 
-/// What a peer is told of another's audio.
+/// Redirection to a different address.
 fn elsewhere() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
     let telephone_event = Some(TelephoneEventFormat {
@@ -32,7 +32,8 @@ impl Pair {
         self.collect();
     }
 
-    /// The status of a redirection, 200 or that of the refusal; `None`: the leg has ended.
+    /// Returns the status of a redirection: 200, or the status of the rejection. `None` if the leg
+    /// ended.
     fn redirected(&mut self, end: End) -> Option<u16> {
         self.run_until(end, |event| match event {
             Event::Redirected { .. } => Some(Some(200)),
@@ -42,7 +43,7 @@ impl Pair {
         })
     }
 
-    /// Ends what is left of a call, whatever the link has done to it.
+    /// Ends the rest of a call, in any state.
     fn end(mut self, legs: [LegId; 2]) -> [Vec<String>; 2] {
         for (end, leg) in self.ends.iter_mut().zip(legs) {
             end.hang_up(leg, self.now);
@@ -55,7 +56,7 @@ impl Pair {
 }
 
 #[test]
-fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
+fn a_peer_is_redirected_and_back_over_any_link() {
     for mut pair in links() {
         let (caller, callee) = pair.connect();
         pair.redirect(End::Caller, caller, elsewhere());
@@ -70,7 +71,7 @@ fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
 }
 
 #[test]
-fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else() {
+fn a_redirection_reveals_an_address_a_codec_and_a_payload_type_and_nothing_else() {
     let mut pair = Pair::perfect();
     let (caller, callee) = pair.connect();
     pair.redirect(End::Callee, callee, elsewhere());
@@ -105,7 +106,7 @@ fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else
 }
 
 #[test]
-fn re_invites_that_meet_are_refused_with_491_and_made_again() {
+fn colliding_re_invites_are_rejected_with_491_and_retried() {
     for mut pair in links() {
         let (caller, callee) = pair.connect();
         pair.redirect(End::Caller, caller, elsewhere());
@@ -126,7 +127,7 @@ fn re_invites_that_meet_are_refused_with_491_and_made_again() {
 }
 
 #[test]
-fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
+fn an_offer_colliding_with_a_local_one_is_rejected_and_an_update_without_offer_is_not() {
     let mut pair = Pair::perfect();
     let (caller, callee) = pair.connect();
     pair.redirect(End::Callee, callee, elsewhere());
@@ -142,7 +143,7 @@ fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
 }
 
 #[test]
-fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
+fn a_call_is_hung_up_during_a_re_invite() {
     for hangs_up in [End::Caller, End::Callee] {
         for mut pair in links() {
             let (caller, callee) = pair.connect();
@@ -155,7 +156,8 @@ fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
     }
 }
 
-/// What the callee answers to a re-INVITE, by a peer of the test's own making.
+/// Responds to a re-INVITE of the callee with `status`. Returns the outcome and the messages sent
+/// by the callee.
 fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
     let mut pair = Pair::perfect();
     let (caller, callee) = pair.connect();
@@ -181,7 +183,7 @@ fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
 }
 
 #[test]
-fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it() {
+fn a_rejected_re_invite_keeps_the_call_and_an_unknown_dialog_ends_it() {
     for status in [404, 488, 503, 603] {
         assert_eq!(refused_with(&status.to_string()).0, Some(status));
     }
@@ -196,6 +198,6 @@ fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it(
 }
 
 #[test]
-fn a_peer_that_says_it_has_our_re_invite_and_then_nothing_loses_the_call() {
+fn a_re_invite_with_only_a_provisional_response_ends_the_call() {
     assert_eq!(refused_with("100").0, None);
 }

@@ -1,4 +1,4 @@
-//! Calls from the INVITE to the BYE, over links good and bad.
+//! Call setup and teardown, over reliable and lossy links.
 
 use super::*;
 
@@ -8,7 +8,8 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
         let (caller, _) = pair.connect();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
-        // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
+        // On a lossy link the BYE may never arrive. In production the callee's media timeout ends
+        // such a call.
         while pair.step() {}
         let hung_up_seen = pair
             .events
@@ -36,7 +37,7 @@ fn a_call_is_ended_by_the_callee() {
 }
 
 #[test]
-fn the_offer_tells_the_numbers_and_the_audio() {
+fn an_incoming_call_has_the_numbers_and_the_audio() {
     let mut pair = Pair::perfect();
     pair.dial();
     let call = pair.incoming_call();
@@ -47,7 +48,7 @@ fn the_offer_tells_the_numbers_and_the_audio() {
     assert_eq!(call.remote.unwrap().codec, Codec::Pcmu);
     assert!(
         !format!("{call:?}").contains("00000001"),
-        "numbers are not for a log"
+        "numbers must not be logged"
     );
     pair.ends[1].reject(call.leg, 404, None, pair.now);
     pair.collect();
@@ -68,7 +69,7 @@ fn a_rejected_call_fails_with_its_status_over_any_link() {
 }
 
 #[test]
-fn an_overloaded_callee_names_the_time_to_come_back() {
+fn an_overloaded_callee_sends_retry_after() {
     let mut pair = Pair::perfect();
     pair.dial();
     let call = pair.incoming_call();
@@ -83,7 +84,7 @@ fn an_overloaded_callee_names_the_time_to_come_back() {
 }
 
 #[test]
-fn a_call_given_up_while_it_is_offered_is_cancelled() {
+fn a_call_hung_up_before_its_answer_is_cancelled() {
     for mut pair in links() {
         let caller = pair.dial();
         let call = pair.incoming_call();
@@ -105,7 +106,7 @@ fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
     let mut pair = Pair::perfect();
     let caller = pair.dial();
     let callee = pair.incoming_call().leg;
-    // Let the 100 reach the caller, so that the CANCEL goes out at once, and then cross it with the answer.
+    // Deliver the 100 first. The caller then sends its CANCEL at once, and it crosses the answer.
     while pair.wire[1].is_empty() || !pair.flying.is_empty() {
         pair.step();
     }
@@ -130,7 +131,7 @@ fn pair_methods(wire: &[String]) -> String {
 }
 
 #[test]
-fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
+fn a_copied_invite_and_a_returned_local_invite_are_rejected_as_loops() {
     let mut pair = Pair::perfect();
     let (caller, _) = pair.connect();
     let invite = pair.wire[0][0].clone();
@@ -157,7 +158,7 @@ fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
 }
 
 #[test]
-fn nobody_at_the_other_end_fails_after_half_a_minute() {
+fn a_call_without_any_response_fails_after_32_seconds() {
     let mut pair = Pair::over(Transport::Udp, 1, 100);
     pair.dial();
     let start = pair.now;
@@ -167,7 +168,7 @@ fn nobody_at_the_other_end_fails_after_half_a_minute() {
 }
 
 #[test]
-fn an_answer_that_is_never_acknowledged_is_hung_up() {
+fn an_answer_without_ack_is_hung_up() {
     let mut pair = Pair::perfect();
     pair.dial();
     let callee = pair.incoming_call().leg;
@@ -181,7 +182,7 @@ fn an_answer_that_is_never_acknowledged_is_hung_up() {
 }
 
 #[test]
-fn hanging_up_before_the_ack_waits_for_it() {
+fn hanging_up_before_the_ack_waits_for_the_ack() {
     let mut pair = Pair::perfect();
     pair.dial();
     let callee = pair.incoming_call().leg;
@@ -197,7 +198,7 @@ fn hanging_up_before_the_ack_waits_for_it() {
 }
 
 #[test]
-fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
+fn an_unknown_source_learns_nothing_and_leaves_no_state() {
     let mut pair = Pair::perfect();
     let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
     for (method, number) in [
@@ -224,7 +225,7 @@ fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn methods_that_are_not_served_are_refused_before_any_logic() {
+fn unsupported_methods_are_rejected_without_state() {
     let mut pair = Pair::perfect();
     for (method, status) in [
         ("REFER", 405),
