@@ -295,7 +295,11 @@ fn a_registration_answers_the_challenge_and_is_renewed_before_it_expires() {
         }]
     );
     let third = single.request();
-    assert_eq!(single.elapsed(), 600 - 64, "the expiry of the own contact applies");
+    assert_eq!(
+        single.elapsed(),
+        600 - 64,
+        "the expiry of the own contact applies"
+    );
     assert_eq!(number(&third), number(&second) + 1);
     let call_id = |text: &str| {
         text.lines()

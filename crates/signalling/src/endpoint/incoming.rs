@@ -98,17 +98,6 @@ impl Endpoint {
         let Some(dialog) = Dialog::accept(&request, &tag) else {
             return self.respond_status(key, &request, 400, now);
         };
-        let known = path
-            .trunk
-            .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
-        let Some((trunk, settings)) = known else {
-            return self.respond_status(key, &request, 403, now);
-        };
-        let called = identity::called(&request, settings.called_from);
-        let caller = identity::caller(&request, settings.caller_from);
-        let source = path.connection.unwrap_or(path.destination).ip();
-        let remote = description.as_ref().map(Description::remote);
-        self.recent_invites.extend(identity.clone());
         let invite = ReceivedInvite {
             key: key.clone(),
             request,
@@ -116,20 +105,42 @@ impl Endpoint {
             description,
             session,
         };
-        let tag = invite.dialog.local_tag().clone();
-        let state = LegState::Incoming(Box::new(invite));
+        self.add_incoming_leg(invite, identity, path, now);
+    }
+
+    /// Adds the leg of a valid INVITE and emits [`Event::IncomingCall`].
+    fn add_incoming_leg(
+        &mut self,
+        invite: ReceivedInvite,
+        identity: Option<RequestIdentity>,
+        path: Path,
+        now: Instant,
+    ) {
+        let ReceivedInvite { key, request, .. } = &invite;
+        let known = path
+            .trunk
+            .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
+        let Some((trunk, settings)) = known else {
+            return self.respond_status(key, request, 403, now);
+        };
+        let called = identity::called(request, settings.called_from);
+        let caller = identity::caller(request, settings.caller_from);
+        let source = path.connection.unwrap_or(path.destination).ip();
+        let remote = invite.description.as_ref().map(Description::remote);
+        self.recent_invites.extend(identity.clone());
+        let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
         let leg = self.add_leg(SipLeg {
             tag,
             path,
             user: identity::contact_user(&called),
-            state,
+            state: LegState::Incoming(Box::new(invite)),
             local: None,
             session: None,
             outgoing: false,
             pending_reinvite: None,
             abandoned: false,
         });
-        if let Some(transaction) = self.transactions.get_mut(key) {
+        if let Some(transaction) = self.transactions.get_mut(&key) {
             transaction.purpose = Purpose::Serve(Some(leg));
             transaction.identity = identity.map(Box::new);
         }

@@ -35,7 +35,10 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_may_carry_the_answer
     assert!(pracks[1].contains("RAck: 8 1 INVITE\r\n") && pracks[1].contains("CSeq: 3 PRACK\r\n"));
     assert!(!pair.is_answered(), "early media does not answer the call");
     pair.answer_by_hand(answer_to(&invite, 200, "one", "", ""));
-    assert!(pair.is_answered(), "the provisional response carried the answer");
+    assert!(
+        pair.is_answered(),
+        "the provisional response carried the answer"
+    );
     assert!(pair.sent("ACK")[0].contains("CSeq: 1 ACK\r\n"));
     pair.ends[0].hang_up(leg, pair.now);
     pair.collect();

@@ -202,8 +202,7 @@ impl Pair {
         self.now = self.now.max(next);
         if delivery == Some(next) {
             let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
-            let message =
-                SipMessage::from_datagram(bytes.into()).expect("sent messages parse");
+            let message = SipMessage::from_datagram(bytes.into()).expect("sent messages parse");
             self.ends[to].receive(transport, from, message, self.now);
         } else {
             self.ends
