@@ -41,14 +41,14 @@ impl Malformed {
         if !version.starts_with(b"SIP/") || method.starts_with(b"SIP/") || method == b"ACK" {
             return None;
         }
-        let mut found = Self {
+        let mut headers = Self {
             vias: Vec::new(),
             identity: [const { None }; 4],
         };
         for line in lines {
-            found.add_header_line(&line);
+            headers.add_header_line(&line);
         }
-        found.answerable()
+        headers.answerable()
     }
 
     /// Reads the headers of a parsed request with a missing or invalid header.
@@ -175,7 +175,7 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
     // The user part may contain semicolons.
     let host = uri.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
     let (user, host) = uri.split_at_checked(host)?;
-    let given: Vec<&[u8]> = host
+    let parameters: Vec<&[u8]> = host
         .split(|byte| *byte == b';')
         .take(MAX_URI_PARAMETERS)
         .collect();
@@ -185,14 +185,15 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
             .next()
             .map(<[u8]>::to_ascii_lowercase)
     };
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for parameter in &given {
-        if !kept.iter().any(|known| name(known) == name(parameter)) {
-            kept.push(parameter);
+    let mut unique: Vec<&[u8]> = Vec::new();
+    for parameter in &parameters {
+        if !unique.iter().any(|other| name(other) == name(parameter)) {
+            unique.push(parameter);
         }
     }
-    let repaired = || [method, b" ", user, &kept.join(&b';'), b" ", version, rest].concat();
-    (kept.len() < given.len() && given.len() < MAX_URI_PARAMETERS).then(|| Bytes::from(repaired()))
+    let repaired = || [method, b" ", user, &unique.join(&b';'), b" ", version, rest].concat();
+    (unique.len() < parameters.len() && parameters.len() < MAX_URI_PARAMETERS)
+        .then(|| Bytes::from(repaired()))
 }
 
 /// Returns `true` if a response may repeat the value: it has no control characters except quoted
@@ -251,8 +252,8 @@ mod tests {
             &after[16..],
             "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
         );
-        let shown = format!("{:?}", Malformed::read(request.as_bytes()));
-        assert!(!shown.contains("sip:"), "{shown}");
+        let debug = format!("{:?}", Malformed::read(request.as_bytes()));
+        assert!(!debug.contains("sip:"), "{debug}");
     }
 
     #[test]

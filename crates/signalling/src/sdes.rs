@@ -49,7 +49,7 @@ pub enum SrtpMode {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SrtpKey {
     suite: Suite,
-    octets: [u8; MAX_KEY_BYTES],
+    bytes: [u8; MAX_KEY_BYTES],
 }
 
 /// Local keys of one leg, a separate key for each suite.
@@ -105,13 +105,13 @@ impl Suite {
 }
 
 impl SrtpKey {
-    fn new(suite: Suite, octets: &[u8]) -> Option<Self> {
+    fn new(suite: Suite, bytes: &[u8]) -> Option<Self> {
         let mut key = Self {
             suite,
-            octets: [0; MAX_KEY_BYTES],
+            bytes: [0; MAX_KEY_BYTES],
         };
-        key.octets.get_mut(..octets.len())?.copy_from_slice(octets);
-        (octets.len() == suite.key_length()).then_some(key)
+        key.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        (bytes.len() == suite.key_length()).then_some(key)
     }
 
     /// Returns the suite of the key.
@@ -121,7 +121,7 @@ impl SrtpKey {
 
     /// Returns master key and salt, concatenated. For the cipher only.
     pub fn expose(&self) -> &[u8] {
-        self.octets
+        self.bytes
             .get(..self.suite.key_length())
             .unwrap_or_default()
     }
@@ -129,21 +129,21 @@ impl SrtpKey {
 
 impl Secrets {
     /// Splits bytes of a CSPRNG into the keys of one leg.
-    pub fn new(drawn: [u8; KEY_MATERIAL_BYTES]) -> Self {
-        Self(drawn)
+    pub fn new(material: [u8; KEY_MATERIAL_BYTES]) -> Self {
+        Self(material)
     }
 
     /// Returns the local key for a suite.
     pub fn key(&self, suite: Suite) -> SrtpKey {
         let mut key = SrtpKey {
             suite,
-            octets: [0; MAX_KEY_BYTES],
+            bytes: [0; MAX_KEY_BYTES],
         };
-        let drawn = self.0.iter().skip(suite.offset()).take(suite.key_length());
-        key.octets
+        let bytes = self.0.iter().skip(suite.offset()).take(suite.key_length());
+        key.bytes
             .iter_mut()
-            .zip(drawn)
-            .for_each(|(octet, drawn)| *octet = *drawn);
+            .zip(bytes)
+            .for_each(|(target, byte)| *target = *byte);
         key
     }
 
@@ -175,10 +175,10 @@ impl CryptoLine {
             return None;
         }
         let text = inline.split('|').next()?;
-        let octets = KEY_BASE64.decode(text).ok()?;
+        let bytes = KEY_BASE64.decode(text).ok()?;
         Some(Self {
             tag,
-            key: SrtpKey::new(suite, &octets)?,
+            key: SrtpKey::new(suite, &bytes)?,
         })
     }
 

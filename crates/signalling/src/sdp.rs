@@ -99,7 +99,7 @@ pub struct Description {
     /// Supported formats in the peer's order with Opus last, or in the trunk's order.
     formats: Vec<Format>,
     /// Codec named first by the peer.
-    first: Codec,
+    first_codec: Codec,
     /// Telephone events in the peer's order.
     events: Vec<TelephoneEventFormat>,
     /// The stream is `RTP/SAVP`: the peer requires encryption.
@@ -128,7 +128,7 @@ impl Description {
         let (secure, crypto) = (is_secure(media), crypto_line(media));
         let position =
             |format: &&Format| payload_types(media).position(|named| named == format.payload_type);
-        let first = formats
+        let first_codec = formats
             .iter()
             .min_by_key(position)
             .map_or(format.codec, |first| first.codec);
@@ -137,7 +137,7 @@ impl Description {
             audio,
             remote,
             formats,
-            first,
+            first_codec,
             events,
             secure,
             crypto,
@@ -157,7 +157,7 @@ impl Description {
                 .filter_map(|codec| self.format(*codec))
                 .collect();
             let format = *self.formats.first().ok_or(SdpError::NoCodec)?;
-            (self.first, self.remote) = (format.codec, self.with_format(format));
+            (self.first_codec, self.remote) = (format.codec, self.with_format(format));
         }
         Ok(self)
     }
@@ -203,7 +203,7 @@ impl Description {
 
     /// Returns the peer's audio with the codec named first in its answer.
     pub fn answered(&self) -> RemoteMedia {
-        self.remote_preferring(self.first)
+        self.remote_preferring(self.first_codec)
     }
 
     /// Returns the peer's audio with the preferred codec if the peer supports it.
@@ -226,12 +226,12 @@ impl Description {
     /// Returns the peer's key from its answer to a local offer. Returns an error if the answer does
     /// not match the offer.
     pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
-        let known = self.crypto.filter(|line| local.secrets.has_offered(*line));
+        let matching = self.crypto.filter(|line| local.secrets.has_offered(*line));
         let line = match local.srtp {
             SrtpMode::Off if self.secure => return Err(SdpError::NoKey),
             SrtpMode::Off => None,
-            SrtpMode::Optional => known,
-            SrtpMode::Required => Some(known.filter(|_| self.secure).ok_or(SdpError::NoKey)?),
+            SrtpMode::Optional => matching,
+            SrtpMode::Required => Some(matching.filter(|_| self.secure).ok_or(SdpError::NoKey)?),
         };
         Ok(line.map(|line| line.key))
     }
@@ -257,7 +257,7 @@ impl Description {
                 let crypto = accepted.map(|line| line.answer(&local.secrets));
                 let formats = StreamFormats {
                     codecs: &[(remote.codec, remote.payload_type)],
-                    opus: OpusParameters::OURS,
+                    opus: OpusParameters::LOCAL,
                     comfort_noise: remote.comfort_noise,
                     events: remote.telephone_event.as_slice(),
                 };

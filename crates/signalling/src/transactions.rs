@@ -64,20 +64,20 @@ impl Transactions {
         key: &TransactionKey,
         response: Response,
     ) -> Vec<Output> {
-        self.layer_of(key).send_response(key, response)
+        self.layer_for(key).send_response(key, response)
     }
 
     /// Drops a server transaction without a response.
     pub(crate) fn abandon(&mut self, key: &TransactionKey) {
-        self.layer_of(key).abandon(key);
+        self.layer_for(key).abandon(key);
     }
 
     pub(crate) fn on_timer(&mut self, key: &TransactionKey, timer: Timer) -> Vec<Output> {
-        self.layer_of(key).on_timer(key, timer)
+        self.layer_for(key).on_timer(key, timer)
     }
 
     pub(crate) fn on_transport_error(&mut self, key: &TransactionKey) -> Vec<Output> {
-        self.layer_of(key).on_transport_error(key)
+        self.layer_for(key).on_transport_error(key)
     }
 
     /// Returns the request of a client transaction.
@@ -106,7 +106,7 @@ impl Transactions {
         self.peak = self.peak.max(count(&self.current));
     }
 
-    fn layer_of(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
+    fn layer_for(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
         let holds = |layer: &&mut TransactionLayer| {
             layer.client_state(key).is_some() || layer.server_state(key).is_some()
         };

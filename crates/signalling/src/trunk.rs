@@ -136,7 +136,7 @@ impl TrunkPeer {
     /// Returns the URI of a user at the peer, or of the peer itself if `user` is empty.
     pub(crate) fn uri(&self, user: &str) -> Option<Uri> {
         let at = if user.is_empty() { "" } else { "@" };
-        let text = format!("sip:{user}{at}{self}{}", self.transport.parameter());
+        let text = format!("sip:{user}{at}{self}{}", self.transport.uri_parameter());
         Uri::parse(Bytes::from(text)).ok()
     }
 }

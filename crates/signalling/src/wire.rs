@@ -29,7 +29,7 @@ impl Transport {
     }
 
     /// Returns the `transport` parameter for local URIs. Empty for UDP, the default.
-    pub(crate) fn parameter(self) -> &'static str {
+    pub(crate) fn uri_parameter(self) -> &'static str {
         match self {
             Self::Udp => "",
             Self::Tcp => ";transport=tcp",

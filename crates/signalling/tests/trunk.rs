@@ -65,7 +65,7 @@ impl SingleEndpoint {
         single
     }
 
-    fn kept_alive(seconds: u64) -> Self {
+    fn with_keep_alive(seconds: u64) -> Self {
         Self::with(Trunk {
             keep_alive: Some(Duration::from_secs(seconds)),
             ..Trunk::default()
@@ -102,7 +102,7 @@ impl SingleEndpoint {
                 .find(|line| line.starts_with("Via:"))
                 .map(str::to_owned)
         };
-        let known: Vec<_> = self.wire.iter().map(|(_, text)| branch(text)).collect();
+        let seen: Vec<_> = self.wire.iter().map(|(_, text)| branch(text)).collect();
         loop {
             let sent = self.wire.len();
             self.now = self
@@ -113,14 +113,14 @@ impl SingleEndpoint {
             self.endpoint.handle_timeout(self.now);
             self.collect();
             let mut new = self.wire[sent..].iter();
-            if let Some((_, text)) = new.find(|(_, text)| !known.contains(&branch(text))) {
+            if let Some((_, text)) = new.find(|(_, text)| !seen.contains(&branch(text))) {
                 return text.clone();
             }
         }
     }
 
     /// Advances time.
-    fn pass(&mut self, seconds: u64) {
+    fn advance(&mut self, seconds: u64) {
         let end = self.now + Duration::from_secs(seconds);
         while let Some(next) = self.endpoint.poll_timeout().filter(|next| *next <= end) {
             self.now = self.now.max(next);
@@ -161,7 +161,7 @@ impl SingleEndpoint {
 
 #[test]
 fn a_trunk_is_probed_and_any_response_marks_it_as_reachable() {
-    let mut single = SingleEndpoint::kept_alive(30);
+    let mut single = SingleEndpoint::with_keep_alive(30);
     for round in 0..4 {
         let options = single.request();
         assert!(
@@ -183,7 +183,7 @@ fn a_trunk_is_probed_and_any_response_marks_it_as_reachable() {
 
 #[test]
 fn a_silent_trunk_is_unreachable_until_it_answers_again() {
-    let mut single = SingleEndpoint::kept_alive(30);
+    let mut single = SingleEndpoint::with_keep_alive(30);
     single.request();
     let second = single.request();
     assert_eq!(
@@ -201,13 +201,13 @@ fn a_silent_trunk_is_unreachable_until_it_answers_again() {
         [Event::Reachable { trunk: 0, up: true }]
     );
     // The late result of the unanswered probe has no effect.
-    single.pass(29);
+    single.advance(29);
     assert!(single.take_events().is_empty() && single.endpoint.is_up(0));
 }
 
 #[test]
 fn a_503_or_a_transport_failure_marks_the_trunk_as_unreachable() {
-    let mut single = SingleEndpoint::kept_alive(30);
+    let mut single = SingleEndpoint::with_keep_alive(30);
     let options = single.request();
     single.answer(&options, 503, "");
     assert_eq!(
@@ -426,7 +426,7 @@ fn shutdown_removes_the_registration() {
         }]
     );
     assert!(single.endpoint.is_unregistered());
-    single.pass(7200);
+    single.advance(7200);
     assert_eq!(single.endpoint.load().timers, 0, "no renewal is scheduled");
 }
 
@@ -579,13 +579,13 @@ fn a_domain_uses_the_transport_of_the_dns_and_a_uri_without_transport() {
         single
             .endpoint
             .set_targets(0, transport, targets(1), single.now);
-        single.pass(30);
-        let (asked, destination) = single.last();
+        single.advance(30);
+        let (options, destination) = single.last();
         assert!(
-            asked.starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"),
-            "{asked}"
+            options.starts_with("OPTIONS sip:carrier.example SIP/2.0\r\n"),
+            "{options}"
         );
-        assert!(asked.contains(&format!("Via: {via} ")), "{asked}");
+        assert!(options.contains(&format!("Via: {via} ")), "{options}");
         assert_eq!(destination, targets(1)[0]);
     }
 }

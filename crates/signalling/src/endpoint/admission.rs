@@ -46,7 +46,7 @@ impl DigestAuthorization {
         let get = |name: &str| {
             parameters
                 .iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .find(|(parameter, _)| parameter.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value.clone())
         };
         get("qop").filter(|qop| qop.eq_ignore_ascii_case("auth"))?;
@@ -66,13 +66,13 @@ impl DigestAuthorization {
 
     /// Returns `true` if the username belongs to the trunk and the trunk accepts the algorithm.
     fn names_user_of(&self, trunk: &Trunk) -> bool {
-        let known = trunk
+        let same_user = trunk
             .accept_credentials
             .as_ref()
-            .is_some_and(|known| known.username == self.username);
+            .is_some_and(|credentials| credentials.username == self.username);
         let accepted =
             |digest: &Digest| trunk.accepts(*digest) && digest.algorithm() == self.algorithm;
-        known && Digest::ALL.iter().any(accepted)
+        same_user && Digest::ALL.iter().any(accepted)
     }
 
     /// Returns `true` if the response was computed with this password for this request.
@@ -86,11 +86,11 @@ impl DigestAuthorization {
             stale: false,
             from_proxy: false,
         };
-        let known = sip::Credentials::new(self.username.clone(), password);
+        let user = sip::Credentials::new(self.username.clone(), password);
         let method = request.method.to_string();
         let expected = sip::respond(
             &challenge,
-            &known,
+            &user,
             &method,
             &self.uri,
             self.nonce_count,
@@ -102,12 +102,13 @@ impl DigestAuthorization {
             .find(|(name, _)| name == "response")
             .map(|(_, value)| value.as_str());
         let given = self.response.to_ascii_lowercase();
-        let same = constant_time::verify_slices_are_equal(
+        let equal = constant_time::verify_slices_are_equal(
             expected.unwrap_or_default().as_bytes(),
             given.as_bytes(),
         );
-        let uri = Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
-        same.is_ok() && uri
+        let same_uri =
+            Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
+        equal.is_ok() && same_uri
     }
 }
 
@@ -131,7 +132,7 @@ impl Endpoint {
         {
             return Err(forbidden());
         }
-        if let Some(trunk) = self.trunk_of_known_call(request, source) {
+        if let Some(trunk) = self.trunk_for_known_call(request, source) {
             return Ok(trunk);
         }
         if request.method != Method::Invite || DialogId::from_request(request).is_some() {
@@ -148,9 +149,12 @@ impl Endpoint {
             .trunks
             .iter()
             .position(|trunk| authorization.names_user_of(trunk));
-        let known =
+        let credentials =
             trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
-        let valid = authorization.is_valid(request, known.map_or("", |known| &known.password));
+        let valid = authorization.is_valid(
+            request,
+            credentials.map_or("", |credentials| &credentials.password),
+        );
         match trunk.filter(|_| valid) {
             Some(trunk)
                 if self.nonces.consume(
@@ -192,16 +196,17 @@ impl Endpoint {
 
     /// Returns the trunk of a request belonging to an accepted call: a retransmitted INVITE, its
     /// CANCEL, or a request within the dialog. The source address must match.
-    fn trunk_of_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
+    fn trunk_for_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
         let path = match DialogId::from_request(request) {
-            Some(id) => self.legs.get(&self.leg_of(&id)?)?.path,
+            Some(id) => self.legs.get(&self.leg_for_dialog(&id)?)?.path,
             None => {
                 let key = match request.method {
                     Method::Cancel => TransactionKey::for_cancelled_invite(request),
                     _ => TransactionKey::from_request(request),
                 }?;
                 let transaction = self.transactions.get(&key)?;
-                matches!(transaction.purpose, Purpose::Serve(_)).then_some(transaction.path)?
+                matches!(transaction.purpose, Purpose::PeerRequest(_))
+                    .then_some(transaction.path)?
             }
         };
         (path.destination.ip() == source).then_some(path.trunk?)

@@ -101,11 +101,13 @@ impl NonceStore {
         let Some((text, tag)) = nonce.split_at_checked(24) else {
             return false;
         };
-        let ours = self.tag(text, source).is_some_and(|ours| ours == tag);
+        let valid = self
+            .tag(text, source)
+            .is_some_and(|expected| expected == tag);
         let issued = text
             .get(..8)
             .and_then(|issued| u64::from_str_radix(issued, 16).ok());
-        let Some(issued) = issued.filter(|_| ours) else {
+        let Some(issued) = issued.filter(|_| valid) else {
             return false;
         };
         let seconds = self.seconds(now);

@@ -72,7 +72,7 @@ impl Endpoint {
         {
             return self.respond_status(key, request, 491, now);
         }
-        let description = match parse_offer(request, self.codecs_of(leg.path)) {
+        let description = match parse_offer(request, self.codecs_for(leg.path)) {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, request, status, now),
         };
@@ -153,7 +153,7 @@ impl Endpoint {
         let builder = self.response(request, 200)?;
         let mut builder = self.success_headers(builder, request, &user, path)?;
         if let Some(session) = session {
-            builder = session.write(builder)?;
+            builder = session.add_to_response(builder)?;
         }
         match body {
             Some(body) => {
@@ -211,7 +211,7 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        leg.abandoned = true;
+        leg.hung_up = true;
         match &leg.state {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),

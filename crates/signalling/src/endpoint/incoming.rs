@@ -87,7 +87,7 @@ impl Endpoint {
         else {
             return;
         };
-        let description = match parse_offer(&request, self.codecs_of(path)) {
+        let description = match parse_offer(&request, self.codecs_for(path)) {
             Ok(description) => description,
             Err(status) => return self.respond_status(key, &request, status, now),
         };
@@ -117,10 +117,10 @@ impl Endpoint {
         now: Instant,
     ) {
         let ReceivedInvite { key, request, .. } = &invite;
-        let known = path
+        let trunk = path
             .trunk
             .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
-        let Some((trunk, settings)) = known else {
+        let Some((trunk, settings)) = trunk else {
             return self.respond_status(key, request, 403, now);
         };
         let called = identity::called(request, settings.called_from);
@@ -138,10 +138,10 @@ impl Endpoint {
             session: None,
             outgoing: false,
             pending_reinvite: None,
-            abandoned: false,
+            hung_up: false,
         });
         if let Some(transaction) = self.transactions.get_mut(&key) {
-            transaction.purpose = Purpose::Serve(Some(leg));
+            transaction.purpose = Purpose::PeerRequest(Some(leg));
             transaction.identity = identity.map(Box::new);
         }
         self.events.push_back(Event::IncomingCall(IncomingCall {
@@ -200,7 +200,7 @@ impl Endpoint {
         let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
         let body = match &invite.description {
             Some(description) => description.answer(&local, codec),
-            None => sdp::offer(&local, codec, self.codecs_of(leg.path)),
+            None => sdp::offer(&local, codec, self.codecs_for(leg.path)),
         };
         let Some(response) = self.answer_response(&invite, &leg.user, leg.path, body) else {
             self.abandon(&invite.key);
@@ -263,7 +263,7 @@ impl Endpoint {
         let builder = super::response(&invite.request, 200, &tag)?;
         let mut builder = self.success_headers(builder, &invite.request, user, path)?;
         if let Some(session) = invite.session {
-            builder = session.write(builder)?;
+            builder = session.add_to_response(builder)?;
         }
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
@@ -332,14 +332,14 @@ impl Endpoint {
 
     /// Handles the ACK of a 2xx.
     pub(super) fn on_ack(&mut self, ack: &Request, now: Instant) {
-        let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_of(&id)) else {
+        let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_for_dialog(&id)) else {
             return;
         };
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
         let local = leg.local;
-        let codecs = self.codecs_of(leg.path);
+        let codecs = self.codecs_for(leg.path);
         let LegState::AwaitingAck(sent_answer) = &leg.state else {
             return;
         };
@@ -363,10 +363,10 @@ impl Endpoint {
             return;
         };
         leg.state = established;
-        let abandoned = leg.abandoned;
+        let hung_up = leg.hung_up;
         self.timers.clear(&TimerKey::Retransmit2xx(id));
         self.timers.clear(&TimerKey::AckTimeout(id));
-        if abandoned || unusable {
+        if hung_up || unusable {
             self.emit(
                 id,
                 Event::HungUp {
@@ -400,7 +400,7 @@ impl Endpoint {
         else {
             return;
         };
-        self.forget_identity(&invite.key);
+        self.remove_identity(&invite.key);
         let tag = String::from_utf8_lossy(invite.dialog.local_tag()).into_owned();
         let builder = super::response(&invite.request, status, &tag);
         let builder = match retry_after {
@@ -420,7 +420,7 @@ impl Endpoint {
         let purpose = invite
             .and_then(|invite| self.transactions.get(&invite))
             .map(|found| &found.purpose);
-        let Some(Purpose::Serve(leg)) = purpose else {
+        let Some(Purpose::PeerRequest(leg)) = purpose else {
             return self.respond_status(key, cancel, 481, now);
         };
         let leg = *leg;
@@ -513,8 +513,10 @@ fn accepts_description(request: &Request) -> bool {
             .next()
             .unwrap_or_default()
             .trim_ascii();
-        let known = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
-        known.iter().any(|known| range.eq_ignore_ascii_case(known))
+        let acceptable = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
+        acceptable
+            .iter()
+            .any(|accepted| range.eq_ignore_ascii_case(accepted))
     };
     accepted.peek().is_none()
         || accepted.any(|header| header.value().split(|byte| *byte == b',').any(description))

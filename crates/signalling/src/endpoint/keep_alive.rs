@@ -41,7 +41,7 @@ impl Endpoint {
         let Some(interval) = self.keep_alive_interval(trunk) else {
             return;
         };
-        let probed = self.path_of(trunk);
+        let probed = self.trunk_path(trunk);
         if let (Some(probed), Some(state)) = (probed, self.trunk_states.get_mut(trunk)) {
             state.switch_from(probed.destination);
             if state.advance_probe_round() {
@@ -56,7 +56,7 @@ impl Endpoint {
     }
 
     fn send_probe(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
-        let path = self.path_of(trunk)?;
+        let path = self.trunk_path(trunk)?;
         let to = format!("<sip:{}>", self.settings.trunks.get(trunk)?.peer.as_ref()?);
         let from = format!(
             "<sip:{}>;tag={}",

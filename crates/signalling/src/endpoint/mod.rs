@@ -244,7 +244,7 @@ struct Transaction {
 #[derive(Debug)]
 enum Purpose {
     /// Request of the peer. Holds the leg if the request is its initial INVITE.
-    Serve(Option<LegId>),
+    PeerRequest(Option<LegId>),
     /// INVITE sent by the endpoint. It outlives its leg to acknowledge retransmitted 2xx responses.
     Invite {
         leg: LegId,
@@ -286,7 +286,7 @@ struct SipLeg {
     /// Re-INVITE requested by the engine and not yet answered.
     pending_reinvite: Option<redirect::PendingReinvite>,
     /// The engine hung up. It receives no further events of this leg.
-    abandoned: bool,
+    hung_up: bool,
 }
 
 /// Phase of a leg's dialog (RFC 3261, section 12).
@@ -385,7 +385,7 @@ impl Endpoint {
                     .timers
                     .clear(&TimerKey::Transaction(key.clone(), timer)),
                 Output::ToTu(event) => self.transaction_event(key, *event, now),
-                Output::Terminated(_) => self.forget(key),
+                Output::Terminated(_) => self.remove_transaction(key),
                 _ => {}
             }
         }
@@ -402,8 +402,8 @@ impl Endpoint {
         }
     }
 
-    fn forget(&mut self, key: &TransactionKey) {
-        self.forget_identity(key);
+    fn remove_transaction(&mut self, key: &TransactionKey) {
+        self.remove_identity(key);
         self.transactions.remove(key);
         self.timers.clear(&TimerKey::ReinviteTimeout(key.clone()));
         for timer in Timer::ALL {
@@ -414,7 +414,7 @@ impl Endpoint {
     }
 
     /// Removes the identity of an INVITE after its rejection or end. The caller may send it again.
-    fn forget_identity(&mut self, key: &TransactionKey) {
+    fn remove_identity(&mut self, key: &TransactionKey) {
         let transaction = self.transactions.get_mut(key);
         if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
             self.recent_invites.remove(&*identity);
@@ -477,7 +477,7 @@ impl Endpoint {
     /// repeated in a response.
     fn abandon(&mut self, key: &TransactionKey) {
         self.layer.abandon(key);
-        self.forget(key);
+        self.remove_transaction(key);
     }
 
     /// Starts a response with a tag in its `To`, required of all responses except 100.
@@ -513,7 +513,7 @@ impl Endpoint {
         format!(
             "<sip:{user}{at}{}{}>",
             self.local_host(transport),
-            transport.parameter()
+            transport.uri_parameter()
         )
     }
 
@@ -555,13 +555,13 @@ impl Endpoint {
 
     /// Removes a leg and emits `event`, unless the engine already hung up.
     fn end_leg(&mut self, id: LegId, event: Event) {
-        if self.remove_leg(id).is_some_and(|leg| !leg.abandoned) {
+        if self.remove_leg(id).is_some_and(|leg| !leg.hung_up) {
             self.events.push_back(event);
         }
     }
 
     fn emit(&mut self, id: LegId, event: Event) {
-        if self.legs.get(&id).is_some_and(|leg| !leg.abandoned) {
+        if self.legs.get(&id).is_some_and(|leg| !leg.hung_up) {
             self.events.push_back(event);
         }
     }
@@ -589,7 +589,8 @@ fn reliability(transport: Transport) -> Reliability {
 /// Starts a response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
 fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
     let status = StatusCode::new(status)?;
-    let mut builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
+    let mut builder =
+        ResponseBuilder::to_request(request, status, reason_phrase(status.code())).ok()?;
     if let Some((name, value)) = required_header(request, status.code()) {
         builder = builder.header(name, value).ok()?;
     }
@@ -622,7 +623,7 @@ fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'stat
     }
 }
 
-fn reason(status: u16) -> &'static str {
+fn reason_phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
         180 => "Ringing",
@@ -657,28 +658,28 @@ fn reason(status: u16) -> &'static str {
 
 /// Returns the path to a URI: its address if it has one, otherwise the known path. Names are not
 /// resolved.
-fn path_to(uri: &Uri, known: Path) -> Path {
+fn path_to(uri: &Uri, fallback: Path) -> Path {
     let address = match uri.host() {
         Some(UriHost::Ip(address)) => Some(*address),
         _ => None,
     };
     let transport = match uri.transport() {
         // A dialog established over TLS stays on TLS.
-        _ if known.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
+        _ if fallback.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
-        _ => known.transport,
+        _ => fallback.transport,
     };
     let port = uri.port().unwrap_or(transport.default_port());
-    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, port));
-    let connection = known
+    let destination = address.map_or(fallback.destination, |ip| SocketAddr::new(ip, port));
+    let connection = fallback
         .connection
-        .filter(|_| transport.is_stream() && transport == known.transport);
+        .filter(|_| transport.is_stream() && transport == fallback.transport);
     Path {
         transport,
         destination,
         connection,
-        ..known
+        ..fallback
     }
 }

@@ -87,7 +87,7 @@ const MAX_FORK_BRANCHES: usize = 10;
 impl Endpoint {
     /// Places a call and returns its leg. Progress is reported by events of this leg.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
+        let path = self.trunk_path(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
         let request = self
             .build_invite(&call, path, &tag)
@@ -113,7 +113,7 @@ impl Endpoint {
             session: None,
             outgoing: true,
             pending_reinvite: None,
-            abandoned: false,
+            hung_up: false,
         });
         let purpose = Purpose::Invite {
             leg,
@@ -167,7 +167,7 @@ impl Endpoint {
         let builder = builder.body(sdp::offer(
             &call.local,
             call.preferred,
-            self.codecs_of(path),
+            self.codecs_for(path),
         ));
         self.finish_request(builder, path.transport)
     }
@@ -305,12 +305,9 @@ impl Endpoint {
             true => early.and_then(|early| early.answer.clone()),
             false => Description::parse(response.body()).ok(),
         };
-        let waiting = self
-            .legs
-            .get(&id)
-            .filter(|leg| was_calling && !leg.abandoned);
+        let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
         let usable = description.zip(waiting).and_then(|(answer, leg)| {
-            negotiated_media(answer, leg.local.as_ref(), self.codecs_of(leg.path))
+            negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
         });
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
@@ -348,18 +345,21 @@ impl Endpoint {
         else {
             return false;
         };
-        let Some(known) = acknowledged.iter().find(|known| known.remote_tag == tag) else {
+        let Some(sent_ack) = acknowledged
+            .iter()
+            .find(|sent_ack| sent_ack.remote_tag == tag)
+        else {
             return false;
         };
-        self.transmits.push_back(known.ack.clone());
+        self.transmits.push_back(sent_ack.ack.clone());
         true
     }
 
     fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {
         let invite = self.layer.client_request(key)?;
         let mut dialog = Dialog::establish(invite, response)?;
-        let known = self.transactions.get(key)?.path;
-        let path = super::path_to(&dialog.next_hop(), known);
+        let invite_path = self.transactions.get(key)?.path;
+        let path = super::path_to(&dialog.next_hop(), invite_path);
         let ack = dialog.request(Method::Ack)?;
         let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {

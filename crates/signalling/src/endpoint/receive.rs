@@ -7,7 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::incoming::unsupported_extensions;
-use super::{ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction, reason, response};
+use super::{
+    ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction, reason_phrase, response,
+};
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
@@ -84,7 +86,7 @@ impl Endpoint {
             Dispatch::Created { key, outputs } => {
                 let transaction = Transaction {
                     path,
-                    purpose: Purpose::Serve(None),
+                    purpose: Purpose::PeerRequest(None),
                     identity: None,
                 };
                 self.transactions.insert(key.clone(), transaction);
@@ -108,9 +110,9 @@ impl Endpoint {
         source: Path,
         now: Instant,
     ) -> Result<Option<usize>, StatelessRefusal> {
-        let known = self.trunk_of(source.destination.ip());
+        let trunk_by_address = self.trunk_for_address(source.destination.ip());
         if request.method == Method::Ack {
-            return Ok(known);
+            return Ok(trunk_by_address);
         }
         if let Some(finding) = validate_request(request)
             .into_iter()
@@ -124,7 +126,7 @@ impl Endpoint {
             Method::Other(_) => return Err(StatelessRefusal::with_status(501)),
             _ => return Err(StatelessRefusal::with_status(405)),
         }
-        let trunk = known.map_or_else(
+        let trunk = trunk_by_address.map_or_else(
             || self.authenticate_unknown_source(request, source.destination.ip(), now),
             Ok,
         )?;
@@ -154,7 +156,7 @@ impl Endpoint {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
             // The library refuses to write the quoted control characters of this request.
             None => Malformed::from_request(request)
-                .map(|request| request.response(status, reason(status))),
+                .map(|request| request.response(status, reason_phrase(status))),
         };
         self.transmits.extend(bytes.map(|bytes| Transmit {
             path,
@@ -190,7 +192,7 @@ impl Endpoint {
             return self.on_cancel(key, &request, now);
         }
         match DialogId::from_request(&request) {
-            Some(id) => match self.leg_of(&id) {
+            Some(id) => match self.leg_for_dialog(&id) {
                 Some(leg) => self.serve_in_dialog(leg, key, request, now),
                 None => self.respond_status(key, &request, 481, now),
             },
@@ -202,7 +204,7 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn leg_of(&self, id: &DialogId) -> Option<LegId> {
+    pub(super) fn leg_for_dialog(&self, id: &DialogId) -> Option<LegId> {
         let leg = *self.by_tag.get(&id.local_tag)?;
         let matches = match &self.legs.get(&leg)?.state {
             LegState::AwaitingAck(sent_answer) => sent_answer.dialog.matches(id),
@@ -262,7 +264,7 @@ impl Endpoint {
             Some(Purpose::Refresh(leg)) => self.end_lost_session(*leg, now),
             Some(Purpose::KeepAlive(trunk)) => self.on_keep_alive_response(*trunk, status, now),
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
-            Some(Purpose::Serve(Some(leg))) => {
+            Some(Purpose::PeerRequest(Some(leg))) => {
                 let leg = *leg;
                 // If the leg was rejected it is already gone, and only the ACK is missing.
                 // Otherwise the caller can no longer be answered.

@@ -58,7 +58,7 @@ impl Endpoint {
     /// [`Event::Redirected`] or [`Event::RedirectFailed`] follows, unless the leg ends. Returns
     /// `false` if the leg does not exist or a previous redirection is still pending.
     pub fn redirect(&mut self, id: LegId, redirection: Redirection, now: Instant) -> bool {
-        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.abandoned) else {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.hung_up) else {
             return false;
         };
         if !matches!(
@@ -137,7 +137,7 @@ impl Endpoint {
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
         // Without this header the session timer would be switched off (RFC 4028, section 7.4).
         if let Some(session) = session {
-            builder = session.write_reinvite(builder)?;
+            builder = session.add_to_reinvite(builder)?;
         }
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)

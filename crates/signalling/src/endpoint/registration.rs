@@ -97,7 +97,7 @@ impl Endpoint {
         lengthened: bool,
         now: Instant,
     ) -> Option<()> {
-        let path = self.path_of(trunk)?;
+        let path = self.trunk_path(trunk)?;
         let sequence = super::receive::sequence(&request);
         let key = self.request(request.clone(), path, Purpose::Register(trunk), now)?;
         let registration = self.registration(trunk)?;
@@ -125,7 +125,7 @@ impl Endpoint {
         };
         let (contact, transport) = (
             self.registered_contact(trunk)?,
-            self.path_of(trunk)?.transport,
+            self.trunk_path(trunk)?.transport,
         );
         let settings = self.settings.trunks.get(trunk)?;
         let user = escape_user(&settings.credentials.as_ref()?.username);
@@ -156,7 +156,7 @@ impl Endpoint {
                 .as_ref()?
                 .username,
         );
-        Some(self.contact(&user, self.path_of(trunk)?.transport))
+        Some(self.contact(&user, self.trunk_path(trunk)?.transport))
     }
 
     pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
@@ -207,7 +207,7 @@ impl Endpoint {
         response: &Response,
         now: Instant,
     ) -> Option<()> {
-        let transport = self.path_of(trunk)?.transport;
+        let transport = self.trunk_path(trunk)?.transport;
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
         let (request, before, lengthened) = (
             attempt.request.clone(),
@@ -248,7 +248,7 @@ impl Endpoint {
         let random = (self.entropy)();
         // The next attempt uses the next target of the trunk.
         if matches!(status, 408 | 503)
-            && let Some(path) = self.path_of(trunk)
+            && let Some(path) = self.trunk_path(trunk)
             && let Some(state) = self.trunk_states.get_mut(trunk)
         {
             state.switch_from(path.destination);
@@ -303,13 +303,13 @@ fn escape_user(username: &str) -> String {
 
 /// Returns the expiry granted by a 200 (RFC 3261, section 10.2.4): the one of the endpoint's own
 /// contact, otherwise the one of the response.
-fn granted_expiry(response: &Response, ours: &str) -> Option<Duration> {
-    let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
+fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
+    let own = Address::parse(own.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {
-        uri.user() == ours.uri.user() && uri.port() == ours.uri.port() && {
+        uri.user() == own.uri.user() && uri.port() == own.uri.port() && {
             uri.host()
-                .zip(ours.uri.host())
-                .is_some_and(|(host, own)| host.equivalent(own))
+                .zip(own.uri.host())
+                .is_some_and(|(host, own_host)| host.equivalent(own_host))
         }
     };
     let contact = HeaderName::Contact;
@@ -317,8 +317,8 @@ fn granted_expiry(response: &Response, ours: &str) -> Option<Duration> {
     let contacts = lists
         .filter_map(|list| Address::parse_list(&list.value(), "Contact").ok())
         .flatten();
-    let known = contacts.into_iter().find(|contact| same(&contact.uri));
-    let expires = known
+    let own_contact = contacts.into_iter().find(|contact| same(&contact.uri));
+    let expires = own_contact
         .as_ref()
         .and_then(|contact| number(contact.param("expires")?));
     expires.or_else(|| seconds(response, &HeaderName::Expires))

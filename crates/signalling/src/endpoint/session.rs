@@ -62,7 +62,7 @@ impl SessionTimer {
     }
 
     /// Adds the negotiated session timer to a 2xx.
-    pub(super) fn write(self, builder: ResponseBuilder) -> Option<ResponseBuilder> {
+    pub(super) fn add_to_response(self, builder: ResponseBuilder) -> Option<ResponseBuilder> {
         let refresher = if self.we_refresh { "uas" } else { "uac" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
         let builder = builder.header(HeaderName::SessionExpires, value).ok()?;
@@ -74,13 +74,13 @@ impl SessionTimer {
     }
 
     /// Adds the negotiated session timer to a re-INVITE. The refresher does not change.
-    pub(super) fn write_reinvite(self, builder: RequestBuilder) -> Option<RequestBuilder> {
+    pub(super) fn add_to_reinvite(self, builder: RequestBuilder) -> Option<RequestBuilder> {
         let refresher = if self.we_refresh { "uac" } else { "uas" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
         builder.header(HeaderName::SessionExpires, value).ok()
     }
 
-    fn write_request(self, builder: RequestBuilder) -> Option<RequestBuilder> {
+    fn add_to_update(self, builder: RequestBuilder) -> Option<RequestBuilder> {
         let value = format!("{};refresher=uac", self.interval.as_secs());
         builder.header(HeaderName::SessionExpires, value).ok()
     }
@@ -150,7 +150,7 @@ impl Endpoint {
         let user = leg.user.clone();
         let builder = dialog.request(Method::Update)?;
         let contact = self.contact(&user, path.transport);
-        let builder = timer.write_request(builder.header(HeaderName::Contact, contact).ok()?)?;
+        let builder = timer.add_to_update(builder.header(HeaderName::Contact, contact).ok()?)?;
         let request = self.finish_request(
             builder.header(HeaderName::Supported, "timer").ok()?,
             path.transport,

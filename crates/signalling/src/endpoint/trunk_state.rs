@@ -80,7 +80,7 @@ impl Endpoint {
 
     /// Starts one trunk. A trunk with an unresolved name starts after its resolution.
     fn start_trunk(&mut self, trunk: usize, now: Instant) {
-        if self.path_of(trunk).is_none() {
+        if self.trunk_path(trunk).is_none() {
             return;
         }
         if self.keep_alive_interval(trunk).is_some() {
@@ -130,8 +130,9 @@ impl Endpoint {
             .targets
             .get(state.current)
             .filter(|_| state.current > 0);
-        let known = fallback.and_then(|known| targets.iter().position(|target| target == known));
-        state.current = known.unwrap_or(0);
+        let position =
+            fallback.and_then(|fallback| targets.iter().position(|target| target == fallback));
+        state.current = position.unwrap_or(0);
         state.targets = targets;
         match (before, state.targets.is_empty()) {
             (true, false) => {
@@ -147,7 +148,7 @@ impl Endpoint {
     /// calls.
     pub fn networks(&self, trunk: usize) -> Vec<Network> {
         let settings = self.settings.trunks.get(trunk);
-        let given = settings
+        let configured = settings
             .into_iter()
             .flat_map(|trunk| trunk.accept_from.iter().copied());
         let resolved = self
@@ -155,19 +156,19 @@ impl Endpoint {
             .get(trunk)
             .filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
         let resolved = resolved.into_iter().flat_map(|state| state.targets.iter());
-        given
+        configured
             .chain(resolved.map(|target| Network::single(target.ip())))
             .collect()
     }
 
     /// Returns the codecs allowed on the trunk of a path.
-    pub(super) fn codecs_of(&self, path: Path) -> &[Codec] {
+    pub(super) fn codecs_for(&self, path: Path) -> &[Codec] {
         let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
         trunk.map_or(&[], |trunk| &trunk.codecs)
     }
 
     /// Returns the first trunk with a network containing an address.
-    pub(super) fn trunk_of(&self, address: IpAddr) -> Option<usize> {
+    pub(super) fn trunk_for_address(&self, address: IpAddr) -> Option<usize> {
         let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
         self.settings
             .trunks
@@ -184,7 +185,7 @@ impl Endpoint {
 
     /// Returns the path to a trunk's peer. `None` if the trunk takes no calls or its address is
     /// unknown.
-    pub(super) fn path_of(&self, trunk: usize) -> Option<Path> {
+    pub(super) fn trunk_path(&self, trunk: usize) -> Option<Path> {
         self.settings.trunks.get(trunk)?.next_hop()?;
         let state = self.trunk_states.get(trunk)?;
         let destination = state.next_target(&[])?;
@@ -222,7 +223,7 @@ impl Endpoint {
         let uri = settings.peer.as_ref()?.uri(user)?;
         let mut builder = RequestBuilder::new(method.clone(), uri).max_forwards(70);
         if let Some(proxy) = &settings.outbound_proxy {
-            let route = format!("<sip:{proxy}{};lr>", proxy.transport.parameter());
+            let route = format!("<sip:{proxy}{};lr>", proxy.transport.uri_parameter());
             builder = builder.header(HeaderName::Route, route).ok()?;
         }
         let builder = builder.header(HeaderName::From, from.to_owned()).ok()?;

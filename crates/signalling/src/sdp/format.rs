@@ -93,7 +93,7 @@ pub struct OpusParameters {
 
 impl OpusParameters {
     /// Parameters requested from peers.
-    pub(super) const OURS: Self = Self {
+    pub(super) const LOCAL: Self = Self {
         max_average_bit_rate: None,
         inband_fec: true,
         constant_bit_rate: false,

@@ -51,7 +51,7 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
         .iter()
         .map(|codec| (*codec, codec.payload_type()))
         .collect();
-    let (opus, comfort_noise) = (OpusParameters::OURS, local.comfort_noise);
+    let (opus, comfort_noise) = (OpusParameters::LOCAL, local.comfort_noise);
     let formats = StreamFormats {
         codecs: &codecs,
         opus,
@@ -85,7 +85,7 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
     let opus = if rtp.is_some() {
         opus
     } else {
-        OpusParameters::OURS
+        OpusParameters::LOCAL
     };
     let formats = StreamFormats {
         codecs: &[(codec, payload_type)],

@@ -5,7 +5,7 @@ use super::*;
 impl Pair {
     /// Pair with credentials configured at the caller.
     fn with_credentials(realm: Option<&str>) -> Self {
-        let mut pair = Self::perfect();
+        let mut pair = Self::lossless();
         let credentials = Credentials {
             username: "trunk-user".into(),
             password: "a fictional password".into(),
@@ -26,8 +26,8 @@ const CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n
 
 #[test]
 fn a_challenge_of_the_trunk_is_answered_with_its_strongest_digest() {
-    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     let second = pair.last_invite();
     assert!(second.contains("CSeq: 2 INVITE\r\n"), "{second}");
     for part in [
@@ -50,7 +50,7 @@ fn a_challenge_of_the_trunk_is_answered_with_its_strongest_digest() {
     );
     assert_eq!(pair.sent("ACK").len(), 1, "the 407 is acknowledged");
     let body = HOLD.replace("sendonly", "sendrecv");
-    pair.answer_by_hand(answer_to(&second, 200, "two", SDP, &body));
+    pair.answer_manually(answer_to(&second, 200, "two", SDP, &body));
     assert!(pair.is_answered());
     assert!(pair.sent("ACK")[1].contains("CSeq: 2 ACK\r\n"));
     pair.ends[0].hang_up(leg, pair.now);
@@ -64,10 +64,10 @@ fn a_challenge_of_the_trunk_is_answered_with_its_strongest_digest() {
 fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
     let stale = CHALLENGE.replace("nonce=\"n2\"", "nonce=\"n3\", stale=true");
     for (then, invites) in [(CHALLENGE, 2), (stale.as_str(), 3)] {
-        let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-        pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+        let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+        pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
         for _ in 0..3 {
-            pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "two", then, ""));
+            pair.answer_manually(answer_to(&pair.last_invite(), 407, "two", then, ""));
         }
         assert_eq!(
             (pair.sent("INVITE").len(), pair.failed(End::Caller)),
@@ -81,9 +81,9 @@ fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
 fn a_challenge_of_a_called_party_is_never_answered() {
     let other = CHALLENGE.replace("carrier", "elsewhere");
     // After a ringing response a challenge may come from the called party.
-    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 180, "one", "", ""));
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 180, "one", "", ""));
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     assert_eq!(
         (pair.sent("INVITE").len(), pair.failed(End::Caller)),
         (1, 407)
@@ -91,20 +91,20 @@ fn a_challenge_of_a_called_party_is_never_answered() {
     pair.events.clear();
     pair.run_to_idle();
     // Realm different from the configured one.
-    let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", &other, ""));
+    let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", &other, ""));
     assert_eq!(
         (pair.sent("INVITE").len(), pair.failed(End::Caller)),
         (1, 407)
     );
     // Realm different from the one pinned by an earlier call.
-    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 183, "two", "", ""));
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 486, "two", "", ""));
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
+    pair.answer_manually(answer_to(&pair.last_invite(), 183, "two", "", ""));
+    pair.answer_manually(answer_to(&pair.last_invite(), 486, "two", "", ""));
     pair.dial();
-    pair.flying.clear();
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "three", &other, ""));
+    pair.in_flight.clear();
+    pair.answer_manually(answer_to(&pair.last_invite(), 407, "three", &other, ""));
     assert_eq!(pair.sent("INVITE").len(), 3);
     pair.events.clear();
     pair.run_to_idle();
@@ -112,14 +112,14 @@ fn a_challenge_of_a_called_party_is_never_answered() {
 
 #[test]
 fn a_call_cancelled_during_a_challenge_is_not_resent() {
-    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_manually();
     pair.ends[0].hang_up(leg, pair.now);
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     assert_eq!(pair.sent("INVITE").len(), 1);
     pair.run_to_idle();
 }
 
-fn known_by(password: &str) -> Credentials {
+fn credentials(password: &str) -> Credentials {
     Credentials {
         username: "pbx".into(),
         password: password.into(),
@@ -129,10 +129,10 @@ fn known_by(password: &str) -> Credentials {
 
 impl Pair {
     /// Pair with password authentication at the callee. The caller uses `password`.
-    fn strangers(password: &str) -> Self {
-        let mut pair = Self::perfect();
-        pair.ends[0] = endpoint_with(0, Transport::Udp, Some(known_by(password)));
-        let accept_credentials = Some(known_by("a fictional password"));
+    fn with_password(password: &str) -> Self {
+        let mut pair = Self::lossless();
+        pair.ends[0] = endpoint_with(0, Transport::Udp, Some(credentials(password)));
+        let accept_credentials = Some(credentials("a fictional password"));
         pair.ends[1] = endpoint_for(
             1,
             Transport::Udp,
@@ -150,7 +150,7 @@ impl Pair {
         let message = SipMessage::from_datagram(request.to_owned().into()).unwrap();
         self.ends[1].receive(Transport::Udp, source, message, self.now);
         self.collect();
-        self.flying.clear();
+        self.in_flight.clear();
         self.wire[1].get(before).cloned().unwrap_or_default()
     }
 }
@@ -162,7 +162,7 @@ fn a_caller_with_the_password_is_accepted_from_any_address_for_a_whole_call() {
             let mut pair = Pair {
                 loss,
                 random: LinkRandom(seed * 7919),
-                ..Pair::strangers("a fictional password")
+                ..Pair::with_password("a fictional password")
             };
             let (caller, callee) = pair.connect();
             let challenge = pair.wire[1]
@@ -181,11 +181,11 @@ fn a_caller_with_the_password_is_accepted_from_any_address_for_a_whole_call() {
             pair.ends[0].hang_up(caller, pair.now);
             pair.collect();
             while pair.step() {}
-            let hung_up_seen = pair
+            let hung_up = pair
                 .events
                 .iter()
                 .any(|(_, event)| matches!(event, Event::HungUp { .. }));
-            assert!(hung_up_seen || loss > 0, "the BYE is accepted");
+            assert!(hung_up || loss > 0, "the BYE is accepted");
             pair.ends[1].hang_up(callee, pair.now);
             pair.events.clear();
             pair.collect();
@@ -196,7 +196,7 @@ fn a_caller_with_the_password_is_accepted_from_any_address_for_a_whole_call() {
 
 #[test]
 fn a_caller_without_the_password_learns_nothing_and_leaves_no_state() {
-    let mut pair = Pair::strangers("another password");
+    let mut pair = Pair::with_password("another password");
     pair.dial();
     assert_eq!(pair.failed(End::Caller), 401);
     assert!(pair.events.is_empty());
@@ -224,8 +224,8 @@ fn a_trunk_may_accept_a_single_digest_algorithm() {
         (Digest::Md5, "MD5", "SHA-256"),
         (Digest::Sha256, "SHA-256", "MD5"),
     ] {
-        let mut pair = Pair::strangers("a fictional password");
-        let accept_credentials = Some(known_by("a fictional password"));
+        let mut pair = Pair::with_password("a fictional password");
+        let accept_credentials = Some(credentials("a fictional password"));
         let trunk = Trunk {
             accept_credentials,
             accept_digests: vec![digest],
@@ -263,7 +263,7 @@ fn a_trunk_may_accept_a_single_digest_algorithm() {
 
 #[test]
 fn replayed_credentials_are_stale_also_from_a_different_source() {
-    let mut pair = Pair::strangers("a fictional password");
+    let mut pair = Pair::with_password("a fictional password");
     pair.dial();
     let call = pair.incoming_call();
     let invite = pair.wire[0]

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
     for (method, sequence) in [("INVITE", 100), ("UPDATE", 101)] {
-        let mut pair = Pair::perfect();
+        let mut pair = Pair::lossless();
         let (caller, _) = pair.connect();
         pair.inject(method, sequence, SDP, HOLD);
         let remote = pair.run_until(End::Callee, |event| match event {
@@ -34,7 +34,7 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
 
 #[test]
 fn key_presses_by_info_are_read_in_both_common_body_types() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     let bodies = [
         (
@@ -76,7 +76,7 @@ fn key_presses_by_info_are_read_in_both_common_body_types() {
 
 #[test]
 fn a_session_without_refresh_is_ended() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     pair.connect();
     pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
     assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
@@ -94,7 +94,7 @@ fn a_session_without_refresh_is_ended() {
 
 #[test]
 fn a_request_for_an_unknown_call_gets_481() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
@@ -106,7 +106,7 @@ fn a_request_for_an_unknown_call_gets_481() {
 
 #[test]
 fn an_unknown_required_extension_is_named() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
         Contact: <sip:a@192.0.2.1>\r\nRequire: timer, nothing-known\r\nContent-Length: 0\r\n\r\n";
@@ -124,7 +124,7 @@ fn an_unknown_required_extension_is_named() {
 
 #[test]
 fn a_late_offer_is_answered_in_the_ack() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
         Contact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
@@ -159,7 +159,7 @@ fn a_late_offer_is_answered_in_the_ack() {
 
 #[test]
 fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
         pair.inject(method, sequence, "Require: timer, magic\r\n", "");
@@ -183,19 +183,19 @@ fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
 
 #[test]
 fn a_peer_with_session_timers_and_update_gets_a_locally_refreshed_session() {
-    for (known, offered) in [
+    for (headers, offered) in [
         ("Supported: timer\r\nAllow: INVITE, UPDATE\r\n", true),
         ("Supported: timer\r\nAllow: INVITE\r\n", false),
         ("Allow: UPDATE\r\n", false),
     ] {
-        let mut pair = Pair::perfect();
+        let mut pair = Pair::lossless();
         let (_, callee) = pair.connect();
-        pair.inject("UPDATE", 10, known, "");
+        pair.inject("UPDATE", 10, headers, "");
         assert_eq!(
             pair.answer()
                 .contains("Session-Expires: 1800;refresher=uas\r\n"),
             offered,
-            "{known}"
+            "{headers}"
         );
         pair.ends[1].hang_up(callee, pair.now);
         pair.collect();
@@ -206,10 +206,10 @@ fn a_peer_with_session_timers_and_update_gets_a_locally_refreshed_session() {
 
 #[test]
 fn a_locally_refreshed_session_is_refreshed_by_update_at_half_its_interval() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (_, callee) = pair.connect();
-    let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
-    pair.inject("UPDATE", 10, asked, "");
+    let headers = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
+    pair.inject("UPDATE", 10, headers, "");
     assert!(
         pair.answer()
             .contains("Session-Expires: 90;refresher=uas\r\n"),

@@ -63,7 +63,7 @@ struct Pair {
     /// Percentage of lost messages. A third as many are duplicated, and all are delayed by up to
     /// 300 ms.
     loss: u64,
-    flying: BTreeMap<(Instant, u64), InFlight>,
+    in_flight: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
     /// All messages sent by each endpoint.
@@ -135,14 +135,14 @@ impl Pair {
             now: Instant::now(),
             random: LinkRandom(seed * 7919 + 1),
             loss,
-            flying: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             sent: 0,
             events: Vec::new(),
             wire: [Vec::new(), Vec::new()],
         }
     }
 
-    fn perfect() -> Self {
+    fn lossless() -> Self {
         Self::over(Transport::Udp, 1, 0)
     }
 
@@ -178,10 +178,10 @@ impl Pair {
                         self.random.draw() % 300
                     };
                     self.sent += 1;
-                    let in_flight = (self.now + Duration::from_millis(jitter), self.sent);
+                    let arrival = (self.now + Duration::from_millis(jitter), self.sent);
                     let message = transmit.bytes.to_vec();
-                    self.flying.insert(
-                        in_flight,
+                    self.in_flight.insert(
+                        arrival,
                         (1 - own, transmit.path.transport, address(own), message),
                     );
                 }
@@ -194,14 +194,14 @@ impl Pair {
 
     /// Runs the next delivery or timer. Returns `false` if none is left.
     fn step(&mut self) -> bool {
-        let delivery = self.flying.keys().next().map(|(at, _)| *at);
+        let delivery = self.in_flight.keys().next().map(|(at, _)| *at);
         let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
         let Some(next) = [delivery, timer].into_iter().flatten().min() else {
             return false;
         };
         self.now = self.now.max(next);
         if delivery == Some(next) {
-            let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
+            let (_, (to, transport, from, bytes)) = self.in_flight.pop_first().unwrap();
             let message = SipMessage::from_datagram(bytes.into()).expect("sent messages parse");
             self.ends[to].receive(transport, from, message, self.now);
         } else {
@@ -311,7 +311,7 @@ impl Pair {
 
 fn links() -> impl Iterator<Item = Pair> {
     let lossy = (1..60).map(|seed| Pair::over(Transport::Udp, seed, 25));
-    let clean = [Pair::perfect(), Pair::over(Transport::Tcp, 1, 0)];
+    let clean = [Pair::lossless(), Pair::over(Transport::Tcp, 1, 0)];
     clean.into_iter().chain(lossy)
 }
 
@@ -343,22 +343,22 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
 
 impl Pair {
     /// Dials without delivering the INVITE. The test writes the responses.
-    fn dial_by_hand() -> (Self, LegId, String) {
-        Self::perfect().dialled_by_hand()
+    fn dial_manually() -> (Self, LegId, String) {
+        Self::lossless().dialled_manually()
     }
 
-    fn dialled_by_hand(self) -> (Self, LegId, String) {
+    fn dialled_manually(self) -> (Self, LegId, String) {
         let mut pair = self;
         let leg = pair.dial();
-        pair.flying.clear();
+        pair.in_flight.clear();
         let invite = pair.wire[0][0].clone();
         (pair, leg, invite)
     }
 
-    fn answer_by_hand(&mut self, response: SipMessage) {
+    fn answer_manually(&mut self, response: SipMessage) {
         self.ends[0].receive(Transport::Udp, address(1), response, self.now);
         self.collect();
-        self.flying.clear();
+        self.in_flight.clear();
     }
 
     fn sent(&self, method: &str) -> Vec<&String> {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Redirection to a different address.
-fn elsewhere() -> Redirection {
+fn other_address() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
     let telephone_event = Some(TelephoneEventFormat {
         payload_type: 97,
@@ -19,10 +19,10 @@ fn elsewhere() -> Redirection {
     }
 }
 
-fn home() -> Redirection {
+fn local_address() -> Redirection {
     Redirection {
         rtp: None,
-        ..elsewhere()
+        ..other_address()
     }
 }
 
@@ -59,11 +59,11 @@ impl Pair {
 fn a_peer_is_redirected_and_back_over_any_link() {
     for mut pair in links() {
         let (caller, callee) = pair.connect();
-        pair.redirect(End::Caller, caller, elsewhere());
+        pair.redirect(End::Caller, caller, other_address());
         let first = pair.redirected(End::Caller);
         assert!(first == Some(200) || pair.loss > 0);
         if first.is_some() {
-            pair.redirect(End::Caller, caller, home());
+            pair.redirect(End::Caller, caller, local_address());
             assert!(pair.redirected(End::Caller) == Some(200) || pair.loss > 0);
         }
         pair.end([caller, callee]);
@@ -72,11 +72,11 @@ fn a_peer_is_redirected_and_back_over_any_link() {
 
 #[test]
 fn a_redirection_reveals_an_address_a_codec_and_a_payload_type_and_nothing_else() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
+    pair.redirect(End::Callee, callee, other_address());
     assert_eq!(pair.redirected(End::Callee), Some(200));
-    pair.redirect(End::Callee, callee, home());
+    pair.redirect(End::Callee, callee, local_address());
     assert_eq!(pair.redirected(End::Callee), Some(200));
     let changes: Vec<u16> = pair
         .events
@@ -109,8 +109,8 @@ fn a_redirection_reveals_an_address_a_codec_and_a_payload_type_and_nothing_else(
 fn colliding_re_invites_are_rejected_with_491_and_retried() {
     for mut pair in links() {
         let (caller, callee) = pair.connect();
-        pair.redirect(End::Caller, caller, elsewhere());
-        pair.redirect(End::Callee, callee, elsewhere());
+        pair.redirect(End::Caller, caller, other_address());
+        pair.redirect(End::Callee, callee, other_address());
         let met = [pair.redirected(End::Callee), pair.redirected(End::Caller)];
         assert!(met == [Some(200); 2] || pair.loss > 0, "{met:?}");
         let clean = pair.loss == 0;
@@ -128,9 +128,9 @@ fn colliding_re_invites_are_rejected_with_491_and_retried() {
 
 #[test]
 fn an_offer_colliding_with_a_local_one_is_rejected_and_an_update_without_offer_is_not() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
+    pair.redirect(End::Callee, callee, other_address());
     let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
     pair.inject("UPDATE", 100, "Content-Type: application/sdp\r\n", body);
     assert!(pair.answer().starts_with("SIP/2.0 491 "));
@@ -147,7 +147,7 @@ fn a_call_is_hung_up_during_a_re_invite() {
     for hangs_up in [End::Caller, End::Callee] {
         for mut pair in links() {
             let (caller, callee) = pair.connect();
-            pair.redirect(End::Caller, caller, elsewhere());
+            pair.redirect(End::Caller, caller, other_address());
             let leg = [caller, callee][hangs_up as usize];
             pair.ends[hangs_up as usize].hang_up(leg, pair.now);
             pair.collect();
@@ -159,10 +159,10 @@ fn a_call_is_hung_up_during_a_re_invite() {
 /// Responds to a re-INVITE of the callee with `status`. Returns the outcome and the messages sent
 /// by the callee.
 fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
-    pair.flying.clear();
+    pair.redirect(End::Callee, callee, other_address());
+    pair.in_flight.clear();
     let invite = pair.wire[1].last().unwrap().clone();
     let head: String = invite
         .lines()

@@ -11,11 +11,11 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
         // On a lossy link the BYE may never arrive. In production the callee's media timeout ends
         // such a call.
         while pair.step() {}
-        let hung_up_seen = pair
+        let hung_up = pair
             .events
             .iter()
             .any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
-        if !hung_up_seen {
+        if !hung_up {
             assert!(pair.loss > 0);
             let leg = LegId(1);
             pair.ends[1].hang_up(leg, pair.now);
@@ -28,7 +28,7 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
 
 #[test]
 fn a_call_is_ended_by_the_callee() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (_, callee) = pair.connect();
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
@@ -38,7 +38,7 @@ fn a_call_is_ended_by_the_callee() {
 
 #[test]
 fn an_incoming_call_has_the_numbers_and_the_audio() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     pair.dial();
     let call = pair.incoming_call();
     assert_eq!(
@@ -70,7 +70,7 @@ fn a_rejected_call_fails_with_its_status_over_any_link() {
 
 #[test]
 fn an_overloaded_callee_sends_retry_after() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     pair.dial();
     let call = pair.incoming_call();
     pair.ends[1].reject(call.leg, 503, Some(5), pair.now);
@@ -103,11 +103,11 @@ fn a_call_hung_up_before_its_answer_is_cancelled() {
 
 #[test]
 fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let caller = pair.dial();
     let callee = pair.incoming_call().leg;
     // Deliver the 100 first. The caller then sends its CANCEL at once, and it crosses the answer.
-    while pair.wire[1].is_empty() || !pair.flying.is_empty() {
+    while pair.wire[1].is_empty() || !pair.in_flight.is_empty() {
         pair.step();
     }
     pair.ends[0].hang_up(caller, pair.now);
@@ -132,7 +132,7 @@ fn pair_methods(wire: &[String]) -> String {
 
 #[test]
 fn a_copied_invite_and_a_returned_local_invite_are_rejected_as_loops() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     let invite = pair.wire[0][0].clone();
     let by_another_way = invite.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1);
@@ -169,7 +169,7 @@ fn a_call_without_any_response_fails_after_32_seconds() {
 
 #[test]
 fn an_answer_without_ack_is_hung_up() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     pair.dial();
     let callee = pair.incoming_call().leg;
     pair.loss = 100;
@@ -183,7 +183,7 @@ fn an_answer_without_ack_is_hung_up() {
 
 #[test]
 fn hanging_up_before_the_ack_waits_for_the_ack() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     pair.dial();
     let callee = pair.incoming_call().leg;
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
@@ -199,7 +199,7 @@ fn hanging_up_before_the_ack_waits_for_the_ack() {
 
 #[test]
 fn an_unknown_source_learns_nothing_and_leaves_no_state() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
     for (method, number) in [
         ("INVITE", "+914000000001"),
@@ -226,7 +226,7 @@ fn an_unknown_source_learns_nothing_and_leaves_no_state() {
 
 #[test]
 fn unsupported_methods_are_rejected_without_state() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     for (method, status) in [
         ("REFER", 405),
         ("MESSAGE", 405),
