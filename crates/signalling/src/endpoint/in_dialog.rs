@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::incoming::{parse_offer, preserve_srtp, unsupported_extensions};
+use super::negotiation::{parse_offer, preserve_srtp, unsupported_extensions};
 use super::{Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};

@@ -5,13 +5,16 @@
 mod admission;
 mod challenge;
 mod digest_nonce;
+mod event;
 mod in_dialog;
 mod incoming;
 mod keep_alive;
+mod negotiation;
 mod outgoing;
 mod receive;
 mod redirect;
 mod registration;
+mod responses;
 mod retry;
 mod session;
 mod shrink;
@@ -24,18 +27,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::dialog::Dialog;
-use crate::sdp::{Codec, LocalMedia, RemoteMedia};
+use crate::sdp::{Codec, LocalMedia};
 use crate::sip::{
-    Header, HeaderName, Message, Method, Output, Reliability, Request, RequestBuilder, Response,
-    ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri, UriHost,
+    Header, HeaderName, Message, Output, Reliability, Request, RequestBuilder, Response,
+    ResponseBuilder, Timer, Timers, TransactionKey, Uri, UriHost,
 };
 use crate::timer::TimerTable;
 use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
+pub use event::{Event, IncomingCall, LegId};
 pub use outgoing::{DialError, OutgoingCall};
 pub use redirect::Redirection;
+use responses::response;
 use trunk_state::TrunkState;
 
 /// Methods accepted by the endpoint (RFC 3261, section 20.5).
@@ -54,121 +59,6 @@ pub struct EndpointSettings {
     pub tls_port: u16,
     /// Peers allowed to call and to be called.
     pub trunks: Vec<Trunk>,
-}
-
-/// Identifier of a leg: one SIP dialog of the endpoint, from its INVITE on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegId(pub u64);
-
-/// Event on a leg or a trunk. After `Failed` or `HungUp` the leg no longer exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A trunk offers a call. Answer it, reject it, or hang up.
-    IncomingCall(IncomingCall),
-    /// The caller acknowledged the answer.
-    Confirmed {
-        /// The leg.
-        leg: LegId,
-        /// The caller's audio from the ACK of a late offer. `None` if the INVITE carried the offer.
-        remote: Option<RemoteMedia>,
-    },
-    /// The called party is being alerted. Emitted at most once for each leg.
-    Ringing(LegId),
-    /// The called party answered.
-    Answered {
-        /// The leg.
-        leg: LegId,
-        /// The called party's audio.
-        remote: RemoteMedia,
-    },
-    /// The called party refused the call or was unreachable.
-    Failed {
-        /// The leg.
-        leg: LegId,
-        /// Final status of RFC 3261, 300 to 699. 408: no answer; 503: the transport failed.
-        status: u16,
-    },
-    /// The peer changed its audio within the call (hold, resume, codec, address).
-    MediaChanged {
-        /// The leg.
-        leg: LegId,
-        /// The peer's audio from now on.
-        remote: RemoteMedia,
-    },
-    /// The peer accepted the re-INVITE of [`Endpoint::redirect`] and sends its audio to the new
-    /// address.
-    Redirected {
-        /// The leg.
-        leg: LegId,
-        /// The peer's own audio, from its answer.
-        remote: RemoteMedia,
-    },
-    /// The peer refused the re-INVITE of [`Endpoint::redirect`] and sends its audio to the old
-    /// address.
-    RedirectFailed {
-        /// The leg.
-        leg: LegId,
-        /// Final status, 300 to 699.
-        status: u16,
-    },
-    /// The peer pressed a key and reported it by SIP INFO.
-    Key {
-        /// The leg.
-        leg: LegId,
-        /// `0`-`9`, `*`, `#` or `A`-`D`. Secret: must not be logged.
-        key: char,
-    },
-    /// The peer hung up, cancelled its call, or stopped responding.
-    HungUp {
-        /// The leg.
-        leg: LegId,
-        /// `true` if the peer ended the call with BYE or CANCEL; `false` after a timeout or an
-        /// error.
-        orderly: bool,
-    },
-    /// A trunk became reachable or unreachable.
-    Reachable {
-        /// Index of the trunk in [`EndpointSettings::trunks`].
-        trunk: usize,
-        /// The trunk answers.
-        up: bool,
-    },
-    /// A trunk accepted the registration, or the registration is gone.
-    Registered {
-        /// Index of the trunk in [`EndpointSettings::trunks`].
-        trunk: usize,
-        /// The registration is active. The trunk sends its calls to this endpoint.
-        registered: bool,
-        /// Status of the registrar's response. 408: no response; 503: the transport failed.
-        status: u16,
-    },
-}
-
-/// Call offered by a trunk.
-#[derive(Clone, PartialEq, Eq)]
-pub struct IncomingCall {
-    /// The new leg.
-    pub leg: LegId,
-    /// Index of the trunk in [`EndpointSettings::trunks`].
-    pub trunk: usize,
-    /// User part of the called URI, without visual separators.
-    pub called: String,
-    /// The caller's number: digits with or without `+`. `None` if it is withheld or malformed.
-    pub caller: Option<String>,
-    /// IP address of the sender.
-    pub source: IpAddr,
-    /// The caller's audio. `None` if the INVITE has no offer (late offer).
-    pub remote: Option<RemoteMedia>,
-}
-
-impl std::fmt::Debug for IncomingCall {
-    /// Omits the numbers.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IncomingCall")
-            .field("leg", &self.leg)
-            .field("trunk", &self.trunk)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Number of objects held by an endpoint. All zero if it is idle.
@@ -583,76 +473,6 @@ fn reliability(transport: Transport) -> Reliability {
     match transport {
         Transport::Udp => Reliability::Unreliable,
         Transport::Tcp | Transport::Tls => Reliability::Reliable,
-    }
-}
-
-/// Starts a response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
-fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
-    let status = StatusCode::new(status)?;
-    let mut builder =
-        ResponseBuilder::to_request(request, status, reason_phrase(status.code())).ok()?;
-    if let Some((name, value)) = required_header(request, status.code()) {
-        builder = builder.header(name, value).ok()?;
-    }
-    let tagged = request
-        .headers
-        .typed::<To>()
-        .is_some_and(|to| to.is_ok_and(|to| to.tag().is_some()));
-    if tagged {
-        return Some(builder);
-    }
-    let to = [
-        &request.headers.value(&HeaderName::To)?[..],
-        b";tag=",
-        tag.as_bytes(),
-    ]
-    .concat();
-    builder.set_header(&HeaderName::To, to).ok()
-}
-
-/// Returns the header required in a 405 or 415: the alternatives to the rejected value (RFC 3261,
-/// sections 21.4.6 and 21.4.13).
-fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
-    match status {
-        405 => Some((HeaderName::Allow, ALLOW)),
-        415 if request.method == Method::Info => {
-            Some((HeaderName::Accept, in_dialog::DTMF_CONTENT_TYPES))
-        }
-        415 => Some((HeaderName::Accept, crate::sdp::CONTENT_TYPE)),
-        _ => None,
-    }
-}
-
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        180 => "Ringing",
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        422 => "Session Interval Too Small",
-        480 => "Temporarily Unavailable",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        486 => "Busy Here",
-        487 => "Request Terminated",
-        488 => "Not Acceptable Here",
-        491 => "Request Pending",
-        500 => "Server Internal Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "Version Not Supported",
-        603 => "Decline",
-        _ => "Unspecified",
     }
 }
 

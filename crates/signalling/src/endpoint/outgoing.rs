@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::incoming::negotiated_media;
+use super::negotiation::negotiated_media;
 use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};

@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::incoming::unsupported_extensions;
-use super::{
-    ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction, reason_phrase, response,
-};
+use super::negotiation::unsupported_extensions;
+use super::responses::{reason_phrase, response};
+use super::{ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction};
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
