@@ -1,4 +1,4 @@
-//! SIP dialogs (RFC 3261, section 12): the state shared by both ends of a call.
+//! SIP dialogs (RFC 3261, section 12): the state that both ends of a call share.
 
 use bytes::Bytes;
 
@@ -47,8 +47,8 @@ impl DialogId {
 }
 
 impl Dialog {
-    /// Creates the dialog of a received INVITE, answered with `local_tag`. `None` if the request
-    /// lacks a required field, such as a usable `Contact`, or has an invalid route.
+    /// Creates the dialog of a received INVITE that is answered with `local_tag`. Returns `None` if
+    /// the request lacks a required field, such as a usable `Contact`, or has an invalid route.
     pub(crate) fn accept(request: &Request, local_tag: &str) -> Option<Self> {
         let headers = &request.headers;
         let from = headers.typed::<FromHeader>()?.ok()?;
@@ -67,8 +67,8 @@ impl Dialog {
     }
 
     /// Creates the dialog of a sent INVITE from its response. If the response has no valid
-    /// `Contact`, the Request-URI of the INVITE remains the target. `None` if a required field is
-    /// missing.
+    /// `Contact`, the target stays the Request-URI of the INVITE. Returns `None` if a required
+    /// field is missing.
     pub(crate) fn establish(invite: &Request, response: &Response) -> Option<Self> {
         let headers = &response.headers;
         let from = invite.headers.typed::<FromHeader>()?.ok()?;
@@ -88,7 +88,7 @@ impl Dialog {
         })
     }
 
-    /// Continues the sequence numbers of the early dialog, already used for its PRACKs.
+    /// Continues the sequence numbers of the early dialog, whose PRACKs have used some.
     pub(crate) fn continue_from(&mut self, early: &Self) {
         self.local_sequence = self.local_sequence.max(early.local_sequence);
     }

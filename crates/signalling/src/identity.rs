@@ -21,8 +21,8 @@ pub(crate) fn called(request: &Request, from: CalledFrom) -> String {
     number.unwrap_or_default()
 }
 
-/// Returns the called number for use as the user part of the local contact. Empty if it contains
-/// other characters than digits and `+`.
+/// Returns the called number for use as the user part of the local contact. Empty if it has any
+/// character except digits and `+`.
 pub(crate) fn contact_user(called: &str) -> String {
     let plain = called
         .chars()
@@ -34,9 +34,10 @@ pub(crate) fn contact_user(called: &str) -> String {
     }
 }
 
-/// Returns the caller's number from the header configured for the trunk, otherwise from `From`.
+/// Returns the caller's number from the header configured for the trunk, or from `From` if that
+/// header is missing.
 ///
-/// The trunk is trusted. `Privacy` (RFC 3325, section 7) restricts forwarding of the number, not
+/// The trunk is trusted: `Privacy` (RFC 3325, section 7) limits whom the number is shown to, not
 /// its use here. Returns `None` if the number is withheld or malformed.
 pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
     let headers = &request.headers;
@@ -66,8 +67,8 @@ pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
     number(&request.headers.typed::<FromHeader>()?.ok()?.0)
 }
 
-/// Returns the number of the calling party in `Remote-Party-ID`. `Some(None)` if the party is
-/// present without a number.
+/// Returns the number of the calling party in `Remote-Party-ID`. `Some(None)` means that the party
+/// is named without a number.
 fn remote_party(request: &Request) -> Option<Option<String>> {
     let name = HeaderName::Other(Bytes::from_static(b"Remote-Party-ID"));
     let lists = request.headers.get_all(&name);

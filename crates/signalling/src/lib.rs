@@ -1,9 +1,11 @@
 //! SIP for a back-to-back user agent, sans-IO: dialogs, INVITE on both sides, offer/answer.
 //!
 //! [`Endpoint`] takes messages, commands and the time, and returns messages to send and events. It
-//! opens no socket, reads no clock and draws no random number itself. Lossy links and long timeouts
-//! are therefore covered by ordinary tests. The library named in the `sip` module parses messages
-//! and runs the RFC 3261 transactions; this crate implements the layers above.
+//! opens no socket, reads no clock and draws no random number itself, so that ordinary tests cover
+//! lossy links and long timeouts.
+//!
+//! The library named in the `sip` module parses messages and runs the RFC 3261 transactions. This
+//! crate implements the layers above.
 
 mod dialog;
 mod endpoint;

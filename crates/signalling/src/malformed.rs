@@ -1,5 +1,5 @@
-//! Unparseable requests and the 400 sent in response (RFC 3261, section 8.2.6; test cases of RFC
-//! 4475, sections 3.1.2 and 3.3.1).
+//! Requests that cannot be parsed, and the 400 sent in response (RFC 3261, section 8.2.6; test
+//! cases of RFC 4475, sections 3.1.2 and 3.3.1).
 //!
 //! The response repeats the headers found in the request.
 
@@ -12,7 +12,7 @@ use crate::sip::{HeaderName, Request, Via, first_hop_end};
 /// Maximum size of the repeated header values, in bytes.
 const MAX_REPEATED_BYTES: usize = 8192;
 
-/// Headers of a request to be repeated in its response.
+/// Headers of a request that its response repeats.
 #[derive(Clone)]
 pub(crate) struct Malformed {
     vias: Vec<Bytes>,
@@ -21,7 +21,7 @@ pub(crate) struct Malformed {
 }
 
 impl std::fmt::Debug for Malformed {
-    /// Omits the header values because they may contain numbers.
+    /// Omits the header values, which may contain numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Malformed").finish_non_exhaustive()
     }
@@ -30,8 +30,8 @@ impl std::fmt::Debug for Malformed {
 const REPEATED_NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
 
 impl Malformed {
-    /// Reads the header lines of an unparseable request. `None` if it must not be answered: it is a
-    /// response, an ACK, or not SIP.
+    /// Reads the header lines of a request that the parser rejected. Returns `None` if it must not
+    /// be answered: it is a response, an ACK, or not SIP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut lines = unfolded(bytes).into_iter();
         let start = lines.next()?;
@@ -51,7 +51,7 @@ impl Malformed {
         headers.answerable()
     }
 
-    /// Reads the headers of a parsed request with a missing or invalid header.
+    /// Reads the headers of a parsed request in which a required header is missing or invalid.
     pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let headers = &request.headers;
         let vias = headers
@@ -96,8 +96,8 @@ impl Malformed {
         }
     }
 
-    /// Returns `None` for a request without `Via`, with too large values, or with values unfit to
-    /// be repeated.
+    /// Returns `None` if the request has no `Via`, is too large, or has a value that must not be
+    /// repeated.
     fn answerable(self) -> Option<Self> {
         let values = || self.vias.iter().chain(self.identity.iter().flatten());
         let length: usize = values().map(Bytes::len).sum();
@@ -123,8 +123,8 @@ impl Malformed {
         self.response(400, "Bad Request")
     }
 
-    /// Builds a response. A missing tag in `To` is derived from the headers, so copies of a request
-    /// get the same tag (RFC 3261, section 8.2.7).
+    /// Builds a response. If `To` has no tag, the tag is derived from the headers, so that copies
+    /// of a request get the same tag (RFC 3261, section 8.2.7).
     pub(crate) fn response(&self, status: u16, reason: &str) -> Bytes {
         let mut hasher = DefaultHasher::new();
         (&self.vias, &self.identity).hash(&mut hasher);

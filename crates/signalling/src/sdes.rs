@@ -164,7 +164,7 @@ impl Secrets {
 
 impl CryptoLine {
     /// Parses the value of `a=crypto`. Returns `None` for anything unsupported: a different suite,
-    /// several keys, a master key identifier (MKI), or a session parameter with an effect.
+    /// several keys, a master key identifier (MKI), or a session parameter that changes the stream.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().filter(|tag| tag.len() <= 9)?.parse().ok()?;

@@ -1,7 +1,7 @@
 //! Session descriptions (RFC 8866) and offer/answer (RFC 3264) for one audio stream of G.711, G.722
 //! or Opus.
 //!
-//! Descriptions are written from an allow-list of local facts. Nothing of the other leg's
+//! Descriptions are written from an allow-list of local facts, so that nothing of the other leg's
 //! description can get into them.
 
 mod format;
@@ -30,9 +30,9 @@ const COMFORT_NOISE: u8 = 13;
 /// Destination and format of a peer's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteMedia {
-    /// Address for RTP to the peer, and the only allowed source of its RTP.
+    /// Address that RTP is sent to, and the only one it is accepted from.
     pub rtp: SocketAddr,
-    /// Address for RTCP to the peer: `a=rtcp` (RFC 3605), otherwise the next port.
+    /// Address that RTCP is sent to: `a=rtcp` (RFC 3605), otherwise the next port.
     pub rtcp: Option<SocketAddr>,
     /// Codec of both directions.
     pub codec: Codec,
@@ -54,7 +54,7 @@ pub struct RemoteMedia {
     pub receive: bool,
 }
 
-/// Reason for rejecting a session description.
+/// Reason why a session description is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SdpError {
     /// Not a session description.
@@ -90,7 +90,7 @@ pub struct LocalMedia {
     pub secrets: Secrets,
 }
 
-/// Parsed session description of a peer: all `m=` lines, and the audio stream in use.
+/// Parsed session description of a peer: all `m=` lines, and the audio stream that is used.
 #[derive(Debug, Clone)]
 pub struct Description {
     lines: Vec<MediaLine>,
@@ -195,13 +195,13 @@ impl Description {
         }
     }
 
-    /// Returns the peer's audio with the codec selected from its offer: the first supported one,
-    /// with Opus last unless the trunk prefers it.
+    /// Returns the peer's audio with the codec selected from its offer. This is the first supported
+    /// one, but Opus comes last unless the trunk prefers it.
     pub fn remote(&self) -> RemoteMedia {
         self.remote
     }
 
-    /// Returns the peer's audio with the codec named first in its answer.
+    /// Returns the peer's audio with the codec that its answer names first.
     pub fn answered(&self) -> RemoteMedia {
         self.remote_preferring(self.first_codec)
     }
@@ -217,14 +217,14 @@ impl Description {
         self.secure
     }
 
-    /// Returns the peer's key if its offer is accepted. Returns an error for unencrypted audio on a
-    /// leg requiring SRTP.
+    /// Returns the peer's key for the case that its offer is accepted. Fails if the audio is
+    /// unencrypted but the leg requires SRTP.
     pub fn offered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
         Ok(self.accepted_line(local)?.map(|line| line.key))
     }
 
-    /// Returns the peer's key from its answer to a local offer. Returns an error if the answer does
-    /// not match the offer.
+    /// Returns the peer's key from its answer to a local offer. Fails if the answer does not match
+    /// the offer.
     pub fn answered_key(&self, local: &LocalMedia) -> Result<Option<SrtpKey>, SdpError> {
         let matching = self.crypto.filter(|line| local.secrets.has_offered(*line));
         let line = match local.srtp {
@@ -236,7 +236,7 @@ impl Description {
         Ok(line.map(|line| line.key))
     }
 
-    /// Returns the peer's `a=crypto` line to answer.
+    /// Returns the `a=crypto` line that the answer refers to.
     fn accepted_line(&self, local: &LocalMedia) -> Result<Option<CryptoLine>, SdpError> {
         match local.srtp {
             SrtpMode::Required if !self.secure => Err(SdpError::NoKey),

@@ -5,16 +5,16 @@ use crate::sip::{
     TransactionLayer,
 };
 
-/// Peak number of transactions below which the tables are never replaced.
+/// Peak up to which the tables are never replaced, in transactions.
 const MIN_PEAK: usize = 1024;
-/// Tables are replaced after the number of transactions falls below this fraction of the peak.
+/// Ratio of peak to active transactions above which the tables are replaced.
 const SHRINK_RATIO: usize = 8;
 
-/// Wraps the transaction layer of the library, as its tables never shrink.
+/// Transaction layer whose tables shrink. Those of the library never do.
 ///
-/// After a burst the remaining transactions complete in the old layer, and new ones start in a new,
-/// small layer. The memory is released even if some transaction is active at all times, for example
-/// the probes of an unreachable trunk.
+/// After a burst the remaining transactions complete in the old layer, and new ones start in a
+/// small new layer. So memory is released even if some transaction is always active, such as the
+/// probes of an unreachable trunk.
 pub(crate) struct Transactions {
     timers: Timers,
     current: TransactionLayer,
@@ -122,7 +122,7 @@ fn count(layer: &TransactionLayer) -> usize {
     client + server
 }
 
-/// Returns `true` if the layer has the transaction of the message.
+/// Returns `true` if the layer has the transaction of this message.
 fn owns_message(layer: &TransactionLayer, message: &Message) -> bool {
     match message {
         Message::Request(request) => TransactionKey::from_request(request)

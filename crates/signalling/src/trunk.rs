@@ -15,7 +15,7 @@ use crate::wire::{Network, Transport};
 pub struct Trunk {
     /// Destination of outgoing calls. `None` for a trunk with incoming calls only.
     pub peer: Option<TrunkPeer>,
-    /// Next hop of all requests, in front of the peer.
+    /// Next hop of all requests to the peer.
     pub outbound_proxy: Option<TrunkPeer>,
     /// Networks allowed to send requests.
     pub accept_from: Vec<Network>,
@@ -44,8 +44,8 @@ pub struct Trunk {
 pub enum Digest {
     /// SHA-256.
     Sha256,
-    /// MD5, for phones without SHA-256. Some of them reject a challenge with a second algorithm
-    /// beside it.
+    /// MD5, for phones that do not support SHA-256. Some of them reject a challenge that offers a
+    /// second algorithm.
     Md5,
 }
 
@@ -106,7 +106,7 @@ pub enum Host {
         /// Port. `None` to use the port found in the DNS.
         port: Option<u16>,
     },
-    /// Domain with its transport, hosts and ports in the DNS (RFC 3263, section 4.1). The engine
+    /// Domain whose transport, hosts and ports are in the DNS (RFC 3263, section 4.1). The engine
     /// resolves it and calls [`crate::Endpoint::set_targets`].
     Domain(String),
 }
@@ -176,7 +176,7 @@ pub struct Credentials {
     pub username: String,
     /// Password.
     pub password: String,
-    /// Only realm allowed for these credentials. `None` for the first realm accepting them.
+    /// Only realm that these credentials are sent to. `None` for the first realm that accepts them.
     pub realm: Option<String>,
 }
 

@@ -60,7 +60,7 @@ pub struct Path {
     pub destination: SocketAddr,
     /// Over TCP and TLS: remote address of an open connection to use instead.
     pub connection: Option<SocketAddr>,
-    /// Index of the peer's trunk in [`crate::EndpointSettings::trunks`], if known. A TLS
+    /// Index of the peer's trunk in [`crate::EndpointSettings::trunks`], if known. The TLS
     /// certificate must match this trunk.
     pub trunk: Option<usize>,
 }
@@ -80,7 +80,7 @@ pub struct Transmit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) TransactionKey);
 
-/// Received SIP message, or an unparseable request to be answered with 400.
+/// Received SIP message, or a request that cannot be parsed but is answered with 400.
 #[derive(Debug, Clone)]
 pub struct SipMessage(pub(crate) MessageContent);
 
@@ -112,7 +112,7 @@ impl SipMessage {
     }
 }
 
-/// Maximum number of bytes kept of an incomplete message, used to answer it if it turns out to be
+/// Maximum number of bytes kept of an incomplete message, to answer it if it turns out to be
 /// invalid.
 const MAX_PARTIAL_BYTES: usize = 8192;
 
@@ -131,12 +131,12 @@ pub struct Framer {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream is not SIP or exceeds the size limits")]
 pub struct FramingError {
-    /// Response to send before closing the connection: a 400 after an unparseable request.
+    /// Response to send before the connection is closed: a 400 if a request cannot be parsed.
     pub answer: Option<Bytes>,
 }
 
 impl std::fmt::Debug for FramingError {
-    /// Omits the answer because it may contain numbers.
+    /// Omits the answer, which may contain numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FramingError")
             .field("answered", &self.answer.is_some())
@@ -161,8 +161,8 @@ impl Framer {
         bytes: &[u8],
         messages: &mut Vec<SipMessage>,
     ) -> Result<(), FramingError> {
-        // The parser discards completed messages on an error at the end of a head. Passing the end
-        // of each head separately keeps them.
+        // After an error at the end of a head, the parser discards completed messages. It therefore
+        // gets the end of each head separately.
         let mut rest = bytes;
         while !rest.is_empty() {
             let piece = match rest.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -196,8 +196,8 @@ impl Framer {
         Ok(())
     }
 
-    /// Restarts the parser after an error, with the repaired message. The message ends with
-    /// `bytes`.
+    /// Restarts the parser after an error, with the message repaired. `bytes` are the end of the
+    /// message.
     fn push_repaired(&mut self, bytes: &[u8]) -> Result<Vec<Message>, FramingError> {
         let begun = [&self.partial[..], bytes].concat();
         let repairable = !self.broken && begun.len() <= MAX_PARTIAL_BYTES;
@@ -214,8 +214,8 @@ impl Framer {
         })
     }
 
-    /// Stores the beginning of an incomplete message. It continues with these bytes if `continues`
-    /// is set, otherwise it is at their end.
+    /// Stores the beginning of an incomplete message. The message continues with `bytes` if
+    /// `continues` is set; otherwise it starts within them.
     fn buffer_partial(&mut self, bytes: &[u8], continues: bool) {
         let pending = self.parser.pending();
         let begun = match continues {

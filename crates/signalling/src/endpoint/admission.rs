@@ -28,8 +28,8 @@ struct DigestAuthorization {
 }
 
 impl DigestAuthorization {
-    /// Returns the first `Authorization` header for the endpoint's realm. Values without `qop=auth`
-    /// are skipped because they allow replays.
+    /// Returns the first `Authorization` header for the endpoint's realm. Headers without
+    /// `qop=auth` are ignored because they allow replays.
     fn from_request(request: &Request, realm: &str) -> Option<Self> {
         let name = HeaderName::Authorization;
         let authorizations = request
@@ -113,10 +113,11 @@ impl DigestAuthorization {
 }
 
 impl Endpoint {
-    /// Returns the trunk of a request sent from outside all trunk networks.
+    /// Returns the trunk of a request from outside all trunk networks.
     ///
-    /// The request belongs to a known call, or its caller proves knowledge of a trunk's password.
-    /// Without a trunk password the endpoint rejects the request with 403 and sends no challenge.
+    /// The request must belong to a known call, or its caller must prove that it knows a trunk's
+    /// password. If no trunk has a password, the endpoint rejects the request with 403 and sends no
+    /// challenge.
     pub(super) fn authenticate_unknown_source(
         &mut self,
         request: &Request,
@@ -142,8 +143,8 @@ impl Endpoint {
         let Some(authorization) = DigestAuthorization::from_request(request, &realm) else {
             return Err(self.challenge_source(source, false, now));
         };
-        // The response is verified for unknown usernames too: the timing does not reveal valid
-        // ones.
+        // The response is verified even if the username is unknown, so that timing does not reveal
+        // valid usernames.
         let trunk = self
             .settings
             .trunks
@@ -169,9 +170,9 @@ impl Endpoint {
         }
     }
 
-    /// Builds a 401 with one challenge for each accepted algorithm, the stronger first (RFC 8760,
-    /// section 2.3), all with a new nonce. `stale` means a valid password with an expired or used
-    /// nonce.
+    /// Builds a 401 with a new nonce and one challenge for each accepted algorithm, the stronger
+    /// first (RFC 8760, section 2.3). `stale` is set if the password was valid but the nonce was
+    /// expired or already used.
     fn challenge_source(&mut self, source: IpAddr, stale: bool, now: Instant) -> StatelessRefusal {
         let realm = self.settings.advertised;
         self.nonces.ensure_key(&mut self.entropy, now);
@@ -194,7 +195,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns the trunk of a request belonging to an accepted call: a retransmitted INVITE, its
+    /// Returns the trunk of a request that belongs to an accepted call: a retransmitted INVITE, its
     /// CANCEL, or a request within the dialog. The source address must match.
     fn trunk_for_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
         let path = match DialogId::from_request(request) {

@@ -8,19 +8,21 @@ use super::{Endpoint, LegId, LegState, SipLeg};
 use crate::sip::{self, Challenge, Header, HeaderName, Request, Response};
 use crate::wire::Transport;
 
-/// Challenge already answered by a request.
+/// Challenge that a request already answers.
 #[derive(Debug, Clone)]
 pub(super) struct AnsweredChallenge {
     realm: String,
-    /// Number of challenges answered so far. The second is answered only for a stale nonce.
+    /// Number of challenges answered so far. A second one is answered only if it reports a stale
+    /// nonce.
     attempts: u32,
 }
 
 impl Endpoint {
-    /// Resends an INVITE with credentials in response to a challenge; returns `true` if it did.
+    /// Resends an INVITE with credentials in response to a challenge. Returns `false` if the
+    /// challenge is not answered.
     ///
-    /// After the first ringing response a challenge may come from the called party. It is not
-    /// answered.
+    /// Once the phone rings, a challenge may come from the called party instead of the trunk. Such
+    /// a challenge is never answered.
     pub(super) fn retry_with_credentials(
         &mut self,
         id: LegId,
@@ -57,8 +59,8 @@ impl Endpoint {
     }
 
     /// Returns a copy of a request with the next sequence number and an answer to the strongest
-    /// challenge for the trunk's credentials. `previous` is the challenge already answered by
-    /// `request`.
+    /// challenge for the trunk's credentials. `previous` is the challenge that the request already
+    /// answers.
     pub(super) fn answer_challenge(
         &mut self,
         trunk: usize,
@@ -108,8 +110,8 @@ impl Endpoint {
         ))
     }
 
-    /// Pins the realm of a challenge after the trunk accepted the answer. The credentials are used
-    /// for this realm only.
+    /// Pins the realm of a challenge once the trunk has accepted the answer. From then on the
+    /// credentials are used for this realm only.
     pub(super) fn pin_realm(&mut self, id: LegId) {
         if let Some(SipLeg {
             state: LegState::Outgoing(invite),

@@ -9,12 +9,13 @@ use aws_lc_rs::hmac;
 
 use super::Entropy;
 
-/// Validity of a nonce.
+/// Time for which a nonce is valid.
 const NONCE_LIFETIME: Duration = Duration::from_secs(300);
 /// Maximum number of nonces with recorded counts. Only callers with a valid password add entries.
 const MAX_NONCES: usize = 4096;
 
-/// Issues nonces, recognizes them by their HMAC, and records their used counts.
+/// Nonces for digest challenges. The store recognizes its nonces by their HMAC and records only the
+/// counts in use.
 #[derive(Default)]
 pub(super) struct NonceStore {
     /// Created with the first challenge.
@@ -29,11 +30,11 @@ struct NonceKey {
     epoch: Instant,
 }
 
-/// Used counts of a nonce: the highest, and a bit mask of the 63 counts below it.
+/// Used counts of a nonce: the highest, and a bit mask of the 64 counts that end with it.
 #[derive(Debug, Default)]
 struct UsedCounts {
     highest: u32,
-    below: u64,
+    recent: u64,
 }
 
 impl UsedCounts {
@@ -42,13 +43,13 @@ impl UsedCounts {
     fn consume(&mut self, count: u32) -> bool {
         if count > self.highest {
             let ahead = count - self.highest;
-            self.below = self.below.checked_shl(ahead).unwrap_or(0) | 1;
+            self.recent = self.recent.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = count;
             return true;
         }
         let bit = 1_u64.checked_shl(self.highest - count).unwrap_or(0);
-        let fresh = bit != 0 && self.below & bit == 0;
-        self.below |= bit;
+        let fresh = bit != 0 && self.recent & bit == 0;
+        self.recent |= bit;
         fresh
     }
 }

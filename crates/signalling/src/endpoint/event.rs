@@ -29,11 +29,11 @@ pub enum Event {
         /// The called party's audio.
         remote: RemoteMedia,
     },
-    /// The called party refused the call or was unreachable.
+    /// The called party rejected the call or was unreachable.
     Failed {
         /// The leg.
         leg: LegId,
-        /// Final status of RFC 3261, 300 to 699. 408: no answer; 503: the transport failed.
+        /// Final status of RFC 3261, 300 to 699. 408 means no answer, 503 a transport failure.
         status: u16,
     },
     /// The peer changed its audio within the call (hold, resume, codec, address).
@@ -43,7 +43,7 @@ pub enum Event {
         /// The peer's audio from now on.
         remote: RemoteMedia,
     },
-    /// The peer accepted the re-INVITE of [`super::Endpoint::redirect`] and sends its audio to the new
+    /// The peer accepted the re-INVITE of [`super::Endpoint::redirect`]. Its audio goes to the new
     /// address.
     Redirected {
         /// The leg.
@@ -51,8 +51,8 @@ pub enum Event {
         /// The peer's own audio, from its answer.
         remote: RemoteMedia,
     },
-    /// The peer refused the re-INVITE of [`super::Endpoint::redirect`] and sends its audio to the old
-    /// address.
+    /// The peer rejected the re-INVITE of [`super::Endpoint::redirect`]. Its audio goes to the same
+    /// address as before.
     RedirectFailed {
         /// The leg.
         leg: LegId,
@@ -87,7 +87,7 @@ pub enum Event {
         trunk: usize,
         /// The registration is active. The trunk sends its calls to this endpoint.
         registered: bool,
-        /// Status of the registrar's response. 408: no response; 503: the transport failed.
+        /// Status of the registrar's response. 408 means no response, 503 a transport failure.
         status: u16,
     },
 }

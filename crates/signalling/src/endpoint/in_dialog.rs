@@ -127,7 +127,7 @@ impl Endpoint {
     ) -> Option<Response> {
         let leg = self.legs.get_mut(&id)?;
         let local = leg.local.as_mut()?;
-        // The local address is used even if the peer's audio was redirected before.
+        // The answer names the local address, even if the peer's audio was redirected before.
         let body = match description {
             Some(description) => {
                 local.version = local.version.wrapping_add(1);
@@ -205,8 +205,10 @@ impl Endpoint {
         }
     }
 
-    /// Ends a leg in any state. No further events of the leg are emitted. The endpoint completes
-    /// the SIP exchange: a CANCEL, or ACK and BYE for a late answer.
+    /// Ends a leg in any state and emits no further events of it.
+    ///
+    /// The endpoint still completes the SIP exchange: it sends a CANCEL, or an ACK and a BYE if a
+    /// late answer arrives.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
@@ -216,7 +218,8 @@ impl Endpoint {
             LegState::Incoming(_) => self.reject(id, 480, None, now),
             LegState::Outgoing(_) => self.cancel(id, now),
             LegState::Confirmed { .. } => self.send_bye(id, now),
-            // No BYE before the ACK (RFC 3261, section 15). It is sent on ACK or ACK timeout.
+            // A BYE must not precede the ACK (RFC 3261, section 15). It is sent when the ACK
+            // arrives or times out.
             LegState::AwaitingAck(_) => {}
         }
     }

@@ -14,7 +14,7 @@ use crate::sip::{
 };
 use crate::wire::Path;
 
-/// INVITE awaiting a decision of the engine.
+/// INVITE that awaits the engine's decision.
 #[derive(Debug)]
 pub(super) struct ReceivedInvite {
     key: TransactionKey,
@@ -45,7 +45,7 @@ impl RequestIdentity {
     }
 }
 
-/// 2xx awaiting its ACK, for the initial INVITE or a re-INVITE.
+/// 2xx that awaits its ACK, for the initial INVITE or a re-INVITE.
 #[derive(Debug)]
 pub(super) struct SentAnswer {
     pub(super) dialog: Dialog,
@@ -154,9 +154,11 @@ impl Endpoint {
         }));
     }
 
-    /// Returns `true` for a copy of an INVITE received on a different path (RFC 3261, section
-    /// 8.2.2.2), and for an INVITE of this endpoint sent back to it. The latter contains a local
-    /// tag, even if its Request-URI was changed.
+    /// Returns `true` for an INVITE that must be rejected as a loop.
+    ///
+    /// It is a copy that arrived on a different path (RFC 3261, section 8.2.2.2), or an INVITE of
+    /// this endpoint that was sent back to it. The latter has a local tag in `From`, even if its
+    /// Request-URI has changed.
     fn is_duplicate(&self, identity: &RequestIdentity) -> bool {
         self.recent_invites.contains(identity) || self.by_tag.contains_key(&identity.from_tag)
     }
@@ -185,7 +187,7 @@ impl Endpoint {
             return None;
         }
         let Some(remote) = self.acceptable_media(id, &local) else {
-            // The caller offers clear audio, but this leg requires SRTP.
+            // The caller offers unencrypted audio, but this leg requires SRTP.
             self.reject(id, 488, None, now);
             self.events.push_back(Event::HungUp {
                 leg: id,
@@ -318,7 +320,7 @@ impl Endpoint {
         self.timers.set(TimerKey::Retransmit2xx(id), now + after);
     }
 
-    /// Ends a dialog without ACK with a BYE (RFC 3261, section 13.3.1.4).
+    /// Ends a dialog whose ACK never arrived, with a BYE (RFC 3261, section 13.3.1.4).
     pub(super) fn on_ack_timeout(&mut self, id: LegId, now: Instant) {
         self.emit(
             id,

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Method, TransactionKey};
 
-/// Time allowed for a response to a probe. Over UDP the request is sent five times within it.
+/// Time allowed for a response to a probe. Over UDP the request is sent five times within this
+/// time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Endpoint {
@@ -35,7 +36,7 @@ impl Endpoint {
         }
     }
 
-    /// Switches to the next target and probes it at once. After a failure of all targets the trunk
+    /// Switches to the next target and probes it at once. When all targets have failed, the trunk
     /// is marked as unreachable. `waited` is the time already spent on the probe.
     fn on_probe_failure(&mut self, trunk: usize, waited: Duration, now: Instant) {
         let Some(interval) = self.keep_alive_interval(trunk) else {

@@ -86,8 +86,8 @@ pub struct Endpoint {
     legs: HashMap<LegId, SipLeg>,
     /// Legs by local tag. Local tags are random and unique.
     by_tag: HashMap<Bytes, LegId>,
-    /// INVITEs awaiting a decision or answered recently. A copy received on a different path is
-    /// rejected with 482.
+    /// INVITEs that await a decision or were answered recently. A copy that arrives on a different
+    /// path is rejected with 482.
     recent_invites: HashSet<incoming::RequestIdentity>,
     /// Nonces issued to callers outside the networks of all trunks.
     nonces: digest_nonce::NonceStore,
@@ -130,7 +130,7 @@ struct Transaction {
     identity: Option<Box<incoming::RequestIdentity>>,
 }
 
-/// Purpose of a transaction: the part of the endpoint handling its result.
+/// Purpose of a transaction. It selects the code that handles the result.
 #[derive(Debug)]
 enum Purpose {
     /// Request of the peer. Holds the leg if the request is its initial INVITE.
@@ -140,7 +140,7 @@ enum Purpose {
         leg: LegId,
         acknowledged: Vec<SentAck>,
     },
-    /// Request sent by the endpoint, such as CANCEL, BYE or PRACK. Its response is ignored.
+    /// Request whose response is ignored: a CANCEL, BYE or PRACK, or a request that was superseded.
     NoReplyNeeded,
     /// INVITE sent by the endpoint within a call.
     Reinvite(Box<redirect::SentReinvite>),
@@ -162,7 +162,7 @@ struct SentAck {
 /// State of one leg.
 #[derive(Debug)]
 struct SipLeg {
-    /// Local tag of the dialog. Requests of the peer are matched by it.
+    /// Local tag of the dialog, used to match requests of the peer.
     tag: Bytes,
     path: Path,
     /// User part of the local `Contact`: the called number, or the number shown to the called
@@ -175,16 +175,20 @@ struct SipLeg {
     outgoing: bool,
     /// Re-INVITE requested by the engine and not yet answered.
     pending_reinvite: Option<redirect::PendingReinvite>,
-    /// The engine hung up. It receives no further events of this leg.
+    /// The engine hung up and receives no further events of this leg.
     hung_up: bool,
 }
 
 /// Phase of a leg's dialog (RFC 3261, section 12).
 #[derive(Debug)]
 enum LegState {
+    /// INVITE received, not yet answered.
     Incoming(Box<incoming::ReceivedInvite>),
+    /// 2xx sent, ACK not yet received.
     AwaitingAck(Box<incoming::SentAnswer>),
+    /// INVITE sent, no final response yet.
     Outgoing(Box<outgoing::SentInvite>),
+    /// Dialog established on both sides.
     Confirmed { dialog: Box<Dialog>, codec: Codec },
 }
 
@@ -363,14 +367,14 @@ impl Endpoint {
         }
     }
 
-    /// Drops a server transaction without a response. Used for requests with values unfit to be
-    /// repeated in a response.
+    /// Drops a server transaction without a response, because a value of the request must not be
+    /// repeated in one.
     fn abandon(&mut self, key: &TransactionKey) {
         self.layer.abandon(key);
         self.remove_transaction(key);
     }
 
-    /// Starts a response with a tag in its `To`, required of all responses except 100.
+    /// Starts a response with a tag in its `To`. All responses except 100 need it.
     fn response(&mut self, request: &Request, status: u16) -> Option<ResponseBuilder> {
         let tag = self.token();
         response(request, status, &tag)
@@ -443,7 +447,7 @@ impl Endpoint {
         Some(leg)
     }
 
-    /// Removes a leg and emits `event`, unless the engine already hung up.
+    /// Removes a leg and emits `event`, unless the engine hung up before.
     fn end_leg(&mut self, id: LegId, event: Event) {
         if self.remove_leg(id).is_some_and(|leg| !leg.hung_up) {
             self.events.push_back(event);
@@ -476,7 +480,7 @@ fn reliability(transport: Transport) -> Reliability {
     }
 }
 
-/// Returns the path to a URI: its address if it has one, otherwise the known path. Names are not
+/// Returns the path to a URI: its address if it has one, otherwise `fallback`. Names are not
 /// resolved.
 fn path_to(uri: &Uri, fallback: Path) -> Path {
     let address = match uri.host() {

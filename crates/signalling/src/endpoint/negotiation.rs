@@ -4,8 +4,8 @@ use crate::sdes::SrtpMode;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request};
 
-/// Returns the offer of a request. `None` if the request has none; the rejection status if it is
-/// unusable.
+/// Returns the offer of a request, `None` if the request has none, or the status that rejects an
+/// unusable offer.
 pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
     if !accepts_description(request) {
         return Err(406);
@@ -60,7 +60,8 @@ pub(super) fn parse_answer(
     negotiated_media(Description::parse(body).ok()?, local, codecs)
 }
 
-/// Returns the audio named by the answer to a local offer. `None` if it does not match the offer.
+/// Returns the audio named by the answer to a local offer. Returns `None` if the answer does not
+/// match the offer.
 pub(super) fn negotiated_media(
     answer: Description,
     local: Option<&LocalMedia>,
@@ -74,7 +75,8 @@ pub(super) fn negotiated_media(
     })
 }
 
-/// Requires SRTP for the rest of a leg after the peer asked for it, for offers of either side.
+/// Makes SRTP mandatory for a leg whose peer asked for it. It stays mandatory for later offers of
+/// either side.
 pub(super) fn preserve_srtp(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
     let srtp = if offer.is_some_and(Description::is_secure) {
         SrtpMode::Required
@@ -84,8 +86,8 @@ pub(super) fn preserve_srtp(local: LocalMedia, offer: Option<&Description>) -> L
     LocalMedia { srtp, ..local }
 }
 
-/// Returns the required extensions unknown to the endpoint (RFC 3261, section 8.2.2.3). `100rel`
-/// needs no support because the endpoint sends no provisional response except 100.
+/// Returns the required extensions that the endpoint does not know (RFC 3261, section 8.2.2.3).
+/// `100rel` needs no support, because the endpoint sends no provisional response except 100.
 pub(super) fn unsupported_extensions(request: &Request) -> Option<String> {
     let mut unknown = Vec::new();
     for header in request.headers.get_all(&HeaderName::Require) {

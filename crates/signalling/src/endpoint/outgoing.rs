@@ -14,7 +14,7 @@ use crate::sip::{
 };
 use crate::wire::{Path, Transmit};
 
-/// Parameters of an outgoing call. The INVITE is built from these fields alone, so nothing of
+/// Parameters of an outgoing call. The INVITE is built from these fields alone, so that nothing of
 /// another leg can leak into it.
 #[derive(Clone)]
 pub struct OutgoingCall {
@@ -39,7 +39,7 @@ impl std::fmt::Debug for OutgoingCall {
     }
 }
 
-/// Reason for not placing a call.
+/// Reason why a call cannot be placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The trunk does not exist or takes no calls.
@@ -50,7 +50,7 @@ pub enum DialError {
     BadNumber,
 }
 
-/// INVITE awaiting its final response.
+/// INVITE that awaits its final response.
 #[derive(Debug)]
 pub(super) struct SentInvite {
     pub(super) key: Option<TransactionKey>,
@@ -61,17 +61,17 @@ pub(super) struct SentInvite {
     pub(super) attempted: Vec<SocketAddr>,
     /// Last challenge answered for this call.
     pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
-    /// A provisional response arrived. A CANCEL is allowed from then on (RFC 3261, section 9.1).
+    /// A provisional response arrived, so that a CANCEL is allowed (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
     pub(super) ringing: bool,
-    /// The engine hung up. The CANCEL was sent or waits for a provisional response.
+    /// The engine hung up. The CANCEL was sent, or waits for a provisional response.
     pub(super) withdrawn: bool,
     canceled: bool,
-    /// Early dialogs with reliable provisional responses, one for each branch of a fork.
+    /// Early dialogs that sent a reliable provisional response, one for each branch of a fork.
     pub(super) early: Vec<EarlyDialog>,
 }
 
-/// Branch of a fork with a reliable provisional response (RFC 3262).
+/// Branch of a fork that sent a reliable provisional response (RFC 3262).
 #[derive(Debug)]
 pub(super) struct EarlyDialog {
     dialog: Dialog,
@@ -80,8 +80,8 @@ pub(super) struct EarlyDialog {
     answer: Option<Description>,
 }
 
-/// Maximum number of fork branches with acknowledged provisional responses. Forks to real phones
-/// have fewer.
+/// Maximum number of fork branches whose provisional responses are acknowledged. A fork that rings
+/// real phones has fewer.
 const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
@@ -191,8 +191,8 @@ impl Endpoint {
                 self.on_answer(key, id, response, now);
             }
             401 | 407 if self.retry_with_credentials(id, response, now) => {}
-            // A 3xx is not followed because it names a different number. A challenge of a called
-            // party is not answered. Both fail the call.
+            // A 3xx names a different number and is not followed. A challenge of a called party is
+            // not answered. Both fail the call.
             status => self.on_invite_failure(id, status, now),
         }
     }
@@ -216,8 +216,8 @@ impl Endpoint {
         }
     }
 
-    /// Sends a PRACK for a reliable provisional response, otherwise retransmitted by the peer (RFC
-    /// 3262, section 4).
+    /// Sends a PRACK for a reliable provisional response. The peer retransmits the response until
+    /// then (RFC 3262, section 4).
     fn acknowledge_provisional(
         &mut self,
         id: LegId,
@@ -238,8 +238,8 @@ impl Endpoint {
         let branch = match invite.early.iter().position(same_branch) {
             Some(index) => {
                 let early = invite.early.get_mut(index)?;
-                // Already acknowledged, or out of order. In the latter case the peer retransmits
-                // it.
+                // The response was already acknowledged, or is out of order and will be
+                // retransmitted.
                 if early.sequence.checked_add(1) != Some(sequence) {
                     return None;
                 }
@@ -273,7 +273,7 @@ impl Endpoint {
         Some(())
     }
 
-    /// Returns the early dialog of the answering branch.
+    /// Returns the early dialog of the branch that answers.
     fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
         let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
             return None;
@@ -317,7 +317,7 @@ impl Endpoint {
                 };
                 self.emit(id, Event::Answered { leg: id, remote });
             }
-            // A second answer of a fork, an answer after a hang-up, or unusable audio.
+            // A second answer of a fork, an answer after the engine hung up, or unusable audio.
             _ => {
                 if let Some(builder) = dialog.request(Method::Bye)
                     && let Some(bye) = self.finish_request(builder, path.transport)
@@ -419,7 +419,7 @@ impl Endpoint {
         );
     }
 
-    /// Ends an INVITE without a final response after its CANCEL (RFC 3261, section 9.1).
+    /// Ends an INVITE that got no final response after its CANCEL (RFC 3261, section 9.1).
     pub(super) fn on_cancel_timeout(&mut self, id: LegId, now: Instant) {
         let Some(SipLeg {
             state: LegState::Outgoing(invite),

@@ -18,8 +18,8 @@ use crate::sip::{
 use crate::wire::{MessageContent, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
-    /// Handles a message received from `source`. Over TCP and TLS, `source` is the peer's end of
-    /// the connection.
+    /// Handles a message that arrived from `source`. Over TCP and TLS this is the peer's end of the
+    /// connection.
     pub fn receive(
         &mut self,
         transport: Transport,
@@ -44,7 +44,7 @@ impl Endpoint {
         }
     }
 
-    /// Sends a 400 for an unparseable request if it has a `Via`.
+    /// Sends a 400 for a request that cannot be parsed but has a `Via`.
     fn reject_malformed(&mut self, malformed: &Malformed, source: Path) {
         let mut path = source;
         if source.transport == Transport::Udp {
@@ -64,7 +64,7 @@ impl Endpoint {
         }
         let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request))
         else {
-            // A header required in the response is missing or unparseable.
+            // A header that the response must repeat is missing or invalid.
             let malformed =
                 Malformed::from_request(&request).filter(|_| request.method != Method::Ack);
             return malformed
@@ -101,8 +101,8 @@ impl Endpoint {
 
     /// Returns the trunk of a request, or a stateless rejection.
     ///
-    /// Rejects invalid messages, unsupported methods and unknown sources. The result never depends
-    /// on the called number.
+    /// Invalid messages, unsupported methods and unknown sources are rejected. The result never
+    /// depends on the called number.
     fn authorize(
         &mut self,
         request: &Request,
@@ -153,7 +153,7 @@ impl Endpoint {
         };
         let bytes = match answer.and_then(challenged) {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
-            // The library refuses to write the quoted control characters of this request.
+            // The library does not write quoted control characters, which this request has.
             None => Malformed::from_request(request)
                 .map(|request| request.response(status, reason_phrase(status))),
         };
@@ -165,7 +165,7 @@ impl Endpoint {
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
-        // An unmatched response is too late to matter.
+        // A response without a transaction is too late to matter.
         let reliability = crate::sip::Reliability::Unreliable;
         if let Dispatch::Matched { key, outputs } =
             self.layer.receive(Message::Response(response), reliability)
@@ -185,7 +185,7 @@ impl Endpoint {
         }
     }
 
-    /// Handles a new request of the peer. Retransmissions do not get here.
+    /// Handles a new request of the peer. The transaction layer filters retransmissions out.
     fn on_request(&mut self, key: &TransactionKey, request: Request, now: Instant) {
         if request.method == Method::Cancel {
             return self.on_cancel(key, &request, now);
@@ -265,8 +265,8 @@ impl Endpoint {
             Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
             Some(Purpose::PeerRequest(Some(leg))) => {
                 let leg = *leg;
-                // If the leg was rejected it is already gone, and only the ACK is missing.
-                // Otherwise the caller can no longer be answered.
+                // A rejected leg is already gone; only the ACK is missing. A leg that still exists
+                // belongs to a caller who can no longer be answered.
                 if matches!(
                     self.legs.get(&leg).map(|leg| &leg.state),
                     Some(LegState::Incoming(_))
@@ -285,7 +285,7 @@ impl Endpoint {
     }
 }
 
-/// Response sent without creating a transaction.
+/// Rejection sent without creating a transaction.
 #[derive(Debug)]
 pub(super) struct StatelessRefusal {
     pub(super) status: u16,
@@ -302,8 +302,8 @@ impl StatelessRefusal {
     }
 }
 
-/// Returns `true` if all values repeated in a response are safe to repeat (RFC 3261, sections
-/// 8.2.6.2 and 12.1.1).
+/// Returns `true` if a response may repeat the values it must repeat (RFC 3261, sections 8.2.6.2
+/// and 12.1.1).
 fn is_answerable(request: &Request) -> bool {
     let repeated = [
         HeaderName::Via,
@@ -321,7 +321,7 @@ fn is_answerable(request: &Request) -> bool {
     })
 }
 
-/// Returns `true` if the request has all headers repeated in a response (RFC 3261, section
+/// Returns `true` if the request has all headers that a response must repeat (RFC 3261, section
 /// 8.2.6.2).
 fn has_identity(request: &Request) -> bool {
     let repeated = [
@@ -335,8 +335,10 @@ fn has_identity(request: &Request) -> bool {
         .all(|name| request.headers.get(name).is_some())
 }
 
-/// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581) and adds it to the topmost
-/// `Via`: the source address, with the port requested by the sender.
+/// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581).
+///
+/// The topmost `Via` gets the address that the request came from. Its port is added if the sender
+/// asks for it with `rport`.
 fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let via = request.headers.typed::<Via>()?.ok()?;
     let value = request.headers.value(&HeaderName::Via)?.into_owned();

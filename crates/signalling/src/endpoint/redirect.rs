@@ -10,11 +10,11 @@ use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEventFormat}
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
-/// Maximum number of attempts of a re-INVITE colliding with re-INVITEs of the peer, including the
-/// first.
+/// Maximum number of attempts, the first included, of a re-INVITE that collides with one of the
+/// peer.
 const MAX_ATTEMPTS: u8 = 5;
 
-/// Destination and format of a peer's audio. This is all the peer learns of the other leg.
+/// Destination and format of a peer's audio. The peer learns nothing else about the other leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redirection {
     /// Address of the other leg's peer. `None` for the local address.
@@ -29,14 +29,14 @@ pub struct Redirection {
     pub telephone_event: Option<TelephoneEventFormat>,
 }
 
-/// Re-INVITE waiting to be sent or answered.
+/// Re-INVITE that waits to be sent or answered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PendingReinvite {
     redirection: Redirection,
     attempts: u8,
     /// The request was sent.
     sent: bool,
-    /// The request collided with a re-INVITE of the peer and waits for its retry.
+    /// The request collided with a re-INVITE of the peer and waits for its next attempt.
     deferred: bool,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct SentReinvite {
 impl Endpoint {
     /// Asks the peer of an established leg to send its audio to a different address.
     ///
-    /// The endpoint sends one re-INVITE after all others have completed, and retries it after 491.
+    /// The endpoint sends one re-INVITE once no other is in progress, and retries it after a 491.
     /// [`Event::Redirected`] or [`Event::RedirectFailed`] follows, unless the leg ends. Returns
     /// `false` if the leg does not exist or a previous redirection is still pending.
     pub fn redirect(&mut self, id: LegId, redirection: Redirection, now: Instant) -> bool {
@@ -157,7 +157,7 @@ impl Endpoint {
         Some(())
     }
 
-    /// Ends a re-INVITE with a provisional response but no final one, as if the peer had not
+    /// Ends a re-INVITE that got a provisional response but no final one, as if the peer had not
     /// responded at all.
     pub(super) fn on_reinvite_timeout(&mut self, key: &TransactionKey, now: Instant) {
         let outputs = self.layer.on_transport_error(key);
@@ -240,7 +240,7 @@ impl Endpoint {
                     },
                 );
             }
-            // The response does not answer the offer. The destination of the audio is unknown.
+            // The response does not answer the offer, so the destination of the audio is unknown.
             _ => self.end_lost_session(id, now),
         }
     }

@@ -9,14 +9,16 @@ use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey,
 
 /// Registration expiry requested by default.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
-/// Maximum expiry a registrar can demand or grant.
+/// Maximum expiry that a registrar can demand or grant.
 const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
-/// Minimum expiry. A registrar granting less still gets no more than one renewal in half this time.
+/// Minimum expiry. If a registrar grants less, renewals are still at least half of this time apart.
 const MIN_EXPIRY: Duration = Duration::from_secs(10);
-/// Time reserved before expiry, enough for two attempts of 32 s each.
+/// Time between a renewal and the expiry. It is enough for an attempt that times out after 32 s and
+/// a second one.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
 /// Delay after the first failure. It doubles with each further failure.
 const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Maximum delay between attempts. A longer `Retry-After` is respected up to [`DEFAULT_EXPIRY`].
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
 /// Registration with one trunk.
@@ -36,7 +38,7 @@ pub(super) struct Registration {
     attempt: Option<RegisterAttempt>,
 }
 
-/// REGISTER awaiting its response.
+/// REGISTER that awaits its response.
 #[derive(Debug)]
 struct RegisterAttempt {
     key: TransactionKey,
@@ -262,8 +264,8 @@ impl Endpoint {
                 .saturating_mul(1_u32 << registration.failures.min(10))
                 .min(MAX_RETRY_DELAY);
             registration.failures = registration.failures.saturating_add(1);
-            // Random delay between half and full length: clients must not all return to a recovered
-            // registrar at once.
+            // Random delay between half and full length, so that clients do not all return to a
+            // recovered registrar at once.
             let delay = delay / 2 + (delay / 2).mul_f64((random % 1000) as f64 / 1000.0);
             let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
             self.timers.set(TimerKey::Register(trunk), now + delay);
@@ -301,8 +303,8 @@ fn escape_user(username: &str) -> String {
         .collect()
 }
 
-/// Returns the expiry granted by a 200 (RFC 3261, section 10.2.4): the one of the endpoint's own
-/// contact, otherwise the one of the response.
+/// Returns the expiry granted by a 200 (RFC 3261, section 10.2.4): the value for the endpoint's own
+/// contact, otherwise the value for all contacts.
 fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
     let own = Address::parse(own.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {

@@ -27,8 +27,8 @@ pub(super) fn response(request: &Request, status: u16, tag: &str) -> Option<Resp
     builder.set_header(&HeaderName::To, to).ok()
 }
 
-/// Returns the header required in a 405 or 415: the alternatives to the rejected value (RFC 3261,
-/// sections 21.4.6 and 21.4.13).
+/// Returns the header that a 405 or 415 must have. It lists the accepted values (RFC 3261, sections
+/// 21.4.6 and 21.4.13).
 fn required_header(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
     match status {
         405 => Some((HeaderName::Allow, ALLOW)),

@@ -1,4 +1,4 @@
-//! Second attempts of an INVITE: with credentials, or to the next target of the trunk.
+//! Further attempts of an INVITE: with credentials, or to the next target of the trunk.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
 use crate::sip::{Header, HeaderName, Method, Request};
 
 impl Endpoint {
-    /// Replaces an INVITE in progress by a new request. The result of the previous transaction is
+    /// Replaces an INVITE in progress with a new request. The result of the previous transaction is
     /// ignored.
     pub(super) fn resend_invite(&mut self, id: LegId, request: Request, now: Instant) {
         let Some(SipLeg {
@@ -41,10 +41,11 @@ impl Endpoint {
         }
     }
 
-    /// Sends the INVITE to the next target of its trunk after a target failed before ringing (RFC
-    /// 3263, section 4.3).
+    /// Sends the INVITE to the next target of its trunk if a target failed before the phone rang
+    /// (RFC 3263, section 4.3).
     ///
-    /// It is a new request: the same request on a different path would be rejected as a loop.
+    /// The INVITE becomes a new request. An unchanged copy on a different path would be rejected as
+    /// a loop.
     pub(super) fn invite_next_target(&mut self, id: LegId, now: Instant) -> Option<()> {
         let SipLeg {
             state: LegState::Outgoing(invite),

@@ -1,4 +1,4 @@
-//! Session timers (RFC 4028): detection of a peer lost without a BYE.
+//! Session timers (RFC 4028). They detect a peer that vanished without a BYE.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::sip::{
 /// Minimum session interval (RFC 4028, section 5).
 const MIN_SESSION_INTERVAL: Duration = Duration::from_secs(90);
 
-/// Session interval requested from a peer supporting session timers without proposing an interval
-/// (recommended by RFC 4028, section 4).
+/// Session interval for a peer that supports session timers but proposes no interval (recommended
+/// by RFC 4028, section 4).
 const DEFAULT_SESSION_INTERVAL: Duration = Duration::from_secs(1800);
 
 /// Negotiated session interval and refresher.
@@ -23,12 +23,12 @@ pub(super) struct SessionTimer {
 }
 
 impl SessionTimer {
-    /// Reads the session timer requested by the peer. `Ok(None)` if it requests none; `Err` if the
-    /// interval is below the minimum (rejected with 422).
+    /// Reads the session timer requested by the peer. Returns `Ok(None)` if it requests none, and
+    /// `Err` if the interval is below the minimum (rejected with 422).
     ///
-    /// The peer refreshes, unless it names the endpoint as the refresher and accepts UPDATE, the
-    /// only refresh sent by the endpoint. If the peer proposes no interval but supports timers and
-    /// UPDATE, the endpoint refreshes (RFC 4028, section 9).
+    /// The peer refreshes by default. The endpoint refreshes if the peer asks for it and accepts
+    /// UPDATE, the only refresh that the endpoint sends. It also refreshes if the peer proposes no
+    /// interval but supports both session timers and UPDATE (RFC 4028, section 9).
     pub(super) fn from_request_headers(headers: &Headers) -> Result<Option<Self>, ()> {
         let Some(Ok(requested)) = headers.typed::<SessionExpires>() else {
             let both =
@@ -52,7 +52,8 @@ impl SessionTimer {
     }
 
     /// Returns the delay from a refresh to the next action. The refresher acts after half the
-    /// interval; the other side acts shortly before its end.
+    /// interval. The other side acts 32 s before its end, or after two thirds of an interval below
+    /// 96 s.
     fn act_after(self) -> Duration {
         if self.we_refresh {
             return self.interval / 2;
@@ -73,7 +74,7 @@ impl SessionTimer {
         }
     }
 
-    /// Adds the negotiated session timer to a re-INVITE. The refresher does not change.
+    /// Adds the negotiated session timer to a re-INVITE. The refresher stays the same.
     pub(super) fn add_to_reinvite(self, builder: RequestBuilder) -> Option<RequestBuilder> {
         let refresher = if self.we_refresh { "uac" } else { "uas" };
         let value = format!("{};refresher={refresher}", self.interval.as_secs());
@@ -182,8 +183,8 @@ impl Endpoint {
         }
     }
 
-    /// Ends a call after the loss of its session. Emits `HungUp` and sends a BYE in case the peer
-    /// is still there.
+    /// Ends a call whose session is lost. Emits `HungUp` and sends a BYE in case the peer is still
+    /// there.
     pub(super) fn end_lost_session(&mut self, id: LegId, now: Instant) {
         if self.legs.contains_key(&id) {
             self.emit(

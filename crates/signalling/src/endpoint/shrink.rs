@@ -2,15 +2,16 @@
 
 use super::Endpoint;
 
-/// Capacity never shrunk, in transactions.
+/// Capacity up to which tables are never shrunk, in transactions.
 const MIN_CAPACITY: usize = 2048;
 /// Maximum ratio of capacity to active transactions.
 const MAX_SLACK: usize = 16;
 
 impl Endpoint {
-    /// Shrinks all tables to twice the number of active transactions if they are much too large.
-    /// Called after the end of a transaction. The reserve keeps a new burst from growing the tables
-    /// at once.
+    /// Shrinks all tables if they are much larger than needed. Called at the end of a transaction.
+    ///
+    /// Room for twice the number of active transactions remains, so that a new burst does not make
+    /// the tables grow at once.
     pub(super) fn shrink_tables(&mut self) {
         self.layer.shrink_tables();
         let active = self.transactions.len();

@@ -19,7 +19,7 @@ pub(super) struct TrunkState {
     targets: Vec<SocketAddr>,
     /// Index of the target in use.
     current: usize,
-    /// Number of targets without a response since the last successful probe.
+    /// Number of targets that failed since the last successful probe.
     pub(super) silent: usize,
     /// Last known reachability.
     pub(super) up: bool,
@@ -55,7 +55,7 @@ impl TrunkState {
         }
     }
 
-    /// Returns the first target not yet attempted, starting from the current one.
+    /// Returns the first target that was not yet attempted, starting with the current one.
     fn next_target(&self, attempted: &[SocketAddr]) -> Option<SocketAddr> {
         let (before, after) = self.targets.split_at_checked(self.current)?;
         after
@@ -73,12 +73,12 @@ impl TrunkState {
 }
 
 impl Endpoint {
-    /// Starts keep-alive and registration of the trunks configured for them.
+    /// Starts keep-alive and registration for all trunks with these settings.
     pub fn start(&mut self, now: Instant) {
         (0..self.trunk_states.len()).for_each(|trunk| self.start_trunk(trunk, now));
     }
 
-    /// Starts one trunk. A trunk with an unresolved name starts after its resolution.
+    /// Starts one trunk. A trunk whose name is not yet resolved starts once it is.
     fn start_trunk(&mut self, trunk: usize, now: Instant) {
         if self.trunk_path(trunk).is_none() {
             return;
@@ -95,8 +95,8 @@ impl Endpoint {
         }
     }
 
-    /// Stops all keep-alives and removes all registrations (RFC 3261, section 10.2.2).
-    /// [`Endpoint::is_unregistered`] reports completion.
+    /// Stops all keep-alive probes and removes all registrations (RFC 3261, section 10.2.2).
+    /// [`Endpoint::is_unregistered`] reports when this is done.
     pub fn unregister_all(&mut self, now: Instant) {
         for trunk in 0..self.trunk_states.len() {
             self.timers.clear(&TimerKey::KeepAlive(trunk));
@@ -124,8 +124,8 @@ impl Endpoint {
         };
         state.transport = transport;
         let before = state.targets.is_empty();
-        // After a failover the trunk stays on the working target, even if the new order prefers a
-        // different one.
+        // After a failover the trunk stays on the target that works, even if the new order prefers
+        // a different one.
         let fallback = state
             .targets
             .get(state.current)
@@ -144,8 +144,8 @@ impl Endpoint {
         }
     }
 
-    /// Returns the networks allowed to send audio for a trunk: the networks allowed to send its
-    /// calls.
+    /// Returns the networks that may send audio for a trunk. They are the same ones that may send
+    /// its calls.
     pub fn networks(&self, trunk: usize) -> Vec<Network> {
         let settings = self.settings.trunks.get(trunk);
         let configured = settings
@@ -197,7 +197,8 @@ impl Endpoint {
         })
     }
 
-    /// Returns the path to a target not yet attempted. `failed` is the path of the last attempt.
+    /// Returns the path to a target that was not yet attempted. `failed` is the path of the last
+    /// attempt.
     pub(super) fn next_path(&mut self, failed: Path, attempted: &[SocketAddr]) -> Option<Path> {
         let state = self.trunk_states.get_mut(failed.trunk?)?;
         state.switch_from(failed.destination);

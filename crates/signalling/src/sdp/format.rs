@@ -2,8 +2,7 @@
 
 /// Payload type of Opus in local offers.
 const OPUS_PAYLOAD_TYPE: u8 = 96;
-/// Duration of sent packets in milliseconds. Opus is not used with a peer limited to shorter
-/// packets.
+/// Duration of sent packets in milliseconds. A peer that accepts only shorter packets gets no Opus.
 const PACKET_MS: u32 = 20;
 
 /// Supported audio codec.
@@ -55,8 +54,8 @@ impl Codec {
         }
     }
 
-    /// Returns the codecs of an offer with this codec first. G.722 and Opus are offered only if the
-    /// other leg uses them: transcoding would cost CPU without better sound.
+    /// Returns the codecs of an offer, with this codec first. G.722 and Opus are offered only if
+    /// the other leg uses them, because transcoding would cost CPU without better sound.
     pub(super) fn offered(self) -> &'static [Self] {
         match self {
             Self::Pcma => &[Self::Pcma, Self::Pcmu],
@@ -82,12 +81,12 @@ pub struct TelephoneEventFormat {
 pub struct OpusParameters {
     /// `maxaveragebitrate` in bit/s. `None` if absent.
     pub max_average_bit_rate: Option<u32>,
-    /// `useinbandfec`: the receiver uses forward error correction within the stream.
+    /// `useinbandfec`: the receiver uses the copy of each packet that is sent with the next one.
     pub inband_fec: bool,
     /// `cbr`: the receiver prefers a constant bit rate.
     pub constant_bit_rate: bool,
-    /// `stereo`: the receiver prefers two channels. It matters only between peers; audio generated
-    /// here is mono.
+    /// `stereo`: the receiver prefers two channels. Relevant for redirected audio only; the server
+    /// itself sends mono.
     pub stereo: bool,
 }
 
@@ -150,7 +149,9 @@ pub(super) struct Format {
 }
 
 /// Returns the supported codecs of a stream in the peer's order. Static payload types need no
-/// `rtpmap` (RFC 3551). Opus comes last because it needs transcoding in most calls.
+/// `rtpmap` (RFC 3551).
+///
+/// Opus comes last: if the peer supports another codec, transcoding is seldom worth its cost.
 pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let maps: Vec<(u8, String)> = rtpmaps(media).collect();
     let is_opus = |number: u8| {

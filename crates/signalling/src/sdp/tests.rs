@@ -92,7 +92,7 @@ fn a_format_similar_to_opus_is_not_opus() {
         assert_eq!(codec(from, to), Err(SdpError::NoCodec), "{to}");
     }
     assert_eq!(codec("maxptime:60", "maxptime:20"), Ok(Codec::Opus));
-    // Events with a different clock rate are used if there are no others.
+    // Events with a different clock rate are used if no others exist.
     let other = OPUS_OFFER.replace("110 telephone-event/48000", "110 telephone-event/16000");
     let remote = Description::parse(other.as_bytes()).unwrap().remote();
     assert_eq!(remote.telephone_event, events_at(126, 8000));

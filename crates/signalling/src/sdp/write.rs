@@ -1,4 +1,4 @@
-//! Writing of session descriptions. Only local facts from an allow-list get into them.
+//! Writing of session descriptions, from an allow-list of local facts.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -62,8 +62,8 @@ pub fn offer(local: &LocalMedia, preferred: Codec, allowed: &[Codec]) -> String 
     text
 }
 
-/// Returns an offer without encryption for audio to be sent to `rtp`, or back to the local address.
-/// RTCP stays local (RFC 3605) because it identifies its sender.
+/// Returns an unencrypted offer that asks the peer to send its audio to `rtp`, or back to the local
+/// address. RTCP stays local (RFC 3605) because it identifies its sender.
 pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> String {
     let Redirection {
         rtp,
@@ -79,7 +79,7 @@ pub(crate) fn redirection(local: &LocalMedia, redirection: &Redirection) -> Stri
         crypto: &[],
         direction: "sendrecv",
     };
-    // The comfort noise support of the other peer is unknown here.
+    // It is unknown here if the other peer supports comfort noise.
     let comfort_noise = rtp.is_none() && local.comfort_noise && codec != Codec::Opus;
     let events = telephone_event.as_slice();
     let opus = if rtp.is_some() {

@@ -267,7 +267,7 @@ impl Pair {
         (caller, callee)
     }
 
-    /// Runs until both endpoints are idle, without unexpected events, and returns all sent
+    /// Runs until both endpoints are idle, checks that no event is left, and returns all sent
     /// messages.
     fn run_to_idle(mut self) -> [Vec<String>; 2] {
         while self.step() {}

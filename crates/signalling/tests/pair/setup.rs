@@ -8,8 +8,8 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
         let (caller, _) = pair.connect();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
-        // On a lossy link the BYE may never arrive. In production the callee's media timeout ends
-        // such a call.
+        // On a lossy link the BYE may never arrive. The caller's leg is gone by then; the callee's
+        // media timeout ends the call in production.
         while pair.step() {}
         let hung_up = pair
             .events
