@@ -1,4 +1,4 @@
-//! Active transactions, in tables able to shrink.
+//! Active transactions, in tables that shrink after a burst.
 
 use crate::sip::{
     Dispatch, Message, Output, Reliability, Request, Response, Timer, Timers, TransactionKey,
@@ -89,7 +89,7 @@ impl Transactions {
         retiring.or_else(|| self.current.client_request(key))
     }
 
-    /// Replaces tables much larger than needed. Called after the end of a transaction.
+    /// Replaces tables that are much larger than needed. Called at the end of a transaction.
     pub(crate) fn shrink_tables(&mut self) {
         self.retiring.take_if(|retiring| retiring.is_empty());
         if self.retiring.is_none()

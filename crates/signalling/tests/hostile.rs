@@ -69,7 +69,7 @@ fn endpoint_with_password() -> Endpoint {
     Endpoint::new(settings, Box::new(|| 7))
 }
 
-/// Feeds messages in, answers all offered calls, hangs up, and runs all timers.
+/// Feeds messages in, answers all incoming calls, hangs up, and runs all timers.
 fn run_to_end(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();

@@ -11,7 +11,7 @@ pub struct LegId(pub u64);
 /// Event on a leg or a trunk. After `Failed` or `HungUp` the leg no longer exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A trunk offers a call. Answer it, reject it, or hang up.
+    /// A trunk sends a call. Answer it, reject it, or hang up.
     IncomingCall(IncomingCall),
     /// The caller acknowledged the answer.
     Confirmed {
@@ -92,7 +92,7 @@ pub enum Event {
     },
 }
 
-/// Call offered by a trunk.
+/// Call sent by a trunk.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IncomingCall {
     /// The new leg.

@@ -179,8 +179,9 @@ impl Endpoint {
 
     /// Answers an incoming call with 200 and the local audio, and returns the caller's audio.
     ///
-    /// Returns `None` if the caller sent no offer: its audio then follows with
-    /// [`Event::Confirmed`]. Also returns `None` if the leg does not await an answer.
+    /// Returns `None` if the caller sent no offer; its audio then follows with
+    /// [`Event::Confirmed`]. Also returns `None` if the leg does not await an answer, or ends
+    /// because its offer is not acceptable.
     pub fn answer(&mut self, id: LegId, local: LocalMedia, now: Instant) -> Option<RemoteMedia> {
         let leg = self.legs.get_mut(&id)?;
         if !matches!(leg.state, LegState::Incoming(_)) {

@@ -86,7 +86,7 @@ impl Endpoint {
         if matches!(status, 408 | 503) {
             return self.on_probe_failure(trunk, Duration::ZERO, now);
         }
-        state.silent = 0;
+        state.failed_targets = 0;
         self.timers.set(TimerKey::KeepAlive(trunk), now + interval);
         self.set_reachable(trunk, true);
     }

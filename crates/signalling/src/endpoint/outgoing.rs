@@ -57,7 +57,7 @@ pub(super) struct SentInvite {
     pub(super) request: Request,
     /// Index of the trunk.
     pub(super) trunk: usize,
-    /// Targets of the trunk already attempted without success.
+    /// Targets of the trunk that already failed.
     pub(super) attempted: Vec<SocketAddr>,
     /// Last challenge answered for this call.
     pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,

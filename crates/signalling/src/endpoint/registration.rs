@@ -34,7 +34,7 @@ pub(super) struct Registration {
     active: Option<bool>,
     failures: u32,
     /// The endpoint is unregistering: the requested expiry is zero.
-    leaving: bool,
+    unregistering: bool,
     attempt: Option<RegisterAttempt>,
 }
 
@@ -71,11 +71,12 @@ impl Endpoint {
         let Some(registration) = self.registration(trunk) else {
             return;
         };
-        registration.leaving = true;
+        registration.unregistering = true;
         let attempt = registration.attempt.take();
         let active = registration.active == Some(true) || attempt.is_some();
-        if let Some(before) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key)) {
-            before.purpose = Purpose::NoReplyNeeded;
+        if let Some(previous) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key))
+        {
+            previous.purpose = Purpose::NoReplyNeeded;
         }
         if active && self.send_register(trunk, false, now).is_none() {
             self.set_registered(trunk, false, 503);
@@ -121,7 +122,7 @@ impl Endpoint {
         }
         let sequence = registration.sequence.checked_add(1)?;
         let call_id = registration.call_id.clone();
-        let expires = match registration.leaving {
+        let expires = match registration.unregistering {
             true => Duration::ZERO,
             false => registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY),
         };
@@ -188,7 +189,7 @@ impl Endpoint {
         };
         registration.attempt = None;
         registration.failures = 0;
-        if registration.leaving {
+        if registration.unregistering {
             return self.set_registered(trunk, false, response.status.code());
         }
         let requested = registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY);
@@ -211,13 +212,13 @@ impl Endpoint {
     ) -> Option<()> {
         let transport = self.trunk_path(trunk)?.transport;
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
-        let (request, before, lengthened) = (
+        let (request, previous, lengthened) = (
             attempt.request.clone(),
             attempt.answered_challenge.clone(),
             attempt.lengthened,
         );
         let (request, answered_challenge) =
-            self.answer_challenge(trunk, transport, request, before, response)?;
+            self.answer_challenge(trunk, transport, request, previous, response)?;
         self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 
@@ -230,7 +231,9 @@ impl Endpoint {
     ) -> Option<()> {
         let minimum = seconds(response, &HeaderName::MinExpires)?;
         let registration = self.registration(trunk)?;
-        if registration.leaving || registration.attempt.as_ref()?.lengthened || minimum > MAX_EXPIRY
+        if registration.unregistering
+            || registration.attempt.as_ref()?.lengthened
+            || minimum > MAX_EXPIRY
         {
             return None;
         }
@@ -259,7 +262,7 @@ impl Endpoint {
             return;
         };
         registration.attempt = None;
-        if !registration.leaving {
+        if !registration.unregistering {
             let delay = INITIAL_RETRY_DELAY
                 .saturating_mul(1_u32 << registration.failures.min(10))
                 .min(MAX_RETRY_DELAY);
@@ -322,16 +325,16 @@ fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
     let own_contact = contacts.into_iter().find(|contact| same(&contact.uri));
     let expires = own_contact
         .as_ref()
-        .and_then(|contact| number(contact.param("expires")?));
+        .and_then(|contact| leading_seconds(contact.param("expires")?));
     expires.or_else(|| seconds(response, &HeaderName::Expires))
 }
 
 /// Returns the number of seconds at the beginning of a header.
 fn seconds(response: &Response, name: &HeaderName) -> Option<Duration> {
-    number(&response.headers.value(name)?)
+    leading_seconds(&response.headers.value(name)?)
 }
 
-fn number(text: &[u8]) -> Option<Duration> {
+fn leading_seconds(text: &[u8]) -> Option<Duration> {
     let text = text.trim_ascii();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(text.get(..digits)?)

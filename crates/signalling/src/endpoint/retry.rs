@@ -19,9 +19,9 @@ impl Endpoint {
         };
         invite.request = request.clone();
         invite.proceeding = false;
-        let (path, before) = (*path, invite.key.take());
-        if let Some(before) = before.and_then(|key| self.transactions.get_mut(&key)) {
-            before.purpose = Purpose::NoReplyNeeded;
+        let (path, previous) = (*path, invite.key.take());
+        if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
+            previous.purpose = Purpose::NoReplyNeeded;
         }
         let key = self.request(
             request,

@@ -20,10 +20,10 @@ pub(super) struct TrunkState {
     /// Index of the target in use.
     current: usize,
     /// Number of targets that failed since the last successful probe.
-    pub(super) silent: usize,
+    pub(super) failed_targets: usize,
     /// Last known reachability.
     pub(super) up: bool,
-    /// Keep-alive probe awaiting a response.
+    /// Keep-alive probe that awaits its response.
     pub(super) probe: Option<TransactionKey>,
     pub(super) registration: Option<Registration>,
 }
@@ -39,7 +39,7 @@ impl TrunkState {
             transport,
             targets,
             current: 0,
-            silent: 0,
+            failed_targets: 0,
             up,
             probe: None,
             registration,
@@ -67,8 +67,8 @@ impl TrunkState {
 
     /// Counts a failed probe. Returns `true` if targets are left to probe in this round.
     pub(super) fn advance_probe_round(&mut self) -> bool {
-        self.silent = self.silent.saturating_add(1);
-        self.silent < self.targets.len() || std::mem::take(&mut self.silent) == 0
+        self.failed_targets = self.failed_targets.saturating_add(1);
+        self.failed_targets < self.targets.len() || std::mem::take(&mut self.failed_targets) == 0
     }
 }
 
@@ -123,7 +123,7 @@ impl Endpoint {
             return;
         };
         state.transport = transport;
-        let before = state.targets.is_empty();
+        let was_unresolved = state.targets.is_empty();
         // After a failover the trunk stays on the target that works, even if the new order prefers
         // a different one.
         let fallback = state
@@ -134,7 +134,7 @@ impl Endpoint {
             fallback.and_then(|fallback| targets.iter().position(|target| target == fallback));
         state.current = position.unwrap_or(0);
         state.targets = targets;
-        match (before, state.targets.is_empty()) {
+        match (was_unresolved, state.targets.is_empty()) {
             (true, false) => {
                 self.set_reachable(trunk, true);
                 self.start_trunk(trunk, now);
