@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, Description, LocalMedia, offer};
 use signalling::{
-    Endpoint, Event, Framer, Load, Network, OutgoingCall, Peer, Settings, SipMessage, Transport,
-    Trunk,
+    Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, OutgoingCall, SipMessage,
+    Transport, Trunk, TrunkPeer,
 };
 
 const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -19,7 +19,7 @@ const MOST_MESSAGES: usize = 16;
 const MOST_TIMERS: usize = 100_000;
 
 fn endpoint() -> Endpoint {
-    let peer = Some(Peer::at(Transport::Udp, THEIRS));
+    let peer = Some(TrunkPeer::at(Transport::Udp, THEIRS));
     let accept_from = vec![Network {
         address: THEIRS.ip(),
         prefix: 32,
@@ -34,7 +34,7 @@ fn endpoint() -> Endpoint {
         drawn += 1;
         drawn
     };
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised: OURS,
         udp_port: 5060,
         tcp_port: 5060,
@@ -82,7 +82,7 @@ pub(crate) fn messages(input: &[u8]) {
             endpoint.receive(transport, THEIRS, message, now);
         }
         while let Some(event) = endpoint.poll_event() {
-            if let Event::Offered(offer) = event {
+            if let Event::IncomingCall(offer) = event {
                 endpoint.answer(offer.leg, media(SrtpMode::Optional), now);
             }
         }
@@ -104,7 +104,7 @@ pub(crate) fn messages(input: &[u8]) {
     }
     assert_eq!(
         endpoint.load(),
-        Load {
+        EndpointLoad {
             legs: 0,
             transactions: 0,
             timers: 0

@@ -1,4 +1,4 @@
-//! A dialog (RFC 3261, section 12): what both ends must agree on to talk about the same call.
+//! SIP dialogs (RFC 3261, section 12): the state that both ends of a call share.
 
 use bytes::Bytes;
 
@@ -7,13 +7,13 @@ use crate::sip::{
     RequestBuilder, Response, To, Uri,
 };
 
-/// One side's view of a dialog.
+/// Local view of a dialog.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialog {
     call_id: Bytes,
     local_tag: Bytes,
     remote_tag: Bytes,
-    /// Our `From` value with its tag, as it stands in every request that we send.
+    /// Local `From` value with its tag, as sent in all requests.
     local: Bytes,
     /// The peer's `To` value with its tag.
     remote: Bytes,
@@ -23,7 +23,7 @@ pub(crate) struct Dialog {
     routes: Vec<Bytes>,
 }
 
-/// What identifies a dialog in a request that the peer sends: RFC 3261, section 12.2.2.
+/// Identifier of a dialog, as found in a request of the peer (RFC 3261, section 12.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DialogId {
     pub(crate) call_id: Bytes,
@@ -32,8 +32,8 @@ pub(crate) struct DialogId {
 }
 
 impl DialogId {
-    /// Reads the dialog that an incoming request names; `None` without a tag in `To`.
-    pub(crate) fn of_request(request: &Request) -> Option<Self> {
+    /// Returns the dialog named by a received request. `None` if its `To` has no tag.
+    pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let to = request.headers.typed::<To>()?.ok()?;
         let from = request.headers.typed::<FromHeader>()?.ok()?;
         let local_tag = Bytes::copy_from_slice(to.tag()?);
@@ -47,8 +47,8 @@ impl DialogId {
 }
 
 impl Dialog {
-    /// The dialog that our answer with `local_tag` makes of the peer's INVITE. `None`: the request lacks what a
-    /// dialog needs, a usable `Contact` above all, or names a route that cannot be taken.
+    /// Creates the dialog of a received INVITE that is answered with `local_tag`. Returns `None` if
+    /// the request lacks a required field, such as a usable `Contact`, or has an invalid route.
     pub(crate) fn accept(request: &Request, local_tag: &str) -> Option<Self> {
         let headers = &request.headers;
         let from = headers.typed::<FromHeader>()?.ok()?;
@@ -66,8 +66,9 @@ impl Dialog {
         })
     }
 
-    /// The dialog that the peer's response makes of our INVITE; where its `Contact` cannot be read the peer is where the
-    /// INVITE went. `None`: the response does not tell whose it is.
+    /// Creates the dialog of a sent INVITE from its response. If the response has no valid
+    /// `Contact`, the target stays the Request-URI of the INVITE. Returns `None` if a required
+    /// field is missing.
     pub(crate) fn establish(invite: &Request, response: &Response) -> Option<Self> {
         let headers = &response.headers;
         let from = invite.headers.typed::<FromHeader>()?.ok()?;
@@ -87,7 +88,7 @@ impl Dialog {
         })
     }
 
-    /// Goes on counting where the early dialog stopped: its PRACKs have taken numbers.
+    /// Continues the sequence numbers of the early dialog, whose PRACKs have used some.
     pub(crate) fn continue_from(&mut self, early: &Self) {
         self.local_sequence = self.local_sequence.max(early.local_sequence);
     }
@@ -105,7 +106,7 @@ impl Dialog {
         &self.remote_tag
     }
 
-    /// Where the next request goes: the first route, else the peer's contact.
+    /// Returns the URI of the next hop: the first route, otherwise the peer's contact.
     pub(crate) fn next_hop(&self) -> Uri {
         let route = self
             .routes
@@ -114,8 +115,8 @@ impl Dialog {
         route.map_or_else(|| self.target.clone(), |address| address.uri)
     }
 
-    /// Takes the sequence number of a request that the peer sent; `false` if it is older than the last one, which
-    /// RFC 3261, section 12.2.2 answers with 500.
+    /// Accepts the sequence number of a request of the peer. Returns `false` if it is not newer
+    /// than the last one; such a request gets a 500 (RFC 3261, section 12.2.2).
     pub(crate) fn accept_sequence(&mut self, sequence: u32) -> bool {
         let newer = self.remote_sequence.is_none_or(|last| sequence > last);
         if newer {
@@ -124,14 +125,15 @@ impl Dialog {
         newer
     }
 
-    /// A target refresh (RFC 3261, section 12.2): later requests go to the new contact.
+    /// Refreshes the remote target (RFC 3261, section 12.2). Later requests go to the new contact.
     pub(crate) fn refresh_target(&mut self, headers: &Headers) {
         if let Some(target) = contact(headers) {
             self.target = target;
         }
     }
 
-    /// A request within the dialog, without `Via`. Every method but ACK takes a new sequence number.
+    /// Starts a request within the dialog, without `Via`. All methods except ACK use a new sequence
+    /// number.
     pub(crate) fn request(&mut self, method: Method) -> Option<RequestBuilder> {
         if method != Method::Ack {
             self.local_sequence = self.local_sequence.checked_add(1)?;
@@ -164,7 +166,7 @@ fn contact(headers: &Headers) -> Option<Uri> {
         .filter(|uri| uri.host().is_some())
 }
 
-/// The recorded routes as they go into `Route`; `None` for one that cannot be read.
+/// Returns the recorded routes, formatted for `Route`. An item is `None` if its route is invalid.
 fn record_routes(headers: &Headers) -> impl Iterator<Item = Option<Bytes>> {
     let routes = headers.typed_all::<RecordRoute>().map(Result::ok);
     routes.map(|route| {

@@ -1,4 +1,4 @@
-//! Which numbers a request names: the called one and the calling one, as texts for the engine to make E.164 of.
+//! Called and calling number of a request, as text. The engine converts them to E.164.
 
 use bytes::Bytes;
 
@@ -8,7 +8,8 @@ use crate::sip::{
 };
 use crate::trunk::{CalledFrom, CallerFrom};
 
-/// The user part of what names the called number, without URI parameters and visual separators; empty if there is none.
+/// Returns the user part of the called URI, without URI parameters and visual separators. Empty if
+/// the URI has none.
 pub(crate) fn called(request: &Request, from: CalledFrom) -> String {
     let number = match from {
         CalledFrom::RequestUri => telephone(&request.uri),
@@ -20,7 +21,8 @@ pub(crate) fn called(request: &Request, from: CalledFrom) -> String {
     number.unwrap_or_default()
 }
 
-/// The called number as the user part of our contact; empty where it is not plainly a number.
+/// Returns the called number for use as the user part of the local contact. Empty if it has any
+/// character except digits and `+`.
 pub(crate) fn contact_user(called: &str) -> String {
     let plain = called
         .chars()
@@ -32,18 +34,21 @@ pub(crate) fn contact_user(called: &str) -> String {
     }
 }
 
-/// The caller's number as a trusted trunk tells it, by the header that this one tells it by, else `From`. What it asks
-/// us to keep from others by `Privacy` (RFC 3325, section 7) it still tells us. `None`: withheld, or not a number.
+/// Returns the caller's number from the header configured for the trunk, or from `From` if that
+/// header is missing.
+///
+/// The trunk is trusted: `Privacy` (RFC 3325, section 7) limits whom the number is shown to, not
+/// its use here. Returns `None` if the number is withheld or malformed.
 pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
     let headers = &request.headers;
-    let told = match from {
+    let identity = match from {
         CallerFrom::AssertedIdentity => PAssertedIdentityList::from_headers(headers)
             .ok()
             .flatten()
             .map(|list| {
                 list.values()
                     .iter()
-                    .find_map(|identity| number(identity.address()))
+                    .find_map(|value| number(value.address()))
             }),
         CallerFrom::PreferredIdentity => PPreferredIdentityList::from_headers(headers)
             .ok()
@@ -51,18 +56,19 @@ pub(crate) fn caller(request: &Request, from: CallerFrom) -> Option<String> {
             .map(|list| {
                 list.values()
                     .iter()
-                    .find_map(|identity| number(identity.address()))
+                    .find_map(|value| number(value.address()))
             }),
         CallerFrom::RemotePartyId => remote_party(request),
         CallerFrom::From => None,
     };
-    if let Some(told) = told {
-        return told;
+    if let Some(identity) = identity {
+        return identity;
     }
     number(&request.headers.typed::<FromHeader>()?.ok()?.0)
 }
 
-/// The calling party of `Remote-Party-ID`; `Some(None)`: it is there, and is no number.
+/// Returns the number of the calling party in `Remote-Party-ID`. `Some(None)` means that the party
+/// is named without a number.
 fn remote_party(request: &Request) -> Option<Option<String>> {
     let name = HeaderName::Other(Bytes::from_static(b"Remote-Party-ID"));
     let lists = request.headers.get_all(&name);
@@ -111,7 +117,7 @@ mod tests {
         let text = format!("INVITE {uri} SIP/2.0\r\n{headers}\r\n");
         match parse_datagram(text.into(), &Limits::datagram()).unwrap() {
             Message::Request(request) => request,
-            Message::Response(_) => panic!("a request was written"),
+            Message::Response(_) => panic!("expected a request"),
         }
     }
 
@@ -120,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trunk_tells_the_numbers_by_the_header_of_its_own() {
+    fn the_numbers_are_read_from_the_header_configured_for_the_trunk() {
         let headers = "From: <sip:+918800000009@192.0.2.9>;tag=1\r\nTo: <sip:+914000000002@192.0.2.1>\r\n\
                        P-Asserted-Identity: <tel:+918800000001>\r\nP-Preferred-Identity: <tel:+918800000002>\r\n\
                        Remote-Party-ID: <sip:+918800000004@x>;party=called\r\n\
@@ -152,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_called_number_loses_its_decoration() {
+    fn the_called_number_is_read_without_parameters_and_separators() {
         let called = |uri| called(&invite(uri, ""), CalledFrom::RequestUri);
         assert_eq!(
             called("sip:+914000000001@192.0.2.1;user=phone"),
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asserted_identity_goes_before_from_and_what_is_withheld_is_nobody() {
+    fn an_asserted_identity_takes_precedence_over_from_and_a_withheld_number_is_none() {
         let caller = |headers| caller_by(CallerFrom::AssertedIdentity, headers);
         let from = "From: \"Anonymous\" <sip:+918800000009@192.0.2.9>;tag=1\r\n";
         assert_eq!(caller(from), Some("+918800000009".into()));

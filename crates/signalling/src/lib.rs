@@ -1,9 +1,11 @@
-//! SIP for a back-to-back user agent, sans-IO: dialogs, the INVITE usage on both sides, offer/answer.
+//! SIP for a back-to-back user agent, sans-IO: dialogs, INVITE on both sides, offer/answer.
 //!
-//! [`Endpoint`] takes messages, commands and the time; it gives out messages to send and events. It opens no
-//! socket, reads no clock and draws no random number itself, so that lossy links and long waits are ordinary tests.
-//! Parsing and the RFC 3261 transactions are the work of the library that the `sip` module names; everything above
-//! them is here.
+//! [`Endpoint`] takes messages, commands and the time, and returns messages to send and events. It
+//! opens no socket, reads no clock and draws no random number itself, so that ordinary tests cover
+//! lossy links and long timeouts.
+//!
+//! The library named in the `sip` module parses messages and runs the RFC 3261 transactions. This
+//! crate implements the layers above.
 
 mod dialog;
 mod endpoint;
@@ -19,7 +21,8 @@ mod trunk;
 mod wire;
 
 pub use endpoint::{
-    DialError, Endpoint, Entropy, Event, LegId, Load, Offer, OutgoingCall, Redirection, Settings,
+    DialError, Endpoint, EndpointLoad, EndpointSettings, Entropy, Event, IncomingCall, LegId,
+    OutgoingCall, Redirection,
 };
-pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Peer, Place, Trunk};
+pub use trunk::{CalledFrom, CallerFrom, Credentials, Digest, Host, Trunk, TrunkPeer};
 pub use wire::{Framer, FramingError, Network, Path, SipMessage, Ticket, Transmit, Transport};

@@ -1,5 +1,7 @@
-//! Requests that cannot be read whole, and the 400 that they get nevertheless (RFC 3261, section 8.2.6; the cases
-//! are those of RFC 4475, sections 3.1.2 and 3.3.1): it repeats what of the request is there.
+//! Requests that cannot be parsed, and the 400 sent in response (RFC 3261, section 8.2.6; test
+//! cases of RFC 4475, sections 3.1.2 and 3.3.1).
+//!
+//! The response repeats the headers found in the request.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,29 +9,29 @@ use bytes::Bytes;
 
 use crate::sip::{HeaderName, Request, Via, first_hop_end};
 
-/// An answer repeats no more than this of a request that nobody could read.
-const MOST_REPEATED: usize = 8192;
+/// Maximum size of the repeated header values, in bytes.
+const MAX_REPEATED_BYTES: usize = 8192;
 
-/// What an answer repeats of a request, as far as it is there.
+/// Headers of a request that its response repeats.
 #[derive(Clone)]
 pub(crate) struct Malformed {
     vias: Vec<Bytes>,
     /// `From`, `To`, `Call-ID`, `CSeq`.
-    others: [Option<Bytes>; 4],
+    identity: [Option<Bytes>; 4],
 }
 
 impl std::fmt::Debug for Malformed {
-    /// Without what it holds: numbers, most likely.
+    /// Omits the header values, which may contain numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Malformed").finish_non_exhaustive()
     }
 }
 
-const NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
+const REPEATED_NAMES: [&str; 4] = ["From", "To", "Call-ID", "CSeq"];
 
 impl Malformed {
-    /// Reads the header lines of what the parser refused. `None`: no answer can or may be sent to it, for it is a
-    /// response, an ACK, or nothing like SIP.
+    /// Reads the header lines of a request that the parser rejected. Returns `None` if it must not
+    /// be answered: it is a response, an ACK, or not SIP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let mut lines = unfolded(bytes).into_iter();
         let start = lines.next()?;
@@ -39,18 +41,18 @@ impl Malformed {
         if !version.starts_with(b"SIP/") || method.starts_with(b"SIP/") || method == b"ACK" {
             return None;
         }
-        let mut found = Self {
+        let mut headers = Self {
             vias: Vec::new(),
-            others: [const { None }; 4],
+            identity: [const { None }; 4],
         };
         for line in lines {
-            found.take(&line);
+            headers.add_header_line(&line);
         }
-        found.answerable()
+        headers.answerable()
     }
 
-    /// What is there of a request that lacks what it must have, or has it in a form that nobody can read.
-    pub(crate) fn of(request: &Request) -> Option<Self> {
+    /// Reads the headers of a parsed request in which a required header is missing or invalid.
+    pub(crate) fn from_request(request: &Request) -> Option<Self> {
         let headers = &request.headers;
         let vias = headers
             .get_all(&HeaderName::Via)
@@ -61,25 +63,25 @@ impl Malformed {
             HeaderName::CallId,
             HeaderName::CSeq,
         ];
-        let others = names.map(|name| {
+        let identity = names.map(|name| {
             headers
                 .value(&name)
                 .map(|value| Bytes::from(value.into_owned()))
         });
         Self {
             vias: vias.collect(),
-            others,
+            identity,
         }
         .answerable()
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn add_header_line(&mut self, line: &[u8]) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return;
         };
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        let place = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+        let slot = match name.trim_ascii().to_ascii_lowercase().as_slice() {
             b"via" | b"v" => return self.vias.push(Bytes::copy_from_slice(value)),
             b"from" | b"f" => 0,
             b"to" | b"t" => 1,
@@ -87,23 +89,24 @@ impl Malformed {
             b"cseq" => 3,
             _ => return,
         };
-        if let Some(place) = self.others.get_mut(place)
-            && place.is_none()
+        if let Some(slot) = self.identity.get_mut(slot)
+            && slot.is_none()
         {
-            *place = Some(Bytes::copy_from_slice(value));
+            *slot = Some(Bytes::copy_from_slice(value));
         }
     }
 
-    /// Only with a `Via` is there somebody to answer.
+    /// Returns `None` if the request has no `Via`, is too large, or has a value that must not be
+    /// repeated.
     fn answerable(self) -> Option<Self> {
-        let values = || self.vias.iter().chain(self.others.iter().flatten());
+        let values = || self.vias.iter().chain(self.identity.iter().flatten());
         let length: usize = values().map(Bytes::len).sum();
-        let short = length <= MOST_REPEATED && values().all(|value| is_repeatable(value));
+        let short = length <= MAX_REPEATED_BYTES && values().all(|value| is_repeatable(value));
         (short && !self.vias.is_empty()).then_some(self)
     }
 
-    /// The port that the answer goes to over UDP (RFC 3261, section 18.2.2; RFC 3581): the sender's own where the
-    /// topmost `Via` asks for that, or cannot be read.
+    /// Returns the destination port of the response over UDP (RFC 3261, section 18.2.2; RFC 3581).
+    /// It is the source port if the topmost `Via` has `rport` or is invalid.
     pub(crate) fn port(&self, source: u16) -> u16 {
         let top = self
             .vias
@@ -115,23 +118,23 @@ impl Malformed {
         }
     }
 
-    /// The answer to what cannot be read.
+    /// Builds a 400.
     pub(crate) fn bad_request(&self) -> Bytes {
-        self.refusal(400, "Bad Request")
+        self.response(400, "Bad Request")
     }
 
-    /// A refusal, with a tag in `To` where it has none. Nothing is remembered of it, so the same request gets the same
-    /// tag (RFC 3261, section 8.2.7).
-    pub(crate) fn refusal(&self, status: u16, reason: &str) -> Bytes {
+    /// Builds a response. If `To` has no tag, the tag is derived from the headers, so that copies
+    /// of a request get the same tag (RFC 3261, section 8.2.7).
+    pub(crate) fn response(&self, status: u16, reason: &str) -> Bytes {
         let mut hasher = DefaultHasher::new();
-        (&self.vias, &self.others).hash(&mut hasher);
+        (&self.vias, &self.identity).hash(&mut hasher);
         let tag = format!("{:016x}", hasher.finish());
         let mut answer = format!("SIP/2.0 {status} {reason}\r\n").into_bytes();
         let mut line = |name: &str, value: &[u8], more: &str| {
             answer.extend([name.as_bytes(), b": ", value, more.as_bytes(), b"\r\n"].concat());
         };
         self.vias.iter().for_each(|via| line("Via", via, ""));
-        for (name, value) in NAMES.into_iter().zip(&self.others) {
+        for (name, value) in REPEATED_NAMES.into_iter().zip(&self.identity) {
             let Some(value) = value else { continue };
             let tagged = value
                 .to_ascii_lowercase()
@@ -150,12 +153,15 @@ impl Malformed {
     }
 }
 
-/// A URI with more parameters than these is left as it is.
-const MOST_PARAMETERS: usize = 32;
+/// Maximum number of URI parameters. URIs with more are left unchanged.
+const MAX_URI_PARAMETERS: usize = 32;
 
-/// The message with each parameter of its Request-URI once, the first that is there. RFC 3261, section 19.1.1 lets none
-/// come twice, but peers add `transport` to a `Contact` of ours that has it, and an ACK could not even be refused.
-/// `None`: nothing comes twice there.
+/// Removes repeated parameters from the Request-URI and keeps the first of each name. Returns
+/// `None` if none is repeated.
+///
+/// RFC 3261, section 19.1.1 forbids repeated parameters. Some peers nevertheless add a second
+/// `transport` to the endpoint's `Contact`. Without the repair their ACK would be lost, because an
+/// ACK cannot be rejected.
 pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
     let end = message
         .iter()
@@ -166,12 +172,12 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
         .collect::<Vec<_>>()
         .try_into()
         .ok()?;
-    // What stands before the host may have semicolons of its own.
+    // The user part may contain semicolons.
     let host = uri.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
     let (user, host) = uri.split_at_checked(host)?;
-    let given: Vec<&[u8]> = host
+    let parameters: Vec<&[u8]> = host
         .split(|byte| *byte == b';')
-        .take(MOST_PARAMETERS)
+        .take(MAX_URI_PARAMETERS)
         .collect();
     let name = |parameter: &[u8]| {
         parameter
@@ -179,18 +185,19 @@ pub(crate) fn without_repeated_parameters(message: &[u8]) -> Option<Bytes> {
             .next()
             .map(<[u8]>::to_ascii_lowercase)
     };
-    let mut kept: Vec<&[u8]> = Vec::new();
-    for parameter in &given {
-        if !kept.iter().any(|known| name(known) == name(parameter)) {
-            kept.push(parameter);
+    let mut unique: Vec<&[u8]> = Vec::new();
+    for parameter in &parameters {
+        if !unique.iter().any(|other| name(other) == name(parameter)) {
+            unique.push(parameter);
         }
     }
-    let repaired = || [method, b" ", user, &kept.join(&b';'), b" ", version, rest].concat();
-    (kept.len() < given.len() && given.len() < MOST_PARAMETERS).then(|| Bytes::from(repaired()))
+    let repaired = || [method, b" ", user, &unique.join(&b';'), b" ", version, rest].concat();
+    (unique.len() < parameters.len() && parameters.len() < MAX_URI_PARAMETERS)
+        .then(|| Bytes::from(repaired()))
 }
 
-/// Whether an answer may repeat a value: a control character in it would be ours to answer for, unless it is quoted
-/// (`quoted-pair` of RFC 3261, section 25.1).
+/// Returns `true` if a response may repeat the value: it has no control characters except quoted
+/// ones (`quoted-pair` of RFC 3261, section 25.1).
 pub(crate) fn is_repeatable(value: &[u8]) -> bool {
     let mut quoted = false;
     value.iter().all(|byte| {
@@ -204,7 +211,7 @@ pub(crate) fn is_repeatable(value: &[u8]) -> bool {
     })
 }
 
-/// The lines up to the first empty one, those that were folded (RFC 3261, section 7.3.1) made whole.
+/// Returns the lines up to the first empty one, with folded lines joined (RFC 3261, section 7.3.1).
 fn unfolded(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -232,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_repeated_in_the_order_of_an_answer() {
+    fn the_headers_present_are_repeated_in_the_order_of_a_response() {
         let request = "INVITE <sip:a@b> SIP/2.0\r\nt: <sip:a@b>\r\nCSEQ :1\r\n INVITE\r\nv: SIP/2.0/UDP b\r\nf: x\r\n\r\n\
                        Via: of the body";
         let answer = answer(request).unwrap();
@@ -245,12 +252,12 @@ mod tests {
             &after[16..],
             "\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
         );
-        let shown = format!("{:?}", Malformed::read(request.as_bytes()));
-        assert!(!shown.contains("sip:"), "{shown}");
+        let debug = format!("{:?}", Malformed::read(request.as_bytes()));
+        assert!(!debug.contains("sip:"), "{debug}");
     }
 
     #[test]
-    fn nothing_that_is_no_request_is_answered() {
+    fn anything_except_a_request_gets_no_answer() {
         let via = "Via: SIP/2.0/UDP b\r\n\r\n";
         for start in [
             "SIP/2.0 999999 OK",
@@ -264,12 +271,12 @@ mod tests {
         assert_eq!(
             answer("INVITE  x SIP/2.0\r\nFrom: x\r\n\r\n"),
             None,
-            "nobody to answer"
+            "no Via"
         );
         assert_eq!(
             answer("INVITE  x SIP/2.0\r\nVia: \x01\r\n\r\n"),
             None,
-            "nothing that we would say"
+            "unsafe to repeat"
         );
         assert_eq!(
             answer(&format!(
@@ -277,12 +284,12 @@ mod tests {
                 "x".repeat(9000)
             )),
             None,
-            "too much"
+            "too large"
         );
     }
 
     #[test]
-    fn of_parameters_that_come_twice_in_a_request_uri_the_first_is_kept() {
+    fn the_first_of_repeated_request_uri_parameters_is_kept() {
         let read = |uri: &str| {
             let repaired = without_repeated_parameters(
                 format!("ACK {uri} SIP/2.0\r\nTo: x;y;y\r\n").as_bytes(),
@@ -298,7 +305,7 @@ mod tests {
             read("sip:192.0.2.1:5060;lr;lr;lr"),
             whole("sip:192.0.2.1:5060;lr")
         );
-        let many: String = (0..MOST_PARAMETERS)
+        let many: String = (0..MAX_URI_PARAMETERS)
             .map(|number| format!(";p{number}"))
             .collect();
         for uri in [
@@ -313,12 +320,12 @@ mod tests {
         assert_eq!(
             without_repeated_parameters(b"ACK sip:a;b;b SIP/2.0"),
             None,
-            "no end of the line"
+            "incomplete line"
         );
     }
 
     #[test]
-    fn the_answer_goes_to_the_port_of_the_via_where_that_can_be_read() {
+    fn the_answer_goes_to_the_port_of_a_readable_via() {
         let port = |via: &str| {
             Malformed::read(format!("INVITE  x SIP/2.0\r\nVia: {via}\r\n\r\n").as_bytes())
                 .unwrap()

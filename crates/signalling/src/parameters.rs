@@ -1,7 +1,8 @@
-//! The parameters of an authentication header (RFC 3261, section 25.1: `auth-param`).
+//! Parameters of an authentication header (`auth-param` in RFC 3261, section 25.1).
 
-/// Names and values after a scheme, quotes undone; `None`: another scheme, or not text.
-pub(crate) fn parameters_of(value: &[u8], scheme: &str) -> Option<Vec<(String, String)>> {
+/// Returns the names and unquoted values after a scheme. `None` for a different scheme or invalid
+/// text.
+pub(crate) fn parse_parameters(value: &[u8], scheme: &str) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let (named, mut rest) = text.split_once(' ')?;
     if !named.eq_ignore_ascii_case(scheme) {
@@ -23,7 +24,7 @@ pub(crate) fn parameters_of(value: &[u8], scheme: &str) -> Option<Vec<(String, S
     Some(parameters)
 }
 
-/// A quoted text and what stands behind it; `None`: it has no end.
+/// Returns a quoted text and the rest after its closing quote. `None` if the quote is not closed.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -42,11 +43,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Vec<(String, String)>> {
-        parameters_of(text.as_bytes(), "Digest")
+        parse_parameters(text.as_bytes(), "Digest")
     }
 
     #[test]
-    fn quotes_commas_and_spaces_are_read_as_they_are_meant() {
+    fn quotes_commas_and_spaces_are_parsed() {
         let text = r#"digest username="a \"b\", c" , realm = "r",nc=00000001,qop=auth, cnonce="""#;
         let expected = [
             ("username", "a \"b\", c"),
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_none() {
+    fn anything_except_a_digest_is_none() {
         for text in [
             "",
             "Digest",

@@ -1,4 +1,4 @@
-//! Keys of secure RTP in session descriptions: `a=crypto` (RFC 4568).
+//! SRTP keys in session descriptions: `a=crypto` (RFC 4568).
 
 use std::fmt;
 
@@ -8,62 +8,63 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// The longest key and salt.
-const LONGEST: usize = 44;
-/// Octets of all our keys of one leg.
-const ALL_KEYS: usize = 132;
+/// Maximum length of key and salt, in bytes.
+const MAX_KEY_BYTES: usize = 44;
+/// Length of all local keys of one leg, in bytes.
+const KEY_MATERIAL_BYTES: usize = 132;
 
-/// Phones leave the padding out at times.
-const KEY: GeneralPurpose = GeneralPurpose::new(
+/// Base64 with optional padding, because some phones omit it.
+const KEY_BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A suite that we speak (RFC 4568, section 6.2; RFC 7714, section 14.2).
+/// Supported crypto suite (RFC 4568, section 6.2; RFC 7714, section 14.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suite {
-    /// AES in counter mode and HMAC-SHA1 of 80 bits: every implementation has it.
+    /// AES in counter mode with an 80-bit HMAC-SHA1. All implementations support it.
     AesCm128HmacSha1_80,
-    /// The same with 32 bits. Taken, never offered.
+    /// AES in counter mode with a 32-bit HMAC-SHA1. Accepted, never offered.
     AesCm128HmacSha1_32,
-    /// AES-GCM with a key of 128 bits.
+    /// AES-GCM with a 128-bit key.
     AeadAes128Gcm,
-    /// AES-GCM with a key of 256 bits.
+    /// AES-GCM with a 256-bit key.
     AeadAes256Gcm,
 }
 
-/// Whether a leg's audio is encrypted.
+/// Encryption of a leg's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum SrtpMode {
-    /// Offered in clear. An offer of `RTP/SAVP` is answered with it all the same.
+    /// Local offers are unencrypted. An offer of `RTP/SAVP` is still answered with encryption.
     #[default]
     Off,
-    /// Offered so that the peer may choose: keys beside `RTP/AVP` (RFC 8643). Such an offer is taken.
+    /// Local offers leave the choice to the peer: `RTP/AVP` with keys (RFC 8643). Such offers are
+    /// accepted too.
     Optional,
-    /// Offered as `RTP/SAVP`; audio in clear is refused.
+    /// Local offers are `RTP/SAVP`. Unencrypted audio is rejected.
     Required,
 }
 
-/// A master key and salt for one suite. Never shown.
+/// Master key and salt for one suite. `Debug` does not show them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct SrtpKey {
     suite: Suite,
-    octets: [u8; LONGEST],
+    bytes: [u8; MAX_KEY_BYTES],
 }
 
-/// All our keys of one leg: one for each suite, so that none serves two.
+/// Local keys of one leg, a separate key for each suite.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secrets([u8; ALL_KEYS]);
+pub struct Secrets([u8; KEY_MATERIAL_BYTES]);
 
-/// A peer's line: which of several it is, and its key.
+/// Value of an `a=crypto` line: its tag and key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct CryptoLine {
     pub(crate) tag: u32,
-    pub(crate) key: Key,
+    pub(crate) key: SrtpKey,
 }
 
-/// What we offer, the first preferred; the number of a line is its place.
-const OFFERED: [Suite; 3] = [
+/// Offered suites in order of preference. The tag of a line is its position.
+const OFFERED_SUITES: [Suite; 3] = [
     Suite::AesCm128HmacSha1_80,
     Suite::AeadAes256Gcm,
     Suite::AeadAes128Gcm,
@@ -77,7 +78,7 @@ impl Suite {
         Self::AeadAes256Gcm,
     ];
 
-    /// Its name in `a=crypto`.
+    /// Returns the name used in `a=crypto`.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
@@ -87,7 +88,7 @@ impl Suite {
         }
     }
 
-    /// Octets of master key and salt together, as in `inline:`.
+    /// Returns the length of master key and salt in bytes, as in `inline:`.
     fn key_length(self) -> usize {
         match self {
             Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 30,
@@ -96,103 +97,103 @@ impl Suite {
         }
     }
 
-    /// Where its key begins among all of ours.
+    /// Returns the offset of the suite's key in the key material.
     fn offset(self) -> usize {
         let before = Self::ALL.iter().take_while(|suite| **suite != self);
         before.map(|suite| suite.key_length()).sum()
     }
 }
 
-impl Key {
-    fn new(suite: Suite, octets: &[u8]) -> Option<Self> {
+impl SrtpKey {
+    fn new(suite: Suite, bytes: &[u8]) -> Option<Self> {
         let mut key = Self {
             suite,
-            octets: [0; LONGEST],
+            bytes: [0; MAX_KEY_BYTES],
         };
-        key.octets.get_mut(..octets.len())?.copy_from_slice(octets);
-        (octets.len() == suite.key_length()).then_some(key)
+        key.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        (bytes.len() == suite.key_length()).then_some(key)
     }
 
-    /// What it is for.
+    /// Returns the suite of the key.
     pub fn suite(&self) -> Suite {
         self.suite
     }
 
-    /// Master key and salt, one after the other. For the cipher alone.
+    /// Returns master key and salt, concatenated. For the cipher only.
     pub fn expose(&self) -> &[u8] {
-        self.octets
+        self.bytes
             .get(..self.suite.key_length())
             .unwrap_or_default()
     }
 }
 
 impl Secrets {
-    /// Keys of octets from a CSPRNG, drawn for one leg.
-    pub fn new(drawn: [u8; ALL_KEYS]) -> Self {
-        Self(drawn)
+    /// Splits bytes of a CSPRNG into the keys of one leg.
+    pub fn new(material: [u8; KEY_MATERIAL_BYTES]) -> Self {
+        Self(material)
     }
 
-    /// Our key for a suite.
-    pub fn key(&self, suite: Suite) -> Key {
-        let mut key = Key {
+    /// Returns the local key for a suite.
+    pub fn key(&self, suite: Suite) -> SrtpKey {
+        let mut key = SrtpKey {
             suite,
-            octets: [0; LONGEST],
+            bytes: [0; MAX_KEY_BYTES],
         };
-        let drawn = self.0.iter().skip(suite.offset()).take(suite.key_length());
-        key.octets
+        let bytes = self.0.iter().skip(suite.offset()).take(suite.key_length());
+        key.bytes
             .iter_mut()
-            .zip(drawn)
-            .for_each(|(octet, drawn)| *octet = *drawn);
+            .zip(bytes)
+            .for_each(|(target, byte)| *target = *byte);
         key
     }
 
-    /// The lines of an offer.
-    pub(crate) fn offer(&self) -> impl Iterator<Item = Line> {
-        (1..).zip(OFFERED).map(|(tag, suite)| Line {
+    /// Returns the lines of an offer.
+    pub(crate) fn offered_lines(&self) -> impl Iterator<Item = CryptoLine> {
+        (1..).zip(OFFERED_SUITES).map(|(tag, suite)| CryptoLine {
             tag,
             key: self.key(suite),
         })
     }
 
-    /// Whether a peer's answer is to a line that we offered (RFC 4568, section 5.1.3).
-    pub(crate) fn answered_by(&self, line: Line) -> bool {
-        self.offer()
+    /// Returns `true` if a line answers one of the offered lines (RFC 4568, section 5.1.3).
+    pub(crate) fn has_offered(&self, line: CryptoLine) -> bool {
+        self.offered_lines()
             .any(|offered| offered.tag == line.tag && offered.key.suite == line.key.suite)
     }
 }
 
-impl Line {
-    /// Reads the value of `a=crypto`. `None` for what we do not speak: another suite, several keys or a key that is named
-    /// in each packet (MKI), a session parameter that changes something.
+impl CryptoLine {
+    /// Parses the value of `a=crypto`. Returns `None` for anything unsupported: a different suite,
+    /// several keys, a master key identifier (MKI), or a session parameter that changes the stream.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().filter(|tag| tag.len() <= 9)?.parse().ok()?;
         let name = words.next()?;
         let suite = Suite::ALL.into_iter().find(|suite| suite.name() == name)?;
         let inline = words.next()?.strip_prefix("inline:")?;
-        if inline.contains([';', ':']) || !words.all(harmless) {
+        if inline.contains([';', ':']) || !words.all(is_ignorable) {
             return None;
         }
         let text = inline.split('|').next()?;
-        let octets = KEY.decode(text).ok()?;
+        let bytes = KEY_BASE64.decode(text).ok()?;
         Some(Self {
             tag,
-            key: Key::new(suite, &octets)?,
+            key: SrtpKey::new(suite, &bytes)?,
         })
     }
 
-    /// The attribute's value.
+    /// Formats the value of `a=crypto`.
     pub(crate) fn value(&self) -> String {
         format!(
             "{} {} inline:{}",
             self.tag,
             self.key.suite.name(),
-            KEY.encode(self.key.expose())
+            KEY_BASE64.encode(self.key.expose())
         )
     }
 
-    /// The answer to this line: the same number and suite, our key.
-    pub(crate) fn answered(&self, secrets: &Secrets) -> Self {
+    /// Returns the answer to this line: same tag and suite, local key.
+    pub(crate) fn answer(&self, secrets: &Secrets) -> Self {
         Self {
             tag: self.tag,
             key: secrets.key(self.key.suite),
@@ -200,12 +201,12 @@ impl Line {
     }
 }
 
-/// Whether a session parameter may be ignored (RFC 4568, sections 6.3.5 and 6.3.7).
-fn harmless(parameter: &str) -> bool {
+/// Returns `true` if a session parameter can be ignored (RFC 4568, sections 6.3.5 and 6.3.7).
+fn is_ignorable(parameter: &str) -> bool {
     parameter.starts_with("WSH=") || parameter.starts_with('-')
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SrtpKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<key of {}>", self.suite.name())
     }
@@ -223,12 +224,12 @@ mod tests {
 
     const INLINE: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
-    fn line(rest: &str) -> Option<Line> {
-        Line::parse(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}{rest}"))
+    fn line(rest: &str) -> Option<CryptoLine> {
+        CryptoLine::parse(&format!("1 AES_CM_128_HMAC_SHA1_80 {INLINE}{rest}"))
     }
 
     #[test]
-    fn the_line_of_rfc_4568_is_read() {
+    fn the_example_line_of_rfc_4568_is_parsed() {
         let read = line("|2^20 FEC_ORDER=FEC_SRTP");
         assert!(
             read.is_none(),
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_do_not_speak_is_passed_over() {
+    fn unsupported_lines_are_skipped() {
         for rest in [
             "|2^20|1:4",
             "|1:4",
@@ -264,18 +265,18 @@ mod tests {
             "1 AEAD_AES_256_GCM inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz",
             "1 AES_CM_128_HMAC_SHA1_80 uri:x",
         ] {
-            assert_eq!(Line::parse(value), None, "{value}");
+            assert_eq!(CryptoLine::parse(value), None, "{value}");
         }
     }
 
     #[test]
-    fn our_own_lines_read_back_and_no_key_serves_two_suites() {
+    fn local_lines_parse_and_no_key_serves_two_suites() {
         let secrets = Secrets::new(std::array::from_fn(|index| index as u8));
-        let lines: Vec<Line> = secrets.offer().collect();
+        let lines: Vec<CryptoLine> = secrets.offered_lines().collect();
         assert!(
             lines
                 .iter()
-                .all(|line| Line::parse(&line.value()) == Some(*line))
+                .all(|line| CryptoLine::parse(&line.value()) == Some(*line))
         );
         let mut firsts: Vec<u8> = Suite::ALL
             .map(|suite| secrets.key(suite).expose()[0])
@@ -289,18 +290,18 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_must_be_to_a_line_that_was_offered() {
-        let secrets = Secrets::new([7; ALL_KEYS]);
+    fn an_answer_must_refer_to_an_offered_line() {
+        let secrets = Secrets::new([7; KEY_MATERIAL_BYTES]);
         let key = secrets.key(Suite::AesCm128HmacSha1_80);
-        assert!(secrets.answered_by(Line { tag: 1, key }));
-        assert!(!secrets.answered_by(Line { tag: 2, key }));
-        assert!(!secrets.answered_by(Line { tag: 4, key }));
+        assert!(secrets.has_offered(CryptoLine { tag: 1, key }));
+        assert!(!secrets.has_offered(CryptoLine { tag: 2, key }));
+        assert!(!secrets.has_offered(CryptoLine { tag: 4, key }));
     }
 
     #[test]
-    fn a_key_never_prints_itself() {
-        let secrets = Secrets::new([7; ALL_KEYS]);
-        let shown = format!("{secrets:?} {:?}", secrets.key(Suite::AeadAes128Gcm));
-        assert_eq!(shown, "<keys> <key of AEAD_AES_128_GCM>");
+    fn debug_output_never_contains_a_key() {
+        let secrets = Secrets::new([7; KEY_MATERIAL_BYTES]);
+        let printed = format!("{secrets:?} {:?}", secrets.key(Suite::AeadAes128Gcm));
+        assert_eq!(printed, "<keys> <key of AEAD_AES_128_GCM>");
     }
 }

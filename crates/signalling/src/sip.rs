@@ -1,4 +1,4 @@
-//! The one place that names the SIP library's types: what the rest of this crate builds on.
+//! Types of the SIP library. No other module names the library.
 
 pub(crate) use sipx_sip::auth::{Algorithm, Challenge, Credentials, respond, strongest};
 pub(crate) use sipx_sip::headers::From as FromHeader;
@@ -11,7 +11,7 @@ pub(crate) use sipx_sip::session::{MinSe, Refresher, SessionExpires};
 pub(crate) use sipx_sip::transaction::Dispatch;
 pub(crate) use sipx_sip::validate::validate_request;
 pub(crate) use sipx_sip::{
-    CSeq, CallId, Header, HeaderName, Headers, Host, Limits, Method, Output, Reliability, Request,
-    RequestBuilder, Response, ResponseBuilder, StatusCode, StreamParser, Timer, Timers,
-    TransactionKey, TransactionLayer, TuEvent, Uri, Via, parse_datagram,
+    CSeq, CallId, Header, HeaderName, Headers, Host as UriHost, Limits, Method, Output,
+    Reliability, Request, RequestBuilder, Response, ResponseBuilder, StatusCode, StreamParser,
+    Timer, Timers, TransactionKey, TransactionLayer, TuEvent, Uri, Via, parse_datagram,
 };

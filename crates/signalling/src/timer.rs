@@ -1,14 +1,14 @@
-//! Every timer of an endpoint in one table, in virtual time.
+//! Timer table of an endpoint, in virtual time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// Timers by key; setting one again replaces it.
+/// Timers by key. Setting a timer again replaces it.
 #[derive(Debug)]
 pub(crate) struct TimerTable<K> {
     queue: BTreeMap<(Instant, u64), K>,
-    places: HashMap<K, (Instant, u64)>,
+    deadlines: HashMap<K, (Instant, u64)>,
     count: u64,
 }
 
@@ -16,7 +16,7 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
     pub(crate) fn new() -> Self {
         Self {
             queue: BTreeMap::new(),
-            places: HashMap::new(),
+            deadlines: HashMap::new(),
             count: 0,
         }
     }
@@ -24,13 +24,13 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
     pub(crate) fn set(&mut self, key: K, at: Instant) {
         self.clear(&key);
         self.count = self.count.wrapping_add(1);
-        self.places.insert(key.clone(), (at, self.count));
+        self.deadlines.insert(key.clone(), (at, self.count));
         self.queue.insert((at, self.count), key);
     }
 
     pub(crate) fn clear(&mut self, key: &K) {
-        if let Some(place) = self.places.remove(key) {
-            self.queue.remove(&place);
+        if let Some(deadline) = self.deadlines.remove(key) {
+            self.queue.remove(&deadline);
         }
     }
 
@@ -38,25 +38,25 @@ impl<K: Clone + Eq + Hash> TimerTable<K> {
         self.queue.keys().next().map(|(at, _)| *at)
     }
 
-    /// Takes out one timer that is due at `now`, the earliest first.
+    /// Removes and returns the earliest timer due at `now`.
     pub(crate) fn expired(&mut self, now: Instant) -> Option<K> {
         let entry = self
             .queue
             .first_entry()
             .filter(|entry| entry.key().0 <= now)?;
         let key = entry.remove();
-        self.places.remove(&key);
+        self.deadlines.remove(&key);
         Some(key)
     }
 
-    /// Gives back room beyond that for so many timers.
-    pub(crate) fn shrink_to(&mut self, room: usize) {
-        self.places.shrink_to(room);
+    /// Shrinks the table to a capacity.
+    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+        self.deadlines.shrink_to(capacity);
     }
 
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.places.capacity()
+        self.deadlines.capacity()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_fire_in_order_once_and_only_as_last_set() {
+    fn timers_fire_once_in_order_at_the_time_last_set() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut table = TimerTable::new();

@@ -1,23 +1,25 @@
-//! The transactions under way, in tables that shrink again.
+//! Active transactions, in tables that shrink after a burst.
 
 use crate::sip::{
     Dispatch, Message, Output, Reliability, Request, Response, Timer, Timers, TransactionKey,
     TransactionLayer,
 };
 
-/// Tables for so many transactions are small enough to be kept.
-const KEPT: usize = 1024;
-/// To what part of their highest number transactions must fall before their tables are given up.
-const FALL: usize = 8;
+/// Peak up to which the tables are never replaced, in transactions.
+const MIN_PEAK: usize = 1024;
+/// Ratio of peak to active transactions above which the tables are replaced.
+const SHRINK_RATIO: usize = 8;
 
-/// The library's layer, whose tables never shrink: after a burst the few transactions that are left end in the layer
-/// that they began in, while new ones begin in a small one. So it does not take a moment without any transaction, which
-/// a trunk that is away and is asked again and again never grants, to give the room of the busiest moment back.
+/// Transaction layer whose tables shrink. Those of the library never do.
+///
+/// After a burst the remaining transactions complete in the old layer, and new ones start in a
+/// small new layer. So memory is released even if some transaction is always active, such as the
+/// probes of an unreachable trunk.
 pub(crate) struct Transactions {
     timers: Timers,
     current: TransactionLayer,
-    /// The most that the current layer has held.
-    most: usize,
+    /// Peak number of transactions in the current layer.
+    peak: usize,
     retiring: Option<TransactionLayer>,
 }
 
@@ -26,59 +28,59 @@ impl Transactions {
         Self {
             timers,
             current: TransactionLayer::new(timers),
-            most: 0,
+            peak: 0,
             retiring: None,
         }
     }
 
-    /// Begins a client transaction.
+    /// Starts a client transaction.
     pub(crate) fn send_request(
         &mut self,
         request: Request,
         reliability: Reliability,
     ) -> Option<(TransactionKey, Vec<Output>)> {
         let begun = self.current.send_request(request, reliability);
-        self.take_note();
+        self.update_peak();
         begun
     }
 
-    /// Gives a message to its transaction, or begins one.
+    /// Passes a message to its transaction, or starts a new one.
     pub(crate) fn receive(&mut self, message: Message, reliability: Reliability) -> Dispatch {
         if let Some(retiring) = self
             .retiring
             .as_mut()
-            .filter(|retiring| is_of(retiring, &message))
+            .filter(|retiring| owns_message(retiring, &message))
         {
             return retiring.receive(message, reliability);
         }
         let dispatch = self.current.receive(message, reliability);
-        self.take_note();
+        self.update_peak();
         dispatch
     }
 
-    /// Answers within a server transaction.
+    /// Sends a response within a server transaction.
     pub(crate) fn send_response(
         &mut self,
         key: &TransactionKey,
         response: Response,
     ) -> Vec<Output> {
-        self.layer_of(key).send_response(key, response)
+        self.layer_for(key).send_response(key, response)
     }
 
-    /// Forgets a server transaction that is not to be answered.
+    /// Drops a server transaction without a response.
     pub(crate) fn abandon(&mut self, key: &TransactionKey) {
-        self.layer_of(key).abandon(key);
+        self.layer_for(key).abandon(key);
     }
 
     pub(crate) fn on_timer(&mut self, key: &TransactionKey, timer: Timer) -> Vec<Output> {
-        self.layer_of(key).on_timer(key, timer)
+        self.layer_for(key).on_timer(key, timer)
     }
 
     pub(crate) fn on_transport_error(&mut self, key: &TransactionKey) -> Vec<Output> {
-        self.layer_of(key).on_transport_error(key)
+        self.layer_for(key).on_transport_error(key)
     }
 
-    /// The request that began a client transaction.
+    /// Returns the request of a client transaction.
     pub(crate) fn client_request(&self, key: &TransactionKey) -> Option<&Request> {
         let retiring = self
             .retiring
@@ -87,21 +89,24 @@ impl Transactions {
         retiring.or_else(|| self.current.client_request(key))
     }
 
-    /// To be called when a transaction has ended: gives up tables that have become far too large.
-    pub(crate) fn give_back_room(&mut self) {
+    /// Replaces tables that are much larger than needed. Called at the end of a transaction.
+    pub(crate) fn shrink_tables(&mut self) {
         self.retiring.take_if(|retiring| retiring.is_empty());
-        if self.retiring.is_none() && self.most > KEPT && count(&self.current) < self.most / FALL {
+        if self.retiring.is_none()
+            && self.peak > MIN_PEAK
+            && count(&self.current) < self.peak / SHRINK_RATIO
+        {
             let emptied = std::mem::replace(&mut self.current, TransactionLayer::new(self.timers));
             self.retiring = Some(emptied).filter(|emptied| !emptied.is_empty());
-            self.most = 0;
+            self.peak = 0;
         }
     }
 
-    fn take_note(&mut self) {
-        self.most = self.most.max(count(&self.current));
+    fn update_peak(&mut self) {
+        self.peak = self.peak.max(count(&self.current));
     }
 
-    fn layer_of(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
+    fn layer_for(&mut self, key: &TransactionKey) -> &mut TransactionLayer {
         let holds = |layer: &&mut TransactionLayer| {
             layer.client_state(key).is_some() || layer.server_state(key).is_some()
         };
@@ -117,8 +122,8 @@ fn count(layer: &TransactionLayer) -> usize {
     client + server
 }
 
-/// Whether the layer has the transaction of this message.
-fn is_of(layer: &TransactionLayer, message: &Message) -> bool {
+/// Returns `true` if the layer has the transaction of this message.
+fn owns_message(layer: &TransactionLayer, message: &Message) -> bool {
     match message {
         Message::Request(request) => TransactionKey::from_request(request)
             .is_some_and(|key| layer.server_state(&key).is_some()),
@@ -146,23 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn the_room_of_a_burst_is_given_back_although_one_transaction_is_always_under_way() {
+    fn tables_shrink_after_a_burst_even_if_a_transaction_is_always_active() {
         let mut transactions = Transactions::new(Timers::default());
         let burst: Vec<_> = (0..4000)
             .map(|number| match receive(&mut transactions, number) {
                 Dispatch::Created { key, .. } => key,
-                _ => panic!("each is a transaction of its own"),
+                _ => panic!("expected a new transaction"),
             })
             .collect();
         let (oldest, others) = burst.split_first().unwrap();
         for key in others {
             transactions.abandon(key);
-            transactions.give_back_room();
+            transactions.shrink_tables();
         }
         assert_eq!(transactions.retiring.as_ref().map(count), Some(1));
-        assert_eq!(transactions.most, 0);
+        assert_eq!(transactions.peak, 0);
 
-        // New ones begin in the small layer; the old one is answered, and answers its repetition by itself.
+        // New transactions start in the small layer. The old layer still sends responses and their
+        // retransmissions.
         assert!(matches!(
             receive(&mut transactions, 5000),
             Dispatch::Created { .. }
@@ -175,7 +181,7 @@ mod tests {
             .build();
         assert!(!transactions.send_response(oldest, ok).is_empty());
         let Dispatch::Matched { outputs, .. } = receive(&mut transactions, 0) else {
-            panic!("it is known")
+            panic!("expected the known transaction")
         };
         assert!(
             outputs
@@ -194,7 +200,7 @@ mod tests {
                 .iter()
                 .any(|output| matches!(output, Output::Terminated(_)))
         );
-        transactions.give_back_room();
+        transactions.shrink_tables();
         assert!(transactions.retiring.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The peers that carry calls, as they are configured.
+//! Trunk configuration.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,46 +10,47 @@ use crate::sdp::Codec;
 use crate::sip::{Algorithm, Uri};
 use crate::wire::{Network, Transport};
 
-/// A peer that carries calls.
+/// Configuration of a trunk: a peer carrying calls.
 #[derive(Debug, Clone, Default)]
 pub struct Trunk {
-    /// Where calls go out to; `None`: it only brings calls.
-    pub peer: Option<Peer>,
-    /// Where requests go instead, whoever they are for: its peer is behind it.
-    pub outbound_proxy: Option<Peer>,
-    /// Who may send us requests.
+    /// Destination of outgoing calls. `None` for a trunk with incoming calls only.
+    pub peer: Option<TrunkPeer>,
+    /// Next hop of all requests to the peer.
+    pub outbound_proxy: Option<TrunkPeer>,
+    /// Networks allowed to send requests.
     pub accept_from: Vec<Network>,
-    /// The addresses that its peer's name stands for may send us requests, too.
+    /// Also accept requests from the resolved addresses of the peer.
     pub accept_resolved: bool,
-    /// What it must know to bring calls from anywhere else (digest, RFC 7616).
+    /// Credentials required from callers outside these networks (digest, RFC 7616).
     pub accept_credentials: Option<Credentials>,
-    /// By which hashes it may show that; empty: by each.
+    /// Digest algorithms accepted from these callers. Empty for all.
     pub accept_digests: Vec<Digest>,
-    /// What it knows us by when it asks (digest, RFC 7616).
+    /// Credentials sent in response to the trunk's challenges (digest, RFC 7616).
     pub credentials: Option<Credentials>,
-    /// How often its peer is asked whether it is alive; `None`: never, it counts as up.
+    /// Interval of keep-alive probes. `None` disables them; the trunk then counts as reachable.
     pub keep_alive: Option<Duration>,
-    /// Tell its peer where we are (RFC 3261, section 10), as the user of `credentials`.
+    /// Register with the peer (RFC 3261, section 10) as the user of `credentials`.
     pub register: bool,
-    /// The codecs that are offered and taken, the preferred one first; empty: all, as the peer prefers.
+    /// Allowed codecs, the preferred one first. Empty for all, in the peer's order.
     pub codecs: Vec<Codec>,
-    /// Which header tells who calls.
+    /// Header with the caller's number.
     pub caller_from: CallerFrom,
-    /// What tells who is called.
+    /// Source of the called number.
     pub called_from: CalledFrom,
 }
 
-/// How a password is shown to be known without being told (RFC 7616, RFC 8760).
+/// Digest algorithm (RFC 7616, RFC 8760).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
     /// SHA-256.
     Sha256,
-    /// MD5: for phones that know no other, some of which do not understand a challenge that names another one beside.
+    /// MD5, for phones that do not support SHA-256. Some of them reject a challenge that offers a
+    /// second algorithm.
     Md5,
 }
 
 impl Digest {
-    /// The stronger first.
+    /// All algorithms, the stronger first.
     pub(crate) const ALL: [Self; 2] = [Self::Sha256, Self::Md5];
 
     pub(crate) fn algorithm(self) -> Algorithm {
@@ -60,7 +61,7 @@ impl Digest {
     }
 }
 
-/// The header that the caller's number is read from; `From` where it is not there.
+/// Header with the caller's number. `From` is used if the header is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CallerFrom {
     /// `P-Asserted-Identity` (RFC 3325).
@@ -68,98 +69,99 @@ pub enum CallerFrom {
     AssertedIdentity,
     /// `P-Preferred-Identity` (RFC 3325).
     PreferredIdentity,
-    /// `Remote-Party-ID`, as many carriers still send it.
+    /// `Remote-Party-ID`, still sent by many carriers.
     RemotePartyId,
-    /// `From` alone.
+    /// `From` only.
     From,
 }
 
-/// What the called number is read from.
+/// Source of the called number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CalledFrom {
     /// The Request-URI.
     #[default]
     RequestUri,
-    /// `To`: the Request-URI of a registered contact has the name of a user.
+    /// `To`. Needed for registered contacts: their Request-URI contains the username.
     To,
 }
 
-/// The far end of a trunk.
+/// Remote end of a trunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// How messages travel; of a domain before the DNS says how.
+pub struct TrunkPeer {
+    /// Transport. For a domain it is provisional until the DNS lookup.
     pub transport: Transport,
-    /// Where they go.
-    pub place: Place,
+    /// Host.
+    pub host: Host,
 }
 
-/// Where a peer is.
+/// Host of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// At an address.
+pub enum Host {
+    /// IP address and port.
     Address(SocketAddr),
-    /// Where the DNS says (RFC 3263): the engine tells with [`crate::Endpoint::set_targets`].
+    /// Host name (RFC 3263). The engine resolves it and calls [`crate::Endpoint::set_targets`].
     Name {
-        /// The name.
+        /// Host name.
         host: String,
-        /// `None`: the DNS says that, too.
+        /// Port. `None` to use the port found in the DNS.
         port: Option<u16>,
     },
-    /// Where, and how, the DNS says for a domain (RFC 3263, section 4.1): with [`crate::Endpoint::set_targets`], too.
+    /// Domain whose transport, hosts and ports are in the DNS (RFC 3263, section 4.1). The engine
+    /// resolves it and calls [`crate::Endpoint::set_targets`].
     Domain(String),
 }
 
-impl Peer {
-    /// A peer at an address.
+impl TrunkPeer {
+    /// Creates a peer with a fixed address.
     pub fn at(transport: Transport, address: SocketAddr) -> Self {
         Self {
             transport,
-            place: Place::Address(address),
+            host: Host::Address(address),
         }
     }
 
-    /// Whether it is reached over TLS, or may be where the DNS says so.
+    /// Returns `true` if the peer uses TLS or the DNS may select TLS.
     pub fn may_be_encrypted(&self) -> bool {
-        self.transport == Transport::Tls || matches!(self.place, Place::Domain(_))
+        self.transport == Transport::Tls || matches!(self.host, Host::Domain(_))
     }
 
-    /// Its address, unless it has a name.
+    /// Returns the fixed address. `None` for names and domains.
     pub fn address(&self) -> Option<SocketAddr> {
-        match &self.place {
-            Place::Address(address) => Some(*address),
-            Place::Name { .. } | Place::Domain(_) => None,
+        match &self.host {
+            Host::Address(address) => Some(*address),
+            Host::Name { .. } | Host::Domain(_) => None,
         }
     }
 
-    /// The URI of a user there, or without one of the peer itself.
+    /// Returns the URI of a user at the peer, or of the peer itself if `user` is empty.
     pub(crate) fn uri(&self, user: &str) -> Option<Uri> {
         let at = if user.is_empty() { "" } else { "@" };
-        let text = format!("sip:{user}{at}{self}{}", self.transport.parameter());
+        let text = format!("sip:{user}{at}{self}{}", self.transport.uri_parameter());
         Uri::parse(Bytes::from(text)).ok()
     }
 }
 
 impl Trunk {
-    /// Whether its callers may show by this hash that they know its password.
+    /// Returns `true` if callers may authenticate with this algorithm.
     pub(crate) fn accepts(&self, digest: Digest) -> bool {
         let any = self.accept_digests.is_empty() || self.accept_digests.contains(&digest);
         any && self.accept_credentials.is_some()
     }
 
-    /// Where its requests go first.
-    pub fn hop(&self) -> Option<&Peer> {
+    /// Returns the first hop of requests: the outbound proxy, otherwise the peer.
+    pub fn next_hop(&self) -> Option<&TrunkPeer> {
         let peer = self.peer.as_ref()?;
         Some(self.outbound_proxy.as_ref().unwrap_or(peer))
     }
 }
 
-impl fmt::Display for Peer {
-    /// As in the host of a URI, with its port.
+impl fmt::Display for TrunkPeer {
+    /// Formats the host and port as in a URI.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Address(address) => address.fmt(f),
-            Place::Name { host, port: None } | Place::Domain(host) => f.write_str(host),
-            Place::Name {
+        match &self.host {
+            Host::Address(address) => address.fmt(f),
+            Host::Name { host, port: None } | Host::Domain(host) => f.write_str(host),
+            Host::Name {
                 host,
                 port: Some(port),
             } => write!(f, "{host}:{port}"),
@@ -167,19 +169,19 @@ impl fmt::Display for Peer {
     }
 }
 
-/// What a trunk knows us by.
+/// Username and password for digest authentication.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user.
+    /// Username.
     pub username: String,
-    /// The password.
+    /// Password.
     pub password: String,
-    /// The only realm that they are for. `None`: the first one that has taken them.
+    /// Only realm that these credentials are sent to. `None` for the first realm that accepts them.
     pub realm: Option<String>,
 }
 
 impl fmt::Debug for Credentials {
-    /// Without the password.
+    /// Omits the username and the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("realm", &self.realm)

@@ -1,4 +1,4 @@
-//! What crosses the boundary to the sockets: messages in, messages out, and who may talk to us.
+//! Interface to the sockets: received messages, messages to send, and networks.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use crate::malformed::{Malformed, without_repeated_parameters};
 use crate::sip::{Limits, Message, Method, StreamParser, TransactionKey, parse_datagram};
 
-/// How messages travel (RFC 3261, section 18).
+/// SIP transport (RFC 3261, section 18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// A datagram for each message.
+    /// UDP: one datagram for each message.
     Udp,
-    /// A stream of messages.
+    /// TCP: a stream of messages.
     Tcp,
-    /// A stream of messages that is encrypted (RFC 3261, section 26.2.1).
+    /// TLS: an encrypted stream of messages (RFC 3261, section 26.2.1).
     Tls,
 }
 
 impl Transport {
-    /// The word of a `Via` header.
+    /// Returns the transport name for a `Via` header.
     pub(crate) fn via(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -28,8 +28,8 @@ impl Transport {
         }
     }
 
-    /// The `transport` parameter of our URIs; UDP is the default and is not named.
-    pub(crate) fn parameter(self) -> &'static str {
+    /// Returns the `transport` parameter for local URIs. Empty for UDP, the default.
+    pub(crate) fn uri_parameter(self) -> &'static str {
         match self {
             Self::Udp => "",
             Self::Tcp => ";transport=tcp",
@@ -37,7 +37,7 @@ impl Transport {
         }
     }
 
-    /// The port where nothing is said of it (RFC 3261, section 19.1.2).
+    /// Returns the default port (RFC 3261, section 19.1.2).
     pub fn default_port(self) -> u16 {
         match self {
             Self::Udp | Self::Tcp => 5060,
@@ -45,95 +45,98 @@ impl Transport {
         }
     }
 
-    /// Whether messages travel over connections.
+    /// Returns `true` for connection-oriented transports.
     pub fn is_stream(self) -> bool {
         self != Self::Udp
     }
 }
 
-/// The way to a peer.
+/// Path to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
-    /// How messages travel.
+    /// Transport.
     pub transport: Transport,
-    /// Where they go. Over TCP and TLS: connect there if no connection is open.
+    /// Destination address. Over TCP and TLS, connect to it unless `connection` is open.
     pub destination: SocketAddr,
-    /// Over TCP and TLS: the peer's end of a connection to use instead, as long as it is open.
+    /// Over TCP and TLS: remote address of an open connection to use instead.
     pub connection: Option<SocketAddr>,
-    /// Index of the trunk in [`crate::Settings::trunks`] whose peer is there, where that is known: what its certificate
-    /// must say.
+    /// Index of the peer's trunk in [`crate::EndpointSettings::trunks`], if known. The TLS
+    /// certificate must match this trunk.
     pub trunk: Option<usize>,
 }
 
-/// A message to put on the wire.
+/// Message to send.
 #[derive(Debug, Clone)]
 pub struct Transmit {
-    /// Where it goes.
+    /// Path of the message.
     pub path: Path,
-    /// The message.
+    /// Encoded message.
     pub bytes: Bytes,
-    /// To be given back to [`crate::Endpoint::transport_failed`] if it cannot be sent.
+    /// Ticket to pass to [`crate::Endpoint::transport_failed`] if sending fails.
     pub ticket: Option<Ticket>,
 }
 
-/// Names the transaction that a message belongs to.
+/// Identifies the transaction of a sent message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket(pub(crate) TransactionKey);
 
-/// A SIP message, or a request that is too broken to be read but must be answered.
+/// Received SIP message, or a request that cannot be parsed but is answered with 400.
 #[derive(Debug, Clone)]
-pub struct SipMessage(pub(crate) Content);
+pub struct SipMessage(pub(crate) MessageContent);
 
 #[derive(Debug, Clone)]
-pub(crate) enum Content {
+pub(crate) enum MessageContent {
     Whole(Message),
     Malformed(Malformed),
 }
 
 impl SipMessage {
-    /// Reads one datagram. `None`: nothing that is answered. The limits are 64 KiB whole, 8 KiB a header, 256 headers.
+    /// Parses one datagram. `None` if it gets no answer. Limits: 64 KiB in total, 8 KiB for each
+    /// header, 256 headers.
     pub fn from_datagram(bytes: Bytes) -> Option<Self> {
         let parse = |bytes| {
             parse_datagram(bytes, &Limits::datagram())
                 .ok()
-                .map(Content::Whole)
+                .map(MessageContent::Whole)
         };
         let repaired = || without_repeated_parameters(&bytes).and_then(parse);
         let whole = parse(bytes.clone()).or_else(repaired);
         whole
-            .or_else(|| Malformed::read(&bytes).map(Content::Malformed))
+            .or_else(|| Malformed::read(&bytes).map(MessageContent::Malformed))
             .map(Self)
     }
 
-    /// Whether this is a request that asks for a call.
+    /// Returns `true` for an INVITE.
     pub fn is_invite(&self) -> bool {
-        matches!(&self.0, Content::Whole(Message::Request(request)) if request.method == Method::Invite)
+        matches!(&self.0, MessageContent::Whole(Message::Request(request)) if request.method == Method::Invite)
     }
 }
 
-/// Of a message that is not complete yet, so much is kept to answer it if it turns out to be broken.
-const MOST_KEPT: usize = 8192;
+/// Maximum number of bytes kept of an incomplete message, to answer it if it turns out to be
+/// invalid.
+const MAX_PARTIAL_BYTES: usize = 8192;
 
-/// Cuts a TCP stream into messages.
+/// Splits a TCP stream into messages.
 #[derive(Debug)]
 pub struct Framer {
     parser: StreamParser,
-    /// How the message begins that is not complete yet.
-    beginning: Vec<u8>,
-    /// It cannot be read any more.
+    /// Beginning of the incomplete message.
+    partial: Vec<u8>,
+    /// The stream can no longer be read.
     broken: bool,
 }
 
-/// A stream that is not SIP, or goes beyond the limits: the connection cannot be used any more.
+/// Error in a stream: not SIP, or beyond the size limits. The connection cannot be used any
+/// further.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the stream is not SIP, or goes beyond the size limits")]
+#[error("the stream is not SIP or exceeds the size limits")]
 pub struct FramingError {
-    /// What is to be said before the connection is closed: a 400 where a request was broken.
+    /// Response to send before the connection is closed: a 400 if a request cannot be parsed.
     pub answer: Option<Bytes>,
 }
 
 impl std::fmt::Debug for FramingError {
-    /// Without the answer, which may repeat numbers.
+    /// Omits the answer, which may contain numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FramingError")
             .field("answered", &self.answer.is_some())
@@ -142,23 +145,24 @@ impl std::fmt::Debug for FramingError {
 }
 
 impl Framer {
-    /// A framer at the start of a stream. Messages are limited as datagrams are.
+    /// Creates a framer for a new stream. The limits are those of a datagram.
     pub fn new() -> Self {
         Self {
             parser: StreamParser::new(Limits::datagram()),
-            beginning: Vec::new(),
+            partial: Vec::new(),
             broken: false,
         }
     }
 
-    /// Takes bytes in and adds the messages that they completed. An error is final for the stream; what was complete
-    /// before it is a message.
+    /// Adds received bytes and appends the completed messages to `messages`. An error is final for
+    /// the stream; messages completed before it remain valid.
     pub fn push(
         &mut self,
         bytes: &[u8],
         messages: &mut Vec<SipMessage>,
     ) -> Result<(), FramingError> {
-        // The parser gives up at the end of a head: given that by itself, it takes no message before it along.
+        // After an error at the end of a head, the parser discards completed messages. It therefore
+        // gets the end of each head separately.
         let mut rest = bytes;
         while !rest.is_empty() {
             let piece = match rest.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -178,24 +182,25 @@ impl Framer {
         bytes: &[u8],
         messages: &mut Vec<SipMessage>,
     ) -> Result<(), FramingError> {
-        let under_way = self.parser.pending() > 0;
+        let in_progress = self.parser.pending() > 0;
         let complete = self
             .parser
             .push(bytes)
             .or_else(|_| self.push_repaired(bytes))?;
-        self.keep(bytes, under_way && complete.is_empty());
+        self.buffer_partial(bytes, in_progress && complete.is_empty());
         messages.extend(
             complete
                 .into_iter()
-                .map(|message| SipMessage(Content::Whole(message))),
+                .map(|message| SipMessage(MessageContent::Whole(message))),
         );
         Ok(())
     }
 
-    /// The parser gave up on a message that ends with these bytes: begins it again without what makes it unreadable.
+    /// Restarts the parser after an error, with the message repaired. `bytes` are the end of the
+    /// message.
     fn push_repaired(&mut self, bytes: &[u8]) -> Result<Vec<Message>, FramingError> {
-        let begun = [&self.beginning[..], bytes].concat();
-        let repairable = !self.broken && begun.len() <= MOST_KEPT;
+        let begun = [&self.partial[..], bytes].concat();
+        let repairable = !self.broken && begun.len() <= MAX_PARTIAL_BYTES;
         let mut parser = StreamParser::new(Limits::datagram());
         let repaired = without_repeated_parameters(&begun).filter(|_| repairable);
         if let Some(complete) = repaired.and_then(|repaired| parser.push(&repaired).ok()) {
@@ -203,35 +208,37 @@ impl Framer {
             return Ok(complete);
         }
         self.broken = true;
-        let broken = Malformed::read(begun.get(..MOST_KEPT).unwrap_or(&begun));
+        let broken = Malformed::read(begun.get(..MAX_PARTIAL_BYTES).unwrap_or(&begun));
         Err(FramingError {
             answer: broken.map(|broken| broken.bad_request()),
         })
     }
 
-    /// Keeps how the message begins that is not complete yet: it goes on with these bytes, or is at their end.
-    fn keep(&mut self, bytes: &[u8], goes_on: bool) {
+    /// Stores the beginning of an incomplete message. The message continues with `bytes` if
+    /// `continues` is set; otherwise it starts within them.
+    fn buffer_partial(&mut self, bytes: &[u8], continues: bool) {
         let pending = self.parser.pending();
-        let begun = match goes_on {
+        let begun = match continues {
             true => bytes,
             false => {
-                self.beginning = Vec::new();
+                self.partial = Vec::new();
                 bytes
                     .get(bytes.len().saturating_sub(pending)..)
                     .unwrap_or_default()
             }
         };
-        let room = MOST_KEPT.saturating_sub(self.beginning.len());
-        self.beginning
+        let room = MAX_PARTIAL_BYTES.saturating_sub(self.partial.len());
+        self.partial
             .extend_from_slice(begun.get(..room).unwrap_or(begun));
     }
 
-    /// Bytes of a message that is not complete yet.
+    /// Returns the number of bytes of the incomplete message.
     pub fn pending(&self) -> usize {
         self.parser.pending()
     }
 
-    /// Whether a keep-alive ping (RFC 5626, section 4.4.1) came in since the last call: answer it with CRLF.
+    /// Returns `true` if a keep-alive ping (RFC 5626, section 4.4.1) arrived since the last call.
+    /// Answer it with CRLF.
     pub fn take_ping(&mut self) -> bool {
         self.parser.take_keepalives() >= 2
     }
@@ -243,25 +250,26 @@ impl Default for Framer {
     }
 }
 
-/// A block of addresses (CIDR).
+/// Block of IP addresses (CIDR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// Any address of the block.
     pub address: IpAddr,
-    /// How many leading bits count: up to 32, or 128 with IPv6.
+    /// Number of significant leading bits: up to 32, or 128 for IPv6.
     pub prefix: u8,
 }
 
 impl Network {
-    /// The network of one address alone.
-    pub fn of(address: IpAddr) -> Self {
+    /// Creates a block of a single address.
+    pub fn single(address: IpAddr) -> Self {
         Self {
             address,
             prefix: if address.is_ipv4() { 32 } else { 128 },
         }
     }
 
-    /// Whether an address is in the block. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Returns `true` if the block contains the address. An IPv4-mapped IPv6 address counts as
+    /// IPv4.
     pub fn contains(&self, other: IpAddr) -> bool {
         fn bits(address: IpAddr) -> (u128, u32) {
             match address.to_canonical() {
@@ -271,8 +279,8 @@ impl Network {
         }
         let ((ours, width), (theirs, their_width)) = (bits(self.address), bits(other));
         let ignored = width.saturating_sub(u32::from(self.prefix));
-        let kept = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
-        width == their_width && kept(ours) == kept(theirs)
+        let prefix_bits = |bits: u128| bits.checked_shr(ignored).unwrap_or(0);
+        width == their_width && prefix_bits(ours) == prefix_bits(theirs)
     }
 }
 
@@ -281,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_its_addresses_and_no_others() {
+    fn a_network_contains_its_addresses_and_no_others() {
         let network = |address: &str, prefix| Network {
             address: address.parse().unwrap(),
             prefix,

@@ -1,4 +1,4 @@
-//! Whatever comes in: no panic, and in the end nothing is held.
+//! Property tests with hostile input: no panic, and no state left at the end.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::LocalMedia;
 use signalling::{
-    Credentials, Endpoint, Event, Framer, Load, Network, Peer, Settings, SipMessage, Transport,
-    Trunk,
+    Credentials, Endpoint, EndpointLoad, EndpointSettings, Event, Framer, Network, SipMessage,
+    Transport, Trunk, TrunkPeer,
 };
 
 const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
@@ -24,7 +24,7 @@ const INVITE: &str = "INVITE sip:+914000000001@192.0.2.2;user=phone SIP/2.0\r\n\
 fn endpoint() -> Endpoint {
     let peer: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let trunk = Trunk {
-        peer: Some(Peer::at(Transport::Udp, peer)),
+        peer: Some(TrunkPeer::at(Transport::Udp, peer)),
         accept_from: vec![Network {
             address: peer.ip(),
             prefix: 32,
@@ -32,7 +32,7 @@ fn endpoint() -> Endpoint {
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised,
         udp_port: 5060,
         tcp_port: 5060,
@@ -47,8 +47,8 @@ fn endpoint() -> Endpoint {
     Endpoint::new(settings, Box::new(entropy))
 }
 
-/// An endpoint that knows nobody but by a password.
-fn guarded() -> Endpoint {
+/// Endpoint with a single trunk, authenticated by password.
+fn endpoint_with_password() -> Endpoint {
     let credentials = Credentials {
         username: "pbx".into(),
         password: "a fictional password".into(),
@@ -59,7 +59,7 @@ fn guarded() -> Endpoint {
         ..Trunk::default()
     };
     let advertised = "192.0.2.2".parse().unwrap();
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised,
         udp_port: 5060,
         tcp_port: 5060,
@@ -69,8 +69,8 @@ fn guarded() -> Endpoint {
     Endpoint::new(settings, Box::new(|| 7))
 }
 
-/// Feeds a message in, answers whatever is offered, hangs up, and lets all time pass.
-fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
+/// Feeds messages in, answers all incoming calls, hangs up, and runs all timers.
+fn run_to_end(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
     let mut now = Instant::now();
     let source: SocketAddr = "192.0.2.1:5060".parse().unwrap();
     let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
@@ -83,15 +83,15 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
         srtp,
         secrets,
     };
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for (transport, bytes) in messages {
-        heard.push(String::from_utf8_lossy(&bytes).into_owned());
+        received.push(String::from_utf8_lossy(&bytes).into_owned());
         if let Some(message) = SipMessage::from_datagram(bytes.into()) {
             endpoint.receive(transport, source, message, now);
         }
         while let Some(event) = endpoint.poll_event() {
-            if let Event::Offered(offer) = event {
-                endpoint.answer(offer.leg, local, now);
+            if let Event::IncomingCall(call) = event {
+                endpoint.answer(call.leg, local, now);
             }
         }
     }
@@ -103,15 +103,15 @@ fn live_through(endpoint: &mut Endpoint, messages: Vec<(Transport, Vec<u8>)>) {
         endpoint.handle_timeout(now);
         while endpoint.poll_transmit().is_some() {}
     }
-    let idle = Load {
+    let idle = EndpointLoad {
         legs: 0,
         transactions: 0,
         timers: 0,
     };
-    assert_eq!(endpoint.load(), idle, "after:\n{}", heard.join("\n"));
+    assert_eq!(endpoint.load(), idle, "after:\n{}", received.join("\n"));
 }
 
-/// A change to a message: at a place, take some bytes out and put others in.
+/// Change to a message: position, number of bytes to remove, bytes to insert.
 fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
     let token = prop::sample::select(vec![
         &b""[..],
@@ -143,8 +143,8 @@ fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
 
 fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
     let mut message = INVITE.as_bytes().to_vec();
-    for (place, length, new) in changes {
-        let start = place.index(message.len() + 1);
+    for (position, length, new) in changes {
+        let start = position.index(message.len() + 1);
         let end = (start + length).min(message.len());
         message.splice(start..end, new.iter().copied());
     }
@@ -152,7 +152,7 @@ fn mutated(changes: &[(prop::sample::Index, usize, Vec<u8>)]) -> Vec<u8> {
 }
 
 #[test]
-fn the_message_that_is_mutated_is_a_good_one() {
+fn the_message_to_mutate_is_valid() {
     let mut endpoint = endpoint();
     let message = SipMessage::from_datagram(INVITE.into()).unwrap();
     endpoint.receive(
@@ -161,25 +161,28 @@ fn the_message_that_is_mutated_is_a_good_one() {
         message,
         Instant::now(),
     );
-    assert!(matches!(endpoint.poll_event(), Some(Event::Offered(_))));
+    assert!(matches!(
+        endpoint.poll_event(),
+        Some(Event::IncomingCall(_))
+    ));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn mutated_messages_are_survived_and_forgotten(
+    fn mutated_messages_cause_no_panic_and_leave_no_state(
         messages in prop::collection::vec((any::<bool>(), prop::collection::vec(mutation(), 0..4)), 1..5),
     ) {
         let mut endpoint = endpoint();
         let messages = messages.iter().map(|(tcp, changes)| {
             (if *tcp { Transport::Tcp } else { Transport::Udp }, mutated(changes))
         });
-        live_through(&mut endpoint, messages.collect());
+        run_to_end(&mut endpoint, messages.collect());
     }
 
     #[test]
-    fn whatever_a_stranger_answers_to_a_challenge_it_is_asked_again_and_nothing_is_kept(
+    fn an_invalid_answer_to_a_challenge_is_challenged_again_and_leaves_no_state(
         noise in "[ -~]{0,40}",
         parameters in prop::collection::vec(
             ("(username|realm|nonce|uri|response|qop|nc|cnonce|algorithm)", "(\"[ -~]{0,50}\"|[ -~]{0,20}|pbx|auth|0000000[0-9]|ä)"),
@@ -188,16 +191,16 @@ proptest! {
     ) {
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let proof = format!("Authorization: Digest {}{noise}\r\nCall-ID", parameters.join(", "));
-        let mut endpoint = guarded();
+        let mut endpoint = endpoint_with_password();
         let message = SipMessage::from_datagram(INVITE.replacen("Call-ID", &proof, 1).into()).unwrap();
         endpoint.receive(Transport::Udp, "192.0.2.1:5060".parse().unwrap(), message, Instant::now());
         let answer = endpoint.poll_transmit().unwrap();
         prop_assert!(answer.bytes.starts_with(b"SIP/2.0 401 "));
-        prop_assert_eq!(endpoint.load(), Load { legs: 0, transactions: 0, timers: 0 });
+        prop_assert_eq!(endpoint.load(), EndpointLoad { legs: 0, transactions: 0, timers: 0 });
     }
 
     #[test]
-    fn any_stream_is_cut_or_refused(
+    fn any_stream_is_split_into_messages_or_rejected(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20),
         changes in prop::collection::vec(mutation(), 0..4),
     ) {
@@ -212,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn a_parameter_that_comes_twice_stops_no_stream_wherever_it_is_cut(
+    fn a_repeated_uri_parameter_never_breaks_a_stream(
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
@@ -232,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_may_be_cut_anywhere(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+    fn a_stream_may_arrive_in_any_pieces(cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let body = INVITE.split_once("\r\n\r\n").unwrap().1.len();
         let whole = &INVITE.replace("Content-Length: 126", &format!("Content-Length: {body}"));
         let stream = [whole, "\r\n\r\n", whole, "INVITE <x> SIP/2.0\r\nVia: SIP/2.0/TCP x\r\n\r\n"].concat();

@@ -8,7 +8,7 @@ use call::script::{Attempt, Input, Side};
 use call::{Cause, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
-use signalling::{Endpoint, Event, LegId, Offer};
+use signalling::{Endpoint, Event, IncomingCall, LegId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::Tenants;
@@ -111,7 +111,7 @@ impl Exchange {
 
     fn signalled(&mut self, event: Event) {
         match event {
-            Event::Offered(offer) => self.offered(offer),
+            Event::IncomingCall(offer) => self.offered(offer),
             Event::Confirmed { leg, remote } => self.with_party(leg, |call, role, plant| {
                 if let Some(remote) = remote {
                     call.media_changed(role, remote, plant);
@@ -127,7 +127,7 @@ impl Exchange {
                     call.redirected(role, remote, plant)
                 });
             }
-            Event::NotRedirected { leg, status } => {
+            Event::RedirectFailed { leg, status } => {
                 self.with_party(leg, |call, role, plant| {
                     call.not_redirected(role, status, plant)
                 });
@@ -170,7 +170,7 @@ impl Exchange {
     }
 
     /// Admission: a number that can be one, and room for one more call.
-    fn offered(&mut self, offer: Offer) {
+    fn offered(&mut self, offer: IncomingCall) {
         let settings = self.plant.settings.clone();
         let Some(trunk) = settings.trunks.get(offer.trunk) else {
             return;
@@ -197,7 +197,7 @@ impl Exchange {
 
     fn begin(
         &mut self,
-        offer: Offer,
+        offer: IncomingCall,
         number: PhoneNumber,
         caller: Option<PhoneNumber>,
         trunk: String,
@@ -353,7 +353,7 @@ impl Exchange {
             Command::Leave(waiting) => {
                 self.plant
                     .agent
-                    .command(|endpoint, now| endpoint.leave(now));
+                    .command(|endpoint, now| endpoint.unregister_all(now));
                 self.leaving = Some(waiting);
             }
             Command::EndCalls => {

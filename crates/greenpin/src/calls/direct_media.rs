@@ -189,7 +189,7 @@ impl Direct {
 
 #[cfg(test)]
 mod tests {
-    use signalling::sdp::{Codec, OpusParameters, TelephoneEvent};
+    use signalling::sdp::{Codec, OpusParameters, TelephoneEventFormat};
 
     use super::*;
 
@@ -202,7 +202,7 @@ mod tests {
             opus: OpusParameters::default(),
             crypto: None,
             comfort_noise: false,
-            telephone_event: Some(TelephoneEvent {
+            telephone_event: Some(TelephoneEventFormat {
                 payload_type: 97,
                 rate: 8000,
             }),
@@ -266,7 +266,7 @@ mod tests {
             with(|media| media.codec = Codec::Pcmu),
             with(|media| media.telephone_event = None),
             with(|media| {
-                media.telephone_event = Some(TelephoneEvent {
+                media.telephone_event = Some(TelephoneEventFormat {
                     payload_type: 8,
                     rate: 8000,
                 })

@@ -155,7 +155,7 @@ pub struct Load {
     /// Deadlines.
     pub alarms: usize,
     /// What the SIP endpoint holds.
-    pub sip: signalling::Load,
+    pub sip: signalling::EndpointLoad,
 }
 
 impl Engine {
@@ -189,7 +189,7 @@ impl Engine {
         let media = MediaPlane::start(settings.media.clone(), media_events)
             .map_err(io("cannot start media"))?;
         let agent = UserAgent::new(
-            signalling::Settings {
+            signalling::EndpointSettings {
                 advertised: settings.advertised,
                 udp_port: udp.port(),
                 tcp_port: tcp.unwrap_or(udp).port(),
@@ -269,7 +269,7 @@ fn follow_names(
         .iter()
         .enumerate()
         .filter_map(|(index, trunk)| {
-            let hop = trunk.sip.hop().filter(|hop| hop.address().is_none())?;
+            let hop = trunk.sip.next_hop().filter(|hop| hop.address().is_none())?;
             let tls = match encrypted.get(index) {
                 Some(true) if trunk.names_certificates() => Encryption::Always,
                 Some(true) => Encryption::Possible,

@@ -9,7 +9,7 @@ use media::{Clip, Digit};
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, RemoteMedia};
 use signalling::{
-    DialError, Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk,
+    DialError, EndpointSettings, Event, LegId, Network, OutgoingCall, Transport, Trunk, TrunkPeer,
 };
 use tokio::sync::mpsc;
 
@@ -93,7 +93,7 @@ impl Phone {
         let media = media.map_err(io("cannot start the phone's media"))?;
         let server = settings.server;
         let trunk = Trunk {
-            peer: Some(Peer::at(settings.transport, server)),
+            peer: Some(TrunkPeer::at(settings.transport, server)),
             accept_from: vec![Network {
                 address: server.ip(),
                 prefix: if server.is_ipv4() { 32 } else { 128 },
@@ -103,7 +103,7 @@ impl Phone {
         let advertised =
             reachable(address, server).map_err(io("cannot find the way to the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
-        let settings = Settings {
+        let settings = EndpointSettings {
             advertised,
             udp_port: address.port(),
             tcp_port,
@@ -228,7 +228,7 @@ impl Phone {
 
     fn signalled(&mut self, event: Event) -> Option<PhoneEvent> {
         match event {
-            Event::Offered(offer) => {
+            Event::IncomingCall(offer) => {
                 let stream = self.media.open().ok()?;
                 self.lines.insert(
                     offer.leg,
@@ -254,7 +254,7 @@ impl Phone {
             // A phone has one trunk, and asks it nothing.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             // A telephone sends nobody elsewhere.
-            Event::Redirected { .. } | Event::NotRedirected { .. } => None,
+            Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(PhoneEvent::Ringing),
             Event::Answered { leg, remote } => {
                 self.lines.get(&leg)?.connect(remote);

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use call::PhoneNumber;
-use signalling::{LegId, Network, Peer, Transport};
+use signalling::{LegId, Network, Transport, TrunkPeer};
 use tempfile::TempDir;
 
 use super::media::RecordingFormat;
@@ -62,7 +62,7 @@ impl Stage {
         let store = store.unwrap();
         let pin = allocate(&store).await;
         let sip = signalling::Trunk {
-            peer: Some(Peer::at(Transport::Udp, agent.address())),
+            peer: Some(TrunkPeer::at(Transport::Udp, agent.address())),
             accept_from: vec![Network {
                 address: anywhere().ip(),
                 prefix: 32,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use signalling::{Peer, Place, Transport};
+use signalling::{Host, Transport, TrunkPeer};
 
 use super::values::{Raw, Refusal, must, name_of};
 use crate::calls::sip::Listen;
@@ -46,12 +46,12 @@ pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
 }
 
 /// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`; `sip:NAME` leaves to the DNS how it is reached.
-pub(super) fn peer(raw: &Raw) -> Result<Peer, Refusal> {
+pub(super) fn peer(raw: &Raw) -> Result<TrunkPeer, Refusal> {
     let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
     must(raw.text().and_then(parse_peer), rule)
 }
 
-fn parse_peer(text: &str) -> Option<Peer> {
+fn parse_peer(text: &str) -> Option<TrunkPeer> {
     let (scheme, rest) = text.split_once(':')?;
     let (place, parameters) = rest
         .split_once(';')
@@ -64,13 +64,16 @@ fn parse_peer(text: &str) -> Option<Peer> {
         _ => return None,
     };
     let place = match parse_place(place, transport)? {
-        Place::Name { host, port: None } if (scheme, named) == ("sip", None) => Place::Domain(host),
+        Host::Name { host, port: None } if (scheme, named) == ("sip", None) => Host::Domain(host),
         place => place,
     };
-    Some(Peer { transport, place })
+    Some(TrunkPeer {
+        transport,
+        host: place,
+    })
 }
 
-fn parse_place(place: &str, transport: Transport) -> Option<Place> {
+fn parse_place(place: &str, transport: Transport) -> Option<Host> {
     let port = transport.default_port();
     let alone = || {
         place
@@ -80,13 +83,13 @@ fn parse_place(place: &str, transport: Transport) -> Option<Place> {
             .map(|ip| SocketAddr::new(ip, port))
     };
     if let Some(address) = place.parse().ok().or_else(alone) {
-        return Some(Place::Address(address));
+        return Some(Host::Address(address));
     }
     let (host, port) = match place.split_once(':') {
         Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
         None => (place, None),
     };
-    is_host_name(host).then(|| Place::Name {
+    is_host_name(host).then(|| Host::Name {
         host: host.to_ascii_lowercase(),
         port,
     })

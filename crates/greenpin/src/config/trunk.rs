@@ -5,7 +5,7 @@ use std::time::Duration;
 use rlibphonenumber::Region;
 use serde_json::{Value, json};
 use signalling::sdes::SrtpMode;
-use signalling::{CalledFrom, CallerFrom, Credentials, Network, Peer, Place};
+use signalling::{CalledFrom, CallerFrom, Credentials, Host, Network, TrunkPeer};
 
 use super::source::Source;
 use super::{Config, address, values};
@@ -50,7 +50,7 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
         ("tls_ca", tls_ca.is_some()),
         ("tls_certificate", tls_identity.is_some()),
     ] {
-        if given && !sip.hop().is_some_and(Peer::may_be_encrypted) {
+        if given && !sip.next_hop().is_some_and(TrunkPeer::may_be_encrypted) {
             source.fault(
                 &key(name),
                 "must not be given for a peer that is not reached over TLS",
@@ -113,8 +113,8 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let own = [peer.as_ref(), outbound_proxy.as_ref()]
         .into_iter()
         .flatten()
-        .filter_map(Peer::address);
-    let own = own.map(|address| Network::of(address.ip())).collect();
+        .filter_map(TrunkPeer::address);
+    let own = own.map(|address| Network::single(address.ip())).collect();
     signalling::Trunk {
         accept_resolved: accept_from.is_none(),
         accept_from: accept_from.unwrap_or(own),
@@ -175,9 +175,9 @@ fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
     })
 }
 
-fn uri(peer: &Peer) -> String {
-    match peer.place {
-        Place::Domain(_) => format!("sip:{peer}"),
+fn uri(peer: &TrunkPeer) -> String {
+    match peer.host {
+        Host::Domain(_) => format!("sip:{peer}"),
         _ => format!(
             "sip:{peer};transport={}",
             address::transport_name(peer.transport)

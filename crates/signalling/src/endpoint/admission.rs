@@ -1,52 +1,56 @@
-//! Callers who are known by a password and not by their address (RFC 3261, section 22; RFC 7616): asked without
-//! remembering anything.
+//! Authentication of callers outside the networks of all trunks, by digest (RFC 3261, section 22;
+//! RFC 7616).
+//!
+//! Challenges are stateless: an unauthenticated request leaves nothing behind.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use aws_lc_rs::constant_time;
 
-use super::receive::Refusal;
+use super::receive::StatelessRefusal;
 use super::{Endpoint, Purpose};
 use crate::dialog::DialogId;
-use crate::parameters::parameters_of;
+use crate::parameters::parse_parameters;
 use crate::sip::{self, Algorithm, Challenge, HeaderName, Method, Request, TransactionKey, Uri};
 use crate::trunk::{Digest, Trunk};
 
-/// What a caller answers to a challenge.
-struct Proof {
+/// Digest response of a caller, from an `Authorization` header.
+struct DigestAuthorization {
     username: String,
     realm: String,
     nonce: String,
     uri: String,
     response: String,
     algorithm: Algorithm,
-    number: u32,
+    nonce_count: u32,
     cnonce: String,
 }
 
-impl Proof {
-    /// Reads the first `Authorization` of a request that is for our realm. Without `qop=auth` there is none: nothing
-    /// would tell it from one that is sent again.
-    fn of(request: &Request, realm: &str) -> Option<Self> {
+impl DigestAuthorization {
+    /// Returns the first `Authorization` header for the endpoint's realm. Headers without
+    /// `qop=auth` are ignored because they allow replays.
+    fn from_request(request: &Request, realm: &str) -> Option<Self> {
         let name = HeaderName::Authorization;
-        let proofs = request
+        let authorizations = request
             .headers
             .get_all(&name)
             .filter_map(|header| Self::parse(&header.value()));
-        proofs.into_iter().find(|proof| proof.realm == realm)
+        authorizations
+            .into_iter()
+            .find(|authorization| authorization.realm == realm)
     }
 
     fn parse(value: &[u8]) -> Option<Self> {
-        let parameters = parameters_of(value, "Digest")?;
+        let parameters = parse_parameters(value, "Digest")?;
         let get = |name: &str| {
             parameters
                 .iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(name))
+                .find(|(parameter, _)| parameter.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value.clone())
         };
         get("qop").filter(|qop| qop.eq_ignore_ascii_case("auth"))?;
-        let number = get("nc").filter(|number| number.len() == 8)?;
+        let nonce_count = get("nc").filter(|count| count.len() == 8)?;
         Some(Self {
             username: get("username")?,
             realm: get("realm")?,
@@ -55,24 +59,24 @@ impl Proof {
             response: get("response")?,
             algorithm: get("algorithm")
                 .map_or(Some(Algorithm::Md5), |name| Algorithm::parse(&name))?,
-            number: u32::from_str_radix(&number, 16).ok()?,
+            nonce_count: u32::from_str_radix(&nonce_count, 16).ok()?,
             cnonce: get("cnonce")?,
         })
     }
 
-    /// Whether it names the trunk's user, by a hash that this one takes.
-    fn is_for(&self, trunk: &Trunk) -> bool {
-        let known = trunk
+    /// Returns `true` if the username belongs to the trunk and the trunk accepts the algorithm.
+    fn names_user_of(&self, trunk: &Trunk) -> bool {
+        let same_user = trunk
             .accept_credentials
             .as_ref()
-            .is_some_and(|known| known.username == self.username);
+            .is_some_and(|credentials| credentials.username == self.username);
         let accepted =
             |digest: &Digest| trunk.accepts(*digest) && digest.algorithm() == self.algorithm;
-        known && Digest::ALL.iter().any(accepted)
+        same_user && Digest::ALL.iter().any(accepted)
     }
 
-    /// Whether it was made with this password for this request.
-    fn is_right(&self, request: &Request, password: &str) -> bool {
+    /// Returns `true` if the response was computed with this password for this request.
+    fn is_valid(&self, request: &Request, password: &str) -> bool {
         let challenge = Challenge {
             realm: self.realm.clone(),
             nonce: self.nonce.clone(),
@@ -82,41 +86,45 @@ impl Proof {
             stale: false,
             from_proxy: false,
         };
-        let known = sip::Credentials::new(self.username.clone(), password);
+        let user = sip::Credentials::new(self.username.clone(), password);
         let method = request.method.to_string();
         let expected = sip::respond(
             &challenge,
-            &known,
+            &user,
             &method,
             &self.uri,
-            self.number,
+            self.nonce_count,
             &self.cnonce,
         );
-        let expected = parameters_of(expected.as_bytes(), "Digest").unwrap_or_default();
+        let expected = parse_parameters(expected.as_bytes(), "Digest").unwrap_or_default();
         let expected = expected
             .iter()
             .find(|(name, _)| name == "response")
             .map(|(_, value)| value.as_str());
         let given = self.response.to_ascii_lowercase();
-        let same = constant_time::verify_slices_are_equal(
+        let equal = constant_time::verify_slices_are_equal(
             expected.unwrap_or_default().as_bytes(),
             given.as_bytes(),
         );
-        let uri = Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
-        same.is_ok() && uri
+        let same_uri =
+            Uri::parse(self.uri.clone().into()).is_ok_and(|uri| uri.equivalent(&request.uri));
+        equal.is_ok() && same_uri
     }
 }
 
 impl Endpoint {
-    /// The trunk that a request is of which comes from no trunk's network: one whose password the caller knows, or that
-    /// of the call which it belongs to. Where no trunk has a password nobody is asked for one.
-    pub(super) fn admit_stranger(
+    /// Returns the trunk of a request from outside all trunk networks.
+    ///
+    /// The request must belong to a known call, or its caller must prove that it knows a trunk's
+    /// password. If no trunk has a password, the endpoint rejects the request with 403 and sends no
+    /// challenge.
+    pub(super) fn authenticate_unknown_source(
         &mut self,
         request: &Request,
         source: IpAddr,
         now: Instant,
-    ) -> Result<usize, Refusal> {
-        let forbidden = || Refusal::plain(403);
+    ) -> Result<usize, StatelessRefusal> {
+        let forbidden = || StatelessRefusal::with_status(403);
         if !self
             .settings
             .trunks
@@ -125,40 +133,54 @@ impl Endpoint {
         {
             return Err(forbidden());
         }
-        if let Some(trunk) = self.trunk_of_known_call(request, source) {
+        if let Some(trunk) = self.trunk_for_known_call(request, source) {
             return Ok(trunk);
         }
-        if request.method != Method::Invite || DialogId::of_request(request).is_some() {
+        if request.method != Method::Invite || DialogId::from_request(request).is_some() {
             return Err(forbidden());
         }
         let realm = self.settings.advertised.to_string();
-        let Some(proof) = Proof::of(request, &realm) else {
-            return Err(self.ask_stranger(source, false, now));
+        let Some(authorization) = DigestAuthorization::from_request(request, &realm) else {
+            return Err(self.challenge_source(source, false, now));
         };
-        // Whoever does not know a user name learns nothing of it from how long the answer takes.
+        // The response is verified even if the username is unknown, so that timing does not reveal
+        // valid usernames.
         let trunk = self
             .settings
             .trunks
             .iter()
-            .position(|trunk| proof.is_for(trunk));
-        let known =
+            .position(|trunk| authorization.names_user_of(trunk));
+        let credentials =
             trunk.and_then(|trunk| self.settings.trunks.get(trunk)?.accept_credentials.as_ref());
-        let right = proof.is_right(request, known.map_or("", |known| &known.password));
-        match trunk.filter(|_| right) {
-            Some(trunk) if self.gate.take((&proof.nonce, proof.number), source, now) => Ok(trunk),
-            trunk => Err(self.ask_stranger(source, trunk.is_some(), now)),
+        let valid = authorization.is_valid(
+            request,
+            credentials.map_or("", |credentials| &credentials.password),
+        );
+        match trunk.filter(|_| valid) {
+            Some(trunk)
+                if self.nonces.consume(
+                    (&authorization.nonce, authorization.nonce_count),
+                    source,
+                    now,
+                ) =>
+            {
+                Ok(trunk)
+            }
+            trunk => Err(self.challenge_source(source, trunk.is_some(), now)),
         }
     }
 
-    /// A challenge for each hash that a trunk takes, the stronger first (RFC 8760, section 2.3), with a nonce of its own. `stale`: the password was right, the nonce was not.
-    fn ask_stranger(&mut self, source: IpAddr, stale: bool, now: Instant) -> Refusal {
+    /// Builds a 401 with a new nonce and one challenge for each accepted algorithm, the stronger
+    /// first (RFC 8760, section 2.3). `stale` is set if the password was valid but the nonce was
+    /// expired or already used.
+    fn challenge_source(&mut self, source: IpAddr, stale: bool, now: Instant) -> StatelessRefusal {
         let realm = self.settings.advertised;
-        self.gate.open(&mut self.entropy, now);
+        self.nonces.ensure_key(&mut self.entropy, now);
         let unique = self.token();
-        let nonce = self.gate.nonce(&unique, source, now).unwrap_or_default();
+        let nonce = self.nonces.issue(&unique, source, now).unwrap_or_default();
         let stale = if stale { ", stale=true" } else { "" };
         let trunks = &self.settings.trunks;
-        let asked = Digest::ALL
+        let digests = Digest::ALL
             .into_iter()
             .filter(|digest| trunks.iter().any(|trunk| trunk.accepts(*digest)));
         let challenge = |digest: Digest| {
@@ -167,24 +189,25 @@ impl Endpoint {
                 r#"Digest realm="{realm}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}"#
             )
         };
-        Refusal {
+        StatelessRefusal {
             status: 401,
-            challenges: asked.map(challenge).collect(),
+            challenges: digests.map(challenge).collect(),
         }
     }
 
-    /// The trunk of a call that was let in before: its INVITE again, what withdraws it, or a request within it, from
-    /// where it came from.
-    fn trunk_of_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
-        let path = match DialogId::of_request(request) {
-            Some(id) => self.legs.get(&self.leg_of(&id)?)?.path,
+    /// Returns the trunk of a request that belongs to an accepted call: a retransmitted INVITE, its
+    /// CANCEL, or a request within the dialog. The source address must match.
+    fn trunk_for_known_call(&self, request: &Request, source: IpAddr) -> Option<usize> {
+        let path = match DialogId::from_request(request) {
+            Some(id) => self.legs.get(&self.leg_for_dialog(&id)?)?.path,
             None => {
                 let key = match request.method {
                     Method::Cancel => TransactionKey::for_cancelled_invite(request),
                     _ => TransactionKey::from_request(request),
                 }?;
                 let transaction = self.transactions.get(&key)?;
-                matches!(transaction.purpose, Purpose::Serve(_)).then_some(transaction.path)?
+                matches!(transaction.purpose, Purpose::PeerRequest(_))
+                    .then_some(transaction.path)?
             }
         };
         (path.destination.ip() == source).then_some(path.trunk?)

@@ -1,79 +1,90 @@
-//! A trunk's own challenge (RFC 3261, section 22; RFC 7616; RFC 8760), and nobody else's: what a called party asks for
-//! is never answered with a trunk's credentials.
+//! Answers to digest challenges of a trunk (RFC 3261, section 22; RFC 7616; RFC 8760).
+//!
+//! Challenges of a called party are never answered with the credentials of a trunk.
 
 use std::time::Instant;
 
-use super::{Endpoint, Leg, LegId, Usage};
+use super::{Endpoint, LegId, LegState, SipLeg};
 use crate::sip::{self, Challenge, Header, HeaderName, Request, Response};
 use crate::wire::Transport;
 
-/// A challenge that was answered.
+/// Challenge that a request already answers.
 #[derive(Debug, Clone)]
-pub(super) struct Answered {
+pub(super) struct AnsweredChallenge {
     realm: String,
-    /// How often: a second time only for a nonce that is stale.
-    times: u32,
+    /// Number of challenges answered so far. A second one is answered only if it reports a stale
+    /// nonce.
+    attempts: u32,
 }
 
 impl Endpoint {
-    /// Sends an INVITE again with what the trunk asks for; whether it did. Once a party is being alerted it is no more
-    /// the trunk that asks.
-    pub(super) fn authenticated(&mut self, id: LegId, response: &Response, now: Instant) -> bool {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    /// Resends an INVITE with credentials in response to a challenge. Returns `false` if the
+    /// challenge is not answered.
+    ///
+    /// Once the phone rings, a challenge may come from the called party instead of the trunk. Such
+    /// a challenge is never answered.
+    pub(super) fn retry_with_credentials(
+        &mut self,
+        id: LegId,
+        response: &Response,
+        now: Instant,
+    ) -> bool {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         }) = self.legs.get(&id)
         else {
             return false;
         };
-        if calling.ringing || calling.withdrawn || !calling.early.is_empty() {
+        if invite.ringing || invite.withdrawn || !invite.early.is_empty() {
             return false;
         }
-        let (trunk, transport, request) = (calling.trunk, path.transport, calling.request.clone());
-        let before = calling.answered.clone();
+        let (trunk, transport, request) = (invite.trunk, path.transport, invite.request.clone());
+        let previous = invite.answered_challenge.clone();
         let Some((request, answered)) =
-            self.with_credentials(trunk, transport, request, before, response)
+            self.answer_challenge(trunk, transport, request, previous, response)
         else {
             return false;
         };
-        if let Some(Leg {
-            usage: Usage::Calling(calling),
+        if let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&id)
         {
-            calling.answered = Some(answered);
+            invite.answered_challenge = Some(answered);
         }
-        self.invite_again(id, request, now);
+        self.resend_invite(id, request, now);
         true
     }
 
-    /// A request once more, with the next sequence number and the answer to the strongest challenge that is for the
-    /// trunk's credentials. `before`: the challenge that it answers already.
-    pub(super) fn with_credentials(
+    /// Returns a copy of a request with the next sequence number and an answer to the strongest
+    /// challenge for the trunk's credentials. `previous` is the challenge that the request already
+    /// answers.
+    pub(super) fn answer_challenge(
         &mut self,
         trunk: usize,
         transport: Transport,
         mut request: Request,
-        before: Option<Answered>,
+        previous: Option<AnsweredChallenge>,
         response: &Response,
-    ) -> Option<(Request, Answered)> {
+    ) -> Option<(Request, AnsweredChallenge)> {
         let credentials = self.settings.trunks.get(trunk)?.credentials.clone()?;
         let pinned = credentials
             .realm
             .as_ref()
             .or_else(|| self.realms.get(&trunk));
-        let ours = |challenge: &Challenge| pinned.is_none_or(|realm| *realm == challenge.realm);
-        let challenge = sip::strongest(challenges(response).filter(ours).collect())?;
-        let times = before.map_or(0, |answered| answered.times);
-        if times > 0 && !(challenge.stale && times < 2) {
+        let in_realm = |challenge: &Challenge| pinned.is_none_or(|realm| *realm == challenge.realm);
+        let challenge = sip::strongest(challenges(response).filter(in_realm).collect())?;
+        let attempts = previous.map_or(0, |answered| answered.attempts);
+        if attempts > 0 && !(challenge.stale && attempts < 2) {
             return None;
         }
         let sequence = super::receive::sequence(&request).checked_add(1)?;
         let (via, cnonce) = (self.via(transport), self.token());
-        let known = sip::Credentials::new(credentials.username, credentials.password);
+        let user = sip::Credentials::new(credentials.username, credentials.password);
         let (method, uri) = (request.method.to_string(), request.uri.to_string());
-        let answer = sip::respond(&challenge, &known, &method, &uri, 1, &cnonce);
+        let answer = sip::respond(&challenge, &user, &method, &uri, 1, &cnonce);
         for name in [
             HeaderName::Via,
             HeaderName::CSeq,
@@ -92,29 +103,30 @@ impl Endpoint {
             .push_front(Header::build(HeaderName::Via, via).ok()?);
         Some((
             request,
-            Answered {
+            AnsweredChallenge {
                 realm: challenge.realm,
-                times: times.saturating_add(1),
+                attempts: attempts.saturating_add(1),
             },
         ))
     }
 
-    /// A trunk that went on with a call after it was answered: its realm is the one that our credentials are for.
+    /// Pins the realm of a challenge once the trunk has accepted the answer. From then on the
+    /// credentials are used for this realm only.
     pub(super) fn pin_realm(&mut self, id: LegId) {
-        if let Some(Leg {
-            usage: Usage::Calling(calling),
+        if let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get(&id)
-            && let Some(answered) = &calling.answered
+            && let Some(answered) = &invite.answered_challenge
         {
             self.realms
-                .entry(calling.trunk)
+                .entry(invite.trunk)
                 .or_insert_with(|| answered.realm.clone());
         }
     }
 }
 
-/// The challenges of a 401 or a 407 that we can answer.
+/// Returns the supported challenges of a 401 or 407.
 fn challenges(response: &Response) -> impl Iterator<Item = Challenge> {
     let (name, from_proxy) = match response.status.code() {
         407 => (HeaderName::ProxyAuthenticate, true),

@@ -1,14 +1,14 @@
-//! Requests within a call, either way: BYE, changes of the audio, keys, questions.
+//! Requests within a call, in both directions: BYE, renegotiation, INFO, OPTIONS.
 
 use std::time::Instant;
 
-use super::incoming::{kept_secure, read_offer, unsupported};
-use super::{Endpoint, Event, LegId, Purpose, Usage};
+use super::negotiation::{parse_offer, preserve_srtp, unsupported_extensions};
+use super::{Endpoint, Event, LegId, LegState, Purpose};
 use crate::sdp::{self, Description, RemoteMedia};
 use crate::sip::{HeaderName, Method, Request, Response, TransactionKey};
 
-/// The bodies of an INFO that tell of a key.
-pub(super) const KEY_TYPES: &str = "application/dtmf-relay, application/dtmf";
+/// Content types of an INFO with a key press.
+pub(super) const DTMF_CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 
 impl Endpoint {
     pub(super) fn serve_in_dialog(
@@ -19,23 +19,25 @@ impl Endpoint {
         now: Instant,
     ) {
         let sequence = super::receive::sequence(&request);
-        let accepted = match self.legs.get_mut(&id).map(|leg| &mut leg.usage) {
-            Some(Usage::Established { dialog, .. }) => dialog.accept_sequence(sequence),
-            Some(Usage::Answering(answering)) => answering.dialog.accept_sequence(sequence),
+        let accepted = match self.legs.get_mut(&id).map(|leg| &mut leg.state) {
+            Some(LegState::Confirmed { dialog, .. }) => dialog.accept_sequence(sequence),
+            Some(LegState::AwaitingAck(sent_answer)) => {
+                sent_answer.dialog.accept_sequence(sequence)
+            }
             _ => false,
         };
         if !accepted {
-            return self.refuse(key, &request, 500, now);
+            return self.respond_status(key, &request, 500, now);
         }
-        // A BYE ends the call whatever it requires: nobody is kept on the line for the sake of an extension.
+        // A BYE ends the call even if it requires an unknown extension.
         if request.method != Method::Bye
-            && let Some(unsupported) = unsupported(&request)
+            && let Some(unsupported) = unsupported_extensions(&request)
         {
-            return self.refuse_extension(key, &request, unsupported, now);
+            return self.reject_extension(key, &request, unsupported, now);
         }
         match request.method {
             Method::Bye => {
-                self.refuse(key, &request, 200, now);
+                self.respond_status(key, &request, 200, now);
                 self.end_leg(
                     id,
                     Event::HungUp {
@@ -45,42 +47,43 @@ impl Endpoint {
                 );
             }
             Method::Invite | Method::Update => self.renegotiate(id, key, &request, now),
-            Method::Info => self.info(id, key, &request, now),
-            Method::Options => self.capabilities(key, &request, now),
-            // Nothing that we send reliably (RFC 3262) could be acknowledged.
-            Method::Prack => self.refuse(key, &request, 481, now),
-            _ => self.refuse(key, &request, 405, now),
+            Method::Info => self.on_info(id, key, &request, now),
+            Method::Options => self.respond_capabilities(key, &request, now),
+            // The endpoint sends no reliable provisional response (RFC 3262), so a PRACK matches
+            // nothing.
+            Method::Prack => self.respond_status(key, &request, 481, now),
+            _ => self.respond_status(key, &request, 405, now),
         }
     }
 
-    /// Hold, resume, another codec or address (RFC 3261, section 14; RFC 3311): answered here for this leg alone,
-    /// the other leg never hears of it.
+    /// Renegotiates hold, resume, codec or address for this leg (RFC 3261, section 14; RFC 3311).
+    /// The other leg is not involved.
     fn renegotiate(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
-        let Usage::Established { codec, .. } = leg.usage else {
-            // Our last 2xx is not acknowledged yet: RFC 3261, section 14.2.
-            return self.refuse_later(key, request, now);
+        let LegState::Confirmed { codec, .. } = leg.state else {
+            // The last 2xx is not yet acknowledged (RFC 3261, section 14.2).
+            return self.reject_with_retry_after(key, request, now);
         };
-        // An UPDATE without an offer changes nothing that ours could meet.
+        // An UPDATE without an offer cannot collide with a local offer.
         if self.is_redirecting(id)
             && (request.method == Method::Invite || !request.body().is_empty())
         {
-            return self.refuse(key, request, 491, now);
+            return self.respond_status(key, request, 491, now);
         }
-        let description = match read_offer(request, self.codecs_of(leg.path)) {
+        let description = match parse_offer(request, self.codecs_for(leg.path)) {
             Ok(description) => description,
-            Err(status) => return self.refuse(key, request, status, now),
+            Err(status) => return self.respond_status(key, request, status, now),
         };
         let crypto = description
             .as_ref()
             .zip(leg.local.as_ref())
             .map(|(offer, local)| offer.offered_key(local));
         let Ok(crypto) = crypto.transpose() else {
-            return self.refuse(key, request, 488, now);
+            return self.respond_status(key, request, 488, now);
         };
-        let Some(session) = self.session_asked(key, request, now) else {
+        let Some(session) = self.negotiate_session(key, request, now) else {
             return;
         };
         let remote = description.as_ref().map(|description| RemoteMedia {
@@ -88,47 +91,48 @@ impl Endpoint {
             ..description.remote_preferring(codec)
         });
         let codec = remote.map_or(codec, |remote| remote.codec);
-        let Some(response) = self.renegotiated(id, request, description.as_ref(), codec, session)
+        let Some(response) =
+            self.renegotiation_response(id, request, description.as_ref(), codec, session)
         else {
             return self.abandon(key);
         };
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        if let Usage::Established {
+        if let LegState::Confirmed {
             dialog,
-            codec: spoken,
-        } = &mut leg.usage
+            codec: current,
+        } = &mut leg.state
         {
             dialog.refresh_target(&request.headers);
-            *spoken = codec;
+            *current = codec;
         }
         match request.method {
-            Method::Invite => self.answer_again(id, key, request, response, codec, now),
+            Method::Invite => self.answer_reinvite(id, key, request, response, codec, now),
             _ => self.respond(key, response, now),
         }
-        self.session_refreshed(id, session, now);
+        self.restart_session_timer(id, session, now);
         if let Some(remote) = remote {
-            self.tell(id, Event::MediaChanged { leg: id, remote });
+            self.emit(id, Event::MediaChanged { leg: id, remote });
         }
     }
 
-    fn renegotiated(
+    fn renegotiation_response(
         &mut self,
         id: LegId,
         request: &Request,
         description: Option<&Description>,
         codec: sdp::Codec,
-        session: Option<super::session::Timer>,
+        session: Option<super::session::SessionTimer>,
     ) -> Option<Response> {
         let leg = self.legs.get_mut(&id)?;
         let local = leg.local.as_mut()?;
-        // Whatever the peer offers or asks for is answered with our own address, wherever its audio went before.
+        // The answer names the local address, even if the peer's audio was redirected before.
         let body = match description {
             Some(description) => {
                 local.version = local.version.wrapping_add(1);
                 let answer = description.answer(local, codec);
-                *local = kept_secure(*local, Some(description));
+                *local = preserve_srtp(*local, Some(description));
                 Some(answer)
             }
             None if request.method == Method::Invite => {
@@ -147,9 +151,9 @@ impl Endpoint {
         };
         let (path, user) = (leg.path, leg.user.clone());
         let builder = self.response(request, 200)?;
-        let mut builder = self.success(builder, request, &user, path)?;
+        let mut builder = self.success_headers(builder, request, &user, path)?;
         if let Some(session) = session {
-            builder = session.write(builder)?;
+            builder = session.add_to_response(builder)?;
         }
         match body {
             Some(body) => {
@@ -162,14 +166,14 @@ impl Endpoint {
         }
     }
 
-    fn refuse_later(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
+    fn reject_with_retry_after(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
         let builder = self.response(request, 500);
         let builder = builder.and_then(|builder| builder.header(HeaderName::RetryAfter, "1").ok());
         self.respond_or_abandon(key, builder, now);
     }
 
-    /// A key told by INFO, in either of the two bodies in use; an empty INFO is a keep-alive.
-    fn info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
+    /// Handles a key press in either of the two common body types. An empty INFO is a keep-alive.
+    fn on_info(&mut self, id: LegId, key: &TransactionKey, request: &Request, now: Instant) {
         let content_type = request
             .headers
             .value(&HeaderName::ContentType)
@@ -184,14 +188,14 @@ impl Endpoint {
             b"application/dtmf-relay" => signal(&body),
             b"application/dtmf" => body.trim().chars().next(),
             _ if request.body().is_empty() => None,
-            _ => return self.refuse(key, request, 415, now),
+            _ => return self.respond_status(key, request, 415, now),
         };
-        self.refuse(key, request, 200, now);
+        self.respond_status(key, request, 200, now);
         let pressed = pressed.map(|key| key.to_ascii_uppercase());
         if let Some(pressed) =
             pressed.filter(|key| matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))
         {
-            self.tell(
+            self.emit(
                 id,
                 Event::Key {
                     leg: id,
@@ -201,43 +205,46 @@ impl Endpoint {
         }
     }
 
-    /// Ends a leg from our side, wherever it stands. The engine hears nothing more of it; what SIP still owes the
-    /// peer (a CANCEL, an ACK and a BYE to a late answer) is seen to.
+    /// Ends a leg in any state and emits no further events of it.
+    ///
+    /// The endpoint still completes the SIP exchange: it sends a CANCEL, or an ACK and a BYE if a
+    /// late answer arrives.
     pub fn hang_up(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        leg.abandoned = true;
-        match &leg.usage {
-            Usage::Offered(_) => self.reject(id, 480, None, now),
-            Usage::Calling(_) => self.cancel(id, now),
-            Usage::Established { .. } => self.say_goodbye(id, now),
-            // RFC 3261, section 15: no BYE before the ACK. It goes out when the ACK comes, or never does.
-            Usage::Answering(_) => {}
+        leg.hung_up = true;
+        match &leg.state {
+            LegState::Incoming(_) => self.reject(id, 480, None, now),
+            LegState::Outgoing(_) => self.cancel(id, now),
+            LegState::Confirmed { .. } => self.send_bye(id, now),
+            // A BYE must not precede the ACK (RFC 3261, section 15). It is sent when the ACK
+            // arrives or times out.
+            LegState::AwaitingAck(_) => {}
         }
     }
 
-    /// Sends a BYE and forgets the leg.
-    pub(super) fn say_goodbye(&mut self, id: LegId, now: Instant) {
+    /// Sends a BYE and removes the leg.
+    pub(super) fn send_bye(&mut self, id: LegId, now: Instant) {
         let Some(mut leg) = self.remove_leg(id) else {
             return;
         };
-        let dialog = match &mut leg.usage {
-            Usage::Established { dialog, .. } => &mut **dialog,
-            Usage::Answering(answering) => &mut answering.dialog,
-            Usage::Offered(_) | Usage::Calling(_) => return,
+        let dialog = match &mut leg.state {
+            LegState::Confirmed { dialog, .. } => &mut **dialog,
+            LegState::AwaitingAck(sent_answer) => &mut sent_answer.dialog,
+            LegState::Incoming(_) | LegState::Outgoing(_) => return,
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
         let Some(builder) = dialog.request(Method::Bye) else {
             return;
         };
-        if let Some(request) = self.seal(builder, path.transport) {
-            self.request(request, path, Purpose::Farewell, now);
+        if let Some(request) = self.finish_request(builder, path.transport) {
+            self.request(request, path, Purpose::NoReplyNeeded, now);
         }
     }
 }
 
-/// The key of an `application/dtmf-relay` body: `Signal=5`.
+/// Returns the key of an `application/dtmf-relay` body, such as `Signal=5`.
 fn signal(body: &str) -> Option<char> {
     let mut lines = body.lines().filter_map(|line| line.split_once('='));
     let (_, value) = lines.find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))?;

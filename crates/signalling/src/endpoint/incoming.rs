@@ -1,30 +1,30 @@
-//! Calls that a trunk brings: from the INVITE to the ACK.
+//! Incoming calls: from the INVITE of a trunk to its ACK.
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Endpoint, Event, Leg, LegId, Offer, Purpose, TimerKey, Usage, session};
+use super::negotiation::{parse_answer, parse_offer, preserve_srtp, unsupported_extensions};
+use super::{Endpoint, Event, IncomingCall, LegId, LegState, Purpose, SipLeg, TimerKey, session};
 use crate::dialog::{Dialog, DialogId};
 use crate::identity;
-use crate::sdes::SrtpMode;
 use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
 use crate::sip::{
-    FromHeader, HeaderName, MaxForwards, Method, Request, Response, ResponseBuilder, TransactionKey,
+    FromHeader, HeaderName, MaxForwards, Request, Response, ResponseBuilder, TransactionKey,
 };
 use crate::wire::Path;
 
-/// An INVITE that waits for the engine's decision.
+/// INVITE that awaits the engine's decision.
 #[derive(Debug)]
-pub(super) struct Offered {
+pub(super) struct ReceivedInvite {
     key: TransactionKey,
     request: Request,
     dialog: Dialog,
     description: Option<Description>,
-    session: Option<session::Timer>,
+    session: Option<session::SessionTimer>,
 }
 
-/// What a request keeps by whatever way it comes (RFC 3261, section 8.2.2.2).
+/// Fields shared by all copies of a request, regardless of their path (RFC 3261, section 8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct RequestIdentity {
     from_tag: Bytes,
@@ -33,8 +33,8 @@ pub(super) struct RequestIdentity {
 }
 
 impl RequestIdentity {
-    /// `None`: the request lacks what would tell.
-    fn of(request: &Request) -> Option<Self> {
+    /// Returns `None` if a field is missing.
+    fn from_request(request: &Request) -> Option<Self> {
         let from = request.headers.typed::<FromHeader>()?.ok()?;
         let call_id = request.headers.value(&HeaderName::CallId)?;
         Some(Self {
@@ -45,40 +45,40 @@ impl RequestIdentity {
     }
 }
 
-/// A 2xx that waits for its ACK: to the first INVITE, or to one within the dialog.
+/// 2xx that awaits its ACK, for the initial INVITE or a re-INVITE.
 #[derive(Debug)]
-pub(super) struct Answering {
+pub(super) struct SentAnswer {
     pub(super) dialog: Dialog,
     key: TransactionKey,
     response: Response,
     interval: Duration,
     codec: Codec,
-    /// The offer was ours, so the ACK brings the answer.
+    /// The 2xx carries the offer, and the ACK carries the answer.
     answer_awaited: bool,
     sequence: u32,
-    first: bool,
+    initial: bool,
 }
 
 impl Endpoint {
-    /// An INVITE outside a dialog.
-    pub(super) fn offered(&mut self, key: &TransactionKey, request: Request, now: Instant) {
-        // Our other leg is the next hop (RFC 7332, section 4).
+    /// Handles an INVITE outside a dialog.
+    pub(super) fn on_invite(&mut self, key: &TransactionKey, request: Request, now: Instant) {
+        // The other leg counts as the next hop (RFC 7332, section 4).
         if request
             .headers
             .typed::<MaxForwards>()
             .is_some_and(|left| left.is_ok_and(|left| left.0 == 0))
         {
-            return self.refuse(key, &request, 483, now);
+            return self.respond_status(key, &request, 483, now);
         }
-        if let Some(unsupported) = unsupported(&request) {
-            return self.refuse_extension(key, &request, unsupported, now);
+        if let Some(unsupported) = unsupported_extensions(&request) {
+            return self.reject_extension(key, &request, unsupported, now);
         }
-        let identity = RequestIdentity::of(&request);
+        let identity = RequestIdentity::from_request(&request);
         if identity
             .as_ref()
-            .is_some_and(|identity| self.came_before(identity))
+            .is_some_and(|identity| self.is_duplicate(identity))
         {
-            return self.refuse(key, &request, 482, now);
+            return self.respond_status(key, &request, 482, now);
         }
         let Some(path) = self
             .transactions
@@ -87,53 +87,64 @@ impl Endpoint {
         else {
             return;
         };
-        let description = match read_offer(&request, self.codecs_of(path)) {
+        let description = match parse_offer(&request, self.codecs_for(path)) {
             Ok(description) => description,
-            Err(status) => return self.refuse(key, &request, status, now),
+            Err(status) => return self.respond_status(key, &request, status, now),
         };
-        let Some(session) = self.session_asked(key, &request, now) else {
+        let Some(session) = self.negotiate_session(key, &request, now) else {
             return;
         };
         let tag = self.token();
         let Some(dialog) = Dialog::accept(&request, &tag) else {
-            return self.refuse(key, &request, 400, now);
+            return self.respond_status(key, &request, 400, now);
         };
-        let known = path
-            .trunk
-            .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
-        let Some((trunk, settings)) = known else {
-            return self.refuse(key, &request, 403, now);
-        };
-        let called = identity::called(&request, settings.called_from);
-        let caller = identity::caller(&request, settings.caller_from);
-        let source = path.connection.unwrap_or(path.destination).ip();
-        let remote = description.as_ref().map(Description::remote);
-        self.offers.extend(identity.clone());
-        let offered = Offered {
+        let invite = ReceivedInvite {
             key: key.clone(),
             request,
             dialog,
             description,
             session,
         };
-        let tag = offered.dialog.local_tag().clone();
-        let usage = Usage::Offered(Box::new(offered));
-        let leg = self.add_leg(Leg {
+        self.add_incoming_leg(invite, identity, path, now);
+    }
+
+    /// Adds the leg of a valid INVITE and emits [`Event::IncomingCall`].
+    fn add_incoming_leg(
+        &mut self,
+        invite: ReceivedInvite,
+        identity: Option<RequestIdentity>,
+        path: Path,
+        now: Instant,
+    ) {
+        let ReceivedInvite { key, request, .. } = &invite;
+        let trunk = path
+            .trunk
+            .and_then(|trunk| Some((trunk, self.settings.trunks.get(trunk)?)));
+        let Some((trunk, settings)) = trunk else {
+            return self.respond_status(key, request, 403, now);
+        };
+        let called = identity::called(request, settings.called_from);
+        let caller = identity::caller(request, settings.caller_from);
+        let source = path.connection.unwrap_or(path.destination).ip();
+        let remote = invite.description.as_ref().map(Description::remote);
+        self.recent_invites.extend(identity.clone());
+        let (key, tag) = (key.clone(), invite.dialog.local_tag().clone());
+        let leg = self.add_leg(SipLeg {
             tag,
             path,
             user: identity::contact_user(&called),
-            usage,
+            state: LegState::Incoming(Box::new(invite)),
             local: None,
             session: None,
             outgoing: false,
-            pending: None,
-            abandoned: false,
+            pending_reinvite: None,
+            hung_up: false,
         });
-        if let Some(transaction) = self.transactions.get_mut(key) {
-            transaction.purpose = Purpose::Serve(Some(leg));
+        if let Some(transaction) = self.transactions.get_mut(&key) {
+            transaction.purpose = Purpose::PeerRequest(Some(leg));
             transaction.identity = identity.map(Box::new);
         }
-        self.events.push_back(Event::Offered(Offer {
+        self.events.push_back(Event::IncomingCall(IncomingCall {
             leg,
             trunk,
             called,
@@ -143,14 +154,17 @@ impl Endpoint {
         }));
     }
 
-    /// Whether an INVITE is one that came by another way, too, from a fork (RFC 3261, section 8.2.2.2), or one of our own
-    /// that was sent back to us, whatever it asks for by now: our tag is in it, which nobody else draws.
-    fn came_before(&self, identity: &RequestIdentity) -> bool {
-        self.offers.contains(identity) || self.by_tag.contains_key(&identity.from_tag)
+    /// Returns `true` for an INVITE that must be rejected as a loop.
+    ///
+    /// It is a copy that arrived on a different path (RFC 3261, section 8.2.2.2), or an INVITE of
+    /// this endpoint that was sent back to it. The latter has a local tag in `From`, even if its
+    /// Request-URI has changed.
+    fn is_duplicate(&self, identity: &RequestIdentity) -> bool {
+        self.recent_invites.contains(identity) || self.by_tag.contains_key(&identity.from_tag)
     }
 
-    /// A 420 names what we do not know (RFC 3261, section 8.2.2.3).
-    pub(super) fn refuse_extension(
+    /// Rejects a request with 420 and names the unsupported extensions (RFC 3261, section 8.2.2.3).
+    pub(super) fn reject_extension(
         &mut self,
         key: &TransactionKey,
         request: &Request,
@@ -163,15 +177,18 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    /// Answers a caller with our audio. Returns the caller's audio; `None` if the caller left the offer to us (it
-    /// comes with [`Event::Confirmed`]) or the leg is not waiting for an answer.
+    /// Answers an incoming call with 200 and the local audio, and returns the caller's audio.
+    ///
+    /// Returns `None` if the caller sent no offer; its audio then follows with
+    /// [`Event::Confirmed`]. Also returns `None` if the leg does not await an answer, or ends
+    /// because its offer is not acceptable.
     pub fn answer(&mut self, id: LegId, local: LocalMedia, now: Instant) -> Option<RemoteMedia> {
         let leg = self.legs.get_mut(&id)?;
-        if !matches!(leg.usage, Usage::Offered(_)) {
+        if !matches!(leg.state, LegState::Incoming(_)) {
             return None;
         }
-        let Some(remote) = self.acceptable(id, &local) else {
-            // Audio in clear where it must be encrypted.
+        let Some(remote) = self.acceptable_media(id, &local) else {
+            // The caller offers unencrypted audio, but this leg requires SRTP.
             self.reject(id, 488, None, now);
             self.events.push_back(Event::HungUp {
                 leg: id,
@@ -180,54 +197,55 @@ impl Endpoint {
             return None;
         };
         let leg = self.remove_leg(id)?;
-        let Usage::Offered(offered) = leg.usage else {
+        let LegState::Incoming(invite) = leg.state else {
             return None;
         };
         let codec = remote.map_or(Codec::Pcma, |remote| remote.codec);
-        let body = match &offered.description {
+        let body = match &invite.description {
             Some(description) => description.answer(&local, codec),
-            None => sdp::offer(&local, codec, self.codecs_of(leg.path)),
+            None => sdp::offer(&local, codec, self.codecs_for(leg.path)),
         };
-        let Some(response) = self.answer_response(&offered, &leg.user, leg.path, body) else {
-            self.abandon(&offered.key);
+        let Some(response) = self.answer_response(&invite, &leg.user, leg.path, body) else {
+            self.abandon(&invite.key);
             self.events.push_back(Event::HungUp {
                 leg: id,
                 orderly: false,
             });
             return None;
         };
-        let usage = Usage::Answering(Box::new(Answering {
-            key: offered.key.clone(),
+        let state = LegState::AwaitingAck(Box::new(SentAnswer {
+            key: invite.key.clone(),
             response: response.clone(),
             interval: self.timing.t1,
             codec,
             answer_awaited: remote.is_none(),
-            sequence: super::receive::sequence(&offered.request),
-            first: true,
-            dialog: offered.dialog,
+            sequence: super::receive::sequence(&invite.request),
+            initial: true,
+            dialog: invite.dialog,
         }));
         self.by_tag.insert(leg.tag.clone(), id);
-        let local = kept_secure(local, offered.description.as_ref());
+        let local = preserve_srtp(local, invite.description.as_ref());
         self.legs.insert(
             id,
-            Leg {
-                usage,
+            SipLeg {
+                state,
                 local: Some(local),
                 ..leg
             },
         );
-        self.respond(&offered.key, response, now);
+        self.respond(&invite.key, response, now);
         self.await_ack(id, now);
-        self.session_refreshed(id, offered.session, now);
+        self.restart_session_timer(id, invite.session, now);
         remote
     }
 
-    /// The audio of a caller as our answer will have it; `None` if it may not be answered.
-    fn acceptable(&self, id: LegId, local: &LocalMedia) -> Option<Option<RemoteMedia>> {
-        let Usage::Offered(offered) = &self.legs.get(&id)?.usage else {
+    /// Returns the caller's audio as negotiated by the answer. `None` if the offer is not
+    /// acceptable.
+    fn acceptable_media(&self, id: LegId, local: &LocalMedia) -> Option<Option<RemoteMedia>> {
+        let LegState::Incoming(invite) = &self.legs.get(&id)?.state else {
             return None;
         };
-        let Some(description) = &offered.description else {
+        let Some(description) = &invite.description else {
             return Some(None);
         };
         let crypto = description.offered_key(local).ok()?;
@@ -239,16 +257,16 @@ impl Endpoint {
 
     fn answer_response(
         &mut self,
-        offered: &Offered,
+        invite: &ReceivedInvite,
         user: &str,
         path: Path,
         body: String,
     ) -> Option<Response> {
-        let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
-        let builder = super::response(&offered.request, 200, &tag)?;
-        let mut builder = self.success(builder, &offered.request, user, path)?;
-        if let Some(session) = offered.session {
-            builder = session.write(builder)?;
+        let tag = String::from_utf8_lossy(invite.dialog.local_tag()).into_owned();
+        let builder = super::response(&invite.request, 200, &tag)?;
+        let mut builder = self.success_headers(builder, &invite.request, user, path)?;
+        if let Some(session) = invite.session {
+            builder = session.add_to_response(builder)?;
         }
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
@@ -256,9 +274,9 @@ impl Endpoint {
         Some(builder.body(body).build())
     }
 
-    /// What every 2xx to an INVITE or UPDATE carries (RFC 3261, section 13.3.1.4): the routes, our contact, what
-    /// we can do.
-    pub(super) fn success(
+    /// Adds the headers common to all 2xx responses to INVITE and UPDATE (RFC 3261, section
+    /// 13.3.1.4): routes, contact and capabilities.
+    pub(super) fn success_headers(
         &self,
         mut builder: ResponseBuilder,
         request: &Request,
@@ -277,116 +295,117 @@ impl Endpoint {
         builder.header(HeaderName::Supported, "timer").ok()
     }
 
-    /// Repeats the 2xx until the ACK comes, for 64·T1 at the most.
+    /// Starts retransmission of the 2xx until its ACK arrives, for at most 64·T1.
     pub(super) fn await_ack(&mut self, id: LegId, now: Instant) {
         self.timers
-            .set(TimerKey::Repeat2xx(id), now + self.timing.t1);
+            .set(TimerKey::Retransmit2xx(id), now + self.timing.t1);
         self.timers
-            .set(TimerKey::AckMissing(id), now + self.give_up_after());
+            .set(TimerKey::AckTimeout(id), now + self.transaction_timeout());
     }
 
-    pub(super) fn repeat_2xx(&mut self, id: LegId, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Answering(answering),
+    pub(super) fn retransmit_2xx(&mut self, id: LegId, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::AwaitingAck(sent_answer),
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        answering.interval = self.timing.double_capped(answering.interval);
+        sent_answer.interval = self.timing.double_capped(sent_answer.interval);
         let (key, response, after) = (
-            answering.key.clone(),
-            answering.response.clone(),
-            answering.interval,
+            sent_answer.key.clone(),
+            sent_answer.response.clone(),
+            sent_answer.interval,
         );
         self.respond(&key, response, now);
-        self.timers.set(TimerKey::Repeat2xx(id), now + after);
+        self.timers.set(TimerKey::Retransmit2xx(id), now + after);
     }
 
-    /// The caller never acknowledged: RFC 3261, section 13.3.1.4 ends the dialog with a BYE.
-    pub(super) fn ack_missing(&mut self, id: LegId, now: Instant) {
-        self.tell(
+    /// Ends a dialog whose ACK never arrived, with a BYE (RFC 3261, section 13.3.1.4).
+    pub(super) fn on_ack_timeout(&mut self, id: LegId, now: Instant) {
+        self.emit(
             id,
             Event::HungUp {
                 leg: id,
                 orderly: false,
             },
         );
-        self.say_goodbye(id, now);
+        self.send_bye(id, now);
     }
 
-    /// An ACK came for a 2xx of ours.
-    pub(super) fn acknowledged(&mut self, ack: &Request, now: Instant) {
-        let Some(id) = DialogId::of_request(ack).and_then(|id| self.leg_of(&id)) else {
+    /// Handles the ACK of a 2xx.
+    pub(super) fn on_ack(&mut self, ack: &Request, now: Instant) {
+        let Some(id) = DialogId::from_request(ack).and_then(|id| self.leg_for_dialog(&id)) else {
             return;
         };
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
         let local = leg.local;
-        let codecs = self.codecs_of(leg.path);
-        let Usage::Answering(answering) = &leg.usage else {
+        let codecs = self.codecs_for(leg.path);
+        let LegState::AwaitingAck(sent_answer) = &leg.state else {
             return;
         };
-        if answering.sequence != super::receive::sequence(ack) {
+        if sent_answer.sequence != super::receive::sequence(ack) {
             return;
         }
-        let remote = answering
+        let remote = sent_answer
             .answer_awaited
-            .then(|| read_answer(ack.body(), local.as_ref(), codecs))
+            .then(|| parse_answer(ack.body(), local.as_ref(), codecs))
             .flatten();
-        let (unusable, first) = (
-            answering.answer_awaited && remote.is_none(),
-            answering.first,
+        let (unusable, initial) = (
+            sent_answer.answer_awaited && remote.is_none(),
+            sent_answer.initial,
         );
-        let codec = remote.map_or(answering.codec, |remote| remote.codec);
-        let established = Usage::Established {
-            dialog: Box::new(answering.dialog.clone()),
+        let codec = remote.map_or(sent_answer.codec, |remote| remote.codec);
+        let established = LegState::Confirmed {
+            dialog: Box::new(sent_answer.dialog.clone()),
             codec,
         };
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        leg.usage = established;
-        let abandoned = leg.abandoned;
-        self.timers.clear(&TimerKey::Repeat2xx(id));
-        self.timers.clear(&TimerKey::AckMissing(id));
-        if abandoned || unusable {
-            self.tell(
+        leg.state = established;
+        let hung_up = leg.hung_up;
+        self.timers.clear(&TimerKey::Retransmit2xx(id));
+        self.timers.clear(&TimerKey::AckTimeout(id));
+        if hung_up || unusable {
+            self.emit(
                 id,
                 Event::HungUp {
                     leg: id,
                     orderly: false,
                 },
             );
-            return self.say_goodbye(id, now);
+            return self.send_bye(id, now);
         }
-        match (first, remote) {
-            (true, remote) => self.tell(id, Event::Confirmed { leg: id, remote }),
-            (false, Some(remote)) => self.tell(id, Event::MediaChanged { leg: id, remote }),
+        match (initial, remote) {
+            (true, remote) => self.emit(id, Event::Confirmed { leg: id, remote }),
+            (false, Some(remote)) => self.emit(id, Event::MediaChanged { leg: id, remote }),
             (false, None) => {}
         }
         self.send_pending(id, now);
     }
 
-    /// Refuses a caller who was not answered. `retry_after` in seconds goes with a 503.
+    /// Rejects an incoming call before its answer. `retry_after` is in seconds and accompanies a
+    /// 503.
     pub fn reject(&mut self, id: LegId, status: u16, retry_after: Option<u32>, now: Instant) {
         if !matches!(
-            self.legs.get(&id).map(|leg| &leg.usage),
-            Some(Usage::Offered(_))
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Incoming(_))
         ) {
             return;
         }
-        let Some(Leg {
-            usage: Usage::Offered(offered),
+        let Some(SipLeg {
+            state: LegState::Incoming(invite),
             ..
         }) = self.remove_leg(id)
         else {
             return;
         };
-        self.forget_identity(&offered.key);
-        let tag = String::from_utf8_lossy(offered.dialog.local_tag()).into_owned();
-        let builder = super::response(&offered.request, status, &tag);
+        self.remove_identity(&invite.key);
+        let tag = String::from_utf8_lossy(invite.dialog.local_tag()).into_owned();
+        let builder = super::response(&invite.request, status, &tag);
         let builder = match retry_after {
             Some(seconds) => builder.and_then(|builder| {
                 builder
@@ -395,20 +414,20 @@ impl Endpoint {
             }),
             None => builder,
         };
-        self.respond_or_abandon(&offered.key, builder, now);
+        self.respond_or_abandon(&invite.key, builder, now);
     }
 
-    /// A CANCEL: RFC 3261, section 9.2. It has no effect on an INVITE that was answered.
-    pub(super) fn canceled(&mut self, key: &TransactionKey, cancel: &Request, now: Instant) {
+    /// Handles a CANCEL (RFC 3261, section 9.2). It has no effect on an answered INVITE.
+    pub(super) fn on_cancel(&mut self, key: &TransactionKey, cancel: &Request, now: Instant) {
         let invite = TransactionKey::for_cancelled_invite(cancel);
         let purpose = invite
             .and_then(|invite| self.transactions.get(&invite))
             .map(|found| &found.purpose);
-        let Some(Purpose::Serve(leg)) = purpose else {
-            return self.refuse(key, cancel, 481, now);
+        let Some(Purpose::PeerRequest(leg)) = purpose else {
+            return self.respond_status(key, cancel, 481, now);
         };
         let leg = *leg;
-        // The answer to the CANCEL has the tag of the answer to the INVITE.
+        // The response to the CANCEL carries the same tag as the response to the INVITE.
         let tag = leg
             .and_then(|leg| self.legs.get(&leg))
             .map(|leg| leg.tag.clone());
@@ -419,17 +438,17 @@ impl Endpoint {
         self.respond_or_abandon(key, answer, now);
         if let Some(leg) = leg
             && matches!(
-                self.legs.get(&leg).map(|leg| &leg.usage),
-                Some(Usage::Offered(_))
+                self.legs.get(&leg).map(|leg| &leg.state),
+                Some(LegState::Incoming(_))
             )
         {
-            self.tell(leg, Event::HungUp { leg, orderly: true });
+            self.emit(leg, Event::HungUp { leg, orderly: true });
             self.reject(leg, 487, None, now);
         }
     }
 
-    /// A new INVITE within the dialog waits for its ACK as the first one did.
-    pub(super) fn answer_again(
+    /// Answers a re-INVITE and waits for its ACK.
+    pub(super) fn answer_reinvite(
         &mut self,
         id: LegId,
         key: &TransactionKey,
@@ -441,10 +460,10 @@ impl Endpoint {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let Usage::Established { dialog, .. } = &leg.usage else {
+        let LegState::Confirmed { dialog, .. } = &leg.state else {
             return;
         };
-        leg.usage = Usage::Answering(Box::new(Answering {
+        leg.state = LegState::AwaitingAck(Box::new(SentAnswer {
             dialog: Dialog::clone(dialog),
             key: key.clone(),
             response: response.clone(),
@@ -452,98 +471,9 @@ impl Endpoint {
             codec,
             answer_awaited: request.body().is_empty(),
             sequence: super::receive::sequence(request),
-            first: false,
+            initial: false,
         }));
         self.respond(key, response, now);
         self.await_ack(id, now);
     }
-}
-
-/// The description that a request offers: `None` if it leaves the offer to us; the status that refuses it if it
-/// cannot be used.
-pub(super) fn read_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
-    if !accepts_description(request) {
-        return Err(406);
-    }
-    if request.body().is_empty() {
-        return Ok(None);
-    }
-    let content_type = request
-        .headers
-        .value(&HeaderName::ContentType)
-        .unwrap_or_default();
-    let media_type = content_type
-        .split(|byte| *byte == b';')
-        .next()
-        .unwrap_or_default()
-        .trim_ascii();
-    if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
-        return Err(415);
-    }
-    match Description::parse(request.body()).and_then(|offer| offer.choosing(codecs)) {
-        Ok(description) => Ok(Some(description)),
-        Err(sdp::SdpError::Malformed) => Err(400),
-        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
-    }
-}
-
-/// Whether the answer may have a session description (RFC 3261, section 20.1): where the request does not say what it
-/// accepts, it may.
-fn accepts_description(request: &Request) -> bool {
-    let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
-    let description = |range: &[u8]| {
-        let range = range
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        let known = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
-        known.iter().any(|known| range.eq_ignore_ascii_case(known))
-    };
-    accepted.peek().is_none()
-        || accepted.any(|header| header.value().split(|byte| *byte == b',').any(description))
-}
-
-/// The audio that an answer to our offer names.
-fn read_answer(body: &[u8], local: Option<&LocalMedia>, codecs: &[Codec]) -> Option<RemoteMedia> {
-    agreed(Description::parse(body).ok()?, local, codecs)
-}
-
-/// The audio that an answer to our offer names; `None` if it is no answer to that.
-pub(super) fn agreed(
-    answer: Description,
-    local: Option<&LocalMedia>,
-    codecs: &[Codec],
-) -> Option<RemoteMedia> {
-    let answer = answer.choosing(codecs).ok()?;
-    let crypto = answer.answered_key(local?).ok()?;
-    Some(RemoteMedia {
-        crypto,
-        ..answer.answered()
-    })
-}
-
-/// A leg whose peer asked for encrypted audio stays encrypted, whoever offers next.
-pub(super) fn kept_secure(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
-    let srtp = if offer.is_some_and(Description::is_secure) {
-        SrtpMode::Required
-    } else {
-        local.srtp
-    };
-    LocalMedia { srtp, ..local }
-}
-
-/// The required extensions that we do not know (RFC 3261, section 8.2.2.3). `100rel` we can grant without
-/// doing anything for it: we never send a provisional response but 100.
-pub(super) fn unsupported(request: &Request) -> Option<String> {
-    let mut unknown = Vec::new();
-    for header in request.headers.get_all(&HeaderName::Require) {
-        for option in header.value().split(|byte| *byte == b',') {
-            let option = String::from_utf8_lossy(option.trim_ascii()).into_owned();
-            if !matches!(option.as_str(), "timer" | "100rel" | "") {
-                unknown.push(option);
-            }
-        }
-    }
-    (!unknown.is_empty() && request.method != Method::Ack).then(|| unknown.join(", "))
 }

@@ -1,47 +1,51 @@
-//! Whether a trunk is alive: its peer is asked with OPTIONS (RFC 3261, section 11), and any answer but 503 says yes.
+//! Trunk keep-alive by OPTIONS (RFC 3261, section 11).
+//!
+//! Any final response except 408 and 503 marks the trunk as reachable.
 
 use std::time::{Duration, Instant};
 
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Method, TransactionKey};
 
-/// A peer that says nothing for so long is away: over UDP it was asked five times.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Time allowed for a response to a probe. Over UDP the request is sent five times within this
+/// time.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(8);
 
 impl Endpoint {
-    pub(super) fn keep_alive_of(&self, trunk: usize) -> Option<Duration> {
+    pub(super) fn keep_alive_interval(&self, trunk: usize) -> Option<Duration> {
         let trunk = self.settings.trunks.get(trunk)?;
         trunk.keep_alive.filter(|_| trunk.peer.is_some())
     }
 
-    /// It is time to ask, or the time for an answer is over.
-    pub(super) fn keep_alive_due(&mut self, trunk: usize, now: Instant) {
-        let Some(line) = self.lines.get_mut(trunk) else {
+    /// Sends the next probe, or fails the current one after its timeout.
+    pub(super) fn on_keep_alive_timer(&mut self, trunk: usize, now: Instant) {
+        let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
-        if let Some(unanswered) = line.probe.take() {
+        if let Some(unanswered) = state.probe.take() {
             if let Some(transaction) = self.transactions.get_mut(&unanswered) {
-                transaction.purpose = Purpose::Farewell;
+                transaction.purpose = Purpose::NoReplyNeeded;
             }
-            return self.not_alive(trunk, PATIENCE, now);
+            return self.on_probe_failure(trunk, PROBE_TIMEOUT, now);
         }
-        self.timers.set(TimerKey::KeepAlive(trunk), now + PATIENCE);
-        let probe = self.ask(trunk, now);
-        if let Some(line) = self.lines.get_mut(trunk) {
-            line.probe = probe;
+        self.timers
+            .set(TimerKey::KeepAlive(trunk), now + PROBE_TIMEOUT);
+        let probe = self.send_probe(trunk, now);
+        if let Some(state) = self.trunk_states.get_mut(trunk) {
+            state.probe = probe;
         }
     }
 
-    /// A target of the trunk does not answer: the next one is asked at once, and when none does the trunk is away.
-    /// `waited`: how long it was asked for.
-    fn not_alive(&mut self, trunk: usize, waited: Duration, now: Instant) {
-        let Some(interval) = self.keep_alive_of(trunk) else {
+    /// Switches to the next target and probes it at once. When all targets have failed, the trunk
+    /// is marked as unreachable. `waited` is the time already spent on the probe.
+    fn on_probe_failure(&mut self, trunk: usize, waited: Duration, now: Instant) {
+        let Some(interval) = self.keep_alive_interval(trunk) else {
             return;
         };
-        let asked = self.path_of(trunk);
-        if let (Some(asked), Some(line)) = (asked, self.lines.get_mut(trunk)) {
-            line.leave(asked.destination);
-            if line.others_to_ask() {
+        let probed = self.trunk_path(trunk);
+        if let (Some(probed), Some(state)) = (probed, self.trunk_states.get_mut(trunk)) {
+            state.switch_from(probed.destination);
+            if state.advance_probe_round() {
                 return self.timers.set(TimerKey::KeepAlive(trunk), now);
             }
         }
@@ -49,11 +53,11 @@ impl Endpoint {
             TimerKey::KeepAlive(trunk),
             now + interval.saturating_sub(waited),
         );
-        self.reachable(trunk, false);
+        self.set_reachable(trunk, false);
     }
 
-    fn ask(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
-        let path = self.path_of(trunk)?;
+    fn send_probe(&mut self, trunk: usize, now: Instant) -> Option<TransactionKey> {
+        let path = self.trunk_path(trunk)?;
         let to = format!("<sip:{}>", self.settings.trunks.get(trunk)?.peer.as_ref()?);
         let from = format!(
             "<sip:{}>;tag={}",
@@ -63,37 +67,37 @@ impl Endpoint {
         let call_id = self.token();
         let builder =
             self.request_outside((trunk, ""), &Method::Options, (&from, &to), (&call_id, 1))?;
-        let request = self.seal(builder, path.transport)?;
+        let request = self.finish_request(builder, path.transport)?;
         self.request(request, path, Purpose::KeepAlive(trunk), now)
     }
 
-    /// The peer answered; 408: nothing came, 503: it is overloaded, or the transport failed.
-    pub(super) fn keep_alive_answered(&mut self, trunk: usize, status: u16, now: Instant) {
-        let Some(interval) = self.keep_alive_of(trunk) else {
+    /// Handles the response to a probe. 408: no response; 503: overload or transport failure.
+    pub(super) fn on_keep_alive_response(&mut self, trunk: usize, status: u16, now: Instant) {
+        let Some(interval) = self.keep_alive_interval(trunk) else {
             return;
         };
         if status < 200 {
             return;
         }
-        let Some(line) = self.lines.get_mut(trunk) else {
+        let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
-        line.probe = None;
+        state.probe = None;
         if matches!(status, 408 | 503) {
-            return self.not_alive(trunk, Duration::ZERO, now);
+            return self.on_probe_failure(trunk, Duration::ZERO, now);
         }
-        line.silent = 0;
+        state.failed_targets = 0;
         self.timers.set(TimerKey::KeepAlive(trunk), now + interval);
-        self.reachable(trunk, true);
+        self.set_reachable(trunk, true);
     }
 
-    /// Tells of a change.
-    pub(super) fn reachable(&mut self, trunk: usize, up: bool) {
-        let Some(line) = self.lines.get_mut(trunk) else {
+    /// Stores the reachability of a trunk and emits an event if it changed.
+    pub(super) fn set_reachable(&mut self, trunk: usize, up: bool) {
+        let Some(state) = self.trunk_states.get_mut(trunk) else {
             return;
         };
-        if line.up != up {
-            line.up = up;
+        if state.up != up {
+            state.up = up;
             self.events.push_back(Event::Reachable { trunk, up });
         }
     }

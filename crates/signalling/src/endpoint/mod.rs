@@ -1,20 +1,24 @@
-//! A SIP user agent without sockets, clock or randomness: messages, commands and time go in; messages and events
-//! come out.
+//! SIP user agent without sockets, clock or randomness.
+//!
+//! Messages, commands and time go in; messages and events come out.
 
 mod admission;
 mod challenge;
-mod gate;
+mod digest_nonce;
+mod event;
 mod in_dialog;
 mod incoming;
 mod keep_alive;
-mod line;
+mod negotiation;
 mod outgoing;
 mod receive;
 mod redirect;
 mod registration;
+mod responses;
 mod retry;
-mod room;
 mod session;
+mod shrink;
+mod trunk_state;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -23,183 +27,73 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::dialog::Dialog;
-use crate::sdp::{Codec, LocalMedia, RemoteMedia};
+use crate::sdp::{Codec, LocalMedia};
 use crate::sip::{
-    Header, HeaderName, Host, Message, Method, Output, Reliability, Request, RequestBuilder,
-    Response, ResponseBuilder, StatusCode, Timer, Timers, To, TransactionKey, Uri,
+    Header, HeaderName, Message, Output, Reliability, Request, RequestBuilder, Response,
+    ResponseBuilder, Timer, Timers, TransactionKey, Uri, UriHost,
 };
 use crate::timer::TimerTable;
 use crate::transactions::Transactions;
 use crate::trunk::Trunk;
 use crate::wire::{Path, Ticket, Transmit, Transport};
 
-use line::Line;
+pub use event::{Event, IncomingCall, LegId};
 pub use outgoing::{DialError, OutgoingCall};
 pub use redirect::Redirection;
+use responses::response;
+use trunk_state::TrunkState;
 
-/// The methods that we serve (RFC 3261, section 20.5).
+/// Methods accepted by the endpoint (RFC 3261, section 20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 
-/// How an endpoint presents itself, and whom it knows.
+/// Addresses, ports and trunks of an endpoint.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The address that peers reach us at, in `Via`, `Contact` and `From`.
+pub struct EndpointSettings {
+    /// Address written into `Via`, `Contact` and `From`. Peers send to it.
     pub advertised: IpAddr,
-    /// Our port for datagrams.
+    /// Local UDP port.
     pub udp_port: u16,
-    /// Our port for connections.
+    /// Local TCP port.
     pub tcp_port: u16,
-    /// Our port for encrypted connections.
+    /// Local TLS port.
     pub tls_port: u16,
-    /// Who may call and be called.
+    /// Peers allowed to call and to be called.
     pub trunks: Vec<Trunk>,
 }
 
-/// One SIP dialog of ours, from the INVITE on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegId(pub u64);
-
-/// What happened on a leg. After `Failed` or `HungUp` the leg is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A trunk brings a call: answer it, reject it, or hang up.
-    Offered(Offer),
-    /// The caller has our answer. `remote` is given where its audio was not known before.
-    Confirmed {
-        /// The leg.
-        leg: LegId,
-        /// The caller's audio, from the ACK of a late offer.
-        remote: Option<RemoteMedia>,
-    },
-    /// The party that we call is being alerted; told once.
-    Ringing(LegId),
-    /// The party that we call answered.
-    Answered {
-        /// The leg.
-        leg: LegId,
-        /// Its audio.
-        remote: RemoteMedia,
-    },
-    /// The party that we call refused or could not be reached: a status of RFC 3261 (300 to 699).
-    Failed {
-        /// The leg.
-        leg: LegId,
-        /// The final status; 408 when nothing answered, 503 when the transport failed.
-        status: u16,
-    },
-    /// The peer changed its audio within the call (hold, resume, codec, address).
-    MediaChanged {
-        /// The leg.
-        leg: LegId,
-        /// Its audio now.
-        remote: RemoteMedia,
-    },
-    /// The peer has taken our re-INVITE: its audio goes where [`Endpoint::redirect`] says.
-    Redirected {
-        /// The leg.
-        leg: LegId,
-        /// The audio that it named with that.
-        remote: RemoteMedia,
-    },
-    /// The peer has refused our re-INVITE: its audio goes where it went before.
-    NotRedirected {
-        /// The leg.
-        leg: LegId,
-        /// The final status, 300 to 699.
-        status: u16,
-    },
-    /// The peer pressed a key, told by SIP INFO.
-    Key {
-        /// The leg.
-        leg: LegId,
-        /// `0`-`9`, `*`, `#`, `A`-`D`. Secret: never to be logged.
-        key: char,
-    },
-    /// The peer hung up, withdrew its call, or stopped answering.
-    HungUp {
-        /// The leg.
-        leg: LegId,
-        /// The peer said so itself, and did not just vanish.
-        orderly: bool,
-    },
-    /// A trunk that is kept alive went away, or came back.
-    Reachable {
-        /// Index of the trunk in [`Settings::trunks`].
-        trunk: usize,
-        /// It answers.
-        up: bool,
-    },
-    /// A trunk has taken our registration, or has it no more.
-    Registered {
-        /// Index of the trunk in [`Settings::trunks`].
-        trunk: usize,
-        /// It will bring us calls until it is told again.
-        registered: bool,
-        /// What it answered; 408: nothing, 503: the transport failed.
-        status: u16,
-    },
-}
-
-/// A call that a trunk brings.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// The new leg.
-    pub leg: LegId,
-    /// Index of the trunk in [`Settings::trunks`].
-    pub trunk: usize,
-    /// User part of the Request-URI, without separators.
-    pub called: String,
-    /// The caller's number, digits with or without `+`; `None`: withheld or malformed.
-    pub caller: Option<String>,
-    /// Where it came from.
-    pub source: IpAddr,
-    /// The caller's audio; `None`: it leaves the offer to us.
-    pub remote: Option<RemoteMedia>,
-}
-
-impl std::fmt::Debug for Offer {
-    /// Without the numbers.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Offer")
-            .field("leg", &self.leg)
-            .field("trunk", &self.trunk)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How much an endpoint holds.
+/// Number of objects held by an endpoint. All zero if it is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
-    /// Legs.
+pub struct EndpointLoad {
+    /// Number of legs.
     pub legs: usize,
-    /// Transactions, their aftermath included.
+    /// Number of transactions, including completed ones kept for retransmissions.
     pub transactions: usize,
-    /// Timers.
+    /// Number of timers.
     pub timers: usize,
 }
 
-/// A source of random numbers: a CSPRNG in production, a counter in a test.
+/// Source of random numbers: a CSPRNG in production, a counter in a test.
 pub type Entropy = Box<dyn FnMut() -> u64 + Send>;
 
-/// The user agent.
+/// SIP user agent. See the [crate documentation](crate).
 pub struct Endpoint {
-    settings: Settings,
+    settings: EndpointSettings,
     entropy: Entropy,
     layer: Transactions,
     timing: Timers,
     timers: TimerTable<TimerKey>,
     transactions: HashMap<TransactionKey, Transaction>,
-    legs: HashMap<LegId, Leg>,
-    /// Legs by our tag, which we drew and which is unique.
+    legs: HashMap<LegId, SipLeg>,
+    /// Legs by local tag. Local tags are random and unique.
     by_tag: HashMap<Bytes, LegId>,
-    /// INVITEs that wait for the engine's decision, or were answered a moment ago: one that comes again by another way is
-    /// refused.
-    offers: HashSet<incoming::RequestIdentity>,
-    /// Who may come from where no trunk is.
-    gate: gate::Gate,
-    /// What is known of each trunk, in the order of the settings.
-    lines: Vec<Line>,
-    /// The realm in which each trunk has taken our credentials.
+    /// INVITEs that await a decision or were answered recently. A copy that arrives on a different
+    /// path is rejected with 482.
+    recent_invites: HashSet<incoming::RequestIdentity>,
+    /// Nonces issued to callers outside the networks of all trunks.
+    nonces: digest_nonce::NonceStore,
+    /// Runtime state of each trunk, in the order of the settings.
+    trunk_states: Vec<TrunkState>,
+    /// For each trunk, the realm accepted for its credentials.
     realms: HashMap<usize, String>,
     next_leg: u64,
     transmits: VecDeque<Transmit>,
@@ -209,95 +103,100 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum TimerKey {
     Transaction(TransactionKey, Timer),
-    /// Send the 2xx again: RFC 3261, section 13.3.1.4.
-    Repeat2xx(LegId),
-    /// No ACK came in 64·T1.
-    AckMissing(LegId),
-    /// No final response came after our CANCEL in 64·T1.
-    CancelUnanswered(LegId),
-    /// Try our re-INVITE again: RFC 3261, section 14.1.
+    /// Retransmit the 2xx (RFC 3261, section 13.3.1.4).
+    Retransmit2xx(LegId),
+    /// No ACK arrived within 64·T1.
+    AckTimeout(LegId),
+    /// No final response arrived within 64·T1 of the CANCEL.
+    CancelTimeout(LegId),
+    /// Retry the re-INVITE (RFC 3261, section 14.1).
     Reinvite(LegId),
-    /// No final response came to our re-INVITE in 64·T1.
-    ReinviteUnanswered(TransactionKey),
-    /// The session was not refreshed, or it is for us to refresh it: RFC 4028.
+    /// No final response to the re-INVITE arrived within 64·T1.
+    ReinviteTimeout(TransactionKey),
+    /// The session expires, or its refresh is due (RFC 4028).
     Session(LegId),
-    /// Ask the trunk whether it is alive, or take its silence for an answer.
+    /// The next keep-alive probe is due, or the current probe timed out.
     KeepAlive(usize),
-    /// Register with the trunk, for the first time or again.
+    /// The first registration or its renewal is due.
     Register(usize),
 }
 
-/// What we remember of a transaction beside its state.
+/// Endpoint data of a transaction. The transaction layer holds the protocol state.
 #[derive(Debug)]
 struct Transaction {
     path: Path,
     purpose: Purpose,
-    /// What an INVITE of the peer would have in common with itself by another way.
+    /// Identity of the peer's INVITE, used to detect a copy received on a different path.
     identity: Option<Box<incoming::RequestIdentity>>,
 }
 
-/// Whose business a transaction is.
+/// Purpose of a transaction. It selects the code that handles the result.
 #[derive(Debug)]
 enum Purpose {
-    /// A request of the peer; its leg, if the request is the INVITE of one.
-    Serve(Option<LegId>),
-    /// Our INVITE. It outlives its leg, to acknowledge repeated 2xx.
+    /// Request of the peer. Holds the leg if the request is its initial INVITE.
+    PeerRequest(Option<LegId>),
+    /// INVITE sent by the endpoint. It outlives its leg to acknowledge retransmitted 2xx responses.
     Invite {
         leg: LegId,
-        acknowledged: Vec<Acknowledged>,
+        acknowledged: Vec<SentAck>,
     },
-    /// Our CANCEL or BYE, whose answer changes nothing.
-    Farewell,
-    /// Our INVITE within a call.
-    Reinvite(Box<redirect::Reinvite>),
-    /// Our session refresh.
+    /// Request whose response is ignored: a CANCEL, BYE or PRACK, or a request that was superseded.
+    NoReplyNeeded,
+    /// INVITE sent by the endpoint within a call.
+    Reinvite(Box<redirect::SentReinvite>),
+    /// Session refresh sent by the endpoint.
     Refresh(LegId),
-    /// Our question whether a trunk is alive.
+    /// Keep-alive probe of a trunk.
     KeepAlive(usize),
-    /// Our registration with a trunk.
+    /// Registration with a trunk.
     Register(usize),
 }
 
-/// An ACK that we sent, to be sent again with each repeated 2xx of the same tag.
+/// ACK sent for a 2xx. Sent again for each retransmitted 2xx with the same tag.
 #[derive(Debug)]
-struct Acknowledged {
+struct SentAck {
     remote_tag: Bytes,
     ack: Transmit,
 }
 
-/// One leg.
+/// State of one leg.
 #[derive(Debug)]
-struct Leg {
-    /// Our tag of the dialog, by which the peer's requests find the leg.
+struct SipLeg {
+    /// Local tag of the dialog, used to match requests of the peer.
     tag: Bytes,
     path: Path,
-    /// User part of our `Contact`: the number that the peer called, or sees as the caller.
+    /// User part of the local `Contact`: the called number, or the number shown to the called
+    /// party.
     user: String,
-    usage: Usage,
+    state: LegState,
     local: Option<LocalMedia>,
-    session: Option<session::Timer>,
-    /// The INVITE of the dialog was ours.
+    session: Option<session::SessionTimer>,
+    /// The endpoint sent the initial INVITE of the dialog.
     outgoing: bool,
-    /// Our re-INVITE that is not answered yet.
-    pending: Option<redirect::Pending>,
-    /// The engine hung up: it hears nothing more of this leg.
-    abandoned: bool,
+    /// Re-INVITE requested by the engine and not yet answered.
+    pending_reinvite: Option<redirect::PendingReinvite>,
+    /// The engine hung up and receives no further events of this leg.
+    hung_up: bool,
 }
 
-/// Where a leg stands.
+/// Phase of a leg's dialog (RFC 3261, section 12).
 #[derive(Debug)]
-enum Usage {
-    Offered(Box<incoming::Offered>),
-    Answering(Box<incoming::Answering>),
-    Calling(Box<outgoing::Calling>),
-    Established { dialog: Box<Dialog>, codec: Codec },
+enum LegState {
+    /// INVITE received, not yet answered.
+    Incoming(Box<incoming::ReceivedInvite>),
+    /// 2xx sent, ACK not yet received.
+    AwaitingAck(Box<incoming::SentAnswer>),
+    /// INVITE sent, no final response yet.
+    Outgoing(Box<outgoing::SentInvite>),
+    /// Dialog established on both sides.
+    Confirmed { dialog: Box<Dialog>, codec: Codec },
 }
 
 impl Endpoint {
-    /// A user agent that has nothing to do yet.
-    pub fn new(settings: Settings, entropy: Entropy) -> Self {
+    /// Creates an idle endpoint.
+    pub fn new(settings: EndpointSettings, entropy: Entropy) -> Self {
         let timing = Timers::default();
-        let lines = settings.trunks.iter().map(Line::new).collect();
+        let trunk_states = settings.trunks.iter().map(TrunkState::new).collect();
         Self {
             settings,
             entropy,
@@ -307,9 +206,9 @@ impl Endpoint {
             transactions: HashMap::new(),
             legs: HashMap::new(),
             by_tag: HashMap::new(),
-            offers: HashSet::new(),
-            gate: gate::Gate::default(),
-            lines,
+            recent_invites: HashSet::new(),
+            nonces: digest_nonce::NonceStore::default(),
+            trunk_states,
             realms: HashMap::new(),
             next_leg: 0,
             transmits: VecDeque::new(),
@@ -317,31 +216,31 @@ impl Endpoint {
         }
     }
 
-    /// The next message to send.
+    /// Returns the next message to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }
 
-    /// The next thing that happened.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// When to call [`Endpoint::handle_timeout`].
+    /// Returns the time of the next call to [`Endpoint::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// How much is held. All zero: idle.
-    pub fn load(&self) -> Load {
-        Load {
+    /// Returns the number of objects held.
+    pub fn load(&self) -> EndpointLoad {
+        EndpointLoad {
             legs: self.legs.len(),
             transactions: self.transactions.len(),
             timers: self.timers.len(),
         }
     }
 
-    /// Fires every timer that is due.
+    /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.timers.expired(now) {
             match key {
@@ -349,25 +248,25 @@ impl Endpoint {
                     let outputs = self.layer.on_timer(&key, timer);
                     self.perform(&key, outputs, now);
                 }
-                TimerKey::Repeat2xx(leg) => self.repeat_2xx(leg, now),
-                TimerKey::AckMissing(leg) => self.ack_missing(leg, now),
-                TimerKey::CancelUnanswered(leg) => self.cancel_unanswered(leg, now),
-                TimerKey::Reinvite(leg) => self.redirect_again(leg, now),
-                TimerKey::ReinviteUnanswered(key) => self.reinvite_unanswered(&key, now),
-                TimerKey::Session(leg) => self.session_due(leg, now),
-                TimerKey::KeepAlive(trunk) => self.keep_alive_due(trunk, now),
+                TimerKey::Retransmit2xx(leg) => self.retransmit_2xx(leg, now),
+                TimerKey::AckTimeout(leg) => self.on_ack_timeout(leg, now),
+                TimerKey::CancelTimeout(leg) => self.on_cancel_timeout(leg, now),
+                TimerKey::Reinvite(leg) => self.retry_redirect(leg, now),
+                TimerKey::ReinviteTimeout(key) => self.on_reinvite_timeout(&key, now),
+                TimerKey::Session(leg) => self.on_session_timer(leg, now),
+                TimerKey::KeepAlive(trunk) => self.on_keep_alive_timer(trunk, now),
                 TimerKey::Register(trunk) => self.register(trunk, now),
             }
         }
     }
 
-    /// A message could not be sent.
+    /// Reports a failure to send the message with this ticket.
     pub fn transport_failed(&mut self, ticket: &Ticket, now: Instant) {
         let outputs = self.layer.on_transport_error(&ticket.0);
         self.perform(&ticket.0, outputs, now);
     }
 
-    /// Does what a transaction wants done.
+    /// Applies the outputs of the transaction layer.
     fn perform(&mut self, key: &TransactionKey, outputs: Vec<Output>, now: Instant) {
         for output in outputs {
             match output {
@@ -380,7 +279,7 @@ impl Endpoint {
                     .timers
                     .clear(&TimerKey::Transaction(key.clone(), timer)),
                 Output::ToTu(event) => self.transaction_event(key, *event, now),
-                Output::Terminated(_) => self.forget(key),
+                Output::Terminated(_) => self.remove_transaction(key),
                 _ => {}
             }
         }
@@ -397,23 +296,22 @@ impl Endpoint {
         }
     }
 
-    fn forget(&mut self, key: &TransactionKey) {
-        self.forget_identity(key);
+    fn remove_transaction(&mut self, key: &TransactionKey) {
+        self.remove_identity(key);
         self.transactions.remove(key);
-        self.timers
-            .clear(&TimerKey::ReinviteUnanswered(key.clone()));
+        self.timers.clear(&TimerKey::ReinviteTimeout(key.clone()));
         for timer in Timer::ALL {
             self.timers
                 .clear(&TimerKey::Transaction(key.clone(), timer));
         }
-        self.give_back_room();
+        self.shrink_tables();
     }
 
-    /// An INVITE that was refused, or is over: it may come again.
-    fn forget_identity(&mut self, key: &TransactionKey) {
+    /// Removes the identity of an INVITE after its rejection or end. The caller may send it again.
+    fn remove_identity(&mut self, key: &TransactionKey) {
         let transaction = self.transactions.get_mut(key);
         if let Some(identity) = transaction.and_then(|transaction| transaction.identity.take()) {
-            self.offers.remove(&*identity);
+            self.recent_invites.remove(&*identity);
         }
     }
 
@@ -440,13 +338,19 @@ impl Endpoint {
         Some(key)
     }
 
-    /// Answers within a server transaction.
+    /// Sends a response within a server transaction.
     fn respond(&mut self, key: &TransactionKey, response: Response, now: Instant) {
         let outputs = self.layer.send_response(key, response);
         self.perform(key, outputs, now);
     }
 
-    fn refuse(&mut self, key: &TransactionKey, request: &Request, status: u16, now: Instant) {
+    fn respond_status(
+        &mut self,
+        key: &TransactionKey,
+        request: &Request,
+        status: u16,
+        now: Instant,
+    ) {
         let builder = self.response(request, status);
         self.respond_or_abandon(key, builder, now);
     }
@@ -463,19 +367,20 @@ impl Endpoint {
         }
     }
 
-    /// Forgets a server transaction whose request cannot be answered: it holds what no answer may repeat.
+    /// Drops a server transaction without a response, because a value of the request must not be
+    /// repeated in one.
     fn abandon(&mut self, key: &TransactionKey) {
         self.layer.abandon(key);
-        self.forget(key);
+        self.remove_transaction(key);
     }
 
-    /// A response with a tag in its `To`, as every response but 100 must have.
+    /// Starts a response with a tag in its `To`. All responses except 100 need it.
     fn response(&mut self, request: &Request, status: u16) -> Option<ResponseBuilder> {
         let tag = self.token();
         response(request, status, &tag)
     }
 
-    /// An identifier that nobody can guess: 64 random bits.
+    /// Returns an unguessable identifier of 64 random bits.
     fn token(&mut self) -> String {
         format!("{:016x}", (self.entropy)())
     }
@@ -502,12 +407,12 @@ impl Endpoint {
         format!(
             "<sip:{user}{at}{}{}>",
             self.local_host(transport),
-            transport.parameter()
+            transport.uri_parameter()
         )
     }
 
-    /// Finishes a request with a `Via` of its own at the top.
-    fn seal(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
+    /// Builds a request with a new `Via` at the top.
+    fn finish_request(&mut self, builder: RequestBuilder, transport: Transport) -> Option<Request> {
         let via = self.via(transport);
         let mut request = builder.build();
         request
@@ -516,7 +421,7 @@ impl Endpoint {
         Some(request)
     }
 
-    fn add_leg(&mut self, leg: Leg) -> LegId {
+    fn add_leg(&mut self, leg: SipLeg) -> LegId {
         self.next_leg = self.next_leg.wrapping_add(1);
         let id = LegId(self.next_leg);
         self.by_tag.insert(leg.tag.clone(), id);
@@ -524,14 +429,14 @@ impl Endpoint {
         id
     }
 
-    /// Takes a leg out, with everything that could still fire for it.
-    fn remove_leg(&mut self, id: LegId) -> Option<Leg> {
+    /// Removes a leg together with its timers.
+    fn remove_leg(&mut self, id: LegId) -> Option<SipLeg> {
         let leg = self.legs.remove(&id)?;
         self.by_tag.remove(&leg.tag);
         let timers = [
-            TimerKey::Repeat2xx,
-            TimerKey::AckMissing,
-            TimerKey::CancelUnanswered,
+            TimerKey::Retransmit2xx,
+            TimerKey::AckTimeout,
+            TimerKey::CancelTimeout,
         ];
         for timer in timers
             .into_iter()
@@ -542,20 +447,20 @@ impl Endpoint {
         Some(leg)
     }
 
-    /// Takes a leg out and tells the engine, unless the engine gave it up itself.
+    /// Removes a leg and emits `event`, unless the engine hung up before.
     fn end_leg(&mut self, id: LegId, event: Event) {
-        if self.remove_leg(id).is_some_and(|leg| !leg.abandoned) {
+        if self.remove_leg(id).is_some_and(|leg| !leg.hung_up) {
             self.events.push_back(event);
         }
     }
 
-    fn tell(&mut self, id: LegId, event: Event) {
-        if self.legs.get(&id).is_some_and(|leg| !leg.abandoned) {
+    fn emit(&mut self, id: LegId, event: Event) {
+        if self.legs.get(&id).is_some_and(|leg| !leg.hung_up) {
             self.events.push_back(event);
         }
     }
 
-    fn give_up_after(&self) -> Duration {
+    fn transaction_timeout(&self) -> Duration {
         self.timing.timeout()
     }
 }
@@ -575,95 +480,30 @@ fn reliability(transport: Transport) -> Reliability {
     }
 }
 
-/// A response to a request, with a tag in its `To` (RFC 3261, section 8.2.6.2).
-fn response(request: &Request, status: u16, tag: &str) -> Option<ResponseBuilder> {
-    let status = StatusCode::new(status)?;
-    let mut builder = ResponseBuilder::to_request(request, status, reason(status.code())).ok()?;
-    if let Some((name, value)) = told_with(request, status.code()) {
-        builder = builder.header(name, value).ok()?;
-    }
-    let tagged = request
-        .headers
-        .typed::<To>()
-        .is_some_and(|to| to.is_ok_and(|to| to.tag().is_some()));
-    if tagged {
-        return Some(builder);
-    }
-    let to = [
-        &request.headers.value(&HeaderName::To)?[..],
-        b";tag=",
-        tag.as_bytes(),
-    ]
-    .concat();
-    builder.set_header(&HeaderName::To, to).ok()
-}
-
-/// What a refusal must tell of what would be taken instead (RFC 3261, sections 21.4.6 and 21.4.13).
-fn told_with(request: &Request, status: u16) -> Option<(HeaderName, &'static str)> {
-    match status {
-        405 => Some((HeaderName::Allow, ALLOW)),
-        415 if request.method == Method::Info => Some((HeaderName::Accept, in_dialog::KEY_TYPES)),
-        415 => Some((HeaderName::Accept, crate::sdp::CONTENT_TYPE)),
-        _ => None,
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        180 => "Ringing",
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        422 => "Session Interval Too Small",
-        480 => "Temporarily Unavailable",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        486 => "Busy Here",
-        487 => "Request Terminated",
-        488 => "Not Acceptable Here",
-        491 => "Request Pending",
-        500 => "Server Internal Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "Version Not Supported",
-        603 => "Decline",
-        _ => "Unspecified",
-    }
-}
-
-/// The way to a URI: its address where it is one, else the way that is known to work. Names are not looked up.
-fn path_to(uri: &Uri, known: Path) -> Path {
+/// Returns the path to a URI: its address if it has one, otherwise `fallback`. Names are not
+/// resolved.
+fn path_to(uri: &Uri, fallback: Path) -> Path {
     let address = match uri.host() {
-        Some(Host::Ip(address)) => Some(*address),
+        Some(UriHost::Ip(address)) => Some(*address),
         _ => None,
     };
     let transport = match uri.transport() {
-        // What began encrypted stays so.
-        _ if known.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
+        // A dialog established over TLS stays on TLS.
+        _ if fallback.transport == Transport::Tls || uri.scheme().is_secure() => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tls") => Transport::Tls,
         Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
         Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
-        _ => known.transport,
+        _ => fallback.transport,
     };
     let port = uri.port().unwrap_or(transport.default_port());
-    let destination = address.map_or(known.destination, |ip| SocketAddr::new(ip, port));
-    let connection = known
+    let destination = address.map_or(fallback.destination, |ip| SocketAddr::new(ip, port));
+    let connection = fallback
         .connection
-        .filter(|_| transport.is_stream() && transport == known.transport);
+        .filter(|_| transport.is_stream() && transport == fallback.transport);
     Path {
         transport,
         destination,
         connection,
-        ..known
+        ..fallback
     }
 }

@@ -1,12 +1,12 @@
-//! Calls that we make: from the INVITE to the answer, or to its withdrawal.
+//! Outgoing calls: from the INVITE to its answer or cancellation.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::incoming::agreed;
-use super::{Acknowledged, Endpoint, Event, Leg, LegId, Purpose, TimerKey, Usage, challenge};
+use super::negotiation::negotiated_media;
+use super::{Endpoint, Event, LegId, LegState, Purpose, SentAck, SipLeg, TimerKey, challenge};
 use crate::dialog::Dialog;
 use crate::sdp::{self, Codec, Description, LocalMedia};
 use crate::sip::{
@@ -14,23 +14,24 @@ use crate::sip::{
 };
 use crate::wire::{Path, Transmit};
 
-/// A call to make. Nothing of any other leg can get into it: the constructor of its INVITE sees only this.
+/// Parameters of an outgoing call. The INVITE is built from these fields alone, so that nothing of
+/// another leg can leak into it.
 #[derive(Clone)]
 pub struct OutgoingCall {
-    /// Index of the trunk in [`super::Settings::trunks`].
+    /// Index of the trunk in [`super::EndpointSettings::trunks`].
     pub trunk: usize,
-    /// The number to call: digits, `+` in front for E.164.
+    /// Number to call: digits, with a leading `+` for E.164.
     pub to: String,
-    /// The number that the called party sees.
+    /// Number shown to the called party.
     pub from: String,
-    /// Our audio.
+    /// Local audio.
     pub local: LocalMedia,
-    /// The codec to offer first.
+    /// Codec offered first.
     pub preferred: Codec,
 }
 
 impl std::fmt::Debug for OutgoingCall {
-    /// Without the numbers.
+    /// Omits the numbers.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OutgoingCall")
             .field("trunk", &self.trunk)
@@ -38,95 +39,98 @@ impl std::fmt::Debug for OutgoingCall {
     }
 }
 
-/// A call that cannot be made.
+/// Reason why a call cannot be placed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
     /// The trunk does not exist or takes no calls.
     #[error("the trunk has no peer to call")]
     NoPeer,
-    /// A number is not one.
-    #[error("a number has a character that does not belong in it")]
+    /// A number contains an invalid character or is empty.
+    #[error("a number is empty or contains an invalid character")]
     BadNumber,
 }
 
-/// An INVITE of ours that waits for its final answer.
+/// INVITE that awaits its final response.
 #[derive(Debug)]
-pub(super) struct Calling {
+pub(super) struct SentInvite {
     pub(super) key: Option<TransactionKey>,
     pub(super) request: Request,
-    /// Index of the trunk that it goes to.
+    /// Index of the trunk.
     pub(super) trunk: usize,
-    /// Targets of the trunk that failed.
-    pub(super) tried: Vec<SocketAddr>,
-    /// The trunk's challenge that was answered.
-    pub(super) answered: Option<challenge::Answered>,
-    /// A provisional response came, so that a CANCEL may be sent (RFC 3261, section 9.1).
+    /// Targets of the trunk that already failed.
+    pub(super) attempted: Vec<SocketAddr>,
+    /// Last challenge answered for this call.
+    pub(super) answered_challenge: Option<challenge::AnsweredChallenge>,
+    /// A provisional response arrived, so that a CANCEL is allowed (RFC 3261, section 9.1).
     pub(super) proceeding: bool,
     pub(super) ringing: bool,
-    /// The engine gave the call up; the CANCEL waits for a provisional response, or was sent.
+    /// The engine hung up. The CANCEL was sent, or waits for a provisional response.
     pub(super) withdrawn: bool,
     canceled: bool,
-    /// Reliable provisional responses so far, one entry for each branch of a fork.
-    pub(super) early: Vec<Early>,
+    /// Early dialogs that sent a reliable provisional response, one for each branch of a fork.
+    pub(super) early: Vec<EarlyDialog>,
 }
 
-/// A branch that sent a reliable provisional response (RFC 3262).
+/// Branch of a fork that sent a reliable provisional response (RFC 3262).
 #[derive(Debug)]
-pub(super) struct Early {
+pub(super) struct EarlyDialog {
     dialog: Dialog,
     sequence: u32,
-    /// The answer, if it came there: the 2xx need not repeat it (RFC 6337, section 2.2).
+    /// SDP answer from a provisional response. The 2xx may omit it (RFC 6337, section 2.2).
     answer: Option<Description>,
 }
 
-/// Branches whose provisional responses we acknowledge; a fork of more is nothing that rings people.
-const MOST_BRANCHES: usize = 10;
+/// Maximum number of fork branches whose provisional responses are acknowledged. A fork that rings
+/// real phones has fewer.
+const MAX_FORK_BRANCHES: usize = 10;
 
 impl Endpoint {
-    /// Calls a number. Progress comes as events of the leg that is returned.
+    /// Places a call and returns its leg. Progress is reported by events of this leg.
     pub fn dial(&mut self, call: OutgoingCall, now: Instant) -> Result<LegId, DialError> {
-        let path = self.path_of(call.trunk).ok_or(DialError::NoPeer)?;
+        let path = self.trunk_path(call.trunk).ok_or(DialError::NoPeer)?;
         let tag = self.token();
-        let request = self.invite(&call, path, &tag).ok_or(DialError::BadNumber)?;
-        let calling = Calling {
+        let request = self
+            .build_invite(&call, path, &tag)
+            .ok_or(DialError::BadNumber)?;
+        let invite = SentInvite {
             key: None,
             request: request.clone(),
             trunk: call.trunk,
-            tried: Vec::new(),
-            answered: None,
+            attempted: Vec::new(),
+            answered_challenge: None,
             proceeding: false,
             ringing: false,
             withdrawn: false,
             canceled: false,
             early: Vec::new(),
         };
-        let leg = self.add_leg(Leg {
+        let leg = self.add_leg(SipLeg {
             tag: Bytes::from(tag),
             path,
             user: call.from,
-            usage: Usage::Calling(Box::new(calling)),
+            state: LegState::Outgoing(Box::new(invite)),
             local: Some(call.local),
             session: None,
             outgoing: true,
-            pending: None,
-            abandoned: false,
+            pending_reinvite: None,
+            hung_up: false,
         });
         let purpose = Purpose::Invite {
             leg,
             acknowledged: Vec::new(),
         };
         let key = self.request(request, path, purpose, now);
-        if let Some(Leg {
-            usage: Usage::Calling(calling),
+        if let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&leg)
         {
-            calling.key = key;
+            invite.key = key;
         }
         Ok(leg)
     }
 
-    fn invite(&mut self, call: &OutgoingCall, path: Path, tag: &str) -> Option<Request> {
+    fn build_invite(&mut self, call: &OutgoingCall, path: Path, tag: &str) -> Option<Request> {
         let is_number = |text: &str| {
             let digits = text.strip_prefix('+').unwrap_or(text);
             !digits.is_empty()
@@ -163,12 +167,12 @@ impl Endpoint {
         let builder = builder.body(sdp::offer(
             &call.local,
             call.preferred,
-            self.codecs_of(path),
+            self.codecs_for(path),
         ));
-        self.seal(builder, path.transport)
+        self.finish_request(builder, path.transport)
     }
 
-    pub(super) fn invite_responded(
+    pub(super) fn on_invite_response(
         &mut self,
         key: &TransactionKey,
         id: LegId,
@@ -176,43 +180,44 @@ impl Endpoint {
         now: Instant,
     ) {
         match response.status.code() {
-            100 => self.proceeding(id, false, now),
+            100 => self.on_provisional(id, false, now),
             101..200 => {
                 self.pin_realm(id);
                 self.acknowledge_provisional(id, response, now);
-                self.proceeding(id, true, now);
+                self.on_provisional(id, true, now);
             }
             200..300 => {
                 self.pin_realm(id);
-                self.answered(key, id, response, now);
+                self.on_answer(key, id, response, now);
             }
-            401 | 407 if self.authenticated(id, response, now) => {}
-            // 3xx would tell us another number to call, and 401 and 407 are for a trunk to ask, not for a party:
-            // both are refusals like any other.
-            status => self.invite_failed(id, status, now),
+            401 | 407 if self.retry_with_credentials(id, response, now) => {}
+            // A 3xx names a different number and is not followed. A challenge of a called party is
+            // not answered. Both fail the call.
+            status => self.on_invite_failure(id, status, now),
         }
     }
 
-    fn proceeding(&mut self, id: LegId, alerting: bool, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    fn on_provisional(&mut self, id: LegId, alerting: bool, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        calling.proceeding = true;
-        let ringing = alerting && !calling.ringing;
-        calling.ringing |= alerting;
-        if calling.withdrawn {
+        invite.proceeding = true;
+        let ringing = alerting && !invite.ringing;
+        invite.ringing |= alerting;
+        if invite.withdrawn {
             return self.cancel(id, now);
         }
         if ringing {
-            self.tell(id, Event::Ringing(id));
+            self.emit(id, Event::Ringing(id));
         }
     }
 
-    /// A provisional response that the peer repeats until we acknowledge it with a PRACK (RFC 3262, section 4).
+    /// Sends a PRACK for a reliable provisional response. The peer retransmits the response until
+    /// then (RFC 3262, section 4).
     fn acknowledge_provisional(
         &mut self,
         id: LegId,
@@ -220,33 +225,34 @@ impl Endpoint {
         now: Instant,
     ) -> Option<()> {
         let sequence = reliable_sequence(response)?;
-        let Leg {
-            usage: Usage::Calling(calling),
+        let SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         } = self.legs.get_mut(&id)?
         else {
             return None;
         };
-        let dialog = Dialog::establish(&calling.request, response)?;
-        let of_branch = |early: &Early| early.dialog.remote_tag() == dialog.remote_tag();
-        let branch = match calling.early.iter().position(of_branch) {
+        let dialog = Dialog::establish(&invite.request, response)?;
+        let same_branch = |early: &EarlyDialog| early.dialog.remote_tag() == dialog.remote_tag();
+        let branch = match invite.early.iter().position(same_branch) {
             Some(index) => {
-                let early = calling.early.get_mut(index)?;
-                // One that was acknowledged before: its PRACK is on its way. One out of order will be repeated.
+                let early = invite.early.get_mut(index)?;
+                // The response was already acknowledged, or is out of order and will be
+                // retransmitted.
                 if early.sequence.checked_add(1) != Some(sequence) {
                     return None;
                 }
                 early.sequence = sequence;
                 early
             }
-            None if calling.early.len() < MOST_BRANCHES => {
-                calling.early.push(Early {
+            None if invite.early.len() < MAX_FORK_BRANCHES => {
+                invite.early.push(EarlyDialog {
                     dialog,
                     sequence,
                     answer: None,
                 });
-                calling.early.last_mut()?
+                invite.early.last_mut()?
             }
             None => return None,
         };
@@ -254,41 +260,44 @@ impl Endpoint {
             branch.answer = Description::parse(response.body()).ok();
         }
         let path = super::path_to(&branch.dialog.next_hop(), *path);
-        let invite = super::receive::sequence(&calling.request);
+        let invite_sequence = super::receive::sequence(&invite.request);
         let builder = branch.dialog.request(Method::Prack)?;
         let builder = builder
-            .header(HeaderName::RAck, format!("{sequence} {invite} INVITE"))
+            .header(
+                HeaderName::RAck,
+                format!("{sequence} {invite_sequence} INVITE"),
+            )
             .ok()?;
-        let prack = self.seal(builder, path.transport)?;
-        self.request(prack, path, Purpose::Farewell, now);
+        let prack = self.finish_request(builder, path.transport)?;
+        self.request(prack, path, Purpose::NoReplyNeeded, now);
         Some(())
     }
 
-    /// What was agreed with the branch that answers, before it did.
-    fn early(&self, id: LegId, tag: &[u8]) -> Option<&Early> {
-        let Usage::Calling(calling) = &self.legs.get(&id)?.usage else {
+    /// Returns the early dialog of the branch that answers.
+    fn early_dialog(&self, id: LegId, tag: &[u8]) -> Option<&EarlyDialog> {
+        let LegState::Outgoing(invite) = &self.legs.get(&id)?.state else {
             return None;
         };
-        calling
+        invite
             .early
             .iter()
             .find(|early| early.dialog.remote_tag() == tag)
     }
 
-    fn answered(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
+    fn on_answer(&mut self, key: &TransactionKey, id: LegId, response: &Response, now: Instant) {
         let to = response.headers.typed::<To>().and_then(Result::ok);
         let tag = to.as_ref().and_then(|to| to.tag()).unwrap_or_default();
         if self.acknowledge_again(key, tag) {
             return;
         }
-        let calling = matches!(
-            self.legs.get(&id).map(|leg| &leg.usage),
-            Some(Usage::Calling(_))
+        let was_calling = matches!(
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
         );
         let Some((mut dialog, path)) = self.acknowledge(key, response) else {
-            return self.invite_failed(id, 500, now);
+            return self.on_invite_failure(id, 500, now);
         };
-        let early = self.early(id, tag);
+        let early = self.early_dialog(id, tag);
         if let Some(early) = early {
             dialog.continue_from(&early.dialog);
         }
@@ -296,26 +305,26 @@ impl Endpoint {
             true => early.and_then(|early| early.answer.clone()),
             false => Description::parse(response.body()).ok(),
         };
-        let waiting = self.legs.get(&id).filter(|leg| calling && !leg.abandoned);
-        let usable = description
-            .zip(waiting)
-            .and_then(|(answer, leg)| agreed(answer, leg.local.as_ref(), self.codecs_of(leg.path)));
+        let waiting = self.legs.get(&id).filter(|leg| was_calling && !leg.hung_up);
+        let usable = description.zip(waiting).and_then(|(answer, leg)| {
+            negotiated_media(answer, leg.local.as_ref(), self.codecs_for(leg.path))
+        });
         match (usable, self.legs.get_mut(&id)) {
             (Some(remote), Some(leg)) => {
-                leg.usage = Usage::Established {
+                leg.state = LegState::Confirmed {
                     dialog: Box::new(dialog),
                     codec: remote.codec,
                 };
-                self.tell(id, Event::Answered { leg: id, remote });
+                self.emit(id, Event::Answered { leg: id, remote });
             }
-            // A second answer of a fork, an answer after we gave up, or one that we cannot talk to.
+            // A second answer of a fork, an answer after the engine hung up, or unusable audio.
             _ => {
                 if let Some(builder) = dialog.request(Method::Bye)
-                    && let Some(bye) = self.seal(builder, path.transport)
+                    && let Some(bye) = self.finish_request(builder, path.transport)
                 {
-                    self.request(bye, path, Purpose::Farewell, now);
+                    self.request(bye, path, Purpose::NoReplyNeeded, now);
                 }
-                if calling {
+                if was_calling {
                     self.end_leg(
                         id,
                         Event::Failed {
@@ -328,27 +337,31 @@ impl Endpoint {
         }
     }
 
-    /// A 2xx that was acknowledged before: its ACK was lost (RFC 3261, section 13.2.2.4).
+    /// Repeats the ACK for a retransmitted 2xx (RFC 3261, section 13.2.2.4). Returns `false` if the
+    /// 2xx is new.
     fn acknowledge_again(&mut self, key: &TransactionKey, tag: &[u8]) -> bool {
         let Some(Purpose::Invite { acknowledged, .. }) =
             self.transactions.get(key).map(|found| &found.purpose)
         else {
             return false;
         };
-        let Some(known) = acknowledged.iter().find(|known| known.remote_tag == tag) else {
+        let Some(sent_ack) = acknowledged
+            .iter()
+            .find(|sent_ack| sent_ack.remote_tag == tag)
+        else {
             return false;
         };
-        self.transmits.push_back(known.ack.clone());
+        self.transmits.push_back(sent_ack.ack.clone());
         true
     }
 
     fn acknowledge(&mut self, key: &TransactionKey, response: &Response) -> Option<(Dialog, Path)> {
         let invite = self.layer.client_request(key)?;
         let mut dialog = Dialog::establish(invite, response)?;
-        let known = self.transactions.get(key)?.path;
-        let path = super::path_to(&dialog.next_hop(), known);
+        let invite_path = self.transactions.get(key)?.path;
+        let path = super::path_to(&dialog.next_hop(), invite_path);
         let ack = dialog.request(Method::Ack)?;
-        let ack = self.seal(ack, path.transport)?;
+        let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,
             bytes: Message::Request(ack).to_bytes(),
@@ -360,7 +373,7 @@ impl Endpoint {
             .get_mut(key)
             .map(|transaction| &mut transaction.purpose)
         {
-            acknowledged.push(Acknowledged {
+            acknowledged.push(SentAck {
                 remote_tag: dialog.remote_tag().clone(),
                 ack,
             });
@@ -368,22 +381,22 @@ impl Endpoint {
         Some((dialog, path))
     }
 
-    pub(super) fn invite_failed(&mut self, id: LegId, status: u16, now: Instant) {
-        if matches!(status, 408 | 503) && self.invite_elsewhere(id, now).is_some() {
+    pub(super) fn on_invite_failure(&mut self, id: LegId, status: u16, now: Instant) {
+        if matches!(status, 408 | 503) && self.invite_next_target(id, now).is_some() {
             return;
         }
         if matches!(
-            self.legs.get(&id).map(|leg| &leg.usage),
-            Some(Usage::Calling(_))
+            self.legs.get(&id).map(|leg| &leg.state),
+            Some(LegState::Outgoing(_))
         ) {
             self.end_leg(id, Event::Failed { leg: id, status });
         }
     }
 
-    /// Withdraws an INVITE, at once or as soon as the peer has shown that it has it.
+    /// Cancels an INVITE, immediately or after its first provisional response.
     pub(super) fn cancel(&mut self, id: LegId, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         }) = self.legs.get_mut(&id)
@@ -391,29 +404,31 @@ impl Endpoint {
             return;
         };
         let path = *path;
-        calling.withdrawn = true;
-        if !calling.proceeding || calling.canceled {
+        invite.withdrawn = true;
+        if !invite.proceeding || invite.canceled {
             return;
         }
-        calling.canceled = true;
-        let cancel = cancel_of(&calling.request);
+        invite.canceled = true;
+        let cancel = cancel_of(&invite.request);
         if let Some(cancel) = cancel {
-            self.request(cancel, path, Purpose::Farewell, now);
+            self.request(cancel, path, Purpose::NoReplyNeeded, now);
         }
-        self.timers
-            .set(TimerKey::CancelUnanswered(id), now + self.give_up_after());
+        self.timers.set(
+            TimerKey::CancelTimeout(id),
+            now + self.transaction_timeout(),
+        );
     }
 
-    /// The peer answered neither the CANCEL nor the INVITE: RFC 3261, section 9.1 counts it as ended.
-    pub(super) fn cancel_unanswered(&mut self, id: LegId, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    /// Ends an INVITE that got no final response after its CANCEL (RFC 3261, section 9.1).
+    pub(super) fn on_cancel_timeout(&mut self, id: LegId, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get(&id)
         else {
             return;
         };
-        let key = calling.key.clone();
+        let key = invite.key.clone();
         self.remove_leg(id);
         if let Some(key) = key {
             let outputs = self.layer.on_transport_error(&key);
@@ -422,7 +437,7 @@ impl Endpoint {
     }
 }
 
-/// The number of a provisional response that is to be acknowledged.
+/// Returns the `RSeq` of a reliable provisional response.
 fn reliable_sequence(response: &Response) -> Option<u32> {
     let mut required = response.headers.get_all(&HeaderName::Require);
     let reliable = required.any(|header| {
@@ -438,7 +453,8 @@ fn reliable_sequence(response: &Response) -> Option<u32> {
     std::str::from_utf8(&number).ok()?.trim().parse().ok()
 }
 
-/// The CANCEL of an INVITE (RFC 3261, section 9.1): the same branch, sequence number and identity.
+/// Builds the CANCEL of an INVITE (RFC 3261, section 9.1), with the same branch, sequence number
+/// and identity.
 fn cancel_of(invite: &Request) -> Option<Request> {
     let mut builder = RequestBuilder::new(Method::Cancel, invite.uri.clone()).max_forwards(70);
     for name in [

@@ -1,4 +1,4 @@
-//! The gate: what comes in, from whom, and whose business it is.
+//! Entry point for received messages: validation, authorization and dispatch.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -6,18 +6,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::incoming::unsupported;
-use super::{ALLOW, Endpoint, Event, LegId, Purpose, Transaction, Usage, reason, response};
+use super::negotiation::unsupported_extensions;
+use super::responses::{reason_phrase, response};
+use super::{ALLOW, Endpoint, Event, LegId, LegState, Purpose, Transaction};
 use crate::dialog::DialogId;
 use crate::malformed::{Malformed, is_repeatable};
 use crate::sip::{
     CSeq, Dispatch, Header, HeaderName, Message, Method, Request, Response, ResponseBuilder,
     TransactionKey, TuEvent, Via, first_hop_end, validate_request,
 };
-use crate::wire::{Content, Path, SipMessage, Transmit, Transport};
+use crate::wire::{MessageContent, Path, SipMessage, Transmit, Transport};
 
 impl Endpoint {
-    /// Takes in a message that came from `source`: over TCP, the peer's end of the connection.
+    /// Handles a message that arrived from `source`. Over TCP and TLS this is the peer's end of the
+    /// connection.
     pub fn receive(
         &mut self,
         transport: Transport,
@@ -32,14 +34,18 @@ impl Endpoint {
             trunk: None,
         };
         match message.0 {
-            Content::Whole(Message::Request(request)) => self.receive_request(request, path, now),
-            Content::Whole(Message::Response(response)) => self.receive_response(response, now),
-            Content::Malformed(malformed) => self.refuse_malformed(&malformed, path),
+            MessageContent::Whole(Message::Request(request)) => {
+                self.receive_request(request, path, now)
+            }
+            MessageContent::Whole(Message::Response(response)) => {
+                self.receive_response(response, now)
+            }
+            MessageContent::Malformed(malformed) => self.reject_malformed(&malformed, path),
         }
     }
 
-    /// A request that nobody can read gets a 400 where it can be told who sent it.
-    fn refuse_malformed(&mut self, malformed: &Malformed, source: Path) {
+    /// Sends a 400 for a request that cannot be parsed but has a `Via`.
+    fn reject_malformed(&mut self, malformed: &Malformed, source: Path) {
         let mut path = source;
         if source.transport == Transport::Udp {
             path.destination
@@ -58,15 +64,16 @@ impl Endpoint {
         }
         let Some(path) = answer_path(&mut request, source).filter(|_| has_identity(&request))
         else {
-            // What an answer must repeat is not there, or cannot be read.
-            let malformed = Malformed::of(&request).filter(|_| request.method != Method::Ack);
+            // A header that the response must repeat is missing or invalid.
+            let malformed =
+                Malformed::from_request(&request).filter(|_| request.method != Method::Ack);
             return malformed
                 .iter()
-                .for_each(|malformed| self.refuse_malformed(malformed, source));
+                .for_each(|malformed| self.reject_malformed(malformed, source));
         };
-        let trunk = match self.admit(&request, source, now) {
+        let trunk = match self.authorize(&request, source, now) {
             Ok(trunk) => trunk,
-            Err(refusal) => return self.refuse_without_state(&request, path, refusal),
+            Err(refusal) => return self.reject_statelessly(&request, path, refusal),
         };
         let path = Path { trunk, ..path };
         let message = Message::Request(request);
@@ -78,7 +85,7 @@ impl Endpoint {
             Dispatch::Created { key, outputs } => {
                 let transaction = Transaction {
                     path,
-                    purpose: Purpose::Serve(None),
+                    purpose: Purpose::PeerRequest(None),
                     identity: None,
                 };
                 self.transactions.insert(key.clone(), transaction);
@@ -86,52 +93,53 @@ impl Endpoint {
             }
             Dispatch::Unmatched(message) => {
                 if let Message::Request(request) = *message {
-                    self.acknowledged(&request, now);
+                    self.on_ack(&request, now);
                 }
             }
         }
     }
 
-    /// The trunk whose request it is, or what is refused before any logic and without remembering anything: methods that
-    /// we do not serve, messages that are not whole, and whoever is no trunk of ours. Nothing here depends on the number
-    /// that was called.
-    fn admit(
+    /// Returns the trunk of a request, or a stateless rejection.
+    ///
+    /// Invalid messages, unsupported methods and unknown sources are rejected. The result never
+    /// depends on the called number.
+    fn authorize(
         &mut self,
         request: &Request,
         source: Path,
         now: Instant,
-    ) -> Result<Option<usize>, Refusal> {
-        let known = self.trunk_of(source.destination.ip());
+    ) -> Result<Option<usize>, StatelessRefusal> {
+        let trunk_by_address = self.trunk_for_address(source.destination.ip());
         if request.method == Method::Ack {
-            return Ok(known);
+            return Ok(trunk_by_address);
         }
         if let Some(finding) = validate_request(request)
             .into_iter()
             .find(|finding| !finding.is_repairable())
         {
-            return Err(Refusal::plain(finding.status()));
+            return Err(StatelessRefusal::with_status(finding.status()));
         }
         match request.method {
             Method::Invite | Method::Bye | Method::Cancel | Method::Options => {}
             Method::Info | Method::Update | Method::Prack => {}
-            Method::Other(_) => return Err(Refusal::plain(501)),
-            _ => return Err(Refusal::plain(405)),
+            Method::Other(_) => return Err(StatelessRefusal::with_status(501)),
+            _ => return Err(StatelessRefusal::with_status(405)),
         }
-        let trunk = known.map_or_else(
-            || self.admit_stranger(request, source.destination.ip(), now),
+        let trunk = trunk_by_address.map_or_else(
+            || self.authenticate_unknown_source(request, source.destination.ip(), now),
             Ok,
         )?;
         let sip = request.uri.scheme().is_sip() || request.uri.tel_parts().is_some();
         if sip {
             Ok(Some(trunk))
         } else {
-            Err(Refusal::plain(416))
+            Err(StatelessRefusal::with_status(416))
         }
     }
 
-    /// A stateless answer (RFC 3261, section 8.2.7): the same request gets the same tag.
-    fn refuse_without_state(&mut self, request: &Request, path: Path, refusal: Refusal) {
-        let Refusal { status, challenges } = refusal;
+    /// Sends a stateless response (RFC 3261, section 8.2.7). Copies of a request get the same tag.
+    fn reject_statelessly(&mut self, request: &Request, path: Path, refusal: StatelessRefusal) {
+        let StatelessRefusal { status, challenges } = refusal;
         let mut hasher = DefaultHasher::new();
         request.headers.value(&HeaderName::Via).hash(&mut hasher);
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
@@ -145,8 +153,9 @@ impl Endpoint {
         };
         let bytes = match answer.and_then(challenged) {
             Some(answer) => Some(Message::Response(answer.build()).to_bytes()),
-            // The library does not write what quoted control characters the request has.
-            None => Malformed::of(request).map(|request| request.refusal(status, reason(status))),
+            // The library does not write quoted control characters, which this request has.
+            None => Malformed::from_request(request)
+                .map(|request| request.response(status, reason_phrase(status))),
         };
         self.transmits.extend(bytes.map(|bytes| Transmit {
             path,
@@ -156,7 +165,7 @@ impl Endpoint {
     }
 
     fn receive_response(&mut self, response: Response, now: Instant) {
-        // A response that matches nothing is one that came too late to matter.
+        // A response without a transaction is too late to matter.
         let reliability = crate::sip::Reliability::Unreliable;
         if let Dispatch::Matched { key, outputs } =
             self.layer.receive(Message::Response(response), reliability)
@@ -167,47 +176,52 @@ impl Endpoint {
 
     pub(super) fn transaction_event(&mut self, key: &TransactionKey, event: TuEvent, now: Instant) {
         match event {
-            TuEvent::Request(request) => self.serve(key, *request, now),
-            TuEvent::Ack(request) => self.acknowledged(&request, now),
-            TuEvent::Response(response) => self.responded(key, &response, now),
-            TuEvent::Timeout => self.failed(key, 408, now),
-            TuEvent::TransportError => self.failed(key, 503, now),
+            TuEvent::Request(request) => self.on_request(key, *request, now),
+            TuEvent::Ack(request) => self.on_ack(&request, now),
+            TuEvent::Response(response) => self.on_response(key, &response, now),
+            TuEvent::Timeout => self.on_transaction_failure(key, 408, now),
+            TuEvent::TransportError => self.on_transaction_failure(key, 503, now),
             _ => {}
         }
     }
 
-    /// A request that the peer sent, the first time that we see it.
-    fn serve(&mut self, key: &TransactionKey, request: Request, now: Instant) {
+    /// Handles a new request of the peer. The transaction layer filters retransmissions out.
+    fn on_request(&mut self, key: &TransactionKey, request: Request, now: Instant) {
         if request.method == Method::Cancel {
-            return self.canceled(key, &request, now);
+            return self.on_cancel(key, &request, now);
         }
-        match DialogId::of_request(&request) {
-            Some(id) => match self.leg_of(&id) {
+        match DialogId::from_request(&request) {
+            Some(id) => match self.leg_for_dialog(&id) {
                 Some(leg) => self.serve_in_dialog(leg, key, request, now),
-                None => self.refuse(key, &request, 481, now),
+                None => self.respond_status(key, &request, 481, now),
             },
             None => match request.method {
-                Method::Invite => self.offered(key, request, now),
-                Method::Options => self.capabilities(key, &request, now),
-                _ => self.refuse(key, &request, 481, now),
+                Method::Invite => self.on_invite(key, request, now),
+                Method::Options => self.respond_capabilities(key, &request, now),
+                _ => self.respond_status(key, &request, 481, now),
             },
         }
     }
 
-    pub(super) fn leg_of(&self, id: &DialogId) -> Option<LegId> {
+    pub(super) fn leg_for_dialog(&self, id: &DialogId) -> Option<LegId> {
         let leg = *self.by_tag.get(&id.local_tag)?;
-        let matches = match &self.legs.get(&leg)?.usage {
-            Usage::Answering(answering) => answering.dialog.matches(id),
-            Usage::Established { dialog, .. } => dialog.matches(id),
-            Usage::Offered(_) | Usage::Calling(_) => false,
+        let matches = match &self.legs.get(&leg)?.state {
+            LegState::AwaitingAck(sent_answer) => sent_answer.dialog.matches(id),
+            LegState::Confirmed { dialog, .. } => dialog.matches(id),
+            LegState::Incoming(_) | LegState::Outgoing(_) => false,
         };
         matches.then_some(leg)
     }
 
-    /// What we can do, for a trunk that asks whether we are alive (RFC 3261, section 11).
-    pub(super) fn capabilities(&mut self, key: &TransactionKey, request: &Request, now: Instant) {
-        if let Some(unsupported) = unsupported(request) {
-            return self.refuse_extension(key, request, unsupported, now);
+    /// Answers OPTIONS with the endpoint's capabilities (RFC 3261, section 11).
+    pub(super) fn respond_capabilities(
+        &mut self,
+        key: &TransactionKey,
+        request: &Request,
+        now: Instant,
+    ) {
+        if let Some(unsupported) = unsupported_extensions(request) {
+            return self.reject_extension(key, request, unsupported, now);
         }
         let builder = self.response(request, 200).and_then(|builder| {
             let builder = builder.header(HeaderName::Allow, ALLOW).ok()?;
@@ -219,42 +233,43 @@ impl Endpoint {
         self.respond_or_abandon(key, builder, now);
     }
 
-    fn responded(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
+    fn on_response(&mut self, key: &TransactionKey, response: &Response, now: Instant) {
         match self
             .transactions
             .get(key)
             .map(|transaction| &transaction.purpose)
         {
-            Some(Purpose::Invite { leg, .. }) => self.invite_responded(key, *leg, response, now),
-            Some(Purpose::Reinvite(_)) => self.reinvite_responded(key, response, now),
-            Some(Purpose::Refresh(leg)) => self.refresh_responded(*leg, response, now),
+            Some(Purpose::Invite { leg, .. }) => self.on_invite_response(key, *leg, response, now),
+            Some(Purpose::Reinvite(_)) => self.on_reinvite_response(key, response, now),
+            Some(Purpose::Refresh(leg)) => self.on_refresh_response(*leg, response, now),
             Some(Purpose::KeepAlive(trunk)) => {
-                self.keep_alive_answered(*trunk, response.status.code(), now)
+                self.on_keep_alive_response(*trunk, response.status.code(), now)
             }
-            Some(Purpose::Register(trunk)) => self.register_responded(*trunk, response, now),
+            Some(Purpose::Register(trunk)) => self.on_register_response(*trunk, response, now),
             _ => {}
         }
     }
 
-    /// A transaction ended without an answer.
-    fn failed(&mut self, key: &TransactionKey, status: u16, now: Instant) {
+    /// Handles a transaction without a final response: 408 after a timeout, 503 after a transport
+    /// failure.
+    fn on_transaction_failure(&mut self, key: &TransactionKey, status: u16, now: Instant) {
         match self
             .transactions
             .get(key)
             .map(|transaction| &transaction.purpose)
         {
-            Some(Purpose::Invite { leg, .. }) => self.invite_failed(*leg, status, now),
-            Some(Purpose::Reinvite(reinvite)) => self.session_lost(reinvite.leg, now),
-            Some(Purpose::Refresh(leg)) => self.session_lost(*leg, now),
-            Some(Purpose::KeepAlive(trunk)) => self.keep_alive_answered(*trunk, status, now),
-            Some(Purpose::Register(trunk)) => self.register_failed(*trunk, status, None, now),
-            Some(Purpose::Serve(Some(leg))) => {
+            Some(Purpose::Invite { leg, .. }) => self.on_invite_failure(*leg, status, now),
+            Some(Purpose::Reinvite(reinvite)) => self.end_lost_session(reinvite.leg, now),
+            Some(Purpose::Refresh(leg)) => self.end_lost_session(*leg, now),
+            Some(Purpose::KeepAlive(trunk)) => self.on_keep_alive_response(*trunk, status, now),
+            Some(Purpose::Register(trunk)) => self.on_register_failure(*trunk, status, None, now),
+            Some(Purpose::PeerRequest(Some(leg))) => {
                 let leg = *leg;
-                // Our refusal was never acknowledged: the leg is gone already. An offer that we cannot answer
-                // any more is one that the caller gave up.
+                // A rejected leg is already gone; only the ACK is missing. A leg that still exists
+                // belongs to a caller who can no longer be answered.
                 if matches!(
-                    self.legs.get(&leg).map(|leg| &leg.usage),
-                    Some(Usage::Offered(_))
+                    self.legs.get(&leg).map(|leg| &leg.state),
+                    Some(LegState::Incoming(_))
                 ) {
                     self.end_leg(
                         leg,
@@ -270,16 +285,16 @@ impl Endpoint {
     }
 }
 
-/// An answer that is given without remembering anything.
+/// Rejection sent without creating a transaction.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct StatelessRefusal {
     pub(super) status: u16,
-    /// The values of `WWW-Authenticate`.
+    /// Values of `WWW-Authenticate`.
     pub(super) challenges: Vec<String>,
 }
 
-impl Refusal {
-    pub(super) fn plain(status: u16) -> Self {
+impl StatelessRefusal {
+    pub(super) fn with_status(status: u16) -> Self {
         Self {
             status,
             challenges: Vec::new(),
@@ -287,7 +302,8 @@ impl Refusal {
     }
 }
 
-/// Whether an answer may repeat what RFC 3261, section 8.2.6.2 and section 12.1.1 want repeated.
+/// Returns `true` if a response may repeat the values it must repeat (RFC 3261, sections 8.2.6.2
+/// and 12.1.1).
 fn is_answerable(request: &Request) -> bool {
     let repeated = [
         HeaderName::Via,
@@ -305,7 +321,8 @@ fn is_answerable(request: &Request) -> bool {
     })
 }
 
-/// Whether the request has what every answer must repeat (RFC 3261, section 8.2.6.2).
+/// Returns `true` if the request has all headers that a response must repeat (RFC 3261, section
+/// 8.2.6.2).
 fn has_identity(request: &Request) -> bool {
     let repeated = [
         HeaderName::From,
@@ -318,8 +335,10 @@ fn has_identity(request: &Request) -> bool {
         .all(|name| request.headers.get(name).is_some())
 }
 
-/// Where the answer to a request goes (RFC 3261, section 18.2.2; RFC 3581), and the topmost `Via` told so: the
-/// address that the request came from, with the port that the sender asks for.
+/// Returns the path of the response (RFC 3261, section 18.2.2; RFC 3581).
+///
+/// The topmost `Via` gets the address that the request came from. Its port is added if the sender
+/// asks for it with `rport`.
 fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     let via = request.headers.typed::<Via>()?.ok()?;
     let value = request.headers.value(&HeaderName::Via)?.into_owned();
@@ -360,7 +379,7 @@ fn answer_path(request: &mut Request, source: Path) -> Option<Path> {
     })
 }
 
-/// The sequence number of a request that was validated.
+/// Returns the sequence number of a validated request.
 pub(super) fn sequence(request: &Request) -> u32 {
     request
         .headers

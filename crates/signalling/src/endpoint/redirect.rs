@@ -1,69 +1,76 @@
-//! Re-INVITEs of ours (RFC 3261, section 14.1): a peer is told to send its audio somewhere else, and back to us.
+//! Re-INVITEs of the endpoint (RFC 3261, section 14.1): move a peer's audio to a different address
+//! and back.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Endpoint, Event, LegId, Purpose, TimerKey, Usage};
+use super::{Endpoint, Event, LegId, LegState, Purpose, TimerKey};
 use crate::dialog::Dialog;
-use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEvent};
+use crate::sdp::{self, Codec, Description, OpusParameters, TelephoneEventFormat};
 use crate::sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 use crate::wire::{Path, Transmit};
 
-/// How often a re-INVITE is tried that meets one of the peer's, the first time included.
-const MOST_TRIES: u8 = 5;
+/// Maximum number of attempts, the first included, of a re-INVITE that collides with one of the
+/// peer.
+const MAX_ATTEMPTS: u8 = 5;
 
-/// Where a leg's peer is to send its audio, and in what. All that is told of the other leg.
+/// Destination and format of a peer's audio. The peer learns nothing else about the other leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redirection {
-    /// The address of the other leg's peer; `None`: our own.
+    /// Address of the other leg's peer. `None` for the local address.
     pub rtp: Option<SocketAddr>,
-    /// The one codec.
+    /// The only codec offered.
     pub codec: Codec,
-    /// Its payload type as whoever is there takes it.
+    /// Payload type of the codec, as expected at the destination.
     pub payload_type: u8,
-    /// What whoever is there wants of Opus.
+    /// Opus parameters requested by the destination.
     pub opus: OpusParameters,
-    /// Telephone events (RFC 4733) as whoever is there takes them.
-    pub telephone_event: Option<TelephoneEvent>,
+    /// Telephone events (RFC 4733) accepted by the destination.
+    pub telephone_event: Option<TelephoneEventFormat>,
 }
 
-/// A re-INVITE that waits to be sent, or for its answer.
+/// Re-INVITE that waits to be sent or answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pending {
+pub(super) struct PendingReinvite {
     redirection: Redirection,
-    tries: u8,
-    /// It is on its way.
+    attempts: u8,
+    /// The request was sent.
     sent: bool,
-    /// It has met one of the peer's, and is not to be sent again yet.
+    /// The request collided with a re-INVITE of the peer and waits for its next attempt.
     deferred: bool,
 }
 
-/// An INVITE of ours within a dialog. Outlives its leg, to acknowledge a 2xx that comes late or again.
+/// INVITE sent within a dialog. It outlives its leg to acknowledge late or retransmitted 2xx
+/// responses.
 #[derive(Debug)]
-pub(super) struct Reinvite {
+pub(super) struct SentReinvite {
     pub(super) leg: LegId,
-    /// The dialog as it was when the INVITE went out.
+    /// State of the dialog at the time of sending.
     dialog: Dialog,
     path: Path,
     acknowledgement: Option<Transmit>,
 }
 
 impl Endpoint {
-    /// Asks the peer of an established leg to send its audio elsewhere: one re-INVITE, as soon as no other is under way,
-    /// and again after 491. [`Event::Redirected`] or [`Event::NotRedirected`] follows, unless the leg ends.
-    /// `false`: there is no such leg, or the one before is not answered yet.
+    /// Asks the peer of an established leg to send its audio to a different address.
+    ///
+    /// The endpoint sends one re-INVITE once no other is in progress, and retries it after a 491.
+    /// [`Event::Redirected`] or [`Event::RedirectFailed`] follows, unless the leg ends. Returns
+    /// `false` if the leg does not exist or a previous redirection is still pending.
     pub fn redirect(&mut self, id: LegId, redirection: Redirection, now: Instant) -> bool {
-        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.abandoned) else {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| !leg.hung_up) else {
             return false;
         };
-        if !matches!(leg.usage, Usage::Established { .. } | Usage::Answering(_))
-            || leg.pending.is_some()
+        if !matches!(
+            leg.state,
+            LegState::Confirmed { .. } | LegState::AwaitingAck(_)
+        ) || leg.pending_reinvite.is_some()
         {
             return false;
         }
-        leg.pending = Some(Pending {
+        leg.pending_reinvite = Some(PendingReinvite {
             redirection,
-            tries: 0,
+            attempts: 0,
             sent: false,
             deferred: false,
         });
@@ -71,33 +78,38 @@ impl Endpoint {
         true
     }
 
-    /// Whether a re-INVITE of ours waits for its answer: the peer's gets 491 (section 14.2; RFC 3311, section 5.2).
+    /// Returns `true` if a re-INVITE of the endpoint awaits its response. Offers of the peer are
+    /// then rejected with 491 (RFC 3261, section 14.2; RFC 3311, section 5.2).
     pub(super) fn is_redirecting(&self, id: LegId) -> bool {
         self.legs
             .get(&id)
-            .and_then(|leg| leg.pending)
+            .and_then(|leg| leg.pending_reinvite)
             .is_some_and(|pending| pending.sent)
     }
 
-    /// Sends the re-INVITE that waits, unless the peer's INVITE is not acknowledged yet.
+    /// Sends the pending re-INVITE, unless an INVITE of the peer is still unacknowledged.
     pub(super) fn send_pending(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get(&id) else {
             return;
         };
         let waits = leg
-            .pending
+            .pending_reinvite
             .is_some_and(|pending| !pending.sent && !pending.deferred);
         if waits
-            && matches!(leg.usage, Usage::Established { .. })
+            && matches!(leg.state, LegState::Confirmed { .. })
             && self.reinvite(id, now).is_none()
         {
-            self.session_lost(id, now);
+            self.end_lost_session(id, now);
         }
     }
 
-    /// The time after a 491 is over.
-    pub(super) fn redirect_again(&mut self, id: LegId, now: Instant) {
-        if let Some(pending) = self.legs.get_mut(&id).and_then(|leg| leg.pending.as_mut()) {
+    /// Retries a re-INVITE after the delay following a 491.
+    pub(super) fn retry_redirect(&mut self, id: LegId, now: Instant) {
+        if let Some(pending) = self
+            .legs
+            .get_mut(&id)
+            .and_then(|leg| leg.pending_reinvite.as_mut())
+        {
             pending.deferred = false;
         }
         self.send_pending(id, now);
@@ -105,14 +117,14 @@ impl Endpoint {
 
     fn reinvite(&mut self, id: LegId, now: Instant) -> Option<()> {
         let leg = self.legs.get_mut(&id)?;
-        let pending = leg.pending.as_mut()?;
+        let pending = leg.pending_reinvite.as_mut()?;
         pending.sent = true;
-        pending.tries = pending.tries.saturating_add(1);
+        pending.attempts = pending.attempts.saturating_add(1);
         let redirection = pending.redirection;
         let local = leg.local.as_mut()?;
         local.version = local.version.wrapping_add(1);
         let body = sdp::redirection(local, &redirection);
-        let Usage::Established { dialog, .. } = &mut leg.usage else {
+        let LegState::Confirmed { dialog, .. } = &mut leg.state else {
             return None;
         };
         let path = super::path_to(&dialog.next_hop(), leg.path);
@@ -123,15 +135,15 @@ impl Endpoint {
             .ok()?;
         builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
         builder = builder.header(HeaderName::Supported, "timer").ok()?;
-        // Without it the session timer would be off (RFC 4028, section 7.4).
+        // Without this header the session timer would be switched off (RFC 4028, section 7.4).
         if let Some(session) = session {
-            builder = session.write_reinvite(builder)?;
+            builder = session.add_to_reinvite(builder)?;
         }
         let builder = builder
             .header(HeaderName::ContentType, sdp::CONTENT_TYPE)
             .ok()?;
-        let request: Request = self.seal(builder.body(body), path.transport)?;
-        let purpose = Purpose::Reinvite(Box::new(Reinvite {
+        let request: Request = self.finish_request(builder.body(body), path.transport)?;
+        let purpose = Purpose::Reinvite(Box::new(SentReinvite {
             leg: id,
             dialog,
             path,
@@ -139,19 +151,20 @@ impl Endpoint {
         }));
         let key = self.request(request, path, purpose, now)?;
         self.timers.set(
-            TimerKey::ReinviteUnanswered(key),
-            now + self.give_up_after(),
+            TimerKey::ReinviteTimeout(key),
+            now + self.transaction_timeout(),
         );
         Some(())
     }
 
-    /// A peer that says it has the INVITE, and then nothing: as with one that says nothing at all.
-    pub(super) fn reinvite_unanswered(&mut self, key: &TransactionKey, now: Instant) {
+    /// Ends a re-INVITE that got a provisional response but no final one, as if the peer had not
+    /// responded at all.
+    pub(super) fn on_reinvite_timeout(&mut self, key: &TransactionKey, now: Instant) {
         let outputs = self.layer.on_transport_error(key);
         self.perform(key, outputs, now);
     }
 
-    pub(super) fn reinvite_responded(
+    pub(super) fn on_reinvite_response(
         &mut self,
         key: &TransactionKey,
         response: &Response,
@@ -161,8 +174,7 @@ impl Endpoint {
         if status < 200 {
             return;
         }
-        self.timers
-            .clear(&TimerKey::ReinviteUnanswered(key.clone()));
+        self.timers.clear(&TimerKey::ReinviteTimeout(key.clone()));
         let Some(Purpose::Reinvite(reinvite)) =
             self.transactions.get(key).map(|found| &found.purpose)
         else {
@@ -175,15 +187,15 @@ impl Endpoint {
                     return self.transmits.push_back(ack);
                 }
                 self.acknowledge_reinvite(key, response);
-                self.redirected(id, response, now);
+                self.on_redirect_answer(id, response, now);
             }
-            408 | 481 => self.session_lost(id, now),
-            491 => self.redirect_later(id, now),
-            _ => self.not_redirected(id, status),
+            408 | 481 => self.end_lost_session(id, now),
+            491 => self.schedule_redirect_retry(id, now),
+            _ => self.on_redirect_failure(id, status),
         }
     }
 
-    /// The ACK of a 2xx (RFC 3261, section 13.2.2.4), to the peer's new contact.
+    /// Sends the ACK for a 2xx (RFC 3261, section 13.2.2.4) to the peer's new contact.
     fn acknowledge_reinvite(&mut self, key: &TransactionKey, response: &Response) -> Option<()> {
         let Purpose::Reinvite(reinvite) = &mut self.transactions.get_mut(key)?.purpose else {
             return None;
@@ -191,7 +203,7 @@ impl Endpoint {
         reinvite.dialog.refresh_target(&response.headers);
         let path = super::path_to(&reinvite.dialog.next_hop(), reinvite.path);
         let ack = reinvite.dialog.request(Method::Ack)?;
-        let ack = self.seal(ack, path.transport)?;
+        let ack = self.finish_request(ack, path.transport)?;
         let ack = Transmit {
             path,
             bytes: Message::Request(ack).to_bytes(),
@@ -204,23 +216,23 @@ impl Endpoint {
         Some(())
     }
 
-    fn redirected(&mut self, id: LegId, response: &Response, now: Instant) {
+    fn on_redirect_answer(&mut self, id: LegId, response: &Response, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let Some(pending) = leg.pending.take() else {
+        let Some(pending) = leg.pending_reinvite.take() else {
             return;
         };
         let (agreed, codec) = (leg.session, pending.redirection.codec);
-        if let Usage::Established { dialog, .. } = &mut leg.usage {
+        if let LegState::Confirmed { dialog, .. } = &mut leg.state {
             dialog.refresh_target(&response.headers);
         }
         let answer =
-            Description::parse(response.body()).and_then(|answer| answer.choosing(&[codec]));
+            Description::parse(response.body()).and_then(|answer| answer.restrict_to(&[codec]));
         match answer {
             Ok(answer) if !answer.is_secure() => {
-                self.session_refreshed(id, agreed, now);
-                self.tell(
+                self.restart_session_timer(id, agreed, now);
+                self.emit(
                     id,
                     Event::Redirected {
                         leg: id,
@@ -228,29 +240,30 @@ impl Endpoint {
                     },
                 );
             }
-            // No answer to our offer: nobody knows where the audio goes.
-            _ => self.session_lost(id, now),
+            // The response does not answer the offer, so the destination of the audio is unknown.
+            _ => self.end_lost_session(id, now),
         }
     }
 
-    /// Our INVITE met the peer's: both are made again, after times that differ (section 14.1).
-    fn redirect_later(&mut self, id: LegId, now: Instant) {
-        let drawn = (self.entropy)();
+    /// Schedules a retry after a collision with a re-INVITE of the peer. The two sides use
+    /// different delays (RFC 3261, section 14.1).
+    fn schedule_redirect_retry(&mut self, id: LegId, now: Instant) {
+        let random = (self.entropy)();
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let Some(pending) = leg.pending.as_mut() else {
+        let Some(pending) = leg.pending_reinvite.as_mut() else {
             return;
         };
-        if pending.tries >= MOST_TRIES {
-            return self.not_redirected(id, 491);
+        if pending.attempts >= MAX_ATTEMPTS {
+            return self.on_redirect_failure(id, 491);
         }
         (pending.sent, pending.deferred) = (false, true);
-        // Whoever made the Call-ID waits longer.
+        // The owner of the Call-ID waits longer: 2.1 to 4 s instead of 0 to 2 s.
         let steps = if leg.outgoing {
-            210 + drawn % 191
+            210 + random % 191
         } else {
-            drawn % 201
+            random % 201
         };
         self.timers.set(
             TimerKey::Reinvite(id),
@@ -258,13 +271,13 @@ impl Endpoint {
         );
     }
 
-    /// The session is as it was before (section 14.1).
-    fn not_redirected(&mut self, id: LegId, status: u16) {
+    /// Reports a refused re-INVITE. The session continues unchanged (RFC 3261, section 14.1).
+    fn on_redirect_failure(&mut self, id: LegId, status: u16) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        if leg.pending.take().is_some() {
-            self.tell(id, Event::NotRedirected { leg: id, status });
+        if leg.pending_reinvite.take().is_some() {
+            self.emit(id, Event::RedirectFailed { leg: id, status });
         }
     }
 }

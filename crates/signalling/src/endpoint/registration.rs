@@ -1,109 +1,114 @@
-//! Telling a trunk where we are (RFC 3261, section 10), again before it forgets, and once more when we go.
+//! Registration with trunks (RFC 3261, section 10): registers, renews before expiry, and
+//! unregisters at shutdown.
 
 use std::time::{Duration, Instant};
 
-use super::challenge::Answered;
+use super::challenge::AnsweredChallenge;
 use super::{Endpoint, Event, Purpose, TimerKey};
 use crate::sip::{Address, HeaderName, Method, Request, Response, TransactionKey, Uri};
 
-/// How long we ask to be known (RFC 3261, section 10.2.1.1 has nothing shorter as its default).
-const ASKED: Duration = Duration::from_secs(3600);
-/// The longest time that a registrar can make us ask for.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// A registrar that grants less is not asked more often.
-const SHORTEST: Duration = Duration::from_secs(10);
-/// Before the end of what was granted there is room for one try that times out and another one.
-const AHEAD: Duration = Duration::from_secs(64);
-/// The pause after the first failure; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Registration expiry requested by default.
+const DEFAULT_EXPIRY: Duration = Duration::from_secs(3600);
+/// Maximum expiry that a registrar can demand or grant.
+const MAX_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// Minimum expiry. If a registrar grants less, renewals are still at least half of this time apart.
+const MIN_EXPIRY: Duration = Duration::from_secs(10);
+/// Time between a renewal and the expiry. It is enough for an attempt that times out after 32 s and
+/// a second one.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(64);
+/// Delay after the first failure. It doubles with each further failure.
+const INITIAL_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Maximum delay between attempts. A longer `Retry-After` is respected up to [`DEFAULT_EXPIRY`].
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 
-/// Our registration with one trunk.
+/// Registration with one trunk.
 #[derive(Debug, Default)]
 pub(super) struct Registration {
-    /// The same for all requests to a registrar, with numbers that go up (RFC 3261, section 10.2).
+    /// Shared by all requests to a registrar, with increasing sequence numbers (RFC 3261, section
+    /// 10.2).
     call_id: String,
     sequence: u32,
-    /// What the registrar wants us to ask for, where it said so with a 423.
-    asked: Option<Duration>,
-    /// `None`: it was never answered.
-    stands: Option<bool>,
+    /// Expiry demanded by the registrar with a 423.
+    requested_expiry: Option<Duration>,
+    /// `None` until the first final result.
+    active: Option<bool>,
     failures: u32,
-    /// We are going: what is asked for is to be forgotten.
-    leaving: bool,
-    attempt: Option<Attempt>,
+    /// The endpoint is unregistering: the requested expiry is zero.
+    unregistering: bool,
+    attempt: Option<RegisterAttempt>,
 }
 
-/// A REGISTER that waits for its answer.
+/// REGISTER that awaits its response.
 #[derive(Debug)]
-struct Attempt {
+struct RegisterAttempt {
     key: TransactionKey,
     request: Request,
-    answered: Option<Answered>,
+    answered_challenge: Option<AnsweredChallenge>,
     lengthened: bool,
 }
 
 impl Endpoint {
-    /// Whether nothing of ours is registered any more, and nothing about it under way.
-    pub fn has_left(&self) -> bool {
+    /// Returns `true` if no registration is active or in progress.
+    pub fn is_unregistered(&self) -> bool {
         let registrations = self
-            .lines
+            .trunk_states
             .iter()
-            .filter_map(|line| line.registration.as_ref());
+            .filter_map(|state| state.registration.as_ref());
         registrations
             .into_iter()
-            .all(|one| one.attempt.is_none() && one.stands != Some(true))
+            .all(|registration| registration.attempt.is_none() && registration.active != Some(true))
     }
 
-    /// Registers, for the first time or again.
+    /// Sends the first registration or a renewal.
     pub(super) fn register(&mut self, trunk: usize, now: Instant) {
         if self.send_register(trunk, false, now).is_none() {
-            self.register_failed(trunk, 503, None, now);
+            self.on_register_failure(trunk, 503, None, now);
         }
     }
 
-    /// Takes back what is registered, whatever else is under way.
+    /// Removes the registration, regardless of requests in progress.
     pub(super) fn unregister(&mut self, trunk: usize, now: Instant) {
         let Some(registration) = self.registration(trunk) else {
             return;
         };
-        registration.leaving = true;
+        registration.unregistering = true;
         let attempt = registration.attempt.take();
-        let stands = registration.stands == Some(true) || attempt.is_some();
-        if let Some(before) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key)) {
-            before.purpose = Purpose::Farewell;
+        let active = registration.active == Some(true) || attempt.is_some();
+        if let Some(previous) = attempt.and_then(|attempt| self.transactions.get_mut(&attempt.key))
+        {
+            previous.purpose = Purpose::NoReplyNeeded;
         }
-        if stands && self.send_register(trunk, false, now).is_none() {
-            self.registered(trunk, false, 503);
+        if active && self.send_register(trunk, false, now).is_none() {
+            self.set_registered(trunk, false, 503);
         }
     }
 
     fn registration(&mut self, trunk: usize) -> Option<&mut Registration> {
-        self.lines.get_mut(trunk)?.registration.as_mut()
+        self.trunk_states.get_mut(trunk)?.registration.as_mut()
     }
 
     fn send_register(&mut self, trunk: usize, lengthened: bool, now: Instant) -> Option<()> {
         let request = self.register_request(trunk)?;
-        self.attempt(trunk, request, None, lengthened, now)
+        self.send_attempt(trunk, request, None, lengthened, now)
     }
 
-    fn attempt(
+    fn send_attempt(
         &mut self,
         trunk: usize,
         request: Request,
-        answered: Option<Answered>,
+        answered_challenge: Option<AnsweredChallenge>,
         lengthened: bool,
         now: Instant,
     ) -> Option<()> {
-        let path = self.path_of(trunk)?;
+        let path = self.trunk_path(trunk)?;
         let sequence = super::receive::sequence(&request);
         let key = self.request(request.clone(), path, Purpose::Register(trunk), now)?;
         let registration = self.registration(trunk)?;
         registration.sequence = sequence;
-        registration.attempt = Some(Attempt {
+        registration.attempt = Some(RegisterAttempt {
             key,
             request,
-            answered,
+            answered_challenge,
             lengthened,
         });
         Some(())
@@ -117,16 +122,16 @@ impl Endpoint {
         }
         let sequence = registration.sequence.checked_add(1)?;
         let call_id = registration.call_id.clone();
-        let expires = match registration.leaving {
+        let expires = match registration.unregistering {
             true => Duration::ZERO,
-            false => registration.asked.unwrap_or(ASKED),
+            false => registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY),
         };
         let (contact, transport) = (
             self.registered_contact(trunk)?,
-            self.path_of(trunk)?.transport,
+            self.trunk_path(trunk)?.transport,
         );
         let settings = self.settings.trunks.get(trunk)?;
-        let user = user_part(&settings.credentials.as_ref()?.username);
+        let user = escape_user(&settings.credentials.as_ref()?.username);
         let identity = format!("<sip:{user}@{}>", settings.peer.as_ref()?);
         let from = format!("{identity};tag={tag}");
         let builder = self.request_outside(
@@ -140,12 +145,12 @@ impl Endpoint {
             .header(HeaderName::Expires, expires.as_secs().to_string())
             .ok()?;
         let builder = builder.header(HeaderName::Allow, super::ALLOW).ok()?;
-        self.seal(builder, transport)
+        self.finish_request(builder, transport)
     }
 
-    /// Where the trunk's calls are to come to.
+    /// Returns the contact registered with the trunk. The trunk sends its calls there.
     fn registered_contact(&self, trunk: usize) -> Option<String> {
-        let user = user_part(
+        let user = escape_user(
             &self
                 .settings
                 .trunks
@@ -154,16 +159,21 @@ impl Endpoint {
                 .as_ref()?
                 .username,
         );
-        Some(self.contact(&user, self.path_of(trunk)?.transport))
+        Some(self.contact(&user, self.trunk_path(trunk)?.transport))
     }
 
-    pub(super) fn register_responded(&mut self, trunk: usize, response: &Response, now: Instant) {
+    pub(super) fn on_register_response(&mut self, trunk: usize, response: &Response, now: Instant) {
         match response.status.code() {
             ..200 => {}
-            200..300 => self.granted(trunk, response, now),
-            401 | 407 if self.register_authenticated(trunk, response, now).is_some() => {}
-            423 if self.register_for_longer(trunk, response, now).is_some() => {}
-            status => self.register_failed(
+            200..300 => self.on_register_success(trunk, response, now),
+            401 | 407
+                if self
+                    .retry_register_with_credentials(trunk, response, now)
+                    .is_some() => {}
+            423 if self
+                .retry_register_with_min_expires(trunk, response, now)
+                .is_some() => {}
+            status => self.on_register_failure(
                 trunk,
                 status,
                 seconds(response, &HeaderName::RetryAfter),
@@ -172,100 +182,106 @@ impl Endpoint {
         }
     }
 
-    fn granted(&mut self, trunk: usize, response: &Response, now: Instant) {
+    fn on_register_success(&mut self, trunk: usize, response: &Response, now: Instant) {
         let contact = self.registered_contact(trunk);
         let Some(registration) = self.registration(trunk) else {
             return;
         };
         registration.attempt = None;
         registration.failures = 0;
-        if registration.leaving {
-            return self.registered(trunk, false, response.status.code());
+        if registration.unregistering {
+            return self.set_registered(trunk, false, response.status.code());
         }
-        let asked = registration.asked.unwrap_or(ASKED);
-        let granted = granted(response, contact.as_deref().unwrap_or_default()).unwrap_or(asked);
+        let requested = registration.requested_expiry.unwrap_or(DEFAULT_EXPIRY);
+        let granted =
+            granted_expiry(response, contact.as_deref().unwrap_or_default()).unwrap_or(requested);
         let after = granted
-            .min(LONGEST)
-            .saturating_sub(AHEAD.min(granted / 2))
-            .max(SHORTEST / 2);
+            .min(MAX_EXPIRY)
+            .saturating_sub(RENEWAL_MARGIN.min(granted / 2))
+            .max(MIN_EXPIRY / 2);
         self.timers.set(TimerKey::Register(trunk), now + after);
-        self.registered(trunk, true, response.status.code());
+        self.set_registered(trunk, true, response.status.code());
     }
 
-    /// Sends a REGISTER again with what the registrar asks for.
-    fn register_authenticated(
+    /// Resends a REGISTER with credentials in response to a challenge.
+    fn retry_register_with_credentials(
         &mut self,
         trunk: usize,
         response: &Response,
         now: Instant,
     ) -> Option<()> {
-        let transport = self.path_of(trunk)?.transport;
+        let transport = self.trunk_path(trunk)?.transport;
         let attempt = self.registration(trunk)?.attempt.as_ref()?;
-        let (request, before, lengthened) = (
+        let (request, previous, lengthened) = (
             attempt.request.clone(),
-            attempt.answered.clone(),
+            attempt.answered_challenge.clone(),
             attempt.lengthened,
         );
-        let (request, answered) =
-            self.with_credentials(trunk, transport, request, before, response)?;
-        self.attempt(trunk, request, Some(answered), lengthened, now)
+        let (request, answered_challenge) =
+            self.answer_challenge(trunk, transport, request, previous, response)?;
+        self.send_attempt(trunk, request, Some(answered_challenge), lengthened, now)
     }
 
-    /// A 423 names the shortest time that the registrar takes (RFC 3261, section 10.2.8).
-    fn register_for_longer(
+    /// Resends a REGISTER with the minimum expiry named by a 423 (RFC 3261, section 10.2.8).
+    fn retry_register_with_min_expires(
         &mut self,
         trunk: usize,
         response: &Response,
         now: Instant,
     ) -> Option<()> {
-        let shortest = seconds(response, &HeaderName::MinExpires)?;
+        let minimum = seconds(response, &HeaderName::MinExpires)?;
         let registration = self.registration(trunk)?;
-        if registration.leaving || registration.attempt.as_ref()?.lengthened || shortest > LONGEST {
+        if registration.unregistering
+            || registration.attempt.as_ref()?.lengthened
+            || minimum > MAX_EXPIRY
+        {
             return None;
         }
-        registration.asked = Some(shortest);
+        registration.requested_expiry = Some(minimum);
         self.send_register(trunk, true, now)
     }
 
-    /// The registrar refused (its status), said nothing (408), or could not be reached (503).
-    pub(super) fn register_failed(
+    /// Handles a failed registration and schedules the next attempt. `status` is the registrar's
+    /// status, 408 for no response, or 503 for a transport failure.
+    pub(super) fn on_register_failure(
         &mut self,
         trunk: usize,
         status: u16,
-        come_back: Option<Duration>,
+        retry_after: Option<Duration>,
         now: Instant,
     ) {
-        let draw = (self.entropy)();
-        // Where it has several targets the next try goes to another one.
+        let random = (self.entropy)();
+        // The next attempt uses the next target of the trunk.
         if matches!(status, 408 | 503)
-            && let Some(path) = self.path_of(trunk)
-            && let Some(line) = self.lines.get_mut(trunk)
+            && let Some(path) = self.trunk_path(trunk)
+            && let Some(state) = self.trunk_states.get_mut(trunk)
         {
-            line.leave(path.destination);
+            state.switch_from(path.destination);
         }
         let Some(registration) = self.registration(trunk) else {
             return;
         };
         registration.attempt = None;
-        if !registration.leaving {
-            let pause = FIRST_PAUSE
+        if !registration.unregistering {
+            let delay = INITIAL_RETRY_DELAY
                 .saturating_mul(1_u32 << registration.failures.min(10))
-                .min(LONGEST_PAUSE);
+                .min(MAX_RETRY_DELAY);
             registration.failures = registration.failures.saturating_add(1);
-            // Between half of it and all: a registrar that comes back is not met by everybody at once.
-            let pause = pause / 2 + (pause / 2).mul_f64((draw % 1000) as f64 / 1000.0);
-            let pause = pause.max(come_back.unwrap_or_default().min(ASKED));
-            self.timers.set(TimerKey::Register(trunk), now + pause);
+            // Random delay between half and full length, so that clients do not all return to a
+            // recovered registrar at once.
+            let delay = delay / 2 + (delay / 2).mul_f64((random % 1000) as f64 / 1000.0);
+            let delay = delay.max(retry_after.unwrap_or_default().min(DEFAULT_EXPIRY));
+            self.timers.set(TimerKey::Register(trunk), now + delay);
         }
-        self.registered(trunk, false, status);
+        self.set_registered(trunk, false, status);
     }
 
-    /// Tells of a change.
-    fn registered(&mut self, trunk: usize, registered: bool, status: u16) {
+    /// Stores the state of a registration and emits an event if it changed.
+    fn set_registered(&mut self, trunk: usize, registered: bool, status: u16) {
         let Some(registration) = self.registration(trunk) else {
             return;
         };
-        if registration.stands.replace(registered) != Some(registered) {
+        if registration.active.replace(registered) != Some(registered) {
             self.events.push_back(Event::Registered {
                 trunk,
                 registered,
@@ -275,8 +291,8 @@ impl Endpoint {
     }
 }
 
-/// A user name as it may stand in a URI (RFC 3261, section 25.1): what does not belong there is escaped.
-fn user_part(username: &str) -> String {
+/// Escapes a username for use in a URI (RFC 3261, section 25.1).
+fn escape_user(username: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
     username
         .bytes()
@@ -290,14 +306,15 @@ fn user_part(username: &str) -> String {
         .collect()
 }
 
-/// How long a 200 grants (RFC 3261, section 10.2.4): what it says of our own contact, else of all.
-fn granted(response: &Response, ours: &str) -> Option<Duration> {
-    let ours = Address::parse(ours.as_bytes(), "Contact").ok()?;
+/// Returns the expiry granted by a 200 (RFC 3261, section 10.2.4): the value for the endpoint's own
+/// contact, otherwise the value for all contacts.
+fn granted_expiry(response: &Response, own: &str) -> Option<Duration> {
+    let own = Address::parse(own.as_bytes(), "Contact").ok()?;
     let same = |uri: &Uri| {
-        uri.user() == ours.uri.user() && uri.port() == ours.uri.port() && {
+        uri.user() == own.uri.user() && uri.port() == own.uri.port() && {
             uri.host()
-                .zip(ours.uri.host())
-                .is_some_and(|(one, other)| one.equivalent(other))
+                .zip(own.uri.host())
+                .is_some_and(|(host, own_host)| host.equivalent(own_host))
         }
     };
     let contact = HeaderName::Contact;
@@ -305,19 +322,19 @@ fn granted(response: &Response, ours: &str) -> Option<Duration> {
     let contacts = lists
         .filter_map(|list| Address::parse_list(&list.value(), "Contact").ok())
         .flatten();
-    let known = contacts.into_iter().find(|contact| same(&contact.uri));
-    let expires = known
+    let own_contact = contacts.into_iter().find(|contact| same(&contact.uri));
+    let expires = own_contact
         .as_ref()
-        .and_then(|contact| number(contact.param("expires")?));
+        .and_then(|contact| leading_seconds(contact.param("expires")?));
     expires.or_else(|| seconds(response, &HeaderName::Expires))
 }
 
-/// The seconds that a header begins with.
+/// Returns the number of seconds at the beginning of a header.
 fn seconds(response: &Response, name: &HeaderName) -> Option<Duration> {
-    number(&response.headers.value(name)?)
+    leading_seconds(&response.headers.value(name)?)
 }
 
-fn number(text: &[u8]) -> Option<Duration> {
+fn leading_seconds(text: &[u8]) -> Option<Duration> {
     let text = text.trim_ascii();
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(text.get(..digits)?)

@@ -1,27 +1,27 @@
-//! An INVITE of ours that is made once more: with what the trunk asks for, or to another target of it.
+//! Further attempts of an INVITE: with credentials, or to the next target of the trunk.
 
 use std::time::Instant;
 
-use super::{Endpoint, Leg, LegId, Purpose, Usage};
+use super::{Endpoint, LegId, LegState, Purpose, SipLeg};
 use crate::sip::{Header, HeaderName, Method, Request};
 
 impl Endpoint {
-    /// An INVITE under way is made once more in another form; what becomes of the transaction before is nobody's
-    /// business any more.
-    pub(super) fn invite_again(&mut self, id: LegId, request: Request, now: Instant) {
-        let Some(Leg {
-            usage: Usage::Calling(calling),
+    /// Replaces an INVITE in progress with a new request. The result of the previous transaction is
+    /// ignored.
+    pub(super) fn resend_invite(&mut self, id: LegId, request: Request, now: Instant) {
+        let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         }) = self.legs.get_mut(&id)
         else {
             return;
         };
-        calling.request = request.clone();
-        calling.proceeding = false;
-        let (path, before) = (*path, calling.key.take());
-        if let Some(before) = before.and_then(|key| self.transactions.get_mut(&key)) {
-            before.purpose = Purpose::Farewell;
+        invite.request = request.clone();
+        invite.proceeding = false;
+        let (path, previous) = (*path, invite.key.take());
+        if let Some(previous) = previous.and_then(|key| self.transactions.get_mut(&key)) {
+            previous.purpose = Purpose::NoReplyNeeded;
         }
         let key = self.request(
             request,
@@ -32,32 +32,36 @@ impl Endpoint {
             },
             now,
         );
-        if let Some(Leg {
-            usage: Usage::Calling(calling),
+        if let Some(SipLeg {
+            state: LegState::Outgoing(invite),
             ..
         }) = self.legs.get_mut(&id)
         {
-            calling.key = key;
+            invite.key = key;
         }
     }
 
-    /// The next target of a trunk that has several is called, where one was away before anybody was alerted (RFC 3263,
-    /// section 4.3): as a new request, since the same one by another way would be taken for a loop.
-    pub(super) fn invite_elsewhere(&mut self, id: LegId, now: Instant) -> Option<()> {
-        let Leg {
-            usage: Usage::Calling(calling),
+    /// Sends the INVITE to the next target of its trunk if a target failed before the phone rang
+    /// (RFC 3263, section 4.3).
+    ///
+    /// The INVITE becomes a new request. An unchanged copy on a different path would be rejected as
+    /// a loop.
+    pub(super) fn invite_next_target(&mut self, id: LegId, now: Instant) -> Option<()> {
+        let SipLeg {
+            state: LegState::Outgoing(invite),
             path,
             ..
         } = self.legs.get_mut(&id)?
         else {
             return None;
         };
-        if calling.ringing || calling.withdrawn || !calling.early.is_empty() {
+        if invite.ringing || invite.withdrawn || !invite.early.is_empty() {
             return None;
         }
-        calling.tried.push(path.destination);
-        let (mut request, tried, failed) = (calling.request.clone(), calling.tried.clone(), *path);
-        let next = self.path_beside(failed, &tried)?;
+        invite.attempted.push(path.destination);
+        let (mut request, attempted, failed) =
+            (invite.request.clone(), invite.attempted.clone(), *path);
+        let next = self.next_path(failed, &attempted)?;
         let sequence = super::receive::sequence(&request).checked_add(1)?;
         let via = self.via(next.transport);
         for name in [
@@ -77,10 +81,10 @@ impl Endpoint {
             .push_front(Header::build(HeaderName::Via, via).ok()?);
         let leg = self.legs.get_mut(&id)?;
         leg.path = next;
-        if let Usage::Calling(calling) = &mut leg.usage {
-            calling.answered = None;
+        if let LegState::Outgoing(invite) = &mut leg.state {
+            invite.answered_challenge = None;
         }
-        self.invite_again(id, request, now);
+        self.resend_invite(id, request, now);
         Some(())
     }
 }

@@ -1,11 +1,11 @@
-//! What an audio stream is spoken in: codecs, telephone events, and how a description names them.
+//! Codecs and telephone events, and their formats in a session description.
 
-/// Our payload type of Opus where the peer does not name its own.
-const OPUS: u8 = 96;
-/// Milliseconds of the packets that we make: a peer that takes none so long takes no Opus of ours.
-const PACKET: u32 = 20;
+/// Payload type of Opus in local offers.
+const OPUS_PAYLOAD_TYPE: u8 = 96;
+/// Duration of sent packets in milliseconds. A peer that accepts only shorter packets gets no Opus.
+const PACKET_MS: u32 = 20;
 
-/// An audio codec that we speak.
+/// Supported audio codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// G.711 A-law.
@@ -19,17 +19,18 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The static payload type (RFC 3551, table 4), or the one that we give to Opus.
+    /// Returns the static payload type (RFC 3551, table 4), or the local one for Opus.
     pub(super) fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
             Self::G722 => 9,
-            Self::Opus => OPUS,
+            Self::Opus => OPUS_PAYLOAD_TYPE,
         }
     }
 
-    /// Encoding name, clock rate and channels (RFC 3551, section 6; of Opus always so: RFC 7587, section 7).
+    /// Returns the encoding name, clock rate and channels (RFC 3551, section 6). For Opus they are
+    /// fixed (RFC 7587, section 7).
     pub(super) fn encoding(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU/8000",
@@ -39,7 +40,7 @@ impl Codec {
         }
     }
 
-    /// The RTP clock, in Hz.
+    /// Returns the RTP clock rate in Hz.
     pub(super) fn rate(self) -> u32 {
         if self == Self::Opus { 48_000 } else { 8000 }
     }
@@ -53,8 +54,8 @@ impl Codec {
         }
     }
 
-    /// What an offer names, this one first. G.722 and Opus are offered where the other leg speaks them: a transcoder would
-    /// cost much and make nothing sound better.
+    /// Returns the codecs of an offer, with this codec first. G.722 and Opus are offered only if
+    /// the other leg uses them, because transcoding would cost CPU without better sound.
     pub(super) fn offered(self) -> &'static [Self] {
         match self {
             Self::Pcma => &[Self::Pcma, Self::Pcmu],
@@ -65,42 +66,45 @@ impl Codec {
     }
 }
 
-/// Telephone events (RFC 4733) as a description names them.
+/// Telephone events (RFC 4733) in a session description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TelephoneEvent {
-    /// 0 to 127.
+pub struct TelephoneEventFormat {
+    /// Payload type, 0 to 127.
     pub payload_type: u8,
-    /// The clock of their durations, in Hz: 8000 or 48000.
+    /// Clock rate of the durations in Hz: 8000 or 48000.
     pub rate: u32,
 }
 
-/// What a peer wants of the Opus that it is sent (RFC 7587, section 6.1): preferences, none of them a condition.
+/// Opus parameters requested by a receiver (RFC 7587, section 6.1). All are preferences, not
+/// conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpusParameters {
-    /// `maxaveragebitrate`, in bits a second; `None`: it says nothing.
+    /// `maxaveragebitrate` in bit/s. `None` if absent.
     pub max_average_bit_rate: Option<u32>,
-    /// `useinbandfec`: it makes use of a copy of each packet in the next.
+    /// `useinbandfec`: the receiver uses the copy of each packet that is sent with the next one.
     pub inband_fec: bool,
-    /// `cbr`: it prefers packets of one size.
+    /// `cbr`: the receiver prefers a constant bit rate.
     pub constant_bit_rate: bool,
-    /// `stereo`: it prefers two channels. For another peer alone: nothing is made in stereo here.
+    /// `stereo`: the receiver prefers two channels. Relevant for redirected audio only; the server
+    /// itself sends mono.
     pub stereo: bool,
 }
 
 impl OpusParameters {
-    /// What we want of those who send to us.
-    pub(super) const OURS: Self = Self {
+    /// Parameters requested from peers.
+    pub(super) const LOCAL: Self = Self {
         max_average_bit_rate: None,
         inband_fec: true,
         constant_bit_rate: false,
         stereo: false,
     };
 
-    /// The value of an `fmtp` attribute behind its payload type, from these fields alone.
+    /// Returns the value of an `fmtp` attribute, without the payload type. It contains only these
+    /// fields.
     pub(super) fn fmtp(&self) -> String {
         let mut text = format!("useinbandfec={}", u8::from(self.inband_fec));
-        if let Some(most) = self.max_average_bit_rate {
-            text.push_str(&format!(";maxaveragebitrate={most}"));
+        if let Some(maximum) = self.max_average_bit_rate {
+            text.push_str(&format!(";maxaveragebitrate={maximum}"));
         }
         for (name, wanted) in [
             (";cbr=1", self.constant_bit_rate),
@@ -111,7 +115,7 @@ impl OpusParameters {
         text
     }
 
-    /// Reads the value of an `fmtp` attribute behind its payload type.
+    /// Parses the value of an `fmtp` attribute, without the payload type.
     fn parse(text: &str) -> Self {
         let mut parameters = Self::default();
         for (name, value) in text
@@ -131,12 +135,12 @@ impl OpusParameters {
     }
 }
 
-/// A bit rate, brought within what Opus has (RFC 7587, section 3.1.1).
+/// Parses a bit rate and clamps it to the range of Opus (RFC 7587, section 3.1.1).
 fn bit_rate(text: &str) -> Option<u32> {
     text.parse().ok().map(|rate: u32| rate.clamp(6000, 510_000))
 }
 
-/// A codec that the peer names.
+/// Codec named by the peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Format {
     pub(super) codec: Codec,
@@ -144,17 +148,19 @@ pub(super) struct Format {
     pub(super) opus: OpusParameters,
 }
 
-/// The codecs of a stream that we speak, in the peer's order. Static payload types need no `rtpmap` (RFC 3551). Opus comes
-/// last: whoever speaks another codec, too, is seldom worth the transcoder.
+/// Returns the supported codecs of a stream in the peer's order. Static payload types need no
+/// `rtpmap` (RFC 3551).
+///
+/// Opus comes last: if the peer supports another codec, transcoding is seldom worth its cost.
 pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let maps: Vec<(u8, String)> = rtpmaps(media).collect();
     let is_opus = |number: u8| {
         maps.iter()
-            .any(|(of, encoding)| *of == number && encoding == "opus/48000/2")
+            .any(|(mapped, encoding)| *mapped == number && encoding == "opus/48000/2")
     };
     let format = |payload_type| {
-        let spoken = Codec::from_payload_type(payload_type);
-        let codec = spoken.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
+        let static_codec = Codec::from_payload_type(payload_type);
+        let codec = static_codec.or_else(|| is_opus(payload_type).then_some(Codec::Opus))?;
         let opus = if codec == Codec::Opus {
             opus_parameters(media, payload_type)
         } else {
@@ -170,7 +176,7 @@ pub(super) fn formats(media: &sdp_types::Media) -> Vec<Format> {
     let (opus, mut formats): (Vec<Format>, Vec<Format>) = named
         .into_iter()
         .partition(|format| format.codec == Codec::Opus);
-    if max_packet(media).is_none_or(|most| most >= PACKET) {
+    if max_packet_ms(media).is_none_or(|maximum| maximum >= PACKET_MS) {
         formats.extend(opus.first());
     }
     formats
@@ -184,13 +190,13 @@ pub(super) fn payload_types(media: &sdp_types::Media) -> impl Iterator<Item = u8
     numbers.filter(|payload_type: &u8| *payload_type < 128)
 }
 
-/// Payload types with their encodings, in lower case.
+/// Returns payload types and their encodings, in lower case.
 fn rtpmaps(media: &sdp_types::Media) -> impl Iterator<Item = (u8, String)> {
     numbered(media, "rtpmap")
         .map(|(payload_type, encoding)| (payload_type, encoding.to_ascii_lowercase()))
 }
 
-/// The values of an attribute that belong to a payload type, with it.
+/// Returns the values of an attribute with their payload types.
 fn numbered<'a>(media: &'a sdp_types::Media, name: &'a str) -> impl Iterator<Item = (u8, &'a str)> {
     let lines = media
         .attributes
@@ -208,15 +214,15 @@ fn numbered<'a>(media: &'a sdp_types::Media, name: &'a str) -> impl Iterator<Ite
 }
 
 fn opus_parameters(media: &sdp_types::Media, payload_type: u8) -> OpusParameters {
-    let mut lines = numbered(media, "fmtp").filter(|(of, _)| *of == payload_type);
+    let mut lines = numbered(media, "fmtp").filter(|(mapped, _)| *mapped == payload_type);
     lines
         .next()
         .map(|(_, value)| OpusParameters::parse(value))
         .unwrap_or_default()
 }
 
-/// The longest packet that the peer takes, in milliseconds (`a=maxptime`).
-fn max_packet(media: &sdp_types::Media) -> Option<u32> {
+/// Returns the maximum packet duration accepted by the peer (`a=maxptime`), in milliseconds.
+fn max_packet_ms(media: &sdp_types::Media) -> Option<u32> {
     let named = media
         .attributes
         .iter()
@@ -224,8 +230,8 @@ fn max_packet(media: &sdp_types::Media) -> Option<u32> {
     named?.value.as_deref()?.trim().parse().ok()
 }
 
-/// The telephone events of a stream, in the order of their lines.
-pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
+/// Returns the telephone events of a stream, in the order of their lines.
+pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEventFormat> {
     let event = |(payload_type, encoding): (u8, String)| {
         let mut parts = encoding.split('/');
         let (name, rate, channels) = (parts.next(), parts.next(), parts.next().unwrap_or("1"));
@@ -234,7 +240,7 @@ pub(super) fn events(media: &sdp_types::Media) -> Vec<TelephoneEvent> {
             .ok()
             .filter(|rate| matches!(rate, 8000 | 48_000))?;
         (name == Some("telephone-event") && channels == "1")
-            .then_some(TelephoneEvent { payload_type, rate })
+            .then_some(TelephoneEventFormat { payload_type, rate })
     };
     rtpmaps(media).filter_map(event).collect()
 }

@@ -1,16 +1,16 @@
-//! What a called party may answer: reliably, forked, elsewhere.
+//! Responses of a called party: reliable provisional responses, forks, redirections.
 
 use super::*;
 
 #[test]
-fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer() {
-    let (mut pair, leg, invite) = Pair::dial_by_hand();
+fn a_reliable_provisional_response_is_acknowledged_once_and_may_carry_the_answer() {
+    let (mut pair, leg, invite) = Pair::dial_manually();
     let body = HOLD.replace("sendonly", "sendrecv");
     let reliable = format!("Require: 100rel\r\nRSeq: 7\r\n{SDP}");
     for _ in 0..3 {
-        pair.answer_by_hand(answer_to(&invite, 183, "one", &reliable, &body));
+        pair.answer_manually(answer_to(&invite, 183, "one", &reliable, &body));
     }
-    pair.answer_by_hand(answer_to(
+    pair.answer_manually(answer_to(
         &invite,
         180,
         "one",
@@ -20,9 +20,9 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer
     assert_eq!(
         pair.sent("PRACK").len(),
         1,
-        "neither repeated nor out of order"
+        "neither for a retransmission nor out of order"
     );
-    pair.answer_by_hand(answer_to(
+    pair.answer_manually(answer_to(
         &invite,
         180,
         "one",
@@ -33,41 +33,44 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_may_bring_the_answer
     assert_eq!(pracks.len(), 2);
     assert!(pracks[0].contains("RAck: 7 1 INVITE\r\n") && pracks[0].contains("CSeq: 2 PRACK\r\n"));
     assert!(pracks[1].contains("RAck: 8 1 INVITE\r\n") && pracks[1].contains("CSeq: 3 PRACK\r\n"));
-    assert!(!pair.is_answered(), "early media connects nobody");
-    pair.answer_by_hand(answer_to(&invite, 200, "one", "", ""));
-    assert!(pair.is_answered(), "the answer came before");
+    assert!(!pair.is_answered(), "early media does not answer the call");
+    pair.answer_manually(answer_to(&invite, 200, "one", "", ""));
+    assert!(
+        pair.is_answered(),
+        "the provisional response carried the answer"
+    );
     assert!(pair.sent("ACK")[0].contains("CSeq: 1 ACK\r\n"));
     pair.ends[0].hang_up(leg, pair.now);
     pair.collect();
     assert!(
         pair.sent("BYE")[0].contains("CSeq: 4 BYE\r\n"),
-        "numbers go on where the PRACKs stopped"
+        "sequence numbers continue after the PRACKs"
     );
 }
 
 #[test]
-fn the_first_branch_of_a_fork_that_answers_wins_and_a_later_one_is_hung_up() {
-    let (mut pair, _, invite) = Pair::dial_by_hand();
+fn the_first_fork_branch_to_answer_wins_and_a_later_one_is_hung_up() {
+    let (mut pair, _, invite) = Pair::dial_manually();
     let body = HOLD.replace("sendonly", "sendrecv");
     for tag in ["one", "two"] {
-        pair.answer_by_hand(answer_to(&invite, 180, tag, "", ""));
+        pair.answer_manually(answer_to(&invite, 180, tag, "", ""));
     }
-    pair.answer_by_hand(answer_to(&invite, 200, "two", SDP, &body));
+    pair.answer_manually(answer_to(&invite, 200, "two", SDP, &body));
     assert!(pair.is_answered());
     assert_eq!(pair.sent("BYE").len(), 0);
-    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    pair.answer_manually(answer_to(&invite, 200, "one", SDP, &body));
     assert_eq!((pair.sent("ACK").len(), pair.sent("BYE").len()), (2, 1));
     assert!(pair.sent("BYE")[0].contains(";tag=one"));
-    pair.answer_by_hand(answer_to(&invite, 200, "one", SDP, &body));
+    pair.answer_manually(answer_to(&invite, 200, "one", SDP, &body));
     assert_eq!(
         (pair.sent("ACK").len(), pair.sent("BYE").len()),
         (3, 1),
-        "a repeated 2xx is acknowledged again"
+        "a retransmitted 2xx is acknowledged again"
     );
 }
 
 #[test]
-fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
+fn a_redirection_or_challenge_of_a_called_party_fails_the_call() {
     for (status, header) in [
         (302, "Contact: <sip:+910000000000@198.51.100.9>\r\n"),
         (401, "WWW-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n"),
@@ -76,8 +79,8 @@ fn a_redirection_and_a_challenge_of_a_called_party_are_refusals() {
             "Proxy-Authenticate: Digest realm=\"x\", nonce=\"y\"\r\n",
         ),
     ] {
-        let (mut pair, _, invite) = Pair::dial_by_hand();
-        pair.answer_by_hand(answer_to(&invite, status, "one", header, ""));
+        let (mut pair, _, invite) = Pair::dial_manually();
+        pair.answer_manually(answer_to(&invite, status, "one", header, ""));
         assert_eq!(pair.failed(End::Caller), status);
         assert_eq!((pair.sent("INVITE").len(), pair.sent("ACK").len()), (1, 1));
         assert!(

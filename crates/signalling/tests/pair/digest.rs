@@ -1,11 +1,11 @@
-//! Who knows whom by a password (RFC 7616).
+//! Digest authentication in both directions (RFC 7616).
 
 use super::*;
 
 impl Pair {
-    /// The caller's trunk knows it by a password.
+    /// Pair with credentials configured at the caller.
     fn with_credentials(realm: Option<&str>) -> Self {
-        let mut pair = Self::perfect();
+        let mut pair = Self::lossless();
         let credentials = Credentials {
             username: "trunk-user".into(),
             password: "a fictional password".into(),
@@ -15,7 +15,7 @@ impl Pair {
         pair
     }
 
-    /// The last INVITE that the caller sent.
+    /// Returns the last INVITE sent by the caller.
     fn last_invite(&self) -> String {
         self.sent("INVITE").last().unwrap().to_string()
     }
@@ -25,9 +25,9 @@ const CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n
                          Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n2\", algorithm=SHA-256, qop=\"auth\"\r\n";
 
 #[test]
-fn a_trunks_own_challenge_is_answered_with_the_strongest_digest_that_it_offers() {
-    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+fn a_challenge_of_the_trunk_is_answered_with_its_strongest_digest() {
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     let second = pair.last_invite();
     assert!(second.contains("CSeq: 2 INVITE\r\n"), "{second}");
     for part in [
@@ -48,78 +48,78 @@ fn a_trunks_own_challenge_is_answered_with_the_strongest_digest_that_it_offers()
         same("From:") && same("Call-ID:") && !same("Via:"),
         "{second}"
     );
-    assert_eq!(pair.sent("ACK").len(), 1, "the refusal is acknowledged");
+    assert_eq!(pair.sent("ACK").len(), 1, "the 407 is acknowledged");
     let body = HOLD.replace("sendonly", "sendrecv");
-    pair.answer_by_hand(answer_to(&second, 200, "two", SDP, &body));
+    pair.answer_manually(answer_to(&second, 200, "two", SDP, &body));
     assert!(pair.is_answered());
     assert!(pair.sent("ACK")[1].contains("CSeq: 2 ACK\r\n"));
     pair.ends[0].hang_up(leg, pair.now);
     pair.collect();
     assert!(pair.sent("BYE")[0].contains("CSeq: 3 BYE\r\n"));
     pair.events.clear();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn a_challenge_is_answered_once_and_again_only_for_a_stale_nonce() {
     let stale = CHALLENGE.replace("nonce=\"n2\"", "nonce=\"n3\", stale=true");
     for (then, invites) in [(CHALLENGE, 2), (stale.as_str(), 3)] {
-        let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-        pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+        let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+        pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
         for _ in 0..3 {
-            pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "two", then, ""));
+            pair.answer_manually(answer_to(&pair.last_invite(), 407, "two", then, ""));
         }
         assert_eq!(
             (pair.sent("INVITE").len(), pair.failed(End::Caller)),
             (invites, 407)
         );
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
-fn what_a_called_party_asks_for_is_never_answered() {
+fn a_challenge_of_a_called_party_is_never_answered() {
     let other = CHALLENGE.replace("carrier", "elsewhere");
-    // Once a party is being alerted, it is no more the trunk that asks.
-    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 180, "one", "", ""));
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    // After a ringing response a challenge may come from the called party.
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 180, "one", "", ""));
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     assert_eq!(
         (pair.sent("INVITE").len(), pair.failed(End::Caller)),
         (1, 407)
     );
     pair.events.clear();
-    pair.settle();
-    // Another realm than the one that is configured.
-    let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", &other, ""));
+    pair.run_to_idle();
+    // Realm different from the configured one.
+    let (mut pair, _, first) = Pair::with_credentials(Some("carrier")).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", &other, ""));
     assert_eq!(
         (pair.sent("INVITE").len(), pair.failed(End::Caller)),
         (1, 407)
     );
-    // Another realm than the one that has taken the credentials before.
-    let (mut pair, _, first) = Pair::with_credentials(None).dialled_by_hand();
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 183, "two", "", ""));
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 486, "two", "", ""));
+    // Realm different from the one pinned by an earlier call.
+    let (mut pair, _, first) = Pair::with_credentials(None).dialled_manually();
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
+    pair.answer_manually(answer_to(&pair.last_invite(), 183, "two", "", ""));
+    pair.answer_manually(answer_to(&pair.last_invite(), 486, "two", "", ""));
     pair.dial();
-    pair.flying.clear();
-    pair.answer_by_hand(answer_to(&pair.last_invite(), 407, "three", &other, ""));
+    pair.in_flight.clear();
+    pair.answer_manually(answer_to(&pair.last_invite(), 407, "three", &other, ""));
     assert_eq!(pair.sent("INVITE").len(), 3);
     pair.events.clear();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_call_that_is_withdrawn_while_the_trunk_asks_is_not_made_again() {
-    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_by_hand();
+fn a_call_cancelled_during_a_challenge_is_not_resent() {
+    let (mut pair, leg, first) = Pair::with_credentials(None).dialled_manually();
     pair.ends[0].hang_up(leg, pair.now);
-    pair.answer_by_hand(answer_to(&first, 407, "one", CHALLENGE, ""));
+    pair.answer_manually(answer_to(&first, 407, "one", CHALLENGE, ""));
     assert_eq!(pair.sent("INVITE").len(), 1);
-    pair.settle();
+    pair.run_to_idle();
 }
 
-fn known_by(password: &str) -> Credentials {
+fn credentials(password: &str) -> Credentials {
     Credentials {
         username: "pbx".into(),
         password: password.into(),
@@ -128,12 +128,12 @@ fn known_by(password: &str) -> Credentials {
 }
 
 impl Pair {
-    /// The callee knows the caller by a password alone; the caller knows this one.
-    fn strangers(password: &str) -> Self {
-        let mut pair = Self::perfect();
-        pair.ends[0] = endpoint_with(0, Transport::Udp, Some(known_by(password)));
-        let accept_credentials = Some(known_by("a fictional password"));
-        pair.ends[1] = endpoint_of(
+    /// Pair with password authentication at the callee. The caller uses `password`.
+    fn with_password(password: &str) -> Self {
+        let mut pair = Self::lossless();
+        pair.ends[0] = endpoint_with(0, Transport::Udp, Some(credentials(password)));
+        let accept_credentials = Some(credentials("a fictional password"));
+        pair.ends[1] = endpoint_for(
             1,
             Transport::Udp,
             Trunk {
@@ -144,30 +144,30 @@ impl Pair {
         pair
     }
 
-    /// The callee's answer to a request that comes from somewhere.
+    /// Sends a request to the callee from any source and returns the response.
     fn answer_from(&mut self, source: SocketAddr, request: &str) -> String {
         let before = self.wire[1].len();
         let message = SipMessage::from_datagram(request.to_owned().into()).unwrap();
         self.ends[1].receive(Transport::Udp, source, message, self.now);
         self.collect();
-        self.flying.clear();
+        self.in_flight.clear();
         self.wire[1].get(before).cloned().unwrap_or_default()
     }
 }
 
 #[test]
-fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
+fn a_caller_with_the_password_is_accepted_from_any_address_for_a_whole_call() {
     for loss in [0, 25] {
         for seed in 1..20 {
             let mut pair = Pair {
                 loss,
-                luck: Luck(seed * 7919),
-                ..Pair::strangers("a fictional password")
+                random: LinkRandom(seed * 7919),
+                ..Pair::with_password("a fictional password")
             };
             let (caller, callee) = pair.connect();
             let challenge = pair.wire[1]
                 .iter()
-                .find(|one| one.starts_with("SIP/2.0 401"))
+                .find(|message| message.starts_with("SIP/2.0 401"))
                 .unwrap();
             for part in [
                 "algorithm=SHA-256",
@@ -181,11 +181,11 @@ fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
             pair.ends[0].hang_up(caller, pair.now);
             pair.collect();
             while pair.step() {}
-            let heard = pair
+            let hung_up = pair
                 .events
                 .iter()
                 .any(|(_, event)| matches!(event, Event::HungUp { .. }));
-            assert!(heard || loss > 0, "the BYE is let in");
+            assert!(hung_up || loss > 0, "the BYE is accepted");
             pair.ends[1].hang_up(callee, pair.now);
             pair.events.clear();
             pair.collect();
@@ -195,12 +195,12 @@ fn a_caller_who_knows_the_password_is_let_in_from_anywhere_for_a_whole_call() {
 }
 
 #[test]
-fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
-    let mut pair = Pair::strangers("another password");
+fn a_caller_without_the_password_learns_nothing_and_leaves_no_state() {
+    let mut pair = Pair::with_password("another password");
     pair.dial();
     assert_eq!(pair.failed(End::Caller), 401);
     assert!(pair.events.is_empty());
-    assert_eq!(pair.ends[1].load(), IDLE, "nothing is remembered");
+    assert_eq!(pair.ends[1].load(), IDLE, "no state is left");
     let invite = pair.wire[0][0].clone();
     let status =
         |pair: &mut Pair, request: &str| pair.answer_from(address(0), request)[8..11].to_owned();
@@ -215,27 +215,27 @@ fn a_caller_who_does_not_know_the_password_learns_nothing_and_costs_nothing() {
         assert_eq!(status(&mut pair, &request), "403", "{method}");
     }
     assert_eq!(pair.ends[1].load(), IDLE);
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_trunk_may_be_known_by_one_hash_alone() {
+fn a_trunk_may_accept_a_single_digest_algorithm() {
     for (digest, named, other) in [
         (Digest::Md5, "MD5", "SHA-256"),
         (Digest::Sha256, "SHA-256", "MD5"),
     ] {
-        let mut pair = Pair::strangers("a fictional password");
-        let accept_credentials = Some(known_by("a fictional password"));
+        let mut pair = Pair::with_password("a fictional password");
+        let accept_credentials = Some(credentials("a fictional password"));
         let trunk = Trunk {
             accept_credentials,
             accept_digests: vec![digest],
             ..Trunk::default()
         };
-        pair.ends[1] = endpoint_of(1, Transport::Udp, trunk);
+        pair.ends[1] = endpoint_for(1, Transport::Udp, trunk);
         let (caller, _) = pair.connect();
         let challenge = pair.wire[1]
             .iter()
-            .find(|one| one.starts_with("SIP/2.0 401"))
+            .find(|message| message.starts_with("SIP/2.0 401"))
             .unwrap();
         assert!(
             challenge.contains(&format!("algorithm={named},")) && !challenge.contains(other),
@@ -243,7 +243,7 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
         );
         let invite = pair.wire[0]
             .iter()
-            .find(|one| one.contains("Authorization: "))
+            .find(|message| message.contains("Authorization: "))
             .unwrap()
             .clone();
         let forged = invite
@@ -252,23 +252,23 @@ fn a_trunk_may_be_known_by_one_hash_alone() {
         assert!(
             pair.answer_from(address(0), &forged)
                 .starts_with("SIP/2.0 401 "),
-            "not by another one"
+            "a different algorithm is rejected"
         );
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Callee));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
-fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
-    let mut pair = Pair::strangers("a fictional password");
+fn replayed_credentials_are_stale_also_from_a_different_source() {
+    let mut pair = Pair::with_password("a fictional password");
     pair.dial();
-    let offer = pair.offered();
+    let call = pair.incoming_call();
     let invite = pair.wire[0]
         .iter()
-        .find(|one| one.contains("Authorization: "))
+        .find(|message| message.contains("Authorization: "))
         .unwrap()
         .clone();
     let again = pair.answer_from(
@@ -284,7 +284,8 @@ fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
         elsewhere.starts_with("SIP/2.0 401 ") && elsewhere.contains("stale=true"),
         "{elsewhere}"
     );
-    // Neither can somebody else withdraw the call, or use the answer for another number.
+    // A different source can neither cancel the call nor reuse the credentials for a different
+    // number.
     let cancel = invite.replace("INVITE", "CANCEL");
     let refused = pair.answer_from("203.0.113.9:5060".parse().unwrap(), &cancel);
     assert!(refused.starts_with("SIP/2.0 403 "), "{refused}");
@@ -300,8 +301,8 @@ fn an_answer_that_is_sent_again_is_stale_and_one_from_elsewhere_is_too() {
         other.starts_with("SIP/2.0 401 ") && !other.contains("Warning"),
         "{other}"
     );
-    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.ends[1].reject(call.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);
-    pair.settle();
+    pair.run_to_idle();
 }

@@ -1,5 +1,6 @@
-//! Two endpoints on a virtual clock, over a link that loses, repeats and reorders; every test ends with both idle
-//! and no timer left.
+//! Two endpoints on a virtual clock, over a link with loss, duplication and reordering.
+//!
+//! At the end of a test both endpoints are idle, without timers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,31 +10,31 @@
 
 mod answers;
 mod digest;
+mod in_dialog;
 mod redirections;
 mod setup;
-mod within;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use signalling::sdes::{Secrets, SrtpMode};
-use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEvent};
+use signalling::sdp::{Codec, LocalMedia, OpusParameters, TelephoneEventFormat};
 use signalling::{
-    Credentials, Digest, Endpoint, Event, LegId, Load, Network, Offer, OutgoingCall, Peer,
-    Redirection, Settings, SipMessage, Transport, Trunk,
+    Credentials, Digest, Endpoint, EndpointLoad, EndpointSettings, Event, IncomingCall, LegId,
+    Network, OutgoingCall, Redirection, SipMessage, Transport, Trunk, TrunkPeer,
 };
 
-const IDLE: Load = Load {
+const IDLE: EndpointLoad = EndpointLoad {
     legs: 0,
     transactions: 0,
     timers: 0,
 };
 
-/// xorshift: a link's bad luck, the same each time for the same seed.
-struct Luck(u64);
+/// Xorshift generator for losses and delays, reproducible from its seed.
+struct LinkRandom(u64);
 
-impl Luck {
+impl LinkRandom {
     fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -52,19 +53,20 @@ enum End {
     Callee,
 }
 
-/// A message on its way: to which end, over what, from where.
-type Flight = (usize, Transport, SocketAddr, Vec<u8>);
+/// Message in flight: destination, transport, source address, bytes.
+type InFlight = (usize, Transport, SocketAddr, Vec<u8>);
 
 struct Pair {
     ends: [Endpoint; 2],
     now: Instant,
-    luck: Luck,
-    /// Percent of messages lost; a third as many are repeated, and all are delayed by up to 300 ms.
+    random: LinkRandom,
+    /// Percentage of lost messages. A third as many are duplicated, and all are delayed by up to
+    /// 300 ms.
     loss: u64,
-    flying: BTreeMap<(Instant, u64), Flight>,
+    in_flight: BTreeMap<(Instant, u64), InFlight>,
     sent: u64,
     events: Vec<(End, Event)>,
-    /// Every message that each end put on the wire.
+    /// All messages sent by each endpoint.
     wire: [Vec<String>; 2],
 }
 
@@ -80,7 +82,7 @@ fn endpoint(own: usize, transport: Transport) -> Endpoint {
 }
 
 fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentials>) -> Endpoint {
-    endpoint_of(
+    endpoint_for(
         own,
         transport,
         Trunk {
@@ -90,27 +92,27 @@ fn endpoint_with(own: usize, transport: Transport, credentials: Option<Credentia
     )
 }
 
-/// An endpoint whose trunk is the other one, with keys of its own.
-fn endpoint_of(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
+/// Creates an endpoint with the other one as its trunk.
+fn endpoint_for(own: usize, transport: Transport, trunk: Trunk) -> Endpoint {
     let peer = address(1 - own);
     let accept_from = match trunk.accept_credentials {
         Some(_) => Vec::new(),
-        None => vec![Network::of(peer.ip())],
+        None => vec![Network::single(peer.ip())],
     };
     let trunk = Trunk {
-        peer: Some(Peer::at(transport, peer)),
+        peer: Some(TrunkPeer::at(transport, peer)),
         accept_from,
         ..trunk
     };
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised: address(own).ip(),
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
         trunks: vec![trunk],
     };
-    let mut luck = Luck(0x9e37_79b9 + own as u64);
-    Endpoint::new(settings, Box::new(move || luck.draw()))
+    let mut random = LinkRandom(0x9e37_79b9 + own as u64);
+    Endpoint::new(settings, Box::new(move || random.draw()))
 }
 
 fn media(end: usize) -> LocalMedia {
@@ -131,16 +133,16 @@ impl Pair {
         Self {
             ends: [endpoint(0, transport), endpoint(1, transport)],
             now: Instant::now(),
-            luck: Luck(seed * 7919 + 1),
+            random: LinkRandom(seed * 7919 + 1),
             loss,
-            flying: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             sent: 0,
             events: Vec::new(),
             wire: [Vec::new(), Vec::new()],
         }
     }
 
-    fn perfect() -> Self {
+    fn lossless() -> Self {
         Self::over(Transport::Udp, 1, 0)
     }
 
@@ -157,7 +159,7 @@ impl Pair {
         leg
     }
 
-    /// Takes out what both ends want sent and told.
+    /// Moves the messages and events of both endpoints into the pair.
     fn collect(&mut self) {
         for own in 0..2 {
             while let Some(transmit) = self.ends[own].poll_transmit() {
@@ -165,21 +167,21 @@ impl Pair {
                 let reliable = transmit.path.transport == Transport::Tcp;
                 let copies = match () {
                     () if reliable => 1,
-                    () if self.luck.percent(self.loss) => 0,
-                    () if self.luck.percent(self.loss / 3) => 2,
+                    () if self.random.percent(self.loss) => 0,
+                    () if self.random.percent(self.loss / 3) => 2,
                     () => 1,
                 };
                 for _ in 0..copies {
                     let jitter = if reliable || self.loss == 0 {
                         10
                     } else {
-                        self.luck.draw() % 300
+                        self.random.draw() % 300
                     };
                     self.sent += 1;
-                    let flight = (self.now + Duration::from_millis(jitter), self.sent);
+                    let arrival = (self.now + Duration::from_millis(jitter), self.sent);
                     let message = transmit.bytes.to_vec();
-                    self.flying.insert(
-                        flight,
+                    self.in_flight.insert(
+                        arrival,
                         (1 - own, transmit.path.transport, address(own), message),
                     );
                 }
@@ -190,18 +192,17 @@ impl Pair {
         }
     }
 
-    /// One step of the world: the next delivery or timer. `false` when nothing is left to happen.
+    /// Runs the next delivery or timer. Returns `false` if none is left.
     fn step(&mut self) -> bool {
-        let delivery = self.flying.keys().next().map(|(at, _)| *at);
+        let delivery = self.in_flight.keys().next().map(|(at, _)| *at);
         let timer = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
         let Some(next) = [delivery, timer].into_iter().flatten().min() else {
             return false;
         };
         self.now = self.now.max(next);
         if delivery == Some(next) {
-            let (_, (to, transport, from, bytes)) = self.flying.pop_first().unwrap();
-            let message =
-                SipMessage::from_datagram(bytes.into()).expect("what we send can be read");
+            let (_, (to, transport, from, bytes)) = self.in_flight.pop_first().unwrap();
+            let message = SipMessage::from_datagram(bytes.into()).expect("sent messages parse");
             self.ends[to].receive(transport, from, message, self.now);
         } else {
             self.ends
@@ -212,8 +213,8 @@ impl Pair {
         true
     }
 
-    /// Lets the world go on until an event comes that fits.
-    fn until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
+    /// Runs until a matching event occurs, and returns its value.
+    fn run_until<T>(&mut self, end: End, fits: impl Fn(&Event) -> Option<T>) -> T {
         loop {
             let found = self
                 .events
@@ -224,57 +225,58 @@ impl Pair {
             }
             assert!(
                 self.step(),
-                "nothing happens any more; unseen: {:?}",
+                "no event left to wait for; unexpected events: {:?}",
                 self.events
             );
         }
     }
 
-    fn offered(&mut self) -> Offer {
-        self.until(End::Callee, |event| match event {
-            Event::Offered(offer) => Some(offer.clone()),
+    fn incoming_call(&mut self) -> IncomingCall {
+        self.run_until(End::Callee, |event| match event {
+            Event::IncomingCall(call) => Some(call.clone()),
             _ => None,
         })
     }
 
     fn hung_up(&mut self, end: End) -> bool {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::HungUp { orderly, .. } => Some(*orderly),
             _ => None,
         })
     }
 
     fn failed(&mut self, end: End) -> u16 {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::Failed { status, .. } => Some(*status),
             _ => None,
         })
     }
 
-    /// A call that both ends count as connected: the caller's leg and the callee's.
+    /// Connects a call and returns the legs of caller and callee.
     fn connect(&mut self) -> (LegId, LegId) {
         let caller = self.dial();
-        let callee = self.offered().leg;
+        let callee = self.incoming_call().leg;
         self.ends[1].answer(callee, media(1), self.now).unwrap();
         self.collect();
-        self.until(End::Caller, |event| {
+        self.run_until(End::Caller, |event| {
             matches!(event, Event::Answered { .. }).then_some(())
         });
-        self.until(End::Callee, |event| {
+        self.run_until(End::Callee, |event| {
             matches!(event, Event::Confirmed { .. }).then_some(())
         });
         (caller, callee)
     }
 
-    /// Runs to the end: both idle, no timer left, and no event that nobody asked for.
-    fn settle(mut self) -> [Vec<String>; 2] {
+    /// Runs until both endpoints are idle, checks that no event is left, and returns all sent
+    /// messages.
+    fn run_to_idle(mut self) -> [Vec<String>; 2] {
         while self.step() {}
         assert_eq!([self.ends[0].load(), self.ends[1].load()], [IDLE, IDLE]);
         assert_eq!(self.events, []);
         self.wire
     }
 
-    /// Puts a request of the caller's making into the callee's dialog.
+    /// Sends a request to the callee within its dialog, in the name of the caller.
     fn inject(&mut self, method: &str, sequence: u32, headers: &str, body: &str) {
         let ack = self.wire[0]
             .iter()
@@ -301,15 +303,15 @@ impl Pair {
         self.collect();
     }
 
-    /// The callee's last message.
+    /// Returns the last message of the callee.
     fn answer(&self) -> &str {
         self.wire[1].last().unwrap()
     }
 }
 
-fn worlds() -> impl Iterator<Item = Pair> {
+fn links() -> impl Iterator<Item = Pair> {
     let lossy = (1..60).map(|seed| Pair::over(Transport::Udp, seed, 25));
-    let clean = [Pair::perfect(), Pair::over(Transport::Tcp, 1, 0)];
+    let clean = [Pair::lossless(), Pair::over(Transport::Tcp, 1, 0)];
     clean.into_iter().chain(lossy)
 }
 
@@ -317,7 +319,7 @@ const HOLD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.7
     m=audio 30000 RTP/AVP 8\r\na=sendonly\r\n";
 const SDP: &str = "Content-Type: application/sdp\r\n";
 
-/// An answer of the called side's making to the INVITE that is on the wire.
+/// Writes a response to an INVITE in the name of the called party.
 fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) -> SipMessage {
     let line = |name: &str| {
         invite
@@ -340,23 +342,23 @@ fn answer_to(invite: &str, status: u16, tag: &str, headers: &str, body: &str) ->
 }
 
 impl Pair {
-    /// The caller's INVITE never arrives; the called side's answers are of our making.
-    fn dial_by_hand() -> (Self, LegId, String) {
-        Self::perfect().dialled_by_hand()
+    /// Dials without delivering the INVITE. The test writes the responses.
+    fn dial_manually() -> (Self, LegId, String) {
+        Self::lossless().dialled_manually()
     }
 
-    fn dialled_by_hand(self) -> (Self, LegId, String) {
+    fn dialled_manually(self) -> (Self, LegId, String) {
         let mut pair = self;
         let leg = pair.dial();
-        pair.flying.clear();
+        pair.in_flight.clear();
         let invite = pair.wire[0][0].clone();
         (pair, leg, invite)
     }
 
-    fn answer_by_hand(&mut self, response: SipMessage) {
+    fn answer_manually(&mut self, response: SipMessage) {
         self.ends[0].receive(Transport::Udp, address(1), response, self.now);
         self.collect();
-        self.flying.clear();
+        self.in_flight.clear();
     }
 
     fn sent(&self, method: &str) -> Vec<&String> {

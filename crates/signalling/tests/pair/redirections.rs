@@ -1,11 +1,11 @@
-//! Re-INVITEs of ours, which send a peer's audio elsewhere and back.
+//! Re-INVITEs of the endpoint: a peer's audio is moved to a different address and back.
 
 use super::*;
 
-/// What a peer is told of another's audio.
-fn elsewhere() -> Redirection {
+/// Redirection to a different address.
+fn other_address() -> Redirection {
     let rtp = Some("203.0.113.7:4000".parse().unwrap());
-    let telephone_event = Some(TelephoneEvent {
+    let telephone_event = Some(TelephoneEventFormat {
         payload_type: 97,
         rate: 8000,
     });
@@ -19,10 +19,10 @@ fn elsewhere() -> Redirection {
     }
 }
 
-fn home() -> Redirection {
+fn local_address() -> Redirection {
     Redirection {
         rtp: None,
-        ..elsewhere()
+        ..other_address()
     }
 }
 
@@ -32,17 +32,18 @@ impl Pair {
         self.collect();
     }
 
-    /// The status of a redirection, 200 or that of the refusal; `None`: the leg has ended.
+    /// Returns the status of a redirection: 200, or the status of the rejection. `None` if the leg
+    /// ended.
     fn redirected(&mut self, end: End) -> Option<u16> {
-        self.until(end, |event| match event {
+        self.run_until(end, |event| match event {
             Event::Redirected { .. } => Some(Some(200)),
-            Event::NotRedirected { status, .. } => Some(Some(*status)),
+            Event::RedirectFailed { status, .. } => Some(Some(*status)),
             Event::HungUp { .. } => Some(None),
             _ => None,
         })
     }
 
-    /// Ends what is left of a call, whatever the link has done to it.
+    /// Ends the rest of a call, in any state.
     fn end(mut self, legs: [LegId; 2]) -> [Vec<String>; 2] {
         for (end, leg) in self.ends.iter_mut().zip(legs) {
             end.hang_up(leg, self.now);
@@ -50,19 +51,19 @@ impl Pair {
         self.collect();
         while self.step() {}
         self.events.clear();
-        self.settle()
+        self.run_to_idle()
     }
 }
 
 #[test]
-fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
-    for mut pair in worlds() {
+fn a_peer_is_redirected_and_back_over_any_link() {
+    for mut pair in links() {
         let (caller, callee) = pair.connect();
-        pair.redirect(End::Caller, caller, elsewhere());
+        pair.redirect(End::Caller, caller, other_address());
         let first = pair.redirected(End::Caller);
         assert!(first == Some(200) || pair.loss > 0);
         if first.is_some() {
-            pair.redirect(End::Caller, caller, home());
+            pair.redirect(End::Caller, caller, local_address());
             assert!(pair.redirected(End::Caller) == Some(200) || pair.loss > 0);
         }
         pair.end([caller, callee]);
@@ -70,12 +71,12 @@ fn a_peer_is_sent_elsewhere_and_back_over_any_link() {
 }
 
 #[test]
-fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else() {
-    let mut pair = Pair::perfect();
+fn a_redirection_reveals_an_address_a_codec_and_a_payload_type_and_nothing_else() {
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
+    pair.redirect(End::Callee, callee, other_address());
     assert_eq!(pair.redirected(End::Callee), Some(200));
-    pair.redirect(End::Callee, callee, home());
+    pair.redirect(End::Callee, callee, local_address());
     assert_eq!(pair.redirected(End::Callee), Some(200));
     let changes: Vec<u16> = pair
         .events
@@ -105,11 +106,11 @@ fn a_redirection_tells_of_an_address_a_codec_and_a_payload_type_and_nothing_else
 }
 
 #[test]
-fn re_invites_that_meet_are_refused_with_491_and_made_again() {
-    for mut pair in worlds() {
+fn colliding_re_invites_are_rejected_with_491_and_retried() {
+    for mut pair in links() {
         let (caller, callee) = pair.connect();
-        pair.redirect(End::Caller, caller, elsewhere());
-        pair.redirect(End::Callee, callee, elsewhere());
+        pair.redirect(End::Caller, caller, other_address());
+        pair.redirect(End::Callee, callee, other_address());
         let met = [pair.redirected(End::Callee), pair.redirected(End::Caller)];
         assert!(met == [Some(200); 2] || pair.loss > 0, "{met:?}");
         let clean = pair.loss == 0;
@@ -126,10 +127,10 @@ fn re_invites_that_meet_are_refused_with_491_and_made_again() {
 }
 
 #[test]
-fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
-    let mut pair = Pair::perfect();
+fn an_offer_colliding_with_a_local_one_is_rejected_and_an_update_without_offer_is_not() {
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
+    pair.redirect(End::Callee, callee, other_address());
     let body = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4 RTP/AVP 0\r\n";
     pair.inject("UPDATE", 100, "Content-Type: application/sdp\r\n", body);
     assert!(pair.answer().starts_with("SIP/2.0 491 "));
@@ -142,11 +143,11 @@ fn an_offer_that_meets_ours_is_refused_and_an_update_without_one_is_not() {
 }
 
 #[test]
-fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
+fn a_call_is_hung_up_during_a_re_invite() {
     for hangs_up in [End::Caller, End::Callee] {
-        for mut pair in worlds() {
+        for mut pair in links() {
             let (caller, callee) = pair.connect();
-            pair.redirect(End::Caller, caller, elsewhere());
+            pair.redirect(End::Caller, caller, other_address());
             let leg = [caller, callee][hangs_up as usize];
             pair.ends[hangs_up as usize].hang_up(leg, pair.now);
             pair.collect();
@@ -155,12 +156,13 @@ fn a_call_is_hung_up_while_a_re_invite_is_under_way() {
     }
 }
 
-/// What the callee answers to a re-INVITE, by a peer of the test's own making.
+/// Responds to a re-INVITE of the callee with `status`. Returns the outcome and the messages sent
+/// by the callee.
 fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, callee) = pair.connect();
-    pair.redirect(End::Callee, callee, elsewhere());
-    pair.flying.clear();
+    pair.redirect(End::Callee, callee, other_address());
+    pair.in_flight.clear();
     let invite = pair.wire[1].last().unwrap().clone();
     let head: String = invite
         .lines()
@@ -181,7 +183,7 @@ fn refused_with(status: &str) -> (Option<u16>, Vec<String>) {
 }
 
 #[test]
-fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it() {
+fn a_rejected_re_invite_keeps_the_call_and_an_unknown_dialog_ends_it() {
     for status in [404, 488, 503, 603] {
         assert_eq!(refused_with(&status.to_string()).0, Some(status));
     }
@@ -196,6 +198,6 @@ fn a_refusal_leaves_the_call_as_it_was_and_a_peer_that_has_forgotten_it_ends_it(
 }
 
 #[test]
-fn a_peer_that_says_it_has_our_re_invite_and_then_nothing_loses_the_call() {
+fn a_re_invite_with_only_a_provisional_response_ends_the_call() {
     assert_eq!(refused_with("100").0, None);
 }

@@ -1,112 +1,113 @@
-//! Calls from the INVITE to the BYE, over links good and bad.
+//! Call setup and teardown, over reliable and lossy links.
 
 use super::*;
 
 #[test]
 fn a_call_is_set_up_and_ended_by_the_caller() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         let (caller, _) = pair.connect();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
-        // With bad luck the BYE never arrives: the caller has forgotten the call, the callee's media watch ends it.
+        // On a lossy link the BYE may never arrive. The caller's leg is gone by then; the callee's
+        // media timeout ends the call in production.
         while pair.step() {}
-        let heard = pair
+        let hung_up = pair
             .events
             .iter()
             .any(|(_, event)| matches!(event, Event::HungUp { orderly: true, .. }));
-        if !heard {
+        if !hung_up {
             assert!(pair.loss > 0);
             let leg = LegId(1);
             pair.ends[1].hang_up(leg, pair.now);
         }
         pair.events.clear();
         pair.collect();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
 fn a_call_is_ended_by_the_callee() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (_, callee) = pair.connect();
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn the_offer_tells_the_numbers_and_the_audio() {
-    let mut pair = Pair::perfect();
+fn an_incoming_call_has_the_numbers_and_the_audio() {
+    let mut pair = Pair::lossless();
     pair.dial();
-    let offer = pair.offered();
+    let call = pair.incoming_call();
     assert_eq!(
-        (offer.called.as_str(), offer.caller.as_deref()),
+        (call.called.as_str(), call.caller.as_deref()),
         ("+914000000001", Some("+918800000001"))
     );
-    assert_eq!(offer.remote.unwrap().codec, Codec::Pcmu);
+    assert_eq!(call.remote.unwrap().codec, Codec::Pcmu);
     assert!(
-        !format!("{offer:?}").contains("00000001"),
-        "numbers are not for a log"
+        !format!("{call:?}").contains("00000001"),
+        "numbers must not be logged"
     );
-    pair.ends[1].reject(offer.leg, 404, None, pair.now);
+    pair.ends[1].reject(call.leg, 404, None, pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 404);
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn a_rejected_call_fails_with_its_status_over_any_link() {
-    for mut pair in worlds() {
+    for mut pair in links() {
         pair.dial();
-        let offer = pair.offered();
-        pair.ends[1].reject(offer.leg, 486, None, pair.now);
+        let call = pair.incoming_call();
+        pair.ends[1].reject(call.leg, 486, None, pair.now);
         pair.collect();
         assert!(matches!(pair.failed(End::Caller), 486 | 408));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
-fn an_overloaded_callee_names_the_time_to_come_back() {
-    let mut pair = Pair::perfect();
+fn an_overloaded_callee_sends_retry_after() {
+    let mut pair = Pair::lossless();
     pair.dial();
-    let offer = pair.offered();
-    pair.ends[1].reject(offer.leg, 503, Some(5), pair.now);
+    let call = pair.incoming_call();
+    pair.ends[1].reject(call.leg, 503, Some(5), pair.now);
     pair.collect();
     assert_eq!(pair.failed(End::Caller), 503);
     assert!(
-        pair.settle()[1]
+        pair.run_to_idle()[1]
             .iter()
             .any(|message| message.contains("Retry-After: 5\r\n"))
     );
 }
 
 #[test]
-fn a_call_given_up_while_it_is_offered_is_cancelled() {
-    for mut pair in worlds() {
+fn a_call_hung_up_before_its_answer_is_cancelled() {
+    for mut pair in links() {
         let caller = pair.dial();
-        let offer = pair.offered();
+        let call = pair.incoming_call();
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
         while pair.step() {}
         if pair.events.is_empty() {
             assert!(pair.loss > 0, "the CANCEL was lost each time");
-            pair.ends[1].reject(offer.leg, 480, None, pair.now);
+            pair.ends[1].reject(call.leg, 480, None, pair.now);
             pair.collect();
         }
         pair.events.clear();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
 fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let caller = pair.dial();
-    let callee = pair.offered().leg;
-    // Let the 100 reach the caller, so that the CANCEL goes out at once, and then cross it with the answer.
-    while pair.wire[1].is_empty() || !pair.flying.is_empty() {
+    let callee = pair.incoming_call().leg;
+    // Deliver the 100 first. The caller then sends its CANCEL at once, and it crosses the answer.
+    while pair.wire[1].is_empty() || !pair.in_flight.is_empty() {
         pair.step();
     }
     pair.ends[0].hang_up(caller, pair.now);
@@ -115,7 +116,7 @@ fn a_cancel_that_crosses_the_answer_still_ends_the_call() {
     assert!(pair.hung_up(End::Callee));
     pair.events
         .retain(|(_, event)| !matches!(event, Event::Confirmed { .. }));
-    let wire = pair_methods(&pair.settle()[0]);
+    let wire = pair_methods(&pair.run_to_idle()[0]);
     assert!(
         wire.contains("CANCEL") && wire.contains("ACK") && wire.contains("BYE"),
         "{wire}"
@@ -130,8 +131,8 @@ fn pair_methods(wire: &[String]) -> String {
 }
 
 #[test]
-fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
-    let mut pair = Pair::perfect();
+fn a_copied_invite_and_a_returned_local_invite_are_rejected_as_loops() {
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     let invite = pair.wire[0][0].clone();
     let by_another_way = invite.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1);
@@ -153,24 +154,24 @@ fn the_same_invite_by_another_way_and_one_of_ours_that_comes_back_are_loops() {
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Callee));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn nobody_at_the_other_end_fails_after_half_a_minute() {
+fn a_call_without_any_response_fails_after_32_seconds() {
     let mut pair = Pair::over(Transport::Udp, 1, 100);
     pair.dial();
     let start = pair.now;
     assert_eq!(pair.failed(End::Caller), 408);
     assert_eq!(pair.now - start, Duration::from_secs(32));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn an_answer_that_is_never_acknowledged_is_hung_up() {
-    let mut pair = Pair::perfect();
+fn an_answer_without_ack_is_hung_up() {
+    let mut pair = Pair::lossless();
     pair.dial();
-    let callee = pair.offered().leg;
+    let callee = pair.incoming_call().leg;
     pair.loss = 100;
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
     pair.collect();
@@ -181,24 +182,24 @@ fn an_answer_that_is_never_acknowledged_is_hung_up() {
 }
 
 #[test]
-fn hanging_up_before_the_ack_waits_for_it() {
-    let mut pair = Pair::perfect();
+fn hanging_up_before_the_ack_waits_for_the_ack() {
+    let mut pair = Pair::lossless();
     pair.dial();
-    let callee = pair.offered().leg;
+    let callee = pair.incoming_call().leg;
     pair.ends[1].answer(callee, media(1), pair.now).unwrap();
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(!pair_methods(&pair.wire[1]).contains("BYE"));
-    pair.until(End::Caller, |event| {
+    pair.run_until(End::Caller, |event| {
         matches!(event, Event::Answered { .. }).then_some(())
     });
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
-    let mut pair = Pair::perfect();
+fn an_unknown_source_learns_nothing_and_leaves_no_state() {
+    let mut pair = Pair::lossless();
     let stranger: SocketAddr = "198.51.100.9:5060".parse().unwrap();
     for (method, number) in [
         ("INVITE", "+914000000001"),
@@ -224,8 +225,8 @@ fn a_stranger_learns_nothing_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn methods_that_are_not_served_are_refused_before_any_logic() {
-    let mut pair = Pair::perfect();
+fn unsupported_methods_are_rejected_without_state() {
+    let mut pair = Pair::lossless();
     for (method, status) in [
         ("REFER", 405),
         ("MESSAGE", 405),

@@ -169,7 +169,7 @@ pub(super) fn connect(leg: &Leg, plant: &Plant) {
         Some(_) => {
             let mut networks = plant.agent.networks(leg.trunk);
             // One who was let in by a password is in none of them.
-            networks.extend(leg.source.map(Network::of));
+            networks.extend(leg.source.map(Network::single));
             SourceRule::Latch(networks)
         }
         None => SourceRule::Negotiated,

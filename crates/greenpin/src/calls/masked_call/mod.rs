@@ -13,7 +13,7 @@ use call::script::{Attempt, Collect, Connection, Input, Key, Side, Verdict};
 use call::{Call, Cause, PhoneNumber};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
-use signalling::{LegId, Offer};
+use signalling::{IncomingCall, LegId};
 
 use self::actions::open_stream;
 use self::ending::Ending;
@@ -100,7 +100,7 @@ impl MaskedCall {
         id: CallId,
         sid: CallSid,
         number: PhoneNumber,
-        offer: Offer,
+        offer: IncomingCall,
         started: Started,
         ledger: Ledger,
     ) -> Self {

@@ -14,7 +14,7 @@ use std::{
 
 use media::{FRAME, Header, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
 use mio::{Events, Interest, Poll, Token};
-use signalling::sdes::{Key, Secrets, SrtpMode, Suite};
+use signalling::sdes::{Secrets, SrtpKey, SrtpMode, Suite};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::bench::{BareRelay, BenchError, PHASES, phones, remote};
@@ -84,7 +84,7 @@ pub fn delay_bench(
             a.record(folder.join(format!("delay-{number}.wav")));
         }
     }
-    let keys: Vec<Key> = legs
+    let keys: Vec<SrtpKey> = legs
         .iter()
         .filter(|_| encrypted)
         .map(|leg| ours(leg, settings))
@@ -97,11 +97,11 @@ pub fn delay_bench(
 }
 
 /// The key of every phone.
-fn peers_key() -> Key {
+fn peers_key() -> SrtpKey {
     Secrets::new([7; 132]).key(SUITE)
 }
 
-fn ours(leg: &LegMedia, settings: &MediaSettings) -> Key {
+fn ours(leg: &LegMedia, settings: &MediaSettings) -> SrtpKey {
     leg.describe(settings.bind, SrtpMode::Required)
         .secrets
         .key(SUITE)
@@ -124,7 +124,7 @@ struct Heard {
 fn measure(
     phones: Vec<UdpSocket>,
     ports: &[SocketAddr],
-    keys: &[Key],
+    keys: &[SrtpKey],
     time: Duration,
 ) -> Result<DelayFigures, BenchError> {
     let opens =

@@ -87,7 +87,7 @@ pub struct Remote {
     /// What it wants of Opus.
     pub opus: OpusSettings,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
-    pub crypto: Option<sdes::Key>,
+    pub crypto: Option<sdes::SrtpKey>,
     /// Whether we may send (the peer has not put us on hold).
     pub send: bool,
     /// Whether we take what arrives.
@@ -132,7 +132,7 @@ fn formats(media: &sdp::RemoteMedia) -> Formats {
         sdp::Codec::G722 => Codec::G722,
         sdp::Codec::Opus => Codec::Opus,
     };
-    let event = |event: sdp::TelephoneEvent| match event.rate {
+    let event = |event: sdp::TelephoneEventFormat| match event.rate {
         48_000 => TelephoneEvent::at_48000(event.payload_type),
         _ => TelephoneEvent::at_8000(event.payload_type),
     };

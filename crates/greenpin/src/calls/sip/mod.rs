@@ -7,7 +7,7 @@ mod tls;
 
 use std::time::Instant;
 
-use signalling::{Endpoint, Event, Settings};
+use signalling::{Endpoint, EndpointSettings, Event};
 
 use crate::crypto::random;
 use crate::metrics::METRICS;
@@ -24,7 +24,7 @@ pub struct UserAgent {
 
 impl UserAgent {
     /// A user agent on sockets that are bound already.
-    pub fn new(settings: Settings, sockets: SipSockets) -> Self {
+    pub fn new(settings: EndpointSettings, sockets: SipSockets) -> Self {
         let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
         endpoint.start(Instant::now());
         Self { endpoint, sockets }
@@ -37,7 +37,7 @@ impl UserAgent {
     }
 
     /// How much the endpoint holds.
-    pub fn load(&self) -> signalling::Load {
+    pub fn load(&self) -> signalling::EndpointLoad {
         self.endpoint.load()
     }
 
@@ -48,7 +48,7 @@ impl UserAgent {
 
     /// Whether no trunk has a registration of ours any more.
     pub fn has_left(&self) -> bool {
-        self.endpoint.has_left()
+        self.endpoint.is_unregistered()
     }
 
     /// Sends, receives and keeps time until something happened. Dropping the future loses nothing.

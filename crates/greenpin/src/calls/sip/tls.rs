@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use signalling::Place;
+use signalling::Host;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -50,7 +50,7 @@ pub struct TlsPeer {
     /// The trunk's name, for the log.
     pub trunk: String,
     /// What its certificate must be for: the name or address that it is reached by.
-    pub place: Place,
+    pub place: Host,
     /// A PEM file of the certificates that its own must lead to; `None`: those that the system trusts.
     pub ca: Option<PathBuf>,
     /// What it is shown where it asks who we are; `None`: nothing.
@@ -193,10 +193,10 @@ impl TlsPeer {
     }
 }
 
-fn name(place: &Place) -> Result<ServerName<'static>, TlsError> {
+fn name(place: &Host) -> Result<ServerName<'static>, TlsError> {
     match place {
-        Place::Address(address) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
-        Place::Name { host, .. } | Place::Domain(host) => {
+        Host::Address(address) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
+        Host::Name { host, .. } | Host::Domain(host) => {
             ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host.clone()))
         }
     }

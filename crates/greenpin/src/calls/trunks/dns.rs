@@ -10,7 +10,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::rdata::NAPTR;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use signalling::{Peer, Place, Transport};
+use signalling::{Host, Transport, TrunkPeer};
 use tokio::sync::mpsc;
 
 use crate::calls::Command;
@@ -39,7 +39,7 @@ struct Service {
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// A peer that has a name.
-    pub(crate) peer: Peer,
+    pub(crate) peer: TrunkPeer,
     /// Whether it is reached over TLS, where its name alone does not say so.
     pub(crate) tls: Encryption,
 }
@@ -136,18 +136,18 @@ async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetErr
         targets: Vec::new(),
         until: Instant::now() + LONGEST,
     };
-    match &wanted.peer.place {
-        Place::Address(address) => found.targets.push(*address),
+    match &wanted.peer.host {
+        Host::Address(address) => found.targets.push(*address),
         // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
-        Place::Name {
+        Host::Name {
             host,
             port: Some(port),
         } => addresses(resolver, host, *port, &mut found).await?,
-        Place::Name { host, port: None } => {
+        Host::Name { host, port: None } => {
             let ways = [(transport, service_name(host, transport))];
             by_services(resolver, host, ways, &mut found).await?;
         }
-        Place::Domain(host) => {
+        Host::Domain(host) => {
             let mut ways = named_ways(resolver, host, &mut found).await?;
             if ways.is_empty() {
                 // A domain that names none has those that it has services for.

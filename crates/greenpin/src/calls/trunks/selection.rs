@@ -45,10 +45,10 @@ pub struct TrunkSettings {
 impl TrunkSettings {
     /// What its peer must show and is shown, where it is reached over TLS.
     pub(crate) fn tls_peer(&self) -> Option<TlsPeer> {
-        let hop = self.sip.hop().filter(|hop| hop.may_be_encrypted())?;
+        let hop = self.sip.next_hop().filter(|hop| hop.may_be_encrypted())?;
         let peer = TlsPeer {
             trunk: self.name.clone(),
-            place: hop.place.clone(),
+            place: hop.host.clone(),
             ca: self.tls_ca.clone(),
             identity: self.tls_identity.clone(),
         };
@@ -98,7 +98,7 @@ impl TrunkState {
     pub(crate) fn new(settings: &TrunkSettings) -> Self {
         let named = settings
             .sip
-            .hop()
+            .next_hop()
             .is_some_and(|hop| hop.address().is_none());
         Self {
             up: !named,
@@ -167,11 +167,11 @@ pub(crate) fn another_may_succeed(status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use signalling::Peer;
+    use signalling::TrunkPeer;
 
     fn trunk(priority: u16, weight: u16, takes_calls: bool) -> TrunkSettings {
         let address = "192.0.2.1:5060".parse().unwrap();
-        let peer = takes_calls.then_some(Peer::at(Transport::Udp, address));
+        let peer = takes_calls.then_some(TrunkPeer::at(Transport::Udp, address));
         let sip = signalling::Trunk {
             peer,
             ..signalling::Trunk::default()

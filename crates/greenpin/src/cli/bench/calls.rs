@@ -10,7 +10,9 @@ use call::Pin;
 use media::{Digit, EventPayload, Header};
 use signalling::sdes::{Secrets, SrtpMode};
 use signalling::sdp::{Codec, LocalMedia, RemoteMedia};
-use signalling::{Event, LegId, Network, OutgoingCall, Peer, Settings, Transport, Trunk};
+use signalling::{
+    EndpointSettings, Event, LegId, Network, OutgoingCall, Transport, Trunk, TrunkPeer,
+};
 use tokio::net::UdpSocket;
 
 use super::Goal::{AtLeast, AtMost, Open};
@@ -167,14 +169,14 @@ struct Call {
 async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, String> {
     let own = sockets.udp_address().map_err(|error| error.to_string())?;
     let trunk = Trunk {
-        peer: Some(Peer::at(Transport::Udp, peer)),
+        peer: Some(TrunkPeer::at(Transport::Udp, peer)),
         accept_from: vec![Network {
             address: peer.ip(),
             prefix: 32,
         }],
         ..Trunk::default()
     };
-    let settings = Settings {
+    let settings = EndpointSettings {
         advertised: own.ip(),
         udp_port: own.port(),
         tcp_port: own.port(),
@@ -367,7 +369,9 @@ impl Generator {
     }
 
     fn agent(&mut self, event: Event) {
-        let Event::Offered(offer) = event else { return };
+        let Event::IncomingCall(offer) = event else {
+            return;
+        };
         // The call shows the virtual number, which tells us whose it is.
         let leg = offer
             .caller

@@ -374,7 +374,7 @@ fn configuration(folder: &TempDir, agent: SocketAddr) -> Config {
     config.recordings.folder = folder.path().join("recordings");
     config.webhooks_allow_private = true;
     let sip = signalling::Trunk {
-        peer: Some(signalling::Peer::at(signalling::Transport::Udp, agent)),
+        peer: Some(signalling::TrunkPeer::at(signalling::Transport::Udp, agent)),
         accept_from: vec![signalling::Network {
             address: anywhere.ip(),
             prefix: 32,

@@ -1,7 +1,7 @@
 //! A leg's secure RTP: our keys, the peer's, and where each stands.
 
 use media::{SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
-use signalling::sdes::{Key, Secrets, Suite};
+use signalling::sdes::{Secrets, SrtpKey, Suite};
 
 /// Seals what a leg sends and opens what it receives, once keys were agreed on; else lets all through as it is.
 pub(in crate::calls::media) struct Secure {
@@ -13,7 +13,7 @@ pub(in crate::calls::media) struct Secure {
 }
 
 struct Agreed {
-    key: Key,
+    key: SrtpKey,
     /// Which of the senders.
     sender: usize,
     receiver: SrtpReceiver,
@@ -29,13 +29,13 @@ impl Secure {
     }
 
     /// Takes the peer's key, or that there is none. With the key that it had, nothing starts anew.
-    pub(super) fn agree(&mut self, key: Option<Key>) {
+    pub(super) fn agree(&mut self, key: Option<SrtpKey>) {
         if self.now.as_ref().map(|agreed| agreed.key) != key {
             self.now = key.and_then(|key| self.agreed(key));
         }
     }
 
-    fn agreed(&mut self, key: Key) -> Option<Box<Agreed>> {
+    fn agreed(&mut self, key: SrtpKey) -> Option<Box<Agreed>> {
         let suite = suite(key.suite());
         let receiver = SrtpReceiver::new(suite, key.expose())?;
         let known = self

@@ -1,14 +1,14 @@
-//! Requests within a call: holds, keys, session timers, what is refused.
+//! Requests within a call: hold, key presses, session timers, rejections.
 
 use super::*;
 
 #[test]
 fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
     for (method, sequence) in [("INVITE", 100), ("UPDATE", 101)] {
-        let mut pair = Pair::perfect();
+        let mut pair = Pair::lossless();
         let (caller, _) = pair.connect();
         pair.inject(method, sequence, SDP, HOLD);
-        let remote = pair.until(End::Callee, |event| match event {
+        let remote = pair.run_until(End::Callee, |event| match event {
             Event::MediaChanged { remote, .. } => Some(*remote),
             _ => None,
         });
@@ -23,18 +23,18 @@ fn a_hold_by_reinvite_or_update_is_answered_on_its_own_leg() {
         if method == "INVITE" {
             pair.inject("ACK", sequence, "", "");
         }
-        // The injected requests ran ahead of the caller's own count.
+        // The injected requests use higher sequence numbers than the caller itself.
         pair.inject("BYE", 200, "", "");
         assert!(pair.hung_up(End::Callee));
         pair.ends[0].hang_up(caller, pair.now);
         pair.collect();
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
-fn keys_come_by_info_in_both_usual_bodies() {
-    let mut pair = Pair::perfect();
+fn key_presses_by_info_are_read_in_both_common_body_types() {
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     let bodies = [
         (
@@ -52,7 +52,7 @@ fn keys_come_by_info_in_both_usual_bodies() {
             &format!("Content-Type: {content_type}\r\n"),
             body,
         );
-        let key = pair.until(End::Callee, |event| match event {
+        let key = pair.run_until(End::Callee, |event| match event {
             Event::Key { key, .. } => Some(*key),
             _ => None,
         });
@@ -65,18 +65,18 @@ fn keys_come_by_info_in_both_usual_bodies() {
     pair.inject("INFO", 105, "Content-Type: application/dtmf\r\n", "9");
     assert!(
         pair.answer().starts_with("SIP/2.0 500"),
-        "an old sequence number is out of order"
+        "an old sequence number is rejected"
     );
     pair.inject("BYE", 200, "", "");
     assert!(pair.hung_up(End::Callee));
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_session_that_is_not_refreshed_is_ended() {
-    let mut pair = Pair::perfect();
+fn a_session_without_refresh_is_ended() {
+    let mut pair = Pair::lossless();
     pair.connect();
     pair.inject("UPDATE", 100, "Session-Expires: 30\r\n", "");
     assert!(pair.answer().starts_with("SIP/2.0 422") && pair.answer().contains("Min-SE: 90\r\n"));
@@ -89,24 +89,24 @@ fn a_session_that_is_not_refreshed_is_ended() {
     assert!(!pair.hung_up(End::Callee));
     assert_eq!(pair.now - start, Duration::from_secs(60));
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_request_for_a_call_that_is_not_there_is_told_so() {
-    let mut pair = Pair::perfect();
+fn a_request_for_an_unknown_call_gets_481() {
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     pair.ends[0].hang_up(caller, pair.now);
     pair.collect();
     pair.hung_up(End::Callee);
     pair.inject("BYE", 100, "", "");
     assert!(pair.answer().starts_with("SIP/2.0 481"));
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
-fn a_required_extension_that_is_unknown_is_named() {
-    let mut pair = Pair::perfect();
+fn an_unknown_required_extension_is_named() {
+    let mut pair = Pair::lossless();
     let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
         Contact: <sip:a@192.0.2.1>\r\nRequire: timer, nothing-known\r\nContent-Length: 0\r\n\r\n";
@@ -119,21 +119,21 @@ fn a_required_extension_that_is_unknown_is_named() {
     );
     let received = pair.answer().contains("received=192.0.2.1;rport=5060");
     assert!(received, "RFC 3581: {}", pair.answer());
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn a_late_offer_is_answered_in_the_ack() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let invite = "INVITE sip:+914000000001@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:x@192.0.2.2>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n\
         Contact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n";
     let message = SipMessage::from_datagram(invite.into()).unwrap();
     pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
     pair.collect();
-    let offer = pair.offered();
-    assert_eq!(offer.remote, None);
-    assert_eq!(pair.ends[1].answer(offer.leg, media(1), pair.now), None);
+    let call = pair.incoming_call();
+    assert_eq!(call.remote, None);
+    assert_eq!(pair.ends[1].answer(call.leg, media(1), pair.now), None);
     pair.collect();
     let ok = pair.answer().to_owned();
     let to = ok.lines().find(|line| line.starts_with("To:")).unwrap();
@@ -147,19 +147,19 @@ fn a_late_offer_is_answered_in_the_ack() {
     let message = SipMessage::from_datagram(ack.into()).unwrap();
     pair.ends[1].receive(Transport::Udp, address(0), message, pair.now);
     pair.collect();
-    let remote = pair.until(End::Callee, |event| match event {
+    let remote = pair.run_until(End::Callee, |event| match event {
         Event::Confirmed { remote, .. } => *remote,
         _ => None,
     });
     assert_eq!(remote.rtp.port(), 30000);
-    pair.ends[1].hang_up(offer.leg, pair.now);
+    pair.ends[1].hang_up(call.leg, pair.now);
     pair.collect();
-    pair.settle();
+    pair.run_to_idle();
 }
 
 #[test]
 fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
-    let mut pair = Pair::perfect();
+    let mut pair = Pair::lossless();
     let (caller, _) = pair.connect();
     for (sequence, method) in (10..).zip(["INVITE", "UPDATE", "INFO", "OPTIONS"]) {
         pair.inject(method, sequence, "Require: timer, magic\r\n", "");
@@ -182,34 +182,34 @@ fn within_a_call_an_unknown_extension_is_named_and_the_call_goes_on() {
 }
 
 #[test]
-fn a_peer_that_knows_session_timers_and_update_is_offered_one_that_we_refresh() {
-    for (known, offered) in [
+fn a_peer_with_session_timers_and_update_gets_a_locally_refreshed_session() {
+    for (headers, offered) in [
         ("Supported: timer\r\nAllow: INVITE, UPDATE\r\n", true),
         ("Supported: timer\r\nAllow: INVITE\r\n", false),
         ("Allow: UPDATE\r\n", false),
     ] {
-        let mut pair = Pair::perfect();
+        let mut pair = Pair::lossless();
         let (_, callee) = pair.connect();
-        pair.inject("UPDATE", 10, known, "");
+        pair.inject("UPDATE", 10, headers, "");
         assert_eq!(
             pair.answer()
                 .contains("Session-Expires: 1800;refresher=uas\r\n"),
             offered,
-            "{known}"
+            "{headers}"
         );
         pair.ends[1].hang_up(callee, pair.now);
         pair.collect();
         assert!(pair.hung_up(End::Caller));
-        pair.settle();
+        pair.run_to_idle();
     }
 }
 
 #[test]
-fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
-    let mut pair = Pair::perfect();
+fn a_locally_refreshed_session_is_refreshed_by_update_at_half_its_interval() {
+    let mut pair = Pair::lossless();
     let (_, callee) = pair.connect();
-    let asked = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
-    pair.inject("UPDATE", 10, asked, "");
+    let headers = "Session-Expires: 90;refresher=uas\r\nSupported: timer\r\nAllow: UPDATE\r\n";
+    pair.inject("UPDATE", 10, headers, "");
     assert!(
         pair.answer()
             .contains("Session-Expires: 90;refresher=uas\r\n"),
@@ -220,7 +220,7 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     let updates = |pair: &Pair| {
         pair.wire[1]
             .iter()
-            .filter(|one| one.starts_with("UPDATE "))
+            .filter(|message| message.starts_with("UPDATE "))
             .count()
     };
     while updates(&pair) == 0 {
@@ -242,5 +242,5 @@ fn a_session_that_is_left_to_us_is_refreshed_by_update_at_half_its_time() {
     pair.ends[1].hang_up(callee, pair.now);
     pair.collect();
     assert!(pair.hung_up(End::Caller));
-    pair.settle();
+    pair.run_to_idle();
 }

@@ -1,29 +1,31 @@
-//! Tables that give the room of the busiest moment back.
+//! Shrinking of the endpoint's tables after a burst.
 
 use super::Endpoint;
 
-/// Room for so many transactions is kept.
-const KEPT: usize = 2048;
-/// Room for so many times the transactions that are under way is too much.
-const TOO_MUCH: usize = 16;
+/// Capacity up to which tables are never shrunk, in transactions.
+const MIN_CAPACITY: usize = 2048;
+/// Maximum ratio of capacity to active transactions.
+const MAX_SLACK: usize = 16;
 
 impl Endpoint {
-    /// To be called when a transaction has ended. Room for twice as many as there are is left, so that those that come
-    /// back do not make the tables grow at once.
-    pub(super) fn give_back_room(&mut self) {
-        self.layer.give_back_room();
-        let under_way = self.transactions.len();
-        if self.transactions.capacity() <= KEPT.max(under_way * TOO_MUCH) {
+    /// Shrinks all tables if they are much larger than needed. Called at the end of a transaction.
+    ///
+    /// Room for twice the number of active transactions remains, so that a new burst does not make
+    /// the tables grow at once.
+    pub(super) fn shrink_tables(&mut self) {
+        self.layer.shrink_tables();
+        let active = self.transactions.len();
+        if self.transactions.capacity() <= MIN_CAPACITY.max(active * MAX_SLACK) {
             return;
         }
-        let room = (under_way * 2).max(KEPT / 2);
-        self.transactions.shrink_to(room);
-        self.legs.shrink_to(room);
-        self.by_tag.shrink_to(room);
-        self.offers.shrink_to(room);
-        self.timers.shrink_to(room);
-        self.transmits.shrink_to(room);
-        self.events.shrink_to(room);
+        let capacity = (active * 2).max(MIN_CAPACITY / 2);
+        self.transactions.shrink_to(capacity);
+        self.legs.shrink_to(capacity);
+        self.by_tag.shrink_to(capacity);
+        self.recent_invites.shrink_to(capacity);
+        self.timers.shrink_to(capacity);
+        self.transmits.shrink_to(capacity);
+        self.events.shrink_to(capacity);
     }
 }
 
@@ -33,7 +35,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::{Network, Settings, SipMessage, Transport, Trunk};
+    use crate::{EndpointSettings, Network, SipMessage, Transport, Trunk};
 
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -42,7 +44,7 @@ mod tests {
             address: PEER,
             prefix: 32,
         }];
-        let settings = Settings {
+        let settings = EndpointSettings {
             advertised: IpAddr::V4(Ipv4Addr::LOCALHOST),
             udp_port: 5060,
             tcp_port: 5060,
@@ -55,7 +57,7 @@ mod tests {
         Endpoint::new(settings, Box::new(|| 7))
     }
 
-    fn ask(endpoint: &mut Endpoint, number: usize, now: Instant) {
+    fn send_options(endpoint: &mut Endpoint, number: usize, now: Instant) {
         let text = format!(
             "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bK{number}\r\n\
              From: <sip:127.0.0.2>;tag=a\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {number}\r\nCSeq: 1 OPTIONS\r\n\
@@ -67,21 +69,21 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_leaves_little_room_behind_although_a_transaction_is_under_way_at_each_moment() {
+    fn a_burst_leaves_small_tables_even_if_a_transaction_is_always_active() {
         let (mut endpoint, start) = (endpoint(), Instant::now());
-        (0..6000).for_each(|number| ask(&mut endpoint, number, start));
+        (0..6000).for_each(|number| send_options(&mut endpoint, number, start));
         assert_eq!(endpoint.load().transactions, 6000);
-        ask(&mut endpoint, 6000, start + Duration::from_secs(31));
-        // Timer J: RFC 3261, section 17.2.2.
+        send_options(&mut endpoint, 6000, start + Duration::from_secs(31));
+        // Timer J (RFC 3261, section 17.2.2).
         endpoint.handle_timeout(start + Duration::from_secs(33));
         assert_eq!(endpoint.load().transactions, 1);
         assert!(
-            endpoint.transactions.capacity() <= KEPT,
+            endpoint.transactions.capacity() <= MIN_CAPACITY,
             "{}",
             endpoint.transactions.capacity()
         );
         assert!(
-            endpoint.timers.capacity() <= KEPT,
+            endpoint.timers.capacity() <= MIN_CAPACITY,
             "{}",
             endpoint.timers.capacity()
         );

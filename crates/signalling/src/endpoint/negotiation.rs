@@ -1,0 +1,102 @@
+//! Offer/answer of a leg, and the extensions required by a request.
+
+use crate::sdes::SrtpMode;
+use crate::sdp::{self, Codec, Description, LocalMedia, RemoteMedia};
+use crate::sip::{HeaderName, Method, Request};
+
+/// Returns the offer of a request, `None` if the request has none, or the status that rejects an
+/// unusable offer.
+pub(super) fn parse_offer(request: &Request, codecs: &[Codec]) -> Result<Option<Description>, u16> {
+    if !accepts_description(request) {
+        return Err(406);
+    }
+    if request.body().is_empty() {
+        return Ok(None);
+    }
+    let content_type = request
+        .headers
+        .value(&HeaderName::ContentType)
+        .unwrap_or_default();
+    let media_type = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    if !media_type.eq_ignore_ascii_case(sdp::CONTENT_TYPE.as_bytes()) {
+        return Err(415);
+    }
+    match Description::parse(request.body()).and_then(|offer| offer.restrict_to(codecs)) {
+        Ok(description) => Ok(Some(description)),
+        Err(sdp::SdpError::Malformed) => Err(400),
+        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCodec | sdp::SdpError::NoKey) => Err(488),
+    }
+}
+
+/// Returns `true` if the response may contain a session description (RFC 3261, section 20.1). A
+/// request without `Accept` allows it.
+fn accepts_description(request: &Request) -> bool {
+    let mut accepted = request.headers.get_all(&HeaderName::Accept).peekable();
+    let description = |range: &[u8]| {
+        let range = range
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        let acceptable = [sdp::CONTENT_TYPE.as_bytes(), b"application/*", b"*/*"];
+        acceptable
+            .iter()
+            .any(|accepted| range.eq_ignore_ascii_case(accepted))
+    };
+    accepted.peek().is_none()
+        || accepted.any(|header| header.value().split(|byte| *byte == b',').any(description))
+}
+
+/// Returns the audio named by the answer to a local offer.
+pub(super) fn parse_answer(
+    body: &[u8],
+    local: Option<&LocalMedia>,
+    codecs: &[Codec],
+) -> Option<RemoteMedia> {
+    negotiated_media(Description::parse(body).ok()?, local, codecs)
+}
+
+/// Returns the audio named by the answer to a local offer. Returns `None` if the answer does not
+/// match the offer.
+pub(super) fn negotiated_media(
+    answer: Description,
+    local: Option<&LocalMedia>,
+    codecs: &[Codec],
+) -> Option<RemoteMedia> {
+    let answer = answer.restrict_to(codecs).ok()?;
+    let crypto = answer.answered_key(local?).ok()?;
+    Some(RemoteMedia {
+        crypto,
+        ..answer.answered()
+    })
+}
+
+/// Makes SRTP mandatory for a leg whose peer asked for it. It stays mandatory for later offers of
+/// either side.
+pub(super) fn preserve_srtp(local: LocalMedia, offer: Option<&Description>) -> LocalMedia {
+    let srtp = if offer.is_some_and(Description::is_secure) {
+        SrtpMode::Required
+    } else {
+        local.srtp
+    };
+    LocalMedia { srtp, ..local }
+}
+
+/// Returns the required extensions that the endpoint does not know (RFC 3261, section 8.2.2.3).
+/// `100rel` needs no support, because the endpoint sends no provisional response except 100.
+pub(super) fn unsupported_extensions(request: &Request) -> Option<String> {
+    let mut unknown = Vec::new();
+    for header in request.headers.get_all(&HeaderName::Require) {
+        for option in header.value().split(|byte| *byte == b',') {
+            let option = String::from_utf8_lossy(option.trim_ascii()).into_owned();
+            if !matches!(option.as_str(), "timer" | "100rel" | "") {
+                unknown.push(option);
+            }
+        }
+    }
+    (!unknown.is_empty() && request.method != Method::Ack).then(|| unknown.join(", "))
+}

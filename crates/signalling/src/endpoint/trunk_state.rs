@@ -1,0 +1,237 @@
+//! Runtime state of trunks: targets, reachability and registration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::registration::Registration;
+use super::{Endpoint, TimerKey};
+use crate::sdp::Codec;
+use crate::sip::{HeaderName, Method, RequestBuilder, TransactionKey};
+use crate::trunk::{Trunk, TrunkPeer};
+use crate::wire::{Network, Path, Transport};
+
+/// Runtime state of one trunk.
+#[derive(Debug)]
+pub(super) struct TrunkState {
+    /// Transport to the targets.
+    transport: Transport,
+    /// Addresses for requests, the preferred one first. Empty if the name does not resolve.
+    targets: Vec<SocketAddr>,
+    /// Index of the target in use.
+    current: usize,
+    /// Number of targets that failed since the last successful probe.
+    pub(super) failed_targets: usize,
+    /// Last known reachability.
+    pub(super) up: bool,
+    /// Keep-alive probe that awaits its response.
+    pub(super) probe: Option<TransactionKey>,
+    pub(super) registration: Option<Registration>,
+}
+
+impl TrunkState {
+    pub(super) fn new(trunk: &Trunk) -> Self {
+        let registration = (trunk.register && trunk.peer.is_some()).then(Registration::default);
+        let address = trunk.next_hop().and_then(TrunkPeer::address);
+        let up = trunk.next_hop().is_none() || address.is_some();
+        let targets = address.into_iter().collect();
+        let transport = trunk.next_hop().map_or(Transport::Udp, |hop| hop.transport);
+        Self {
+            transport,
+            targets,
+            current: 0,
+            failed_targets: 0,
+            up,
+            probe: None,
+            registration,
+        }
+    }
+
+    /// Switches to the next target after a failure of the current one.
+    pub(super) fn switch_from(&mut self, failed: SocketAddr) {
+        if self.targets.get(self.current) == Some(&failed) {
+            self.current = (self.current + 1)
+                .checked_rem(self.targets.len())
+                .unwrap_or(0);
+        }
+    }
+
+    /// Returns the first target that was not yet attempted, starting with the current one.
+    fn next_target(&self, attempted: &[SocketAddr]) -> Option<SocketAddr> {
+        let (before, after) = self.targets.split_at_checked(self.current)?;
+        after
+            .iter()
+            .chain(before)
+            .find(|target| !attempted.contains(target))
+            .copied()
+    }
+
+    /// Counts a failed probe. Returns `true` if targets are left to probe in this round.
+    pub(super) fn advance_probe_round(&mut self) -> bool {
+        self.failed_targets = self.failed_targets.saturating_add(1);
+        self.failed_targets < self.targets.len() || std::mem::take(&mut self.failed_targets) == 0
+    }
+}
+
+impl Endpoint {
+    /// Starts keep-alive and registration for all trunks with these settings.
+    pub fn start(&mut self, now: Instant) {
+        (0..self.trunk_states.len()).for_each(|trunk| self.start_trunk(trunk, now));
+    }
+
+    /// Starts one trunk. A trunk whose name is not yet resolved starts once it is.
+    fn start_trunk(&mut self, trunk: usize, now: Instant) {
+        if self.trunk_path(trunk).is_none() {
+            return;
+        }
+        if self.keep_alive_interval(trunk).is_some() {
+            self.timers.set(TimerKey::KeepAlive(trunk), now);
+        }
+        if self
+            .trunk_states
+            .get(trunk)
+            .is_some_and(|state| state.registration.is_some())
+        {
+            self.timers.set(TimerKey::Register(trunk), now);
+        }
+    }
+
+    /// Stops all keep-alive probes and removes all registrations (RFC 3261, section 10.2.2).
+    /// [`Endpoint::is_unregistered`] reports when this is done.
+    pub fn unregister_all(&mut self, now: Instant) {
+        for trunk in 0..self.trunk_states.len() {
+            self.timers.clear(&TimerKey::KeepAlive(trunk));
+            self.timers.clear(&TimerKey::Register(trunk));
+            self.unregister(trunk, now);
+        }
+    }
+
+    /// Returns the last known reachability of a trunk.
+    pub fn is_up(&self, trunk: usize) -> bool {
+        self.trunk_states.get(trunk).is_some_and(|state| state.up)
+    }
+
+    /// Sets the resolved addresses and the transport of a trunk, in order of preference (RFC 3263,
+    /// section 4). An empty list marks the trunk as unreachable.
+    pub fn set_targets(
+        &mut self,
+        trunk: usize,
+        transport: Transport,
+        targets: Vec<SocketAddr>,
+        now: Instant,
+    ) {
+        let Some(state) = self.trunk_states.get_mut(trunk) else {
+            return;
+        };
+        state.transport = transport;
+        let was_unresolved = state.targets.is_empty();
+        // After a failover the trunk stays on the target that works, even if the new order prefers
+        // a different one.
+        let fallback = state
+            .targets
+            .get(state.current)
+            .filter(|_| state.current > 0);
+        let position =
+            fallback.and_then(|fallback| targets.iter().position(|target| target == fallback));
+        state.current = position.unwrap_or(0);
+        state.targets = targets;
+        match (was_unresolved, state.targets.is_empty()) {
+            (true, false) => {
+                self.set_reachable(trunk, true);
+                self.start_trunk(trunk, now);
+            }
+            (false, true) => self.set_reachable(trunk, false),
+            _ => {}
+        }
+    }
+
+    /// Returns the networks that may send audio for a trunk. They are the same ones that may send
+    /// its calls.
+    pub fn networks(&self, trunk: usize) -> Vec<Network> {
+        let settings = self.settings.trunks.get(trunk);
+        let configured = settings
+            .into_iter()
+            .flat_map(|trunk| trunk.accept_from.iter().copied());
+        let resolved = self
+            .trunk_states
+            .get(trunk)
+            .filter(|_| settings.is_some_and(|trunk| trunk.accept_resolved));
+        let resolved = resolved.into_iter().flat_map(|state| state.targets.iter());
+        configured
+            .chain(resolved.map(|target| Network::single(target.ip())))
+            .collect()
+    }
+
+    /// Returns the codecs allowed on the trunk of a path.
+    pub(super) fn codecs_for(&self, path: Path) -> &[Codec] {
+        let trunk = path.trunk.and_then(|trunk| self.settings.trunks.get(trunk));
+        trunk.map_or(&[], |trunk| &trunk.codecs)
+    }
+
+    /// Returns the first trunk with a network containing an address.
+    pub(super) fn trunk_for_address(&self, address: IpAddr) -> Option<usize> {
+        let same = |target: &SocketAddr| target.ip().to_canonical() == address.to_canonical();
+        self.settings
+            .trunks
+            .iter()
+            .zip(&self.trunk_states)
+            .position(|(trunk, state)| {
+                trunk
+                    .accept_from
+                    .iter()
+                    .any(|network| network.contains(address))
+                    || trunk.accept_resolved && state.targets.iter().any(same)
+            })
+    }
+
+    /// Returns the path to a trunk's peer. `None` if the trunk takes no calls or its address is
+    /// unknown.
+    pub(super) fn trunk_path(&self, trunk: usize) -> Option<Path> {
+        self.settings.trunks.get(trunk)?.next_hop()?;
+        let state = self.trunk_states.get(trunk)?;
+        let destination = state.next_target(&[])?;
+        Some(Path {
+            transport: state.transport,
+            destination,
+            connection: Some(destination),
+            trunk: Some(trunk),
+        })
+    }
+
+    /// Returns the path to a target that was not yet attempted. `failed` is the path of the last
+    /// attempt.
+    pub(super) fn next_path(&mut self, failed: Path, attempted: &[SocketAddr]) -> Option<Path> {
+        let state = self.trunk_states.get_mut(failed.trunk?)?;
+        state.switch_from(failed.destination);
+        let destination = state.next_target(attempted)?;
+        Some(Path {
+            transport: state.transport,
+            destination,
+            connection: Some(destination),
+            ..failed
+        })
+    }
+
+    /// Starts a request to a trunk's peer outside any dialog, without `Via`. An empty user
+    /// addresses the peer itself.
+    pub(super) fn request_outside(
+        &self,
+        (trunk, user): (usize, &str),
+        method: &Method,
+        (from, to): (&str, &str),
+        (call_id, sequence): (&str, u32),
+    ) -> Option<RequestBuilder> {
+        let settings = self.settings.trunks.get(trunk)?;
+        let uri = settings.peer.as_ref()?.uri(user)?;
+        let mut builder = RequestBuilder::new(method.clone(), uri).max_forwards(70);
+        if let Some(proxy) = &settings.outbound_proxy {
+            let route = format!("<sip:{proxy}{};lr>", proxy.transport.uri_parameter());
+            builder = builder.header(HeaderName::Route, route).ok()?;
+        }
+        let builder = builder.header(HeaderName::From, from.to_owned()).ok()?;
+        let builder = builder.header(HeaderName::To, to.to_owned()).ok()?;
+        let builder = builder
+            .header(HeaderName::CallId, call_id.to_owned())
+            .ok()?;
+        builder.cseq(sequence, method).ok()
+    }
+}

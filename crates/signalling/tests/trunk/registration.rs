@@ -1,0 +1,177 @@
+//! Registration and its renewal.
+
+use super::*;
+
+const CHALLENGE: &str =
+    "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+const OURS: &str = "Contact: <sip:somebody@198.51.100.9>;expires=7, <sip:trunk%20user@192.0.2.1:5060>;expires=600\r\n";
+
+#[test]
+fn a_registration_answers_the_challenge_and_is_renewed_before_it_expires() {
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    assert!(
+        first.starts_with("REGISTER sip:192.0.2.2:5060 SIP/2.0\r\n"),
+        "{first}"
+    );
+    for part in [
+        "Contact: <sip:trunk%20user@192.0.2.1:5060>\r\n",
+        "Expires: 3600\r\n",
+    ] {
+        assert!(first.contains(part), "{part} in {first}");
+    }
+    assert!(
+        first.contains("To: <sip:trunk%20user@192.0.2.2:5060>\r\n"),
+        "{first}"
+    );
+    single.answer(&first, 401, CHALLENGE);
+    let second = single.wire.last().unwrap().1.clone();
+    assert_eq!(number(&second), number(&first) + 1);
+    assert!(second.contains(
+        "Authorization: Digest username=\"trunk user\", realm=\"carrier\", nonce=\"n1\""
+    ));
+    assert!(!second.contains("fictional password"));
+    single.answer(&second, 200, OURS);
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: true,
+            status: 200
+        }]
+    );
+    let third = single.request();
+    assert_eq!(
+        single.elapsed(),
+        600 - 64,
+        "the expiry of the own contact applies"
+    );
+    assert_eq!(number(&third), number(&second) + 1);
+    let call_id = |text: &str| {
+        text.lines()
+            .find(|line| line.starts_with("Call-ID:"))
+            .map(str::to_owned)
+    };
+    assert_eq!(call_id(&third), call_id(&first));
+    single.answer(&third, 200, "Expires: 20\r\n");
+    single.request();
+    assert_eq!(
+        (single.elapsed(), single.take_events().len()),
+        (536 + 10, 0)
+    );
+}
+
+#[test]
+fn a_minimum_expiry_is_accepted_once() {
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 423, "Min-Expires: 7200\r\n");
+    let second = single.wire.last().unwrap().1.clone();
+    assert!(second.contains("Expires: 7200\r\n"), "{second}");
+    single.answer(&second, 423, "Min-Expires: 9000\r\n");
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: false,
+            status: 423
+        }]
+    );
+    assert_eq!(single.wire.len(), 2, "no loop");
+}
+
+#[test]
+fn a_failed_registration_is_retried_after_growing_delays() {
+    let mut single = SingleEndpoint::registering();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let before = single.now;
+        let request = single.request();
+        pauses.push((single.now - before).as_secs());
+        single.answer(&request, 403, "");
+    }
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: false,
+            status: 403
+        }],
+        "one event"
+    );
+    assert!(
+        pauses[1..8].windows(2).all(|pair| pair[0] < pair[1]),
+        "{pauses:?}"
+    );
+    assert!(
+        pauses[1] <= 5 && (150..=300).contains(&pauses[9]),
+        "{pauses:?}"
+    );
+    let request = single.request();
+    single.answer(&request, 503, "Retry-After: 1000 (busy)\r\n");
+    let before = single.now;
+    let request = single.request();
+    assert_eq!((single.now - before).as_secs(), 1000);
+    single.answer(&request, 200, "");
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: true,
+            status: 200
+        }]
+    );
+}
+
+#[test]
+fn wrong_credentials_are_not_sent_twice_for_one_nonce() {
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 401, CHALLENGE);
+    let second = single.wire.last().unwrap().1.clone();
+    single.answer(&second, 401, CHALLENGE);
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: false,
+            status: 401
+        }]
+    );
+    assert_eq!(single.wire.len(), 2);
+}
+
+#[test]
+fn shutdown_removes_the_registration() {
+    let mut single = SingleEndpoint::registering();
+    let first = single.request();
+    single.answer(&first, 200, "");
+    assert!(!single.endpoint.is_unregistered());
+    single.take_events();
+    single.endpoint.unregister_all(single.now);
+    single.collect();
+    let last = single.wire.last().unwrap().1.clone();
+    assert!(
+        last.starts_with("REGISTER ") && last.contains("Expires: 0\r\n"),
+        "{last}"
+    );
+    single.answer(&last, 401, CHALLENGE);
+    let last = single.wire.last().unwrap().1.clone();
+    assert!(
+        last.contains("Expires: 0\r\n") && last.contains("Authorization:"),
+        "{last}"
+    );
+    assert!(!single.endpoint.is_unregistered());
+    single.answer(&last, 200, "");
+    assert_eq!(
+        single.take_events(),
+        [Event::Registered {
+            trunk: 0,
+            registered: false,
+            status: 200
+        }]
+    );
+    assert!(single.endpoint.is_unregistered());
+    single.advance(7200);
+    assert_eq!(single.endpoint.load().timers, 0, "no renewal is scheduled");
+}
