@@ -1,6 +1,6 @@
 //! The targets of fuzzing: functions that take any octets and must not panic. What else must hold is asserted in each.
 //!
-//! `fuzz/` runs them under cargo-fuzz; `tests/corpus.rs` runs them on stable over the corpora and over [`mutated`] ones.
+//! `fuzz/` runs them under cargo-fuzz; `tests/corpus.rs` runs them on stable over the corpora and over [`mutate_seed`] ones.
 
 mod audio;
 mod calls;
@@ -8,13 +8,13 @@ mod mutation;
 mod packets;
 mod sip;
 
-pub use mutation::mutated;
+pub use mutation::mutate_seed;
 
 /// A target: its name, which is that of its corpus in `fuzz/corpus/`, and its function.
-pub type Target = (&'static str, fn(&[u8]));
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("sip", sip::messages),
     ("framer", sip::stream),
     ("sdp", sip::description),
@@ -32,6 +32,6 @@ pub const TARGETS: &[Target] = &[
 pub fn run(name: &str, input: &[u8]) {
     TARGETS
         .iter()
-        .filter(|(known, _)| *known == name)
+        .filter(|(target, _)| *target == name)
         .for_each(|(_, target)| target(input));
 }

@@ -27,9 +27,9 @@ const TOKENS: &[&[u8]] = &[
 ];
 
 /// A source of numbers: xorshift.
-struct Luck(u64);
+struct XorShift(u64);
 
-impl Luck {
+impl XorShift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -39,22 +39,22 @@ impl Luck {
 }
 
 /// One of the mutations of a seed: some octets changed, taken out, doubled or put in, or its end cut off.
-pub fn mutated(seed: &[u8], number: u64) -> Vec<u8> {
-    let mut luck = Luck(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+pub fn mutate_seed(seed: &[u8], number: u64) -> Vec<u8> {
+    let mut random = XorShift(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut octets = seed.to_vec();
-    for _ in 0..=luck.below(4) {
-        mutate(&mut octets, &mut luck);
+    for _ in 0..=random.below(4) {
+        mutate(&mut octets, &mut random);
     }
     octets
 }
 
-fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
-    let start = luck.below(octets.len() + 1);
-    let end = (start + luck.below(12)).min(octets.len());
-    let new = match luck.below(6) {
-        0 => vec![u8::try_from(luck.below(256)).unwrap_or_default()],
+fn mutate(octets: &mut Vec<u8>, random: &mut XorShift) {
+    let start = random.below(octets.len() + 1);
+    let end = (start + random.below(12)).min(octets.len());
+    let new = match random.below(6) {
+        0 => vec![u8::try_from(random.below(256)).unwrap_or_default()],
         1 => TOKENS
-            .get(luck.below(TOKENS.len()))
+            .get(random.below(TOKENS.len()))
             .copied()
             .unwrap_or_default()
             .to_vec(),
@@ -62,12 +62,12 @@ fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
         3 => Vec::new(),
         4 => return octets.truncate(start),
         _ => {
-            let turned = octets
+            let flipped = octets
                 .get(start..end)
                 .unwrap_or_default()
                 .iter()
-                .map(|octet| octet ^ 1 << luck.below(8));
-            turned.collect()
+                .map(|octet| octet ^ 1 << random.below(8));
+            flipped.collect()
         }
     };
     octets.splice(start..end, new);

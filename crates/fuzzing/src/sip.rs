@@ -10,18 +10,18 @@ use signalling::{
     Trunk,
 };
 
-const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
-const THEIRS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+const TRUNK_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 /// Stands between the messages of one input.
-const BETWEEN: u8 = 0x1e;
+const MESSAGE_SEPARATOR: u8 = 0x1e;
 /// Messages of one input, and timers of one run.
-const MOST_MESSAGES: usize = 16;
-const MOST_TIMERS: usize = 100_000;
+const MAX_MESSAGES: usize = 16;
+const MAX_TIMERS: usize = 100_000;
 
 fn endpoint() -> Endpoint {
-    let peer = Some(Peer::at(Transport::Udp, THEIRS));
+    let peer = Some(Peer::at(Transport::Udp, TRUNK_ADDRESS));
     let accept_from = vec![Network {
-        address: THEIRS.ip(),
+        address: TRUNK_ADDRESS.ip(),
         prefix: 32,
     }];
     let trunks = vec![Trunk {
@@ -35,7 +35,7 @@ fn endpoint() -> Endpoint {
         drawn
     };
     let settings = Settings {
-        advertised: OURS,
+        advertised: LOCAL_ADDRESS,
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
@@ -46,7 +46,7 @@ fn endpoint() -> Endpoint {
 
 fn media(srtp: SrtpMode) -> LocalMedia {
     LocalMedia {
-        address: OURS,
+        address: LOCAL_ADDRESS,
         port: 20_000,
         session_id: 1,
         version: 1,
@@ -69,8 +69,8 @@ pub(crate) fn messages(input: &[u8]) {
     };
     assert!(endpoint.dial(call, now).is_ok());
     for (index, bytes) in input
-        .split(|byte| *byte == BETWEEN)
-        .take(MOST_MESSAGES)
+        .split(|byte| *byte == MESSAGE_SEPARATOR)
+        .take(MAX_MESSAGES)
         .enumerate()
     {
         let transport = if index % 2 == 0 {
@@ -79,7 +79,7 @@ pub(crate) fn messages(input: &[u8]) {
             Transport::Tcp
         };
         if let Some(message) = SipMessage::from_datagram(bytes.to_vec().into()) {
-            endpoint.receive(transport, THEIRS, message, now);
+            endpoint.receive(transport, TRUNK_ADDRESS, message, now);
         }
         while let Some(event) = endpoint.poll_event() {
             if let Event::Offered(offer) = event {
@@ -90,10 +90,10 @@ pub(crate) fn messages(input: &[u8]) {
         now += Duration::from_millis(300);
         endpoint.handle_timeout(now);
     }
-    for leg in 0..=MOST_MESSAGES as u64 + 1 {
+    for leg in 0..=MAX_MESSAGES as u64 + 1 {
         endpoint.hang_up(signalling::LegId(leg), now);
     }
-    for _ in 0..MOST_TIMERS {
+    for _ in 0..MAX_TIMERS {
         let Some(next) = endpoint.poll_timeout() else {
             break;
         };
@@ -118,10 +118,10 @@ pub(crate) fn stream(input: &[u8]) {
         return;
     };
     let mut whole = Vec::new();
-    let fine = Framer::new().push(stream, &mut whole).is_ok();
-    let (mut framer, mut cut, mut broken) = (Framer::new(), Vec::new(), false);
+    let is_valid = Framer::new().push(stream, &mut whole).is_ok();
+    let (mut framer, mut messages_of_pieces, mut broken) = (Framer::new(), Vec::new(), false);
     for piece in stream.chunks(usize::from(*length).max(1)) {
-        let pushed = framer.push(piece, &mut cut);
+        let pushed = framer.push(piece, &mut messages_of_pieces);
         assert!(!broken || pushed.is_err(), "a broken stream stays broken");
         broken = pushed.is_err();
         assert!(
@@ -129,7 +129,7 @@ pub(crate) fn stream(input: &[u8]) {
             "more is held than a message may be long"
         );
     }
-    assert_eq!((fine, whole.len()), (!broken, cut.len()));
+    assert_eq!((is_valid, whole.len()), (!broken, messages_of_pieces.len()));
 }
 
 /// A session description. If it can be answered, the answer can be read.
@@ -153,7 +153,7 @@ pub(crate) fn description(input: &[u8]) {
     if let Ok(answer) =
         Description::parse(description.answer(&media(SrtpMode::Off), codec).as_bytes())
     {
-        assert_eq!(answer.remote().rtp, SocketAddr::new(OURS, 20_000));
+        assert_eq!(answer.remote().rtp, SocketAddr::new(LOCAL_ADDRESS, 20_000));
     }
 }
 

@@ -10,10 +10,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fuzzing::{TARGETS, mutated};
+use fuzzing::{TARGETS, mutate_seed};
 
 /// Inputs of a target in one run; `FUZZ_INPUTS` asks for more.
-const INPUTS: u64 = 6000;
+const DEFAULT_INPUTS: u64 = 6000;
 
 fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus")
@@ -59,14 +59,14 @@ fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Runs a target on an input; on a panic the input is written where it can be found.
-fn survives(name: &str, target: fn(&[u8]), input: &[u8], of: &Path) {
+fn assert_survives(name: &str, target: fn(&[u8]), input: &[u8], seed_path: &Path) {
     if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
-        let found = std::env::temp_dir().join(format!("greenpin-fuzz-{name}"));
-        std::fs::write(&found, input).unwrap();
+        let input_path = std::env::temp_dir().join(format!("greenpin-fuzz-{name}"));
+        std::fs::write(&input_path, input).unwrap();
         panic!(
             "{name} fails on {}, made of {}",
-            found.display(),
-            of.display()
+            input_path.display(),
+            seed_path.display()
         );
     }
 }
@@ -79,12 +79,13 @@ fn run(name: &str) {
     let seeds = seeds(name);
     assert!(!seeds.is_empty());
     for (path, seed) in &seeds {
-        survives(name, *target, seed, path);
+        assert_survives(name, *target, seed, path);
     }
-    let inputs = std::env::var("FUZZ_INPUTS").map_or(INPUTS, |inputs| inputs.parse().unwrap());
+    let inputs =
+        std::env::var("FUZZ_INPUTS").map_or(DEFAULT_INPUTS, |inputs| inputs.parse().unwrap());
     for number in 0..inputs {
         let (path, seed) = &seeds[usize::try_from(number).unwrap() % seeds.len()];
-        survives(name, *target, &mutated(seed, number), path);
+        assert_survives(name, *target, &mutate_seed(seed, number), path);
     }
 }
 
