@@ -4,32 +4,32 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::PhoneNumber;
-use crate::script::Attempt;
+use crate::script::DialAttempt;
 
 /// Numbers still to try, and attempts under way.
 #[derive(Debug)]
 pub(crate) struct Hunt {
-    waiting: VecDeque<PhoneNumber>,
-    underway: Vec<Underway>,
+    undialled: VecDeque<PhoneNumber>,
+    underway: Vec<UnderwayAttempt>,
     dialled: u32,
     ring_timeout: Duration,
 }
 
 #[derive(Debug)]
-struct Underway {
-    attempt: Attempt,
+struct UnderwayAttempt {
+    attempt: DialAttempt,
     number: PhoneNumber,
     dialled_at: Instant,
     until: Instant,
     ringing: bool,
     /// The sound that the party hears since it has answered.
-    screened: Option<u32>,
+    screening_playback: Option<u32>,
 }
 
 impl Hunt {
     pub(crate) fn new(numbers: Vec<PhoneNumber>, ring_timeout: Duration) -> Self {
         Self {
-            waiting: numbers.into(),
+            undialled: numbers.into(),
             underway: Vec::new(),
             dialled: 0,
             ring_timeout,
@@ -42,82 +42,93 @@ impl Hunt {
     }
 
     /// Takes the next number up; `None` when all were tried.
-    pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(Attempt, PhoneNumber)> {
-        let number = self.waiting.pop_front()?;
-        let attempt = Attempt(self.dialled);
+    pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(DialAttempt, PhoneNumber)> {
+        let number = self.undialled.pop_front()?;
+        let attempt = DialAttempt(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
         let until = now + self.ring_timeout;
-        self.underway.push(Underway {
+        self.underway.push(UnderwayAttempt {
             attempt,
             number,
             dialled_at: now,
             until,
             ringing: false,
-            screened: None,
+            screening_playback: None,
         });
         Some((attempt, number))
     }
 
     /// The number that rings, the first time that it does.
-    pub(crate) fn ringing(&mut self, attempt: Attempt) -> Option<PhoneNumber> {
-        let found = self
+    pub(crate) fn on_ringing(&mut self, attempt: DialAttempt) -> Option<PhoneNumber> {
+        let underway = self
             .underway
             .iter_mut()
-            .find(|one| one.attempt == attempt && !one.ringing)?;
-        found.ringing = true;
-        Some(found.number)
+            .find(|underway| underway.attempt == attempt && !underway.ringing)?;
+        underway.ringing = true;
+        Some(underway.number)
     }
 
     /// The party of an attempt has answered, and has until a moment to be connected; `None`: there is no such attempt,
     /// or it has answered before.
-    pub(crate) fn screen(&mut self, attempt: Attempt, playback: u32, until: Instant) -> Option<()> {
-        let found = self
-            .underway
-            .iter_mut()
-            .find(|one| one.attempt == attempt && one.screened.is_none())?;
-        (found.screened, found.until) = (Some(playback), until);
+    pub(crate) fn on_answered(
+        &mut self,
+        attempt: DialAttempt,
+        playback: u32,
+        until: Instant,
+    ) -> Option<()> {
+        let underway = self.underway.iter_mut().find(|underway| {
+            underway.attempt == attempt && underway.screening_playback.is_none()
+        })?;
+        (underway.screening_playback, underway.until) = (Some(playback), until);
         Some(())
     }
 
     /// The attempt whose party has heard a sound to its end, and has until a moment from now on.
-    pub(crate) fn heard(&mut self, playback: u32, until: Instant) -> Option<Attempt> {
-        let found = self
+    pub(crate) fn on_playback_finished(
+        &mut self,
+        playback: u32,
+        until: Instant,
+    ) -> Option<DialAttempt> {
+        let underway = self
             .underway
             .iter_mut()
-            .find(|one| one.screened == Some(playback))?;
-        found.until = until;
-        Some(found.attempt)
+            .find(|underway| underway.screening_playback == Some(playback))?;
+        underway.until = until;
+        Some(underway.attempt)
     }
 
     /// Whether the party of an attempt has answered.
-    pub(crate) fn is_screened(&self, attempt: Attempt) -> bool {
+    pub(crate) fn is_screening(&self, attempt: DialAttempt) -> bool {
         self.underway
             .iter()
-            .any(|one| one.attempt == attempt && one.screened.is_some())
+            .any(|underway| underway.attempt == attempt && underway.screening_playback.is_some())
     }
 
     /// Takes an attempt out: it was answered or failed.
-    pub(crate) fn take(&mut self, attempt: Attempt) -> Option<(PhoneNumber, Instant)> {
+    pub(crate) fn remove(&mut self, attempt: DialAttempt) -> Option<(PhoneNumber, Instant)> {
         let index = self
             .underway
             .iter()
-            .position(|one| one.attempt == attempt)?;
-        let one = self.underway.swap_remove(index);
-        Some((one.number, one.dialled_at))
+            .position(|underway| underway.attempt == attempt)?;
+        let underway = self.underway.swap_remove(index);
+        Some((underway.number, underway.dialled_at))
     }
 
     /// Takes out an attempt that has rung too long.
-    pub(crate) fn expired(&mut self, now: Instant) -> Option<Attempt> {
-        let index = self.underway.iter().position(|one| one.until <= now)?;
+    pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<DialAttempt> {
+        let index = self
+            .underway
+            .iter()
+            .position(|underway| underway.until <= now)?;
         Some(self.underway.swap_remove(index).attempt)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.underway.iter().map(|one| one.until).min()
+        self.underway.iter().map(|underway| underway.until).min()
     }
 
     /// What is still under way, to be withdrawn.
-    pub(crate) fn into_attempts(self) -> impl Iterator<Item = Attempt> {
-        self.underway.into_iter().map(|one| one.attempt)
+    pub(crate) fn into_attempts(self) -> impl Iterator<Item = DialAttempt> {
+        self.underway.into_iter().map(|underway| underway.attempt)
     }
 }

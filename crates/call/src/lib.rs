@@ -8,8 +8,12 @@ mod collect;
 mod hunt;
 mod machine;
 mod number;
-pub mod script;
+mod script;
 
 pub use cause::{Cause, DialStatus};
 pub use machine::Call;
 pub use number::{NumberError, PhoneNumber, Pin, PinError};
+pub use script::{
+    Action, CallOutcome, CallType, Collect, Connection, DialAttempt, HangupBy, Input, Keypress,
+    Prompt, Route, Screening, Side, Verdict,
+};

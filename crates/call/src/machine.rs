@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::collect::{Block, Collector, LONGEST_PROMPT};
+use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
 use crate::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route,
-    Screening, Side, Verdict,
+    Action, CallOutcome, CallType, Collect, Connection, DialAttempt, HangupBy, Input, Prompt,
+    Route, Screening, Side, Verdict,
 };
 use crate::{Cause, PhoneNumber};
 
 /// The key by which a dialled party takes a call.
-const ACCEPT: char = '1';
+const ACCEPT_KEY: char = '1';
 /// How long it may take to press it once it was asked to.
-const KEY_PATIENCE: Duration = Duration::from_secs(10);
+const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One masked call.
 ///
@@ -24,7 +24,7 @@ const KEY_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Call {
     state: State,
     actions: VecDeque<Action>,
-    facts: Facts,
+    history: CallHistory,
     playbacks: u32,
 }
 
@@ -42,7 +42,7 @@ enum State {
     /// The store is looking at a block.
     Checking { plan: Collect },
     /// The caller hears that the block was wrong; keys are thrown away meanwhile.
-    Refusing {
+    PlayingWrongPin {
         plan: Collect,
         playback: u32,
         until: Instant,
@@ -56,10 +56,10 @@ enum State {
     /// Both talk.
     Bridged {
         until: Instant,
-        warn: Option<Instant>,
+        warn_at: Option<Instant>,
     },
     /// A last prompt plays, then we hang up.
-    Leaving {
+    PlayingLastPrompt {
         playback: u32,
         until: Instant,
         cause: Cause,
@@ -70,8 +70,8 @@ enum State {
 
 /// What the call record will say.
 #[derive(Debug, Default)]
-struct Facts {
-    wrong_tries: u8,
+struct CallHistory {
+    wrong_attempts: u8,
     pin_attempts: u32,
     answered_at: Option<Instant>,
     dialled: Option<(PhoneNumber, Instant)>,
@@ -85,7 +85,7 @@ impl Call {
         Self {
             state: State::Routing,
             actions: VecDeque::new(),
-            facts: Facts::default(),
+            history: CallHistory::default(),
             playbacks: 0,
         }
     }
@@ -100,8 +100,10 @@ impl Call {
         match &self.state {
             State::Routing | State::Checking { .. } | State::Ended => None,
             State::Collecting { collector, .. } => Some(collector.deadline()),
-            State::Refusing { until, .. } | State::Leaving { until, .. } => Some(*until),
-            State::Bridged { until, warn } => Some(warn.unwrap_or(*until)),
+            State::PlayingWrongPin { until, .. } | State::PlayingLastPrompt { until, .. } => {
+                Some(*until)
+            }
+            State::Bridged { until, warn_at } => Some(warn_at.unwrap_or(*until)),
             State::Hunting { hunt, .. } => hunt.deadline(),
         }
     }
@@ -120,15 +122,15 @@ impl Call {
     fn next(&mut self, state: State, input: Input, now: Instant) -> State {
         match (state, input) {
             (State::Ended, _) => State::Ended,
-            (state, Input::HungUp(side, cause)) => self.hung_up(state, side, cause, now),
+            (state, Input::HungUp(side, cause)) => self.on_hung_up(state, side, cause, now),
             (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
-            (State::Routing, Input::Routed(route)) => self.routed(route, now),
+            (State::Routing, Input::Routed(route)) => self.on_routed(route, now),
             (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
             (State::Checking { .. }, Input::StoreFailed) => {
-                self.leave(Prompt::Unavailable, Cause::Internal, now)
+                self.end_after_prompt(Prompt::Unavailable, Cause::Internal, now)
             }
             (State::Checking { plan }, Input::PinChecked(verdict)) => {
-                self.checked(plan, verdict, now)
+                self.on_pin_checked(plan, verdict, now)
             }
             (
                 State::Collecting {
@@ -137,9 +139,9 @@ impl Call {
                     prompt,
                 },
                 input,
-            ) => self.collecting(plan, collector, prompt, input, now),
+            ) => self.on_input_while_collecting(plan, collector, prompt, input, now),
             (
-                State::Refusing {
+                State::PlayingWrongPin {
                     plan,
                     playback,
                     until,
@@ -147,28 +149,30 @@ impl Call {
                 input,
             ) => match input {
                 Input::PlaybackFinished(finished) if finished == playback => {
-                    self.ask(plan, Collector::new(now))
+                    self.prompt_for_pin(plan, Collector::new(now))
                 }
-                Input::Elapsed if now >= until => self.ask(plan, Collector::new(now)),
-                _ => State::Refusing {
+                Input::Elapsed if now >= until => self.prompt_for_pin(plan, Collector::new(now)),
+                _ => State::PlayingWrongPin {
                     plan,
                     playback,
                     until,
                 },
             },
             (State::Hunting { plan, hunt, record }, input) => {
-                self.hunting(plan, hunt, record, input, now)
+                self.on_input_while_hunting(plan, hunt, record, input, now)
             }
-            (State::Bridged { until, warn }, Input::Elapsed) => self.talked(until, warn, now),
+            (State::Bridged { until, warn_at }, Input::Elapsed) => {
+                self.on_bridged_timer(until, warn_at, now)
+            }
             (
-                State::Leaving {
+                State::PlayingLastPrompt {
                     playback,
                     until,
                     cause,
                 },
                 Input::PlaybackFinished(finished),
             ) if finished == playback => self.end(
-                State::Leaving {
+                State::PlayingLastPrompt {
                     playback,
                     until,
                     cause,
@@ -178,14 +182,14 @@ impl Call {
                 now,
             ),
             (
-                State::Leaving {
+                State::PlayingLastPrompt {
                     playback,
                     until,
                     cause,
                 },
                 Input::Elapsed,
             ) if now >= until => self.end(
-                State::Leaving {
+                State::PlayingLastPrompt {
                     playback,
                     until,
                     cause,
@@ -198,27 +202,27 @@ impl Call {
         }
     }
 
-    fn routed(&mut self, route: Route, now: Instant) -> State {
+    fn on_routed(&mut self, route: Route, now: Instant) -> State {
         match route {
             Route::UnknownNumber => self.reject(Cause::NotFound, now),
             Route::Refuse(cause) => self.reject(cause, now),
             Route::NotInUse => {
                 self.answer(now);
-                self.leave(Prompt::NotInUse, Cause::Normal, now)
+                self.end_after_prompt(Prompt::NotInUse, Cause::Normal, now)
             }
             Route::Collect(plan) => {
                 self.answer(now);
-                self.ask(plan, Collector::new(now))
+                self.prompt_for_pin(plan, Collector::new(now))
             }
         }
     }
 
     fn answer(&mut self, now: Instant) {
-        self.facts.answered_at = Some(now);
+        self.history.answered_at = Some(now);
         self.actions.push_back(Action::Answer);
     }
 
-    fn ask(&mut self, plan: Collect, collector: Collector) -> State {
+    fn prompt_for_pin(&mut self, plan: Collect, collector: Collector) -> State {
         let prompt = Some(self.play(Prompt::EnterPin));
         State::Collecting {
             plan,
@@ -233,7 +237,7 @@ impl Call {
         self.playbacks
     }
 
-    fn collecting(
+    fn on_input_while_collecting(
         &mut self,
         plan: Collect,
         mut collector: Collector,
@@ -246,19 +250,19 @@ impl Call {
                 if prompt.take().is_some() {
                     self.actions.push_back(Action::StopPlaying);
                 }
-                match collector.key(key, plan.pin_length, now) {
-                    Block::Complete(pin) => return self.check(plan, pin),
-                    Block::Incomplete => {}
+                match collector.on_key(key, plan.pin_length, now) {
+                    BlockProgress::Complete(pin) => return self.request_pin_check(plan, pin),
+                    BlockProgress::Incomplete => {}
                 }
             }
             Input::PlaybackFinished(finished) if prompt == Some(finished) => {
                 prompt = None;
-                collector.prompt_finished(now);
+                collector.on_prompt_finished(now);
             }
             Input::Elapsed if now >= collector.deadline() => {
-                return match collector.silence(now) {
-                    Some(collector) => self.ask(plan, collector),
-                    None => self.leave(Prompt::Goodbye, Cause::NoAnswer, now),
+                return match collector.after_silence(now) {
+                    Some(collector) => self.prompt_for_pin(plan, collector),
+                    None => self.end_after_prompt(Prompt::Goodbye, Cause::NoAnswer, now),
                 };
             }
             _ => {}
@@ -270,55 +274,61 @@ impl Call {
         }
     }
 
-    fn check(&mut self, plan: Collect, pin: crate::Pin) -> State {
-        self.facts.pin_attempts = self.facts.pin_attempts.saturating_add(1);
+    fn request_pin_check(&mut self, plan: Collect, pin: crate::Pin) -> State {
+        self.history.pin_attempts = self.history.pin_attempts.saturating_add(1);
         self.actions.push_back(Action::CheckPin(pin));
         State::Checking { plan }
     }
 
-    fn checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
+    fn on_pin_checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
         match verdict {
-            Verdict::Accepted(connection) => self.connect(plan, connection, now),
+            Verdict::Accepted(connection) => self.start_hunt(plan, connection, now),
             Verdict::Refused => {
-                self.facts.wrong_tries = self.facts.wrong_tries.saturating_add(1);
-                if self.facts.wrong_tries >= plan.max_tries {
-                    return self.leave(Prompt::Goodbye, Cause::Declined, now);
+                self.history.wrong_attempts = self.history.wrong_attempts.saturating_add(1);
+                if self.history.wrong_attempts >= plan.max_attempts {
+                    return self.end_after_prompt(Prompt::Goodbye, Cause::Declined, now);
                 }
                 let playback = self.play(Prompt::WrongPin);
-                State::Refusing {
+                State::PlayingWrongPin {
                     plan,
                     playback,
-                    until: now + LONGEST_PROMPT,
+                    until: now + MAX_PROMPT_DURATION,
                 }
             }
         }
     }
 
-    fn connect(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
+    fn start_hunt(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
         if connection.dial.is_empty() {
-            return self.leave(Prompt::NoOneToConnect, Cause::NotFound, now);
+            return self.end_after_prompt(Prompt::NoOneToConnect, Cause::NotFound, now);
         }
         self.actions.push_back(Action::PlayRingback);
         let hunt = Hunt::new(connection.dial, plan.ring_timeout);
-        self.hunt_on(plan, hunt, connection.record, now)
+        self.continue_hunt(plan, hunt, connection.record, now)
     }
 
     /// Dials what is to be dialled now, and gives up when nobody is left.
-    fn hunt_on(&mut self, plan: Collect, mut hunt: Hunt, record: bool, now: Instant) -> State {
+    fn continue_hunt(
+        &mut self,
+        plan: Collect,
+        mut hunt: Hunt,
+        record: bool,
+        now: Instant,
+    ) -> State {
         while (plan.parallel || hunt.is_idle())
             && let Some((attempt, number)) = hunt.dial_next(now)
         {
-            self.facts.dialled = Some((number, now));
+            self.history.dialled = Some((number, now));
             self.actions.push_back(Action::Dial(attempt, number));
         }
         if hunt.is_idle() {
-            let cause = self.facts.last_failure.unwrap_or(Cause::NoAnswer);
-            return self.leave(Prompt::Unavailable, cause, now);
+            let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
+            return self.end_after_prompt(Prompt::Unavailable, cause, now);
         }
         State::Hunting { plan, hunt, record }
     }
 
-    fn hunting(
+    fn on_input_while_hunting(
         &mut self,
         plan: Collect,
         mut hunt: Hunt,
@@ -328,48 +338,48 @@ impl Call {
     ) -> State {
         match input {
             Input::Ringing(attempt) => {
-                if let Some(number) = hunt.ringing(attempt) {
+                if let Some(number) = hunt.on_ringing(attempt) {
                     self.actions.push_back(Action::ReportRinging(number));
                 }
             }
             Input::Answered(attempt) => match plan.screening {
-                Screening::None => return self.connected(plan, hunt, attempt, record, now),
+                Screening::None => return self.connect_attempt(plan, hunt, attempt, record, now),
                 Screening::Whisper => self.screen(&mut hunt, attempt, Prompt::Whisper, now),
                 Screening::Key => self.screen(&mut hunt, attempt, Prompt::AcceptCall, now),
             },
             Input::CalleeKey(attempt, key)
                 if plan.screening == Screening::Key
-                    && key.char() == ACCEPT
-                    && hunt.is_screened(attempt) =>
+                    && key.char() == ACCEPT_KEY
+                    && hunt.is_screening(attempt) =>
             {
-                return self.connected(plan, hunt, attempt, record, now);
+                return self.connect_attempt(plan, hunt, attempt, record, now);
             }
             Input::PlaybackFinished(finished) => {
-                if let Some(attempt) = hunt.heard(finished, now + KEY_PATIENCE)
+                if let Some(attempt) = hunt.on_playback_finished(finished, now + ACCEPT_KEY_TIMEOUT)
                     && plan.screening == Screening::Whisper
                 {
-                    return self.connected(plan, hunt, attempt, record, now);
+                    return self.connect_attempt(plan, hunt, attempt, record, now);
                 }
             }
-            Input::Failed(attempt, cause) if hunt.take(attempt).is_some() => {
-                self.facts.last_failure = Some(cause);
+            Input::Failed(attempt, cause) if hunt.remove(attempt).is_some() => {
+                self.history.last_failure = Some(cause);
             }
             Input::Elapsed => {
-                while let Some(attempt) = hunt.expired(now) {
-                    self.facts.last_failure = Some(Cause::NoAnswer);
+                while let Some(attempt) = hunt.remove_expired(now) {
+                    self.history.last_failure = Some(Cause::NoAnswer);
                     self.actions.push_back(Action::Abandon(attempt));
                 }
             }
             _ => {}
         }
-        self.hunt_on(plan, hunt, record, now)
+        self.continue_hunt(plan, hunt, record, now)
     }
 
     /// A party has answered, and hears a prompt before it is connected.
-    fn screen(&mut self, hunt: &mut Hunt, attempt: Attempt, prompt: Prompt, now: Instant) {
+    fn screen(&mut self, hunt: &mut Hunt, attempt: DialAttempt, prompt: Prompt, now: Instant) {
         let playback = self.playbacks.wrapping_add(1);
         if hunt
-            .screen(attempt, playback, now + LONGEST_PROMPT)
+            .on_answered(attempt, playback, now + MAX_PROMPT_DURATION)
             .is_some()
         {
             self.playbacks = playback;
@@ -379,48 +389,56 @@ impl Call {
     }
 
     /// Bridges the party of an attempt; one that is not under way any more is too late.
-    fn connected(
+    fn connect_attempt(
         &mut self,
         plan: Collect,
         mut hunt: Hunt,
-        attempt: Attempt,
+        attempt: DialAttempt,
         record: bool,
         now: Instant,
     ) -> State {
-        let Some((number, dialled_at)) = hunt.take(attempt) else {
-            return self.hunt_on(plan, hunt, record, now);
+        let Some((number, dialled_at)) = hunt.remove(attempt) else {
+            return self.continue_hunt(plan, hunt, record, now);
         };
-        self.facts.dialled = Some((number, dialled_at));
+        self.history.dialled = Some((number, dialled_at));
         self.bridge(plan, hunt, attempt, number, record, now)
     }
 
     /// The time of a bridged call passes.
-    fn talked(&mut self, until: Instant, warn: Option<Instant>, now: Instant) -> State {
+    fn on_bridged_timer(
+        &mut self,
+        until: Instant,
+        warn_at: Option<Instant>,
+        now: Instant,
+    ) -> State {
         if now >= until {
             return self.end(
-                State::Bridged { until, warn },
+                State::Bridged { until, warn_at },
                 HangupBy::System,
                 Cause::TimeLimit,
                 now,
             );
         }
-        if warn.is_some_and(|warn| now >= warn) {
+        if warn_at.is_some_and(|warn_at| now >= warn_at) {
             self.actions.push_back(Action::PlayToBoth(Prompt::Warning));
-            return State::Bridged { until, warn: None };
+            return State::Bridged {
+                until,
+                warn_at: None,
+            };
         }
-        State::Bridged { until, warn }
+        State::Bridged { until, warn_at }
     }
 
     fn bridge(
         &mut self,
         plan: Collect,
         hunt: Hunt,
-        attempt: Attempt,
+        attempt: DialAttempt,
         number: PhoneNumber,
         record: bool,
         now: Instant,
     ) -> State {
-        self.abandon(hunt);
+        self.abandon_all(hunt);
         self.actions.push_back(Action::Bridge(attempt));
         if record {
             self.actions.push_back(Action::Record);
@@ -429,27 +447,27 @@ impl Call {
             self.actions.push_back(Action::PlayToBoth(Prompt::Recorded));
         }
         self.actions.push_back(Action::ReportAnswered(number));
-        self.facts.bridged_at = Some(now);
+        self.history.bridged_at = Some(now);
         let until = now + plan.max_call_duration;
-        let warn = plan
+        let warn_at = plan
             .warning
             .filter(|warning| *warning < plan.max_call_duration);
         State::Bridged {
             until,
-            warn: warn.and_then(|warning| until.checked_sub(warning)),
+            warn_at: warn_at.and_then(|warning| until.checked_sub(warning)),
         }
     }
 
-    fn abandon(&mut self, hunt: Hunt) {
+    fn abandon_all(&mut self, hunt: Hunt) {
         self.actions
             .extend(hunt.into_attempts().map(Action::Abandon));
     }
 
-    fn leave(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
+    fn end_after_prompt(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
         let playback = self.play(prompt);
-        State::Leaving {
+        State::PlayingLastPrompt {
             playback,
-            until: now + LONGEST_PROMPT,
+            until: now + MAX_PROMPT_DURATION,
             cause,
         }
     }
@@ -459,7 +477,7 @@ impl Call {
         self.finish(HangupBy::System, cause, now)
     }
 
-    fn hung_up(&mut self, state: State, side: Side, cause: Cause, now: Instant) -> State {
+    fn on_hung_up(&mut self, state: State, side: Side, cause: Cause, now: Instant) -> State {
         let by = match (side, cause) {
             (_, Cause::MediaLost) => HangupBy::System,
             (Side::Caller, _) => HangupBy::Caller,
@@ -476,8 +494,8 @@ impl Call {
                 self.finish(by, cause, now)
             }
             (State::Hunting { hunt, .. }, Side::Caller) => {
-                self.abandon(hunt);
-                self.facts.last_failure = Some(Cause::Canceled);
+                self.abandon_all(hunt);
+                self.history.last_failure = Some(Cause::Canceled);
                 self.finish(by, cause, now)
             }
             (_, Side::Caller) => self.finish(by, cause, now),
@@ -491,8 +509,8 @@ impl Call {
         match state {
             State::Routing => return self.reject(Cause::Overloaded, now),
             State::Hunting { hunt, .. } => {
-                self.abandon(hunt);
-                self.facts.last_failure = Some(Cause::Canceled);
+                self.abandon_all(hunt);
+                self.history.last_failure = Some(Cause::Canceled);
             }
             State::Bridged { .. } => self.actions.push_back(Action::HangUp(Side::Callee, cause)),
             _ => {}
@@ -502,28 +520,29 @@ impl Call {
     }
 
     fn finish(&mut self, hangup_by: HangupBy, cause: Cause, now: Instant) -> State {
-        let facts = &self.facts;
-        let (call_type, dial_status) = match (facts.bridged_at, facts.dialled, facts.last_failure) {
-            (Some(_), _, _) => (CallType::Completed, Some(crate::DialStatus::Completed)),
-            (None, None, _) => (CallType::CallAttempt, None),
-            (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
-                (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
-            }
-            (None, Some(_), failure) => (
-                CallType::Incomplete,
-                Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
-            ),
-        };
-        self.actions.push_back(Action::Finish(Outcome {
+        let history = &self.history;
+        let (call_type, dial_status) =
+            match (history.bridged_at, history.dialled, history.last_failure) {
+                (Some(_), _, _) => (CallType::Completed, Some(crate::DialStatus::Completed)),
+                (None, None, _) => (CallType::CallAttempt, None),
+                (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
+                    (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
+                }
+                (None, Some(_), failure) => (
+                    CallType::Incomplete,
+                    Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
+                ),
+            };
+        self.actions.push_back(Action::Finish(CallOutcome {
             call_type,
             dial_status,
             hangup_by,
             cause,
-            pin_attempts: facts.pin_attempts,
-            dialled: facts.dialled.map(|(number, _)| number),
-            answered_at: facts.answered_at,
-            dialled_at: facts.dialled.map(|(_, at)| at),
-            bridged_at: facts.bridged_at,
+            pin_attempts: history.pin_attempts,
+            dialled: history.dialled.map(|(number, _)| number),
+            answered_at: history.answered_at,
+            dialled_at: history.dialled.map(|(_, at)| at),
+            bridged_at: history.bridged_at,
             ended_at: now,
         }));
         State::Ended

@@ -10,19 +10,19 @@ pub enum Input {
     /// The store's answer to where the caller's call goes. The first input of every call.
     Routed(Route),
     /// The caller pressed a key.
-    Key(Key),
+    Key(Keypress),
     /// A dialled party that has answered and is not connected yet pressed a key.
-    CalleeKey(Attempt, Key),
+    CalleeKey(DialAttempt, Keypress),
     /// The sound started by [`Action::Play`] or [`Action::PlayTo`] with this number was played to its end.
     PlaybackFinished(u32),
     /// The store's answer to [`Action::CheckPin`].
     PinChecked(Verdict),
     /// The dialled party is being alerted.
-    Ringing(Attempt),
+    Ringing(DialAttempt),
     /// The dialled party answered.
-    Answered(Attempt),
+    Answered(DialAttempt),
     /// The dialled party refused, or could not be reached.
-    Failed(Attempt, Cause),
+    Failed(DialAttempt, Cause),
     /// A party hung up, or its dialog died, for the cause given.
     HungUp(Side, Cause),
     /// The store could not do what it was asked.
@@ -61,7 +61,7 @@ pub struct Collect {
     /// Digits of a complete block: 1 to 8.
     pub pin_length: u8,
     /// Wrong tries after which this call ends: 1 or more.
-    pub max_tries: u8,
+    pub max_attempts: u8,
     /// How long each number is rung.
     pub ring_timeout: Duration,
     /// How long two parties may talk.
@@ -107,13 +107,13 @@ pub struct Connection {
 
 /// One attempt to reach one number, counted from 0 within a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Attempt(pub u32);
+pub struct DialAttempt(pub u32);
 
 /// A key of a telephone. Masked in `Debug`: keys make up a PIN.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Key(char);
+pub struct Keypress(char);
 
-impl Key {
+impl Keypress {
     /// Reads one of `0`-`9`, `*`, `#`, `A`-`D`; `None` for anything else.
     pub fn new(key: char) -> Option<Self> {
         matches!(key, '0'..='9' | '*' | '#' | 'A'..='D').then_some(Self(key))
@@ -124,7 +124,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for Keypress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Key(…)")
     }
@@ -165,7 +165,7 @@ pub enum Action {
     /// Play a prompt to the caller in place of whatever plays; report its end with this number.
     Play(Prompt, u32),
     /// Play a prompt to a dialled party that has answered; report its end with this number.
-    PlayTo(Attempt, Prompt, u32),
+    PlayTo(DialAttempt, Prompt, u32),
     /// Play a prompt to both parties of a bridged call, who do not hear each other meanwhile.
     PlayToBoth(Prompt),
     /// Play ring-back tone to the caller until something else is played or the call is bridged.
@@ -175,11 +175,11 @@ pub enum Action {
     /// Ask the store about a completed block of digits.
     CheckPin(Pin),
     /// Call a number.
-    Dial(Attempt, PhoneNumber),
+    Dial(DialAttempt, PhoneNumber),
     /// Withdraw an attempt: cancel it, or hang up if it was answered meanwhile.
-    Abandon(Attempt),
+    Abandon(DialAttempt),
     /// Let the caller and the party of this attempt hear each other.
-    Bridge(Attempt),
+    Bridge(DialAttempt),
     /// Record the bridged call.
     Record,
     /// The store is to know that the party is being alerted.
@@ -189,12 +189,12 @@ pub enum Action {
     /// Hang up on a party that is still there.
     HangUp(Side, Cause),
     /// Write the call record. The last action of every call.
-    Finish(Outcome),
+    Finish(CallOutcome),
 }
 
 /// What became of a call, in the words of a call record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CallOutcome {
     /// `call_type`.
     pub call_type: CallType,
     /// `dial_call_status`; `None` when nobody was dialled.

@@ -8,23 +8,22 @@
 
 use std::time::{Duration, Instant};
 
-use call::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Key, Outcome, Prompt, Route,
-    Screening, Side, Verdict,
+use call::{
+    Action, Call, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, DialStatus,
+    HangupBy, Input, Keypress, PhoneNumber, Prompt, Route, Screening, Side, Verdict,
 };
-use call::{Call, Cause, DialStatus, PhoneNumber};
 use proptest::prelude::*;
 
 /// A call with a clock that moves only when told to.
-struct Story {
-    call: Call,
+struct SimulatedCall {
+    machine: Call,
     now: Instant,
 }
 
-fn plan() -> Collect {
+fn settings() -> Collect {
     Collect {
         pin_length: 4,
-        max_tries: 3,
+        max_attempts: 3,
         ring_timeout: Duration::from_secs(30),
         max_call_duration: Duration::from_secs(3600),
         parallel: false,
@@ -46,61 +45,61 @@ fn accepted(numbers: &[u32]) -> Input {
     }))
 }
 
-impl Story {
+impl SimulatedCall {
     fn new() -> Self {
         Self {
-            call: Call::new(),
+            machine: Call::new(),
             now: Instant::now(),
         }
     }
 
     /// A call that was answered, in the state of waiting for digits, the prompt still playing (playback 1).
-    fn asked(plan: Collect) -> Self {
-        let mut story = Self::new();
-        let actions = story.give(Input::Routed(Route::Collect(plan)));
+    fn awaiting_pin(collect: Collect) -> Self {
+        let mut call = Self::new();
+        let actions = call.handle(Input::Routed(Route::Collect(collect)));
         assert_eq!(actions, [Action::Answer, Action::Play(Prompt::EnterPin, 1)]);
-        story
+        call
     }
 
     /// A call whose PIN was right and that rings the given numbers.
-    fn hunting(plan: Collect, numbers: &[u32]) -> Self {
-        let mut story = Self::asked(plan);
-        story.press("1234");
-        let actions = story.give(accepted(numbers));
+    fn hunting(collect: Collect, numbers: &[u32]) -> Self {
+        let mut call = Self::awaiting_pin(collect);
+        call.press("1234");
+        let actions = call.handle(accepted(numbers));
         assert_eq!(actions[0], Action::PlayRingback);
-        story
+        call
     }
 
-    fn give(&mut self, input: Input) -> Vec<Action> {
-        self.call.handle(input, self.now);
-        std::iter::from_fn(|| self.call.poll()).collect()
+    fn handle(&mut self, input: Input) -> Vec<Action> {
+        self.machine.handle(input, self.now);
+        std::iter::from_fn(|| self.machine.poll()).collect()
     }
 
     fn press(&mut self, keys: &str) -> Vec<Action> {
         keys.chars()
-            .flat_map(|key| self.give(Input::Key(Key::new(key).unwrap())))
+            .flat_map(|key| self.handle(Input::Key(Keypress::new(key).unwrap())))
             .collect()
     }
 
     /// Lets time pass up to the deadline, and no further.
-    fn wait(&mut self) -> Vec<Action> {
-        self.now = self.call.deadline().expect("nothing is awaited");
-        self.give(Input::Elapsed)
+    fn advance_to_deadline(&mut self) -> Vec<Action> {
+        self.now = self.machine.deadline().expect("nothing is awaited");
+        self.handle(Input::Elapsed)
     }
 
-    fn refused(&mut self) -> Vec<Action> {
-        self.give(Input::PinChecked(Verdict::Refused))
+    fn refuse_pin(&mut self) -> Vec<Action> {
+        self.handle(Input::PinChecked(Verdict::Refused))
     }
 }
 
-fn outcome(actions: &[Action]) -> Outcome {
+fn outcome(actions: &[Action]) -> CallOutcome {
     match actions.last() {
         Some(Action::Finish(outcome)) => *outcome,
         other => panic!("the call did not end: {other:?}"),
     }
 }
 
-fn pin_of(actions: &[Action]) -> &str {
+fn checked_pin(actions: &[Action]) -> &str {
     match actions.last() {
         Some(Action::CheckPin(pin)) => pin.expose(),
         other => panic!("no PIN was checked: {other:?}"),
@@ -109,30 +108,33 @@ fn pin_of(actions: &[Action]) -> &str {
 
 #[test]
 fn a_right_pin_rings_the_other_side_and_bridges_who_answers() {
-    let mut story = Story::asked(plan());
-    let actions = story.press("1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    let actions = call.press("1234");
     assert_eq!(actions[0], Action::StopPlaying);
-    assert_eq!(pin_of(&actions), "1234");
-    let actions = story.give(accepted(&[1]));
-    assert_eq!(
-        actions,
-        [Action::PlayRingback, Action::Dial(Attempt(0), number(1))]
-    );
-    assert_eq!(
-        story.give(Input::Ringing(Attempt(0))),
-        [Action::ReportRinging(number(1))]
-    );
-    assert_eq!(story.give(Input::Ringing(Attempt(0))), []);
-    let actions = story.give(Input::Answered(Attempt(0)));
+    assert_eq!(checked_pin(&actions), "1234");
+    let actions = call.handle(accepted(&[1]));
     assert_eq!(
         actions,
         [
-            Action::Bridge(Attempt(0)),
+            Action::PlayRingback,
+            Action::Dial(DialAttempt(0), number(1))
+        ]
+    );
+    assert_eq!(
+        call.handle(Input::Ringing(DialAttempt(0))),
+        [Action::ReportRinging(number(1))]
+    );
+    assert_eq!(call.handle(Input::Ringing(DialAttempt(0))), []);
+    let actions = call.handle(Input::Answered(DialAttempt(0)));
+    assert_eq!(
+        actions,
+        [
+            Action::Bridge(DialAttempt(0)),
             Action::ReportAnswered(number(1))
         ]
     );
-    story.now += Duration::from_secs(60);
-    let actions = story.give(Input::HungUp(Side::Caller, Cause::Normal));
+    call.now += Duration::from_secs(60);
+    let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
     assert_eq!(actions[0], Action::HangUp(Side::Callee, Cause::Normal));
     let outcome = outcome(&actions);
     assert_eq!(outcome.call_type, CallType::Completed);
@@ -149,35 +151,38 @@ fn a_right_pin_rings_the_other_side_and_bridges_who_answers() {
 
 #[test]
 fn a_callee_that_hangs_up_ends_the_caller_too() {
-    let mut story = Story::hunting(plan(), &[1]);
-    story.give(Input::Answered(Attempt(0)));
-    let actions = story.give(Input::HungUp(Side::Callee, Cause::Normal));
+    let mut call = SimulatedCall::hunting(settings(), &[1]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    let actions = call.handle(Input::HungUp(Side::Callee, Cause::Normal));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Normal));
     assert_eq!(outcome(&actions).hangup_by, HangupBy::Callee);
 }
 
 #[test]
 fn the_last_try_may_be_right() {
-    let mut story = Story::asked(plan());
+    let mut call = SimulatedCall::awaiting_pin(settings());
     for playback in [2, 4] {
-        story.press("0000");
-        assert_eq!(story.refused(), [Action::Play(Prompt::WrongPin, playback)]);
-        let actions = story.give(Input::PlaybackFinished(playback));
+        call.press("0000");
+        assert_eq!(
+            call.refuse_pin(),
+            [Action::Play(Prompt::WrongPin, playback)]
+        );
+        let actions = call.handle(Input::PlaybackFinished(playback));
         assert_eq!(actions, [Action::Play(Prompt::EnterPin, playback + 1)]);
     }
-    story.press("1234");
-    assert_eq!(story.give(accepted(&[1])).len(), 2);
+    call.press("1234");
+    assert_eq!(call.handle(accepted(&[1])).len(), 2);
 }
 
 #[test]
 fn as_many_wrong_tries_as_allowed_end_the_call() {
-    let mut story = Story::asked(Collect {
-        max_tries: 1,
-        ..plan()
+    let mut call = SimulatedCall::awaiting_pin(Collect {
+        max_attempts: 1,
+        ..settings()
     });
-    story.press("0000");
-    assert_eq!(story.refused(), [Action::Play(Prompt::Goodbye, 2)]);
-    let actions = story.give(Input::PlaybackFinished(2));
+    call.press("0000");
+    assert_eq!(call.refuse_pin(), [Action::Play(Prompt::Goodbye, 2)]);
+    let actions = call.handle(Input::PlaybackFinished(2));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Declined));
     let outcome = outcome(&actions);
     assert_eq!(
@@ -192,127 +197,136 @@ fn as_many_wrong_tries_as_allowed_end_the_call() {
 
 #[test]
 fn digits_beyond_the_block_are_thrown_away_until_the_next_prompt() {
-    let mut story = Story::asked(plan());
-    assert_eq!(pin_of(&story.press("0000")), "0000");
-    assert_eq!(story.press("12"), []);
-    story.refused();
-    assert_eq!(story.press("3"), []);
-    story.give(Input::PlaybackFinished(2));
-    assert_eq!(pin_of(&story.press("5678")), "5678");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(checked_pin(&call.press("0000")), "0000");
+    assert_eq!(call.press("12"), []);
+    call.refuse_pin();
+    assert_eq!(call.press("3"), []);
+    call.handle(Input::PlaybackFinished(2));
+    assert_eq!(checked_pin(&call.press("5678")), "5678");
 }
 
 #[test]
 fn a_hash_ends_a_block_early_and_a_star_starts_it_over() {
-    let mut story = Story::asked(plan());
-    assert_eq!(pin_of(&story.press("12#")), "12");
-    let mut story = Story::asked(plan());
-    assert_eq!(pin_of(&story.press("99*1234")), "1234");
-    let mut story = Story::asked(plan());
-    assert_eq!(pin_of(&story.press("#*#A1234")), "1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(checked_pin(&call.press("12#")), "12");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(checked_pin(&call.press("99*1234")), "1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(checked_pin(&call.press("#*#A1234")), "1234");
 }
 
 #[test]
 fn a_digit_stops_the_prompt_and_is_not_lost() {
-    let mut story = Story::asked(plan());
-    assert_eq!(story.press("1"), [Action::StopPlaying]);
-    assert_eq!(pin_of(&story.press("234")), "1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    assert_eq!(call.press("1"), [Action::StopPlaying]);
+    assert_eq!(checked_pin(&call.press("234")), "1234");
 }
 
 #[test]
 fn silence_repeats_the_prompt_twice_and_then_hangs_up_without_a_try() {
-    let mut story = Story::asked(plan());
+    let mut call = SimulatedCall::awaiting_pin(settings());
     for playback in [1, 2] {
-        assert_eq!(story.give(Input::PlaybackFinished(playback)), []);
-        let asked = story.now;
-        assert_eq!(story.wait(), [Action::Play(Prompt::EnterPin, playback + 1)]);
-        assert_eq!(story.now - asked, Duration::from_secs(10));
+        assert_eq!(call.handle(Input::PlaybackFinished(playback)), []);
+        let started = call.now;
+        assert_eq!(
+            call.advance_to_deadline(),
+            [Action::Play(Prompt::EnterPin, playback + 1)]
+        );
+        assert_eq!(call.now - started, Duration::from_secs(10));
     }
-    story.give(Input::PlaybackFinished(3));
-    assert_eq!(story.wait(), [Action::Play(Prompt::Goodbye, 4)]);
-    let outcome = outcome(&story.give(Input::PlaybackFinished(4)));
+    call.handle(Input::PlaybackFinished(3));
+    assert_eq!(
+        call.advance_to_deadline(),
+        [Action::Play(Prompt::Goodbye, 4)]
+    );
+    let outcome = outcome(&call.handle(Input::PlaybackFinished(4)));
     assert_eq!((outcome.pin_attempts, outcome.cause), (0, Cause::NoAnswer));
 }
 
 #[test]
 fn an_unfinished_block_is_forgotten_after_five_seconds_and_counts_as_no_try() {
-    let mut story = Story::asked(plan());
-    story.press("12");
-    let pressed = story.now;
-    assert_eq!(story.wait(), [Action::Play(Prompt::EnterPin, 2)]);
-    assert_eq!(story.now - pressed, Duration::from_secs(5));
-    assert_eq!(pin_of(&story.press("3456")), "3456");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("12");
+    let pressed = call.now;
+    assert_eq!(
+        call.advance_to_deadline(),
+        [Action::Play(Prompt::EnterPin, 2)]
+    );
+    assert_eq!(call.now - pressed, Duration::from_secs(5));
+    assert_eq!(checked_pin(&call.press("3456")), "3456");
 }
 
 #[test]
 fn a_sound_whose_end_is_never_reported_does_not_hold_the_call() {
-    let mut story = Story::asked(plan());
+    let mut call = SimulatedCall::awaiting_pin(settings());
     for _ in 0..2 {
         assert!(matches!(
-            story.wait()[..],
+            call.advance_to_deadline()[..],
             [Action::Play(Prompt::EnterPin, _)]
         ));
     }
     assert!(matches!(
-        story.wait()[..],
+        call.advance_to_deadline()[..],
         [Action::Play(Prompt::Goodbye, _)]
     ));
-    outcome(&story.wait());
+    outcome(&call.advance_to_deadline());
 }
 
 #[test]
 fn unknown_numbers_are_rejected_and_idle_ones_told() {
-    let mut story = Story::new();
-    let actions = story.give(Input::Routed(Route::UnknownNumber));
+    let mut call = SimulatedCall::new();
+    let actions = call.handle(Input::Routed(Route::UnknownNumber));
     assert_eq!(actions[0], Action::Reject(Cause::NotFound));
     outcome(&actions);
 
-    let mut story = Story::new();
-    let actions = story.give(Input::Routed(Route::NotInUse));
+    let mut call = SimulatedCall::new();
+    let actions = call.handle(Input::Routed(Route::NotInUse));
     assert_eq!(actions, [Action::Answer, Action::Play(Prompt::NotInUse, 1)]);
-    let actions = story.give(Input::PlaybackFinished(1));
+    let actions = call.handle(Input::PlaybackFinished(1));
     assert_eq!(actions[0], Action::HangUp(Side::Caller, Cause::Normal));
     assert_eq!(outcome(&actions).call_type, CallType::CallAttempt);
 }
 
 #[test]
 fn nobody_on_the_other_side_is_said_and_ends_the_call() {
-    let mut story = Story::asked(plan());
-    story.press("1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("1234");
     assert_eq!(
-        story.give(accepted(&[])),
+        call.handle(accepted(&[])),
         [Action::Play(Prompt::NoOneToConnect, 2)]
     );
     assert_eq!(
-        outcome(&story.give(Input::PlaybackFinished(2))).call_type,
+        outcome(&call.handle(Input::PlaybackFinished(2))).call_type,
         CallType::CallAttempt
     );
 }
 
 #[test]
 fn numbers_are_tried_in_order_each_for_its_time() {
-    let mut story = Story::hunting(plan(), &[1, 2, 3]);
-    let dialled = story.now;
-    let actions = story.wait();
-    assert_eq!(story.now - dialled, Duration::from_secs(30));
+    let mut call = SimulatedCall::hunting(settings(), &[1, 2, 3]);
+    let dialled = call.now;
+    let actions = call.advance_to_deadline();
+    assert_eq!(call.now - dialled, Duration::from_secs(30));
     assert_eq!(
         actions,
         [
-            Action::Abandon(Attempt(0)),
-            Action::Dial(Attempt(1), number(2))
+            Action::Abandon(DialAttempt(0)),
+            Action::Dial(DialAttempt(1), number(2))
         ]
     );
-    let actions = story.give(Input::Failed(Attempt(1), Cause::Busy));
-    assert_eq!(actions, [Action::Dial(Attempt(2), number(3))]);
+    let actions = call.handle(Input::Failed(DialAttempt(1), Cause::Busy));
+    assert_eq!(actions, [Action::Dial(DialAttempt(2), number(3))]);
     assert_eq!(
-        story.give(Input::Answered(Attempt(0))),
+        call.handle(Input::Answered(DialAttempt(0))),
         [],
         "an attempt that was withdrawn is late"
     );
     assert_eq!(
-        story.give(Input::Answered(Attempt(2)))[0],
-        Action::Bridge(Attempt(2))
+        call.handle(Input::Answered(DialAttempt(2)))[0],
+        Action::Bridge(DialAttempt(2))
     );
-    let outcome = outcome(&story.give(Input::HungUp(Side::Caller, Cause::Normal)));
+    let outcome = outcome(&call.handle(Input::HungUp(Side::Caller, Cause::Normal)));
     assert_eq!(outcome.dialled, Some(number(3)));
 }
 
@@ -323,10 +337,10 @@ fn when_nobody_answers_the_last_failure_is_the_status() {
         (Cause::NoAnswer, DialStatus::NoAnswer),
         (Cause::Unreachable, DialStatus::Failed),
     ] {
-        let mut story = Story::hunting(plan(), &[1]);
-        let actions = story.give(Input::Failed(Attempt(0), cause));
+        let mut call = SimulatedCall::hunting(settings(), &[1]);
+        let actions = call.handle(Input::Failed(DialAttempt(0), cause));
         assert_eq!(actions, [Action::Play(Prompt::Unavailable, 2)]);
-        let outcome = outcome(&story.give(Input::PlaybackFinished(2)));
+        let outcome = outcome(&call.handle(Input::PlaybackFinished(2)));
         assert_eq!(
             (outcome.call_type, outcome.dial_status),
             (CallType::Incomplete, Some(status))
@@ -337,32 +351,35 @@ fn when_nobody_answers_the_last_failure_is_the_status() {
 
 #[test]
 fn all_at_once_the_first_to_answer_wins_and_the_others_are_withdrawn() {
-    let mut story = Story::asked(Collect {
+    let mut call = SimulatedCall::awaiting_pin(Collect {
         parallel: true,
-        ..plan()
+        ..settings()
     });
-    story.press("1234");
-    let actions = story.give(accepted(&[1, 2]));
+    call.press("1234");
+    let actions = call.handle(accepted(&[1, 2]));
     assert_eq!(
         actions[1..],
         [
-            Action::Dial(Attempt(0), number(1)),
-            Action::Dial(Attempt(1), number(2))
+            Action::Dial(DialAttempt(0), number(1)),
+            Action::Dial(DialAttempt(1), number(2))
         ]
     );
-    let actions = story.give(Input::Answered(Attempt(1)));
+    let actions = call.handle(Input::Answered(DialAttempt(1)));
     assert_eq!(
         actions[..2],
-        [Action::Abandon(Attempt(0)), Action::Bridge(Attempt(1))]
+        [
+            Action::Abandon(DialAttempt(0)),
+            Action::Bridge(DialAttempt(1))
+        ]
     );
 }
 
 #[test]
 fn a_caller_who_leaves_while_it_rings_withdraws_the_attempt() {
-    let mut story = Story::hunting(plan(), &[1, 2]);
-    story.give(Input::Ringing(Attempt(0)));
-    let actions = story.give(Input::HungUp(Side::Caller, Cause::Normal));
-    assert_eq!(actions[0], Action::Abandon(Attempt(0)));
+    let mut call = SimulatedCall::hunting(settings(), &[1, 2]);
+    call.handle(Input::Ringing(DialAttempt(0)));
+    let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
+    assert_eq!(actions[0], Action::Abandon(DialAttempt(0)));
     let outcome = outcome(&actions);
     assert_eq!(outcome.call_type, CallType::ClientHangup);
     assert_eq!(outcome.dial_status, Some(DialStatus::Canceled));
@@ -370,9 +387,9 @@ fn a_caller_who_leaves_while_it_rings_withdraws_the_attempt() {
 
 #[test]
 fn the_longest_allowed_time_ends_both_legs() {
-    let mut story = Story::hunting(plan(), &[1]);
-    story.give(Input::Answered(Attempt(0)));
-    let actions = story.wait();
+    let mut call = SimulatedCall::hunting(settings(), &[1]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    let actions = call.advance_to_deadline();
     assert_eq!(actions[0], Action::HangUp(Side::Callee, Cause::TimeLimit));
     assert_eq!(actions[1], Action::HangUp(Side::Caller, Cause::TimeLimit));
     assert_eq!(outcome(&actions).call_type, CallType::Completed);
@@ -380,34 +397,37 @@ fn the_longest_allowed_time_ends_both_legs() {
 
 #[test]
 fn a_leg_without_audio_ends_the_call_by_the_system() {
-    let mut story = Story::hunting(plan(), &[1]);
-    story.give(Input::Answered(Attempt(0)));
-    let actions = story.give(Input::HungUp(Side::Callee, Cause::MediaLost));
+    let mut call = SimulatedCall::hunting(settings(), &[1]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    let actions = call.handle(Input::HungUp(Side::Callee, Cause::MediaLost));
     assert_eq!(outcome(&actions).hangup_by, HangupBy::System);
 }
 
 #[test]
 fn recording_starts_with_the_bridge() {
-    let mut story = Story::asked(plan());
-    story.press("1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("1234");
     let connection = Connection {
         dial: vec![number(1)],
         record: true,
     };
-    story.give(Input::PinChecked(Verdict::Accepted(connection)));
-    let actions = story.give(Input::Answered(Attempt(0)));
-    assert_eq!(actions[..2], [Action::Bridge(Attempt(0)), Action::Record]);
+    call.handle(Input::PinChecked(Verdict::Accepted(connection)));
+    let actions = call.handle(Input::Answered(DialAttempt(0)));
+    assert_eq!(
+        actions[..2],
+        [Action::Bridge(DialAttempt(0)), Action::Record]
+    );
 }
 
 #[test]
 fn a_store_that_fails_ends_the_call_cleanly() {
-    let mut story = Story::new();
-    let actions = story.give(Input::StoreFailed);
+    let mut call = SimulatedCall::new();
+    let actions = call.handle(Input::StoreFailed);
     assert_eq!(actions[0], Action::Reject(Cause::Internal));
-    let mut story = Story::asked(plan());
-    story.press("1234");
+    let mut call = SimulatedCall::awaiting_pin(settings());
+    call.press("1234");
     assert_eq!(
-        story.give(Input::StoreFailed),
+        call.handle(Input::StoreFailed),
         [Action::Play(Prompt::Unavailable, 2)]
     );
 }
@@ -422,10 +442,10 @@ fn any_cause() -> impl Strategy<Value = Cause> {
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
-    let attempt = || (0..4u32).prop_map(Attempt);
+    let attempt = || (0..4u32).prop_map(DialAttempt);
     prop_oneof![
         8 => prop::sample::select("0123456789*#A".chars().collect::<Vec<_>>())
-            .prop_map(|key| Input::Key(Key::new(key).unwrap())),
+            .prop_map(|key| Input::Key(Keypress::new(key).unwrap())),
         4 => (0..12u32).prop_map(Input::PlaybackFinished),
         3 => Just(Input::PinChecked(Verdict::Refused)),
         2 => prop::collection::vec(0..9u32, 0..4).prop_map(|numbers| accepted(&numbers)),
@@ -437,7 +457,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::StoreFailed),
         1 => Just(Input::EndRequested),
         4 => Just(Input::Elapsed),
-        1 => Just(Input::Routed(Route::Collect(plan()))),
+        1 => Just(Input::Routed(Route::Collect(settings()))),
     ]
 }
 
@@ -448,14 +468,14 @@ proptest! {
         parallel in any::<bool>(),
         inputs in prop::collection::vec((any_input(), 0..40u64), 0..60),
     ) {
-        let mut story = Story::new();
-        let mut actions = story.give(Input::Routed(Route::Collect(Collect { parallel, ..plan() })));
+        let mut call = SimulatedCall::new();
+        let mut actions = call.handle(Input::Routed(Route::Collect(Collect { parallel, ..settings() })));
         let mut checking = false;
         let mut right = false;
         for (input, seconds) in inputs {
-            story.now += Duration::from_secs(seconds);
+            call.now += Duration::from_secs(seconds);
             right |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
-            let new = story.give(input);
+            let new = call.handle(input);
             for action in &new {
                 prop_assert!(right || !matches!(action, Action::Bridge(_) | Action::Dial(..)));
                 checking = checking || matches!(action, Action::CheckPin(_));
@@ -463,54 +483,60 @@ proptest! {
             actions.extend(new);
         }
         // Whatever is left ends by itself: the store answers once, and time does the rest.
-        actions.extend(story.give(Input::StoreFailed));
+        actions.extend(call.handle(Input::StoreFailed));
         for _ in 0..20 {
-            if story.call.deadline().is_none() { break; }
-            actions.extend(story.wait());
+            if call.machine.deadline().is_none() { break; }
+            actions.extend(call.advance_to_deadline());
         }
-        prop_assert!(story.call.is_over());
+        prop_assert!(call.machine.is_over());
         let finishes = actions.iter().filter(|action| matches!(action, Action::Finish(_))).count();
         prop_assert_eq!(finishes, 1);
         prop_assert!(matches!(actions.last(), Some(Action::Finish(_))));
-        prop_assert_eq!(story.give(Input::Elapsed), vec![]);
+        prop_assert_eq!(call.handle(Input::Elapsed), vec![]);
     }
 }
 
 /// A call that is put through once the dialled party has been screened.
-fn screened(screening: Screening, parallel: bool, numbers: &[u32]) -> Story {
-    Story::hunting(
+fn hunting_with_screening(screening: Screening, parallel: bool, numbers: &[u32]) -> SimulatedCall {
+    SimulatedCall::hunting(
         Collect {
             screening,
             parallel,
-            ..plan()
+            ..settings()
         },
         numbers,
     )
 }
 
-fn one() -> Key {
-    Key::new('1').unwrap()
+fn accept_key() -> Keypress {
+    Keypress::new('1').unwrap()
 }
 
 #[test]
 fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
-    let mut story = screened(Screening::Key, false, &[1]);
-    let asked = story.give(Input::Answered(Attempt(0)));
-    assert_eq!(asked, [Action::PlayTo(Attempt(0), Prompt::AcceptCall, 2)]);
+    let mut call = hunting_with_screening(Screening::Key, false, &[1]);
+    let actions = call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(
-        story.give(Input::CalleeKey(Attempt(0), Key::new('2').unwrap())),
+        actions,
+        [Action::PlayTo(DialAttempt(0), Prompt::AcceptCall, 2)]
+    );
+    assert_eq!(
+        call.handle(Input::CalleeKey(
+            DialAttempt(0),
+            Keypress::new('2').unwrap()
+        )),
         []
     );
     assert_eq!(
-        story.give(Input::CalleeKey(Attempt(7), one())),
+        call.handle(Input::CalleeKey(DialAttempt(7), accept_key())),
         [],
         "nobody has that attempt"
     );
-    let actions = story.give(Input::CalleeKey(Attempt(0), one()));
+    let actions = call.handle(Input::CalleeKey(DialAttempt(0), accept_key()));
     assert_eq!(
         actions,
         [
-            Action::Bridge(Attempt(0)),
+            Action::Bridge(DialAttempt(0)),
             Action::ReportAnswered(number(1))
         ]
     );
@@ -518,30 +544,33 @@ fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
 
 #[test]
 fn a_key_that_comes_before_the_answer_connects_nobody() {
-    let mut story = screened(Screening::Key, false, &[1]);
-    assert_eq!(story.give(Input::CalleeKey(Attempt(0), one())), []);
-    assert_eq!(story.give(Input::PlaybackFinished(2)), []);
+    let mut call = hunting_with_screening(Screening::Key, false, &[1]);
+    assert_eq!(
+        call.handle(Input::CalleeKey(DialAttempt(0), accept_key())),
+        []
+    );
+    assert_eq!(call.handle(Input::PlaybackFinished(2)), []);
 }
 
 #[test]
 fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
-    let mut story = screened(Screening::Key, false, &[1, 2]);
-    story.give(Input::Answered(Attempt(0)));
-    assert_eq!(story.give(Input::PlaybackFinished(2)), []);
-    let asked = story.now;
-    let actions = story.wait();
+    let mut call = hunting_with_screening(Screening::Key, false, &[1, 2]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    assert_eq!(call.handle(Input::PlaybackFinished(2)), []);
+    let started = call.now;
+    let actions = call.advance_to_deadline();
     assert_eq!(
         actions,
         [
-            Action::Abandon(Attempt(0)),
-            Action::Dial(Attempt(1), number(2))
+            Action::Abandon(DialAttempt(0)),
+            Action::Dial(DialAttempt(1), number(2))
         ]
     );
-    assert_eq!(story.now - asked, Duration::from_secs(10));
-    story.give(Input::Answered(Attempt(1)));
-    story.give(Input::PlaybackFinished(3));
-    story.wait();
-    let outcome = outcome(&story.give(Input::PlaybackFinished(4)));
+    assert_eq!(call.now - started, Duration::from_secs(10));
+    call.handle(Input::Answered(DialAttempt(1)));
+    call.handle(Input::PlaybackFinished(3));
+    call.advance_to_deadline();
+    let outcome = outcome(&call.handle(Input::PlaybackFinished(4)));
     assert_eq!(
         (outcome.call_type, outcome.dial_status),
         (CallType::Incomplete, Some(DialStatus::NoAnswer))
@@ -550,10 +579,10 @@ fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
 
 #[test]
 fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
-    let mut story = screened(Screening::Key, true, &[1, 2, 3]);
-    story.give(Input::Answered(Attempt(0)));
-    story.give(Input::Answered(Attempt(1)));
-    let actions = story.give(Input::CalleeKey(Attempt(1), one()));
+    let mut call = hunting_with_screening(Screening::Key, true, &[1, 2, 3]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    call.handle(Input::Answered(DialAttempt(1)));
+    let actions = call.handle(Input::CalleeKey(DialAttempt(1), accept_key()));
     assert_eq!(
         actions
             .iter()
@@ -562,70 +591,86 @@ fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
         2
     );
     assert!(
-        actions.contains(&Action::Bridge(Attempt(1)))
-            && !actions.contains(&Action::Abandon(Attempt(1)))
+        actions.contains(&Action::Bridge(DialAttempt(1)))
+            && !actions.contains(&Action::Abandon(DialAttempt(1)))
     );
 }
 
 #[test]
 fn a_party_that_hangs_up_while_it_is_asked_is_one_that_failed() {
-    let mut story = screened(Screening::Key, false, &[1, 2]);
-    story.give(Input::Answered(Attempt(0)));
-    let actions = story.give(Input::Failed(Attempt(0), Cause::Declined));
-    assert_eq!(actions, [Action::Dial(Attempt(1), number(2))]);
+    let mut call = hunting_with_screening(Screening::Key, false, &[1, 2]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    let actions = call.handle(Input::Failed(DialAttempt(0), Cause::Declined));
+    assert_eq!(actions, [Action::Dial(DialAttempt(1), number(2))]);
 }
 
 #[test]
 fn a_party_that_is_whispered_to_is_connected_when_it_has_heard_it() {
-    let mut story = screened(Screening::Whisper, false, &[1]);
-    let told = story.give(Input::Answered(Attempt(0)));
-    assert_eq!(told, [Action::PlayTo(Attempt(0), Prompt::Whisper, 2)]);
-    assert_eq!(story.give(Input::CalleeKey(Attempt(0), one())), []);
+    let mut call = hunting_with_screening(Screening::Whisper, false, &[1]);
+    let actions = call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(
-        story.give(Input::PlaybackFinished(2))[0],
-        Action::Bridge(Attempt(0))
+        actions,
+        [Action::PlayTo(DialAttempt(0), Prompt::Whisper, 2)]
+    );
+    assert_eq!(
+        call.handle(Input::CalleeKey(DialAttempt(0), accept_key())),
+        []
+    );
+    assert_eq!(
+        call.handle(Input::PlaybackFinished(2))[0],
+        Action::Bridge(DialAttempt(0))
     );
 }
 
 #[test]
 fn a_caller_who_leaves_while_the_other_side_is_asked_frees_it() {
-    let mut story = screened(Screening::Key, false, &[1]);
-    story.give(Input::Answered(Attempt(0)));
-    let actions = story.give(Input::HungUp(Side::Caller, Cause::Normal));
-    assert_eq!(actions[0], Action::Abandon(Attempt(0)));
+    let mut call = hunting_with_screening(Screening::Key, false, &[1]);
+    call.handle(Input::Answered(DialAttempt(0)));
+    let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
+    assert_eq!(actions[0], Action::Abandon(DialAttempt(0)));
     assert_eq!(outcome(&actions).call_type, CallType::ClientHangup);
 }
 
 #[test]
 fn who_is_recorded_is_told_so_where_it_is_asked_for() {
-    for (announce_recording, record, told) in [(true, true, 1), (true, false, 0), (false, true, 0)]
+    for (announce_recording, record, expected) in
+        [(true, true, 1), (true, false, 0), (false, true, 0)]
     {
-        let mut story = Story::asked(Collect {
+        let mut call = SimulatedCall::awaiting_pin(Collect {
             announce_recording,
-            ..plan()
+            ..settings()
         });
-        story.press("1234");
+        call.press("1234");
         let dial = vec![number(1)];
-        story.give(Input::PinChecked(Verdict::Accepted(Connection {
+        call.handle(Input::PinChecked(Verdict::Accepted(Connection {
             dial,
             record,
         })));
-        let actions = story.give(Input::Answered(Attempt(0)));
+        let actions = call.handle(Input::Answered(DialAttempt(0)));
         let announcements = actions
             .iter()
             .filter(|action| **action == Action::PlayToBoth(Prompt::Recorded));
-        assert_eq!(announcements.count(), told, "{actions:?}");
+        assert_eq!(announcements.count(), expected, "{actions:?}");
     }
 }
 
 #[test]
 fn both_are_warned_once_before_the_longest_call_ends() {
     let warning = Some(Duration::from_secs(60));
-    let mut story = Story::hunting(Collect { warning, ..plan() }, &[1]);
-    story.give(Input::Answered(Attempt(0)));
-    let bridged = story.now;
-    assert_eq!(story.wait(), [Action::PlayToBoth(Prompt::Warning)]);
-    assert_eq!(story.now - bridged, Duration::from_secs(3540));
-    assert_eq!(outcome(&story.wait()).cause, Cause::TimeLimit);
-    assert_eq!(story.now - bridged, Duration::from_secs(3600));
+    let mut call = SimulatedCall::hunting(
+        Collect {
+            warning,
+            ..settings()
+        },
+        &[1],
+    );
+    call.handle(Input::Answered(DialAttempt(0)));
+    let bridged = call.now;
+    assert_eq!(
+        call.advance_to_deadline(),
+        [Action::PlayToBoth(Prompt::Warning)]
+    );
+    assert_eq!(call.now - bridged, Duration::from_secs(3540));
+    assert_eq!(outcome(&call.advance_to_deadline()).cause, Cause::TimeLimit);
+    assert_eq!(call.now - bridged, Duration::from_secs(3600));
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use media::{
-    Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD,
-    SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
+    Codec, Header, JitterBuffer, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
+    SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
 };
 
 /// Cuts an input into datagrams: an octet for the length, then the datagram.
@@ -51,17 +51,17 @@ pub(crate) fn rtp(input: &[u8]) {
     let report = stats.report(20.0);
     assert!((0.0..=1.0).contains(&report.loss()));
     let _ = stats.report_block(None, now);
-    let given_up = now + Duration::from_millis(200);
-    while buffer.next(given_up).is_some() {}
+    let after_timeout = now + Duration::from_millis(200);
+    while buffer.next(after_timeout).is_some() {}
     assert!(!buffer.is_waiting());
 }
 
-fn formats(telephone_event: Option<u8>) -> Formats {
+fn formats(telephone_event: Option<u8>) -> NegotiatedFormats {
     let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-    Formats {
+    NegotiatedFormats {
         telephone_event,
         comfort_noise: true,
-        ..Formats::of(Codec::Pcma)
+        ..NegotiatedFormats::new(Codec::Pcma)
     }
 }
 
@@ -83,22 +83,22 @@ pub(crate) fn srtp(input: &[u8]) {
     ];
     for suite in suites {
         let key = vec![3; suite.key_length()];
-        let (Some(mut seals), Some(mut opens)) =
+        let (Some(mut sender), Some(mut receiver)) =
             (SrtpSender::new(suite, &key), SrtpReceiver::new(suite, &key))
         else {
             return;
         };
         for datagram in datagrams(input) {
             assert!(
-                opens.open(&mut datagram.to_vec()).is_err()
-                    && opens.open_rtcp(&mut datagram.to_vec()).is_err()
+                receiver.open(&mut datagram.to_vec()).is_err()
+                    && receiver.open_rtcp(&mut datagram.to_vec()).is_err()
             );
         }
-        seal_and_open(&mut seals, &mut opens, input);
+        seal_and_open(&mut sender, &mut receiver, input);
     }
 }
 
-fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8]) {
+fn seal_and_open(sender: &mut SrtpSender, receiver: &mut SrtpReceiver, payload: &[u8]) {
     let header = Header {
         marker: false,
         payload_type: 8,
@@ -109,16 +109,16 @@ fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8
     let mut packet = [&header.octets()[..], payload].concat();
     let length = packet.len();
     packet.resize(length + SRTP_OVERHEAD, 0);
-    let Ok(sealed) = seals.seal(&mut packet, length) else {
+    let Ok(sealed) = sender.seal(&mut packet, length) else {
         return;
     };
     packet.truncate(sealed);
-    let (mut once, mut twice) = (packet.clone(), packet);
-    let opened = opens.open(&mut once);
+    let (mut first, mut repeated) = (packet.clone(), packet);
+    let opened = receiver.open(&mut first);
     assert_eq!(opened, Ok(length));
-    assert_eq!(once.get(Header::LENGTH..length), Some(payload));
+    assert_eq!(first.get(Header::LENGTH..length), Some(payload));
     assert!(
-        opens.open(&mut twice).is_err(),
+        receiver.open(&mut repeated).is_err(),
         "a packet that comes again is dropped"
     );
 }

@@ -11,7 +11,7 @@ use audio_codec::{
 
 use crate::{
     FRAME,
-    opus::{Decoding, Encoding, OpusSettings},
+    opus::{OpusDecoding, OpusEncoding, OpusSettings},
     upsampler::Upsampler,
 };
 
@@ -30,8 +30,8 @@ pub enum Codec {
     Opus,
 }
 
-static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcma, Codec::Pcmu));
-static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcmu, Codec::Pcma));
+static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| transcoding_table(Codec::Pcma, Codec::Pcmu));
+static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| transcoding_table(Codec::Pcmu, Codec::Pcma));
 
 impl Codec {
     /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9; of Opus, which has none, the one that we offer, 96.
@@ -84,11 +84,11 @@ impl Codec {
     /// Whether octets of this codec become octets of `to` only by a [`Decoder`] and an [`Encoder`], which go on where the
     /// last packet ended: between any two but the laws of G.711.
     pub fn needs_decoder(self, to: Self) -> bool {
-        self != to && (self.has_state() || to.has_state())
+        self != to && (self.is_stateful() || to.is_stateful())
     }
 
     /// Whether what an octet means depends on those before it.
-    pub fn has_state(self) -> bool {
+    pub fn is_stateful(self) -> bool {
         matches!(self, Self::G722 | Self::Opus)
     }
 
@@ -111,14 +111,14 @@ impl Codec {
 #[derive(Default)]
 pub struct Decoder {
     g722: Option<Box<G722Decoder>>,
-    opus: Option<Box<Decoding>>,
+    opus: Option<Box<OpusDecoding>>,
 }
 
 /// Encodes one stream: G.722 and Opus go on where the last packet ended.
 #[derive(Default)]
 pub struct Encoder {
     g722: Option<Box<Wideband>>,
-    opus: Option<Box<Encoding>>,
+    opus: Option<Box<OpusEncoding>>,
     settings: OpusSettings,
 }
 
@@ -157,9 +157,9 @@ impl Decoder {
         self.opus().map_or(0, |opus| opus.conceal(next, samples))
     }
 
-    fn opus(&mut self) -> Option<&mut Decoding> {
+    fn opus(&mut self) -> Option<&mut OpusDecoding> {
         if self.opus.is_none() {
-            self.opus = Decoding::new().map(Box::new);
+            self.opus = OpusDecoding::new().map(Box::new);
         }
         self.opus.as_deref_mut()
     }
@@ -207,23 +207,23 @@ impl Encoder {
     }
 
     /// How many samples that were given before the next packet begins with; 0 of any codec but Opus.
-    pub fn waiting(&self, codec: Codec) -> usize {
+    pub fn pending_samples(&self, codec: Codec) -> usize {
         self.opus
             .as_ref()
             .filter(|_| codec == Codec::Opus)
-            .map_or(0, |opus| opus.waiting())
+            .map_or(0, |opus| opus.pending_samples())
     }
 
     /// What is given next does not follow what was given before.
-    pub fn skip(&mut self) {
+    pub fn discard_pending(&mut self) {
         if let Some(opus) = &mut self.opus {
-            opus.skip();
+            opus.discard_pending();
         }
     }
 
-    fn opus(&mut self) -> Option<&mut Encoding> {
+    fn opus(&mut self) -> Option<&mut OpusEncoding> {
         if self.opus.is_none() {
-            self.opus = Encoding::new(self.settings).map(Box::new);
+            self.opus = OpusEncoding::new(self.settings).map(Box::new);
         }
         self.opus.as_deref_mut()
     }
@@ -281,7 +281,7 @@ impl fmt::Debug for Encoder {
     }
 }
 
-fn conversion(from: Codec, to: Codec) -> [u8; 256] {
+fn transcoding_table(from: Codec, to: Codec) -> [u8; 256] {
     let octets: [u8; 256] = std::array::from_fn(|octet| octet as u8);
     let mut samples = [0; 256];
     let mut table = [0; 256];
@@ -377,27 +377,27 @@ pub(crate) mod tests {
     #[test]
     fn speech_in_g722_keeps_its_pitch_and_level() {
         for hertz in [300.0, 1000.0, 2500.0] {
-            let spoken = tone(hertz, 8000);
+            let input = tone(hertz, 8000);
             let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-            let mut heard = Vec::new();
-            for frame in spoken.chunks(160) {
+            let mut output = Vec::new();
+            for frame in input.chunks(160) {
                 let (mut octets, mut samples) = ([0; 160], [0; 160]);
                 assert_eq!(encoder.encode(Codec::G722, frame, &mut octets), 160);
                 assert_eq!(decoder.decode(Codec::G722, &octets, &mut samples), 160);
-                heard.extend(samples);
+                output.extend(samples);
             }
-            let (said, heard) = (&spoken[800..], &heard[800..]);
+            let (input, output) = (&input[800..], &output[800..]);
             assert!(
-                (level(said) - level(heard)).abs() < 1.0,
+                (level(input) - level(output)).abs() < 1.0,
                 "{hertz}: {} {}",
-                level(said),
-                level(heard)
+                level(input),
+                level(output)
             );
-            let noise = noise_beside(hertz, heard);
+            let noise = noise_beside(hertz, output);
             assert!(
-                noise < level(heard) - 20.0,
+                noise < level(output) - 20.0,
                 "{hertz}: {noise} {}",
-                level(heard)
+                level(output)
             );
         }
     }

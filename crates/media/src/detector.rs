@@ -8,18 +8,18 @@ use crate::{
 };
 
 /// Samples a block: 12.75 ms, so that a tone of 40 ms fills at least two.
-const BLOCK: usize = 102;
+const BLOCK_SAMPLES: usize = 102;
 /// Energy of one tone at -33 dBm0 in a block: weaker ones are noise or echo.
-const THRESHOLD: f32 = 6.8e8;
+const MIN_TONE_ENERGY: f32 = 6.8e8;
 /// The column may be up to 8 dB above the row ("reverse twist" is the other way, 6 dB).
-const TWIST: f32 = 6.3;
-const REVERSE_TWIST: f32 = 4.0;
+const MAX_TWIST: f32 = 6.3;
+const MAX_REVERSE_TWIST: f32 = 4.0;
 /// The strongest row or column is so much above every other one: 8 dB.
-const PEAK: f32 = 6.3;
+const MIN_PEAK_RATIO: f32 = 6.3;
 /// The two tones make up so much of all energy. Speech never does for long.
-const SHARE: f32 = 0.70;
+const MIN_TONE_SHARE: f32 = 0.70;
 /// The second harmonic of the column against the column itself: a tone has none, a voice does.
-const HARMONIC: f32 = 0.05;
+const MAX_HARMONIC_RATIO: f32 = 0.05;
 
 /// Finds keys in the audio of a peer that sends no telephone-events: Goertzel filters on the eight frequencies, with
 /// limits on level, twist, share of the whole energy and harmonics so that speech does not trigger.
@@ -27,7 +27,7 @@ const HARMONIC: f32 = 0.05;
 /// A key counts after two like blocks, 25 ms, and again only after two blocks without it.
 #[derive(Debug, Clone)]
 pub struct ToneDetector {
-    block: [i16; BLOCK],
+    block: [i16; BLOCK_SAMPLES],
     filled: usize,
     last: Option<Digit>,
     current: Option<Digit>,
@@ -36,7 +36,7 @@ pub struct ToneDetector {
 impl Default for ToneDetector {
     fn default() -> Self {
         Self {
-            block: [0; BLOCK],
+            block: [0; BLOCK_SAMPLES],
             filled: 0,
             last: None,
             current: None,
@@ -46,55 +46,56 @@ impl Default for ToneDetector {
 
 impl ToneDetector {
     /// Takes samples in order; calls `pressed` for each key that begins in them.
-    pub fn listen(&mut self, samples: &[i16], mut pressed: impl FnMut(Digit)) {
+    pub fn process(&mut self, samples: &[i16], mut pressed: impl FnMut(Digit)) {
         for sample in samples {
             if let Some(slot) = self.block.get_mut(self.filled) {
                 *slot = *sample;
             }
             self.filled += 1;
-            if self.filled >= BLOCK {
+            if self.filled >= BLOCK_SAMPLES {
                 self.filled = 0;
-                self.judge().into_iter().for_each(&mut pressed);
+                self.classify_block().into_iter().for_each(&mut pressed);
             }
         }
     }
 
-    fn judge(&mut self) -> Option<Digit> {
-        let heard = key(&self.block);
-        let stable = heard == self.last;
-        self.last = heard;
-        if !stable || heard == self.current {
+    fn classify_block(&mut self) -> Option<Digit> {
+        let key = detect_key(&self.block);
+        let stable = key == self.last;
+        self.last = key;
+        if !stable || key == self.current {
             return None;
         }
-        self.current = heard;
-        heard
+        self.current = key;
+        key
     }
 }
 
-fn key(block: &[i16; BLOCK]) -> Option<Digit> {
+fn detect_key(block: &[i16; BLOCK_SAMPLES]) -> Option<Digit> {
     let total: f32 = block
         .iter()
         .map(|sample| f32::from(*sample) * f32::from(*sample))
         .sum();
-    if total * (BLOCK as f32 / 2.0) < 2.0 * THRESHOLD {
+    if total * (BLOCK_SAMPLES as f32 / 2.0) < 2.0 * MIN_TONE_ENERGY {
         return None;
     }
     let (row, row_energy) = strongest(&ROWS, block)?;
     let (column, column_energy) = strongest(&COLUMNS, block)?;
-    let twisted = column_energy > row_energy * TWIST || row_energy > column_energy * REVERSE_TWIST;
-    let share = (row_energy + column_energy) / (total * BLOCK as f32 / 2.0);
-    if twisted || share < SHARE {
+    let twisted =
+        column_energy > row_energy * MAX_TWIST || row_energy > column_energy * MAX_REVERSE_TWIST;
+    let share = (row_energy + column_energy) / (total * BLOCK_SAMPLES as f32 / 2.0);
+    if twisted || share < MIN_TONE_SHARE {
         return None;
     }
     let harmonic = goertzel(*COLUMNS.get(column)? * 2.0, block);
     let symbol = KEYPAD.get(row)?.get(column)?;
     Digit::try_from(*symbol)
         .ok()
-        .filter(|_| harmonic < column_energy * HARMONIC)
+        .filter(|_| harmonic < column_energy * MAX_HARMONIC_RATIO)
 }
 
 /// The one frequency of the four that stands out, and its energy.
-fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK]) -> Option<(usize, f32)> {
+fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK_SAMPLES]) -> Option<(usize, f32)> {
     let energies = frequencies.map(|frequency| goertzel(frequency, block));
     let (best, energy) = energies
         .iter()
@@ -105,12 +106,14 @@ fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK]) -> Option<(usize, f32
         .iter()
         .enumerate()
         .filter(|(index, _)| *index != best);
-    let alone = others.into_iter().all(|(_, other)| other * PEAK < energy);
-    (alone && energy > THRESHOLD).then_some((best, energy))
+    let alone = others
+        .into_iter()
+        .all(|(_, other)| other * MIN_PEAK_RATIO < energy);
+    (alone && energy > MIN_TONE_ENERGY).then_some((best, energy))
 }
 
-/// The energy of a block at one frequency; a sine of amplitude `a` gives (a · BLOCK / 2)².
-fn goertzel(frequency: f64, block: &[i16; BLOCK]) -> f32 {
+/// The energy of a block at one frequency; a sine of amplitude `a` gives (a · BLOCK_SAMPLES / 2)².
+fn goertzel(frequency: f64, block: &[i16; BLOCK_SAMPLES]) -> f32 {
     let coefficient = 2.0 * (TAU * frequency as f32 / SAMPLE_RATE as f32).cos();
     let (mut last, mut before) = (0.0f32, 0.0f32);
     for sample in block {
@@ -129,12 +132,12 @@ mod tests {
 
     const KEYS: &str = "1234567890*#ABCD";
 
-    fn heard(samples: &[i16]) -> String {
+    fn detected_keys(samples: &[i16]) -> String {
         let mut keys = String::new();
         let mut detector = ToneDetector::default();
         samples
             .chunks(160)
-            .for_each(|frame| detector.listen(frame, |digit| keys.push(digit.expose())));
+            .for_each(|frame| detector.process(frame, |digit| keys.push(digit.expose())));
         keys
     }
 
@@ -148,7 +151,7 @@ mod tests {
             .collect()
     }
 
-    fn spoken(keys: &str) -> Vec<i16> {
+    fn tones_for(keys: &str) -> Vec<i16> {
         let mut tones = DigitTones::default();
         tones.press(keys.chars().map(|symbol| Digit::try_from(symbol).unwrap()));
         std::iter::from_fn(|| tones.frame()).flatten().collect()
@@ -156,20 +159,20 @@ mod tests {
 
     #[test]
     fn every_key_is_heard_once_in_either_law() {
-        assert_eq!(heard(&spoken(KEYS)), KEYS);
+        assert_eq!(detected_keys(&tones_for(KEYS)), KEYS);
         for codec in [Codec::Pcma, Codec::Pcmu] {
-            let mut samples = spoken(KEYS);
+            let mut samples = tones_for(KEYS);
             let mut octets = vec![0; samples.len()];
             codec.encode(&samples, &mut octets);
             codec.decode(&octets, &mut samples);
-            assert_eq!(heard(&samples), KEYS);
+            assert_eq!(detected_keys(&samples), KEYS);
         }
     }
 
     #[test]
     fn a_key_pressed_twice_is_heard_twice_and_a_held_one_once() {
-        assert_eq!(heard(&spoken("55")), "55");
-        assert_eq!(heard(&pair(770.0, 1336.0, (-8.0, -8.0), 5000)), "5");
+        assert_eq!(detected_keys(&tones_for("55")), "55");
+        assert_eq!(detected_keys(&pair(770.0, 1336.0, (-8.0, -8.0), 5000)), "5");
     }
 
     #[test]
@@ -177,7 +180,7 @@ mod tests {
         for off in [0.985, 1.0, 1.015] {
             for levels in [(-3.0, -3.0), (-25.0, -25.0), (-14.0, -8.0), (-8.0, -11.0)] {
                 let samples = [pair(941.0 * off, 1477.0 * off, levels, 50), vec![0; 800]].concat();
-                assert_eq!(heard(&samples), "#", "{off} {levels:?}");
+                assert_eq!(detected_keys(&samples), "#", "{off} {levels:?}");
             }
         }
     }
@@ -191,7 +194,7 @@ mod tests {
         let short = [pair(770.0, 1336.0, (-8.0, -8.0), 20), vec![0; 800]].concat();
         let ringing = pair(400.0, 425.0, (-8.0, -8.0), 2000);
         for samples in [louder_row, between, single, weak, short, ringing] {
-            assert_eq!(heard(&samples), "");
+            assert_eq!(detected_keys(&samples), "");
         }
     }
 
@@ -206,14 +209,14 @@ mod tests {
             let samples: Vec<i16> = (0..4000)
                 .map(|_| voice.iter_mut().map(Oscillator::next_sample).sum::<f64>() as i16)
                 .collect();
-            assert_eq!(heard(&samples), "", "pitch {pitch}");
+            assert_eq!(detected_keys(&samples), "", "pitch {pitch}");
         }
     }
 
     proptest! {
         #[test]
         fn any_samples_are_listened_to(samples in proptest::collection::vec(any::<i16>(), 0..2000)) {
-            heard(&samples);
+            detected_keys(&samples);
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum DigitSource {
 
 /// How far apart the reports of one press by different methods may be: INFO travels through proxies and is
 /// retransmitted after 500 ms.
-const WINDOW: Duration = Duration::from_secs(1);
+const PAIRING_WINDOW: Duration = Duration::from_secs(1);
 
 /// Removes what other methods report of a press that is known already, and counts all reports.
 ///
@@ -30,11 +30,11 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// of the presses, so an INFO that passes over a press shows that one to be told of alone.
 #[derive(Debug, Clone, Default)]
 pub struct DigitFilter {
-    recent: VecDeque<Report>,
+    recent: VecDeque<ReportedPress>,
     /// Methods that have told of a press that no other told of, as bits.
-    alone: u8,
+    unpaired: u8,
     /// Methods that have told of the same press as another.
-    shared: u8,
+    paired: u8,
     counts: DigitCounts,
 }
 
@@ -54,44 +54,44 @@ pub struct DigitCounts {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Report {
+struct ReportedPress {
     digit: Digit,
     at: Duration,
     /// The methods that told of this press, as bits.
-    told_by: u8,
+    reported_by: u8,
 }
 
 /// More presses than anybody makes in the window; bounds the memory.
-const RECENT: usize = 64;
+const MAX_RECENT_PRESSES: usize = 64;
 
 impl DigitFilter {
     /// Takes one report; gives whether it is a new press.
     pub fn is_new(&mut self, digit: Digit, source: DigitSource, now: Duration) -> bool {
-        self.forget_before(now);
-        self.counts.told(source);
+        self.drop_expired(now);
+        self.counts.count_report(source);
         let bit = source.bit();
         if source == DigitSource::Info {
-            self.passed_over(digit, bit);
+            self.mark_skipped_presses(digit, bit);
         }
-        let (alone, shared) = (self.alone, self.shared);
-        let pairs = |told_by: u8| told_by & alone == 0 || told_by & shared != 0;
+        let (unpaired, paired) = (self.unpaired, self.paired);
+        let pairs = |reported_by: u8| reported_by & unpaired == 0 || reported_by & paired != 0;
         let mut known = self
             .recent
             .iter_mut()
-            .filter(|report| report.digit == digit && report.told_by & bit == 0);
-        if let Some(report) = known.find(|report| pairs(report.told_by | bit)) {
-            report.told_by |= bit;
-            self.shared |= report.told_by;
+            .filter(|report| report.digit == digit && report.reported_by & bit == 0);
+        if let Some(report) = known.find(|report| pairs(report.reported_by | bit)) {
+            report.reported_by |= bit;
+            self.paired |= report.reported_by;
             self.counts.duplicates = self.counts.duplicates.saturating_add(1);
             return false;
         }
-        if self.recent.len() == RECENT {
+        if self.recent.len() == MAX_RECENT_PRESSES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Report {
+        self.recent.push_back(ReportedPress {
             digit,
             at: now,
-            told_by: bit,
+            reported_by: bit,
         });
         self.counts.pressed = self.counts.pressed.saturating_add(1);
         true
@@ -103,25 +103,25 @@ impl DigitFilter {
     }
 
     /// The presses before the first that this INFO could tell of again.
-    fn passed_over(&mut self, digit: Digit, bit: u8) {
+    fn mark_skipped_presses(&mut self, digit: Digit, bit: u8) {
         let first = self
             .recent
             .iter()
-            .position(|report| report.digit == digit && report.told_by & bit == 0);
+            .position(|report| report.digit == digit && report.reported_by & bit == 0);
         let before = self.recent.iter().take(first.unwrap_or(0));
-        let alone =
-            before.filter(|report| report.told_by.is_power_of_two() && report.told_by & bit == 0);
-        self.alone |= alone.fold(0, |alone, report| alone | report.told_by);
+        let unpaired = before
+            .filter(|report| report.reported_by.is_power_of_two() && report.reported_by & bit == 0);
+        self.unpaired |= unpaired.fold(0, |unpaired, report| unpaired | report.reported_by);
     }
 
-    fn forget_before(&mut self, now: Duration) {
+    fn drop_expired(&mut self, now: Duration) {
         while let Some(oldest) = self
             .recent
             .front()
-            .filter(|oldest| now.saturating_sub(oldest.at) > WINDOW)
+            .filter(|oldest| now.saturating_sub(oldest.at) > PAIRING_WINDOW)
         {
-            if oldest.told_by.is_power_of_two() {
-                self.alone |= oldest.told_by;
+            if oldest.reported_by.is_power_of_two() {
+                self.unpaired |= oldest.reported_by;
             }
             self.recent.pop_front();
         }
@@ -129,7 +129,7 @@ impl DigitFilter {
 }
 
 impl DigitCounts {
-    fn told(&mut self, source: DigitSource) {
+    fn count_report(&mut self, source: DigitSource) {
         let count = match source {
             DigitSource::Event => &mut self.rfc4733,
             DigitSource::Info => &mut self.info,

@@ -3,7 +3,7 @@
 use crate::{Digit, Header};
 
 /// Two seconds of timestamps: how late a packet of an earlier press may come and still be known as such.
-const LATE: i32 = 16_000;
+const MAX_LATE_SAMPLES: i32 = 16_000;
 
 /// Telephone-events as a party negotiated them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,17 +125,17 @@ struct Press {
 }
 
 /// More missing packets in a row than a press lasts: another stream, not loss.
-const LONGEST_GAP: u16 = 250;
+const MAX_LOST_IN_PRESS: u16 = 250;
 
 impl EventReceiver {
     /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press. Its timestamp
     /// and duration are under one clock.
     pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
-        self.take(header, EventPayload::parse(payload)?)
+        self.receive_parsed(header, EventPayload::parse(payload)?)
     }
 
     /// Like [`EventReceiver::receive`], of a payload that was read.
-    pub fn take(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
+    pub fn receive_parsed(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
         let press = Press {
             ssrc: header.ssrc,
             timestamp: header.timestamp,
@@ -145,8 +145,8 @@ impl EventReceiver {
         self.last = header.sequence;
         match self.current.as_mut() {
             Some(current) if current.is_same_press(&press, header.marker) => {
-                current.follow(&press);
-                self.report.step(step);
+                current.extend(&press);
+                self.report.on_sequence_step(step);
                 self.last = if step as i16 > 0 {
                     header.sequence
                 } else {
@@ -159,7 +159,7 @@ impl EventReceiver {
                 None
             }
             _ => {
-                self.report.ended(self.current.as_ref());
+                self.report.on_press_ended(self.current.as_ref());
                 self.report.end_only = self.report.end_only.saturating_add(u32::from(payload.end));
                 self.current = Some(press);
                 Some(payload.digit)
@@ -168,31 +168,31 @@ impl EventReceiver {
     }
 
     /// Takes note of a packet of another kind in the same stream, so that it is not missed in a press.
-    pub fn pass(&mut self, header: &Header) {
+    pub fn on_other_packet(&mut self, header: &Header) {
         self.last = header.sequence;
     }
 
     /// What came of the events so far; a press that lasts is without its end.
     pub fn report(&self) -> EventReport {
         let mut report = self.report;
-        report.ended(self.current.as_ref());
+        report.on_press_ended(self.current.as_ref());
         report
     }
 }
 
 impl EventReport {
-    fn ended(&mut self, press: Option<&Press>) {
+    fn on_press_ended(&mut self, press: Option<&Press>) {
         let lost = press.is_some_and(|press| !press.payload.end);
         self.lost_ends = self.lost_ends.saturating_add(u32::from(lost));
     }
 
     /// Counts what lies between two packets of a press; one that comes late after all was not lost.
-    fn step(&mut self, step: u16) {
+    fn on_sequence_step(&mut self, step: u16) {
         match step {
-            2..LONGEST_GAP => {
+            2..MAX_LOST_IN_PRESS => {
                 self.lost_packets = self.lost_packets.saturating_add(u32::from(step - 1))
             }
-            step if step.wrapping_neg() < LONGEST_GAP && step != 0 => {
+            step if step.wrapping_neg() < MAX_LOST_IN_PRESS && step != 0 => {
                 self.lost_packets = self.lost_packets.saturating_sub(1);
             }
             _ => {}
@@ -218,10 +218,10 @@ impl Press {
 
     fn is_after(&self, other: &Self) -> bool {
         let ahead = other.timestamp.wrapping_sub(self.timestamp) as i32;
-        self.ssrc == other.ssrc && (-LATE..0).contains(&ahead)
+        self.ssrc == other.ssrc && (-MAX_LATE_SAMPLES..0).contains(&ahead)
     }
 
-    fn follow(&mut self, other: &Self) {
+    fn extend(&mut self, other: &Self) {
         if other.timestamp != self.timestamp {
             self.timestamp = other.timestamp;
             self.payload.duration = 0;
@@ -261,7 +261,7 @@ mod tests {
         )
     }
 
-    fn heard(packets: &[(Header, [u8; 4])]) -> String {
+    fn received_digits(packets: &[(Header, [u8; 4])]) -> String {
         let mut receiver = EventReceiver::default();
         packets
             .iter()
@@ -280,7 +280,7 @@ mod tests {
             (true, 480),
         ];
         assert_eq!(
-            heard(&packets.map(|(end, duration)| packet(1000, '5', end, duration))),
+            received_digits(&packets.map(|(end, duration)| packet(1000, '5', end, duration))),
             "5"
         );
     }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_press_of_which_only_the_last_packet_arrives_counts() {
         assert_eq!(
-            heard(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]),
+            received_digits(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]),
             "55"
         );
     }
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn a_press_whose_end_was_lost_does_not_swallow_the_next() {
         assert_eq!(
-            heard(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]),
+            received_digits(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]),
             "55"
         );
     }
@@ -308,7 +308,7 @@ mod tests {
             packet(3000, '2', false, 160),
             packet(1000, '1', true, 800),
         ];
-        assert_eq!(heard(&packets), "12");
+        assert_eq!(received_digits(&packets), "12");
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             packet(66_535, '9', false, 160),
             packet(66_535, '9', true, 800),
         ];
-        assert_eq!(heard(&packets), "9");
+        assert_eq!(received_digits(&packets), "9");
     }
 
     #[test]
@@ -328,9 +328,9 @@ mod tests {
             packet(1160, '9', false, 320),
             packet(1320, '9', true, 480),
         ];
-        assert_eq!(heard(&packets), "9");
+        assert_eq!(received_digits(&packets), "9");
         assert_eq!(
-            heard(&[packet(1000, '9', true, 480), packet(1160, '9', true, 480)]),
+            received_digits(&[packet(1000, '9', true, 480), packet(1160, '9', true, 480)]),
             "9"
         );
     }
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn another_event_code_under_the_same_timestamp_is_not_another_press() {
         assert_eq!(
-            heard(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]),
+            received_digits(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]),
             "1"
         );
     }
@@ -347,10 +347,13 @@ mod tests {
     fn a_new_source_starts_a_new_press() {
         let mut other = packet(1000, '1', false, 160);
         other.0.ssrc = 2;
-        assert_eq!(heard(&[packet(1000, '1', false, 160), other]), "11");
+        assert_eq!(
+            received_digits(&[packet(1000, '1', false, 160), other]),
+            "11"
+        );
     }
 
-    fn report_of(packets: &[(u16, u32, bool)]) -> EventReport {
+    fn report_for(packets: &[(u16, u32, bool)]) -> EventReport {
         let mut receiver = EventReceiver::default();
         for (sequence, timestamp, end) in packets {
             let (header, payload) = packet(*timestamp, '5', *end, 160);
@@ -373,10 +376,10 @@ mod tests {
             (2, 1000, true),
             (3, 1000, true),
         ];
-        assert_eq!(report_of(&whole), EventReport::default());
+        assert_eq!(report_for(&whole), EventReport::default());
         let gap = [(65_535, 1000, false), (2, 1000, true)];
         assert_eq!(
-            report_of(&gap),
+            report_for(&gap),
             EventReport {
                 lost_packets: 2,
                 ..EventReport::default()
@@ -388,10 +391,10 @@ mod tests {
             (1, 1000, false),
             (3, 1000, true),
         ];
-        assert_eq!(report_of(&reordered), EventReport::default());
+        assert_eq!(report_for(&reordered), EventReport::default());
         let no_end = [(0, 1000, false), (9, 3000, false)];
         assert_eq!(
-            report_of(&no_end),
+            report_for(&no_end),
             EventReport {
                 lost_ends: 2,
                 ..EventReport::default()
@@ -403,7 +406,7 @@ mod tests {
             late_packets: 1,
             ..EventReport::default()
         };
-        assert_eq!(report_of(&end_alone), expected);
+        assert_eq!(report_for(&end_alone), expected);
     }
 
     #[test]
@@ -411,7 +414,7 @@ mod tests {
         let mut receiver = EventReceiver::default();
         let (header, payload) = packet(1000, '5', true, 160);
         receiver.receive(&header, &payload);
-        receiver.pass(&Header {
+        receiver.on_other_packet(&Header {
             sequence: 1,
             ..header
         });
@@ -441,7 +444,7 @@ mod tests {
     }
 
     /// What a sender puts on the wire for these keys.
-    fn sent(keys: &str) -> Vec<(Header, [u8; 4])> {
+    fn sent_packets(keys: &str) -> Vec<(Header, [u8; 4])> {
         let mut sender = EventSender::default();
         sender.press(keys.chars().map(digit));
         let mut timestamp = 0xffff_0000u32;
@@ -463,13 +466,13 @@ mod tests {
         #[test]
         fn what_was_pressed_is_heard_despite_loss_repeats_and_reordering(
             keys in "[0-9*#A-D]{1,12}",
-            fates in proptest::collection::vec(0u8..10, 120),
+            network_effects in proptest::collection::vec(0u8..10, 120),
         ) {
-            let packets = sent(&keys);
+            let packets = sent_packets(&keys);
             let mut arriving: Vec<(Header, [u8; 4])> = Vec::new();
             for (index, packet) in packets.iter().enumerate() {
                 let last_of_press = packets.get(index + 1).is_none_or(|next| next.0.timestamp != packet.0.timestamp);
-                match fates[index % fates.len()] {
+                match network_effects[index % network_effects.len()] {
                     0..=2 if !last_of_press => {}
                     3 => arriving.extend([*packet, *packet]),
                     4 => arriving.insert(arriving.len().saturating_sub(2), *packet),
@@ -477,7 +480,7 @@ mod tests {
                 }
             }
             prop_assume!(in_order(&arriving));
-            prop_assert_eq!(heard(&arriving), keys);
+            prop_assert_eq!(received_digits(&arriving), keys);
         }
 
         #[test]

@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use crate::{Digit, EventPayload, FRAME};
 
 /// Packets while the key is down: 100 ms, twice what ITU-T Q.24 asks a receiver to accept.
-const PRESS: u16 = 5;
+const PRESS_PACKETS: u16 = 5;
 /// The last packet is sent three times (RFC 4733, section 2.5.1.4).
-const ENDS: u16 = 3;
+const END_PACKETS: u16 = 3;
 /// Ticks of silence after a press: with the repeated ends, 100 ms between two presses.
-const GAP: u16 = 3;
+const PAUSE_TICKS: u16 = 3;
 /// Level of the tone that the event stands for, in dB below 0 dBm0.
 const VOLUME: u8 = 10;
 
@@ -51,16 +51,16 @@ impl EventSender {
             .current
             .take()
             .or_else(|| Some((self.queue.pop_front()?, 0)))?;
-        if step + 1 < PRESS + ENDS - 1 + GAP {
+        if step + 1 < PRESS_PACKETS + END_PACKETS - 1 + PAUSE_TICKS {
             self.current = Some((digit, step + 1));
         }
-        if step >= PRESS + ENDS - 1 {
+        if step >= PRESS_PACKETS + END_PACKETS - 1 {
             return Some(EventStep::Pause);
         }
-        let duration = (step + 1).min(PRESS) * FRAME as u16;
+        let duration = (step + 1).min(PRESS_PACKETS) * FRAME as u16;
         let payload = EventPayload {
             digit,
-            end: step + 1 >= PRESS,
+            end: step + 1 >= PRESS_PACKETS,
             volume: VOLUME,
             duration,
         };

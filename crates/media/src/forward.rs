@@ -6,7 +6,7 @@ use crate::{Codec, ComfortNoise, Header, OutboundStream, Packet, TelephoneEvent}
 
 /// What one party negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Formats {
+pub struct NegotiatedFormats {
     /// What it is sent.
     pub codec: Codec,
     /// The payload type of that codec.
@@ -17,9 +17,9 @@ pub struct Formats {
     pub comfort_noise: bool,
 }
 
-impl Formats {
+impl NegotiatedFormats {
     /// A codec under the payload type that we give it, alone.
-    pub fn of(codec: Codec) -> Self {
+    pub fn new(codec: Codec) -> Self {
         Self {
             codec,
             payload_type: codec.payload_type(),
@@ -29,7 +29,7 @@ impl Formats {
     }
 
     /// The codec of a payload type: that which was negotiated, or one of those that are known by their payload type alone.
-    pub fn codec_of(&self, payload_type: u8) -> Option<Codec> {
+    pub fn codec_for(&self, payload_type: u8) -> Option<Codec> {
         // Who answers our offer may send under the number that we gave it (RFC 3264, section 5.1).
         let ours = self.codec == Codec::Opus && payload_type == Codec::Opus.payload_type();
         let negotiated = payload_type == self.payload_type || ours;
@@ -95,41 +95,41 @@ pub enum Unforwarded {
 /// send to the receiver.
 pub fn forward(
     packet: &Packet<'_>,
-    from: &Formats,
-    to: &Formats,
+    from: &NegotiatedFormats,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Forward {
     let payload_type = packet.header.payload_type;
-    let decided = if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type))
-    {
-        event(packet, events, to, stream, now)
-    } else if let Some(spoken) = from.codec_of(payload_type) {
-        let header = stream.relay(&packet.header, to.payload_type, now);
-        header
-            .map(|header| Forward::Audio {
-                header,
-                from: spoken,
-                to: to.codec,
-            })
-            .ok_or(Unforwarded::Late)
-    } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
-        noise(packet, to, stream, now)
-    } else {
-        Err(Unforwarded::Unknown)
-    };
-    decided.unwrap_or_else(|why| {
-        if why != Unforwarded::Late {
-            stream.swallow(&packet.header);
+    let forwarded =
+        if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
+            event(packet, events, to, stream, now)
+        } else if let Some(received) = from.codec_for(payload_type) {
+            let header = stream.relay(&packet.header, to.payload_type, now);
+            header
+                .map(|header| Forward::Audio {
+                    header,
+                    from: received,
+                    to: to.codec,
+                })
+                .ok_or(Unforwarded::Late)
+        } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
+            noise(packet, to, stream, now)
+        } else {
+            Err(Unforwarded::Unknown)
+        };
+    forwarded.unwrap_or_else(|reason| {
+        if reason != Unforwarded::Late {
+            stream.skip(&packet.header);
         }
-        Forward::Nothing(why)
+        Forward::Nothing(reason)
     })
 }
 
 fn event(
     packet: &Packet<'_>,
     from: TelephoneEvent,
-    to: &Formats,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
@@ -148,7 +148,7 @@ fn event(
 
 fn noise(
     packet: &Packet<'_>,
-    to: &Formats,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SENDER: Formats = Formats {
+    const SENDER: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Pcma,
         payload_type: 8,
         telephone_event: Some(TelephoneEvent {
@@ -177,9 +177,9 @@ mod tests {
         comfort_noise: true,
     };
 
-    fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> Formats {
+    fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> NegotiatedFormats {
         let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-        Formats {
+        NegotiatedFormats {
             codec: Codec::Pcmu,
             payload_type: 0,
             telephone_event,
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_the_receiver_cannot_take_is_not_sent() {
-        for (payload_type, payload, event_out, why) in [
+        for (payload_type, payload, event_out, reason) in [
             (
                 101,
                 &[5, 0, 0, 160][..],
@@ -273,12 +273,12 @@ mod tests {
         ] {
             assert_eq!(
                 decide(payload_type, payload, event_out),
-                Forward::Nothing(why)
+                Forward::Nothing(reason)
             );
         }
     }
 
-    const OPUS: Formats = Formats {
+    const OPUS: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Opus,
         payload_type: 111,
         telephone_event: Some(TelephoneEvent {
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn opus_goes_under_the_number_that_its_receiver_gave_it() {
-        let decide = |payload_type: u8, from: Formats, to: Formats| {
+        let decide = |payload_type: u8, from: NegotiatedFormats, to: NegotiatedFormats| {
             let header = Header {
                 marker: false,
                 payload_type,
@@ -314,7 +314,7 @@ mod tests {
                 _ => None,
             }
         };
-        let theirs = Formats {
+        let theirs = NegotiatedFormats {
             payload_type: 107,
             ..OPUS
         };
@@ -343,26 +343,27 @@ mod tests {
             timestamp: 5,
             ssrc: 1,
         };
-        let packet = |header: Header, payload: [u8; 4], from: Formats, to: Formats| {
-            let packet = Packet {
-                header,
-                payload: &payload,
-                offset: 12,
+        let packet =
+            |header: Header, payload: [u8; 4], from: NegotiatedFormats, to: NegotiatedFormats| {
+                let packet = Packet {
+                    header,
+                    payload: &payload,
+                    offset: 12,
+                };
+                match forward(
+                    &packet,
+                    &from,
+                    &to,
+                    &mut OutboundStream::new(7, 100, 200),
+                    Duration::ZERO,
+                ) {
+                    Forward::Event {
+                        payload: [_, _, d0, d1],
+                        ..
+                    } => u16::from_be_bytes([d0, d1]),
+                    other => panic!("{other:?}"),
+                }
             };
-            match forward(
-                &packet,
-                &from,
-                &to,
-                &mut OutboundStream::new(7, 100, 200),
-                Duration::ZERO,
-            ) {
-                Forward::Event {
-                    payload: [_, _, d0, d1],
-                    ..
-                } => u16::from_be_bytes([d0, d1]),
-                other => panic!("{other:?}"),
-            }
-        };
         let [long, short] = [4800u16, 800].map(u16::to_be_bytes);
         assert_eq!(packet(header, [5, 10, long[0], long[1]], OPUS, SENDER), 800);
         let header = Header {
@@ -390,7 +391,7 @@ mod tests {
             payload: &[50, 127, 3],
             offset: 12,
         };
-        let decide = |from: Formats, to: Formats| {
+        let decide = |from: NegotiatedFormats, to: NegotiatedFormats| {
             forward(
                 &packet,
                 &from,
@@ -411,7 +412,7 @@ mod tests {
             decide(SENDER, receiver(None, true)),
             Forward::Noise { header, noise }
         );
-        let silent = Formats {
+        let silent = NegotiatedFormats {
             comfort_noise: false,
             ..SENDER
         };

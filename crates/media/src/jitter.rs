@@ -5,17 +5,17 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{FRAME, Header, Packet, samples_in};
 
 /// Packets that may wait.
-const MOST: usize = 16;
+const MAX_BUFFERED_PACKETS: usize = 16;
 /// How long a missing packet is waited for where the network is even: a packet of 20 ms.
-const LEAST_DELAY: Duration = Duration::from_millis(20);
+const MIN_DELAY: Duration = Duration::from_millis(20);
 /// How long at most.
-const MOST_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_millis(200);
 /// A step of sequence numbers beyond which the stream has restarted.
-const RESTART: u16 = 200;
+const MAX_SEQUENCE_STEP: u16 = 200;
 /// Samples of the longest packet, 120 ms: a longer step of timestamps is a pause.
-const MOST_SPAN: u32 = 6 * FRAME as u32;
+const MAX_PACKET_SAMPLES: u32 = 6 * FRAME as u32;
 /// Samples of one loss that are made up: 60 ms. What is missing beyond is a pause.
-const MOST_LOST: u32 = 3 * FRAME as u32;
+const MAX_CONCEALED_SAMPLES: u32 = 3 * FRAME as u32;
 
 /// Puts the packets of one party in order. One that follows the last is due at once; one behind a gap waits for what
 /// is missing, longer where packets come unevenly, never beyond 200 ms or sixteen packets. What comes after its place
@@ -26,7 +26,7 @@ pub struct JitterBuffer {
     /// How long packets last, by the last step of timestamps; `None`: not known yet, 20 ms.
     span: Option<u32>,
     /// In order of sequence, all after `last`.
-    held: VecDeque<Held>,
+    packets: VecDeque<BufferedPacket>,
     arrivals: Arrivals,
     late: u64,
     lost: u64,
@@ -34,7 +34,7 @@ pub struct JitterBuffer {
 
 /// A packet that waits, or that waited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct BufferedPacket {
     /// Its header.
     pub header: Header,
     /// Its payload.
@@ -48,7 +48,7 @@ pub enum Arrival {
     /// It is the next one: take it now, then ask [`JitterBuffer::next`] for those that waited for it.
     Due,
     /// It waits: [`JitterBuffer::next`] gives it.
-    Held,
+    Buffered,
     /// It came too late or a second time.
     Dropped,
 }
@@ -57,7 +57,7 @@ pub enum Arrival {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// A packet.
-    Packet(Held),
+    Packet(BufferedPacket),
     /// Before the next packet so much is missing.
     Lost {
         /// The header that the first packet that is missing would have; its payload type is that of the packet before it.
@@ -77,12 +77,12 @@ struct Arrivals {
     jitter: f64,
     /// Added after a packet came too late, and fading.
     extra: Duration,
-    gave_up: Option<GaveUp>,
+    last_skipped: Option<SkippedGap>,
 }
 
 /// The packets that were given up last.
 #[derive(Debug, Clone, Copy)]
-struct GaveUp {
+struct SkippedGap {
     first: u16,
     count: u16,
     at: Duration,
@@ -100,27 +100,27 @@ impl JitterBuffer {
         self.arrivals.measure(header, now);
         if ahead <= 0
             || self
-                .held
+                .packets
                 .iter()
                 .any(|held| held.header.sequence == header.sequence)
         {
             self.late += 1;
-            self.arrivals.came_late(header.sequence, now);
+            self.arrivals.on_late_packet(header.sequence, now);
             return Arrival::Dropped;
         }
         if ahead == 1 {
-            self.follow(*header);
+            self.advance(*header);
             self.arrivals.fade();
             return Arrival::Due;
         }
-        self.hold(packet, now);
-        Arrival::Held
+        self.insert(packet, now);
+        Arrival::Buffered
     }
 
     /// What is due at `now`; `None` when nothing is. To be asked after each packet, and every 20 ms while
     /// [`JitterBuffer::is_waiting`].
     pub fn next(&mut self, now: Duration) -> Option<Next> {
-        let front = self.held.front()?;
+        let front = self.packets.front()?;
         let last = self.last?;
         let missing = front
             .header
@@ -128,20 +128,22 @@ impl JitterBuffer {
             .wrapping_sub(last.sequence)
             .wrapping_sub(1);
         if missing == 0 {
-            let held = self.held.pop_front()?;
-            self.follow(held.header);
+            let held = self.packets.pop_front()?;
+            self.advance(held.header);
             return Some(Next::Packet(held));
         }
-        if now.saturating_sub(front.since) < self.delay() && self.held.len() < MOST {
+        if now.saturating_sub(front.since) < self.delay()
+            && self.packets.len() < MAX_BUFFERED_PACKETS
+        {
             return None;
         }
         let span = self.span.unwrap_or(FRAME as u32);
         let timestamp = last.timestamp.wrapping_add(span);
         let until = front.header.timestamp.wrapping_sub(timestamp) as i32;
-        let samples = until.clamp(0, MOST_LOST as i32) as usize;
+        let samples = until.clamp(0, MAX_CONCEALED_SAMPLES as i32) as usize;
         self.lost += u64::from(missing);
         let first = last.sequence.wrapping_add(1);
-        self.arrivals.gave_up = Some(GaveUp {
+        self.arrivals.last_skipped = Some(SkippedGap {
             first,
             count: missing,
             at: now,
@@ -166,18 +168,18 @@ impl JitterBuffer {
     }
 
     /// The packet behind what is missing.
-    pub fn front(&self) -> Option<&Held> {
-        self.held.front()
+    pub fn front(&self) -> Option<&BufferedPacket> {
+        self.packets.front()
     }
 
     /// Whether packets wait for a missing one.
     pub fn is_waiting(&self) -> bool {
-        !self.held.is_empty()
+        !self.packets.is_empty()
     }
 
     /// How long a missing packet is waited for at present, 20 to 200 ms.
     pub fn delay(&self) -> Duration {
-        (LEAST_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MOST_DELAY)
+        (MIN_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MAX_DELAY)
     }
 
     /// Packets that came too late or a second time.
@@ -194,38 +196,38 @@ impl JitterBuffer {
     fn ahead(&self, header: &Header) -> Option<i16> {
         let last = self.last.filter(|last| last.ssrc == header.ssrc)?;
         let ahead = header.sequence.wrapping_sub(last.sequence) as i16;
-        (ahead.unsigned_abs() <= RESTART).then_some(ahead)
+        (ahead.unsigned_abs() <= MAX_SEQUENCE_STEP).then_some(ahead)
     }
 
-    fn follow(&mut self, header: Header) {
+    fn advance(&mut self, header: Header) {
         let step = self
             .last
             .map(|last| header.timestamp.wrapping_sub(last.timestamp));
         self.span = step
-            .filter(|step| (1..=MOST_SPAN).contains(step))
+            .filter(|step| (1..=MAX_PACKET_SAMPLES).contains(step))
             .or(self.span);
         self.last = Some(header);
     }
 
     /// Another stream begins: what still waits of the one before is lost.
     fn restart(&mut self, header: Header, now: Duration) {
-        self.late += self.held.len() as u64;
-        self.held.clear();
+        self.late += self.packets.len() as u64;
+        self.packets.clear();
         self.span = None;
         self.last = Some(header);
         self.arrivals = Arrivals::default();
         self.arrivals.measure(&header, now);
     }
 
-    fn hold(&mut self, packet: &Packet<'_>, now: Duration) {
+    fn insert(&mut self, packet: &Packet<'_>, now: Duration) {
         let sequence = packet.header.sequence;
         let last = self.last.map_or(sequence, |last| last.sequence);
-        let place = self.held.partition_point(|held| {
+        let place = self.packets.partition_point(|held| {
             held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
         });
-        self.held.insert(
+        self.packets.insert(
             place,
-            Held {
+            BufferedPacket {
                 header: packet.header,
                 payload: packet.payload.to_vec(),
                 since: now,
@@ -234,7 +236,7 @@ impl JitterBuffer {
     }
 }
 
-impl Held {
+impl BufferedPacket {
     /// The packet as it came.
     pub fn packet(&self) -> Packet<'_> {
         Packet {
@@ -270,12 +272,12 @@ impl Arrivals {
     }
 
     /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
-    fn came_late(&mut self, sequence: u16, now: Duration) {
+    fn on_late_packet(&mut self, sequence: u16, now: Duration) {
         let missed = self
-            .gave_up
+            .last_skipped
             .filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
         if let Some(missed) = missed {
-            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MOST_DELAY);
+            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MAX_DELAY);
         }
     }
 
@@ -299,15 +301,15 @@ impl Default for Concealment {
 
 impl Concealment {
     /// Takes note of what was decoded.
-    pub fn heard(&mut self, samples: &[i16]) {
+    pub fn observe(&mut self, samples: &[i16]) {
         let recent = samples
             .get(samples.len().saturating_sub(FRAME)..)
             .unwrap_or_default();
-        let kept = FRAME - recent.len();
+        let unchanged = FRAME - recent.len();
         self.last.rotate_left(recent.len());
         self.last
             .iter_mut()
-            .skip(kept)
+            .skip(unchanged)
             .zip(recent)
             .for_each(|(slot, sample)| *slot = *sample);
     }
@@ -353,7 +355,7 @@ mod tests {
         buffer.arrive(&packet, at(millis))
     }
 
-    fn given(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
+    fn due_packets(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
         let next = std::iter::from_fn(|| buffer.next(at(millis)));
         next.map(|next| match next {
             Next::Packet(held) => Some(held.header.sequence),
@@ -371,7 +373,7 @@ mod tests {
                 arrive(&mut buffer, sequence, u64::from(step) * 20),
                 Arrival::Due
             );
-            assert_eq!(given(&mut buffer, u64::from(step) * 20), []);
+            assert_eq!(due_packets(&mut buffer, u64::from(step) * 20), []);
         }
         assert_eq!(
             (buffer.late(), buffer.lost(), buffer.is_waiting()),
@@ -383,11 +385,11 @@ mod tests {
     fn a_packet_that_was_overtaken_comes_first_all_the_same() {
         let mut buffer = JitterBuffer::default();
         assert_eq!(arrive(&mut buffer, 10, 0), Arrival::Due);
-        assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Held);
-        assert_eq!(arrive(&mut buffer, 12, 21), Arrival::Held);
+        assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Buffered);
+        assert_eq!(arrive(&mut buffer, 12, 21), Arrival::Buffered);
         assert_eq!(arrive(&mut buffer, 12, 22), Arrival::Dropped);
         assert_eq!(arrive(&mut buffer, 11, 23), Arrival::Due);
-        assert_eq!(given(&mut buffer, 23), [Some(12), Some(13)]);
+        assert_eq!(due_packets(&mut buffer, 23), [Some(12), Some(13)]);
         assert_eq!((buffer.late(), buffer.lost()), (1, 0));
     }
 
@@ -428,14 +430,12 @@ mod tests {
                 now,
             );
             lost.extend(
-                std::iter::from_fn(|| buffer.next(now + MOST_DELAY)).filter_map(
-                    |next| match next {
-                        Next::Lost {
-                            header, samples, ..
-                        } => Some((header.timestamp, samples)),
-                        Next::Packet(_) => None,
-                    },
-                ),
+                std::iter::from_fn(|| buffer.next(now + MAX_DELAY)).filter_map(|next| match next {
+                    Next::Lost {
+                        header, samples, ..
+                    } => Some((header.timestamp, samples)),
+                    Next::Packet(_) => None,
+                }),
             );
         }
         assert_eq!(lost, [(1440, 480), (2880, 480)]);
@@ -448,7 +448,7 @@ mod tests {
         arrive(&mut buffer, 2, 40);
         let even = buffer.delay();
         assert_eq!(
-            given(&mut buffer, 40 + even.as_millis() as u64 + 1),
+            due_packets(&mut buffer, 40 + even.as_millis() as u64 + 1),
             [None, Some(2)]
         );
         assert_eq!(arrive(&mut buffer, 1, 140), Arrival::Dropped);
@@ -508,7 +508,7 @@ mod tests {
         };
         assert_eq!(buffer.arrive(&other, at(40)), Arrival::Due);
         assert_eq!(
-            (given(&mut buffer, 400), buffer.is_waiting()),
+            (due_packets(&mut buffer, 400), buffer.is_waiting()),
             (vec![], false)
         );
         assert_eq!(arrive(&mut buffer, 5000, 60), Arrival::Due);
@@ -517,12 +517,12 @@ mod tests {
     #[test]
     fn what_is_made_up_fades() {
         let mut concealment = Concealment::default();
-        concealment.heard(&[1; 100]);
-        concealment.heard(&[8000; 160]);
+        concealment.observe(&[1; 100]);
+        concealment.observe(&[8000; 160]);
         let mut samples = [0; 480];
         concealment.fill(&mut samples);
         assert_eq!((samples[0], samples[160], samples[479]), (4000, 2000, 1000));
-        concealment.heard(&[800; 60]);
+        concealment.observe(&[800; 60]);
         concealment.fill(&mut samples[..160]);
         assert_eq!((samples[0], samples[159]), (500, 400));
     }
@@ -555,7 +555,7 @@ mod tests {
                     last = Some(place);
                     taken += 1;
                 }
-                prop_assert!(buffer.held.len() < MOST && buffer.delay() <= MOST_DELAY);
+                prop_assert!(buffer.packets.len() < MAX_BUFFERED_PACKETS && buffer.delay() <= MAX_DELAY);
             }
             taken += std::iter::from_fn(|| buffer.next(at(now + 200))).filter(|next| matches!(next, Next::Packet(_))).count() as u64;
             prop_assert!(!buffer.is_waiting());
@@ -574,7 +574,7 @@ mod tests {
                         prop_assert!(samples <= 480);
                     }
                 }
-                prop_assert!(buffer.held.len() < MOST);
+                prop_assert!(buffer.packets.len() < MAX_BUFFERED_PACKETS);
             }
         }
     }

@@ -37,8 +37,8 @@ pub use digit::{Digit, NotADigit};
 pub use digit_filter::{DigitCounts, DigitFilter, DigitSource};
 pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
 pub use event_sender::{EventSender, EventStep};
-pub use forward::{Formats, Forward, Unforwarded, forward};
-pub use jitter::{Arrival, Concealment, Held, JitterBuffer, Next};
+pub use forward::{Forward, NegotiatedFormats, Unforwarded, forward};
+pub use jitter::{Arrival, BufferedPacket, Concealment, JitterBuffer, Next};
 pub use noise::{ComfortNoise, NoiseGenerator};
 pub use opus::OpusSettings;
 pub use outbound::OutboundStream;
@@ -47,7 +47,7 @@ pub use rtcp::{Bye, ReportBlock, Rtcp, RtcpCompound, SenderInfo, build_rtcp, par
 pub use rtp::{Header, Packet, RtpError};
 pub use srtp::{SRTP_OVERHEAD, SrtpError, SrtpReceiver, SrtpSender, SrtpSuite};
 pub use stats::{ReceiverStats, StreamReport};
-pub use timeline::{Side, StereoTimeline};
+pub use timeline::{Channel, StereoTimeline};
 pub use tone::{DigitTones, Oscillator, Ringback, RingbackTone};
 
 /// Samples a second of everything in this crate, and the RTP clock rate of G.711 (RFC 3551, section 4.5.14).

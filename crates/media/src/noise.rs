@@ -60,12 +60,12 @@ impl NoiseGenerator {
             state: seed | 1,
             peak: 0.0,
         };
-        generator.follow(noise);
+        generator.set_level(noise);
         generator
     }
 
     /// Goes on at another level.
-    pub fn follow(&mut self, noise: &ComfortNoise) {
+    pub fn set_level(&mut self, noise: &ComfortNoise) {
         // Even noise of amplitude 1 has a power of 1/3; 0 dBov is the power of the greatest square wave.
         let amplitude = 32_768.0 * 10f32.powf(-f32::from(noise.level()) / 20.0) * 3f32.sqrt();
         self.peak = amplitude.min(f32::from(i16::MAX));
@@ -100,8 +100,11 @@ mod tests {
                 .map(|sample| f64::from(*sample).powi(2))
                 .sum::<f64>()
                 / 16_000.0;
-            let heard = 10.0 * (power / 32_768f64.powi(2)).log10();
-            assert!((heard + f64::from(level)).abs() < 1.0, "{level}: {heard}");
+            let measured = 10.0 * (power / 32_768f64.powi(2)).log10();
+            assert!(
+                (measured + f64::from(level)).abs() < 1.0,
+                "{level}: {measured}"
+            );
             let mean = samples.iter().map(|sample| f64::from(*sample)).sum::<f64>() / 16_000.0;
             assert!(mean.abs() < power.sqrt() / 20.0 + 1.0, "{mean}");
         }
@@ -111,7 +114,7 @@ mod tests {
     fn the_lowest_level_is_silence_and_the_highest_does_not_overflow() {
         let mut generator = NoiseGenerator::new(0, &ComfortNoise::parse(&[127]).unwrap());
         assert_eq!(generator.frame(), [0; FRAME]);
-        generator.follow(&ComfortNoise::parse(&[0]).unwrap());
+        generator.set_level(&ComfortNoise::parse(&[0]).unwrap());
         let loud = generator.frame();
         assert!(
             loud.iter().any(|sample| *sample > 20_000)

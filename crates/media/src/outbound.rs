@@ -131,22 +131,22 @@ impl OutboundStream {
     }
 
     /// Numbers a frame of our own audio of 20 ms.
-    pub fn own(&mut self, payload_type: u8, now: Duration) -> Header {
-        let goes_on = self.feed == Feed::Own && self.is_recent(now);
-        let timestamp = if goes_on {
+    pub fn own_audio(&mut self, payload_type: u8, now: Duration) -> Header {
+        let continues = self.feed == Feed::Own && self.is_recent(now);
+        let timestamp = if continues {
             self.timestamp.wrapping_add(FRAME as u32)
         } else {
-            self.caught_up(now)
+            self.timestamp_after_pause(now)
         };
         self.feed = Feed::Own;
-        self.next(payload_type, !goes_on, timestamp, now)
+        self.next(payload_type, !continues, timestamp, now)
     }
 
     /// Numbers a packet of a telephone-event that we make; all packets of one press share the timestamp of its first.
     pub fn event(&mut self, payload_type: u8, first: bool, now: Duration) -> Header {
         let start = match self.feed {
             Feed::Event { start } if !first => start,
-            _ => self.caught_up(now),
+            _ => self.timestamp_after_pause(now),
         };
         let header = self.next(payload_type, first, start, now);
         self.feed = Feed::Event { start };
@@ -156,25 +156,25 @@ impl OutboundStream {
     /// Numbers a packet of the other party. `None` for a repeated packet or one too old to fit in: it is not sent.
     pub fn relay(&mut self, from: &Header, payload_type: u8, now: Duration) -> Option<Header> {
         let Some((step, elapsed, missing)) = self.steps(from) else {
-            let timestamp = self.caught_up(now);
+            let timestamp = self.timestamp_after_pause(now);
             let header = self.next(payload_type, true, timestamp, now);
-            self.follow(from, 0);
+            self.set_relayed(from, 0);
             return Some(header);
         };
         if step <= 0 {
             return self
-                .fills(step)
-                .then(|| self.late(from, payload_type, step, elapsed));
+                .fill_missing(step)
+                .then(|| self.late_header(from, payload_type, step, elapsed));
         }
         self.sequence = self.sequence.wrapping_add(step as u16 - 1);
         let timestamp = self.timestamp.wrapping_add(elapsed as u32);
         let header = self.next(payload_type, from.marker, timestamp, now);
-        self.follow(from, left_out(missing, step.unsigned_abs()));
+        self.set_relayed(from, shift_missing(missing, step.unsigned_abs()));
         Some(header)
     }
 
     /// Takes note of a packet of the other party that is not passed on, so that it leaves no gap in our numbers.
-    pub fn swallow(&mut self, from: &Header) {
+    pub fn skip(&mut self, from: &Header) {
         if let Feed::Relayed {
             ssrc,
             sequence,
@@ -213,7 +213,7 @@ impl OutboundStream {
     }
 
     /// Whether a packet so many steps back is one that is missing; from now on it is not.
-    fn fills(&mut self, step: i16) -> bool {
+    fn fill_missing(&mut self, step: i16) -> bool {
         let Feed::Relayed { missing, .. } = &mut self.feed else {
             return false;
         };
@@ -225,7 +225,7 @@ impl OutboundStream {
         fills
     }
 
-    fn late(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
+    fn late_header(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
         Header {
             marker: from.marker,
             payload_type,
@@ -237,7 +237,7 @@ impl OutboundStream {
         }
     }
 
-    fn follow(&mut self, from: &Header, missing: u128) {
+    fn set_relayed(&mut self, from: &Header, missing: u128) {
         self.feed = Feed::Relayed {
             ssrc: from.ssrc,
             sequence: from.sequence,
@@ -252,7 +252,7 @@ impl OutboundStream {
     }
 
     /// The timestamp for a packet that does not follow from the one before: as many samples on as time has passed.
-    fn caught_up(&self, now: Duration) -> u32 {
+    fn timestamp_after_pause(&self, now: Duration) -> u32 {
         let Some(last) = self.last_at else {
             return self.timestamp;
         };
@@ -279,7 +279,7 @@ impl OutboundStream {
 }
 
 /// What is missing before a packet that is `step` numbers after the last one.
-fn left_out(missing: u128, step: u16) -> u128 {
+fn shift_missing(missing: u128, step: u16) -> u128 {
     let between = 1u128
         .checked_shl(u32::from(step).saturating_sub(1))
         .map_or(u128::MAX, |bit| bit - 1);
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn prompt_then_bridge_then_event_is_one_gapless_stream() {
         let mut stream = OutboundStream::new(7, 0xfffe, 0xffff_ff00);
-        let mut headers = vec![stream.own(8, at(0)), stream.own(8, at(20))];
+        let mut headers = vec![stream.own_audio(8, at(0)), stream.own_audio(8, at(20))];
         headers.extend(stream.relay(&inbound(99, 5, 1_000_000), 8, at(50)));
         headers.extend(stream.relay(&inbound(99, 6, 1_000_160), 8, at(70)));
         headers.extend([
@@ -383,7 +383,7 @@ mod tests {
     fn a_swallowed_packet_leaves_no_gap_in_numbers_but_in_time() {
         let mut stream = OutboundStream::new(7, 100, 0);
         stream.relay(&inbound(1, 10, 0), 8, at(0));
-        stream.swallow(&inbound(1, 11, 160));
+        stream.skip(&inbound(1, 11, 160));
         let header = stream.relay(&inbound(1, 12, 320), 8, at(40)).unwrap();
         assert_eq!((header.sequence, header.timestamp), (101, 320));
     }
@@ -391,11 +391,11 @@ mod tests {
     #[test]
     fn another_clock_goes_on_from_the_last_timestamp() {
         let mut stream = OutboundStream::new(7, 0, 0xffff_ff00);
-        let first = stream.own(8, at(0)).timestamp;
+        let first = stream.own_audio(8, at(0)).timestamp;
         stream.set_ticks(6);
         let times = [
-            stream.own(96, at(20)),
-            stream.own(96, at(40)),
+            stream.own_audio(96, at(20)),
+            stream.own_audio(96, at(40)),
             stream.event(101, true, at(60)),
         ];
         assert_eq!(
@@ -413,7 +413,7 @@ mod tests {
         stream.set_ticks(1);
         assert_eq!(
             stream
-                .own(8, at(140))
+                .own_audio(8, at(140))
                 .timestamp
                 .wrapping_sub(relayed.timestamp),
             1920 + 400
@@ -444,9 +444,9 @@ mod tests {
                 let now = at(index as u64 * 20);
                 let from = inbound(ssrc, sequence, timestamp % 5000);
                 let header = match kind {
-                    0 => Some(stream.own(8, now)),
+                    0 => Some(stream.own_audio(8, now)),
                     1 => Some(stream.event(101, timestamp % 2 == 0, now)),
-                    2 => { stream.swallow(&from); None }
+                    2 => { stream.skip(&from); None }
                     _ => stream.relay(&from, 8, now),
                 };
                 if let Some(header) = header {

@@ -1,18 +1,18 @@
 //! An estimate of how a call sounded (ITU-T G.107, simplified for G.711).
 
 /// Transmission rating of a call without any impairment (ITU-T G.107, default values).
-const BEST: f64 = 93.2;
+const MAX_RATING: f64 = 93.2;
 /// Robustness of G.711 with packet loss concealment against random loss (ITU-T G.113, appendix I).
-const ROBUSTNESS: f64 = 25.1;
+const LOSS_ROBUSTNESS: f64 = 25.1;
 
 /// The rating factor R, 0 to 93.2, of G.711 at a one-way `delay` in milliseconds and a share `loss` of lost packets,
 /// 0.0 to 1.0. Echo, noise and loudness are taken at their defaults.
 pub fn r_factor(delay: f64, loss: f64) -> f64 {
-    let beyond = (delay - 177.3).max(0.0);
-    let delay_impairment = 0.024 * delay.max(0.0) + 0.11 * beyond;
+    let delay_beyond_limit = (delay - 177.3).max(0.0);
+    let delay_impairment = 0.024 * delay.max(0.0) + 0.11 * delay_beyond_limit;
     let percent = loss.clamp(0.0, 1.0) * 100.0;
-    let loss_impairment = 95.0 * percent / (percent + ROBUSTNESS);
-    (BEST - delay_impairment - loss_impairment).clamp(0.0, BEST)
+    let loss_impairment = 95.0 * percent / (percent + LOSS_ROBUSTNESS);
+    (MAX_RATING - delay_impairment - loss_impairment).clamp(0.0, MAX_RATING)
 }
 
 /// The estimated mean opinion score, 1.0 to 4.5 (ITU-T G.107, annex B); arguments as for [`r_factor`].

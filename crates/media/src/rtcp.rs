@@ -90,7 +90,7 @@ pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     } else {
         RECEIVER_REPORT
     };
-    open(&mut out, usize::from(compound.block.is_some()), kind);
+    begin_packet(&mut out, usize::from(compound.block.is_some()), kind);
     out.extend(compound.ssrc.to_be_bytes());
     if let Some(info) = &compound.sender {
         out.extend(info.ntp.to_be_bytes());
@@ -103,23 +103,23 @@ pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     if let Some(block) = &compound.block {
         write_block(&mut out, block);
     }
-    seal(&mut out, start);
-    describe(&mut out, compound.ssrc, compound.cname.as_bytes());
+    finish_packet(&mut out, start);
+    write_source_description(&mut out, compound.ssrc, compound.cname.as_bytes());
     if compound.bye == Bye::Yes {
         let start = out.len();
-        open(&mut out, 1, GOODBYE);
+        begin_packet(&mut out, 1, GOODBYE);
         out.extend(compound.ssrc.to_be_bytes());
-        seal(&mut out, start);
+        finish_packet(&mut out, start);
     }
     out
 }
 
-fn open(out: &mut Vec<u8>, count: usize, kind: u8) {
+fn begin_packet(out: &mut Vec<u8>, count: usize, kind: u8) {
     out.extend([0x80 | (count as u8 & 0x1f), kind, 0, 0]);
 }
 
 /// Pads the packet that began at `start` to whole words and writes its length.
-fn seal(out: &mut Vec<u8>, start: usize) {
+fn finish_packet(out: &mut Vec<u8>, start: usize) {
     while !out.len().is_multiple_of(4) {
         out.push(0);
     }
@@ -142,31 +142,31 @@ fn write_block(out: &mut Vec<u8>, block: &ReportBlock) {
     out.extend(rest.into_iter().flat_map(u32::to_be_bytes));
 }
 
-fn describe(out: &mut Vec<u8>, ssrc: u32, cname: &[u8]) {
+fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &[u8]) {
     let start = out.len();
     let cname = cname.get(..255).unwrap_or(cname);
-    open(out, 1, SOURCE_DESCRIPTION);
+    begin_packet(out, 1, SOURCE_DESCRIPTION);
     out.extend(ssrc.to_be_bytes());
     out.extend([CNAME, cname.len() as u8]);
     out.extend(cname);
     out.push(0);
-    seal(out, start);
+    finish_packet(out, start);
 }
 
 /// Reads what a compound says of streams. Stops at the first malformed packet; what came before it counts. Names and
 /// private extensions are skipped: we have no use for them.
 pub fn parse_rtcp(datagram: &[u8]) -> impl Iterator<Item = Rtcp> {
-    Packets(datagram).flat_map(|(count, kind, body)| Items {
+    CompoundPackets(datagram).flat_map(|(count, kind, body)| ReportItems {
         count,
         kind,
         body,
-        at_sender: true,
+        at_start: true,
     })
 }
 
-struct Packets<'a>(&'a [u8]);
+struct CompoundPackets<'a>(&'a [u8]);
 
-impl<'a> Iterator for Packets<'a> {
+impl<'a> Iterator for CompoundPackets<'a> {
     /// Count, kind and what follows the first word.
     type Item = (u8, u8, &'a [u8]);
 
@@ -179,14 +179,14 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-struct Items<'a> {
+struct ReportItems<'a> {
     count: u8,
     kind: u8,
     body: &'a [u8],
-    at_sender: bool,
+    at_start: bool,
 }
 
-impl Items<'_> {
+impl ReportItems<'_> {
     fn word(&mut self) -> Option<u32> {
         let (word, rest) = self.body.split_first_chunk::<4>()?;
         self.body = rest;
@@ -221,11 +221,11 @@ impl Items<'_> {
     }
 }
 
-impl Iterator for Items<'_> {
+impl Iterator for ReportItems<'_> {
     type Item = Rtcp;
 
     fn next(&mut self) -> Option<Rtcp> {
-        let first = std::mem::take(&mut self.at_sender);
+        let first = std::mem::take(&mut self.at_start);
         match self.kind {
             SENDER_REPORT if first => self.sender(),
             RECEIVER_REPORT if first => self.word().and_then(|_| self.block()),

@@ -4,7 +4,7 @@ mod session;
 mod window;
 
 use session::Session;
-use window::{Window, guess};
+use window::{Window, estimate_index};
 
 pub use session::SrtpSuite;
 
@@ -13,7 +13,7 @@ pub const SRTP_OVERHEAD: usize = 20;
 
 /// Sources that one peer may send from under one key. Each costs memory and none is forgotten, or its packets could be
 /// played again.
-const MOST_SOURCES: usize = 16;
+const MAX_SOURCES: usize = 16;
 /// Octets of an RTCP packet that stay readable (RFC 3711, section 3.4).
 const RTCP_HEADER: usize = 8;
 /// The bit that says that an RTCP packet is encrypted.
@@ -55,11 +55,11 @@ pub struct SrtpSender {
 #[derive(Debug)]
 pub struct SrtpReceiver {
     session: Session,
-    sources: Vec<Source>,
+    sources: Vec<PeerSource>,
 }
 
 #[derive(Debug)]
-struct Source {
+struct PeerSource {
     ssrc: u32,
     rtp: Option<Window>,
     rtcp: Option<Window>,
@@ -88,7 +88,7 @@ impl SrtpSender {
         let packet = buffer.get(..length).ok_or(SrtpError::Malformed)?;
         let (sequence, ssrc, header) = rtp_header(packet)?;
         let mut window = self.window.unwrap_or(Window::starting_at(sequence.into()));
-        let index = guess(window.highest(), sequence).ok_or(SrtpError::Exhausted)?;
+        let index = estimate_index(window.highest(), sequence).ok_or(SrtpError::Exhausted)?;
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
@@ -129,15 +129,15 @@ impl SrtpReceiver {
     /// Opens an SRTP packet; gives the length of the RTP packet that it leaves. On an error the octets are worthless.
     pub fn open(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let (sequence, ssrc, header) = rtp_header(packet)?;
-        let place = self.place(ssrc)?;
-        let known = self.sources.get(place).and_then(|source| source.rtp);
+        let position = self.source_index(ssrc)?;
+        let known = self.sources.get(position).and_then(|source| source.rtp);
         let mut window = known.unwrap_or(Window::starting_at(sequence.into()));
-        let index = guess(window.highest(), sequence).ok_or(SrtpError::Unauthenticated)?;
+        let index = estimate_index(window.highest(), sequence).ok_or(SrtpError::Unauthenticated)?;
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
         let length = self.session.open_rtp(packet, header, ssrc, index)?;
-        self.source(place, ssrc).rtp = Some(window);
+        self.source_mut(position, ssrc).rtp = Some(window);
         Ok(length)
     }
 
@@ -149,41 +149,41 @@ impl SrtpReceiver {
             .rtcp_index(packet)
             .ok_or(SrtpError::Malformed)?;
         let index = u64::from(word & !ENCRYPTED);
-        let place = self.place(ssrc)?;
-        let known = self.sources.get(place).and_then(|source| source.rtcp);
+        let position = self.source_index(ssrc)?;
+        let known = self.sources.get(position).and_then(|source| source.rtcp);
         let mut window = known.unwrap_or(Window::starting_at(index));
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
         let length = self.session.open_rtcp(packet, RTCP_HEADER, ssrc, word)?;
-        self.source(place, ssrc).rtcp = Some(window);
+        self.source_mut(position, ssrc).rtcp = Some(window);
         Ok(length)
     }
 
     /// Where a source is kept, or would be.
-    fn place(&self, ssrc: u32) -> Result<usize, SrtpError> {
+    fn source_index(&self, ssrc: u32) -> Result<usize, SrtpError> {
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
-        let place = known.unwrap_or(self.sources.len());
-        if place < MOST_SOURCES {
-            Ok(place)
+        let position = known.unwrap_or(self.sources.len());
+        if position < MAX_SOURCES {
+            Ok(position)
         } else {
             Err(SrtpError::TooManySources)
         }
     }
 
     /// A source is kept once a packet of it was authentic.
-    fn source(&mut self, place: usize, ssrc: u32) -> &mut Source {
-        if place >= self.sources.len() {
-            self.sources.push(Source {
+    fn source_mut(&mut self, position: usize, ssrc: u32) -> &mut PeerSource {
+        if position >= self.sources.len() {
+            self.sources.push(PeerSource {
                 ssrc,
                 rtp: None,
                 rtcp: None,
             });
         }
         let last = self.sources.len().saturating_sub(1);
-        // The list is not empty, and `place` was given by `place`.
+        // The list is not empty, and `position` was returned by `source_index`.
         #[allow(clippy::indexing_slicing)]
-        &mut self.sources[place.min(last)]
+        &mut self.sources[position.min(last)]
     }
 }
 

@@ -12,17 +12,17 @@ const MAX_MISORDER: u16 = 100;
 /// Counts what one party sends us, over all of its synchronization sources.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiverStats {
-    source: Option<Source>,
+    source: Option<SourceStats>,
     packets: u64,
     octets: u64,
     out_of_order: u64,
     /// Of sources that ended.
     expected_before: u64,
-    worst_jitter: f64,
+    max_jitter: f64,
 }
 
 #[derive(Debug, Clone)]
-struct Source {
+struct SourceStats {
     ssrc: u32,
     base: u16,
     highest: u16,
@@ -72,20 +72,20 @@ impl ReceiverStats {
         self.octets += octets as u64;
         let arrival = samples_in(now);
         match self.source.as_mut() {
-            Some(source) if source.goes_on(header) => {
+            Some(source) if source.continues(header) => {
                 self.out_of_order += u64::from(source.receive(header, arrival));
-                self.worst_jitter = self.worst_jitter.max(source.jitter);
+                self.max_jitter = self.max_jitter.max(source.jitter);
             }
             _ => {
-                self.expected_before += self.source.as_ref().map_or(0, Source::expected);
-                self.source = Some(Source::new(header, arrival));
+                self.expected_before += self.source.as_ref().map_or(0, SourceStats::expected);
+                self.source = Some(SourceStats::new(header, arrival));
             }
         }
     }
 
     /// The stream goes another way for a while: what is missed meanwhile is no loss.
     pub fn interrupt(&mut self) {
-        self.expected_before += self.source.take().as_ref().map_or(0, Source::expected);
+        self.expected_before += self.source.take().as_ref().map_or(0, SourceStats::expected);
     }
 
     /// The party's present synchronization source.
@@ -95,15 +95,15 @@ impl ReceiverStats {
 
     /// Everything so far. `delay` is the one-way delay in milliseconds that the score assumes.
     pub fn report(&self, delay: f64) -> StreamReport {
-        let expected = self.expected_before + self.source.as_ref().map_or(0, Source::expected);
+        let expected = self.expected_before + self.source.as_ref().map_or(0, SourceStats::expected);
         let jitter = self.source.as_ref().map_or(0.0, |source| source.jitter);
         let mut report = StreamReport {
             packets: self.packets,
             octets: self.octets,
             lost: expected.saturating_sub(self.packets),
             out_of_order: self.out_of_order,
-            jitter_ms: in_millis(jitter),
-            max_jitter_ms: in_millis(self.worst_jitter),
+            jitter_ms: samples_to_millis(jitter),
+            max_jitter_ms: samples_to_millis(self.max_jitter),
             mos: None,
         };
         if self.packets > 0 {
@@ -143,7 +143,7 @@ impl ReceiverStats {
     }
 }
 
-impl Source {
+impl SourceStats {
     fn new(header: &Header, arrival: u32) -> Self {
         Self {
             ssrc: header.ssrc,
@@ -158,7 +158,7 @@ impl Source {
         }
     }
 
-    fn goes_on(&self, header: &Header) -> bool {
+    fn continues(&self, header: &Header) -> bool {
         let ahead = header.sequence.wrapping_sub(self.highest);
         self.ssrc == header.ssrc && (ahead < MAX_DROPOUT || ahead.wrapping_neg() <= MAX_MISORDER)
     }
@@ -198,7 +198,7 @@ impl Source {
     }
 }
 
-fn in_millis(samples: f64) -> f64 {
+fn samples_to_millis(samples: f64) -> f64 {
     samples * 1000.0 / f64::from(SAMPLE_RATE)
 }
 

@@ -92,7 +92,7 @@ impl Ringback {
 pub struct RingbackTone {
     oscillators: Vec<Oscillator>,
     /// Ends of tone and of silence, in samples since the start of the cadence.
-    turns: Vec<(u32, u32)>,
+    cadence_ends: Vec<(u32, u32)>,
     position: u32,
 }
 
@@ -104,18 +104,18 @@ impl RingbackTone {
             .iter()
             .filter(|frequency| **frequency > 0.0);
         let mut end = 0u32;
-        let turns = ringback.cadence.iter().map(|(on, off)| {
+        let cadence_ends = ringback.cadence.iter().map(|(on, off)| {
             let quiet = end.saturating_add(samples_in(*on));
             end = quiet.saturating_add(samples_in(*off));
             (quiet, end)
         });
-        let turns = turns.collect();
+        let cadence_ends = cadence_ends.collect();
         let oscillators = audible
             .map(|frequency| Oscillator::new(*frequency, ringback.level))
             .collect();
         Self {
             oscillators,
-            turns,
+            cadence_ends,
             position: 0,
         }
     }
@@ -126,9 +126,12 @@ impl RingbackTone {
     }
 
     fn sample(&mut self) -> i16 {
-        let whole = self.turns.last().map_or(0, |turn| turn.1);
-        let turn = self.turns.iter().find(|turn| self.position < turn.1);
-        let on = turn.is_some_and(|turn| self.position < turn.0);
+        let whole = self.cadence_ends.last().map_or(0, |period| period.1);
+        let period = self
+            .cadence_ends
+            .iter()
+            .find(|period| self.position < period.1);
+        let on = period.is_some_and(|period| self.position < period.0);
         self.position = if self.position + 1 >= whole {
             0
         } else {

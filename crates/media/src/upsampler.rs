@@ -1,22 +1,22 @@
 //! From 8 to 16 kHz.
 
 /// Samples on each side of one that is put between two.
-const SIDE: usize = 6;
+const HALF_TAPS: usize = 6;
 
 /// Doubles the sample rate: between two samples it puts one that a half-band filter makes of the twelve around. What comes
 /// out is six samples of 8 kHz (0.75 ms) late.
 #[derive(Debug, Clone)]
 pub(crate) struct Upsampler {
-    weights: [f32; SIDE],
+    weights: [f32; HALF_TAPS],
     /// Oldest first.
-    around: [f32; SIDE * 2],
+    history: [f32; HALF_TAPS * 2],
 }
 
 impl Default for Upsampler {
     fn default() -> Self {
         Self {
-            weights: weights(),
-            around: [0.0; SIDE * 2],
+            weights: half_band_weights(),
+            history: [0.0; HALF_TAPS * 2],
         }
     }
 }
@@ -24,11 +24,11 @@ impl Default for Upsampler {
 impl Upsampler {
     /// Takes one sample; gives the two that are due: one that was taken before, and one between it and the next.
     pub(crate) fn push(&mut self, sample: i16) -> [i16; 2] {
-        self.around.rotate_left(1);
-        if let Some(newest) = self.around.last_mut() {
+        self.history.rotate_left(1);
+        if let Some(newest) = self.history.last_mut() {
             *newest = f32::from(sample);
         }
-        let (before, after) = self.around.split_at(SIDE);
+        let (before, after) = self.history.split_at(HALF_TAPS);
         let pairs = before.iter().rev().zip(after);
         let between: f32 = pairs
             .zip(&self.weights)
@@ -43,11 +43,11 @@ impl Upsampler {
 }
 
 /// An ideal half-band filter under a Hamming window, scaled so that a constant stays what it is.
-fn weights() -> [f32; SIDE] {
-    let raw: [f64; SIDE] = std::array::from_fn(|index| {
+fn half_band_weights() -> [f32; HALF_TAPS] {
+    let raw: [f64; HALF_TAPS] = std::array::from_fn(|index| {
         let odd = (2 * index + 1) as f64;
         let sign = if index.is_multiple_of(2) { 1.0 } else { -1.0 };
-        let window = 0.54 + 0.46 * (std::f64::consts::PI * odd / (4 * SIDE) as f64).cos();
+        let window = 0.54 + 0.46 * (std::f64::consts::PI * odd / (4 * HALF_TAPS) as f64).cos();
         sign / odd * window
     });
     let sum: f64 = raw.iter().sum();

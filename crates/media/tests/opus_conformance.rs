@@ -11,7 +11,7 @@ use std::{fs, io::Cursor, path::Path, process::Command};
 use opus_pure::{MAX_PACKET_SAMPLES, OggOpusReader, Trim};
 
 /// Three seconds of two voices at 48 kHz that sound like vowels, with pauses.
-fn voices() -> Vec<u8> {
+fn synthetic_voices() -> Vec<u8> {
     let mut octets = Vec::new();
     for index in 0..3 * 48_000 {
         let time = f64::from(index) / 48_000.0;
@@ -44,12 +44,12 @@ fn run(program: &str, arguments: &[&str], input: &Path, output: &Path) {
 fn samples(octets: &[u8]) -> Vec<i16> {
     octets
         .chunks_exact(2)
-        .map(|two| i16::from_le_bytes([two[0], two[1]]))
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
         .collect()
 }
 
 /// What we make of an Ogg Opus file, interleaved at 48 kHz.
-fn decoded(file: &[u8]) -> Vec<i16> {
+fn decode_file(file: &[u8]) -> Vec<i16> {
     let mut reader = OggOpusReader::new(Cursor::new(file)).unwrap();
     let channels = usize::from(reader.head().channel_count);
     let mut decoder = reader.head().decoder(48_000).unwrap();
@@ -65,7 +65,7 @@ fn decoded(file: &[u8]) -> Vec<i16> {
 }
 
 /// How far below a signal what differs from it lies, in dB.
-fn difference(signal: &[i16], other: &[i16]) -> f64 {
+fn signal_to_difference_db(signal: &[i16], other: &[i16]) -> f64 {
     let power =
         |samples: &mut dyn Iterator<Item = f64>| samples.map(|sample| sample * sample).sum::<f64>();
     let wrong = power(
@@ -82,7 +82,7 @@ fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
     let folder = tempfile::tempdir().unwrap();
     let [raw, opus, out] =
         ["voices.raw", "voices.opus", "out.raw"].map(|name| folder.path().join(name));
-    fs::write(&raw, voices()).unwrap();
+    fs::write(&raw, synthetic_voices()).unwrap();
     let input = ["--quiet", "--raw", "--raw-rate", "48000", "--raw-chan", "2"];
     let settings: [&[&str]; 8] = [
         &["--bitrate", "12", "--downmix-mono"],
@@ -104,10 +104,10 @@ fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
         );
         let (theirs, ours) = (
             samples(&fs::read(&out).unwrap()),
-            decoded(&fs::read(&opus).unwrap()),
+            decode_file(&fs::read(&opus).unwrap()),
         );
         assert_eq!(theirs.len(), ours.len(), "{setting:?}");
-        let decibels = difference(&theirs, &ours);
+        let decibels = signal_to_difference_db(&theirs, &ours);
         assert!(decibels > 50.0, "{setting:?}: {decibels}");
     }
 }

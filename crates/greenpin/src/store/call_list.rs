@@ -1,7 +1,6 @@
 //! Lists of calls.
 
-use call::PhoneNumber;
-use call::script::CallType;
+use call::{CallType, PhoneNumber};
 
 use super::calls::call_type;
 use super::records::RawCall;

@@ -61,7 +61,7 @@ pub use allocations::{Allocation, CreateError, DeleteError, NewAllocation, Statu
 pub use attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
 pub use audit::AuditEntry;
 pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy, Screening};
+pub use call::{CallType, HangupBy, Screening};
 pub use call_list::CallFilter;
 pub(crate) use calls::call_type;
 pub use calls::{

@@ -28,13 +28,13 @@ pub enum SrtpSuite {
 const ENCRYPTION: u8 = 0;
 const AUTHENTICATION: u8 = 1;
 const SALT: u8 = 2;
-const OF_RTCP: u8 = 3;
+const RTCP_LABEL_OFFSET: u8 = 3;
 
-const HMAC_KEY: usize = 20;
+const HMAC_KEY_OCTETS: usize = 20;
 /// The tag of HMAC-SHA1 on RTCP, whatever it is on RTP (RFC 4568, section 6.2.2).
-const LONG_TAG: usize = 10;
-const GCM_TAG: usize = 16;
-const INDEX: usize = 4;
+const LONG_TAG_OCTETS: usize = 10;
+const GCM_TAG_OCTETS: usize = 16;
+const INDEX_OCTETS: usize = 4;
 
 impl SrtpSuite {
     /// Octets of its master key and salt together.
@@ -59,8 +59,8 @@ impl SrtpSuite {
 
 /// The keys of one direction.
 pub(super) struct Session {
-    rtp: Keys,
-    rtcp: Keys,
+    rtp: PacketKeys,
+    rtcp: PacketKeys,
 }
 
 impl fmt::Debug for Session {
@@ -70,7 +70,7 @@ impl fmt::Debug for Session {
     }
 }
 
-enum Keys {
+enum PacketKeys {
     Counter(Box<Counter>),
     Gcm(Box<Gcm>),
 }
@@ -102,7 +102,7 @@ impl Session {
         };
         Some(Self {
             rtp: master.keys(suite, 0)?,
-            rtcp: master.keys(suite, OF_RTCP)?,
+            rtcp: master.keys(suite, RTCP_LABEL_OFFSET)?,
         })
     }
 
@@ -115,16 +115,16 @@ impl Session {
         index: u64,
     ) -> Result<usize, SrtpError> {
         match &self.rtp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 keys.encrypt(buffer.get_mut(header..length), ssrc, index)?;
                 keys.sign(buffer, length, roll_over(index), 0)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = buffer
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
                 keys.seal(head, rest, length - header, keys.rtp_nonce(ssrc, index))?;
-                Ok(length + GCM_TAG)
+                Ok(length + GCM_TAG_OCTETS)
             }
         }
     }
@@ -137,7 +137,7 @@ impl Session {
         index: u64,
     ) -> Result<usize, SrtpError> {
         match &self.rtp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 let length = packet
                     .len()
                     .checked_sub(keys.tag)
@@ -147,7 +147,7 @@ impl Session {
                 keys.encrypt(packet.get_mut(header..length), ssrc, index)?;
                 Ok(length)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = packet
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
@@ -159,11 +159,11 @@ impl Session {
     /// The index at the end of an SRTCP packet, with the bit that says that it is encrypted.
     pub(super) fn rtcp_index(&self, packet: &[u8]) -> Option<u32> {
         let behind = match &self.rtcp {
-            Keys::Counter(keys) => keys.tag,
-            Keys::Gcm(_) => 0,
+            PacketKeys::Counter(keys) => keys.tag,
+            PacketKeys::Gcm(_) => 0,
         };
         let (rest, _) = packet.split_at_checked(packet.len().checked_sub(behind)?)?;
-        rest.last_chunk::<INDEX>()
+        rest.last_chunk::<INDEX_OCTETS>()
             .map(|word| u32::from_be_bytes(*word))
     }
 
@@ -177,22 +177,22 @@ impl Session {
     ) -> Result<usize, SrtpError> {
         let word = (index | ENCRYPTED).to_be_bytes();
         match &self.rtcp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 keys.encrypt(buffer.get_mut(header..length), ssrc, index.into())?;
-                keys.sign(buffer, length, word, INDEX)
+                keys.sign(buffer, length, word, INDEX_OCTETS)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = buffer
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
-                let aad = aad_of(head, word);
+                let aad = rtcp_aad(head, word);
                 keys.seal(&aad, rest, length - header, keys.rtcp_nonce(ssrc, index))?;
-                let end = length + GCM_TAG;
+                let end = length + GCM_TAG_OCTETS;
                 buffer
-                    .get_mut(end..end + INDEX)
+                    .get_mut(end..end + INDEX_OCTETS)
                     .ok_or(SrtpError::NoRoom)?
                     .copy_from_slice(&word);
-                Ok(end + INDEX)
+                Ok(end + INDEX_OCTETS)
             }
         }
     }
@@ -210,27 +210,29 @@ impl Session {
             return Err(SrtpError::Unauthenticated);
         }
         match &self.rtcp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 let signed = packet
                     .len()
                     .checked_sub(keys.tag)
                     .ok_or(SrtpError::Malformed)?;
-                let length = signed.checked_sub(INDEX).filter(|length| *length >= header);
+                let length = signed
+                    .checked_sub(INDEX_OCTETS)
+                    .filter(|length| *length >= header);
                 let length = length.ok_or(SrtpError::Malformed)?;
                 keys.verify(packet, signed, length, word.to_be_bytes())?;
                 keys.encrypt(packet.get_mut(header..length), ssrc, index.into())?;
                 Ok(length)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let end = packet
                     .len()
-                    .checked_sub(INDEX)
+                    .checked_sub(INDEX_OCTETS)
                     .ok_or(SrtpError::Malformed)?;
                 let packet = packet.get_mut(..end).ok_or(SrtpError::Malformed)?;
                 let (head, rest) = packet
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
-                let aad = aad_of(head, word.to_be_bytes());
+                let aad = rtcp_aad(head, word.to_be_bytes());
                 Ok(header + keys.open(&aad, rest, keys.rtcp_nonce(ssrc, index))?)
             }
         }
@@ -244,23 +246,29 @@ struct Master {
 }
 
 impl Master {
-    fn keys(&self, suite: SrtpSuite, of: u8) -> Option<Keys> {
+    fn keys(&self, suite: SrtpSuite, label_offset: u8) -> Option<PacketKeys> {
         Some(match suite {
-            SrtpSuite::AesCm128HmacSha1_80 => Keys::Counter(self.counter(of, LONG_TAG)?),
-            SrtpSuite::AesCm128HmacSha1_32 if of == OF_RTCP => {
-                Keys::Counter(self.counter(of, LONG_TAG)?)
+            SrtpSuite::AesCm128HmacSha1_80 => {
+                PacketKeys::Counter(self.counter(label_offset, LONG_TAG_OCTETS)?)
             }
-            SrtpSuite::AesCm128HmacSha1_32 => Keys::Counter(self.counter(of, 4)?),
-            SrtpSuite::AeadAes128Gcm => Keys::Gcm(self.gcm::<16>(&aead::AES_128_GCM, of)?),
-            SrtpSuite::AeadAes256Gcm => Keys::Gcm(self.gcm::<32>(&aead::AES_256_GCM, of)?),
+            SrtpSuite::AesCm128HmacSha1_32 if label_offset == RTCP_LABEL_OFFSET => {
+                PacketKeys::Counter(self.counter(label_offset, LONG_TAG_OCTETS)?)
+            }
+            SrtpSuite::AesCm128HmacSha1_32 => PacketKeys::Counter(self.counter(label_offset, 4)?),
+            SrtpSuite::AeadAes128Gcm => {
+                PacketKeys::Gcm(self.gcm::<16>(&aead::AES_128_GCM, label_offset)?)
+            }
+            SrtpSuite::AeadAes256Gcm => {
+                PacketKeys::Gcm(self.gcm::<32>(&aead::AES_256_GCM, label_offset)?)
+            }
         })
     }
 
-    fn counter(&self, of: u8, tag: usize) -> Option<Box<Counter>> {
-        let cipher = counter_key(&self.derive::<16>(ENCRYPTION + of)?)?;
-        let secret = self.derive::<HMAC_KEY>(AUTHENTICATION + of)?;
+    fn counter(&self, label_offset: u8, tag: usize) -> Option<Box<Counter>> {
+        let cipher = counter_key(&self.derive::<16>(ENCRYPTION + label_offset)?)?;
+        let secret = self.derive::<HMAC_KEY_OCTETS>(AUTHENTICATION + label_offset)?;
         let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
-        let salt = padded(&self.derive::<14>(SALT + of)?);
+        let salt = padded(&self.derive::<14>(SALT + label_offset)?);
         Some(Box::new(Counter {
             cipher,
             mac,
@@ -272,12 +280,12 @@ impl Master {
     fn gcm<const KEY: usize>(
         &self,
         algorithm: &'static aead::Algorithm,
-        of: u8,
+        label_offset: u8,
     ) -> Option<Box<Gcm>> {
         Gcm::new(
             algorithm,
-            &self.derive::<KEY>(ENCRYPTION + of)?,
-            self.derive::<12>(SALT + of)?,
+            &self.derive::<KEY>(ENCRYPTION + label_offset)?,
+            self.derive::<12>(SALT + label_offset)?,
         )
     }
 
@@ -288,7 +296,7 @@ impl Master {
             *octet ^= label;
         }
         let mut derived = [0; LENGTH];
-        stream(&self.key, block, &mut derived)?;
+        apply_key_stream(&self.key, block, &mut derived)?;
         Some(derived)
     }
 }
@@ -308,7 +316,7 @@ impl Counter {
             .skip(4)
             .zip(xored)
             .for_each(|(octet, other)| *octet ^= other);
-        stream(&self.cipher, block, payload).ok_or(SrtpError::Malformed)
+        apply_key_stream(&self.cipher, block, payload).ok_or(SrtpError::Malformed)
     }
 
     /// Signs a packet and the word that follows it, of which `kept` octets are sent; gives the length with both.
@@ -317,7 +325,7 @@ impl Counter {
         buffer: &mut [u8],
         length: usize,
         word: [u8; 4],
-        kept: usize,
+        sent_octets: usize,
     ) -> Result<usize, SrtpError> {
         let behind = buffer.get_mut(length..).ok_or(SrtpError::Malformed)?;
         behind
@@ -325,8 +333,8 @@ impl Counter {
             .ok_or(SrtpError::NoRoom)?
             .copy_from_slice(&word);
         let mut tag = [0; 20];
-        self.mac_of(buffer, length, &mut tag)?;
-        let (start, end) = (length + kept, length + kept + self.tag);
+        self.compute_mac(buffer, length, &mut tag)?;
+        let (start, end) = (length + sent_octets, length + sent_octets + self.tag);
         let place = buffer.get_mut(start..end).ok_or(SrtpError::NoRoom)?;
         place.copy_from_slice(tag.get(..self.tag).unwrap_or_default());
         Ok(end)
@@ -340,7 +348,7 @@ impl Counter {
         length: usize,
         word: [u8; 4],
     ) -> Result<(), SrtpError> {
-        let mut sent = [0; LONG_TAG];
+        let mut sent = [0; LONG_TAG_OCTETS];
         let sent = sent.get_mut(..self.tag).ok_or(SrtpError::Malformed)?;
         sent.copy_from_slice(packet.get(at..at + self.tag).ok_or(SrtpError::Malformed)?);
         // The tag has at least four octets, so that the word fits where it was.
@@ -349,12 +357,17 @@ impl Counter {
             .ok_or(SrtpError::Malformed)?;
         place.copy_from_slice(&word);
         let mut tag = [0; 20];
-        self.mac_of(packet, length, &mut tag)?;
+        self.compute_mac(packet, length, &mut tag)?;
         let right = tag.get(..self.tag).unwrap_or_default();
         constant_time::verify_slices_are_equal(right, sent).map_err(|_| SrtpError::Unauthenticated)
     }
 
-    fn mac_of(&self, buffer: &[u8], length: usize, tag: &mut [u8; 20]) -> Result<(), SrtpError> {
+    fn compute_mac(
+        &self,
+        buffer: &[u8],
+        length: usize,
+        tag: &mut [u8; 20],
+    ) -> Result<(), SrtpError> {
         let signed = buffer.get(..length + 4).ok_or(SrtpError::Malformed)?;
         hmac::sign_to_buffer(&self.mac, signed, tag).map_err(|_| SrtpError::Malformed)?;
         Ok(())
@@ -402,7 +415,7 @@ impl Gcm {
         let (payload, behind) = rest
             .split_at_mut_checked(length)
             .ok_or(SrtpError::Malformed)?;
-        let place = behind.get_mut(..GCM_TAG).ok_or(SrtpError::NoRoom)?;
+        let place = behind.get_mut(..GCM_TAG_OCTETS).ok_or(SrtpError::NoRoom)?;
         let tag = self
             .cipher
             .seal_in_place_separate_tag(nonce, Aad::from(aad), payload);
@@ -425,7 +438,7 @@ fn counter_key(key: &[u8]) -> Option<EncryptingKey> {
 }
 
 /// XORs the key stream that begins at this counter block onto `data`.
-fn stream(key: &EncryptingKey, block: [u8; 16], data: &mut [u8]) -> Option<()> {
+fn apply_key_stream(key: &EncryptingKey, block: [u8; 16], data: &mut [u8]) -> Option<()> {
     let context = EncryptionContext::Iv128(FixedLength::from(block));
     key.less_safe_encrypt(data, context).ok().map(|_| ())
 }
@@ -446,7 +459,7 @@ fn roll_over(index: u64) -> [u8; 4] {
 }
 
 /// What GCM authenticates of RTCP beside the payload (RFC 7714, section 9.2).
-fn aad_of(head: &[u8], word: [u8; 4]) -> [u8; 12] {
+fn rtcp_aad(head: &[u8], word: [u8; 4]) -> [u8; 12] {
     let mut aad = [0; 12];
     aad.iter_mut()
         .zip(head.iter().copied().chain(word))

@@ -89,12 +89,12 @@ fn sequence_numbers_roll_over_through_loss_and_reordering() {
         let mut sequence = 0xff00u16;
         for step in 0..1000u16 {
             let (first, second) = (sequence, sequence.wrapping_add(1));
-            let one = sealed(&mut sender, packet(first, 9)).unwrap();
-            let two = sealed(&mut sender, packet(second, 9)).unwrap();
+            let first_packet = sealed(&mut sender, packet(first, 9)).unwrap();
+            let second_packet = sealed(&mut sender, packet(second, 9)).unwrap();
             // The second overtakes the first; every seventh pair is lost.
             if !step.is_multiple_of(7) {
-                assert_eq!(opened(&mut receiver, &two), Ok(packet(second, 9)));
-                assert_eq!(opened(&mut receiver, &one), Ok(packet(first, 9)));
+                assert_eq!(opened(&mut receiver, &second_packet), Ok(packet(second, 9)));
+                assert_eq!(opened(&mut receiver, &first_packet), Ok(packet(first, 9)));
             }
             sequence = sequence.wrapping_add(100);
         }

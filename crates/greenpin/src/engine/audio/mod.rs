@@ -24,8 +24,8 @@ use std::{
 };
 
 use media::{
-    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport,
-    TelephoneEvent,
+    Codec, Digit, DigitSource, EventReport, NegotiatedFormats, OpusSettings, Ringback,
+    StreamReport, TelephoneEvent,
 };
 use signalling::{Network, sdes, sdp};
 
@@ -84,7 +84,7 @@ pub struct Remote {
     /// Where it wants its RTCP when it said so (RFC 3605); else the port above RTP.
     pub rtcp: Option<SocketAddr>,
     /// What the peer is sent, and sends. Where it takes no telephone-events, keys are found in and sent as tones.
-    pub formats: Formats,
+    pub formats: NegotiatedFormats,
     /// What it wants of Opus.
     pub opus: OpusSettings,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
@@ -126,7 +126,7 @@ impl Remote {
     }
 }
 
-fn formats(media: &sdp::RemoteMedia) -> Formats {
+fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
     let codec = match media.codec {
         sdp::Codec::Pcma => Codec::Pcma,
         sdp::Codec::Pcmu => Codec::Pcmu,
@@ -138,7 +138,7 @@ fn formats(media: &sdp::RemoteMedia) -> Formats {
         _ => TelephoneEvent::at_8000(event.payload_type),
     };
     let telephone_event = media.telephone_event.map(event);
-    Formats {
+    NegotiatedFormats {
         codec,
         payload_type: media.payload_type,
         telephone_event,

@@ -19,7 +19,7 @@ fn the_key_stream_is_that_of_rfc_3711_appendix_b2() {
     let key = counter_key(&hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
     let block: [u8; 16] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000").try_into().unwrap();
     let mut data = vec![0; 0xff02 * 16];
-    stream(&key, block, &mut data).unwrap();
+    apply_key_stream(&key, block, &mut data).unwrap();
     assert_eq!(
         data[..48],
         hex(
@@ -96,7 +96,7 @@ fn gcm(key: &str) -> Session {
         &aead::AES_128_GCM
     };
     let salt: [u8; 12] = hex("517569642070726f2071756f").try_into().unwrap();
-    let keys = || Keys::Gcm(Gcm::new(algorithm, &key, salt).unwrap());
+    let keys = || PacketKeys::Gcm(Gcm::new(algorithm, &key, salt).unwrap());
     Session {
         rtp: keys(),
         rtcp: keys(),
