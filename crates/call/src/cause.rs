@@ -1,5 +1,7 @@
 //! Why a leg ended or never came to be: the one table between SIP statuses and the words of a call record.
 
+use crate::DialStatus;
+
 /// Why a leg was refused, failed or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -27,21 +29,6 @@ pub enum Cause {
     MediaLost,
     /// A fault of ours.
     Internal,
-}
-
-/// How the dialled leg ended, in the words of a call record (`dial_call_status`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DialStatus {
-    /// Answered and talked.
-    Completed,
-    /// Every number tried was busy, or the last one was.
-    Busy,
-    /// Nobody answered.
-    NoAnswer,
-    /// The attempt failed.
-    Failed,
-    /// The caller left while it rang.
-    Canceled,
 }
 
 impl Cause {

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Pin;
-use crate::script::Keypress;
+use crate::{Keypress, Pin};
 
 /// From the end of the prompt to the first digit.
 const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::PhoneNumber;
-use crate::script::DialAttempt;
+use crate::{DialAttempt, PhoneNumber};
 
 /// Numbers still to try, and attempts under way.
 #[derive(Debug)]

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
-use crate::script::{
-    Action, CallOutcome, CallType, Collect, Connection, DialAttempt, HangupBy, Input, Prompt,
-    Route, Screening, Side, Verdict,
+use crate::{
+    Action, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy, Input,
+    PhoneNumber, Prompt, Route, Screening, Side, Verdict,
 };
-use crate::{Cause, PhoneNumber};
 
 /// The key by which a dialled party takes a call.
 const ACCEPT_KEY: char = '1';

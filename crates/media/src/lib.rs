@@ -7,48 +7,29 @@
 //!
 //! A time `now` is the time since any fixed origin of the caller's choice that never runs backwards.
 
-mod clip;
-mod clock;
+mod audio;
 mod codec;
-mod detector;
-mod digit;
-mod digit_filter;
-mod event;
-mod event_sender;
+mod dtmf;
 mod forward;
-mod jitter;
-mod noise;
-mod opus;
-mod outbound;
-mod quality;
-mod rtcp;
 mod rtp;
 mod srtp;
-mod stats;
-mod timeline;
-mod tone;
-mod upsampler;
 
-pub use clip::{Clip, ClipTooLong};
-pub use clock::InboundClock;
-pub use codec::{Codec, Decoder, Encoder};
-pub use detector::ToneDetector;
-pub use digit::{Digit, NotADigit};
-pub use digit_filter::{DigitCounts, DigitFilter, DigitSource};
-pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
-pub use event_sender::{EventSender, EventStep};
+pub use audio::{
+    Channel, Clip, ClipTooLong, ComfortNoise, Concealment, NoiseGenerator, Oscillator, Ringback,
+    RingbackTone, StereoTimeline,
+};
+pub use codec::{Codec, Decoder, Encoder, OpusSettings};
+pub use dtmf::{
+    Digit, DigitCounts, DigitFilter, DigitSource, DigitTones, EventPayload, EventReceiver,
+    EventReport, EventSender, EventStep, NotADigit, TelephoneEvent, ToneDetector,
+};
 pub use forward::{Forward, NegotiatedFormats, Unforwarded, forward};
-pub use jitter::{Arrival, BufferedPacket, Concealment, JitterBuffer, Next};
-pub use noise::{ComfortNoise, NoiseGenerator};
-pub use opus::OpusSettings;
-pub use outbound::OutboundStream;
-pub use quality::{mean_opinion_score, r_factor};
-pub use rtcp::{Bye, ReportBlock, Rtcp, RtcpCompound, SenderInfo, build_rtcp, parse_rtcp};
-pub use rtp::{Header, Packet, RtpError};
+pub use rtp::{
+    Arrival, BufferedPacket, Bye, Header, InboundClock, JitterBuffer, Next, OutboundStream, Packet,
+    ReceiverStats, ReportBlock, Rtcp, RtcpCompound, RtpError, SenderInfo, StreamReport, build_rtcp,
+    mean_opinion_score, parse_rtcp, r_factor,
+};
 pub use srtp::{SRTP_OVERHEAD, SrtpError, SrtpReceiver, SrtpSender, SrtpSuite};
-pub use stats::{ReceiverStats, StreamReport};
-pub use timeline::{Channel, StereoTimeline};
-pub use tone::{DigitTones, Oscillator, Ringback, RingbackTone};
 
 /// Samples a second of everything in this crate, and the RTP clock rate of G.711 (RFC 3551, section 4.5.14).
 pub const SAMPLE_RATE: u32 = 8000;

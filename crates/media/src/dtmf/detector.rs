@@ -2,10 +2,8 @@
 
 use std::f32::consts::TAU;
 
-use crate::{
-    Digit, SAMPLE_RATE,
-    tone::{COLUMNS, KEYPAD, ROWS},
-};
+use super::tones::{COLUMNS, KEYPAD, ROWS};
+use crate::{Digit, SAMPLE_RATE};
 
 /// Samples a block: 12.75 ms, so that a tone of 40 ms fills at least two.
 const BLOCK_SAMPLES: usize = 102;

@@ -1,5 +1,8 @@
 //! G.711 in both laws, G.722 and Opus.
 
+mod opus;
+mod upsampler;
+
 use std::{fmt, sync::LazyLock};
 
 use audio_codec::{
@@ -9,11 +12,11 @@ use audio_codec::{
     pcmu::{PcmuDecoder, PcmuEncoder},
 };
 
-use crate::{
-    FRAME,
-    opus::{OpusDecoding, OpusEncoding, OpusSettings},
-    upsampler::Upsampler,
-};
+use crate::FRAME;
+use opus::{OpusDecoding, OpusEncoding};
+use upsampler::Upsampler;
+
+pub use opus::OpusSettings;
 
 /// An audio codec. Those of fixed rate have one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,0 +1,15 @@
+//! Keys of a telephone (DTMF): telephone-events, tones in the audio, and one press out of several reports.
+
+mod detector;
+mod digit;
+mod event;
+mod event_sender;
+mod filter;
+mod tones;
+
+pub use detector::ToneDetector;
+pub use digit::{Digit, NotADigit};
+pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
+pub use event_sender::{EventSender, EventStep};
+pub use filter::{DigitCounts, DigitFilter, DigitSource};
+pub use tones::DigitTones;
