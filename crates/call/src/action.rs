@@ -1,30 +1,31 @@
 //! Actions that a call requests.
 
-use crate::{CallOutcome, Cause, DialAttempt, PhoneNumber, Pin, Side};
+use crate::{CallOutcome, Cause, DialAttempt, PhoneNumber, Pin, Side, words::words};
 
-/// What a caller can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Prompt {
-    /// Asks for the PIN.
-    EnterPin,
-    /// The block was not accepted; the same sound whatever the reason.
-    WrongPin,
-    /// Too many wrong tries, or too long a silence.
-    Goodbye,
-    /// The virtual number has no active allocation.
-    NotInUse,
-    /// The allocation names nobody on the other side.
-    NoOneToConnect,
-    /// Nobody could be reached.
-    Unavailable,
-    /// Asks a dialled party to press 1.
-    AcceptCall,
-    /// Tells a dialled party what kind of call this is.
-    Whisper,
-    /// Tells both sides that they are recorded.
-    Recorded,
-    /// Tells both sides that the call will end soon.
-    Warning,
+words! {
+    /// What a caller can be told.
+    pub enum Prompt {
+        /// Asks for the PIN.
+        EnterPin = "enter_pin",
+        /// The block was not accepted; the same sound whatever the reason.
+        WrongPin = "wrong_pin",
+        /// Too many wrong tries, or too long a silence.
+        Goodbye = "goodbye",
+        /// The virtual number has no active allocation.
+        NotInUse = "not_in_use",
+        /// The allocation names nobody on the other side.
+        NoOneToConnect = "no_one_to_connect",
+        /// Nobody could be reached.
+        Unavailable = "unavailable",
+        /// Asks a dialled party to press 1.
+        AcceptCall = "accept_call",
+        /// Tells a dialled party what kind of call this is.
+        Whisper = "whisper",
+        /// Tells both sides that they are recorded.
+        Recorded = "recorded",
+        /// Tells both sides that the call will end soon.
+        Warning = "warning",
+    }
 }
 
 /// What the shell has to do for a call, in this order.

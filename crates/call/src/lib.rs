@@ -12,6 +12,7 @@ mod machine;
 mod number;
 mod outcome;
 mod route;
+mod words;
 
 pub use action::{Action, Prompt};
 pub use cause::Cause;
@@ -20,3 +21,4 @@ pub use machine::Call;
 pub use number::{NumberError, PhoneNumber, Pin, PinError};
 pub use outcome::{CallOutcome, CallType, DialStatus, HangupBy};
 pub use route::{Collect, Connection, Route, Screening, Verdict};
+pub use words::UnknownWord;

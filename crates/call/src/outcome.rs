@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::{Cause, PhoneNumber};
+use crate::{Cause, PhoneNumber, words::words};
 
 /// What became of a call, in the words of a call record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,41 +29,44 @@ pub struct CallOutcome {
     pub ended_at: Instant,
 }
 
-/// How far a call came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CallType {
-    /// The parties talked.
-    Completed,
-    /// Nobody answered.
-    Incomplete,
-    /// Nobody was dialled.
-    CallAttempt,
-    /// The caller left while it rang.
-    ClientHangup,
+words! {
+    /// How far a call came.
+    pub enum CallType {
+        /// The parties talked.
+        Completed = "completed",
+        /// Nobody answered.
+        Incomplete = "incomplete",
+        /// Nobody was dialled.
+        CallAttempt = "call-attempt",
+        /// The caller left while it rang.
+        ClientHangup = "client-hangup",
+    }
 }
 
-/// Who ended a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HangupBy {
-    /// The party that called.
-    Caller,
-    /// The party that was dialled.
-    Callee,
-    /// greenpin, by a rule or a fault.
-    System,
+words! {
+    /// Who ended a call.
+    pub enum HangupBy {
+        /// The party that called.
+        Caller = "caller",
+        /// The party that was dialled.
+        Callee = "callee",
+        /// greenpin, by a rule or a fault.
+        System = "system",
+    }
 }
 
-/// How the dialled leg ended, in the words of a call record (`dial_call_status`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DialStatus {
-    /// Answered and talked.
-    Completed,
-    /// Every number tried was busy, or the last one was.
-    Busy,
-    /// Nobody answered.
-    NoAnswer,
-    /// The attempt failed.
-    Failed,
-    /// The caller left while it rang.
-    Canceled,
+words! {
+    /// How the dialled leg ended, in the words of a call record (`dial_call_status`).
+    pub enum DialStatus {
+        /// Answered and talked.
+        Completed = "completed",
+        /// Every number tried was busy, or the last one was.
+        Busy = "busy",
+        /// Nobody answered.
+        NoAnswer = "no-answer",
+        /// The attempt failed.
+        Failed = "failed",
+        /// The caller left while it rang.
+        Canceled = "canceled",
+    }
 }
