@@ -3,64 +3,67 @@
 use crate::{CallOutcome, Cause, DialAttempt, PhoneNumber, Pin, Side, words::words};
 
 words! {
-    /// What a caller can be told.
+    /// Prompts that a party can hear. The word of a prompt is the name of its file without `.wav`.
     pub enum Prompt {
         /// Asks for the PIN.
         EnterPin = "enter_pin",
-        /// The block was not accepted; the same sound whatever the reason.
+        /// Rejects the entered digits. The sound is the same for every reason.
         WrongPin = "wrong_pin",
-        /// Too many wrong tries, or too long a silence.
+        /// Ends the call after too many wrong attempts or too long a silence.
         Goodbye = "goodbye",
-        /// The virtual number has no active allocation.
+        /// Announces a virtual number without an active allocation.
         NotInUse = "not_in_use",
-        /// The allocation names nobody on the other side.
+        /// Announces an allocation without a number on the other side.
         NoOneToConnect = "no_one_to_connect",
-        /// Nobody could be reached.
+        /// Announces that no party could be reached.
         Unavailable = "unavailable",
         /// Asks a dialled party to press 1.
         AcceptCall = "accept_call",
-        /// Tells a dialled party what kind of call this is.
+        /// Announces the kind of call to a dialled party.
         Whisper = "whisper",
-        /// Tells both sides that they are recorded.
+        /// Announces the recording to both parties.
         Recorded = "recorded",
-        /// Tells both sides that the call will end soon.
+        /// Warns both parties of the end of the call.
         Warning = "warning",
     }
 }
 
-/// What the shell has to do for a call, in this order.
+/// Actions for the engine, to be performed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Refuse the caller, who was not answered yet.
+    /// Reject the caller, before the call is answered.
     Reject(Cause),
     /// Answer the caller.
     Answer,
-    /// Play a prompt to the caller in place of whatever plays; report its end with this number.
+    /// Play a prompt to the caller and stop any other sound. The engine reports the end of the
+    /// sound with this number.
     Play(Prompt, u32),
-    /// Play a prompt to a dialled party that has answered; report its end with this number.
+    /// Play a prompt to a dialled party that has answered. The engine reports the end of the sound
+    /// with this number.
     PlayTo(DialAttempt, Prompt, u32),
-    /// Play a prompt to both parties of a bridged call, who do not hear each other meanwhile.
+    /// Play a prompt to both parties of a bridged call. Their audio is interrupted meanwhile.
     PlayToBoth(Prompt),
-    /// Play ring-back tone to the caller until something else is played or the call is bridged.
+    /// Play ring-back tone to the caller until another sound starts or the call is bridged.
     PlayRingback,
-    /// Stop what plays.
+    /// Stop the sound to the caller.
     StopPlaying,
-    /// Ask the store about a completed block of digits.
+    /// Check a complete block of digits in the store. The result comes back as
+    /// [`Input::PinChecked`](crate::Input::PinChecked).
     CheckPin(Pin),
-    /// Call a number.
+    /// Dial a number.
     Dial(DialAttempt, PhoneNumber),
-    /// Withdraw an attempt: cancel it, or hang up if it was answered meanwhile.
+    /// Withdraw an attempt: cancel it, or hang up if the party has answered meanwhile.
     Abandon(DialAttempt),
-    /// Let the caller and the party of this attempt hear each other.
+    /// Connect the audio of the caller and the party of this attempt.
     Bridge(DialAttempt),
     /// Record the bridged call.
     Record,
-    /// The store is to know that the party is being alerted.
+    /// Write to the store: the party is being alerted.
     ReportRinging(PhoneNumber),
-    /// The store is to know that the party answered.
+    /// Write to the store: the party has answered.
     ReportAnswered(PhoneNumber),
-    /// Hang up on a party that is still there.
+    /// Hang up on a party that is still connected.
     HangUp(Side, Cause),
-    /// Write the call record. The last action of every call.
+    /// Write the call record. This is the last action of every call.
     Finish(CallOutcome),
 }

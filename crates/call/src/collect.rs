@@ -1,20 +1,20 @@
-//! The collection of one block of digits: which key means what, and how long silence may last.
+//! Collection of one block of digits, with the timeouts between keys.
 
 use std::time::{Duration, Instant};
 
 use crate::{Keypress, Pin};
 
-/// From the end of the prompt to the first digit.
+/// Time from the end of the prompt to the first digit.
 const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// From one digit to the next.
+/// Time from one digit to the next.
 const NEXT_DIGIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A sound that never reports its end counts as ended after this, and does not keep a call alive: no prompt, the
-/// operator's own included, is longer than 60 s.
+/// Time limit for a prompt. No prompt, including those of tenants, is longer than 60 s. If the
+/// engine never reports the end of a sound, the call continues after this time.
 pub(crate) const MAX_PROMPT_DURATION: Duration = Duration::from_secs(70);
-/// How often silence repeats the prompt before the call ends.
+/// Maximum number of times that silence repeats the prompt before the call ends.
 const MAX_PROMPT_REPEATS: u8 = 2;
 
-/// Digits so far, and how long we wait for more.
+/// Digits so far, and the deadline for the next key.
 #[derive(Debug)]
 pub(crate) struct Collector {
     digits: CollectedDigits,
@@ -22,7 +22,7 @@ pub(crate) struct Collector {
     repeats: u8,
 }
 
-/// Masked: it is a PIN in the making.
+/// Digits of an incomplete PIN, masked in `Debug`.
 struct CollectedDigits(String);
 
 impl std::fmt::Debug for CollectedDigits {
@@ -31,16 +31,16 @@ impl std::fmt::Debug for CollectedDigits {
     }
 }
 
-/// Where a block stands after a key.
+/// State of a block after a key.
 pub(crate) enum BlockProgress {
-    /// More keys are awaited.
+    /// The block needs more keys.
     Incomplete,
-    /// A try.
+    /// The block is complete and makes one PIN attempt.
     Complete(Pin),
 }
 
 impl Collector {
-    /// An empty block whose prompt starts at `now`.
+    /// Creates an empty block whose prompt starts at `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             digits: CollectedDigits(String::new()),
@@ -57,7 +57,7 @@ impl Collector {
         self.deadline = now + FIRST_DIGIT_TIMEOUT;
     }
 
-    /// `#` ends a block early, `*` starts it over, A to D mean nothing here.
+    /// Handles a key: `#` completes a block early, `*` clears it, and A to D have no effect.
     pub(crate) fn on_key(&mut self, key: Keypress, length: u8, now: Instant) -> BlockProgress {
         match key.char() {
             digit @ '0'..='9' => {
@@ -82,8 +82,8 @@ impl Collector {
         Pin::parse(&digits).map_or(BlockProgress::Incomplete, BlockProgress::Complete)
     }
 
-    /// The caller was silent too long: a fresh block with one repeat less, or `None` when none is left.
-    /// Digits of an unfinished block are forgotten and count as no try.
+    /// Returns an empty block for the next prompt, or `None` after the last repeat. Digits of an
+    /// incomplete block are discarded and do not count as an attempt.
     pub(crate) fn after_silence(&self, now: Instant) -> Option<Self> {
         (self.repeats < MAX_PROMPT_REPEATS).then(|| Self {
             repeats: self.repeats + 1,

@@ -1,11 +1,11 @@
-//! The search for somebody who answers, among several numbers.
+//! Hunting: dialling several numbers until a party answers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::{DialAttempt, PhoneNumber};
 
-/// Numbers still to try, and attempts under way.
+/// Numbers that are not dialled yet, and the attempts in progress.
 #[derive(Debug)]
 pub(crate) struct Hunt {
     undialled: VecDeque<PhoneNumber>,
@@ -21,7 +21,7 @@ struct UnderwayAttempt {
     dialled_at: Instant,
     until: Instant,
     ringing: bool,
-    /// The sound that the party hears since it has answered.
+    /// Playback of the screening prompt; `None` until the party answers.
     screening_playback: Option<u32>,
 }
 
@@ -35,12 +35,12 @@ impl Hunt {
         }
     }
 
-    /// Whether no attempt is under way.
+    /// Returns `true` if no attempt is in progress.
     pub(crate) fn is_idle(&self) -> bool {
         self.underway.is_empty()
     }
 
-    /// Takes the next number up; `None` when all were tried.
+    /// Starts an attempt for the next number; `None` if all numbers have been dialled.
     pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(DialAttempt, PhoneNumber)> {
         let number = self.undialled.pop_front()?;
         let attempt = DialAttempt(self.dialled);
@@ -57,7 +57,7 @@ impl Hunt {
         Some((attempt, number))
     }
 
-    /// The number that rings, the first time that it does.
+    /// Returns the number of an attempt the first time it rings.
     pub(crate) fn on_ringing(&mut self, attempt: DialAttempt) -> Option<PhoneNumber> {
         let underway = self
             .underway
@@ -67,8 +67,8 @@ impl Hunt {
         Some(underway.number)
     }
 
-    /// The party of an attempt has answered, and has until a moment to be connected; `None`: there is no such attempt,
-    /// or it has answered before.
+    /// Marks an attempt as answered and sets its deadline for the connection. Returns `None` for an
+    /// unknown attempt or a repeated answer.
     pub(crate) fn on_answered(
         &mut self,
         attempt: DialAttempt,
@@ -82,7 +82,7 @@ impl Hunt {
         Some(())
     }
 
-    /// The attempt whose party has heard a sound to its end, and has until a moment from now on.
+    /// Finds the attempt whose screening prompt has ended, and sets its new deadline.
     pub(crate) fn on_playback_finished(
         &mut self,
         playback: u32,
@@ -96,14 +96,14 @@ impl Hunt {
         Some(underway.attempt)
     }
 
-    /// Whether the party of an attempt has answered.
+    /// Returns `true` if the party of an attempt has answered and is being screened.
     pub(crate) fn is_screening(&self, attempt: DialAttempt) -> bool {
         self.underway
             .iter()
             .any(|underway| underway.attempt == attempt && underway.screening_playback.is_some())
     }
 
-    /// Takes an attempt out: it was answered or failed.
+    /// Removes an attempt that was answered or has failed.
     pub(crate) fn remove(&mut self, attempt: DialAttempt) -> Option<(PhoneNumber, Instant)> {
         let index = self
             .underway
@@ -113,7 +113,7 @@ impl Hunt {
         Some((underway.number, underway.dialled_at))
     }
 
-    /// Takes out an attempt that has rung too long.
+    /// Removes an attempt that has passed its deadline.
     pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<DialAttempt> {
         let index = self
             .underway
@@ -126,7 +126,7 @@ impl Hunt {
         self.underway.iter().map(|underway| underway.until).min()
     }
 
-    /// What is still under way, to be withdrawn.
+    /// Returns the attempts in progress, to be withdrawn.
     pub(crate) fn into_attempts(self) -> impl Iterator<Item = DialAttempt> {
         self.underway.into_iter().map(|underway| underway.attempt)
     }

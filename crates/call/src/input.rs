@@ -2,54 +2,55 @@
 
 use crate::{Cause, Route, Verdict};
 
-/// What the shell tells a call.
+/// Inputs that the engine passes to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The store's answer to where the caller's call goes. The first input of every call.
+    /// The store has returned the route. This is the first input of every call.
     Routed(Route),
     /// The caller pressed a key.
     Key(Keypress),
-    /// A dialled party that has answered and is not connected yet pressed a key.
+    /// A dialled party pressed a key after its answer and before the connection.
     CalleeKey(DialAttempt, Keypress),
-    /// The sound started by [`Action::Play`] or [`Action::PlayTo`] with this number was played to its end.
+    /// The sound that was started by [`Action::Play`](crate::Action::Play) or
+    /// [`Action::PlayTo`](crate::Action::PlayTo) with this number has ended.
     PlaybackFinished(u32),
-    /// The store's answer to [`Action::CheckPin`].
+    /// The store has returned the result of [`Action::CheckPin`](crate::Action::CheckPin).
     PinChecked(Verdict),
     /// The dialled party is being alerted.
     Ringing(DialAttempt),
     /// The dialled party answered.
     Answered(DialAttempt),
-    /// The dialled party refused, or could not be reached.
+    /// The dialled party rejected the call or could not be reached.
     Failed(DialAttempt, Cause),
-    /// A party hung up, or its dialog died, for the cause given.
+    /// A party hung up, or its dialog failed, for this cause.
     HungUp(Side, Cause),
-    /// The store could not do what it was asked.
+    /// The store failed to perform a request.
     StoreFailed,
-    /// An operator ends the call.
+    /// An operator requests the end of the call.
     EndRequested,
-    /// Time has passed; given when [`crate::Call::deadline`] is reached.
+    /// The deadline has passed (see [`Call::deadline`](crate::Call::deadline)).
     Elapsed,
 }
 
-/// Which party of a call.
+/// Party of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The party that called the virtual number.
+    /// Party that called the virtual number.
     Caller,
-    /// The party that was dialled and answered.
+    /// Party that was dialled and answered.
     Callee,
 }
 
-/// One attempt to reach one number, counted from 0 within a call.
+/// Identifier of an attempt to reach a number, counted from 0 within a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DialAttempt(pub u32);
 
-/// A key of a telephone. Masked in `Debug`: keys make up a PIN.
+/// Key of a telephone. `Debug` masks it, because keys make up a PIN.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Keypress(char);
 
 impl Keypress {
-    /// Reads one of `0`-`9`, `*`, `#`, `A`-`D`; `None` for anything else.
+    /// Accepts `0`-`9`, `*`, `#` and `A`-`D`; returns `None` for any other character.
     pub fn new(key: char) -> Option<Self> {
         matches!(key, '0'..='9' | '*' | '#' | 'A'..='D').then_some(Self(key))
     }

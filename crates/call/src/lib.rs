@@ -1,7 +1,8 @@
-//! What should happen on a masked call.
+//! State machine of a masked call.
 //!
-//! This crate decides and performs nothing: it has no sockets, no clock, no randomness and no async, and it has
-//! never heard of SIP. [`Call`] is the machine; [`Input`], [`Route`] and [`Action`] are the words that go in and out.
+//! The crate decides and performs nothing. It has no sockets, no clock, no randomness and no async,
+//! and it does not depend on SIP. [`Call`] is the machine. [`Input`], [`Route`] and [`Action`] are
+//! its vocabulary.
 
 mod action;
 mod cause;

@@ -1,4 +1,4 @@
-//! The call machine: what should happen, given what has happened and what time it is.
+//! State machine that turns inputs and the current time into actions.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,15 +10,16 @@ use crate::{
     PhoneNumber, Prompt, Route, Screening, Side, Verdict,
 };
 
-/// The key by which a dialled party takes a call.
+/// Key that a screened party presses to accept the call.
 const ACCEPT_KEY: char = '1';
-/// How long it may take to press it once it was asked to.
+/// Time for a screened party to press the key after the prompt.
 const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One masked call.
+/// Masked call.
 ///
-/// Feed it with [`Call::handle`], perform what [`Call::poll`] returns until it is empty, and come back with
-/// [`Input::Elapsed`] at [`Call::deadline`]. After [`Action::Finish`] it does nothing more.
+/// Pass inputs to [`Call::handle`] and perform the actions from [`Call::poll`] until it returns
+/// `None`. At [`Call::deadline`], pass [`Input::Elapsed`]. After [`Action::Finish`] the call
+/// ignores all inputs.
 #[derive(Debug)]
 pub struct Call {
     state: State,
@@ -27,47 +28,48 @@ pub struct Call {
     playbacks: u32,
 }
 
-/// Where a call stands. A transition consumes the old state, so that nothing stale survives in the new one.
+/// State of a call. A transition consumes the old state, so no stale data survives in the new
+/// state.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the store to say where the call goes.
+    /// The store looks up the route.
     Routing,
-    /// A prompt asks for the PIN, or the digits are being keyed in.
+    /// A prompt asks for the PIN, or the caller enters digits.
     Collecting {
         plan: Collect,
         collector: Collector,
         prompt: Option<u32>,
     },
-    /// The store is looking at a block.
+    /// The store checks a block of digits.
     Checking { plan: Collect },
-    /// The caller hears that the block was wrong; keys are thrown away meanwhile.
+    /// A prompt rejects the block. Keys are discarded meanwhile.
     PlayingWrongPin {
         plan: Collect,
         playback: u32,
         until: Instant,
     },
-    /// The other side is being called.
+    /// The numbers of the other side are being dialled.
     Hunting {
         plan: Collect,
         hunt: Hunt,
         record: bool,
     },
-    /// Both talk.
+    /// Both parties are connected.
     Bridged {
         until: Instant,
         warn_at: Option<Instant>,
     },
-    /// A last prompt plays, then we hang up.
+    /// The last prompt plays; the call ends after it.
     PlayingLastPrompt {
         playback: u32,
         until: Instant,
         cause: Cause,
     },
-    /// Over.
+    /// The call has ended.
     Ended,
 }
 
-/// What the call record will say.
+/// Facts for the call record.
 #[derive(Debug, Default)]
 struct CallHistory {
     wrong_attempts: u8,
@@ -79,7 +81,7 @@ struct CallHistory {
 }
 
 impl Call {
-    /// A call that was offered and waits for its route.
+    /// Creates a call that waits for its route.
     pub fn new() -> Self {
         Self {
             state: State::Routing,
@@ -89,12 +91,12 @@ impl Call {
         }
     }
 
-    /// The next thing to do, oldest first.
+    /// Returns the next action, oldest first.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When to come back with [`Input::Elapsed`] if nothing else happens before.
+    /// Returns the time at which the call needs [`Input::Elapsed`] if no other input arrives first.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Routing | State::Checking { .. } | State::Ended => None,
@@ -107,12 +109,14 @@ impl Call {
         }
     }
 
-    /// Whether the call is over: [`Action::Finish`] was given out or is waiting in [`Call::poll`].
+    /// Returns `true` if the call has ended: [`Action::Finish`] was returned or is still queued in
+    /// [`Call::poll`].
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// Takes in what happened at `now`. An input that does not fit the state is a late one, and is ignored.
+    /// Handles an input that happened at `now`. An input that does not fit the state came late and
+    /// is ignored.
     pub fn handle(&mut self, input: Input, now: Instant) {
         let state = std::mem::replace(&mut self.state, State::Ended);
         self.state = self.next(state, input, now);
@@ -306,7 +310,7 @@ impl Call {
         self.continue_hunt(plan, hunt, connection.record, now)
     }
 
-    /// Dials what is to be dialled now, and gives up when nobody is left.
+    /// Dials the next numbers. Ends the call if no attempt and no number is left.
     fn continue_hunt(
         &mut self,
         plan: Collect,
@@ -374,7 +378,7 @@ impl Call {
         self.continue_hunt(plan, hunt, record, now)
     }
 
-    /// A party has answered, and hears a prompt before it is connected.
+    /// Plays a screening prompt to a party that has answered.
     fn screen(&mut self, hunt: &mut Hunt, attempt: DialAttempt, prompt: Prompt, now: Instant) {
         let playback = self.playbacks.wrapping_add(1);
         if hunt
@@ -387,7 +391,7 @@ impl Call {
         }
     }
 
-    /// Bridges the party of an attempt; one that is not under way any more is too late.
+    /// Bridges the party of an attempt. An attempt that is no longer in progress is ignored.
     fn connect_attempt(
         &mut self,
         plan: Collect,
@@ -403,7 +407,7 @@ impl Call {
         self.bridge(plan, hunt, attempt, number, record, now)
     }
 
-    /// The time of a bridged call passes.
+    /// Warns the parties or ends the call, according to the time.
     fn on_bridged_timer(
         &mut self,
         until: Instant,
@@ -498,12 +502,12 @@ impl Call {
                 self.finish(by, cause, now)
             }
             (_, Side::Caller) => self.finish(by, cause, now),
-            // A callee exists only while bridged: what comes here is late.
+            // The callee exists only in a bridged call, so this input came late.
             (state, Side::Callee) => state,
         }
     }
 
-    /// Ends a call from our side, whatever stands.
+    /// Ends the call from the side of the server, in any state.
     fn end(&mut self, state: State, by: HangupBy, cause: Cause, now: Instant) -> State {
         match state {
             State::Routing => return self.reject(Cause::Overloaded, now),

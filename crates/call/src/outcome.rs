@@ -1,72 +1,72 @@
-//! The outcome of a call, in the words of its record.
+//! Outcome of a call, in the words of its record.
 
 use std::time::Instant;
 
 use crate::{Cause, PhoneNumber, words::words};
 
-/// What became of a call, in the words of a call record.
+/// Outcome of a call, for its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallOutcome {
-    /// `call_type`.
+    /// Result, recorded as `call_type`.
     pub call_type: CallType,
-    /// `dial_call_status`; `None` when nobody was dialled.
+    /// Result of the dialled leg, recorded as `dial_call_status`; `None` if no number was dialled.
     pub dial_status: Option<DialStatus>,
-    /// Who ended it.
+    /// Side that ended the call.
     pub hangup_by: HangupBy,
-    /// Why it ended.
+    /// Reason for the end.
     pub cause: Cause,
-    /// Completed blocks of digits, right ones included.
+    /// Number of complete blocks of digits, including correct PINs.
     pub pin_attempts: u32,
-    /// The number that was connected, else the last that was dialled.
+    /// Number that was connected, or else the last dialled number.
     pub dialled: Option<PhoneNumber>,
-    /// When the caller was answered.
+    /// Time of the answer to the caller.
     pub answered_at: Option<Instant>,
-    /// When the number in `dialled` was called.
+    /// Time at which the number in `dialled` was dialled.
     pub dialled_at: Option<Instant>,
-    /// When the two parties began to hear each other.
+    /// Time at which the two parties were connected.
     pub bridged_at: Option<Instant>,
-    /// When the call ended.
+    /// Time of the end.
     pub ended_at: Instant,
 }
 
 words! {
-    /// How far a call came.
+    /// Progress that a call made, recorded as `call_type`.
     pub enum CallType {
-        /// The parties talked.
+        /// The parties were connected.
         Completed = "completed",
-        /// Nobody answered.
+        /// No dialled party was connected.
         Incomplete = "incomplete",
-        /// Nobody was dialled.
+        /// No number was dialled.
         CallAttempt = "call-attempt",
-        /// The caller left while it rang.
+        /// The caller hung up before a dialled party was connected.
         ClientHangup = "client-hangup",
     }
 }
 
 words! {
-    /// Who ended a call.
+    /// Side that ended a call.
     pub enum HangupBy {
-        /// The party that called.
+        /// Party that called the virtual number.
         Caller = "caller",
-        /// The party that was dialled.
+        /// Party that was dialled.
         Callee = "callee",
-        /// greenpin, by a rule or a fault.
+        /// The server, because of a rule or a fault.
         System = "system",
     }
 }
 
 words! {
-    /// How the dialled leg ended, in the words of a call record (`dial_call_status`).
+    /// Result of the dialled leg, recorded as `dial_call_status`.
     pub enum DialStatus {
-        /// Answered and talked.
+        /// The party was connected.
         Completed = "completed",
-        /// Every number tried was busy, or the last one was.
+        /// The last dialled number was busy.
         Busy = "busy",
-        /// Nobody answered.
+        /// No party answered.
         NoAnswer = "no-answer",
         /// The attempt failed.
         Failed = "failed",
-        /// The caller left while it rang.
+        /// The caller hung up before a party was connected.
         Canceled = "canceled",
     }
 }

@@ -1,68 +1,70 @@
-//! Routing: the destination of a call, and the settings that it follows.
+//! Route of a call, and the settings that it follows.
 
 use std::time::Duration;
 
 use crate::{Cause, PhoneNumber};
 
-/// Where a call to a virtual number goes.
+/// Destination of a call to a virtual number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// No such virtual number.
+    /// The virtual number does not exist.
     UnknownNumber,
     /// The number exists, but no allocation is active on it.
     NotInUse,
-    /// A PIN is asked for.
+    /// The caller must enter a PIN.
     Collect(Collect),
-    /// We cannot take the call now.
+    /// The server rejects the call for this cause.
     Refuse(Cause),
 }
 
-/// How a PIN is collected, and what follows a right one.
+/// Settings for the PIN collection and for the call after a correct PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Collect {
-    /// Digits of a complete block: 1 to 8.
+    /// Number of digits in a complete block: 1 to 8.
     pub pin_length: u8,
-    /// Wrong tries after which this call ends: 1 or more.
+    /// Number of wrong attempts that ends the call: 1 or more.
     pub max_attempts: u8,
-    /// How long each number is rung.
+    /// Time that each number rings.
     pub ring_timeout: Duration,
-    /// How long two parties may talk.
+    /// Maximum duration of a bridged call.
     pub max_call_duration: Duration,
-    /// All numbers at once instead of one after the other.
+    /// Dial all numbers at once instead of in sequence.
     pub parallel: bool,
-    /// What a dialled party that has answered meets before it is connected.
+    /// Screening of a dialled party before the connection.
     pub screening: Screening,
-    /// Tell both sides that they are recorded, where they are.
+    /// Announce the recording to both parties of a recorded call.
     pub announce_recording: bool,
-    /// How long before the end of the longest call both sides are warned; `None`: never.
+    /// Time between the warning and the maximum duration; `None` for no warning.
     pub warning: Option<Duration>,
 }
 
-/// What a dialled party that has answered meets before it is connected; the caller hears ring-back meanwhile.
+/// Screening of a dialled party between its answer and the connection. The caller hears ring-back
+/// meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Screening {
-    /// Nothing: it is connected at once.
+    /// No screening: the party is connected at once.
     None,
-    /// It hears what kind of call this is.
+    /// The party hears a prompt that announces the kind of call.
     Whisper,
-    /// It is asked to press 1: a mailbox that answers never does.
+    /// The party must press 1. A mailbox never does.
     Key,
 }
 
-/// The store's answer to a PIN try.
+/// Result of a PIN check in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Wrong, locked, expired or foreign: the call must not tell which.
+    /// The PIN is wrong, locked, expired or not valid for this caller. The call must not disclose the
+    /// reason.
     Refused,
-    /// Right.
+    /// The PIN is correct.
     Accepted(Connection),
 }
 
-/// Whom a right PIN connects to.
+/// Numbers behind a correct PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// The numbers of the other side, in the order of trying; may be empty.
+    /// Numbers of the other side in dialling order; may be empty.
     pub dial: Vec<PhoneNumber>,
-    /// Record what both say.
+    /// Record the audio of both parties.
     pub record: bool,
 }

@@ -4,11 +4,11 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of {}", .expected.join(", "))]
 pub struct UnknownWord {
-    /// Words of the enum, in the order of its variants.
+    /// Words of the enum in the order of its variants.
     pub expected: &'static [&'static str],
 }
 
-/// Declares an enum whose variants each have one word, with the conversion in both directions.
+/// Declares an enum with one word for each variant, and the conversion in both directions.
 macro_rules! words {
     (
         $(#[$attribute:meta])*
@@ -23,10 +23,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All variants, in the order of their declaration.
+            /// All variants in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Words of all variants, in the same order.
+            /// Words of all variants in the same order.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
             /// Returns the word of this variant.

@@ -1,4 +1,4 @@
-//! The call machine, told as stories in virtual time: what a party does, and what the machine then wants done.
+//! Call flows in virtual time: inputs of the parties, and the actions of the call machine.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,7 @@ use call::{
 };
 use proptest::prelude::*;
 
-/// A call with a clock that moves only when told to.
+/// Call with a clock that only the test advances.
 struct SimulatedCall {
     machine: Call,
     now: Instant,
@@ -53,7 +53,7 @@ impl SimulatedCall {
         }
     }
 
-    /// A call that was answered, in the state of waiting for digits, the prompt still playing (playback 1).
+    /// Creates an answered call that waits for digits while the prompt plays (playback 1).
     fn awaiting_pin(collect: Collect) -> Self {
         let mut call = Self::new();
         let actions = call.handle(Input::Routed(Route::Collect(collect)));
@@ -61,7 +61,7 @@ impl SimulatedCall {
         call
     }
 
-    /// A call whose PIN was right and that rings the given numbers.
+    /// Creates a call with a correct PIN that dials the given numbers.
     fn hunting(collect: Collect, numbers: &[u32]) -> Self {
         let mut call = Self::awaiting_pin(collect);
         call.press("1234");
@@ -81,9 +81,9 @@ impl SimulatedCall {
             .collect()
     }
 
-    /// Lets time pass up to the deadline, and no further.
+    /// Advances the clock to the deadline.
     fn advance_to_deadline(&mut self) -> Vec<Action> {
-        self.now = self.machine.deadline().expect("nothing is awaited");
+        self.now = self.machine.deadline().expect("the call has no deadline");
         self.handle(Input::Elapsed)
     }
 
@@ -107,7 +107,7 @@ fn checked_pin(actions: &[Action]) -> &str {
 }
 
 #[test]
-fn a_right_pin_rings_the_other_side_and_bridges_who_answers() {
+fn a_correct_pin_dials_the_other_side_and_the_answer_bridges_the_call() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     let actions = call.press("1234");
     assert_eq!(actions[0], Action::StopPlaying);
@@ -150,7 +150,7 @@ fn a_right_pin_rings_the_other_side_and_bridges_who_answers() {
 }
 
 #[test]
-fn a_callee_that_hangs_up_ends_the_caller_too() {
+fn a_hang_up_by_the_callee_ends_the_call_of_the_caller() {
     let mut call = SimulatedCall::hunting(settings(), &[1]);
     call.handle(Input::Answered(DialAttempt(0)));
     let actions = call.handle(Input::HungUp(Side::Callee, Cause::Normal));
@@ -159,7 +159,7 @@ fn a_callee_that_hangs_up_ends_the_caller_too() {
 }
 
 #[test]
-fn the_last_try_may_be_right() {
+fn the_last_attempt_can_succeed() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     for playback in [2, 4] {
         call.press("0000");
@@ -175,7 +175,7 @@ fn the_last_try_may_be_right() {
 }
 
 #[test]
-fn as_many_wrong_tries_as_allowed_end_the_call() {
+fn the_maximum_of_wrong_attempts_ends_the_call() {
     let mut call = SimulatedCall::awaiting_pin(Collect {
         max_attempts: 1,
         ..settings()
@@ -196,7 +196,7 @@ fn as_many_wrong_tries_as_allowed_end_the_call() {
 }
 
 #[test]
-fn digits_beyond_the_block_are_thrown_away_until_the_next_prompt() {
+fn digits_beyond_the_block_are_discarded_until_the_next_prompt() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     assert_eq!(checked_pin(&call.press("0000")), "0000");
     assert_eq!(call.press("12"), []);
@@ -207,7 +207,7 @@ fn digits_beyond_the_block_are_thrown_away_until_the_next_prompt() {
 }
 
 #[test]
-fn a_hash_ends_a_block_early_and_a_star_starts_it_over() {
+fn a_hash_completes_a_block_early_and_a_star_clears_it() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     assert_eq!(checked_pin(&call.press("12#")), "12");
     let mut call = SimulatedCall::awaiting_pin(settings());
@@ -217,14 +217,14 @@ fn a_hash_ends_a_block_early_and_a_star_starts_it_over() {
 }
 
 #[test]
-fn a_digit_stops_the_prompt_and_is_not_lost() {
+fn a_digit_stops_the_prompt_and_counts() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     assert_eq!(call.press("1"), [Action::StopPlaying]);
     assert_eq!(checked_pin(&call.press("234")), "1234");
 }
 
 #[test]
-fn silence_repeats_the_prompt_twice_and_then_hangs_up_without_a_try() {
+fn silence_repeats_the_prompt_twice_and_then_ends_the_call_without_an_attempt() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     for playback in [1, 2] {
         assert_eq!(call.handle(Input::PlaybackFinished(playback)), []);
@@ -245,7 +245,7 @@ fn silence_repeats_the_prompt_twice_and_then_hangs_up_without_a_try() {
 }
 
 #[test]
-fn an_unfinished_block_is_forgotten_after_five_seconds_and_counts_as_no_try() {
+fn an_incomplete_block_is_discarded_after_five_seconds_and_is_no_attempt() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     call.press("12");
     let pressed = call.now;
@@ -258,7 +258,7 @@ fn an_unfinished_block_is_forgotten_after_five_seconds_and_counts_as_no_try() {
 }
 
 #[test]
-fn a_sound_whose_end_is_never_reported_does_not_hold_the_call() {
+fn a_sound_without_a_reported_end_does_not_block_the_call() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     for _ in 0..2 {
         assert!(matches!(
@@ -274,7 +274,7 @@ fn a_sound_whose_end_is_never_reported_does_not_hold_the_call() {
 }
 
 #[test]
-fn unknown_numbers_are_rejected_and_idle_ones_told() {
+fn unknown_numbers_are_rejected_and_unused_numbers_hear_a_prompt() {
     let mut call = SimulatedCall::new();
     let actions = call.handle(Input::Routed(Route::UnknownNumber));
     assert_eq!(actions[0], Action::Reject(Cause::NotFound));
@@ -289,7 +289,7 @@ fn unknown_numbers_are_rejected_and_idle_ones_told() {
 }
 
 #[test]
-fn nobody_on_the_other_side_is_said_and_ends_the_call() {
+fn a_connection_without_numbers_plays_a_prompt_and_ends_the_call() {
     let mut call = SimulatedCall::awaiting_pin(settings());
     call.press("1234");
     assert_eq!(
@@ -303,7 +303,7 @@ fn nobody_on_the_other_side_is_said_and_ends_the_call() {
 }
 
 #[test]
-fn numbers_are_tried_in_order_each_for_its_time() {
+fn numbers_are_dialled_in_order_each_for_the_ring_timeout() {
     let mut call = SimulatedCall::hunting(settings(), &[1, 2, 3]);
     let dialled = call.now;
     let actions = call.advance_to_deadline();
@@ -320,7 +320,7 @@ fn numbers_are_tried_in_order_each_for_its_time() {
     assert_eq!(
         call.handle(Input::Answered(DialAttempt(0))),
         [],
-        "an attempt that was withdrawn is late"
+        "the answer of a withdrawn attempt is ignored"
     );
     assert_eq!(
         call.handle(Input::Answered(DialAttempt(2)))[0],
@@ -331,7 +331,7 @@ fn numbers_are_tried_in_order_each_for_its_time() {
 }
 
 #[test]
-fn when_nobody_answers_the_last_failure_is_the_status() {
+fn without_an_answer_the_last_failure_is_the_dial_status() {
     for (cause, status) in [
         (Cause::Busy, DialStatus::Busy),
         (Cause::NoAnswer, DialStatus::NoAnswer),
@@ -350,7 +350,7 @@ fn when_nobody_answers_the_last_failure_is_the_status() {
 }
 
 #[test]
-fn all_at_once_the_first_to_answer_wins_and_the_others_are_withdrawn() {
+fn in_parallel_the_first_answer_wins_and_the_other_attempts_are_withdrawn() {
     let mut call = SimulatedCall::awaiting_pin(Collect {
         parallel: true,
         ..settings()
@@ -375,7 +375,7 @@ fn all_at_once_the_first_to_answer_wins_and_the_others_are_withdrawn() {
 }
 
 #[test]
-fn a_caller_who_leaves_while_it_rings_withdraws_the_attempt() {
+fn a_caller_that_hangs_up_during_ringing_withdraws_the_attempt() {
     let mut call = SimulatedCall::hunting(settings(), &[1, 2]);
     call.handle(Input::Ringing(DialAttempt(0)));
     let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
@@ -386,7 +386,7 @@ fn a_caller_who_leaves_while_it_rings_withdraws_the_attempt() {
 }
 
 #[test]
-fn the_longest_allowed_time_ends_both_legs() {
+fn the_maximum_call_duration_ends_both_legs() {
     let mut call = SimulatedCall::hunting(settings(), &[1]);
     call.handle(Input::Answered(DialAttempt(0)));
     let actions = call.advance_to_deadline();
@@ -396,7 +396,7 @@ fn the_longest_allowed_time_ends_both_legs() {
 }
 
 #[test]
-fn a_leg_without_audio_ends_the_call_by_the_system() {
+fn loss_of_audio_ends_the_call_as_a_system_hang_up() {
     let mut call = SimulatedCall::hunting(settings(), &[1]);
     call.handle(Input::Answered(DialAttempt(0)));
     let actions = call.handle(Input::HungUp(Side::Callee, Cause::MediaLost));
@@ -420,7 +420,7 @@ fn recording_starts_with_the_bridge() {
 }
 
 #[test]
-fn a_store_that_fails_ends_the_call_cleanly() {
+fn a_store_failure_ends_the_call_with_a_cause() {
     let mut call = SimulatedCall::new();
     let actions = call.handle(Input::StoreFailed);
     assert_eq!(actions[0], Action::Reject(Cause::Internal));
@@ -462,27 +462,28 @@ fn any_input() -> impl Strategy<Value = Input> {
 }
 
 proptest! {
-    /// Any sequence of inputs: no panic, an end, one record, and no bridge without a right PIN.
+    /// Any sequence of inputs ends with one record, without a panic, and with no bridge before a
+    /// correct PIN.
     #[test]
-    fn any_sequence_ends_once_and_bridges_only_after_a_right_pin(
+    fn any_sequence_ends_once_and_bridges_only_after_a_correct_pin(
         parallel in any::<bool>(),
         inputs in prop::collection::vec((any_input(), 0..40u64), 0..60),
     ) {
         let mut call = SimulatedCall::new();
         let mut actions = call.handle(Input::Routed(Route::Collect(Collect { parallel, ..settings() })));
         let mut checking = false;
-        let mut right = false;
+        let mut pin_accepted = false;
         for (input, seconds) in inputs {
             call.now += Duration::from_secs(seconds);
-            right |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
+            pin_accepted |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
             let new = call.handle(input);
             for action in &new {
-                prop_assert!(right || !matches!(action, Action::Bridge(_) | Action::Dial(..)));
+                prop_assert!(pin_accepted || !matches!(action, Action::Bridge(_) | Action::Dial(..)));
                 checking = checking || matches!(action, Action::CheckPin(_));
             }
             actions.extend(new);
         }
-        // Whatever is left ends by itself: the store answers once, and time does the rest.
+        // The rest ends without further events: the store fails once, and the deadlines pass.
         actions.extend(call.handle(Input::StoreFailed));
         for _ in 0..20 {
             if call.machine.deadline().is_none() { break; }
@@ -496,7 +497,7 @@ proptest! {
     }
 }
 
-/// A call that is put through once the dialled party has been screened.
+/// Creates a call that screens the dialled parties.
 fn hunting_with_screening(screening: Screening, parallel: bool, numbers: &[u32]) -> SimulatedCall {
     SimulatedCall::hunting(
         Collect {
@@ -513,7 +514,7 @@ fn accept_key() -> Keypress {
 }
 
 #[test]
-fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
+fn only_key_1_connects_a_screened_party() {
     let mut call = hunting_with_screening(Screening::Key, false, &[1]);
     let actions = call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(
@@ -530,7 +531,7 @@ fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
     assert_eq!(
         call.handle(Input::CalleeKey(DialAttempt(7), accept_key())),
         [],
-        "nobody has that attempt"
+        "no such attempt"
     );
     let actions = call.handle(Input::CalleeKey(DialAttempt(0), accept_key()));
     assert_eq!(
@@ -543,7 +544,7 @@ fn a_party_that_presses_one_is_connected_and_no_other_key_does_it() {
 }
 
 #[test]
-fn a_key_that_comes_before_the_answer_connects_nobody() {
+fn a_key_before_the_answer_does_not_connect() {
     let mut call = hunting_with_screening(Screening::Key, false, &[1]);
     assert_eq!(
         call.handle(Input::CalleeKey(DialAttempt(0), accept_key())),
@@ -553,7 +554,7 @@ fn a_key_that_comes_before_the_answer_connects_nobody() {
 }
 
 #[test]
-fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
+fn a_mailbox_that_answers_is_abandoned_and_the_next_number_is_dialled() {
     let mut call = hunting_with_screening(Screening::Key, false, &[1, 2]);
     call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(call.handle(Input::PlaybackFinished(2)), []);
@@ -578,7 +579,7 @@ fn a_mailbox_that_answers_is_left_and_the_next_number_is_dialled() {
 }
 
 #[test]
-fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
+fn among_parallel_screenings_the_first_accepted_is_connected() {
     let mut call = hunting_with_screening(Screening::Key, true, &[1, 2, 3]);
     call.handle(Input::Answered(DialAttempt(0)));
     call.handle(Input::Answered(DialAttempt(1)));
@@ -597,7 +598,7 @@ fn of_those_who_are_asked_at_once_the_first_to_press_gets_the_call() {
 }
 
 #[test]
-fn a_party_that_hangs_up_while_it_is_asked_is_one_that_failed() {
+fn a_party_that_hangs_up_during_screening_is_a_failed_attempt() {
     let mut call = hunting_with_screening(Screening::Key, false, &[1, 2]);
     call.handle(Input::Answered(DialAttempt(0)));
     let actions = call.handle(Input::Failed(DialAttempt(0), Cause::Declined));
@@ -605,7 +606,7 @@ fn a_party_that_hangs_up_while_it_is_asked_is_one_that_failed() {
 }
 
 #[test]
-fn a_party_that_is_whispered_to_is_connected_when_it_has_heard_it() {
+fn the_end_of_the_whisper_connects_the_party() {
     let mut call = hunting_with_screening(Screening::Whisper, false, &[1]);
     let actions = call.handle(Input::Answered(DialAttempt(0)));
     assert_eq!(
@@ -623,7 +624,7 @@ fn a_party_that_is_whispered_to_is_connected_when_it_has_heard_it() {
 }
 
 #[test]
-fn a_caller_who_leaves_while_the_other_side_is_asked_frees_it() {
+fn a_caller_that_hangs_up_during_screening_withdraws_the_attempt() {
     let mut call = hunting_with_screening(Screening::Key, false, &[1]);
     call.handle(Input::Answered(DialAttempt(0)));
     let actions = call.handle(Input::HungUp(Side::Caller, Cause::Normal));
@@ -632,7 +633,7 @@ fn a_caller_who_leaves_while_the_other_side_is_asked_frees_it() {
 }
 
 #[test]
-fn who_is_recorded_is_told_so_where_it_is_asked_for() {
+fn the_recording_is_announced_only_if_the_settings_request_it() {
     for (announce_recording, record, expected) in
         [(true, true, 1), (true, false, 0), (false, true, 0)]
     {
@@ -655,7 +656,7 @@ fn who_is_recorded_is_told_so_where_it_is_asked_for() {
 }
 
 #[test]
-fn both_are_warned_once_before_the_longest_call_ends() {
+fn both_parties_are_warned_once_before_the_maximum_duration() {
     let warning = Some(Duration::from_secs(60));
     let mut call = SimulatedCall::hunting(
         Collect {
