@@ -80,6 +80,26 @@ struct CallHistory {
     bridged_at: Option<Instant>,
 }
 
+impl State {
+    /// Returns `true` if the prompt that the state waits for has ended or has passed its time limit.
+    fn prompt_has_ended(&self, input: &Input, now: Instant) -> bool {
+        let (Self::PlayingWrongPin {
+            playback, until, ..
+        }
+        | Self::PlayingLastPrompt {
+            playback, until, ..
+        }) = self
+        else {
+            return false;
+        };
+        match input {
+            Input::PlaybackFinished(finished) => finished == playback,
+            Input::Elapsed => now >= *until,
+            _ => false,
+        }
+    }
+}
+
 impl Call {
     /// Creates a call that waits for its route.
     pub fn new() -> Self {
@@ -143,65 +163,25 @@ impl Call {
                 },
                 input,
             ) => self.on_input_while_collecting(plan, collector, prompt, input, now),
-            (
-                State::PlayingWrongPin {
-                    plan,
-                    playback,
-                    until,
-                },
-                input,
-            ) => match input {
-                Input::PlaybackFinished(finished) if finished == playback => {
-                    self.prompt_for_pin(plan, Collector::new(now))
-                }
-                Input::Elapsed if now >= until => self.prompt_for_pin(plan, Collector::new(now)),
-                _ => State::PlayingWrongPin {
-                    plan,
-                    playback,
-                    until,
-                },
-            },
             (State::Hunting { plan, hunt, record }, input) => {
                 self.on_input_while_hunting(plan, hunt, record, input, now)
             }
             (State::Bridged { until, warn_at }, Input::Elapsed) => {
                 self.on_bridged_timer(until, warn_at, now)
             }
-            (
-                State::PlayingLastPrompt {
-                    playback,
-                    until,
-                    cause,
-                },
-                Input::PlaybackFinished(finished),
-            ) if finished == playback => self.end(
-                State::PlayingLastPrompt {
-                    playback,
-                    until,
-                    cause,
-                },
-                HangupBy::System,
-                cause,
-                now,
-            ),
-            (
-                State::PlayingLastPrompt {
-                    playback,
-                    until,
-                    cause,
-                },
-                Input::Elapsed,
-            ) if now >= until => self.end(
-                State::PlayingLastPrompt {
-                    playback,
-                    until,
-                    cause,
-                },
-                HangupBy::System,
-                cause,
-                now,
-            ),
+            (state, input) if state.prompt_has_ended(&input, now) => {
+                self.on_prompt_ended(state, now)
+            }
             (state, _) => state,
+        }
+    }
+
+    /// Continues after the prompt that the state waits for.
+    fn on_prompt_ended(&mut self, state: State, now: Instant) -> State {
+        match state {
+            State::PlayingWrongPin { plan, .. } => self.prompt_for_pin(plan, Collector::new(now)),
+            State::PlayingLastPrompt { cause, .. } => self.end(state, HangupBy::System, cause, now),
+            state => state,
         }
     }
 
