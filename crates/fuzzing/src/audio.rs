@@ -1,4 +1,4 @@
-//! Keys in any form, Opus, and the audio of prompts.
+//! Targets for digits in any form, Opus, and the audio of prompts.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use media::{
 
 use crate::packets::datagrams;
 
-/// Datagrams that are telephone-events, or else A-law tones; each report is one by its method, and no press is counted
-/// more often than it was reported.
+/// Datagrams with telephone-events or A-law tones. The filter counts every report by its method,
+/// and every press at most once per report.
 pub(crate) fn digits(input: &[u8]) {
     let (mut events, mut tones, mut filter) = (
         EventReceiver::default(),
@@ -45,8 +45,8 @@ pub(crate) fn digits(input: &[u8]) {
     assert_eq!(counts.rfc4733 + counts.info + counts.in_band, reported);
 }
 
-/// Datagrams of a party that speaks Opus, on their way to one that does and to one that does not: put in order, what is
-/// lost made up, decoded and encoded again. No packet lasts longer than 120 ms, or fills more than it may.
+/// Opus datagrams on the way to an Opus party and to a G.711 party: put in order, concealed,
+/// decoded and encoded. No packet is longer than 120 ms or exceeds its buffer.
 pub(crate) fn opus(input: &[u8]) {
     let (mut clock, mut buffer) = (InboundClock::default(), JitterBuffer::default());
     let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
@@ -92,7 +92,8 @@ pub(crate) fn opus(input: &[u8]) {
     }
 }
 
-/// A file of a prompt: what can be read is not longer than allowed, and is the same when it was written again.
+/// File of a prompt. A readable file is within the maximum length and reads the same after it is
+/// written again.
 pub(crate) fn prompt(input: &[u8]) {
     let Ok(samples) = prompt_file::read(input) else {
         return;

@@ -1,4 +1,4 @@
-//! Sequences of what can happen on a call.
+//! Target for sequences of inputs to a call.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use call::{
     Screening, Side, Verdict,
 };
 
-/// Inputs of one call.
+/// Maximum number of inputs per call.
 const MAX_INPUTS: usize = 200;
 
 fn numbers(count: u8) -> Vec<PhoneNumber> {
@@ -44,7 +44,7 @@ fn key(octet: u8) -> Option<Keypress> {
         .and_then(|key| Keypress::new(char::from(*key)))
 }
 
-/// An operation and its operand.
+/// Converts an operation and its operand to an input.
 fn input(operation: u8, operand: u8) -> Option<Input> {
     let attempt = DialAttempt((operand % 5).into());
     let cause = [
@@ -81,8 +81,8 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
     })
 }
 
-/// Two octets an operation, a third for the seconds before it. No one is dialled and nothing bridged before a PIN was
-/// right, a call ends once, and after that nothing happens.
+/// Three octets per input: operation, operand, and the seconds before it. No number is dialled and
+/// no call is bridged before a correct PIN. A call ends once and has no actions after its end.
 pub(crate) fn operations(octets: &[u8]) {
     let (mut call, mut now) = (Call::new(), Instant::now());
     let (mut pin_accepted, mut checking, mut finished) = (false, false, 0);
@@ -104,7 +104,7 @@ pub(crate) fn operations(octets: &[u8]) {
         let was_over = call.is_over();
         call.handle(input, now);
         while let Some(action) = call.poll() {
-            assert!(!was_over, "something happens after the end: {action:?}");
+            assert!(!was_over, "action after the end: {action:?}");
             assert!(
                 pin_accepted
                     || !matches!(

@@ -1,6 +1,8 @@
-//! The targets of fuzzing: functions that take any octets and must not panic. What else must hold is asserted in each.
+//! Fuzz targets: functions that accept any octets and must not panic. Each asserts its further
+//! properties.
 //!
-//! `fuzz/` runs them under cargo-fuzz; `tests/corpus.rs` runs them on stable over the corpora and over [`mutate_seed`] ones.
+//! `fuzz/` runs them with cargo-fuzz. `tests/corpus.rs` runs them with a stable compiler, over the
+//! corpora and over mutations from [`mutate_seed`].
 
 mod audio;
 mod calls;
@@ -10,7 +12,7 @@ mod sip;
 
 pub use mutation::mutate_seed;
 
-/// A target: its name, which is that of its corpus in `fuzz/corpus/`, and its function.
+/// Name of a target, equal to the name of its corpus in `fuzz/corpus/`, and its function.
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -28,7 +30,7 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("call", calls::operations),
 ];
 
-/// Runs the target of that name; nothing where there is none.
+/// Runs the target with this name; does nothing for an unknown name.
 pub fn run(name: &str, input: &[u8]) {
     TARGETS
         .iter()

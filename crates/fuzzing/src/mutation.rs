@@ -1,6 +1,6 @@
-//! Mutations of a seed that are the same each time for the same number.
+//! Reproducible mutations of a seed.
 
-/// What is put in: what tells headers, fields and lengths apart.
+/// Inserted tokens: separators of headers, fields and lengths.
 const TOKENS: &[&[u8]] = &[
     b"\r\n",
     b"\r\n\r\n",
@@ -26,7 +26,7 @@ const TOKENS: &[&[u8]] = &[
     b"a=crypto:",
 ];
 
-/// A source of numbers: xorshift.
+/// Pseudo-random numbers by xorshift.
 struct XorShift(u64);
 
 impl XorShift {
@@ -38,7 +38,8 @@ impl XorShift {
     }
 }
 
-/// One of the mutations of a seed: some octets changed, taken out, doubled or put in, or its end cut off.
+/// Returns the mutation of a seed with this number: octets changed, removed, repeated or inserted,
+/// or the end truncated. The same number gives the same mutation.
 pub fn mutate_seed(seed: &[u8], number: u64) -> Vec<u8> {
     let mut random = XorShift(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut octets = seed.to_vec();

@@ -1,4 +1,4 @@
-//! What comes in by RTP and RTCP.
+//! Targets for received RTP and RTCP.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use media::{
     SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
 };
 
-/// Cuts an input into datagrams: an octet for the length, then the datagram.
+/// Splits an input into datagrams: one octet for the length, then the datagram.
 pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
     let mut datagrams = Vec::new();
     while let Some((length, rest)) = input.split_first() {
@@ -20,7 +20,7 @@ pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
     datagrams
 }
 
-/// Packets of one leg on their way to the other.
+/// Packets of one leg, forwarded to the other.
 pub(crate) fn rtp(input: &[u8]) {
     let (mut stats, mut now) = (ReceiverStats::default(), Duration::ZERO);
     let (mut stream, mut buffer) = (OutboundStream::new(7, 1, 1), JitterBuffer::default());
@@ -65,15 +65,16 @@ fn formats(telephone_event: Option<u8>) -> NegotiatedFormats {
     }
 }
 
-/// A compound of RTCP.
+/// RTCP compound.
 pub(crate) fn rtcp(input: &[u8]) {
     assert!(
         parse_rtcp(input).count() <= input.len() / 4,
-        "each part takes four octets at the least"
+        "each item has at least four octets"
     );
 }
 
-/// Datagrams for each suite: none is opened that was not sealed, what was sealed is opened once.
+/// Datagrams for each suite. A datagram without the key is rejected, and an encrypted packet is
+/// accepted once.
 pub(crate) fn srtp(input: &[u8]) {
     let suites = [
         SrtpSuite::AesCm128HmacSha1_80,
@@ -119,6 +120,6 @@ fn seal_and_open(sender: &mut SrtpSender, receiver: &mut SrtpReceiver, payload: 
     assert_eq!(first.get(Header::LENGTH..length), Some(payload));
     assert!(
         receiver.open(&mut repeated).is_err(),
-        "a packet that comes again is dropped"
+        "a repeated packet is dropped"
     );
 }

@@ -1,4 +1,4 @@
-//! What comes in by SIP.
+//! Targets for received SIP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use signalling::{
 
 const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 const TRUNK_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
-/// Stands between the messages of one input.
+/// Separator between the messages of an input.
 const MESSAGE_SEPARATOR: u8 = 0x1e;
-/// Messages of one input, and timers of one run.
+/// Maximum number of messages per input and of timers per run.
 const MAX_MESSAGES: usize = 16;
 const MAX_TIMERS: usize = 100_000;
 
@@ -56,8 +56,8 @@ fn media(srtp: SrtpMode) -> LocalMedia {
     }
 }
 
-/// Messages from a trunk, with a call of ours under way: callers are answered, then all is hung up and all time passes.
-/// In the end nothing is held.
+/// Messages from a trunk during an outgoing call. The target answers callers, hangs up all legs and
+/// lets all timers expire. No state remains at the end.
 pub(crate) fn messages(input: &[u8]) {
     let (mut endpoint, mut now) = (endpoint(), Instant::now());
     let call = OutgoingCall {
@@ -112,7 +112,8 @@ pub(crate) fn messages(input: &[u8]) {
     );
 }
 
-/// A stream, in pieces whose length is its first octet: cut anywhere, it has the same messages, and it is broken or not.
+/// Stream that is cut into pieces; the first octet is the length of a piece. Every cut gives the
+/// same messages and the same validity.
 pub(crate) fn stream(input: &[u8]) {
     let Some((length, stream)) = input.split_first() else {
         return;
@@ -126,13 +127,13 @@ pub(crate) fn stream(input: &[u8]) {
         broken = pushed.is_err();
         assert!(
             broken || framer.pending() <= 0x2_0000,
-            "more is held than a message may be long"
+            "the buffer exceeds the maximum message size"
         );
     }
     assert_eq!((is_valid, whole.len()), (!broken, messages_of_pieces.len()));
 }
 
-/// A session description. If it can be answered, the answer can be read.
+/// Session description. A valid description has a valid answer.
 pub(crate) fn description(input: &[u8]) {
     let Ok(description) = Description::parse(input) else {
         return;
@@ -147,7 +148,7 @@ pub(crate) fn description(input: &[u8]) {
         let answer = description.answer(&local, codec);
         assert!(
             answer.len() < 0x1_0000 + 16 * input.len(),
-            "an answer repeats no more than it must"
+            "the answer is too long for its offer"
         );
     }
     if let Ok(answer) =
@@ -157,7 +158,7 @@ pub(crate) fn description(input: &[u8]) {
     }
 }
 
-/// The value of an `a=crypto` line in an offer that must have one.
+/// Value of an `a=crypto` line in an offer with mandatory SRTP.
 pub(crate) fn crypto_line(input: &[u8]) {
     let offer = offer(&media(SrtpMode::Required), Codec::Pcma, &[]);
     let lines = offer.lines().filter(|line| !line.starts_with("a=crypto"));

@@ -1,24 +1,25 @@
-//! From one leg to the other: what becomes of a received packet.
+//! Forwarding of received packets from one leg to the other.
 
 use std::time::Duration;
 
 use crate::{Codec, ComfortNoise, Header, OutboundStream, Packet, TelephoneEvent};
 
-/// What one party negotiated.
+/// Formats that a party negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NegotiatedFormats {
-    /// What it is sent.
+    /// Codec of the audio to the party.
     pub codec: Codec,
-    /// The payload type of that codec.
+    /// Payload type of that codec.
     pub payload_type: u8,
-    /// Its telephone-events (RFC 4733); `None` when it takes none.
+    /// Telephone-events of the party (RFC 4733); `None` if it does not accept them.
     pub telephone_event: Option<TelephoneEvent>,
-    /// Whether it sends and takes comfort noise (RFC 3389).
+    /// The party sends and accepts comfort noise (RFC 3389).
     pub comfort_noise: bool,
 }
 
 impl NegotiatedFormats {
-    /// A codec under the payload type that we give it, alone.
+    /// Creates the formats for a codec with our payload type, without telephone-events and comfort
+    /// noise.
     pub fn new(codec: Codec) -> Self {
         Self {
             codec,
@@ -28,9 +29,11 @@ impl NegotiatedFormats {
         }
     }
 
-    /// The codec of a payload type: that which was negotiated, or one of those that are known by their payload type alone.
+    /// Returns the codec of a payload type: the negotiated codec, or else the codec of a static
+    /// payload type.
     pub fn codec_for(&self, payload_type: u8) -> Option<Codec> {
-        // Who answers our offer may send under the number that we gave it (RFC 3264, section 5.1).
+        // A party that answers our offer may send with the payload type from the offer (RFC 3264,
+        // section 5.1).
         let ours = self.codec == Codec::Opus && payload_type == Codec::Opus.payload_type();
         let negotiated = payload_type == self.payload_type || ours;
         if negotiated {
@@ -40,59 +43,62 @@ impl NegotiatedFormats {
         }
     }
 
-    /// Whether a payload type is that of telephone-events.
+    /// Returns `true` if the payload type is the one for telephone-events.
     pub fn is_event(&self, payload_type: u8) -> bool {
         self.telephone_event
             .is_some_and(|event| event.payload_type == payload_type)
     }
 }
 
-/// What to do with a packet of one leg on its way to the other.
+/// Decision on a packet from one leg to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// Send the payload under this header, turned from the one codec to the other: between the laws of G.711 by
-    /// [`Codec::transcode`], else decoded and encoded anew. The same codec passes untouched.
+    /// Send the payload with this header, converted between the codecs. G.711 A-law and µ-law
+    /// convert by [`Codec::transcode`], other pairs by decoding and encoding. The same codec passes
+    /// unchanged.
     Audio {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// The codec of the payload as it came.
+        /// Codec of the received payload.
         from: Codec,
-        /// The codec in which the receiver wants it.
+        /// Codec of the receiver.
         to: Codec,
     },
-    /// Send this telephone-event under this header.
+    /// Send this telephone-event with this header.
     Event {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// Its payload.
+        /// Payload of the outgoing packet.
         payload: [u8; 4],
     },
-    /// Send this comfort noise under this header.
+    /// Send this comfort noise with this header.
     Noise {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// Its payload.
+        /// Payload of the outgoing packet.
         noise: ComfortNoise,
     },
     /// Send nothing.
     Nothing(Unforwarded),
 }
 
-/// Why a packet is not passed on.
+/// Reason for not forwarding a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unforwarded {
-    /// A telephone-event for a party that negotiated none: to be sent as tones, once a press.
+    /// The receiver negotiated no telephone-events. The media thread sends each press as tones
+    /// instead.
     EventWithoutReceiver,
-    /// Comfort noise for a party that negotiated none: to be made for it until audio comes again.
+    /// The receiver negotiated no comfort noise. The media thread generates the noise until the
+    /// next audio packet.
     NoiseWithoutReceiver(ComfortNoise),
-    /// A payload type that was not negotiated, or a malformed event or comfort noise.
+    /// The payload type was not negotiated, or the event or comfort noise is malformed.
     Unknown,
-    /// Repeated, or too late to be put in its place.
+    /// The packet is repeated or too late for its position.
     Late,
 }
 
-/// Decides on one packet of a party that negotiated `from`, for one that negotiated `to`; `stream` numbers all that we
-/// send to the receiver.
+/// Decides on a packet from a party with the formats `from` to a party with the formats `to`.
+/// `stream` assigns the numbers of all packets to the receiver.
 pub fn forward(
     packet: &Packet<'_>,
     from: &NegotiatedFormats,
@@ -211,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn audio_leaves_under_our_own_numbers_in_the_receivers_law() {
+    fn audio_is_sent_with_our_numbers_in_the_codec_of_the_receiver() {
         let header = Header {
             marker: true,
             payload_type: 0,
@@ -230,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_takes_the_receivers_payload_type_and_loses_its_reserved_bit() {
+    fn an_event_gets_the_payload_type_of_the_receiver_and_a_clear_reserved_bit() {
         let header = Header {
             marker: true,
             payload_type: 96,
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_receiver_cannot_take_is_not_sent() {
+    fn payloads_that_the_receiver_does_not_accept_are_not_sent() {
         for (payload_type, payload, event_out, reason) in [
             (
                 101,
@@ -289,7 +295,7 @@ mod tests {
     };
 
     #[test]
-    fn opus_goes_under_the_number_that_its_receiver_gave_it() {
+    fn opus_is_sent_with_the_payload_type_of_the_receiver() {
         let decide = |payload_type: u8, from: NegotiatedFormats, to: NegotiatedFormats| {
             let header = Header {
                 marker: false,
@@ -325,7 +331,7 @@ mod tests {
         assert_eq!(
             decide(96, OPUS, SENDER),
             Some((8, Codec::Opus, Codec::Pcma)),
-            "as we offered it"
+            "with the payload type from our offer"
         );
         assert_eq!(
             decide(8, SENDER, OPUS),
@@ -335,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_lasts_as_long_under_the_receivers_clock() {
+    fn the_duration_of_an_event_is_converted_to_the_clock_of_the_receiver() {
         let header = Header {
             marker: true,
             payload_type: 110,
@@ -378,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn comfort_noise_passes_between_two_who_negotiated_it() {
+    fn comfort_noise_passes_between_parties_that_negotiated_it() {
         let header = Header {
             marker: false,
             payload_type: 13,
@@ -424,7 +430,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_of_the_senders_numbers_passes(ssrc in any::<u32>(), sequence in any::<u16>(), timestamp in any::<u32>(), payload_type in 0u8..128) {
+        fn the_numbers_of_the_sender_never_pass(ssrc in any::<u32>(), sequence in any::<u16>(), timestamp in any::<u32>(), payload_type in 0u8..128) {
             let header = Header { marker: false, payload_type, sequence, timestamp, ssrc };
             let packet = Packet { header, payload: &[1, 2, 3, 4], offset: 12 };
             let mut stream = OutboundStream::new(7, 100, 200);

@@ -1,4 +1,5 @@
-//! The decoder of Opus against libopus, by Debian's opus-tools: what opusenc makes is decoded as opusdec decodes it.
+//! Conformance of the Opus decoder: it decodes the output of opusenc like opusdec. Both come from
+//! opus-tools, with libopus.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +11,7 @@ use std::{fs, io::Cursor, path::Path, process::Command};
 
 use opus_pure::{MAX_PACKET_SAMPLES, OggOpusReader, Trim};
 
-/// Three seconds of two voices at 48 kHz that sound like vowels, with pauses.
+/// Returns three seconds of two voices with vowels and pauses, at 48 kHz.
 fn synthetic_voices() -> Vec<u8> {
     let mut octets = Vec::new();
     for index in 0..3 * 48_000 {
@@ -36,7 +37,7 @@ fn run(program: &str, arguments: &[&str], input: &Path, output: &Path) {
         .status();
     assert!(
         status
-            .unwrap_or_else(|_| panic!("{program} is installed: ./test does it"))
+            .unwrap_or_else(|_| panic!("{program} is missing: ./test installs it"))
             .success()
     );
 }
@@ -48,7 +49,7 @@ fn samples(octets: &[u8]) -> Vec<i16> {
         .collect()
 }
 
-/// What we make of an Ogg Opus file, interleaved at 48 kHz.
+/// Decodes an Ogg Opus file to interleaved samples at 48 kHz.
 fn decode_file(file: &[u8]) -> Vec<i16> {
     let mut reader = OggOpusReader::new(Cursor::new(file)).unwrap();
     let channels = usize::from(reader.head().channel_count);
@@ -64,7 +65,7 @@ fn decode_file(file: &[u8]) -> Vec<i16> {
     all
 }
 
-/// How far below a signal what differs from it lies, in dB.
+/// Returns the ratio of a signal to its difference from another signal, in dB.
 fn signal_to_difference_db(signal: &[i16], other: &[i16]) -> f64 {
     let power =
         |samples: &mut dyn Iterator<Item = f64>| samples.map(|sample| sample * sample).sum::<f64>();
@@ -78,7 +79,7 @@ fn signal_to_difference_db(signal: &[i16], other: &[i16]) -> f64 {
 }
 
 #[test]
-fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
+fn our_decoder_matches_libopus_on_streams_of_libopus() {
     let folder = tempfile::tempdir().unwrap();
     let [raw, opus, out] =
         ["voices.raw", "voices.opus", "out.raw"].map(|name| folder.path().join(name));

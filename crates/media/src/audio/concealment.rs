@@ -2,7 +2,7 @@
 
 use crate::FRAME;
 
-/// Makes up what is missing: the last 20 ms again, fainter each time.
+/// Fills in lost samples: repeats the last 20 ms at half the level each time.
 #[derive(Debug, Clone)]
 pub struct Concealment {
     last: [i16; FRAME],
@@ -15,7 +15,7 @@ impl Default for Concealment {
 }
 
 impl Concealment {
-    /// Takes note of what was decoded.
+    /// Records decoded samples for later repetition.
     pub fn observe(&mut self, samples: &[i16]) {
         let recent = samples
             .get(samples.len().saturating_sub(FRAME)..)
@@ -29,7 +29,7 @@ impl Concealment {
             .for_each(|(slot, sample)| *slot = *sample);
     }
 
-    /// Fills this in: at half the level of what was heard last, then at a quarter, and so on.
+    /// Fills `samples` with the last audio at half its level, then at a quarter, and so on.
     pub fn fill(&mut self, samples: &mut [i16]) {
         for frame in samples.chunks_mut(FRAME) {
             self.last.iter_mut().for_each(|sample| *sample /= 2);
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_up_fades() {
+    fn concealed_audio_fades() {
         let mut concealment = Concealment::default();
         concealment.observe(&[1; 100]);
         concealment.observe(&[8000; 160]);

@@ -1,4 +1,4 @@
-//! Linear audio: clips, tones, noise, concealment of loss, and the time line of a recording.
+//! Linear audio: clips, tones, noise, concealment of loss, and the timeline of a recording.
 
 mod clip;
 mod concealment;

@@ -4,11 +4,11 @@ use std::f64::consts::TAU;
 
 use crate::SAMPLE_RATE;
 
-/// The level of a full-scale sine in dBm0 (ITU-T G.711, A-law).
+/// Level of a full-scale sine in dBm0 (ITU-T G.711, A-law).
 #[allow(clippy::approx_constant)]
 const FULL_SCALE: f64 = 3.14;
 
-/// A sine, one sample at a time, by the recurrence `2 cos ω · y₁ − y₂`: no sine a sample.
+/// Sine generator. Each sample costs one multiplication by the recurrence `2 cos ω · y₁ − y₂`.
 #[derive(Debug, Clone, Copy)]
 pub struct Oscillator {
     coefficient: f64,
@@ -17,7 +17,8 @@ pub struct Oscillator {
 }
 
 impl Oscillator {
-    /// A sine of `frequency` Hz at `level` dBm0 (3.14 dBm0 is full scale, ITU-T G.711), starting at zero.
+    /// Creates a sine of `frequency` Hz at `level` dBm0, with phase 0. Full scale is 3.14 dBm0
+    /// (ITU-T G.711).
     pub fn new(frequency: f64, level: f64) -> Self {
         let amplitude = 32_767.0 * 10f64.powf((level.min(FULL_SCALE) - FULL_SCALE) / 20.0);
         let step = TAU * frequency / f64::from(SAMPLE_RATE);
@@ -28,7 +29,7 @@ impl Oscillator {
         }
     }
 
-    /// The next sample, not rounded.
+    /// Returns the next sample, unrounded.
     pub fn next_sample(&mut self) -> f64 {
         let next = self.coefficient * self.last - self.before;
         self.before = self.last;

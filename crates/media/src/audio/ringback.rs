@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::{FRAME, Oscillator, samples_in};
 
-/// What a caller hears while the other side rings: a tone in a cadence.
+/// Ring-back tone and its cadence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ringback {
-    /// In Hz; a second one is added to it, or 0.
+    /// Frequencies in Hz, added together. 0 disables a frequency.
     pub frequencies: [f64; 2],
-    /// Of each frequency, in dBm0.
+    /// Level of each frequency in dBm0.
     pub level: f64,
-    /// Turns of tone and silence, repeated. An empty list is silence.
+    /// Repeated pairs of tone and silence. An empty list is silence.
     pub cadence: Vec<(Duration, Duration)>,
 }
 
 impl Default for Ringback {
-    /// 425 Hz, 1 s on, 4 s off (ITU-T E.180, recommended): what most networks outside North America send.
+    /// Tone of most networks outside North America: 425 Hz, 1 s on, 4 s off (ITU-T E.180).
     fn default() -> Self {
         let cadence = vec![(Duration::from_secs(1), Duration::from_secs(4))];
         Self {
@@ -28,9 +28,11 @@ impl Default for Ringback {
 }
 
 impl Ringback {
-    /// India: 400 Hz modulated with 25 Hz, 0.4 s on, 0.2 s off, 0.4 s on, 2 s off (ITU-T E.180, supplement 2).
+    /// Tone of India: 400 Hz modulated with 25 Hz, 0.4 s on, 0.2 s off, 0.4 s on, 2 s off (ITU-T
+    /// E.180, supplement 2).
     ///
-    /// Full modulation of a 400 Hz carrier with 25 Hz is the pair 375 and 425 Hz: that is what is sent.
+    /// Full modulation of a 400 Hz carrier with 25 Hz equals the pair 375 and 425 Hz, so the
+    /// generator sends this pair.
     pub fn india() -> Self {
         let millis = Duration::from_millis;
         let cadence = vec![(millis(400), millis(200)), (millis(400), millis(2000))];
@@ -42,17 +44,17 @@ impl Ringback {
     }
 }
 
-/// Ring-back as audio.
+/// Generator of the audio of a ring-back tone.
 #[derive(Debug, Clone)]
 pub struct RingbackTone {
     oscillators: Vec<Oscillator>,
-    /// Ends of tone and of silence, in samples since the start of the cadence.
+    /// Ends of each tone and of the silence after it, in samples since the start of the cadence.
     cadence_ends: Vec<(u32, u32)>,
     position: u32,
 }
 
 impl RingbackTone {
-    /// Starts at the beginning of the cadence.
+    /// Creates a generator at the start of the cadence.
     pub fn new(ringback: &Ringback) -> Self {
         let audible = ringback
             .frequencies
@@ -75,7 +77,7 @@ impl RingbackTone {
         }
     }
 
-    /// The next 20 ms.
+    /// Returns the next 20 ms.
     pub fn frame(&mut self) -> [i16; FRAME] {
         std::array::from_fn(|_| self.sample())
     }
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ring_back_sounds_a_second_and_is_quiet_for_four() {
+    fn ring_back_is_on_for_one_second_and_off_for_four() {
         let mut tone = RingbackTone::new(&Ringback::default());
         let loud: Vec<bool> = (0..500)
             .map(|_| tone.frame().iter().any(|sample| *sample != 0))

@@ -1,40 +1,42 @@
-//! Two sides of a call on one time axis, for a stereo recording.
+//! Alignment of the two sides of a call for a stereo recording.
 
 use std::time::Duration;
 
 use crate::{SAMPLE_RATE, samples_in};
 
-/// How far a packet's place by its RTP timestamp may be from its place by arrival, in samples: 200 ms. Beyond it the
-/// stream is taken to have restarted, and its clock to have drifted.
+/// Maximum distance in samples between the position by RTP timestamp and the position by arrival:
+/// 200 ms. Beyond it the stream has restarted or its clock has drifted, and the arrival counts.
 const MAX_SKEW_SAMPLES: u64 = 1600;
-/// Frames in a block: a second.
+/// Frames per block: one second.
 const BLOCK_FRAMES: u64 = SAMPLE_RATE as u64;
-/// Most samples of one packet that are placed: longer packets do not occur in G.711 calls.
+/// Maximum number of samples per packet: G.711 calls have no longer packets. The rest of a longer
+/// packet is dropped.
 const MAX_PACKET_SAMPLES: usize = 2400;
 
-/// One channel of the recording.
+/// Channel of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Channel {
-    /// The caller's leg.
+    /// Leg of the caller.
     Left,
-    /// The other leg.
+    /// Leg of the other party.
     Right,
 }
 
-/// Places the audio of two sides by arrival and RTP timestamp, and yields interleaved blocks, left sample first. What
-/// never came is silence. Packets may be up to 200 ms late or early; later ones are cut off.
+/// Places the audio of both sides by arrival and RTP timestamp, and emits interleaved blocks, left
+/// sample first. Missing audio is silence. Packets may be up to 200 ms late or early; the late part
+/// beyond is cut off.
 #[derive(Debug, Clone)]
 pub struct StereoTimeline {
     start: Duration,
-    /// Frames given out so far.
+    /// Number of frames emitted so far.
     emitted: u64,
-    /// Interleaved samples from frame `given` on.
+    /// Interleaved samples from frame `emitted` on.
     window: Vec<i16>,
     left: Option<Anchor>,
     right: Option<Anchor>,
 }
 
-/// A timestamp and the frame where it belongs.
+/// Timestamp and its frame.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     timestamp: u32,
@@ -42,7 +44,7 @@ struct Anchor {
 }
 
 impl StereoTimeline {
-    /// A recording that begins at `start`.
+    /// Creates the timeline of a recording that starts at `start`.
     pub fn new(start: Duration) -> Self {
         Self {
             start,
@@ -75,13 +77,13 @@ impl StereoTimeline {
         self.write(channel, frame.max(self.emitted) - self.emitted, samples);
     }
 
-    /// The next block of interleaved samples once it can no longer change; at most a second at a time.
+    /// Returns the next second of interleaved samples as soon as it is final.
     pub fn next_block(&mut self, now: Duration) -> Option<Vec<i16>> {
         let complete = self.frame_at(now).saturating_sub(MAX_SKEW_SAMPLES);
         (complete >= self.emitted + BLOCK_FRAMES).then(|| self.emit(BLOCK_FRAMES))
     }
 
-    /// What is left up to `now`, a second at a time, then `None`.
+    /// Returns the rest up to `now`, at most one second per call, and then `None`.
     pub fn finish(&mut self, now: Duration) -> Option<Vec<i16>> {
         let rest = self
             .frame_at(now)
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_lie_at_their_time_and_gaps_are_silence() {
+    fn both_sides_are_aligned_and_gaps_are_silence() {
         let mut timeline = StereoTimeline::new(at(1000));
         timeline.place(Channel::Left, 50_000, &[1; 160], at(1000));
         timeline.place(Channel::Right, 9, &[2; 160], at(1020));
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_with_a_new_clock_is_placed_by_its_arrival() {
+    fn a_stream_with_a_new_clock_is_placed_by_arrival() {
         let mut timeline = StereoTimeline::new(at(0));
         timeline.place(Channel::Right, 0, &[1; 160], at(0));
         timeline.place(Channel::Right, 4_000_000_000, &[2; 160], at(500));
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_given_once_it_is_settled() {
+    fn a_block_is_returned_as_soon_as_it_is_final() {
         let mut timeline = StereoTimeline::new(at(0));
         assert_eq!(timeline.next_block(at(1199)), None);
         assert_eq!(timeline.next_block(at(1200)), Some(vec![0; 16_000]));
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_of_silence_comes_a_second_at_a_time() {
+    fn an_hour_of_silence_is_returned_in_blocks_of_a_second() {
         let mut timeline = StereoTimeline::new(at(0));
         assert_eq!(
             std::iter::from_fn(|| timeline.next_block(Duration::from_secs(3601))).count(),
@@ -219,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_packets_give_as_many_frames_as_time_passed(
+        fn any_packets_give_frames_for_the_elapsed_time(
             packets in proptest::collection::vec((any::<bool>(), any::<u32>(), 0usize..3000, 0u64..3000), 0..60),
         ) {
             let mut timeline = StereoTimeline::new(at(0));

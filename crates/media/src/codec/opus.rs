@@ -1,34 +1,37 @@
-//! Opus (RFC 6716) of one channel, decoded to and encoded from 8 kHz. The only module that names the library.
+//! Mono Opus (RFC 6716), decoded to and encoded from 8 kHz. This is the only module of the crate
+//! that uses the library.
 
 use opus_pure::{Application, OpusDecoder, OpusEncoder, RateControl};
 
 use crate::{FRAME, SAMPLE_RATE};
 
-/// Samples of the longest packet, 120 ms (RFC 6716, section 3.2.5, rule R5).
+/// Maximum number of samples per packet: 120 ms (RFC 6716, section 3.2.5, rule R5).
 pub(crate) const MAX_PACKET_SAMPLES: usize = 960;
-/// Durations of a packet in samples, the longest first (RFC 6716, section 3.2.1).
+/// Packet durations in samples, longest first (RFC 6716, section 3.2.1).
 const DURATIONS: [usize; 9] = [960, 800, 640, 480, 320, 160, 80, 40, 20];
-/// Bits a second of what we encode: enough for speech of 8 kHz with the copy of each packet in the next.
+/// Bit rate of the encoder in bit/s: enough for speech of 8 kHz with a copy of each packet in the
+/// next.
 const BIT_RATE: u32 = 20_000;
-/// Bits a second below which no peer's wish brings us (RFC 7587, section 6.1).
+/// Minimum bit rate in bit/s, even if the peer requests less (RFC 7587, section 6.1).
 const MIN_BIT_RATE: u32 = 6000;
-/// 0 to 10: half of the CPU of the greatest, and nothing that an ear finds in speech of 8 kHz.
+/// Encoder complexity, 0 to 10. This value costs half the CPU of the maximum, with no audible
+/// difference for speech of 8 kHz.
 const COMPLEXITY: i32 = 5;
-/// The share of packets that is taken to be lost where copies are sent, in percent.
+/// Assumed packet loss in percent for streams with copies.
 const ASSUMED_LOSS: i32 = 5;
 
-/// What a peer wants of the Opus that it is sent (RFC 7587, section 6.1).
+/// Requests of a peer for the Opus stream to it (RFC 7587, section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpusSettings {
-    /// Bits a second that it takes at most (`maxaveragebitrate`); `None`: any.
+    /// Maximum bit rate in bit/s (`maxaveragebitrate`); `None` for no limit.
     pub max_bit_rate: Option<u32>,
-    /// Whether it makes use of a copy of each packet in the next (`useinbandfec`).
+    /// Send a copy of each packet in the next, because the peer uses it (`useinbandfec`).
     pub inband_fec: bool,
-    /// Whether all packets are to be of one size (`cbr`).
+    /// Send packets of constant size (`cbr`).
     pub constant: bool,
 }
 
-/// Decodes one stream.
+/// Decoder of one stream.
 pub(crate) struct OpusDecoding(OpusDecoder);
 
 impl OpusDecoding {
@@ -36,7 +39,8 @@ impl OpusDecoding {
         OpusDecoder::new(SAMPLE_RATE as i32, 1).ok().map(Self)
     }
 
-    /// Decodes a packet of at most 120 ms; gives the number of samples. What is no Opus is made up like what is lost.
+    /// Decodes a packet of at most 120 ms and returns the number of samples. An invalid packet is
+    /// concealed like a lost one.
     pub(crate) fn decode(&mut self, packet: &[u8], samples: &mut [i16]) -> usize {
         let max_samples = samples.len().min(MAX_PACKET_SAMPLES);
         let decoded = if packet.is_empty() {
@@ -47,7 +51,8 @@ impl OpusDecoding {
         decoded.unwrap_or_else(|| self.conceal(None, samples.get_mut(..FRAME).unwrap_or_default()))
     }
 
-    /// Makes up what was lost, its end from the copy in the packet after it if there is one; gives the number of samples.
+    /// Conceals lost samples and returns their number. If `next` has a copy of the lost packet, the
+    /// last samples come from it.
     pub(crate) fn conceal(&mut self, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
         let count = samples.len().min(MAX_PACKET_SAMPLES) / 20 * 20;
         let Some(samples) = samples
@@ -65,7 +70,8 @@ impl OpusDecoding {
     }
 }
 
-/// Encodes one stream. A packet has one of nine durations: what fills none waits for the samples after it.
+/// Encoder of one stream. A packet has one of nine durations; samples beyond it wait for the next
+/// packet.
 pub(crate) struct OpusEncoding {
     encoder: OpusEncoder,
     pending: Vec<i16>,
@@ -95,17 +101,18 @@ impl OpusEncoding {
         };
     }
 
-    /// Samples that the next packet begins with.
+    /// Returns the number of samples that wait for the next packet.
     pub(crate) fn pending_samples(&self) -> usize {
         self.pending.len()
     }
 
-    /// Forgets them: what comes next does not follow them.
+    /// Discards the waiting samples, because the next samples do not continue them.
     pub(crate) fn discard_pending(&mut self) {
         self.pending.clear();
     }
 
-    /// Encodes one packet; gives its octets, 0 if there are too few samples for one. The slice is all that it may fill.
+    /// Encodes one packet into at most the whole slice and returns its octets; 0 if there are too
+    /// few samples for a packet.
     pub(crate) fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
         self.pending.extend(samples.iter().take(MAX_PACKET_SAMPLES));
         let fits = |duration: &&usize| **duration <= self.pending.len();
@@ -124,7 +131,8 @@ mod tests {
     use crate::codec::tests::{level, noise_beside, tone};
     use crate::{Codec, Decoder, Encoder};
 
-    /// What comes out of an encoder and a decoder, given in packets of this many samples.
+    /// Encodes the input in packets of this many samples, drops the lost ones, and decodes the
+    /// rest.
     fn encode_and_decode(
         input: &[i16],
         packet: usize,
@@ -187,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_in_the_next_packet_brings_back_what_was_lost() {
-        // A tone that starts just as its packet is lost cannot be guessed from what was before.
+    fn a_copy_in_the_next_packet_restores_the_lost_audio() {
+        // A tone that starts in the lost packet cannot be derived from the audio before it.
         let input: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
         let lost = |index| index == 20;
         let output = |inband_fec| {
@@ -213,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peers_wishes_for_opus_are_kept() {
+    fn the_opus_requests_of_a_peer_are_followed() {
         let input = tone(440.0, 16_000);
         let sizes = |settings| {
             let mut encoder = Encoder::default();
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_opus_is_made_up() {
+    fn an_invalid_opus_packet_is_concealed() {
         let mut samples = [0; 1500];
         let mut decoder = Decoder::default();
         for octets in [&[][..], &[0xff], &[3], &[0xfb, 0xff, 0xff]] {

@@ -1,28 +1,30 @@
-//! Keys as tones in the audio (ITU-T Q.23 and Q.24).
+//! Detection of keys as tones in the audio (ITU-T Q.23 and Q.24).
 
 use std::f32::consts::TAU;
 
 use super::tones::{COLUMNS, KEYPAD, ROWS};
 use crate::{Digit, SAMPLE_RATE};
 
-/// Samples a block: 12.75 ms, so that a tone of 40 ms fills at least two.
+/// Samples per block: 12.75 ms, so a tone of 40 ms fills at least two blocks.
 const BLOCK_SAMPLES: usize = 102;
-/// Energy of one tone at -33 dBm0 in a block: weaker ones are noise or echo.
+/// Minimum energy of a tone in a block: -33 dBm0. Weaker tones are noise or echo.
 const MIN_TONE_ENERGY: f32 = 6.8e8;
-/// The column may be up to 8 dB above the row ("reverse twist" is the other way, 6 dB).
+/// Maximum ratio of column to row energy: 8 dB. The reverse ratio ("reverse twist") is limited to 6
+/// dB.
 const MAX_TWIST: f32 = 6.3;
 const MAX_REVERSE_TWIST: f32 = 4.0;
-/// The strongest row or column is so much above every other one: 8 dB.
+/// Minimum ratio of the strongest row or column to all others: 8 dB.
 const MIN_PEAK_RATIO: f32 = 6.3;
-/// The two tones make up so much of all energy. Speech never does for long.
+/// Minimum share of the two tones in the total energy. Speech does not reach it for long.
 const MIN_TONE_SHARE: f32 = 0.70;
-/// The second harmonic of the column against the column itself: a tone has none, a voice does.
+/// Maximum ratio of the second harmonic of the column to the column itself. A voice has harmonics,
+/// a tone has none.
 const MAX_HARMONIC_RATIO: f32 = 0.05;
 
-/// Finds keys in the audio of a peer that sends no telephone-events: Goertzel filters on the eight frequencies, with
-/// limits on level, twist, share of the whole energy and harmonics so that speech does not trigger.
+/// Detects keys in the audio of a peer without telephone-events. Goertzel filters measure the eight
+/// frequencies. Limits on level, twist, share of the total energy and harmonics reject speech.
 ///
-/// A key counts after two like blocks, 25 ms, and again only after two blocks without it.
+/// A key counts after two equal blocks (25 ms), and again only after two blocks without it.
 #[derive(Debug, Clone)]
 pub struct ToneDetector {
     block: [i16; BLOCK_SAMPLES],
@@ -43,7 +45,7 @@ impl Default for ToneDetector {
 }
 
 impl ToneDetector {
-    /// Takes samples in order; calls `pressed` for each key that begins in them.
+    /// Processes samples in order and calls `pressed` for each key that starts in them.
     pub fn process(&mut self, samples: &[i16], mut pressed: impl FnMut(Digit)) {
         for sample in samples {
             if let Some(slot) = self.block.get_mut(self.filled) {
@@ -92,7 +94,7 @@ fn detect_key(block: &[i16; BLOCK_SAMPLES]) -> Option<Digit> {
         .filter(|_| harmonic < column_energy * MAX_HARMONIC_RATIO)
 }
 
-/// The one frequency of the four that stands out, and its energy.
+/// Returns the index and energy of the dominant frequency, if there is one.
 fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK_SAMPLES]) -> Option<(usize, f32)> {
     let energies = frequencies.map(|frequency| goertzel(frequency, block));
     let (best, energy) = energies
@@ -110,7 +112,8 @@ fn strongest(frequencies: &[f64; 4], block: &[i16; BLOCK_SAMPLES]) -> Option<(us
     (alone && energy > MIN_TONE_ENERGY).then_some((best, energy))
 }
 
-/// The energy of a block at one frequency; a sine of amplitude `a` gives (a · BLOCK_SAMPLES / 2)².
+/// Returns the energy of a block at a frequency. A sine of amplitude `a` has (a · BLOCK_SAMPLES /
+/// 2)².
 fn goertzel(frequency: f64, block: &[i16; BLOCK_SAMPLES]) -> f32 {
     let coefficient = 2.0 * (TAU * frequency as f32 / SAMPLE_RATE as f32).cos();
     let (mut last, mut before) = (0.0f32, 0.0f32);
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_heard_once_in_either_law() {
+    fn every_key_is_detected_once_in_a_law_and_mu_law() {
         assert_eq!(detected_keys(&tones_for(KEYS)), KEYS);
         for codec in [Codec::Pcma, Codec::Pcmu] {
             let mut samples = tones_for(KEYS);
@@ -168,13 +171,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_pressed_twice_is_heard_twice_and_a_held_one_once() {
+    fn a_key_pressed_twice_is_detected_twice_and_a_held_key_once() {
         assert_eq!(detected_keys(&tones_for("55")), "55");
         assert_eq!(detected_keys(&pair(770.0, 1336.0, (-8.0, -8.0), 5000)), "5");
     }
 
     #[test]
-    fn keys_are_heard_at_the_limits_of_frequency_level_and_length() {
+    fn keys_are_detected_at_the_limits_of_frequency_level_and_length() {
         for off in [0.985, 1.0, 1.015] {
             for levels in [(-3.0, -3.0), (-25.0, -25.0), (-14.0, -8.0), (-8.0, -11.0)] {
                 let samples = [pair(941.0 * off, 1477.0 * off, levels, 50), vec![0; 800]].concat();
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tones_are_no_keys() {
+    fn other_tones_are_not_keys() {
         let louder_row = pair(770.0, 1336.0, (-5.0, -20.0), 200);
         let between = pair(733.0, 1336.0, (-8.0, -8.0), 200);
         let single = pair(770.0, 1336.0, (-8.0, -90.0), 200);
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_voice_like_sound_with_key_frequencies_among_its_harmonics_is_no_key() {
+    fn a_voice_with_key_frequencies_among_its_harmonics_is_not_a_key() {
         for pitch in 80..300 {
             let mut voice: Vec<Oscillator> = (1..14)
                 .map(|harmonic| {
@@ -213,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_samples_are_listened_to(samples in proptest::collection::vec(any::<i16>(), 0..2000)) {
+        fn any_samples_are_processed(samples in proptest::collection::vec(any::<i16>(), 0..2000)) {
             detected_keys(&samples);
         }
     }

@@ -1,21 +1,21 @@
-//! Telephone-events as received (RFC 4733).
+//! Receiver of telephone-events (RFC 4733).
 
 use crate::{Digit, Header};
 
-/// Two seconds of timestamps: how late a packet of an earlier press may come and still be known as such.
+/// Maximum age of a late packet of an earlier press, in timestamp units: two seconds.
 const MAX_LATE_SAMPLES: i32 = 16_000;
 
-/// Telephone-events as a party negotiated them.
+/// Negotiated format of telephone-events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TelephoneEvent {
-    /// Their payload type.
+    /// RTP payload type.
     pub payload_type: u8,
-    /// Ticks of the clock of their durations in a sample of 8 kHz: 1, or 6 for `telephone-event/48000`.
+    /// Ticks of the duration clock per sample of 8 kHz: 1, or 6 for `telephone-event/48000`.
     pub ticks: u16,
 }
 
 impl TelephoneEvent {
-    /// `telephone-event/8000` under this payload type.
+    /// Returns `telephone-event/8000` with this payload type.
     pub fn at_8000(payload_type: u8) -> Self {
         Self {
             payload_type,
@@ -23,7 +23,7 @@ impl TelephoneEvent {
         }
     }
 
-    /// `telephone-event/48000` under this payload type.
+    /// Returns `telephone-event/48000` with this payload type.
     pub fn at_48000(payload_type: u8) -> Self {
         Self {
             payload_type,
@@ -31,7 +31,7 @@ impl TelephoneEvent {
         }
     }
 
-    /// Reads an event whose duration is under this clock.
+    /// Parses an event and converts its duration from this clock to 8 kHz.
     pub fn parse(self, payload: &[u8]) -> Option<EventPayload> {
         let event = EventPayload::parse(payload)?;
         Some(EventPayload {
@@ -40,7 +40,8 @@ impl TelephoneEvent {
         })
     }
 
-    /// The payload of an event under this clock; one that lasts longer than can be said lasts as long as can be said.
+    /// Returns the payload of an event with its duration in this clock. A longer duration than the
+    /// field can hold saturates.
     pub fn octets(self, event: EventPayload) -> [u8; 4] {
         EventPayload {
             duration: event.duration.saturating_mul(self.ticks),
@@ -50,21 +51,22 @@ impl TelephoneEvent {
     }
 }
 
-/// The payload of one telephone-event packet (RFC 4733, section 2.3).
+/// Payload of a telephone-event packet (RFC 4733, section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPayload {
     /// The key.
     pub digit: Digit,
-    /// Whether the key was let go.
+    /// End bit: the key was released.
     pub end: bool,
-    /// Level below 0 dBm0, in dB, 0 to 63.
+    /// Level in dB below 0 dBm0, 0 to 63.
     pub volume: u8,
-    /// Since the press, in samples.
+    /// Duration since the press, in samples.
     pub duration: u16,
 }
 
 impl EventPayload {
-    /// Reads one event with a duration under a clock of 8 kHz; `None` for anything but four octets of a keypad's event (flash, fax tones).
+    /// Parses an event with a duration in a clock of 8 kHz. Returns `None` unless the payload is
+    /// four octets with the event of a key; flash and fax tones are not keys.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let [event, flags, d0, d1] = *payload else {
             return None;
@@ -79,7 +81,7 @@ impl EventPayload {
         })
     }
 
-    /// The four octets of the payload, with the reserved bit clear.
+    /// Returns the four octets of the payload, with the reserved bit clear.
     pub fn octets(&self) -> [u8; 4] {
         let [d0, d1] = self.duration.to_be_bytes();
         [
@@ -91,29 +93,30 @@ impl EventPayload {
     }
 }
 
-/// Finds the presses in a stream of telephone-event packets: one press is one digit, whatever was lost, repeated or
-/// reordered.
+/// Receiver that turns telephone-event packets into digits. A press yields one digit in spite of
+/// loss, repetition and reordering.
 ///
-/// A press is known by its RTP timestamp, which all of its packets share. It is reported with the first packet that
-/// arrives, be that the last one sent. Packets of an earlier press that come late are ignored.
+/// All packets of a press have the same RTP timestamp, which identifies it. The first packet to
+/// arrive reports the press, even if it is the last one sent. Late packets of an earlier press are
+/// ignored.
 #[derive(Debug, Clone, Default)]
 pub struct EventReceiver {
     current: Option<Press>,
-    /// The sequence number of the last packet of any kind.
+    /// Sequence number of the last packet of any kind.
     last: u16,
     report: EventReport,
 }
 
-/// How well telephone-events came through; never of which keys.
+/// Quality of the received telephone-events. It never contains the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventReport {
-    /// Packets that are missing inside presses, by their sequence numbers.
+    /// Number of packets missing inside presses, according to their sequence numbers.
     pub lost_packets: u32,
-    /// Presses of which no end packet arrived.
+    /// Number of presses without an end packet.
     pub lost_ends: u32,
-    /// Presses of which nothing but end packets arrived.
+    /// Number of presses with nothing but end packets.
     pub end_only: u32,
-    /// Packets of an earlier press that came too late and were dropped.
+    /// Number of dropped packets of an earlier press.
     pub late_packets: u32,
 }
 
@@ -124,17 +127,17 @@ struct Press {
     payload: EventPayload,
 }
 
-/// More missing packets in a row than a press lasts: another stream, not loss.
+/// Maximum number of missing packets inside a press. A greater gap is another stream, not loss.
 const MAX_LOST_IN_PRESS: u16 = 250;
 
 impl EventReceiver {
-    /// Takes one packet of the negotiated telephone-event payload type; gives the digit when it starts a press. Its timestamp
-    /// and duration are under one clock.
+    /// Receives a packet of the negotiated payload type. Returns the digit if the packet starts a
+    /// press. The timestamp and the duration must use the same clock.
     pub fn receive(&mut self, header: &Header, payload: &[u8]) -> Option<Digit> {
         self.receive_parsed(header, EventPayload::parse(payload)?)
     }
 
-    /// Like [`EventReceiver::receive`], of a payload that was read.
+    /// Like [`EventReceiver::receive`], for a parsed payload.
     pub fn receive_parsed(&mut self, header: &Header, payload: EventPayload) -> Option<Digit> {
         let press = Press {
             ssrc: header.ssrc,
@@ -167,12 +170,13 @@ impl EventReceiver {
         }
     }
 
-    /// Takes note of a packet of another kind in the same stream, so that it is not missed in a press.
+    /// Records a packet of another kind in the same stream, so its sequence number does not count
+    /// as lost.
     pub fn on_other_packet(&mut self, header: &Header) {
         self.last = header.sequence;
     }
 
-    /// What came of the events so far; a press that lasts is without its end.
+    /// Returns the statistics so far. A press in progress counts as one without an end.
     pub fn report(&self) -> EventReport {
         let mut report = self.report;
         report.on_press_ended(self.current.as_ref());
@@ -186,7 +190,7 @@ impl EventReport {
         self.lost_ends = self.lost_ends.saturating_add(u32::from(lost));
     }
 
-    /// Counts what lies between two packets of a press; one that comes late after all was not lost.
+    /// Counts the packets missing between two packets of a press. A late packet corrects the count.
     fn on_sequence_step(&mut self, step: u16) {
         match step {
             2..MAX_LOST_IN_PRESS => {
@@ -201,10 +205,12 @@ impl EventReport {
 }
 
 impl Press {
-    /// Whether `other` belongs to this press: it has the same timestamp, or it continues it.
+    /// Returns `true` if `other` belongs to this press: it has the same timestamp, or it continues
+    /// the press.
     ///
-    /// Events longer than 65535 samples go on under a new timestamp (RFC 4733, section 2.5.1.3), and some gateways
-    /// move the timestamp with each packet. Both stay inside the time this press is known to have lasted.
+    /// Events longer than 65535 samples continue with a new timestamp (RFC 4733, section 2.5.1.3),
+    /// and some gateways change the timestamp in each packet. Both stay within the known duration
+    /// of the press.
     fn is_same_press(&self, other: &Self, marker: bool) -> bool {
         if self.ssrc != other.ssrc {
             return false;
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_of_which_only_the_last_packet_arrives_counts() {
+    fn a_press_with_only_its_last_packet_counts() {
         assert_eq!(
             received_digits(&[packet(1000, '5', true, 800), packet(3000, '5', true, 800)]),
             "55"
@@ -294,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_whose_end_was_lost_does_not_swallow_the_next() {
+    fn a_lost_end_packet_does_not_hide_the_next_press() {
         assert_eq!(
             received_digits(&[packet(1000, '5', false, 160), packet(3000, '5', false, 160)]),
             "55"
@@ -302,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_packet_of_the_press_before_is_ignored() {
+    fn a_late_packet_of_the_previous_press_is_ignored() {
         let packets = [
             packet(1000, '1', false, 160),
             packet(3000, '2', false, 160),
@@ -312,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_held_beyond_the_longest_duration_is_one_press() {
+    fn a_key_held_beyond_the_maximum_duration_is_one_press() {
         let packets = [
             packet(1000, '9', false, 65_000),
             packet(66_535, '9', false, 160),
@@ -322,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_moves_the_timestamp_with_each_packet_sends_one_press() {
+    fn changing_timestamps_from_a_gateway_are_one_press() {
         let packets = [
             packet(1000, '9', false, 160),
             packet(1160, '9', false, 320),
@@ -336,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn another_event_code_under_the_same_timestamp_is_not_another_press() {
+    fn another_event_code_with_the_same_timestamp_is_not_a_new_press() {
         assert_eq!(
             received_digits(&[packet(1000, '1', false, 160), packet(1000, '2', false, 320)]),
             "1"
@@ -369,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_of_events_is_counted() {
+    fn lost_packets_of_events_are_counted() {
         let whole = [
             (0, 1000, false),
             (1, 1000, false),
@@ -410,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn audio_sent_between_the_packets_of_an_event_is_no_loss() {
+    fn audio_between_the_packets_of_an_event_does_not_count_as_loss() {
         let mut receiver = EventReceiver::default();
         let (header, payload) = packet(1000, '5', true, 160);
         receiver.receive(&header, &payload);
@@ -429,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn flash_and_malformed_events_are_no_digits() {
+    fn flash_and_malformed_events_are_not_digits() {
         let mut receiver = EventReceiver::default();
         let (header, _) = packet(1, '0', false, 0);
         for payload in [
@@ -443,7 +449,7 @@ mod tests {
         }
     }
 
-    /// What a sender puts on the wire for these keys.
+    /// Returns the packets of a sender for these keys.
     fn sent_packets(keys: &str) -> Vec<(Header, [u8; 4])> {
         let mut sender = EventSender::default();
         sender.press(keys.chars().map(digit));
@@ -464,7 +470,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_pressed_is_heard_despite_loss_repeats_and_reordering(
+        fn presses_are_received_in_spite_of_loss_repetition_and_reordering(
             keys in "[0-9*#A-D]{1,12}",
             network_effects in proptest::collection::vec(0u8..10, 120),
         ) {
@@ -484,7 +490,7 @@ mod tests {
         }
 
         #[test]
-        fn any_packets_are_taken(
+        fn any_packets_are_accepted_without_a_panic(
             packets in proptest::collection::vec((any::<u32>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 0..8)), 0..50),
         ) {
             let mut receiver = EventReceiver::default();
@@ -495,7 +501,7 @@ mod tests {
         }
     }
 
-    /// Whether each press's first packet arrives before the next press's first.
+    /// Returns `true` if the first packets of all presses arrive in the order of the presses.
     fn in_order(packets: &[(Header, [u8; 4])]) -> bool {
         let mut starts: Vec<u32> = Vec::new();
         for (header, _) in packets {

@@ -1,4 +1,4 @@
-//! Keys of a telephone (DTMF): telephone-events, tones in the audio, and one press out of several reports.
+//! Keys of a telephone (DTMF): telephone-events, tones in the audio, and deduplication of reports.
 
 mod detector;
 mod digit;

@@ -1,14 +1,14 @@
-//! Keys as tones in the audio, sent (ITU-T Q.23).
+//! Generation of keys as tones in the audio (ITU-T Q.23).
 
 use std::collections::VecDeque;
 
 use crate::{Digit, FRAME, Oscillator};
 
-/// The keypad's row frequencies in Hz (ITU-T Q.23).
+/// Row frequencies of the keypad in Hz (ITU-T Q.23).
 pub(crate) const ROWS: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
-/// The keypad's column frequencies in Hz (ITU-T Q.23).
+/// Column frequencies of the keypad in Hz (ITU-T Q.23).
 pub(crate) const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
-/// The keys by row and column.
+/// Keys by row and column.
 pub(crate) const KEYPAD: [[char; 4]; 4] = [
     ['1', '2', '3', 'A'],
     ['4', '5', '6', 'B'],
@@ -16,7 +16,7 @@ pub(crate) const KEYPAD: [[char; 4]; 4] = [
     ['*', '0', '#', 'D'],
 ];
 
-/// Keys as tones in the audio (ITU-T Q.23), for a peer that negotiated no telephone-event: 100 ms on, 80 ms off.
+/// Generator of tones for a peer without telephone-events (ITU-T Q.23): 100 ms on, 80 ms off.
 #[derive(Debug, Clone, Default)]
 pub struct DigitTones {
     queue: VecDeque<Digit>,
@@ -27,12 +27,12 @@ const TONE_FRAMES: u8 = 5;
 const PAUSE_FRAMES: u8 = 4;
 
 impl DigitTones {
-    /// Queues keys behind those that are not sounded yet.
+    /// Adds keys to the end of the queue.
     pub fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
         self.queue.extend(digits);
     }
 
-    /// The next 20 ms; `None` when all keys were sounded.
+    /// Returns the next 20 ms; `None` at the end of the queue.
     pub fn frame(&mut self) -> Option<[i16; FRAME]> {
         let (mut row, mut column, step) = self.current.take().or_else(|| {
             let (row, column) = frequencies(self.queue.pop_front()?);

@@ -1,86 +1,89 @@
-//! The order of packets where audio is decoded against a state or a clock.
+//! Jitter buffer for audio with a stateful decoder or a recording.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{FRAME, Header, Packet, samples_in};
 
-/// Packets that may wait.
+/// Maximum number of buffered packets.
 const MAX_BUFFERED_PACKETS: usize = 16;
-/// How long a missing packet is waited for where the network is even: a packet of 20 ms.
+/// Waiting time for a missing packet in a network without jitter: a packet of 20 ms.
 const MIN_DELAY: Duration = Duration::from_millis(20);
-/// How long at most.
+/// Maximum waiting time for a missing packet.
 const MAX_DELAY: Duration = Duration::from_millis(200);
-/// A step of sequence numbers beyond which the stream has restarted.
+/// Maximum step of sequence numbers. A greater step is a restart of the stream.
 const MAX_SEQUENCE_STEP: u16 = 200;
-/// Samples of the longest packet, 120 ms: a longer step of timestamps is a pause.
+/// Maximum number of samples per packet: 120 ms. A greater step of timestamps is a pause.
 const MAX_PACKET_SAMPLES: u32 = 6 * FRAME as u32;
-/// Samples of one loss that are made up: 60 ms. What is missing beyond is a pause.
+/// Maximum number of concealed samples per loss: 60 ms. The rest of a longer gap is a pause.
 const MAX_CONCEALED_SAMPLES: u32 = 3 * FRAME as u32;
 
-/// Puts the packets of one party in order. One that follows the last is due at once; one behind a gap waits for what
-/// is missing, longer where packets come unevenly, never beyond 200 ms or sixteen packets. What comes after its place
-/// was given up, or a second time, is dropped and counted.
+/// Buffer that puts the packets of a party in order. The next packet in sequence is due at once. A
+/// packet behind a gap waits for the missing packets; the waiting time grows with the jitter. The
+/// limits are 200 ms and sixteen packets. Late and repeated packets are dropped and counted.
 #[derive(Debug, Clone, Default)]
 pub struct JitterBuffer {
     last: Option<Header>,
-    /// How long packets last, by the last step of timestamps; `None`: not known yet, 20 ms.
+    /// Samples per packet, from the last step of timestamps; `None` until the first step, with a
+    /// default of 20 ms.
     span: Option<u32>,
-    /// In order of sequence, all after `last`.
+    /// Packets after `last`, in order of sequence.
     packets: VecDeque<BufferedPacket>,
     arrivals: Arrivals,
     late: u64,
     lost: u64,
 }
 
-/// A packet that waits, or that waited.
+/// Packet in the buffer, or from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferedPacket {
-    /// Its header.
+    /// Header of the packet.
     pub header: Header,
-    /// Its payload.
+    /// Payload of the packet.
     pub payload: Vec<u8>,
     since: Duration,
 }
 
-/// What becomes of a packet that arrived.
+/// Result for a received packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// It is the next one: take it now, then ask [`JitterBuffer::next`] for those that waited for it.
+    /// The packet is the next in sequence. Process it now, and then call [`JitterBuffer::next`] for
+    /// the packets behind it.
     Due,
-    /// It waits: [`JitterBuffer::next`] gives it.
+    /// The packet waits in the buffer. [`JitterBuffer::next`] returns it later.
     Buffered,
-    /// It came too late or a second time.
+    /// The packet came too late or is a repetition.
     Dropped,
 }
 
-/// What comes next.
+/// Next item in sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// A packet.
+    /// Buffered packet.
     Packet(BufferedPacket),
-    /// Before the next packet so much is missing.
+    /// Gap before the next packet.
     Lost {
-        /// The header that the first packet that is missing would have; its payload type is that of the packet before it.
+        /// Header that the first missing packet would have, with the payload type of the packet
+        /// before the gap.
         header: Header,
-        /// Packets that are missing.
+        /// Number of missing packets.
         packets: u16,
-        /// Samples that should be made up, at most 60 ms.
+        /// Number of samples to conceal, at most 60 ms.
         samples: usize,
     },
 }
 
-/// How evenly packets come (RFC 3550, appendix A.8), and what that means for waiting.
+/// Jitter of the arrivals (RFC 3550, appendix A.8), and the waiting time that follows from it.
 #[derive(Debug, Clone, Default)]
 struct Arrivals {
     /// Timestamp and transit time of the last packet.
     last: Option<(u32, i32)>,
     jitter: f64,
-    /// Added after a packet came too late, and fading.
+    /// Additional waiting time after a late packet; decays with packets in order.
     extra: Duration,
     last_skipped: Option<SkippedGap>,
 }
 
-/// The packets that were given up last.
+/// Last gap that the buffer skipped.
 #[derive(Debug, Clone, Copy)]
 struct SkippedGap {
     first: u16,
@@ -89,8 +92,8 @@ struct SkippedGap {
 }
 
 impl JitterBuffer {
-    /// Takes a packet that came at `now`; it is copied only if it waits. Packets that are no audio belong here too, as
-    /// long as they are of the same sequence.
+    /// Handles a packet that arrived at `now`, and copies it only if it must wait. Packets without
+    /// audio must be passed too if they use the same sequence.
     pub fn arrive(&mut self, packet: &Packet<'_>, now: Duration) -> Arrival {
         let header = &packet.header;
         let Some(ahead) = self.ahead(header) else {
@@ -117,8 +120,8 @@ impl JitterBuffer {
         Arrival::Buffered
     }
 
-    /// What is due at `now`; `None` when nothing is. To be asked after each packet, and every 20 ms while
-    /// [`JitterBuffer::is_waiting`].
+    /// Returns the item that is due at `now`, if there is one. To be called after each packet, and
+    /// every 20 ms while [`JitterBuffer::is_waiting`].
     pub fn next(&mut self, now: Duration) -> Option<Next> {
         let front = self.packets.front()?;
         let last = self.last?;
@@ -167,32 +170,33 @@ impl JitterBuffer {
         })
     }
 
-    /// The packet behind what is missing.
+    /// Returns the first packet after the gap.
     pub fn front(&self) -> Option<&BufferedPacket> {
         self.packets.front()
     }
 
-    /// Whether packets wait for a missing one.
+    /// Returns `true` if packets wait for a missing packet.
     pub fn is_waiting(&self) -> bool {
         !self.packets.is_empty()
     }
 
-    /// How long a missing packet is waited for at present, 20 to 200 ms.
+    /// Returns the current waiting time for a missing packet, 20 to 200 ms.
     pub fn delay(&self) -> Duration {
         (MIN_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MAX_DELAY)
     }
 
-    /// Packets that came too late or a second time.
+    /// Returns the number of late and repeated packets.
     pub fn late(&self) -> u64 {
         self.late
     }
 
-    /// Packets that were given up.
+    /// Returns the number of skipped packets.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// How many packets after the last one this is, 0 or less for what is before it; `None` for another stream.
+    /// Returns the distance from the last packet: 0 or less for earlier packets, `None` for another
+    /// stream.
     fn ahead(&self, header: &Header) -> Option<i16> {
         let last = self.last.filter(|last| last.ssrc == header.ssrc)?;
         let ahead = header.sequence.wrapping_sub(last.sequence) as i16;
@@ -209,7 +213,7 @@ impl JitterBuffer {
         self.last = Some(header);
     }
 
-    /// Another stream begins: what still waits of the one before is lost.
+    /// Starts another stream. Buffered packets of the old stream are discarded and count as late.
     fn restart(&mut self, header: Header, now: Duration) {
         self.late += self.packets.len() as u64;
         self.packets.clear();
@@ -237,7 +241,7 @@ impl JitterBuffer {
 }
 
 impl BufferedPacket {
-    /// The packet as it came.
+    /// Returns the packet in its received form.
     pub fn packet(&self) -> Packet<'_> {
         Packet {
             header: self.header,
@@ -249,7 +253,7 @@ impl BufferedPacket {
 
 impl Arrivals {
     fn measure(&mut self, header: &Header, now: Duration) {
-        // Packets that share a timestamp (telephone-events) say nothing of the network.
+        // Packets with the same timestamp (telephone-events) do not measure the network.
         if self
             .last
             .is_some_and(|(timestamp, _)| timestamp == header.timestamp)
@@ -259,19 +263,19 @@ impl Arrivals {
         let transit = samples_in(now).wrapping_sub(header.timestamp) as i32;
         if let Some((_, before)) = self.last.replace((header.timestamp, transit)) {
             let difference = f64::from(transit.wrapping_sub(before).unsigned_abs());
-            // Beyond two seconds it is a pause or another clock.
+            // A difference over two seconds is a pause or another clock.
             if difference < 16_000.0 {
                 self.jitter += (difference - self.jitter) / 16.0;
             }
         }
     }
 
-    /// Four times the mean deviation holds nearly all of what comes unevenly.
+    /// Returns four times the mean deviation, which covers nearly all of the jitter.
     fn spread(&self) -> Duration {
         Duration::from_secs_f64(4.0 * self.jitter / 8000.0)
     }
 
-    /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
+    /// Handles a packet of the skipped gap. A repeated packet does not measure the network.
     fn on_late_packet(&mut self, sequence: u16, now: Duration) {
         let missed = self
             .last_skipped
@@ -281,7 +285,7 @@ impl Arrivals {
         }
     }
 
-    /// To a half within 44 packets in order.
+    /// Decays to a half within 44 packets in order.
     fn fade(&mut self) {
         self.extra = self.extra * 63 / 64;
     }
@@ -326,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_in_order_are_due_at_once_over_the_wrap() {
+    fn packets_in_order_are_due_at_once_across_the_wrap() {
         let mut buffer = JitterBuffer::default();
         for step in 0..100u16 {
             let sequence = step.wrapping_add(65_500);
@@ -343,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_was_overtaken_comes_first_all_the_same() {
+    fn an_overtaken_packet_is_still_returned_in_order() {
         let mut buffer = JitterBuffer::default();
         assert_eq!(arrive(&mut buffer, 10, 0), Arrival::Due);
         assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Buffered);
@@ -355,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_away_is_given_up_and_told_with_its_place() {
+    fn a_missing_packet_is_skipped_and_reported_with_its_position() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 10, 0);
         arrive(&mut buffer, 13, 60);
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_another_length_leave_gaps_of_that_length() {
+    fn lost_packets_of_another_length_leave_gaps_of_that_length() {
         let mut buffer = JitterBuffer::default();
         let packet = |sequence: u16| Header {
             timestamp: u32::from(sequence) * 480,
@@ -403,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_longer_where_packets_come_unevenly_and_less_again_later() {
+    fn the_waiting_time_grows_with_jitter_and_shrinks_again() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 0, 0);
         arrive(&mut buffer, 2, 40);
@@ -425,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_came_twice_does_not_make_others_wait_longer() {
+    fn a_repeated_packet_does_not_extend_the_waiting_time() {
         let mut buffer = JitterBuffer::default();
         for sequence in 0..50u16 {
             let millis = 1000 + u64::from(sequence) * 20;
@@ -436,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_of_a_key_is_no_jitter() {
+    fn the_packets_of_a_press_do_not_count_as_jitter() {
         let mut buffer = JitterBuffer::default();
         for sequence in 0..50u16 {
             let header = Header {
@@ -458,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn another_source_and_a_jump_begin_anew() {
+    fn another_source_and_a_jump_restart_the_buffer() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 10, 0);
         arrive(&mut buffer, 12, 20);
@@ -477,7 +481,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_in_gives_strictly_forward_out_and_little_is_held(
+        fn any_order_is_returned_in_sequence_and_the_buffer_is_bounded(
             packets in proptest::collection::vec((0u16..60, 0u64..60), 0..200),
             base in any::<u16>(),
         ) {
@@ -511,7 +515,7 @@ mod tests {
         }
 
         #[test]
-        fn any_packets_do_no_harm(packets in proptest::collection::vec((0u32..2, any::<u16>(), any::<u32>(), any::<u32>()), 0..200)) {
+        fn any_packets_keep_the_limits(packets in proptest::collection::vec((0u32..2, any::<u16>(), any::<u32>(), any::<u32>()), 0..200)) {
             let mut buffer = JitterBuffer::default();
             for (ssrc, sequence, timestamp, micros) in packets {
                 let header = Header { marker: false, payload_type: 0, sequence: sequence % 300, timestamp, ssrc };

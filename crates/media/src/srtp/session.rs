@@ -1,4 +1,4 @@
-//! The keys of one direction, derived from a master key, and the ciphers under them.
+//! Keys and ciphers of one direction, derived from a master key.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use aws_lc_rs::{
 
 use super::{ENCRYPTED, SrtpError};
 
-/// A cipher with its authentication (RFC 4568, section 6.2; RFC 7714, section 14.2).
+/// Cipher and authentication (RFC 4568, section 6.2; RFC 7714, section 14.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SrtpSuite {
-    /// `AES_CM_128_HMAC_SHA1_80`, what every implementation has.
+    /// `AES_CM_128_HMAC_SHA1_80`, supported by every implementation.
     AesCm128HmacSha1_80,
-    /// `AES_CM_128_HMAC_SHA1_32`: a shorter tag on RTP.
+    /// `AES_CM_128_HMAC_SHA1_32`, with a shorter tag on RTP.
     AesCm128HmacSha1_32,
     /// `AEAD_AES_128_GCM`.
     AeadAes128Gcm,
@@ -24,20 +24,21 @@ pub enum SrtpSuite {
     AeadAes256Gcm,
 }
 
-/// What a derived key is for (RFC 3711, section 4.3.2): the label of RTP's; RTCP's is 3 above.
+/// Labels of the derived keys for RTP (RFC 3711, section 4.3.2). The labels for RTCP are greater by
+/// 3.
 const ENCRYPTION: u8 = 0;
 const AUTHENTICATION: u8 = 1;
 const SALT: u8 = 2;
 const RTCP_LABEL_OFFSET: u8 = 3;
 
 const HMAC_KEY_OCTETS: usize = 20;
-/// The tag of HMAC-SHA1 on RTCP, whatever it is on RTP (RFC 4568, section 6.2.2).
+/// Octets of the HMAC-SHA1 tag on RTCP in both suites (RFC 4568, section 6.2.2).
 const LONG_TAG_OCTETS: usize = 10;
 const GCM_TAG_OCTETS: usize = 16;
 const INDEX_OCTETS: usize = 4;
 
 impl SrtpSuite {
-    /// Octets of its master key and salt together.
+    /// Returns the total octets of master key and salt.
     pub fn key_length(self) -> usize {
         self.master_key() + self.master_salt()
     }
@@ -57,14 +58,14 @@ impl SrtpSuite {
     }
 }
 
-/// The keys of one direction.
+/// Keys of one direction.
 pub(super) struct Session {
     rtp: PacketKeys,
     rtcp: PacketKeys,
 }
 
 impl fmt::Debug for Session {
-    /// Without the keys.
+    /// Omits the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<keys>")
     }
@@ -90,7 +91,8 @@ struct Gcm {
 }
 
 impl Session {
-    /// Derives the keys of a direction (RFC 3711, section 4.3; RFC 7714, section 11); `None` for a wrong length.
+    /// Derives the keys of a direction (RFC 3711, section 4.3; RFC 7714, section 11). Returns
+    /// `None` for a wrong key length.
     pub(super) fn derive(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
         if key.len() != suite.key_length() {
             return None;
@@ -156,7 +158,7 @@ impl Session {
         }
     }
 
-    /// The index at the end of an SRTCP packet, with the bit that says that it is encrypted.
+    /// Returns the index at the end of an SRTCP packet, with the flag for encryption.
     pub(super) fn rtcp_index(&self, packet: &[u8]) -> Option<u32> {
         let behind = match &self.rtcp {
             PacketKeys::Counter(keys) => keys.tag,
@@ -205,7 +207,7 @@ impl Session {
         word: u32,
     ) -> Result<usize, SrtpError> {
         let index = word & !ENCRYPTED;
-        // We never offer to take RTCP in clear (`UNENCRYPTED_SRTCP`).
+        // We never offer unencrypted RTCP (`UNENCRYPTED_SRTCP`).
         if word & ENCRYPTED == 0 {
             return Err(SrtpError::Unauthenticated);
         }
@@ -239,7 +241,7 @@ impl Session {
     }
 }
 
-/// A master key ready to derive from.
+/// Master key in a form for key derivation.
 struct Master {
     key: EncryptingKey,
     salt: [u8; 16],
@@ -289,7 +291,7 @@ impl Master {
         )
     }
 
-    /// The key stream under the salt with this label (RFC 3711, section 4.3.1, key derivation rate 0).
+    /// Derives the key with this label (RFC 3711, section 4.3.1, key derivation rate 0).
     fn derive<const LENGTH: usize>(&self, label: u8) -> Option<[u8; LENGTH]> {
         let mut block = self.salt;
         if let Some(octet) = block.get_mut(7) {
@@ -302,11 +304,11 @@ impl Master {
 }
 
 impl Counter {
-    /// Encrypts or decrypts: the same in counter mode.
+    /// Encrypts or decrypts; both are the same operation in counter mode.
     fn encrypt(&self, payload: Option<&mut [u8]>, ssrc: u32, index: u64) -> Result<(), SrtpError> {
         let payload = payload.ok_or(SrtpError::Malformed)?;
         let mut block = self.salt;
-        // The index has 48 bits: its upper two octets are zero.
+        // The index has 48 bits, so its upper two octets are zero.
         let xored = ssrc
             .to_be_bytes()
             .into_iter()
@@ -319,7 +321,8 @@ impl Counter {
         apply_key_stream(&self.cipher, block, payload).ok_or(SrtpError::Malformed)
     }
 
-    /// Signs a packet and the word that follows it, of which `kept` octets are sent; gives the length with both.
+    /// Signs a packet and the word after it, and returns the new length. Only `sent_octets` of the
+    /// word are sent.
     fn sign(
         &self,
         buffer: &mut [u8],
@@ -340,7 +343,7 @@ impl Counter {
         Ok(end)
     }
 
-    /// Checks the tag at `at` over the first `length` octets and the word that belongs right behind them.
+    /// Verifies the tag at `at`. It covers the first `length` octets and the word after them.
     fn verify(
         &self,
         packet: &mut [u8],
@@ -351,7 +354,7 @@ impl Counter {
         let mut sent = [0; LONG_TAG_OCTETS];
         let sent = sent.get_mut(..self.tag).ok_or(SrtpError::Malformed)?;
         sent.copy_from_slice(packet.get(at..at + self.tag).ok_or(SrtpError::Malformed)?);
-        // The tag has at least four octets, so that the word fits where it was.
+        // The tag has at least four octets, so the word fits in its place.
         let place = packet
             .get_mut(length..length + word.len())
             .ok_or(SrtpError::Malformed)?;
@@ -384,12 +387,12 @@ impl Gcm {
         Some(Box::new(Self { cipher, salt }))
     }
 
-    /// RFC 7714, section 8.1.
+    /// Returns the nonce of an RTP packet (RFC 7714, section 8.1).
     fn rtp_nonce(&self, ssrc: u32, index: u64) -> Nonce {
         self.nonce([0, 0], ssrc, index.to_be_bytes().into_iter().skip(2))
     }
 
-    /// RFC 7714, section 9.1.
+    /// Returns the nonce of an RTCP packet (RFC 7714, section 9.1).
     fn rtcp_nonce(&self, ssrc: u32, index: u32) -> Nonce {
         self.nonce([0, 0], ssrc, [0, 0].into_iter().chain(index.to_be_bytes()))
     }
@@ -404,7 +407,7 @@ impl Gcm {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// Encrypts the first `length` octets of `rest` and puts the tag behind them.
+    /// Encrypts the first `length` octets of `rest` and writes the tag after them.
     fn seal(
         &self,
         aad: &[u8],
@@ -423,7 +426,7 @@ impl Gcm {
         Ok(())
     }
 
-    /// Decrypts `rest`, which ends in the tag; gives the length of the payload.
+    /// Decrypts `rest`, including the tag at its end, and returns the length of the payload.
     fn open(&self, aad: &[u8], rest: &mut [u8], nonce: Nonce) -> Result<usize, SrtpError> {
         let opened = self.cipher.open_in_place(nonce, Aad::from(aad), rest);
         opened
@@ -437,13 +440,13 @@ fn counter_key(key: &[u8]) -> Option<EncryptingKey> {
     EncryptingKey::ctr(UnboundCipherKey::new(algorithm, key).ok()?).ok()
 }
 
-/// XORs the key stream that begins at this counter block onto `data`.
+/// XORs `data` with the key stream from this counter block on.
 fn apply_key_stream(key: &EncryptingKey, block: [u8; 16], data: &mut [u8]) -> Option<()> {
     let context = EncryptionContext::Iv128(FixedLength::from(block));
     key.less_safe_encrypt(data, context).ok().map(|_| ())
 }
 
-/// A salt at the left of a counter block.
+/// Returns a counter block with the salt at its start.
 fn padded(salt: &[u8]) -> [u8; 16] {
     let mut block = [0; 16];
     block
@@ -453,12 +456,12 @@ fn padded(salt: &[u8]) -> [u8; 16] {
     block
 }
 
-/// The roll-over counter of a packet number, which is signed with the packet and not sent.
+/// Returns the roll-over counter of a packet number. It is signed with the packet but not sent.
 fn roll_over(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }
 
-/// What GCM authenticates of RTCP beside the payload (RFC 7714, section 9.2).
+/// Returns the additional authenticated data of RTCP (RFC 7714, section 9.2).
 fn rtcp_aad(head: &[u8], word: [u8; 4]) -> [u8; 12] {
     let mut aad = [0; 12];
     aad.iter_mut()
