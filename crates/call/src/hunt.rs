@@ -8,14 +8,14 @@ use crate::{DialAttempt, PhoneNumber};
 /// Numbers that are not dialled yet, and the attempts in progress.
 #[derive(Debug)]
 pub(crate) struct Hunt {
-    undialled: VecDeque<PhoneNumber>,
-    underway: Vec<UnderwayAttempt>,
+    queue: VecDeque<PhoneNumber>,
+    pending: Vec<PendingAttempt>,
     dialled: u32,
     ring_timeout: Duration,
 }
 
 #[derive(Debug)]
-struct UnderwayAttempt {
+struct PendingAttempt {
     attempt: DialAttempt,
     number: PhoneNumber,
     dialled_at: Instant,
@@ -28,8 +28,8 @@ struct UnderwayAttempt {
 impl Hunt {
     pub(crate) fn new(numbers: Vec<PhoneNumber>, ring_timeout: Duration) -> Self {
         Self {
-            undialled: numbers.into(),
-            underway: Vec::new(),
+            queue: numbers.into(),
+            pending: Vec::new(),
             dialled: 0,
             ring_timeout,
         }
@@ -37,16 +37,16 @@ impl Hunt {
 
     /// Returns `true` if no attempt is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.underway.is_empty()
+        self.pending.is_empty()
     }
 
     /// Starts an attempt for the next number; `None` if all numbers have been dialled.
     pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(DialAttempt, PhoneNumber)> {
-        let number = self.undialled.pop_front()?;
+        let number = self.queue.pop_front()?;
         let attempt = DialAttempt(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
         let until = now + self.ring_timeout;
-        self.underway.push(UnderwayAttempt {
+        self.pending.push(PendingAttempt {
             attempt,
             number,
             dialled_at: now,
@@ -59,12 +59,12 @@ impl Hunt {
 
     /// Returns the number of an attempt the first time it rings.
     pub(crate) fn on_ringing(&mut self, attempt: DialAttempt) -> Option<PhoneNumber> {
-        let underway = self
-            .underway
+        let pending = self
+            .pending
             .iter_mut()
-            .find(|underway| underway.attempt == attempt && !underway.ringing)?;
-        underway.ringing = true;
-        Some(underway.number)
+            .find(|pending| pending.attempt == attempt && !pending.ringing)?;
+        pending.ringing = true;
+        Some(pending.number)
     }
 
     /// Marks an attempt as answered and sets its deadline for the connection. Returns `None` for an
@@ -75,10 +75,11 @@ impl Hunt {
         playback: u32,
         until: Instant,
     ) -> Option<()> {
-        let underway = self.underway.iter_mut().find(|underway| {
-            underway.attempt == attempt && underway.screening_playback.is_none()
-        })?;
-        (underway.screening_playback, underway.until) = (Some(playback), until);
+        let pending = self
+            .pending
+            .iter_mut()
+            .find(|pending| pending.attempt == attempt && pending.screening_playback.is_none())?;
+        (pending.screening_playback, pending.until) = (Some(playback), until);
         Some(())
     }
 
@@ -88,46 +89,46 @@ impl Hunt {
         playback: u32,
         until: Instant,
     ) -> Option<DialAttempt> {
-        let underway = self
-            .underway
+        let pending = self
+            .pending
             .iter_mut()
-            .find(|underway| underway.screening_playback == Some(playback))?;
-        underway.until = until;
-        Some(underway.attempt)
+            .find(|pending| pending.screening_playback == Some(playback))?;
+        pending.until = until;
+        Some(pending.attempt)
     }
 
     /// Returns `true` if the party of an attempt has answered and is being screened.
     pub(crate) fn is_screening(&self, attempt: DialAttempt) -> bool {
-        self.underway
+        self.pending
             .iter()
-            .any(|underway| underway.attempt == attempt && underway.screening_playback.is_some())
+            .any(|pending| pending.attempt == attempt && pending.screening_playback.is_some())
     }
 
     /// Removes an attempt that was answered or has failed.
     pub(crate) fn remove(&mut self, attempt: DialAttempt) -> Option<(PhoneNumber, Instant)> {
         let index = self
-            .underway
+            .pending
             .iter()
-            .position(|underway| underway.attempt == attempt)?;
-        let underway = self.underway.swap_remove(index);
-        Some((underway.number, underway.dialled_at))
+            .position(|pending| pending.attempt == attempt)?;
+        let pending = self.pending.swap_remove(index);
+        Some((pending.number, pending.dialled_at))
     }
 
     /// Removes an attempt that has passed its deadline.
     pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<DialAttempt> {
         let index = self
-            .underway
+            .pending
             .iter()
-            .position(|underway| underway.until <= now)?;
-        Some(self.underway.swap_remove(index).attempt)
+            .position(|pending| pending.until <= now)?;
+        Some(self.pending.swap_remove(index).attempt)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.underway.iter().map(|underway| underway.until).min()
+        self.pending.iter().map(|pending| pending.until).min()
     }
 
     /// Returns the attempts in progress, to be withdrawn.
     pub(crate) fn into_attempts(self) -> impl Iterator<Item = DialAttempt> {
-        self.underway.into_iter().map(|underway| underway.attempt)
+        self.pending.into_iter().map(|pending| pending.attempt)
     }
 }

@@ -85,8 +85,7 @@ pub enum Forward {
 /// Reason for not forwarding a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unforwarded {
-    /// The receiver negotiated no telephone-events. The media thread sends each press as tones
-    /// instead.
+    /// The receiver negotiated no telephone-events. Each press must be sent as tones instead.
     EventWithoutReceiver,
     /// The receiver negotiated no comfort noise. The media thread generates the noise until the
     /// next audio packet.

@@ -127,8 +127,9 @@ struct Press {
     payload: EventPayload,
 }
 
-/// Maximum number of missing packets inside a press. A greater gap is another stream, not loss.
-const MAX_LOST_IN_PRESS: u16 = 250;
+/// Limit for the step of sequence numbers inside a press. A step of this
+/// size or more is another stream, not loss.
+const MAX_STEP_IN_PRESS: u16 = 250;
 
 impl EventReceiver {
     /// Receives a packet of the negotiated payload type. Returns the digit if the packet starts a
@@ -193,10 +194,10 @@ impl EventReport {
     /// Counts the packets missing between two packets of a press. A late packet corrects the count.
     fn on_sequence_step(&mut self, step: u16) {
         match step {
-            2..MAX_LOST_IN_PRESS => {
+            2..MAX_STEP_IN_PRESS => {
                 self.lost_packets = self.lost_packets.saturating_add(u32::from(step - 1))
             }
-            step if step.wrapping_neg() < MAX_LOST_IN_PRESS && step != 0 => {
+            step if step.wrapping_neg() < MAX_STEP_IN_PRESS && step != 0 => {
                 self.lost_packets = self.lost_packets.saturating_sub(1);
             }
             _ => {}

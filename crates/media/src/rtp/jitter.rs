@@ -105,7 +105,7 @@ impl JitterBuffer {
             || self
                 .packets
                 .iter()
-                .any(|held| held.header.sequence == header.sequence)
+                .any(|packet| packet.header.sequence == header.sequence)
         {
             self.late += 1;
             self.arrivals.on_late_packet(header.sequence, now);
@@ -131,18 +131,23 @@ impl JitterBuffer {
             .wrapping_sub(last.sequence)
             .wrapping_sub(1);
         if missing == 0 {
-            let held = self.packets.pop_front()?;
-            self.advance(held.header);
-            return Some(Next::Packet(held));
+            let packet = self.packets.pop_front()?;
+            self.advance(packet.header);
+            return Some(Next::Packet(packet));
         }
-        if now.saturating_sub(front.since) < self.delay()
-            && self.packets.len() < MAX_BUFFERED_PACKETS
-        {
+        let must_wait = now.saturating_sub(front.since) < self.delay();
+        if must_wait && self.packets.len() < MAX_BUFFERED_PACKETS {
             return None;
         }
+        let front = front.header;
+        Some(self.skip_gap(last, front, missing, now))
+    }
+
+    /// Skips the missing packets between `last` and `front`.
+    fn skip_gap(&mut self, last: Header, front: Header, missing: u16, now: Duration) -> Next {
         let span = self.span.unwrap_or(FRAME as u32);
         let timestamp = last.timestamp.wrapping_add(span);
-        let until = front.header.timestamp.wrapping_sub(timestamp) as i32;
+        let until = front.timestamp.wrapping_sub(timestamp) as i32;
         let samples = until.clamp(0, MAX_CONCEALED_SAMPLES as i32) as usize;
         self.lost += u64::from(missing);
         let first = last.sequence.wrapping_add(1);
@@ -151,10 +156,9 @@ impl JitterBuffer {
             count: missing,
             at: now,
         });
-        let before = front.header.timestamp.wrapping_sub(span);
         self.last = Some(Header {
-            sequence: front.header.sequence.wrapping_sub(1),
-            timestamp: before,
+            sequence: front.sequence.wrapping_sub(1),
+            timestamp: front.timestamp.wrapping_sub(span),
             ..last
         });
         let header = Header {
@@ -163,11 +167,11 @@ impl JitterBuffer {
             timestamp,
             ..last
         };
-        Some(Next::Lost {
+        Next::Lost {
             header,
             packets: missing,
             samples,
-        })
+        }
     }
 
     /// Returns the first packet after the gap.
@@ -226,8 +230,8 @@ impl JitterBuffer {
     fn insert(&mut self, packet: &Packet<'_>, now: Duration) {
         let sequence = packet.header.sequence;
         let last = self.last.map_or(sequence, |last| last.sequence);
-        let place = self.packets.partition_point(|held| {
-            held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
+        let place = self.packets.partition_point(|buffered| {
+            buffered.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
         });
         self.packets.insert(
             place,
@@ -323,7 +327,7 @@ mod tests {
     fn due_packets(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
         let next = std::iter::from_fn(|| buffer.next(at(millis)));
         next.map(|next| match next {
-            Next::Packet(held) => Some(held.header.sequence),
+            Next::Packet(packet) => Some(packet.header.sequence),
             Next::Lost { .. } => None,
         })
         .collect()
@@ -371,7 +375,9 @@ mod tests {
             samples: 320,
         };
         assert_eq!(buffer.next(later), Some(lost));
-        assert!(matches!(buffer.next(later), Some(Next::Packet(held)) if held.payload == [0, 13]));
+        assert!(
+            matches!(buffer.next(later), Some(Next::Packet(packet)) if packet.payload == [0, 13])
+        );
         assert_eq!((buffer.next(later), buffer.lost()), (None, 2));
         assert_eq!(arrive(&mut buffer, 12, 200), Arrival::Dropped);
     }
@@ -497,7 +503,7 @@ mod tests {
                 let packet = Packet { header, payload: &[0; 160], offset: 12 };
                 let due = (buffer.arrive(&packet, at(now)) == Arrival::Due).then_some(header);
                 let waited = std::iter::from_fn(|| buffer.next(at(now))).filter_map(|next| match next {
-                    Next::Packet(held) => Some(held.header),
+                    Next::Packet(packet) => Some(packet.header),
                     Next::Lost { samples, .. } => { assert!(samples <= 480); None }
                 }).collect::<Vec<_>>();
                 for header in due.into_iter().chain(waited) {

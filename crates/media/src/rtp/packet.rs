@@ -13,7 +13,8 @@ pub struct Header {
     pub payload_type: u8,
     /// Sequence number of the packet; wraps.
     pub sequence: u16,
-    /// Timestamp in ticks of the RTP clock; wraps.
+    /// Timestamp in ticks of the RTP clock, or in samples of 8 kHz after
+    /// [`InboundClock`](crate::InboundClock); wraps.
     pub timestamp: u32,
     /// Synchronization source.
     pub ssrc: u32,

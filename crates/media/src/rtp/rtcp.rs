@@ -30,7 +30,8 @@ pub struct ReportBlock {
     pub lost: i32,
     /// Highest received sequence number, with the number of wraps above its 16 bits.
     pub highest_sequence: u32,
-    /// Interarrival jitter in ticks of the RTP clock.
+    /// Interarrival jitter: in ticks of the RTP clock on the wire, in samples of 8 kHz from
+    /// [`ReceiverStats`](crate::ReceiverStats).
     pub jitter: u32,
     /// Middle 32 bits of the NTP time of the last sender report; 0 without a report.
     pub last_sender_report: u32,

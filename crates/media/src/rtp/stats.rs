@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{Header, ReportBlock, SAMPLE_RATE, mean_opinion_score, samples_in};
 
-/// Minimum jump of sequence numbers for a restart of the stream instead of loss (RFC 3550, appendix
-/// A.1).
+/// Limit for a jump of sequence numbers by loss. A jump of this size or more is a restart of the
+/// stream (RFC 3550, appendix A.1).
 const MAX_DROPOUT: u16 = 3000;
 /// Maximum age of a late packet, in sequence numbers, to count as out of order.
 const MAX_MISORDER: u16 = 100;
@@ -40,7 +40,7 @@ struct SourceStats {
 pub struct StreamReport {
     /// Number of received packets.
     pub packets: u64,
-    /// Number of received octets.
+    /// Number of received payload octets.
     pub octets: u64,
     /// Number of packets that were sent, according to their sequence numbers, and did not arrive.
     pub lost: u64,
