@@ -81,7 +81,8 @@ struct CallHistory {
 }
 
 impl State {
-    /// Returns `true` if the prompt that the state waits for has ended or has passed its time limit.
+    /// Returns `true` if the prompt that the state waits for has ended or has passed its time
+    /// limit.
     fn prompt_has_ended(&self, input: &Input, now: Instant) -> bool {
         let (Self::PlayingWrongPin {
             playback, until, ..

@@ -53,8 +53,8 @@ pub enum Screening {
 /// Result of a PIN check in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The PIN is wrong, locked, expired or not valid for this caller. The call must not disclose the
-    /// reason.
+    /// The PIN is wrong, locked, expired or not valid for this caller. The call must not disclose
+    /// the reason.
     Refused,
     /// The PIN is correct.
     Accepted(Connection),

@@ -87,8 +87,8 @@ pub enum Forward {
 pub enum Unforwarded {
     /// The receiver negotiated no telephone-events. Each press must be sent as tones instead.
     EventWithoutReceiver,
-    /// The receiver negotiated no comfort noise. The media thread generates the noise until the
-    /// next audio packet.
+    /// The receiver negotiated no comfort noise. The noise must be generated until the next audio
+    /// packet.
     NoiseWithoutReceiver(ComfortNoise),
     /// The payload type was not negotiated, or the event or comfort noise is malformed.
     Unknown,

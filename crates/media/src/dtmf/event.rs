@@ -127,8 +127,8 @@ struct Press {
     payload: EventPayload,
 }
 
-/// Limit for the step of sequence numbers inside a press. A step of this
-/// size or more is another stream, not loss.
+/// Limit for the step of sequence numbers inside a press. A step of this size or more is another
+/// stream, not loss.
 const MAX_STEP_IN_PRESS: u16 = 250;
 
 impl EventReceiver {

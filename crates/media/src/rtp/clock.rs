@@ -10,8 +10,8 @@ pub struct InboundClock {
 
 impl InboundClock {
     /// Returns the sample of a timestamp in a clock with this number of ticks per sample
-    /// ([`crate::Codec::ticks`]). The first
-    /// sample is the first timestamp itself. A wrap of the clock causes no jump.
+    /// ([`crate::Codec::ticks`]). The first sample is the first timestamp itself. A wrap of the
+    /// clock causes no jump.
     pub fn sample(&mut self, timestamp: u32, ticks: u32) -> u32 {
         let (raw, sample) = self.last.unwrap_or((timestamp, timestamp));
         let ticks = i32::try_from(ticks.max(1)).unwrap_or(1);
