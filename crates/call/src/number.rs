@@ -12,7 +12,7 @@ pub struct PhoneNumber(u64);
 
 /// Error for a text that is not an E.164 number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NumberError {
+pub enum PhoneNumberError {
     /// The text does not start with `+`.
     #[error("must start with '+'")]
     MissingPlus,
@@ -29,18 +29,23 @@ pub enum NumberError {
 
 impl PhoneNumber {
     /// Parses a number in E.164 form. National forms and separators are rejected.
-    pub fn parse(text: &str) -> Result<Self, NumberError> {
-        let digits = text.strip_prefix('+').ok_or(NumberError::MissingPlus)?;
+    pub fn parse(text: &str) -> Result<Self, PhoneNumberError> {
+        let digits = text
+            .strip_prefix('+')
+            .ok_or(PhoneNumberError::MissingPlus)?;
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NumberError::NotADigit);
+            return Err(PhoneNumberError::NotADigit);
         }
         if !(7..=15).contains(&digits.len()) {
-            return Err(NumberError::Length);
+            return Err(PhoneNumberError::Length);
         }
         if digits.starts_with('0') {
-            return Err(NumberError::LeadingZero);
+            return Err(PhoneNumberError::LeadingZero);
         }
-        digits.parse().map(Self).map_err(|_| NumberError::Length)
+        digits
+            .parse()
+            .map(Self)
+            .map_err(|_| PhoneNumberError::Length)
     }
 
     /// Returns the complete number with its plus sign. Only for the wire, the store and the
@@ -112,14 +117,14 @@ mod tests {
     #[test]
     fn each_rule_of_e164_has_its_error() {
         for (text, error) in [
-            ("914000000001", NumberError::MissingPlus),
-            ("", NumberError::MissingPlus),
-            ("+014000000001", NumberError::LeadingZero),
-            ("+91 4000000001", NumberError::NotADigit),
-            ("+٩١٤٠٠٠٠٠٠٠", NumberError::NotADigit),
-            ("+123456", NumberError::Length),
-            ("+1234567890123456", NumberError::Length),
-            ("+", NumberError::Length),
+            ("914000000001", PhoneNumberError::MissingPlus),
+            ("", PhoneNumberError::MissingPlus),
+            ("+014000000001", PhoneNumberError::LeadingZero),
+            ("+91 4000000001", PhoneNumberError::NotADigit),
+            ("+٩١٤٠٠٠٠٠٠٠", PhoneNumberError::NotADigit),
+            ("+123456", PhoneNumberError::Length),
+            ("+1234567890123456", PhoneNumberError::Length),
+            ("+", PhoneNumberError::Length),
         ] {
             assert_eq!(PhoneNumber::parse(text), Err(error), "{text}");
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use media::{
-    Codec, Header, JitterBuffer, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
-    SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
+    Codec, EventFormat, Header, JitterBuffer, NegotiatedFormats, OutboundStream, Packet,
+    ReceiverStats, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite, forward, parse_rtcp,
 };
 
 /// Splits an input into datagrams: one octet for the length, then the datagram.
@@ -57,7 +57,7 @@ pub(crate) fn rtp(input: &[u8]) {
 }
 
 fn formats(telephone_event: Option<u8>) -> NegotiatedFormats {
-    let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
+    let telephone_event = telephone_event.map(EventFormat::at_8000);
     NegotiatedFormats {
         telephone_event,
         comfort_noise: true,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Codec, ComfortNoise, Header, OutboundStream, Packet, TelephoneEvent};
+use crate::{Codec, ComfortNoise, EventFormat, Header, OutboundStream, Packet};
 
 /// Formats that a party negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct NegotiatedFormats {
     /// Payload type of that codec.
     pub payload_type: u8,
     /// Telephone-events of the party (RFC 4733); `None` if it does not accept them.
-    pub telephone_event: Option<TelephoneEvent>,
+    pub telephone_event: Option<EventFormat>,
     /// The party sends and accepts comfort noise (RFC 3389).
     pub comfort_noise: bool,
 }
@@ -133,7 +133,7 @@ pub fn forward(
 
 fn event(
     packet: &Packet<'_>,
-    from: TelephoneEvent,
+    from: EventFormat,
     to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
@@ -175,7 +175,7 @@ mod tests {
     const SENDER: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Pcma,
         payload_type: 8,
-        telephone_event: Some(TelephoneEvent {
+        telephone_event: Some(EventFormat {
             payload_type: 101,
             ticks: 1,
         }),
@@ -183,7 +183,7 @@ mod tests {
     };
 
     fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> NegotiatedFormats {
-        let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
+        let telephone_event = telephone_event.map(EventFormat::at_8000);
         NegotiatedFormats {
             codec: Codec::Pcmu,
             payload_type: 0,
@@ -286,7 +286,7 @@ mod tests {
     const OPUS: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Opus,
         payload_type: 111,
-        telephone_event: Some(TelephoneEvent {
+        telephone_event: Some(EventFormat {
             payload_type: 110,
             ticks: 6,
         }),

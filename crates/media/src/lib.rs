@@ -24,8 +24,8 @@ pub use audio::{
 };
 pub use codec::{Codec, Decoder, Encoder, OpusSettings};
 pub use dtmf::{
-    Digit, DigitCounts, DigitFilter, DigitSource, DigitTones, EventPayload, EventReceiver,
-    EventReport, EventSender, EventStep, NotADigit, TelephoneEvent, ToneDetector,
+    Digit, DigitCounts, DigitFilter, DigitSource, DigitTones, EventFormat, EventPayload,
+    EventReceiver, EventReport, EventSender, EventStep, NotADigit, ToneDetector,
 };
 pub use forward::{Forward, NegotiatedFormats, Unforwarded, forward};
 pub use rtp::{

@@ -7,14 +7,14 @@ const MAX_LATE_SAMPLES: i32 = 16_000;
 
 /// Negotiated format of telephone-events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TelephoneEvent {
+pub struct EventFormat {
     /// RTP payload type.
     pub payload_type: u8,
     /// Ticks of the duration clock per sample of 8 kHz: 1, or 6 for `telephone-event/48000`.
     pub ticks: u16,
 }
 
-impl TelephoneEvent {
+impl EventFormat {
     /// Returns `telephone-event/8000` with this payload type.
     pub fn at_8000(payload_type: u8) -> Self {
         Self {

@@ -9,7 +9,7 @@ mod tones;
 
 pub use detector::ToneDetector;
 pub use digit::{Digit, NotADigit};
-pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
+pub use event::{EventFormat, EventPayload, EventReceiver, EventReport};
 pub use event_sender::{EventSender, EventStep};
 pub use filter::{DigitCounts, DigitFilter, DigitSource};
 pub use tones::DigitTones;

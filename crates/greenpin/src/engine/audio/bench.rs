@@ -14,7 +14,7 @@ use std::{
 };
 
 use media::{
-    Codec, Encoder, FRAME, Header, NegotiatedFormats, OpusSettings, Oscillator, TelephoneEvent,
+    Codec, Encoder, EventFormat, FRAME, Header, NegotiatedFormats, OpusSettings, Oscillator,
 };
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
@@ -236,7 +236,7 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
         rtp,
         rtcp: None,
         formats: NegotiatedFormats {
-            telephone_event: Some(TelephoneEvent::at_8000(101)),
+            telephone_event: Some(EventFormat::at_8000(101)),
             ..NegotiatedFormats::new(codec)
         },
         opus: OpusSettings::default(),

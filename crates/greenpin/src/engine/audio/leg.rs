@@ -8,9 +8,9 @@ use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
     Channel, Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder,
-    EventReceiver, EventSender, EventStep, FRAME, Forward, Header, InboundClock, NegotiatedFormats,
-    NoiseGenerator, OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD,
-    TelephoneEvent, ToneDetector, Unforwarded, forward,
+    EventFormat, EventReceiver, EventSender, EventStep, FRAME, Forward, Header, InboundClock,
+    NegotiatedFormats, NoiseGenerator, OutboundStream, Packet, ReceiverStats, RingbackTone,
+    SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -383,7 +383,7 @@ impl Leg {
     }
 
     /// The telephone-events that the peer negotiated.
-    pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
+    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
         self.link.as_ref()?.formats.telephone_event
     }
 

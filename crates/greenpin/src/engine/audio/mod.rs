@@ -24,8 +24,8 @@ use std::{
 };
 
 use media::{
-    Codec, Digit, DigitSource, EventReport, NegotiatedFormats, OpusSettings, Ringback,
-    StreamReport, TelephoneEvent,
+    Codec, Digit, DigitSource, EventFormat, EventReport, NegotiatedFormats, OpusSettings, Ringback,
+    StreamReport,
 };
 use signalling::{Network, sdes, sdp};
 
@@ -134,8 +134,8 @@ fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
         sdp::Codec::Opus => Codec::Opus,
     };
     let event = |event: sdp::TelephoneEvent| match event.rate {
-        48_000 => TelephoneEvent::at_48000(event.payload_type),
-        _ => TelephoneEvent::at_8000(event.payload_type),
+        48_000 => EventFormat::at_48000(event.payload_type),
+        _ => EventFormat::at_8000(event.payload_type),
     };
     let telephone_event = media.telephone_event.map(event);
     NegotiatedFormats {

@@ -13,8 +13,8 @@ use std::{
 };
 
 use media::{
-    Clip, Codec, Digit, DigitSource, EventPayload, Header, NegotiatedFormats, OpusSettings,
-    Oscillator, Packet, TelephoneEvent,
+    Clip, Codec, Digit, DigitSource, EventFormat, EventPayload, Header, NegotiatedFormats,
+    OpusSettings, Oscillator, Packet,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -127,7 +127,7 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
         rtp,
         rtcp: None,
         formats: NegotiatedFormats {
-            telephone_event: telephone_event.map(TelephoneEvent::at_8000),
+            telephone_event: telephone_event.map(EventFormat::at_8000),
             ..NegotiatedFormats::new(codec)
         },
         opus: OpusSettings::default(),

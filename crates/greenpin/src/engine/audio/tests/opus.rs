@@ -5,7 +5,7 @@ use super::*;
 const OPUS: u8 = 111;
 
 fn formats(payload_type: u8) -> NegotiatedFormats {
-    let telephone_event = Some(TelephoneEvent::at_48000(110));
+    let telephone_event = Some(EventFormat::at_48000(110));
     NegotiatedFormats {
         payload_type,
         telephone_event,
@@ -203,7 +203,7 @@ fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
 #[test]
 fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
     let g711 = NegotiatedFormats {
-        telephone_event: Some(TelephoneEvent::at_8000(101)),
+        telephone_event: Some(EventFormat::at_8000(101)),
         ..NegotiatedFormats::new(Codec::Pcmu)
     };
     let (mut bench, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
