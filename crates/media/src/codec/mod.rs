@@ -13,7 +13,7 @@ use audio_codec::{
 };
 
 use crate::FRAME;
-use opus::{OpusDecoding, OpusEncoding};
+use opus::{OpusStreamDecoder, OpusStreamEncoder};
 use upsampler::Upsampler;
 
 pub use opus::OpusSettings;
@@ -116,19 +116,19 @@ impl Codec {
 #[derive(Default)]
 pub struct Decoder {
     g722: Option<Box<G722Decoder>>,
-    opus: Option<Box<OpusDecoding>>,
+    opus: Option<Box<OpusStreamDecoder>>,
 }
 
 /// Encoder of one stream. G.722 and Opus keep their state from packet to packet.
 #[derive(Default)]
 pub struct Encoder {
-    g722: Option<Box<Wideband>>,
-    opus: Option<Box<OpusEncoding>>,
+    g722: Option<Box<WidebandEncoder>>,
+    opus: Option<Box<OpusStreamEncoder>>,
     settings: OpusSettings,
 }
 
 /// G.722 encoder of 16 kHz behind an upsampler. The 8 kHz mode of the library encodes silence.
-struct Wideband {
+struct WidebandEncoder {
     upsampler: Upsampler,
     encoder: G722Encoder,
 }
@@ -164,9 +164,9 @@ impl Decoder {
         self.opus().map_or(0, |opus| opus.conceal(next, samples))
     }
 
-    fn opus(&mut self) -> Option<&mut OpusDecoding> {
+    fn opus(&mut self) -> Option<&mut OpusStreamDecoder> {
         if self.opus.is_none() {
-            self.opus = OpusDecoding::new().map(Box::new);
+            self.opus = OpusStreamDecoder::new().map(Box::new);
         }
         self.opus.as_deref_mut()
     }
@@ -231,18 +231,18 @@ impl Encoder {
         }
     }
 
-    fn opus(&mut self) -> Option<&mut OpusEncoding> {
+    fn opus(&mut self) -> Option<&mut OpusStreamEncoder> {
         if self.opus.is_none() {
-            self.opus = OpusEncoding::new(self.settings).map(Box::new);
+            self.opus = OpusStreamEncoder::new(self.settings).map(Box::new);
         }
         self.opus.as_deref_mut()
     }
 
-    fn g722(&mut self) -> &mut Wideband {
+    fn g722(&mut self) -> &mut WidebandEncoder {
         let (lower_band, packed) = (false, false);
         let encoder = || G722Encoder::with_options(Bitrate::Mode1_64000, lower_band, packed);
         self.g722.get_or_insert_with(|| {
-            Box::new(Wideband {
+            Box::new(WidebandEncoder {
                 upsampler: Upsampler::default(),
                 encoder: encoder(),
             })
@@ -250,7 +250,7 @@ impl Encoder {
     }
 }
 
-impl Wideband {
+impl WidebandEncoder {
     /// Encodes samples of 8 kHz into the same number of octets.
     fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
         let mut count = 0;

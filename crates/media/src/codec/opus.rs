@@ -32,9 +32,9 @@ pub struct OpusSettings {
 }
 
 /// Decoder of one stream.
-pub(crate) struct OpusDecoding(OpusDecoder);
+pub(crate) struct OpusStreamDecoder(OpusDecoder);
 
-impl OpusDecoding {
+impl OpusStreamDecoder {
     pub(crate) fn new() -> Option<Self> {
         OpusDecoder::new(SAMPLE_RATE as i32, 1).ok().map(Self)
     }
@@ -72,12 +72,12 @@ impl OpusDecoding {
 
 /// Encoder of one stream. A packet has one of nine durations; samples beyond it wait for the next
 /// packet.
-pub(crate) struct OpusEncoding {
+pub(crate) struct OpusStreamEncoder {
     encoder: OpusEncoder,
     pending: Vec<i16>,
 }
 
-impl OpusEncoding {
+impl OpusStreamEncoder {
     pub(crate) fn new(settings: OpusSettings) -> Option<Self> {
         let mut encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip).ok()?;
         encoder.complexity = COMPLEXITY;

@@ -25,7 +25,7 @@ pub struct OutboundStream {
     timestamp: u32,
     last_at: Option<Duration>,
     clock: Clock,
-    feed: Feed,
+    last_origin: PacketOrigin,
     packets: u32,
     octets: u32,
 }
@@ -47,7 +47,7 @@ impl Clock {
 
 /// Origin of the last packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Feed {
+enum PacketOrigin {
     Own,
     Event {
         start: u32,
@@ -76,7 +76,7 @@ impl OutboundStream {
             timestamp,
             last_at: None,
             clock,
-            feed: Feed::Own,
+            last_origin: PacketOrigin::Own,
             packets: 0,
             octets: 0,
         }
@@ -135,25 +135,25 @@ impl OutboundStream {
 
     /// Returns the header for 20 ms of our own audio.
     pub fn own_audio(&mut self, payload_type: u8, now: Duration) -> Header {
-        let continues = self.feed == Feed::Own && self.is_recent(now);
+        let continues = self.last_origin == PacketOrigin::Own && self.is_recent(now);
         let timestamp = if continues {
             self.timestamp.wrapping_add(FRAME as u32)
         } else {
             self.timestamp_after_pause(now)
         };
-        self.feed = Feed::Own;
+        self.last_origin = PacketOrigin::Own;
         self.next(payload_type, !continues, timestamp, now)
     }
 
     /// Returns the header for a telephone-event packet of our own. All packets of a press have the
     /// timestamp of the first.
     pub fn event(&mut self, payload_type: u8, first: bool, now: Duration) -> Header {
-        let start = match self.feed {
-            Feed::Event { start } if !first => start,
+        let start = match self.last_origin {
+            PacketOrigin::Event { start } if !first => start,
             _ => self.timestamp_after_pause(now),
         };
         let header = self.next(payload_type, first, start, now);
-        self.feed = Feed::Event { start };
+        self.last_origin = PacketOrigin::Event { start };
         header
     }
 
@@ -181,12 +181,12 @@ impl OutboundStream {
     /// Skips a packet of the other party that is not forwarded, so that it leaves no gap in our
     /// sequence numbers.
     pub fn skip(&mut self, from: &Header) {
-        if let Feed::Relayed {
+        if let PacketOrigin::Relayed {
             ssrc,
             sequence,
             timestamp,
             missing,
-        } = &mut self.feed
+        } = &mut self.last_origin
             && *ssrc == from.ssrc
             && from.sequence.wrapping_sub(*sequence) < MAX_GAP
             && from.sequence != *sequence
@@ -203,12 +203,12 @@ impl OutboundStream {
     /// Returns the steps of sequence and timestamp since the last relayed packet, and its mask of
     /// missing packets. Returns `None` if the packet does not continue the stream.
     fn steps(&self, from: &Header) -> Option<(i16, i32, u128)> {
-        let Feed::Relayed {
+        let PacketOrigin::Relayed {
             ssrc,
             sequence,
             timestamp,
             missing,
-        } = self.feed
+        } = self.last_origin
         else {
             return None;
         };
@@ -220,7 +220,7 @@ impl OutboundStream {
 
     /// Returns `true` if the packet this many steps back is missing, and clears its bit.
     fn fill_missing(&mut self, step: i16) -> bool {
-        let Feed::Relayed { missing, .. } = &mut self.feed else {
+        let PacketOrigin::Relayed { missing, .. } = &mut self.last_origin else {
             return false;
         };
         let bit = u32::from(step.unsigned_abs())
@@ -244,7 +244,7 @@ impl OutboundStream {
     }
 
     fn set_relayed(&mut self, from: &Header, missing: u128) {
-        self.feed = Feed::Relayed {
+        self.last_origin = PacketOrigin::Relayed {
             ssrc: from.ssrc,
             sequence: from.sequence,
             timestamp: from.timestamp,

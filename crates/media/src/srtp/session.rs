@@ -72,12 +72,12 @@ impl fmt::Debug for Session {
 }
 
 enum PacketKeys {
-    Counter(Box<Counter>),
-    Gcm(Box<Gcm>),
+    Counter(Box<CounterKeys>),
+    Gcm(Box<GcmKeys>),
 }
 
 /// AES in counter mode with HMAC-SHA1 (RFC 3711, sections 4.1.1 and 4.2.1).
-struct Counter {
+struct CounterKeys {
     cipher: EncryptingKey,
     mac: hmac::Key,
     salt: [u8; 16],
@@ -85,7 +85,7 @@ struct Counter {
 }
 
 /// AES-GCM (RFC 7714).
-struct Gcm {
+struct GcmKeys {
     cipher: LessSafeKey,
     salt: [u8; 12],
 }
@@ -98,7 +98,7 @@ impl Session {
             return None;
         }
         let (key, salt) = key.split_at_checked(suite.master_key())?;
-        let master = Master {
+        let master = MasterKey {
             key: counter_key(key)?,
             salt: padded(salt),
         };
@@ -242,12 +242,12 @@ impl Session {
 }
 
 /// Master key in a form for key derivation.
-struct Master {
+struct MasterKey {
     key: EncryptingKey,
     salt: [u8; 16],
 }
 
-impl Master {
+impl MasterKey {
     fn keys(&self, suite: SrtpSuite, label_offset: u8) -> Option<PacketKeys> {
         Some(match suite {
             SrtpSuite::AesCm128HmacSha1_80 => {
@@ -266,12 +266,12 @@ impl Master {
         })
     }
 
-    fn counter(&self, label_offset: u8, tag: usize) -> Option<Box<Counter>> {
+    fn counter(&self, label_offset: u8, tag: usize) -> Option<Box<CounterKeys>> {
         let cipher = counter_key(&self.derive::<16>(ENCRYPTION + label_offset)?)?;
         let secret = self.derive::<HMAC_KEY_OCTETS>(AUTHENTICATION + label_offset)?;
         let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
         let salt = padded(&self.derive::<14>(SALT + label_offset)?);
-        Some(Box::new(Counter {
+        Some(Box::new(CounterKeys {
             cipher,
             mac,
             salt,
@@ -283,8 +283,8 @@ impl Master {
         &self,
         algorithm: &'static aead::Algorithm,
         label_offset: u8,
-    ) -> Option<Box<Gcm>> {
-        Gcm::new(
+    ) -> Option<Box<GcmKeys>> {
+        GcmKeys::new(
             algorithm,
             &self.derive::<KEY>(ENCRYPTION + label_offset)?,
             self.derive::<12>(SALT + label_offset)?,
@@ -303,7 +303,7 @@ impl Master {
     }
 }
 
-impl Counter {
+impl CounterKeys {
     /// Encrypts or decrypts; both are the same operation in counter mode.
     fn encrypt(&self, payload: Option<&mut [u8]>, ssrc: u32, index: u64) -> Result<(), SrtpError> {
         let payload = payload.ok_or(SrtpError::Malformed)?;
@@ -377,7 +377,7 @@ impl Counter {
     }
 }
 
-impl Gcm {
+impl GcmKeys {
     pub(super) fn new(
         algorithm: &'static aead::Algorithm,
         key: &[u8],

@@ -37,7 +37,7 @@ fn the_key_stream_matches_rfc_3711_appendix_b2() {
 #[test]
 fn derived_keys_match_rfc_3711_appendix_b3() {
     let master = hex(MASTER);
-    let master = Master {
+    let master = MasterKey {
         key: counter_key(&master[..16]).unwrap(),
         salt: padded(&master[16..]),
     };
@@ -96,7 +96,7 @@ fn gcm(key: &str) -> Session {
         &aead::AES_128_GCM
     };
     let salt: [u8; 12] = hex("517569642070726f2071756f").try_into().unwrap();
-    let keys = || PacketKeys::Gcm(Gcm::new(algorithm, &key, salt).unwrap());
+    let keys = || PacketKeys::Gcm(GcmKeys::new(algorithm, &key, salt).unwrap());
     Session {
         rtp: keys(),
         rtcp: keys(),
