@@ -1,13 +1,15 @@
 //! Secure RTP and RTCP (RFC 3711, RFC 7714). Packets are encrypted and decrypted in place, without
 //! an allocation per packet.
 
+mod keys;
 mod session;
+mod suite;
 mod window;
 
 use session::Session;
 use window::{Window, estimate_index};
 
-pub use session::SrtpSuite;
+pub use suite::SrtpSuite;
 
 /// Maximum number of octets that encryption adds to a packet: a tag of 16 octets and the SRTCP
 /// index.

@@ -1,3 +1,6 @@
+use aws_lc_rs::aead;
+
+use super::super::keys::{AUTHENTICATION, ENCRYPTION, GcmKeys, SALT, apply_key_stream};
 use super::*;
 
 fn hex(text: &str) -> Vec<u8> {
