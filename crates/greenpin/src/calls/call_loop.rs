@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use call::script::{Attempt, Input, Side};
-use call::{Cause, PhoneNumber};
+use call::{Cause, DialAttempt, Input, PhoneNumber, Side};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
 use signalling::{Endpoint, Event, IncomingCall, LegId};
@@ -42,7 +41,7 @@ pub(super) struct Party {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Caller,
-    Callee(Attempt),
+    Callee(DialAttempt),
 }
 
 pub(super) struct Exchange {
@@ -389,7 +388,7 @@ impl Exchange {
         }
     }
 
-    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(Attempt) -> Input) {
+    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(DialAttempt) -> Input) {
         self.with_party(leg, |call, role, plant| {
             if let Role::Callee(attempt) = role {
                 call.step(input(attempt), plant);

@@ -1,7 +1,7 @@
 //! When the two carriers' gateways may talk to each other, and when their audio comes back to us: decided here, without
 //! knowing of SIP.
 
-use call::script::Side;
+use call::Side;
 use signalling::sdp::RemoteMedia;
 
 /// How often a call may go direct: a peer that changes its audio each time it does stays with us in the end.

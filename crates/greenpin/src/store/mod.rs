@@ -53,7 +53,7 @@ pub use self::tenants::{
     is_account_sid,
 };
 pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy, Screening};
+pub use call::{CallType, HangupBy, Screening};
 
 use self::allocations::number_cache::Offers;
 use self::core::checkpoint::Checkpoints;

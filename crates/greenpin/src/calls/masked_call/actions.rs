@@ -1,7 +1,6 @@
 //! What the call machine wants done, one action after the other.
 
-use call::script::{Action, Attempt, Input, Prompt, Side};
-use call::{Cause, PhoneNumber};
+use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
 use media::DigitFilter;
 use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
@@ -98,7 +97,12 @@ impl MaskedCall {
         }
     }
 
-    fn dial(&mut self, attempt: Attempt, number: PhoneNumber, plant: &mut Plant) -> Option<Input> {
+    fn dial(
+        &mut self,
+        attempt: DialAttempt,
+        number: PhoneNumber,
+        plant: &mut Plant,
+    ) -> Option<Input> {
         let draw = |most: u64| random::u64() % most.max(1);
         let trunks_left = selection::order(
             &plant.settings.trunks,
@@ -120,7 +124,7 @@ impl MaskedCall {
     /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
     pub(super) fn dial_by(
         &mut self,
-        attempt: Attempt,
+        attempt: DialAttempt,
         mut dialled: Dialled,
         plant: &mut Plant,
     ) -> Option<Input> {
@@ -190,7 +194,7 @@ impl MaskedCall {
         }
     }
 
-    fn abandon(&mut self, attempt: Attempt, plant: &mut Plant) {
+    fn abandon(&mut self, attempt: DialAttempt, plant: &mut Plant) {
         if let Some(leg) = self.callees.remove(&attempt) {
             plant
                 .agent
@@ -199,7 +203,7 @@ impl MaskedCall {
         }
     }
 
-    fn bridge(&mut self, attempt: Attempt, plant: &mut Plant) {
+    fn bridge(&mut self, attempt: DialAttempt, plant: &mut Plant) {
         self.talking_to = Some(attempt);
         let callee = self
             .callees

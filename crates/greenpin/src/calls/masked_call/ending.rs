@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use call::script::Outcome;
+use call::CallOutcome;
 use media::{DigitCounts, EventReport};
 
 use super::{Leg, MaskedCall};
@@ -13,13 +13,13 @@ use crate::store::{CallEnding, DigitReport, LegReport, MediaPath};
 
 /// The call is over; its record waits for the streams to close.
 pub(super) struct Ending {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: CallOutcome,
     pub(super) open_streams: usize,
 }
 
 impl MaskedCall {
     /// Closes every stream; the record is written when the last has reported.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
+    pub(super) fn finish(&mut self, outcome: CallOutcome) {
         let legs =
             std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
         let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
@@ -46,7 +46,7 @@ impl MaskedCall {
         self.ending = None;
     }
 
-    fn ending_of(&self, outcome: &Outcome) -> CallEnding {
+    fn ending_of(&self, outcome: &CallOutcome) -> CallEnding {
         let at = |instant: Instant| self.started.timestamp(instant);
         let callee = self
             .talking_to

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::script::{Attempt, Collect, Connection, Input, Key, Side, Verdict};
-use call::{Call, Cause, PhoneNumber};
+use call::{
+    Call, Cause, Collect, Connection, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict,
+};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
 use signalling::{IncomingCall, LegId};
@@ -54,8 +55,8 @@ pub(super) struct MaskedCall {
     voice: Option<Voice>,
     caller: Leg,
     /// Boxed: a table of one has room for four.
-    callees: HashMap<Attempt, Box<Leg>>,
-    talking_to: Option<Attempt>,
+    callees: HashMap<DialAttempt, Box<Leg>>,
+    talking_to: Option<DialAttempt>,
     direct: Direct,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
@@ -154,10 +155,7 @@ impl MaskedCall {
     /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
     pub(super) fn too_many(&mut self, plant: &mut Plant) {
         tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
-        self.step(
-            Input::Routed(call::script::Route::Refuse(Cause::Overloaded)),
-            plant,
-        );
+        self.step(Input::Routed(call::Route::Refuse(Cause::Overloaded)), plant);
     }
 
     /// The call as others may see it.
@@ -181,7 +179,7 @@ impl MaskedCall {
     }
 
     /// A dialled party refused, or could not be reached; the status is for the call record.
-    pub(super) fn callee_failed(&mut self, attempt: Attempt, status: u16, plant: &mut Plant) {
+    pub(super) fn callee_failed(&mut self, attempt: DialAttempt, status: u16, plant: &mut Plant) {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
             plant.forget(leg.id, leg.stream.as_ref());
@@ -204,22 +202,22 @@ impl MaskedCall {
             begun.route
         });
         let route = match route {
-            Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
-            Ok(store::Route::NotInUse) => self.answerable(call::script::Route::NotInUse, plant),
+            Ok(store::Route::UnknownNumber) => call::Route::UnknownNumber,
+            Ok(store::Route::NotInUse) => self.answerable(call::Route::NotInUse, plant),
             Ok(store::Route::Collect(collect)) => {
                 self.needs_audio = collect.settings.warning.is_some();
-                self.answerable(call::script::Route::Collect(collect_plan(&collect)), plant)
+                self.answerable(call::Route::Collect(collect_plan(&collect)), plant)
             }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "a call was not routed");
-                call::script::Route::Refuse(Cause::Overloaded)
+                call::Route::Refuse(Cause::Overloaded)
             }
         };
         self.step(Input::Routed(route), plant);
     }
 
     /// A call that is to be answered needs audio first.
-    fn answerable(&mut self, route: call::script::Route, plant: &mut Plant) -> call::script::Route {
+    fn answerable(&mut self, route: call::Route, plant: &mut Plant) -> call::Route {
         match open_stream(
             plant,
             Party {
@@ -232,7 +230,7 @@ impl MaskedCall {
                 self.caller.stream = Some(stream);
                 route
             }
-            None => call::script::Route::Refuse(Cause::Overloaded),
+            None => call::Route::Refuse(Cause::Overloaded),
         }
     }
 
@@ -278,7 +276,7 @@ impl MaskedCall {
         }
         match self.talking_to {
             None => {
-                let input = Key::new(digit.expose()).map(|key| match role {
+                let input = Keypress::new(digit.expose()).map(|key| match role {
                     Role::Caller => Input::Key(key),
                     Role::Callee(attempt) => Input::CalleeKey(attempt, key),
                 });
@@ -383,7 +381,7 @@ impl MaskedCall {
 fn collect_plan(collect: &store::Collect) -> Collect {
     Collect {
         pin_length: collect.pin_length,
-        max_tries: collect.max_tries,
+        max_attempts: collect.max_tries,
         ring_timeout: collect.settings.ring_timeout,
         max_call_duration: collect.settings.max_call_duration,
         parallel: collect.settings.parallel,

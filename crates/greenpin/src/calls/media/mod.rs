@@ -24,8 +24,8 @@ use std::{
 };
 
 use media::{
-    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport,
-    TelephoneEvent,
+    Codec, Digit, DigitSource, EventFormat, EventReport, NegotiatedFormats, OpusSettings, Ringback,
+    StreamReport,
 };
 use signalling::{Network, sdes, sdp};
 
@@ -83,7 +83,7 @@ pub struct Remote {
     /// Where it wants its RTCP when it said so (RFC 3605); else the port above RTP.
     pub rtcp: Option<SocketAddr>,
     /// What the peer is sent, and sends. Where it takes no telephone-events, keys are found in and sent as tones.
-    pub formats: Formats,
+    pub formats: NegotiatedFormats,
     /// What it wants of Opus.
     pub opus: OpusSettings,
     /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
@@ -125,7 +125,7 @@ impl Remote {
     }
 }
 
-fn formats(media: &sdp::RemoteMedia) -> Formats {
+fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
     let codec = match media.codec {
         sdp::Codec::Pcma => Codec::Pcma,
         sdp::Codec::Pcmu => Codec::Pcmu,
@@ -133,11 +133,11 @@ fn formats(media: &sdp::RemoteMedia) -> Formats {
         sdp::Codec::Opus => Codec::Opus,
     };
     let event = |event: sdp::TelephoneEventFormat| match event.rate {
-        48_000 => TelephoneEvent::at_48000(event.payload_type),
-        _ => TelephoneEvent::at_8000(event.payload_type),
+        48_000 => EventFormat::at_48000(event.payload_type),
+        _ => EventFormat::at_8000(event.payload_type),
     };
     let telephone_event = media.telephone_event.map(event);
-    Formats {
+    NegotiatedFormats {
         codec,
         payload_type: media.payload_type,
         telephone_event,

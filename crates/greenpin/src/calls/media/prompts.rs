@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use call::script::Prompt;
+use call::Prompt;
 use media::Clip;
 
 use crate::prompt_file;
@@ -241,7 +241,7 @@ fn parse(octets: &[u8], path: &Path) -> Result<Clip, PromptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use call::script::Prompt;
+    use call::Prompt;
     use hound::{SampleFormat, WavSpec, WavWriter};
     use media::ToneDetector;
 
@@ -296,9 +296,10 @@ mod tests {
             .flat_map(|one| ALL.map(|prompt| (one, prompt)))
         {
             let mut keys = 0;
-            ToneDetector::default().listen(prompts.of_language(prompt, language).samples(), |_| {
-                keys += 1
-            });
+            ToneDetector::default()
+                .process(prompts.of_language(prompt, language).samples(), |_| {
+                    keys += 1
+                });
             assert_eq!(keys, 0, "{language} {prompt:?}");
         }
     }

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::script::{CallType, HangupBy, Screening};
-use call::{DialStatus, PhoneNumber};
+use call::{CallType, DialStatus, HangupBy, PhoneNumber, Screening};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 

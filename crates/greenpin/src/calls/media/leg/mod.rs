@@ -7,10 +7,10 @@ mod secure;
 use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use media::{
-    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver,
-    EventSender, EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator,
-    OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent,
-    ToneDetector, Unforwarded, forward,
+    Channel, Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder,
+    EventFormat, EventReceiver, EventSender, EventStep, FRAME, Forward, Header, InboundClock,
+    NegotiatedFormats, NoiseGenerator, OutboundStream, Packet, ReceiverStats, RingbackTone,
+    SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -60,7 +60,7 @@ pub(super) struct Leg {
 /// What offer and answer agreed on.
 struct Link {
     peer: Peer,
-    formats: Formats,
+    formats: NegotiatedFormats,
     send: bool,
     receive: bool,
 }
@@ -183,7 +183,7 @@ impl Leg {
     fn speak(&mut self, codec: Codec) {
         self.out.set_ticks(codec.ticks());
         self.clock = InboundClock::default();
-        self.encoder.skip();
+        self.encoder.discard_pending();
     }
 
     pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
@@ -207,7 +207,7 @@ impl Leg {
         match &mut self.playing {
             Playing::Noise { since: last, noise } => {
                 *last = since;
-                noise.follow(told);
+                noise.set_level(told);
             }
             Playing::Nothing => {
                 let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), told));
@@ -301,9 +301,9 @@ impl Leg {
         if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
             return self
                 .events
-                .take(&packet.header, event.parse(packet.payload)?);
+                .receive_parsed(&packet.header, event.parse(packet.payload)?);
         }
-        self.events.pass(&packet.header);
+        self.events.on_other_packet(&packet.header);
         None
     }
 
@@ -327,9 +327,9 @@ impl Leg {
         octets: &mut [u8],
     ) -> usize {
         if header.marker {
-            self.encoder.skip();
+            self.encoder.discard_pending();
         }
-        let waited = self.encoder.waiting(codec) as u32;
+        let waited = self.encoder.pending_samples(codec) as u32;
         header.timestamp = header
             .timestamp
             .wrapping_sub(waited.wrapping_mul(codec.ticks()));
@@ -353,7 +353,7 @@ impl Leg {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
-                .place(Side::Left, timestamp, samples, now);
+                .place(Channel::Left, timestamp, samples, now);
         }
         if let Some(listener) = &self.listener
             && listener.send(samples.to_vec()).is_err()
@@ -361,7 +361,7 @@ impl Leg {
             self.listener = None;
         }
         if let Some(detector) = &mut self.detector {
-            detector.listen(samples, |digit| pressed(digit, DigitSource::InBand));
+            detector.process(samples, |digit| pressed(digit, DigitSource::InBand));
         }
     }
 
@@ -370,7 +370,7 @@ impl Leg {
         if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
             && let Some(detector) = &mut self.detector
         {
-            detector.listen(&[0; 2 * FRAME], |_| ());
+            detector.process(&[0; 2 * FRAME], |_| ());
         }
     }
 
@@ -379,17 +379,17 @@ impl Leg {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
-                .place(Side::Right, timestamp, samples, now);
+                .place(Channel::Right, timestamp, samples, now);
         }
     }
 
     /// The telephone-events that the peer negotiated.
-    pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
+    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
         self.link.as_ref()?.formats.telephone_event
     }
 
     /// What offer and answer agreed on.
-    pub(super) fn formats(&self) -> Option<Formats> {
+    pub(super) fn formats(&self) -> Option<NegotiatedFormats> {
         Some(self.link.as_ref()?.formats)
     }
 
@@ -402,7 +402,7 @@ impl Leg {
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
-        from: &Formats,
+        from: &NegotiatedFormats,
         now: Duration,
     ) -> Forward {
         let Some(link) = self.link.as_ref().filter(|link| link.send) else {
@@ -438,7 +438,7 @@ impl Leg {
 
     /// Takes note of a packet of the bridged leg that is not passed on.
     pub(super) fn swallow(&mut self, packet: &Packet<'_>) {
-        self.out.swallow(&packet.header);
+        self.out.skip(&packet.header);
     }
 
     /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
@@ -503,15 +503,15 @@ impl Leg {
 
     /// Sends one frame of our own, unless the peer takes none.
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
-        let Formats {
+        let NegotiatedFormats {
             codec,
             payload_type,
             ..
         } = self.link.as_ref().filter(|link| link.send)?.formats;
         let mut payload = [0; FRAME];
-        self.encoder.skip();
+        self.encoder.discard_pending();
         let length = self.encode(codec, frame, &mut payload);
-        let header = self.out.own(payload_type, now);
+        let header = self.out.own_audio(payload_type, now);
         self.emit(&header, payload.get(..length)?);
         Some(())
     }

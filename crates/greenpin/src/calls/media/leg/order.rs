@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media::{Arrival, Codec, Concealment, Held, JitterBuffer, Next, Packet};
+use media::{Arrival, BufferedPacket, Codec, Concealment, JitterBuffer, Next, Packet};
 
 use super::Leg;
 
@@ -43,7 +43,7 @@ impl Leg {
         let recorded =
             self.recording.is_some() || bridged.is_some_and(|other| other.recording.is_some());
         let to = bridged.and_then(Self::codec);
-        followed || codec.has_state() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
+        followed || codec.is_stateful() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
 
     /// Ends the order: the next packet begins it anew.
@@ -73,7 +73,7 @@ impl Leg {
     /// Takes note of decoded samples, for what may be missing after them.
     pub(super) fn remember(&mut self, samples: &[i16]) {
         if let Some(order) = &mut self.order {
-            order.concealment.heard(samples);
+            order.concealment.observe(samples);
         }
     }
 
@@ -83,9 +83,10 @@ impl Leg {
             return 0;
         };
         if link.formats.codec == Codec::Opus {
-            let is_audio = |held: &&Held| {
+            let is_audio = |held: &&BufferedPacket| {
                 let number = held.header.payload_type;
-                !link.formats.is_event(number) && link.formats.codec_of(number) == Some(Codec::Opus)
+                !link.formats.is_event(number)
+                    && link.formats.codec_for(number) == Some(Codec::Opus)
             };
             let next = order
                 .buffer

@@ -13,8 +13,8 @@ use std::{
 };
 
 use media::{
-    Clip, Codec, Digit, DigitSource, EventPayload, Formats, Header, OpusSettings, Oscillator,
-    Packet, TelephoneEvent,
+    Clip, Codec, Digit, DigitSource, EventFormat, EventPayload, Header, NegotiatedFormats,
+    OpusSettings, Oscillator, Packet,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -126,9 +126,9 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats {
-            telephone_event: telephone_event.map(TelephoneEvent::at_8000),
-            ..Formats::of(codec)
+        formats: NegotiatedFormats {
+            telephone_event: telephone_event.map(EventFormat::at_8000),
+            ..NegotiatedFormats::new(codec)
         },
         opus: OpusSettings::default(),
         crypto: None,
@@ -748,7 +748,7 @@ fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
     let peers = [Socket::new(8), Socket::new(8)];
     for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
         let open = remote(peer.address(), Codec::Pcma, None);
-        let formats = Formats {
+        let formats = NegotiatedFormats {
             comfort_noise: index == 0 || both,
             ..open.formats
         };

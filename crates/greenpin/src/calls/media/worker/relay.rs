@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, ops::Range};
 
 use media::{
-    Arrival, Codec, Digit, DigitSource, FRAME, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD,
-    Unforwarded,
+    Arrival, BufferedPacket, Codec, Digit, DigitSource, FRAME, Forward, Header, Next, Packet,
+    SRTP_OVERHEAD, Unforwarded,
 };
 
 use super::{DATAGRAM, Leg, Worker, tell_digit};
@@ -37,7 +37,7 @@ impl Worker {
         };
         let digit = self.press(leg, &packet);
         let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
-        let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
+        let is_due = !matches!(arrival, Some(Arrival::Buffered | Arrival::Dropped));
         let heard = if is_due {
             self.hear(leg, &packet)
         } else {
@@ -131,7 +131,7 @@ impl Worker {
         }
     }
 
-    fn held(&mut self, leg: &mut Leg, held: &Held) {
+    fn held(&mut self, leg: &mut Leg, held: &BufferedPacket) {
         let packet = held.packet();
         let heard = self.hear(leg, &packet);
         if !self.is_coded_anew(leg, &packet) {
@@ -158,7 +158,7 @@ impl Worker {
         }
         let from = leg
             .formats()
-            .and_then(|formats| formats.codec_of(packet.header.payload_type));
+            .and_then(|formats| formats.codec_for(packet.header.payload_type));
         from.zip(self.bridged(leg).and_then(Leg::codec))
             .is_some_and(|(from, to)| from.needs_decoder(to))
     }
@@ -186,7 +186,7 @@ impl Worker {
         }
         let codec = leg
             .formats()
-            .and_then(|formats| formats.codec_of(packet.header.payload_type));
+            .and_then(|formats| formats.codec_for(packet.header.payload_type));
         let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
             leg.heard_silence(packet);
             return None;

@@ -6,82 +6,84 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const CNAME: u8 = 1;
 
-/// What a sender says of its own stream (RFC 3550, section 6.4.1).
+/// Statistics of a sender on its own stream (RFC 3550, section 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderInfo {
-    /// NTP time, 32 bits of seconds since 1900 and 32 of their fraction.
+    /// NTP time: 32 bits of seconds since 1900 and 32 bits of fraction.
     pub ntp: u64,
-    /// The RTP timestamp of the same moment.
+    /// RTP timestamp of the same time.
     pub timestamp: u32,
-    /// Packets sent, wraps.
+    /// Number of packets sent; wraps.
     pub packets: u32,
-    /// Payload octets sent, wraps.
+    /// Number of payload octets sent; wraps.
     pub octets: u32,
 }
 
-/// What a receiver says of a stream (RFC 3550, section 6.4.1).
+/// Statistics of a receiver on a stream (RFC 3550, section 6.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportBlock {
-    /// The source that it is about.
+    /// Source of the reported stream.
     pub ssrc: u32,
-    /// Lost since the last report, in 256ths.
+    /// Share of packets lost since the last report, in 256ths.
     pub fraction_lost: u8,
-    /// Lost in all, 24 bits, negative when packets came twice.
+    /// Total number of lost packets, 24 bits; negative if packets were repeated.
     pub lost: i32,
-    /// The highest sequence number received, wraps counted above its 16 bits.
+    /// Highest received sequence number, with the number of wraps above its 16 bits.
     pub highest_sequence: u32,
-    /// Interarrival jitter in samples.
+    /// Interarrival jitter: in ticks of the RTP clock on the wire, in samples of 8 kHz from
+    /// [`ReceiverStats`](crate::ReceiverStats).
     pub jitter: u32,
-    /// The middle 32 bits of the last sender report's NTP time, 0 when there was none.
+    /// Middle 32 bits of the NTP time of the last sender report; 0 without a report.
     pub last_sender_report: u32,
-    /// Time since that report came, in 65536ths of a second.
+    /// Time since that report arrived, in 65536ths of a second.
     pub delay: u32,
 }
 
-/// Whether the compound says goodbye.
+/// Goodbye at the end of a compound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bye {
-    /// The stream goes on.
+    /// The stream continues.
     No,
     /// The stream has ended (RFC 3550, section 6.6).
     Yes,
 }
 
-/// A compound to be sent.
+/// Compound to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct RtcpCompound<'a> {
-    /// Our source.
+    /// Our synchronization source.
     pub ssrc: u32,
-    /// Given when we have sent packets: makes it a sender report.
+    /// Statistics of our stream. With them the compound is a sender report, without them a receiver
+    /// report.
     pub sender: Option<SenderInfo>,
-    /// On what we receive.
+    /// Report on the received stream.
     pub block: Option<ReportBlock>,
-    /// A random name for this leg alone; at most 255 octets of it are sent.
+    /// Random name for this leg alone; at most 255 octets are sent.
     pub cname: &'a str,
-    /// Whether it is the last one.
+    /// Goodbye in the last compound.
     pub bye: Bye,
 }
 
-/// One thing that a received compound said.
+/// Item of a received compound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rtcp {
-    /// A sender report's own part.
+    /// Sender part of a sender report.
     Sender {
-        /// Whose.
+        /// Source of the sender.
         ssrc: u32,
-        /// What it says.
+        /// Statistics of the sender.
         info: SenderInfo,
     },
-    /// A report on a stream, ours when the source is.
+    /// Report on a stream. The report is on our stream if the source is ours.
     Report(ReportBlock),
-    /// A source says goodbye.
+    /// Goodbye of a source.
     Bye {
-        /// Which.
+        /// Source that ends.
         ssrc: u32,
     },
 }
 
-/// Writes a compound: report, source description and, at the end, goodbye.
+/// Writes a compound: report, source description and an optional goodbye.
 pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     let start = out.len();
@@ -90,7 +92,7 @@ pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     } else {
         RECEIVER_REPORT
     };
-    open(&mut out, usize::from(compound.block.is_some()), kind);
+    begin_packet(&mut out, usize::from(compound.block.is_some()), kind);
     out.extend(compound.ssrc.to_be_bytes());
     if let Some(info) = &compound.sender {
         out.extend(info.ntp.to_be_bytes());
@@ -103,23 +105,23 @@ pub fn build_rtcp(compound: &RtcpCompound<'_>) -> Vec<u8> {
     if let Some(block) = &compound.block {
         write_block(&mut out, block);
     }
-    seal(&mut out, start);
-    describe(&mut out, compound.ssrc, compound.cname.as_bytes());
+    finish_packet(&mut out, start);
+    write_source_description(&mut out, compound.ssrc, compound.cname.as_bytes());
     if compound.bye == Bye::Yes {
         let start = out.len();
-        open(&mut out, 1, GOODBYE);
+        begin_packet(&mut out, 1, GOODBYE);
         out.extend(compound.ssrc.to_be_bytes());
-        seal(&mut out, start);
+        finish_packet(&mut out, start);
     }
     out
 }
 
-fn open(out: &mut Vec<u8>, count: usize, kind: u8) {
+fn begin_packet(out: &mut Vec<u8>, count: usize, kind: u8) {
     out.extend([0x80 | (count as u8 & 0x1f), kind, 0, 0]);
 }
 
-/// Pads the packet that began at `start` to whole words and writes its length.
-fn seal(out: &mut Vec<u8>, start: usize) {
+/// Pads the packet from `start` to whole words and writes its length.
+fn finish_packet(out: &mut Vec<u8>, start: usize) {
     while !out.len().is_multiple_of(4) {
         out.push(0);
     }
@@ -142,32 +144,33 @@ fn write_block(out: &mut Vec<u8>, block: &ReportBlock) {
     out.extend(rest.into_iter().flat_map(u32::to_be_bytes));
 }
 
-fn describe(out: &mut Vec<u8>, ssrc: u32, cname: &[u8]) {
+fn write_source_description(out: &mut Vec<u8>, ssrc: u32, cname: &[u8]) {
     let start = out.len();
     let cname = cname.get(..255).unwrap_or(cname);
-    open(out, 1, SOURCE_DESCRIPTION);
+    begin_packet(out, 1, SOURCE_DESCRIPTION);
     out.extend(ssrc.to_be_bytes());
     out.extend([CNAME, cname.len() as u8]);
     out.extend(cname);
     out.push(0);
-    seal(out, start);
+    finish_packet(out, start);
 }
 
-/// Reads what a compound says of streams. Stops at the first malformed packet; what came before it counts. Names and
-/// private extensions are skipped: we have no use for them.
+/// Parses the reports and goodbyes of a compound. Parsing stops at the first malformed packet and
+/// keeps the items before it. Names and private extensions are skipped, because the server does not
+/// use them.
 pub fn parse_rtcp(datagram: &[u8]) -> impl Iterator<Item = Rtcp> {
-    Packets(datagram).flat_map(|(count, kind, body)| Items {
+    CompoundPackets(datagram).flat_map(|(count, kind, body)| ReportItems {
         count,
         kind,
         body,
-        at_sender: true,
+        at_start: true,
     })
 }
 
-struct Packets<'a>(&'a [u8]);
+struct CompoundPackets<'a>(&'a [u8]);
 
-impl<'a> Iterator for Packets<'a> {
-    /// Count, kind and what follows the first word.
+impl<'a> Iterator for CompoundPackets<'a> {
+    /// Count, packet type and the octets after the first word.
     type Item = (u8, u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -179,14 +182,14 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-struct Items<'a> {
+struct ReportItems<'a> {
     count: u8,
     kind: u8,
     body: &'a [u8],
-    at_sender: bool,
+    at_start: bool,
 }
 
-impl Items<'_> {
+impl ReportItems<'_> {
     fn word(&mut self) -> Option<u32> {
         let (word, rest) = self.body.split_first_chunk::<4>()?;
         self.body = rest;
@@ -221,11 +224,11 @@ impl Items<'_> {
     }
 }
 
-impl Iterator for Items<'_> {
+impl Iterator for ReportItems<'_> {
     type Item = Rtcp;
 
     fn next(&mut self) -> Option<Rtcp> {
-        let first = std::mem::take(&mut self.at_sender);
+        let first = std::mem::take(&mut self.at_start);
         match self.kind {
             SENDER_REPORT if first => self.sender(),
             RECEIVER_REPORT if first => self.word().and_then(|_| self.block()),
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_description_ends_with_a_null_and_whole_words() {
+    fn the_source_description_ends_with_a_null_and_on_a_word_boundary() {
         for name in ["", "a", "ab", "abc", "abcd", &"n".repeat(300)] {
             let compound = RtcpCompound {
                 ssrc: 1,
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_compound_says_what_came_before() {
+    fn a_truncated_compound_yields_the_items_before_the_end() {
         let compound = RtcpCompound {
             ssrc: 1,
             sender: Some(INFO),
@@ -348,7 +351,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_are_read(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_octets_are_parsed(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(parse_rtcp(&octets).count() <= octets.len());
         }
     }

@@ -1,66 +1,67 @@
-//! Telephone-events as sent (RFC 4733, section 2.5.1).
+//! Sender of telephone-events (RFC 4733, section 2.5.1).
 
 use std::collections::VecDeque;
 
 use crate::{Digit, EventPayload, FRAME};
 
-/// Packets while the key is down: 100 ms, twice what ITU-T Q.24 asks a receiver to accept.
-const PRESS: u16 = 5;
-/// The last packet is sent three times (RFC 4733, section 2.5.1.4).
-const ENDS: u16 = 3;
-/// Ticks of silence after a press: with the repeated ends, 100 ms between two presses.
-const GAP: u16 = 3;
-/// Level of the tone that the event stands for, in dB below 0 dBm0.
+/// Packets during a press: 100 ms, twice the minimum for receivers in ITU-T Q.24.
+const PRESS_PACKETS: u16 = 5;
+/// Transmissions of the last packet (RFC 4733, section 2.5.1.4).
+const END_PACKETS: u16 = 3;
+/// Ticks of pause after a press. With the repeated end packets, two presses are 100 ms apart.
+const PAUSE_TICKS: u16 = 3;
+/// Level of the signalled tone in dB below 0 dBm0.
 const VOLUME: u8 = 10;
 
-/// Turns digits into telephone-event packets, one every 20 ms.
+/// Sender that turns digits into telephone-event packets, one every 20 ms.
 #[derive(Debug, Clone, Default)]
 pub struct EventSender {
     queue: VecDeque<Digit>,
     current: Option<(Digit, u16)>,
 }
 
-/// What is due in one tick of 20 ms.
+/// Result of a tick of 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventStep {
-    /// A packet. All packets of a press carry the RTP timestamp of its first one, which also has the marker bit.
+    /// Packet to send. All packets of a press have the RTP timestamp of its first packet, and the
+    /// first has the marker bit.
     Packet {
-        /// Whether it is the first of its press.
+        /// First packet of its press.
         first: bool,
-        /// What it says.
+        /// Payload of the packet.
         payload: EventPayload,
     },
-    /// Nothing: the pause between two presses.
+    /// Pause between two presses.
     Pause,
 }
 
 impl EventSender {
-    /// Queues presses behind those that are not sent yet.
+    /// Adds presses to the end of the queue.
     pub fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
         self.queue.extend(digits);
     }
 
-    /// Whether nothing is left to send.
+    /// Returns `true` if nothing is left to send.
     pub fn is_idle(&self) -> bool {
         self.current.is_none() && self.queue.is_empty()
     }
 
-    /// What to send now; to be called every 20 ms until it gives `None`.
+    /// Returns the next step; to be called every 20 ms until it returns `None`.
     pub fn tick(&mut self) -> Option<EventStep> {
         let (digit, step) = self
             .current
             .take()
             .or_else(|| Some((self.queue.pop_front()?, 0)))?;
-        if step + 1 < PRESS + ENDS - 1 + GAP {
+        if step + 1 < PRESS_PACKETS + END_PACKETS - 1 + PAUSE_TICKS {
             self.current = Some((digit, step + 1));
         }
-        if step >= PRESS + ENDS - 1 {
+        if step >= PRESS_PACKETS + END_PACKETS - 1 {
             return Some(EventStep::Pause);
         }
-        let duration = (step + 1).min(PRESS) * FRAME as u16;
+        let duration = (step + 1).min(PRESS_PACKETS) * FRAME as u16;
         let payload = EventPayload {
             digit,
-            end: step + 1 >= PRESS,
+            end: step + 1 >= PRESS_PACKETS,
             volume: VOLUME,
             duration,
         };
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_press_grows_ends_three_times_and_pauses() {
+    fn a_press_grows_then_ends_three_times_then_pauses() {
         let mut sender = EventSender::default();
         sender.press([Digit::try_from('4').unwrap()]);
         let mut steps = Vec::new();

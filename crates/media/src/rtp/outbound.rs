@@ -1,20 +1,23 @@
-//! The one RTP stream that we send to a party.
+//! RTP stream to a party.
 
 use std::time::Duration;
 
 use crate::{FRAME, Header, samples_in};
 
-/// Sequence numbers that may be missing between two relayed packets before we take it for a restart of the stream.
+/// Maximum gap of sequence numbers between two relayed packets. A greater gap is a restart of the
+/// stream.
 const MAX_GAP: u16 = 200;
-/// Samples that may lie between two relayed packets (pauses, discontinuous transmission): a minute.
+/// Maximum gap of samples between two relayed packets (pauses, discontinuous transmission): one
+/// minute.
 const MAX_PAUSE: i32 = 60 * 8000;
 
-/// Numbers all that we send to one party: prompts, ring-back, events and bridged audio are one stream with one
-/// synchronization source, as from a single device.
+/// Numbering of all packets to a party. Prompts, ring-back, events and bridged audio form one
+/// stream with one synchronization source, like the stream of a single device.
 ///
-/// Of a relayed packet only the *steps* of sequence number and timestamp are used, so that the receiver sees loss and
-/// reordering as they are; its values, source, extensions and contributing sources never pass. Timestamps that are given
-/// count samples of 8 kHz, those of the stream run by the clock of its codec.
+/// Only the *steps* of sequence number and timestamp are copied from a relayed packet, so the
+/// receiver sees its loss and reordering. Its values, source, extensions and contributing sources
+/// never pass. Timestamps in arguments count samples of 8 kHz; timestamps of the stream use the
+/// clock of its codec.
 #[derive(Debug, Clone)]
 pub struct OutboundStream {
     ssrc: u32,
@@ -22,12 +25,12 @@ pub struct OutboundStream {
     timestamp: u32,
     last_at: Option<Duration>,
     clock: Clock,
-    feed: Feed,
+    last_origin: PacketOrigin,
     packets: u32,
     octets: u32,
 }
 
-/// How samples of 8 kHz become timestamps: from one that both have in common on.
+/// Conversion of samples of 8 kHz to timestamps, from a common origin.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     ticks: u32,
@@ -42,15 +45,15 @@ impl Clock {
     }
 }
 
-/// Where the last packet came from.
+/// Origin of the last packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Feed {
+enum PacketOrigin {
     Own,
     Event {
         start: u32,
     },
-    /// `missing`: which numbers before `sequence` may still come late, the nearest as the lowest bit: they were left
-    /// out, and have kept the same offset to ours.
+    /// `missing` is a bit mask of the skipped numbers before `sequence` that can still arrive, with
+    /// the nearest as the lowest bit. Their offset to the numbers of the stream has not changed.
     Relayed {
         ssrc: u32,
         sequence: u16,
@@ -60,7 +63,7 @@ enum Feed {
 }
 
 impl OutboundStream {
-    /// A stream whose source and first numbers were drawn at random (RFC 3550, section 5.1).
+    /// Creates a stream with a random source and random first numbers (RFC 3550, section 5.1).
     pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
         let clock = Clock {
             ticks: 1,
@@ -73,14 +76,14 @@ impl OutboundStream {
             timestamp,
             last_at: None,
             clock,
-            feed: Feed::Own,
+            last_origin: PacketOrigin::Own,
             packets: 0,
             octets: 0,
         }
     }
 
-    /// Goes on under a clock of so many ticks in a sample ([`crate::Codec::ticks`]), from the last timestamp on
-    /// (RFC 7160, section 4.1).
+    /// Changes the clock to this number of ticks per sample ([`crate::Codec::ticks`]), starting at
+    /// the last timestamp (RFC 7160, section 4.1).
     pub fn set_ticks(&mut self, ticks: u32) {
         let timestamp = self.clock.timestamp(self.timestamp);
         self.clock = Clock {
@@ -90,27 +93,27 @@ impl OutboundStream {
         };
     }
 
-    /// Ticks of the stream's clock in a sample of 8 kHz.
+    /// Returns the ticks of the clock per sample of 8 kHz.
     pub fn ticks(&self) -> u32 {
         self.clock.ticks
     }
 
-    /// Our synchronization source.
+    /// Returns the synchronization source of the stream.
     pub fn ssrc(&self) -> u32 {
         self.ssrc
     }
 
-    /// Packets sent so far, wraps.
+    /// Returns the number of packets sent; wraps.
     pub fn packets(&self) -> u32 {
         self.packets
     }
 
-    /// Payload octets sent so far, wraps.
+    /// Returns the number of payload octets sent; wraps.
     pub fn octets(&self) -> u32 {
         self.octets
     }
 
-    /// The RTP timestamp that belongs to `now` (for sender reports).
+    /// Returns the RTP timestamp of `now`, for sender reports.
     pub fn timestamp_at(&self, now: Duration) -> u32 {
         let since = self
             .last_at
@@ -119,68 +122,71 @@ impl OutboundStream {
             .timestamp(self.timestamp.wrapping_add(samples_in(since)))
     }
 
-    /// The sample of 8 kHz that the last packet begins with.
+    /// Returns the first sample of the last packet, at 8 kHz.
     pub fn sample(&self) -> u32 {
         self.timestamp
     }
 
-    /// Counts a packet that was sent with a payload of `octets`.
+    /// Counts a sent packet with a payload of `octets`.
     pub fn sent(&mut self, octets: usize) {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(octets as u32);
     }
 
-    /// Numbers a frame of our own audio of 20 ms.
-    pub fn own(&mut self, payload_type: u8, now: Duration) -> Header {
-        let goes_on = self.feed == Feed::Own && self.is_recent(now);
-        let timestamp = if goes_on {
+    /// Returns the header for 20 ms of our own audio.
+    pub fn own_audio(&mut self, payload_type: u8, now: Duration) -> Header {
+        let continues = self.last_origin == PacketOrigin::Own && self.is_recent(now);
+        let timestamp = if continues {
             self.timestamp.wrapping_add(FRAME as u32)
         } else {
-            self.caught_up(now)
+            self.timestamp_after_pause(now)
         };
-        self.feed = Feed::Own;
-        self.next(payload_type, !goes_on, timestamp, now)
+        self.last_origin = PacketOrigin::Own;
+        self.next(payload_type, !continues, timestamp, now)
     }
 
-    /// Numbers a packet of a telephone-event that we make; all packets of one press share the timestamp of its first.
+    /// Returns the header for a telephone-event packet of our own. All packets of a press have the
+    /// timestamp of the first.
     pub fn event(&mut self, payload_type: u8, first: bool, now: Duration) -> Header {
-        let start = match self.feed {
-            Feed::Event { start } if !first => start,
-            _ => self.caught_up(now),
+        let start = match self.last_origin {
+            PacketOrigin::Event { start } if !first => start,
+            _ => self.timestamp_after_pause(now),
         };
         let header = self.next(payload_type, first, start, now);
-        self.feed = Feed::Event { start };
+        self.last_origin = PacketOrigin::Event { start };
         header
     }
 
-    /// Numbers a packet of the other party. `None` for a repeated packet or one too old to fit in: it is not sent.
+    /// Returns the header for a packet of the other party; `None` if the packet is repeated or too
+    /// old, and must not be sent.
     pub fn relay(&mut self, from: &Header, payload_type: u8, now: Duration) -> Option<Header> {
         let Some((step, elapsed, missing)) = self.steps(from) else {
-            let timestamp = self.caught_up(now);
+            let timestamp = self.timestamp_after_pause(now);
             let header = self.next(payload_type, true, timestamp, now);
-            self.follow(from, 0);
+            self.set_relayed(from, 0);
             return Some(header);
         };
         if step <= 0 {
             return self
-                .fills(step)
-                .then(|| self.late(from, payload_type, step, elapsed));
+                .fill_missing(step)
+                .then(|| self.late_header(from, payload_type, step, elapsed));
         }
         self.sequence = self.sequence.wrapping_add(step as u16 - 1);
         let timestamp = self.timestamp.wrapping_add(elapsed as u32);
         let header = self.next(payload_type, from.marker, timestamp, now);
-        self.follow(from, left_out(missing, step.unsigned_abs()));
+        self.set_relayed(from, shift_missing(missing, step.unsigned_abs()));
         Some(header)
     }
 
-    /// Takes note of a packet of the other party that is not passed on, so that it leaves no gap in our numbers.
-    pub fn swallow(&mut self, from: &Header) {
-        if let Feed::Relayed {
+    /// Skips a packet of the other party that is not forwarded, so that it leaves no gap in our
+    /// sequence numbers.
+    pub fn skip(&mut self, from: &Header) {
+        if let PacketOrigin::Relayed {
             ssrc,
             sequence,
             timestamp,
             missing,
-        } = &mut self.feed
+        } = &mut self.last_origin
             && *ssrc == from.ssrc
             && from.sequence.wrapping_sub(*sequence) < MAX_GAP
             && from.sequence != *sequence
@@ -194,15 +200,15 @@ impl OutboundStream {
         }
     }
 
-    /// Steps of sequence and timestamp since the last relayed packet, and which are missing before that one; `None` when
-    /// the packet does not go on where that one left off.
+    /// Returns the steps of sequence and timestamp since the last relayed packet, and its mask of
+    /// missing packets. Returns `None` if the packet does not continue the stream.
     fn steps(&self, from: &Header) -> Option<(i16, i32, u128)> {
-        let Feed::Relayed {
+        let PacketOrigin::Relayed {
             ssrc,
             sequence,
             timestamp,
             missing,
-        } = self.feed
+        } = self.last_origin
         else {
             return None;
         };
@@ -212,9 +218,9 @@ impl OutboundStream {
         (ssrc == from.ssrc && near).then_some((step, elapsed, missing))
     }
 
-    /// Whether a packet so many steps back is one that is missing; from now on it is not.
-    fn fills(&mut self, step: i16) -> bool {
-        let Feed::Relayed { missing, .. } = &mut self.feed else {
+    /// Returns `true` if the packet this many steps back is missing, and clears its bit.
+    fn fill_missing(&mut self, step: i16) -> bool {
+        let PacketOrigin::Relayed { missing, .. } = &mut self.last_origin else {
             return false;
         };
         let bit = u32::from(step.unsigned_abs())
@@ -225,7 +231,7 @@ impl OutboundStream {
         fills
     }
 
-    fn late(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
+    fn late_header(&self, from: &Header, payload_type: u8, step: i16, elapsed: i32) -> Header {
         Header {
             marker: from.marker,
             payload_type,
@@ -237,8 +243,8 @@ impl OutboundStream {
         }
     }
 
-    fn follow(&mut self, from: &Header, missing: u128) {
-        self.feed = Feed::Relayed {
+    fn set_relayed(&mut self, from: &Header, missing: u128) {
+        self.last_origin = PacketOrigin::Relayed {
             ssrc: from.ssrc,
             sequence: from.sequence,
             timestamp: from.timestamp,
@@ -251,8 +257,9 @@ impl OutboundStream {
             .is_some_and(|last| now.saturating_sub(last) < Duration::from_millis(100))
     }
 
-    /// The timestamp for a packet that does not follow from the one before: as many samples on as time has passed.
-    fn caught_up(&self, now: Duration) -> u32 {
+    /// Returns the timestamp for a packet that does not continue the one before: it advances by the
+    /// elapsed time.
+    fn timestamp_after_pause(&self, now: Duration) -> u32 {
         let Some(last) = self.last_at else {
             return self.timestamp;
         };
@@ -278,8 +285,8 @@ impl OutboundStream {
     }
 }
 
-/// What is missing before a packet that is `step` numbers after the last one.
-fn left_out(missing: u128, step: u16) -> u128 {
+/// Returns the mask of missing packets before a packet `step` numbers after the last one.
+fn shift_missing(missing: u128, step: u16) -> u128 {
     let between = 1u128
         .checked_shl(u32::from(step).saturating_sub(1))
         .map_or(u128::MAX, |bit| bit - 1);
@@ -308,7 +315,7 @@ mod tests {
     #[test]
     fn prompt_then_bridge_then_event_is_one_gapless_stream() {
         let mut stream = OutboundStream::new(7, 0xfffe, 0xffff_ff00);
-        let mut headers = vec![stream.own(8, at(0)), stream.own(8, at(20))];
+        let mut headers = vec![stream.own_audio(8, at(0)), stream.own_audio(8, at(20))];
         headers.extend(stream.relay(&inbound(99, 5, 1_000_000), 8, at(50)));
         headers.extend(stream.relay(&inbound(99, 6, 1_000_160), 8, at(70)));
         headers.extend([
@@ -353,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_packet_passes_once_however_often_it_comes() {
+    fn a_repeated_late_packet_passes_only_once() {
         let mut stream = OutboundStream::new(7, 100, 0);
         let mut relay = |sequence: u16| {
             let from = inbound(1, sequence, u32::from(sequence) * 160);
@@ -376,26 +383,26 @@ mod tests {
         );
         let relayed = [150, 149, 14, 22, 23, 23, 149].map(&mut relay);
         let expected = [Some(240), Some(239), None, Some(112), Some(113), None, None];
-        assert_eq!(relayed, expected, "128 packets back it is too late");
+        assert_eq!(relayed, expected, "a packet 128 numbers back is too late");
     }
 
     #[test]
-    fn a_swallowed_packet_leaves_no_gap_in_numbers_but_in_time() {
+    fn a_skipped_packet_leaves_a_gap_in_time_but_not_in_numbers() {
         let mut stream = OutboundStream::new(7, 100, 0);
         stream.relay(&inbound(1, 10, 0), 8, at(0));
-        stream.swallow(&inbound(1, 11, 160));
+        stream.skip(&inbound(1, 11, 160));
         let header = stream.relay(&inbound(1, 12, 320), 8, at(40)).unwrap();
         assert_eq!((header.sequence, header.timestamp), (101, 320));
     }
 
     #[test]
-    fn another_clock_goes_on_from_the_last_timestamp() {
+    fn a_new_clock_continues_from_the_last_timestamp() {
         let mut stream = OutboundStream::new(7, 0, 0xffff_ff00);
-        let first = stream.own(8, at(0)).timestamp;
+        let first = stream.own_audio(8, at(0)).timestamp;
         stream.set_ticks(6);
         let times = [
-            stream.own(96, at(20)),
-            stream.own(96, at(40)),
+            stream.own_audio(96, at(20)),
+            stream.own_audio(96, at(40)),
             stream.event(101, true, at(60)),
         ];
         assert_eq!(
@@ -413,7 +420,7 @@ mod tests {
         stream.set_ticks(1);
         assert_eq!(
             stream
-                .own(8, at(140))
+                .own_audio(8, at(140))
                 .timestamp
                 .wrapping_sub(relayed.timestamp),
             1920 + 400
@@ -421,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn another_source_goes_on_where_the_last_one_stopped() {
+    fn another_source_continues_after_the_last_packet() {
         let mut stream = OutboundStream::new(7, 100, 0);
         stream.relay(&inbound(1, 10, 0), 8, at(0));
         let header = stream
@@ -444,9 +451,9 @@ mod tests {
                 let now = at(index as u64 * 20);
                 let from = inbound(ssrc, sequence, timestamp % 5000);
                 let header = match kind {
-                    0 => Some(stream.own(8, now)),
+                    0 => Some(stream.own_audio(8, now)),
                     1 => Some(stream.event(101, timestamp % 2 == 0, now)),
-                    2 => { stream.swallow(&from); None }
+                    2 => { stream.skip(&from); None }
                     _ => stream.relay(&from, 8, now),
                 };
                 if let Some(header) = header {

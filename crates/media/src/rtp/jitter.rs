@@ -1,96 +1,99 @@
-//! The order of packets where audio is decoded against a state or a clock.
+//! Jitter buffer for audio with a stateful decoder or a recording.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{FRAME, Header, Packet, samples_in};
 
-/// Packets that may wait.
-const MOST: usize = 16;
-/// How long a missing packet is waited for where the network is even: a packet of 20 ms.
-const LEAST_DELAY: Duration = Duration::from_millis(20);
-/// How long at most.
-const MOST_DELAY: Duration = Duration::from_millis(200);
-/// A step of sequence numbers beyond which the stream has restarted.
-const RESTART: u16 = 200;
-/// Samples of the longest packet, 120 ms: a longer step of timestamps is a pause.
-const MOST_SPAN: u32 = 6 * FRAME as u32;
-/// Samples of one loss that are made up: 60 ms. What is missing beyond is a pause.
-const MOST_LOST: u32 = 3 * FRAME as u32;
+/// Maximum number of buffered packets.
+const MAX_BUFFERED_PACKETS: usize = 16;
+/// Waiting time for a missing packet in a network without jitter: a packet of 20 ms.
+const MIN_DELAY: Duration = Duration::from_millis(20);
+/// Maximum waiting time for a missing packet.
+const MAX_DELAY: Duration = Duration::from_millis(200);
+/// Maximum step of sequence numbers. A greater step is a restart of the stream.
+const MAX_SEQUENCE_STEP: u16 = 200;
+/// Maximum number of samples per packet: 120 ms. A greater step of timestamps is a pause.
+const MAX_PACKET_SAMPLES: u32 = 6 * FRAME as u32;
+/// Maximum number of concealed samples per loss: 60 ms. The rest of a longer gap is a pause.
+const MAX_CONCEALED_SAMPLES: u32 = 3 * FRAME as u32;
 
-/// Puts the packets of one party in order. One that follows the last is due at once; one behind a gap waits for what
-/// is missing, longer where packets come unevenly, never beyond 200 ms or sixteen packets. What comes after its place
-/// was given up, or a second time, is dropped and counted.
+/// Buffer that puts the packets of a party in order. The next packet in sequence is due at once. A
+/// packet behind a gap waits for the missing packets; the waiting time grows with the jitter. The
+/// limits are 200 ms and sixteen packets. Late and repeated packets are dropped and counted.
 #[derive(Debug, Clone, Default)]
 pub struct JitterBuffer {
     last: Option<Header>,
-    /// How long packets last, by the last step of timestamps; `None`: not known yet, 20 ms.
+    /// Samples per packet, from the last step of timestamps; `None` until the first step, with a
+    /// default of 20 ms.
     span: Option<u32>,
-    /// In order of sequence, all after `last`.
-    held: VecDeque<Held>,
+    /// Packets after `last`, in order of sequence.
+    packets: VecDeque<BufferedPacket>,
     arrivals: Arrivals,
     late: u64,
     lost: u64,
 }
 
-/// A packet that waits, or that waited.
+/// Packet in the buffer, or from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Its header.
+pub struct BufferedPacket {
+    /// Header of the packet.
     pub header: Header,
-    /// Its payload.
+    /// Payload of the packet.
     pub payload: Vec<u8>,
     since: Duration,
 }
 
-/// What becomes of a packet that arrived.
+/// Result for a received packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// It is the next one: take it now, then ask [`JitterBuffer::next`] for those that waited for it.
+    /// The packet is the next in sequence. Process it now, and then call [`JitterBuffer::next`] for
+    /// the packets behind it.
     Due,
-    /// It waits: [`JitterBuffer::next`] gives it.
-    Held,
-    /// It came too late or a second time.
+    /// The packet waits in the buffer. [`JitterBuffer::next`] returns it later.
+    Buffered,
+    /// The packet came too late or is a repetition.
     Dropped,
 }
 
-/// What comes next.
+/// Next item in sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// A packet.
-    Packet(Held),
-    /// Before the next packet so much is missing.
+    /// Buffered packet.
+    Packet(BufferedPacket),
+    /// Gap before the next packet.
     Lost {
-        /// The header that the first packet that is missing would have; its payload type is that of the packet before it.
+        /// Header that the first missing packet would have, with the payload type of the packet
+        /// before the gap.
         header: Header,
-        /// Packets that are missing.
+        /// Number of missing packets.
         packets: u16,
-        /// Samples that should be made up, at most 60 ms.
+        /// Number of samples to conceal, at most 60 ms.
         samples: usize,
     },
 }
 
-/// How evenly packets come (RFC 3550, appendix A.8), and what that means for waiting.
+/// Jitter of the arrivals (RFC 3550, appendix A.8), and the waiting time that follows from it.
 #[derive(Debug, Clone, Default)]
 struct Arrivals {
     /// Timestamp and transit time of the last packet.
     last: Option<(u32, i32)>,
     jitter: f64,
-    /// Added after a packet came too late, and fading.
+    /// Additional waiting time after a late packet; decays with packets in order.
     extra: Duration,
-    gave_up: Option<GaveUp>,
+    last_skipped: Option<SkippedGap>,
 }
 
-/// The packets that were given up last.
+/// Last gap that the buffer skipped.
 #[derive(Debug, Clone, Copy)]
-struct GaveUp {
+struct SkippedGap {
     first: u16,
     count: u16,
     at: Duration,
 }
 
 impl JitterBuffer {
-    /// Takes a packet that came at `now`; it is copied only if it waits. Packets that are no audio belong here too, as
-    /// long as they are of the same sequence.
+    /// Handles a packet that arrived at `now`, and copies it only if it must wait. Packets without
+    /// audio must be passed too if they use the same sequence.
     pub fn arrive(&mut self, packet: &Packet<'_>, now: Duration) -> Arrival {
         let header = &packet.header;
         let Some(ahead) = self.ahead(header) else {
@@ -100,27 +103,27 @@ impl JitterBuffer {
         self.arrivals.measure(header, now);
         if ahead <= 0
             || self
-                .held
+                .packets
                 .iter()
-                .any(|held| held.header.sequence == header.sequence)
+                .any(|packet| packet.header.sequence == header.sequence)
         {
             self.late += 1;
-            self.arrivals.came_late(header.sequence, now);
+            self.arrivals.on_late_packet(header.sequence, now);
             return Arrival::Dropped;
         }
         if ahead == 1 {
-            self.follow(*header);
+            self.advance(*header);
             self.arrivals.fade();
             return Arrival::Due;
         }
-        self.hold(packet, now);
-        Arrival::Held
+        self.insert(packet, now);
+        Arrival::Buffered
     }
 
-    /// What is due at `now`; `None` when nothing is. To be asked after each packet, and every 20 ms while
-    /// [`JitterBuffer::is_waiting`].
+    /// Returns the item that is due at `now`, if there is one. To be called after each packet, and
+    /// every 20 ms while [`JitterBuffer::is_waiting`].
     pub fn next(&mut self, now: Duration) -> Option<Next> {
-        let front = self.held.front()?;
+        let front = self.packets.front()?;
         let last = self.last?;
         let missing = front
             .header
@@ -128,28 +131,34 @@ impl JitterBuffer {
             .wrapping_sub(last.sequence)
             .wrapping_sub(1);
         if missing == 0 {
-            let held = self.held.pop_front()?;
-            self.follow(held.header);
-            return Some(Next::Packet(held));
+            let packet = self.packets.pop_front()?;
+            self.advance(packet.header);
+            return Some(Next::Packet(packet));
         }
-        if now.saturating_sub(front.since) < self.delay() && self.held.len() < MOST {
+        let must_wait = now.saturating_sub(front.since) < self.delay();
+        if must_wait && self.packets.len() < MAX_BUFFERED_PACKETS {
             return None;
         }
+        let front = front.header;
+        Some(self.skip_gap(last, front, missing, now))
+    }
+
+    /// Skips the missing packets between `last` and `front`.
+    fn skip_gap(&mut self, last: Header, front: Header, missing: u16, now: Duration) -> Next {
         let span = self.span.unwrap_or(FRAME as u32);
         let timestamp = last.timestamp.wrapping_add(span);
-        let until = front.header.timestamp.wrapping_sub(timestamp) as i32;
-        let samples = until.clamp(0, MOST_LOST as i32) as usize;
+        let until = front.timestamp.wrapping_sub(timestamp) as i32;
+        let samples = until.clamp(0, MAX_CONCEALED_SAMPLES as i32) as usize;
         self.lost += u64::from(missing);
         let first = last.sequence.wrapping_add(1);
-        self.arrivals.gave_up = Some(GaveUp {
+        self.arrivals.last_skipped = Some(SkippedGap {
             first,
             count: missing,
             at: now,
         });
-        let before = front.header.timestamp.wrapping_sub(span);
         self.last = Some(Header {
-            sequence: front.header.sequence.wrapping_sub(1),
-            timestamp: before,
+            sequence: front.sequence.wrapping_sub(1),
+            timestamp: front.timestamp.wrapping_sub(span),
             ..last
         });
         let header = Header {
@@ -158,74 +167,75 @@ impl JitterBuffer {
             timestamp,
             ..last
         };
-        Some(Next::Lost {
+        Next::Lost {
             header,
             packets: missing,
             samples,
-        })
+        }
     }
 
-    /// The packet behind what is missing.
-    pub fn front(&self) -> Option<&Held> {
-        self.held.front()
+    /// Returns the first packet after the gap.
+    pub fn front(&self) -> Option<&BufferedPacket> {
+        self.packets.front()
     }
 
-    /// Whether packets wait for a missing one.
+    /// Returns `true` if packets wait for a missing packet.
     pub fn is_waiting(&self) -> bool {
-        !self.held.is_empty()
+        !self.packets.is_empty()
     }
 
-    /// How long a missing packet is waited for at present, 20 to 200 ms.
+    /// Returns the current waiting time for a missing packet, 20 to 200 ms.
     pub fn delay(&self) -> Duration {
-        (LEAST_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MOST_DELAY)
+        (MIN_DELAY + self.arrivals.spread() + self.arrivals.extra).min(MAX_DELAY)
     }
 
-    /// Packets that came too late or a second time.
+    /// Returns the number of late and repeated packets.
     pub fn late(&self) -> u64 {
         self.late
     }
 
-    /// Packets that were given up.
+    /// Returns the number of skipped packets.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// How many packets after the last one this is, 0 or less for what is before it; `None` for another stream.
+    /// Returns the distance from the last packet: 0 or less for earlier packets, `None` for another
+    /// stream.
     fn ahead(&self, header: &Header) -> Option<i16> {
         let last = self.last.filter(|last| last.ssrc == header.ssrc)?;
         let ahead = header.sequence.wrapping_sub(last.sequence) as i16;
-        (ahead.unsigned_abs() <= RESTART).then_some(ahead)
+        (ahead.unsigned_abs() <= MAX_SEQUENCE_STEP).then_some(ahead)
     }
 
-    fn follow(&mut self, header: Header) {
+    fn advance(&mut self, header: Header) {
         let step = self
             .last
             .map(|last| header.timestamp.wrapping_sub(last.timestamp));
         self.span = step
-            .filter(|step| (1..=MOST_SPAN).contains(step))
+            .filter(|step| (1..=MAX_PACKET_SAMPLES).contains(step))
             .or(self.span);
         self.last = Some(header);
     }
 
-    /// Another stream begins: what still waits of the one before is lost.
+    /// Starts another stream. Buffered packets of the old stream are discarded and count as late.
     fn restart(&mut self, header: Header, now: Duration) {
-        self.late += self.held.len() as u64;
-        self.held.clear();
+        self.late += self.packets.len() as u64;
+        self.packets.clear();
         self.span = None;
         self.last = Some(header);
         self.arrivals = Arrivals::default();
         self.arrivals.measure(&header, now);
     }
 
-    fn hold(&mut self, packet: &Packet<'_>, now: Duration) {
+    fn insert(&mut self, packet: &Packet<'_>, now: Duration) {
         let sequence = packet.header.sequence;
         let last = self.last.map_or(sequence, |last| last.sequence);
-        let place = self.held.partition_point(|held| {
-            held.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
+        let place = self.packets.partition_point(|buffered| {
+            buffered.header.sequence.wrapping_sub(last) < sequence.wrapping_sub(last)
         });
-        self.held.insert(
+        self.packets.insert(
             place,
-            Held {
+            BufferedPacket {
                 header: packet.header,
                 payload: packet.payload.to_vec(),
                 since: now,
@@ -234,8 +244,8 @@ impl JitterBuffer {
     }
 }
 
-impl Held {
-    /// The packet as it came.
+impl BufferedPacket {
+    /// Returns the packet in its received form.
     pub fn packet(&self) -> Packet<'_> {
         Packet {
             header: self.header,
@@ -247,7 +257,7 @@ impl Held {
 
 impl Arrivals {
     fn measure(&mut self, header: &Header, now: Duration) {
-        // Packets that share a timestamp (telephone-events) say nothing of the network.
+        // Packets with the same timestamp (telephone-events) do not measure the network.
         if self
             .last
             .is_some_and(|(timestamp, _)| timestamp == header.timestamp)
@@ -257,70 +267,31 @@ impl Arrivals {
         let transit = samples_in(now).wrapping_sub(header.timestamp) as i32;
         if let Some((_, before)) = self.last.replace((header.timestamp, transit)) {
             let difference = f64::from(transit.wrapping_sub(before).unsigned_abs());
-            // Beyond two seconds it is a pause or another clock.
+            // A difference over two seconds is a pause or another clock.
             if difference < 16_000.0 {
                 self.jitter += (difference - self.jitter) / 16.0;
             }
         }
     }
 
-    /// Four times the mean deviation holds nearly all of what comes unevenly.
+    /// Returns four times the mean deviation, which covers nearly all of the jitter.
     fn spread(&self) -> Duration {
         Duration::from_secs_f64(4.0 * self.jitter / 8000.0)
     }
 
-    /// Of a packet that was given up; one that came a second time says nothing of the network's pace.
-    fn came_late(&mut self, sequence: u16, now: Duration) {
+    /// Handles a packet of the skipped gap. A repeated packet does not measure the network.
+    fn on_late_packet(&mut self, sequence: u16, now: Duration) {
         let missed = self
-            .gave_up
+            .last_skipped
             .filter(|missed| sequence.wrapping_sub(missed.first) < missed.count);
         if let Some(missed) = missed {
-            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MOST_DELAY);
+            self.extra = (self.extra + now.saturating_sub(missed.at)).min(MAX_DELAY);
         }
     }
 
-    /// To a half within 44 packets in order.
+    /// Decays to a half within 44 packets in order.
     fn fade(&mut self) {
         self.extra = self.extra * 63 / 64;
-    }
-}
-
-/// Makes up what is missing: the last 20 ms again, fainter each time.
-#[derive(Debug, Clone)]
-pub struct Concealment {
-    last: [i16; FRAME],
-}
-
-impl Default for Concealment {
-    fn default() -> Self {
-        Self { last: [0; FRAME] }
-    }
-}
-
-impl Concealment {
-    /// Takes note of what was decoded.
-    pub fn heard(&mut self, samples: &[i16]) {
-        let recent = samples
-            .get(samples.len().saturating_sub(FRAME)..)
-            .unwrap_or_default();
-        let kept = FRAME - recent.len();
-        self.last.rotate_left(recent.len());
-        self.last
-            .iter_mut()
-            .skip(kept)
-            .zip(recent)
-            .for_each(|(slot, sample)| *slot = *sample);
-    }
-
-    /// Fills this in: at half the level of what was heard last, then at a quarter, and so on.
-    pub fn fill(&mut self, samples: &mut [i16]) {
-        for frame in samples.chunks_mut(FRAME) {
-            self.last.iter_mut().for_each(|sample| *sample /= 2);
-            frame
-                .iter_mut()
-                .zip(&self.last)
-                .for_each(|(slot, sample)| *slot = *sample);
-        }
     }
 }
 
@@ -353,17 +324,17 @@ mod tests {
         buffer.arrive(&packet, at(millis))
     }
 
-    fn given(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
+    fn due_packets(buffer: &mut JitterBuffer, millis: u64) -> Vec<Option<u16>> {
         let next = std::iter::from_fn(|| buffer.next(at(millis)));
         next.map(|next| match next {
-            Next::Packet(held) => Some(held.header.sequence),
+            Next::Packet(packet) => Some(packet.header.sequence),
             Next::Lost { .. } => None,
         })
         .collect()
     }
 
     #[test]
-    fn packets_in_order_are_due_at_once_over_the_wrap() {
+    fn packets_in_order_are_due_at_once_across_the_wrap() {
         let mut buffer = JitterBuffer::default();
         for step in 0..100u16 {
             let sequence = step.wrapping_add(65_500);
@@ -371,7 +342,7 @@ mod tests {
                 arrive(&mut buffer, sequence, u64::from(step) * 20),
                 Arrival::Due
             );
-            assert_eq!(given(&mut buffer, u64::from(step) * 20), []);
+            assert_eq!(due_packets(&mut buffer, u64::from(step) * 20), []);
         }
         assert_eq!(
             (buffer.late(), buffer.lost(), buffer.is_waiting()),
@@ -380,19 +351,19 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_was_overtaken_comes_first_all_the_same() {
+    fn an_overtaken_packet_is_still_returned_in_order() {
         let mut buffer = JitterBuffer::default();
         assert_eq!(arrive(&mut buffer, 10, 0), Arrival::Due);
-        assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Held);
-        assert_eq!(arrive(&mut buffer, 12, 21), Arrival::Held);
+        assert_eq!(arrive(&mut buffer, 13, 20), Arrival::Buffered);
+        assert_eq!(arrive(&mut buffer, 12, 21), Arrival::Buffered);
         assert_eq!(arrive(&mut buffer, 12, 22), Arrival::Dropped);
         assert_eq!(arrive(&mut buffer, 11, 23), Arrival::Due);
-        assert_eq!(given(&mut buffer, 23), [Some(12), Some(13)]);
+        assert_eq!(due_packets(&mut buffer, 23), [Some(12), Some(13)]);
         assert_eq!((buffer.late(), buffer.lost()), (1, 0));
     }
 
     #[test]
-    fn what_stays_away_is_given_up_and_told_with_its_place() {
+    fn a_missing_packet_is_skipped_and_reported_with_its_position() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 10, 0);
         arrive(&mut buffer, 13, 60);
@@ -404,13 +375,15 @@ mod tests {
             samples: 320,
         };
         assert_eq!(buffer.next(later), Some(lost));
-        assert!(matches!(buffer.next(later), Some(Next::Packet(held)) if held.payload == [0, 13]));
+        assert!(
+            matches!(buffer.next(later), Some(Next::Packet(packet)) if packet.payload == [0, 13])
+        );
         assert_eq!((buffer.next(later), buffer.lost()), (None, 2));
         assert_eq!(arrive(&mut buffer, 12, 200), Arrival::Dropped);
     }
 
     #[test]
-    fn packets_of_another_length_leave_gaps_of_that_length() {
+    fn lost_packets_of_another_length_leave_gaps_of_that_length() {
         let mut buffer = JitterBuffer::default();
         let packet = |sequence: u16| Header {
             timestamp: u32::from(sequence) * 480,
@@ -428,27 +401,25 @@ mod tests {
                 now,
             );
             lost.extend(
-                std::iter::from_fn(|| buffer.next(now + MOST_DELAY)).filter_map(
-                    |next| match next {
-                        Next::Lost {
-                            header, samples, ..
-                        } => Some((header.timestamp, samples)),
-                        Next::Packet(_) => None,
-                    },
-                ),
+                std::iter::from_fn(|| buffer.next(now + MAX_DELAY)).filter_map(|next| match next {
+                    Next::Lost {
+                        header, samples, ..
+                    } => Some((header.timestamp, samples)),
+                    Next::Packet(_) => None,
+                }),
             );
         }
         assert_eq!(lost, [(1440, 480), (2880, 480)]);
     }
 
     #[test]
-    fn it_waits_longer_where_packets_come_unevenly_and_less_again_later() {
+    fn the_waiting_time_grows_with_jitter_and_shrinks_again() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 0, 0);
         arrive(&mut buffer, 2, 40);
         let even = buffer.delay();
         assert_eq!(
-            given(&mut buffer, 40 + even.as_millis() as u64 + 1),
+            due_packets(&mut buffer, 40 + even.as_millis() as u64 + 1),
             [None, Some(2)]
         );
         assert_eq!(arrive(&mut buffer, 1, 140), Arrival::Dropped);
@@ -464,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_came_twice_does_not_make_others_wait_longer() {
+    fn a_repeated_packet_does_not_extend_the_waiting_time() {
         let mut buffer = JitterBuffer::default();
         for sequence in 0..50u16 {
             let millis = 1000 + u64::from(sequence) * 20;
@@ -475,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_of_a_key_is_no_jitter() {
+    fn the_packets_of_a_press_do_not_count_as_jitter() {
         let mut buffer = JitterBuffer::default();
         for sequence in 0..50u16 {
             let header = Header {
@@ -497,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn another_source_and_a_jump_begin_anew() {
+    fn another_source_and_a_jump_restart_the_buffer() {
         let mut buffer = JitterBuffer::default();
         arrive(&mut buffer, 10, 0);
         arrive(&mut buffer, 12, 20);
@@ -508,28 +479,15 @@ mod tests {
         };
         assert_eq!(buffer.arrive(&other, at(40)), Arrival::Due);
         assert_eq!(
-            (given(&mut buffer, 400), buffer.is_waiting()),
+            (due_packets(&mut buffer, 400), buffer.is_waiting()),
             (vec![], false)
         );
         assert_eq!(arrive(&mut buffer, 5000, 60), Arrival::Due);
     }
 
-    #[test]
-    fn what_is_made_up_fades() {
-        let mut concealment = Concealment::default();
-        concealment.heard(&[1; 100]);
-        concealment.heard(&[8000; 160]);
-        let mut samples = [0; 480];
-        concealment.fill(&mut samples);
-        assert_eq!((samples[0], samples[160], samples[479]), (4000, 2000, 1000));
-        concealment.heard(&[800; 60]);
-        concealment.fill(&mut samples[..160]);
-        assert_eq!((samples[0], samples[159]), (500, 400));
-    }
-
     proptest! {
         #[test]
-        fn any_order_in_gives_strictly_forward_out_and_little_is_held(
+        fn any_order_is_returned_in_sequence_and_the_buffer_is_bounded(
             packets in proptest::collection::vec((0u16..60, 0u64..60), 0..200),
             base in any::<u16>(),
         ) {
@@ -545,7 +503,7 @@ mod tests {
                 let packet = Packet { header, payload: &[0; 160], offset: 12 };
                 let due = (buffer.arrive(&packet, at(now)) == Arrival::Due).then_some(header);
                 let waited = std::iter::from_fn(|| buffer.next(at(now))).filter_map(|next| match next {
-                    Next::Packet(held) => Some(held.header),
+                    Next::Packet(packet) => Some(packet.header),
                     Next::Lost { samples, .. } => { assert!(samples <= 480); None }
                 }).collect::<Vec<_>>();
                 for header in due.into_iter().chain(waited) {
@@ -555,7 +513,7 @@ mod tests {
                     last = Some(place);
                     taken += 1;
                 }
-                prop_assert!(buffer.held.len() < MOST && buffer.delay() <= MOST_DELAY);
+                prop_assert!(buffer.packets.len() < MAX_BUFFERED_PACKETS && buffer.delay() <= MAX_DELAY);
             }
             taken += std::iter::from_fn(|| buffer.next(at(now + 200))).filter(|next| matches!(next, Next::Packet(_))).count() as u64;
             prop_assert!(!buffer.is_waiting());
@@ -563,7 +521,7 @@ mod tests {
         }
 
         #[test]
-        fn any_packets_do_no_harm(packets in proptest::collection::vec((0u32..2, any::<u16>(), any::<u32>(), any::<u32>()), 0..200)) {
+        fn any_packets_keep_the_limits(packets in proptest::collection::vec((0u32..2, any::<u16>(), any::<u32>(), any::<u32>()), 0..200)) {
             let mut buffer = JitterBuffer::default();
             for (ssrc, sequence, timestamp, micros) in packets {
                 let header = Header { marker: false, payload_type: 0, sequence: sequence % 300, timestamp, ssrc };
@@ -574,7 +532,7 @@ mod tests {
                         prop_assert!(samples <= 480);
                     }
                 }
-                prop_assert!(buffer.held.len() < MOST);
+                prop_assert!(buffer.packets.len() < MAX_BUFFERED_PACKETS);
             }
         }
     }

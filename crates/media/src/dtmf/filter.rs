@@ -1,127 +1,130 @@
-//! One press told by several methods counts once.
+//! Deduplication of presses that several methods report.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::Digit;
 
-/// How a digit reached us.
+/// Transport of a digit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DigitSource {
-    /// A telephone-event in RTP (RFC 4733).
+    /// Telephone-event in RTP (RFC 4733).
     Event,
-    /// A SIP INFO request (`application/dtmf-relay` or `application/dtmf`).
+    /// SIP INFO request (`application/dtmf-relay` or `application/dtmf`).
     Info,
     /// Tones in the audio.
     InBand,
 }
 
-/// How far apart the reports of one press by different methods may be: INFO travels through proxies and is
-/// retransmitted after 500 ms.
-const WINDOW: Duration = Duration::from_secs(1);
+/// Maximum time between the reports of a press by different methods. INFO passes through proxies
+/// and is retransmitted after 500 ms.
+const PAIRING_WINDOW: Duration = Duration::from_secs(1);
 
-/// Removes what other methods report of a press that is known already, and counts all reports.
+/// Filter that drops repeated reports of a press, and counts all reports.
 ///
-/// Each method counts its own presses rightly, so a second report from the *same* method is a second press. A report
-/// from *another* method is taken for one not yet matched press of the same key within a second: it uses that press
-/// up, so `5` pressed twice and told twice by two methods is `55` however the four reports interleave.
+/// A method reports each press once, so a second report by the *same* method is a second press. A
+/// report by *another* method within a second is matched to an unmatched press of the same key.
+/// Therefore `5` pressed twice and reported twice by two methods is `55` in any order of the four
+/// reports.
 ///
-/// A peer tells every press by two methods, or none: once a method has told of a press alone, a report by another one
-/// is a press of its own, unless one of the two was seen to share a press before. INFO is not lost and comes in the order
-/// of the presses, so an INFO that passes over a press shows that one to be told of alone.
+/// A peer uses two methods either for all presses or for none. After a method has reported a press
+/// alone, a report by another method is a new press, unless the filter has matched reports of these
+/// methods before. INFO is reliable and keeps the order of the presses, so an INFO for a later
+/// press means that the earlier ones were reported alone.
 #[derive(Debug, Clone, Default)]
 pub struct DigitFilter {
-    recent: VecDeque<Report>,
-    /// Methods that have told of a press that no other told of, as bits.
-    alone: u8,
-    /// Methods that have told of the same press as another.
-    shared: u8,
+    recent: VecDeque<ReportedPress>,
+    /// Methods that reported a press alone, as bits.
+    unpaired: u8,
+    /// Methods that reported the same press as another method, as bits.
+    paired: u8,
     counts: DigitCounts,
 }
 
-/// How many keys one party pressed, and by which methods we heard of them; never which keys.
+/// Number of presses and of their reports by method. It never contains the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DigitCounts {
-    /// Presses, each once.
+    /// Number of presses, each counted once.
     pub pressed: u32,
-    /// Reports of a press that another method had told of already.
+    /// Number of reports of a press that another method had reported.
     pub duplicates: u32,
-    /// Reports by telephone-event (RFC 4733).
+    /// Number of reports by telephone-event (RFC 4733).
     pub rfc4733: u32,
-    /// Reports by SIP INFO.
+    /// Number of reports by SIP INFO.
     pub info: u32,
-    /// Reports by tones in the audio.
+    /// Number of reports by tones in the audio.
     pub in_band: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Report {
+struct ReportedPress {
     digit: Digit,
     at: Duration,
-    /// The methods that told of this press, as bits.
-    told_by: u8,
+    /// Methods that reported this press, as bits.
+    reported_by: u8,
 }
 
-/// More presses than anybody makes in the window; bounds the memory.
-const RECENT: usize = 64;
+/// Maximum number of remembered presses, to bound the memory. No person presses more keys in the
+/// window.
+const MAX_RECENT_PRESSES: usize = 64;
 
 impl DigitFilter {
-    /// Takes one report; gives whether it is a new press.
+    /// Handles a report and returns `true` if it is a new press.
     pub fn is_new(&mut self, digit: Digit, source: DigitSource, now: Duration) -> bool {
-        self.forget_before(now);
-        self.counts.told(source);
+        self.drop_expired(now);
+        self.counts.count_report(source);
         let bit = source.bit();
         if source == DigitSource::Info {
-            self.passed_over(digit, bit);
+            self.mark_skipped_presses(digit, bit);
         }
-        let (alone, shared) = (self.alone, self.shared);
-        let pairs = |told_by: u8| told_by & alone == 0 || told_by & shared != 0;
+        let (unpaired, paired) = (self.unpaired, self.paired);
+        let pairs = |reported_by: u8| reported_by & unpaired == 0 || reported_by & paired != 0;
         let mut known = self
             .recent
             .iter_mut()
-            .filter(|report| report.digit == digit && report.told_by & bit == 0);
-        if let Some(report) = known.find(|report| pairs(report.told_by | bit)) {
-            report.told_by |= bit;
-            self.shared |= report.told_by;
+            .filter(|report| report.digit == digit && report.reported_by & bit == 0);
+        if let Some(report) = known.find(|report| pairs(report.reported_by | bit)) {
+            report.reported_by |= bit;
+            self.paired |= report.reported_by;
             self.counts.duplicates = self.counts.duplicates.saturating_add(1);
             return false;
         }
-        if self.recent.len() == RECENT {
+        if self.recent.len() == MAX_RECENT_PRESSES {
             self.recent.pop_front();
         }
-        self.recent.push_back(Report {
+        self.recent.push_back(ReportedPress {
             digit,
             at: now,
-            told_by: bit,
+            reported_by: bit,
         });
         self.counts.pressed = self.counts.pressed.saturating_add(1);
         true
     }
 
-    /// What was reported so far.
+    /// Returns the counts so far.
     pub fn counts(&self) -> DigitCounts {
         self.counts
     }
 
-    /// The presses before the first that this INFO could tell of again.
-    fn passed_over(&mut self, digit: Digit, bit: u8) {
+    /// Marks the presses before the first match of this INFO as reported alone.
+    fn mark_skipped_presses(&mut self, digit: Digit, bit: u8) {
         let first = self
             .recent
             .iter()
-            .position(|report| report.digit == digit && report.told_by & bit == 0);
+            .position(|report| report.digit == digit && report.reported_by & bit == 0);
         let before = self.recent.iter().take(first.unwrap_or(0));
-        let alone =
-            before.filter(|report| report.told_by.is_power_of_two() && report.told_by & bit == 0);
-        self.alone |= alone.fold(0, |alone, report| alone | report.told_by);
+        let unpaired = before
+            .filter(|report| report.reported_by.is_power_of_two() && report.reported_by & bit == 0);
+        self.unpaired |= unpaired.fold(0, |unpaired, report| unpaired | report.reported_by);
     }
 
-    fn forget_before(&mut self, now: Duration) {
+    fn drop_expired(&mut self, now: Duration) {
         while let Some(oldest) = self
             .recent
             .front()
-            .filter(|oldest| now.saturating_sub(oldest.at) > WINDOW)
+            .filter(|oldest| now.saturating_sub(oldest.at) > PAIRING_WINDOW)
         {
-            if oldest.told_by.is_power_of_two() {
-                self.alone |= oldest.told_by;
+            if oldest.reported_by.is_power_of_two() {
+                self.unpaired |= oldest.reported_by;
             }
             self.recent.pop_front();
         }
@@ -129,7 +132,7 @@ impl DigitFilter {
 }
 
 impl DigitCounts {
-    fn told(&mut self, source: DigitSource) {
+    fn count_report(&mut self, source: DigitSource) {
         let count = match source {
             DigitSource::Event => &mut self.rfc4733,
             DigitSource::Info => &mut self.info,
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_press_told_by_three_methods_is_one() {
+    fn a_press_reported_by_three_methods_is_one_press() {
         assert_eq!(
             presses(&[('5', Event, 0), ('5', InBand, 40), ('5', Info, 600)]),
             "5"
@@ -175,12 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_double_press_told_by_one_method_is_two() {
+    fn a_double_press_reported_by_one_method_is_two_presses() {
         assert_eq!(presses(&[('5', Event, 0), ('5', Event, 150)]), "55");
     }
 
     #[test]
-    fn a_double_press_told_by_two_methods_is_two_in_any_order() {
+    fn a_double_press_reported_by_two_methods_is_two_presses_in_any_order() {
         assert_eq!(
             presses(&[
                 ('5', Event, 0),
@@ -215,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_window_another_method_tells_of_another_press() {
+    fn after_the_window_another_method_reports_a_new_press() {
         assert_eq!(presses(&[('5', Event, 0), ('5', Info, 1001)]), "55");
     }
 
     #[test]
-    fn a_peer_that_tells_of_each_press_once_is_believed() {
+    fn single_reports_of_a_peer_by_mixed_methods_all_count() {
         let pin = [
             ('5', Event, 0),
             ('1', Event, 300),
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_info_that_passes_over_a_press_is_a_press_of_its_own_even_at_once() {
+    fn an_info_that_skips_a_press_is_a_new_press_within_the_window() {
         let pin = [
             ('5', Event, 0),
             ('1', Event, 100),
@@ -251,7 +254,7 @@ mod tests {
             presses(&[&pin[..], &[('1', Info, 400), ('1', Info, 500)]].concat()),
             "512311"
         );
-        // From the first press on, it may be a phone that tells of each twice.
+        // INFO reports from the first press on can come from a phone that reports each press twice.
         assert_eq!(
             presses(&[&pin[..], &[('5', Info, 400), ('1', Info, 500)]].concat()),
             "5123"
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_press_by_the_same_method_is_never_a_repeat() {
+    fn a_second_report_by_the_same_method_is_a_new_press() {
         for source in [Event, Info, InBand] {
             let pin = [('5', source, 0), ('1', source, 100), ('1', source, 200)];
             assert_eq!(
@@ -270,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_was_seen_to_tell_twice_may_once_lose_a_report() {
+    fn a_peer_with_matched_reports_may_lose_a_report() {
         let first = [
             ('5', Event, 0),
             ('5', Info, 90),
@@ -307,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn two_methods_telling_the_same_keys_give_the_keys(keys in "[0-9*#]{1,10}", lag in 0u64..1000) {
+        fn two_methods_that_report_the_same_keys_yield_the_keys_once(keys in "[0-9*#]{1,10}", lag in 0u64..1000) {
             let mut reports: Vec<(char, DigitSource, u64)> = Vec::new();
             for (index, symbol) in keys.chars().enumerate() {
                 let at = index as u64 * 250;

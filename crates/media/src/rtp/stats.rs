@@ -1,28 +1,29 @@
-//! What arrived, what did not, and how evenly (RFC 3550, section 6.4.1 and appendix A).
+//! Reception statistics: loss, reordering and jitter (RFC 3550, section 6.4.1 and appendix A).
 
 use std::time::Duration;
 
 use crate::{Header, ReportBlock, SAMPLE_RATE, mean_opinion_score, samples_in};
 
-/// A jump of sequence numbers that is a restart of the stream rather than loss (RFC 3550, appendix A.1).
+/// Limit for a jump of sequence numbers by loss. A jump of this size or more is a restart of the
+/// stream (RFC 3550, appendix A.1).
 const MAX_DROPOUT: u16 = 3000;
-/// How old a late packet may be to count as out of order.
+/// Maximum age of a late packet, in sequence numbers, to count as out of order.
 const MAX_MISORDER: u16 = 100;
 
-/// Counts what one party sends us, over all of its synchronization sources.
+/// Statistics of the packets from a party, over all of its synchronization sources.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiverStats {
-    source: Option<Source>,
+    source: Option<SourceStats>,
     packets: u64,
     octets: u64,
     out_of_order: u64,
-    /// Of sources that ended.
+    /// Expected packets of sources that ended.
     expected_before: u64,
-    worst_jitter: f64,
+    max_jitter: f64,
 }
 
 #[derive(Debug, Clone)]
-struct Source {
+struct SourceStats {
     ssrc: u32,
     base: u16,
     highest: u16,
@@ -34,27 +35,27 @@ struct Source {
     reported: (u64, u64),
 }
 
-/// What was received from one party.
+/// Statistics of the stream from a party.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StreamReport {
-    /// Packets that arrived.
+    /// Number of received packets.
     pub packets: u64,
-    /// Payload octets that arrived.
+    /// Number of received payload octets.
     pub octets: u64,
-    /// Packets that were sent, by their sequence numbers, and did not arrive.
+    /// Number of packets that were sent, according to their sequence numbers, and did not arrive.
     pub lost: u64,
-    /// Packets that came after a later one.
+    /// Number of packets that arrived after a later one.
     pub out_of_order: u64,
-    /// Interarrival jitter in milliseconds (RFC 3550, appendix A.8), at the end.
+    /// Interarrival jitter in milliseconds at the end (RFC 3550, appendix A.8).
     pub jitter_ms: f64,
-    /// The greatest interarrival jitter seen, in milliseconds.
+    /// Maximum interarrival jitter in milliseconds.
     pub max_jitter_ms: f64,
-    /// Estimated mean opinion score, 1.0 to 4.5; `None` when nothing was received.
+    /// Estimated mean opinion score, 1.0 to 4.5; `None` if no packet arrived.
     pub mos: Option<f64>,
 }
 
 impl StreamReport {
-    /// Lost packets as a share of those that were sent, 0.0 to 1.0.
+    /// Returns the share of lost packets among the sent ones, 0.0 to 1.0.
     pub fn loss(&self) -> f64 {
         let expected = self.packets + self.lost;
         if expected == 0 {
@@ -66,44 +67,46 @@ impl StreamReport {
 }
 
 impl ReceiverStats {
-    /// Counts a packet that came at `now`.
+    /// Counts a packet that arrived at `now`.
     pub fn receive(&mut self, header: &Header, octets: usize, now: Duration) {
         self.packets += 1;
         self.octets += octets as u64;
         let arrival = samples_in(now);
         match self.source.as_mut() {
-            Some(source) if source.goes_on(header) => {
+            Some(source) if source.continues(header) => {
                 self.out_of_order += u64::from(source.receive(header, arrival));
-                self.worst_jitter = self.worst_jitter.max(source.jitter);
+                self.max_jitter = self.max_jitter.max(source.jitter);
             }
             _ => {
-                self.expected_before += self.source.as_ref().map_or(0, Source::expected);
-                self.source = Some(Source::new(header, arrival));
+                self.expected_before += self.source.as_ref().map_or(0, SourceStats::expected);
+                self.source = Some(SourceStats::new(header, arrival));
             }
         }
     }
 
-    /// The stream goes another way for a while: what is missed meanwhile is no loss.
+    /// Interrupts the statistics while the stream takes another path. Packets missed meanwhile do
+    /// not count as lost.
     pub fn interrupt(&mut self) {
-        self.expected_before += self.source.take().as_ref().map_or(0, Source::expected);
+        self.expected_before += self.source.take().as_ref().map_or(0, SourceStats::expected);
     }
 
-    /// The party's present synchronization source.
+    /// Returns the current synchronization source of the party.
     pub fn ssrc(&self) -> Option<u32> {
         self.source.as_ref().map(|source| source.ssrc)
     }
 
-    /// Everything so far. `delay` is the one-way delay in milliseconds that the score assumes.
+    /// Returns the statistics so far. `delay` is the one-way delay in milliseconds for the quality
+    /// estimate.
     pub fn report(&self, delay: f64) -> StreamReport {
-        let expected = self.expected_before + self.source.as_ref().map_or(0, Source::expected);
+        let expected = self.expected_before + self.source.as_ref().map_or(0, SourceStats::expected);
         let jitter = self.source.as_ref().map_or(0.0, |source| source.jitter);
         let mut report = StreamReport {
             packets: self.packets,
             octets: self.octets,
             lost: expected.saturating_sub(self.packets),
             out_of_order: self.out_of_order,
-            jitter_ms: in_millis(jitter),
-            max_jitter_ms: in_millis(self.worst_jitter),
+            jitter_ms: samples_to_millis(jitter),
+            max_jitter_ms: samples_to_millis(self.max_jitter),
             mos: None,
         };
         if self.packets > 0 {
@@ -115,8 +118,9 @@ impl ReceiverStats {
         report
     }
 
-    /// The report block on the party's present source since the last call of this (RFC 3550, section 6.4.1).
-    /// `last_sender_report` is the middle of the NTP time of its last sender report, `delay` the time since it came.
+    /// Returns the report block on the current source since the last call of this function (RFC
+    /// 3550, section 6.4.1). `last_sender_report` is the middle of the NTP time of its last sender
+    /// report, and `delay` is the time since that report arrived.
     pub fn report_block(
         &mut self,
         last_sender_report: Option<u32>,
@@ -143,7 +147,7 @@ impl ReceiverStats {
     }
 }
 
-impl Source {
+impl SourceStats {
     fn new(header: &Header, arrival: u32) -> Self {
         Self {
             ssrc: header.ssrc,
@@ -158,12 +162,12 @@ impl Source {
         }
     }
 
-    fn goes_on(&self, header: &Header) -> bool {
+    fn continues(&self, header: &Header) -> bool {
         let ahead = header.sequence.wrapping_sub(self.highest);
         self.ssrc == header.ssrc && (ahead < MAX_DROPOUT || ahead.wrapping_neg() <= MAX_MISORDER)
     }
 
-    /// Gives whether the packet came out of order.
+    /// Returns `true` if the packet came out of order.
     fn receive(&mut self, header: &Header, arrival: u32) -> bool {
         self.received += 1;
         let ahead = header.sequence.wrapping_sub(self.highest);
@@ -178,7 +182,8 @@ impl Source {
         !in_order
     }
 
-    /// RFC 3550, appendix A.8. Packets that share a timestamp (telephone-events) say nothing of the network.
+    /// Updates the jitter (RFC 3550, appendix A.8). Packets with the same timestamp
+    /// (telephone-events) do not measure the network.
     fn measure_jitter(&mut self, timestamp: u32, arrival: u32) {
         if timestamp == self.last_timestamp {
             return;
@@ -187,7 +192,7 @@ impl Source {
         let difference = transit.wrapping_sub(self.last_transit).unsigned_abs();
         self.last_transit = transit;
         self.last_timestamp = timestamp;
-        // A step of over two seconds is a new timestamp base, not jitter.
+        // A step of over two seconds is a new base of timestamps, not jitter.
         if difference < 2 * SAMPLE_RATE {
             self.jitter += (f64::from(difference) - self.jitter) / 16.0;
         }
@@ -198,7 +203,7 @@ impl Source {
     }
 }
 
-fn in_millis(samples: f64) -> f64 {
+fn samples_to_millis(samples: f64) -> f64 {
     samples * 1000.0 / f64::from(SAMPLE_RATE)
 }
 
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_source_is_no_loss() {
+    fn a_new_source_does_not_count_as_loss() {
         let mut stats = ReceiverStats::default();
         feed(&mut stats, 1, 10, 0);
         feed(&mut stats, 2, 40_000, 20);
@@ -295,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_while_the_stream_goes_another_way_is_no_loss() {
+    fn packets_missed_during_an_interruption_do_not_count_as_loss() {
         let mut stats = ReceiverStats::default();
         for sequence in [1, 2, 4] {
             feed(&mut stats, 1, sequence, u64::from(sequence) * 20);
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_received_has_no_score() {
+    fn a_stream_without_packets_has_no_score() {
         assert_eq!(
             ReceiverStats::default().report(20.0),
             StreamReport::default()

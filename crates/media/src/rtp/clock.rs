@@ -1,15 +1,17 @@
-//! RTP clocks that run faster than 8 kHz.
+//! Conversion of RTP clocks faster than 8 kHz.
 
-/// Turns the timestamps of a stream into samples of 8 kHz. What lies between two samples is cut off, and never adds up.
+/// Converts the timestamps of a stream to samples of 8 kHz. Fractions of a sample are truncated and
+/// do not accumulate.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InboundClock {
-    /// A timestamp that was turned, cut down to a sample, and that sample.
+    /// Last converted timestamp, truncated to a whole sample, and its sample.
     last: Option<(u32, u32)>,
 }
 
 impl InboundClock {
-    /// The sample of a timestamp whose clock has so many ticks in a sample ([`crate::Codec::ticks`]), the first time
-    /// that timestamp itself. The clock's wrap is not seen in it.
+    /// Returns the sample of a timestamp in a clock with this number of ticks per sample
+    /// ([`crate::Codec::ticks`]). The first sample is the first timestamp itself. A wrap of the
+    /// clock causes no jump.
     pub fn sample(&mut self, timestamp: u32, ticks: u32) -> u32 {
         let (raw, sample) = self.last.unwrap_or((timestamp, timestamp));
         let ticks = i32::try_from(ticks.max(1)).unwrap_or(1);
@@ -29,7 +31,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_clock_of_48_khz_counts_as_8_khz_over_its_wrap() {
+    fn a_clock_of_48_khz_converts_to_8_khz_across_its_wrap() {
         let mut clock = InboundClock::default();
         let first = clock.sample(u32::MAX - 959, 6);
         let samples: Vec<u32> = [0u32, 960, 1923, 1920, 1926, 960]
@@ -40,7 +42,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clock_of_8_khz_stays_as_it_is(raws in proptest::collection::vec(any::<u32>(), 1..20)) {
+        fn a_clock_of_8_khz_is_unchanged(raws in proptest::collection::vec(any::<u32>(), 1..20)) {
             let mut clock = InboundClock::default();
             for raw in raws {
                 prop_assert_eq!(clock.sample(raw, 1), raw);
@@ -48,7 +50,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_adds_up(steps in proptest::collection::vec(0u32..10_000, 1..100), start in any::<u32>()) {
+        fn truncated_fractions_do_not_accumulate(steps in proptest::collection::vec(0u32..10_000, 1..100), start in any::<u32>()) {
             let mut clock = InboundClock::default();
             let (first, mut raw, mut sum) = (clock.sample(start, 6), start, 0);
             for step in steps {

@@ -1,48 +1,52 @@
-//! Secure RTP and RTCP (RFC 3711, RFC 7714): packets are sealed and opened in place, without an allocation a packet.
+//! Secure RTP and RTCP (RFC 3711, RFC 7714). Packets are encrypted and decrypted in place, without
+//! an allocation per packet.
 
+mod keys;
 mod session;
+mod suite;
 mod window;
 
 use session::Session;
-use window::{Window, guess};
+use window::{Window, estimate_index};
 
-pub use session::SrtpSuite;
+pub use suite::SrtpSuite;
 
-/// Octets that a sealed packet is longer by, at the most: a tag of 16 and the index of SRTCP.
+/// Maximum number of octets that encryption adds to a packet: a tag of 16 octets and the SRTCP
+/// index.
 pub const SRTP_OVERHEAD: usize = 20;
 
-/// Sources that one peer may send from under one key. Each costs memory and none is forgotten, or its packets could be
-/// played again.
-const MOST_SOURCES: usize = 16;
-/// Octets of an RTCP packet that stay readable (RFC 3711, section 3.4).
+/// Maximum number of sources per key of a peer. Each source needs memory, and none can be removed:
+/// its packets could be replayed.
+const MAX_SOURCES: usize = 16;
+/// Number of unencrypted octets at the start of an RTCP packet (RFC 3711, section 3.4).
 const RTCP_HEADER: usize = 8;
-/// The bit that says that an RTCP packet is encrypted.
+/// Flag for an encrypted RTCP packet.
 const ENCRYPTED: u32 = 0x8000_0000;
 
-/// Why a packet was not opened or sealed.
+/// Error of encryption or decryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SrtpError {
-    /// Too short, or not RTP.
-    #[error("not a packet of SRTP")]
+    /// The packet is too short or not RTP.
+    #[error("not an SRTP packet")]
     Malformed,
-    /// It is not from the holder of the key, or was changed on the way.
-    #[error("the packet's authentication tag is wrong")]
+    /// The sender does not have the key, or the packet was changed on the way.
+    #[error("wrong authentication tag")]
     Unauthenticated,
-    /// Its number was used before, or is too old to tell.
-    #[error("the packet was seen before")]
+    /// The packet number was used before, or it is too old for the window.
+    #[error("repeated packet number")]
     Replayed,
-    /// The peer uses more sources than anyone needs.
-    #[error("more than 16 sources under one key")]
+    /// The peer uses more sources than the maximum of 16.
+    #[error("more than 16 sources for one key")]
     TooManySources,
-    /// The key has been used for as many packets as it may (RFC 3711, section 9.2).
-    #[error("the key is used up")]
+    /// The key has reached its maximum number of packets (RFC 3711, section 9.2).
+    #[error("the key has reached its maximum number of packets")]
     Exhausted,
-    /// No room behind the packet for its tag.
-    #[error("no room for the authentication tag")]
+    /// The buffer has no space for the tag.
+    #[error("no space for the authentication tag")]
     NoRoom,
 }
 
-/// Seals what we send under one key, from one source.
+/// Encrypts the packets to a peer, with one key and one source.
 #[derive(Debug)]
 pub struct SrtpSender {
     suite: SrtpSuite,
@@ -51,23 +55,23 @@ pub struct SrtpSender {
     rtcp_index: u32,
 }
 
-/// Opens what a peer sends under its key.
+/// Decrypts the packets of a peer, with one key.
 #[derive(Debug)]
 pub struct SrtpReceiver {
     session: Session,
-    sources: Vec<Source>,
+    sources: Vec<PeerSource>,
 }
 
 #[derive(Debug)]
-struct Source {
+struct PeerSource {
     ssrc: u32,
     rtp: Option<Window>,
     rtcp: Option<Window>,
 }
 
 impl SrtpSender {
-    /// A sender with our master key and salt for this suite, one after the other; `None` when their length is not
-    /// [`SrtpSuite::key_length`].
+    /// Creates a sender from our master key and the master salt after it. Returns `None` unless
+    /// their total length is [`SrtpSuite::key_length`].
     pub fn new(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
         Some(Self {
             suite,
@@ -77,18 +81,20 @@ impl SrtpSender {
         })
     }
 
-    /// Its suite.
+    /// Returns the suite.
     pub fn suite(&self) -> SrtpSuite {
         self.suite
     }
 
-    /// Seals the RTP packet in the first `length` octets; gives its new length. A sequence number is never used twice,
-    /// or the key stream would be: the second packet is refused. Needs [`SRTP_OVERHEAD`] octets behind the packet.
+    /// Encrypts the RTP packet in the first `length` octets and returns its new length. The buffer
+    /// needs [`SRTP_OVERHEAD`] more octets.
+    ///
+    /// A repeated sequence number is rejected, because it would reuse the key stream.
     pub fn seal(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SrtpError> {
         let packet = buffer.get(..length).ok_or(SrtpError::Malformed)?;
         let (sequence, ssrc, header) = rtp_header(packet)?;
         let mut window = self.window.unwrap_or(Window::starting_at(sequence.into()));
-        let index = guess(window.highest(), sequence).ok_or(SrtpError::Exhausted)?;
+        let index = estimate_index(window.highest(), sequence).ok_or(SrtpError::Exhausted)?;
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
@@ -97,7 +103,7 @@ impl SrtpSender {
         Ok(sealed)
     }
 
-    /// Seals the RTCP compound in the first `length` octets; gives its new length.
+    /// Encrypts the RTCP compound in the first `length` octets and returns its new length.
     pub fn seal_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SrtpError> {
         let ssrc = buffer
             .get(..length)
@@ -117,8 +123,8 @@ impl SrtpSender {
 }
 
 impl SrtpReceiver {
-    /// A receiver with the peer's master key and salt, one after the other; `None` when their length is not
-    /// [`SrtpSuite::key_length`].
+    /// Creates a receiver from the master key of the peer and the master salt after it. Returns
+    /// `None` unless their total length is [`SrtpSuite::key_length`].
     pub fn new(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
         Some(Self {
             session: Session::derive(suite, key)?,
@@ -126,22 +132,23 @@ impl SrtpReceiver {
         })
     }
 
-    /// Opens an SRTP packet; gives the length of the RTP packet that it leaves. On an error the octets are worthless.
+    /// Decrypts an SRTP packet and returns the length of the RTP packet. After an error the content
+    /// of the buffer is undefined.
     pub fn open(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let (sequence, ssrc, header) = rtp_header(packet)?;
-        let place = self.place(ssrc)?;
-        let known = self.sources.get(place).and_then(|source| source.rtp);
+        let position = self.source_index(ssrc)?;
+        let known = self.sources.get(position).and_then(|source| source.rtp);
         let mut window = known.unwrap_or(Window::starting_at(sequence.into()));
-        let index = guess(window.highest(), sequence).ok_or(SrtpError::Unauthenticated)?;
+        let index = estimate_index(window.highest(), sequence).ok_or(SrtpError::Unauthenticated)?;
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
         let length = self.session.open_rtp(packet, header, ssrc, index)?;
-        self.source(place, ssrc).rtp = Some(window);
+        self.source_mut(position, ssrc).rtp = Some(window);
         Ok(length)
     }
 
-    /// Opens an SRTCP packet; gives the length of the RTCP compound that it leaves.
+    /// Decrypts an SRTCP packet and returns the length of the RTCP compound.
     pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
         let ssrc = rtcp_source(packet).ok_or(SrtpError::Malformed)?;
         let word = self
@@ -149,45 +156,46 @@ impl SrtpReceiver {
             .rtcp_index(packet)
             .ok_or(SrtpError::Malformed)?;
         let index = u64::from(word & !ENCRYPTED);
-        let place = self.place(ssrc)?;
-        let known = self.sources.get(place).and_then(|source| source.rtcp);
+        let position = self.source_index(ssrc)?;
+        let known = self.sources.get(position).and_then(|source| source.rtcp);
         let mut window = known.unwrap_or(Window::starting_at(index));
         if !window.accept(index) {
             return Err(SrtpError::Replayed);
         }
         let length = self.session.open_rtcp(packet, RTCP_HEADER, ssrc, word)?;
-        self.source(place, ssrc).rtcp = Some(window);
+        self.source_mut(position, ssrc).rtcp = Some(window);
         Ok(length)
     }
 
-    /// Where a source is kept, or would be.
-    fn place(&self, ssrc: u32) -> Result<usize, SrtpError> {
+    /// Returns the index of a known source, or the index for a new source.
+    fn source_index(&self, ssrc: u32) -> Result<usize, SrtpError> {
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
-        let place = known.unwrap_or(self.sources.len());
-        if place < MOST_SOURCES {
-            Ok(place)
+        let position = known.unwrap_or(self.sources.len());
+        if position < MAX_SOURCES {
+            Ok(position)
         } else {
             Err(SrtpError::TooManySources)
         }
     }
 
-    /// A source is kept once a packet of it was authentic.
-    fn source(&mut self, place: usize, ssrc: u32) -> &mut Source {
-        if place >= self.sources.len() {
-            self.sources.push(Source {
+    /// Returns the source, and adds it on its first authentic packet.
+    fn source_mut(&mut self, position: usize, ssrc: u32) -> &mut PeerSource {
+        if position >= self.sources.len() {
+            self.sources.push(PeerSource {
                 ssrc,
                 rtp: None,
                 rtcp: None,
             });
         }
         let last = self.sources.len().saturating_sub(1);
-        // The list is not empty, and `place` was given by `place`.
+        // The list is not empty, and `position` was returned by `source_index`.
         #[allow(clippy::indexing_slicing)]
-        &mut self.sources[place.min(last)]
+        &mut self.sources[position.min(last)]
     }
 }
 
-/// Sequence number, source and the length of the header with contributing sources and extension, which stay readable.
+/// Returns the sequence number, the source and the length of the unencrypted header, with
+/// contributing sources and extension.
 fn rtp_header(packet: &[u8]) -> Result<(u16, u32, usize), SrtpError> {
     let fixed = packet.first_chunk::<12>().ok_or(SrtpError::Malformed)?;
     let [first, _, s0, s1, _, _, _, _, i0, i1, i2, i3] = *fixed;

@@ -1,41 +1,43 @@
-//! RTP packets (RFC 3550, section 5.1), read and written in place.
+//! RTP packets (RFC 3550, section 5.1), parsed and written in place.
 
 use std::ops::Range;
 
-/// The fields of an RTP header that we write ourselves; contributing sources, extensions and padding are read past
-/// and never written.
+/// RTP header fields that we write. Contributing sources, extensions and padding are skipped on
+/// reading and never written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// First packet after silence (RFC 3551, section 4.1), or of an event (RFC 4733, section 2.5.1.1).
+    /// First packet after silence (RFC 3551, section 4.1) or of an event (RFC 4733, section
+    /// 2.5.1.1).
     pub marker: bool,
-    /// 0 to 127.
+    /// Payload type, 0 to 127.
     pub payload_type: u8,
-    /// Counts packets, wraps.
+    /// Sequence number of the packet; wraps.
     pub sequence: u16,
-    /// Counts samples, wraps.
+    /// Timestamp in ticks of the RTP clock, or in samples of 8 kHz after
+    /// [`InboundClock`](crate::InboundClock); wraps.
     pub timestamp: u32,
-    /// The synchronization source.
+    /// Synchronization source.
     pub ssrc: u32,
 }
 
-/// A parsed packet: its header and where its payload lies in the datagram.
+/// Parsed packet: its header and the position of its payload in the datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// The fixed header.
+    /// Fixed header.
     pub header: Header,
-    /// The payload without padding.
+    /// Payload without padding.
     pub payload: &'a [u8],
-    /// Octets before the payload, at least [`Header::LENGTH`].
+    /// Number of octets before the payload, at least [`Header::LENGTH`].
     pub offset: usize,
 }
 
-/// Why a datagram is not RTP.
+/// Error for a datagram that is not RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RtpError {
-    /// Shorter than its own header fields say.
-    #[error("the packet ends before its header does")]
+    /// The datagram is shorter than its header fields require.
+    #[error("the packet is shorter than its header")]
     Truncated,
-    /// Another version than 2.
+    /// The version is not 2.
     #[error("not RTP version 2")]
     Version,
     /// The padding count is zero or longer than the payload.
@@ -44,10 +46,11 @@ pub enum RtpError {
 }
 
 impl Header {
-    /// Octets of the header that we write.
+    /// Octets of a written header.
     pub const LENGTH: usize = 12;
 
-    /// The header's octets: version 2, no padding, no extension, no contributing source.
+    /// Returns the octets of the header: version 2, no padding, no extension, no contributing
+    /// sources.
     pub fn octets(&self) -> [u8; Self::LENGTH] {
         let [s0, s1] = self.sequence.to_be_bytes();
         let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
@@ -56,7 +59,7 @@ impl Header {
         [0x80, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3]
     }
 
-    /// Writes a packet into `out` and gives it back; `None` when it does not fit.
+    /// Writes a packet into `out` and returns its octets; `None` if it does not fit.
     pub fn write<'b>(&self, payload: &[u8], out: &'b mut [u8]) -> Option<&'b [u8]> {
         let end = Self::LENGTH + payload.len();
         let (head, body) = out.get_mut(..end)?.split_at_mut(Self::LENGTH);
@@ -65,9 +68,10 @@ impl Header {
         out.get(..end)
     }
 
-    /// Puts this header right before a payload that lies in `datagram`, and gives the range of the new packet.
-    /// The payload is not moved; whatever stood before it (extension, contributing sources) is outside the range.
-    /// `None` when there is no room before the payload or the range lies outside.
+    /// Writes this header directly before a payload in `datagram` and returns the range of the new
+    /// packet. The payload is not moved. The octets before the header (extension, contributing
+    /// sources) are outside the range. Returns `None` if there is no space before the payload or
+    /// the range is invalid.
     pub fn replace_in(&self, datagram: &mut [u8], payload: Range<usize>) -> Option<Range<usize>> {
         let start = payload.start.checked_sub(Self::LENGTH)?;
         let range = start..payload.end;
@@ -80,7 +84,7 @@ impl Header {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a datagram. Contributing sources, header extension and padding are skipped.
+    /// Parses a datagram. Contributing sources, header extension and padding are skipped.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, RtpError> {
         let (fixed, rest) = datagram
             .split_first_chunk::<{ Header::LENGTH }>()
@@ -117,7 +121,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Where the payload lies in the datagram.
+    /// Returns the range of the payload in the datagram.
     pub fn payload_range(&self) -> Range<usize> {
         self.offset..self.offset + self.payload.len()
     }
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_header_in_place_hides_what_stood_before_the_payload() {
+    fn a_new_header_in_place_excludes_the_octets_before_the_payload() {
         let mut octets = HEADER.octets().to_vec();
         octets[0] = 0x82;
         octets.extend([0xaa; 8]);
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_has_its_error() {
+    fn each_invalid_header_has_its_error() {
         assert_eq!(Packet::parse(&[0x80; 11]), Err(RtpError::Truncated));
         assert_eq!(Packet::parse(&[0x40; 12]), Err(RtpError::Version));
         assert_eq!(Packet::parse(&[0x81; 12]), Err(RtpError::Truncated));
@@ -218,7 +222,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_are_read_or_refused(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_octets_are_parsed_or_rejected(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(packet) = Packet::parse(&octets) {
                 prop_assert_eq!(&octets[packet.payload_range()], packet.payload);
                 prop_assert!(packet.offset >= Header::LENGTH);

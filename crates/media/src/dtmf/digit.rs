@@ -1,4 +1,4 @@
-//! One key of a telephone keypad.
+//! Keys of a telephone keypad.
 
 use std::fmt;
 
@@ -6,30 +6,30 @@ const SYMBOLS: [char; 16] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D',
 ];
 
-/// One key of a telephone keypad: 0 to 9, `*`, `#`, A to D.
+/// Key of a telephone keypad: 0 to 9, `*`, `#`, A to D.
 ///
-/// Keyed digits are PINs: `Debug` and `Display` never show which key it was. It leaves through [`Digit::expose`] and
-/// [`Digit::event`] alone.
+/// Digits are parts of PINs, so `Debug` and `Display` never show the key. It is available only
+/// through [`Digit::expose`] and [`Digit::event`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digit(u8);
 
-/// A character that is on no telephone keypad.
+/// Error for a character that is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not one of 0 to 9, *, #, A to D")]
+#[error("must be one of 0 to 9, *, #, A to D")]
 pub struct NotADigit;
 
 impl Digit {
-    /// The digit of a telephone-event code (RFC 4733, table 3); `None` above 15.
+    /// Returns the digit of a telephone-event code (RFC 4733, table 3); `None` for a code above 15.
     pub fn from_event(code: u8) -> Option<Self> {
         (code < 16).then_some(Self(code))
     }
 
-    /// Its telephone-event code, 0 to 15 (RFC 4733, table 3).
+    /// Returns the telephone-event code, 0 to 15 (RFC 4733, table 3).
     pub fn event(self) -> u8 {
         self.0
     }
 
-    /// The key in clear. For the call machine and the wire only, never for a log.
+    /// Returns the key in clear. Only for the call machine and the wire, never for a log.
     pub fn expose(self) -> char {
         SYMBOLS.get(usize::from(self.0)).copied().unwrap_or('0')
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_goes_to_its_event_code_and_back() {
+    fn every_key_converts_to_its_event_code_and_back() {
         for (code, symbol) in SYMBOLS.into_iter().enumerate() {
             let digit = Digit::try_from(symbol).unwrap();
             assert_eq!(usize::from(digit.event()), code);
@@ -76,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_no_keypad_is_refused() {
+    fn a_character_that_is_not_a_key_is_rejected() {
         assert_eq!(Digit::try_from('E'), Err(NotADigit));
         assert_eq!(Digit::try_from('٣'), Err(NotADigit));
         assert_eq!(Digit::from_event(16), None);
     }
 
     #[test]
-    fn a_digit_never_prints_itself() {
+    fn a_digit_is_masked_in_output() {
         let seven = Digit::try_from('7').unwrap();
         assert_eq!(
             format!("{seven} {seven:?} {:?}", Some(seven)),

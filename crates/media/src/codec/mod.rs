@@ -1,4 +1,7 @@
-//! G.711 in both laws, G.722 and Opus.
+//! G.711 A-law and µ-law, G.722 and Opus.
+
+mod opus;
+mod upsampler;
 
 use std::{fmt, sync::LazyLock};
 
@@ -9,32 +12,34 @@ use audio_codec::{
     pcmu::{PcmuDecoder, PcmuEncoder},
 };
 
-use crate::{
-    FRAME,
-    opus::{Decoding, Encoding, OpusSettings},
-    upsampler::Upsampler,
-};
+use crate::FRAME;
+use opus::{OpusStreamDecoder, OpusStreamEncoder};
+use upsampler::Upsampler;
 
-/// An audio codec. Those of fixed rate have one octet for each tick of a clock of 8000 Hz: 160 octets in 20 ms.
+pub use opus::OpusSettings;
+
+/// Audio codec. All except Opus have one octet per tick of an 8000 Hz clock: 160 octets in 20 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// G.711 A-law, used everywhere but North America and Japan.
+    /// G.711 A-law, the standard everywhere except North America and Japan.
     Pcma,
     /// G.711 µ-law.
     Pcmu,
-    /// G.722 at 64 kbit/s: audio of 16 kHz under an RTP clock of 8000 Hz (RFC 3551, section 4.5.2). Between two legs that
-    /// speak it, it passes as it is; what is decoded or encoded here is its lower band, 8 kHz.
+    /// G.722 at 64 kbit/s: audio of 16 kHz with an RTP clock of 8000 Hz (RFC 3551, section 4.5.2).
+    /// Between two G.722 legs it passes unchanged. The decoder and encoder handle only its lower
+    /// band, 8 kHz.
     G722,
-    /// Opus (RFC 6716) under an RTP clock of 48 kHz (RFC 7587, section 4.1). Between two legs that speak it, it passes as it
-    /// is; what is decoded or encoded here is 8 kHz.
+    /// Opus (RFC 6716) with an RTP clock of 48 kHz (RFC 7587, section 4.1). Between two Opus legs
+    /// it passes unchanged. The decoder and encoder work at 8 kHz.
     Opus,
 }
 
-static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcma, Codec::Pcmu));
-static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| conversion(Codec::Pcmu, Codec::Pcma));
+static A_TO_MU: LazyLock<[u8; 256]> = LazyLock::new(|| transcoding_table(Codec::Pcma, Codec::Pcmu));
+static MU_TO_A: LazyLock<[u8; 256]> = LazyLock::new(|| transcoding_table(Codec::Pcmu, Codec::Pcma));
 
 impl Codec {
-    /// The static RTP payload type (RFC 3551, table 4): 8, 0 or 9; of Opus, which has none, the one that we offer, 96.
+    /// Returns the static RTP payload type (RFC 3551, table 4): 8, 0 or 9. Opus has none, so its
+    /// type is 96, the one in our offers.
     pub fn payload_type(self) -> u8 {
         match self {
             Self::Pcma => 8,
@@ -44,12 +49,12 @@ impl Codec {
         }
     }
 
-    /// Ticks of its RTP clock in the time of one sample of 8 kHz: 6 of Opus, else 1.
+    /// Returns the ticks of the RTP clock per sample of 8 kHz: 6 for Opus, otherwise 1.
     pub fn ticks(self) -> u32 {
         if self == Self::Opus { 6 } else { 1 }
     }
 
-    /// The codec of a static payload type; `None` for any other than 0, 8 and 9.
+    /// Returns the codec of a static payload type: 0, 8 or 9, otherwise `None`.
     pub fn from_payload_type(payload_type: u8) -> Option<Self> {
         match payload_type {
             8 => Some(Self::Pcma),
@@ -59,7 +64,7 @@ impl Codec {
         }
     }
 
-    /// The encoding name in SDP (RFC 3551, section 6; RFC 7587, section 7).
+    /// Returns the encoding name in SDP (RFC 3551, section 6; RFC 7587, section 7).
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcma => "PCMA",
@@ -69,31 +74,31 @@ impl Codec {
         }
     }
 
-    /// Decodes as many octets as both slices have; gives the number of samples. Of G.722 and Opus the octets are taken for
-    /// the first of a stream: a stream is for a [`Decoder`].
+    /// Decodes octets up to the length of the shorter slice and returns the number of samples. For
+    /// G.722 and Opus each call starts a new stream; use a [`Decoder`] for continuous audio.
     pub fn decode(self, octets: &[u8], samples: &mut [i16]) -> usize {
         Decoder::default().decode(self, octets, samples)
     }
 
-    /// Encodes as many samples as both slices have; gives the number of octets. In G.722 and Opus they become the first of a
-    /// stream: a stream is for an [`Encoder`].
+    /// Encodes samples up to the length of the shorter slice and returns the number of octets. For
+    /// G.722 and Opus each call starts a new stream; use an [`Encoder`] for continuous audio.
     pub fn encode(self, samples: &[i16], octets: &mut [u8]) -> usize {
         Encoder::default().encode(self, samples, octets)
     }
 
-    /// Whether octets of this codec become octets of `to` only by a [`Decoder`] and an [`Encoder`], which go on where the
-    /// last packet ended: between any two but the laws of G.711.
+    /// Returns `true` if the conversion to `to` needs a [`Decoder`] and an [`Encoder`] with their
+    /// state from packet to packet. Only G.711 A-law and µ-law convert without them.
     pub fn needs_decoder(self, to: Self) -> bool {
-        self != to && (self.has_state() || to.has_state())
+        self != to && (self.is_stateful() || to.is_stateful())
     }
 
-    /// Whether what an octet means depends on those before it.
-    pub fn has_state(self) -> bool {
+    /// Returns `true` if the meaning of an octet depends on the octets before it.
+    pub fn is_stateful(self) -> bool {
         matches!(self, Self::G722 | Self::Opus)
     }
 
-    /// Turns octets of this codec into octets of `to`, in place; the same codec is left untouched. Gives `false` where
-    /// [`Codec::needs_decoder`] holds.
+    /// Converts octets of this codec to `to` in place. Octets of the same codec stay unchanged.
+    /// Returns `false` if [`Codec::needs_decoder`] is `true`.
     pub fn transcode(self, to: Self, octets: &mut [u8]) -> bool {
         let table: &[u8; 256] = match (self, to) {
             (Self::Pcma, Self::Pcmu) => &A_TO_MU,
@@ -107,30 +112,31 @@ impl Codec {
     }
 }
 
-/// Decodes one stream: G.722 and Opus go on where the last packet ended.
+/// Decoder of one stream. G.722 and Opus keep their state from packet to packet.
 #[derive(Default)]
 pub struct Decoder {
     g722: Option<Box<G722Decoder>>,
-    opus: Option<Box<Decoding>>,
+    opus: Option<Box<OpusStreamDecoder>>,
 }
 
-/// Encodes one stream: G.722 and Opus go on where the last packet ended.
+/// Encoder of one stream. G.722 and Opus keep their state from packet to packet.
 #[derive(Default)]
 pub struct Encoder {
-    g722: Option<Box<Wideband>>,
-    opus: Option<Box<Encoding>>,
+    g722: Option<Box<WidebandEncoder>>,
+    opus: Option<Box<OpusStreamEncoder>>,
     settings: OpusSettings,
 }
 
-/// An encoder of 16 kHz behind an upsampler: that of 8 kHz in the library encodes silence.
-struct Wideband {
+/// G.722 encoder of 16 kHz behind an upsampler. The 8 kHz mode of the library encodes silence.
+struct WidebandEncoder {
     upsampler: Upsampler,
     encoder: G722Encoder,
 }
 
 impl Decoder {
-    /// Decodes as many octets as both slices have, of Opus one packet of at most 120 ms; gives the number of samples. A
-    /// packet that is no Opus is made up, 20 ms, as if it were lost.
+    /// Decodes octets up to the length of the shorter slice and returns the number of samples. For
+    /// Opus the octets are one packet of at most 120 ms. An invalid Opus packet is concealed with
+    /// 20 ms like a lost one.
     pub fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
         if codec == Codec::Opus {
             return self.opus().map_or(0, |opus| opus.decode(octets, samples));
@@ -148,8 +154,9 @@ impl Decoder {
         .unwrap_or(0)
     }
 
-    /// Makes up lost samples of Opus, at most 120 ms, the last of them from the copy that the packet after them may carry;
-    /// gives their number. Of any other codec it is 0: that is for a [`crate::Concealment`].
+    /// Conceals lost samples of Opus, at most 120 ms, and returns their number. If `next` has a
+    /// copy of the lost packet, the last samples come from it. Other codecs return 0; use
+    /// [`crate::Concealment`] for them.
     pub fn conceal(&mut self, codec: Codec, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
         if codec != Codec::Opus {
             return 0;
@@ -157,9 +164,9 @@ impl Decoder {
         self.opus().map_or(0, |opus| opus.conceal(next, samples))
     }
 
-    fn opus(&mut self) -> Option<&mut Decoding> {
+    fn opus(&mut self) -> Option<&mut OpusStreamDecoder> {
         if self.opus.is_none() {
-            self.opus = Decoding::new().map(Box::new);
+            self.opus = OpusStreamDecoder::new().map(Box::new);
         }
         self.opus.as_deref_mut()
     }
@@ -178,9 +185,11 @@ impl Decoder {
 }
 
 impl Encoder {
-    /// Encodes as many samples as both slices have; gives the number of octets. In Opus it is one packet, which fills at most
-    /// the slice: samples that fill none of its nine durations, 2.5 to 120 ms, wait for the next call, and 0 is given if
-    /// there is no packet.
+    /// Encodes samples up to the length of the shorter slice and returns the number of octets.
+    ///
+    /// For Opus the octets are one packet of at most the size of the slice. A packet has one of
+    /// nine durations from 2.5 to 120 ms. Samples beyond it wait for the next call; without a
+    /// packet the result is 0.
     pub fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
         if codec == Codec::Opus {
             return self.opus().map_or(0, |opus| opus.encode(samples, octets));
@@ -198,7 +207,7 @@ impl Encoder {
         .unwrap_or(0)
     }
 
-    /// Encodes Opus as the peer wants it from now on.
+    /// Changes the Opus settings to the requests of the peer.
     pub fn adapt(&mut self, settings: OpusSettings) {
         self.settings = settings;
         if let Some(opus) = &mut self.opus {
@@ -206,33 +215,34 @@ impl Encoder {
         }
     }
 
-    /// How many samples that were given before the next packet begins with; 0 of any codec but Opus.
-    pub fn waiting(&self, codec: Codec) -> usize {
+    /// Returns the number of earlier samples at the start of the next packet; 0 for all codecs
+    /// except Opus.
+    pub fn pending_samples(&self, codec: Codec) -> usize {
         self.opus
             .as_ref()
             .filter(|_| codec == Codec::Opus)
-            .map_or(0, |opus| opus.waiting())
+            .map_or(0, |opus| opus.pending_samples())
     }
 
-    /// What is given next does not follow what was given before.
-    pub fn skip(&mut self) {
+    /// Discards the waiting samples, because the next samples do not continue them.
+    pub fn discard_pending(&mut self) {
         if let Some(opus) = &mut self.opus {
-            opus.skip();
+            opus.discard_pending();
         }
     }
 
-    fn opus(&mut self) -> Option<&mut Encoding> {
+    fn opus(&mut self) -> Option<&mut OpusStreamEncoder> {
         if self.opus.is_none() {
-            self.opus = Encoding::new(self.settings).map(Box::new);
+            self.opus = OpusStreamEncoder::new(self.settings).map(Box::new);
         }
         self.opus.as_deref_mut()
     }
 
-    fn g722(&mut self) -> &mut Wideband {
+    fn g722(&mut self) -> &mut WidebandEncoder {
         let (lower_band, packed) = (false, false);
         let encoder = || G722Encoder::with_options(Bitrate::Mode1_64000, lower_band, packed);
         self.g722.get_or_insert_with(|| {
-            Box::new(Wideband {
+            Box::new(WidebandEncoder {
                 upsampler: Upsampler::default(),
                 encoder: encoder(),
             })
@@ -240,8 +250,8 @@ impl Encoder {
     }
 }
 
-impl Wideband {
-    /// Encodes samples of 8 kHz into as many octets.
+impl WidebandEncoder {
+    /// Encodes samples of 8 kHz into the same number of octets.
     fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
         let mut count = 0;
         for (samples, octets) in samples.chunks(FRAME).zip(octets.chunks_mut(FRAME)) {
@@ -281,7 +291,7 @@ impl fmt::Debug for Encoder {
     }
 }
 
-fn conversion(from: Codec, to: Codec) -> [u8; 256] {
+fn transcoding_table(from: Codec, to: Codec) -> [u8; 256] {
     let octets: [u8; 256] = std::array::from_fn(|octet| octet as u8);
     let mut samples = [0; 256];
     let mut table = [0; 256];
@@ -313,7 +323,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_known_octets_of_g711_come_out() {
+    fn known_samples_encode_to_their_g711_octets() {
         let mut octet = [0];
         for (codec, sample, expected) in [
             (Codec::Pcma, 0, 0xd5),
@@ -356,7 +366,7 @@ pub(crate) mod tests {
         10.0 * (square / samples.len() as f64).log10()
     }
 
-    /// The level of all but one frequency, in dB.
+    /// Level in dB of all frequencies except `hertz`.
     pub(crate) fn noise_beside(hertz: f64, samples: &[i16]) -> f64 {
         let angle = |index: usize| std::f64::consts::TAU * hertz * index as f64 / 8000.0;
         let half = samples.len() as f64 / 2.0;
@@ -377,27 +387,27 @@ pub(crate) mod tests {
     #[test]
     fn speech_in_g722_keeps_its_pitch_and_level() {
         for hertz in [300.0, 1000.0, 2500.0] {
-            let spoken = tone(hertz, 8000);
+            let input = tone(hertz, 8000);
             let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
-            let mut heard = Vec::new();
-            for frame in spoken.chunks(160) {
+            let mut output = Vec::new();
+            for frame in input.chunks(160) {
                 let (mut octets, mut samples) = ([0; 160], [0; 160]);
                 assert_eq!(encoder.encode(Codec::G722, frame, &mut octets), 160);
                 assert_eq!(decoder.decode(Codec::G722, &octets, &mut samples), 160);
-                heard.extend(samples);
+                output.extend(samples);
             }
-            let (said, heard) = (&spoken[800..], &heard[800..]);
+            let (input, output) = (&input[800..], &output[800..]);
             assert!(
-                (level(said) - level(heard)).abs() < 1.0,
+                (level(input) - level(output)).abs() < 1.0,
                 "{hertz}: {} {}",
-                level(said),
-                level(heard)
+                level(input),
+                level(output)
             );
-            let noise = noise_beside(hertz, heard);
+            let noise = noise_beside(hertz, output);
             assert!(
-                noise < level(heard) - 20.0,
+                noise < level(output) - 20.0,
                 "{hertz}: {noise} {}",
-                level(heard)
+                level(output)
             );
         }
     }
@@ -418,7 +428,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_same_law_passes_untouched() {
+    fn the_same_codec_passes_unchanged() {
         let mut octets: Vec<u8> = (0..=255).collect();
         assert!(Codec::Pcma.transcode(Codec::Pcma, &mut octets));
         assert!(Codec::G722.transcode(Codec::G722, &mut octets));

@@ -1,55 +1,60 @@
-//! Opus (RFC 6716) of one channel, decoded to and encoded from 8 kHz. The only module that names the library.
+//! Mono Opus (RFC 6716), decoded to and encoded from 8 kHz. This is the only module of the crate
+//! that uses the library.
 
 use opus_pure::{Application, OpusDecoder, OpusEncoder, RateControl};
 
 use crate::{FRAME, SAMPLE_RATE};
 
-/// Samples of the longest packet, 120 ms (RFC 6716, section 3.2.5, rule R5).
-pub(crate) const LONGEST: usize = 960;
-/// Durations of a packet in samples, the longest first (RFC 6716, section 3.2.1).
+/// Maximum number of samples per packet: 120 ms (RFC 6716, section 3.2.5, rule R5).
+pub(crate) const MAX_PACKET_SAMPLES: usize = 960;
+/// Packet durations in samples, longest first (RFC 6716, section 3.2.1).
 const DURATIONS: [usize; 9] = [960, 800, 640, 480, 320, 160, 80, 40, 20];
-/// Bits a second of what we encode: enough for speech of 8 kHz with the copy of each packet in the next.
+/// Bit rate of the encoder in bit/s: enough for speech of 8 kHz with a copy of each packet in the
+/// next.
 const BIT_RATE: u32 = 20_000;
-/// Bits a second below which no peer's wish brings us (RFC 7587, section 6.1).
-const LEAST_BIT_RATE: u32 = 6000;
-/// 0 to 10: half of the CPU of the greatest, and nothing that an ear finds in speech of 8 kHz.
+/// Minimum bit rate in bit/s, even if the peer requests less (RFC 7587, section 6.1).
+const MIN_BIT_RATE: u32 = 6000;
+/// Encoder complexity, 0 to 10. This value costs half the CPU of the maximum, with no audible
+/// difference for speech of 8 kHz.
 const COMPLEXITY: i32 = 5;
-/// The share of packets that is taken to be lost where copies are sent, in percent.
+/// Assumed packet loss in percent for streams with copies.
 const ASSUMED_LOSS: i32 = 5;
 
-/// What a peer wants of the Opus that it is sent (RFC 7587, section 6.1).
+/// Requests of a peer for the Opus stream to it (RFC 7587, section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpusSettings {
-    /// Bits a second that it takes at most (`maxaveragebitrate`); `None`: any.
+    /// Maximum bit rate in bit/s (`maxaveragebitrate`); `None` for no limit.
     pub max_bit_rate: Option<u32>,
-    /// Whether it makes use of a copy of each packet in the next (`useinbandfec`).
+    /// Send a copy of each packet in the next, because the peer uses it (`useinbandfec`).
     pub inband_fec: bool,
-    /// Whether all packets are to be of one size (`cbr`).
+    /// Send packets of constant size (`cbr`).
     pub constant: bool,
 }
 
-/// Decodes one stream.
-pub(crate) struct Decoding(OpusDecoder);
+/// Decoder of one stream.
+pub(crate) struct OpusStreamDecoder(OpusDecoder);
 
-impl Decoding {
+impl OpusStreamDecoder {
     pub(crate) fn new() -> Option<Self> {
         OpusDecoder::new(SAMPLE_RATE as i32, 1).ok().map(Self)
     }
 
-    /// Decodes a packet of at most 120 ms; gives the number of samples. What is no Opus is made up like what is lost.
+    /// Decodes a packet of at most 120 ms and returns the number of samples. An invalid packet is
+    /// concealed like a lost one.
     pub(crate) fn decode(&mut self, packet: &[u8], samples: &mut [i16]) -> usize {
-        let most = samples.len().min(LONGEST);
+        let max_samples = samples.len().min(MAX_PACKET_SAMPLES);
         let decoded = if packet.is_empty() {
             None
         } else {
-            self.0.decode_s16(packet, most, samples).ok()
+            self.0.decode_s16(packet, max_samples, samples).ok()
         };
         decoded.unwrap_or_else(|| self.conceal(None, samples.get_mut(..FRAME).unwrap_or_default()))
     }
 
-    /// Makes up what was lost, its end from the copy in the packet after it if there is one; gives the number of samples.
+    /// Conceals lost samples and returns their number. If `next` has a copy of the lost packet, the
+    /// last samples come from it.
     pub(crate) fn conceal(&mut self, next: Option<&[u8]>, samples: &mut [i16]) -> usize {
-        let count = samples.len().min(LONGEST) / 20 * 20;
+        let count = samples.len().min(MAX_PACKET_SAMPLES) / 20 * 20;
         let Some(samples) = samples
             .get_mut(..count)
             .filter(|samples| !samples.is_empty())
@@ -65,27 +70,28 @@ impl Decoding {
     }
 }
 
-/// Encodes one stream. A packet has one of nine durations: what fills none waits for the samples after it.
-pub(crate) struct Encoding {
+/// Encoder of one stream. A packet has one of nine durations; samples beyond it wait for the next
+/// packet.
+pub(crate) struct OpusStreamEncoder {
     encoder: OpusEncoder,
-    waiting: Vec<i16>,
+    pending: Vec<i16>,
 }
 
-impl Encoding {
+impl OpusStreamEncoder {
     pub(crate) fn new(settings: OpusSettings) -> Option<Self> {
         let mut encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip).ok()?;
         encoder.complexity = COMPLEXITY;
         let mut encoding = Self {
             encoder,
-            waiting: Vec::with_capacity(LONGEST + FRAME),
+            pending: Vec::with_capacity(MAX_PACKET_SAMPLES + FRAME),
         };
         encoding.adapt(settings);
         Some(encoding)
     }
 
     pub(crate) fn adapt(&mut self, settings: OpusSettings) {
-        let most = settings.max_bit_rate.unwrap_or(BIT_RATE);
-        self.encoder.bitrate_bps = most.clamp(LEAST_BIT_RATE, BIT_RATE) as i32;
+        let bit_rate = settings.max_bit_rate.unwrap_or(BIT_RATE);
+        self.encoder.bitrate_bps = bit_rate.clamp(MIN_BIT_RATE, BIT_RATE) as i32;
         self.encoder.use_inband_fec = settings.inband_fec;
         self.encoder.packet_loss_perc = if settings.inband_fec { ASSUMED_LOSS } else { 0 };
         self.encoder.rate_control = if settings.constant {
@@ -95,25 +101,26 @@ impl Encoding {
         };
     }
 
-    /// Samples that the next packet begins with.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Returns the number of samples that wait for the next packet.
+    pub(crate) fn pending_samples(&self) -> usize {
+        self.pending.len()
     }
 
-    /// Forgets them: what comes next does not follow them.
-    pub(crate) fn skip(&mut self) {
-        self.waiting.clear();
+    /// Discards the waiting samples, because the next samples do not continue them.
+    pub(crate) fn discard_pending(&mut self) {
+        self.pending.clear();
     }
 
-    /// Encodes one packet; gives its octets, 0 if there are too few samples for one. The slice is all that it may fill.
+    /// Encodes one packet into at most the whole slice and returns its octets; 0 if there are too
+    /// few samples for a packet.
     pub(crate) fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
-        self.waiting.extend(samples.iter().take(LONGEST));
-        let fits = |duration: &&usize| **duration <= self.waiting.len();
+        self.pending.extend(samples.iter().take(MAX_PACKET_SAMPLES));
+        let fits = |duration: &&usize| **duration <= self.pending.len();
         let Some(duration) = DURATIONS.iter().find(fits).copied() else {
             return 0;
         };
-        let encoded = self.encoder.encode_s16(&self.waiting, duration, octets);
-        self.waiting.drain(..duration);
+        let encoded = self.encoder.encode_s16(&self.pending, duration, octets);
+        self.pending.drain(..duration);
         encoded.unwrap_or(0)
     }
 }
@@ -124,9 +131,10 @@ mod tests {
     use crate::codec::tests::{level, noise_beside, tone};
     use crate::{Codec, Decoder, Encoder};
 
-    /// What comes out of an encoder and a decoder, given in packets of this many samples.
-    fn through_opus(
-        spoken: &[i16],
+    /// Encodes the input in packets of this many samples, drops the lost ones, and decodes the
+    /// rest.
+    fn encode_and_decode(
+        input: &[i16],
         packet: usize,
         settings: OpusSettings,
         lost: fn(usize) -> bool,
@@ -134,12 +142,12 @@ mod tests {
         let (mut encoder, mut decoder) = (Encoder::default(), Decoder::default());
         encoder.adapt(settings);
         let mut packets = Vec::new();
-        for samples in spoken.chunks_exact(packet) {
+        for samples in input.chunks_exact(packet) {
             let mut octets = [0; 1000];
             let length = encoder.encode(Codec::Opus, samples, &mut octets);
             packets.push(octets[..length].to_vec());
         }
-        let mut heard = Vec::new();
+        let mut output = Vec::new();
         for (index, octets) in packets.iter().enumerate() {
             let mut samples = [0; 1500];
             let count = if lost(index) {
@@ -148,9 +156,9 @@ mod tests {
             } else {
                 decoder.decode(Codec::Opus, octets, &mut samples)
             };
-            heard.extend_from_slice(&samples[..count]);
+            output.extend_from_slice(&samples[..count]);
         }
-        heard
+        output
     }
 
     #[test]
@@ -163,60 +171,63 @@ mod tests {
             (1000.0, 80),
             (700.0, 960),
         ] {
-            let spoken = tone(hertz, 9600);
-            let heard = through_opus(&spoken, packet, OpusSettings::default(), |_| false);
+            let input = tone(hertz, 9600);
+            let output = encode_and_decode(&input, packet, OpusSettings::default(), |_| false);
             assert!(
-                spoken.len() - heard.len() < 160,
+                input.len() - output.len() < 160,
                 "{packet}: {}",
-                heard.len()
+                output.len()
             );
-            let (said, heard) = (&spoken[1600..], &heard[1600..]);
+            let (expected, output) = (&input[1600..], &output[1600..]);
             assert!(
-                (level(said) - level(heard)).abs() < 1.5,
+                (level(expected) - level(output)).abs() < 1.5,
                 "{hertz}: {} {}",
-                level(said),
-                level(heard)
+                level(expected),
+                level(output)
             );
-            let noise = noise_beside(hertz, heard);
+            let noise = noise_beside(hertz, output);
             assert!(
-                noise < level(heard) - 12.0,
+                noise < level(output) - 12.0,
                 "{hertz} {packet}: {noise} {}",
-                level(heard)
+                level(output)
             );
         }
     }
 
     #[test]
-    fn a_copy_in_the_next_packet_brings_back_what_was_lost() {
-        // A tone that starts just as its packet is lost cannot be guessed from what was before.
-        let spoken: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
+    fn a_copy_in_the_next_packet_restores_the_lost_audio() {
+        // A tone that starts in the lost packet cannot be derived from the audio before it.
+        let input: Vec<i16> = [vec![0; 160 * 20], tone(800.0, 160 * 20)].concat();
         let lost = |index| index == 20;
-        let heard = |inband_fec| {
+        let output = |inband_fec| {
             let settings = OpusSettings {
                 inband_fec,
                 ..OpusSettings::default()
             };
-            through_opus(&spoken, 160, settings, lost)
+            encode_and_decode(&input, 160, settings, lost)
         };
         let place = 160 * 20 + 60..160 * 21 + 30;
-        let (with, without) = (heard(true), heard(false));
-        assert_eq!((with.len(), without.len()), (spoken.len(), spoken.len()));
-        let said = level(&spoken[place.clone()]);
-        let (with, without) = (level(&with[place.clone()]), level(&without[place]));
+        let (with_fec, without_fec) = (output(true), output(false));
+        assert_eq!(
+            (with_fec.len(), without_fec.len()),
+            (input.len(), input.len())
+        );
+        let expected = level(&input[place.clone()]);
+        let (with_fec, without_fec) = (level(&with_fec[place.clone()]), level(&without_fec[place]));
         assert!(
-            (with - said).abs() < 6.0 && without < said - 12.0,
-            "{with} {without} {said}"
+            (with_fec - expected).abs() < 6.0 && without_fec < expected - 12.0,
+            "{with_fec} {without_fec} {expected}"
         );
     }
 
     #[test]
-    fn a_peers_wishes_for_opus_are_kept() {
-        let spoken = tone(440.0, 16_000);
+    fn the_opus_requests_of_a_peer_are_followed() {
+        let input = tone(440.0, 16_000);
         let sizes = |settings| {
             let mut encoder = Encoder::default();
             encoder.adapt(settings);
             let mut octets = [0; 160];
-            spoken
+            input
                 .chunks(160)
                 .map(|samples| encoder.encode(Codec::Opus, samples, &mut octets))
                 .collect::<Vec<_>>()
@@ -238,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_opus_is_made_up() {
+    fn an_invalid_opus_packet_is_concealed() {
         let mut samples = [0; 1500];
         let mut decoder = Decoder::default();
         for octets in [&[][..], &[0xff], &[3], &[0xfb, 0xff, 0xff]] {
@@ -276,7 +287,7 @@ mod tests {
             let (mut encoder, mut octets) = (Encoder::default(), [0; 300]);
             for samples in packets {
                 proptest::prop_assert!(encoder.encode(Codec::Opus, &samples, &mut octets[..room]) <= room);
-                proptest::prop_assert!(encoder.waiting(Codec::Opus) <= 960);
+                proptest::prop_assert!(encoder.pending_samples(Codec::Opus) <= 960);
             }
         }
     }

@@ -1,39 +1,40 @@
-//! A piece of audio to be played.
+//! Audio clips for playback.
 
 use crate::{FRAME, SAMPLE_RATE};
 
-/// A piece of audio, 8 kHz mono 16-bit, of at most ten minutes.
+/// Audio of at most ten minutes at 8 kHz, mono, 16-bit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Clip {
     samples: Vec<i16>,
 }
 
-/// The audio is longer than [`Clip::MAX_SECONDS`].
+/// Error for audio longer than [`Clip::MAX_SECONDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("longer than {} seconds", Clip::MAX_SECONDS)]
 pub struct ClipTooLong;
 
 impl Clip {
-    /// The longest clip, in seconds.
+    /// Maximum length in seconds.
     pub const MAX_SECONDS: u32 = 600;
 
-    /// Audio of 8000 samples a second.
+    /// Creates a clip from samples at 8000 Hz.
     pub fn new(samples: Vec<i16>) -> Result<Self, ClipTooLong> {
         let fits = samples.len() <= (Self::MAX_SECONDS * SAMPLE_RATE) as usize;
         fits.then_some(Self { samples }).ok_or(ClipTooLong)
     }
 
-    /// The samples.
+    /// Returns the samples.
     pub fn samples(&self) -> &[i16] {
         &self.samples
     }
 
-    /// How many packets of 20 ms it fills.
+    /// Returns the number of packets of 20 ms in the clip.
     pub fn frames(&self) -> usize {
         self.samples.len().div_ceil(FRAME)
     }
 
-    /// The samples of one packet, the last one filled up with silence; `None` past the end.
+    /// Returns the samples of one packet, padded with silence in the last packet; `None` past the
+    /// end.
     pub fn frame(&self, index: usize) -> Option<[i16; FRAME]> {
         let start = index.checked_mul(FRAME)?;
         let samples = self.samples.get(start..).filter(|rest| !rest.is_empty())?;
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clip_of_over_ten_minutes_is_refused() {
+    fn a_clip_longer_than_ten_minutes_is_rejected() {
         assert_eq!(Clip::new(vec![0; 600 * 8000 + 1]), Err(ClipTooLong));
     }
 }

@@ -1,40 +1,42 @@
-//! Two sides of a call on one time axis, for a stereo recording.
+//! Alignment of the two sides of a call for a stereo recording.
 
 use std::time::Duration;
 
 use crate::{SAMPLE_RATE, samples_in};
 
-/// How far a packet's place by its RTP timestamp may be from its place by arrival, in samples: 200 ms. Beyond it the
-/// stream is taken to have restarted, and its clock to have drifted.
-const ALLOWANCE: u64 = 1600;
-/// Frames in a block: a second.
-const BLOCK: u64 = SAMPLE_RATE as u64;
-/// Most samples of one packet that are placed: longer packets do not occur in G.711 calls.
-const LONGEST: usize = 2400;
+/// Maximum distance in samples between the position by RTP timestamp and the position by arrival:
+/// 200 ms. Beyond it the stream has restarted or its clock has drifted, and the arrival counts.
+const MAX_SKEW_SAMPLES: u64 = 1600;
+/// Frames per block: one second.
+const BLOCK_FRAMES: u64 = SAMPLE_RATE as u64;
+/// Maximum number of samples per packet: G.711 calls have no longer packets. The rest of a longer
+/// packet is dropped.
+const MAX_PACKET_SAMPLES: usize = 2400;
 
-/// One channel of the recording.
+/// Channel of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The caller's leg.
+pub enum Channel {
+    /// Leg of the caller.
     Left,
-    /// The other leg.
+    /// Leg of the other party.
     Right,
 }
 
-/// Places the audio of two sides by arrival and RTP timestamp, and yields interleaved blocks, left sample first. What
-/// never came is silence. Packets may be up to 200 ms late or early; later ones are cut off.
+/// Places the audio of both sides by arrival and RTP timestamp, and emits interleaved blocks, left
+/// sample first. Missing audio is silence. Packets may be up to 200 ms late or early; the late part
+/// beyond is cut off.
 #[derive(Debug, Clone)]
 pub struct StereoTimeline {
     start: Duration,
-    /// Frames given out so far.
-    given: u64,
-    /// Interleaved samples from frame `given` on.
+    /// Number of frames emitted so far.
+    emitted: u64,
+    /// Interleaved samples from frame `emitted` on.
     window: Vec<i16>,
     left: Option<Anchor>,
     right: Option<Anchor>,
 }
 
-/// A timestamp and the frame where it belongs.
+/// Timestamp and its frame.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     timestamp: u32,
@@ -42,11 +44,11 @@ struct Anchor {
 }
 
 impl StereoTimeline {
-    /// A recording that begins at `start`.
+    /// Creates the timeline of a recording that starts at `start`.
     pub fn new(start: Duration) -> Self {
         Self {
             start,
-            given: 0,
+            emitted: 0,
             window: Vec::new(),
             left: None,
             right: None,
@@ -54,45 +56,51 @@ impl StereoTimeline {
     }
 
     /// Places samples with this RTP timestamp that arrived at `now`.
-    pub fn place(&mut self, side: Side, timestamp: u32, samples: &[i16], now: Duration) {
+    pub fn place(&mut self, channel: Channel, timestamp: u32, samples: &[i16], now: Duration) {
         let arrival = self.frame_at(now);
-        let anchor = match side {
-            Side::Left => &mut self.left,
-            Side::Right => &mut self.right,
+        let anchor = match channel {
+            Channel::Left => &mut self.left,
+            Channel::Right => &mut self.right,
         };
         let frame = anchor
             .and_then(|anchor| anchor.frame_of(timestamp))
-            .filter(|frame| frame.abs_diff(arrival) <= ALLOWANCE)
+            .filter(|frame| frame.abs_diff(arrival) <= MAX_SKEW_SAMPLES)
             .unwrap_or(arrival);
         *anchor = Some(Anchor { timestamp, frame });
-        let late = self.given.saturating_sub(frame).min(LONGEST as u64) as usize;
+        let late = self
+            .emitted
+            .saturating_sub(frame)
+            .min(MAX_PACKET_SAMPLES as u64) as usize;
         let samples = samples
-            .get(late..samples.len().min(LONGEST))
+            .get(late..samples.len().min(MAX_PACKET_SAMPLES))
             .unwrap_or_default();
-        self.write(side, frame.max(self.given) - self.given, samples);
+        self.write(channel, frame.max(self.emitted) - self.emitted, samples);
     }
 
-    /// The next block of interleaved samples once it can no longer change; at most a second at a time.
-    pub fn take(&mut self, now: Duration) -> Option<Vec<i16>> {
-        let settled = self.frame_at(now).saturating_sub(ALLOWANCE);
-        (settled >= self.given + BLOCK).then(|| self.give(BLOCK))
+    /// Returns the next second of interleaved samples as soon as it is final.
+    pub fn next_block(&mut self, now: Duration) -> Option<Vec<i16>> {
+        let complete = self.frame_at(now).saturating_sub(MAX_SKEW_SAMPLES);
+        (complete >= self.emitted + BLOCK_FRAMES).then(|| self.emit(BLOCK_FRAMES))
     }
 
-    /// What is left up to `now`, a second at a time, then `None`.
+    /// Returns the rest up to `now`, at most one second per call, and then `None`.
     pub fn finish(&mut self, now: Duration) -> Option<Vec<i16>> {
-        let rest = self.frame_at(now).saturating_sub(self.given).min(BLOCK);
-        (rest > 0).then(|| self.give(rest))
+        let rest = self
+            .frame_at(now)
+            .saturating_sub(self.emitted)
+            .min(BLOCK_FRAMES);
+        (rest > 0).then(|| self.emit(rest))
     }
 
     fn frame_at(&self, now: Duration) -> u64 {
         let since = now.saturating_sub(self.start);
-        since.as_secs() * BLOCK
+        since.as_secs() * BLOCK_FRAMES
             + u64::from(samples_in(Duration::from_nanos(u64::from(
                 since.subsec_nanos(),
             ))))
     }
 
-    fn write(&mut self, side: Side, offset: u64, samples: &[i16]) {
+    fn write(&mut self, channel: Channel, offset: u64, samples: &[i16]) {
         let Ok(offset) = usize::try_from(offset) else {
             return;
         };
@@ -100,7 +108,7 @@ impl StereoTimeline {
         if self.window.len() < end {
             self.window.resize(end, 0);
         }
-        let first = offset * 2 + usize::from(side == Side::Right);
+        let first = offset * 2 + usize::from(channel == Channel::Right);
         let slots = self
             .window
             .get_mut(first..)
@@ -112,9 +120,9 @@ impl StereoTimeline {
             .for_each(|(slot, sample)| *slot = *sample);
     }
 
-    fn give(&mut self, frames: u64) -> Vec<i16> {
+    fn emit(&mut self, frames: u64) -> Vec<i16> {
         let length = frames as usize * 2;
-        self.given += frames;
+        self.emitted += frames;
         if self.window.len() < length {
             self.window.resize(length, 0);
         }
@@ -150,11 +158,11 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_lie_at_their_time_and_gaps_are_silence() {
+    fn both_sides_are_aligned_and_gaps_are_silence() {
         let mut timeline = StereoTimeline::new(at(1000));
-        timeline.place(Side::Left, 50_000, &[1; 160], at(1000));
-        timeline.place(Side::Right, 9, &[2; 160], at(1020));
-        timeline.place(Side::Left, 50_320, &[3; 160], at(1045));
+        timeline.place(Channel::Left, 50_000, &[1; 160], at(1000));
+        timeline.place(Channel::Right, 9, &[2; 160], at(1020));
+        timeline.place(Channel::Left, 50_320, &[3; 160], at(1045));
         let (left, right) = all(&mut timeline, at(1060));
         assert_eq!(left, [vec![1; 160], vec![0; 160], vec![3; 160]].concat());
         assert_eq!(right, [vec![0; 160], vec![2; 160], vec![0; 160]].concat());
@@ -165,7 +173,7 @@ mod tests {
         let mut timeline = StereoTimeline::new(at(0));
         for (packet, arrival) in [(0u32, 0u64), (2, 35), (1, 60), (3, 61)] {
             timeline.place(
-                Side::Left,
+                Channel::Left,
                 packet.wrapping_mul(160),
                 &[packet as i16 + 1; 160],
                 at(arrival),
@@ -179,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_with_a_new_clock_is_placed_by_its_arrival() {
+    fn a_stream_with_a_new_clock_is_placed_by_arrival() {
         let mut timeline = StereoTimeline::new(at(0));
-        timeline.place(Side::Right, 0, &[1; 160], at(0));
-        timeline.place(Side::Right, 4_000_000_000, &[2; 160], at(500));
+        timeline.place(Channel::Right, 0, &[1; 160], at(0));
+        timeline.place(Channel::Right, 4_000_000_000, &[2; 160], at(500));
         let (_, right) = all(&mut timeline, at(520));
         assert_eq!(
             (right[159], right[160], right[3999], right[4000]),
@@ -191,18 +199,18 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_given_once_it_is_settled() {
+    fn a_block_is_returned_as_soon_as_it_is_final() {
         let mut timeline = StereoTimeline::new(at(0));
-        assert_eq!(timeline.take(at(1199)), None);
-        assert_eq!(timeline.take(at(1200)), Some(vec![0; 16_000]));
-        assert_eq!(timeline.take(at(1201)), None);
+        assert_eq!(timeline.next_block(at(1199)), None);
+        assert_eq!(timeline.next_block(at(1200)), Some(vec![0; 16_000]));
+        assert_eq!(timeline.next_block(at(1201)), None);
     }
 
     #[test]
-    fn an_hour_of_silence_comes_a_second_at_a_time() {
+    fn an_hour_of_silence_is_returned_in_blocks_of_a_second() {
         let mut timeline = StereoTimeline::new(at(0));
         assert_eq!(
-            std::iter::from_fn(|| timeline.take(Duration::from_secs(3601))).count(),
+            std::iter::from_fn(|| timeline.next_block(Duration::from_secs(3601))).count(),
             3600
         );
         assert_eq!(
@@ -213,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_packets_give_as_many_frames_as_time_passed(
+        fn any_packets_give_frames_for_the_elapsed_time(
             packets in proptest::collection::vec((any::<bool>(), any::<u32>(), 0usize..3000, 0u64..3000), 0..60),
         ) {
             let mut timeline = StereoTimeline::new(at(0));
@@ -221,9 +229,9 @@ mod tests {
             let mut now = 0;
             for (left, timestamp, length, step) in packets {
                 now += step;
-                let side = if left { Side::Left } else { Side::Right };
-                timeline.place(side, timestamp, &vec![1; length], at(now));
-                frames += std::iter::from_fn(|| timeline.take(at(now))).map(|block| block.len() / 2).sum::<usize>();
+                let channel = if left { Channel::Left } else { Channel::Right };
+                timeline.place(channel, timestamp, &vec![1; length], at(now));
+                frames += std::iter::from_fn(|| timeline.next_block(at(now))).map(|block| block.len() / 2).sum::<usize>();
             }
             frames += std::iter::from_fn(|| timeline.finish(at(now))).map(|block| block.len() / 2).sum::<usize>();
             prop_assert_eq!(frames as u64, now * 8);

@@ -1,40 +1,41 @@
-//! From 8 to 16 kHz.
+//! Upsampling from 8 to 16 kHz.
 
-/// Samples on each side of one that is put between two.
-const SIDE: usize = 6;
+/// Samples on each side of an interpolated sample.
+const HALF_TAPS: usize = 6;
 
-/// Doubles the sample rate: between two samples it puts one that a half-band filter makes of the twelve around. What comes
-/// out is six samples of 8 kHz (0.75 ms) late.
+/// Doubles the sample rate. A half-band filter interpolates between two samples from the twelve
+/// samples around. The output has a delay of six samples of 8 kHz (0.75 ms).
 #[derive(Debug, Clone)]
 pub(crate) struct Upsampler {
-    weights: [f32; SIDE],
-    /// Oldest first.
-    around: [f32; SIDE * 2],
+    weights: [f32; HALF_TAPS],
+    /// Input samples, oldest first.
+    history: [f32; HALF_TAPS * 2],
 }
 
 impl Default for Upsampler {
     fn default() -> Self {
         Self {
-            weights: weights(),
-            around: [0.0; SIDE * 2],
+            weights: half_band_weights(),
+            history: [0.0; HALF_TAPS * 2],
         }
     }
 }
 
 impl Upsampler {
-    /// Takes one sample; gives the two that are due: one that was taken before, and one between it and the next.
+    /// Adds a sample and returns the next two of the output: an earlier sample, and the
+    /// interpolated one after it.
     pub(crate) fn push(&mut self, sample: i16) -> [i16; 2] {
-        self.around.rotate_left(1);
-        if let Some(newest) = self.around.last_mut() {
+        self.history.rotate_left(1);
+        if let Some(newest) = self.history.last_mut() {
             *newest = f32::from(sample);
         }
-        let (before, after) = self.around.split_at(SIDE);
+        let (before, after) = self.history.split_at(HALF_TAPS);
         let pairs = before.iter().rev().zip(after);
         let between: f32 = pairs
             .zip(&self.weights)
             .map(|((before, after), weight)| (before + after) * weight)
             .sum();
-        // `as` keeps to the range of i16.
+        // `as` saturates at the range of i16.
         [
             before.last().copied().unwrap_or(0.0) as i16,
             between.round() as i16,
@@ -42,12 +43,12 @@ impl Upsampler {
     }
 }
 
-/// An ideal half-band filter under a Hamming window, scaled so that a constant stays what it is.
-fn weights() -> [f32; SIDE] {
-    let raw: [f64; SIDE] = std::array::from_fn(|index| {
+/// Returns an ideal half-band filter with a Hamming window, scaled to a gain of 1 for a constant.
+fn half_band_weights() -> [f32; HALF_TAPS] {
+    let raw: [f64; HALF_TAPS] = std::array::from_fn(|index| {
         let odd = (2 * index + 1) as f64;
         let sign = if index.is_multiple_of(2) { 1.0 } else { -1.0 };
-        let window = 0.54 + 0.46 * (std::f64::consts::PI * odd / (4 * SIDE) as f64).cos();
+        let window = 0.54 + 0.46 * (std::f64::consts::PI * odd / (4 * HALF_TAPS) as f64).cos();
         sign / odd * window
     });
     let sum: f64 = raw.iter().sum();
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_stays_and_the_extremes_do_not_overflow() {
+    fn a_constant_is_unchanged_and_the_extremes_do_not_overflow() {
         for value in [0, 1000, i16::MIN, i16::MAX] {
             let out = doubled(std::iter::repeat_n(value, 100));
             assert!(
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_is_the_same_tone_at_the_double_rate() {
+    fn a_tone_is_the_same_at_the_doubled_rate() {
         let wave = |index: f64, rate: f64, hertz: f64| {
             (10_000.0 * (std::f64::consts::TAU * hertz * index / rate).sin()) as i16
         };
