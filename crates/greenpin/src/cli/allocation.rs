@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::tenant::tenant_id;
+use super::arguments::tenant_id;
 use crate::store::{
     Actor, Allocation, AllocationFilter, GreenpinId, NewAllocation, OperatorStore, Status, Store,
     TenantId, TenantStore, Timestamp,

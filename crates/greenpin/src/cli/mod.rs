@@ -1,6 +1,7 @@
 //! The command line.
 
 mod allocation;
+mod arguments;
 mod audio_probe;
 mod bench;
 mod call;

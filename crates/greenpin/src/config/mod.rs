@@ -20,7 +20,7 @@ use crate::store::{CallLimit, RateLimit};
 pub use error::{ConfigError, Fault};
 use source::Source;
 use values::RecordingsUrl;
-pub use values::Secret;
+pub use crate::crypto::secret::Secret;
 
 use crate::store::Database;
 
