@@ -11,6 +11,7 @@ mod events;
 mod logging;
 mod number;
 mod number_import;
+mod request_options;
 mod serve;
 mod tenant;
 mod trunk;

@@ -116,7 +116,10 @@ pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
 pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
     let fit =
         |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-    let secret = raw.text().filter(fit).map(|text| Secret::new(text.to_owned()));
+    let secret = raw
+        .text()
+        .filter(fit)
+        .map(|text| Secret::new(text.to_owned()));
     must(
         secret,
         "a text of at least 16 printable ASCII characters without spaces",
