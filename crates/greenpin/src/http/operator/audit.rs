@@ -80,7 +80,7 @@ struct AuditLine {
     #[schema(value_type = Moment)]
     occurred_at: String,
     /// Way in which the operator acted.
-    #[schema(inline, value_type = ActorKind)]
+    #[schema(value_type = ActorKind)]
     actor: String,
     /// The act.
     #[schema(examples("tenant.suspend"))]

@@ -179,7 +179,7 @@ struct LiveCall {
     #[schema(required)]
     tenant_id: Option<String>,
     /// Its progress.
-    #[schema(inline, value_type = LiveCallState)]
+    #[schema(value_type = LiveCallState)]
     state: &'static str,
     /// Time of the INVITE.
     #[schema(value_type = Moment)]
@@ -193,7 +193,7 @@ struct EndedCall {
     #[schema(value_type = CallId)]
     call_sid: String,
     /// It ends.
-    #[schema(inline, value_type = EndedCallState)]
+    #[schema(value_type = EndedCallState)]
     state: &'static str,
 }
 

@@ -457,7 +457,7 @@ struct RemovedNumber {
     #[schema(value_type = E164)]
     virtual_number: String,
     /// It is removed.
-    #[schema(inline, value_type = RemovedNumberState)]
+    #[schema(value_type = RemovedNumberState)]
     status: &'static str,
 }
 

@@ -253,7 +253,7 @@ struct CreatedTenant {
     )]
     token: String,
     /// A new tenant is active.
-    #[schema(inline, value_type = NewTenantState)]
+    #[schema(value_type = NewTenantState)]
     status: &'static str,
 }
 
@@ -265,7 +265,7 @@ struct TenantDetails {
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
     tenant_id: String,
     /// What it may do now.
-    #[schema(inline, value_type = TenantState)]
+    #[schema(value_type = TenantState)]
     status: &'static str,
     /// The zone that its times are written in.
     timezone: String,

@@ -69,10 +69,10 @@ pub(crate) struct TrunkDetails {
     /// Whether audio is sent to the address that it comes from.
     symmetric_rtp: bool,
     /// Whether its gateway may exchange audio with another one directly.
-    #[schema(inline, value_type = MediaWord)]
+    #[schema(value_type = MediaWord)]
     media: &'static str,
     /// Whether audio is encrypted.
-    #[schema(inline, value_type = SrtpWord)]
+    #[schema(value_type = SrtpWord)]
     srtp: &'static str,
     /// User name that the server answers its challenges with.
     #[schema(required)]
@@ -84,19 +84,19 @@ pub(crate) struct TrunkDetails {
     #[schema(minimum = 1, maximum = 100)]
     weight: u16,
     /// Form of the numbers that are sent to it.
-    #[schema(inline, value_type = NumberFormatWord)]
+    #[schema(value_type = NumberFormatWord)]
     number_format: &'static str,
     /// Digits before a number that is dialled through it.
     #[schema(max_length = 16)]
     prefix: String,
     /// Codecs that are offered and accepted, the preferred one first; none: all.
-    #[schema(inline, value_type = Vec<CodecWord>)]
+    #[schema(value_type = Vec<CodecWord>)]
     codecs: Vec<&'static str>,
     /// Header that carries the number of the caller.
-    #[schema(inline, value_type = CallerFromWord)]
+    #[schema(value_type = CallerFromWord)]
     caller_from: &'static str,
     /// Part of the request that carries the number that was called.
-    #[schema(inline, value_type = CalledFromWord)]
+    #[schema(value_type = CalledFromWord)]
     called_from: &'static str,
     /// Maximum number of its legs, both ways; `null`: no limit of its own.
     #[schema(required, minimum = 1, value_type = Option<u64>)]
@@ -105,7 +105,7 @@ pub(crate) struct TrunkDetails {
     #[schema(required, minimum = 1)]
     max_calls_per_second: Option<u32>,
     /// Whether it answers; a trunk that gets no OPTIONS is up. `null`: not known.
-    #[schema(required, inline, value_type = Option<TrunkStateWord>)]
+    #[schema(required, value_type = Option<TrunkStateWord>)]
     state: Option<&'static str>,
     /// Whether it has accepted our registration; `null`: we do not register, or it is not known.
     #[schema(required)]
