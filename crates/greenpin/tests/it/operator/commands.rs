@@ -346,8 +346,8 @@ fn allocations_are_listed_and_shown() {
     );
     for (more, why) in [
         (["--duration", "299"], "300"),
-        (["--to", "+919900000001"], "--from"),
-        (["--to", "+918800000001"], "twice"),
+        (["--to", "+919900000001"], "--to[0] is in from"),
+        (["--to", "+918800000001"], "--to[1] is in the list already"),
     ] {
         refused(&server.command(&[&create[..], &more].concat()), why);
     }
