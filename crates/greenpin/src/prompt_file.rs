@@ -5,7 +5,7 @@ use std::io::Cursor;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
 /// Seconds that a prompt may last.
-pub(crate) const MOST_SECONDS: u32 = 60;
+pub(crate) const MAX_PROMPT_SECONDS: u32 = 60;
 /// Samples a second.
 pub(crate) const SAMPLE_RATE: u32 = 8000;
 /// The prompts, by the names of their files.
@@ -39,7 +39,7 @@ pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
             format.bits_per_sample
         ));
     }
-    if reader.duration() > MOST_SECONDS * SAMPLE_RATE {
+    if reader.duration() > MAX_PROMPT_SECONDS * SAMPLE_RATE {
         return Err(format!("lasts {} seconds", reader.duration() / SAMPLE_RATE));
     }
     reader

@@ -3,32 +3,32 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::limits::token_bucket::Bucket;
+use crate::limits::token_bucket::TokenBucket;
 use crate::store::{CallLimit, TenantId};
 
 /// The tenants that have called or been called since the start.
 #[derive(Default)]
-pub(super) struct Tenants(HashMap<TenantId, Calls>);
+pub(super) struct CallLimits(HashMap<TenantId, TenantCalls>);
 
-struct Calls {
+struct TenantCalls {
     open: u32,
-    rate: Bucket,
+    rate: TokenBucket,
 }
 
-impl Tenants {
+impl CallLimits {
     /// Lets one more call in, if its limit lets it.
     pub(super) fn admit(&mut self, tenant: &TenantId, limit: CallLimit, now: Instant) -> bool {
-        let a_second = limit.calls_per_second;
-        let full = || Calls {
+        let per_second = limit.calls_per_second;
+        let new = || TenantCalls {
             open: 0,
-            rate: Bucket::full(a_second, now),
+            rate: TokenBucket::full(per_second, now),
         };
-        let calls = self.0.entry(tenant.clone()).or_insert_with(full);
+        let calls = self.0.entry(tenant.clone()).or_insert_with(new);
         let admitted =
-            calls.open < limit.max_calls && calls.rate.fill(a_second, a_second, now) >= 1.0;
+            calls.open < limit.max_calls && calls.rate.refill(per_second, per_second, now) >= 1.0;
         if admitted {
             calls.open = calls.open.saturating_add(1);
-            calls.rate.take();
+            calls.rate.consume();
         }
         admitted
     }
@@ -49,25 +49,25 @@ mod tests {
 
     #[test]
     fn each_tenant_has_so_many_calls_at_once_and_a_second() {
-        let (mut tenants, start) = (Tenants::default(), Instant::now());
+        let (mut limits, start) = (CallLimits::default(), Instant::now());
         let [acme, other] = ["acme", "other"].map(|name| TenantId::parse(name).unwrap());
-        let two = CallLimit {
+        let limit = CallLimit {
             max_calls: 2,
             calls_per_second: 3,
         };
         let mut admit = |tenant: &TenantId, after| {
-            tenants.admit(tenant, two, start + Duration::from_secs(after))
+            limits.admit(tenant, limit, start + Duration::from_secs(after))
         };
         assert_eq!(
             [admit(&acme, 0), admit(&acme, 0), admit(&acme, 0)],
             [true, true, false]
         );
         assert!(admit(&other, 0), "nobody has a share in another's limit");
-        tenants.release(&acme);
-        let mut admit = |after| tenants.admit(&acme, two, start + Duration::from_secs(after));
+        limits.release(&acme);
+        let mut admit = |after| limits.admit(&acme, limit, start + Duration::from_secs(after));
         assert!(admit(0));
-        tenants.release(&acme);
-        let mut admit = |after| tenants.admit(&acme, two, start + Duration::from_secs(after));
+        limits.release(&acme);
+        let mut admit = |after| limits.admit(&acme, limit, start + Duration::from_secs(after));
         assert_eq!([admit(0), admit(1)], [false, true], "three a second");
     }
 }

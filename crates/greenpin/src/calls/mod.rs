@@ -17,18 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::trunks::number_format::NumberFormat;
-pub use self::trunks::selection::{TrunkSettings, TrunkState};
+pub use self::trunks::selection::{TrunkHealth, TrunkSettings};
 use tokio::sync::{mpsc, oneshot};
 
-use self::call_loop::Exchange;
+use self::call_loop::CallLoop;
 use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
-use self::sip::{BindError, Certificates, SipSockets, Tls, TlsListen, UserAgent};
-use self::trunks::dns::{Encryption, Wanted};
+use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgent};
+use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use signalling::Transport;
 
 /// How long the trunks have to take note of our leaving.
-const LEAVING: Duration = Duration::from_secs(2);
+const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the engine needs to know to start.
 pub struct EngineSettings {
@@ -85,8 +85,8 @@ pub struct Engine {
     /// Where SIP over TLS is served.
     pub tls: Option<SocketAddr>,
     handle: Handle,
-    certificates: Arc<Certificates>,
-    renewal: tokio::task::JoinHandle<()>,
+    certificates: Arc<TlsCertificates>,
+    reloading: tokio::task::JoinHandle<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -131,19 +131,19 @@ enum Command {
     /// Tell which calls are under way.
     Calls(oneshot::Sender<Vec<LiveCall>>),
     /// Tell how much is held.
-    Load(oneshot::Sender<Load>),
+    Load(oneshot::Sender<EngineLoad>),
     /// The DNS says where a trunk is, and how it is reached.
     Targets(usize, Transport, Vec<SocketAddr>),
     /// Tell how the trunks are.
-    Trunks(oneshot::Sender<Vec<TrunkState>>),
+    Trunks(oneshot::Sender<Vec<TrunkHealth>>),
     /// Take back what is registered with trunks; tell when that is done.
-    Leave(oneshot::Sender<()>),
+    Unregister(oneshot::Sender<()>),
 }
 
 /// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
 /// call (RFC 3261, section 17): idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct EngineLoad {
     /// Masked calls.
     pub calls: usize,
     /// Legs of theirs.
@@ -153,7 +153,7 @@ pub struct Load {
     /// Legs of the media plane.
     pub media_legs: usize,
     /// Deadlines.
-    pub alarms: usize,
+    pub deadlines: usize,
     /// What the SIP endpoint holds.
     pub sip: signalling::EndpointLoad,
 }
@@ -166,7 +166,7 @@ impl Engine {
         tokio::fs::create_dir_all(folder)
             .await
             .map_err(io("cannot make the folder of recordings"))?;
-        media::recording::recovery::take_up(folder, &store)
+        media::recording::recovery::recover_unfinished(folder, &store)
             .await
             .map_err(io("cannot tidy the folder of recordings"))?;
         let peers: Vec<_> = settings
@@ -203,18 +203,18 @@ impl Engine {
             sockets,
         );
         let (commands, inbox) = mpsc::unbounded_channel();
-        follow_names(&settings, &encrypted, &commands)
+        resolve_trunk_names(&settings, &encrypted, &commands)
             .map_err(io("cannot read how this system looks names up"))?;
-        let exchange = Exchange::new(agent, media, store, Arc::new(settings));
-        let renewal = tokio::spawn(certificates.clone().follow());
-        let task = tokio::spawn(exchange.run(media_inbox, inbox));
+        let call_loop = CallLoop::new(agent, media, store, Arc::new(settings));
+        let reloading = tokio::spawn(certificates.clone().watch());
+        let task = tokio::spawn(call_loop.run(media_inbox, inbox));
         Ok(Self {
             udp,
             tcp,
             tls,
             handle: Handle(commands),
             certificates,
-            renewal,
+            reloading,
             task,
         })
     }
@@ -225,28 +225,28 @@ impl Engine {
     }
 
     /// Reads the certificates for SIP over TLS again. One that cannot be used leaves the one before in use.
-    pub fn read_certificates_again(&self) {
-        self.certificates.read_again();
+    pub fn reload_certificates(&self) {
+        self.certificates.request_reload();
     }
 
     /// How much is held now; `None` if the engine has stopped.
-    pub async fn load(&self) -> Option<Load> {
+    pub async fn load(&self) -> Option<EngineLoad> {
         self.handle.ask(Command::Load).await
     }
 
     /// Takes no more calls (503) and takes back what is registered with trunks, waits for calls under way for as long
-    /// as `patience` lasts, then ends the rest. Every call record is written before this returns.
-    pub async fn stop(self, patience: Duration) {
-        let left = self.handle.ask(Command::Leave);
-        let _ = tokio::time::timeout(LEAVING, left).await;
-        let (told, over) = oneshot::channel();
-        if self.handle.0.send(Command::Drain(told)).is_err() {
+    /// as `timeout` lasts, then ends the rest. Every call record is written before this returns.
+    pub async fn stop(self, timeout: Duration) {
+        let unregistered = self.handle.ask(Command::Unregister);
+        let _ = tokio::time::timeout(UNREGISTER_TIMEOUT, unregistered).await;
+        let (reply, drained) = oneshot::channel();
+        if self.handle.0.send(Command::Drain(reply)).is_err() {
             return;
         }
-        let mut over = over;
-        if tokio::time::timeout(patience, &mut over).await.is_err() {
+        let mut drained = drained;
+        if tokio::time::timeout(timeout, &mut drained).await.is_err() {
             let _ = self.handle.0.send(Command::EndCalls);
-            let _ = tokio::time::timeout(Duration::from_secs(10), over).await;
+            let _ = tokio::time::timeout(Duration::from_secs(10), drained).await;
         }
         self.task.abort();
     }
@@ -254,12 +254,12 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.reloading.abort();
     }
 }
 
 /// Begins to look up the trunks that have a name.
-fn follow_names(
+fn resolve_trunk_names(
     settings: &EngineSettings,
     encrypted: &[bool],
     engine: &mpsc::UnboundedSender<Command>,
@@ -271,30 +271,30 @@ fn follow_names(
         .filter_map(|(index, trunk)| {
             let hop = trunk.sip.next_hop().filter(|hop| hop.address().is_none())?;
             let tls = match encrypted.get(index) {
-                Some(true) if trunk.names_certificates() => Encryption::Always,
-                Some(true) => Encryption::Possible,
-                _ => Encryption::Never,
+                Some(true) if trunk.has_tls_files() => TlsPolicy::Always,
+                Some(true) => TlsPolicy::Possible,
+                _ => TlsPolicy::Never,
             };
             Some((
                 (index, trunk.name.clone()),
-                Wanted {
+                TrunkLookup {
                     peer: hop.clone(),
                     tls,
                 },
             ))
         });
     let mut shared = None;
-    for (trunk, wanted) in named {
+    for (trunk, lookup) in named {
         let resolver = match &shared {
             Some(resolver) => resolver,
             None => {
                 shared.insert(trunks::dns::resolver(settings.dns).map_err(std::io::Error::other)?)
             }
         };
-        tokio::spawn(trunks::dns::follow(
+        tokio::spawn(trunks::dns::keep_resolved(
             resolver.clone(),
             trunk,
-            wanted,
+            lookup,
             engine.clone(),
         ));
     }
@@ -309,13 +309,13 @@ impl Handle {
 
     /// Ends a call as if a party had hung up; whether there was such a one.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
-        self.ask(|told| Command::EndCall(call_sid, told))
+        self.ask(|reply| Command::EndCall(call_sid, reply))
             .await
             .unwrap_or(false)
     }
 
     /// How the trunks are, in the order of the configuration; none if the engine has stopped.
-    pub async fn trunks(&self) -> Vec<TrunkState> {
+    pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
     }
 
@@ -326,8 +326,8 @@ impl Handle {
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-        let (told, answer) = oneshot::channel();
-        self.0.send(command(told)).ok()?;
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).ok()?;
         answer.await.ok()
     }
 }

@@ -19,7 +19,7 @@ use super::sip::{SipSockets, UserAgent};
 
 /// Where a phone's calls go, and where its own are taken.
 #[derive(Debug, Clone)]
-pub struct PhoneSettings {
+pub struct SoftphoneSettings {
     /// The phone's own SIP address; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The ports of its audio.
@@ -31,15 +31,15 @@ pub struct PhoneSettings {
 }
 
 /// A telephone.
-pub struct Phone {
+pub struct Softphone {
     agent: UserAgent,
     media: MediaPlane,
     media_events: mpsc::UnboundedReceiver<MediaEvent>,
     address: SocketAddr,
-    lines: HashMap<LegId, Line>,
+    calls: HashMap<LegId, PhoneCall>,
 }
 
-struct Line {
+struct PhoneCall {
     stream: LegMedia,
     /// Known since the offer, connected with the answer.
     remote: Option<RemoteMedia>,
@@ -47,7 +47,7 @@ struct Line {
 
 /// What happens on a phone.
 #[derive(Debug)]
-pub enum PhoneEvent {
+pub enum SoftphoneEvent {
     /// It rings. The numbers are as the SIP messages name them.
     Incoming {
         /// The call.
@@ -73,9 +73,9 @@ pub enum PhoneEvent {
     Recorded(Result<PathBuf, String>),
 }
 
-impl Phone {
+impl Softphone {
     /// Plugs a phone in.
-    pub async fn start(settings: PhoneSettings) -> Result<Self, StartError> {
+    pub async fn start(settings: SoftphoneSettings) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
         let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
         let address = sockets
@@ -116,7 +116,7 @@ impl Phone {
             media,
             media_events,
             address,
-            lines: HashMap::new(),
+            calls: HashMap::new(),
         })
     }
 
@@ -126,7 +126,7 @@ impl Phone {
     }
 
     /// Calls a number and shows another.
-    pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, PhoneError> {
+    pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, SoftphoneError> {
         let stream = self.media.open()?;
         let call = OutgoingCall {
             trunk: 0,
@@ -138,9 +138,9 @@ impl Phone {
         let leg = self
             .agent
             .command(|endpoint, now| endpoint.dial(call, now))?;
-        self.lines.insert(
+        self.calls.insert(
             leg,
-            Line {
+            PhoneCall {
                 stream,
                 remote: None,
             },
@@ -150,15 +150,15 @@ impl Phone {
 
     /// Takes a call that rings.
     pub fn answer(&mut self, leg: LegId) {
-        let Some(line) = self.lines.get(&leg) else {
+        let Some(call) = self.calls.get(&leg) else {
             return;
         };
-        let local = line.stream.describe(self.address.ip(), SrtpMode::Off);
+        let local = call.stream.describe(self.address.ip(), SrtpMode::Off);
         let remote = self
             .agent
             .command(|endpoint, now| endpoint.answer(leg, local, now));
-        if let Some(remote) = remote.or(line.remote) {
-            line.connect(remote);
+        if let Some(remote) = remote.or(call.remote) {
+            call.connect(remote);
         }
     }
 
@@ -166,7 +166,7 @@ impl Phone {
     pub fn decline(&mut self, leg: LegId, status: u16) {
         self.agent
             .command(|endpoint, now| endpoint.reject(leg, status, None, now));
-        self.lines.remove(&leg);
+        self.calls.remove(&leg);
     }
 
     /// Presses keys, one after the other, as RFC 4733 events.
@@ -175,31 +175,31 @@ impl Phone {
             .chars()
             .filter_map(|key| Digit::try_from(key).ok())
             .collect();
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.send_digits(digits);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.send_digits(digits);
         }
     }
 
     /// Says something.
     pub fn play(&self, leg: LegId, clip: Arc<Clip>) {
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.play(clip, 0);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.play(clip, 0);
         }
     }
 
     /// What is heard from now on, in pieces of 8 kHz samples.
     pub fn listen(&self, leg: LegId) -> mpsc::UnboundedReceiver<Vec<i16>> {
-        let (samples, heard) = mpsc::unbounded_channel();
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.listen(samples);
+        let (sender, samples) = mpsc::unbounded_channel();
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.listen(sender);
         }
-        heard
+        samples
     }
 
     /// Records the call: left what is heard, right what is said.
     pub fn record(&self, leg: LegId, file: PathBuf) {
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.record(file);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.record(file);
         }
     }
 
@@ -208,17 +208,17 @@ impl Phone {
         self.agent
             .command(|endpoint, now| endpoint.hang_up(leg, now));
         self.agent.flush();
-        if let Some(line) = self.lines.remove(&leg) {
-            line.stream.close();
+        if let Some(call) = self.calls.remove(&leg) {
+            call.stream.close();
         }
     }
 
     /// The next thing that happens. Dropping the future loses nothing.
-    pub async fn event(&mut self) -> PhoneEvent {
+    pub async fn event(&mut self) -> SoftphoneEvent {
         loop {
             let event = tokio::select! {
-                event = self.agent.event() => self.signalled(event),
-                Some(event) = self.media_events.recv() => heard(event),
+                event = self.agent.event() => self.on_sip_event(event),
+                Some(event) = self.media_events.recv() => on_media_event(event),
             };
             if let Some(event) = event {
                 return event;
@@ -226,21 +226,21 @@ impl Phone {
         }
     }
 
-    fn signalled(&mut self, event: Event) -> Option<PhoneEvent> {
+    fn on_sip_event(&mut self, event: Event) -> Option<SoftphoneEvent> {
         match event {
-            Event::IncomingCall(offer) => {
+            Event::IncomingCall(incoming) => {
                 let stream = self.media.open().ok()?;
-                self.lines.insert(
-                    offer.leg,
-                    Line {
+                self.calls.insert(
+                    incoming.leg,
+                    PhoneCall {
                         stream,
-                        remote: offer.remote,
+                        remote: incoming.remote,
                     },
                 );
-                Some(PhoneEvent::Incoming {
-                    leg: offer.leg,
-                    called: offer.called,
-                    shown: offer.caller,
+                Some(SoftphoneEvent::Incoming {
+                    leg: incoming.leg,
+                    called: incoming.called,
+                    shown: incoming.caller,
                 })
             }
             Event::Confirmed {
@@ -248,45 +248,45 @@ impl Phone {
                 remote: Some(remote),
             }
             | Event::MediaChanged { leg, remote } => {
-                self.lines.get(&leg)?.connect(remote);
+                self.calls.get(&leg)?.connect(remote);
                 None
             }
             // A phone has one trunk, and asks it nothing.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
             // A telephone sends nobody elsewhere.
             Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
-            Event::Ringing(_) => Some(PhoneEvent::Ringing),
+            Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
-                self.lines.get(&leg)?.connect(remote);
-                Some(PhoneEvent::Answered(leg))
+                self.calls.get(&leg)?.connect(remote);
+                Some(SoftphoneEvent::Answered(leg))
             }
             Event::Failed { leg, status } => {
-                self.lines.remove(&leg);
-                Some(PhoneEvent::Failed(status))
+                self.calls.remove(&leg);
+                Some(SoftphoneEvent::Failed(status))
             }
-            Event::Key { key, .. } => Digit::try_from(key).ok().map(PhoneEvent::Key),
+            Event::Key { key, .. } => Digit::try_from(key).ok().map(SoftphoneEvent::Key),
             Event::HungUp { leg, .. } => {
-                if let Some(line) = self.lines.remove(&leg) {
-                    line.stream.close();
+                if let Some(call) = self.calls.remove(&leg) {
+                    call.stream.close();
                 }
-                Some(PhoneEvent::HungUp)
+                Some(SoftphoneEvent::HungUp)
             }
         }
     }
 }
 
-impl Line {
+impl PhoneCall {
     fn connect(&self, remote: RemoteMedia) {
         self.stream
             .connect(Remote::negotiated(remote, SourceRule::Negotiated));
     }
 }
 
-fn heard(event: MediaEvent) -> Option<PhoneEvent> {
+fn on_media_event(event: MediaEvent) -> Option<SoftphoneEvent> {
     match event {
-        MediaEvent::Digit { digit, .. } => Some(PhoneEvent::Key(digit)),
-        MediaEvent::PlayFinished { .. } => Some(PhoneEvent::Played),
-        MediaEvent::RecordingFinished { path, result, .. } => Some(PhoneEvent::Recorded(
+        MediaEvent::Digit { digit, .. } => Some(SoftphoneEvent::Key(digit)),
+        MediaEvent::PlayFinished { .. } => Some(SoftphoneEvent::Played),
+        MediaEvent::RecordingFinished { path, result, .. } => Some(SoftphoneEvent::Recorded(
             result.map(|_| path).map_err(|error| error.to_string()),
         )),
         MediaEvent::Silent { .. } | MediaEvent::Closed { .. } => None,
@@ -295,10 +295,10 @@ fn heard(event: MediaEvent) -> Option<PhoneEvent> {
 
 /// A call that a phone cannot make.
 #[derive(Debug, thiserror::Error)]
-pub enum PhoneError {
+pub enum SoftphoneError {
     /// No audio port.
     #[error(transparent)]
-    Media(#[from] crate::calls::media::OpenError),
+    Media(#[from] crate::calls::media::OpenLegError),
     /// Not a number.
     #[error(transparent)]
     Dial(#[from] DialError),

@@ -9,7 +9,7 @@ use signalling::{CalledFrom, CallerFrom, Credentials, Host, Network, TrunkPeer};
 
 use super::source::Source;
 use super::{Config, address, values};
-use crate::calls::{NumberFormat, TrunkSettings, TrunkState};
+use crate::calls::{NumberFormat, TrunkHealth, TrunkSettings};
 
 /// How often a peer is asked whether it is alive, where nothing is said of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -199,7 +199,7 @@ pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
 }
 
 /// The trunk in the names of the file, for people to look at, and how it is, where that is known. Never with a password.
-pub fn shown(trunk: &TrunkSettings, state: Option<TrunkState>) -> Value {
+pub fn shown(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Value {
     json!({
         "name": trunk.name,
         "peer": peer_uri(trunk),

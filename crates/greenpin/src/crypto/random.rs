@@ -3,16 +3,16 @@
 use std::cell::RefCell;
 
 /// Octets that are drawn at once: a draw costs as much for one as for hundreds.
-const DRAWN: usize = 512;
+const BUFFER_BYTES: usize = 512;
 
 /// What one thread has drawn ahead. What was given away is wiped.
-struct Ahead {
-    octets: [u8; DRAWN],
+struct RandomBuffer {
+    octets: [u8; BUFFER_BYTES],
     used: usize,
 }
 
 thread_local! {
-    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { octets: [0; DRAWN], used: DRAWN }) };
+    static RANDOM_BUFFER: RefCell<RandomBuffer> = const { RefCell::new(RandomBuffer { octets: [0; BUFFER_BYTES], used: BUFFER_BYTES }) };
 }
 
 /// Fills a buffer.
@@ -20,10 +20,10 @@ thread_local! {
 /// # Panics
 /// If the system has no randomness to give: nothing safe can be done without it.
 pub(crate) fn fill(buffer: &mut [u8]) {
-    if buffer.len() > DRAWN {
+    if buffer.len() > BUFFER_BYTES {
         return draw(buffer);
     }
-    AHEAD.with_borrow_mut(|ahead| ahead.give(buffer));
+    RANDOM_BUFFER.with_borrow_mut(|buffered| buffered.copy_out(buffer));
 }
 
 /// A uniformly drawn number.
@@ -33,10 +33,10 @@ pub(crate) fn u64() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-impl Ahead {
+impl RandomBuffer {
     /// Fills a buffer that is not longer than what is drawn at once.
-    fn give(&mut self, buffer: &mut [u8]) {
-        if DRAWN - self.used < buffer.len() {
+    fn copy_out(&mut self, buffer: &mut [u8]) {
+        if BUFFER_BYTES - self.used < buffer.len() {
             draw(&mut self.octets);
             self.used = 0;
         }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 /// What is left of a fill of tokens.
 #[derive(Debug, Clone)]
-pub(crate) struct Bucket {
+pub(crate) struct TokenBucket {
     tokens: f64,
     filled_at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A bucket that is full.
     pub(crate) fn full(burst: u32, now: Instant) -> Self {
         Self {
@@ -19,15 +19,15 @@ impl Bucket {
     }
 
     /// Fills it with what time has brought, `burst` tokens at the most; gives how many it has.
-    pub(crate) fn fill(&mut self, a_second: u32, burst: u32, now: Instant) -> f64 {
+    pub(crate) fn refill(&mut self, per_second: u32, burst: u32, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * f64::from(a_second)).min(burst.into());
+        self.tokens = (self.tokens + passed * f64::from(per_second)).min(burst.into());
         self.filled_at = now.max(self.filled_at);
         self.tokens
     }
 
     /// Takes a token; gives how many are left.
-    pub(crate) fn take(&mut self) -> f64 {
+    pub(crate) fn consume(&mut self) -> f64 {
         self.tokens -= 1.0;
         self.tokens
     }
@@ -42,11 +42,11 @@ mod tests {
     #[test]
     fn a_seconds_worth_passes_at_once_and_then_what_time_brings() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(2, start);
+        let mut bucket = TokenBucket::full(2, start);
         let mut ask = |millis| {
-            let has = bucket.fill(2, 2, start + Duration::from_millis(millis)) >= 1.0;
+            let has = bucket.refill(2, 2, start + Duration::from_millis(millis)) >= 1.0;
             if has {
-                bucket.take();
+                bucket.consume();
             }
             has
         };

@@ -27,7 +27,7 @@ const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// An HTTP request that was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Answered {
+pub(crate) struct RequestLabel {
     /// The route's template, or `unmatched`.
     pub(crate) route: String,
     pub(crate) method: &'static str,
@@ -37,7 +37,7 @@ pub(crate) struct Answered {
 
 /// An HTTP route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Route {
+pub(crate) struct RouteLabel {
     pub(crate) route: String,
     pub(crate) method: &'static str,
 }
@@ -67,7 +67,7 @@ type Outcomes = Family<OutcomeLabel, Counter>;
 
 /// What the store alone can tell, when it is asked for; `None`: it cannot now, and the figure from before is kept.
 #[derive(Default)]
-pub(crate) struct Stored {
+pub(crate) struct StoreFigures {
     pub(crate) webhook_backlog: Option<u64>,
     pub(crate) endpoints_disabled: Option<u64>,
     pub(crate) upload_backlog: Option<u64>,
@@ -77,12 +77,12 @@ pub(crate) struct Stored {
 pub(crate) struct Metrics {
     registry: Registry,
     process: process::Process,
-    requests: Family<Answered, Counter>,
-    request_duration: Family<Route, Histogram>,
+    requests: Family<RequestLabel, Counter>,
+    request_duration: Family<RouteLabel, Histogram>,
     pub(crate) calls_active: Gauge,
     pub(crate) calls_started: Counter,
     calls_ended: Family<CallTypeLabel, Counter>,
-    pin_tries: Outcomes,
+    pin_attempts: Outcomes,
     sip_refusals: Family<StatusLabel, Counter>,
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
@@ -116,7 +116,7 @@ impl Metrics {
             calls_active: Gauge::default(),
             calls_started: Counter::default(),
             calls_ended: Family::default(),
-            pin_tries: Family::default(),
+            pin_attempts: Family::default(),
             sip_refusals: Family::default(),
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
@@ -173,7 +173,7 @@ impl Metrics {
         to.register(
             "pin_tries",
             "Completed blocks of digits, by what came of them",
-            self.pin_tries.clone(),
+            self.pin_attempts.clone(),
         );
         to.register(
             "sip_refusals_sent",
@@ -263,7 +263,7 @@ impl Metrics {
                 .inc_by(0);
         }
         for outcome in ["accepted", "refused", "failed"] {
-            self.pin_tries
+            self.pin_attempts
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
@@ -285,8 +285,8 @@ impl Metrics {
     }
 
     /// A request was answered after so many seconds.
-    pub(crate) fn answered(&self, request: Answered, seconds: f64) {
-        let route = Route {
+    pub(crate) fn count_request(&self, request: RequestLabel, seconds: f64) {
+        let route = RouteLabel {
             route: request.route.clone(),
             method: request.method,
         };
@@ -295,21 +295,21 @@ impl Metrics {
     }
 
     /// A call is over; the type is the call record's word.
-    pub(crate) fn call_ended(&self, call_type: &'static str) {
+    pub(crate) fn count_call_end(&self, call_type: &'static str) {
         self.calls_ended
             .get_or_create(&CallTypeLabel { call_type })
             .inc();
     }
 
     /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
-    pub(crate) fn pin_tried(&self, outcome: &'static str) {
-        self.pin_tries
+    pub(crate) fn count_pin_attempt(&self, outcome: &'static str) {
+        self.pin_attempts
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
     /// How a trunk is; `registered` is `None` where we do not register.
-    pub(crate) fn trunk(&self, name: &str, up: bool, registered: Option<bool>) {
+    pub(crate) fn set_trunk(&self, name: &str, up: bool, registered: Option<bool>) {
         let label = TrunkLabel {
             trunk: name.to_owned(),
         };
@@ -323,7 +323,7 @@ impl Metrics {
 
     /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
     /// the one that those who connect to us are shown.
-    pub(crate) fn certificate_expires(&self, trunk: &str, at: i64) {
+    pub(crate) fn set_certificate_expiry(&self, trunk: &str, at: i64) {
         self.certificate_expiry
             .get_or_create(&TrunkLabel {
                 trunk: trunk.to_owned(),
@@ -332,14 +332,14 @@ impl Metrics {
     }
 
     /// A webhook was `delivered`, `retried` or `given_up`.
-    pub(crate) fn webhook(&self, outcome: &'static str) {
+    pub(crate) fn count_delivery(&self, outcome: &'static str) {
         self.webhook_deliveries
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
     /// A recording was uploaded, or is to be tried again.
-    pub(crate) fn recording_uploaded(&self, uploaded: bool) {
+    pub(crate) fn count_upload(&self, uploaded: bool) {
         let outcome = if uploaded { "uploaded" } else { "failed" };
         self.recording_uploads
             .get_or_create(&OutcomeLabel { outcome })
@@ -347,7 +347,7 @@ impl Metrics {
     }
 
     /// A SIP message is sent: counted if it refuses something.
-    pub(crate) fn sip_sent(&self, message: &[u8]) {
+    pub(crate) fn count_sip_message(&self, message: &[u8]) {
         if let Some(status) = refusal(message) {
             self.sip_refusals
                 .get_or_create(&StatusLabel { status })
@@ -356,7 +356,7 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
-    pub(crate) fn render(&self, stored: &Stored) -> String {
+    pub(crate) fn render(&self, stored: &StoreFigures) -> String {
         for (gauge, found) in [
             (&self.webhook_backlog, stored.webhook_backlog),
             (&self.webhook_endpoints_disabled, stored.endpoints_disabled),
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn memory_and_time_of_the_process_are_read() {
-        let text = METRICS.render(&Stored::default());
+        let text = METRICS.render(&StoreFigures::default());
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()

@@ -16,14 +16,14 @@ use signalling::sdp::RemoteMedia;
 use signalling::{IncomingCall, LegId};
 
 use self::actions::open_stream;
-use self::ending::Ending;
-use super::call_loop::{CallId, Party, Role};
-use super::context::Plant;
-use super::direct_media::Direct;
+use self::ending::PendingRecord;
+use super::call_loop::{CallId, LegOwner, Role};
+use super::context::EngineContext;
+use super::direct_media::DirectMedia;
 use super::media::{LegMedia, MediaReport, RecordingError};
-use super::record_writer::Ledger;
+use super::record_writer::CallRecordWriter;
 use super::{CallState, LiveCall};
-use crate::calls::trunks::selection::another_may_succeed;
+use crate::calls::trunks::selection::is_failover_status;
 use crate::metrics::METRICS;
 use crate::store;
 use crate::store::{
@@ -32,12 +32,12 @@ use crate::store::{
 
 /// The same moment on both clocks: the one that people read, and the one that never jumps.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Started {
+pub(super) struct CallStart {
     pub(super) at: Timestamp,
     pub(super) instant: Instant,
 }
 
-impl Started {
+impl CallStart {
     fn timestamp(&self, instant: Instant) -> Timestamp {
         self.at + instant.saturating_duration_since(self.instant)
     }
@@ -48,27 +48,27 @@ pub(super) struct MaskedCall {
     sid: CallSid,
     machine: Call,
     number: PhoneNumber,
-    started: Started,
+    started: CallStart,
     /// The tenant whose limit it counts for.
     tenant: Option<TenantId>,
     voice: Option<Voice>,
-    caller: Leg,
+    caller: CallLeg,
     /// Boxed: a table of one has room for four.
-    callees: HashMap<Attempt, Box<Leg>>,
-    talking_to: Option<Attempt>,
-    direct: Direct,
+    callees: HashMap<Attempt, Box<CallLeg>>,
+    bridged_attempt: Option<Attempt>,
+    direct: DirectMedia,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
     /// Keys that wait until the audio is back.
-    waiting_keys: Vec<(Side, Digit)>,
-    ledger: Ledger,
+    queued_keys: Vec<(Side, Digit)>,
+    record_writer: CallRecordWriter,
     last_status: Option<u16>,
     recording: Option<RecordingFile>,
-    ending: Option<Ending>,
+    ending: Option<PendingRecord>,
 }
 
 /// A leg of the call: its dialog, and its audio once it has some.
-struct Leg {
+struct CallLeg {
     id: LegId,
     trunk: usize,
     /// Where its INVITE came from; `None`: it is ours.
@@ -78,20 +78,21 @@ struct Leg {
     report: Option<Box<MediaReport>>,
     keys: DigitFilter,
     /// The number that it was dialled to, with what is left to try; `None`: the caller.
-    dialled: Option<Dialled>,
+    dialled: Option<DialledNumber>,
 }
 
 /// A number on its way through the trunks.
-struct Dialled {
+struct DialledNumber {
     number: PhoneNumber,
     /// Trunks to try if this one fails before anybody is alerted.
     trunks_left: VecDeque<usize>,
 }
 
-impl Dialled {
+impl DialledNumber {
     /// The next trunk that has room.
-    fn next_trunk(&mut self, plant: &mut Plant) -> Option<usize> {
-        std::iter::from_fn(|| self.trunks_left.pop_front()).find(|trunk| plant.has_room(*trunk))
+    fn next_trunk(&mut self, context: &mut EngineContext) -> Option<usize> {
+        std::iter::from_fn(|| self.trunks_left.pop_front())
+            .find(|trunk| context.has_capacity(*trunk))
     }
 }
 
@@ -100,9 +101,9 @@ impl MaskedCall {
         id: CallId,
         sid: CallSid,
         number: PhoneNumber,
-        offer: IncomingCall,
-        started: Started,
-        ledger: Ledger,
+        incoming: IncomingCall,
+        started: CallStart,
+        record_writer: CallRecordWriter,
     ) -> Self {
         Self {
             id,
@@ -112,22 +113,22 @@ impl MaskedCall {
             started,
             tenant: None,
             voice: None,
-            caller: Leg {
-                id: offer.leg,
-                trunk: offer.trunk,
-                source: Some(offer.source),
+            caller: CallLeg {
+                id: incoming.leg,
+                trunk: incoming.trunk,
+                source: Some(incoming.source),
                 stream: None,
-                remote: offer.remote,
+                remote: incoming.remote,
                 report: None,
                 keys: DigitFilter::default(),
                 dialled: None,
             },
             callees: HashMap::new(),
-            talking_to: None,
-            direct: Direct::new(),
+            bridged_attempt: None,
+            direct: DirectMedia::new(),
             needs_audio: false,
-            waiting_keys: Vec::new(),
-            ledger,
+            queued_keys: Vec::new(),
+            record_writer,
             last_status: None,
             recording: None,
             ending: None,
@@ -147,22 +148,22 @@ impl MaskedCall {
         self.tenant.as_ref()
     }
 
-    pub(super) fn count_for(&mut self, tenant: TenantId) {
+    pub(super) fn set_tenant(&mut self, tenant: TenantId) {
         self.tenant = Some(tenant);
     }
 
     /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
-    pub(super) fn too_many(&mut self, plant: &mut Plant) {
+    pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
         tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
         self.step(
             Input::Routed(call::script::Route::Refuse(Cause::Overloaded)),
-            plant,
+            context,
         );
     }
 
     /// The call as others may see it.
     pub(super) fn live(&self) -> LiveCall {
-        let state = match (&self.ending, self.talking_to) {
+        let state = match (&self.ending, self.bridged_attempt) {
             (Some(_), _) => CallState::Ending,
             (None, Some(_)) => CallState::Bridged,
             (None, None) if self.callees.is_empty() => CallState::Collecting,
@@ -176,53 +177,67 @@ impl MaskedCall {
     }
 
     /// When [`Input::Elapsed`] is due.
-    pub(super) fn alarm(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.machine.deadline()
     }
 
     /// A dialled party refused, or could not be reached; the status is for the call record.
-    pub(super) fn callee_failed(&mut self, attempt: Attempt, status: u16, plant: &mut Plant) {
+    pub(super) fn callee_failed(
+        &mut self,
+        attempt: Attempt,
+        status: u16,
+        context: &mut EngineContext,
+    ) {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
-            plant.forget(leg.id, leg.stream.as_ref());
-            let left = leg
-                .dialled
-                .filter(|left| another_may_succeed(status) && !left.trunks_left.is_empty());
-            if let Some(left) = left
-                && self.dial_by(attempt, left, plant).is_none()
+            context.remove_leg(leg.id, leg.stream.as_ref());
+            let remaining = leg.dialled.filter(|remaining| {
+                is_failover_status(status) && !remaining.trunks_left.is_empty()
+            });
+            if let Some(remaining) = remaining
+                && self.dial_next_trunk(attempt, remaining, context).is_none()
             {
                 tracing::info!(call_sid = %self.sid, status, "a trunk failed; another one is tried");
                 return;
             }
         }
-        self.step(Input::Failed(attempt, Cause::from_status(status)), plant);
+        self.step(Input::Failed(attempt, Cause::from_status(status)), context);
     }
 
-    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, plant: &mut Plant) {
+    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, context: &mut EngineContext) {
         let route = begun.map(|begun| {
             self.voice = begun.voice;
             begun.route
         });
         let route = match route {
             Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
-            Ok(store::Route::NotInUse) => self.answerable(call::script::Route::NotInUse, plant),
+            Ok(store::Route::NotInUse) => {
+                self.open_caller_stream(call::script::Route::NotInUse, context)
+            }
             Ok(store::Route::Collect(collect)) => {
                 self.needs_audio = collect.settings.warning.is_some();
-                self.answerable(call::script::Route::Collect(collect_plan(&collect)), plant)
+                self.open_caller_stream(
+                    call::script::Route::Collect(collect_plan(&collect)),
+                    context,
+                )
             }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "a call was not routed");
                 call::script::Route::Refuse(Cause::Overloaded)
             }
         };
-        self.step(Input::Routed(route), plant);
+        self.step(Input::Routed(route), context);
     }
 
     /// A call that is to be answered needs audio first.
-    fn answerable(&mut self, route: call::script::Route, plant: &mut Plant) -> call::script::Route {
+    fn open_caller_stream(
+        &mut self,
+        route: call::script::Route,
+        context: &mut EngineContext,
+    ) -> call::script::Route {
         match open_stream(
-            plant,
-            Party {
+            context,
+            LegOwner {
                 call: self.id,
                 role: Role::Caller,
                 trunk: self.caller.trunk,
@@ -239,9 +254,9 @@ impl MaskedCall {
     pub(super) fn pin_checked(
         &mut self,
         verdict: Result<PinVerdict, StoreError>,
-        plant: &mut Plant,
+        context: &mut EngineContext,
     ) {
-        METRICS.pin_tried(match &verdict {
+        METRICS.count_pin_attempt(match &verdict {
             Ok(PinVerdict::Accepted(_)) => "accepted",
             Ok(PinVerdict::Refused) => "refused",
             Err(_) => "failed",
@@ -262,12 +277,18 @@ impl MaskedCall {
                 Input::StoreFailed
             }
         };
-        self.step(input, plant);
+        self.step(input, context);
     }
 
     /// A key of either party. The caller's are for the machine until the call is bridged; then those that did not
     /// come as audio are passed on.
-    pub(super) fn key(&mut self, role: Role, digit: Digit, source: DigitSource, plant: &mut Plant) {
+    pub(super) fn on_key(
+        &mut self,
+        role: Role,
+        digit: Digit,
+        source: DigitSource,
+        context: &mut EngineContext,
+    ) {
         let now = self.started.instant.elapsed();
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
@@ -276,42 +297,44 @@ impl MaskedCall {
         if !leg.is_some_and(|leg| leg.keys.is_new(digit, source, now)) {
             return;
         }
-        match self.talking_to {
+        match self.bridged_attempt {
             None => {
                 let input = Key::new(digit.expose()).map(|key| match role {
                     Role::Caller => Input::Key(key),
                     Role::Callee(attempt) => Input::CalleeKey(attempt, key),
                 });
-                input.into_iter().for_each(|input| self.step(input, plant));
+                input
+                    .into_iter()
+                    .for_each(|input| self.step(input, context));
             }
             Some(_) if source == DigitSource::Info => {
                 let other = match role {
                     Role::Caller => Side::Callee,
                     Role::Callee(_) => Side::Caller,
                 };
-                self.waiting_keys.push((other, digit));
-                self.route_media(plant);
+                self.queued_keys.push((other, digit));
+                self.route_media(context);
             }
             _ => {}
         }
     }
 
-    pub(super) fn hung_up(&mut self, role: Role, cause: Cause, plant: &mut Plant) {
+    pub(super) fn hung_up(&mut self, role: Role, cause: Cause, context: &mut EngineContext) {
         match role {
-            Role::Callee(attempt) if self.talking_to != Some(attempt) => {
+            Role::Callee(attempt) if self.bridged_attempt != Some(attempt) => {
                 // It had answered, and was not connected yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
-                    plant.forget(leg.id, leg.stream.as_ref());
-                    self.step(Input::Failed(attempt, Cause::NoAnswer), plant);
+                    context.remove_leg(leg.id, leg.stream.as_ref());
+                    self.step(Input::Failed(attempt, Cause::NoAnswer), context);
                 }
             }
-            _ => self.step(Input::HungUp(role.side(), cause), plant),
+            _ => self.step(Input::HungUp(role.side(), cause), context),
         }
     }
 
     /// No audio came from a party for too long: its leg is dead, and is hung up like the other.
-    pub(super) fn fell_silent(&mut self, role: Role, plant: &mut Plant) {
-        if self.direct.is_away() {
+    pub(super) fn on_silence(&mut self, role: Role, context: &mut EngineContext) {
+        if self.direct.may_bypass_server() {
             return;
         }
         let attempt = match role {
@@ -323,16 +346,20 @@ impl MaskedCall {
             Some(attempt) => self.callees.get(&attempt).map(|leg| leg.id),
         };
         if let Some(leg) = leg {
-            plant
+            context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up(leg, now));
-            plant.legs.remove(&leg);
+            context.legs.remove(&leg);
         }
         tracing::info!(call_sid = %self.sid, "a party sent no audio for too long");
-        self.hung_up(role, Cause::MediaLost, plant);
+        self.hung_up(role, Cause::MediaLost, context);
     }
 
-    pub(super) fn recorded(&mut self, path: PathBuf, result: Result<Duration, RecordingError>) {
+    pub(super) fn on_recording_finished(
+        &mut self,
+        path: PathBuf,
+        result: Result<Duration, RecordingError>,
+    ) {
         match result {
             Ok(duration) => {
                 let location = path.to_string_lossy().into_owned();
@@ -355,12 +382,12 @@ impl MaskedCall {
         }
         if let Some(ending) = &mut self.ending {
             ending.open_streams = ending.open_streams.saturating_sub(1);
-            self.close_when_silent();
+            self.write_record_when_closed();
         }
     }
 
     /// Gives the machine an input, and does what it then wants done.
-    pub(super) fn step(&mut self, input: Input, plant: &mut Plant) {
+    pub(super) fn step(&mut self, input: Input, context: &mut EngineContext) {
         if let Input::Ringing(attempt) = &input
             && let Some(dialled) = self
                 .callees
@@ -374,7 +401,7 @@ impl MaskedCall {
         while let Some(input) = inputs.pop_front() {
             self.machine.handle(input, Instant::now());
             while let Some(action) = self.machine.poll() {
-                inputs.extend(self.perform(action, plant));
+                inputs.extend(self.perform(action, context));
             }
         }
     }

@@ -17,7 +17,7 @@ use media::{Codec, Encoder, FRAME, Formats, Header, OpusSettings, Oscillator, Te
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{LegMedia, MediaPlane, MediaSettings, OpenError, Remote, SourceRule};
+use super::{LegMedia, MediaPlane, MediaSettings, OpenLegError, Remote, SourceRule};
 
 /// Parts of 20 ms over which the calls' packets are spread, as those of unrelated callers are.
 pub(super) const PHASES: usize = 200;
@@ -50,7 +50,7 @@ pub enum BenchError {
     Io(#[from] io::Error),
     /// The media ports did not suffice.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenLegError),
 }
 
 /// Relays `calls` calls for `seconds` each way: bare, bridged, bridged and recorded into `folder`, and from Opus to G.711.
@@ -91,7 +91,7 @@ fn bridged(
     codecs: [Codec; 2],
     folder: Option<&Path>,
 ) -> Result<Measured, BenchError> {
-    let before = tasks()?;
+    let before = thread_ids()?;
     let (events, _events) = unbounded_channel();
     let plane = MediaPlane::start(settings.clone(), events)?;
     let phones = phones(calls)?;
@@ -100,9 +100,9 @@ fn bridged(
         .iter()
         .map(|_| plane.open())
         .collect::<Result<_, _>>()?;
-    let voices = codecs.map(Voice::new);
-    for ((leg, phone), voice) in legs.iter().zip(&phones).zip(voices.iter().cycle()) {
-        leg.connect(remote_speaking(phone.local_addr()?, voice.codec));
+    let speech = codecs.map(SpeechLoop::new);
+    for ((leg, phone), speech) in legs.iter().zip(&phones).zip(speech.iter().cycle()) {
+        leg.connect(remote_speaking(phone.local_addr()?, speech.codec));
     }
     for (number, pair) in legs.chunks_exact(2).enumerate() {
         let [a, b] = pair else { continue };
@@ -111,15 +111,15 @@ fn bridged(
             a.record(folder.join(format!("bench-{number}.wav")));
         }
     }
-    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let workers: Vec<String> = thread_ids()?.difference(&before).cloned().collect();
     let ports = legs
         .iter()
         .map(|leg| SocketAddr::new(settings.bind, leg.local_port()))
         .collect::<Vec<_>>();
     // A second to warm up: caches, buffers and the load average of the plane.
-    talk(&phones, &ports, &voices, Duration::from_secs(1), 1)?;
+    exchange_load(&phones, &ports, &speech, Duration::from_secs(1), 1)?;
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    let (sent, received) = talk(&phones, &ports, &voices, time, 2)?;
+    let (sent, received) = exchange_load(&phones, &ports, &speech, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let grown = resident()?.saturating_sub(memory);
     Ok(Measured {
@@ -155,8 +155,8 @@ impl BareRelay {
             .collect::<io::Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
-        let relay = thread::Builder::new().name("bare-relay".to_owned());
-        let thread = relay.spawn(move || pass_on(sockets, &targets, &flag))?;
+        let builder = thread::Builder::new().name("bare-relay".to_owned());
+        let thread = builder.spawn(move || relay(sockets, &targets, &flag))?;
         Ok(Self {
             ports,
             stop,
@@ -174,20 +174,20 @@ impl BareRelay {
 
 fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
     let phones = phones(calls)?;
-    let before = tasks()?;
+    let before = thread_ids()?;
     let relay = BareRelay::start(&phones)?;
-    let voices = [Codec::Pcma; 2].map(Voice::new);
-    talk(&phones, &relay.ports, &voices, Duration::from_secs(1), 1)?;
-    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let speech = [Codec::Pcma; 2].map(SpeechLoop::new);
+    exchange_load(&phones, &relay.ports, &speech, Duration::from_secs(1), 1)?;
+    let workers: Vec<String> = thread_ids()?.difference(&before).cloned().collect();
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    talk(&phones, &relay.ports, &voices, time, 2)?;
+    exchange_load(&phones, &relay.ports, &speech, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let elapsed = start.elapsed();
     relay.end()?;
     Ok(percent(used, elapsed))
 }
 
-fn pass_on(
+fn relay(
     mut sockets: Vec<mio::net::UdpSocket>,
     targets: &[SocketAddr],
     stop: &AtomicBool,
@@ -246,12 +246,12 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
 }
 
 /// What phones say: a second of something like a voice, again and again.
-struct Voice {
+struct SpeechLoop {
     codec: Codec,
     payloads: Vec<Vec<u8>>,
 }
 
-impl Voice {
+impl SpeechLoop {
     fn new(codec: Codec) -> Self {
         let mut encoder = Encoder::default();
         let mut parts = [150.0, 300.0, 450.0, 600.0, 750.0, 1050.0, 1500.0, 2250.0]
@@ -288,10 +288,10 @@ impl Voice {
 }
 
 /// Lets every phone send a packet each 20 ms to its port and read what comes; gives packets sent and received.
-fn talk(
+fn exchange_load(
     phones: &[UdpSocket],
     ports: &[SocketAddr],
-    voices: &[Voice],
+    speech: &[SpeechLoop],
     time: Duration,
     ssrc: u32,
 ) -> io::Result<(u64, u64)> {
@@ -306,19 +306,19 @@ fn talk(
         thread::sleep((step * round).saturating_sub(start.elapsed()));
         let phase = round as usize % PHASES;
         let number = round / PHASES as u32;
-        let speakers = phones.iter().zip(ports).zip(voices.iter().cycle());
-        for ((phone, port), voice) in speakers.skip(phase).step_by(PHASES) {
-            if let Some(packet) = voice.packet(number, ssrc, &mut out) {
+        let speakers = phones.iter().zip(ports).zip(speech.iter().cycle());
+        for ((phone, port), speech) in speakers.skip(phase).step_by(PHASES) {
+            if let Some(packet) = speech.packet(number, ssrc, &mut out) {
                 phone.send_to(packet, port)?;
                 sent += 1;
             }
-            received += hear(phone, &mut datagram).unwrap_or(0);
+            received += receive(phone, &mut datagram).unwrap_or(0);
         }
     }
     // What is still on its way comes within the gathering time.
     thread::sleep(Duration::from_millis(50));
     for phone in phones {
-        while let Some(packet) = hear(phone, &mut datagram) {
+        while let Some(packet) = receive(phone, &mut datagram) {
             received += packet;
         }
     }
@@ -326,7 +326,7 @@ fn talk(
 }
 
 /// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
-fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
+fn receive(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
     phone.recv(datagram).ok()?;
     let is_rtp = datagram
         .get(1)
@@ -340,15 +340,15 @@ fn percent(used: Duration, elapsed: Duration) -> f64 {
 
 /// The threads of this process. Threads that others start meanwhile would be counted as ours: measure in a process
 /// that does nothing else.
-fn tasks() -> io::Result<HashSet<String>> {
+fn thread_ids() -> io::Result<HashSet<String>> {
     fs::read_dir("/proc/self/task")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect()
 }
 
-fn cpu_time(tasks: &[String]) -> io::Result<Duration> {
+fn cpu_time(thread_ids: &[String]) -> io::Result<Duration> {
     let mut nanos = 0;
-    for task in tasks {
+    for task in thread_ids {
         let text = fs::read_to_string(format!("/proc/self/task/{task}/schedstat"))?;
         nanos += text
             .split_whitespace()

@@ -33,7 +33,7 @@ use crate::RecordingKey;
 
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
 pub use self::delay::{DelayFigures, Relayed, delay_bench};
-pub use self::plane::{LegMedia, MediaPlane, OpenError};
+pub use self::plane::{LegMedia, MediaPlane, OpenLegError};
 pub use self::prompts::{PromptError, Prompts, read_clip};
 pub use self::recording::writer::{RecordingError, RecordingFormat};
 
@@ -54,7 +54,7 @@ pub struct MediaSettings {
     /// What [`LegMedia::play_ringback`] sounds like.
     pub ringback: Ringback,
     /// What recordings are sealed with; `None`: they are written in clear.
-    pub seal: Option<RecordingKey>,
+    pub recording_key: Option<RecordingKey>,
 }
 
 impl Default for MediaSettings {
@@ -66,7 +66,7 @@ impl Default for MediaSettings {
             silence_limit: Duration::from_secs(60),
             gather: Duration::from_millis(2),
             ringback: Ringback::default(),
-            seal: None,
+            recording_key: None,
         }
     }
 }
@@ -221,7 +221,7 @@ pub struct MediaReport {
     /// How the peer's telephone-events came through.
     pub events: EventReport,
     /// What the peer's RTCP says of our stream.
-    pub heard: Option<PeerReport>,
+    pub peer_report: Option<PeerReport>,
 }
 
 /// What the peer's last RTCP report says of what we sent.

@@ -23,36 +23,36 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::crypto::random;
 
-use super::leg::Leg;
+use super::leg::MediaLeg;
 use super::ports::PortPool;
-use super::worker::{WAKE, Worker};
+use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
-use crate::calls::media::recording::writer::Writer;
+use crate::calls::media::recording::writer::RecordingWriter;
 
 /// All media threads. Clones share them; they end when the last clone and the last leg are gone.
 #[derive(Debug, Clone)]
 pub struct MediaPlane {
-    shared: Arc<Shared>,
+    shared: Arc<PlaneState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct PlaneState {
     pool: Arc<PortPool>,
-    threads: Vec<ThreadLink>,
+    threads: Vec<ThreadHandle>,
     next_thread: AtomicUsize,
     next_id: AtomicU64,
 }
 
 /// How a media thread is reached.
 #[derive(Debug, Clone)]
-pub(super) struct ThreadLink {
+pub(super) struct ThreadHandle {
     commands: mpsc::Sender<Command>,
     waker: Arc<Waker>,
 }
 
 /// Why a leg could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenLegError {
     /// Every port of the media range is in use.
     #[error("no media port is free")]
     NoPortFree,
@@ -64,19 +64,19 @@ pub enum OpenError {
 /// What a media thread is told.
 pub(super) enum Command {
     /// A leg comes, new or from another thread.
-    Adopt(Box<Leg>),
+    Adopt(Box<MediaLeg>),
     /// The leg with this id will be adopted: what is told to it waits.
     Expect(MediaId),
     /// The leg goes to another thread.
-    HandOver(MediaId, ThreadLink),
+    HandOver(MediaId, ThreadHandle),
     /// For one leg.
-    Leg(MediaId, Order),
+    Leg(MediaId, LegCommand),
     /// The plane is gone.
     Shutdown,
 }
 
 /// What a leg is told.
-pub(super) enum Order {
+pub(super) enum LegCommand {
     Connect(Box<Remote>),
     Play(Arc<Clip>, u64),
     Ringback,
@@ -93,13 +93,13 @@ pub(super) enum Order {
 impl MediaPlane {
     /// Starts the media threads and the recording thread. `events` receives what happens on the legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
-        let writer = Writer::start(events.clone(), settings.seal.clone())?;
+        let writer = RecordingWriter::start(events.clone(), settings.recording_key.clone())?;
         let mut threads = Vec::new();
         // One origin for all: a leg that moves to another thread takes its times with it.
         let origin = Instant::now();
         for number in 0..settings.threads.max(1) {
             let poll = Poll::new()?;
-            let waker = Arc::new(Waker::new(poll.registry(), Token(WAKE))?);
+            let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER_TOKEN))?);
             let (commands, inbox) = mpsc::channel();
             let worker = Worker::new(
                 poll,
@@ -112,12 +112,12 @@ impl MediaPlane {
             thread::Builder::new()
                 .name(format!("media-{number}"))
                 .spawn(move || worker.run())?;
-            threads.push(ThreadLink { commands, waker });
+            threads.push(ThreadHandle { commands, waker });
         }
         let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));
         let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PlaneState {
                 pool,
                 threads,
                 next_thread,
@@ -127,7 +127,7 @@ impl MediaPlane {
     }
 
     /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
-    pub fn open(&self) -> Result<LegMedia, OpenError> {
+    pub fn open(&self) -> Result<LegMedia, OpenLegError> {
         let ports = self.shared.pool.bind()?;
         let (mut drawn, mut keys) = ([0; 34], [0; 132]);
         random::fill(&mut drawn);
@@ -145,7 +145,7 @@ impl MediaPlane {
             thread,
             shared: self.shared.clone(),
         };
-        leg.tell(Command::Adopt(Box::new(Leg::new(
+        leg.send(Command::Adopt(Box::new(MediaLeg::new(
             id, ports, &drawn, secrets,
         ))));
         Ok(leg)
@@ -157,16 +157,16 @@ impl MediaPlane {
     }
 }
 
-impl Drop for Shared {
+impl Drop for PlaneState {
     fn drop(&mut self) {
         self.threads
             .iter()
-            .for_each(|thread| thread.tell(Command::Shutdown));
+            .for_each(|thread| thread.send(Command::Shutdown));
     }
 }
 
-impl ThreadLink {
-    pub(super) fn tell(&self, command: Command) {
+impl ThreadHandle {
+    pub(super) fn send(&self, command: Command) {
         // A thread that ended has nothing left to do for anybody.
         if self.commands.send(command).is_ok() {
             let _ = self.waker.wake();
@@ -184,7 +184,7 @@ pub struct LegMedia {
     port: u16,
     secrets: Secrets,
     thread: AtomicUsize,
-    shared: Arc<Shared>,
+    shared: Arc<PlaneState>,
 }
 
 impl LegMedia {
@@ -214,29 +214,29 @@ impl LegMedia {
 
     /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.
     pub fn connect(&self, remote: Remote) {
-        self.order(Order::Connect(Box::new(remote)));
+        self.send_to_leg(LegCommand::Connect(Box::new(remote)));
     }
 
     /// Plays a clip instead of what is playing. `PlayFinished` with this token follows when it was played to its end,
     /// not when it was stopped or replaced. On hold it plays unheard.
     pub fn play(&self, clip: Arc<Clip>, token: u64) {
-        self.order(Order::Play(clip, token));
+        self.send_to_leg(LegCommand::Play(clip, token));
     }
 
     /// Plays ring-back instead of what is playing, until stopped, replaced or bridged.
     pub fn play_ringback(&self) {
-        self.order(Order::Ringback);
+        self.send_to_leg(LegCommand::Ringback);
     }
 
     /// Stops a clip or ring-back.
     pub fn stop_playing(&self) {
-        self.order(Order::StopPlaying);
+        self.send_to_leg(LegCommand::StopPlaying);
     }
 
     /// Sends keys to the peer as telephone-events (RFC 4733), or as tones where it negotiated none, after those that
     /// are still being sent. Bridged audio pauses meanwhile.
     pub fn send_digits(&self, digits: Vec<Digit>) {
-        self.order(Order::SendDigits(digits));
+        self.send_to_leg(LegCommand::SendDigits(digits));
     }
 
     /// Connects this leg's and the other's audio and keys, both ways. Ends what plays on both and earlier bridges.
@@ -250,46 +250,46 @@ impl LegMedia {
                 self.shared.threads.get(there),
             )
         {
-            to.tell(Command::Expect(other.id));
-            from.tell(Command::HandOver(other.id, to.clone()));
+            to.send(Command::Expect(other.id));
+            from.send(Command::HandOver(other.id, to.clone()));
         }
-        self.order(Order::Bridge(other.id));
+        self.send_to_leg(LegCommand::Bridge(other.id));
     }
 
     /// Ends the bridge, if there is one, for both legs.
     pub fn unbridge(&self) {
-        self.order(Order::Unbridge);
+        self.send_to_leg(LegCommand::Unbridge);
     }
 
     /// The peer's audio begins to arrive again after it went another way: what was missed is neither loss nor silence.
     pub fn interrupt(&self) {
-        self.order(Order::Interrupt);
+        self.send_to_leg(LegCommand::Interrupt);
     }
 
     /// Records into a stereo WAV file, 8 kHz, 16 bit: left what this leg's peer says, right what the bridged leg's
     /// peer says or, while there is no bridge, what we play to this leg. The file gets its name when it is complete;
     /// its folder must exist. Ends with the leg; a second call while it runs is ignored.
     pub fn record(&self, file: PathBuf) {
-        self.order(Order::Record(file));
+        self.send_to_leg(LegCommand::Record(file));
     }
 
     /// Hands over the decoded samples as they arrive, one packet a message, in the order of arrival.
     pub fn listen(&self, samples: UnboundedSender<Vec<i16>>) {
-        self.order(Order::Listen(samples));
+        self.send_to_leg(LegCommand::Listen(samples));
     }
 
     /// Ends the leg: RTCP goodbye, ports freed, the recording completed, then `MediaEvent::Closed`.
     pub fn close(self) {
-        self.order(Order::Close { report: true });
+        self.send_to_leg(LegCommand::Close { report: true });
     }
 
-    fn order(&self, order: Order) {
-        self.tell(Command::Leg(self.id, order));
+    fn send_to_leg(&self, command: LegCommand) {
+        self.send(Command::Leg(self.id, command));
     }
 
-    fn tell(&self, command: Command) {
+    fn send(&self, command: Command) {
         if let Some(thread) = self.shared.threads.get(self.thread.load(Ordering::Relaxed)) {
-            thread.tell(command);
+            thread.send(command);
         }
     }
 }
@@ -297,12 +297,12 @@ impl LegMedia {
 impl Drop for LegMedia {
     fn drop(&mut self) {
         // After `close` the leg is gone already and this is ignored.
-        self.order(Order::Close { report: false });
+        self.send_to_leg(LegCommand::Close { report: false });
     }
 }
 
 /// The random start of a leg's own stream, out of the octets drawn for it.
-pub(super) fn stream_from(random: &[u8; 34]) -> OutboundStream {
+pub(super) fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
     let (ssrc, timestamp) = (
         u32::from_be_bytes([s0, s1, s2, s3]),

@@ -13,7 +13,7 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::OpenError;
+use super::OpenLegError;
 use crate::metrics::METRICS;
 
 /// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
@@ -66,10 +66,10 @@ impl PortPool {
     }
 
     /// Binds a pair. Ports that another program holds are skipped and tried again later.
-    pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenError> {
+    pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenLegError> {
         let tries = self.lock().len();
         for _ in 0..tries {
-            let port = self.lock().pop_front().ok_or(OpenError::NoPortFree)?;
+            let port = self.lock().pop_front().ok_or(OpenLegError::NoPortFree)?;
             match self.bind_pair(port) {
                 Ok((rtp, rtcp)) => {
                     self.taken.fetch_add(1, Ordering::Relaxed);
@@ -88,12 +88,12 @@ impl PortPool {
                 Err(error) => {
                     self.give_back(port);
                     if error.kind() != io::ErrorKind::AddrInUse {
-                        return Err(OpenError::Io(error));
+                        return Err(OpenLegError::Io(error));
                     }
                 }
             }
         }
-        Err(OpenError::NoPortFree)
+        Err(OpenLegError::NoPortFree)
     }
 
     fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
@@ -133,7 +133,7 @@ mod tests {
             ),
             (31_002, 31_003, 1)
         );
-        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+        assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
         drop(pair);
         assert_eq!((pool.taken(), pool.bind().unwrap().port), (0, 31_002));
     }
@@ -148,6 +148,6 @@ mod tests {
     #[test]
     fn a_range_without_a_pair_has_no_port() {
         let pool = Arc::new(PortPool::new(LOCALHOST, &(31_020..=31_020)));
-        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+        assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
     }
 }

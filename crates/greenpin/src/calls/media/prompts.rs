@@ -11,16 +11,16 @@ use call::script::Prompt;
 use media::Clip;
 
 use crate::prompt_file;
-use crate::prompt_file::MOST_SECONDS;
+use crate::prompt_file::MAX_PROMPT_SECONDS;
 use crate::store::{OwnPrompts, Voice};
 
 /// The language of what another one lacks.
 const DEFAULT_LANGUAGE: &str = "en";
 /// Tenants whose own audio is kept ready to be played.
-const MOST_TENANTS: usize = 32;
+const MAX_CACHED_TENANTS: usize = 32;
 
 /// All prompts.
-const ALL: [Prompt; 10] = [
+const ALL_PROMPTS: [Prompt; 10] = [
     Prompt::EnterPin,
     Prompt::WrongPin,
     Prompt::Goodbye,
@@ -78,7 +78,7 @@ pub enum PromptError {
         source: io::Error,
     },
     /// It breaks a rule.
-    #[error("{}: {rule}; a prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most {MOST_SECONDS} seconds", path.display())]
+    #[error("{}: {rule}; a prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most {MAX_PROMPT_SECONDS} seconds", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum PromptError {
 #[derive(Debug, Clone)]
 pub struct Prompts {
     languages: HashMap<String, Clips>,
-    own: Vec<(Arc<OwnPrompts>, Clips)>,
+    tenant_prompts: Vec<(Arc<OwnPrompts>, Clips)>,
 }
 
 type Clips = HashMap<Prompt, Arc<Clip>>;
@@ -101,7 +101,10 @@ impl Prompts {
     pub fn built_in() -> Result<Self, PromptError> {
         let mut languages: HashMap<String, Clips> = HashMap::new();
         for (language, file, octets) in BUILT_IN {
-            let Some(prompt) = ALL.into_iter().find(|prompt| name(*prompt) == *file) else {
+            let Some(prompt) = ALL_PROMPTS
+                .into_iter()
+                .find(|prompt| name(*prompt) == *file)
+            else {
                 continue;
             };
             let clips = languages.entry((*language).to_owned()).or_default();
@@ -114,7 +117,7 @@ impl Prompts {
             .insert(Prompt::Warning, warning);
         Ok(Self {
             languages,
-            own: Vec::new(),
+            tenant_prompts: Vec::new(),
         })
     }
 
@@ -146,7 +149,7 @@ impl Prompts {
             path: folder.to_owned(),
             source,
         })?;
-        for prompt in ALL {
+        for prompt in ALL_PROMPTS {
             match read_clip(&folder.join(format!("{}.wav", name(prompt)))) {
                 Ok(clip) => {
                     self.languages
@@ -171,9 +174,10 @@ impl Prompts {
 
     /// What a tenant's caller hears: the tenant's own audio, else the prompt in its language, else in English.
     pub fn get(&mut self, prompt: Prompt, voice: Option<&Voice>) -> Arc<Clip> {
-        let own = voice.and_then(|voice| self.own(&voice.own)?.get(&prompt).cloned());
+        let tenant_prompts =
+            voice.and_then(|voice| self.tenant_prompts(&voice.own)?.get(&prompt).cloned());
         let language = voice.map_or(DEFAULT_LANGUAGE, |voice| voice.language.as_str());
-        own.unwrap_or_else(|| self.of_language(prompt, language))
+        tenant_prompts.unwrap_or_else(|| self.of_language(prompt, language))
     }
 
     fn of_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
@@ -184,27 +188,32 @@ impl Prompts {
     }
 
     /// A tenant's own audio, made ready to be played the first time.
-    fn own(&mut self, own: &Arc<OwnPrompts>) -> Option<&Clips> {
-        if own.0.is_empty() {
+    fn tenant_prompts(&mut self, tenant_prompts: &Arc<OwnPrompts>) -> Option<&Clips> {
+        if tenant_prompts.0.is_empty() {
             return None;
         }
-        if !self.own.iter().any(|(known, _)| Arc::ptr_eq(known, own)) {
-            self.own.truncate(MOST_TENANTS - 1);
-            self.own.insert(0, (own.clone(), clips(own)));
-        }
-        self.own
+        if !self
+            .tenant_prompts
             .iter()
-            .find(|(known, _)| Arc::ptr_eq(known, own))
+            .any(|(known, _)| Arc::ptr_eq(known, tenant_prompts))
+        {
+            self.tenant_prompts.truncate(MAX_CACHED_TENANTS - 1);
+            self.tenant_prompts
+                .insert(0, (tenant_prompts.clone(), clips(tenant_prompts)));
+        }
+        self.tenant_prompts
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, tenant_prompts))
             .map(|(_, clips)| clips)
     }
 }
 
-fn clips(own: &OwnPrompts) -> Clips {
+fn clips(tenant_prompts: &OwnPrompts) -> Clips {
     let clip = |prompt| {
-        let samples = own.0.get(name(prompt))?.samples.clone();
+        let samples = tenant_prompts.0.get(name(prompt))?.samples.clone();
         Some((prompt, Arc::new(Clip::new(samples).ok()?)))
     };
-    ALL.into_iter().filter_map(clip).collect()
+    ALL_PROMPTS.into_iter().filter_map(clip).collect()
 }
 
 /// Whether a folder's name is a language's: two or three small letters, perhaps with a region, such as `pt-BR`.
@@ -264,7 +273,7 @@ mod tests {
         for (language, prompt) in prompts
             .languages()
             .iter()
-            .flat_map(|one| ALL.map(|prompt| (one.clone(), prompt)))
+            .flat_map(|language| ALL_PROMPTS.map(|prompt| (language.clone(), prompt)))
         {
             if prompt == Prompt::Warning {
                 continue;
@@ -293,7 +302,7 @@ mod tests {
         let prompts = Prompts::built_in().unwrap();
         for (language, prompt) in ["en", "hi"]
             .into_iter()
-            .flat_map(|one| ALL.map(|prompt| (one, prompt)))
+            .flat_map(|language| ALL_PROMPTS.map(|prompt| (language, prompt)))
         {
             let mut keys = 0;
             ToneDetector::default().listen(prompts.of_language(prompt, language).samples(), |_| {
@@ -363,7 +372,7 @@ mod tests {
 
     #[test]
     fn the_names_are_those_that_tenants_use() {
-        assert_eq!(ALL.map(name), prompt_file::NAMES);
+        assert_eq!(ALL_PROMPTS.map(name), prompt_file::NAMES);
     }
 
     #[test]

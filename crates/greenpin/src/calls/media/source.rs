@@ -6,14 +6,14 @@ use super::{Remote, SourceRule};
 
 /// The peer's addresses: where we send, and from where we take.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerAddress {
     rtp: SocketAddr,
     rtcp: SocketAddr,
     rule: SourceRule,
     latched: Option<SocketAddr>,
 }
 
-impl Peer {
+impl PeerAddress {
     /// The peer that `remote` names. A source that was latched before stays while the negotiated address does.
     pub(super) fn new(remote: &Remote, before: Option<&Self>) -> Self {
         let above = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn only_the_negotiated_address_and_port_may_send() {
-        let mut peer = Peer::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
+        let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
         assert!(peer.allows(address("192.0.2.1:4000")));
         assert!(!peer.allows(address("192.0.2.1:4002")));
         assert!(!peer.allows(address("192.0.2.2:4000")));
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_first_source_inside_the_networks_is_kept_and_no_other_follows() {
-        let mut peer = Peer::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
+        let mut peer = PeerAddress::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
         assert!(!peer.allows(address("198.51.100.1:4000")));
         assert!(!peer.allows(address("10.0.0.9:4000")));
         assert!(peer.allows(address("192.0.2.7:5000")));
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn a_new_offer_keeps_the_latched_source_unless_it_names_another_address() {
         let first = remote("10.0.0.9:4000", latch("192.0.2.0", 24));
-        let mut peer = Peer::new(&first, None);
+        let mut peer = PeerAddress::new(&first, None);
         assert!(peer.allows(address("192.0.2.7:5000")));
-        assert!(!Peer::new(&first, Some(&peer)).allows(address("192.0.2.8:5000")));
+        assert!(!PeerAddress::new(&first, Some(&peer)).allows(address("192.0.2.8:5000")));
         let moved = remote("10.0.0.9:4002", latch("192.0.2.0", 24));
-        assert!(Peer::new(&moved, Some(&peer)).allows(address("192.0.2.8:5000")));
+        assert!(PeerAddress::new(&moved, Some(&peer)).allows(address("192.0.2.8:5000")));
     }
 }

@@ -14,33 +14,33 @@ use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer};
 use crate::metrics::METRICS;
 
 /// Between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What encrypts the connections of one user agent.
-pub struct Certificates {
-    listen: Option<Renewed<TlsListen, TlsAcceptor>>,
-    peers: Vec<Option<Renewed<TlsPeer, Connector>>>,
-    asked: Notify,
+pub struct TlsCertificates {
+    listen: Option<Reloadable<TlsListen, TlsAcceptor>>,
+    peers: Vec<Option<Reloadable<TlsPeer, Connector>>>,
+    requested: Notify,
 }
 
 /// What is made of files, and made again when they change.
-struct Renewed<S, T> {
+struct Reloadable<S, T> {
     settings: S,
-    in_use: RwLock<InUse<T>>,
+    loaded: RwLock<Loaded<T>>,
 }
 
-struct InUse<T> {
-    made: T,
+struct Loaded<T> {
+    value: T,
     /// The files that it was made of.
-    of: Vec<Stamp>,
+    stamps: Vec<FileStamp>,
     /// The files that it could not be made of, which was told.
-    not_of: Option<Vec<Stamp>>,
+    failed_stamps: Option<Vec<FileStamp>>,
 }
 
 /// What tells that a file is another one.
-type Stamp = Option<(SystemTime, u64)>;
+type FileStamp = Option<(SystemTime, u64)>;
 
-trait Source<T> {
+trait CertificateFiles<T> {
     fn read(&self) -> Result<T, TlsError>;
     fn files(&self) -> Vec<&Path>;
     /// The trunk's name; empty: what those who connect to us are shown.
@@ -48,125 +48,130 @@ trait Source<T> {
     fn identity(&self) -> Option<&Identity>;
 }
 
-impl Certificates {
+impl TlsCertificates {
     /// Reads every file.
     pub(super) fn read(settings: Tls) -> Result<Self, TlsError> {
-        let listen = settings.listen.map(Renewed::new).transpose()?;
+        let listen = settings.listen.map(Reloadable::new).transpose()?;
         let peers = settings
             .peers
             .into_iter()
-            .map(|peer| peer.map(Renewed::new).transpose());
+            .map(|peer| peer.map(Reloadable::new).transpose());
         Ok(Self {
             listen,
             peers: peers.collect::<Result<_, _>>()?,
-            asked: Notify::new(),
+            requested: Notify::new(),
         })
     }
 
     /// Asks for all files to be read again, whether they have changed or not.
-    pub fn read_again(&self) {
-        self.asked.notify_one();
+    pub fn request_reload(&self) {
+        self.requested.notify_one();
     }
 
     /// What encrypts a connection that is accepted now.
     pub(super) fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        self.listen.as_ref().map(Renewed::now).ok_or_else(unnamed)
+        self.listen
+            .as_ref()
+            .map(Reloadable::now)
+            .ok_or_else(no_certificate)
     }
 
     /// What encrypts a connection to a trunk's peer that is made now.
     pub(super) fn connector(&self, trunk: Option<usize>) -> io::Result<Connector> {
         let peer = trunk.and_then(|trunk| self.peers.get(trunk)?.as_ref());
-        peer.map(Renewed::now).ok_or_else(unnamed)
+        peer.map(Reloadable::now).ok_or_else(no_certificate)
     }
 
     /// Keeps what is in use as the files are. Never ends.
-    pub async fn follow(self: Arc<Self>) {
+    pub async fn watch(self: Arc<Self>) {
         loop {
-            let asked = tokio::time::timeout(LOOK_EVERY, self.asked.notified())
+            let requested = tokio::time::timeout(RELOAD_INTERVAL, self.requested.notified())
                 .await
                 .is_ok();
-            let own = self.clone();
+            let replies = self.clone();
             // Only a panic would make it fail, and that is told already.
-            let _ = tokio::task::spawn_blocking(move || own.renew(asked)).await;
+            let _ = tokio::task::spawn_blocking(move || replies.reload_if_changed(requested)).await;
         }
     }
 
-    fn renew(&self, asked: bool) {
-        self.listen.iter().for_each(|listen| listen.renew(asked));
+    fn reload_if_changed(&self, requested: bool) {
+        self.listen
+            .iter()
+            .for_each(|listen| listen.reload_if_changed(requested));
         self.peers
             .iter()
             .flatten()
-            .for_each(|peer| peer.renew(asked));
+            .for_each(|peer| peer.reload_if_changed(requested));
     }
 }
 
-impl<S: Source<T>, T: Clone> Renewed<S, T> {
+impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
     fn new(settings: S) -> Result<Self, TlsError> {
         let stamps = stamps(&settings);
-        let in_use = InUse {
-            made: settings.read()?,
-            of: stamps,
-            not_of: None,
+        let loaded = Loaded {
+            value: settings.read()?,
+            stamps,
+            failed_stamps: None,
         };
-        let renewed = Self {
-            in_use: RwLock::new(in_use),
+        let reloadable = Self {
+            loaded: RwLock::new(loaded),
             settings,
         };
-        renewed.show_expiry();
-        Ok(renewed)
+        reloadable.update_expiry_metric();
+        Ok(reloadable)
     }
 
     fn now(&self) -> T {
-        self.in_use
+        self.loaded
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .made
+            .value
             .clone()
     }
 
     /// Reads again what has changed, or all: what cannot be used changes nothing, and is tried again each time, since a
     /// file may become readable without a change; it is told once.
-    fn renew(&self, asked: bool) {
+    fn reload_if_changed(&self, requested: bool) {
         let stamps = stamps(&self.settings);
         let changed = self
-            .in_use
+            .loaded
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .of
+            .stamps
             != stamps;
-        if !asked && !changed {
+        if !requested && !changed {
             return;
         }
         let read = self.settings.read();
         let trunk = self.settings.trunk();
-        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(made) => {
-                *in_use = InUse {
-                    made,
-                    of: stamps,
-                    not_of: None,
+            Ok(value) => {
+                *loaded = Loaded {
+                    value,
+                    stamps,
+                    failed_stamps: None,
                 };
-                self.show_expiry();
+                self.update_expiry_metric();
                 tracing::info!(trunk, "read the certificates for SIP over TLS again");
             }
-            Err(_) if !asked && in_use.not_of.as_ref() == Some(&stamps) => {}
+            Err(_) if !requested && loaded.failed_stamps.as_ref() == Some(&stamps) => {}
             Err(error) => {
-                in_use.not_of = Some(stamps);
+                loaded.failed_stamps = Some(stamps);
                 tracing::error!(trunk, %error, "the certificates for SIP over TLS stay as they were");
             }
         }
     }
 
-    fn show_expiry(&self) {
+    fn update_expiry_metric(&self) {
         let expiry = self.settings.identity().and_then(Identity::expiry);
         expiry
             .into_iter()
-            .for_each(|expiry| METRICS.certificate_expires(self.settings.trunk(), expiry));
+            .for_each(|expiry| METRICS.set_certificate_expiry(self.settings.trunk(), expiry));
     }
 }
 
-impl Source<TlsAcceptor> for TlsListen {
+impl CertificateFiles<TlsAcceptor> for TlsListen {
     fn read(&self) -> Result<TlsAcceptor, TlsError> {
         self.acceptor()
     }
@@ -184,7 +189,7 @@ impl Source<TlsAcceptor> for TlsListen {
     }
 }
 
-impl Source<Connector> for TlsPeer {
+impl CertificateFiles<Connector> for TlsPeer {
     fn read(&self) -> Result<Connector, TlsError> {
         self.connector()
     }
@@ -202,7 +207,7 @@ impl Source<Connector> for TlsPeer {
     }
 }
 
-fn stamps<T>(settings: &impl Source<T>) -> Vec<Stamp> {
+fn stamps<T>(settings: &impl CertificateFiles<T>) -> Vec<FileStamp> {
     let stamp = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         Some((found.modified().ok()?, found.len()))
@@ -211,7 +216,7 @@ fn stamps<T>(settings: &impl Source<T>) -> Vec<Stamp> {
 }
 
 /// Why a connection is not made.
-fn unnamed() -> io::Error {
+fn no_certificate() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotConnected,
         "nothing says what the certificate must be for",

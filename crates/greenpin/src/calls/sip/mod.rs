@@ -12,7 +12,7 @@ use signalling::{Endpoint, EndpointSettings, Event};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 
-pub use self::certificates::Certificates;
+pub use self::certificates::TlsCertificates;
 pub use self::sockets::{BindError, Listen, SipSockets};
 pub use self::tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
 
@@ -47,7 +47,7 @@ impl UserAgent {
     }
 
     /// Whether no trunk has a registration of ours any more.
-    pub fn has_left(&self) -> bool {
+    pub fn is_unregistered(&self) -> bool {
         self.endpoint.is_unregistered()
     }
 
@@ -60,13 +60,13 @@ impl UserAgent {
             }
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
-                inbound = self.sockets.receive() => self.take_in(inbound),
+                inbound = self.sockets.receive() => self.on_inbound(inbound),
                 () = until(deadline) => self.endpoint.handle_timeout(Instant::now()),
             }
         }
     }
 
-    fn take_in(&mut self, inbound: sockets::Inbound) {
+    fn on_inbound(&mut self, inbound: sockets::Inbound) {
         let now = Instant::now();
         match inbound {
             sockets::Inbound::Message {
@@ -85,7 +85,7 @@ impl UserAgent {
     pub fn flush(&mut self) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
-            METRICS.sip_sent(&transmit.bytes);
+            METRICS.count_sip_message(&transmit.bytes);
             if self.sockets.send(transmit).is_err()
                 && let Some(ticket) = ticket
             {

@@ -11,19 +11,19 @@ use signalling::{SipMessage, Ticket, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use super::certificates::Certificates;
+use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
 use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
 
 /// The largest datagram there is.
-const LARGEST_DATAGRAM: usize = 65_535;
+const MAX_DATAGRAM_BYTES: usize = 65_535;
 /// How many numbers are tried until one is free over both transports.
-const PORT_TRIES: u32 = 16;
+const MAX_PORT_ATTEMPTS: u32 = 16;
 /// Messages from TCP connections that wait to be looked at; beyond it the connections wait.
-const WAITING_MESSAGES: usize = 1024;
+const MAX_WAITING_MESSAGES: usize = 1024;
 /// Room for a burst of datagrams while the engine is busy.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
 /// A transport and the address that it is served on, written `udp:127.0.0.1:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +38,19 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = || {
+        let error = || {
             format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}")
         };
-        let (transport, address) = text.split_once(':').ok_or_else(rule)?;
+        let (transport, address) = text.split_once(':').ok_or_else(error)?;
         let transport = match transport {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
             "tls" => Transport::Tls,
-            _ => return Err(rule()),
+            _ => return Err(error()),
         };
         Ok(Self {
             transport,
-            address: address.parse().map_err(|_| rule())?,
+            address: address.parse().map_err(|_| error())?,
         })
     }
 }
@@ -102,7 +102,7 @@ pub struct SipSockets {
     udp: UdpSocket,
     buffer: Box<[u8]>,
     connections: Connections,
-    certificates: Arc<Certificates>,
+    certificates: Arc<TlsCertificates>,
     inbound: mpsc::Receiver<Inbound>,
     tcp_address: Option<SocketAddr>,
     tls_address: Option<SocketAddr>,
@@ -146,11 +146,15 @@ impl SipSockets {
         Ok(Self::over(
             bound,
             listeners,
-            Arc::new(Certificates::read(tls)?),
+            Arc::new(TlsCertificates::read(tls)?),
         ))
     }
 
-    fn over(bound: Bound, mut listeners: Vec<Listener>, certificates: Arc<Certificates>) -> Self {
+    fn over(
+        bound: Bound,
+        mut listeners: Vec<Listener>,
+        certificates: Arc<TlsCertificates>,
+    ) -> Self {
         let address = |socket: &TcpListener| socket.local_addr().ok();
         let tls_address = listeners
             .first()
@@ -160,9 +164,9 @@ impl SipSockets {
             socket,
             encrypted: false,
         }));
-        let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
+        let (sender, inbound) = mpsc::channel(MAX_WAITING_MESSAGES);
         let connections = Connections::serve(listeners, certificates.clone(), sender);
-        let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
+        let buffer = vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice();
         Self {
             udp: bound.udp,
             buffer,
@@ -176,12 +180,12 @@ impl SipSockets {
 
     async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
         let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
-        let mut tries = if any_port { PORT_TRIES } else { 1 };
+        let mut attempts = if any_port { MAX_PORT_ATTEMPTS } else { 1 };
         loop {
-            tries -= 1;
+            attempts -= 1;
             match Self::bind_pair(udp, tcp).await {
                 // Somebody has the TCP port of the number that UDP got.
-                Err(_) if tries > 0 => {}
+                Err(_) if attempts > 0 => {}
                 bound => return bound,
             }
         }
@@ -236,7 +240,7 @@ impl SipSockets {
     }
 
     /// What encrypts its connections.
-    pub fn certificates(&self) -> Arc<Certificates> {
+    pub fn certificates(&self) -> Arc<TlsCertificates> {
         self.certificates.clone()
     }
 
@@ -292,8 +296,8 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     let reference = socket2::SockRef::from(&socket);
     // As much of it as the system grants.
-    reference.set_recv_buffer_size(SOCKET_BUFFER)?;
-    reference.set_send_buffer_size(SOCKET_BUFFER)?;
+    reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    reference.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     UdpSocket::from_std(socket)
 }
 

@@ -50,7 +50,7 @@ pub struct TlsPeer {
     /// The trunk's name, for the log.
     pub trunk: String,
     /// What its certificate must be for: the name or address that it is reached by.
-    pub place: Host,
+    pub host: Host,
     /// A PEM file of the certificates that its own must lead to; `None`: those that the system trusts.
     pub ca: Option<PathBuf>,
     /// What it is shown where it asks who we are; `None`: nothing.
@@ -179,22 +179,22 @@ impl TlsPeer {
         };
         Ok(Connector {
             connector: TlsConnector::from(Arc::new(config)),
-            name: name(&self.place)?,
+            name: name(&self.host)?,
         })
     }
 
     /// What it is made of.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let own = self
+        let replies = self
             .identity
             .iter()
             .flat_map(|identity| [&identity.certificate, &identity.key]);
-        own.chain(&self.ca)
+        replies.chain(&self.ca)
     }
 }
 
-fn name(place: &Host) -> Result<ServerName<'static>, TlsError> {
-    match place {
+fn name(host: &Host) -> Result<ServerName<'static>, TlsError> {
+    match host {
         Host::Address(address) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
         Host::Name { host, .. } | Host::Domain(host) => {
             ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host.clone()))

@@ -18,17 +18,17 @@ use crate::crypto::random;
 use crate::limits::backoff;
 
 /// Records are not asked for again sooner than this, whatever they say, and not later.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(3600);
+const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
 /// A name that leads nowhere is looked up again after this.
-const NOWHERE: Duration = Duration::from_secs(5);
+const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause after a look-up that failed; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// A service that an SRV record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Service {
+struct SrvTarget {
     priority: u16,
     weight: u16,
     host: String,
@@ -37,16 +37,16 @@ struct Service {
 
 /// What is to be found.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct TrunkLookup {
     /// A peer that has a name.
     pub(crate) peer: TrunkPeer,
     /// Whether it is reached over TLS, where its name alone does not say so.
-    pub(crate) tls: Encryption,
+    pub(crate) tls: TlsPolicy,
 }
 
 /// Whether a domain is reached over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encryption {
+pub(crate) enum TlsPolicy {
     /// There is nobody whom we could believe.
     Never,
     /// Where the DNS says so.
@@ -55,7 +55,7 @@ pub(crate) enum Encryption {
     Always,
 }
 
-impl Encryption {
+impl TlsPolicy {
     fn allows(self, transport: Transport) -> bool {
         match self {
             Self::Never => transport != Transport::Tls,
@@ -67,7 +67,7 @@ impl Encryption {
 
 /// Where a name leads, and until when that is known.
 #[derive(Debug)]
-struct Found {
+struct LookupResult {
     transport: Transport,
     targets: Vec<SocketAddr>,
     until: Instant,
@@ -89,23 +89,23 @@ pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetE
 
 /// Tells the engine where a trunk's peer is, for as long as it listens. A name that leads nowhere is told so; when
 /// nobody can be asked, what was known stays.
-pub(in crate::calls) async fn follow(
+pub(in crate::calls) async fn keep_resolved(
     resolver: TokioResolver,
     (trunk, name): (usize, String),
-    wanted: Wanted,
+    lookup: TrunkLookup,
     engine: mpsc::UnboundedSender<Command>,
 ) {
     let mut failures = 0;
     while !engine.is_closed() {
-        let wait = match find(&resolver, &wanted).await {
+        let wait = match resolve(&resolver, &lookup).await {
             Ok(found) => {
                 failures = 0;
                 let wait = found
                     .until
                     .saturating_duration_since(Instant::now())
-                    .clamp(SHORTEST, LONGEST);
+                    .clamp(MIN_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL);
                 let wait = if found.targets.is_empty() {
-                    NOWHERE
+                    EMPTY_LOOKUP_INTERVAL
                 } else {
                     wait
                 };
@@ -122,21 +122,21 @@ pub(in crate::calls) async fn follow(
                 if failures == 1 {
                     tracing::warn!(trunk = name, %error, "a trunk's name could not be looked up");
                 }
-                backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failures, random::u64())
+                backoff::pause(MIN_RETRY_DELAY, MAX_RETRY_DELAY, failures, random::u64())
             }
         };
         tokio::time::sleep(wait).await;
     }
 }
 
-async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetError> {
-    let transport = wanted.peer.transport;
-    let mut found = Found {
+async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<LookupResult, NetError> {
+    let transport = lookup.peer.transport;
+    let mut found = LookupResult {
         transport,
         targets: Vec::new(),
-        until: Instant::now() + LONGEST,
+        until: Instant::now() + MAX_LOOKUP_INTERVAL,
     };
-    match &wanted.peer.host {
+    match &lookup.peer.host {
         Host::Address(address) => found.targets.push(*address),
         // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
         Host::Name {
@@ -144,25 +144,25 @@ async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetErr
             port: Some(port),
         } => addresses(resolver, host, *port, &mut found).await?,
         Host::Name { host, port: None } => {
-            let ways = [(transport, service_name(host, transport))];
-            by_services(resolver, host, ways, &mut found).await?;
+            let srv_names = [(transport, service_name(host, transport))];
+            resolve_services(resolver, host, srv_names, &mut found).await?;
         }
         Host::Domain(host) => {
-            let mut ways = named_ways(resolver, host, &mut found).await?;
-            if ways.is_empty() {
+            let mut srv_names = naptr_targets(resolver, host, &mut found).await?;
+            if srv_names.is_empty() {
                 // A domain that names none has those that it has services for.
-                let known = SERVICES.iter().map(|(transport, ..)| *transport);
-                ways = known
+                let candidate = SERVICES.iter().map(|(transport, ..)| *transport);
+                srv_names = candidate
                     .map(|transport| (transport, service_name(host, transport)))
                     .collect();
             }
-            ways.retain(|(transport, _)| wanted.tls.allows(*transport));
+            srv_names.retain(|(transport, _)| lookup.tls.allows(*transport));
             // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
-            let Some((first, _)) = ways.first() else {
+            let Some((first, _)) = srv_names.first() else {
                 return Ok(found);
             };
             found.transport = *first;
-            by_services(resolver, host, ways, &mut found).await?;
+            resolve_services(resolver, host, srv_names, &mut found).await?;
         }
     }
     Ok(found)
@@ -177,22 +177,22 @@ const SERVICES: [(Transport, &str, &str); 3] = [
 ];
 
 /// A transport, and the name that its SRV records are at.
-type Way = (Transport, String);
+type SrvName = (Transport, String);
 
 fn service_name(host: &str, transport: Transport) -> String {
     let service = SERVICES
         .iter()
-        .find(|(known, ..)| *known == transport)
+        .find(|(candidate, ..)| *candidate == transport)
         .map_or("", |(_, _, service)| service);
     format!("{service}.{host}.")
 }
 
 /// The ways to a domain that its NAPTR records name, the preferred one first.
-async fn named_ways(
+async fn naptr_targets(
     resolver: &TokioResolver,
     host: &str,
-    found: &mut Found,
-) -> Result<Vec<Way>, NetError> {
+    found: &mut LookupResult,
+) -> Result<Vec<SrvName>, NetError> {
     let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
@@ -203,16 +203,19 @@ async fn named_ways(
         .answers()
         .iter()
         .filter_map(|record| match &record.data {
-            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
+            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), naptr_target(naptr)?)),
             _ => None,
         });
-    let mut ways: Vec<_> = records.collect();
-    ways.sort_by_key(|(order, _)| *order);
-    Ok(ways.into_iter().map(|(_, way)| way).collect())
+    let mut srv_names: Vec<_> = records.collect();
+    srv_names.sort_by_key(|(service_order, _)| *service_order);
+    Ok(srv_names
+        .into_iter()
+        .map(|(_, naptr_target)| naptr_target)
+        .collect())
 }
 
 /// Where a NAPTR record leads; `None`: not to services of SIP by a transport that we know.
-fn way(naptr: &NAPTR) -> Option<Way> {
+fn naptr_target(naptr: &NAPTR) -> Option<SrvName> {
     let fits = |service: &str| naptr.services.eq_ignore_ascii_case(service.as_bytes());
     let (transport, ..) = SERVICES.iter().find(|(_, service, _)| fits(service))?;
     let leads_to_services = naptr.flags.eq_ignore_ascii_case(b"s") && naptr.regexp.is_empty();
@@ -221,20 +224,20 @@ fn way(naptr: &NAPTR) -> Option<Way> {
 
 /// The addresses of the first way that has services, in the order in which to try them; without any those of the name, by
 /// the transport that was found.
-async fn by_services(
+async fn resolve_services(
     resolver: &TokioResolver,
     host: &str,
-    ways: impl IntoIterator<Item = Way>,
-    found: &mut Found,
+    srv_names: impl IntoIterator<Item = SrvName>,
+    found: &mut LookupResult,
 ) -> Result<(), NetError> {
-    for (transport, name) in ways {
+    for (transport, name) in srv_names {
         let services = services(resolver, name, found).await?;
         if services.is_empty() {
             continue;
         }
         found.transport = transport;
-        let draw = |most: u64| random::u64() % most.max(1);
-        for service in order(services, draw) {
+        let draw = |limit: u64| random::u64() % limit.max(1);
+        for service in service_order(services, draw) {
             addresses(resolver, &service.host, service.port, found).await?;
         }
         return Ok(());
@@ -246,8 +249,8 @@ async fn by_services(
 async fn services(
     resolver: &TokioResolver,
     name: String,
-    found: &mut Found,
-) -> Result<Vec<Service>, NetError> {
+    found: &mut LookupResult,
+) -> Result<Vec<SrvTarget>, NetError> {
     let answer = match resolver.lookup(name, RecordType::SRV).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
@@ -258,7 +261,7 @@ async fn services(
         .answers()
         .iter()
         .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(Service {
+            RData::SRV(srv) => Some(SrvTarget {
                 priority: srv.priority,
                 weight: srv.weight,
                 host: srv.target.to_utf8(),
@@ -273,7 +276,7 @@ async fn addresses(
     resolver: &TokioResolver,
     host: &str,
     port: u16,
-    found: &mut Found,
+    found: &mut LookupResult,
 ) -> Result<(), NetError> {
     // RFC 2782: a service whose target is the root is decidedly not there.
     if host == "." {
@@ -299,13 +302,16 @@ async fn addresses(
 
 /// Services in the order in which to try them (RFC 2782): the lower priority number first, among equals by lot, each as
 /// likely as its weight says. `draw` gives a number below the one it is given.
-fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
-    let mut order = Vec::with_capacity(left.len());
+fn service_order(
+    mut remaining: Vec<SrvTarget>,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Vec<SrvTarget> {
+    let mut service_order = Vec::with_capacity(remaining.len());
     // Those without weight first, so that they are chosen by nothing but a draw of nought.
-    left.sort_by_key(|service| (service.priority, service.weight));
-    while let Some(first) = left.first() {
+    remaining.sort_by_key(|service| (service.priority, service.weight));
+    while let Some(first) = remaining.first() {
         let priority = first.priority;
-        let equals = left
+        let equals = remaining
             .iter()
             .take_while(|service| service.priority == priority);
         let sums: Vec<u64> = equals
@@ -316,9 +322,9 @@ fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Servic
             .collect();
         let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
         let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
-        order.push(left.remove(chosen));
+        service_order.push(remaining.remove(chosen));
     }
-    order
+    service_order
 }
 
 #[cfg(test)]
@@ -327,8 +333,8 @@ mod tests {
 
     use super::*;
 
-    fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service {
+    fn service(priority: u16, weight: u16, host: &str) -> SrvTarget {
+        SrvTarget {
             priority,
             weight,
             host: host.to_owned(),
@@ -336,8 +342,8 @@ mod tests {
         }
     }
 
-    fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
-        order(services, draw)
+    fn hosts(services: Vec<SrvTarget>, draw: impl FnMut(u64) -> u64) -> String {
+        service_order(services, draw)
             .into_iter()
             .map(|service| service.host)
             .collect()
@@ -349,7 +355,7 @@ mod tests {
             let name = Name::from_utf8("_sip._tcp.example.").unwrap();
             let [flags, service, regexp] =
                 [flags, service, regexp].map(|text| text.as_bytes().into());
-            way(&NAPTR::new(1, 1, flags, service, regexp, name))
+            naptr_target(&NAPTR::new(1, 1, flags, service, regexp, name))
         };
         let leads = |transport| Some((transport, "_sip._tcp.example.".to_owned()));
         assert_eq!(record("s", "SIP+D2T", ""), leads(Transport::Tcp));
@@ -380,9 +386,9 @@ mod tests {
             ]
         };
         assert_eq!(hosts(services(), |_| 0), "nabz");
-        assert_eq!(hosts(services(), |most| most - 1), "banz");
+        assert_eq!(hosts(services(), |limit| limit - 1), "banz");
         let firsts: String = (0..5)
-            .map(|drawn| hosts(services(), |most| drawn % most).remove(0))
+            .map(|drawn| hosts(services(), |limit| drawn % limit).remove(0))
             .collect();
         assert_eq!(firsts, "nabbb");
         assert_eq!(hosts(Vec::new(), |_| 0), "");

@@ -48,17 +48,17 @@ impl TrunkSettings {
         let hop = self.sip.next_hop().filter(|hop| hop.may_be_encrypted())?;
         let peer = TlsPeer {
             trunk: self.name.clone(),
-            place: hop.host.clone(),
+            host: hop.host.clone(),
             ca: self.tls_ca.clone(),
             identity: self.tls_identity.clone(),
         };
         // A domain that says nothing of TLS needs no certificates, and this system may trust none.
-        let asked_for = hop.transport == Transport::Tls || self.names_certificates();
+        let asked_for = hop.transport == Transport::Tls || self.has_tls_files();
         (asked_for || peer.is_usable()).then_some(peer)
     }
 
     /// Whether certificates were given for its peer, which is then reached over TLS alone.
-    pub(crate) fn names_certificates(&self) -> bool {
+    pub(crate) fn has_tls_files(&self) -> bool {
         self.tls_ca.is_some() || self.tls_identity.is_some()
     }
 }
@@ -86,14 +86,14 @@ impl Default for TrunkSettings {
 
 /// How a trunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrunkState {
+pub struct TrunkHealth {
     /// Its peer answers, as far as is known.
     pub up: bool,
     /// It has taken our registration; `None`: we do not register with it.
     pub registered: Option<bool>,
 }
 
-impl TrunkState {
+impl TrunkHealth {
     /// Before anything is known: one that is where an address says counts as up.
     pub(crate) fn new(settings: &TrunkSettings) -> Self {
         let named = settings
@@ -110,10 +110,10 @@ impl TrunkState {
 /// The trunks that take calls, in the order in which a call is to try them: those that are up, then those that are away.
 /// Among these the lower priority number first; among equals the one that brought the call, then by lot, each as likely
 /// as its weight says. `draw` gives a number below the one it is given.
-pub(crate) fn order(
+pub(crate) fn trunk_order(
     trunks: &[TrunkSettings],
     is_up: impl Fn(usize) -> bool,
-    brought_by: usize,
+    incoming_trunk: usize,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
     let rank = |(index, trunk): &(usize, &TrunkSettings)| (!is_up(*index), trunk.priority);
@@ -122,27 +122,27 @@ pub(crate) fn order(
         .enumerate()
         .filter(|(_, trunk)| trunk.sip.peer.is_some())
         .collect();
-    let mut order = Vec::with_capacity(left.len());
+    let mut trunk_order = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
         let equals = left.iter().filter(|trunk| rank(trunk) == best);
         let next = equals
             .clone()
-            .find(|(index, _)| *index == brought_by)
+            .find(|(index, _)| *index == incoming_trunk)
             .map(|(index, _)| *index);
         let next = next.or_else(|| {
-            by_lot(
+            draw_weighted(
                 equals.map(|(index, trunk)| (*index, trunk.weight)),
                 &mut draw,
             )
         });
         let Some(next) = next else { break };
         left.retain(|(index, _)| *index != next);
-        order.push(next);
+        trunk_order.push(next);
     }
-    order
+    trunk_order
 }
 
-fn by_lot(
+fn draw_weighted(
     equals: impl Iterator<Item = (usize, u16)> + Clone,
     draw: &mut impl FnMut(u64) -> u64,
 ) -> Option<usize> {
@@ -160,7 +160,7 @@ fn by_lot(
 }
 
 /// Whether another trunk may succeed where one answered so, before anybody was alerted: it was away, or had no room.
-pub(crate) fn another_may_succeed(status: u16) -> bool {
+pub(crate) fn is_failover_status(status: u16) -> bool {
     matches!(status, 408 | 503)
 }
 
@@ -184,12 +184,12 @@ mod tests {
         }
     }
 
-    fn order(
+    fn trunk_order(
         trunks: &[TrunkSettings],
-        brought_by: usize,
+        incoming_trunk: usize,
         draw: impl FnMut(u64) -> u64,
     ) -> Vec<usize> {
-        crate::calls::trunks::selection::order(trunks, |_| true, brought_by, draw)
+        crate::calls::trunks::selection::trunk_order(trunks, |_| true, incoming_trunk, draw)
     }
 
     #[test]
@@ -201,15 +201,15 @@ mod tests {
             trunk(5, 1, true),
         ];
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |index| index != 0, 0, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |index| index != 0, 0, |_| 0),
             [3, 1, 2, 0]
         );
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |index| index == 2, 3, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |index| index == 2, 3, |_| 0),
             [2, 3, 0, 1]
         );
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |_| false, 3, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |_| false, 3, |_| 0),
             [3, 0, 1, 2],
             "none is up: the usual order"
         );
@@ -223,27 +223,27 @@ mod tests {
             trunk(5, 1, false),
             trunk(30, 1, true),
         ];
-        assert_eq!(order(&trunks, 2, |_| 0), [1, 0, 3]);
+        assert_eq!(trunk_order(&trunks, 2, |_| 0), [1, 0, 3]);
         assert_eq!(
-            order(&trunks, 3, |_| 0),
+            trunk_order(&trunks, 3, |_| 0),
             [1, 0, 3],
             "the one that brought the call does not jump the queue"
         );
-        assert!(order(&[], 0, |_| 0).is_empty());
+        assert!(trunk_order(&[], 0, |_| 0).is_empty());
     }
 
     #[test]
     fn among_equals_the_one_that_brought_the_call_goes_first() {
         let trunks = [trunk(10, 1, true), trunk(10, 1, true), trunk(10, 1, true)];
-        assert_eq!(order(&trunks, 1, |_| 0), [1, 0, 2]);
-        assert_eq!(order(&trunks, 9, |most| most - 1), [2, 1, 0]);
+        assert_eq!(trunk_order(&trunks, 1, |_| 0), [1, 0, 2]);
+        assert_eq!(trunk_order(&trunks, 9, |limit| limit - 1), [2, 1, 0]);
     }
 
     #[test]
     fn equals_are_drawn_as_often_as_their_weights_say() {
         let trunks = [trunk(10, 3, true), trunk(10, 1, true)];
         let first: Vec<usize> = (0..4)
-            .map(|drawn| order(&trunks, 9, |most| drawn % most)[0])
+            .map(|drawn| trunk_order(&trunks, 9, |limit| drawn % limit)[0])
             .collect();
         assert_eq!(first, [0, 0, 0, 1]);
     }

@@ -16,11 +16,11 @@ use crate::http::tenant::allocations::allocation::not_found;
 use crate::http::tenant::calls::recording::Audio;
 use crate::http::{Api, Success, success};
 use crate::prompt_file;
-use crate::prompt_file::{MOST_SECONDS, NAMES, SAMPLE_RATE};
+use crate::prompt_file::{MAX_PROMPT_SECONDS, NAMES, SAMPLE_RATE};
 use crate::store::OwnPrompt;
 
 /// The longest file: samples of two bytes, and room for what else a WAV file can hold.
-pub(crate) const LONGEST: usize = (MOST_SECONDS * SAMPLE_RATE * 2) as usize + 64 * 1024;
+pub(crate) const LONGEST: usize = (MAX_PROMPT_SECONDS * SAMPLE_RATE * 2) as usize + 64 * 1024;
 
 problems! {
     PutProblems: [InvalidPrompt, NotFound];

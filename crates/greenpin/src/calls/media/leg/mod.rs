@@ -1,6 +1,6 @@
 //! One leg on its media thread.
 
-mod order;
+mod packet_order;
 mod rtcp;
 mod secure;
 
@@ -15,37 +15,37 @@ use media::{
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::plane::stream_from;
+use super::plane::outbound_stream;
 use super::ports::PortPair;
-use super::source::Peer;
+use super::source::PeerAddress;
 use super::{MediaId, MediaReport, PeerReport, Remote};
-use crate::calls::media::recording::writer::Recording;
+use crate::calls::media::recording::writer::LegRecording;
 
-use self::order::Order;
-use self::secure::Secure;
+use self::packet_order::PacketOrder;
+use self::secure::LegSrtp;
 
 /// One leg: its sockets, what it plays, and what it counts.
-pub(super) struct Leg {
+pub(super) struct MediaLeg {
     pub(super) id: MediaId,
     pub(super) ports: PortPair,
     /// The slot of the leg that it is bridged with.
     pub(super) bridged: Option<usize>,
-    pub(super) recording: Option<Box<Recording>>,
+    pub(super) recording: Option<Box<LegRecording>>,
     pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
     pub(super) ticking: bool,
     /// Whether the peer's present key press goes to the bridged leg: only one that began there does, so that the rest
     /// of a PIN never reaches the other party and no press is counted twice.
     pub(super) press_passes: bool,
-    link: Option<Link>,
+    negotiated: Option<NegotiatedMedia>,
     out: OutboundStream,
     clock: InboundClock,
-    secure: Secure,
+    secure: LegSrtp,
     playing: Playing,
-    keys: Option<Box<Keys>>,
+    keys: Option<Box<KeySender>>,
     stats: ReceiverStats,
     events: EventReceiver,
     /// Where the order of packets matters.
-    order: Option<Box<Order>>,
+    packet_order: Option<Box<PacketOrder>>,
     late: u64,
     decoder: Decoder,
     encoder: Encoder,
@@ -53,13 +53,13 @@ pub(super) struct Leg {
     foreign: u64,
     malformed: u64,
     unauthenticated: u64,
-    heard_since: Option<Duration>,
-    reports: Reports,
+    last_received: Option<Duration>,
+    rtcp_state: RtcpState,
 }
 
 /// What offer and answer agreed on.
-struct Link {
-    peer: Peer,
+struct NegotiatedMedia {
+    peer: PeerAddress,
     formats: Formats,
     send: bool,
     receive: bool,
@@ -80,17 +80,17 @@ enum Playing {
     },
 }
 
-enum Keys {
+enum KeySender {
     Events(EventSender),
     Tones(DigitTones),
 }
 
-struct Reports {
+struct RtcpState {
     cname: [u8; 24],
     due: Duration,
     phase: Duration,
     last_sender: Option<(u32, Duration)>,
-    heard: Option<PeerReport>,
+    peer_report: Option<PeerReport>,
 }
 
 /// What a tick of 20 ms led to.
@@ -102,19 +102,20 @@ pub(super) struct Ticked {
     pub(super) finished: Option<u64>,
 }
 
-impl Leg {
+impl MediaLeg {
     /// A leg whose stream starts at numbers drawn at random, as are its RTCP name and its keys.
     pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
         letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
-        let phase = rtcp::INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
-        let reports = Reports {
+        let phase =
+            rtcp::REPORT_INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
+        let rtcp_state = RtcpState {
             cname,
             due: Duration::ZERO,
             phase,
             last_sender: None,
-            heard: None,
+            peer_report: None,
         };
         Self {
             id,
@@ -124,15 +125,15 @@ impl Leg {
             listener: None,
             ticking: false,
             press_passes: false,
-            link: None,
-            out: stream_from(random),
+            negotiated: None,
+            out: outbound_stream(random),
             clock: InboundClock::default(),
-            secure: Secure::new(secrets),
+            secure: LegSrtp::new(secrets),
             playing: Playing::Nothing,
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
-            order: None,
+            packet_order: None,
             late: 0,
             decoder: Decoder::default(),
             encoder: Encoder::default(),
@@ -140,16 +141,16 @@ impl Leg {
             foreign: 0,
             malformed: 0,
             unauthenticated: 0,
-            heard_since: None,
-            reports,
+            last_received: None,
+            rtcp_state,
         }
     }
 
     pub(super) fn connect(&mut self, remote: &Remote, now: Duration) {
-        let before = self.link.as_ref().map(|link| &link.peer);
-        let peer = Peer::new(remote, before);
-        if self.link.is_none() {
-            self.reports.due = now + self.reports.phase;
+        let before = self.negotiated.as_ref().map(|negotiated| &negotiated.peer);
+        let peer = PeerAddress::new(remote, before);
+        if self.negotiated.is_none() {
+            self.rtcp_state.due = now + self.rtcp_state.phase;
         }
         let Remote {
             formats,
@@ -159,19 +160,19 @@ impl Leg {
             ..
         } = *remote;
         let before = self.codec();
-        self.link = Some(Link {
+        self.negotiated = Some(NegotiatedMedia {
             peer,
             formats,
             send,
             receive,
         });
         if before != Some(formats.codec) {
-            self.speak(formats.codec);
+            self.switch_codec(formats.codec);
         }
         self.encoder.adapt(opus);
-        self.secure.agree(remote.crypto);
-        self.forget_order();
-        self.heard_since = Some(now);
+        self.secure.set_peer_key(remote.crypto);
+        self.reset_order();
+        self.last_received = Some(now);
         if formats.telephone_event.is_some() {
             self.detector = None;
         } else if self.detector.is_none() {
@@ -180,7 +181,7 @@ impl Leg {
     }
 
     /// Goes over to a codec: its clock, and nothing of what was said in another.
-    fn speak(&mut self, codec: Codec) {
+    fn switch_codec(&mut self, codec: Codec) {
         self.out.set_ticks(codec.ticks());
         self.clock = InboundClock::default();
         self.encoder.skip();
@@ -226,19 +227,19 @@ impl Leg {
 
     pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
         let as_events = self
-            .link
+            .negotiated
             .as_ref()
-            .is_none_or(|link| link.formats.telephone_event.is_some());
+            .is_none_or(|negotiated| negotiated.formats.telephone_event.is_some());
         let keys = self.keys.get_or_insert_with(|| {
             Box::new(if as_events {
-                Keys::Events(EventSender::default())
+                KeySender::Events(EventSender::default())
             } else {
-                Keys::Tones(DigitTones::default())
+                KeySender::Tones(DigitTones::default())
             })
         });
         match keys.as_mut() {
-            Keys::Events(sender) => sender.press(digits),
-            Keys::Tones(tones) => tones.press(digits),
+            KeySender::Events(sender) => sender.press(digits),
+            KeySender::Tones(tones) => tones.press(digits),
         }
     }
 
@@ -255,21 +256,21 @@ impl Leg {
         from: SocketAddr,
         now: Duration,
     ) -> Option<Packet<'a>> {
-        let link = self.link.as_mut()?;
-        if self.secure.is_on() && !link.peer.may_be(from) {
+        let negotiated = self.negotiated.as_mut()?;
+        if self.secure.is_enabled() && !negotiated.peer.may_be(from) {
             self.foreign += 1;
             return None;
         }
-        let Some(length) = self.secure.open(datagram) else {
+        let Some(length) = self.secure.decrypt(datagram) else {
             self.unauthenticated += 1;
             return None;
         };
         let parsed = Packet::parse(datagram.get(..length)?);
         // Only RTP makes an address the peer's.
         let allowed = if parsed.is_ok() {
-            link.peer.allows(from)
+            negotiated.peer.allows(from)
         } else {
-            link.peer.rtp() == from
+            negotiated.peer.rtp() == from
         };
         if !allowed {
             self.foreign += 1;
@@ -282,18 +283,18 @@ impl Leg {
         // From here on all timestamps count samples of 8 kHz.
         packet.header.timestamp = self
             .clock
-            .sample(packet.header.timestamp, link.formats.codec.ticks());
-        self.heard_since = Some(now);
+            .sample(packet.header.timestamp, negotiated.formats.codec.ticks());
+        self.last_received = Some(now);
         self.stats
             .receive(&packet.header, packet.payload.len(), now);
-        link.receive.then_some(packet)
+        negotiated.receive.then_some(packet)
     }
 
     /// Whether the packet is a telephone-event, as negotiated.
     pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
-        self.link
+        self.negotiated
             .as_ref()
-            .is_some_and(|link| link.formats.is_event(packet.header.payload_type))
+            .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
     /// The key whose press begins with this packet, if it is a telephone-event.
@@ -342,14 +343,14 @@ impl Leg {
     }
 
     /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
-    pub(super) fn heard(
+    pub(super) fn on_samples(
         &mut self,
         timestamp: u32,
         samples: &[i16],
         now: Duration,
         mut pressed: impl FnMut(Digit, DigitSource),
     ) {
-        self.remember(samples);
+        self.feed_concealment(samples);
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
@@ -366,7 +367,7 @@ impl Leg {
     }
 
     /// Takes note of the silence that comfort noise stands for: a key after it is another press.
-    pub(super) fn heard_silence(&mut self, packet: &Packet<'_>) {
+    pub(super) fn on_silence(&mut self, packet: &Packet<'_>) {
         if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
             && let Some(detector) = &mut self.detector
         {
@@ -375,7 +376,7 @@ impl Leg {
     }
 
     /// Takes what the bridged leg's peer said, for the recording.
-    pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
+    pub(super) fn record_bridged(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
@@ -385,12 +386,12 @@ impl Leg {
 
     /// The telephone-events that the peer negotiated.
     pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
-        self.link.as_ref()?.formats.telephone_event
+        self.negotiated.as_ref()?.formats.telephone_event
     }
 
     /// What offer and answer agreed on.
     pub(super) fn formats(&self) -> Option<Formats> {
-        Some(self.link.as_ref()?.formats)
+        Some(self.negotiated.as_ref()?.formats)
     }
 
     /// The codec that was agreed on.
@@ -405,7 +406,11 @@ impl Leg {
         from: &Formats,
         now: Duration,
     ) -> Forward {
-        let Some(link) = self.link.as_ref().filter(|link| link.send) else {
+        let Some(negotiated) = self
+            .negotiated
+            .as_ref()
+            .filter(|negotiated| negotiated.send)
+        else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
         if self.keys.is_some() || self.is_playing_over(packet) {
@@ -417,7 +422,7 @@ impl Leg {
                 Unforwarded::Late
             });
         }
-        let decided = forward(packet, from, &link.formats, &mut self.out, now);
+        let decided = forward(packet, from, &negotiated.formats, &mut self.out, now);
         if !matches!(decided, Forward::Nothing(_)) {
             self.stop_noise();
         }
@@ -437,24 +442,26 @@ impl Leg {
     }
 
     /// Takes note of a packet of the bridged leg that is not passed on.
-    pub(super) fn swallow(&mut self, packet: &Packet<'_>) {
+    pub(super) fn skip(&mut self, packet: &Packet<'_>) {
         self.out.swallow(&packet.header);
     }
 
     /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
     /// [`SRTP_OVERHEAD`] octets behind it. What the system does not take is lost, as on any network.
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
-        let Some(link) = &self.link else { return };
+        let Some(negotiated) = &self.negotiated else {
+            return;
+        };
         let length = packet.len();
         let Some(buffer) = buffer.get_mut(packet.start..) else {
             return;
         };
-        let Some(sealed) = self.secure.seal(buffer, length) else {
+        let Some(encrypted) = self.secure.encrypt(buffer, length) else {
             return;
         };
         let sent = buffer
-            .get(..sealed)
-            .map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
+            .get(..encrypted)
+            .map(|packet| self.ports.rtp.send_to(packet, negotiated.peer.rtp()));
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
@@ -464,11 +471,11 @@ impl Leg {
     pub(super) fn tick(&mut self, now: Duration) -> Ticked {
         let mut finished = None;
         if let Some(mut keys) = self.keys.take() {
-            if self.key_tick(&mut keys, now) {
+            if self.send_key_frame(&mut keys, now) {
                 self.keys = Some(keys);
             }
         } else {
-            finished = self.play_tick(now);
+            finished = self.play_frame(now);
         }
         Ticked {
             more: self.needs_ticks(),
@@ -477,21 +484,25 @@ impl Leg {
     }
 
     /// Gives whether keys are left.
-    fn key_tick(&mut self, keys: &mut Keys, now: Duration) -> bool {
+    fn send_key_frame(&mut self, keys: &mut KeySender, now: Duration) -> bool {
         match keys {
-            Keys::Events(sender) => {
+            KeySender::Events(sender) => {
                 let Some(step) = sender.tick() else {
                     return false;
                 };
-                let link = self.link.as_ref().filter(|link| link.send);
+                let negotiated = self
+                    .negotiated
+                    .as_ref()
+                    .filter(|negotiated| negotiated.send);
                 if let EventStep::Packet { first, payload } = step
-                    && let Some(event) = link.and_then(|link| link.formats.telephone_event)
+                    && let Some(event) =
+                        negotiated.and_then(|negotiated| negotiated.formats.telephone_event)
                 {
                     let header = self.out.event(event.payload_type, first, now);
                     self.emit(&header, &event.octets(payload));
                 }
             }
-            Keys::Tones(tones) => {
+            KeySender::Tones(tones) => {
                 let Some(frame) = tones.frame() else {
                     return false;
                 };
@@ -507,7 +518,11 @@ impl Leg {
             codec,
             payload_type,
             ..
-        } = self.link.as_ref().filter(|link| link.send)?.formats;
+        } = self
+            .negotiated
+            .as_ref()
+            .filter(|negotiated| negotiated.send)?
+            .formats;
         let mut payload = [0; FRAME];
         self.encoder.skip();
         let length = self.encode(codec, frame, &mut payload);
@@ -525,7 +540,7 @@ impl Leg {
     }
 
     /// Plays one frame; gives the token of a clip that has ended.
-    fn play_tick(&mut self, now: Duration) -> Option<u64> {
+    fn play_frame(&mut self, now: Duration) -> Option<u64> {
         let frame = match &mut self.playing {
             Playing::Nothing => return None,
             Playing::Ringback(tone) => tone.frame(),
@@ -544,7 +559,7 @@ impl Leg {
         };
         self.emit_audio(&frame, now)?;
         if self.bridged.is_none() {
-            self.overheard(self.out.sample(), &frame, now);
+            self.record_bridged(self.out.sample(), &frame, now);
         }
         None
     }
@@ -552,25 +567,31 @@ impl Leg {
     /// The peer's stream was away, and comes again.
     pub(super) fn interrupt(&mut self, now: Duration) {
         self.stats.interrupt();
-        self.heard_since = Some(now);
+        self.last_received = Some(now);
     }
 
     /// Whether the peer has been silent beyond the limit, told once.
-    pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
-        let receives = self.link.as_ref().is_some_and(|link| link.receive);
+    pub(super) fn check_silence(&mut self, limit: Duration, now: Duration) -> bool {
+        let receives = self
+            .negotiated
+            .as_ref()
+            .is_some_and(|negotiated| negotiated.receive);
         let silent = receives
             && self
-                .heard_since
+                .last_received
                 .is_some_and(|since| now.saturating_sub(since) > limit);
         if silent {
-            self.heard_since = None;
+            self.last_received = None;
         }
         silent
     }
 
     /// What was received and sent.
     pub(super) fn report(&self) -> MediaReport {
-        let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
+        let round_trip = self
+            .rtcp_state
+            .peer_report
+            .and_then(|heard| heard.round_trip);
         MediaReport {
             codec: self.codec(),
             received: self.stats.report(rtcp::delay_of(round_trip)),
@@ -582,7 +603,7 @@ impl Leg {
             unauthenticated: self.unauthenticated,
             srtp: self.secure.suite(),
             events: self.events.report(),
-            heard: self.reports.heard,
+            peer_report: self.rtcp_state.peer_report,
         }
     }
 }
@@ -593,6 +614,6 @@ mod tests {
 
     #[test]
     fn a_leg_in_clear_holds_no_room_for_what_only_others_need() {
-        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
+        assert!(size_of::<MediaLeg>() <= 1024, "{}", size_of::<MediaLeg>());
     }
 }

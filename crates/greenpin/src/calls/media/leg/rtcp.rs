@@ -10,32 +10,34 @@ use media::{
     parse_rtcp,
 };
 
-use super::Leg;
+use super::MediaLeg;
 use crate::calls::media::PeerReport;
 
 /// Between two RTCP reports (RFC 3550, section 6.2).
-pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
-const ASSUMED_DELAY: f64 = 60.0;
+const ASSUMED_DELAY_MS: f64 = 60.0;
 /// Seconds from 1900 (NTP) to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-impl Leg {
+impl MediaLeg {
     /// Sends an RTCP report when one is due.
     pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
-        if self.link.is_some() && now >= self.reports.due {
-            self.reports.due = now + INTERVAL;
+        if self.negotiated.is_some() && now >= self.rtcp_state.due {
+            self.rtcp_state.due = now + REPORT_INTERVAL;
             self.send_rtcp(Bye::No, now);
         }
     }
 
     /// Says goodbye by RTCP, when there is a peer.
-    pub(in crate::calls::media) fn say_goodbye(&mut self, now: Duration) {
+    pub(in crate::calls::media) fn send_bye(&mut self, now: Duration) {
         self.send_rtcp(Bye::Yes, now);
     }
 
     fn send_rtcp(&mut self, bye: Bye, now: Duration) {
-        let Some(link) = &self.link else { return };
+        let Some(negotiated) = &self.negotiated else {
+            return;
+        };
         let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
         let (packets, octets) = (self.out.packets(), self.out.octets());
         let sender = (packets > 0).then_some(SenderInfo {
@@ -44,14 +46,16 @@ impl Leg {
             packets,
             octets,
         });
-        let last = self.reports.last_sender;
+        let last = self.rtcp_state.last_sender;
         let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
         let mut block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
         if let Some(block) = &mut block {
             // The peer counts by the clock of its codec.
-            block.jitter = block.jitter.saturating_mul(link.formats.codec.ticks());
+            block.jitter = block
+                .jitter
+                .saturating_mul(negotiated.formats.codec.ticks());
         }
-        let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
+        let cname = std::str::from_utf8(&self.rtcp_state.cname).unwrap_or_default();
         let mut octets = build_rtcp(&RtcpCompound {
             ssrc: self.out.ssrc(),
             sender,
@@ -59,9 +63,9 @@ impl Leg {
             cname,
             bye,
         });
-        if self.secure.seal_rtcp(&mut octets) {
+        if self.secure.encrypt_rtcp(&mut octets) {
             // A report that the system does not take is followed by the next one.
-            let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+            let _ = self.ports.rtcp.send_to(&octets, negotiated.peer.rtcp());
         }
     }
 
@@ -73,22 +77,22 @@ impl Leg {
         now: Duration,
     ) {
         if !self
-            .link
+            .negotiated
             .as_ref()
-            .is_some_and(|link| link.peer.allows_rtcp(from))
+            .is_some_and(|negotiated| negotiated.peer.allows_rtcp(from))
         {
             return;
         }
-        let Some(length) = self.secure.open_rtcp(datagram) else {
+        let Some(length) = self.secure.decrypt_rtcp(datagram) else {
             return;
         };
         for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {
             match item {
                 Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
-                    self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
+                    self.rtcp_state.last_sender = Some(((info.ntp >> 16) as u32, now));
                 }
                 Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
-                    self.reports.heard =
+                    self.rtcp_state.peer_report =
                         Some(peer_report(&block, self.out.packets(), self.out.ticks()));
                 }
                 _ => {}
@@ -118,8 +122,8 @@ fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
 
 /// The one-way delay in milliseconds that scores take.
 pub(super) fn delay_of(round_trip: Option<Duration>) -> f64 {
-    round_trip.map_or(ASSUMED_DELAY, |round_trip| {
-        ASSUMED_DELAY + round_trip.as_secs_f64() * 500.0
+    round_trip.map_or(ASSUMED_DELAY_MS, |round_trip| {
+        ASSUMED_DELAY_MS + round_trip.as_secs_f64() * 500.0
     })
 }
 

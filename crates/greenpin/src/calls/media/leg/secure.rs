@@ -4,38 +4,38 @@ use media::{SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
 use signalling::sdes::{Secrets, SrtpKey, Suite};
 
 /// Seals what a leg sends and opens what it receives, once keys were agreed on; else lets all through as it is.
-pub(in crate::calls::media) struct Secure {
+pub(in crate::calls::media) struct LegSrtp {
     secrets: Secrets,
     /// One for each suite that was ever spoken here: a key stream goes on where it stopped, or it would be used twice.
     senders: Vec<SrtpSender>,
     /// Boxed: most legs speak in clear.
-    now: Option<Box<Agreed>>,
+    agreed: Option<Box<SrtpKeys>>,
 }
 
-struct Agreed {
+struct SrtpKeys {
     key: SrtpKey,
     /// Which of the senders.
     sender: usize,
     receiver: SrtpReceiver,
 }
 
-impl Secure {
+impl LegSrtp {
     pub(super) fn new(secrets: Secrets) -> Self {
         Self {
             secrets,
             senders: Vec::new(),
-            now: None,
+            agreed: None,
         }
     }
 
     /// Takes the peer's key, or that there is none. With the key that it had, nothing starts anew.
-    pub(super) fn agree(&mut self, key: Option<SrtpKey>) {
-        if self.now.as_ref().map(|agreed| agreed.key) != key {
-            self.now = key.and_then(|key| self.agreed(key));
+    pub(super) fn set_peer_key(&mut self, key: Option<SrtpKey>) {
+        if self.agreed.as_ref().map(|agreed| agreed.key) != key {
+            self.agreed = key.and_then(|key| self.new_keys(key));
         }
     }
 
-    fn agreed(&mut self, key: SrtpKey) -> Option<Box<Agreed>> {
+    fn new_keys(&mut self, key: SrtpKey) -> Option<Box<SrtpKeys>> {
         let suite = suite(key.suite());
         let receiver = SrtpReceiver::new(suite, key.expose())?;
         let known = self
@@ -49,7 +49,7 @@ impl Secure {
                 self.secrets.key(key.suite()).expose(),
             )?);
         }
-        Some(Box::new(Agreed {
+        Some(Box::new(SrtpKeys {
             key,
             sender,
             receiver,
@@ -57,34 +57,34 @@ impl Secure {
     }
 
     /// Whether packets are sealed.
-    pub(super) fn is_on(&self) -> bool {
-        self.now.is_some()
+    pub(super) fn is_enabled(&self) -> bool {
+        self.agreed.is_some()
     }
 
     /// The suite's name, if packets are sealed.
     pub(super) fn suite(&self) -> Option<&'static str> {
-        self.now.as_ref().map(|agreed| agreed.key.suite().name())
+        self.agreed.as_ref().map(|agreed| agreed.key.suite().name())
     }
 
     /// Opens an RTP packet; gives its length, or `None` if it is not the peer's.
-    pub(super) fn open(&mut self, datagram: &mut [u8]) -> Option<usize> {
-        match &mut self.now {
+    pub(super) fn decrypt(&mut self, datagram: &mut [u8]) -> Option<usize> {
+        match &mut self.agreed {
             Some(agreed) => agreed.receiver.open(datagram).ok(),
             None => Some(datagram.len()),
         }
     }
 
     /// Opens an RTCP compound; gives its length, or `None` if it is not the peer's.
-    pub(super) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Option<usize> {
-        match &mut self.now {
+    pub(super) fn decrypt_rtcp(&mut self, datagram: &mut [u8]) -> Option<usize> {
+        match &mut self.agreed {
             Some(agreed) => agreed.receiver.open_rtcp(datagram).ok(),
             None => Some(datagram.len()),
         }
     }
 
     /// Seals the RTP packet in the first `length` octets; gives its length, or `None` if it must not be sent.
-    pub(super) fn seal(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
-        match &self.now {
+    pub(super) fn encrypt(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
+        match &self.agreed {
             Some(agreed) => self
                 .senders
                 .get_mut(agreed.sender)?
@@ -95,14 +95,16 @@ impl Secure {
     }
 
     /// Seals a compound; gives whether it may be sent.
-    pub(super) fn seal_rtcp(&mut self, compound: &mut Vec<u8>) -> bool {
-        let Some(agreed) = &self.now else { return true };
+    pub(super) fn encrypt_rtcp(&mut self, compound: &mut Vec<u8>) -> bool {
+        let Some(agreed) = &self.agreed else {
+            return true;
+        };
         let length = compound.len();
         compound.resize(length + SRTP_OVERHEAD, 0);
         let sender = self.senders.get_mut(agreed.sender);
-        let sealed = sender.and_then(|sender| sender.seal_rtcp(compound, length).ok());
-        compound.truncate(sealed.unwrap_or(0));
-        sealed.is_some()
+        let encrypted = sender.and_then(|sender| sender.seal_rtcp(compound, length).ok());
+        compound.truncate(encrypted.unwrap_or(0));
+        encrypted.is_some()
     }
 }
 

@@ -9,15 +9,15 @@ use opus_pure::{
 };
 
 /// Bits a second of both channels: an eighth of what WAV takes.
-const BIT_RATE: i32 = 32_000;
+const BITS_PER_SECOND: i32 = 32_000;
 /// 0 to 10: beyond it CPU grows, and nothing that is heard in speech of 8 kHz.
 const COMPLEXITY: i32 = 5;
 /// Octets after which a page is written: about a second.
-const PAGE: usize = 4000;
+const PAGE_BYTES: usize = 4000;
 /// Ticks of an Ogg Opus file's clock, 48 kHz, in a sample (RFC 7845, section 4).
-const TICKS: u64 = 48_000 / SAMPLE_RATE as u64;
+const TICKS_PER_SAMPLE: u64 = 48_000 / SAMPLE_RATE as u64;
 /// Samples of both channels in a packet of 20 ms.
-const PACKET: usize = 2 * FRAME;
+const PACKET_SAMPLES: usize = 2 * FRAME;
 
 pub(crate) struct OpusFile<W: Write> {
     encoder: OpusEncoder,
@@ -25,7 +25,7 @@ pub(crate) struct OpusFile<W: Write> {
     /// What of the file's begin is not of the recording, in ticks (RFC 7845, section 4.2).
     pre_skip: u64,
     /// Interleaved samples that fill no packet yet.
-    rest: Vec<i16>,
+    pending: Vec<i16>,
     frames: u64,
 }
 
@@ -34,7 +34,7 @@ impl<W: Write> OpusFile<W> {
     pub(crate) fn new(output: W, serial: u32) -> io::Result<Self> {
         let mut encoder =
             OpusEncoder::new(SAMPLE_RATE as i32, 2, Application::Voip).map_err(io::Error::other)?;
-        encoder.bitrate_bps = BIT_RATE;
+        encoder.bitrate_bps = BITS_PER_SECOND;
         encoder.complexity = COMPLEXITY;
         encoder.rate_control = RateControl::Vbr;
         let head = OpusHead::for_encoder(&encoder, SAMPLE_RATE);
@@ -45,12 +45,12 @@ impl<W: Write> OpusFile<W> {
         };
         let mut writer =
             OggOpusWriter::with_serial(output, head, tags, serial).map_err(io::Error::other)?;
-        writer.set_page_target(PAGE);
+        writer.set_page_target(PAGE_BYTES);
         Ok(Self {
             encoder,
             writer,
             pre_skip,
-            rest: Vec::with_capacity(PACKET),
+            pending: Vec::with_capacity(PACKET_SAMPLES),
             frames: 0,
         })
     }
@@ -64,8 +64,8 @@ impl<W: Write> OpusFile<W> {
     pub(crate) fn append(&mut self, samples: &[i16]) -> io::Result<()> {
         self.frames += samples.len() as u64 / 2;
         for sample in samples {
-            self.rest.push(*sample);
-            if self.rest.len() == PACKET {
+            self.pending.push(*sample);
+            if self.pending.len() == PACKET_SAMPLES {
                 self.packet(u64::MAX)?;
             }
         }
@@ -74,23 +74,23 @@ impl<W: Write> OpusFile<W> {
 
     /// Writes what is left, and says where the recording ends (RFC 7845, section 4.4).
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        let end = self.pre_skip + self.frames * TICKS;
-        while self.place() < end {
-            self.rest.resize(PACKET, 0);
-            self.packet(end - self.place())?;
+        let end = self.pre_skip + self.frames * TICKS_PER_SAMPLE;
+        while self.position() < end {
+            self.pending.resize(PACKET_SAMPLES, 0);
+            self.packet(end - self.position())?;
         }
         self.writer.finish().map_err(io::Error::other)
     }
 
     /// Encodes a packet, of which so many ticks are of the recording at most.
-    fn packet(&mut self, most: u64) -> io::Result<()> {
+    fn packet(&mut self, max_ticks: u64) -> io::Result<()> {
         let mut octets = [0; MAX_PACKET_BYTES];
         let length = self
             .encoder
-            .encode_s16(&self.rest, FRAME, &mut octets)
+            .encode_s16(&self.pending, FRAME, &mut octets)
             .map_err(io::Error::other)?;
-        self.rest.clear();
-        let ticks = most.min(FRAME as u64 * TICKS) as u32;
+        self.pending.clear();
+        let ticks = max_ticks.min(FRAME as u64 * TICKS_PER_SAMPLE) as u32;
         let packet = octets.get(..length).unwrap_or_default();
         self.writer
             .write_packet_with_duration(packet, ticks)
@@ -98,7 +98,7 @@ impl<W: Write> OpusFile<W> {
     }
 
     /// Ticks so far.
-    fn place(&self) -> u64 {
+    fn position(&self) -> u64 {
         u64::try_from(self.writer.granule()).unwrap_or(0)
     }
 }

@@ -3,58 +3,65 @@
 use std::io;
 use std::path::Path;
 
-use super::unfinished::{Salvage, unfinished};
-use crate::store::{CallSid, Leftover, RecordingFile, Store, StoreError, Timestamp};
+use super::unfinished::{PartialRecording, unfinished};
+use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
 /// Goes through a folder of recordings, once the calls that the crash cut short are closed. Those of calls that go on
 /// belong to another node, and stay as they are.
-pub(crate) async fn take_up(folder: &Path, store: &Store) -> io::Result<()> {
+pub(crate) async fn recover_unfinished(folder: &Path, store: &Store) -> io::Result<()> {
     for part in unfinished(folder)? {
-        match Salvage::of(&part) {
-            Ok(salvage) => {
-                let fate = match salvage.as_ref() {
-                    Some(salvage) => fate(salvage, store).await.map_err(io::Error::other)?,
-                    None => Leftover::Unwanted,
+        match PartialRecording::inspect(&part) {
+            Ok(partial) => {
+                let disposition = match partial.as_ref() {
+                    Some(partial) => disposition(partial, store)
+                        .await
+                        .map_err(io::Error::other)?,
+                    None => Disposition::Discard,
                 };
-                settle(&part, fate, salvage).unwrap_or_else(|error| passed_over(&part, &error));
+                apply(&part, disposition, partial)
+                    .unwrap_or_else(|error| log_skipped(&part, &error));
             }
-            Err(error) => passed_over(&part, &error),
+            Err(error) => log_skipped(&part, &error),
         }
     }
     Ok(())
 }
 
-fn settle(part: &Path, fate: Leftover, salvage: Option<Salvage>) -> io::Result<()> {
-    match (fate, salvage) {
-        (Leftover::Wanted, Some(salvage)) => salvage.complete(),
-        (Leftover::InUse, _) => Ok(()),
+fn apply(
+    part: &Path,
+    disposition: Disposition,
+    partial: Option<PartialRecording>,
+) -> io::Result<()> {
+    match (disposition, partial) {
+        (Disposition::Keep, Some(partial)) => partial.complete(),
+        (Disposition::InUse, _) => Ok(()),
         _ => std::fs::remove_file(part),
     }
 }
 
 /// One file is no reason not to start. In a folder of several nodes another one may have given it its name meanwhile.
-fn passed_over(part: &Path, error: &io::Error) {
+fn log_skipped(part: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
         let file = part.file_name().unwrap_or_default();
         tracing::error!(?file, %error, "an unfinished recording stays as it is");
     }
 }
 
-async fn fate(salvage: &Salvage, store: &Store) -> Result<Leftover, StoreError> {
-    let name = salvage
+async fn disposition(partial: &PartialRecording, store: &Store) -> Result<Disposition, StoreError> {
+    let name = partial
         .path()
         .file_stem()
         .map(|name| name.to_string_lossy());
     let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
-    let location = salvage.path().to_string_lossy().into_owned();
-    let file = salvage
+    let location = partial.path().to_string_lossy().into_owned();
+    let file = partial
         .duration()
         .map(|duration| RecordingFile { location, duration });
-    let fate = store
-        .take_up_recording(&sid, file, Timestamp::now())
+    let disposition = store
+        .recover_recording(&sid, file, Timestamp::now())
         .await?;
-    tracing::info!(call_sid = %sid, ?fate, "a recording was left unfinished");
-    Ok(fate)
+    tracing::info!(call_sid = %sid, ?disposition, "a recording was left unfinished");
+    Ok(disposition)
 }

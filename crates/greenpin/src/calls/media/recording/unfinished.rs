@@ -5,23 +5,23 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::writer::{UNFINISHED, sync_folder};
+use super::writer::{PARTIAL_SUFFIX, sync_folder};
 
 /// Octets before the audio of a WAV file.
-const WAV_HEAD: u64 = 44;
+const WAV_HEADER_BYTES: u64 = 44;
 /// Octets a second of a WAV file.
-const WAV_SECOND: u64 = 32_000;
+const WAV_BYTES_PER_SECOND: u64 = 32_000;
 /// Ticks a second of an Ogg Opus file (RFC 7845, section 4).
-const OGG_SECOND: u64 = 48_000;
+const OGG_TICKS_PER_SECOND: u64 = 48_000;
 /// Octets of an Ogg page before its table of segments (RFC 3533, section 6).
-const PAGE_HEAD: usize = 27;
+const PAGE_HEADER_BYTES: usize = 27;
 
 /// The unfinished recordings in a folder.
 pub(in crate::calls) fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.to_string_lossy().ends_with(UNFINISHED) {
+        if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
             parts.push(path);
         }
     }
@@ -30,42 +30,47 @@ pub(in crate::calls) fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// An unfinished recording.
 #[derive(Debug)]
-pub(in crate::calls) struct Salvage {
+pub(in crate::calls) struct PartialRecording {
     part: PathBuf,
     path: PathBuf,
-    heard: Option<Heard>,
+    playable: Option<PlayableAudio>,
 }
 
 /// What can be heard of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
+enum PlayableAudio {
     /// So many octets of samples.
     Wav(u64),
     /// So many octets of whole pages, in which so many ticks lie.
     Ogg(u64, u64),
 }
 
-impl Salvage {
+impl PartialRecording {
     /// Looks at an unfinished recording; `None`: it has no name that one could have.
-    pub(in crate::calls) fn of(part: &Path) -> io::Result<Option<Self>> {
-        let Some(path) = part.to_str().and_then(|name| name.strip_suffix(UNFINISHED)) else {
+    pub(in crate::calls) fn inspect(part: &Path) -> io::Result<Option<Self>> {
+        let Some(path) = part
+            .to_str()
+            .and_then(|name| name.strip_suffix(PARTIAL_SUFFIX))
+        else {
             return Ok(None);
         };
         let mut file = BufReader::new(File::open(part)?);
         let length = file.get_ref().metadata()?.len();
         let mut first = Vec::new();
-        (&mut file).take(WAV_HEAD).read_to_end(&mut first)?;
+        (&mut file).take(WAV_HEADER_BYTES).read_to_end(&mut first)?;
         file.rewind()?;
-        let heard = match first.get(..4) {
-            Some(b"RIFF") => Some(Heard::Wav(length.saturating_sub(WAV_HEAD) / 4 * 4)),
+        let playable = match first.get(..4) {
+            Some(b"RIFF") => Some(PlayableAudio::Wav(
+                length.saturating_sub(WAV_HEADER_BYTES) / 4 * 4,
+            )),
             Some(b"OggS") => Some(pages(&mut file)?),
             _ => None,
         };
-        let heard = heard.filter(|heard| !heard.duration().is_zero());
+        let playable = playable.filter(|playable| !playable.duration().is_zero());
         Ok(Some(Self {
             part: part.to_owned(),
             path: path.into(),
-            heard,
+            playable,
         }))
     }
 
@@ -76,22 +81,22 @@ impl Salvage {
 
     /// How much can be heard; `None`: nothing.
     pub(in crate::calls) fn duration(&self) -> Option<Duration> {
-        self.heard.map(Heard::duration)
+        self.playable.map(PlayableAudio::duration)
     }
 
     /// Cuts off what is not whole, makes the file durable and gives it its name.
     pub(in crate::calls) fn complete(self) -> io::Result<()> {
         let mut file = File::options().read(true).write(true).open(&self.part)?;
-        match self.heard {
-            Some(Heard::Wav(length)) => {
-                file.set_len(WAV_HEAD + length)?;
+        match self.playable {
+            Some(PlayableAudio::Wav(length)) => {
+                file.set_len(WAV_HEADER_BYTES + length)?;
                 let count = u32::try_from(length).unwrap_or(u32::MAX);
-                for (place, number) in [(4, count.saturating_add(36)), (40, count)] {
-                    file.seek(SeekFrom::Start(place))?;
+                for (offset, number) in [(4, count.saturating_add(36)), (40, count)] {
+                    file.seek(SeekFrom::Start(offset))?;
                     file.write_all(&number.to_le_bytes())?;
                 }
             }
-            Some(Heard::Ogg(length, _)) => file.set_len(length)?,
+            Some(PlayableAudio::Ogg(length, _)) => file.set_len(length)?,
             None => {}
         }
         file.sync_all()?;
@@ -100,17 +105,17 @@ impl Salvage {
     }
 }
 
-impl Heard {
+impl PlayableAudio {
     fn duration(self) -> Duration {
         match self {
-            Self::Wav(length) => Duration::from_millis(length * 1000 / WAV_SECOND),
-            Self::Ogg(_, ticks) => Duration::from_millis(ticks * 1000 / OGG_SECOND),
+            Self::Wav(length) => Duration::from_millis(length * 1000 / WAV_BYTES_PER_SECOND),
+            Self::Ogg(_, ticks) => Duration::from_millis(ticks * 1000 / OGG_TICKS_PER_SECOND),
         }
     }
 }
 
 /// Goes from page to page of an Ogg Opus file up to the last whole one.
-fn pages(file: &mut impl Read) -> io::Result<Heard> {
+fn pages(file: &mut impl Read) -> io::Result<PlayableAudio> {
     let (mut length, mut pre_skip, mut end) = (0, None, 0);
     while let Some((octets, granule, body)) = page(file)? {
         length += octets;
@@ -118,7 +123,7 @@ fn pages(file: &mut impl Read) -> io::Result<Heard> {
         // A page on which no packet ends has -1.
         end = u64::try_from(granule).map_or(end, |granule| granule.max(end));
     }
-    Ok(Heard::Ogg(
+    Ok(PlayableAudio::Ogg(
         length,
         end.saturating_sub(pre_skip.unwrap_or(0).into()),
     ))
@@ -126,7 +131,7 @@ fn pages(file: &mut impl Read) -> io::Result<Heard> {
 
 /// The next page: its octets, its granule position, and its body. `None`: there is no whole one.
 fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
-    let Some(head) = exactly(file, PAGE_HEAD)? else {
+    let Some(head) = read_exactly(file, PAGE_HEADER_BYTES)? else {
         return Ok(None);
     };
     let granule = head
@@ -137,22 +142,22 @@ fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
     else {
         return Ok(None);
     };
-    let Some(table) = exactly(file, usize::from(*segments))? else {
+    let Some(table) = read_exactly(file, usize::from(*segments))? else {
         return Ok(None);
     };
     let length = table.iter().copied().map(usize::from).sum();
-    let Some(body) = exactly(file, length)? else {
+    let Some(body) = read_exactly(file, length)? else {
         return Ok(None);
     };
     Ok(Some((
-        (PAGE_HEAD + table.len() + length) as u64,
+        (PAGE_HEADER_BYTES + table.len() + length) as u64,
         granule,
         body,
     )))
 }
 
 /// So many octets; `None`: there are fewer.
-fn exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
+fn read_exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
     let mut octets = Vec::with_capacity(count);
     file.take(count as u64).read_to_end(&mut octets)?;
     Ok((octets.len() == count).then_some(octets))
@@ -162,9 +167,9 @@ fn exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
     use crate::calls::media::recording::opus_file::OpusFile;
-    use crate::calls::media::recording::writer::FORMAT;
+    use crate::calls::media::recording::writer::WAV_FORMAT;
 
-    fn left(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    fn partial_file(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let part = folder.path().join(name);
         fs::write(&part, octets).unwrap();
@@ -173,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_wav_file_gets_a_head_that_tells_how_much_there_is() {
-        let (folder, part) = left("a.wav.part", &[]);
-        let mut writer = hound::WavWriter::create(&part, FORMAT).unwrap();
+        let (folder, part) = partial_file("a.wav.part", &[]);
+        let mut writer = hound::WavWriter::create(&part, WAV_FORMAT).unwrap();
         (0..16_000).for_each(|_| writer.write_sample(7i16).unwrap());
         drop(writer);
         // As if it had not been finalized, and cut within a frame.
@@ -183,9 +188,9 @@ mod tests {
         octets[40..44].fill(0);
         octets.pop();
         fs::write(&part, octets).unwrap();
-        let salvage = Salvage::of(&part).unwrap().unwrap();
-        assert_eq!(salvage.duration(), Some(Duration::from_millis(999)));
-        salvage.complete().unwrap();
+        let partial = PartialRecording::inspect(&part).unwrap().unwrap();
+        assert_eq!(partial.duration(), Some(Duration::from_millis(999)));
+        partial.complete().unwrap();
         let reader = hound::WavReader::open(folder.path().join("a.wav")).unwrap();
         assert_eq!(
             reader
@@ -205,15 +210,15 @@ mod tests {
         file.append(&samples).unwrap();
         let whole = file.finish().unwrap();
         let cut = &whole[..whole.len() * 2 / 3];
-        let (folder, part) = left("a.opus.part", cut);
+        let (folder, part) = partial_file("a.opus.part", cut);
         assert_eq!(
             unfinished(folder.path()).unwrap().as_slice(),
             std::slice::from_ref(&part)
         );
-        let salvage = Salvage::of(&part).unwrap().unwrap();
-        let duration = salvage.duration().unwrap();
+        let partial = PartialRecording::inspect(&part).unwrap().unwrap();
+        let duration = partial.duration().unwrap();
         assert!((5..7).contains(&duration.as_secs()), "{duration:?}");
-        salvage.complete().unwrap();
+        partial.complete().unwrap();
         let kept = fs::read(folder.path().join("a.opus")).unwrap();
         assert!(whole.starts_with(&kept) && whole[kept.len()..].starts_with(b"OggS"));
     }
@@ -230,9 +235,12 @@ mod tests {
             &page,
             &[0; 100],
         ] {
-            let (_folder, part) = left("a.opus.part", octets);
+            let (_folder, part) = partial_file("a.opus.part", octets);
             assert_eq!(
-                Salvage::of(&part).unwrap().unwrap().duration(),
+                PartialRecording::inspect(&part)
+                    .unwrap()
+                    .unwrap()
+                    .duration(),
                 None,
                 "{octets:?}"
             );
@@ -243,7 +251,7 @@ mod tests {
         #[test]
         fn any_pages_are_walked(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
             let octets = [&b"OggS"[..], &octets].concat();
-            let Heard::Ogg(length, _) = pages(&mut &octets[..]).unwrap() else { panic!() };
+            let PlayableAudio::Ogg(length, _) = pages(&mut &octets[..]).unwrap() else { panic!() };
             proptest::prop_assert!(length <= octets.len() as u64);
         }
     }

@@ -22,17 +22,17 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::opus_file::OpusFile;
 use crate::RecordingKey;
 use crate::calls::media::{MediaEvent, MediaId};
-use crate::crypto::encrypted_file::{Kind, SealedFile};
+use crate::crypto::encrypted_file::{AudioKind, EncryptedFile};
 use crate::crypto::random;
 
-pub(super) const FORMAT: WavSpec = WavSpec {
+pub(super) const WAV_FORMAT: WavSpec = WavSpec {
     channels: 2,
     sample_rate: SAMPLE_RATE,
     bits_per_sample: 16,
     sample_format: SampleFormat::Int,
 };
 /// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
-const MAX_BACKLOG: usize = 32 << 20;
+const MAX_BACKLOG_SAMPLES: usize = 32 << 20;
 
 /// What a recording is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ impl RecordingFormat {
         }
     }
 
-    fn of(path: &Path) -> Self {
+    fn from_path(path: &Path) -> Self {
         let is_opus = path
             .extension()
             .is_some_and(|end| end == Self::Opus.extension());
@@ -62,7 +62,7 @@ impl RecordingFormat {
 }
 
 /// What a recording's name ends in until it is complete.
-pub(super) const UNFINISHED: &str = ".part";
+pub(super) const PARTIAL_SUFFIX: &str = ".part";
 
 /// Why there is no recording. The file under its temporary name (`.part`) is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,18 +76,18 @@ pub enum RecordingError {
 }
 
 /// A recording on its media thread.
-pub(crate) struct Recording {
+pub(crate) struct LegRecording {
     pub(crate) timeline: StereoTimeline,
 }
 
 /// The recording thread, as media threads see it.
 #[derive(Debug, Clone)]
-pub(crate) struct Writer {
-    orders: mpsc::Sender<Order>,
+pub(crate) struct RecordingWriter {
+    commands: mpsc::Sender<WriterCommand>,
     backlog: Arc<AtomicUsize>,
 }
 
-enum Order {
+enum WriterCommand {
     Start(MediaId, PathBuf),
     Samples(MediaId, Vec<i16>),
     Overrun(MediaId),
@@ -95,122 +95,122 @@ enum Order {
     Finish(MediaId, Option<MediaEvent>),
 }
 
-impl Writer {
+impl RecordingWriter {
     /// Starts the thread; it ends when no media thread is left.
     pub(crate) fn start(
         events: UnboundedSender<MediaEvent>,
-        seal: Option<RecordingKey>,
+        key: Option<RecordingKey>,
     ) -> io::Result<Self> {
-        let (orders, inbox) = mpsc::channel();
+        let (commands, inbox) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let shared = backlog.clone();
         let work = move || {
-            Desk {
+            WriterThread {
                 files: HashMap::new(),
                 backlog: shared,
                 events,
-                seal,
+                key,
             }
             .work(&inbox)
         };
         thread::Builder::new()
             .name("recordings".to_owned())
             .spawn(work)?;
-        Ok(Self { orders, backlog })
+        Ok(Self { commands, backlog })
     }
 
     pub(crate) fn begin(&self, id: MediaId, path: PathBuf) {
-        self.order(Order::Start(id, path));
+        self.send(WriterCommand::Start(id, path));
     }
 
     pub(crate) fn write(&self, id: MediaId, samples: Vec<i16>) {
         let waiting = self.backlog.fetch_add(samples.len(), Ordering::Relaxed);
-        if waiting < MAX_BACKLOG {
-            return self.order(Order::Samples(id, samples));
+        if waiting < MAX_BACKLOG_SAMPLES {
+            return self.send(WriterCommand::Samples(id, samples));
         }
         self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
-        self.order(Order::Overrun(id));
+        self.send(WriterCommand::Overrun(id));
     }
 
     pub(crate) fn finish(&self, id: MediaId, then: Option<MediaEvent>) {
-        self.order(Order::Finish(id, then));
+        self.send(WriterCommand::Finish(id, then));
     }
 
-    fn order(&self, order: Order) {
+    fn send(&self, command: WriterCommand) {
         // The thread ends only after all senders are gone.
-        let _ = self.orders.send(order);
+        let _ = self.commands.send(command);
     }
 }
 
-struct Desk {
-    files: HashMap<MediaId, Opened>,
+struct WriterThread {
+    files: HashMap<MediaId, OpenRecording>,
     backlog: Arc<AtomicUsize>,
     events: UnboundedSender<MediaEvent>,
     /// What recordings are sealed with; `None`: they are written in clear.
-    seal: Option<RecordingKey>,
+    key: Option<RecordingKey>,
 }
 
-struct Opened {
+struct OpenRecording {
     path: PathBuf,
-    state: Result<Sink, RecordingError>,
+    state: Result<AudioFile, RecordingError>,
 }
 
 /// A file that is being written.
-enum Sink {
+enum AudioFile {
     Wav(WavWriter<BufWriter<File>>),
-    SealedWav(SealedFile<BufWriter<File>>),
-    Opus(Box<OpusFile<Output>>),
+    EncryptedWav(EncryptedFile<BufWriter<File>>),
+    Opus(Box<OpusFile<OggOutput>>),
 }
 
 /// Where the octets of an Ogg file go.
-enum Output {
+enum OggOutput {
     Plain(BufWriter<File>),
-    Sealed(SealedFile<BufWriter<File>>),
+    Encrypted(EncryptedFile<BufWriter<File>>),
 }
 
-impl Output {
+impl OggOutput {
     fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain(mut file) => file.flush(),
-            Self::Sealed(file) => file.finish(),
+            Self::Encrypted(file) => file.finish(),
         }
     }
 }
 
-impl Write for Output {
+impl Write for OggOutput {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(file) => file.write(octets),
-            Self::Sealed(file) => file.write(octets),
+            Self::Encrypted(file) => file.write(octets),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(file) => file.flush(),
-            Self::Sealed(file) => file.flush(),
+            Self::Encrypted(file) => file.flush(),
         }
     }
 }
 
-impl Desk {
-    fn work(mut self, inbox: &mpsc::Receiver<Order>) {
-        while let Ok(order) = inbox.recv() {
-            match order {
-                Order::Start(id, path) => {
-                    let state = Sink::create(&path, self.seal.as_ref());
-                    self.files.insert(id, Opened { path, state });
+impl WriterThread {
+    fn work(mut self, inbox: &mpsc::Receiver<WriterCommand>) {
+        while let Ok(command) = inbox.recv() {
+            match command {
+                WriterCommand::Start(id, path) => {
+                    let state = AudioFile::create(&path, self.key.as_ref());
+                    self.files.insert(id, OpenRecording { path, state });
                 }
-                Order::Samples(id, samples) => self.write(id, &samples),
-                Order::Overrun(id) => self.fail(id, RecordingError::Overrun),
-                Order::Finish(id, then) => self.finish(id, then),
+                WriterCommand::Samples(id, samples) => self.write(id, &samples),
+                WriterCommand::Overrun(id) => self.fail(id, RecordingError::Overrun),
+                WriterCommand::Finish(id, then) => self.finish(id, then),
             }
         }
     }
 
     fn write(&mut self, id: MediaId, samples: &[i16]) {
         self.backlog.fetch_sub(samples.len(), Ordering::Relaxed);
-        let Some(Opened {
+        let Some(OpenRecording {
             state: Ok(file), ..
         }) = self.files.get_mut(&id)
         else {
@@ -228,18 +228,18 @@ impl Desk {
     }
 
     fn finish(&mut self, id: MediaId, then: Option<MediaEvent>) {
-        if let Some(Opened { path, state }) = self.files.remove(&id) {
+        if let Some(OpenRecording { path, state }) = self.files.remove(&id) {
             let result = state.and_then(|file| file.complete(&path));
             if result.is_err() {
                 // Nothing half done stays; there may be no file at all.
                 let _ = fs::remove_file(temporary(&path));
             }
-            self.tell(MediaEvent::RecordingFinished { id, path, result });
+            self.emit(MediaEvent::RecordingFinished { id, path, result });
         }
-        then.into_iter().for_each(|event| self.tell(event));
+        then.into_iter().for_each(|event| self.emit(event));
     }
 
-    fn tell(&self, event: MediaEvent) {
+    fn emit(&self, event: MediaEvent) {
         // Nobody listens any more while the engine shuts down; the file is complete all the same.
         let _ = self.events.send(event);
     }
@@ -247,29 +247,29 @@ impl Desk {
 
 fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(UNFINISHED);
+    name.push(PARTIAL_SUFFIX);
     PathBuf::from(name)
 }
 
-impl Sink {
-    fn create(path: &Path, seal: Option<&RecordingKey>) -> Result<Self, RecordingError> {
+impl AudioFile {
+    fn create(path: &Path, key: Option<&RecordingKey>) -> Result<Self, RecordingError> {
         let mut options = File::options();
         // What people said is for the operator alone.
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = BufWriter::new(options.open(temporary(path))?);
-        Ok(match (RecordingFormat::of(path), seal) {
+        Ok(match (RecordingFormat::from_path(path), key) {
             (RecordingFormat::Wav, Some(key)) => {
-                Self::SealedWav(SealedFile::new(file, Kind::Wav, key)?)
+                Self::EncryptedWav(EncryptedFile::new(file, AudioKind::Wav, key)?)
             }
-            (RecordingFormat::Wav, None) => Self::Wav(WavWriter::new(file, FORMAT)?),
-            (RecordingFormat::Opus, Some(key)) => {
-                Self::opus(Output::Sealed(SealedFile::new(file, Kind::Ogg, key)?))?
-            }
-            (RecordingFormat::Opus, None) => Self::opus(Output::Plain(file))?,
+            (RecordingFormat::Wav, None) => Self::Wav(WavWriter::new(file, WAV_FORMAT)?),
+            (RecordingFormat::Opus, Some(key)) => Self::opus(OggOutput::Encrypted(
+                EncryptedFile::new(file, AudioKind::Ogg, key)?,
+            ))?,
+            (RecordingFormat::Opus, None) => Self::opus(OggOutput::Plain(file))?,
         })
     }
 
-    fn opus(output: Output) -> io::Result<Self> {
+    fn opus(output: OggOutput) -> io::Result<Self> {
         Ok(Self::Opus(Box::new(OpusFile::new(
             output,
             random::u64() as u32,
@@ -285,7 +285,7 @@ impl Sink {
                     .for_each(|sample| writer.write_sample(*sample));
                 Ok(writer.flush()?)
             }
-            Self::SealedWav(file) => Ok(file.append(samples)?),
+            Self::EncryptedWav(file) => Ok(file.append(samples)?),
             Self::Opus(file) => Ok(file.append(samples)?),
         }
     }
@@ -298,9 +298,9 @@ impl Sink {
                 file.finalize()?;
                 frames
             }
-            Self::SealedWav(file) => {
+            Self::EncryptedWav(file) => {
                 let frames =
-                    file.length() / u64::from(FORMAT.channels * FORMAT.bits_per_sample / 8);
+                    file.length() / u64::from(WAV_FORMAT.channels * WAV_FORMAT.bits_per_sample / 8);
                 file.finish()?;
                 frames
             }

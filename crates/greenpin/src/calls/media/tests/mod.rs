@@ -20,17 +20,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A tone of these tests goes far beyond this, the noise beside it does not.
-const SWING: i16 = 1000;
+const MIN_SWING: i16 = 1000;
 
-struct Bench {
+struct MediaHarness {
     plane: MediaPlane,
     events: UnboundedReceiver<MediaEvent>,
     seen: VecDeque<MediaEvent>,
 }
 
-impl Bench {
+impl MediaHarness {
     fn with(settings: MediaSettings) -> Self {
         let (sender, events) = unbounded_channel();
         Self {
@@ -66,7 +66,7 @@ impl Bench {
             .unwrap();
         runtime.block_on(async {
             loop {
-                let event = tokio::time::timeout(DEADLINE, self.events.recv())
+                let event = tokio::time::timeout(EVENT_TIMEOUT, self.events.recv())
                     .await
                     .unwrap()
                     .unwrap();
@@ -95,10 +95,10 @@ impl Bench {
     }
 
     /// Waits until this leg has done all that it was told: an empty clip ends after that, and sends nothing.
-    fn settle(&mut self, leg: &LegMedia) {
-        const SETTLED: u64 = u64::MAX;
-        leg.play(Arc::new(Clip::new(Vec::new()).unwrap()), SETTLED);
-        self.played(SETTLED);
+    fn wait_until_done(&mut self, leg: &LegMedia) {
+        const DONE_TOKEN: u64 = u64::MAX;
+        leg.play(Arc::new(Clip::new(Vec::new()).unwrap()), DONE_TOKEN);
+        self.played(DONE_TOKEN);
     }
 
     fn close(&mut self, leg: LegMedia) -> MediaReport {
@@ -151,10 +151,10 @@ fn frequency(samples: &[i16]) -> f64 {
     let mut swings = Vec::new();
     let mut low = false;
     for (at, sample) in samples.iter().enumerate() {
-        if low && *sample > SWING {
+        if low && *sample > MIN_SWING {
             swings.push(at);
         }
-        low = *sample < -SWING || (low && *sample <= SWING);
+        low = *sample < -MIN_SWING || (low && *sample <= MIN_SWING);
     }
     let mut periods: Vec<usize> = swings.windows(2).map(|pair| pair[1] - pair[0]).collect();
     periods.sort_unstable();
@@ -184,7 +184,7 @@ struct Socket {
 impl Socket {
     fn new(payload_type: u8) -> Self {
         let socket = UdpSocket::bind(local(0)).unwrap();
-        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_read_timeout(Some(EVENT_TIMEOUT)).unwrap();
         let header = Header {
             marker: false,
             payload_type,
@@ -274,13 +274,13 @@ fn decoded(packets: &[Vec<u8>]) -> Vec<i16> {
 
 #[test]
 fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
-    let mut bench = Bench::new(32_000..=32_019);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_000..=32_019);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     b.connect(remote(bob.address(), Codec::Pcmu, Some(101)));
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
     assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
@@ -291,13 +291,13 @@ fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
 
 #[test]
 fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
-    let mut bench = Bench::new(32_020..=32_039);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_020..=32_039);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (alice, bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, None));
     b.connect(remote(bob.address(), Codec::Pcma, None));
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let mut headers = Vec::new();
     for step in 0..5u16 {
         let header = Header {
@@ -328,22 +328,22 @@ fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
 
 #[test]
 fn audio_and_digits_from_a_foreign_source_are_dropped_and_counted() {
-    let mut bench = Bench::new(32_040..=32_059);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_040..=32_059);
+    let leg = harness.plane.open().unwrap();
     let (mut peer, mut stranger) = (Socket::new(8), Socket::new(8));
     leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     stranger.press(leg.local_port(), '1');
     peer.press(leg.local_port(), '2');
-    assert_eq!(bench.digit(leg.id()), ('2', DigitSource::Event));
-    let report = bench.close(leg);
+    assert_eq!(harness.digit(leg.id()), ('2', DigitSource::Event));
+    let report = harness.close(leg);
     assert_eq!((report.foreign, report.received.packets > 0), (5, true));
 }
 
 #[test]
 fn the_first_source_inside_the_trunks_networks_is_latched() {
-    let mut bench = Bench::new(32_060..=32_079);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_060..=32_079);
+    let leg = harness.plane.open().unwrap();
     let (mut first, mut second) = (Socket::new(8), Socket::new(8));
     let source = SourceRule::Latch(vec![Network {
         address: Ipv4Addr::LOCALHOST.into(),
@@ -353,41 +353,41 @@ fn the_first_source_inside_the_trunks_networks_is_latched() {
         source,
         ..remote("192.0.2.1:4000".parse().unwrap(), Codec::Pcma, Some(101))
     });
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     first.press(leg.local_port(), '1');
     second.press(leg.local_port(), '2');
     first.press(leg.local_port(), '3');
     assert_eq!(
-        [bench.digit(leg.id()).0, bench.digit(leg.id()).0],
+        [harness.digit(leg.id()).0, harness.digit(leg.id()).0],
         ['1', '3']
     );
     leg.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 1);
     assert_eq!(first.receive().len(), 172);
-    assert_eq!(bench.close(leg).foreign, 5);
+    assert_eq!(harness.close(leg).foreign, 5);
 }
 
 #[test]
 fn a_press_with_three_end_packets_is_one_digit() {
-    let mut bench = Bench::new(32_080..=32_099);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_080..=32_099);
+    let leg = harness.plane.open().unwrap();
     let mut peer = Socket::new(8);
     leg.connect(remote(peer.address(), Codec::Pcma, Some(101)));
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     "4421"
         .chars()
         .for_each(|symbol| peer.press(leg.local_port(), symbol));
     let id = leg.id();
-    let heard: String = (0..4).map(|_| bench.digit(id).0).collect();
+    let heard: String = (0..4).map(|_| harness.digit(id).0).collect();
     assert_eq!(heard, "4421");
-    bench.close(leg);
-    assert_eq!(bench.seen.len(), 0);
+    harness.close(leg);
+    assert_eq!(harness.seen.len(), 0);
 }
 
 #[test]
 fn digits_pass_over_the_bridge_as_events() {
-    let mut bench = Bench::new(32_100..=32_119);
-    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
-    let (b, bob) = bench.pair(Codec::Pcmu, Some(96));
+    let mut harness = MediaHarness::new(32_100..=32_119);
+    let (a, alice) = harness.pair(Codec::Pcma, Some(101));
+    let (b, bob) = harness.pair(Codec::Pcmu, Some(96));
     a.bridge(&b);
     alice.send_digits(
         "19*#"
@@ -396,24 +396,24 @@ fn digits_pass_over_the_bridge_as_events() {
             .collect(),
     );
     for symbol in "19*#".chars() {
-        assert_eq!(bench.digit(a.id()), (symbol, DigitSource::Event));
-        assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::Event));
+        assert_eq!(harness.digit(a.id()), (symbol, DigitSource::Event));
+        assert_eq!(harness.digit(bob.id()), (symbol, DigitSource::Event));
     }
     drop(b);
 }
 
 #[test]
 fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
-    let mut bench = Bench::new(32_340..=32_359);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_340..=32_359);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
     let start = alice.header;
     alice.press(a.local_port(), '9');
-    assert_eq!(bench.digit(a.id()).0, '9');
+    assert_eq!(harness.digit(a.id()).0, '9');
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     alice.header.timestamp = start.timestamp;
     alice.press(a.local_port(), '9');
     alice.send(a.local_port(), &[0x33; 160]);
@@ -429,9 +429,9 @@ fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
 
 #[test]
 fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
-    let mut bench = Bench::new(32_360..=32_379);
-    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
-    let (b, bob) = bench.pair(Codec::Pcma, Some(101));
+    let mut harness = MediaHarness::new(32_360..=32_379);
+    let (a, alice) = harness.pair(Codec::Pcma, Some(101));
+    let (b, bob) = harness.pair(Codec::Pcma, Some(101));
     a.bridge(&b);
     let digits = |keys: &str| {
         keys.chars()
@@ -440,12 +440,12 @@ fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
     };
     b.send_digits(digits("111"));
     alice.send_digits(digits("222"));
-    let mut heard: Vec<char> = (0..6).map(|_| bench.digit(bob.id()).0).collect();
+    let mut heard: Vec<char> = (0..6).map(|_| harness.digit(bob.id()).0).collect();
     heard.sort_unstable();
     assert_eq!(heard, ['1', '1', '1', '2', '2', '2']);
-    bench.close(alice);
-    bench.close(bob);
-    let more = bench
+    harness.close(alice);
+    harness.close(bob);
+    let more = harness
         .seen
         .iter()
         .filter(|event| matches!(event, MediaEvent::Digit { .. }))
@@ -456,9 +456,9 @@ fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
 
 #[test]
 fn digits_reach_a_peer_without_telephone_event_as_tones() {
-    let mut bench = Bench::new(32_120..=32_139);
-    let (a, alice) = bench.pair(Codec::Pcma, Some(101));
-    let (b, bob) = bench.pair(Codec::Pcma, None);
+    let mut harness = MediaHarness::new(32_120..=32_139);
+    let (a, alice) = harness.pair(Codec::Pcma, Some(101));
+    let (b, bob) = harness.pair(Codec::Pcma, None);
     a.bridge(&b);
     alice.send_digits(
         "70D"
@@ -467,7 +467,7 @@ fn digits_reach_a_peer_without_telephone_event_as_tones() {
             .collect(),
     );
     for symbol in "70D".chars() {
-        assert_eq!(bench.digit(bob.id()), (symbol, DigitSource::InBand));
+        assert_eq!(harness.digit(bob.id()), (symbol, DigitSource::InBand));
     }
 }
 
@@ -485,13 +485,13 @@ fn g722_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not
 
 #[test]
 fn g722_passes_untouched_between_two_who_speak_it() {
-    let mut bench = Bench::new(32_660..=32_679);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_660..=32_679);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(9), Socket::new(9));
     a.connect(remote(alice.address(), Codec::G722, None));
     b.connect(remote(bob.address(), Codec::G722, None));
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let spoken: [u8; 160] = std::array::from_fn(|index| index as u8);
     alice.send(a.local_port(), &spoken);
     let received = bob.receive();
@@ -505,12 +505,12 @@ fn g722_passes_untouched_between_two_who_speak_it() {
 /// Two phones that talk in these codecs for a while, the one with 440 Hz and the other with 1000 Hz, recorded. Gives the length of
 /// the recording, and the second phone, still open.
 fn talk(
-    bench: &mut Bench,
+    harness: &mut MediaHarness,
     codecs: [Codec; 2],
     file: &Path,
     heard: Option<&Path>,
 ) -> (Duration, LegMedia) {
-    let [(a, alice), (b, bob)] = codecs.map(|codec| bench.pair(codec, Some(101)));
+    let [(a, alice), (b, bob)] = codecs.map(|codec| harness.pair(codec, Some(101)));
     a.bridge(&b);
     a.record(file.to_owned());
     if let Some(heard) = heard {
@@ -518,10 +518,10 @@ fn talk(
     }
     alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
     bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
-    bench.played(1);
-    bench.played(2);
-    bench.close(a);
-    (bench.recorded().unwrap(), bob)
+    harness.played(1);
+    harness.played(2);
+    harness.close(a);
+    (harness.recorded().unwrap(), bob)
 }
 
 /// The first of the two is on the left.
@@ -545,11 +545,11 @@ fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
         folder.path().join("call.wav"),
         folder.path().join("heard.wav"),
     );
-    let mut bench = Bench::new(ports);
-    let (length, bob) = talk(&mut bench, codecs, &file, Some(&heard));
+    let mut harness = MediaHarness::new(ports);
+    let (length, bob) = talk(&mut harness, codecs, &file, Some(&heard));
     assert!(length >= Duration::from_millis(1400), "{length:?}");
-    bench.close(bob);
-    bench.recorded().unwrap();
+    harness.close(bob);
+    harness.recorded().unwrap();
     assert!((frequency(&channels(&heard).0) - 440.0).abs() < 10.0);
     assert_each_on_its_side(&channels(&file));
     assert!(!folder.path().join("call.wav.part").exists());
@@ -572,25 +572,25 @@ fn channels(file: &Path) -> (Vec<i16>, Vec<i16>) {
 fn before_the_bridge_the_right_channel_has_what_we_play() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prompt.wav");
-    let mut bench = Bench::new(32_160..=32_179);
-    let (leg, phone) = bench.pair(Codec::Pcma, Some(101));
+    let mut harness = MediaHarness::new(32_160..=32_179);
+    let (leg, phone) = harness.pair(Codec::Pcma, Some(101));
     leg.record(file.clone());
     leg.play(Arc::new(Clip::new(tone(600.0, 1000)).unwrap()), 1);
-    bench.played(1);
+    harness.played(1);
     drop(phone);
-    bench.close(leg);
-    bench.recorded().unwrap();
+    harness.close(leg);
+    harness.recorded().unwrap();
     assert!((frequency(&channels(&file).1) - 600.0).abs() < 10.0);
 }
 
 #[test]
 fn a_recording_that_cannot_be_made_is_told_before_the_leg_is_closed() {
-    let mut bench = Bench::new(32_180..=32_199);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_180..=32_199);
+    let leg = harness.plane.open().unwrap();
     leg.record("/no/such/folder/call.wav".into());
-    bench.close(leg);
+    harness.close(leg);
     assert!(matches!(
-        bench.seen.pop_front(),
+        harness.seen.pop_front(),
         Some(MediaEvent::RecordingFinished {
             result: Err(RecordingError::Io(_)),
             ..
@@ -600,25 +600,25 @@ fn a_recording_that_cannot_be_made_is_told_before_the_leg_is_closed() {
 
 #[test]
 fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
-    let mut bench = Bench::new(32_200..=32_219);
-    let (leg, phone) = bench.pair(Codec::Pcmu, Some(101));
+    let mut harness = MediaHarness::new(32_200..=32_219);
+    let (leg, phone) = harness.pair(Codec::Pcmu, Some(101));
     let (sender, mut heard) = unbounded_channel();
     phone.listen(sender);
     leg.play(Arc::new(Clip::new(tone(440.0, 60_000)).unwrap()), 1);
     leg.play(Arc::new(Clip::new(tone(700.0, 1000)).unwrap()), 2);
-    bench.played(2);
+    harness.played(2);
     let samples: Vec<i16> = std::iter::from_fn(|| heard.try_recv().ok())
         .flatten()
         .collect();
     assert!((frequency(&samples) - 700.0).abs() < 10.0);
-    bench.close(leg);
-    assert!(bench.seen.is_empty());
+    harness.close(leg);
+    assert!(harness.seen.is_empty());
 }
 
 #[test]
 fn ring_back_sounds_until_the_bridge() {
-    let mut bench = Bench::new(32_220..=32_239);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_220..=32_239);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (alice, mut bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, None));
     b.connect(remote(bob.address(), Codec::Pcma, None));
@@ -626,7 +626,7 @@ fn ring_back_sounds_until_the_bridge() {
     let ringing: Vec<Vec<u8>> = (0..30).map(|_| alice.receive()).collect();
     assert!((frequency(&decoded(&ringing)) - 425.0).abs() < 10.0);
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     bob.send(b.local_port(), &[0x11; 160]);
     let last = Packet::parse(ringing.last().unwrap()).unwrap().header;
     let bridged = std::iter::from_fn(|| Some(alice.receive()))
@@ -637,8 +637,8 @@ fn ring_back_sounds_until_the_bridge() {
 
 #[test]
 fn on_hold_nothing_is_taken_and_nothing_is_sent() {
-    let mut bench = Bench::new(32_240..=32_259);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_240..=32_259);
+    let leg = harness.plane.open().unwrap();
     let mut peer = Socket::new(8);
     let open = remote(peer.address(), Codec::Pcma, Some(101));
     leg.connect(Remote {
@@ -646,14 +646,14 @@ fn on_hold_nothing_is_taken_and_nothing_is_sent() {
         receive: false,
         ..open.clone()
     });
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     peer.press(leg.local_port(), '1');
     leg.play(Arc::new(Clip::new(vec![1000; 320]).unwrap()), 1);
-    bench.played(1);
+    harness.played(1);
     leg.connect(open);
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     peer.press(leg.local_port(), '2');
-    assert_eq!(bench.digit(leg.id()).0, '2');
+    assert_eq!(harness.digit(leg.id()).0, '2');
     leg.play(Arc::new(Clip::new(vec![-5000; 160]).unwrap()), 2);
     assert!(decoded(&[peer.receive()])[0] < -4000);
 }
@@ -665,27 +665,33 @@ fn a_peer_that_sends_nothing_is_reported_once() {
         silence_limit: Duration::ZERO,
         ..MediaSettings::default()
     };
-    let mut bench = Bench::with(settings);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::with(settings);
+    let leg = harness.plane.open().unwrap();
     leg.connect(remote(local(9), Codec::Pcma, None));
     let id = leg.id();
-    bench.wait(|event| (*event == MediaEvent::Silent { id }).then_some(()));
+    harness.wait(|event| (*event == MediaEvent::Silent { id }).then_some(()));
 }
 
 #[test]
 fn closing_frees_the_ports_and_says_goodbye() {
-    let mut bench = Bench::new(32_280..=32_281);
-    let leg = bench.plane.open().unwrap();
-    assert!(matches!(bench.plane.open(), Err(OpenError::NoPortFree)));
+    let mut harness = MediaHarness::new(32_280..=32_281);
+    let leg = harness.plane.open().unwrap();
+    assert!(matches!(
+        harness.plane.open(),
+        Err(OpenLegError::NoPortFree)
+    ));
     let (peer, control) = (Socket::new(8), Socket::new(8));
     leg.connect(Remote {
         rtcp: Some(control.address()),
         ..remote(peer.address(), Codec::Pcma, None)
     });
-    bench.settle(&leg);
-    bench.close(leg);
+    harness.wait_until_done(&leg);
+    harness.close(leg);
     assert_eq!(
-        (bench.plane.legs(), bench.plane.open().unwrap().local_port()),
+        (
+            harness.plane.legs(),
+            harness.plane.open().unwrap().local_port()
+        ),
         (0, 32_280)
     );
     let goodbye = std::iter::from_fn(|| Some(control.receive())).any(|octets| {
@@ -701,33 +707,33 @@ fn legs_of_different_threads_are_bridged_on_one() {
         threads: 2,
         ..MediaSettings::default()
     };
-    let mut bench = Bench::with(settings);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::with(settings);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
     b.connect(remote(bob.address(), Codec::Pcmu, Some(101)));
     b.play(Arc::new(Clip::new(tone(440.0, 20)).unwrap()), 1);
-    bench.played(1);
+    harness.played(1);
     a.connect(remote(alice.address(), Codec::Pcma, Some(101)));
     a.bridge(&b);
     bob.receive();
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let heard_by_bob = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let heard_by_alice = bob.speak(b.local_port(), 1000.0, Codec::Pcmu, &alice);
     assert!((frequency(&decoded(&heard_by_bob)) - 440.0).abs() < 10.0);
     assert!((frequency(&decoded(&heard_by_alice)) - 1000.0).abs() < 10.0);
-    assert_eq!(bench.close(b).received.packets, 50);
+    assert_eq!(harness.close(b).received.packets, 50);
 }
 
 #[test]
 fn malformed_datagrams_disturb_nothing() {
-    let mut bench = Bench::new(32_320..=32_339);
-    let leg = bench.plane.open().unwrap();
+    let mut harness = MediaHarness::new(32_320..=32_339);
+    let leg = harness.plane.open().unwrap();
     let mut peer = Socket::new(8);
     leg.connect(Remote {
         rtcp: Some(peer.address()),
         ..remote(peer.address(), Codec::Pcma, Some(101))
     });
-    bench.settle(&leg);
+    harness.wait_until_done(&leg);
     for length in [0, 1, 11, 1400, 9000] {
         let garbage = vec![0xbf; length];
         peer.socket
@@ -738,13 +744,13 @@ fn malformed_datagrams_disturb_nothing() {
             .unwrap();
     }
     peer.press(leg.local_port(), '6');
-    assert_eq!(bench.digit(leg.id()).0, '6');
-    assert_eq!(bench.close(leg).malformed, 5);
+    assert_eq!(harness.digit(leg.id()).0, '6');
+    assert_eq!(harness.close(leg).malformed, 5);
 }
 
 /// Two bridged peers of one law, of which the first speaks comfort noise and the second does where `both`.
-fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
-    let legs = [bench.plane.open().unwrap(), bench.plane.open().unwrap()];
+fn quiet_talk(harness: &mut MediaHarness, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
+    let legs = [harness.plane.open().unwrap(), harness.plane.open().unwrap()];
     let peers = [Socket::new(8), Socket::new(8)];
     for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
         let open = remote(peer.address(), Codec::Pcma, None);
@@ -755,14 +761,14 @@ fn quiet_talk(bench: &mut Bench, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
         leg.connect(Remote { formats, ..open });
     }
     legs[0].bridge(&legs[1]);
-    bench.settle(&legs[1]);
+    harness.wait_until_done(&legs[1]);
     (legs, peers)
 }
 
 #[test]
 fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
-    let mut bench = Bench::new(32_680..=32_699);
-    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut bench, true);
+    let mut harness = MediaHarness::new(32_680..=32_699);
+    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut harness, true);
     alice.send(a.local_port(), &[0x55; 160]);
     let spoken = bob.receive();
     alice.header.payload_type = 13;
@@ -786,8 +792,8 @@ fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
 
 #[test]
 fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
-    let mut bench = Bench::new(32_700..=32_719);
-    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut bench, false);
+    let mut harness = MediaHarness::new(32_700..=32_719);
+    let ([a, _b], [mut alice, bob]) = quiet_talk(&mut harness, false);
     alice.send(a.local_port(), &[0x55; 160]);
     let mut last = Packet::parse(&bob.receive()).unwrap().header;
     alice.header.payload_type = 13;
@@ -827,8 +833,8 @@ fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
 
 #[test]
 fn a_key_pressed_again_after_comfort_noise_is_a_second_press() {
-    let mut bench = Bench::new(32_720..=32_739);
-    let ([a, _b], [mut alice, _bob]) = quiet_talk(&mut bench, true);
+    let mut harness = MediaHarness::new(32_720..=32_739);
+    let ([a, _b], [mut alice, _bob]) = quiet_talk(&mut harness, true);
     let mut tones = media::DigitTones::default();
     tones.press([Digit::try_from('5').unwrap()]);
     let press: Vec<[i16; 160]> = std::iter::from_fn(|| tones.frame())
@@ -843,7 +849,7 @@ fn a_key_pressed_again_after_comfort_noise_is_a_second_press() {
         alice.header.payload_type = 13;
         alice.send(a.local_port(), &[60]);
         alice.header.payload_type = 8;
-        assert_eq!(bench.digit(a.id()), ('5', DigitSource::InBand));
+        assert_eq!(harness.digit(a.id()), ('5', DigitSource::InBand));
     }
 }
 
@@ -866,13 +872,13 @@ fn datagrams(peer: &mut Socket, codec: Codec, hertz: f64) -> Vec<Vec<u8>> {
 fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
     let mut heard = Vec::new();
     for (ports, disorder) in [(32_740..=32_749, false), (32_750..=32_759, true)] {
-        let mut bench = Bench::new(ports);
-        let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+        let mut harness = MediaHarness::new(ports);
+        let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
         let (mut alice, bob) = (Socket::new(9), Socket::new(8));
         a.connect(remote(alice.address(), Codec::G722, Some(101)));
         b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
         a.bridge(&b);
-        bench.settle(&b);
+        harness.wait_until_done(&b);
         let mut spoken = datagrams(&mut alice, Codec::G722, 440.0);
         if disorder {
             spoken[1..].chunks_mut(3).for_each(|three| three.reverse());
@@ -894,7 +900,7 @@ fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
                 && two[1].timestamp == two[0].timestamp.wrapping_add(160)
         }));
         heard.push(decoded(&packets));
-        assert_eq!(bench.close(a).late, if disorder { 50 } else { 0 });
+        assert_eq!(harness.close(a).late, if disorder { 50 } else { 0 });
     }
     assert!(heard[0] == heard[1], "the disorder is not heard");
     assert!((frequency(&heard[0]) - 440.0).abs() < 10.0);
@@ -902,13 +908,13 @@ fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
 
 #[test]
 fn what_waits_for_a_lost_packet_goes_on_without_it() {
-    let mut bench = Bench::new(32_760..=32_779);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_760..=32_779);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(9), Socket::new(8));
     a.connect(remote(alice.address(), Codec::G722, Some(101)));
     b.connect(remote(bob.address(), Codec::Pcma, Some(101)));
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let spoken = datagrams(&mut alice, Codec::G722, 440.0);
     for step in [0, 3, 2] {
         alice
@@ -926,13 +932,13 @@ fn what_waits_for_a_lost_packet_goes_on_without_it() {
 
 #[test]
 fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
-    let mut bench = Bench::new(32_780..=32_799);
-    let (a, b) = (bench.plane.open().unwrap(), bench.plane.open().unwrap());
+    let mut harness = MediaHarness::new(32_780..=32_799);
+    let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(8), Socket::new(8));
     a.connect(remote(alice.address(), Codec::Pcma, None));
     b.connect(remote(bob.address(), Codec::Pcma, None));
     a.bridge(&b);
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let mut tones = media::DigitTones::default();
     tones.press("44".chars().map(|symbol| Digit::try_from(symbol).unwrap()));
     let mut packets = Vec::new();
@@ -958,10 +964,13 @@ fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
             .unwrap();
         assert_eq!(passed[12..], packet[12..], "what passes does not wait");
     }
-    assert_eq!([bench.digit(a.id()).0, bench.digit(a.id()).0], ['4', '4']);
-    bench.close(a);
+    assert_eq!(
+        [harness.digit(a.id()).0, harness.digit(a.id()).0],
+        ['4', '4']
+    );
+    harness.close(a);
     assert!(
-        !bench
+        !harness
             .seen
             .iter()
             .any(|event| matches!(event, MediaEvent::Digit { .. }))

@@ -46,15 +46,15 @@ fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
 fn bridge(
     ports: RangeInclusive<u16>,
     formats: [Formats; 2],
-) -> (Bench, [LegMedia; 2], [Socket; 2]) {
-    let mut bench = Bench::new(ports);
-    let [a, b] = [(); 2].map(|()| bench.plane.open().unwrap());
+) -> (MediaHarness, [LegMedia; 2], [Socket; 2]) {
+    let mut harness = MediaHarness::new(ports);
+    let [a, b] = [(); 2].map(|()| harness.plane.open().unwrap());
     let peers = formats.map(|formats| Socket::new(formats.payload_type));
     a.connect(speaking(peers[0].address(), formats[0]));
     b.connect(speaking(peers[1].address(), formats[1]));
     a.bridge(&b);
-    bench.settle(&b);
-    (bench, [a, b], peers)
+    harness.wait_until_done(&b);
+    (harness, [a, b], peers)
 }
 
 fn headers(packets: &[Vec<u8>]) -> Vec<Header> {
@@ -179,10 +179,10 @@ fn packets_of_30_ms_become_a_stream_without_gaps() {
 #[test]
 fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
     let g711 = Formats::of(Codec::Pcma);
-    let (mut bench, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
+    let (mut harness, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
     let before = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     b.connect(speaking(bob.address(), formats(OPUS)));
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let after = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let (last, first) = (headers(&before)[49], headers(&after)[0]);
     assert_eq!(first.payload_type, OPUS);
@@ -204,7 +204,7 @@ fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
         telephone_event: Some(TelephoneEvent::at_8000(101)),
         ..Formats::of(Codec::Pcmu)
     };
-    let (mut bench, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
+    let (mut harness, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
     for packet in spoken(&mut alice, 440.0).iter().take(3) {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
         bob.receive();
@@ -237,13 +237,13 @@ fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
         durations.push(EventPayload::parse(packet.payload).unwrap().duration);
     }
     assert_eq!(durations, [160, 320, 480, 480, 480]);
-    assert_eq!(bench.digit(a.id()), ('5', DigitSource::Event));
+    assert_eq!(harness.digit(a.id()), ('5', DigitSource::Event));
 }
 
 #[test]
 fn our_own_keys_and_prompts_run_by_its_clock() {
-    let bench = Bench::new(32_940..=32_949);
-    let (leg, peer) = (bench.plane.open().unwrap(), Socket::new(OPUS));
+    let harness = MediaHarness::new(32_940..=32_949);
+    let (leg, peer) = (harness.plane.open().unwrap(), Socket::new(OPUS));
     leg.connect(speaking(peer.address(), formats(OPUS)));
     leg.play(Arc::new(Clip::new(tone(600.0, 600)).unwrap()), 1);
     let played: Vec<Vec<u8>> = (0..30).map(|_| peer.receive()).collect();
@@ -284,15 +284,15 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
 
 #[test]
 fn keys_are_found_in_and_sent_as_tones_where_there_are_no_events() {
-    let mut bench = Bench::new(32_950..=32_969);
-    let (leg, phone) = bench.pair(Codec::Opus, None);
+    let mut harness = MediaHarness::new(32_950..=32_969);
+    let (leg, phone) = harness.pair(Codec::Opus, None);
     for symbol in "1590#".chars() {
         let digit = Digit::try_from(symbol).unwrap();
         phone.send_digits(vec![digit]);
-        assert_eq!(bench.digit(leg.id()), (symbol, DigitSource::InBand));
+        assert_eq!(harness.digit(leg.id()), (symbol, DigitSource::InBand));
     }
     leg.send_digits(vec![Digit::try_from('8').unwrap()]);
-    assert_eq!(bench.digit(phone.id()), ('8', DigitSource::InBand));
+    assert_eq!(harness.digit(phone.id()), ('8', DigitSource::InBand));
 }
 
 #[test]
@@ -332,8 +332,8 @@ fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
 fn a_recording_as_ogg_opus_is_played_elsewhere_with_each_side_in_its_channel() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("call.opus");
-    let mut bench = Bench::new(32_980..=32_989);
-    let (length, _bob) = talk(&mut bench, [Codec::Pcma, Codec::Opus], &file, None);
+    let mut harness = MediaHarness::new(32_980..=32_989);
+    let (length, _bob) = talk(&mut harness, [Codec::Pcma, Codec::Opus], &file, None);
     let sides = played(&file);
     assert_each_on_its_side(&sides);
     assert!(

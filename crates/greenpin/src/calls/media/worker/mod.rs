@@ -14,53 +14,53 @@ use media::{Digit, DigitSource, Ringback, RingbackTone, SRTP_OVERHEAD, StereoTim
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::leg::Leg;
-use super::plane::{Command, Order, ThreadLink};
+use super::leg::MediaLeg;
+use super::plane::{Command, LegCommand, ThreadHandle};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
-use crate::calls::media::recording::writer::{Recording, Writer};
+use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
 
 /// The token of the waker; legs use two tokens a slot from 0 on.
-pub(super) const WAKE: usize = usize::MAX;
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const WAKER_TOKEN: usize = usize::MAX;
+const TICK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between two looks at silence, RTCP and recordings.
-const SWEEP: Duration = Duration::from_millis(250);
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// From so many packets in one second on, gathering pays.
-const BUSY: u32 = 5000;
+const BUSY_PACKETS_PER_SECOND: u32 = 5000;
 /// Datagrams read from one socket before others get their turn.
-const FAIR_SHARE: usize = 32;
+const MAX_DATAGRAMS_PER_TURN: usize = 32;
 /// The longest datagram that we take whole: an Ethernet frame.
-const DATAGRAM: usize = 1500;
+const DATAGRAM_BYTES: usize = 1500;
 
 /// One media thread.
 pub(super) struct Worker {
     poll: Poll,
     inbox: mpsc::Receiver<Command>,
     events: UnboundedSender<MediaEvent>,
-    writer: Writer,
+    writer: RecordingWriter,
     silence_limit: Duration,
     gather: Duration,
     ringback: Ringback,
     origin: Instant,
     now: Duration,
-    slots: Vec<Option<Box<Leg>>>,
+    slots: Vec<Option<Box<MediaLeg>>>,
     vacant: Vec<usize>,
     by_id: HashMap<MediaId, usize>,
     /// What was told to legs that are still on their way here.
-    expected: HashMap<MediaId, Vec<Order>>,
+    arriving: HashMap<MediaId, Vec<LegCommand>>,
     ticking: Vec<usize>,
     /// Sockets that had more than their fair share.
-    again: Vec<usize>,
+    unfinished_sockets: Vec<usize>,
     next_tick: Duration,
     next_sweep: Duration,
-    load: Load,
+    packet_rate: PacketRate,
     /// Taken out while a socket is read.
     datagram: Vec<u8>,
-    samples: [i16; DATAGRAM],
+    samples: [i16; DATAGRAM_BYTES],
 }
 
 /// Packets a second, to tell whether gathering pays.
 #[derive(Default)]
-struct Load {
+struct PacketRate {
     since: Duration,
     packets: u32,
     busy: bool,
@@ -71,7 +71,7 @@ impl Worker {
         poll: Poll,
         inbox: mpsc::Receiver<Command>,
         events: UnboundedSender<MediaEvent>,
-        writer: Writer,
+        writer: RecordingWriter,
         settings: &MediaSettings,
         origin: Instant,
     ) -> Self {
@@ -88,14 +88,14 @@ impl Worker {
             slots: Vec::new(),
             vacant: Vec::new(),
             by_id: HashMap::new(),
-            expected: HashMap::new(),
+            arriving: HashMap::new(),
             ticking: Vec::new(),
-            again: Vec::new(),
+            unfinished_sockets: Vec::new(),
             next_tick: Duration::ZERO,
             next_sweep: Duration::ZERO,
-            load: Load::default(),
-            datagram: vec![0; DATAGRAM + SRTP_OVERHEAD],
-            samples: [0; DATAGRAM],
+            packet_rate: PacketRate::default(),
+            datagram: vec![0; DATAGRAM_BYTES + SRTP_OVERHEAD],
+            samples: [0; DATAGRAM_BYTES],
         }
     }
 
@@ -103,7 +103,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         let mut ready = Events::with_capacity(1024);
         loop {
-            if let Err(error) = self.poll.poll(&mut ready, self.pause()) {
+            if let Err(error) = self.poll.poll(&mut ready, self.poll_timeout()) {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
@@ -112,29 +112,32 @@ impl Worker {
             }
             self.now = self.origin.elapsed();
             // Orders first: what was told before a packet was sent holds for that packet.
-            if self.obey().is_err() {
+            if self.run_commands().is_err() {
                 return;
             }
-            self.again
+            self.unfinished_sockets
                 .drain(..)
                 .collect::<Vec<_>>()
                 .into_iter()
                 .for_each(|token| self.drain(token));
             ready
                 .iter()
-                .filter(|event| event.token().0 != WAKE)
+                .filter(|event| event.token().0 != WAKER_TOKEN)
                 .for_each(|event| self.drain(event.token().0));
             self.tick_if_due();
             self.sweep_if_due();
-            if self.load.is_busy(self.now) && self.again.is_empty() && !self.gather.is_zero() {
+            if self.packet_rate.is_busy(self.now)
+                && self.unfinished_sockets.is_empty()
+                && !self.gather.is_zero()
+            {
                 thread::sleep(self.gather);
             }
         }
     }
 
     /// How long the poll may wait.
-    fn pause(&self) -> Option<Duration> {
-        if !self.again.is_empty() {
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.unfinished_sockets.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.origin.elapsed();
@@ -151,13 +154,13 @@ impl Worker {
         let is_rtp = token.is_multiple_of(2);
         let mut datagram = std::mem::take(&mut self.datagram);
         let mut read = 0;
-        while read < FAIR_SHARE {
+        while read < MAX_DATAGRAMS_PER_TURN {
             let socket = if is_rtp {
                 &leg.ports.rtp
             } else {
                 &leg.ports.rtcp
             };
-            match socket.recv_from(datagram.get_mut(..DATAGRAM).unwrap_or_default()) {
+            match socket.recv_from(datagram.get_mut(..DATAGRAM_BYTES).unwrap_or_default()) {
                 Ok((length, from)) if is_rtp => self.packet(&mut leg, &mut datagram, length, from),
                 Ok((length, from)) => {
                     leg.receive_rtcp(
@@ -173,8 +176,8 @@ impl Worker {
             read += 1;
         }
         self.datagram = datagram;
-        if read == FAIR_SHARE {
-            self.again.push(token);
+        if read == MAX_DATAGRAMS_PER_TURN {
+            self.unfinished_sockets.push(token);
         }
         if let Some(slot) = self.slots.get_mut(token / 2) {
             *slot = Some(leg);
@@ -199,10 +202,10 @@ impl Worker {
             return;
         }
         // After a stall we go on from here rather than send a burst.
-        self.next_tick = if self.now - self.next_tick > TICK * 5 {
-            self.now + TICK
+        self.next_tick = if self.now - self.next_tick > TICK_INTERVAL * 5 {
+            self.now + TICK_INTERVAL
         } else {
-            self.next_tick + TICK
+            self.next_tick + TICK_INTERVAL
         };
         self.release_waiting();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
@@ -212,7 +215,7 @@ impl Worker {
             };
             let ticked = leg.tick(now);
             if let Some(token) = ticked.finished {
-                tell(events, MediaEvent::PlayFinished { id: leg.id, token });
+                emit(events, MediaEvent::PlayFinished { id: leg.id, token });
             }
             leg.ticking = ticked.more;
             ticked.more
@@ -232,8 +235,8 @@ impl Worker {
                 continue;
             };
             self.release(&mut leg);
-            if let Some(place) = self.slots.get_mut(slot) {
-                *place = Some(leg);
+            if let Some(entry) = self.slots.get_mut(slot) {
+                *entry = Some(leg);
             }
         }
     }
@@ -242,11 +245,11 @@ impl Worker {
         if self.now < self.next_sweep {
             return;
         }
-        self.next_sweep = self.now + SWEEP;
+        self.next_sweep = self.now + SWEEP_INTERVAL;
         for leg in self.slots.iter_mut().flatten() {
             leg.report_if_due(self.now);
-            if leg.fell_silent(self.silence_limit, self.now) {
-                tell(&self.events, MediaEvent::Silent { id: leg.id });
+            if leg.check_silence(self.silence_limit, self.now) {
+                emit(&self.events, MediaEvent::Silent { id: leg.id });
             }
             while let Some(block) = leg
                 .recording
@@ -259,7 +262,7 @@ impl Worker {
     }
 
     /// Carries out what was told; an error when the plane is gone.
-    fn obey(&mut self) -> Result<(), mpsc::TryRecvError> {
+    fn run_commands(&mut self) -> Result<(), mpsc::TryRecvError> {
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Shutdown) => return Err(mpsc::TryRecvError::Disconnected),
@@ -273,14 +276,14 @@ impl Worker {
     fn command(&mut self, command: Command) {
         match command {
             Command::Adopt(leg) => self.adopt(leg),
-            Command::Expect(id) => drop(self.expected.insert(id, Vec::new())),
+            Command::Expect(id) => drop(self.arriving.insert(id, Vec::new())),
             Command::HandOver(id, to) => self.hand_over(id, &to),
-            Command::Leg(id, order) => self.order_or_keep(id, order),
+            Command::Leg(id, command) => self.apply_or_queue(id, command),
             Command::Shutdown => {}
         }
     }
 
-    fn adopt(&mut self, mut leg: Box<Leg>) {
+    fn adopt(&mut self, mut leg: Box<MediaLeg>) {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let registry = self.poll.registry();
         let rtp = registry.register(&mut leg.ports.rtp, Token(slot * 2), Interest::READABLE);
@@ -294,17 +297,18 @@ impl Worker {
         if slot == self.slots.len() {
             self.slots.push(None);
         }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(leg);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = Some(leg);
         }
         self.start_ticks(slot);
-        let kept = self.expected.remove(&id).unwrap_or_default();
-        kept.into_iter()
-            .for_each(|order| self.order_or_keep(id, order));
+        let queued = self.arriving.remove(&id).unwrap_or_default();
+        queued
+            .into_iter()
+            .for_each(|command| self.apply_or_queue(id, command));
     }
 
-    fn hand_over(&mut self, id: MediaId, to: &ThreadLink) {
-        self.order(id, Order::Unbridge);
+    fn hand_over(&mut self, id: MediaId, to: &ThreadHandle) {
+        self.apply(id, LegCommand::Unbridge);
         let Some(mut leg) = self.remove(id) else {
             return;
         };
@@ -312,52 +316,52 @@ impl Worker {
         let _ = self.poll.registry().deregister(&mut leg.ports.rtp);
         let _ = self.poll.registry().deregister(&mut leg.ports.rtcp);
         leg.ticking = false;
-        to.tell(Command::Adopt(leg));
+        to.send(Command::Adopt(leg));
     }
 
     /// Orders for a leg that is still on its way here wait for it; so does a bridge to one.
-    fn order_or_keep(&mut self, id: MediaId, order: Order) {
-        if let Some(kept) = self.expected.get_mut(&id) {
-            return kept.push(order);
+    fn apply_or_queue(&mut self, id: MediaId, command: LegCommand) {
+        if let Some(queued) = self.arriving.get_mut(&id) {
+            return queued.push(command);
         }
-        match order {
-            Order::Bridge(other) if self.expected.contains_key(&other) => {
+        match command {
+            LegCommand::Bridge(other) if self.arriving.contains_key(&other) => {
                 // Seen from the other leg it is the same bridge.
-                self.expected
+                self.arriving
                     .entry(other)
                     .or_default()
-                    .push(Order::Bridge(id));
+                    .push(LegCommand::Bridge(id));
             }
-            order => self.order(id, order),
+            command => self.apply(id, command),
         }
     }
 
-    fn order(&mut self, id: MediaId, order: Order) {
+    fn apply(&mut self, id: MediaId, command: LegCommand) {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return;
         };
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
         };
-        match order {
-            Order::Connect(remote) => self.connect(slot, &remote),
-            Order::Play(clip, token) => leg.play(clip, token),
-            Order::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
-            Order::StopPlaying => leg.stop_playing(),
-            Order::SendDigits(digits) => leg.press(digits),
-            Order::Bridge(other) => self.bridge(slot, other),
-            Order::Unbridge => self.unbridge(slot),
-            Order::Interrupt => leg.interrupt(self.now),
-            Order::Record(path) => {
+        match command {
+            LegCommand::Connect(remote) => self.connect(slot, &remote),
+            LegCommand::Play(clip, token) => leg.play(clip, token),
+            LegCommand::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
+            LegCommand::StopPlaying => leg.stop_playing(),
+            LegCommand::SendDigits(digits) => leg.press(digits),
+            LegCommand::Bridge(other) => self.bridge(slot, other),
+            LegCommand::Unbridge => self.unbridge(slot),
+            LegCommand::Interrupt => leg.interrupt(self.now),
+            LegCommand::Record(path) => {
                 if leg.recording.is_none() {
-                    leg.recording = Some(Box::new(Recording {
+                    leg.recording = Some(Box::new(LegRecording {
                         timeline: StereoTimeline::new(self.now),
                     }));
                     self.writer.begin(id, path);
                 }
             }
-            Order::Listen(listener) => leg.listener = Some(listener),
-            Order::Close { report } => self.close(id, report),
+            LegCommand::Listen(listener) => leg.listener = Some(listener),
+            LegCommand::Close { report } => self.close(id, report),
         }
         self.start_ticks(slot);
     }
@@ -409,11 +413,11 @@ impl Worker {
     }
 
     fn close(&mut self, id: MediaId, report: bool) {
-        self.order(id, Order::Unbridge);
+        self.apply(id, LegCommand::Unbridge);
         let Some(mut leg) = self.remove(id) else {
             return;
         };
-        leg.say_goodbye(self.now);
+        leg.send_bye(self.now);
         let closed = report.then(|| MediaEvent::Closed {
             id,
             report: leg.report(),
@@ -430,11 +434,11 @@ impl Worker {
             }
             None => closed
                 .into_iter()
-                .for_each(|event| tell(&self.events, event)),
+                .for_each(|event| emit(&self.events, event)),
         }
     }
 
-    fn remove(&mut self, id: MediaId) -> Option<Box<Leg>> {
+    fn remove(&mut self, id: MediaId) -> Option<Box<MediaLeg>> {
         let slot = self.by_id.remove(&id)?;
         let leg = self.slots.get_mut(slot)?.take();
         self.vacant.push(slot);
@@ -443,10 +447,10 @@ impl Worker {
     }
 }
 
-impl Load {
+impl PacketRate {
     fn is_busy(&mut self, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= Duration::from_secs(1) {
-            self.busy = self.packets >= BUSY;
+            self.busy = self.packets >= BUSY_PACKETS_PER_SECOND;
             self.packets = 0;
             self.since = now;
         }
@@ -454,16 +458,16 @@ impl Load {
     }
 }
 
-fn tell_digit(
+fn emit_digit(
     events: &UnboundedSender<MediaEvent>,
     id: MediaId,
     digit: Digit,
     source: DigitSource,
 ) {
-    tell(events, MediaEvent::Digit { id, digit, source });
+    emit(events, MediaEvent::Digit { id, digit, source });
 }
 
-fn tell(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
+fn emit(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
     // Nobody listens any more while the engine shuts down.
     let _ = events.send(event);
 }

@@ -7,28 +7,28 @@ use media::{
     Unforwarded,
 };
 
-use super::{DATAGRAM, Leg, Worker, tell_digit};
+use super::{DATAGRAM_BYTES, MediaLeg, Worker, emit_digit};
 
 /// A packet in a buffer, and what is known of it.
-struct Passing {
+struct ForwardedPacket {
     header: Header,
     payload: Range<usize>,
     /// The key whose press begins with it.
     digit: Option<Digit>,
     /// Its samples, when it was decoded: so many of the worker's.
-    heard: Option<usize>,
+    decoded: Option<usize>,
 }
 
 impl Worker {
     /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
     pub(super) fn packet(
         &mut self,
-        leg: &mut Leg,
+        leg: &mut MediaLeg,
         buffer: &mut [u8],
         length: usize,
         from: SocketAddr,
     ) {
-        self.load.packets += 1;
+        self.packet_rate.packets += 1;
         let Some(datagram) = buffer.get_mut(..length) else {
             return;
         };
@@ -38,19 +38,19 @@ impl Worker {
         let digit = self.press(leg, &packet);
         let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
-        let heard = if is_due {
-            self.hear(leg, &packet)
+        let decoded = if is_due {
+            self.decode_for_listeners(leg, &packet)
         } else {
             None
         };
-        if is_due || !self.is_coded_anew(leg, &packet) {
-            let passing = Passing {
+        if is_due || !self.is_transcoded(leg, &packet) {
+            let forwarded = ForwardedPacket {
                 header: packet.header,
                 payload: packet.payload_range(),
                 digit,
-                heard,
+                decoded,
             };
-            self.pass(leg, buffer, passing);
+            self.forward_packet(leg, buffer, forwarded);
         }
         if arrival.is_some() {
             self.release(leg);
@@ -58,13 +58,18 @@ impl Worker {
     }
 
     /// Passes a packet on to the bridged leg, if there is one.
-    fn pass(&mut self, leg: &mut Leg, buffer: &mut [u8], passing: Passing) {
-        let Passing {
+    fn forward_packet(
+        &mut self,
+        leg: &mut MediaLeg,
+        buffer: &mut [u8],
+        forwarded: ForwardedPacket,
+    ) {
+        let ForwardedPacket {
             header,
             payload,
             digit,
-            heard,
-        } = passing;
+            decoded,
+        } = forwarded;
         let Some(formats) = leg.formats() else { return };
         let Some(other) = leg
             .bridged
@@ -79,7 +84,7 @@ impl Worker {
             offset: payload.start,
         };
         if leg.is_event(&packet) && !leg.press_passes {
-            return other.swallow(&packet);
+            return other.skip(&packet);
         }
         match other.forward(&packet, &formats, self.now) {
             Forward::Audio {
@@ -91,11 +96,11 @@ impl Worker {
                 let mut payload = payload;
                 if !from.transcode(to, octets) {
                     let count =
-                        heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
+                        decoded.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
                     let samples = self.samples.get(..count).unwrap_or_default();
-                    let room = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
-                    let room = buffer.get_mut(room).unwrap_or_default();
-                    payload.end = payload.start + other.encode_next(&mut header, to, samples, room);
+                    let free = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
+                    let free = buffer.get_mut(free).unwrap_or_default();
+                    payload.end = payload.start + other.encode_next(&mut header, to, samples, free);
                 }
                 if let Some(range) = header
                     .replace_in(buffer, payload.clone())
@@ -106,7 +111,7 @@ impl Worker {
             }
             Forward::Event { header, payload } => other.emit(&header, &payload),
             Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
-            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
+            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_as_own(leg, digit),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
                 leg.bridged
@@ -118,40 +123,40 @@ impl Worker {
     }
 
     /// Takes what waited for its turn and is due.
-    pub(super) fn release(&mut self, leg: &mut Leg) {
+    pub(super) fn release(&mut self, leg: &mut MediaLeg) {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
-                Next::Packet(held) => self.held(leg, &held),
+                Next::Packet(held) => self.process_held(leg, &held),
                 Next::Lost {
                     header,
                     packets,
                     samples,
-                } => self.lost(leg, header, packets, samples),
+                } => self.conceal_loss(leg, header, packets, samples),
             }
         }
     }
 
-    fn held(&mut self, leg: &mut Leg, held: &Held) {
+    fn process_held(&mut self, leg: &mut MediaLeg, held: &Held) {
         let packet = held.packet();
-        let heard = self.hear(leg, &packet);
-        if !self.is_coded_anew(leg, &packet) {
+        let decoded = self.decode_for_listeners(leg, &packet);
+        if !self.is_transcoded(leg, &packet) {
             // It passed when it came.
             return;
         }
         let mut buffer = vec![0; packet.offset];
         buffer.extend_from_slice(packet.payload);
-        buffer.resize(buffer.len().max(DATAGRAM) + SRTP_OVERHEAD, 0);
-        let passing = Passing {
+        buffer.resize(buffer.len().max(DATAGRAM_BYTES) + SRTP_OVERHEAD, 0);
+        let forwarded = ForwardedPacket {
             header: packet.header,
             payload: packet.payload_range(),
             digit: None,
-            heard,
+            decoded,
         };
-        self.pass(leg, &mut buffer, passing);
+        self.forward_packet(leg, &mut buffer, forwarded);
     }
 
     /// Whether the packet is decoded and encoded on its way to the bridged leg.
-    fn is_coded_anew(&self, leg: &Leg, packet: &Packet<'_>) -> bool {
+    fn is_transcoded(&self, leg: &MediaLeg, packet: &Packet<'_>) -> bool {
         // A peer may give its keys the number that is another one's codec.
         if leg.is_event(packet) {
             return false;
@@ -159,24 +164,24 @@ impl Worker {
         let from = leg
             .formats()
             .and_then(|formats| formats.codec_of(packet.header.payload_type));
-        from.zip(self.bridged(leg).and_then(Leg::codec))
+        from.zip(self.bridged(leg).and_then(MediaLeg::codec))
             .is_some_and(|(from, to)| from.needs_decoder(to))
     }
 
-    fn bridged(&self, leg: &Leg) -> Option<&Leg> {
+    fn bridged(&self, leg: &MediaLeg) -> Option<&MediaLeg> {
         self.slots.get(leg.bridged?)?.as_deref()
     }
 
     /// Tells of the key whose press begins with this packet.
-    fn press(&self, leg: &mut Leg, packet: &Packet<'_>) -> Option<Digit> {
+    fn press(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
         let digit = leg.event_digit(packet)?;
-        tell_digit(&self.events, leg.id, digit, DigitSource::Event);
+        emit_digit(&self.events, leg.id, digit, DigitSource::Event);
         leg.press_passes = leg.bridged.is_some();
         Some(digit)
     }
 
     /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
-    fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) -> Option<usize> {
+    fn decode_for_listeners(&mut self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<usize> {
         if !leg.wants_samples()
             && self
                 .bridged(leg)
@@ -188,25 +193,25 @@ impl Worker {
             .formats()
             .and_then(|formats| formats.codec_of(packet.header.payload_type));
         let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
-            leg.heard_silence(packet);
+            leg.on_silence(packet);
             return None;
         };
         let count = leg.decode(codec, packet.payload, &mut self.samples);
-        self.heard(leg, packet.header.timestamp, count);
+        self.on_samples(leg, packet.header.timestamp, count);
         Some(count)
     }
 
     /// Makes up what was lost for those who need samples.
-    fn lost(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
+    fn conceal_loss(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
         let count = leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
-        self.heard(leg, header.timestamp, count);
-        self.pass_in_place(leg, header, packets, count);
+        self.on_samples(leg, header.timestamp, count);
+        self.pass_concealed(leg, header, packets, count);
     }
 
     /// Passes what was made up on where Opus is decoded, which may have brought it back, or encoded, whose copies tell of
     /// what was encoded alone. Any other peer learns of the loss by our numbers, and does the same as we.
-    fn pass_in_place(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
-        let (from, to) = (leg.formats(), self.bridged(leg).and_then(Leg::codec));
+    fn pass_concealed(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
+        let (from, to) = (leg.formats(), self.bridged(leg).and_then(MediaLeg::codec));
         let Some((from, to)) = from.zip(to) else {
             return;
         };
@@ -219,17 +224,17 @@ impl Worker {
             payload_type: from.payload_type,
             ..header
         };
-        let mut buffer = [0; DATAGRAM];
+        let mut buffer = [0; DATAGRAM_BYTES];
         for _ in 0..parts {
             let payload = Header::LENGTH..Header::LENGTH;
-            self.pass(
+            self.forward_packet(
                 leg,
                 &mut buffer,
-                Passing {
+                ForwardedPacket {
                     header,
                     payload,
                     digit: None,
-                    heard: Some(length),
+                    decoded: Some(length),
                 },
             );
             self.samples.copy_within(length.., 0);
@@ -239,22 +244,22 @@ impl Worker {
     }
 
     /// Hands out so many of our samples.
-    fn heard(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
+    fn on_samples(&mut self, leg: &mut MediaLeg, timestamp: u32, count: usize) {
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
-        leg.heard(timestamp, samples, self.now, |digit, source| {
-            tell_digit(&self.events, id, digit, source)
+        leg.on_samples(timestamp, samples, self.now, |digit, source| {
+            emit_digit(&self.events, id, digit, source)
         });
         if let Some(other) = leg
             .bridged
             .and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut())
         {
-            other.overheard(timestamp, samples, self.now);
+            other.record_bridged(timestamp, samples, self.now);
         }
     }
 
     /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
-    fn press_anew(&mut self, leg: &mut Leg, digit: Option<Digit>) {
+    fn press_as_own(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
         leg.press_passes = false;
         let Some((digit, slot)) = digit.zip(leg.bridged) else {
             return;

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use media::{Arrival, Codec, Concealment, Held, JitterBuffer, Next, Packet};
 
-use super::Leg;
+use super::MediaLeg;
 
 /// What is kept of a stream whose packets are taken in order.
 #[derive(Default)]
-pub(super) struct Order {
+pub(super) struct PacketOrder {
     buffer: JitterBuffer,
     concealment: Concealment,
 }
 
-impl Leg {
+impl MediaLeg {
     /// Takes a packet into the order of its stream, where what is done with it depends on that: a search for tones,
     /// somebody who listens, G.722 or Opus that is decoded or made for the bridged leg. `None` where it does not: G.711 that
     /// passes, by table too, or is recorded by its timestamps.
@@ -24,11 +24,11 @@ impl Leg {
         now: Duration,
     ) -> Option<Arrival> {
         if !self.depends_on_order(bridged) {
-            self.forget_order();
+            self.reset_order();
             return None;
         }
         Some(
-            self.order
+            self.packet_order
                 .get_or_insert_default()
                 .buffer
                 .arrive(packet, now),
@@ -47,45 +47,51 @@ impl Leg {
     }
 
     /// Ends the order: the next packet begins it anew.
-    pub(super) fn forget_order(&mut self) {
-        if let Some(order) = self.order.take() {
+    pub(super) fn reset_order(&mut self) {
+        if let Some(order) = self.packet_order.take() {
             self.late += order.buffer.late();
         }
     }
 
     /// What is due of what waited.
     pub(in crate::calls::media) fn next_in_order(&mut self, now: Duration) -> Option<Next> {
-        self.order.as_mut()?.buffer.next(now)
+        self.packet_order.as_mut()?.buffer.next(now)
     }
 
     /// Whether packets wait for a missing one.
     pub(in crate::calls::media) fn is_waiting(&self) -> bool {
-        self.order
+        self.packet_order
             .as_ref()
             .is_some_and(|order| order.buffer.is_waiting())
     }
 
     /// Packets that came too late, or again, to be decoded.
     pub(super) fn late(&self) -> u64 {
-        self.late + self.order.as_ref().map_or(0, |order| order.buffer.late())
+        self.late
+            + self
+                .packet_order
+                .as_ref()
+                .map_or(0, |order| order.buffer.late())
     }
 
     /// Takes note of decoded samples, for what may be missing after them.
-    pub(super) fn remember(&mut self, samples: &[i16]) {
-        if let Some(order) = &mut self.order {
+    pub(super) fn feed_concealment(&mut self, samples: &[i16]) {
+        if let Some(order) = &mut self.packet_order {
             order.concealment.heard(samples);
         }
     }
 
     /// Makes up what is missing; gives the number of samples.
     pub(in crate::calls::media) fn conceal(&mut self, samples: &mut [i16]) -> usize {
-        let Some((order, link)) = self.order.as_mut().zip(self.link.as_ref()) else {
+        let Some((order, negotiated)) = self.packet_order.as_mut().zip(self.negotiated.as_ref())
+        else {
             return 0;
         };
-        if link.formats.codec == Codec::Opus {
+        if negotiated.formats.codec == Codec::Opus {
             let is_audio = |held: &&Held| {
                 let number = held.header.payload_type;
-                !link.formats.is_event(number) && link.formats.codec_of(number) == Some(Codec::Opus)
+                !negotiated.formats.is_event(number)
+                    && negotiated.formats.codec_of(number) == Some(Codec::Opus)
             };
             let next = order
                 .buffer
