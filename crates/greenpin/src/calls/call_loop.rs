@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use call::script::{Attempt, Input, Side};
+use call::script::{Attempt, Input};
 use call::{Cause, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::call_limits::CallLimits;
 use super::context::EngineContext;
+use super::leg_owner::{CallId, LegOwner, Role};
 use super::masked_call::{CallStart, MaskedCall};
 use super::media::{MediaEvent, MediaId, MediaPlane};
 use super::record_writer::{CallRecordWriter, StoreReply};
@@ -24,26 +25,6 @@ use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
 const RETRY_AFTER: u32 = 5;
-
-/// One call, for as long as this process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct CallId(u64);
-
-/// Whose leg or stream something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LegOwner {
-    pub(super) call: CallId,
-    pub(super) role: Role,
-    /// By which trunk its leg goes.
-    pub(super) trunk: usize,
-}
-
-/// What a party is in its call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Caller,
-    Callee(Attempt),
-}
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -435,15 +416,6 @@ impl CallLoop {
     fn clear_deadline(&mut self, id: CallId, deadline: Option<Instant>) {
         if let Some(at) = deadline {
             self.deadlines.remove(&(at, id));
-        }
-    }
-}
-
-impl Role {
-    pub(super) fn side(self) -> Side {
-        match self {
-            Self::Caller => Side::Caller,
-            Self::Callee(_) => Side::Callee,
         }
     }
 }

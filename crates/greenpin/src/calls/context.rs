@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use signalling::LegId;
 
-use super::call_loop::LegOwner;
+use super::leg_owner::LegOwner;
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::sip::UserAgent;
 use super::{EngineSettings, TrunkHealth};

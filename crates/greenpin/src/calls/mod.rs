@@ -4,6 +4,7 @@ mod call_limits;
 mod call_loop;
 mod context;
 mod direct_media;
+mod leg_owner;
 mod masked_call;
 pub mod media;
 mod record_writer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use call::{PhoneNumber, Pin};
 use tokio::sync::mpsc;
 
-use super::call_loop::CallId;
+use super::leg_owner::CallId;
 use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
 
 /// How often the end of a call is tried to be written before it is left to the reconciliation at the next start.

@@ -9,8 +9,8 @@ use signalling::sdp::{Codec, LocalMedia};
 
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
-use crate::calls::call_loop::{LegOwner, Role};
 use crate::calls::context::EngineContext;
+use crate::calls::leg_owner::{LegOwner, Role};
 use crate::calls::media::LegMedia;
 use crate::calls::trunks::selection;
 use crate::crypto::random;

@@ -7,9 +7,9 @@ use signalling::sdp::RemoteMedia;
 use signalling::{Network, Redirection};
 
 use super::{CallLeg, MaskedCall};
-use crate::calls::call_loop::Role;
 use crate::calls::context::EngineContext;
 use crate::calls::direct_media::{MediaFacts, RedirectStep};
+use crate::calls::leg_owner::Role;
 use crate::calls::media::{LegMedia, Remote, SourceRule};
 
 impl MaskedCall {

@@ -17,9 +17,9 @@ use signalling::{IncomingCall, LegId};
 
 use self::actions::open_stream;
 use self::ending::PendingRecord;
-use super::call_loop::{CallId, LegOwner, Role};
 use super::context::EngineContext;
 use super::direct_media::DirectMedia;
+use super::leg_owner::{CallId, LegOwner, Role};
 use super::media::{LegMedia, MediaReport, RecordingError};
 use super::record_writer::CallRecordWriter;
 use super::{CallState, LiveCall};

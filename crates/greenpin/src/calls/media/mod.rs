@@ -5,13 +5,14 @@
 //! crate; here it is received and sent. Recordings are written by a thread of their own.
 
 mod bench;
+mod command;
 mod delay;
 mod leg;
+mod peer_address;
 mod plane;
 mod ports;
 mod prompts;
 pub(super) mod recording;
-mod source;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -33,9 +34,10 @@ use crate::RecordingKey;
 
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
 pub use self::delay::{DelayFigures, Relayed, delay_bench};
-pub use self::plane::{LegMedia, MediaPlane, OpenLegError};
+pub use self::plane::{LegMedia, MediaPlane};
+pub use self::ports::OpenLegError;
 pub use self::prompts::{PromptError, Prompts, read_clip};
-pub use self::recording::writer::{RecordingError, RecordingFormat};
+pub use self::recording::audio_file::{RecordingError, RecordingFormat};
 
 /// How the media plane is set up.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use media::{Clip, Digit, OutboundStream};
+use media::{Clip, Digit};
 use mio::{Poll, Token, Waker};
 use signalling::{
     sdes::{Secrets, SrtpMode},
@@ -23,8 +23,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::crypto::random;
 
+use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
-use super::ports::PortPool;
+use super::ports::{OpenLegError, PortPool};
 use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::RecordingWriter;
@@ -41,53 +42,6 @@ struct PlaneState {
     threads: Vec<ThreadHandle>,
     next_thread: AtomicUsize,
     next_id: AtomicU64,
-}
-
-/// How a media thread is reached.
-#[derive(Debug, Clone)]
-pub(super) struct ThreadHandle {
-    commands: mpsc::Sender<Command>,
-    waker: Arc<Waker>,
-}
-
-/// Why a leg could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenLegError {
-    /// Every port of the media range is in use.
-    #[error("no media port is free")]
-    NoPortFree,
-    /// The system refused a socket.
-    #[error("media port: {0}")]
-    Io(#[from] io::Error),
-}
-
-/// What a media thread is told.
-pub(super) enum Command {
-    /// A leg comes, new or from another thread.
-    Adopt(Box<MediaLeg>),
-    /// The leg with this id will be adopted: what is told to it waits.
-    Expect(MediaId),
-    /// The leg goes to another thread.
-    HandOver(MediaId, ThreadHandle),
-    /// For one leg.
-    Leg(MediaId, LegCommand),
-    /// The plane is gone.
-    Shutdown,
-}
-
-/// What a leg is told.
-pub(super) enum LegCommand {
-    Connect(Box<Remote>),
-    Play(Arc<Clip>, u64),
-    Ringback,
-    StopPlaying,
-    SendDigits(Vec<Digit>),
-    Bridge(MediaId),
-    Unbridge,
-    Interrupt,
-    Record(PathBuf),
-    Listen(UnboundedSender<Vec<i16>>),
-    Close { report: bool },
 }
 
 impl MediaPlane {
@@ -162,15 +116,6 @@ impl Drop for PlaneState {
         self.threads
             .iter()
             .for_each(|thread| thread.send(Command::Shutdown));
-    }
-}
-
-impl ThreadHandle {
-    pub(super) fn send(&self, command: Command) {
-        // A thread that ended has nothing left to do for anybody.
-        if self.commands.send(command).is_ok() {
-            let _ = self.waker.wake();
-        }
     }
 }
 
@@ -299,15 +244,4 @@ impl Drop for LegMedia {
         // After `close` the leg is gone already and this is ignored.
         self.send_to_leg(LegCommand::Close { report: false });
     }
-}
-
-/// The random start of a leg's own stream, out of the octets drawn for it.
-pub(super) fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
-    let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
-    let (ssrc, timestamp) = (
-        u32::from_be_bytes([s0, s1, s2, s3]),
-        u32::from_be_bytes([t0, t1, t2, t3]),
-    );
-    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
-    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }

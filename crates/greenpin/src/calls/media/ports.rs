@@ -13,8 +13,18 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::OpenLegError;
 use crate::metrics::METRICS;
+
+/// Why a leg could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLegError {
+    /// Every port of the media range is in use.
+    #[error("no media port is free")]
+    NoPortFree,
+    /// The system refused a socket.
+    #[error("media port: {0}")]
+    Io(#[from] io::Error),
+}
 
 /// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::TlsCertificates;
-use super::sockets::Inbound;
+use super::inbound::Inbound;
 use super::tls::Connector;
 
 /// Connections open at once; more are closed as they come.

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod connections;
+mod inbound;
 mod sockets;
 mod tls;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use signalling::{Endpoint, EndpointSettings, Event};
 
+use self::inbound::Inbound;
 use crate::crypto::random;
 use crate::metrics::METRICS;
 
@@ -66,18 +68,18 @@ impl UserAgent {
         }
     }
 
-    fn on_inbound(&mut self, inbound: sockets::Inbound) {
+    fn on_inbound(&mut self, inbound: Inbound) {
         let now = Instant::now();
         match inbound {
-            sockets::Inbound::Message {
+            Inbound::Message {
                 transport,
                 source,
                 message,
             } => {
                 self.endpoint.receive(transport, source, message, now);
             }
-            sockets::Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),
-            sockets::Inbound::Nothing => {}
+            Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),
+            Inbound::Nothing => {}
         }
     }
 

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use signalling::{SipMessage, Ticket, Transmit, Transport};
+use signalling::{SipMessage, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
+use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
 
@@ -80,21 +81,6 @@ pub enum BindError {
     /// A certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-}
-
-/// What came in.
-#[derive(Debug)]
-pub(super) enum Inbound {
-    /// A message.
-    Message {
-        transport: Transport,
-        source: SocketAddr,
-        message: SipMessage,
-    },
-    /// A message of ours could not be delivered over a connection.
-    Failed(Ticket),
-    /// Something that is of no use to anyone.
-    Nothing,
 }
 
 /// The sockets of one user agent.

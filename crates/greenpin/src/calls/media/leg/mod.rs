@@ -15,9 +15,8 @@ use media::{
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::plane::outbound_stream;
+use super::peer_address::PeerAddress;
 use super::ports::PortPair;
-use super::source::PeerAddress;
 use super::{MediaId, MediaReport, PeerReport, Remote};
 use crate::calls::media::recording::writer::LegRecording;
 
@@ -606,6 +605,17 @@ impl MediaLeg {
             peer_report: self.rtcp_state.peer_report,
         }
     }
+}
+
+/// The random start of a leg's own stream, out of the octets drawn for it.
+fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
+    let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
+    let (ssrc, timestamp) = (
+        u32::from_be_bytes([s0, s1, s2, s3]),
+        u32::from_be_bytes([t0, t1, t2, t3]),
+    );
+    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
+    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }
 
 #[cfg(test)]

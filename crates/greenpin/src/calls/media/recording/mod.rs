@@ -1,6 +1,7 @@
 //! Recordings: written, completed after a crash.
 
+pub(crate) mod audio_file;
 mod opus_file;
+mod partial_recording;
 pub(crate) mod recovery;
-pub(crate) mod unfinished;
 pub(crate) mod writer;

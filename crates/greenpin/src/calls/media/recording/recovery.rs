@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::unfinished::{PartialRecording, unfinished};
+use super::partial_recording::{PartialRecording, unfinished};
 use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
 /// Goes through a folder of recordings, once the calls that the crash cut short are closed. Those of calls that go on

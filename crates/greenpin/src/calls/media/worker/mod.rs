@@ -14,8 +14,8 @@ use media::{Digit, DigitSource, Ringback, RingbackTone, SRTP_OVERHEAD, StereoTim
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::command::{Command, LegCommand, ThreadHandle};
 use super::leg::MediaLeg;
-use super::plane::{Command, LegCommand, ThreadHandle};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
 

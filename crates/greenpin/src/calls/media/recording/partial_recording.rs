@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::writer::{PARTIAL_SUFFIX, sync_folder};
+use super::audio_file::{PARTIAL_SUFFIX, sync_folder};
 
 /// Octets before the audio of a WAV file.
 const WAV_HEADER_BYTES: u64 = 44;
@@ -166,8 +166,8 @@ fn read_exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::media::recording::audio_file::WAV_FORMAT;
     use crate::calls::media::recording::opus_file::OpusFile;
-    use crate::calls::media::recording::writer::WAV_FORMAT;
 
     fn partial_file(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
