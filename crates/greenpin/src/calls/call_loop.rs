@@ -178,12 +178,12 @@ impl CallLoop {
             .as_deref()
             .and_then(|caller| number_format::e164(caller, trunk.country));
         let trunk_name = trunk.name.clone();
-        self.begin(incoming, number, caller, trunk_name);
+        self.begin(&incoming, number, caller, trunk_name);
     }
 
     fn begin(
         &mut self,
-        incoming: IncomingCall,
+        incoming: &IncomingCall,
         number: PhoneNumber,
         caller: Option<PhoneNumber>,
         trunk: String,

@@ -142,117 +142,92 @@ impl Metrics {
     }
 
     fn register(&mut self) {
-        let Self { registry: to, .. } = self;
-        to.register(
-            "http_requests",
-            "HTTP requests that were answered",
-            self.requests.clone(),
-        );
-        let help = "Time from the head of a request to the head of its answer";
-        to.register_with_unit(
-            "http_request_duration",
-            help,
-            Unit::Seconds,
-            self.request_duration.clone(),
-        );
-        to.register(
-            "calls_active",
-            "Masked calls under way",
-            self.calls_active.clone(),
-        );
-        to.register(
-            "calls_started",
-            "Calls that a trunk brought and that were let in",
-            self.calls_started.clone(),
-        );
-        to.register(
-            "calls_ended",
-            "Calls that are over, by how far they came",
-            self.calls_ended.clone(),
-        );
-        to.register(
-            "pin_tries",
-            "Completed blocks of digits, by what came of them",
-            self.pin_attempts.clone(),
-        );
-        to.register(
-            "sip_refusals_sent",
-            "SIP answers from 400 to 699 that were sent",
-            self.sip_refusals.clone(),
-        );
-        to.register(
-            "sip_messages_dropped",
-            "Datagrams that are not SIP",
-            self.sip_dropped.clone(),
-        );
-        let help = "Whether a trunk answers, or is not asked: 1, else 0";
-        to.register("trunk_up", help, self.trunk_up.clone());
-        let help = "Whether a trunk that we register with has taken it: 1, else 0";
-        to.register("trunk_registered", help, self.trunk_registered.clone());
-        let help = "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
-        to.register_with_unit(
-            "tls_certificate_expiry_time",
-            help,
-            Unit::Seconds,
-            self.certificate_expiry.clone(),
-        );
-        to.register(
-            "rtp_port_pairs_in_use",
-            "Pairs of RTP and RTCP ports in use",
-            self.rtp_port_pairs.clone(),
-        );
-        let help = "RTP packets that came in, of legs that are over";
-        to.register("rtp_packets_received", help, self.rtp_received.clone());
-        let help = "RTP packets that were sent to us and did not come in, of legs that are over";
-        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
-        let help = "RTP packets that came too late to be decoded, or twice, of legs that are over";
-        to.register("rtp_packets_late", help, self.rtp_late.clone());
-        to.register(
-            "store_queue_jobs",
-            "Writes that wait for the store or are in it",
-            self.store_queue.clone(),
-        );
-        to.register(
-            "store_jobs",
-            "Writes that the store has finished",
-            self.store_jobs.clone(),
-        );
-        to.register(
-            "store_batch_jobs",
-            "Writes that were committed together",
-            self.store_batch.clone(),
-        );
-        let help = "Time from the first write of a batch until all of it was durable";
-        to.register_with_unit(
-            "store_commit_duration",
-            help,
-            Unit::Seconds,
-            self.store_commit.clone(),
-        );
-        let help = "Webhooks that were sent, by what came of them";
-        to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
-        to.register(
-            "webhook_backlog",
-            "Webhooks that are not delivered yet",
-            self.webhook_backlog.clone(),
-        );
-        let help = "Webhook endpoints that were disabled since they took nothing for days";
-        to.register(
-            "webhook_endpoints_disabled",
-            help,
-            self.webhook_endpoints_disabled.clone(),
-        );
-        let help = "Recordings that were to be uploaded, by what came of it";
-        to.register("recording_uploads", help, self.recording_uploads.clone());
-        let help = "Recordings that wait on this node's disk for their upload";
-        to.register(
-            "recording_upload_backlog",
-            help,
-            self.recording_upload_backlog.clone(),
-        );
+        let mut registry = std::mem::take(&mut self.registry);
+        self.register_http(&mut registry);
+        self.register_calls(&mut registry);
+        self.register_sip(&mut registry);
+        self.register_rtp(&mut registry);
+        self.register_store(&mut registry);
+        self.register_deliveries(&mut registry);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        to.register("build", "The program that runs", Info::new(version));
-        self.process.register(to);
+        registry.register(
+            "build",
+            "Version of the running program",
+            Info::new(version),
+        );
+        self.process.register(&mut registry);
+        self.registry = registry;
+    }
+
+    fn register_http(&self, to: &mut Registry) {
+        let help = "HTTP requests answered";
+        to.register("http_requests", help, self.requests.clone());
+        let help = "Time from the head of a request to the head of its response";
+        let duration = self.request_duration.clone();
+        to.register_with_unit("http_request_duration", help, Unit::Seconds, duration);
+    }
+
+    fn register_calls(&self, to: &mut Registry) {
+        let help = "Masked calls in progress";
+        to.register("calls_active", help, self.calls_active.clone());
+        let help = "Incoming calls admitted";
+        to.register("calls_started", help, self.calls_started.clone());
+        let help = "Calls ended, by call type";
+        to.register("calls_ended", help, self.calls_ended.clone());
+        let help = "Completed digit blocks, by outcome";
+        to.register("pin_tries", help, self.pin_attempts.clone());
+    }
+
+    fn register_sip(&self, to: &mut Registry) {
+        let help = "SIP responses from 400 to 699 sent";
+        to.register("sip_refusals_sent", help, self.sip_refusals.clone());
+        let help = "Received datagrams that are not SIP";
+        to.register("sip_messages_dropped", help, self.sip_dropped.clone());
+        let help = "1 if the trunk answers or is not monitored, else 0";
+        to.register("trunk_up", help, self.trunk_up.clone());
+        let help = "1 if the trunk has accepted our registration, else 0";
+        to.register("trunk_registered", help, self.trunk_registered.clone());
+        let help = "Expiry of a certificate for SIP over TLS, since 1970-01-01T00:00:00Z";
+        let expiry = self.certificate_expiry.clone();
+        to.register_with_unit("tls_certificate_expiry_time", help, Unit::Seconds, expiry);
+    }
+
+    fn register_rtp(&self, to: &mut Registry) {
+        let help = "Pairs of RTP and RTCP ports in use";
+        to.register("rtp_port_pairs_in_use", help, self.rtp_port_pairs.clone());
+        let help = "RTP packets received, of ended legs";
+        to.register("rtp_packets_received", help, self.rtp_received.clone());
+        let help = "RTP packets sent to us and not received, of ended legs";
+        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
+        let help = "RTP packets received too late to be decoded, or twice, of ended legs";
+        to.register("rtp_packets_late", help, self.rtp_late.clone());
+    }
+
+    fn register_store(&self, to: &mut Registry) {
+        let help = "Writes waiting for the store or in progress";
+        to.register("store_queue_jobs", help, self.store_queue.clone());
+        let help = "Writes finished by the store";
+        to.register("store_jobs", help, self.store_jobs.clone());
+        let help = "Writes committed together";
+        to.register("store_batch_jobs", help, self.store_batch.clone());
+        let help = "Time from the first write of a batch until the whole batch is durable";
+        let commit = self.store_commit.clone();
+        to.register_with_unit("store_commit_duration", help, Unit::Seconds, commit);
+    }
+
+    fn register_deliveries(&self, to: &mut Registry) {
+        let help = "Webhook deliveries attempted, by outcome";
+        to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
+        let help = "Webhooks not delivered yet";
+        to.register("webhook_backlog", help, self.webhook_backlog.clone());
+        let help = "Webhook endpoints disabled after days of failed deliveries";
+        let disabled = self.webhook_endpoints_disabled.clone();
+        to.register("webhook_endpoints_disabled", help, disabled);
+        let help = "Recording uploads attempted, by outcome";
+        to.register("recording_uploads", help, self.recording_uploads.clone());
+        let help = "Recordings on this node's disk that wait for upload";
+        let backlog = self.recording_upload_backlog.clone();
+        to.register("recording_upload_backlog", help, backlog);
     }
 
     /// A rate can be taken of a counter only if it was there before the first event.

@@ -2,7 +2,6 @@
 
 use call::script::{Action, Attempt, Input, Prompt, Side};
 use call::{Cause, PhoneNumber};
-use media::DigitFilter;
 use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
@@ -125,7 +124,7 @@ impl MaskedCall {
         )
     }
 
-    /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
+    /// Dials the number over the next trunk with capacity.
     pub(super) fn dial_next_trunk(
         &mut self,
         attempt: Attempt,
@@ -133,63 +132,28 @@ impl MaskedCall {
         context: &mut EngineContext,
     ) -> Option<Input> {
         let failed = Some(Input::Failed(attempt, Cause::Unreachable));
-        let role = Role::Callee(attempt);
         let Some(trunk) = dialled.next_trunk(context) else {
             return failed;
         };
-        let Some(settings) = context.settings.trunks.get(trunk) else {
+        let Some((to, from)) = self.dial_strings(trunk, dialled.number, context) else {
             return failed;
         };
-        let to = format!(
-            "{}{}",
-            settings.prefix,
-            settings
-                .number_format
-                .write(dialled.number, settings.country)
-        );
-        let from = settings.number_format.write(self.number, settings.country);
-        let party = LegOwner {
+        let owner = LegOwner {
             call: self.id,
-            role,
+            role: Role::Callee(attempt),
             trunk,
         };
-        let Some(stream) = open_stream(context, party) else {
+        let Some(stream) = open_stream(context, owner) else {
             return failed;
         };
-        let call = OutgoingCall {
-            trunk,
-            to,
-            from,
-            local: LocalMedia {
-                comfort_noise: self
-                    .caller
-                    .remote
-                    .is_some_and(|remote| remote.comfort_noise),
-                ..stream.describe(context.settings.advertised, srtp(context, trunk))
-            },
-            preferred: self
-                .caller
-                .remote
-                .map_or(Codec::Pcma, |remote| remote.codec),
-        };
+        let call = self.outgoing_call(trunk, to, from, &stream, context);
         match context
             .agent
             .command(|endpoint, now| endpoint.dial(call, now))
         {
             Ok(id) => {
-                context.add_leg(id, party);
-                let (stream, dialled) = (Some(stream), Some(dialled));
-                let keys = DigitFilter::default();
-                let leg = CallLeg {
-                    id,
-                    trunk,
-                    source: None,
-                    stream,
-                    remote: None,
-                    report: None,
-                    keys,
-                    dialled,
-                };
+                context.add_leg(id, owner);
+                let leg = CallLeg::callee(id, trunk, stream, dialled);
                 self.callees.insert(attempt, Box::new(leg));
                 None
             }
@@ -197,6 +161,43 @@ impl MaskedCall {
                 tracing::error!(call_sid = %self.sid, %error, "a number could not be dialled");
                 failed
             }
+        }
+    }
+
+    /// The dialled number and the virtual number, in the trunk's number format.
+    fn dial_strings(
+        &self,
+        trunk: usize,
+        number: PhoneNumber,
+        context: &EngineContext,
+    ) -> Option<(String, String)> {
+        let settings = context.settings.trunks.get(trunk)?;
+        let (format, country) = (settings.number_format, settings.country);
+        let to = format!("{}{}", settings.prefix, format.write(number, country));
+        Some((to, format.write(self.number, country)))
+    }
+
+    /// Builds the new leg from the dialled number, the virtual number and the server's own media. Of the caller it
+    /// takes the preferred codec and support for comfort noise, and nothing else.
+    fn outgoing_call(
+        &self,
+        trunk: usize,
+        to: String,
+        from: String,
+        stream: &LegMedia,
+        context: &EngineContext,
+    ) -> OutgoingCall {
+        let caller = self.caller.remote;
+        let local = stream.describe(context.settings.advertised, srtp(context, trunk));
+        OutgoingCall {
+            trunk,
+            to,
+            from,
+            local: LocalMedia {
+                comfort_noise: caller.is_some_and(|remote| remote.comfort_noise),
+                ..local
+            },
+            preferred: caller.map_or(Codec::Pcma, |remote| remote.codec),
         }
     }
 
@@ -251,10 +252,10 @@ impl MaskedCall {
     }
 }
 
-pub(super) fn open_stream(context: &mut EngineContext, party: LegOwner) -> Option<LegMedia> {
+pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Option<LegMedia> {
     match context.media.open() {
         Ok(stream) => {
-            context.streams.insert(stream.id(), party);
+            context.streams.insert(stream.id(), owner);
             Some(stream)
         }
         Err(error) => {

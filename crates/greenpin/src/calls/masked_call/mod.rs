@@ -88,6 +88,34 @@ struct DialledNumber {
     trunks_left: VecDeque<usize>,
 }
 
+impl CallLeg {
+    fn caller(incoming: &IncomingCall) -> Self {
+        Self {
+            id: incoming.leg,
+            trunk: incoming.trunk,
+            source: Some(incoming.source),
+            stream: None,
+            remote: incoming.remote,
+            report: None,
+            keys: DigitFilter::default(),
+            dialled: None,
+        }
+    }
+
+    fn callee(id: LegId, trunk: usize, stream: LegMedia, dialled: DialledNumber) -> Self {
+        Self {
+            id,
+            trunk,
+            source: None,
+            stream: Some(stream),
+            remote: None,
+            report: None,
+            keys: DigitFilter::default(),
+            dialled: Some(dialled),
+        }
+    }
+}
+
 impl DialledNumber {
     /// The next trunk that has room.
     fn next_trunk(&mut self, context: &mut EngineContext) -> Option<usize> {
@@ -101,7 +129,7 @@ impl MaskedCall {
         id: CallId,
         sid: CallSid,
         number: PhoneNumber,
-        incoming: IncomingCall,
+        incoming: &IncomingCall,
         started: CallStart,
         record_writer: CallRecordWriter,
     ) -> Self {
@@ -113,16 +141,7 @@ impl MaskedCall {
             started,
             tenant: None,
             voice: None,
-            caller: CallLeg {
-                id: incoming.leg,
-                trunk: incoming.trunk,
-                source: Some(incoming.source),
-                stream: None,
-                remote: incoming.remote,
-                report: None,
-                keys: DigitFilter::default(),
-                dialled: None,
-            },
+            caller: CallLeg::caller(incoming),
             callees: HashMap::new(),
             bridged_attempt: None,
             direct: DirectMedia::new(),
