@@ -1,4 +1,4 @@
-//! How many calls of each tenant are under way on this node, and whether it may have one more.
+//! Call limits of each tenant on this node.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::limits::token_bucket::TokenBucket;
 use crate::store::{CallLimit, TenantId};
 
-/// The tenants that have called or been called since the start.
+/// Counters of every tenant with a call since the start.
 #[derive(Default)]
 pub(super) struct CallLimits(HashMap<TenantId, TenantCalls>);
 
@@ -16,7 +16,7 @@ struct TenantCalls {
 }
 
 impl CallLimits {
-    /// Lets one more call in, if its limit lets it.
+    /// Admits a call if the tenant is below both limits, and counts it.
     pub(super) fn admit(&mut self, tenant: &TenantId, limit: CallLimit, now: Instant) -> bool {
         let per_second = limit.calls_per_second;
         let new = || TenantCalls {
@@ -33,7 +33,7 @@ impl CallLimits {
         admitted
     }
 
-    /// A call that was let in is over.
+    /// Releases an admitted call after its end.
     pub(super) fn release(&mut self, tenant: &TenantId) {
         if let Some(calls) = self.0.get_mut(tenant) {
             calls.open = calls.open.saturating_sub(1);

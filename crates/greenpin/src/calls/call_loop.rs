@@ -1,4 +1,4 @@
-//! The telephone exchange: one loop that carries every call, so that no call ever waits for a lock.
+//! Single loop that processes every event of every call. Calls need no locks, because only this loop changes them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::{Command, EngineLoad, EngineSettings};
 use crate::metrics::METRICS;
 use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
 
-/// Seconds after which a caller who was refused for want of room may try again.
+/// Seconds in `Retry-After` of a call rejected for lack of capacity.
 const RETRY_AFTER: u32 = 5;
 
 pub(super) struct CallLoop {
@@ -34,11 +34,11 @@ pub(super) struct CallLoop {
     next_call: u64,
     replies: mpsc::UnboundedSender<(CallId, StoreReply)>,
     reply_inbox: mpsc::UnboundedReceiver<(CallId, StoreReply)>,
-    /// Told when the last call is over; no call is taken while somebody waits.
+    /// Notified after the last call has ended. While this is not empty, the loop admits no calls.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
     call_limits: CallLimits,
-    /// Told when no trunk has a registration of ours any more.
+    /// Notified after every registration has been removed from the trunks.
     unregistering: Option<oneshot::Sender<()>>,
 }
 
@@ -152,7 +152,7 @@ impl CallLoop {
         }
     }
 
-    /// Admission: a number that can be one, and room for one more call.
+    /// Admits an incoming call if the engine and the trunk have capacity and the called number is well formed.
     fn on_incoming_call(&mut self, incoming: IncomingCall) {
         let settings = self.context.settings.clone();
         let Some(trunk) = settings.trunks.get(incoming.trunk) else {
@@ -252,7 +252,8 @@ impl CallLoop {
         }
     }
 
-    /// The store says whose number it is: its tenant may have as many calls as it can take.
+    /// Continues with the route of the call, after the check of the tenant's limit. The tenant is known only now,
+    /// because it depends on the called number.
     fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
         let Ok(Begun {
             tenant: Some((tenant, limit)),
@@ -398,7 +399,7 @@ impl CallLoop {
         });
     }
 
-    /// Lets something happen to a call, and sets its alarm anew.
+    /// Runs an action on a call and updates the call's deadline in the table.
     fn with_call(&mut self, id: CallId, action: impl FnOnce(&mut MaskedCall, &mut EngineContext)) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
@@ -409,7 +410,7 @@ impl CallLoop {
         if before != after {
             self.clear_deadline(id, before);
         }
-        // Set again even if it is the same: an alarm that has rung was taken out of the table.
+        // Inserted even if the deadline is unchanged: a fired deadline has already been removed.
         self.deadlines.extend(after.map(|at| (at, id)));
     }
 

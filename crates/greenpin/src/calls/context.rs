@@ -1,4 +1,4 @@
-//! What every call works with: the user agent, the media, the trunks, and whose each leg and stream is.
+//! State shared by all calls: the user agent, the media plane, the trunks, and the owner of each leg and stream.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{EngineSettings, TrunkHealth};
 use crate::limits::token_bucket::TokenBucket;
 use crate::metrics::METRICS;
 
-/// What calls work with.
+/// State shared by all calls.
 pub(super) struct EngineContext {
     pub(super) agent: UserAgent,
     pub(super) media: MediaPlane,
@@ -21,9 +21,9 @@ pub(super) struct EngineContext {
     pub(super) prompts: Prompts,
     pub(super) legs: HashMap<LegId, LegOwner>,
     pub(super) streams: HashMap<MediaId, LegOwner>,
-    /// In the order of the settings.
+    /// State of the trunks, in the order of the settings.
     pub(super) trunks: Vec<TrunkHealth>,
-    /// Of trunks that take so many new legs a second.
+    /// Token buckets of the trunks with a limit on new legs per second.
     rates: HashMap<usize, TokenBucket>,
 }
 
@@ -43,7 +43,7 @@ impl EngineContext {
         context
     }
 
-    /// Whether a trunk's own limits let it have one more leg now.
+    /// Returns `true` if the trunk's limits allow another leg now.
     pub(super) fn has_capacity(&mut self, trunk: usize) -> bool {
         let Some(settings) = self.settings.trunks.get(trunk) else {
             return false;
@@ -68,7 +68,7 @@ impl EngineContext {
         rate.refill(per_second, per_second, now) >= 1.0
     }
 
-    /// One more leg begins.
+    /// Registers a new leg and counts it against the trunk's rate limit.
     pub(super) fn add_leg(&mut self, leg: LegId, party: LegOwner) {
         if let Some(rate) = self.rates.get_mut(&party.trunk) {
             rate.consume();
@@ -76,12 +76,12 @@ impl EngineContext {
         self.legs.insert(leg, party);
     }
 
-    /// Whether a trunk is alive, as far as is known.
+    /// Returns `true` if the trunk is known to be up.
     pub(super) fn is_up(&self, trunk: usize) -> bool {
         self.trunks.get(trunk).is_some_and(|trunk| trunk.up)
     }
 
-    /// A trunk went away, or came back.
+    /// Records a change in the reachability of a trunk.
     pub(super) fn on_reachable(&mut self, index: usize, up: bool) {
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
@@ -95,7 +95,7 @@ impl EngineContext {
         self.update_metrics();
     }
 
-    /// A trunk has taken our registration, or has it no more.
+    /// Records the result of a registration with a trunk.
     pub(super) fn on_registered(&mut self, index: usize, registered: bool, status: u16) {
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
@@ -125,7 +125,7 @@ impl EngineContext {
         }
     }
 
-    /// A leg is given up, and with it its stream, of which nothing more will be heard.
+    /// Removes a leg and its stream. Later events of both are ignored.
     pub(super) fn remove_leg(&mut self, leg: LegId, stream: Option<&LegMedia>) {
         self.legs.remove(&leg);
         if let Some(stream) = stream {

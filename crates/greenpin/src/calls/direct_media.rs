@@ -1,28 +1,28 @@
-//! When the two carriers' gateways may talk to each other, and when their audio comes back to us: decided here, without
-//! knowing of SIP.
+//! State machine for direct media: it decides when the gateways of two carriers exchange media without the server, and
+//! when the server takes the media back. It contains no SIP.
 
 use call::script::Side;
 use signalling::sdp::RemoteMedia;
 
-/// How often a call may go direct: a peer that changes its audio each time it does stays with us in the end.
+/// Maximum number of attempts per call. A peer that changes its media after every attempt stays relayed in the end.
 const MAX_DIRECT_ATTEMPTS: u8 = 8;
 
-/// What a call is like, as far as it matters here.
+/// Properties of a call that decide between relayed and direct media.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MediaFacts {
-    /// Both trunks allow it, and take audio from the address in the SDP alone.
+    /// Both trunks allow direct media and accept RTP only from the address in the SDP.
     pub(super) allowed: bool,
-    /// Both parties are connected, and the call goes on.
+    /// Both parties are connected, and the call is not ending.
     pub(super) bridged: bool,
-    /// We need the audio: a recording, a tone, keys that come another way.
+    /// The server needs the audio for a recording, a warning tone, or keys sent by SIP INFO.
     pub(super) needed: bool,
-    /// The caller's audio and the callee's, once both are known.
+    /// Negotiated media of caller and callee, once both are known.
     pub(super) media: Option<(RemoteMedia, RemoteMedia)>,
 }
 
 impl MediaFacts {
-    /// Whether the two could talk without us: in clear, one codec, keys as telephone-events, no number of a format with
-    /// two meanings, nobody on hold.
+    /// Returns `true` if the gateways can exchange media directly: unencrypted, the same codec, telephone-events on
+    /// both sides, no payload type with two meanings, and no hold.
     fn allows_direct(self) -> bool {
         let unencrypted_both_ways = |media: RemoteMedia| {
             media.send && media.receive && media.crypto.is_none() && media.telephone_event.is_some()
@@ -33,7 +33,7 @@ impl MediaFacts {
             && self.media.is_some_and(|(caller, callee)| {
                 let compatible =
                     caller.codec == callee.codec && caller.rtp.is_ipv4() == callee.rtp.is_ipv4();
-                // What a number stands for must not change within a call (RFC 3264, section 8.3.2).
+                // A payload type must keep its meaning within a session (RFC 3264, section 8.3.2).
                 let keeps_meaning = |own: RemoteMedia, other: RemoteMedia| {
                     own.telephone_event
                         .is_none_or(|event| event.payload_type != other.payload_type)
@@ -47,48 +47,48 @@ impl MediaFacts {
     }
 }
 
-/// Where a leg's gateway sends its audio.
+/// Destination of a gateway's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MediaPath {
-    /// To us.
+    /// The server.
     Relayed,
-    /// To us, and it was asked to send to the other.
+    /// The server; a re-INVITE to send to the other gateway is pending.
     Releasing,
-    /// To the other.
+    /// The other gateway.
     Direct,
-    /// To the other, and it was asked to send to us again.
+    /// The other gateway; a re-INVITE to send to the server again is pending.
     Reclaiming,
 }
 
-/// What is to be done.
+/// Next step for the caller of [`DirectMedia::step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RedirectStep {
-    /// Ask this side's gateway to send to the other's.
+    /// Ask this side's gateway to send to the other gateway.
     Release(Side),
-    /// Ask this side's gateway to send to us again.
+    /// Ask this side's gateway to send to the server again.
     Reclaim(Side),
-    /// It does not come back: the call cannot go on.
+    /// End the call, because a gateway refused to return its media to the server.
     EndCall,
 }
 
-/// The way of one call's audio.
+/// Media paths of one call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DirectMedia {
     caller: MediaPath,
     callee: MediaPath,
-    /// On the way to be direct, or so.
+    /// Direct media is in use, or being set up.
     wanted: bool,
-    /// A gateway would not: never again on this call.
+    /// A gateway refused, so the call makes no further attempt.
     refused: bool,
-    /// A gateway did not come back.
+    /// A gateway refused to return its media to the server.
     reclaim_failed: bool,
     attempts: u8,
-    /// Both have sent to each other at some time.
+    /// Both gateways have exchanged media directly at least once.
     was_direct: bool,
 }
 
 impl DirectMedia {
-    /// A call whose audio goes through us.
+    /// Creates the state of a call with relayed media.
     pub(super) fn new() -> Self {
         let (caller, callee) = (MediaPath::Relayed, MediaPath::Relayed);
         Self {
@@ -102,17 +102,17 @@ impl DirectMedia {
         }
     }
 
-    /// Some audio may go past us: silence says nothing.
+    /// Returns `true` if media may bypass the server. Missing RTP is then no sign of a dead leg.
     pub(super) fn may_bypass_server(&self) -> bool {
         (self.caller, self.callee) != (MediaPath::Relayed, MediaPath::Relayed)
     }
 
-    /// The two have sent to each other at some time.
+    /// Returns `true` if both gateways have exchanged media directly at least once.
     pub(super) fn was_direct(&self) -> bool {
         self.was_direct
     }
 
-    /// The next thing to do, given what the call is like now. To be asked until there is none.
+    /// Returns the next step for the present facts. The caller repeats this until it returns `None`.
     pub(super) fn step(&mut self, facts: MediaFacts) -> Option<RedirectStep> {
         if self.reclaim_failed {
             return std::mem::take(&mut self.reclaim_failed).then_some(RedirectStep::EndCall);
@@ -145,7 +145,7 @@ impl DirectMedia {
         !self.may_bypass_server() && self.attempts < MAX_DIRECT_ATTEMPTS
     }
 
-    /// A gateway does what it was asked for.
+    /// Handles a gateway's acceptance of the pending re-INVITE.
     pub(super) fn on_accepted(&mut self, side: Side) {
         let path = self.path_mut(side);
         *path = match *path {
@@ -155,7 +155,7 @@ impl DirectMedia {
         self.was_direct |= (self.caller, self.callee) == (MediaPath::Direct, MediaPath::Direct);
     }
 
-    /// A gateway refused what it was asked for.
+    /// Handles a gateway's refusal of the pending re-INVITE.
     pub(super) fn on_refused(&mut self, side: Side) {
         self.refused = true;
         let path = self.path_mut(side);
@@ -166,13 +166,14 @@ impl DirectMedia {
         }
     }
 
-    /// A gateway is not where the other was told that it is: both come back, and stay.
+    /// Handles a gateway whose media address differs from the address given to the other gateway. Both return to the
+    /// server and stay there.
     pub(super) fn address_changed(&mut self) {
         self.refused = true;
     }
 
-    /// A gateway changed its audio by itself (hold, another address), and was answered with ours: it sends to us now. The
-    /// other one comes back before they part again.
+    /// Handles a change of media by the gateway itself, such as hold or a new address. The answer named the server's
+    /// address, so this gateway sends to the server now. The other gateway returns before the next attempt.
     pub(super) fn on_changed(&mut self, side: Side) {
         let path = self.path_mut(side);
         if *path == MediaPath::Direct {
@@ -229,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A call whose gateways talk to each other.
+    /// A call with direct media.
     fn direct() -> DirectMedia {
         let mut direct = DirectMedia::new();
         for side in [Side::Caller, Side::Callee] {

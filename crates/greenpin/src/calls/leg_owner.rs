@@ -2,20 +2,20 @@
 
 use call::script::{Attempt, Side};
 
-/// One call, for as long as this process lives.
+/// Id of a call within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct CallId(pub(super) u64);
 
-/// Whose leg or stream something is.
+/// Owner of a leg or a media stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LegOwner {
     pub(super) call: CallId,
     pub(super) role: Role,
-    /// By which trunk its leg goes.
+    /// Index of the leg's trunk.
     pub(super) trunk: usize,
 }
 
-/// What a party is in its call.
+/// Role of a party in its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Caller,

@@ -1,4 +1,18 @@
-//! The SIP and RTP engine: performs what the call machine decides.
+//! SIP and RTP engine. It performs the actions of the call machine (crate `call`) on real sockets.
+//!
+//! Map of the folder:
+//!
+//! - `call_loop`: the single loop that processes every event of every call.
+//! - `context`: the state that all calls share, such as the user agent, the media plane and the trunks.
+//! - `leg_owner`: the call of each leg and media stream.
+//! - `masked_call`: one call on its legs, in `actions`, `media_path` and `ending`.
+//! - `direct_media`: the state machine for media between two carriers.
+//! - `record_writer`: the writes of one call to the store, in order.
+//! - `call_limits`: the limits of each tenant on this node.
+//! - `trunks`: trunk selection, number formats and DNS.
+//! - `sip`: sockets, connections and TLS under the SIP endpoint.
+//! - `media`: media threads, legs, prompts and recordings.
+//! - `softphone`: a phone for the commands `demo` and `call`.
 
 mod call_limits;
 mod call_loop;
@@ -28,62 +42,62 @@ use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use signalling::Transport;
 
-/// How long the trunks have to take note of our leaving.
+/// Maximum time to wait for the trunks to confirm the removal of our registrations, in [`Engine::stop`].
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the engine needs to know to start.
+/// Settings of the engine.
 pub struct EngineSettings {
-    /// Where SIP over UDP is served. Port 0 takes a free one.
+    /// Address for SIP over UDP. Port 0 takes any free port.
     pub udp: SocketAddr,
-    /// Where SIP over TCP is served, if anywhere. Port 0 takes the one of UDP.
+    /// Address for SIP over TCP; `None`: off. Port 0 takes the port of UDP.
     pub tcp: Option<SocketAddr>,
-    /// Where SIP over TLS is served, if anywhere.
+    /// Address and certificate for SIP over TLS; `None`: off.
     pub tls: Option<TlsListen>,
-    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    /// DNS server for the host names of trunks; `None`: the system's resolver.
     pub dns: Option<SocketAddr>,
-    /// The address that peers reach SIP and media at.
+    /// IP address announced to peers for SIP and media.
     pub advertised: IpAddr,
-    /// Who brings calls and takes them.
+    /// Carriers to receive calls from and to place calls with.
     pub trunks: Vec<TrunkSettings>,
-    /// Ports and threads of the audio.
+    /// Ports and threads of the media plane.
     pub media: MediaSettings,
-    /// What callers hear.
+    /// Prompts played to callers.
     pub prompts: Prompts,
-    /// The folder that recordings go to.
+    /// Folder for recordings.
     pub recordings: PathBuf,
-    /// What they are written as.
+    /// File format of recordings.
     pub recording_format: RecordingFormat,
-    /// The name of this node in call records.
+    /// Name of this node in call records.
     pub node: String,
-    /// Calls at once; one more is refused with 503.
+    /// Maximum number of concurrent calls. The engine rejects further calls with 503.
     pub max_calls: usize,
-    /// The same of a tenant whose settings say nothing.
+    /// Default call limit of a tenant, for tenants without a limit in their settings.
     pub tenant_limit: CallLimit,
 }
 
-/// Why the engine cannot start.
+/// Error at the start of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A SIP address cannot be served.
+    /// A SIP address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The media threads cannot be started, or the folder of recordings cannot be made.
+    /// A media thread cannot be started, or the folder of recordings cannot be used.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// Failed step.
         what: &'static str,
-        /// How it failed.
+        /// Cause.
         source: std::io::Error,
     },
 }
 
-/// A running engine. Dropping it ends every call at once; [`Engine::stop`] lets them end well.
+/// Running engine. Dropping it ends every call immediately; [`Engine::stop`] drains the calls first.
 pub struct Engine {
-    /// Where SIP over UDP is served.
+    /// Local address of SIP over UDP.
     pub udp: SocketAddr,
-    /// Where SIP over TCP is served.
+    /// Local address of SIP over TCP.
     pub tcp: Option<SocketAddr>,
-    /// Where SIP over TLS is served.
+    /// Local address of SIP over TLS.
     pub tls: Option<SocketAddr>,
     handle: Handle,
     certificates: Arc<TlsCertificates>,
@@ -91,76 +105,76 @@ pub struct Engine {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// What others than its owner may ask of the engine. Clones are handles on the same one.
+/// Cloneable handle for other parts of the server. All clones control the same engine.
 #[derive(Clone)]
 pub struct Handle(mpsc::UnboundedSender<Command>);
 
-/// A call that is under way.
+/// Call in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveCall {
-    /// Its id.
+    /// Id of the call.
     pub call_sid: CallSid,
-    /// How far it has come.
+    /// Stage of the call.
     pub state: CallState,
-    /// When it came in.
+    /// Arrival time.
     pub since: Timestamp,
 }
 
-/// How far a call has come.
+/// Stage of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallState {
-    /// The caller is asked for a PIN, or hears why there is none to ask for.
+    /// The caller enters a PIN, or hears a prompt before the engine hangs up.
     Collecting,
-    /// The other side is rung.
+    /// At least one callee is being dialled.
     Dialling,
-    /// Both talk.
+    /// Both parties are connected.
     Bridged,
-    /// It is over but for its record.
+    /// The call is over; its record is not written yet.
     Ending,
 }
 
-/// What others ask of the engine.
+/// Request to the call loop.
 enum Command {
-    /// Take no more calls; tell when the last one is over.
+    /// Stop admitting calls, and reply after the last call has ended.
     Drain(oneshot::Sender<()>),
-    /// Take calls, or refuse new ones with 503.
+    /// Admit calls, or reject new calls with 503.
     Admit(bool),
     /// End every call now.
     EndCalls,
-    /// End one call now; tell whether there was such a one.
+    /// End one call now, and reply with `false` if the call does not exist.
     EndCall(CallSid, oneshot::Sender<bool>),
-    /// Tell which calls are under way.
+    /// Reply with the calls in progress.
     Calls(oneshot::Sender<Vec<LiveCall>>),
-    /// Tell how much is held.
+    /// Reply with the number of objects in use.
     Load(oneshot::Sender<EngineLoad>),
-    /// The DNS says where a trunk is, and how it is reached.
+    /// Set the transport and the addresses of a trunk, as resolved from DNS.
     Targets(usize, Transport, Vec<SocketAddr>),
-    /// Tell how the trunks are.
+    /// Reply with the state of every trunk.
     Trunks(oneshot::Sender<Vec<TrunkHealth>>),
-    /// Take back what is registered with trunks; tell when that is done.
+    /// Remove our registrations from the trunks, and reply when all are removed.
     Unregister(oneshot::Sender<()>),
 }
 
-/// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
-/// call (RFC 3261, section 17): idle.
+/// Objects in use. In an idle engine every field is zero, except `sip.transactions` and `sip.timers`. Those stay for
+/// half a minute after a call (RFC 3261, section 17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineLoad {
     /// Masked calls.
     pub calls: usize,
-    /// Legs of theirs.
+    /// Legs of masked calls.
     pub legs: usize,
-    /// Streams of theirs.
+    /// Media streams of masked calls.
     pub streams: usize,
     /// Legs of the media plane.
     pub media_legs: usize,
-    /// Deadlines.
+    /// Pending deadlines of calls.
     pub deadlines: usize,
-    /// What the SIP endpoint holds.
+    /// Objects of the SIP endpoint.
     pub sip: signalling::EndpointLoad,
 }
 
 impl Engine {
-    /// Binds every socket and serves calls.
+    /// Binds every socket, recovers unfinished recordings and starts to serve calls.
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
         let folder = &settings.recordings;
@@ -220,23 +234,23 @@ impl Engine {
         })
     }
 
-    /// A handle on it.
+    /// Returns a handle to this engine.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Reads the certificates for SIP over TLS again. One that cannot be used leaves the one before in use.
+    /// Reads the certificates for SIP over TLS again. An unusable file leaves the previous certificate in use.
     pub fn reload_certificates(&self) {
         self.certificates.request_reload();
     }
 
-    /// How much is held now; `None` if the engine has stopped.
+    /// Returns the objects in use, or `None` if the engine has stopped.
     pub async fn load(&self) -> Option<EngineLoad> {
         self.handle.ask(Command::Load).await
     }
 
-    /// Takes no more calls (503) and takes back what is registered with trunks, waits for calls under way for as long
-    /// as `timeout` lasts, then ends the rest. Every call record is written before this returns.
+    /// Stops the engine. It rejects new calls with 503, removes its registrations, waits up to `timeout` for calls in
+    /// progress, and then ends the remaining calls. Every call record is written before this method returns.
     pub async fn stop(self, timeout: Duration) {
         let unregistered = self.handle.ask(Command::Unregister);
         let _ = tokio::time::timeout(UNREGISTER_TIMEOUT, unregistered).await;
@@ -259,7 +273,7 @@ impl Drop for Engine {
     }
 }
 
-/// Begins to look up the trunks that have a name.
+/// Starts a resolver task for every trunk with a host name.
 fn resolve_trunk_names(
     settings: &EngineSettings,
     encrypted: &[bool],
@@ -303,26 +317,26 @@ fn resolve_trunk_names(
 }
 
 impl Handle {
-    /// The calls that are under way, oldest first; none if the engine has stopped.
+    /// Returns the calls in progress, oldest first; empty if the engine has stopped.
     pub async fn calls(&self) -> Vec<LiveCall> {
         self.ask(Command::Calls).await.unwrap_or_default()
     }
 
-    /// Ends a call as if a party had hung up; whether there was such a one.
+    /// Ends a call as if a party had hung up. Returns `false` if the call does not exist.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
         self.ask(|reply| Command::EndCall(call_sid, reply))
             .await
             .unwrap_or(false)
     }
 
-    /// How the trunks are, in the order of the configuration; none if the engine has stopped.
+    /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
     pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
     }
 
-    /// Takes new calls, or refuses them with 503. Calls under way go on.
+    /// Admits new calls, or rejects them with 503. Calls in progress continue.
     pub fn admit(&self, calls: bool) {
-        // An engine that has stopped takes none.
+        // A stopped engine admits no calls, so there is no receiver to notify.
         let _ = self.0.send(Command::Admit(calls));
     }
 
@@ -334,7 +348,7 @@ impl Handle {
 }
 
 impl CallState {
-    /// Its word.
+    /// Returns the name of the state in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Collecting => "collecting",

@@ -1,4 +1,4 @@
-//! What one call has to tell the store, in order, and what the store answers.
+//! Writes of one call to the store, in order, and the replies of the store.
 
 use std::time::Duration;
 
@@ -8,13 +8,14 @@ use tokio::sync::mpsc;
 use super::leg_owner::CallId;
 use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
 
-/// How often the end of a call is tried to be written before it is left to the reconciliation at the next start.
+/// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
+/// start closes the call.
 const MAX_END_ATTEMPTS: u32 = 60;
 
-/// The call's side: entries are written in the order given, by a task of their own, so that a call never waits.
+/// Queue of updates. A task writes them in order, so that the call loop never waits for the store.
 pub(super) struct CallRecordWriter(mpsc::UnboundedSender<RecordUpdate>);
 
-/// Small: a channel keeps room for thirty-two of them as long as the call lasts.
+/// Kept small: the channel reserves space for 32 updates during the whole call.
 enum RecordUpdate {
     Begin(Box<NewCall>),
     CheckPin(Pin),
@@ -23,18 +24,18 @@ enum RecordUpdate {
     End(Box<CallEnding>),
 }
 
-/// What comes back to the exchange.
+/// Reply to the call loop.
 pub(super) enum StoreReply {
-    /// Where the call goes.
+    /// Route of the call.
     Routed(Result<Begun, StoreError>),
-    /// What a PIN opened.
+    /// Result of a PIN check.
     PinChecked(Result<PinVerdict, StoreError>),
-    /// The call record is written, or given up.
+    /// The call record is written, or the task has given up.
     Closed,
 }
 
 impl CallRecordWriter {
-    /// Opens the ledger of a call with its beginning.
+    /// Starts the writer task of a call with its first update.
     pub(super) fn open(
         store: Store,
         id: CallId,
@@ -57,17 +58,17 @@ impl CallRecordWriter {
         record_writer
     }
 
-    /// Has a block of digits judged.
+    /// Checks a block of digits against the store.
     pub(super) fn check_pin(&self, pin: Pin) {
         self.send(RecordUpdate::CheckPin(pin));
     }
 
-    /// Notes that a number is being alerted.
+    /// Records the alerting of a number.
     pub(super) fn ringing(&self, number: PhoneNumber) {
         self.send(RecordUpdate::Ringing(number));
     }
 
-    /// Notes that a number answered.
+    /// Records the answer of a number.
     pub(super) fn answered(&self, number: PhoneNumber) {
         self.send(RecordUpdate::Answered(number));
     }
@@ -78,7 +79,7 @@ impl CallRecordWriter {
     }
 
     fn send(&self, update: RecordUpdate) {
-        // The keeper goes only after the end of the call, when nothing more is entered.
+        // The task ends only after the end of the call, and no update follows that.
         let _ = self.0.send(update);
     }
 }
@@ -93,7 +94,7 @@ struct WriterTask {
 impl WriterTask {
     async fn run(self, mut updates: mpsc::UnboundedReceiver<RecordUpdate>) {
         while let Some(update) = updates.recv().await {
-            // A call is silent for most of its time: what writing takes is not kept in its task meanwhile.
+            // A call is idle most of the time. Boxing keeps the size of the write out of the idle task.
             if let Some(reply) = Box::pin(self.write(update)).await
                 && self.replies.send((self.id, reply)).is_err()
             {

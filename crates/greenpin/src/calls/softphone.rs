@@ -1,4 +1,4 @@
-//! A telephone made of the server's own SIP and media: `demo` and `call` use it to call and to be called.
+//! Softphone built from the server's own SIP and media. The commands `demo` and `call` use it as caller and as callee.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,20 +17,20 @@ use super::StartError;
 use super::media::{LegMedia, MediaEvent, MediaPlane, MediaSettings, Remote, SourceRule};
 use super::sip::{SipSockets, UserAgent};
 
-/// Where a phone's calls go, and where its own are taken.
+/// Settings of a softphone.
 #[derive(Debug, Clone)]
 pub struct SoftphoneSettings {
-    /// The phone's own SIP address; port 0 takes a free one.
+    /// SIP address of the phone. Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The ports of its audio.
+    /// Port range for RTP.
     pub media_ports: std::ops::RangeInclusive<u16>,
-    /// The server to call, and the only one to take calls from.
+    /// Server to call. The phone accepts calls only from this server.
     pub server: SocketAddr,
-    /// How messages travel.
+    /// Transport of outgoing calls.
     pub transport: Transport,
 }
 
-/// A telephone.
+/// Softphone.
 pub struct Softphone {
     agent: UserAgent,
     media: MediaPlane,
@@ -41,40 +41,40 @@ pub struct Softphone {
 
 struct PhoneCall {
     stream: LegMedia,
-    /// Known since the offer, connected with the answer.
+    /// Media of an incoming call, known before the answer.
     remote: Option<RemoteMedia>,
 }
 
-/// What happens on a phone.
+/// Event of a softphone.
 #[derive(Debug)]
 pub enum SoftphoneEvent {
-    /// It rings. The numbers are as the SIP messages name them.
+    /// Incoming call. The numbers appear as in the SIP messages.
     Incoming {
-        /// The call.
+        /// Leg of the call.
         leg: LegId,
-        /// The number that was dialled.
+        /// Dialled number.
         called: String,
-        /// The number that is shown.
+        /// Presented caller number.
         shown: Option<String>,
     },
-    /// The other phone rings.
+    /// The callee is alerted.
     Ringing,
-    /// The other side answered.
+    /// The callee has answered.
     Answered(LegId),
-    /// The other side refused: a SIP status.
+    /// The callee has refused, with this SIP status.
     Failed(u16),
-    /// The call is over.
+    /// The call has ended.
     HungUp,
-    /// The other side pressed a key.
+    /// The peer has pressed a key.
     Key(Digit),
-    /// What was played is at its end.
+    /// A clip was played to its end.
     Played,
-    /// A recording is complete, or failed.
+    /// A recording is complete, or has failed.
     Recorded(Result<PathBuf, String>),
 }
 
 impl Softphone {
-    /// Plugs a phone in.
+    /// Binds the sockets of the phone.
     pub async fn start(settings: SoftphoneSettings) -> Result<Self, StartError> {
         let io = |what| move |source| StartError::Io { what, source };
         let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
@@ -120,12 +120,12 @@ impl Softphone {
         })
     }
 
-    /// Where the phone takes calls.
+    /// Address for incoming calls.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Calls a number and shows another.
+    /// Calls a number and presents another number as the caller.
     pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, SoftphoneError> {
         let stream = self.media.open()?;
         let call = OutgoingCall {
@@ -148,7 +148,7 @@ impl Softphone {
         Ok(leg)
     }
 
-    /// Takes a call that rings.
+    /// Answers an incoming call.
     pub fn answer(&mut self, leg: LegId) {
         let Some(call) = self.calls.get(&leg) else {
             return;
@@ -162,14 +162,14 @@ impl Softphone {
         }
     }
 
-    /// Refuses a call that rings, with a status of RFC 3261 (400 to 699).
+    /// Rejects an incoming call with a SIP status from 400 to 699.
     pub fn decline(&mut self, leg: LegId, status: u16) {
         self.agent
             .command(|endpoint, now| endpoint.reject(leg, status, None, now));
         self.calls.remove(&leg);
     }
 
-    /// Presses keys, one after the other, as RFC 4733 events.
+    /// Sends keys in sequence as RFC 4733 events.
     pub fn press(&self, leg: LegId, keys: &str) {
         let digits = keys
             .chars()
@@ -180,14 +180,14 @@ impl Softphone {
         }
     }
 
-    /// Says something.
+    /// Plays a clip to the peer.
     pub fn play(&self, leg: LegId, clip: Arc<Clip>) {
         if let Some(call) = self.calls.get(&leg) {
             call.stream.play(clip, 0);
         }
     }
 
-    /// What is heard from now on, in pieces of 8 kHz samples.
+    /// Returns a channel with the received audio as 8 kHz samples, starting now.
     pub fn listen(&self, leg: LegId) -> mpsc::UnboundedReceiver<Vec<i16>> {
         let (sender, samples) = mpsc::unbounded_channel();
         if let Some(call) = self.calls.get(&leg) {
@@ -196,14 +196,14 @@ impl Softphone {
         samples
     }
 
-    /// Records the call: left what is heard, right what is said.
+    /// Records the call: received audio on the left, sent audio on the right.
     pub fn record(&self, leg: LegId, file: PathBuf) {
         if let Some(call) = self.calls.get(&leg) {
             call.stream.record(file);
         }
     }
 
-    /// Hangs up, or withdraws a call that was not answered.
+    /// Ends a call, or cancels it before the answer.
     pub fn hang_up(&mut self, leg: LegId) {
         self.agent
             .command(|endpoint, now| endpoint.hang_up(leg, now));
@@ -213,7 +213,7 @@ impl Softphone {
         }
     }
 
-    /// The next thing that happens. Dropping the future loses nothing.
+    /// Waits for the next event. Dropping the future loses nothing.
     pub async fn event(&mut self) -> SoftphoneEvent {
         loop {
             let event = tokio::select! {
@@ -251,9 +251,9 @@ impl Softphone {
                 self.calls.get(&leg)?.connect(remote);
                 None
             }
-            // A phone has one trunk, and asks it nothing.
+            // The phone has a single trunk without keep-alive and registration.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
-            // A telephone sends nobody elsewhere.
+            // The phone sends no redirections.
             Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
             Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
@@ -293,18 +293,18 @@ fn on_media_event(event: MediaEvent) -> Option<SoftphoneEvent> {
     }
 }
 
-/// A call that a phone cannot make.
+/// Error while placing a call.
 #[derive(Debug, thiserror::Error)]
 pub enum SoftphoneError {
-    /// No audio port.
+    /// No media port is available.
     #[error(transparent)]
     Media(#[from] crate::calls::media::OpenLegError),
-    /// Not a number.
+    /// The number is not valid.
     #[error(transparent)]
     Dial(#[from] DialError),
 }
 
-/// Our address as the server sees it: the one that the system would send from.
+/// Returns our address as seen by the server: the source address of packets to it.
 fn reachable(own: SocketAddr, server: SocketAddr) -> std::io::Result<IpAddr> {
     if !own.ip().is_unspecified() {
         return Ok(own.ip());

@@ -1,4 +1,4 @@
-//! The engine on real sockets, with phones of its own parts around it and a real store below.
+//! The engine on real sockets, between softphones and on a real store.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl EngineHarness {
         Self::with(|_| {}).await
     }
 
-    /// The same with settings of one's own.
+    /// Creates a harness with modified settings.
     async fn with(change: impl FnOnce(&mut EngineSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let agent = phone(any_port(), 33_000).await;
@@ -106,7 +106,7 @@ impl EngineHarness {
         }
     }
 
-    /// A caller who was answered and keyed in the PIN.
+    /// Creates a caller who was answered and entered the PIN.
     async fn caller(&self) -> (Softphone, LegId) {
         let mut caller = phone(self.engine.udp, 33_400).await;
         let leg = caller.dial(VN, CUSTOMER).unwrap();
@@ -118,7 +118,7 @@ impl EngineHarness {
         (caller, leg)
     }
 
-    /// Waits until the agent's phone rings, while the caller's goes on.
+    /// Waits until the agent's phone rings, while the caller's phone keeps running.
     async fn wait_for_ring(&mut self, caller: &mut Softphone) -> LegId {
         loop {
             tokio::select! {
@@ -128,7 +128,7 @@ impl EngineHarness {
         }
     }
 
-    /// Waits until nothing is held any more, while the phones go on.
+    /// Waits until the engine holds no objects, while the phones keep running.
     async fn wait_for_idle(&mut self, caller: &mut Softphone) {
         let idle = async {
             loop {
@@ -207,7 +207,7 @@ async fn a_call_that_was_connected_leaves_nothing_behind() {
     let (mut caller, leg) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.answer(ringing);
-    // The agent presses a key, and the customer hangs up when it is heard: both were connected.
+    // The agent presses a key. Its arrival at the customer proves the bridge.
     harness.agent.press(ringing, "5");
     let connected = async {
         loop {
@@ -249,7 +249,7 @@ async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
     let (mut caller, _) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.answer(ringing);
-    // Neither phone says anything from now on.
+    // From now on neither phone sends audio.
     let both_hung_up = async {
         tokio::join!(
             until(&mut harness.agent, |event| matches!(
@@ -278,7 +278,7 @@ async fn a_call_whose_audio_goes_past_us_is_not_silent() {
     let (mut caller, leg) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.answer(ringing);
-    // Another caller, who says nothing either, is hung up on: by then the two would be as well.
+    // Another caller without audio is hung up. By then the bridged call would be too.
     let mut silent = phone(harness.engine.udp, 33_600).await;
     silent.dial(VN, CUSTOMER).unwrap();
     let hung_up = async {

@@ -1,4 +1,4 @@
-//! What the call machine wants done, one action after the other.
+//! Actions of the call machine, performed on the legs of a call.
 
 use call::script::{Action, Attempt, Input, Prompt, Side};
 use call::{Cause, PhoneNumber};
@@ -15,7 +15,7 @@ use crate::calls::trunks::selection;
 use crate::crypto::random;
 
 impl MaskedCall {
-    /// Does one thing. What fails at once comes back as an input.
+    /// Performs one action. Returns an input for the machine if the action fails immediately.
     pub(super) fn perform(&mut self, action: Action, context: &mut EngineContext) -> Option<Input> {
         match action {
             Action::Reject(cause) => self.reject(cause, context),
@@ -84,7 +84,7 @@ impl MaskedCall {
         }
     }
 
-    /// Nobody waits for the end of it.
+    /// Token 0: the machine does not wait for the end of this prompt.
     fn play_to_both(&mut self, prompt: Prompt, context: &mut EngineContext) {
         let clip = context.prompts.get(prompt, self.voice.as_ref());
         let callee = self
@@ -124,7 +124,7 @@ impl MaskedCall {
         )
     }
 
-    /// Dials the number over the next trunk with capacity.
+    /// Dials a number over the next trunk with capacity.
     pub(super) fn dial_next_trunk(
         &mut self,
         attempt: Attempt,
@@ -164,7 +164,7 @@ impl MaskedCall {
         }
     }
 
-    /// The dialled number and the virtual number, in the trunk's number format.
+    /// Formats the dialled number and the virtual number for the trunk.
     fn dial_strings(
         &self,
         trunk: usize,
@@ -177,8 +177,8 @@ impl MaskedCall {
         Some((to, format.write(self.number, country)))
     }
 
-    /// Builds the new leg from the dialled number, the virtual number and the server's own media. Of the caller it
-    /// takes the preferred codec and support for comfort noise, and nothing else.
+    /// Builds the new leg from the dialled number, the virtual number and the server's own media. Of the caller it uses
+    /// the codec and the support for comfort noise, and nothing else.
     fn outgoing_call(
         &self,
         trunk: usize,
@@ -265,7 +265,7 @@ pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Optio
     }
 }
 
-/// Whether audio is encrypted on a trunk.
+/// Returns the SRTP mode of a trunk.
 fn srtp(context: &EngineContext, trunk: usize) -> SrtpMode {
     context
         .settings

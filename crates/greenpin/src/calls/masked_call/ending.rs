@@ -1,4 +1,4 @@
-//! The end of a call: its streams close and report, then its record is written.
+//! End of a call: the streams close and report, then the call record is written.
 
 use std::time::Instant;
 
@@ -11,14 +11,14 @@ use crate::metrics::METRICS;
 use crate::store;
 use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
 
-/// The call is over; its record waits for the streams to close.
+/// Ended call with open streams. Its record is written after the last stream has closed.
 pub(super) struct PendingRecord {
     pub(super) outcome: Outcome,
     pub(super) open_streams: usize,
 }
 
 impl MaskedCall {
-    /// Closes every stream; the record is written when the last has reported.
+    /// Closes every stream. The record is written after the last report.
     pub(super) fn finish(&mut self, outcome: Outcome) {
         let legs =
             std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));

@@ -1,4 +1,4 @@
-//! Where the audio of both legs goes: to us, or past us.
+//! Media path of a call: relayed by the server, or direct between the gateways.
 
 use std::mem;
 
@@ -13,7 +13,7 @@ use crate::calls::leg_owner::Role;
 use crate::calls::media::{LegMedia, Remote, SourceRule};
 
 impl MaskedCall {
-    /// A party named its audio, or changed it.
+    /// Handles new or changed media of a party.
     pub(in crate::calls) fn media_changed(
         &mut self,
         role: Role,
@@ -38,7 +38,7 @@ impl MaskedCall {
         }
     }
 
-    /// A party's gateway does what our re-INVITE asked for.
+    /// Handles the acceptance of a re-INVITE by a party's gateway.
     pub(in crate::calls) fn redirected(
         &mut self,
         role: Role,
@@ -54,7 +54,7 @@ impl MaskedCall {
         let before = leg.remote.replace(remote);
         connect(leg, context);
         let format = |media: RemoteMedia| (media.rtp, media.payload_type, media.telephone_event);
-        // The caller's gateway was told of the callee's before this one answered.
+        // The caller's gateway received the callee's address before this answer.
         if side == Side::Callee && before.map(format) != Some(format(remote)) {
             self.direct.address_changed();
         }
@@ -62,7 +62,7 @@ impl MaskedCall {
         self.route_media(context);
     }
 
-    /// A party's gateway refused our re-INVITE.
+    /// Handles the refusal of a re-INVITE by a party's gateway.
     pub(in crate::calls) fn redirect_failed(
         &mut self,
         role: Role,
@@ -74,7 +74,7 @@ impl MaskedCall {
         self.route_media(context);
     }
 
-    /// Lets the two gateways talk to each other, or brings their audio back, as the call is now.
+    /// Moves the media to the path that fits the present state of the call.
     pub(super) fn route_media(&mut self, context: &mut EngineContext) {
         if self.bridged_attempt.is_none() || self.ending.is_some() {
             return;
@@ -113,7 +113,8 @@ impl MaskedCall {
         }
     }
 
-    /// All that a gateway learns of the other one is in the redirection.
+    /// Asks a gateway to send its media to the other gateway or to the server. The redirection holds everything that a
+    /// gateway learns about the other gateway.
     fn redirect(&self, side: Side, to_peer: bool, context: &mut EngineContext) {
         let other = match side {
             Side::Caller => Side::Callee,
@@ -165,7 +166,7 @@ impl MaskedCall {
     }
 }
 
-/// Lets a leg's stream talk to its peer, if both are known.
+/// Connects a leg's stream to its peer, if both are known.
 pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else {
         return;
@@ -174,7 +175,7 @@ pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
         Some(_) => {
             let mut networks = context.agent.networks(leg.trunk);
-            // One who was let in by a password is in none of them.
+            // A caller authenticated by digest may be outside the trunk's networks.
             networks.extend(leg.source.map(Network::single));
             SourceRule::Latch(networks)
         }

@@ -1,4 +1,4 @@
-//! One masked call on real legs: performs what the call machine wants done, and tells it what came of it.
+//! One masked call: performs the actions of the call machine on real legs, and passes events back to the machine.
 
 mod actions;
 mod ending;
@@ -30,7 +30,7 @@ use crate::store::{
     Begun, CallSid, PinVerdict, RecordingFile, StoreError, TenantId, Timestamp, Voice,
 };
 
-/// The same moment on both clocks: the one that people read, and the one that never jumps.
+/// Start of the call on the wall clock and on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CallStart {
     pub(super) at: Timestamp,
@@ -49,17 +49,17 @@ pub(super) struct MaskedCall {
     machine: Call,
     number: PhoneNumber,
     started: CallStart,
-    /// The tenant whose limit it counts for.
+    /// Tenant of the call, for the tenant's call limit.
     tenant: Option<TenantId>,
     voice: Option<Voice>,
     caller: CallLeg,
-    /// Boxed: a table of one has room for four.
+    /// Boxed, because a table with one entry has space for four.
     callees: HashMap<Attempt, Box<CallLeg>>,
     bridged_attempt: Option<Attempt>,
     direct: DirectMedia,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
-    /// Keys that wait until the audio is back.
+    /// Keys to send after the media has returned to the server.
     queued_keys: Vec<(Side, Digit)>,
     record_writer: CallRecordWriter,
     last_status: Option<u16>,
@@ -67,24 +67,24 @@ pub(super) struct MaskedCall {
     ending: Option<PendingRecord>,
 }
 
-/// A leg of the call: its dialog, and its audio once it has some.
+/// Leg of a call: its dialog and its media stream.
 struct CallLeg {
     id: LegId,
     trunk: usize,
-    /// Where its INVITE came from; `None`: it is ours.
+    /// Source address of the INVITE; `None` for a leg dialled by the server.
     source: Option<IpAddr>,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<Box<MediaReport>>,
     keys: DigitFilter,
-    /// The number that it was dialled to, with what is left to try; `None`: the caller.
+    /// Dialled number and remaining trunks; `None` for the caller.
     dialled: Option<DialledNumber>,
 }
 
-/// A number on its way through the trunks.
+/// Dialled number and the trunks to reach it.
 struct DialledNumber {
     number: PhoneNumber,
-    /// Trunks to try if this one fails before anybody is alerted.
+    /// Trunks to try if this trunk fails before the callee is alerted.
     trunks_left: VecDeque<usize>,
 }
 
@@ -117,7 +117,7 @@ impl CallLeg {
 }
 
 impl DialledNumber {
-    /// The next trunk that has room.
+    /// Removes and returns the next trunk with capacity.
     fn next_trunk(&mut self, context: &mut EngineContext) -> Option<usize> {
         std::iter::from_fn(|| self.trunks_left.pop_front())
             .find(|trunk| context.has_capacity(*trunk))
@@ -162,7 +162,7 @@ impl MaskedCall {
         &self.sid
     }
 
-    /// The tenant whose limit it counts for; `None`: nobody's.
+    /// Returns the tenant whose limit counts this call, if any.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }
@@ -171,7 +171,7 @@ impl MaskedCall {
         self.tenant = Some(tenant);
     }
 
-    /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
+    /// Rejects a call above the tenant's limit. The call record shows the rejection.
     pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
         tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
         self.step(
@@ -180,7 +180,7 @@ impl MaskedCall {
         );
     }
 
-    /// The call as others may see it.
+    /// Returns the state of the call for the API.
     pub(super) fn live(&self) -> LiveCall {
         let state = match (&self.ending, self.bridged_attempt) {
             (Some(_), _) => CallState::Ending,
@@ -195,12 +195,13 @@ impl MaskedCall {
         }
     }
 
-    /// When [`Input::Elapsed`] is due.
+    /// Deadline of the next [`Input::Elapsed`].
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.machine.deadline()
     }
 
-    /// A dialled party refused, or could not be reached; the status is for the call record.
+    /// Handles the failure of a dialled leg: the next trunk is tried if the status allows it. The status goes into the
+    /// call record.
     pub(super) fn callee_failed(
         &mut self,
         attempt: Attempt,
@@ -248,7 +249,7 @@ impl MaskedCall {
         self.step(Input::Routed(route), context);
     }
 
-    /// A call that is to be answered needs audio first.
+    /// Opens the caller's stream for a route with audio. Without a free port the call is refused.
     fn open_caller_stream(
         &mut self,
         route: call::script::Route,
@@ -299,8 +300,8 @@ impl MaskedCall {
         self.step(input, context);
     }
 
-    /// A key of either party. The caller's are for the machine until the call is bridged; then those that did not
-    /// come as audio are passed on.
+    /// Handles a key of either party. Before the bridge the call machine receives it. Afterwards only keys sent by SIP
+    /// INFO are passed on here; others travel with the media.
     pub(super) fn on_key(
         &mut self,
         role: Role,
@@ -341,7 +342,7 @@ impl MaskedCall {
     pub(super) fn hung_up(&mut self, role: Role, cause: Cause, context: &mut EngineContext) {
         match role {
             Role::Callee(attempt) if self.bridged_attempt != Some(attempt) => {
-                // It had answered, and was not connected yet.
+                // The callee had answered, but was not bridged yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
                     context.remove_leg(leg.id, leg.stream.as_ref());
                     self.step(Input::Failed(attempt, Cause::NoAnswer), context);
@@ -351,7 +352,7 @@ impl MaskedCall {
         }
     }
 
-    /// No audio came from a party for too long: its leg is dead, and is hung up like the other.
+    /// Handles a party without RTP for too long: its leg is dead and ends like a hangup.
     pub(super) fn on_silence(&mut self, role: Role, context: &mut EngineContext) {
         if self.direct.may_bypass_server() {
             return;
@@ -405,7 +406,7 @@ impl MaskedCall {
         }
     }
 
-    /// Gives the machine an input, and does what it then wants done.
+    /// Feeds one input to the call machine and performs the resulting actions.
     pub(super) fn step(&mut self, input: Input, context: &mut EngineContext) {
         if let Input::Ringing(attempt) = &input
             && let Some(dialled) = self
@@ -413,7 +414,7 @@ impl MaskedCall {
                 .get_mut(attempt)
                 .and_then(|leg| leg.dialled.as_mut())
         {
-            // Somebody is alerted: whatever comes now is that party's answer.
+            // The callee is alerted, so its answer or refusal is final.
             dialled.trunks_left.clear();
         }
         let mut inputs = VecDeque::from([input]);

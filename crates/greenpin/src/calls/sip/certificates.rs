@@ -1,5 +1,5 @@
-//! The certificates in use: read at the start, and again when a file of theirs changes or somebody asks for it.
-//! Connections that are open keep what they began with.
+//! Certificates for TLS, loaded at the start and again after a change of the files or on request. Open connections keep
+//! their certificates.
 
 use std::fs;
 use std::io;
@@ -13,17 +13,17 @@ use tokio_rustls::TlsAcceptor;
 use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer};
 use crate::metrics::METRICS;
 
-/// Between two looks at the files.
+/// Interval between two checks of the files.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What encrypts the connections of one user agent.
+/// TLS certificates of one user agent.
 pub struct TlsCertificates {
     listen: Option<Reloadable<TlsListen, TlsAcceptor>>,
     peers: Vec<Option<Reloadable<TlsPeer, Connector>>>,
     requested: Notify,
 }
 
-/// What is made of files, and made again when they change.
+/// TLS configuration loaded from files, and replaced after they change.
 struct Reloadable<S, T> {
     settings: S,
     loaded: RwLock<Loaded<T>>,
@@ -31,25 +31,25 @@ struct Reloadable<S, T> {
 
 struct Loaded<T> {
     value: T,
-    /// The files that it was made of.
+    /// State of the files at the time of loading.
     stamps: Vec<FileStamp>,
-    /// The files that it could not be made of, which was told.
+    /// State of the files at the last failed load, so that each failure is logged once.
     failed_stamps: Option<Vec<FileStamp>>,
 }
 
-/// What tells that a file is another one.
+/// Modification time and length of a file, to detect changes; `None` if the file is not readable.
 type FileStamp = Option<(SystemTime, u64)>;
 
 trait CertificateFiles<T> {
     fn read(&self) -> Result<T, TlsError>;
     fn files(&self) -> Vec<&Path>;
-    /// The trunk's name; empty: what those who connect to us are shown.
+    /// Returns the trunk's name; empty for the server certificate.
     fn trunk(&self) -> &str;
     fn identity(&self) -> Option<&Identity>;
 }
 
 impl TlsCertificates {
-    /// Reads every file.
+    /// Loads every file.
     pub(super) fn read(settings: Tls) -> Result<Self, TlsError> {
         let listen = settings.listen.map(Reloadable::new).transpose()?;
         let peers = settings
@@ -63,12 +63,12 @@ impl TlsCertificates {
         })
     }
 
-    /// Asks for all files to be read again, whether they have changed or not.
+    /// Requests a reload of all files, even if unchanged.
     pub fn request_reload(&self) {
         self.requested.notify_one();
     }
 
-    /// What encrypts a connection that is accepted now.
+    /// Returns the TLS acceptor for a new incoming connection.
     pub(super) fn acceptor(&self) -> io::Result<TlsAcceptor> {
         self.listen
             .as_ref()
@@ -76,20 +76,20 @@ impl TlsCertificates {
             .ok_or_else(no_certificate)
     }
 
-    /// What encrypts a connection to a trunk's peer that is made now.
+    /// Returns the TLS connector for a new connection to a trunk's peer.
     pub(super) fn connector(&self, trunk: Option<usize>) -> io::Result<Connector> {
         let peer = trunk.and_then(|trunk| self.peers.get(trunk)?.as_ref());
         peer.map(Reloadable::now).ok_or_else(no_certificate)
     }
 
-    /// Keeps what is in use as the files are. Never ends.
+    /// Reloads changed files periodically. Never returns.
     pub async fn watch(self: Arc<Self>) {
         loop {
             let requested = tokio::time::timeout(RELOAD_INTERVAL, self.requested.notified())
                 .await
                 .is_ok();
             let replies = self.clone();
-            // Only a panic would make it fail, and that is told already.
+            // Only a panic makes this fail, and the panic handler has logged it.
             let _ = tokio::task::spawn_blocking(move || replies.reload_if_changed(requested)).await;
         }
     }
@@ -129,8 +129,8 @@ impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
             .clone()
     }
 
-    /// Reads again what has changed, or all: what cannot be used changes nothing, and is tried again each time, since a
-    /// file may become readable without a change; it is told once.
+    /// Reloads the files if they changed or on request. A failed load keeps the previous configuration and is logged
+    /// once. The next check tries again, because a file may become readable without a change.
     fn reload_if_changed(&self, requested: bool) {
         let stamps = stamps(&self.settings);
         let changed = self
@@ -215,7 +215,7 @@ fn stamps<T>(settings: &impl CertificateFiles<T>) -> Vec<FileStamp> {
     settings.files().into_iter().map(stamp).collect()
 }
 
-/// Why a connection is not made.
+/// Error for a connection without a TLS configuration.
 fn no_certificate() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotConnected,

@@ -1,4 +1,4 @@
-//! SIP over TCP and TLS: a task for each connection that reads and writes.
+//! SIP over TCP and TLS, with one task per connection.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,17 +17,17 @@ use super::certificates::TlsCertificates;
 use super::inbound::Inbound;
 use super::tls::Connector;
 
-/// Connections open at once; more are closed as they come.
+/// Maximum number of open connections. Further incoming connections are closed.
 const MAX_CONNECTIONS: usize = 1024;
-/// Messages that wait for a slow peer; more fail.
+/// Maximum number of messages queued for a slow peer. Further messages fail.
 const MAX_QUEUED_MESSAGES: usize = 256;
-/// A message that was begun must be whole within this time: no peer holds memory for nothing.
+/// Maximum time for the rest of a partial message, so that a peer cannot hold memory.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection on which nothing was said for so long is closed.
+/// Maximum idle time before a connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
-/// How long a connection on which something broken was said stays open for our answers.
+/// Time for the peer to read our last response after a framing error.
 const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long we try to connect.
+/// Maximum time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CHUNK_BYTES: usize = 4096;
 
@@ -39,19 +39,19 @@ pub(super) struct Connections {
     certificates: Arc<TlsCertificates>,
 }
 
-/// A listener.
+/// Listener for TCP or TLS.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) encrypted: bool,
 }
 
-/// What tells a connection from others.
+/// Key of a connection in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct ConnectionKey {
     transport: Transport,
-    /// The peer's end.
+    /// Remote address.
     peer: SocketAddr,
-    /// The trunk that a connection of ours was made for, where its peer had to show a certificate.
+    /// Trunk of an outgoing TLS connection. Its peer has presented a certificate for this trunk.
     trunk: Option<usize>,
 }
 
@@ -62,7 +62,7 @@ struct Outbound {
     ticket: Option<Ticket>,
 }
 
-/// A connection that is being made, or is open.
+/// Connection in use or being opened.
 struct SipConnection {
     key: ConnectionKey,
     queue: mpsc::Receiver<Outbound>,
@@ -71,7 +71,7 @@ struct SipConnection {
 }
 
 impl Connections {
-    /// Opens connections, and accepts them where there are listeners, for as long as this lives.
+    /// Starts the listeners. Dropping the result closes them and every connection.
     pub(super) fn serve(
         listeners: Vec<Listener>,
         certificates: Arc<TlsCertificates>,
@@ -97,7 +97,8 @@ impl Connections {
         }
     }
 
-    /// Sends over the connection that the path names, else over one to its destination, opened where needed.
+    /// Sends over the connection in the path, or else over a connection to the destination. The connection is opened if
+    /// necessary.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         let Transmit {
             path,
@@ -108,7 +109,7 @@ impl Connections {
         let transport = path.transport;
         let trunk = path.trunk.filter(|_| transport == Transport::Tls);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was accepted is the peer's, whatever trunk it is of.
+        // An accepted connection has no trunk in its key.
         let accepted = path.connection.map(|peer| ConnectionKey {
             transport,
             peer,
@@ -161,7 +162,7 @@ impl Drop for Connections {
         self.acceptors
             .iter()
             .for_each(tokio::task::JoinHandle::abort);
-        // Dropping the queues ends the writers, and with them the connections.
+        // A dropped queue ends the writer, and with it the connection.
         self.table
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +183,7 @@ async fn accept(
     };
     loop {
         let Ok((stream, peer)) = listener.socket.accept().await else {
-            // Out of file descriptors, most likely: let some go before trying again.
+            // The process is probably out of file descriptors, so wait before the next attempt.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -190,7 +191,7 @@ async fn accept(
             .encrypted
             .then(|| certificates.acceptor())
             .transpose();
-        // Nothing is said in clear where it must be encrypted.
+        // A TLS listener without certificates must not accept plain text.
         let Ok(tls) = tls else { continue };
         let key = ConnectionKey {
             transport,
@@ -216,7 +217,7 @@ async fn accept(
     }
 }
 
-/// A connection that was accepted, encrypted first where it must be.
+/// Runs an accepted connection, after the TLS handshake if it is encrypted.
 async fn handshake(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
@@ -228,7 +229,7 @@ async fn handshake(connection: SipConnection, stream: TcpStream, tls: Option<Tls
     }
 }
 
-/// A connection of ours to a peer, which shows who it is where it must.
+/// Opens a connection to a peer and runs it, after the TLS handshake if it is encrypted.
 async fn connect(connection: SipConnection, tls: Option<Connector>) {
     let peer = connection.key.peer;
     let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
@@ -281,7 +282,8 @@ fn forget(table: &Table, key: ConnectionKey) {
         .remove(&key);
 }
 
-/// Reads until the peer closes or says something broken. `replies`: what the connection itself has to say.
+/// Reads until the peer closes the connection or breaks the framing. `replies` takes the responses and pongs of the
+/// connection itself.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
     key: ConnectionKey,
@@ -326,7 +328,8 @@ async fn read(
     }
 }
 
-/// Reads on for nothing: closed with something unread, the kernel would take our last words back.
+/// Reads and discards the remaining bytes. If unread data is left at the close, the kernel resets the connection, and
+/// the peer loses our last response.
 async fn discard(mut reader: impl AsyncRead + Unpin) {
     let mut chunk = [0; CHUNK_BYTES];
     while reader.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
@@ -358,7 +361,7 @@ async fn write(
     report_unsent(queue, inbound).await;
 }
 
-/// Writes all, and lets nothing wait for more.
+/// Writes all bytes and flushes them.
 async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     writer.write_all(bytes).await?;
     writer.flush().await

@@ -1,20 +1,20 @@
-//! The events that the sockets hand to the user agent.
+//! Events from the sockets to the user agent.
 
 use std::net::SocketAddr;
 
 use signalling::{SipMessage, Ticket, Transport};
 
-/// What came in.
+/// Event from a socket.
 #[derive(Debug)]
 pub(super) enum Inbound {
-    /// A message.
+    /// Received SIP message.
     Message {
         transport: Transport,
         source: SocketAddr,
         message: SipMessage,
     },
-    /// A message of ours could not be delivered over a connection.
+    /// A message could not be delivered over a connection.
     Failed(Ticket),
-    /// Something that is of no use to anyone.
+    /// Nothing to process, such as a keep-alive.
     Nothing,
 }

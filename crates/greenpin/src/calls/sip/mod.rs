@@ -1,4 +1,4 @@
-//! The sockets under a SIP endpoint: what [`signalling`] wants sent is sent, what comes in is handed to it.
+//! Sockets under the SIP endpoint of the [`signalling`] crate.
 
 mod certificates;
 mod connections;
@@ -18,42 +18,42 @@ pub use self::certificates::TlsCertificates;
 pub use self::sockets::{BindError, Listen, SipSockets};
 pub use self::tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
 
-/// A SIP user agent on real sockets: an [`Endpoint`] with its sockets, clock and source of randomness.
+/// SIP user agent: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {
     endpoint: Endpoint,
     sockets: SipSockets,
 }
 
 impl UserAgent {
-    /// A user agent on sockets that are bound already.
+    /// Creates a user agent on bound sockets.
     pub fn new(settings: EndpointSettings, sockets: SipSockets) -> Self {
         let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
         endpoint.start(Instant::now());
         Self { endpoint, sockets }
     }
 
-    /// Gives a command to the endpoint at the present time. What it sends goes out with the next
-    /// [`UserAgent::event`].
+    /// Runs a command on the endpoint at the present time. The next call of [`UserAgent::event`] or
+    /// [`UserAgent::flush`] sends the resulting messages.
     pub fn command<T>(&mut self, command: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
         command(&mut self.endpoint, Instant::now())
     }
 
-    /// How much the endpoint holds.
+    /// Returns the number of objects in the endpoint.
     pub fn load(&self) -> signalling::EndpointLoad {
         self.endpoint.load()
     }
 
-    /// Where a trunk's calls, and its audio, may come from.
+    /// Returns the networks from which a trunk's calls and media may arrive.
     pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
         self.endpoint.networks(trunk)
     }
 
-    /// Whether no trunk has a registration of ours any more.
+    /// Returns `true` if no trunk holds a registration of ours.
     pub fn is_unregistered(&self) -> bool {
         self.endpoint.is_unregistered()
     }
 
-    /// Sends, receives and keeps time until something happened. Dropping the future loses nothing.
+    /// Sends, receives and runs timers until the next event. Dropping the future loses nothing.
     pub async fn event(&mut self) -> Event {
         loop {
             self.flush();
@@ -83,7 +83,7 @@ impl UserAgent {
         }
     }
 
-    /// Sends all that waits. A message that cannot be sent fails its transaction.
+    /// Sends every pending message. A failed send fails its transaction.
     pub fn flush(&mut self) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();

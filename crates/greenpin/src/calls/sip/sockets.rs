@@ -1,4 +1,4 @@
-//! One UDP socket, and listeners for TCP and TLS, for SIP.
+//! SIP sockets: one UDP socket, and listeners for TCP and TLS.
 
 use std::fmt;
 use std::io;
@@ -17,21 +17,21 @@ use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
 
-/// The largest datagram there is.
+/// Maximum size of a UDP datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
-/// How many numbers are tried until one is free over both transports.
+/// Maximum number of attempts to find a port that is free for both UDP and TCP.
 const MAX_PORT_ATTEMPTS: u32 = 16;
-/// Messages from TCP connections that wait to be looked at; beyond it the connections wait.
+/// Maximum number of received messages in the queue. Beyond it, connections stop reading.
 const MAX_WAITING_MESSAGES: usize = 1024;
-/// Room for a burst of datagrams while the engine is busy.
+/// Size of the UDP socket buffers, for bursts while the engine is busy.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// A transport and the address that it is served on, written `udp:127.0.0.1:5060`.
+/// Transport and address to listen on, written `udp:127.0.0.1:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
     /// UDP, TCP or TLS.
     pub transport: Transport,
-    /// Port 0 takes any free port.
+    /// Address. Port 0 takes any free port.
     pub address: SocketAddr,
 }
 
@@ -67,15 +67,15 @@ impl fmt::Display for Listen {
     }
 }
 
-/// SIP that cannot be served.
+/// Error while binding the SIP sockets.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// An address cannot be served.
+    /// An address cannot be bound.
     #[error("cannot listen for SIP on {listen}: {source}")]
     Address {
-        /// Which one.
+        /// Transport and address.
         listen: Listen,
-        /// How it failed.
+        /// Cause.
         source: io::Error,
     },
     /// A certificate cannot be used.
@@ -83,7 +83,7 @@ pub enum BindError {
     Tls(#[from] TlsError),
 }
 
-/// The sockets of one user agent.
+/// Sockets of one user agent.
 pub struct SipSockets {
     udp: UdpSocket,
     buffer: Box<[u8]>,
@@ -94,20 +94,20 @@ pub struct SipSockets {
     tls_address: Option<SocketAddr>,
 }
 
-/// Sockets that are bound, with nobody behind them yet.
+/// Bound sockets before the start of their tasks.
 struct Bound {
     udp: UdpSocket,
     tcp: Option<TcpListener>,
 }
 
 impl SipSockets {
-    /// Binds a UDP socket, and a TCP listener where one is asked for. Where both may take any port they take the same
-    /// one, as peers expect of a SIP element.
+    /// Binds a UDP socket, and a TCP listener on request. If both ports are 0, both sockets get the same port, as peers
+    /// expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
         Self::bind_with(udp, tcp, Tls::default()).await
     }
 
-    /// The same with connections that are encrypted.
+    /// Binds the sockets of [`SipSockets::bind`] and a TLS listener.
     pub async fn bind_with(
         udp: SocketAddr,
         tcp: Option<SocketAddr>,
@@ -170,7 +170,7 @@ impl SipSockets {
         loop {
             attempts -= 1;
             match Self::bind_pair(udp, tcp).await {
-                // Somebody has the TCP port of the number that UDP got.
+                // Another program uses the TCP port with the number chosen for UDP.
                 Err(_) if attempts > 0 => {}
                 bound => return bound,
             }
@@ -210,22 +210,22 @@ impl SipSockets {
         })
     }
 
-    /// Where datagrams are received.
+    /// Local address of the UDP socket.
     pub fn udp_address(&self) -> io::Result<SocketAddr> {
         self.udp.local_addr()
     }
 
-    /// Where connections are accepted, if anywhere.
+    /// Local address of the TCP listener.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
     }
 
-    /// Where encrypted connections are accepted, if anywhere.
+    /// Local address of the TLS listener.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
     }
 
-    /// What encrypts its connections.
+    /// TLS certificates of these sockets.
     pub fn certificates(&self) -> Arc<TlsCertificates> {
         self.certificates.clone()
     }
@@ -234,7 +234,7 @@ impl SipSockets {
         tokio::select! {
             received = self.udp.recv_from(&mut self.buffer) => match received {
                 Ok((length, source)) => self.datagram(length, source),
-                // An ICMP error for an earlier datagram; its transaction finds out by itself.
+                // ICMP error for an earlier datagram. The timers of its transaction handle the loss.
                 Err(_) => Inbound::Nothing,
             },
             Some(inbound) = self.inbound.recv() => inbound,
@@ -243,7 +243,7 @@ impl SipSockets {
 
     fn datagram(&self, length: usize, source: SocketAddr) -> Inbound {
         let bytes = self.buffer.get(..length).unwrap_or_default();
-        // Keep-alives (RFC 5626, section 3.5.1) are a few bytes of white space.
+        // Keep-alives (RFC 5626, section 3.5.1) consist of a few bytes of white space.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Inbound::Nothing;
         }
@@ -261,14 +261,14 @@ impl SipSockets {
         }
     }
 
-    /// Sends a message, or hands it to its connection.
+    /// Sends a message, or queues it for its connection.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         match transmit.path.transport {
             Transport::Udp => match self
                 .udp
                 .try_send_to(&transmit.bytes, transmit.path.destination)
             {
-                // A full buffer is a lost datagram: retransmission is SIP's own answer to it.
+                // A full buffer equals a lost datagram, and SIP retransmits.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 other => other.map(drop),
             },
@@ -281,7 +281,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     let reference = socket2::SockRef::from(&socket);
-    // As much of it as the system grants.
+    // The system may grant less.
     reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     reference.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     UdpSocket::from_std(socket)

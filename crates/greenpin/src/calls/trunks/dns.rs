@@ -1,5 +1,5 @@
-//! Where trunks are that have a name: NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), asked again when
-//! their time is over.
+//! Resolution of trunk names with NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), repeated after the
+//! records expire.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,16 +17,16 @@ use crate::calls::Command;
 use crate::crypto::random;
 use crate::limits::backoff;
 
-/// Records are not asked for again sooner than this, whatever they say, and not later.
+/// Minimum and maximum time between two lookups, independent of the records' TTL.
 const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
-/// A name that leads nowhere is looked up again after this.
+/// Time to the next lookup of a name without addresses.
 const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
-/// The pause after a look-up that failed; it doubles with each one.
+/// First and longest delay after a failed lookup. The delay doubles with each failure.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// A service that an SRV record names.
+/// Target of an SRV record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SrvTarget {
     priority: u16,
@@ -35,23 +35,23 @@ struct SrvTarget {
     port: u16,
 }
 
-/// What is to be found.
+/// Trunk peer to resolve.
 #[derive(Debug)]
 pub(crate) struct TrunkLookup {
-    /// A peer that has a name.
+    /// Peer with a host name or a domain.
     pub(crate) peer: TrunkPeer,
-    /// Whether it is reached over TLS, where its name alone does not say so.
+    /// Use of TLS for a domain, for a peer without an explicit transport.
     pub(crate) tls: TlsPolicy,
 }
 
-/// Whether a domain is reached over TLS.
+/// Use of TLS for a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsPolicy {
-    /// There is nobody whom we could believe.
+    /// Never, because no CA certificates are available.
     Never,
-    /// Where the DNS says so.
+    /// If DNS offers it.
     Possible,
-    /// Whatever the DNS says: certificates were given for it.
+    /// Always, because the configuration names certificates for the trunk.
     Always,
 }
 
@@ -65,7 +65,7 @@ impl TlsPolicy {
     }
 }
 
-/// Where a name leads, and until when that is known.
+/// Addresses of a name, with their expiry.
 #[derive(Debug)]
 struct LookupResult {
     transport: Transport,
@@ -73,7 +73,7 @@ struct LookupResult {
     until: Instant,
 }
 
-/// A resolver that asks one server, or those of the system.
+/// Creates a resolver for one DNS server, or for the servers of the system.
 pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     let Some(server) = server else {
         return TokioResolver::builder_tokio()?.build();
@@ -87,8 +87,8 @@ pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetE
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
 }
 
-/// Tells the engine where a trunk's peer is, for as long as it listens. A name that leads nowhere is told so; when
-/// nobody can be asked, what was known stays.
+/// Sends the addresses of a trunk's peer to the engine, until the engine stops. A name without addresses is sent as an
+/// empty list. After a failed lookup the previous addresses stay in use.
 pub(in crate::calls) async fn keep_resolved(
     resolver: TokioResolver,
     (trunk, name): (usize, String),
@@ -138,7 +138,7 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
     };
     match &lookup.peer.host {
         Host::Address(address) => found.targets.push(*address),
-        // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
+        // RFC 3263, section 4.2: with an explicit port only the addresses are looked up.
         Host::Name {
             host,
             port: Some(port),
@@ -150,14 +150,14 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
         Host::Domain(host) => {
             let mut srv_names = naptr_targets(resolver, host, &mut found).await?;
             if srv_names.is_empty() {
-                // A domain that names none has those that it has services for.
+                // A domain without NAPTR records offers the transports of its SRV records.
                 let candidate = SERVICES.iter().map(|(transport, ..)| *transport);
                 srv_names = candidate
                     .map(|transport| (transport, service_name(host, transport)))
                     .collect();
             }
             srv_names.retain(|(transport, _)| lookup.tls.allows(*transport));
-            // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
+            // The NAPTR records are binding: without a usable transport the domain has no addresses.
             let Some((first, _)) = srv_names.first() else {
                 return Ok(found);
             };
@@ -168,15 +168,15 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
     Ok(found)
 }
 
-/// Transports with their services in NAPTR and SRV records (RFC 3263, sections 4.1 and 4.2), in the order in which they
-/// are tried where nothing names one.
+/// Transports with their NAPTR services and SRV labels (RFC 3263, sections 4.1 and 4.2), in the order of attempts for a
+/// domain without NAPTR records.
 const SERVICES: [(Transport, &str, &str); 3] = [
     (Transport::Udp, "SIP+D2U", "_sip._udp"),
     (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
     (Transport::Tls, "SIPS+D2T", "_sips._tcp"),
 ];
 
-/// A transport, and the name that its SRV records are at.
+/// Transport and the name of its SRV records.
 type SrvName = (Transport, String);
 
 fn service_name(host: &str, transport: Transport) -> String {
@@ -187,7 +187,7 @@ fn service_name(host: &str, transport: Transport) -> String {
     format!("{service}.{host}.")
 }
 
-/// The ways to a domain that its NAPTR records name, the preferred one first.
+/// Returns the SRV names in the NAPTR records of a domain, the preferred name first.
 async fn naptr_targets(
     resolver: &TokioResolver,
     host: &str,
@@ -214,7 +214,7 @@ async fn naptr_targets(
         .collect())
 }
 
-/// Where a NAPTR record leads; `None`: not to services of SIP by a transport that we know.
+/// Returns the SRV name of a NAPTR record; `None` if the record is not for SIP over a supported transport.
 fn naptr_target(naptr: &NAPTR) -> Option<SrvName> {
     let fits = |service: &str| naptr.services.eq_ignore_ascii_case(service.as_bytes());
     let (transport, ..) = SERVICES.iter().find(|(_, service, _)| fits(service))?;
@@ -222,8 +222,8 @@ fn naptr_target(naptr: &NAPTR) -> Option<SrvName> {
     leads_to_services.then(|| (*transport, naptr.replacement.to_utf8()))
 }
 
-/// The addresses of the first way that has services, in the order in which to try them; without any those of the name, by
-/// the transport that was found.
+/// Looks up the addresses of the first transport with SRV records, in the order of attempts. Without SRV records, the
+/// addresses of the host name itself are used with the transport already chosen.
 async fn resolve_services(
     resolver: &TokioResolver,
     host: &str,
@@ -245,7 +245,7 @@ async fn resolve_services(
     addresses(resolver, host, found.transport.default_port(), found).await
 }
 
-/// The services of a name; none where it has no SRV records.
+/// Returns the targets in the SRV records of a name; empty if it has none.
 async fn services(
     resolver: &TokioResolver,
     name: String,
@@ -278,7 +278,7 @@ async fn addresses(
     port: u16,
     found: &mut LookupResult,
 ) -> Result<(), NetError> {
-    // RFC 2782: a service whose target is the root is decidedly not there.
+    // RFC 2782: the root as target means that the service is not available.
     if host == "." {
         return Ok(());
     }
@@ -300,14 +300,14 @@ async fn addresses(
     }
 }
 
-/// Services in the order in which to try them (RFC 2782): the lower priority number first, among equals by lot, each as
-/// likely as its weight says. `draw` gives a number below the one it is given.
+/// Sorts SRV targets into the order of attempts (RFC 2782): by ascending priority number, then at random by weight.
+/// `draw` returns a number below its argument.
 fn service_order(
     mut remaining: Vec<SrvTarget>,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<SrvTarget> {
     let mut service_order = Vec::with_capacity(remaining.len());
-    // Those without weight first, so that they are chosen by nothing but a draw of nought.
+    // Targets without weight go first, so that only a drawn 0 chooses them.
     remaining.sort_by_key(|service| (service.priority, service.weight));
     while let Some(first) = remaining.first() {
         let priority = first.priority;

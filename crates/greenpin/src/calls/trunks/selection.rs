@@ -1,4 +1,4 @@
-//! The trunks: what the engine knows of each, which one an outgoing call goes by, and which one when that fails.
+//! Trunk settings and state, and the order of trunks for an outgoing call.
 
 use std::path::PathBuf;
 
@@ -9,41 +9,41 @@ use signalling::sdes::SrtpMode;
 use crate::calls::NumberFormat;
 use crate::calls::sip::{Identity, TlsPeer};
 
-/// A carrier, as it is configured.
+/// Configuration of a trunk to a carrier.
 #[derive(Debug, Clone)]
 pub struct TrunkSettings {
-    /// Its name in call records and logs.
+    /// Name of the trunk in call records and logs.
     pub name: String,
-    /// Where it is, who speaks for it, and what we are to it.
+    /// Addresses, credentials and registration for SIP.
     pub sip: signalling::Trunk,
-    /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
+    /// PEM file with the CA certificates for the peer; `None`: the system's CA certificates.
     pub tls_ca: Option<PathBuf>,
-    /// What its peer is shown over TLS where it asks who we are; `None`: nothing.
+    /// Client certificate for TLS connections to the peer; `None`: no client certificate.
     pub tls_identity: Option<Identity>,
-    /// The country of numbers that it presents without `+`.
+    /// Country of numbers without `+` from this trunk.
     pub country: Option<Region>,
-    /// Take media from the first source within its networks instead of the address in the SDP.
+    /// Accept RTP from the first source within the trunk's networks, instead of only from the address in the SDP.
     pub symmetric_rtp: bool,
-    /// Its gateway may exchange audio with that of another trunk, past us.
+    /// Allow the trunk's gateway to exchange media directly with the gateway of another trunk.
     pub direct_media: bool,
-    /// Whether its audio is encrypted.
+    /// SRTP mode.
     pub srtp: SrtpMode,
-    /// Trunks with a lower number are tried first.
+    /// Priority. Trunks with a lower number are tried first.
     pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 to 100.
+    /// Share of calls among trunks of the same priority, from 1 to 100.
     pub weight: u16,
-    /// The form in which it wants numbers.
+    /// Format of numbers sent to the trunk.
     pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
+    /// Digits added before the dialled number.
     pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
+    /// Maximum number of concurrent legs in both directions; `None`: unlimited.
     pub max_calls: Option<usize>,
-    /// New legs of it a second, both ways, and at once after a quiet time; `None`: no limit of its own.
+    /// Maximum rate of new legs per second in both directions, and the maximum burst; `None`: unlimited.
     pub max_calls_per_second: Option<u32>,
 }
 
 impl TrunkSettings {
-    /// What its peer must show and is shown, where it is reached over TLS.
+    /// Returns the TLS settings for the peer, if TLS is possible.
     pub(crate) fn tls_peer(&self) -> Option<TlsPeer> {
         let hop = self.sip.next_hop().filter(|hop| hop.may_be_encrypted())?;
         let peer = TlsPeer {
@@ -52,12 +52,12 @@ impl TrunkSettings {
             ca: self.tls_ca.clone(),
             identity: self.tls_identity.clone(),
         };
-        // A domain that says nothing of TLS needs no certificates, and this system may trust none.
+        // A domain without an explicit transport works without CA certificates, and this system may have none.
         let asked_for = hop.transport == Transport::Tls || self.has_tls_files();
         (asked_for || peer.is_usable()).then_some(peer)
     }
 
-    /// Whether certificates were given for its peer, which is then reached over TLS alone.
+    /// Returns `true` if the configuration names certificates for the peer. Such a peer is reached only over TLS.
     pub(crate) fn has_tls_files(&self) -> bool {
         self.tls_ca.is_some() || self.tls_identity.is_some()
     }
@@ -84,17 +84,17 @@ impl Default for TrunkSettings {
     }
 }
 
-/// How a trunk is.
+/// State of a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrunkHealth {
-    /// Its peer answers, as far as is known.
+    /// The peer answers, or its state is unknown.
     pub up: bool,
-    /// It has taken our registration; `None`: we do not register with it.
+    /// The trunk has accepted our registration; `None`: the trunk needs no registration.
     pub registered: Option<bool>,
 }
 
 impl TrunkHealth {
-    /// Before anything is known: one that is where an address says counts as up.
+    /// Returns the initial state. A trunk with an IP address starts as up, a trunk with a name starts as down.
     pub(crate) fn new(settings: &TrunkSettings) -> Self {
         let named = settings
             .sip
@@ -107,9 +107,9 @@ impl TrunkHealth {
     }
 }
 
-/// The trunks that take calls, in the order in which a call is to try them: those that are up, then those that are away.
-/// Among these the lower priority number first; among equals the one that brought the call, then by lot, each as likely
-/// as its weight says. `draw` gives a number below the one it is given.
+/// Returns the order of trunks for an outgoing call: trunks that are up first, then by ascending priority number. Among
+/// equals, the trunk of the incoming call is first, and the rest are drawn by weight. `draw` returns a number below its
+/// argument.
 pub(crate) fn trunk_order(
     trunks: &[TrunkSettings],
     is_up: impl Fn(usize) -> bool,
@@ -159,7 +159,8 @@ fn draw_weighted(
     last
 }
 
-/// Whether another trunk may succeed where one answered so, before anybody was alerted: it was away, or had no room.
+/// Returns `true` if another trunk may succeed after this status: the trunk was unreachable or had no capacity. Only
+/// valid before the callee is alerted.
 pub(crate) fn is_failover_status(status: u16) -> bool {
     matches!(status, 408 | 503)
 }
