@@ -1,17 +1,17 @@
-//! The file of a recording, WAV or Ogg, sealed: what lies on a disk or in a bucket is heard with the master key alone.
+//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with the master key.
 //!
-//! | octets | what |
+//! | octets | content |
 //! |---|---|
 //! | 16 | [`MAGIC`] |
 //! | 32 | salt: the file's key is its HMAC-SHA-256 under the [`RecordingKey`] |
-//! | 60 | the head, sealed last, as block 0: it tells how much audio there is |
-//! | 65,552 each, the last one less | the audio, sealed in blocks of 65,536 octets |
+//! | 60 | header, encrypted last, as block 0: it holds the length of the audio |
+//! | 65,552 each, the last block less | audio, encrypted in blocks of 65,536 octets |
 //!
-//! The head is that of the WAV file, before its samples. Of an Ogg file all is audio: the head is not of it, and has the
-//! same length.
+//! For WAV, the header is the header of the WAV file. For Ogg, the whole file is audio: the header is not part of it,
+//! but has the same length.
 //!
-//! A block is sealed by AES-256-GCM under its number as the nonce, so that none can be left out, moved or cut off, and
-//! any of them can be opened without the others. No key seals two files.
+//! Each block is encrypted with AES-256-GCM and its number as the nonce. Blocks therefore cannot be left out, moved or
+//! truncated, and each block can be decrypted without the others. No key encrypts two files.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -25,21 +25,21 @@ use super::random;
 const MAGIC: &[u8; 16] = b"greenpin audio 1";
 const SALT_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
-/// Octets of the head: those of a WAV file before its audio.
+/// Octets of the header, as in a WAV file before its audio.
 const WAV_HEADER_BYTES: usize = 44;
-/// What the head of an Ogg file begins with.
+/// Start of the header of an Ogg file.
 const OGG_MAGIC: &[u8; 4] = b"OggS";
 /// Octets of audio in a block.
 const BLOCK_BYTES: usize = 65_536;
-/// Octets before the first block of audio: all that [`Decryptor::new`] needs.
+/// Octets before the first block of audio, needed by [`Decryptor::new`].
 pub(crate) const HEADER_BYTES: usize = MAGIC.len() + SALT_BYTES + WAV_HEADER_BYTES + TAG_BYTES;
 
-/// What the keys of recordings are derived from.
+/// Key to derive the keys of recordings.
 #[derive(Clone)]
 pub struct RecordingKey(hmac::Key);
 
 impl RecordingKey {
-    /// Derives keys from 32 secret octets.
+    /// Creates the key from 32 secret octets.
     pub(crate) fn new(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
@@ -58,7 +58,7 @@ impl fmt::Debug for RecordingKey {
     }
 }
 
-/// Seals and opens the blocks of one file.
+/// Key of one file.
 struct FileKey(LessSafeKey);
 
 impl FileKey {
@@ -92,33 +92,33 @@ fn damaged() -> io::Error {
     )
 }
 
-/// Whether a file that begins so is sealed.
+/// Returns `true` if a file with this start is encrypted.
 pub(crate) fn is_encrypted(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// What a sealed file is once it is opened.
+/// Format of the decrypted file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AudioKind {
-    /// A WAV file of two channels, 8 kHz, 16 bits: its samples are written.
+    /// WAV file with two channels, 8 kHz, 16 bits. The caller writes only the samples.
     Wav,
-    /// An Ogg file: all of it is written.
+    /// Ogg file. The caller writes its complete content.
     Ogg,
 }
 
-/// Writes a sealed file.
+/// Writer of an encrypted file.
 pub(crate) struct EncryptedFile<W: Write + Seek> {
     file: W,
     kind: AudioKind,
     key: FileKey,
-    /// Audio that fills no block yet.
+    /// Audio of the incomplete block.
     block: Vec<u8>,
-    /// Octets of audio in the blocks before it.
+    /// Octets of audio in the previous blocks.
     encrypted: u64,
 }
 
 impl<W: Write + Seek> EncryptedFile<W> {
-    /// Begins a file, with room for its head.
+    /// Starts a file and reserves space for its header.
     pub(crate) fn new(mut file: W, kind: AudioKind, key: &RecordingKey) -> io::Result<Self> {
         let mut salt = [0; SALT_BYTES];
         random::fill(&mut salt);
@@ -145,12 +145,12 @@ impl<W: Write + Seek> EncryptedFile<W> {
             .try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
     }
 
-    /// Octets of audio so far.
+    /// Returns the octets of audio so far.
     pub(crate) fn length(&self) -> u64 {
         self.encrypted + self.block.len() as u64
     }
 
-    /// Seals what is left, and the head.
+    /// Encrypts the remaining audio and the header.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if !self.block.is_empty() {
             self.flush_block()?;
@@ -188,13 +188,13 @@ impl<W: Write + Seek> Write for EncryptedFile<W> {
         Ok(count)
     }
 
-    /// What fills no block waits: a block is sealed once.
+    /// Does nothing: an incomplete block waits, because each block is encrypted only once.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The head of an Ogg file of so many octets, which is written nowhere else.
+/// Returns the header of an Ogg file of this length in octets.
 fn ogg_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     let mut head = [0; WAV_HEADER_BYTES];
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
@@ -208,7 +208,7 @@ fn ogg_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     head
 }
 
-/// The head of a WAV file with so many octets of audio; what does not fit into its 32 bits is cut down to them.
+/// Returns the header of a WAV file with this many octets of audio. The length is capped at 32 bits.
 fn wav_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     let mut head =
@@ -223,33 +223,35 @@ fn wav_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     head
 }
 
-/// Opens a sealed file, block by block.
+/// Decryptor of a file, block by block.
 pub(crate) struct Decryptor {
     key: FileKey,
     head: [u8; WAV_HEADER_BYTES],
     audio: u64,
 }
 
-/// Where a part of a file lies in its sealed form.
+/// Location of a part of a file within its encrypted form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Which part of the head comes first.
+    /// Range of the header, before the audio.
     pub(crate) head: Range<usize>,
-    /// The octets of the sealed file that hold the rest.
+    /// Range of the encrypted file with the audio.
     pub(crate) stored: Range<u64>,
-    /// The block that they begin with.
+    /// Number of the first block in `stored`.
     pub(crate) block: u64,
-    /// Octets of that block's audio that are not asked for.
+    /// Octets of audio to skip in the first block.
     pub(crate) skip: usize,
-    /// Octets of audio that are.
+    /// Octets of audio in the part.
     pub(crate) audio: u64,
 }
 
 impl Decryptor {
-    /// Reads the first [`HEADER_BYTES`] octets of a file of so many; `None`: it is not sealed.
+    /// Reads the first [`HEADER_BYTES`] octets of a file of `stored` octets. Returns `None` if the file is not
+    /// encrypted.
     ///
     /// # Errors
-    /// It is damaged, cut off, or sealed with another key.
+    ///
+    /// The file is damaged, truncated, or encrypted with another key.
     pub(crate) fn new(key: &RecordingKey, first: &[u8], stored: u64) -> io::Result<Option<Self>> {
         if !is_encrypted(first) {
             return Ok(None);
@@ -278,7 +280,7 @@ impl Decryptor {
         }
     }
 
-    /// What the file is.
+    /// Returns the format of the file.
     pub(crate) fn kind(&self) -> AudioKind {
         if self.head.starts_with(OGG_MAGIC) {
             AudioKind::Ogg
@@ -287,7 +289,7 @@ impl Decryptor {
         }
     }
 
-    /// Octets of the head that are of the file.
+    /// Returns the octets of the header that belong to the file.
     fn header_bytes(&self) -> usize {
         if self.kind() == AudioKind::Ogg {
             0
@@ -296,17 +298,17 @@ impl Decryptor {
         }
     }
 
-    /// The length of the file, in octets.
+    /// Returns the length of the decrypted file in octets.
     pub(crate) fn length(&self) -> u64 {
         self.header_bytes() as u64 + self.audio
     }
 
-    /// A part of the head.
+    /// Returns a part of the header.
     pub(crate) fn head(&self, part: Range<usize>) -> &[u8] {
         self.head.get(part).unwrap_or_default()
     }
 
-    /// Where `count` octets from `first` on lie; what is beyond the end is left out.
+    /// Locates `count` octets from `first` on, up to the end of the file.
     pub(crate) fn span(&self, first: u64, count: u64) -> Span {
         let end = first.saturating_add(count).min(self.length());
         let header_bytes = self.header_bytes() as u64;
@@ -329,21 +331,22 @@ impl Decryptor {
         }
     }
 
-    /// Octets of a block in the sealed file.
+    /// Returns the length of a block in the encrypted file.
     pub(crate) fn stored_length(&self, block: u64) -> usize {
         let before = block.saturating_sub(1).saturating_mul(BLOCK_BYTES as u64);
         self.audio.saturating_sub(before).min(BLOCK_BYTES as u64) as usize + TAG_BYTES
     }
 
-    /// Opens a block.
+    /// Decrypts a block in place.
     ///
     /// # Errors
-    /// It is damaged.
+    ///
+    /// The block is damaged.
     pub(crate) fn decrypt<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
         self.key.decrypt(block, octets)
     }
 
-    /// Octets of all blocks in the sealed file.
+    /// Returns the length of all blocks in the encrypted file.
     fn encrypted(&self) -> u64 {
         self.audio + self.audio.div_ceil(BLOCK_BYTES as u64) * TAG_BYTES as u64
     }
@@ -378,7 +381,7 @@ mod tests {
         file.into_inner()
     }
 
-    /// Reads a part of a sealed file as a server does.
+    /// Reads a part of an encrypted file like the server.
     fn read(file: &[u8], first: u64, count: u64) -> io::Result<Vec<u8>> {
         let decryptor = Decryptor::new(
             &key(1),

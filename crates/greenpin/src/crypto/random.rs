@@ -1,11 +1,11 @@
-//! Random numbers from a generator seeded by the operating system, for everything that must not be guessed.
+//! Random numbers from a cryptographic generator seeded by the operating system.
 
 use std::cell::RefCell;
 
-/// Octets that are drawn at once: a draw costs as much for one as for hundreds.
+/// Octets per draw. A draw costs about the same for one octet as for hundreds.
 const BUFFER_BYTES: usize = 512;
 
-/// What one thread has drawn ahead. What was given away is wiped.
+/// Random octets drawn ahead by one thread. Used octets are wiped.
 struct RandomBuffer {
     octets: [u8; BUFFER_BYTES],
     used: usize,
@@ -15,10 +15,11 @@ thread_local! {
     static RANDOM_BUFFER: RefCell<RandomBuffer> = const { RefCell::new(RandomBuffer { octets: [0; BUFFER_BYTES], used: BUFFER_BYTES }) };
 }
 
-/// Fills a buffer.
+/// Fills a buffer with random octets.
 ///
 /// # Panics
-/// If the system has no randomness to give: nothing safe can be done without it.
+///
+/// If the system has no randomness, because no safe operation is possible without it.
 pub(crate) fn fill(buffer: &mut [u8]) {
     if buffer.len() > BUFFER_BYTES {
         return draw(buffer);
@@ -26,7 +27,7 @@ pub(crate) fn fill(buffer: &mut [u8]) {
     RANDOM_BUFFER.with_borrow_mut(|buffered| buffered.copy_out(buffer));
 }
 
-/// A uniformly drawn number.
+/// Returns a random number with a uniform distribution.
 pub(crate) fn u64() -> u64 {
     let mut bytes = [0; 8];
     fill(&mut bytes);
@@ -34,7 +35,7 @@ pub(crate) fn u64() -> u64 {
 }
 
 impl RandomBuffer {
-    /// Fills a buffer that is not longer than what is drawn at once.
+    /// Fills a buffer of at most [`BUFFER_BYTES`].
     fn copy_out(&mut self, buffer: &mut [u8]) {
         if BUFFER_BYTES - self.used < buffer.len() {
             draw(&mut self.octets);

@@ -1,9 +1,10 @@
-//! The pause before something that failed is tried again.
+//! Delay before a retry.
 
 use std::time::Duration;
 
-/// The pause after a number of failures, 1 or more: doubling from `first` to `longest`, and of each a random half to
-/// whole, so that many who failed at one moment do not come back at one moment. `random` is any number.
+/// Returns the delay after a number of failures, starting at 1. The delay doubles from `first` up to `longest`, with a
+/// random factor from one half to one. The factor spreads the retries of many clients after a common failure. `random`
+/// is any random number.
 pub(crate) fn pause(first: Duration, longest: Duration, failures: u32, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let whole = first.saturating_mul(1 << doublings).min(longest);

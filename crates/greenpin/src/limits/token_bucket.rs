@@ -1,8 +1,8 @@
-//! How often something may happen: a token bucket, on a clock of the caller's.
+//! Token bucket on the caller's clock.
 
 use std::time::Instant;
 
-/// What is left of a fill of tokens.
+/// Token bucket.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenBucket {
     tokens: f64,
@@ -10,7 +10,7 @@ pub(crate) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A bucket that is full.
+    /// Creates a full bucket.
     pub(crate) fn full(burst: u32, now: Instant) -> Self {
         Self {
             tokens: burst.into(),
@@ -18,7 +18,7 @@ impl TokenBucket {
         }
     }
 
-    /// Fills it with what time has brought, `burst` tokens at the most; gives how many it has.
+    /// Adds the tokens for the elapsed time, up to `burst`. Returns the number of tokens.
     pub(crate) fn refill(&mut self, per_second: u32, burst: u32, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + passed * f64::from(per_second)).min(burst.into());
@@ -26,7 +26,7 @@ impl TokenBucket {
         self.tokens
     }
 
-    /// Takes a token; gives how many are left.
+    /// Consumes a token. Returns the number of remaining tokens.
     pub(crate) fn consume(&mut self) -> f64 {
         self.tokens -= 1.0;
         self.tokens

@@ -1,8 +1,7 @@
-//! What the process counts, for `GET /metrics`.
+//! Metrics of the process, for `GET /metrics`.
 //!
-//! Every label is a word of the program's own, the template of a route, or a trunk's name in the configuration: no number,
-//! PIN or id can get into one. The
-//! metrics are the process's, as its log is.
+//! A label is a fixed word, the template of a route, or the name of a trunk. No number, PIN or id can become a label.
+//! Metrics belong to the process, like its log.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,24 +17,24 @@ use prometheus_client::registry::{Registry, Unit};
 
 mod process;
 
-/// Seconds: from a look-up in memory to what nobody waits for any more.
+/// Histogram buckets in seconds, from a cache lookup to an abandoned request.
 const DURATIONS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Jobs of one commit; 256 is the most.
+/// Histogram buckets for the jobs in a commit, up to the maximum of 256.
 const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// An HTTP request that was answered.
+/// Labels of an answered HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabel {
-    /// The route's template, or `unmatched`.
+    /// Template of the route, or `unmatched`.
     pub(crate) route: String,
     pub(crate) method: &'static str,
-    /// The class of the status, such as `2xx`.
+    /// Class of the status, such as `2xx`.
     pub(crate) status: &'static str,
 }
 
-/// An HTTP route.
+/// Labels of an HTTP route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RouteLabel {
     pub(crate) route: String,
@@ -62,10 +61,10 @@ struct TrunkLabel {
     trunk: String,
 }
 
-/// What a block of digits, or a delivery, came to.
+/// Counter by outcome.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
-/// What the store alone can tell, when it is asked for; `None`: it cannot now, and the figure from before is kept.
+/// Gauges read from the store. `None`: the store did not answer, and the previous value stays.
 #[derive(Default)]
 pub(crate) struct StoreFigures {
     pub(crate) webhook_backlog: Option<u64>,
@@ -73,7 +72,7 @@ pub(crate) struct StoreFigures {
     pub(crate) upload_backlog: Option<u64>,
 }
 
-/// Everything that is counted.
+/// Metrics of the process.
 pub(crate) struct Metrics {
     registry: Registry,
     process: process::Process,
@@ -103,7 +102,7 @@ pub(crate) struct Metrics {
     recording_upload_backlog: Gauge,
 }
 
-/// The metrics of this process.
+/// Metrics of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 impl Metrics {
@@ -230,7 +229,7 @@ impl Metrics {
         to.register("recording_upload_backlog", help, backlog);
     }
 
-    /// A rate can be taken of a counter only if it was there before the first event.
+    /// Creates the counters at zero, because a rate needs a sample from before the first event.
     fn begin_at_zero(&self) {
         for call_type in ["completed", "incomplete", "call-attempt", "client-hangup"] {
             self.calls_ended
@@ -259,7 +258,7 @@ impl Metrics {
         }
     }
 
-    /// A request was answered after so many seconds.
+    /// Counts an HTTP request and its duration in seconds.
     pub(crate) fn count_request(&self, request: RequestLabel, seconds: f64) {
         let route = RouteLabel {
             route: request.route.clone(),
@@ -269,21 +268,21 @@ impl Metrics {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// A call is over; the type is the call record's word.
+    /// Counts the end of a call by the call type in its record.
     pub(crate) fn count_call_end(&self, call_type: &'static str) {
         self.calls_ended
             .get_or_create(&CallTypeLabel { call_type })
             .inc();
     }
 
-    /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
+    /// Counts a block of digits as `accepted`, `refused`, or `failed` if the store failed.
     pub(crate) fn count_pin_attempt(&self, outcome: &'static str) {
         self.pin_attempts
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
-    /// How a trunk is; `registered` is `None` where we do not register.
+    /// Sets the state of a trunk; `registered` is `None` for a trunk without registration.
     pub(crate) fn set_trunk(&self, name: &str, up: bool, registered: Option<bool>) {
         let label = TrunkLabel {
             trunk: name.to_owned(),
@@ -296,8 +295,8 @@ impl Metrics {
         }
     }
 
-    /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
-    /// the one that those who connect to us are shown.
+    /// Sets the expiry of a client certificate in seconds since 1970-01-01T00:00:00Z. The server certificate has an
+    /// empty trunk name.
     pub(crate) fn set_certificate_expiry(&self, trunk: &str, at: i64) {
         self.certificate_expiry
             .get_or_create(&TrunkLabel {
@@ -306,14 +305,14 @@ impl Metrics {
             .set(at);
     }
 
-    /// A webhook was `delivered`, `retried` or `given_up`.
+    /// Counts a webhook delivery as `delivered`, `retried` or `given_up`.
     pub(crate) fn count_delivery(&self, outcome: &'static str) {
         self.webhook_deliveries
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
-    /// A recording was uploaded, or is to be tried again.
+    /// Counts an upload of a recording. A failed upload is retried.
     pub(crate) fn count_upload(&self, uploaded: bool) {
         let outcome = if uploaded { "uploaded" } else { "failed" };
         self.recording_uploads
@@ -321,7 +320,7 @@ impl Metrics {
             .inc();
     }
 
-    /// A SIP message is sent: counted if it refuses something.
+    /// Counts a sent SIP message if it is an error response.
     pub(crate) fn count_sip_message(&self, message: &[u8]) {
         if let Some(status) = refusal(message) {
             self.sip_refusals
@@ -330,7 +329,7 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
+    /// Renders all metrics in the text format of OpenMetrics 1.0, as read by Prometheus.
     pub(crate) fn render(&self, stored: &StoreFigures) -> String {
         for (gauge, found) in [
             (&self.webhook_backlog, stored.webhook_backlog),
@@ -349,14 +348,14 @@ impl Metrics {
     }
 }
 
-/// The status of a SIP answer from 400 on.
+/// Returns the status of a SIP error response.
 fn refusal(message: &[u8]) -> Option<u16> {
     let status = message.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
     let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
     (400..=699).contains(&status).then_some(status)
 }
 
-/// A counter of seconds that the system keeps.
+/// Counter of seconds with a value from the system.
 type SecondsCounter = Counter<f64, AtomicU64>;
 
 fn store_seconds(counter: &SecondsCounter, seconds: f64) {

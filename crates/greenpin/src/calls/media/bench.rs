@@ -1,4 +1,4 @@
-//! What a bridged call costs, measured on loopback beside a bare UDP relay.
+//! Benchmark of the cost of a bridged call on loopback, compared with a bare UDP relay.
 
 use std::{
     collections::HashSet,
@@ -19,42 +19,42 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{LegMedia, MediaPlane, MediaSettings, OpenLegError, Remote, SourceRule};
 
-/// Parts of 20 ms over which the calls' packets are spread, as those of unrelated callers are.
+/// Number of phases within 20 ms. The packets of the calls are spread over them, like those of unrelated callers.
 pub(super) const PHASES: usize = 200;
 
-/// CPU is that of the relaying threads alone, in percent of one core; the load generator's is not in it. The kernel's
-/// work on a packet that is sent counts for the sender, as everywhere on loopback.
+/// CPU figures in percent of one core. They cover the relaying threads and not the load generator. On loopback the
+/// kernel's work for a packet counts for its sender.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelayFigures {
-    /// Calls that were bridged at a time, two legs each, G.711, 20 ms, both ways.
+    /// Concurrent bridged calls: two legs each, G.711, 20 ms packets, both directions.
     pub calls: usize,
-    /// A relay that does nothing but receive and send, port to port.
+    /// CPU of a relay that only receives and sends.
     pub bare_cpu: f64,
-    /// The media plane.
+    /// CPU of the media plane.
     pub bridged_cpu: f64,
-    /// The media plane with each call recorded, the recording thread included.
+    /// CPU of the media plane with each call recorded, including the recording thread.
     pub recorded_cpu: f64,
-    /// The media plane with A-law on one side of each call and Opus on the other.
+    /// CPU of the media plane with A-law on one side of each call and Opus on the other side.
     pub transcoded_cpu: f64,
-    /// Share of the packets sent that came out on the other side, 0.0 to 1.0, without recording.
+    /// Share of packets delivered without recording, 0.0 to 1.0.
     pub delivered: f64,
-    /// Resident memory a bridged call, in octets.
+    /// Resident memory per bridged call, in octets.
     pub memory: u64,
 }
 
-/// Why nothing could be measured.
+/// Error in a benchmark.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A socket, a thread or the system's figures (`/proc`, Linux only) were not to be had.
+    /// A socket, a thread or the system's figures in `/proc` (Linux only) were not available.
     #[error("relay bench: {0}")]
     Io(#[from] io::Error),
-    /// The media ports did not suffice.
+    /// The port range is too small.
     #[error(transparent)]
     Open(#[from] OpenLegError),
 }
 
-/// Relays `calls` calls for `seconds` each way: bare, bridged, bridged and recorded into `folder`, and from Opus to G.711.
-/// Takes a little over four times `seconds`. The port range of `settings` must hold two legs a call.
+/// Relays `calls` calls for `seconds` in each configuration: bare, bridged, recorded into `folder`, and Opus to G.711.
+/// Takes a little over four times `seconds`. The port range of `settings` must hold two legs per call.
 pub fn relay_bench(
     settings: &MediaSettings,
     calls: usize,
@@ -116,7 +116,7 @@ fn bridged(
         .iter()
         .map(|leg| SocketAddr::new(settings.bind, leg.local_port()))
         .collect::<Vec<_>>();
-    // A second to warm up: caches, buffers and the load average of the plane.
+    // One second of warm-up for caches, buffers and the packet rate of the media threads.
     exchange_load(&phones, &ports, &speech, Duration::from_secs(1), 1)?;
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
     let (sent, received) = exchange_load(&phones, &ports, &speech, time, 2)?;
@@ -129,16 +129,16 @@ fn bridged(
     })
 }
 
-/// The floor: sockets in pairs, every datagram sent on as it came.
+/// Baseline: pairs of sockets that forward every datagram unchanged.
 pub(super) struct BareRelay {
-    /// Where each phone sends to.
+    /// Relay address for each phone.
     pub(super) ports: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
 impl BareRelay {
-    /// A relay between each phone and the next.
+    /// Starts a relay between each phone and the next phone.
     pub(super) fn start(phones: &[UdpSocket]) -> io::Result<Self> {
         let targets = phones
             .iter()
@@ -245,7 +245,7 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
     }
 }
 
-/// What phones say: a second of something like a voice, again and again.
+/// One second of voice-like audio, sent in a loop.
 struct SpeechLoop {
     codec: Codec,
     payloads: Vec<Vec<u8>>,
@@ -267,7 +267,7 @@ impl SpeechLoop {
         Self { codec, payloads }
     }
 
-    /// Writes its packet of a number.
+    /// Writes the packet with this number.
     fn packet<'b>(&self, number: u32, ssrc: u32, out: &'b mut [u8]) -> Option<&'b [u8]> {
         let payload = self
             .payloads
@@ -287,7 +287,8 @@ impl SpeechLoop {
     }
 }
 
-/// Lets every phone send a packet each 20 ms to its port and read what comes; gives packets sent and received.
+/// Sends one packet per phone every 20 ms and reads the received packets. Returns the numbers of sent and received
+/// packets.
 fn exchange_load(
     phones: &[UdpSocket],
     ports: &[SocketAddr],
@@ -315,7 +316,7 @@ fn exchange_load(
             received += receive(phone, &mut datagram).unwrap_or(0);
         }
     }
-    // What is still on its way comes within the gathering time.
+    // Packets in flight arrive within the gathering time.
     thread::sleep(Duration::from_millis(50));
     for phone in phones {
         while let Some(packet) = receive(phone, &mut datagram) {
@@ -325,7 +326,7 @@ fn exchange_load(
     Ok((sent, received))
 }
 
-/// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
+/// Reads one datagram. Returns 1 for RTP, and 0 for anything else, such as RTCP for the port below.
 fn receive(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
     phone.recv(datagram).ok()?;
     let is_rtp = datagram
@@ -338,8 +339,8 @@ fn percent(used: Duration, elapsed: Duration) -> f64 {
     used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
 }
 
-/// The threads of this process. Threads that others start meanwhile would be counted as ours: measure in a process
-/// that does nothing else.
+/// Returns the threads of this process. Threads of other code would count too, so the benchmark needs a process of its
+/// own.
 fn thread_ids() -> io::Result<HashSet<String>> {
     fs::read_dir("/proc/self/task")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))

@@ -1,4 +1,4 @@
-//! The commands to a media thread.
+//! Commands to the media threads.
 
 use std::{
     path::PathBuf,
@@ -12,21 +12,21 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::leg::MediaLeg;
 use super::{MediaId, Remote};
 
-/// What a media thread is told.
+/// Command to a media thread.
 pub(super) enum Command {
-    /// A leg comes, new or from another thread.
+    /// Takes over a leg, new or from another thread.
     Adopt(Box<MediaLeg>),
-    /// The leg with this id will be adopted: what is told to it waits.
+    /// Announces a leg from another thread. Commands for it are queued until it arrives.
     Expect(MediaId),
-    /// The leg goes to another thread.
+    /// Moves a leg to another thread.
     HandOver(MediaId, ThreadHandle),
-    /// For one leg.
+    /// Runs a command on one leg.
     Leg(MediaId, LegCommand),
-    /// The plane is gone.
+    /// Ends the thread.
     Shutdown,
 }
 
-/// What a leg is told.
+/// Command to one leg.
 pub(super) enum LegCommand {
     Connect(Box<Remote>),
     Play(Arc<Clip>, u64),
@@ -41,7 +41,7 @@ pub(super) enum LegCommand {
     Close { report: bool },
 }
 
-/// How a media thread is reached.
+/// Sender to a media thread.
 #[derive(Debug, Clone)]
 pub(super) struct ThreadHandle {
     pub(super) commands: mpsc::Sender<Command>,
@@ -50,7 +50,7 @@ pub(super) struct ThreadHandle {
 
 impl ThreadHandle {
     pub(super) fn send(&self, command: Command) {
-        // A thread that ended has nothing left to do for anybody.
+        // An ended thread has no legs, so the command has no effect.
         if self.commands.send(command).is_ok() {
             let _ = self.waker.wake();
         }

@@ -1,4 +1,4 @@
-//! What a relay adds to a packet's way on loopback: delay, jitter, loss.
+//! Benchmark of the delay, jitter and loss added by a relay on loopback.
 
 use std::{
     io,
@@ -21,36 +21,37 @@ use super::bench::{BareRelay, BenchError, PHASES, phones, remote};
 use super::{LegMedia, MediaPlane, MediaSettings, Remote};
 
 const SUITE: Suite = Suite::AesCm128HmacSha1_80;
-/// Of the payload: when it was sent, in nanoseconds since the start.
+/// Octets of the payload with the send time in nanoseconds since the start.
 const STAMP_BYTES: usize = 8;
 
-/// Through what packets go.
+/// Path of the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relayed<'a> {
-    /// A relay that does nothing but receive and send.
+    /// A relay that only receives and sends.
     Bare,
     /// The media plane.
     Plain,
-    /// The media plane, which records each call into this folder.
+    /// The media plane, with each call recorded into this folder.
     Recorded(&'a Path),
-    /// The media plane, both legs under `AES_CM_128_HMAC_SHA1_80`.
+    /// The media plane, with both legs under `AES_CM_128_HMAC_SHA1_80`.
     Encrypted,
 }
 
-/// How packets came through, from one socket of the load to another: the kernel's part, twice, is in it.
+/// Delay, jitter and loss between two sockets of the load generator. The kernel's share is included twice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DelayFigures {
-    /// One way, of half of the packets at most.
+    /// Median of the one-way delay.
     pub median: Duration,
-    /// One way, of 99 in a hundred at most.
+    /// 99th percentile of the one-way delay.
     pub p99: Duration,
-    /// Mean difference of the delays of two packets that follow each other (RFC 3550, section 6.4.1).
+    /// Mean difference between the delays of consecutive packets (RFC 3550, section 6.4.1).
     pub jitter: Duration,
-    /// Share of the packets that did not come, 0.0 to 1.0.
+    /// Share of lost packets, 0.0 to 1.0.
     pub lost: f64,
 }
 
-/// Sends G.711 of `calls` calls both ways for `time`. The port range of `settings` must hold two legs a call.
+/// Sends G.711 of `calls` calls in both directions for `time`. The port range of `settings` must hold two legs per
+/// call.
 pub fn delay_bench(
     settings: &MediaSettings,
     calls: usize,
@@ -96,7 +97,7 @@ pub fn delay_bench(
     measure(phones, &ports, &keys, time)
 }
 
-/// The key of every phone.
+/// Returns the key shared by all phones.
 fn phone_key() -> SrtpKey {
     Secrets::new([7; 132]).key(SUITE)
 }
@@ -107,14 +108,14 @@ fn own_key(leg: &LegMedia, settings: &MediaSettings) -> SrtpKey {
         .key(SUITE)
 }
 
-/// A phone's hearing.
+/// Receiving side of a phone.
 struct ProbeReceiver {
     socket: mio::net::UdpSocket,
     srtp: Option<SrtpReceiver>,
     last: Option<Duration>,
 }
 
-/// What all phones heard.
+/// Delays measured by all phones.
 #[derive(Default)]
 struct DelaySamples {
     delays: Vec<Duration>,
@@ -148,7 +149,7 @@ fn measure(
         .name("receivers".to_owned())
         .spawn(move || listen(receivers, origin, &flag))?;
     let sent = send_load(&phones, ports, !keys.is_empty(), time, origin);
-    // What is still on its way comes within the gathering time.
+    // Packets in flight arrive within the gathering time.
     thread::sleep(Duration::from_millis(100));
     stop.store(true, Ordering::Relaxed);
     let samples = listening
@@ -157,7 +158,7 @@ fn measure(
     Ok(samples.figures(sent?))
 }
 
-/// Lets every phone send a packet each 20 ms, spread as those of unrelated callers are; gives their number.
+/// Sends one packet per phone every 20 ms, spread like the packets of unrelated callers. Returns the number of packets.
 fn send_load(
     phones: &[UdpSocket],
     ports: &[SocketAddr],
@@ -227,7 +228,7 @@ fn listen(
 }
 
 impl ProbeReceiver {
-    /// Reads one datagram; gives whether there was one.
+    /// Reads one datagram. Returns `false` if none was available.
     fn receive(&mut self, origin: Instant, samples: &mut DelaySamples) -> bool {
         let mut datagram = [0; 1500];
         let Ok(mut length) = self.socket.recv(&mut datagram) else {
@@ -240,7 +241,7 @@ impl ProbeReceiver {
                 .and_then(|sealed| srtp.open(sealed).ok())
                 .unwrap_or(0);
         }
-        // Anything else is RTCP for the port below.
+        // Other datagrams are RTCP for the port below.
         let stamp = datagram
             .get(Header::LENGTH..)
             .and_then(|payload| payload.first_chunk::<STAMP_BYTES>());

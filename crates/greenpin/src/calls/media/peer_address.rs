@@ -1,10 +1,10 @@
-//! Who may send to a leg.
+//! Addresses of a leg's peer, and the check of packet sources.
 
 use std::net::SocketAddr;
 
 use super::{Remote, SourceRule};
 
-/// The peer's addresses: where we send, and from where we take.
+/// Addresses of the peer for sending, and the rule for accepted sources.
 #[derive(Debug)]
 pub(super) struct PeerAddress {
     rtp: SocketAddr,
@@ -14,7 +14,8 @@ pub(super) struct PeerAddress {
 }
 
 impl PeerAddress {
-    /// The peer that `remote` names. A source that was latched before stays while the negotiated address does.
+    /// Creates the addresses of a negotiated peer. A latched source is kept while the negotiated address stays the
+    /// same.
     pub(super) fn new(remote: &Remote, before: Option<&Self>) -> Self {
         let above = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
         let same = before.filter(|before| before.rtp == remote.rtp && before.rule == remote.source);
@@ -26,7 +27,7 @@ impl PeerAddress {
         }
     }
 
-    /// Whether RTP from `source` is the peer's. The first allowed one is kept, where the rule says so.
+    /// Returns `true` if RTP from `source` is accepted. The latch rule keeps the first accepted source.
     pub(super) fn allows(&mut self, source: SocketAddr) -> bool {
         let allowed = self.may_be(source);
         if allowed && matches!(self.rule, SourceRule::Latch(_)) {
@@ -35,7 +36,8 @@ impl PeerAddress {
         allowed
     }
 
-    /// Whether a packet from `source` could be the peer's. Nothing is kept of one that is not proven to be.
+    /// Returns `true` if a packet from `source` may be accepted. Changes nothing, because the packet is not
+    /// authenticated yet.
     pub(super) fn may_be(&self, source: SocketAddr) -> bool {
         match (&self.rule, self.latched) {
             (SourceRule::Negotiated, _) => source == self.rtp,
@@ -46,18 +48,18 @@ impl PeerAddress {
         }
     }
 
-    /// Whether RTCP from `source` may be the peer's: ports behind an address translation differ, so only the host
-    /// counts; it changes nothing but statistics.
+    /// Returns `true` if RTCP from `source` is accepted. Only the IP address is compared, because NAT changes ports and
+    /// RTCP affects only statistics.
     pub(super) fn allows_rtcp(&self, source: SocketAddr) -> bool {
         source.ip() == self.latched.unwrap_or(self.rtcp).ip()
     }
 
-    /// Where RTP goes.
+    /// Returns the destination of RTP.
     pub(super) fn rtp(&self) -> SocketAddr {
         self.latched.unwrap_or(self.rtp)
     }
 
-    /// Where RTCP goes.
+    /// Returns the destination of RTCP.
     pub(super) fn rtcp(&self) -> SocketAddr {
         let above =
             |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));

@@ -1,4 +1,4 @@
-//! The handles by which the engine steers media.
+//! Handles of the engine to the media plane and to the media of a leg.
 
 use std::{
     io,
@@ -30,7 +30,7 @@ use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::RecordingWriter;
 
-/// All media threads. Clones share them; they end when the last clone and the last leg are gone.
+/// Handle to all media threads. The threads end after the last clone and the last leg have been dropped.
 #[derive(Debug, Clone)]
 pub struct MediaPlane {
     shared: Arc<PlaneState>,
@@ -45,11 +45,11 @@ struct PlaneState {
 }
 
 impl MediaPlane {
-    /// Starts the media threads and the recording thread. `events` receives what happens on the legs.
+    /// Starts the media threads and the recording thread. `events` receives the events of all legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
         let writer = RecordingWriter::start(events.clone(), settings.recording_key.clone())?;
         let mut threads = Vec::new();
-        // One origin for all: a leg that moves to another thread takes its times with it.
+        // All threads share one origin, so that timestamps stay valid after a leg moves to another thread.
         let origin = Instant::now();
         for number in 0..settings.threads.max(1) {
             let poll = Poll::new()?;
@@ -80,7 +80,7 @@ impl MediaPlane {
         })
     }
 
-    /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
+    /// Opens a leg: binds an even RTP port and the next port for RTCP. Ports in use by other programs are skipped.
     pub fn open(&self) -> Result<LegMedia, OpenLegError> {
         let ports = self.shared.pool.bind()?;
         let (mut drawn, mut keys) = ([0; 34], [0; 132]);
@@ -105,7 +105,7 @@ impl MediaPlane {
         Ok(leg)
     }
 
-    /// How many legs are open.
+    /// Returns the number of open legs.
     pub fn legs(&self) -> usize {
         self.shared.pool.taken()
     }
@@ -119,10 +119,9 @@ impl Drop for PlaneState {
     }
 }
 
-/// The media of one leg: two ports and what they carry. Dropping it closes them and forgets everything without an
-/// event; a recording is completed all the same.
+/// Media of one leg. Dropping it closes the ports without an event; a recording is still completed.
 ///
-/// Orders are carried out by the media thread in the order given, soon after the call returns.
+/// The media thread executes commands in order, shortly after each method returns.
 #[derive(Debug)]
 pub struct LegMedia {
     id: MediaId,
@@ -133,17 +132,17 @@ pub struct LegMedia {
 }
 
 impl LegMedia {
-    /// Its name in events.
+    /// Returns the id in events.
     pub fn id(&self) -> MediaId {
         self.id
     }
 
-    /// The RTP port, for SDP; RTCP is the next one.
+    /// Returns the RTP port for the SDP. RTCP uses the next port.
     pub fn local_port(&self) -> u16 {
         self.port
     }
 
-    /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
+    /// Returns our half of a session description. The session id in `o=` is random and reveals nothing.
     pub fn describe(&self, address: IpAddr, srtp: SrtpMode) -> LocalMedia {
         let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
         LocalMedia {
@@ -157,35 +156,35 @@ impl LegMedia {
         }
     }
 
-    /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.
+    /// Sets the peer's address, codec and direction, or replaces them after another offer and answer.
     pub fn connect(&self, remote: Remote) {
         self.send_to_leg(LegCommand::Connect(Box::new(remote)));
     }
 
-    /// Plays a clip instead of what is playing. `PlayFinished` with this token follows when it was played to its end,
-    /// not when it was stopped or replaced. On hold it plays unheard.
+    /// Plays a clip and replaces the present clip or tone. `PlayFinished` with this token follows after the end, but
+    /// not if the clip is stopped or replaced. During hold the clip runs without being sent.
     pub fn play(&self, clip: Arc<Clip>, token: u64) {
         self.send_to_leg(LegCommand::Play(clip, token));
     }
 
-    /// Plays ring-back instead of what is playing, until stopped, replaced or bridged.
+    /// Plays ringback and replaces the present clip, until stopped, replaced or bridged.
     pub fn play_ringback(&self) {
         self.send_to_leg(LegCommand::Ringback);
     }
 
-    /// Stops a clip or ring-back.
+    /// Stops a clip or ringback.
     pub fn stop_playing(&self) {
         self.send_to_leg(LegCommand::StopPlaying);
     }
 
-    /// Sends keys to the peer as telephone-events (RFC 4733), or as tones where it negotiated none, after those that
-    /// are still being sent. Bridged audio pauses meanwhile.
+    /// Sends keys as telephone-events (RFC 4733), or as tones if the peer has not negotiated events. They follow the
+    /// keys still being sent. Bridged audio pauses meanwhile.
     pub fn send_digits(&self, digits: Vec<Digit>) {
         self.send_to_leg(LegCommand::SendDigits(digits));
     }
 
-    /// Connects this leg's and the other's audio and keys, both ways. Ends what plays on both and earlier bridges.
-    /// A leg of another media thread moves to this one's first.
+    /// Bridges the audio and keys of two legs in both directions. Stops clips on both legs and ends earlier bridges. A
+    /// leg of another media thread moves to this leg's thread first.
     pub fn bridge(&self, other: &LegMedia) {
         let here = self.thread.load(Ordering::Relaxed);
         let there = other.thread.swap(here, Ordering::Relaxed);
@@ -201,29 +200,30 @@ impl LegMedia {
         self.send_to_leg(LegCommand::Bridge(other.id));
     }
 
-    /// Ends the bridge, if there is one, for both legs.
+    /// Ends the bridge of both legs, if any.
     pub fn unbridge(&self) {
         self.send_to_leg(LegCommand::Unbridge);
     }
 
-    /// The peer's audio begins to arrive again after it went another way: what was missed is neither loss nor silence.
+    /// Prepares for the peer's media after a phase of direct media. The gap counts neither as loss nor as silence.
     pub fn interrupt(&self) {
         self.send_to_leg(LegCommand::Interrupt);
     }
 
-    /// Records into a stereo WAV file, 8 kHz, 16 bit: left what this leg's peer says, right what the bridged leg's
-    /// peer says or, while there is no bridge, what we play to this leg. The file gets its name when it is complete;
-    /// its folder must exist. Ends with the leg; a second call while it runs is ignored.
+    /// Records into a stereo file in the format of its extension. The left channel holds the audio of this leg's peer.
+    /// The right channel holds the audio of the bridged peer or, without a bridge, our own audio to this leg. The
+    /// folder must exist; the file gets its final name on completion. The recording ends with the leg. A second call
+    /// during a recording is ignored.
     pub fn record(&self, file: PathBuf) {
         self.send_to_leg(LegCommand::Record(file));
     }
 
-    /// Hands over the decoded samples as they arrive, one packet a message, in the order of arrival.
+    /// Sends the decoded audio to a channel as it arrives, one message per packet.
     pub fn listen(&self, samples: UnboundedSender<Vec<i16>>) {
         self.send_to_leg(LegCommand::Listen(samples));
     }
 
-    /// Ends the leg: RTCP goodbye, ports freed, the recording completed, then `MediaEvent::Closed`.
+    /// Closes the leg: sends an RTCP BYE, frees the ports and completes the recording. `MediaEvent::Closed` follows.
     pub fn close(self) {
         self.send_to_leg(LegCommand::Close { report: true });
     }
@@ -241,7 +241,7 @@ impl LegMedia {
 
 impl Drop for LegMedia {
     fn drop(&mut self) {
-        // After `close` the leg is gone already and this is ignored.
+        // Ignored after `close`, because the leg no longer exists.
         self.send_to_leg(LegCommand::Close { report: false });
     }
 }

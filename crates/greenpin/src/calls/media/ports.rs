@@ -1,4 +1,4 @@
-//! The ports of the media range.
+//! Pool of media ports.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use mio::net::UdpSocket;
 
 use crate::metrics::METRICS;
 
-/// Why a leg could not be opened.
+/// Error while opening a leg.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLegError {
     /// Every port of the media range is in use.
@@ -26,7 +26,8 @@ pub enum OpenLegError {
     Io(#[from] io::Error),
 }
 
-/// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
+/// Free even ports. The port freed longest ago is used first, so that late packets of an ended call do not reach a new
+/// call.
 #[derive(Debug)]
 pub(super) struct PortPool {
     bind: IpAddr,
@@ -34,7 +35,7 @@ pub(super) struct PortPool {
     taken: AtomicUsize,
 }
 
-/// Two bound sockets; their ports return to the pool when this is dropped.
+/// Two bound sockets. Dropping them returns the ports to the pool.
 #[derive(Debug)]
 pub(super) struct PortPair {
     pub(super) rtp: UdpSocket,
@@ -43,7 +44,7 @@ pub(super) struct PortPair {
     _lease: Lease,
 }
 
-// Declared last in `PortPair`: the sockets are closed before the port is free.
+// Last field of `PortPair`, so that the sockets close before the port is free.
 #[derive(Debug)]
 struct Lease {
     port: u16,
@@ -70,12 +71,12 @@ impl PortPool {
         }
     }
 
-    /// Pairs that are in use.
+    /// Returns the number of pairs in use.
     pub(super) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Binds a pair. Ports that another program holds are skipped and tried again later.
+    /// Binds a pair of ports. Ports in use by another program are skipped and tried again later.
     pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenLegError> {
         let tries = self.lock().len();
         for _ in 0..tries {

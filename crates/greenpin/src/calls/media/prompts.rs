@@ -1,4 +1,5 @@
-//! What callers hear: built-in prompts in several languages, a folder of the operator's own, and the tenants' own audio.
+//! Prompts for callers: the built-in prompts in several languages, a folder of the operator, and the tenants' own
+//! audio.
 
 use std::{
     collections::HashMap,
@@ -14,9 +15,9 @@ use crate::prompt_file;
 use crate::prompt_file::MAX_PROMPT_SECONDS;
 use crate::store::{OwnPrompts, Voice};
 
-/// The language of what another one lacks.
+/// Fallback language.
 const DEFAULT_LANGUAGE: &str = "en";
-/// Tenants whose own audio is kept ready to be played.
+/// Maximum number of tenants with their audio in the cache.
 const MAX_CACHED_TENANTS: usize = 32;
 
 /// All prompts.
@@ -33,7 +34,7 @@ const ALL_PROMPTS: [Prompt; 10] = [
     Prompt::Warning,
 ];
 
-/// The name of a prompt: that of its file without `.wav`, and of what a tenant uploads.
+/// Returns the name of a prompt: the file name without `.wav`, and the name in the API.
 fn name(prompt: Prompt) -> &'static str {
     match prompt {
         Prompt::EnterPin => "enter_pin",
@@ -51,7 +52,7 @@ fn name(prompt: Prompt) -> &'static str {
 
 macro_rules! built_in {
     ($($language:literal: [$($name:literal),*];)*) => {
-        /// Language, name and file of each prompt in the program.
+        /// Language, name and file of each built-in prompt.
         const BUILT_IN: &[(&str, &str, &[u8])] = &[
             $($(($language, $name, include_bytes!(concat!("../../../prompts/", $language, "/", $name, ".wav")))),*),*
         ];
@@ -63,31 +64,31 @@ built_in! {
     "hi": ["enter_pin", "wrong_pin", "goodbye", "not_in_use", "no_one_to_connect", "unavailable", "accept_call", "whisper", "recorded"];
 }
 
-/// The same in every language.
+/// Warning tone, shared by all languages.
 const WARNING: &[u8] = include_bytes!("../../../prompts/warning.wav");
 
-/// Why a prompt's file cannot be used.
+/// Error in a prompt file.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
-    /// It could not be read.
+    /// The file or folder cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable {
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// Cause.
         source: io::Error,
     },
-    /// It breaks a rule.
+    /// The file violates a rule.
     #[error("{}: {rule}; a prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most {MAX_PROMPT_SECONDS} seconds", path.display())]
     Invalid {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Which rule.
+        /// Violated rule.
         rule: String,
     },
 }
 
-/// The prompts of every language.
+/// Prompts of every language.
 #[derive(Debug, Clone)]
 pub struct Prompts {
     languages: HashMap<String, Clips>,
@@ -97,7 +98,7 @@ pub struct Prompts {
 type Clips = HashMap<Prompt, Arc<Clip>>;
 
 impl Prompts {
-    /// The prompts in the program.
+    /// Loads the built-in prompts.
     pub fn built_in() -> Result<Self, PromptError> {
         let mut languages: HashMap<String, Clips> = HashMap::new();
         for (language, file, octets) in BUILT_IN {
@@ -121,9 +122,9 @@ impl Prompts {
         })
     }
 
-    /// The prompts of a folder: those in the folder itself are English, those in a folder in it of the language that it
-    /// is named after. What is missing is taken from the built-in ones. Every file is checked now, so that no caller is
-    /// the first to meet a bad one.
+    /// Loads the prompts of a folder. Files in the folder itself are English; a subfolder named after a language holds
+    /// its prompts. Missing prompts are taken from the built-in set. Every file is checked at the start, so that a bad
+    /// file cannot affect a call later.
     pub fn from_folder(folder: &Path) -> Result<Self, PromptError> {
         let mut prompts = Self::built_in()?;
         prompts.add(DEFAULT_LANGUAGE, folder)?;
@@ -165,14 +166,15 @@ impl Prompts {
         Ok(())
     }
 
-    /// The languages that there is at least one prompt of, sorted.
+    /// Returns the languages with at least one prompt, sorted.
     pub fn languages(&self) -> Vec<String> {
         let mut languages: Vec<String> = self.languages.keys().cloned().collect();
         languages.sort_unstable();
         languages
     }
 
-    /// What a tenant's caller hears: the tenant's own audio, else the prompt in its language, else in English.
+    /// Returns the clip for a tenant's caller: the tenant's own audio, or the prompt in the tenant's language, or the
+    /// English prompt.
     pub fn get(&mut self, prompt: Prompt, voice: Option<&Voice>) -> Arc<Clip> {
         let tenant_prompts =
             voice.and_then(|voice| self.tenant_prompts(&voice.own)?.get(&prompt).cloned());
@@ -187,7 +189,7 @@ impl Prompts {
         found.next().unwrap_or_default()
     }
 
-    /// A tenant's own audio, made ready to be played the first time.
+    /// Returns a tenant's own audio, decoded on first use.
     fn tenant_prompts(&mut self, tenant_prompts: &Arc<OwnPrompts>) -> Option<&Clips> {
         if tenant_prompts.0.is_empty() {
             return None;
@@ -216,7 +218,8 @@ fn clips(tenant_prompts: &OwnPrompts) -> Clips {
     ALL_PROMPTS.into_iter().filter_map(clip).collect()
 }
 
-/// Whether a folder's name is a language's: two or three small letters, perhaps with a region, such as `pt-BR`.
+/// Returns `true` if a folder is named after a language: two or three lower-case letters, optionally with a region,
+/// such as `pt-BR`.
 fn is_language(name: &str) -> bool {
     let (language, region) = name
         .split_once('-')

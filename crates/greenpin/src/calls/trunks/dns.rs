@@ -47,7 +47,7 @@ pub(crate) struct TrunkLookup {
 /// Use of TLS for a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsPolicy {
-    /// Never, because no CA certificates are available.
+    /// Never, because the peer has no TLS settings.
     Never,
     /// If DNS offers it.
     Possible,

@@ -1,4 +1,4 @@
-//! One leg on its media thread.
+//! Leg on its media thread.
 
 mod packet_order;
 mod rtcp;
@@ -23,17 +23,17 @@ use crate::calls::media::recording::writer::LegRecording;
 use self::packet_order::PacketOrder;
 use self::secure::LegSrtp;
 
-/// One leg: its sockets, what it plays, and what it counts.
+/// Leg on its media thread: sockets, playback and statistics.
 pub(super) struct MediaLeg {
     pub(super) id: MediaId,
     pub(super) ports: PortPair,
-    /// The slot of the leg that it is bridged with.
+    /// Slot of the bridged leg.
     pub(super) bridged: Option<usize>,
     pub(super) recording: Option<Box<LegRecording>>,
     pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
     pub(super) ticking: bool,
-    /// Whether the peer's present key press goes to the bridged leg: only one that began there does, so that the rest
-    /// of a PIN never reaches the other party and no press is counted twice.
+    /// `true` if the peer's present key press is forwarded to the bridged leg. Only a press that starts during the
+    /// bridge is forwarded. The last digit of a PIN thus never reaches the other party, and no press counts twice.
     pub(super) press_passes: bool,
     negotiated: Option<NegotiatedMedia>,
     out: OutboundStream,
@@ -43,7 +43,7 @@ pub(super) struct MediaLeg {
     keys: Option<Box<KeySender>>,
     stats: ReceiverStats,
     events: EventReceiver,
-    /// Where the order of packets matters.
+    /// Present only for streams decoded in order.
     packet_order: Option<Box<PacketOrder>>,
     late: u64,
     decoder: Decoder,
@@ -56,7 +56,7 @@ pub(super) struct MediaLeg {
     rtcp_state: RtcpState,
 }
 
-/// What offer and answer agreed on.
+/// Result of the last offer and answer.
 struct NegotiatedMedia {
     peer: PeerAddress,
     formats: Formats,
@@ -72,7 +72,7 @@ enum Playing {
         token: u64,
     },
     Ringback(Box<RingbackTone>),
-    /// In place of the bridged leg's peer, which is silent since the packet with this header.
+    /// Comfort noise in place of the bridged peer, silent since the packet with this header.
     Noise {
         since: Header,
         noise: Box<NoiseGenerator>,
@@ -92,17 +92,17 @@ struct RtcpState {
     peer_report: Option<PeerReport>,
 }
 
-/// What a tick of 20 ms led to.
+/// Result of a tick of 20 ms.
 #[derive(Default)]
 pub(super) struct Ticked {
-    /// Whether another tick is needed.
+    /// `true` if another tick is needed.
     pub(super) more: bool,
-    /// The clip that was played to its end.
+    /// Token of a clip played to its end.
     pub(super) finished: Option<u64>,
 }
 
 impl MediaLeg {
-    /// A leg whose stream starts at numbers drawn at random, as are its RTCP name and its keys.
+    /// Creates a leg. The random octets set the start of its stream and its RTCP name.
     pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
@@ -179,7 +179,7 @@ impl MediaLeg {
         }
     }
 
-    /// Goes over to a codec: its clock, and nothing of what was said in another.
+    /// Switches to another codec: sets its clock and discards partial audio of the previous codec.
     fn switch_codec(&mut self, codec: Codec) {
         self.out.set_ticks(codec.ticks());
         self.clock = InboundClock::default();
@@ -202,7 +202,7 @@ impl MediaLeg {
         self.playing = Playing::Nothing;
     }
 
-    /// Makes noise for a peer that cannot, until the bridged leg's peer is heard again.
+    /// Generates comfort noise for a peer without it, until the bridged peer sends audio again.
     pub(super) fn play_noise(&mut self, since: Header, told: &ComfortNoise) {
         match &mut self.playing {
             Playing::Noise { since: last, noise } => {
@@ -217,7 +217,7 @@ impl MediaLeg {
         }
     }
 
-    /// Ends the noise, if any.
+    /// Stops the comfort noise, if any.
     pub(super) fn stop_noise(&mut self) {
         if matches!(self.playing, Playing::Noise { .. }) {
             self.stop_playing();
@@ -242,13 +242,13 @@ impl MediaLeg {
         }
     }
 
-    /// Whether something is to be sent, or looked for, every 20 ms.
+    /// Returns `true` if the leg has something to send or to check every 20 ms.
     pub(super) fn needs_ticks(&self) -> bool {
         self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
     }
 
-    /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
-    /// peer's and we take any.
+    /// Handles a datagram at the RTP port and decrypts it if necessary. Returns the packet if it comes from the peer
+    /// and the leg accepts audio.
     pub(super) fn receive<'a>(
         &mut self,
         datagram: &'a mut [u8],
@@ -265,7 +265,7 @@ impl MediaLeg {
             return None;
         };
         let parsed = Packet::parse(datagram.get(..length)?);
-        // Only RTP makes an address the peer's.
+        // Only valid RTP latches a source.
         let allowed = if parsed.is_ok() {
             negotiated.peer.allows(from)
         } else {
@@ -279,7 +279,7 @@ impl MediaLeg {
             self.malformed += 1;
             return None;
         };
-        // From here on all timestamps count samples of 8 kHz.
+        // From here on all timestamps count samples at 8 kHz.
         packet.header.timestamp = self
             .clock
             .sample(packet.header.timestamp, negotiated.formats.codec.ticks());
@@ -289,14 +289,14 @@ impl MediaLeg {
         negotiated.receive.then_some(packet)
     }
 
-    /// Whether the packet is a telephone-event, as negotiated.
+    /// Returns `true` if the packet is a telephone-event in the negotiated format.
     pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
         self.negotiated
             .as_ref()
             .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
-    /// The key whose press begins with this packet, if it is a telephone-event.
+    /// Returns the key if a key press starts with this packet.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
         if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
             return self
@@ -307,18 +307,18 @@ impl MediaLeg {
         None
     }
 
-    /// Decodes what the peer sent; gives the number of samples.
+    /// Decodes audio of the peer. Returns the number of samples.
     pub(super) fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
         self.decoder.decode(codec, octets, samples)
     }
 
-    /// Encodes what the peer is sent; gives the number of octets.
+    /// Encodes audio for the peer. Returns the number of octets.
     fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
         self.encoder.encode(codec, samples, octets)
     }
 
-    /// Encodes what follows in the bridged leg's stream under this header, which is moved to where it begins: samples may
-    /// have waited to fill a packet. Gives the number of octets.
+    /// Encodes the next audio of the bridged leg's stream. The timestamp in the header moves back by the samples
+    /// buffered in the encoder. Returns the number of octets.
     pub(super) fn encode_next(
         &mut self,
         header: &mut Header,
@@ -336,12 +336,12 @@ impl MediaLeg {
         self.encode(codec, samples, octets)
     }
 
-    /// Whether somebody needs the decoded samples of what arrives.
+    /// Returns `true` if the leg itself needs the decoded audio.
     pub(super) fn wants_samples(&self) -> bool {
         self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
     }
 
-    /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
+    /// Handles decoded audio that starts at this RTP timestamp. `pressed` is called for each key detected as a tone.
     pub(super) fn on_samples(
         &mut self,
         timestamp: u32,
@@ -365,7 +365,7 @@ impl MediaLeg {
         }
     }
 
-    /// Takes note of the silence that comfort noise stands for: a key after it is another press.
+    /// Handles comfort noise as silence for the tone detector, so that the same key afterwards is a new press.
     pub(super) fn on_silence(&mut self, packet: &Packet<'_>) {
         if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
             && let Some(detector) = &mut self.detector
@@ -374,7 +374,7 @@ impl MediaLeg {
         }
     }
 
-    /// Takes what the bridged leg's peer said, for the recording.
+    /// Records audio of the bridged peer.
     pub(super) fn record_bridged(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
             recording
@@ -383,22 +383,22 @@ impl MediaLeg {
         }
     }
 
-    /// The telephone-events that the peer negotiated.
+    /// Returns the negotiated format of telephone-events.
     pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
         self.negotiated.as_ref()?.formats.telephone_event
     }
 
-    /// What offer and answer agreed on.
+    /// Returns the negotiated formats.
     pub(super) fn formats(&self) -> Option<Formats> {
         Some(self.negotiated.as_ref()?.formats)
     }
 
-    /// The codec that was agreed on.
+    /// Returns the negotiated codec.
     pub(super) fn codec(&self) -> Option<Codec> {
         self.formats().map(|formats| formats.codec)
     }
 
-    /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
+    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer.
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
@@ -413,7 +413,7 @@ impl MediaLeg {
             return Forward::Nothing(Unforwarded::Unknown);
         };
         if self.keys.is_some() || self.is_playing_over(packet) {
-            // A key pressed while another is still sounding must not be lost.
+            // A key pressed during another key must not be lost.
             let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {
                 Unforwarded::EventWithoutReceiver
@@ -428,7 +428,8 @@ impl MediaLeg {
         decided
     }
 
-    /// Whether what is played goes before this packet of the bridged leg. Noise does where the packet is from before it.
+    /// Returns `true` if playback has priority over this packet of the bridged leg. Comfort noise has priority only
+    /// over packets from before its start.
     fn is_playing_over(&self, packet: &Packet<'_>) -> bool {
         match &self.playing {
             Playing::Nothing => false,
@@ -440,13 +441,13 @@ impl MediaLeg {
         }
     }
 
-    /// Takes note of a packet of the bridged leg that is not passed on.
+    /// Skips a packet of the bridged leg in the outgoing stream.
     pub(super) fn skip(&mut self, packet: &Packet<'_>) {
         self.out.swallow(&packet.header);
     }
 
-    /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
-    /// [`SRTP_OVERHEAD`] octets behind it. What the system does not take is lost, as on any network.
+    /// Sends the RTP packet in this range of the buffer. If SRTP is negotiated the packet is encrypted, and the buffer
+    /// needs [`SRTP_OVERHEAD`] more octets after it. Packets refused by the system count as lost in the network.
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
         let Some(negotiated) = &self.negotiated else {
             return;
@@ -466,7 +467,7 @@ impl MediaLeg {
         }
     }
 
-    /// Sends what is due in these 20 ms: keys before prompts.
+    /// Sends the packet of this 20 ms tick. Keys have priority over prompts.
     pub(super) fn tick(&mut self, now: Duration) -> Ticked {
         let mut finished = None;
         if let Some(mut keys) = self.keys.take() {
@@ -482,7 +483,7 @@ impl MediaLeg {
         }
     }
 
-    /// Gives whether keys are left.
+    /// Sends the next frame of the pending keys. Returns `false` if no keys remain.
     fn send_key_frame(&mut self, keys: &mut KeySender, now: Duration) -> bool {
         match keys {
             KeySender::Events(sender) => {
@@ -511,7 +512,7 @@ impl MediaLeg {
         true
     }
 
-    /// Sends one frame of our own, unless the peer takes none.
+    /// Sends one frame of our own audio, unless the peer is on hold.
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
         let Formats {
             codec,
@@ -530,7 +531,7 @@ impl MediaLeg {
         Some(())
     }
 
-    /// Sends a packet of our own making.
+    /// Sends a packet of our own stream.
     pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
         let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
         if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
@@ -538,7 +539,7 @@ impl MediaLeg {
         }
     }
 
-    /// Plays one frame; gives the token of a clip that has ended.
+    /// Plays one frame. Returns the token of a clip at its end.
     fn play_frame(&mut self, now: Duration) -> Option<u64> {
         let frame = match &mut self.playing {
             Playing::Nothing => return None,
@@ -563,13 +564,13 @@ impl MediaLeg {
         None
     }
 
-    /// The peer's stream was away, and comes again.
+    /// Handles the return of the peer's stream after a gap.
     pub(super) fn interrupt(&mut self, now: Duration) {
         self.stats.interrupt();
         self.last_received = Some(now);
     }
 
-    /// Whether the peer has been silent beyond the limit, told once.
+    /// Returns `true` once if the peer has been silent for longer than the limit.
     pub(super) fn check_silence(&mut self, limit: Duration, now: Duration) -> bool {
         let receives = self
             .negotiated
@@ -585,7 +586,7 @@ impl MediaLeg {
         silent
     }
 
-    /// What was received and sent.
+    /// Returns the statistics of the leg.
     pub(super) fn report(&self) -> MediaReport {
         let round_trip = self
             .rtcp_state
@@ -607,14 +608,14 @@ impl MediaLeg {
     }
 }
 
-/// The random start of a leg's own stream, out of the octets drawn for it.
+/// Creates the outgoing stream with a random SSRC, sequence number and timestamp.
 fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
     let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
     let (ssrc, timestamp) = (
         u32::from_be_bytes([s0, s1, s2, s3]),
         u32::from_be_bytes([t0, t1, t2, t3]),
     );
-    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
+    // In the lower half, so that a peer without the first packets cannot miss a rollover (RFC 3711, section 3.3.1).
     OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }
 

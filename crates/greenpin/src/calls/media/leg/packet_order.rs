@@ -1,4 +1,4 @@
-//! The order in which a leg's packets are decoded, where a decoder or a listener depends on it.
+//! Decoding order of a leg's packets, for streams with order-dependent processing.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use media::{Arrival, Codec, Concealment, Held, JitterBuffer, Next, Packet};
 
 use super::MediaLeg;
 
-/// What is kept of a stream whose packets are taken in order.
+/// State of a stream decoded in order.
 #[derive(Default)]
 pub(super) struct PacketOrder {
     buffer: JitterBuffer,
@@ -14,9 +14,9 @@ pub(super) struct PacketOrder {
 }
 
 impl MediaLeg {
-    /// Takes a packet into the order of its stream, where what is done with it depends on that: a search for tones,
-    /// somebody who listens, G.722 or Opus that is decoded or made for the bridged leg. `None` where it does not: G.711 that
-    /// passes, by table too, or is recorded by its timestamps.
+    /// Puts a packet into the order of its stream, if its processing depends on the order: tone detection, a listener,
+    /// or G.722 and Opus to be decoded or encoded. Returns `None` otherwise, such as for G.711 that is forwarded,
+    /// converted by table or recorded by its timestamps.
     pub(in crate::calls::media) fn arrive(
         &mut self,
         packet: &Packet<'_>,
@@ -46,26 +46,26 @@ impl MediaLeg {
         followed || codec.has_state() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
 
-    /// Ends the order: the next packet begins it anew.
+    /// Ends the ordering. The next packet starts it again.
     pub(super) fn reset_order(&mut self) {
         if let Some(order) = self.packet_order.take() {
             self.late += order.buffer.late();
         }
     }
 
-    /// What is due of what waited.
+    /// Returns the next packet or loss that is due.
     pub(in crate::calls::media) fn next_in_order(&mut self, now: Duration) -> Option<Next> {
         self.packet_order.as_mut()?.buffer.next(now)
     }
 
-    /// Whether packets wait for a missing one.
+    /// Returns `true` if packets wait for a missing packet.
     pub(in crate::calls::media) fn is_waiting(&self) -> bool {
         self.packet_order
             .as_ref()
             .is_some_and(|order| order.buffer.is_waiting())
     }
 
-    /// Packets that came too late, or again, to be decoded.
+    /// Returns the number of late and duplicate packets.
     pub(super) fn late(&self) -> u64 {
         self.late
             + self
@@ -74,14 +74,14 @@ impl MediaLeg {
                 .map_or(0, |order| order.buffer.late())
     }
 
-    /// Takes note of decoded samples, for what may be missing after them.
+    /// Feeds decoded audio into the concealment.
     pub(super) fn feed_concealment(&mut self, samples: &[i16]) {
         if let Some(order) = &mut self.packet_order {
             order.concealment.heard(samples);
         }
     }
 
-    /// Makes up what is missing; gives the number of samples.
+    /// Generates audio for lost packets. Returns the number of samples.
     pub(in crate::calls::media) fn conceal(&mut self, samples: &mut [i16]) -> usize {
         let Some((order, negotiated)) = self.packet_order.as_mut().zip(self.negotiated.as_ref())
         else {

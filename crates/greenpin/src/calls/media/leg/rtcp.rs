@@ -1,4 +1,4 @@
-//! A leg's RTCP: what we report of the peer's stream, and what it reports of ours (RFC 3550, section 6).
+//! RTCP of a leg: our reports about the peer's stream, and the peer's reports about ours (RFC 3550, section 6).
 
 use std::{
     net::SocketAddr,
@@ -13,15 +13,16 @@ use media::{
 use super::MediaLeg;
 use crate::calls::media::PeerReport;
 
-/// Between two RTCP reports (RFC 3550, section 6.2).
+/// Interval of RTCP reports (RFC 3550, section 6.2).
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
-/// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
+/// One-way delay in milliseconds assumed for opinion scores without a measured round trip. It covers the network and
+/// the jitter buffer.
 const ASSUMED_DELAY_MS: f64 = 60.0;
-/// Seconds from 1900 (NTP) to 1970.
+/// Seconds from 1900 (NTP) to 1970 (Unix).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
 impl MediaLeg {
-    /// Sends an RTCP report when one is due.
+    /// Sends an RTCP report if it is due.
     pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
         if self.negotiated.is_some() && now >= self.rtcp_state.due {
             self.rtcp_state.due = now + REPORT_INTERVAL;
@@ -29,7 +30,7 @@ impl MediaLeg {
         }
     }
 
-    /// Says goodbye by RTCP, when there is a peer.
+    /// Sends an RTCP BYE, if there is a peer.
     pub(in crate::calls::media) fn send_bye(&mut self, now: Duration) {
         self.send_rtcp(Bye::Yes, now);
     }
@@ -50,7 +51,7 @@ impl MediaLeg {
         let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
         let mut block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
         if let Some(block) = &mut block {
-            // The peer counts by the clock of its codec.
+            // The peer counts jitter in ticks of its codec's clock.
             block.jitter = block
                 .jitter
                 .saturating_mul(negotiated.formats.codec.ticks());
@@ -64,12 +65,12 @@ impl MediaLeg {
             bye,
         });
         if self.secure.encrypt_rtcp(&mut octets) {
-            // A report that the system does not take is followed by the next one.
+            // The next report replaces a report refused by the system.
             let _ = self.ports.rtcp.send_to(&octets, negotiated.peer.rtcp());
         }
     }
 
-    /// Takes a datagram that arrived at the RTCP port.
+    /// Handles a datagram at the RTCP port.
     pub(in crate::calls::media) fn receive_rtcp(
         &mut self,
         datagram: &mut [u8],
@@ -101,14 +102,14 @@ impl MediaLeg {
     }
 }
 
-/// What a report block says of a stream of ours, whose clock has so many ticks in a sample of 8 kHz.
+/// Converts a report block about our stream. `ticks` is the number of clock ticks per sample at 8 kHz.
 fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
     let lost = u64::try_from(block.lost).unwrap_or(0);
     let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE * ticks);
     let taken = ((ntp_now() >> 16) as u32)
         .wrapping_sub(block.last_sender_report)
         .wrapping_sub(block.delay);
-    // Above a minute the report is confused, not late.
+    // A round trip above one minute is an invalid report.
     let plausible = block.last_sender_report != 0 && taken < 60 << 16;
     let round_trip = plausible.then(|| Duration::from_secs_f64(f64::from(taken) / 65_536.0));
     let share = lost as f64 / f64::from(sent.max(1));
@@ -120,7 +121,7 @@ fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
     }
 }
 
-/// The one-way delay in milliseconds that scores take.
+/// Returns the one-way delay in milliseconds for opinion scores.
 pub(super) fn delay_of(round_trip: Option<Duration>) -> f64 {
     round_trip.map_or(ASSUMED_DELAY_MS, |round_trip| {
         ASSUMED_DELAY_MS + round_trip.as_secs_f64() * 500.0

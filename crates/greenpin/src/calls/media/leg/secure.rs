@@ -1,20 +1,21 @@
-//! A leg's secure RTP: our keys, the peer's, and where each stands.
+//! SRTP of a leg: our keys and the peer's key.
 
 use media::{SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite};
 use signalling::sdes::{Secrets, SrtpKey, Suite};
 
-/// Seals what a leg sends and opens what it receives, once keys were agreed on; else lets all through as it is.
+/// Encrypts and decrypts a leg's packets after the negotiation of keys. Before it, packets pass unchanged.
 pub(in crate::calls::media) struct LegSrtp {
     secrets: Secrets,
-    /// One for each suite that was ever spoken here: a key stream goes on where it stopped, or it would be used twice.
+    /// One sender per suite ever used on this leg. A return to a suite continues its key stream, because a restart
+    /// would use it twice.
     senders: Vec<SrtpSender>,
-    /// Boxed: most legs speak in clear.
+    /// Boxed, because most legs are not encrypted.
     agreed: Option<Box<SrtpKeys>>,
 }
 
 struct SrtpKeys {
     key: SrtpKey,
-    /// Which of the senders.
+    /// Index in `senders`.
     sender: usize,
     receiver: SrtpReceiver,
 }
@@ -28,7 +29,7 @@ impl LegSrtp {
         }
     }
 
-    /// Takes the peer's key, or that there is none. With the key that it had, nothing starts anew.
+    /// Sets or clears the peer's key. An unchanged key keeps its state.
     pub(super) fn set_peer_key(&mut self, key: Option<SrtpKey>) {
         if self.agreed.as_ref().map(|agreed| agreed.key) != key {
             self.agreed = key.and_then(|key| self.new_keys(key));
@@ -56,17 +57,17 @@ impl LegSrtp {
         }))
     }
 
-    /// Whether packets are sealed.
+    /// Returns `true` if packets are encrypted.
     pub(super) fn is_enabled(&self) -> bool {
         self.agreed.is_some()
     }
 
-    /// The suite's name, if packets are sealed.
+    /// Returns the name of the suite, if packets are encrypted.
     pub(super) fn suite(&self) -> Option<&'static str> {
         self.agreed.as_ref().map(|agreed| agreed.key.suite().name())
     }
 
-    /// Opens an RTP packet; gives its length, or `None` if it is not the peer's.
+    /// Decrypts an RTP packet in place. Returns its length, or `None` if the authentication fails.
     pub(super) fn decrypt(&mut self, datagram: &mut [u8]) -> Option<usize> {
         match &mut self.agreed {
             Some(agreed) => agreed.receiver.open(datagram).ok(),
@@ -74,7 +75,7 @@ impl LegSrtp {
         }
     }
 
-    /// Opens an RTCP compound; gives its length, or `None` if it is not the peer's.
+    /// Decrypts an RTCP packet in place. Returns its length, or `None` if the authentication fails.
     pub(super) fn decrypt_rtcp(&mut self, datagram: &mut [u8]) -> Option<usize> {
         match &mut self.agreed {
             Some(agreed) => agreed.receiver.open_rtcp(datagram).ok(),
@@ -82,7 +83,7 @@ impl LegSrtp {
         }
     }
 
-    /// Seals the RTP packet in the first `length` octets; gives its length, or `None` if it must not be sent.
+    /// Encrypts the RTP packet in the first `length` octets. Returns its new length, or `None` if it must not be sent.
     pub(super) fn encrypt(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
         match &self.agreed {
             Some(agreed) => self
@@ -94,7 +95,7 @@ impl LegSrtp {
         }
     }
 
-    /// Seals a compound; gives whether it may be sent.
+    /// Encrypts an RTCP packet. Returns `false` if it must not be sent.
     pub(super) fn encrypt_rtcp(&mut self, compound: &mut Vec<u8>) -> bool {
         let Some(agreed) = &self.agreed else {
             return true;

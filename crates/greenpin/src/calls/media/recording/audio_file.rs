@@ -1,4 +1,4 @@
-//! The file of one recording: WAV or Ogg Opus, in clear or encrypted.
+//! File of a recording: WAV or Ogg Opus, plain or encrypted.
 
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ pub(super) const WAV_FORMAT: WavSpec = WavSpec {
     sample_format: SampleFormat::Int,
 };
 
-/// What a recording is written as.
+/// File format of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RecordingFormat {
     /// WAV: 8 kHz, 16 bits, two channels.
@@ -34,7 +34,7 @@ pub enum RecordingFormat {
 }
 
 impl RecordingFormat {
-    /// What the names of such files end in, without the dot. A recording is written as its name says.
+    /// Returns the file extension without the dot. The extension of a path selects its format.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Wav => "wav",
@@ -50,16 +50,16 @@ impl RecordingFormat {
     }
 }
 
-/// What a recording's name ends in until it is complete.
+/// Suffix of a file name until the recording is complete.
 pub(super) const PARTIAL_SUFFIX: &str = ".part";
 
-/// Why there is no recording. The file under its temporary name (`.part`) is removed.
+/// Error in a recording. The partial file is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
-    /// The file could not be made, written or renamed.
+    /// The file cannot be created, written or renamed.
     #[error("recording: {0}")]
     Io(String),
-    /// The disk was too slow: audio had to be thrown away.
+    /// The disk was too slow, and audio was lost.
     #[error("recording: the disk is too slow")]
     Overrun,
 }
@@ -76,7 +76,7 @@ impl From<hound::Error> for RecordingError {
     }
 }
 
-/// A file that is being written.
+/// File being written.
 pub(super) enum AudioFile {
     Wav(WavWriter<BufWriter<File>>),
     EncryptedWav(EncryptedFile<BufWriter<File>>),
@@ -86,7 +86,7 @@ pub(super) enum AudioFile {
 impl AudioFile {
     pub(super) fn create(path: &Path, key: Option<&RecordingKey>) -> Result<Self, RecordingError> {
         let mut options = File::options();
-        // What people said is for the operator alone.
+        // Recordings are confidential: only the owner may read them.
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = BufWriter::new(options.open(temporary(path))?);
         Ok(match (RecordingFormat::from_path(path), key) {
@@ -122,7 +122,7 @@ impl AudioFile {
         }
     }
 
-    /// Writes the header, makes the file durable and gives it its name; gives its length.
+    /// Writes the header, syncs the file and gives it its final name. Returns the length of the recording.
     pub(super) fn complete(self, path: &Path) -> Result<Duration, RecordingError> {
         let frames = match self {
             Self::Wav(file) => {
@@ -152,7 +152,7 @@ impl AudioFile {
     }
 }
 
-/// Where the octets of an Ogg file go.
+/// Output of an Ogg file.
 pub(super) enum OggOutput {
     Plain(BufWriter<File>),
     Encrypted(EncryptedFile<BufWriter<File>>),
@@ -189,7 +189,7 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes the new name durable.
+/// Syncs the folder, to make a new file name durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()

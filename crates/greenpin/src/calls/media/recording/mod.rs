@@ -1,4 +1,4 @@
-//! Recordings: written, completed after a crash.
+//! Recordings: the writer thread, the file formats, and the recovery after a crash.
 
 pub(crate) mod audio_file;
 mod opus_file;

@@ -1,4 +1,4 @@
-//! What a crash leaves of a recording, and how it is completed. A sealed one cannot be: its head is written last.
+//! Incomplete recording after a crash. An encrypted recording cannot be completed, because its header is written last.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use super::audio_file::{PARTIAL_SUFFIX, sync_folder};
 
-/// Octets before the audio of a WAV file.
+/// Octets before the audio in a WAV file.
 const WAV_HEADER_BYTES: u64 = 44;
-/// Octets a second of a WAV file.
+/// Octets per second in a WAV file.
 const WAV_BYTES_PER_SECOND: u64 = 32_000;
-/// Ticks a second of an Ogg Opus file (RFC 7845, section 4).
+/// Ticks per second in an Ogg Opus file (RFC 7845, section 4).
 const OGG_TICKS_PER_SECOND: u64 = 48_000;
-/// Octets of an Ogg page before its table of segments (RFC 3533, section 6).
+/// Octets of an Ogg page header before the segment table (RFC 3533, section 6).
 const PAGE_HEADER_BYTES: usize = 27;
 
-/// The unfinished recordings in a folder.
-pub(in crate::calls) fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// Returns the incomplete recordings in a folder.
+pub(in crate::calls) fn list_unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -28,7 +28,7 @@ pub(in crate::calls) fn unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// An unfinished recording.
+/// Incomplete recording.
 #[derive(Debug)]
 pub(in crate::calls) struct PartialRecording {
     part: PathBuf,
@@ -36,17 +36,17 @@ pub(in crate::calls) struct PartialRecording {
     playable: Option<PlayableAudio>,
 }
 
-/// What can be heard of it.
+/// Playable part of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PlayableAudio {
-    /// So many octets of samples.
+    /// Octets of samples.
     Wav(u64),
-    /// So many octets of whole pages, in which so many ticks lie.
+    /// Octets of complete pages, and ticks in them.
     Ogg(u64, u64),
 }
 
 impl PartialRecording {
-    /// Looks at an unfinished recording; `None`: it has no name that one could have.
+    /// Reads the state of an incomplete recording; `None` if its name is not one of a recording.
     pub(in crate::calls) fn inspect(part: &Path) -> io::Result<Option<Self>> {
         let Some(path) = part
             .to_str()
@@ -74,17 +74,17 @@ impl PartialRecording {
         }))
     }
 
-    /// The name that it gets.
+    /// Returns the final path.
     pub(in crate::calls) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How much can be heard; `None`: nothing.
+    /// Returns the playable length; `None` if nothing is playable.
     pub(in crate::calls) fn duration(&self) -> Option<Duration> {
         self.playable.map(PlayableAudio::duration)
     }
 
-    /// Cuts off what is not whole, makes the file durable and gives it its name.
+    /// Truncates the incomplete end, syncs the file and gives it its final name.
     pub(in crate::calls) fn complete(self) -> io::Result<()> {
         let mut file = File::options().read(true).write(true).open(&self.part)?;
         match self.playable {
@@ -114,13 +114,13 @@ impl PlayableAudio {
     }
 }
 
-/// Goes from page to page of an Ogg Opus file up to the last whole one.
+/// Reads the pages of an Ogg Opus file up to the last complete page.
 fn pages(file: &mut impl Read) -> io::Result<PlayableAudio> {
     let (mut length, mut pre_skip, mut end) = (0, None, 0);
     while let Some((octets, granule, body)) = page(file)? {
         length += octets;
         pre_skip = pre_skip.or_else(|| Some(u16::from_le_bytes(*body.get(10..12)?.first_chunk()?)));
-        // A page on which no packet ends has -1.
+        // A page without the end of a packet has the granule position -1.
         end = u64::try_from(granule).map_or(end, |granule| granule.max(end));
     }
     Ok(PlayableAudio::Ogg(
@@ -129,7 +129,7 @@ fn pages(file: &mut impl Read) -> io::Result<PlayableAudio> {
     ))
 }
 
-/// The next page: its octets, its granule position, and its body. `None`: there is no whole one.
+/// Reads the next page: its length, granule position and body. Returns `None` if no complete page remains.
 fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
     let Some(head) = read_exactly(file, PAGE_HEADER_BYTES)? else {
         return Ok(None);
@@ -156,7 +156,7 @@ fn page(file: &mut impl Read) -> io::Result<Option<(u64, i64, Vec<u8>)>> {
     )))
 }
 
-/// So many octets; `None`: there are fewer.
+/// Reads `count` octets; `None` if fewer remain.
 fn read_exactly(file: &mut impl Read, count: usize) -> io::Result<Option<Vec<u8>>> {
     let mut octets = Vec::with_capacity(count);
     file.take(count as u64).read_to_end(&mut octets)?;
@@ -182,7 +182,7 @@ mod tests {
         let mut writer = hound::WavWriter::create(&part, WAV_FORMAT).unwrap();
         (0..16_000).for_each(|_| writer.write_sample(7i16).unwrap());
         drop(writer);
-        // As if it had not been finalized, and cut within a frame.
+        // Simulate a file without a final header, cut within a frame.
         let mut octets = fs::read(&part).unwrap();
         octets[4..8].fill(0);
         octets[40..44].fill(0);
@@ -199,7 +199,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [7; 15_998]
         );
-        assert!(unfinished(folder.path()).unwrap().is_empty());
+        assert!(list_unfinished(folder.path()).unwrap().is_empty());
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod tests {
         let cut = &whole[..whole.len() * 2 / 3];
         let (folder, part) = partial_file("a.opus.part", cut);
         assert_eq!(
-            unfinished(folder.path()).unwrap().as_slice(),
+            list_unfinished(folder.path()).unwrap().as_slice(),
             std::slice::from_ref(&part)
         );
         let partial = PartialRecording::inspect(&part).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! Recordings that a crash left unfinished: those of calls that it cut short are completed, others removed.
+//! Recovery of incomplete recordings after a crash. Recordings of interrupted calls are completed, others are removed.
 
 use std::io;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use super::partial_recording::{PartialRecording, unfinished};
 use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
-/// Goes through a folder of recordings, once the calls that the crash cut short are closed. Those of calls that go on
-/// belong to another node, and stay as they are.
+/// Processes the incomplete recordings of a folder, after the interrupted calls have been closed. Recordings of active
+/// calls belong to another node and stay unchanged.
 pub(crate) async fn recover_unfinished(folder: &Path, store: &Store) -> io::Result<()> {
-    for part in unfinished(folder)? {
+    for part in list_unfinished(folder)? {
         match PartialRecording::inspect(&part) {
             Ok(partial) => {
                 let disposition = match partial.as_ref() {
@@ -39,7 +39,7 @@ fn apply(
     }
 }
 
-/// One file is no reason not to start. In a folder of several nodes another one may have given it its name meanwhile.
+/// A single bad file does not prevent the start. In a shared folder another node may have renamed the file already.
 fn log_skipped(part: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
         let file = part.file_name().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Recordings: written on a thread of their own, never on a media thread, as WAV or Ogg Opus, in clear or sealed.
+//! Recording thread. It writes all recordings, so that no media thread waits for the disk.
 
 use std::{
     collections::HashMap,
@@ -19,15 +19,15 @@ use super::audio_file::{AudioFile, RecordingError, temporary};
 use crate::RecordingKey;
 use crate::calls::media::{MediaEvent, MediaId};
 
-/// Samples that may wait for a slow disk, 64 MiB: what comes on top is lost, and the recording is marked as failed.
+/// Maximum number of queued samples, 64 MiB. Further samples are lost, and the recording is marked as failed.
 const MAX_BACKLOG_SAMPLES: usize = 32 << 20;
 
-/// A recording on its media thread.
+/// Recording on a media thread.
 pub(crate) struct LegRecording {
     pub(crate) timeline: StereoTimeline,
 }
 
-/// The recording thread, as media threads see it.
+/// Handle of the media threads to the recording thread.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordingWriter {
     commands: mpsc::Sender<WriterCommand>,
@@ -38,12 +38,12 @@ enum WriterCommand {
     Start(MediaId, PathBuf),
     Samples(MediaId, Vec<i16>),
     Overrun(MediaId),
-    /// Completes the recording of this leg, if there is one, then tells this.
+    /// Completes the recording of a leg, if any, and then emits this event.
     Finish(MediaId, Option<MediaEvent>),
 }
 
 impl RecordingWriter {
-    /// Starts the thread; it ends when no media thread is left.
+    /// Starts the thread. It ends after the last media thread.
     pub(crate) fn start(
         events: UnboundedSender<MediaEvent>,
         key: Option<RecordingKey>,
@@ -93,7 +93,7 @@ struct WriterThread {
     files: HashMap<MediaId, OpenRecording>,
     backlog: Arc<AtomicUsize>,
     events: UnboundedSender<MediaEvent>,
-    /// What recordings are sealed with; `None`: they are written in clear.
+    /// Key to encrypt recordings; `None`: recordings are not encrypted.
     key: Option<RecordingKey>,
 }
 
@@ -140,7 +140,7 @@ impl WriterThread {
         if let Some(OpenRecording { path, state }) = self.files.remove(&id) {
             let result = state.and_then(|file| file.complete(&path));
             if result.is_err() {
-                // Nothing half done stays; there may be no file at all.
+                // Removes the partial file, which may not exist.
                 let _ = fs::remove_file(temporary(&path));
             }
             self.emit(MediaEvent::RecordingFinished { id, path, result });
@@ -149,7 +149,7 @@ impl WriterThread {
     }
 
     fn emit(&self, event: MediaEvent) {
-        // Nobody listens any more while the engine shuts down; the file is complete all the same.
+        // The receiver is gone during the shutdown of the engine. The file is complete nevertheless.
         let _ = self.events.send(event);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Two bridged peers of one law, of which the first speaks comfort noise and the second does where `both`.
+/// Creates two bridged peers with G.711. The first peer uses comfort noise, the second only if `both` is set.
 fn quiet_talk(harness: &mut MediaHarness, both: bool) -> ([LegMedia; 2], [Socket; 2]) {
     let legs = [harness.plane.open().unwrap(), harness.plane.open().unwrap()];
     let peers = [Socket::new(8), Socket::new(8)];

@@ -1,4 +1,4 @@
-//! Keys over the media plane.
+//! Keys as events and as tones.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! One leg: its sources, its prompts, hold, silence and the end.
+//! Sources, prompts, hold, silence and close of a leg.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The media plane over real sockets on loopback.
+//! Tests of the media plane over real sockets on loopback.
 
 mod comfort_noise;
 mod digits;
@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 
 const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
-/// A tone of these tests goes far beyond this, the noise beside it does not.
+/// Amplitude exceeded by the tones of these tests, but not by noise.
 const MIN_SWING: i16 = 1000;
 
 struct MediaHarness {
@@ -53,7 +53,7 @@ impl MediaHarness {
         })
     }
 
-    /// Two legs of the plane that talk to each other: the first is the server's, the second a phone.
+    /// Opens two connected legs: the first for the server, the second for a phone.
     fn pair(&self, codec: Codec, telephone_event: Option<u8>) -> (LegMedia, LegMedia) {
         let (server, phone) = (self.plane.open().unwrap(), self.plane.open().unwrap());
         server.connect(remote(local(phone.local_port()), codec, telephone_event));
@@ -61,7 +61,7 @@ impl MediaHarness {
         (server, phone)
     }
 
-    /// Waits for the first event that `wanted` takes; keeps the others.
+    /// Waits for the first event accepted by `wanted`, and stores the others.
     fn wait<T>(&mut self, wanted: impl Fn(&MediaEvent) -> Option<T>) -> T {
         if let Some(found) = self.seen.iter().position(|event| wanted(event).is_some()) {
             return wanted(&self.seen.remove(found).unwrap()).unwrap();
@@ -100,7 +100,7 @@ impl MediaHarness {
         });
     }
 
-    /// Waits until this leg has done all that it was told: an empty clip ends after that, and sends nothing.
+    /// Waits until the leg has executed all commands. An empty clip ends after them and sends nothing.
     fn wait_until_done(&mut self, leg: &LegMedia) {
         const DONE_TOKEN: u64 = u64::MAX;
         leg.play(Arc::new(Clip::new(Vec::new()).unwrap()), DONE_TOKEN);
@@ -151,8 +151,8 @@ fn tone(frequency: f64, millis: usize) -> Vec<i16> {
         .collect()
 }
 
-/// The frequency of a tone, by the time from one upward swing to the next. A machine that is held up leaves gaps in what is
-/// played at its own pace, and a coder rings beside them: what is far from the usual period does not count, if it is rare.
+/// Returns the frequency of a tone, measured between upward zero crossings. Playback on a busy machine has gaps, and a
+/// codec rings beside them. Irregular periods are therefore ignored, if they are rare.
 fn frequency(samples: &[i16]) -> f64 {
     let mut swings = Vec::new();
     let mut low = false;
@@ -181,7 +181,7 @@ fn frequency(samples: &[i16]) -> f64 {
     regular.len() as f64 * 8000.0 / length as f64
 }
 
-/// A peer on a socket of its own.
+/// Peer with a socket of its own.
 struct Socket {
     socket: UdpSocket,
     header: Header,
@@ -243,7 +243,7 @@ impl Socket {
 
     fn receive(&self) -> Vec<u8> {
         let mut datagram = [0; 1500];
-        // A process that is stopped and goes on has its system call interrupted.
+        // A stop of the process interrupts the system call.
         let length = loop {
             match self.socket.recv(&mut datagram) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -253,7 +253,7 @@ impl Socket {
         datagram[..length].to_vec()
     }
 
-    /// Sends a tone to one port packet by packet, and gives what `ear` receives of it.
+    /// Sends a tone packet by packet to a port. Returns the packets received by `ear`.
     fn speak(&mut self, to: u16, hertz: f64, codec: Codec, ear: &Self) -> Vec<Vec<u8>> {
         let send_frame = |frame: &[i16]| {
             let mut octets = [0; 160];
@@ -278,8 +278,8 @@ fn decoded(packets: &[Vec<u8>]) -> Vec<i16> {
     samples
 }
 
-/// Two phones that talk in these codecs for a while, the one with 440 Hz and the other with 1000 Hz, recorded. Gives the length of
-/// the recording, and the second phone, still open.
+/// Records a conversation of two phones in these codecs, the first with 440 Hz and the second with 1000 Hz. Returns the
+/// length of the recording, and the second phone, still open.
 fn talk(
     harness: &mut MediaHarness,
     codecs: [Codec; 2],
@@ -300,7 +300,7 @@ fn talk(
     (harness.recorded().unwrap(), bob)
 }
 
-/// The first of the two is on the left.
+/// Asserts that the first phone is on the left channel.
 fn assert_each_on_its_side((left, right): &(Vec<i16>, Vec<i16>)) {
     assert!(
         (frequency(left) - 440.0).abs() < 10.0,
@@ -314,7 +314,7 @@ fn assert_each_on_its_side((left, right): &(Vec<i16>, Vec<i16>)) {
     );
 }
 
-/// Both the recording of a talk and what one of the two hears have the tones.
+/// Asserts both tones in the recording of a conversation and in the audio at the second phone.
 fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
     let folder = tempfile::tempdir().unwrap();
     let (file, heard) = (

@@ -1,4 +1,4 @@
-//! Opus between legs, with others, and of our own making.
+//! Opus between legs, with other codecs, and in our own streams.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn speaking(rtp: SocketAddr, formats: Formats) -> Remote {
     }
 }
 
-/// A second of a tone in Opus with copies, as datagrams in order.
+/// Encodes one second of a tone in Opus with redundancy, as datagrams in order.
 fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
     let mut encoder = media::Encoder::default();
     encoder.adapt(OpusSettings {
@@ -42,7 +42,7 @@ fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
     tone(hertz, 1000).chunks(160).map(packet).collect()
 }
 
-/// A bridge between two peers, who hear what the other is sent.
+/// Bridges two peers with these formats.
 fn bridge(
     ports: RangeInclusive<u16>,
     formats: [Formats; 2],
@@ -254,7 +254,7 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
             two[1].timestamp.wrapping_sub(two[0].timestamp)
         })
         .collect();
-    // Where the machine was held up for long, the clock has run on.
+    // After a long stall of the machine the clock has advanced.
     assert!(
         steps.iter().all(|step| (960..48_000).contains(step)),
         "{steps:?}"
@@ -317,7 +317,7 @@ fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
     assert!((frequency(&decoded(&heard)) - 440.0).abs() < 10.0);
 }
 
-/// The channels of an Ogg Opus file, by a decoder that nobody here wrote.
+/// Decodes both channels of an Ogg Opus file with `opusdec`, an independent decoder.
 fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
     let wav = file.with_extension("opusdec.wav");
     let run = std::process::Command::new("opusdec")

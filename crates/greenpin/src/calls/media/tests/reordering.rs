@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A second of a tone in this codec, as datagrams in order.
+/// Encodes one second of a tone in this codec, as datagrams in order.
 fn datagrams(peer: &mut Socket, codec: Codec, hertz: f64) -> Vec<Vec<u8>> {
     let mut encoder = media::Encoder::default();
     let packet = |frame: &[i16]| {

@@ -1,4 +1,4 @@
-//! The poll loop of one media thread.
+//! Poll loop of one media thread.
 
 mod relay;
 
@@ -19,19 +19,19 @@ use super::leg::MediaLeg;
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
 use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
 
-/// The token of the waker; legs use two tokens a slot from 0 on.
+/// Token of the waker. Legs use two tokens per slot, starting at 0.
 pub(super) const WAKER_TOKEN: usize = usize::MAX;
 const TICK_INTERVAL: Duration = Duration::from_millis(20);
-/// Between two looks at silence, RTCP and recordings.
+/// Interval of the checks for silence, RTCP and recordings.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
-/// From so many packets in one second on, gathering pays.
+/// Packet rate above which the thread gathers packets between polls.
 const BUSY_PACKETS_PER_SECOND: u32 = 5000;
-/// Datagrams read from one socket before others get their turn.
+/// Maximum number of datagrams read from one socket before the other sockets are served.
 const MAX_DATAGRAMS_PER_TURN: usize = 32;
-/// The longest datagram that we take whole: an Ethernet frame.
+/// Maximum datagram size in octets, as in an Ethernet frame.
 const DATAGRAM_BYTES: usize = 1500;
 
-/// One media thread.
+/// State of one media thread.
 pub(super) struct Worker {
     poll: Poll,
     inbox: mpsc::Receiver<Command>,
@@ -45,20 +45,20 @@ pub(super) struct Worker {
     slots: Vec<Option<Box<MediaLeg>>>,
     vacant: Vec<usize>,
     by_id: HashMap<MediaId, usize>,
-    /// What was told to legs that are still on their way here.
+    /// Queued commands for legs in transit from another thread.
     arriving: HashMap<MediaId, Vec<LegCommand>>,
     ticking: Vec<usize>,
-    /// Sockets that had more than their fair share.
+    /// Sockets with more datagrams than one turn allows.
     unfinished_sockets: Vec<usize>,
     next_tick: Duration,
     next_sweep: Duration,
     packet_rate: PacketRate,
-    /// Taken out while a socket is read.
+    /// Taken out of the struct while a socket is read.
     datagram: Vec<u8>,
     samples: [i16; DATAGRAM_BYTES],
 }
 
-/// Packets a second, to tell whether gathering pays.
+/// Packets per second, to decide about gathering.
 #[derive(Default)]
 struct PacketRate {
     since: Duration,
@@ -99,7 +99,7 @@ impl Worker {
         }
     }
 
-    /// Serves until the plane is gone.
+    /// Serves all legs until the plane is dropped.
     pub(super) fn run(mut self) {
         let mut ready = Events::with_capacity(1024);
         loop {
@@ -111,7 +111,7 @@ impl Worker {
                 return;
             }
             self.now = self.origin.elapsed();
-            // Orders first: what was told before a packet was sent holds for that packet.
+            // Commands go first: a command sent before a packet applies to this packet.
             if self.run_commands().is_err() {
                 return;
             }
@@ -135,7 +135,7 @@ impl Worker {
         }
     }
 
-    /// How long the poll may wait.
+    /// Returns the maximum time for the next poll.
     fn poll_timeout(&self) -> Option<Duration> {
         if !self.unfinished_sockets.is_empty() {
             return Some(Duration::ZERO);
@@ -146,7 +146,7 @@ impl Worker {
         tick.into_iter().chain(sweep).min()
     }
 
-    /// Reads what waits at one socket.
+    /// Reads the pending datagrams of one socket.
     fn drain(&mut self, token: usize) {
         let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else {
             return;
@@ -170,7 +170,8 @@ impl Worker {
                     );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error for what we sent (RFC 1122, section 4.1.3.3): the peer's port is closed. Read on.
+                // ICMP error for a sent packet: the peer's port is closed (RFC 1122, section 4.1.3.3). Continue to
+                // read.
                 Err(_) => {}
             }
             read += 1;
@@ -201,7 +202,7 @@ impl Worker {
         if self.ticking.is_empty() || self.now < self.next_tick {
             return;
         }
-        // After a stall we go on from here rather than send a burst.
+        // After a stall the next tick starts from now, to avoid a burst.
         self.next_tick = if self.now - self.next_tick > TICK_INTERVAL * 5 {
             self.now + TICK_INTERVAL
         } else {
@@ -222,7 +223,7 @@ impl Worker {
         });
     }
 
-    /// Gives up packets that did not come in time, so that those behind them go on.
+    /// Gives up missing packets after their deadline, so that the packets behind them continue.
     fn release_waiting(&mut self) {
         let is_waiting = |slot: &usize| {
             self.slots
@@ -261,7 +262,7 @@ impl Worker {
         }
     }
 
-    /// Carries out what was told; an error when the plane is gone.
+    /// Runs the pending commands. Returns an error if the plane was dropped.
     fn run_commands(&mut self) -> Result<(), mpsc::TryRecvError> {
         loop {
             match self.inbox.try_recv() {
@@ -289,7 +290,7 @@ impl Worker {
         let rtp = registry.register(&mut leg.ports.rtp, Token(slot * 2), Interest::READABLE);
         let rtcp = registry.register(&mut leg.ports.rtcp, Token(slot * 2 + 1), Interest::READABLE);
         if let Err(error) = rtp.and(rtcp) {
-            // Such a leg hears nothing; the silence limit ends its call.
+            // Such a leg receives nothing, and the silence limit ends its call.
             tracing::error!(%error, "media socket cannot be polled");
         }
         let id = leg.id;
@@ -312,21 +313,21 @@ impl Worker {
         let Some(mut leg) = self.remove(id) else {
             return;
         };
-        // The sockets stay open; a socket that is not registered here cannot fail to be deregistered.
+        // The sockets stay open. An error only means that a socket was not registered here.
         let _ = self.poll.registry().deregister(&mut leg.ports.rtp);
         let _ = self.poll.registry().deregister(&mut leg.ports.rtcp);
         leg.ticking = false;
         to.send(Command::Adopt(leg));
     }
 
-    /// Orders for a leg that is still on its way here wait for it; so does a bridge to one.
+    /// Applies a command to a leg, or queues it while the leg, or the leg to bridge with, is in transit.
     fn apply_or_queue(&mut self, id: MediaId, command: LegCommand) {
         if let Some(queued) = self.arriving.get_mut(&id) {
             return queued.push(command);
         }
         match command {
             LegCommand::Bridge(other) if self.arriving.contains_key(&other) => {
-                // Seen from the other leg it is the same bridge.
+                // The bridge is symmetric, so the other leg can execute it.
                 self.arriving
                     .entry(other)
                     .or_default()
@@ -371,7 +372,7 @@ impl Worker {
             return;
         };
         leg.connect(remote, self.now);
-        // Silence of a peer that is put on hold is silence.
+        // A peer on hold is silent on purpose.
         if let Some(Some(other)) = leg.bridged.and_then(|other| self.slots.get_mut(other)) {
             other.stop_noise();
         }
@@ -423,7 +424,7 @@ impl Worker {
             report: leg.report(),
         });
         let recording = leg.recording.take();
-        // The ports are free before anybody hears that the leg is closed.
+        // The ports must be free before the `Closed` event.
         drop(leg);
         match recording {
             Some(mut recording) => {
@@ -468,6 +469,6 @@ fn emit_digit(
 }
 
 fn emit(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
-    // Nobody listens any more while the engine shuts down.
+    // The receiver is gone during the shutdown of the engine.
     let _ = events.send(event);
 }

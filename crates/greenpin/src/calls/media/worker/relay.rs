@@ -1,4 +1,4 @@
-//! A packet's way from one leg's socket to the other's.
+//! Path of a packet from one leg's socket to the bridged leg's socket.
 
 use std::{net::SocketAddr, ops::Range};
 
@@ -9,18 +9,18 @@ use media::{
 
 use super::{DATAGRAM_BYTES, MediaLeg, Worker, emit_digit};
 
-/// A packet in a buffer, and what is known of it.
+/// Packet in a buffer, with the results of its processing.
 struct ForwardedPacket {
     header: Header,
     payload: Range<usize>,
-    /// The key whose press begins with it.
+    /// Key pressed at the start of this packet.
     digit: Option<Digit>,
-    /// Its samples, when it was decoded: so many of the worker's.
+    /// Number of samples decoded into the worker's buffer.
     decoded: Option<usize>,
 }
 
 impl Worker {
-    /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
+    /// Handles the datagram of `length` octets in `buffer`, received at a leg's RTP port.
     pub(super) fn packet(
         &mut self,
         leg: &mut MediaLeg,
@@ -57,7 +57,7 @@ impl Worker {
         }
     }
 
-    /// Passes a packet on to the bridged leg, if there is one.
+    /// Forwards a packet to the bridged leg, if any.
     fn forward_packet(
         &mut self,
         leg: &mut MediaLeg,
@@ -122,7 +122,7 @@ impl Worker {
         }
     }
 
-    /// Takes what waited for its turn and is due.
+    /// Processes the queued packets that are due.
     pub(super) fn release(&mut self, leg: &mut MediaLeg) {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
@@ -140,7 +140,7 @@ impl Worker {
         let packet = held.packet();
         let decoded = self.decode_for_listeners(leg, &packet);
         if !self.is_transcoded(leg, &packet) {
-            // It passed when it came.
+            // The packet was forwarded on arrival.
             return;
         }
         let mut buffer = vec![0; packet.offset];
@@ -155,9 +155,9 @@ impl Worker {
         self.forward_packet(leg, &mut buffer, forwarded);
     }
 
-    /// Whether the packet is decoded and encoded on its way to the bridged leg.
+    /// Returns `true` if the packet is decoded and encoded on its way to the bridged leg.
     fn is_transcoded(&self, leg: &MediaLeg, packet: &Packet<'_>) -> bool {
-        // A peer may give its keys the number that is another one's codec.
+        // A peer may use a payload type for events that elsewhere belongs to a codec.
         if leg.is_event(packet) {
             return false;
         }
@@ -172,7 +172,7 @@ impl Worker {
         self.slots.get(leg.bridged?)?.as_deref()
     }
 
-    /// Tells of the key whose press begins with this packet.
+    /// Emits the key if a key press starts with this packet.
     fn press(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
         let digit = leg.event_digit(packet)?;
         emit_digit(&self.events, leg.id, digit, DigitSource::Event);
@@ -180,7 +180,7 @@ impl Worker {
         Some(digit)
     }
 
-    /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
+    /// Decodes the packet for recordings, listeners and tone detection. Returns the number of samples.
     fn decode_for_listeners(&mut self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<usize> {
         if !leg.wants_samples()
             && self
@@ -201,15 +201,16 @@ impl Worker {
         Some(count)
     }
 
-    /// Makes up what was lost for those who need samples.
+    /// Generates audio for lost packets, for recordings, listeners and tone detection.
     fn conceal_loss(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
         let count = leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
         self.on_samples(leg, header.timestamp, count);
         self.pass_concealed(leg, header, packets, count);
     }
 
-    /// Passes what was made up on where Opus is decoded, which may have brought it back, or encoded, whose copies tell of
-    /// what was encoded alone. Any other peer learns of the loss by our numbers, and does the same as we.
+    /// Forwards concealed audio if the call transcodes from or to Opus. An Opus decoder may recover the lost audio, and
+    /// an Opus encoder needs all audio for its redundancy. Other peers detect the loss by our sequence numbers and
+    /// conceal it themselves.
     fn pass_concealed(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
         let (from, to) = (leg.formats(), self.bridged(leg).and_then(MediaLeg::codec));
         let Some((from, to)) = from.zip(to) else {
@@ -243,7 +244,7 @@ impl Worker {
         }
     }
 
-    /// Hands out so many of our samples.
+    /// Distributes decoded samples to the leg and the bridged leg.
     fn on_samples(&mut self, leg: &mut MediaLeg, timestamp: u32, count: usize) {
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
@@ -258,7 +259,7 @@ impl Worker {
         }
     }
 
-    /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
+    /// Sends a key press as our own event or tone. The rest of the peer's event is not forwarded.
     fn press_as_own(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
         leg.press_passes = false;
         let Some((digit, slot)) = digit.zip(leg.bridged) else {
