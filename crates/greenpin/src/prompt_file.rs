@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_file_is_read_back() {
         let samples: Vec<i16> = (-500..500).collect();
         assert_eq!(read(&write(&samples).unwrap()).unwrap(), samples);
         assert!(read(b"RIFF").unwrap_err().starts_with("not a WAV file"));

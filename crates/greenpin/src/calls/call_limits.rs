@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_tenant_has_so_many_calls_at_once_and_a_second() {
+    fn each_tenant_has_its_own_limits_on_concurrent_calls_and_calls_per_second() {
         let (mut limits, start) = (CallLimits::default(), Instant::now());
         let [acme, other] = ["acme", "other"].map(|name| TenantId::parse(name).unwrap());
         let limit = CallLimit {
@@ -62,12 +62,12 @@ mod tests {
             [admit(&acme, 0), admit(&acme, 0), admit(&acme, 0)],
             [true, true, false]
         );
-        assert!(admit(&other, 0), "nobody has a share in another's limit");
+        assert!(admit(&other, 0), "limits of tenants are independent");
         limits.release(&acme);
         let mut admit = |after| limits.admit(&acme, limit, start + Duration::from_secs(after));
         assert!(admit(0));
         limits.release(&acme);
         let mut admit = |after| limits.admit(&acme, limit, start + Duration::from_secs(after));
-        assert_eq!([admit(0), admit(1)], [false, true], "three a second");
+        assert_eq!([admit(0), admit(1)], [false, true], "three per second");
     }
 }

@@ -197,7 +197,7 @@ impl CallLoop {
         let sid = CallSid::new(started.at);
         METRICS.calls_started.inc();
         METRICS.calls_active.inc();
-        tracing::info!(call_sid = %sid, trunk, "a call came in");
+        tracing::info!(call_sid = %sid, trunk, "call started");
         let node = self.context.settings.node.clone();
         let new = NewCall {
             call_sid: sid.clone(),

@@ -89,8 +89,8 @@ impl EngineContext {
         trunk.up = up;
         let name = self.trunk_name(index);
         match up {
-            true => tracing::info!(trunk = name, "a trunk is back"),
-            false => tracing::warn!(trunk = name, "a trunk is away"),
+            true => tracing::info!(trunk = name, "trunk is up"),
+            false => tracing::warn!(trunk = name, "trunk is away"),
         }
         self.update_metrics();
     }
@@ -103,11 +103,11 @@ impl EngineContext {
         trunk.registered = Some(registered);
         let name = self.trunk_name(index);
         match registered {
-            true => tracing::info!(trunk = name, "a trunk has taken our registration"),
+            true => tracing::info!(trunk = name, "registration accepted"),
             false if (200..300).contains(&status) => {
-                tracing::info!(trunk = name, "a registration was taken back");
+                tracing::info!(trunk = name, "registration removed");
             }
-            false => tracing::warn!(trunk = name, status, "a trunk has no registration of ours"),
+            false => tracing::warn!(trunk = name, status, "registration failed"),
         }
         self.update_metrics();
     }

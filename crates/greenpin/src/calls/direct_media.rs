@@ -235,7 +235,7 @@ mod tests {
         let mut direct = DirectMedia::new();
         for side in [Side::Caller, Side::Callee] {
             assert_eq!(direct.step(facts()), Some(RedirectStep::Release(side)));
-            assert_eq!(direct.step(facts()), None, "one after the other");
+            assert_eq!(direct.step(facts()), None, "one re-INVITE at a time");
             direct.on_accepted(side);
         }
         assert_eq!(direct.step(facts()), None);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn both_come_back_when_the_audio_is_needed_and_part_again_when_it_is_not() {
+    fn both_gateways_return_while_the_server_needs_the_audio() {
         let mut direct = direct();
         assert_eq!(
             direct.step(needed()),
@@ -255,7 +255,7 @@ mod tests {
             Some(RedirectStep::Reclaim(Side::Callee))
         );
         direct.on_accepted(Side::Callee);
-        assert_eq!(direct.step(facts()), None, "the caller is not back yet");
+        assert_eq!(direct.step(facts()), None, "the caller is not relayed yet");
         direct.on_accepted(Side::Caller);
         assert!(!direct.may_bypass_server());
         assert_eq!(
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_goes_direct_that_does_not_fit() {
+    fn media_that_does_not_fit_stays_relayed() {
         let with = |change: fn(&mut RemoteMedia)| {
             let mut other = media();
             change(&mut other);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_brings_the_other_back_for_good() {
+    fn a_refusal_returns_the_other_gateway_and_ends_all_attempts() {
         let mut first = DirectMedia::new();
         assert_eq!(
             first.step(facts()),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_come_back_ends_the_call_once() {
+    fn a_refused_return_ends_the_call_once() {
         let mut direct = direct();
         direct.step(needed());
         direct.on_refused(Side::Caller);
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_one_brings_the_other_back_before_they_part_again() {
+    fn a_change_by_one_gateway_returns_the_other_before_the_next_attempt() {
         let mut direct = direct();
         direct.on_changed(Side::Callee);
         assert_eq!(
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_changes_its_audio_each_time_stays_with_us_in_the_end() {
+    fn a_peer_that_changes_its_media_every_time_stays_relayed_in_the_end() {
         let mut direct = DirectMedia::new();
         let mut sent = 0;
         for _ in 0..50 {
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_is_elsewhere_than_the_other_was_told_brings_both_back() {
+    fn a_changed_address_returns_both_gateways() {
         let mut direct = direct();
         direct.address_changed();
         assert_eq!(

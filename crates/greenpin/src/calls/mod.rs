@@ -180,10 +180,10 @@ impl Engine {
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder)
             .await
-            .map_err(io("cannot make the folder of recordings"))?;
+            .map_err(io("cannot create the folder of recordings"))?;
         media::recording::recovery::recover_unfinished(folder, &store)
             .await
-            .map_err(io("cannot tidy the folder of recordings"))?;
+            .map_err(io("cannot recover the folder of recordings"))?;
         let peers: Vec<_> = settings
             .trunks
             .iter()
@@ -202,7 +202,7 @@ impl Engine {
         let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media = MediaPlane::start(settings.media.clone(), media_events)
-            .map_err(io("cannot start media"))?;
+            .map_err(io("cannot start the media plane"))?;
         let agent = UserAgent::new(
             signalling::EndpointSettings {
                 advertised: settings.advertised,
@@ -219,7 +219,7 @@ impl Engine {
         );
         let (commands, inbox) = mpsc::unbounded_channel();
         resolve_trunk_names(&settings, &encrypted, &commands)
-            .map_err(io("cannot read how this system looks names up"))?;
+            .map_err(io("cannot read the system's DNS settings"))?;
         let call_loop = CallLoop::new(agent, media, store, Arc::new(settings));
         let reloading = tokio::spawn(certificates.clone().watch());
         let task = tokio::spawn(call_loop.run(media_inbox, inbox));

@@ -129,7 +129,7 @@ impl WriterTask {
 
     fn log_failure(&self, result: Result<(), StoreError>) {
         if let Err(error) = result {
-            tracing::error!(call_sid = %self.sid, %error, "an event of a call was not written");
+            tracing::error!(call_sid = %self.sid, %error, "call event could not be written");
         }
     }
 
@@ -138,7 +138,7 @@ impl WriterTask {
             match self.store.end_call(&self.sid, ending.clone()).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::error!(call_sid = %self.sid, %error, attempt, "a call record was not written")
+                    tracing::error!(call_sid = %self.sid, %error, attempt, "call record could not be written; retrying")
                 }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_small_while_nothing_is_entered() {
+    fn an_idle_writer_task_is_small() {
         assert!(
             size_of::<RecordUpdate>() <= 40,
             "{}",

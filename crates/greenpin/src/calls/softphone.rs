@@ -100,8 +100,8 @@ impl Softphone {
             }],
             ..Trunk::default()
         };
-        let advertised =
-            reachable(address, server).map_err(io("cannot find the way to the server"))?;
+        let advertised = reachable(address, server)
+            .map_err(io("cannot determine our address towards the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = EndpointSettings {
             advertised,

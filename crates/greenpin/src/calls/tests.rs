@@ -153,7 +153,7 @@ impl EngineHarness {
         };
         tokio::time::timeout(EVENT_TIMEOUT, idle)
             .await
-            .expect("something is held for ever");
+            .expect("the engine still holds objects");
     }
 }
 
@@ -161,7 +161,7 @@ async fn until(phone: &mut Softphone, fits: impl Fn(&SoftphoneEvent) -> bool) {
     let seen = async { while !fits(&phone.event().await) {} };
     tokio::time::timeout(EVENT_TIMEOUT, seen)
         .await
-        .expect("the phone was not told");
+        .expect("the phone emitted no such event");
 }
 
 async fn allocate(store: &Store) -> String {
@@ -202,7 +202,7 @@ async fn allocate(store: &Store) -> String {
 }
 
 #[tokio::test]
-async fn a_call_that_was_connected_leaves_nothing_behind() {
+async fn a_bridged_call_leaves_no_objects_in_the_engine() {
     let mut harness = EngineHarness::set().await;
     let (mut caller, leg) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
@@ -219,13 +219,13 @@ async fn a_call_that_was_connected_leaves_nothing_behind() {
     };
     tokio::time::timeout(EVENT_TIMEOUT, connected)
         .await
-        .expect("both are connected");
+        .expect("both parties are connected");
     caller.hang_up(leg);
     harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn a_call_that_was_declined_leaves_nothing_behind() {
+async fn a_declined_call_leaves_no_objects_in_the_engine() {
     let mut harness = EngineHarness::set().await;
     let (mut caller, _) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
@@ -234,7 +234,7 @@ async fn a_call_that_was_declined_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
+async fn a_cancelled_call_leaves_no_objects_in_the_engine() {
     let mut harness = EngineHarness::set().await;
     let (mut caller, leg) = harness.caller().await;
     harness.wait_for_ring(&mut caller).await;
@@ -243,7 +243,7 @@ async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
+async fn a_call_without_rtp_is_ended_on_both_sides() {
     let mut harness =
         EngineHarness::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
     let (mut caller, _) = harness.caller().await;
@@ -264,7 +264,7 @@ async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
 }
 
 #[tokio::test]
-async fn a_call_whose_audio_goes_past_us_is_not_silent() {
+async fn a_call_with_direct_media_does_not_count_as_silent() {
     let change = |settings: &mut EngineSettings| {
         settings.media.silence_limit = Duration::from_secs(2);
         settings
@@ -303,7 +303,7 @@ async fn a_call_whose_audio_goes_past_us_is_not_silent() {
 }
 
 #[tokio::test]
-async fn one_call_more_than_allowed_is_refused_with_503() {
+async fn a_call_beyond_the_limit_is_rejected_with_503() {
     let harness = EngineHarness::set().await;
     let (_caller, _) = harness.caller().await;
     let mut other = phone(harness.engine.udp, 33_500).await;

@@ -47,7 +47,7 @@ impl RecordingKey {
     fn file_key(&self, salt: &[u8]) -> io::Result<FileKey> {
         let derived = hmac::sign(&self.0, salt);
         let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
-            .map_err(|_| io::Error::other("no key"))?;
+            .map_err(|_| io::Error::other("cannot derive the key of a recording"))?;
         Ok(FileKey(LessSafeKey::new(key)))
     }
 }
@@ -66,7 +66,7 @@ impl FileKey {
         let encrypted = self
             .0
             .seal_in_place_append_tag(nonce(block), Aad::empty(), octets);
-        encrypted.map_err(|_| io::Error::other("a block of a recording cannot be encrypted"))
+        encrypted.map_err(|_| io::Error::other("cannot encrypt a block of a recording"))
     }
 
     fn decrypt<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_file_opens_to_a_wav_file_of_the_same_audio() {
+    fn an_encrypted_file_decrypts_to_a_wav_file_with_the_same_audio() {
         for count in [0, 2, 32_766, 32_768, 32_770, 100_000] {
             let (samples, file) = (samples(count), encrypted(&samples(count)));
             let wav = read(&file, 0, u64::MAX).unwrap();
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_ogg_file_opens_to_what_was_written() {
+    fn an_encrypted_ogg_file_decrypts_to_the_written_content() {
         for count in [0, 1, 65_536, 100_000] {
             let mut file = Cursor::new(Vec::new());
             let mut ogg = EncryptedFile::new(&mut file, AudioKind::Ogg, &key(1)).unwrap();
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn any_part_is_the_part_of_the_whole() {
+    fn any_part_equals_the_same_part_of_the_whole_file() {
         let file = encrypted(&samples(100_000));
         let whole = read(&file, 0, u64::MAX).unwrap();
         for first in [
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_audio_can_be_read_or_changed() {
+    fn the_audio_can_neither_be_read_nor_changed() {
         let quiet = vec![0_i16; 40_000];
         let file = encrypted(&quiet);
         assert!(
@@ -483,7 +483,7 @@ mod tests {
                 .windows(16)
                 .any(|octets| octets == [0; 16] || octets.starts_with(b"RIFF"))
         );
-        assert_ne!(file, encrypted(&quiet), "each file has a key of its own");
+        assert_ne!(file, encrypted(&quiet), "each file has its own key");
         for offset in [20, 60, 107, 108, 70_000, file.len() - 1] {
             let mut changed = file.clone();
             changed[offset] ^= 1;
@@ -498,7 +498,7 @@ mod tests {
         ] {
             assert!(
                 read(&file[..length], 0, 100).is_err(),
-                "cut off at {length}"
+                "truncated at {length}"
             );
         }
         let blocks = file[HEADER_BYTES..].chunks(65_552).collect::<Vec<_>>();
@@ -514,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_wav_file_is_none() {
+    fn a_plain_wav_file_is_not_encrypted() {
         assert!(
             Decryptor::new(&key(1), b"RIFF....WAVE", 12)
                 .unwrap()

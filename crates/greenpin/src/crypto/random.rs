@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_octet_is_given_twice() {
+    fn no_octet_is_used_twice() {
         let drawn: HashSet<u64> = (0..10_000).map(|_| u64()).collect();
         assert_eq!(drawn.len(), 10_000);
         let lengths = [1, 500, 8, 512, 3, 600, 511];

@@ -22,7 +22,7 @@ pub enum TrustError {
         source: pem::Error,
     },
     /// The file contains no certificate.
-    #[error("there is no certificate in {}", .0.display())]
+    #[error("no certificate in {}", .0.display())]
     NoCertificate(PathBuf),
     /// A certificate cannot be used as a CA certificate.
     #[error("cannot use the certificate in {}: {source}", path.display())]
@@ -33,7 +33,7 @@ pub enum TrustError {
         source: rustls::Error,
     },
     /// The system's CA certificates cannot be used.
-    #[error("cannot use the certificates that this system trusts (give tls_ca): {0}")]
+    #[error("cannot use the system's CA certificates (set tls_ca): {0}")]
     System(rustls::Error),
 }
 

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_the_longest_and_are_jittered() {
+    fn delays_grow_to_the_longest_and_are_jittered() {
         let (first, longest) = (Duration::from_secs(5), Duration::from_secs(3600));
         let pause = |failures, random| pause(first, longest, failures, random);
         assert_eq!(pause(1, 0), first / 2);

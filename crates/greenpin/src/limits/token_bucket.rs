@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seconds_worth_passes_at_once_and_then_what_time_brings() {
+    fn a_full_burst_passes_at_once_and_later_tokens_pass_as_they_accrue() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2, start);
         let mut ask = |millis| {

@@ -367,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_answers_that_refuse_are_refusals() {
+    fn only_error_responses_count_as_refusals() {
         assert_eq!(refusal(b"SIP/2.0 403 Forbidden\r\n"), Some(403));
         for other in [
             "SIP/2.0 200 OK\r\n",
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_time_of_the_process_are_read() {
+    fn process_memory_and_times_are_read() {
         let text = METRICS.render(&StoreFigures::default());
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();

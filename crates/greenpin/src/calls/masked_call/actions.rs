@@ -158,7 +158,7 @@ impl MaskedCall {
                 None
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a number could not be dialled");
+                tracing::error!(call_sid = %self.sid, %error, "number could not be dialled");
                 failed
             }
         }
@@ -219,7 +219,7 @@ impl MaskedCall {
         if let (Some(caller), Some(callee)) = (&self.caller.stream, callee) {
             caller.bridge(callee);
         }
-        tracing::info!(call_sid = %self.sid, "both parties are connected");
+        tracing::info!(call_sid = %self.sid, "call bridged");
         self.route_media(context);
     }
 
@@ -259,7 +259,7 @@ pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Optio
             Some(stream)
         }
         Err(error) => {
-            tracing::warn!(%error, "no media port for a leg");
+            tracing::warn!(%error, "no media port available for a leg");
             None
         }
     }

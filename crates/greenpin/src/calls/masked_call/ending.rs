@@ -40,7 +40,7 @@ impl MaskedCall {
             return;
         };
         let ending = self.call_ending(outcome);
-        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
+        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "call ended");
         METRICS.count_call_end(store::call_type(ending.call_type));
         self.record_writer.end(ending);
         self.ending = None;

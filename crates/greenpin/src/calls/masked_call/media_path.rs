@@ -69,7 +69,7 @@ impl MaskedCall {
         status: u16,
         context: &mut EngineContext,
     ) {
-        tracing::info!(call_sid = %self.sid, status, "a gateway refused to change where its audio goes");
+        tracing::info!(call_sid = %self.sid, status, "gateway refused a redirection of its media");
         self.direct.on_refused(role.side());
         self.route_media(context);
     }

@@ -173,7 +173,7 @@ impl MaskedCall {
 
     /// Rejects a call above the tenant's limit. The call record shows the rejection.
     pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
-        tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
+        tracing::info!(call_sid = %self.sid, "call rejected: tenant is at its call limit");
         self.step(
             Input::Routed(call::script::Route::Refuse(Cause::Overloaded)),
             context,
@@ -217,7 +217,7 @@ impl MaskedCall {
             if let Some(remaining) = remaining
                 && self.dial_next_trunk(attempt, remaining, context).is_none()
             {
-                tracing::info!(call_sid = %self.sid, status, "a trunk failed; another one is tried");
+                tracing::info!(call_sid = %self.sid, status, "trunk failed; trying the next trunk");
                 return;
             }
         }
@@ -242,7 +242,7 @@ impl MaskedCall {
                 )
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a call was not routed");
+                tracing::error!(call_sid = %self.sid, %error, "call could not be routed");
                 call::script::Route::Refuse(Cause::Overloaded)
             }
         };
@@ -293,7 +293,7 @@ impl MaskedCall {
                 }))
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a PIN was not checked");
+                tracing::error!(call_sid = %self.sid, %error, "PIN check failed");
                 Input::StoreFailed
             }
         };
@@ -371,7 +371,7 @@ impl MaskedCall {
                 .command(|endpoint, now| endpoint.hang_up(leg, now));
             context.legs.remove(&leg);
         }
-        tracing::info!(call_sid = %self.sid, "a party sent no audio for too long");
+        tracing::info!(call_sid = %self.sid, "no RTP from a party within the silence limit");
         self.hung_up(role, Cause::MediaLost, context);
     }
 
@@ -385,7 +385,7 @@ impl MaskedCall {
                 let location = path.to_string_lossy().into_owned();
                 self.recording = Some(RecordingFile { location, duration });
             }
-            Err(error) => tracing::error!(call_sid = %self.sid, %error, "a call was not recorded"),
+            Err(error) => tracing::error!(call_sid = %self.sid, %error, "recording failed"),
         }
     }
 

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_negotiated_address_and_port_may_send() {
+    fn only_the_negotiated_address_and_port_are_accepted() {
         let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
         assert!(peer.allows(address("192.0.2.1:4000")));
         assert!(!peer.allows(address("192.0.2.1:4002")));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_source_inside_the_networks_is_kept_and_no_other_follows() {
+    fn the_first_source_within_the_networks_is_latched_and_no_other_is_accepted() {
         let mut peer = PeerAddress::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
         assert!(!peer.allows(address("198.51.100.1:4000")));
         assert!(!peer.allows(address("10.0.0.9:4000")));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_offer_keeps_the_latched_source_unless_it_names_another_address() {
+    fn a_new_offer_keeps_the_latched_source_unless_its_address_changes() {
         let first = remote("10.0.0.9:4000", latch("192.0.2.0", 24));
         let mut peer = PeerAddress::new(&first, None);
         assert!(peer.allows(address("192.0.2.7:5000")));

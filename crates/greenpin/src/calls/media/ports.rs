@@ -133,7 +133,7 @@ mod tests {
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_pair_is_even_and_returns_when_dropped() {
+    fn a_pair_has_an_even_port_and_returns_to_the_pool_when_dropped() {
         let pool = Arc::new(PortPool::new(LOCALHOST, &(31_001..=31_004)));
         let pair = pool.bind().unwrap();
         assert_eq!(

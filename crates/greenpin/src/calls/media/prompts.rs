@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn speech_is_no_key() {
+    fn speech_is_not_detected_as_a_key() {
         let prompts = Prompts::built_in().unwrap();
         for (language, prompt) in ["en", "hi"]
             .into_iter()
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_replaces_what_it_has_and_keeps_the_rest() {
+    fn prompts_in_a_folder_replace_the_built_in_ones_and_the_rest_stays() {
         let folder = tempfile::tempdir().unwrap();
         wav(&folder.path().join("goodbye.wav"), 8000, 1, 16, 100);
         fs::create_dir(folder.path().join("ta")).unwrap();
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenants_own_audio_goes_before_its_language_and_that_before_english() {
+    fn a_tenants_own_audio_precedes_its_language_and_its_language_precedes_english() {
         let mut prompts = Prompts::built_in().unwrap();
         let own = crate::store::OwnPrompt {
             samples: vec![9; 50],
@@ -374,12 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_those_that_tenants_use() {
+    fn prompt_names_match_the_names_in_the_api() {
         assert_eq!(ALL_PROMPTS.map(name), prompt_file::NAMES);
     }
 
     #[test]
-    fn a_bad_file_is_named_with_the_rule_that_it_breaks() {
+    fn the_error_names_the_bad_file_and_the_violated_rule() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong_pin.wav");
         for (rate, channels, bits, frames, rule) in [
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
+    fn a_missing_folder_is_an_error() {
         let error = Prompts::from_folder(Path::new("/no/such/folder"))
             .unwrap_err()
             .to_string();

@@ -153,12 +153,12 @@ impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
                     failed_stamps: None,
                 };
                 self.update_expiry_metric();
-                tracing::info!(trunk, "read the certificates for SIP over TLS again");
+                tracing::info!(trunk, "reloaded the certificates for SIP over TLS");
             }
             Err(_) if !requested && loaded.failed_stamps.as_ref() == Some(&stamps) => {}
             Err(error) => {
                 loaded.failed_stamps = Some(stamps);
-                tracing::error!(trunk, %error, "the certificates for SIP over TLS stay as they were");
+                tracing::error!(trunk, %error, "cannot reload the certificates for SIP over TLS; keeping the previous ones");
             }
         }
     }
@@ -217,8 +217,5 @@ fn stamps<T>(settings: &impl CertificateFiles<T>) -> Vec<FileStamp> {
 
 /// Error for a connection without a TLS configuration.
 fn no_certificate() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "nothing says what the certificate must be for",
-    )
+    io::Error::new(io::ErrorKind::NotConnected, "no TLS settings for this peer")
 }

@@ -202,7 +202,7 @@ async fn accept(
         {
             let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
             if open.len() >= MAX_CONNECTIONS {
-                tracing::warn!("refused a SIP connection: {MAX_CONNECTIONS} are open");
+                tracing::warn!("rejected a SIP connection: {MAX_CONNECTIONS} are open");
                 continue;
             }
             open.insert(key, sender);
@@ -243,7 +243,7 @@ async fn connect(connection: SipConnection, tls: Option<Connector>) {
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
         Ok(Ok(stream)) => connection.run(stream).await,
         Ok(Err(error)) => {
-            tracing::warn!(%peer, %error, "a trunk's peer did not show who it is");
+            tracing::warn!(%peer, %error, "TLS handshake with a trunk's peer failed");
             connection.fail().await;
         }
         Err(_) => connection.fail().await,
@@ -314,7 +314,7 @@ async fn read(
             inbound.send(message).await.ok()?;
         }
         if let Err(broken) = pushed {
-            tracing::debug!("closed a connection that does not speak SIP");
+            tracing::debug!("closed a connection with invalid SIP framing");
             if let Some(answer) = broken.answer {
                 let _ = replies.try_send(answer);
             }

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listen_address_reads_and_writes_alike() {
+    fn a_listen_address_is_displayed_as_it_is_parsed() {
         let listen: Listen = "udp:127.0.0.1:5060".parse().unwrap();
         assert_eq!(listen.to_string(), "udp:127.0.0.1:5060");
         for wrong in [

@@ -83,7 +83,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The CA certificates for clients cannot be used.
-    #[error("cannot use the certificates in {}: {source}", path.display())]
+    #[error("cannot use the CA certificates in {}: {source}", path.display())]
     ClientCa {
         /// File of the CA certificates.
         path: PathBuf,
@@ -94,7 +94,7 @@ pub enum TlsError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The host name of a peer is not valid in a certificate.
-    #[error("no certificate can be for {0:?}")]
+    #[error("{0:?} is not a valid host name for a certificate")]
     Name(String),
 }
 

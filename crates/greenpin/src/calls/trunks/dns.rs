@@ -120,7 +120,7 @@ pub(in crate::calls) async fn keep_resolved(
             Err(error) => {
                 failures += 1;
                 if failures == 1 {
-                    tracing::warn!(trunk = name, %error, "a trunk's name could not be looked up");
+                    tracing::warn!(trunk = name, %error, "DNS lookup of a trunk failed");
                 }
                 backoff::pause(MIN_RETRY_DELAY, MAX_RETRY_DELAY, failures, random::u64())
             }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_naptr_record_leads_to_services_of_a_transport_or_nowhere() {
+    fn a_naptr_record_names_srv_records_of_a_supported_transport_or_is_ignored() {
         let record = |flags: &str, service: &str, regexp: &str| {
             let name = Name::from_utf8("_sip._tcp.example.").unwrap();
             let [flags, service, regexp] =
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_priority_number_goes_first_and_equals_go_by_their_weight() {
+    fn srv_targets_are_ordered_by_priority_and_drawn_by_weight() {
         let services = || {
             vec![
                 service(20, 9, "z"),

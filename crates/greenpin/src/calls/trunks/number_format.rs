@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_a_number_is_the_same_number() {
+    fn every_form_of_a_number_parses_to_the_same_number() {
         let india = "IN".parse().ok();
         assert!(india.is_some());
         for form in [
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_as_the_trunk_wants_it_and_is_read_as_the_same_number() {
+    fn a_number_in_the_format_of_a_trunk_parses_back_to_the_same_number() {
         let country: Region = "IN".parse().unwrap();
         let (own, foreign) = ("+919900000001", "+442079460001");
         for (format, own_form, foreign_form) in [
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn text_that_is_not_a_number_is_rejected() {
         for text in [
             "",
             "+",

@@ -94,7 +94,7 @@ pub struct TrunkHealth {
 }
 
 impl TrunkHealth {
-    /// Returns the initial state. A trunk with an IP address starts as up, a trunk with a name starts as down.
+    /// Returns the initial state. A trunk with an IP address starts as up, a trunk with a name starts as away.
     pub(crate) fn new(settings: &TrunkSettings) -> Self {
         let named = settings
             .sip
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_away_goes_last_whatever_its_priority_and_even_if_it_brought_the_call() {
+    fn a_trunk_that_is_away_goes_last_even_with_a_better_priority_or_as_the_incoming_trunk() {
         let trunks = [
             trunk(5, 1, true),
             trunk(10, 1, true),
@@ -212,12 +212,12 @@ mod tests {
         assert_eq!(
             crate::calls::trunks::selection::trunk_order(&trunks, |_| false, 3, |_| 0),
             [3, 0, 1, 2],
-            "none is up: the usual order"
+            "no trunk is up: the usual order"
         );
     }
 
     #[test]
-    fn a_lower_priority_number_goes_first_and_one_that_takes_no_calls_never() {
+    fn a_lower_priority_number_goes_first_and_a_trunk_without_a_peer_is_left_out() {
         let trunks = [
             trunk(20, 1, true),
             trunk(10, 1, true),
@@ -228,20 +228,20 @@ mod tests {
         assert_eq!(
             trunk_order(&trunks, 3, |_| 0),
             [1, 0, 3],
-            "the one that brought the call does not jump the queue"
+            "the trunk of the incoming call keeps its priority"
         );
         assert!(trunk_order(&[], 0, |_| 0).is_empty());
     }
 
     #[test]
-    fn among_equals_the_one_that_brought_the_call_goes_first() {
+    fn among_equals_the_trunk_of_the_incoming_call_goes_first() {
         let trunks = [trunk(10, 1, true), trunk(10, 1, true), trunk(10, 1, true)];
         assert_eq!(trunk_order(&trunks, 1, |_| 0), [1, 0, 2]);
         assert_eq!(trunk_order(&trunks, 9, |limit| limit - 1), [2, 1, 0]);
     }
 
     #[test]
-    fn equals_are_drawn_as_often_as_their_weights_say() {
+    fn equal_trunks_are_drawn_in_proportion_to_their_weights() {
         let trunks = [trunk(10, 3, true), trunk(10, 1, true)];
         let first: Vec<usize> = (0..4)
             .map(|drawn| trunk_order(&trunks, 9, |limit| drawn % limit)[0])

@@ -624,7 +624,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leg_in_clear_holds_no_room_for_what_only_others_need() {
+    fn an_unencrypted_leg_fits_into_1_kib() {
         assert!(size_of::<MediaLeg>() <= 1024, "{}", size_of::<MediaLeg>());
     }
 }

@@ -51,16 +51,16 @@ impl RecordingFormat {
 }
 
 /// Suffix of a file name until the recording is complete.
-pub(super) const PARTIAL_SUFFIX: &str = ".part";
+pub(super) const UNFINISHED_SUFFIX: &str = ".part";
 
-/// Error in a recording. The partial file is removed.
+/// Error in a recording. The unfinished file is removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordingError {
     /// The file cannot be created, written or renamed.
     #[error("recording: {0}")]
     Io(String),
     /// The disk was too slow, and audio was lost.
-    #[error("recording: the disk is too slow")]
+    #[error("recording: the disk is too slow, audio was lost")]
     Overrun,
 }
 
@@ -185,7 +185,7 @@ impl Write for OggOutput {
 
 pub(super) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(PARTIAL_SUFFIX);
+    name.push(UNFINISHED_SUFFIX);
     PathBuf::from(name)
 }
 

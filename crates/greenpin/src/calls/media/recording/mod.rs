@@ -2,6 +2,6 @@
 
 pub(crate) mod audio_file;
 mod opus_file;
-mod partial_recording;
 pub(crate) mod recovery;
+mod unfinished_recording;
 pub(crate) mod writer;

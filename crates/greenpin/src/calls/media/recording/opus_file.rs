@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_as_long_as_what_was_recorded_to_the_sample() {
+    fn an_opus_file_has_the_exact_length_of_the_recording() {
         for frames in [0, 1, 159, 160, 161, 8000, 20_123] {
             assert_eq!(played(&written(frames)).len(), frames * 6 * 2, "{frames}");
         }
     }
 
     #[test]
-    fn what_a_crash_leaves_can_be_played_up_to_the_last_page() {
+    fn an_unfinished_opus_file_is_playable_up_to_its_last_page() {
         let mut file = OpusFile::new(Vec::new(), 7).unwrap();
         let seconds = 10;
         tones(8000 * seconds)

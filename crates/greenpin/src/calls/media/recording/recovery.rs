@@ -1,24 +1,24 @@
-//! Recovery of incomplete recordings after a crash. Recordings of interrupted calls are completed, others are removed.
+//! Recovery of unfinished recordings after a crash. Recordings of interrupted calls are completed, others are removed.
 
 use std::io;
 use std::path::Path;
 
-use super::partial_recording::{PartialRecording, unfinished};
+use super::unfinished_recording::{UnfinishedRecording, list_unfinished};
 use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
-/// Processes the incomplete recordings of a folder, after the interrupted calls have been closed. Recordings of active
+/// Processes the unfinished recordings of a folder, after the interrupted calls have been closed. Recordings of active
 /// calls belong to another node and stay unchanged.
 pub(crate) async fn recover_unfinished(folder: &Path, store: &Store) -> io::Result<()> {
     for part in list_unfinished(folder)? {
-        match PartialRecording::inspect(&part) {
-            Ok(partial) => {
-                let disposition = match partial.as_ref() {
-                    Some(partial) => disposition(partial, store)
+        match UnfinishedRecording::inspect(&part) {
+            Ok(unfinished) => {
+                let disposition = match unfinished.as_ref() {
+                    Some(unfinished) => disposition(unfinished, store)
                         .await
                         .map_err(io::Error::other)?,
                     None => Disposition::Discard,
                 };
-                apply(&part, disposition, partial)
+                apply(&part, disposition, unfinished)
                     .unwrap_or_else(|error| log_skipped(&part, &error));
             }
             Err(error) => log_skipped(&part, &error),
@@ -30,10 +30,10 @@ pub(crate) async fn recover_unfinished(folder: &Path, store: &Store) -> io::Resu
 fn apply(
     part: &Path,
     disposition: Disposition,
-    partial: Option<PartialRecording>,
+    unfinished: Option<UnfinishedRecording>,
 ) -> io::Result<()> {
-    match (disposition, partial) {
-        (Disposition::Keep, Some(partial)) => partial.complete(),
+    match (disposition, unfinished) {
+        (Disposition::Keep, Some(unfinished)) => unfinished.complete(),
         (Disposition::InUse, _) => Ok(()),
         _ => std::fs::remove_file(part),
     }
@@ -43,25 +43,28 @@ fn apply(
 fn log_skipped(part: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
         let file = part.file_name().unwrap_or_default();
-        tracing::error!(?file, %error, "an unfinished recording stays as it is");
+        tracing::error!(?file, %error, "unfinished recording skipped");
     }
 }
 
-async fn disposition(partial: &PartialRecording, store: &Store) -> Result<Disposition, StoreError> {
-    let name = partial
+async fn disposition(
+    unfinished: &UnfinishedRecording,
+    store: &Store,
+) -> Result<Disposition, StoreError> {
+    let name = unfinished
         .path()
         .file_stem()
         .map(|name| name.to_string_lossy());
     let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else {
         return Ok(Disposition::Discard);
     };
-    let location = partial.path().to_string_lossy().into_owned();
-    let file = partial
+    let location = unfinished.path().to_string_lossy().into_owned();
+    let file = unfinished
         .duration()
         .map(|duration| RecordingFile { location, duration });
     let disposition = store
         .recover_recording(&sid, file, Timestamp::now())
         .await?;
-    tracing::info!(call_sid = %sid, ?disposition, "a recording was left unfinished");
+    tracing::info!(call_sid = %sid, ?disposition, "unfinished recording found");
     Ok(disposition)
 }

@@ -140,7 +140,7 @@ impl WriterThread {
         if let Some(OpenRecording { path, state }) = self.files.remove(&id) {
             let result = state.and_then(|file| file.complete(&path));
             if result.is_err() {
-                // Removes the partial file, which may not exist.
+                // Removes the unfinished file, which may not exist.
                 let _ = fs::remove_file(temporary(&path));
             }
             self.emit(MediaEvent::RecordingFinished { id, path, result });

@@ -20,7 +20,7 @@ fn quiet_talk(harness: &mut MediaHarness, both: bool) -> ([LegMedia; 2], [Socket
 }
 
 #[test]
-fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
+fn comfort_noise_passes_with_our_own_numbers_and_is_truncated_to_its_format() {
     let mut harness = MediaHarness::new(32_680..=32_699);
     let ([a, _b], [mut alice, bob]) = quiet_talk(&mut harness, true);
     alice.send(a.local_port(), &[0x55; 160]);
@@ -45,7 +45,7 @@ fn comfort_noise_passes_under_our_own_numbers_and_cut_to_its_format() {
 }
 
 #[test]
-fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
+fn comfort_noise_is_generated_for_a_peer_without_it_until_audio_resumes() {
     let mut harness = MediaHarness::new(32_700..=32_719);
     let ([a, _b], [mut alice, bob]) = quiet_talk(&mut harness, false);
     alice.send(a.local_port(), &[0x55; 160]);
@@ -81,7 +81,7 @@ fn comfort_noise_is_made_for_a_peer_without_it_until_audio_comes_again() {
     assert_eq!(
         Packet::parse(&bob.receive()).unwrap().payload,
         [0x22; 160],
-        "the noise is over"
+        "the noise has stopped"
     );
 }
 

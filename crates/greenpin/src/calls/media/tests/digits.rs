@@ -39,7 +39,7 @@ fn digits_pass_over_the_bridge_as_events() {
 }
 
 #[test]
-fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
+fn the_rest_of_a_press_from_before_the_bridge_does_not_pass() {
     let mut harness = MediaHarness::new(32_340..=32_359);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(8), Socket::new(8));
@@ -64,7 +64,7 @@ fn the_rest_of_a_press_that_began_before_the_bridge_does_not_pass() {
 }
 
 #[test]
-fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
+fn our_digits_and_the_peers_digits_are_sent_in_sequence() {
     let mut harness = MediaHarness::new(32_360..=32_379);
     let (a, alice) = harness.pair(Codec::Pcma, Some(101));
     let (b, bob) = harness.pair(Codec::Pcma, Some(101));
@@ -86,7 +86,7 @@ fn digits_of_our_own_and_the_peers_come_one_after_the_other() {
         .iter()
         .filter(|event| matches!(event, MediaEvent::Digit { .. }))
         .count();
-    assert_eq!(more, 3, "only what the caller's own leg heard is left");
+    assert_eq!(more, 3, "only the digits of the caller's own leg are left");
     drop(a);
 }
 

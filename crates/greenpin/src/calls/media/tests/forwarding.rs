@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
+fn a_bridged_tone_arrives_both_ways_between_a_law_and_mu_law() {
     let mut harness = MediaHarness::new(32_000..=32_019);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, mut bob) = (Socket::new(8), Socket::new(0));
@@ -20,7 +20,7 @@ fn a_bridged_tone_arrives_both_ways_across_the_two_laws() {
 }
 
 #[test]
-fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
+fn audio_of_the_same_codec_passes_unchanged_without_any_other_data_of_the_sender() {
     let mut harness = MediaHarness::new(32_020..=32_039);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (alice, bob) = (Socket::new(8), Socket::new(8));
@@ -57,7 +57,7 @@ fn the_same_law_passes_untouched_and_nothing_else_of_the_sender_does() {
 }
 
 #[test]
-fn g722_passes_untouched_between_two_who_speak_it() {
+fn g722_passes_unchanged_between_two_g722_peers() {
     let mut harness = MediaHarness::new(32_660..=32_679);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(9), Socket::new(9));
@@ -76,7 +76,7 @@ fn g722_passes_untouched_between_two_who_speak_it() {
 }
 
 #[test]
-fn legs_of_different_threads_are_bridged_on_one() {
+fn legs_of_different_threads_are_bridged_on_one_thread() {
     let settings = MediaSettings {
         ports: 32_300..=32_319,
         threads: 2,

@@ -17,7 +17,7 @@ fn audio_and_digits_from_a_foreign_source_are_dropped_and_counted() {
 }
 
 #[test]
-fn the_first_source_inside_the_trunks_networks_is_latched() {
+fn the_first_source_within_the_trunks_networks_is_latched() {
     let mut harness = MediaHarness::new(32_060..=32_079);
     let leg = harness.plane.open().unwrap();
     let (mut first, mut second) = (Socket::new(8), Socket::new(8));
@@ -43,7 +43,7 @@ fn the_first_source_inside_the_trunks_networks_is_latched() {
 }
 
 #[test]
-fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
+fn a_clip_reports_its_end_unless_it_is_replaced() {
     let mut harness = MediaHarness::new(32_200..=32_219);
     let (leg, phone) = harness.pair(Codec::Pcmu, Some(101));
     let (sender, mut heard) = unbounded_channel();
@@ -60,7 +60,7 @@ fn a_clip_reports_its_end_and_a_replaced_one_does_not() {
 }
 
 #[test]
-fn ring_back_sounds_until_the_bridge() {
+fn ringback_plays_until_the_bridge() {
     let mut harness = MediaHarness::new(32_220..=32_239);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (alice, mut bob) = (Socket::new(8), Socket::new(8));
@@ -80,7 +80,7 @@ fn ring_back_sounds_until_the_bridge() {
 }
 
 #[test]
-fn on_hold_nothing_is_taken_and_nothing_is_sent() {
+fn during_hold_nothing_is_received_and_nothing_is_sent() {
     let mut harness = MediaHarness::new(32_240..=32_259);
     let leg = harness.plane.open().unwrap();
     let mut peer = Socket::new(8);
@@ -117,7 +117,7 @@ fn a_peer_that_sends_nothing_is_reported_once() {
 }
 
 #[test]
-fn closing_frees_the_ports_and_says_goodbye() {
+fn closing_frees_the_ports_and_sends_an_rtcp_bye() {
     let mut harness = MediaHarness::new(32_280..=32_281);
     let leg = harness.plane.open().unwrap();
     assert!(matches!(
@@ -145,7 +145,7 @@ fn closing_frees_the_ports_and_says_goodbye() {
 }
 
 #[test]
-fn malformed_datagrams_disturb_nothing() {
+fn malformed_datagrams_are_counted_and_ignored() {
     let mut harness = MediaHarness::new(32_320..=32_339);
     let leg = harness.plane.open().unwrap();
     let mut peer = Socket::new(8);

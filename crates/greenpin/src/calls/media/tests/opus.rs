@@ -90,7 +90,7 @@ fn opus_decoded(packets: &[Vec<u8>]) -> Vec<i16> {
 }
 
 #[test]
-fn it_passes_untouched_under_the_number_and_the_clock_of_its_receiver() {
+fn opus_passes_unchanged_with_the_payload_type_and_clock_of_its_receiver() {
     let (_bench, [a, _b], [mut alice, bob]) =
         bridge(32_800..=32_809, [formats(OPUS), formats(107)]);
     let sent = spoken(&mut alice, 440.0);
@@ -109,7 +109,7 @@ fn it_passes_untouched_under_the_number_and_the_clock_of_its_receiver() {
 }
 
 #[test]
-fn it_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not() {
+fn opus_is_heard_and_recorded_between_two_opus_peers_and_with_other_codecs() {
     recorded_talk(32_810..=32_829, [Codec::Opus, Codec::Opus]);
     recorded_talk(32_830..=32_849, [Codec::Opus, Codec::Pcma]);
     recorded_talk(32_850..=32_869, [Codec::Pcmu, Codec::Opus]);
@@ -117,7 +117,7 @@ fn it_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not()
 }
 
 #[test]
-fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_codec() {
+fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
     let mut heard = Vec::new();
     for (ports, harmed) in [(32_890..=32_899, false), (32_900..=32_909, true)] {
         let (_bench, [a, _b], [mut alice, bob]) =
@@ -140,7 +140,7 @@ fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_code
     assert_eq!(
         whole[160 * 20..160 * 30],
         harmed[160 * 20..160 * 30],
-        "the disorder is not heard"
+        "reordering is inaudible"
     );
     assert!((frequency(harmed) - 440.0).abs() < 10.0);
     let level = |samples: &[i16]| {
@@ -153,7 +153,7 @@ fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_code
     let ratio = level(&harmed[lost.clone()]) / level(&whole[lost]);
     assert!(
         (0.2..2.0).contains(&ratio),
-        "what was lost sounds all the same: {ratio}"
+        "lost audio was concealed: {ratio}"
     );
 }
 
@@ -177,7 +177,7 @@ fn packets_of_30_ms_become_a_stream_without_gaps() {
 }
 
 #[test]
-fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
+fn a_peer_that_switches_to_opus_during_the_call_still_hears_and_is_heard() {
     let g711 = Formats::of(Codec::Pcma);
     let (mut harness, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
     let before = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
@@ -199,7 +199,7 @@ fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
 }
 
 #[test]
-fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
+fn a_key_press_keeps_its_duration_across_different_clocks() {
     let g711 = Formats {
         telephone_event: Some(TelephoneEvent::at_8000(101)),
         ..Formats::of(Codec::Pcmu)
@@ -241,7 +241,7 @@ fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
 }
 
 #[test]
-fn our_own_keys_and_prompts_run_by_its_clock() {
+fn our_own_keys_and_prompts_use_the_clock_of_opus() {
     let harness = MediaHarness::new(32_940..=32_949);
     let (leg, peer) = (harness.plane.open().unwrap(), Socket::new(OPUS));
     leg.connect(speaking(peer.address(), formats(OPUS)));
@@ -283,7 +283,7 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
 }
 
 #[test]
-fn keys_are_found_in_and_sent_as_tones_where_there_are_no_events() {
+fn without_events_keys_are_detected_and_sent_as_tones_in_opus() {
     let mut harness = MediaHarness::new(32_950..=32_969);
     let (leg, phone) = harness.pair(Codec::Opus, None);
     for symbol in "1590#".chars() {
@@ -296,7 +296,7 @@ fn keys_are_found_in_and_sent_as_tones_where_there_are_no_events() {
 }
 
 #[test]
-fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
+fn speech_is_heard_after_invalid_opus_packets() {
     let (_bench, [a, _b], [mut alice, bob]) =
         bridge(32_970..=32_979, [formats(OPUS), Formats::of(Codec::Pcma)]);
     for payload in [
@@ -329,7 +329,7 @@ fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
 }
 
 #[test]
-fn a_recording_as_ogg_opus_is_played_elsewhere_with_each_side_in_its_channel() {
+fn an_ogg_opus_recording_plays_in_opusdec_with_each_side_in_its_channel() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("call.opus");
     let mut harness = MediaHarness::new(32_980..=32_989);

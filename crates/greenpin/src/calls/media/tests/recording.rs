@@ -8,14 +8,14 @@ fn a_recording_has_each_side_in_its_channel() {
 }
 
 #[test]
-fn g722_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not() {
+fn g722_is_heard_and_recorded_between_two_g722_peers_and_with_other_codecs() {
     recorded_talk(32_600..=32_619, [Codec::G722, Codec::G722]);
     recorded_talk(32_620..=32_639, [Codec::G722, Codec::Pcma]);
     recorded_talk(32_640..=32_659, [Codec::Pcmu, Codec::G722]);
 }
 
 #[test]
-fn before_the_bridge_the_right_channel_has_what_we_play() {
+fn before_the_bridge_the_right_channel_holds_our_own_audio() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prompt.wav");
     let mut harness = MediaHarness::new(32_160..=32_179);
@@ -30,7 +30,7 @@ fn before_the_bridge_the_right_channel_has_what_we_play() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_made_is_told_before_the_leg_is_closed() {
+fn a_failed_recording_is_reported_before_the_leg_is_closed() {
     let mut harness = MediaHarness::new(32_180..=32_199);
     let leg = harness.plane.open().unwrap();
     leg.record("/no/such/folder/call.wav".into());

@@ -18,7 +18,7 @@ fn datagrams(peer: &mut Socket, codec: Codec, hertz: f64) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
+fn reordered_and_repeated_g722_becomes_g711_in_order_without_repeats() {
     let mut heard = Vec::new();
     for (ports, disorder) in [(32_740..=32_749, false), (32_750..=32_759, true)] {
         let mut harness = MediaHarness::new(ports);
@@ -51,12 +51,12 @@ fn g722_out_of_order_and_twice_is_turned_into_g711_in_order_and_once() {
         heard.push(decoded(&packets));
         assert_eq!(harness.close(a).late, if disorder { 50 } else { 0 });
     }
-    assert!(heard[0] == heard[1], "the disorder is not heard");
+    assert!(heard[0] == heard[1], "reordering is inaudible");
     assert!((frequency(&heard[0]) - 440.0).abs() < 10.0);
 }
 
 #[test]
-fn what_waits_for_a_lost_packet_goes_on_without_it() {
+fn packets_behind_a_lost_packet_continue_without_it() {
     let mut harness = MediaHarness::new(32_760..=32_779);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(9), Socket::new(8));
@@ -80,7 +80,7 @@ fn what_waits_for_a_lost_packet_goes_on_without_it() {
 }
 
 #[test]
-fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
+fn reordered_and_repeated_tones_are_one_key_and_pass_in_their_order_of_arrival() {
     let mut harness = MediaHarness::new(32_780..=32_799);
     let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
     let (mut alice, bob) = (Socket::new(8), Socket::new(8));
@@ -111,7 +111,7 @@ fn tones_out_of_order_and_twice_are_one_key_and_pass_as_they_came() {
         let passed = received
             .find(|packet| seen.insert([packet[2], packet[3]]))
             .unwrap();
-        assert_eq!(passed[12..], packet[12..], "what passes does not wait");
+        assert_eq!(passed[12..], packet[12..], "forwarded packets do not wait");
     }
     assert_eq!(
         [harness.digit(a.id()).0, harness.digit(a.id()).0],

@@ -107,7 +107,7 @@ impl Worker {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
-                tracing::error!(%error, "media thread cannot poll its sockets");
+                tracing::error!(%error, "media thread cannot poll its sockets; stopping the thread");
                 return;
             }
             self.now = self.origin.elapsed();
@@ -291,7 +291,7 @@ impl Worker {
         let rtcp = registry.register(&mut leg.ports.rtcp, Token(slot * 2 + 1), Interest::READABLE);
         if let Err(error) = rtp.and(rtcp) {
             // Such a leg receives nothing, and the silence limit ends its call.
-            tracing::error!(%error, "media socket cannot be polled");
+            tracing::error!(%error, "cannot poll a media socket");
         }
         let id = leg.id;
         self.by_id.insert(id, slot);

@@ -1,11 +1,11 @@
-//! Incomplete recording after a crash. An encrypted recording cannot be completed, because its header is written last.
+//! Unfinished recording after a crash. An encrypted recording cannot be completed, because its header is written last.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::audio_file::{PARTIAL_SUFFIX, sync_folder};
+use super::audio_file::{UNFINISHED_SUFFIX, sync_folder};
 
 /// Octets before the audio in a WAV file.
 const WAV_HEADER_BYTES: u64 = 44;
@@ -16,21 +16,21 @@ const OGG_TICKS_PER_SECOND: u64 = 48_000;
 /// Octets of an Ogg page header before the segment table (RFC 3533, section 6).
 const PAGE_HEADER_BYTES: usize = 27;
 
-/// Returns the incomplete recordings in a folder.
+/// Returns the unfinished recordings in a folder.
 pub(in crate::calls) fn list_unfinished(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.to_string_lossy().ends_with(PARTIAL_SUFFIX) {
+        if path.to_string_lossy().ends_with(UNFINISHED_SUFFIX) {
             parts.push(path);
         }
     }
     Ok(parts)
 }
 
-/// Incomplete recording.
+/// Unfinished recording.
 #[derive(Debug)]
-pub(in crate::calls) struct PartialRecording {
+pub(in crate::calls) struct UnfinishedRecording {
     part: PathBuf,
     path: PathBuf,
     playable: Option<PlayableAudio>,
@@ -45,12 +45,12 @@ enum PlayableAudio {
     Ogg(u64, u64),
 }
 
-impl PartialRecording {
-    /// Reads the state of an incomplete recording; `None` if its name is not one of a recording.
+impl UnfinishedRecording {
+    /// Reads the state of an unfinished recording; `None` if its name is not one of a recording.
     pub(in crate::calls) fn inspect(part: &Path) -> io::Result<Option<Self>> {
         let Some(path) = part
             .to_str()
-            .and_then(|name| name.strip_suffix(PARTIAL_SUFFIX))
+            .and_then(|name| name.strip_suffix(UNFINISHED_SUFFIX))
         else {
             return Ok(None);
         };
@@ -169,7 +169,7 @@ mod tests {
     use crate::calls::media::recording::audio_file::WAV_FORMAT;
     use crate::calls::media::recording::opus_file::OpusFile;
 
-    fn partial_file(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    fn unfinished_file(name: &str, octets: &[u8]) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let part = folder.path().join(name);
         fs::write(&part, octets).unwrap();
@@ -177,8 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wav_file_gets_a_head_that_tells_how_much_there_is() {
-        let (folder, part) = partial_file("a.wav.part", &[]);
+    fn an_unfinished_wav_file_gets_a_header_with_its_real_length() {
+        let (folder, part) = unfinished_file("a.wav.part", &[]);
         let mut writer = hound::WavWriter::create(&part, WAV_FORMAT).unwrap();
         (0..16_000).for_each(|_| writer.write_sample(7i16).unwrap());
         drop(writer);
@@ -188,9 +188,9 @@ mod tests {
         octets[40..44].fill(0);
         octets.pop();
         fs::write(&part, octets).unwrap();
-        let partial = PartialRecording::inspect(&part).unwrap().unwrap();
-        assert_eq!(partial.duration(), Some(Duration::from_millis(999)));
-        partial.complete().unwrap();
+        let unfinished = UnfinishedRecording::inspect(&part).unwrap().unwrap();
+        assert_eq!(unfinished.duration(), Some(Duration::from_millis(999)));
+        unfinished.complete().unwrap();
         let reader = hound::WavReader::open(folder.path().join("a.wav")).unwrap();
         assert_eq!(
             reader
@@ -203,28 +203,28 @@ mod tests {
     }
 
     #[test]
-    fn an_ogg_file_ends_after_its_last_whole_page() {
+    fn an_unfinished_ogg_file_ends_after_its_last_complete_page() {
         let mut file = OpusFile::new(Vec::new(), 7).unwrap();
         let noise = |index: i32| (index.wrapping_mul(1_103_515_245) >> 16) as i16 / 8;
         let samples: Vec<i16> = (0..160_000).map(noise).collect();
         file.append(&samples).unwrap();
         let whole = file.finish().unwrap();
         let cut = &whole[..whole.len() * 2 / 3];
-        let (folder, part) = partial_file("a.opus.part", cut);
+        let (folder, part) = unfinished_file("a.opus.part", cut);
         assert_eq!(
             list_unfinished(folder.path()).unwrap().as_slice(),
             std::slice::from_ref(&part)
         );
-        let partial = PartialRecording::inspect(&part).unwrap().unwrap();
-        let duration = partial.duration().unwrap();
+        let unfinished = UnfinishedRecording::inspect(&part).unwrap().unwrap();
+        let duration = unfinished.duration().unwrap();
         assert!((5..7).contains(&duration.as_secs()), "{duration:?}");
-        partial.complete().unwrap();
+        unfinished.complete().unwrap();
         let kept = fs::read(folder.path().join("a.opus")).unwrap();
         assert!(whole.starts_with(&kept) && whole[kept.len()..].starts_with(b"OggS"));
     }
 
     #[test]
-    fn nothing_can_be_heard_of_what_is_sealed_empty_or_something_else() {
+    fn encrypted_empty_and_foreign_files_are_not_playable() {
         let head = OpusFile::new(Vec::new(), 7).unwrap().finish().unwrap();
         let page = head[..47].to_vec();
         for octets in [
@@ -235,9 +235,9 @@ mod tests {
             &page,
             &[0; 100],
         ] {
-            let (_folder, part) = partial_file("a.opus.part", octets);
+            let (_folder, part) = unfinished_file("a.opus.part", octets);
             assert_eq!(
-                PartialRecording::inspect(&part)
+                UnfinishedRecording::inspect(&part)
                     .unwrap()
                     .unwrap()
                     .duration(),
@@ -249,7 +249,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_pages_are_walked(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        fn any_octets_are_parsed_as_pages_without_a_panic(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
             let octets = [&b"OggS"[..], &octets].concat();
             let PlayableAudio::Ogg(length, _) = pages(&mut &octets[..]).unwrap() else { panic!() };
             proptest::prop_assert!(length <= octets.len() as u64);
