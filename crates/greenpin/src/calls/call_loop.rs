@@ -19,12 +19,9 @@ use super::media::{MediaEvent, MediaId, MediaPlane};
 use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;
 use super::trunks::number_format;
-use super::{Command, EngineLoad, EngineSettings};
+use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
 use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
-
-/// Seconds in `Retry-After` of a call rejected for lack of capacity.
-const RETRY_AFTER: u32 = 5;
 
 pub(super) struct CallLoop {
     context: EngineContext,
@@ -93,39 +90,39 @@ impl CallLoop {
     fn on_sip_event(&mut self, event: Event) {
         match event {
             Event::IncomingCall(incoming) => self.on_incoming_call(incoming),
-            Event::Confirmed { leg, remote } => self.with_owner(leg, |call, role, context| {
+            Event::Confirmed { leg, remote } => self.with_leg(leg, |call, role, context| {
                 if let Some(remote) = remote {
                     call.media_changed(role, remote, context);
                 }
             }),
             Event::MediaChanged { leg, remote } => {
-                self.with_owner(leg, |call, role, context| {
+                self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)
                 });
             }
             Event::Redirected { leg, remote } => {
-                self.with_owner(leg, |call, role, context| {
+                self.with_leg(leg, |call, role, context| {
                     call.redirected(role, remote, context)
                 });
             }
             Event::RedirectFailed { leg, status } => {
-                self.with_owner(leg, |call, role, context| {
+                self.with_leg(leg, |call, role, context| {
                     call.redirect_failed(role, status, context)
                 });
             }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
             Event::Answered { leg, remote } => {
-                self.with_owner(leg, |call, role, context| {
+                self.with_leg(leg, |call, role, context| {
                     call.media_changed(role, remote, context)
                 });
                 self.with_attempt(leg, Input::Answered);
             }
-            Event::Failed { leg, status } => self.with_owner(leg, |call, role, context| {
+            Event::Failed { leg, status } => self.with_leg(leg, |call, role, context| {
                 if let Role::Callee(attempt) = role {
                     call.callee_failed(attempt, status, context);
                 }
             }),
-            Event::Key { leg, key } => self.with_owner(leg, |call, role, context| {
+            Event::Key { leg, key } => self.with_leg(leg, |call, role, context| {
                 if let Ok(digit) = media::Digit::try_from(key) {
                     call.on_key(role, digit, DigitSource::Info, context);
                 }
@@ -136,7 +133,7 @@ impl CallLoop {
                 } else {
                     Cause::MediaLost
                 };
-                self.with_owner(leg, |call, role, context| {
+                self.with_leg(leg, |call, role, context| {
                     call.hung_up(role, cause, context)
                 });
                 self.context.legs.remove(&leg);
@@ -222,7 +219,7 @@ impl CallLoop {
     }
 
     fn refuse(&mut self, leg: LegId, status: u16) {
-        let retry_after = (status == 503).then_some(RETRY_AFTER);
+        let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
         self.context
             .agent
             .command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
@@ -367,7 +364,7 @@ impl CallLoop {
         }
     }
 
-    fn with_owner(
+    fn with_leg(
         &mut self,
         leg: LegId,
         action: impl FnOnce(&mut MaskedCall, Role, &mut EngineContext),
@@ -392,7 +389,7 @@ impl CallLoop {
     }
 
     fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(Attempt) -> Input) {
-        self.with_owner(leg, |call, role, context| {
+        self.with_leg(leg, |call, role, context| {
             if let Role::Callee(attempt) = role {
                 call.step(input(attempt), context);
             }

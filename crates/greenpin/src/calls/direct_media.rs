@@ -77,7 +77,7 @@ pub(super) struct DirectMedia {
     caller: MediaPath,
     callee: MediaPath,
     /// Direct media is in use, or being set up.
-    wanted: bool,
+    active: bool,
     /// A gateway refused, so the call makes no further attempt.
     refused: bool,
     /// A gateway refused to return its media to the server.
@@ -94,7 +94,7 @@ impl DirectMedia {
         Self {
             caller,
             callee,
-            wanted: false,
+            active: false,
             refused: false,
             reclaim_failed: false,
             attempts: 0,
@@ -117,24 +117,24 @@ impl DirectMedia {
         if self.reclaim_failed {
             return std::mem::take(&mut self.reclaim_failed).then_some(RedirectStep::EndCall);
         }
-        self.wanted = !self.refused && facts.allows_direct() && (self.wanted || self.may_start());
-        if self.wanted && !self.may_bypass_server() {
+        self.active = !self.refused && facts.allows_direct() && (self.active || self.may_start());
+        if self.active && !self.may_bypass_server() {
             self.attempts = self.attempts.saturating_add(1);
         }
-        let side = match (self.wanted, self.caller, self.callee) {
+        let side = match (self.active, self.caller, self.callee) {
             (true, MediaPath::Relayed, _) | (false, MediaPath::Direct, _) => Side::Caller,
             (true, MediaPath::Direct, MediaPath::Relayed) | (false, _, MediaPath::Direct) => {
                 Side::Callee
             }
             _ => return None,
         };
-        let wanted = self.wanted;
-        *self.path_mut(side) = if wanted {
+        let active = self.active;
+        *self.path_mut(side) = if active {
             MediaPath::Releasing
         } else {
             MediaPath::Reclaiming
         };
-        Some(if wanted {
+        Some(if active {
             RedirectStep::Release(side)
         } else {
             RedirectStep::Reclaim(side)
@@ -179,7 +179,7 @@ impl DirectMedia {
         if *path == MediaPath::Direct {
             *path = MediaPath::Relayed;
         }
-        self.wanted = false;
+        self.active = false;
     }
 
     fn path_mut(&mut self, side: Side) -> &mut MediaPath {

@@ -42,8 +42,12 @@ use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use signalling::Transport;
 
+/// Seconds in `Retry-After` of a call rejected for lack of capacity.
+const RETRY_AFTER_SECONDS: u32 = 5;
 /// Maximum time to wait for the trunks to confirm the removal of our registrations, in [`Engine::stop`].
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time for the end of the remaining calls, in [`Engine::stop`].
+const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of the engine.
 pub struct EngineSettings {
@@ -249,19 +253,21 @@ impl Engine {
         self.handle.ask(Command::Load).await
     }
 
-    /// Stops the engine. It rejects new calls with 503, removes its registrations, waits up to `timeout` for calls in
+    /// Stops the engine. It rejects new calls with 503, removes its registrations, waits up to `drain_timeout` for calls in
     /// progress, and then ends the remaining calls. Every call record is written before this method returns.
-    pub async fn stop(self, timeout: Duration) {
+    pub async fn stop(self, drain_timeout: Duration) {
         let unregistered = self.handle.ask(Command::Unregister);
         let _ = tokio::time::timeout(UNREGISTER_TIMEOUT, unregistered).await;
-        let (reply, drained) = oneshot::channel();
+        let (reply, mut drained) = oneshot::channel();
         if self.handle.0.send(Command::Drain(reply)).is_err() {
             return;
         }
-        let mut drained = drained;
-        if tokio::time::timeout(timeout, &mut drained).await.is_err() {
+        if tokio::time::timeout(drain_timeout, &mut drained)
+            .await
+            .is_err()
+        {
             let _ = self.handle.0.send(Command::EndCalls);
-            let _ = tokio::time::timeout(Duration::from_secs(10), drained).await;
+            let _ = tokio::time::timeout(END_CALLS_TIMEOUT, drained).await;
         }
         self.task.abort();
     }

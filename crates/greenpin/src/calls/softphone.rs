@@ -100,7 +100,7 @@ impl Softphone {
             }],
             ..Trunk::default()
         };
-        let advertised = reachable(address, server)
+        let advertised = local_address_towards(server, address)
             .map_err(io("cannot determine our address towards the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = EndpointSettings {
@@ -305,11 +305,11 @@ pub enum SoftphoneError {
 }
 
 /// Returns our address as seen by the server: the source address of packets to it.
-fn reachable(own: SocketAddr, server: SocketAddr) -> std::io::Result<IpAddr> {
-    if !own.ip().is_unspecified() {
-        return Ok(own.ip());
+fn local_address_towards(server: SocketAddr, bound: SocketAddr) -> std::io::Result<IpAddr> {
+    if !bound.ip().is_unspecified() {
+        return Ok(bound.ip());
     }
-    let probe = std::net::UdpSocket::bind(SocketAddr::new(own.ip(), 0))?;
+    let probe = std::net::UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
     probe.connect(server)?;
     Ok(probe.local_addr()?.ip())
 }

@@ -8,6 +8,7 @@ use signalling::sdp::{Codec, LocalMedia};
 
 use super::media_path::connect;
 use super::{CallLeg, DialledNumber, MaskedCall};
+use crate::calls::RETRY_AFTER_SECONDS;
 use crate::calls::context::EngineContext;
 use crate::calls::leg_owner::{LegOwner, Role};
 use crate::calls::media::LegMedia;
@@ -51,7 +52,7 @@ impl MaskedCall {
 
     fn reject(&mut self, cause: Cause, context: &mut EngineContext) {
         let (leg, status) = (self.caller.id, cause.status());
-        let retry_after = (cause == Cause::Overloaded).then_some(5);
+        let retry_after = (cause == Cause::Overloaded).then_some(RETRY_AFTER_SECONDS);
         context
             .agent
             .command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));

@@ -201,9 +201,9 @@ fn relay(
     while !stop.load(Ordering::Relaxed) {
         poll.poll(&mut ready, Some(Duration::from_millis(100)))?;
         for event in &ready {
-            let (here, there) = (event.token().0, event.token().0 ^ 1);
+            let (index, peer) = (event.token().0, event.token().0 ^ 1);
             let (Some(from), Some(to), Some(target)) =
-                (sockets.get(here), sockets.get(there), targets.get(there))
+                (sockets.get(index), sockets.get(peer), targets.get(peer))
             else {
                 continue;
             };

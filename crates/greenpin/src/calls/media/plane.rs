@@ -186,12 +186,12 @@ impl LegMedia {
     /// Bridges the audio and keys of two legs in both directions. Stops clips on both legs and ends earlier bridges. A
     /// leg of another media thread moves to this leg's thread first.
     pub fn bridge(&self, other: &LegMedia) {
-        let here = self.thread.load(Ordering::Relaxed);
-        let there = other.thread.swap(here, Ordering::Relaxed);
-        if here != there
+        let target = self.thread.load(Ordering::Relaxed);
+        let source = other.thread.swap(target, Ordering::Relaxed);
+        if target != source
             && let (Some(to), Some(from)) = (
-                self.shared.threads.get(here),
-                self.shared.threads.get(there),
+                self.shared.threads.get(target),
+                self.shared.threads.get(source),
             )
         {
             to.send(Command::Expect(other.id));

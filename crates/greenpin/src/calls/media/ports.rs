@@ -78,8 +78,8 @@ impl PortPool {
 
     /// Binds a pair of ports. Ports in use by another program are skipped and tried again later.
     pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenLegError> {
-        let tries = self.lock().len();
-        for _ in 0..tries {
+        let attempts = self.lock().len();
+        for _ in 0..attempts {
             let port = self.lock().pop_front().ok_or(OpenLegError::NoPortFree)?;
             match self.bind_pair(port) {
                 Ok((rtp, rtcp)) => {

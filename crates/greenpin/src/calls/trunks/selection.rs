@@ -6,7 +6,7 @@ use rlibphonenumber::Region;
 use signalling::Transport;
 use signalling::sdes::SrtpMode;
 
-use crate::calls::NumberFormat;
+use super::number_format::NumberFormat;
 use crate::calls::sip::{Identity, TlsPeer};
 
 /// Configuration of a trunk to a carrier.

@@ -203,14 +203,14 @@ impl MediaLeg {
     }
 
     /// Generates comfort noise for a peer without it, until the bridged peer sends audio again.
-    pub(super) fn play_noise(&mut self, since: Header, told: &ComfortNoise) {
+    pub(super) fn play_noise(&mut self, since: Header, comfort_noise: &ComfortNoise) {
         match &mut self.playing {
             Playing::Noise { since: last, noise } => {
                 *last = since;
-                noise.follow(told);
+                noise.follow(comfort_noise);
             }
             Playing::Nothing => {
-                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), told));
+                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), comfort_noise));
                 self.playing = Playing::Noise { since, noise };
             }
             Playing::Clip { .. } | Playing::Ringback(_) => {}
@@ -591,7 +591,7 @@ impl MediaLeg {
         let round_trip = self
             .rtcp_state
             .peer_report
-            .and_then(|heard| heard.round_trip);
+            .and_then(|report| report.round_trip);
         MediaReport {
             codec: self.codec(),
             received: self.stats.report(rtcp::delay_of(round_trip)),

@@ -13,8 +13,8 @@ fn a_press_with_three_end_packets_is_one_digit() {
         .chars()
         .for_each(|symbol| peer.press(leg.local_port(), symbol));
     let id = leg.id();
-    let heard: String = (0..4).map(|_| harness.digit(id).0).collect();
-    assert_eq!(heard, "4421");
+    let received: String = (0..4).map(|_| harness.digit(id).0).collect();
+    assert_eq!(received, "4421");
     harness.close(leg);
     assert_eq!(harness.seen.len(), 0);
 }
@@ -76,9 +76,9 @@ fn our_digits_and_the_peers_digits_are_sent_in_sequence() {
     };
     b.send_digits(digits("111"));
     alice.send_digits(digits("222"));
-    let mut heard: Vec<char> = (0..6).map(|_| harness.digit(bob.id()).0).collect();
-    heard.sort_unstable();
-    assert_eq!(heard, ['1', '1', '1', '2', '2', '2']);
+    let mut received: Vec<char> = (0..6).map(|_| harness.digit(bob.id()).0).collect();
+    received.sort_unstable();
+    assert_eq!(received, ['1', '1', '1', '2', '2', '2']);
     harness.close(alice);
     harness.close(bob);
     let more = harness

@@ -46,12 +46,12 @@ fn the_first_source_within_the_trunks_networks_is_latched() {
 fn a_clip_reports_its_end_unless_it_is_replaced() {
     let mut harness = MediaHarness::new(32_200..=32_219);
     let (leg, phone) = harness.pair(Codec::Pcmu, Some(101));
-    let (sender, mut heard) = unbounded_channel();
+    let (sender, mut received) = unbounded_channel();
     phone.listen(sender);
     leg.play(Arc::new(Clip::new(tone(440.0, 60_000)).unwrap()), 1);
     leg.play(Arc::new(Clip::new(tone(700.0, 1000)).unwrap()), 2);
     harness.played(2);
-    let samples: Vec<i16> = std::iter::from_fn(|| heard.try_recv().ok())
+    let samples: Vec<i16> = std::iter::from_fn(|| received.try_recv().ok())
         .flatten()
         .collect();
     assert!((frequency(&samples) - 700.0).abs() < 10.0);

@@ -61,10 +61,10 @@ impl MediaHarness {
         (server, phone)
     }
 
-    /// Waits for the first event accepted by `wanted`, and stores the others.
-    fn wait<T>(&mut self, wanted: impl Fn(&MediaEvent) -> Option<T>) -> T {
-        if let Some(found) = self.seen.iter().position(|event| wanted(event).is_some()) {
-            return wanted(&self.seen.remove(found).unwrap()).unwrap();
+    /// Waits for the first event accepted by `select`, and stores the others.
+    fn wait<T>(&mut self, select: impl Fn(&MediaEvent) -> Option<T>) -> T {
+        if let Some(found) = self.seen.iter().position(|event| select(event).is_some()) {
+            return select(&self.seen.remove(found).unwrap()).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -76,7 +76,7 @@ impl MediaHarness {
                     .await
                     .unwrap()
                     .unwrap();
-                match wanted(&event) {
+                match select(&event) {
                     Some(found) => return found,
                     None => self.seen.push_back(event),
                 }
@@ -93,9 +93,9 @@ impl MediaHarness {
         })
     }
 
-    fn played(&mut self, wanted: u64) {
+    fn played(&mut self, expected: u64) {
         self.wait(|event| {
-            matches!(event, MediaEvent::PlayFinished { token, .. } if *token == wanted)
+            matches!(event, MediaEvent::PlayFinished { token, .. } if *token == expected)
                 .then_some(())
         });
     }
@@ -253,13 +253,13 @@ impl Socket {
         datagram[..length].to_vec()
     }
 
-    /// Sends a tone packet by packet to a port. Returns the packets received by `ear`.
-    fn speak(&mut self, to: u16, hertz: f64, codec: Codec, ear: &Self) -> Vec<Vec<u8>> {
+    /// Sends a tone packet by packet to a port. Returns the packets received by `receiver`.
+    fn speak(&mut self, to: u16, hertz: f64, codec: Codec, receiver: &Self) -> Vec<Vec<u8>> {
         let send_frame = |frame: &[i16]| {
             let mut octets = [0; 160];
             codec.encode(frame, &mut octets);
             self.send(to, &octets);
-            ear.receive()
+            receiver.receive()
         };
         tone(hertz, 1000).chunks(160).map(send_frame).collect()
     }
@@ -284,13 +284,13 @@ fn talk(
     harness: &mut MediaHarness,
     codecs: [Codec; 2],
     file: &Path,
-    heard: Option<&Path>,
+    received: Option<&Path>,
 ) -> (Duration, LegMedia) {
     let [(a, alice), (b, bob)] = codecs.map(|codec| harness.pair(codec, Some(101)));
     a.bridge(&b);
     a.record(file.to_owned());
-    if let Some(heard) = heard {
-        bob.record(heard.to_owned());
+    if let Some(received) = received {
+        bob.record(received.to_owned());
     }
     alice.play(Arc::new(Clip::new(tone(440.0, 1500)).unwrap()), 1);
     bob.play(Arc::new(Clip::new(tone(1000.0, 1500)).unwrap()), 2);
@@ -317,16 +317,16 @@ fn assert_each_on_its_side((left, right): &(Vec<i16>, Vec<i16>)) {
 /// Asserts both tones in the recording of a conversation and in the audio at the second phone.
 fn recorded_talk(ports: RangeInclusive<u16>, codecs: [Codec; 2]) {
     let folder = tempfile::tempdir().unwrap();
-    let (file, heard) = (
+    let (file, received) = (
         folder.path().join("call.wav"),
-        folder.path().join("heard.wav"),
+        folder.path().join("received.wav"),
     );
     let mut harness = MediaHarness::new(ports);
-    let (length, bob) = talk(&mut harness, codecs, &file, Some(&heard));
+    let (length, bob) = talk(&mut harness, codecs, &file, Some(&received));
     assert!(length >= Duration::from_millis(1400), "{length:?}");
     harness.close(bob);
     harness.recorded().unwrap();
-    assert!((frequency(&channels(&heard).0) - 440.0).abs() < 10.0);
+    assert!((frequency(&channels(&received).0) - 440.0).abs() < 10.0);
     assert_each_on_its_side(&channels(&file));
     assert!(!folder.path().join("call.wav.part").exists());
 }

@@ -97,15 +97,18 @@ fn opus_passes_unchanged_with_the_payload_type_and_clock_of_its_receiver() {
     for packet in &sent {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = sent.iter().map(|_| bob.receive()).collect();
-    for (sent, heard) in sent.iter().zip(&heard) {
-        let (sent, heard) = (Packet::parse(sent).unwrap(), Packet::parse(heard).unwrap());
+    let received: Vec<Vec<u8>> = sent.iter().map(|_| bob.receive()).collect();
+    for (sent, received) in sent.iter().zip(&received) {
+        let (sent, received) = (
+            Packet::parse(sent).unwrap(),
+            Packet::parse(received).unwrap(),
+        );
         assert_eq!(
-            (heard.header.payload_type, heard.payload),
+            (received.header.payload_type, received.payload),
             (107, sent.payload)
         );
     }
-    assert_steps(&heard, 960);
+    assert_steps(&received, 960);
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn opus_is_heard_and_recorded_between_two_opus_peers_and_with_other_codecs() {
 
 #[test]
 fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for (ports, harmed) in [(32_890..=32_899, false), (32_900..=32_909, true)] {
         let (_bench, [a, _b], [mut alice, bob]) =
             bridge(ports, [formats(OPUS), Formats::of(Codec::Pcma)]);
@@ -132,9 +135,9 @@ fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
         }
         let packets: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
         assert_steps(&packets, 160);
-        heard.push(decoded(&packets));
+        received.push(decoded(&packets));
     }
-    let [whole, harmed] = &heard[..] else {
+    let [whole, harmed] = &received[..] else {
         panic!()
     };
     assert_eq!(
@@ -194,8 +197,8 @@ fn a_peer_that_switches_to_opus_during_the_call_still_hears_and_is_heard() {
     for packet in spoken(&mut bob, 1000.0) {
         bob.socket.send_to(&packet, local(b.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = (0..50).map(|_| alice.receive()).collect();
-    assert!((frequency(&decoded(&heard)) - 1000.0).abs() < 10.0);
+    let received: Vec<Vec<u8>> = (0..50).map(|_| alice.receive()).collect();
+    assert!((frequency(&decoded(&received)) - 1000.0).abs() < 10.0);
 }
 
 #[test]
@@ -313,8 +316,8 @@ fn speech_is_heard_after_invalid_opus_packets() {
     for packet in &speech {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
-    assert!((frequency(&decoded(&heard)) - 440.0).abs() < 10.0);
+    let received: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
+    assert!((frequency(&decoded(&received)) - 440.0).abs() < 10.0);
 }
 
 /// Decodes both channels of an Ogg Opus file with `opusdec`, an independent decoder.

@@ -19,7 +19,7 @@ fn datagrams(peer: &mut Socket, codec: Codec, hertz: f64) -> Vec<Vec<u8>> {
 
 #[test]
 fn reordered_and_repeated_g722_becomes_g711_in_order_without_repeats() {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for (ports, disorder) in [(32_740..=32_749, false), (32_750..=32_759, true)] {
         let mut harness = MediaHarness::new(ports);
         let (a, b) = (harness.plane.open().unwrap(), harness.plane.open().unwrap());
@@ -48,11 +48,11 @@ fn reordered_and_repeated_g722_becomes_g711_in_order_without_repeats() {
             two[1].sequence == two[0].sequence.wrapping_add(1)
                 && two[1].timestamp == two[0].timestamp.wrapping_add(160)
         }));
-        heard.push(decoded(&packets));
+        received.push(decoded(&packets));
         assert_eq!(harness.close(a).late, if disorder { 50 } else { 0 });
     }
-    assert!(heard[0] == heard[1], "reordering is inaudible");
-    assert!((frequency(&heard[0]) - 440.0).abs() < 10.0);
+    assert!(received[0] == received[1], "reordering is inaudible");
+    assert!((frequency(&received[0]) - 440.0).abs() < 10.0);
 }
 
 #[test]

@@ -269,7 +269,7 @@ impl Worker {
                 Ok(Command::Shutdown) => return Err(mpsc::TryRecvError::Disconnected),
                 Ok(command) => self.command(command),
                 Err(mpsc::TryRecvError::Empty) => return Ok(()),
-                Err(gone) => return Err(gone),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -389,9 +389,9 @@ impl Worker {
         };
         self.unbridge(slot);
         self.unbridge(other);
-        for (here, there) in [(slot, other), (other, slot)] {
-            if let Some(Some(leg)) = self.slots.get_mut(here) {
-                leg.bridged = Some(there);
+        for (slot, peer) in [(slot, other), (other, slot)] {
+            if let Some(Some(leg)) = self.slots.get_mut(slot) {
+                leg.bridged = Some(peer);
                 leg.press_passes = false;
                 leg.stop_playing();
             }
