@@ -76,7 +76,7 @@ impl EngineContext {
         self.legs.insert(leg, party);
     }
 
-    /// Returns `true` if the trunk is known to be up.
+    /// Returns `true` if the trunk is considered up.
     pub(super) fn is_up(&self, trunk: usize) -> bool {
         self.trunks.get(trunk).is_some_and(|trunk| trunk.up)
     }

@@ -86,16 +86,16 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// A media thread cannot be started, or the folder of recordings cannot be used.
-    #[error("{what}: {source}")]
+    #[error("{step}: {source}")]
     Io {
         /// Failed step.
-        what: &'static str,
+        step: &'static str,
         /// Cause.
         source: std::io::Error,
     },
 }
 
-/// Running engine. Dropping it ends every call immediately; [`Engine::stop`] drains the calls first.
+/// Running engine. [`Engine::stop`] drains the calls and ends it. Without it the call loop runs until the process exits.
 pub struct Engine {
     /// Local address of SIP over UDP.
     pub udp: SocketAddr,
@@ -180,7 +180,7 @@ pub struct EngineLoad {
 impl Engine {
     /// Binds every socket, recovers unfinished recordings and starts to serve calls.
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
-        let io = |what| move |source| StartError::Io { what, source };
+        let io = |step| move |source| StartError::Io { step, source };
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder)
             .await

@@ -76,7 +76,7 @@ pub enum SoftphoneEvent {
 impl Softphone {
     /// Binds the sockets of the phone.
     pub async fn start(settings: SoftphoneSettings) -> Result<Self, StartError> {
-        let io = |what| move |source| StartError::Io { what, source };
+        let io = |step| move |source| StartError::Io { step, source };
         let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
         let address = sockets
             .udp_address()

@@ -87,7 +87,7 @@ impl Default for TrunkSettings {
 /// State of a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrunkHealth {
-    /// The peer answers, or its state is unknown.
+    /// The peer is considered reachable.
     pub up: bool,
     /// The trunk has accepted our registration; `None`: the trunk needs no registration.
     pub registered: Option<bool>,

@@ -1,16 +1,16 @@
 //! Leg on its media thread.
 
 mod packet_order;
+mod playback;
 mod rtcp;
-mod secure;
+mod srtp;
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder, EventReceiver,
-    EventSender, EventStep, FRAME, Formats, Forward, Header, InboundClock, NoiseGenerator,
-    OutboundStream, Packet, ReceiverStats, RingbackTone, SRTP_OVERHEAD, Side, TelephoneEvent,
-    ToneDetector, Unforwarded, forward,
+    Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventReceiver, FRAME, Formats,
+    Forward, Header, InboundClock, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, Side,
+    TelephoneEvent, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,7 +21,8 @@ use super::{MediaId, MediaReport, PeerReport, Remote};
 use crate::calls::media::recording::writer::LegRecording;
 
 use self::packet_order::PacketOrder;
-use self::secure::LegSrtp;
+use self::playback::{KeySender, Playback};
+use self::srtp::LegSrtp;
 
 /// Leg on its media thread: sockets, playback and statistics.
 pub(super) struct MediaLeg {
@@ -34,12 +35,12 @@ pub(super) struct MediaLeg {
     pub(super) ticking: bool,
     /// `true` if the peer's present key press is forwarded to the bridged leg. Only a press that starts during the
     /// bridge is forwarded. The last digit of a PIN thus never reaches the other party, and no press counts twice.
-    pub(super) press_passes: bool,
+    pub(super) forwards_press: bool,
     negotiated: Option<NegotiatedMedia>,
     out: OutboundStream,
     clock: InboundClock,
-    secure: LegSrtp,
-    playing: Playing,
+    srtp: LegSrtp,
+    playback: Playback,
     keys: Option<Box<KeySender>>,
     stats: ReceiverStats,
     events: EventReceiver,
@@ -64,41 +65,12 @@ struct NegotiatedMedia {
     receive: bool,
 }
 
-enum Playing {
-    Nothing,
-    Clip {
-        clip: Arc<Clip>,
-        frame: usize,
-        token: u64,
-    },
-    Ringback(Box<RingbackTone>),
-    /// Comfort noise in place of the bridged peer, silent since the packet with this header.
-    Noise {
-        since: Header,
-        noise: Box<NoiseGenerator>,
-    },
-}
-
-enum KeySender {
-    Events(EventSender),
-    Tones(DigitTones),
-}
-
 struct RtcpState {
     cname: [u8; 24],
     due: Duration,
     phase: Duration,
     last_sender: Option<(u32, Duration)>,
     peer_report: Option<PeerReport>,
-}
-
-/// Result of a tick of 20 ms.
-#[derive(Default)]
-pub(super) struct Ticked {
-    /// `true` if another tick is needed.
-    pub(super) more: bool,
-    /// Token of a clip played to its end.
-    pub(super) finished: Option<u64>,
 }
 
 impl MediaLeg {
@@ -123,12 +95,12 @@ impl MediaLeg {
             recording: None,
             listener: None,
             ticking: false,
-            press_passes: false,
+            forwards_press: false,
             negotiated: None,
             out: outbound_stream(random),
             clock: InboundClock::default(),
-            secure: LegSrtp::new(secrets),
-            playing: Playing::Nothing,
+            srtp: LegSrtp::new(secrets),
+            playback: Playback::Nothing,
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
@@ -169,7 +141,7 @@ impl MediaLeg {
             self.switch_codec(formats.codec);
         }
         self.encoder.adapt(opus);
-        self.secure.set_peer_key(remote.crypto);
+        self.srtp.set_peer_key(remote.crypto);
         self.reset_order();
         self.last_received = Some(now);
         if formats.telephone_event.is_some() {
@@ -186,67 +158,6 @@ impl MediaLeg {
         self.encoder.skip();
     }
 
-    pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
-        self.playing = Playing::Clip {
-            clip,
-            frame: 0,
-            token,
-        };
-    }
-
-    pub(super) fn play_ringback(&mut self, tone: RingbackTone) {
-        self.playing = Playing::Ringback(Box::new(tone));
-    }
-
-    pub(super) fn stop_playing(&mut self) {
-        self.playing = Playing::Nothing;
-    }
-
-    /// Generates comfort noise for a peer without it, until the bridged peer sends audio again.
-    pub(super) fn play_noise(&mut self, since: Header, comfort_noise: &ComfortNoise) {
-        match &mut self.playing {
-            Playing::Noise { since: last, noise } => {
-                *last = since;
-                noise.follow(comfort_noise);
-            }
-            Playing::Nothing => {
-                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), comfort_noise));
-                self.playing = Playing::Noise { since, noise };
-            }
-            Playing::Clip { .. } | Playing::Ringback(_) => {}
-        }
-    }
-
-    /// Stops the comfort noise, if any.
-    pub(super) fn stop_noise(&mut self) {
-        if matches!(self.playing, Playing::Noise { .. }) {
-            self.stop_playing();
-        }
-    }
-
-    pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
-        let as_events = self
-            .negotiated
-            .as_ref()
-            .is_none_or(|negotiated| negotiated.formats.telephone_event.is_some());
-        let keys = self.keys.get_or_insert_with(|| {
-            Box::new(if as_events {
-                KeySender::Events(EventSender::default())
-            } else {
-                KeySender::Tones(DigitTones::default())
-            })
-        });
-        match keys.as_mut() {
-            KeySender::Events(sender) => sender.press(digits),
-            KeySender::Tones(tones) => tones.press(digits),
-        }
-    }
-
-    /// Returns `true` if the leg has something to send or to check every 20 ms.
-    pub(super) fn needs_ticks(&self) -> bool {
-        self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
-    }
-
     /// Handles a datagram at the RTP port and decrypts it if necessary. Returns the packet if it comes from the peer
     /// and the leg accepts audio.
     pub(super) fn receive<'a>(
@@ -256,11 +167,11 @@ impl MediaLeg {
         now: Duration,
     ) -> Option<Packet<'a>> {
         let negotiated = self.negotiated.as_mut()?;
-        if self.secure.is_enabled() && !negotiated.peer.may_be(from) {
+        if self.srtp.is_enabled() && !negotiated.peer.may_be(from) {
             self.foreign += 1;
             return None;
         }
-        let Some(length) = self.secure.decrypt(datagram) else {
+        let Some(length) = self.srtp.decrypt(datagram) else {
             self.unauthenticated += 1;
             return None;
         };
@@ -428,19 +339,6 @@ impl MediaLeg {
         decided
     }
 
-    /// Returns `true` if playback has priority over this packet of the bridged leg. Comfort noise has priority only
-    /// over packets from before its start.
-    fn is_playing_over(&self, packet: &Packet<'_>) -> bool {
-        match &self.playing {
-            Playing::Nothing => false,
-            Playing::Clip { .. } | Playing::Ringback(_) => true,
-            Playing::Noise { since, .. } => {
-                let ahead = packet.header.sequence.wrapping_sub(since.sequence) as i16;
-                since.ssrc == packet.header.ssrc && ahead <= 0
-            }
-        }
-    }
-
     /// Skips a packet of the bridged leg in the outgoing stream.
     pub(super) fn skip(&mut self, packet: &Packet<'_>) {
         self.out.swallow(&packet.header);
@@ -456,7 +354,7 @@ impl MediaLeg {
         let Some(buffer) = buffer.get_mut(packet.start..) else {
             return;
         };
-        let Some(encrypted) = self.secure.encrypt(buffer, length) else {
+        let Some(encrypted) = self.srtp.encrypt(buffer, length) else {
             return;
         };
         let sent = buffer
@@ -467,101 +365,12 @@ impl MediaLeg {
         }
     }
 
-    /// Sends the packet of this 20 ms tick. Keys have priority over prompts.
-    pub(super) fn tick(&mut self, now: Duration) -> Ticked {
-        let mut finished = None;
-        if let Some(mut keys) = self.keys.take() {
-            if self.send_key_frame(&mut keys, now) {
-                self.keys = Some(keys);
-            }
-        } else {
-            finished = self.play_frame(now);
-        }
-        Ticked {
-            more: self.needs_ticks(),
-            finished,
-        }
-    }
-
-    /// Sends the next frame of the pending keys. Returns `false` if no keys remain.
-    fn send_key_frame(&mut self, keys: &mut KeySender, now: Duration) -> bool {
-        match keys {
-            KeySender::Events(sender) => {
-                let Some(step) = sender.tick() else {
-                    return false;
-                };
-                let negotiated = self
-                    .negotiated
-                    .as_ref()
-                    .filter(|negotiated| negotiated.send);
-                if let EventStep::Packet { first, payload } = step
-                    && let Some(event) =
-                        negotiated.and_then(|negotiated| negotiated.formats.telephone_event)
-                {
-                    let header = self.out.event(event.payload_type, first, now);
-                    self.emit(&header, &event.octets(payload));
-                }
-            }
-            KeySender::Tones(tones) => {
-                let Some(frame) = tones.frame() else {
-                    return false;
-                };
-                self.emit_audio(&frame, now);
-            }
-        }
-        true
-    }
-
-    /// Sends one frame of our own audio, unless the peer is on hold.
-    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
-        let Formats {
-            codec,
-            payload_type,
-            ..
-        } = self
-            .negotiated
-            .as_ref()
-            .filter(|negotiated| negotiated.send)?
-            .formats;
-        let mut payload = [0; FRAME];
-        self.encoder.skip();
-        let length = self.encode(codec, frame, &mut payload);
-        let header = self.out.own(payload_type, now);
-        self.emit(&header, payload.get(..length)?);
-        Some(())
-    }
-
     /// Sends a packet of our own stream.
     pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
         let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
         if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
             self.send(&mut buffer, 0..length);
         }
-    }
-
-    /// Plays one frame. Returns the token of a clip at its end.
-    fn play_frame(&mut self, now: Duration) -> Option<u64> {
-        let frame = match &mut self.playing {
-            Playing::Nothing => return None,
-            Playing::Ringback(tone) => tone.frame(),
-            Playing::Noise { noise, .. } => noise.frame(),
-            Playing::Clip { clip, frame, token } => match clip.frame(*frame) {
-                Some(samples) => {
-                    *frame += 1;
-                    samples
-                }
-                None => {
-                    let token = *token;
-                    self.playing = Playing::Nothing;
-                    return Some(token);
-                }
-            },
-        };
-        self.emit_audio(&frame, now)?;
-        if self.bridged.is_none() {
-            self.record_bridged(self.out.sample(), &frame, now);
-        }
-        None
     }
 
     /// Handles the return of the peer's stream after a gap.
@@ -601,7 +410,7 @@ impl MediaLeg {
             malformed: self.malformed,
             late: self.late(),
             unauthenticated: self.unauthenticated,
-            srtp: self.secure.suite(),
+            srtp: self.srtp.suite(),
             events: self.events.report(),
             peer_report: self.rtcp_state.peer_report,
         }

@@ -64,7 +64,7 @@ impl MediaLeg {
             cname,
             bye,
         });
-        if self.secure.encrypt_rtcp(&mut octets) {
+        if self.srtp.encrypt_rtcp(&mut octets) {
             // The next report replaces a report refused by the system.
             let _ = self.ports.rtcp.send_to(&octets, negotiated.peer.rtcp());
         }
@@ -84,7 +84,7 @@ impl MediaLeg {
         {
             return;
         }
-        let Some(length) = self.secure.decrypt_rtcp(datagram) else {
+        let Some(length) = self.srtp.decrypt_rtcp(datagram) else {
             return;
         };
         for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {

@@ -119,11 +119,11 @@ impl Worker {
                 .drain(..)
                 .collect::<Vec<_>>()
                 .into_iter()
-                .for_each(|token| self.drain(token));
+                .for_each(|token| self.read_socket(token));
             ready
                 .iter()
                 .filter(|event| event.token().0 != WAKER_TOKEN)
-                .for_each(|event| self.drain(event.token().0));
+                .for_each(|event| self.read_socket(event.token().0));
             self.tick_if_due();
             self.sweep_if_due();
             if self.packet_rate.is_busy(self.now)
@@ -147,7 +147,7 @@ impl Worker {
     }
 
     /// Reads the pending datagrams of one socket.
-    fn drain(&mut self, token: usize) {
+    fn read_socket(&mut self, token: usize) {
         let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else {
             return;
         };
@@ -161,7 +161,9 @@ impl Worker {
                 &leg.ports.rtcp
             };
             match socket.recv_from(datagram.get_mut(..DATAGRAM_BYTES).unwrap_or_default()) {
-                Ok((length, from)) if is_rtp => self.packet(&mut leg, &mut datagram, length, from),
+                Ok((length, from)) if is_rtp => {
+                    self.on_datagram(&mut leg, &mut datagram, length, from)
+                }
                 Ok((length, from)) => {
                     leg.receive_rtcp(
                         datagram.get_mut(..length).unwrap_or_default(),
@@ -208,7 +210,7 @@ impl Worker {
         } else {
             self.next_tick + TICK_INTERVAL
         };
-        self.release_waiting();
+        self.release_overdue();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
         self.ticking.retain(|slot| {
             let Some(Some(leg)) = slots.get_mut(*slot) else {
@@ -224,7 +226,7 @@ impl Worker {
     }
 
     /// Gives up missing packets after their deadline, so that the packets behind them continue.
-    fn release_waiting(&mut self) {
+    fn release_overdue(&mut self) {
         let is_waiting = |slot: &usize| {
             self.slots
                 .get(*slot)
@@ -235,7 +237,7 @@ impl Worker {
             let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else {
                 continue;
             };
-            self.release(&mut leg);
+            self.release_due(&mut leg);
             if let Some(entry) = self.slots.get_mut(slot) {
                 *entry = Some(leg);
             }
@@ -267,14 +269,14 @@ impl Worker {
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Shutdown) => return Err(mpsc::TryRecvError::Disconnected),
-                Ok(command) => self.command(command),
+                Ok(command) => self.run_command(command),
                 Err(mpsc::TryRecvError::Empty) => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn run_command(&mut self, command: Command) {
         match command {
             Command::Adopt(leg) => self.adopt(leg),
             Command::Expect(id) => drop(self.arriving.insert(id, Vec::new())),
@@ -349,7 +351,7 @@ impl Worker {
             LegCommand::Play(clip, token) => leg.play(clip, token),
             LegCommand::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
             LegCommand::StopPlaying => leg.stop_playing(),
-            LegCommand::SendDigits(digits) => leg.press(digits),
+            LegCommand::SendDigits(digits) => leg.send_keys(digits),
             LegCommand::Bridge(other) => self.bridge(slot, other),
             LegCommand::Unbridge => self.unbridge(slot),
             LegCommand::Interrupt => leg.interrupt(self.now),
@@ -392,7 +394,7 @@ impl Worker {
         for (slot, peer) in [(slot, other), (other, slot)] {
             if let Some(Some(leg)) = self.slots.get_mut(slot) {
                 leg.bridged = Some(peer);
-                leg.press_passes = false;
+                leg.forwards_press = false;
                 leg.stop_playing();
             }
         }

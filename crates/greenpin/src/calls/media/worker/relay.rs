@@ -21,7 +21,7 @@ struct ForwardedPacket {
 
 impl Worker {
     /// Handles the datagram of `length` octets in `buffer`, received at a leg's RTP port.
-    pub(super) fn packet(
+    pub(super) fn on_datagram(
         &mut self,
         leg: &mut MediaLeg,
         buffer: &mut [u8],
@@ -35,7 +35,7 @@ impl Worker {
         let Some(packet) = leg.receive(datagram, from, self.now) else {
             return;
         };
-        let digit = self.press(leg, &packet);
+        let digit = self.emit_key(leg, &packet);
         let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
         let decoded = if is_due {
@@ -53,7 +53,7 @@ impl Worker {
             self.forward_packet(leg, buffer, forwarded);
         }
         if arrival.is_some() {
-            self.release(leg);
+            self.release_due(leg);
         }
     }
 
@@ -83,7 +83,7 @@ impl Worker {
             payload: octets,
             offset: payload.start,
         };
-        if leg.is_event(&packet) && !leg.press_passes {
+        if leg.is_event(&packet) && !leg.forwards_press {
             return other.skip(&packet);
         }
         match other.forward(&packet, &formats, self.now) {
@@ -111,7 +111,7 @@ impl Worker {
             }
             Forward::Event { header, payload } => other.emit(&header, &payload),
             Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
-            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_as_own(leg, digit),
+            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.send_press(leg, digit),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
                 leg.bridged
@@ -123,7 +123,7 @@ impl Worker {
     }
 
     /// Processes the queued packets that are due.
-    pub(super) fn release(&mut self, leg: &mut MediaLeg) {
+    pub(super) fn release_due(&mut self, leg: &mut MediaLeg) {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
                 Next::Packet(held) => self.process_held(leg, &held),
@@ -173,10 +173,10 @@ impl Worker {
     }
 
     /// Emits the key if a key press starts with this packet.
-    fn press(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
+    fn emit_key(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
         let digit = leg.event_digit(packet)?;
         emit_digit(&self.events, leg.id, digit, DigitSource::Event);
-        leg.press_passes = leg.bridged.is_some();
+        leg.forwards_press = leg.bridged.is_some();
         Some(digit)
     }
 
@@ -205,13 +205,19 @@ impl Worker {
     fn conceal_loss(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
         let count = leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
         self.on_samples(leg, header.timestamp, count);
-        self.pass_concealed(leg, header, packets, count);
+        self.forward_concealed(leg, header, packets, count);
     }
 
     /// Forwards concealed audio if the call transcodes from or to Opus. An Opus decoder may recover the lost audio, and
     /// an Opus encoder needs all audio for its redundancy. Other peers detect the loss by our sequence numbers and
     /// conceal it themselves.
-    fn pass_concealed(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
+    fn forward_concealed(
+        &mut self,
+        leg: &mut MediaLeg,
+        header: Header,
+        packets: u16,
+        count: usize,
+    ) {
         let (from, to) = (leg.formats(), self.bridged(leg).and_then(MediaLeg::codec));
         let Some((from, to)) = from.zip(to) else {
             return;
@@ -260,13 +266,13 @@ impl Worker {
     }
 
     /// Sends a key press as our own event or tone. The rest of the peer's event is not forwarded.
-    fn press_as_own(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
-        leg.press_passes = false;
+    fn send_press(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
+        leg.forwards_press = false;
         let Some((digit, slot)) = digit.zip(leg.bridged) else {
             return;
         };
         if let Some(Some(other)) = self.slots.get_mut(slot) {
-            other.press([digit]);
+            other.send_keys([digit]);
         }
         self.start_ticks(slot);
     }
