@@ -1,51 +1,38 @@
-//! Why a leg ended or never came to be: the one table between SIP statuses and the words of a call record.
+//! Causes of the end of a leg, and their mapping to SIP statuses and call records.
 
-/// Why a leg was refused, failed or ended.
+use crate::DialStatus;
+
+/// Reason for the rejection, failure or end of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// Hung up in the ordinary way.
+    /// Ordinary hang-up.
     Normal,
     /// The party is busy.
     Busy,
-    /// It rang, and nobody answered in time.
+    /// The number rang, but the party did not answer in time.
     NoAnswer,
-    /// The party refused the call.
+    /// The party declined the call.
     Declined,
-    /// There is no such number, here or at the far end.
+    /// The number does not exist, here or at the far end.
     NotFound,
-    /// The attempt was withdrawn by us before it was answered.
+    /// The server withdrew the attempt before it was answered.
     Canceled,
-    /// The far end, or the way to it, does not work.
+    /// The far end, or the route to it, failed.
     Unreachable,
-    /// Nothing in the two offers can be spoken by both sides.
+    /// The two parties have no media format in common.
     NotAcceptable,
-    /// We cannot take the call now.
+    /// The server has no capacity for the call.
     Overloaded,
-    /// The call reached its longest allowed time.
+    /// The call reached its maximum duration.
     TimeLimit,
-    /// A party sent no audio for too long, or stopped answering.
+    /// A party sent no audio for too long, or its dialog stopped responding.
     MediaLost,
-    /// A fault of ours.
+    /// Internal fault of the server.
     Internal,
 }
 
-/// How the dialled leg ended, in the words of a call record (`dial_call_status`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DialStatus {
-    /// Answered and talked.
-    Completed,
-    /// Every number tried was busy, or the last one was.
-    Busy,
-    /// Nobody answered.
-    NoAnswer,
-    /// The attempt failed.
-    Failed,
-    /// The caller left while it rang.
-    Canceled,
-}
-
 impl Cause {
-    /// Reads the final status (300 to 699) with which a dialled party refused.
+    /// Converts the final status (300 to 699) from a dialled party.
     pub fn from_status(status: u16) -> Self {
         match status {
             486 | 600 => Self::Busy,
@@ -58,7 +45,8 @@ impl Cause {
         }
     }
 
-    /// The status (RFC 3261, section 21) that refuses a caller who was not answered yet.
+    /// Returns the SIP status (RFC 3261, section 21) for the rejection of a caller before the
+    /// answer.
     pub fn status(self) -> u16 {
         match self {
             Self::Busy => 486,
@@ -72,7 +60,7 @@ impl Cause {
         }
     }
 
-    /// How an attempt that ended so stands in a call record.
+    /// Returns the `dial_call_status` of an attempt with this cause.
     pub fn dial_status(self) -> DialStatus {
         match self {
             Self::Normal | Self::TimeLimit | Self::MediaLost => DialStatus::Completed,

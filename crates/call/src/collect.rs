@@ -1,52 +1,51 @@
-//! The collection of one block of digits: which key means what, and how long silence may last.
+//! Collection of one block of digits, with the timeouts between keys.
 
 use std::time::{Duration, Instant};
 
-use crate::Pin;
-use crate::script::Key;
+use crate::{Keypress, Pin};
 
-/// From the end of the prompt to the first digit.
-const FIRST_DIGIT: Duration = Duration::from_secs(10);
-/// From one digit to the next.
-const NEXT_DIGIT: Duration = Duration::from_secs(5);
-/// A sound that never reports its end counts as ended after this, and does not keep a call alive: no prompt, the
-/// operator's own included, is longer than 60 s.
-pub(crate) const LONGEST_PROMPT: Duration = Duration::from_secs(70);
-/// How often silence repeats the prompt before the call ends.
-const REPEATS: u8 = 2;
+/// Time from the end of the prompt to the first digit.
+const FIRST_DIGIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time from one digit to the next.
+const NEXT_DIGIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for a prompt. No prompt, including those of tenants, is longer than 60 s. If the
+/// engine never reports the end of a sound, the call continues after this time.
+pub(crate) const MAX_PROMPT_DURATION: Duration = Duration::from_secs(70);
+/// Maximum number of times that silence repeats the prompt before the call ends.
+const MAX_PROMPT_REPEATS: u8 = 2;
 
-/// Digits so far, and how long we wait for more.
+/// Digits so far, and the deadline for the next key.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    digits: Digits,
+    digits: CollectedDigits,
     deadline: Instant,
-    silences: u8,
+    repeats: u8,
 }
 
-/// Masked: it is a PIN in the making.
-struct Digits(String);
+/// Digits of an incomplete PIN, masked in `Debug`.
+struct CollectedDigits(String);
 
-impl std::fmt::Debug for Digits {
+impl std::fmt::Debug for CollectedDigits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "<{} digits>", self.0.len())
     }
 }
 
-/// Where a block stands after a key.
-pub(crate) enum Block {
-    /// More keys are awaited.
+/// State of a block after a key.
+pub(crate) enum BlockProgress {
+    /// The block needs more keys.
     Incomplete,
-    /// A try.
+    /// The block is complete and makes one PIN attempt.
     Complete(Pin),
 }
 
 impl Collector {
-    /// An empty block whose prompt starts at `now`.
+    /// Creates an empty block whose prompt starts at `now`.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            digits: Digits(String::new()),
-            deadline: now + LONGEST_PROMPT + FIRST_DIGIT,
-            silences: 0,
+            digits: CollectedDigits(String::new()),
+            deadline: now + MAX_PROMPT_DURATION + FIRST_DIGIT_TIMEOUT,
+            repeats: 0,
         }
     }
 
@@ -54,16 +53,16 @@ impl Collector {
         self.deadline
     }
 
-    pub(crate) fn prompt_finished(&mut self, now: Instant) {
-        self.deadline = now + FIRST_DIGIT;
+    pub(crate) fn on_prompt_finished(&mut self, now: Instant) {
+        self.deadline = now + FIRST_DIGIT_TIMEOUT;
     }
 
-    /// `#` ends a block early, `*` starts it over, A to D mean nothing here.
-    pub(crate) fn key(&mut self, key: Key, length: u8, now: Instant) -> Block {
+    /// Handles a key: `#` completes a block early, `*` clears it, and A to D have no effect.
+    pub(crate) fn on_key(&mut self, key: Keypress, length: u8, now: Instant) -> BlockProgress {
         match key.char() {
             digit @ '0'..='9' => {
                 self.digits.0.push(digit);
-                self.deadline = now + NEXT_DIGIT;
+                self.deadline = now + NEXT_DIGIT_TIMEOUT;
                 if self.digits.0.len() >= usize::from(length) {
                     return self.complete();
                 }
@@ -71,23 +70,23 @@ impl Collector {
             '#' if !self.digits.0.is_empty() => return self.complete(),
             '*' => {
                 self.digits.0.clear();
-                self.deadline = now + FIRST_DIGIT;
+                self.deadline = now + FIRST_DIGIT_TIMEOUT;
             }
-            _ => self.deadline = self.deadline.min(now + FIRST_DIGIT),
+            _ => self.deadline = self.deadline.min(now + FIRST_DIGIT_TIMEOUT),
         }
-        Block::Incomplete
+        BlockProgress::Incomplete
     }
 
-    fn complete(&mut self) -> Block {
+    fn complete(&mut self) -> BlockProgress {
         let digits = std::mem::take(&mut self.digits.0);
-        Pin::parse(&digits).map_or(Block::Incomplete, Block::Complete)
+        Pin::parse(&digits).map_or(BlockProgress::Incomplete, BlockProgress::Complete)
     }
 
-    /// The caller was silent too long: a fresh block with one repeat less, or `None` when none is left.
-    /// Digits of an unfinished block are forgotten and count as no try.
-    pub(crate) fn silence(&self, now: Instant) -> Option<Self> {
-        (self.silences < REPEATS).then(|| Self {
-            silences: self.silences + 1,
+    /// Returns an empty block for the next prompt, or `None` after the last repeat. Digits of an
+    /// incomplete block are discarded and do not count as an attempt.
+    pub(crate) fn after_silence(&self, now: Instant) -> Option<Self> {
+        (self.repeats < MAX_PROMPT_REPEATS).then(|| Self {
+            repeats: self.repeats + 1,
             ..Self::new(now)
         })
     }

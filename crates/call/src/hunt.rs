@@ -1,123 +1,134 @@
-//! The search for somebody who answers, among several numbers.
+//! Hunting: dialling several numbers until a party answers.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::PhoneNumber;
-use crate::script::Attempt;
+use crate::{DialAttempt, PhoneNumber};
 
-/// Numbers still to try, and attempts under way.
+/// Numbers that are not dialled yet, and the attempts in progress.
 #[derive(Debug)]
 pub(crate) struct Hunt {
-    waiting: VecDeque<PhoneNumber>,
-    underway: Vec<Underway>,
+    queue: VecDeque<PhoneNumber>,
+    pending: Vec<PendingAttempt>,
     dialled: u32,
     ring_timeout: Duration,
 }
 
 #[derive(Debug)]
-struct Underway {
-    attempt: Attempt,
+struct PendingAttempt {
+    attempt: DialAttempt,
     number: PhoneNumber,
     dialled_at: Instant,
     until: Instant,
     ringing: bool,
-    /// The sound that the party hears since it has answered.
-    screened: Option<u32>,
+    /// Playback of the screening prompt; `None` until the party answers.
+    screening_playback: Option<u32>,
 }
 
 impl Hunt {
     pub(crate) fn new(numbers: Vec<PhoneNumber>, ring_timeout: Duration) -> Self {
         Self {
-            waiting: numbers.into(),
-            underway: Vec::new(),
+            queue: numbers.into(),
+            pending: Vec::new(),
             dialled: 0,
             ring_timeout,
         }
     }
 
-    /// Whether no attempt is under way.
+    /// Returns `true` if no attempt is in progress.
     pub(crate) fn is_idle(&self) -> bool {
-        self.underway.is_empty()
+        self.pending.is_empty()
     }
 
-    /// Takes the next number up; `None` when all were tried.
-    pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(Attempt, PhoneNumber)> {
-        let number = self.waiting.pop_front()?;
-        let attempt = Attempt(self.dialled);
+    /// Starts an attempt for the next number; `None` if all numbers have been dialled.
+    pub(crate) fn dial_next(&mut self, now: Instant) -> Option<(DialAttempt, PhoneNumber)> {
+        let number = self.queue.pop_front()?;
+        let attempt = DialAttempt(self.dialled);
         self.dialled = self.dialled.saturating_add(1);
         let until = now + self.ring_timeout;
-        self.underway.push(Underway {
+        self.pending.push(PendingAttempt {
             attempt,
             number,
             dialled_at: now,
             until,
             ringing: false,
-            screened: None,
+            screening_playback: None,
         });
         Some((attempt, number))
     }
 
-    /// The number that rings, the first time that it does.
-    pub(crate) fn ringing(&mut self, attempt: Attempt) -> Option<PhoneNumber> {
-        let found = self
-            .underway
+    /// Returns the number of an attempt the first time it rings.
+    pub(crate) fn on_ringing(&mut self, attempt: DialAttempt) -> Option<PhoneNumber> {
+        let pending = self
+            .pending
             .iter_mut()
-            .find(|one| one.attempt == attempt && !one.ringing)?;
-        found.ringing = true;
-        Some(found.number)
+            .find(|pending| pending.attempt == attempt && !pending.ringing)?;
+        pending.ringing = true;
+        Some(pending.number)
     }
 
-    /// The party of an attempt has answered, and has until a moment to be connected; `None`: there is no such attempt,
-    /// or it has answered before.
-    pub(crate) fn screen(&mut self, attempt: Attempt, playback: u32, until: Instant) -> Option<()> {
-        let found = self
-            .underway
+    /// Marks an attempt as answered and sets its deadline for the connection. Returns `None` for an
+    /// unknown attempt or a repeated answer.
+    pub(crate) fn on_answered(
+        &mut self,
+        attempt: DialAttempt,
+        playback: u32,
+        until: Instant,
+    ) -> Option<()> {
+        let pending = self
+            .pending
             .iter_mut()
-            .find(|one| one.attempt == attempt && one.screened.is_none())?;
-        (found.screened, found.until) = (Some(playback), until);
+            .find(|pending| pending.attempt == attempt && pending.screening_playback.is_none())?;
+        (pending.screening_playback, pending.until) = (Some(playback), until);
         Some(())
     }
 
-    /// The attempt whose party has heard a sound to its end, and has until a moment from now on.
-    pub(crate) fn heard(&mut self, playback: u32, until: Instant) -> Option<Attempt> {
-        let found = self
-            .underway
+    /// Finds the attempt whose screening prompt has ended, and sets its new deadline.
+    pub(crate) fn on_playback_finished(
+        &mut self,
+        playback: u32,
+        until: Instant,
+    ) -> Option<DialAttempt> {
+        let pending = self
+            .pending
             .iter_mut()
-            .find(|one| one.screened == Some(playback))?;
-        found.until = until;
-        Some(found.attempt)
+            .find(|pending| pending.screening_playback == Some(playback))?;
+        pending.until = until;
+        Some(pending.attempt)
     }
 
-    /// Whether the party of an attempt has answered.
-    pub(crate) fn is_screened(&self, attempt: Attempt) -> bool {
-        self.underway
+    /// Returns `true` if the party of an attempt has answered and is being screened.
+    pub(crate) fn is_screening(&self, attempt: DialAttempt) -> bool {
+        self.pending
             .iter()
-            .any(|one| one.attempt == attempt && one.screened.is_some())
+            .any(|pending| pending.attempt == attempt && pending.screening_playback.is_some())
     }
 
-    /// Takes an attempt out: it was answered or failed.
-    pub(crate) fn take(&mut self, attempt: Attempt) -> Option<(PhoneNumber, Instant)> {
+    /// Removes an attempt that was answered or has failed.
+    pub(crate) fn remove(&mut self, attempt: DialAttempt) -> Option<(PhoneNumber, Instant)> {
         let index = self
-            .underway
+            .pending
             .iter()
-            .position(|one| one.attempt == attempt)?;
-        let one = self.underway.swap_remove(index);
-        Some((one.number, one.dialled_at))
+            .position(|pending| pending.attempt == attempt)?;
+        let pending = self.pending.swap_remove(index);
+        Some((pending.number, pending.dialled_at))
     }
 
-    /// Takes out an attempt that has rung too long.
-    pub(crate) fn expired(&mut self, now: Instant) -> Option<Attempt> {
-        let index = self.underway.iter().position(|one| one.until <= now)?;
-        Some(self.underway.swap_remove(index).attempt)
+    /// Removes an attempt that has passed its deadline.
+    pub(crate) fn remove_expired(&mut self, now: Instant) -> Option<DialAttempt> {
+        let index = self
+            .pending
+            .iter()
+            .position(|pending| pending.until <= now)?;
+        Some(self.pending.swap_remove(index).attempt)
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.underway.iter().map(|one| one.until).min()
+        self.pending.iter().map(|pending| pending.until).min()
     }
 
-    /// What is still under way, to be withdrawn.
-    pub(crate) fn into_attempts(self) -> impl Iterator<Item = Attempt> {
-        self.underway.into_iter().map(|one| one.attempt)
+    /// Returns the attempts in progress, to be withdrawn.
+    pub(crate) fn into_attempts(self) -> impl Iterator<Item = DialAttempt> {
+        self.pending.into_iter().map(|pending| pending.attempt)
     }
 }

@@ -1,77 +1,78 @@
-//! The call machine: what should happen, given what has happened and what time it is.
+//! State machine that turns inputs and the current time into actions.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::collect::{Block, Collector, LONGEST_PROMPT};
+use crate::collect::{BlockProgress, Collector, MAX_PROMPT_DURATION};
 use crate::hunt::Hunt;
-use crate::script::{
-    Action, Attempt, CallType, Collect, Connection, HangupBy, Input, Outcome, Prompt, Route,
-    Screening, Side, Verdict,
+use crate::{
+    Action, CallOutcome, CallType, Cause, Collect, Connection, DialAttempt, HangupBy, Input,
+    PhoneNumber, Prompt, Route, Screening, Side, Verdict,
 };
-use crate::{Cause, PhoneNumber};
 
-/// The key by which a dialled party takes a call.
-const ACCEPT: char = '1';
-/// How long it may take to press it once it was asked to.
-const KEY_PATIENCE: Duration = Duration::from_secs(10);
+/// Key that a screened party presses to accept the call.
+const ACCEPT_KEY: char = '1';
+/// Time for a screened party to press the key after the prompt.
+const ACCEPT_KEY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One masked call.
+/// Masked call.
 ///
-/// Feed it with [`Call::handle`], perform what [`Call::poll`] returns until it is empty, and come back with
-/// [`Input::Elapsed`] at [`Call::deadline`]. After [`Action::Finish`] it does nothing more.
+/// Pass inputs to [`Call::handle`] and perform the actions from [`Call::poll`] until it returns
+/// `None`. At [`Call::deadline`], pass [`Input::Elapsed`]. After [`Action::Finish`] the call
+/// ignores all inputs.
 #[derive(Debug)]
 pub struct Call {
     state: State,
     actions: VecDeque<Action>,
-    facts: Facts,
+    history: CallHistory,
     playbacks: u32,
 }
 
-/// Where a call stands. A transition consumes the old state, so that nothing stale survives in the new one.
+/// State of a call. A transition consumes the old state, so no stale data survives in the new
+/// state.
 #[derive(Debug)]
 enum State {
-    /// Waiting for the store to say where the call goes.
+    /// The store looks up the route.
     Routing,
-    /// A prompt asks for the PIN, or the digits are being keyed in.
+    /// A prompt asks for the PIN, or the caller enters digits.
     Collecting {
         plan: Collect,
         collector: Collector,
         prompt: Option<u32>,
     },
-    /// The store is looking at a block.
+    /// The store checks a block of digits.
     Checking { plan: Collect },
-    /// The caller hears that the block was wrong; keys are thrown away meanwhile.
-    Refusing {
+    /// A prompt rejects the block. Keys are discarded meanwhile.
+    PlayingWrongPin {
         plan: Collect,
         playback: u32,
         until: Instant,
     },
-    /// The other side is being called.
+    /// The numbers of the other side are being dialled.
     Hunting {
         plan: Collect,
         hunt: Hunt,
         record: bool,
     },
-    /// Both talk.
+    /// Both parties are connected.
     Bridged {
         until: Instant,
-        warn: Option<Instant>,
+        warn_at: Option<Instant>,
     },
-    /// A last prompt plays, then we hang up.
-    Leaving {
+    /// The last prompt plays; the call ends after it.
+    PlayingLastPrompt {
         playback: u32,
         until: Instant,
         cause: Cause,
     },
-    /// Over.
+    /// The call has ended.
     Ended,
 }
 
-/// What the call record will say.
+/// Facts for the call record.
 #[derive(Debug, Default)]
-struct Facts {
-    wrong_tries: u8,
+struct CallHistory {
+    wrong_attempts: u8,
     pin_attempts: u32,
     answered_at: Option<Instant>,
     dialled: Option<(PhoneNumber, Instant)>,
@@ -79,39 +80,64 @@ struct Facts {
     bridged_at: Option<Instant>,
 }
 
+impl State {
+    /// Returns `true` if the prompt that the state waits for has ended or has passed its time
+    /// limit.
+    fn prompt_has_ended(&self, input: &Input, now: Instant) -> bool {
+        let (Self::PlayingWrongPin {
+            playback, until, ..
+        }
+        | Self::PlayingLastPrompt {
+            playback, until, ..
+        }) = self
+        else {
+            return false;
+        };
+        match input {
+            Input::PlaybackFinished(finished) => finished == playback,
+            Input::Elapsed => now >= *until,
+            _ => false,
+        }
+    }
+}
+
 impl Call {
-    /// A call that was offered and waits for its route.
+    /// Creates a call that waits for its route.
     pub fn new() -> Self {
         Self {
             state: State::Routing,
             actions: VecDeque::new(),
-            facts: Facts::default(),
+            history: CallHistory::default(),
             playbacks: 0,
         }
     }
 
-    /// The next thing to do, oldest first.
+    /// Returns the next action, oldest first.
     pub fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// When to come back with [`Input::Elapsed`] if nothing else happens before.
+    /// Returns the time at which the call needs [`Input::Elapsed`] if no other input arrives first.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Routing | State::Checking { .. } | State::Ended => None,
             State::Collecting { collector, .. } => Some(collector.deadline()),
-            State::Refusing { until, .. } | State::Leaving { until, .. } => Some(*until),
-            State::Bridged { until, warn } => Some(warn.unwrap_or(*until)),
+            State::PlayingWrongPin { until, .. } | State::PlayingLastPrompt { until, .. } => {
+                Some(*until)
+            }
+            State::Bridged { until, warn_at } => Some(warn_at.unwrap_or(*until)),
             State::Hunting { hunt, .. } => hunt.deadline(),
         }
     }
 
-    /// Whether the call is over: [`Action::Finish`] was given out or is waiting in [`Call::poll`].
+    /// Returns `true` if the call has ended: [`Action::Finish`] was returned or is still queued in
+    /// [`Call::poll`].
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Ended)
     }
 
-    /// Takes in what happened at `now`. An input that does not fit the state is a late one, and is ignored.
+    /// Handles an input that happened at `now`. An input that does not fit the state came late and
+    /// is ignored.
     pub fn handle(&mut self, input: Input, now: Instant) {
         let state = std::mem::replace(&mut self.state, State::Ended);
         self.state = self.next(state, input, now);
@@ -120,15 +146,15 @@ impl Call {
     fn next(&mut self, state: State, input: Input, now: Instant) -> State {
         match (state, input) {
             (State::Ended, _) => State::Ended,
-            (state, Input::HungUp(side, cause)) => self.hung_up(state, side, cause, now),
+            (state, Input::HungUp(side, cause)) => self.on_hung_up(state, side, cause, now),
             (state, Input::EndRequested) => self.end(state, HangupBy::System, Cause::Normal, now),
-            (State::Routing, Input::Routed(route)) => self.routed(route, now),
+            (State::Routing, Input::Routed(route)) => self.on_routed(route, now),
             (State::Routing, Input::StoreFailed) => self.reject(Cause::Internal, now),
             (State::Checking { .. }, Input::StoreFailed) => {
-                self.leave(Prompt::Unavailable, Cause::Internal, now)
+                self.end_after_prompt(Prompt::Unavailable, Cause::Internal, now)
             }
             (State::Checking { plan }, Input::PinChecked(verdict)) => {
-                self.checked(plan, verdict, now)
+                self.on_pin_checked(plan, verdict, now)
             }
             (
                 State::Collecting {
@@ -137,88 +163,50 @@ impl Call {
                     prompt,
                 },
                 input,
-            ) => self.collecting(plan, collector, prompt, input, now),
-            (
-                State::Refusing {
-                    plan,
-                    playback,
-                    until,
-                },
-                input,
-            ) => match input {
-                Input::PlaybackFinished(finished) if finished == playback => {
-                    self.ask(plan, Collector::new(now))
-                }
-                Input::Elapsed if now >= until => self.ask(plan, Collector::new(now)),
-                _ => State::Refusing {
-                    plan,
-                    playback,
-                    until,
-                },
-            },
+            ) => self.on_input_while_collecting(plan, collector, prompt, input, now),
             (State::Hunting { plan, hunt, record }, input) => {
-                self.hunting(plan, hunt, record, input, now)
+                self.on_input_while_hunting(plan, hunt, record, input, now)
             }
-            (State::Bridged { until, warn }, Input::Elapsed) => self.talked(until, warn, now),
-            (
-                State::Leaving {
-                    playback,
-                    until,
-                    cause,
-                },
-                Input::PlaybackFinished(finished),
-            ) if finished == playback => self.end(
-                State::Leaving {
-                    playback,
-                    until,
-                    cause,
-                },
-                HangupBy::System,
-                cause,
-                now,
-            ),
-            (
-                State::Leaving {
-                    playback,
-                    until,
-                    cause,
-                },
-                Input::Elapsed,
-            ) if now >= until => self.end(
-                State::Leaving {
-                    playback,
-                    until,
-                    cause,
-                },
-                HangupBy::System,
-                cause,
-                now,
-            ),
+            (State::Bridged { until, warn_at }, Input::Elapsed) => {
+                self.on_bridged_timer(until, warn_at, now)
+            }
+            (state, input) if state.prompt_has_ended(&input, now) => {
+                self.on_prompt_ended(state, now)
+            }
             (state, _) => state,
         }
     }
 
-    fn routed(&mut self, route: Route, now: Instant) -> State {
+    /// Continues after the prompt that the state waits for.
+    fn on_prompt_ended(&mut self, state: State, now: Instant) -> State {
+        match state {
+            State::PlayingWrongPin { plan, .. } => self.prompt_for_pin(plan, Collector::new(now)),
+            State::PlayingLastPrompt { cause, .. } => self.end(state, HangupBy::System, cause, now),
+            state => state,
+        }
+    }
+
+    fn on_routed(&mut self, route: Route, now: Instant) -> State {
         match route {
             Route::UnknownNumber => self.reject(Cause::NotFound, now),
             Route::Refuse(cause) => self.reject(cause, now),
             Route::NotInUse => {
                 self.answer(now);
-                self.leave(Prompt::NotInUse, Cause::Normal, now)
+                self.end_after_prompt(Prompt::NotInUse, Cause::Normal, now)
             }
             Route::Collect(plan) => {
                 self.answer(now);
-                self.ask(plan, Collector::new(now))
+                self.prompt_for_pin(plan, Collector::new(now))
             }
         }
     }
 
     fn answer(&mut self, now: Instant) {
-        self.facts.answered_at = Some(now);
+        self.history.answered_at = Some(now);
         self.actions.push_back(Action::Answer);
     }
 
-    fn ask(&mut self, plan: Collect, collector: Collector) -> State {
+    fn prompt_for_pin(&mut self, plan: Collect, collector: Collector) -> State {
         let prompt = Some(self.play(Prompt::EnterPin));
         State::Collecting {
             plan,
@@ -233,7 +221,7 @@ impl Call {
         self.playbacks
     }
 
-    fn collecting(
+    fn on_input_while_collecting(
         &mut self,
         plan: Collect,
         mut collector: Collector,
@@ -246,19 +234,19 @@ impl Call {
                 if prompt.take().is_some() {
                     self.actions.push_back(Action::StopPlaying);
                 }
-                match collector.key(key, plan.pin_length, now) {
-                    Block::Complete(pin) => return self.check(plan, pin),
-                    Block::Incomplete => {}
+                match collector.on_key(key, plan.pin_length, now) {
+                    BlockProgress::Complete(pin) => return self.request_pin_check(plan, pin),
+                    BlockProgress::Incomplete => {}
                 }
             }
             Input::PlaybackFinished(finished) if prompt == Some(finished) => {
                 prompt = None;
-                collector.prompt_finished(now);
+                collector.on_prompt_finished(now);
             }
             Input::Elapsed if now >= collector.deadline() => {
-                return match collector.silence(now) {
-                    Some(collector) => self.ask(plan, collector),
-                    None => self.leave(Prompt::Goodbye, Cause::NoAnswer, now),
+                return match collector.after_silence(now) {
+                    Some(collector) => self.prompt_for_pin(plan, collector),
+                    None => self.end_after_prompt(Prompt::Goodbye, Cause::NoAnswer, now),
                 };
             }
             _ => {}
@@ -270,55 +258,61 @@ impl Call {
         }
     }
 
-    fn check(&mut self, plan: Collect, pin: crate::Pin) -> State {
-        self.facts.pin_attempts = self.facts.pin_attempts.saturating_add(1);
+    fn request_pin_check(&mut self, plan: Collect, pin: crate::Pin) -> State {
+        self.history.pin_attempts = self.history.pin_attempts.saturating_add(1);
         self.actions.push_back(Action::CheckPin(pin));
         State::Checking { plan }
     }
 
-    fn checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
+    fn on_pin_checked(&mut self, plan: Collect, verdict: Verdict, now: Instant) -> State {
         match verdict {
-            Verdict::Accepted(connection) => self.connect(plan, connection, now),
+            Verdict::Accepted(connection) => self.start_hunt(plan, connection, now),
             Verdict::Refused => {
-                self.facts.wrong_tries = self.facts.wrong_tries.saturating_add(1);
-                if self.facts.wrong_tries >= plan.max_tries {
-                    return self.leave(Prompt::Goodbye, Cause::Declined, now);
+                self.history.wrong_attempts = self.history.wrong_attempts.saturating_add(1);
+                if self.history.wrong_attempts >= plan.max_attempts {
+                    return self.end_after_prompt(Prompt::Goodbye, Cause::Declined, now);
                 }
                 let playback = self.play(Prompt::WrongPin);
-                State::Refusing {
+                State::PlayingWrongPin {
                     plan,
                     playback,
-                    until: now + LONGEST_PROMPT,
+                    until: now + MAX_PROMPT_DURATION,
                 }
             }
         }
     }
 
-    fn connect(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
+    fn start_hunt(&mut self, plan: Collect, connection: Connection, now: Instant) -> State {
         if connection.dial.is_empty() {
-            return self.leave(Prompt::NoOneToConnect, Cause::NotFound, now);
+            return self.end_after_prompt(Prompt::NoOneToConnect, Cause::NotFound, now);
         }
         self.actions.push_back(Action::PlayRingback);
         let hunt = Hunt::new(connection.dial, plan.ring_timeout);
-        self.hunt_on(plan, hunt, connection.record, now)
+        self.continue_hunt(plan, hunt, connection.record, now)
     }
 
-    /// Dials what is to be dialled now, and gives up when nobody is left.
-    fn hunt_on(&mut self, plan: Collect, mut hunt: Hunt, record: bool, now: Instant) -> State {
+    /// Dials the next numbers. Ends the call if no attempt and no number is left.
+    fn continue_hunt(
+        &mut self,
+        plan: Collect,
+        mut hunt: Hunt,
+        record: bool,
+        now: Instant,
+    ) -> State {
         while (plan.parallel || hunt.is_idle())
             && let Some((attempt, number)) = hunt.dial_next(now)
         {
-            self.facts.dialled = Some((number, now));
+            self.history.dialled = Some((number, now));
             self.actions.push_back(Action::Dial(attempt, number));
         }
         if hunt.is_idle() {
-            let cause = self.facts.last_failure.unwrap_or(Cause::NoAnswer);
-            return self.leave(Prompt::Unavailable, cause, now);
+            let cause = self.history.last_failure.unwrap_or(Cause::NoAnswer);
+            return self.end_after_prompt(Prompt::Unavailable, cause, now);
         }
         State::Hunting { plan, hunt, record }
     }
 
-    fn hunting(
+    fn on_input_while_hunting(
         &mut self,
         plan: Collect,
         mut hunt: Hunt,
@@ -328,48 +322,48 @@ impl Call {
     ) -> State {
         match input {
             Input::Ringing(attempt) => {
-                if let Some(number) = hunt.ringing(attempt) {
+                if let Some(number) = hunt.on_ringing(attempt) {
                     self.actions.push_back(Action::ReportRinging(number));
                 }
             }
             Input::Answered(attempt) => match plan.screening {
-                Screening::None => return self.connected(plan, hunt, attempt, record, now),
+                Screening::None => return self.connect_attempt(plan, hunt, attempt, record, now),
                 Screening::Whisper => self.screen(&mut hunt, attempt, Prompt::Whisper, now),
                 Screening::Key => self.screen(&mut hunt, attempt, Prompt::AcceptCall, now),
             },
             Input::CalleeKey(attempt, key)
                 if plan.screening == Screening::Key
-                    && key.char() == ACCEPT
-                    && hunt.is_screened(attempt) =>
+                    && key.char() == ACCEPT_KEY
+                    && hunt.is_screening(attempt) =>
             {
-                return self.connected(plan, hunt, attempt, record, now);
+                return self.connect_attempt(plan, hunt, attempt, record, now);
             }
             Input::PlaybackFinished(finished) => {
-                if let Some(attempt) = hunt.heard(finished, now + KEY_PATIENCE)
+                if let Some(attempt) = hunt.on_playback_finished(finished, now + ACCEPT_KEY_TIMEOUT)
                     && plan.screening == Screening::Whisper
                 {
-                    return self.connected(plan, hunt, attempt, record, now);
+                    return self.connect_attempt(plan, hunt, attempt, record, now);
                 }
             }
-            Input::Failed(attempt, cause) if hunt.take(attempt).is_some() => {
-                self.facts.last_failure = Some(cause);
+            Input::Failed(attempt, cause) if hunt.remove(attempt).is_some() => {
+                self.history.last_failure = Some(cause);
             }
             Input::Elapsed => {
-                while let Some(attempt) = hunt.expired(now) {
-                    self.facts.last_failure = Some(Cause::NoAnswer);
+                while let Some(attempt) = hunt.remove_expired(now) {
+                    self.history.last_failure = Some(Cause::NoAnswer);
                     self.actions.push_back(Action::Abandon(attempt));
                 }
             }
             _ => {}
         }
-        self.hunt_on(plan, hunt, record, now)
+        self.continue_hunt(plan, hunt, record, now)
     }
 
-    /// A party has answered, and hears a prompt before it is connected.
-    fn screen(&mut self, hunt: &mut Hunt, attempt: Attempt, prompt: Prompt, now: Instant) {
+    /// Plays a screening prompt to a party that has answered.
+    fn screen(&mut self, hunt: &mut Hunt, attempt: DialAttempt, prompt: Prompt, now: Instant) {
         let playback = self.playbacks.wrapping_add(1);
         if hunt
-            .screen(attempt, playback, now + LONGEST_PROMPT)
+            .on_answered(attempt, playback, now + MAX_PROMPT_DURATION)
             .is_some()
         {
             self.playbacks = playback;
@@ -378,49 +372,57 @@ impl Call {
         }
     }
 
-    /// Bridges the party of an attempt; one that is not under way any more is too late.
-    fn connected(
+    /// Bridges the party of an attempt. An attempt that is no longer in progress is ignored.
+    fn connect_attempt(
         &mut self,
         plan: Collect,
         mut hunt: Hunt,
-        attempt: Attempt,
+        attempt: DialAttempt,
         record: bool,
         now: Instant,
     ) -> State {
-        let Some((number, dialled_at)) = hunt.take(attempt) else {
-            return self.hunt_on(plan, hunt, record, now);
+        let Some((number, dialled_at)) = hunt.remove(attempt) else {
+            return self.continue_hunt(plan, hunt, record, now);
         };
-        self.facts.dialled = Some((number, dialled_at));
+        self.history.dialled = Some((number, dialled_at));
         self.bridge(plan, hunt, attempt, number, record, now)
     }
 
-    /// The time of a bridged call passes.
-    fn talked(&mut self, until: Instant, warn: Option<Instant>, now: Instant) -> State {
+    /// Warns the parties or ends the call, according to the time.
+    fn on_bridged_timer(
+        &mut self,
+        until: Instant,
+        warn_at: Option<Instant>,
+        now: Instant,
+    ) -> State {
         if now >= until {
             return self.end(
-                State::Bridged { until, warn },
+                State::Bridged { until, warn_at },
                 HangupBy::System,
                 Cause::TimeLimit,
                 now,
             );
         }
-        if warn.is_some_and(|warn| now >= warn) {
+        if warn_at.is_some_and(|warn_at| now >= warn_at) {
             self.actions.push_back(Action::PlayToBoth(Prompt::Warning));
-            return State::Bridged { until, warn: None };
+            return State::Bridged {
+                until,
+                warn_at: None,
+            };
         }
-        State::Bridged { until, warn }
+        State::Bridged { until, warn_at }
     }
 
     fn bridge(
         &mut self,
         plan: Collect,
         hunt: Hunt,
-        attempt: Attempt,
+        attempt: DialAttempt,
         number: PhoneNumber,
         record: bool,
         now: Instant,
     ) -> State {
-        self.abandon(hunt);
+        self.abandon_all(hunt);
         self.actions.push_back(Action::Bridge(attempt));
         if record {
             self.actions.push_back(Action::Record);
@@ -429,27 +431,27 @@ impl Call {
             self.actions.push_back(Action::PlayToBoth(Prompt::Recorded));
         }
         self.actions.push_back(Action::ReportAnswered(number));
-        self.facts.bridged_at = Some(now);
+        self.history.bridged_at = Some(now);
         let until = now + plan.max_call_duration;
-        let warn = plan
+        let warn_at = plan
             .warning
             .filter(|warning| *warning < plan.max_call_duration);
         State::Bridged {
             until,
-            warn: warn.and_then(|warning| until.checked_sub(warning)),
+            warn_at: warn_at.and_then(|warning| until.checked_sub(warning)),
         }
     }
 
-    fn abandon(&mut self, hunt: Hunt) {
+    fn abandon_all(&mut self, hunt: Hunt) {
         self.actions
             .extend(hunt.into_attempts().map(Action::Abandon));
     }
 
-    fn leave(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
+    fn end_after_prompt(&mut self, prompt: Prompt, cause: Cause, now: Instant) -> State {
         let playback = self.play(prompt);
-        State::Leaving {
+        State::PlayingLastPrompt {
             playback,
-            until: now + LONGEST_PROMPT,
+            until: now + MAX_PROMPT_DURATION,
             cause,
         }
     }
@@ -459,7 +461,7 @@ impl Call {
         self.finish(HangupBy::System, cause, now)
     }
 
-    fn hung_up(&mut self, state: State, side: Side, cause: Cause, now: Instant) -> State {
+    fn on_hung_up(&mut self, state: State, side: Side, cause: Cause, now: Instant) -> State {
         let by = match (side, cause) {
             (_, Cause::MediaLost) => HangupBy::System,
             (Side::Caller, _) => HangupBy::Caller,
@@ -476,23 +478,23 @@ impl Call {
                 self.finish(by, cause, now)
             }
             (State::Hunting { hunt, .. }, Side::Caller) => {
-                self.abandon(hunt);
-                self.facts.last_failure = Some(Cause::Canceled);
+                self.abandon_all(hunt);
+                self.history.last_failure = Some(Cause::Canceled);
                 self.finish(by, cause, now)
             }
             (_, Side::Caller) => self.finish(by, cause, now),
-            // A callee exists only while bridged: what comes here is late.
+            // The callee exists only in a bridged call, so this input came late.
             (state, Side::Callee) => state,
         }
     }
 
-    /// Ends a call from our side, whatever stands.
+    /// Ends the call from the side of the server, in any state.
     fn end(&mut self, state: State, by: HangupBy, cause: Cause, now: Instant) -> State {
         match state {
             State::Routing => return self.reject(Cause::Overloaded, now),
             State::Hunting { hunt, .. } => {
-                self.abandon(hunt);
-                self.facts.last_failure = Some(Cause::Canceled);
+                self.abandon_all(hunt);
+                self.history.last_failure = Some(Cause::Canceled);
             }
             State::Bridged { .. } => self.actions.push_back(Action::HangUp(Side::Callee, cause)),
             _ => {}
@@ -502,28 +504,29 @@ impl Call {
     }
 
     fn finish(&mut self, hangup_by: HangupBy, cause: Cause, now: Instant) -> State {
-        let facts = &self.facts;
-        let (call_type, dial_status) = match (facts.bridged_at, facts.dialled, facts.last_failure) {
-            (Some(_), _, _) => (CallType::Completed, Some(crate::DialStatus::Completed)),
-            (None, None, _) => (CallType::CallAttempt, None),
-            (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
-                (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
-            }
-            (None, Some(_), failure) => (
-                CallType::Incomplete,
-                Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
-            ),
-        };
-        self.actions.push_back(Action::Finish(Outcome {
+        let history = &self.history;
+        let (call_type, dial_status) =
+            match (history.bridged_at, history.dialled, history.last_failure) {
+                (Some(_), _, _) => (CallType::Completed, Some(crate::DialStatus::Completed)),
+                (None, None, _) => (CallType::CallAttempt, None),
+                (None, Some(_), Some(Cause::Canceled)) if hangup_by == HangupBy::Caller => {
+                    (CallType::ClientHangup, Some(crate::DialStatus::Canceled))
+                }
+                (None, Some(_), failure) => (
+                    CallType::Incomplete,
+                    Some(failure.unwrap_or(Cause::NoAnswer).dial_status()),
+                ),
+            };
+        self.actions.push_back(Action::Finish(CallOutcome {
             call_type,
             dial_status,
             hangup_by,
             cause,
-            pin_attempts: facts.pin_attempts,
-            dialled: facts.dialled.map(|(number, _)| number),
-            answered_at: facts.answered_at,
-            dialled_at: facts.dialled.map(|(_, at)| at),
-            bridged_at: facts.bridged_at,
+            pin_attempts: history.pin_attempts,
+            dialled: history.dialled.map(|(number, _)| number),
+            answered_at: history.answered_at,
+            dialled_at: history.dialled.map(|(_, at)| at),
+            bridged_at: history.bridged_at,
             ended_at: now,
         }));
         State::Ended

@@ -1,49 +1,55 @@
-//! Telephone numbers and PINs, as types that do not print themselves.
+//! Phone numbers and PINs, masked in `Debug` and `Display`.
 
 use std::fmt;
 
-/// A telephone number in E.164 form: a plus sign, a first digit from 1 to 9, 7 to 15 digits in all
+/// Phone number in E.164 form: a plus sign, a first digit from 1 to 9, and 7 to 15 digits in total
 /// (ITU-T E.164, section 6).
 ///
-/// `Debug` and `Display` show the last two digits only; the whole number leaves through
-/// [`PhoneNumber::expose`] alone, so that every place that lets one out can be searched for.
+/// `Debug` and `Display` show only the last two digits. The complete number is available only
+/// through [`PhoneNumber::expose`], so every disclosure can be found by searching for that name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PhoneNumber(u64);
 
-/// Why a text is not an E.164 number.
+/// Error for a text that is not an E.164 number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NumberError {
+pub enum PhoneNumberError {
     /// The text does not start with `+`.
     #[error("must start with '+'")]
     MissingPlus,
     /// The digit after the plus sign is 0.
     #[error("the first digit after '+' must be 1 to 9")]
     LeadingZero,
-    /// Something other than 0 to 9 follows the plus sign.
-    #[error("must hold only digits after '+'")]
+    /// A character other than 0 to 9 follows the plus sign.
+    #[error("must contain only digits after '+'")]
     NotADigit,
-    /// Fewer than 7 or more than 15 digits.
+    /// The number has fewer than 7 or more than 15 digits.
     #[error("must have 7 to 15 digits")]
     Length,
 }
 
 impl PhoneNumber {
-    /// Reads a number in E.164 form. National forms and separators are refused.
-    pub fn parse(text: &str) -> Result<Self, NumberError> {
-        let digits = text.strip_prefix('+').ok_or(NumberError::MissingPlus)?;
+    /// Parses a number in E.164 form. National forms and separators are rejected.
+    pub fn parse(text: &str) -> Result<Self, PhoneNumberError> {
+        let digits = text
+            .strip_prefix('+')
+            .ok_or(PhoneNumberError::MissingPlus)?;
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NumberError::NotADigit);
+            return Err(PhoneNumberError::NotADigit);
         }
         if !(7..=15).contains(&digits.len()) {
-            return Err(NumberError::Length);
+            return Err(PhoneNumberError::Length);
         }
         if digits.starts_with('0') {
-            return Err(NumberError::LeadingZero);
+            return Err(PhoneNumberError::LeadingZero);
         }
-        digits.parse().map(Self).map_err(|_| NumberError::Length)
+        digits
+            .parse()
+            .map(Self)
+            .map_err(|_| PhoneNumberError::Length)
     }
 
-    /// The number in clear, with its plus sign. For the wire, the store and the tenant's own API answers only.
+    /// Returns the complete number with its plus sign. Only for the wire, the store and the
+    /// tenant's own API responses.
     pub fn expose(self) -> String {
         format!("+{}", self.0)
     }
@@ -61,25 +67,25 @@ impl fmt::Debug for PhoneNumber {
     }
 }
 
-/// A PIN or a block of digits that a caller keyed in: 0 to 9 only, 1 to 8 of them, leading zeros kept.
+/// PIN, or a block of digits that a caller entered: 1 to 8 digits from 0 to 9, with leading zeros.
 ///
-/// `Debug` and `Display` show nothing but its length. Comparison for a PIN try happens in the store.
+/// `Debug` and `Display` show only its length. The store compares it with the PIN of an allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pin(String);
 
-/// A text that is not 1 to 8 digits.
+/// Error for a text that is not 1 to 8 digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a PIN has 1 to 8 digits")]
+#[error("a PIN must have 1 to 8 digits")]
 pub struct PinError;
 
 impl Pin {
-    /// Reads 1 to 8 ASCII digits.
+    /// Parses 1 to 8 ASCII digits.
     pub fn parse(text: &str) -> Result<Self, PinError> {
         let valid = (1..=8).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         valid.then(|| Self(text.to_owned())).ok_or(PinError)
     }
 
-    /// The digits in clear. For the store and the tenant's own API answers only.
+    /// Returns the digits in clear. Only for the store and the tenant's own API responses.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -102,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_keeps_its_form_and_prints_two_digits() {
+    fn a_number_keeps_its_form_and_prints_only_two_digits() {
         let number = PhoneNumber::parse("+914000000001").unwrap();
         assert_eq!(number.expose(), "+914000000001");
         assert_eq!(format!("{number} {number:?}"), "+…01 +…01");
@@ -111,21 +117,21 @@ mod tests {
     #[test]
     fn each_rule_of_e164_has_its_error() {
         for (text, error) in [
-            ("914000000001", NumberError::MissingPlus),
-            ("", NumberError::MissingPlus),
-            ("+014000000001", NumberError::LeadingZero),
-            ("+91 4000000001", NumberError::NotADigit),
-            ("+٩١٤٠٠٠٠٠٠٠", NumberError::NotADigit),
-            ("+123456", NumberError::Length),
-            ("+1234567890123456", NumberError::Length),
-            ("+", NumberError::Length),
+            ("914000000001", PhoneNumberError::MissingPlus),
+            ("", PhoneNumberError::MissingPlus),
+            ("+014000000001", PhoneNumberError::LeadingZero),
+            ("+91 4000000001", PhoneNumberError::NotADigit),
+            ("+٩١٤٠٠٠٠٠٠٠", PhoneNumberError::NotADigit),
+            ("+123456", PhoneNumberError::Length),
+            ("+1234567890123456", PhoneNumberError::Length),
+            ("+", PhoneNumberError::Length),
         ] {
             assert_eq!(PhoneNumber::parse(text), Err(error), "{text}");
         }
     }
 
     #[test]
-    fn a_pin_keeps_leading_zeros_and_prints_none_of_them() {
+    fn a_pin_keeps_leading_zeros_and_prints_no_digit() {
         let pin = Pin::parse("0042").unwrap();
         assert_eq!(pin.expose(), "0042");
         assert_eq!(format!("{pin} {pin:?}"), "<4 digits> <4 digits>");

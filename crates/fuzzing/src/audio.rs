@@ -1,4 +1,4 @@
-//! Keys in any form, Opus, and the audio of prompts.
+//! Targets for digits in any form, Opus, and the audio of prompts.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use media::{
 
 use crate::packets::datagrams;
 
-/// Datagrams that are telephone-events, or else A-law tones; each report is one by its method, and no press is counted
-/// more often than it was reported.
+/// Datagrams with telephone-events or A-law tones. The filter counts every report by its method,
+/// and every press at most once per report.
 pub(crate) fn digits(input: &[u8]) {
     let (mut events, mut tones, mut filter) = (
         EventReceiver::default(),
@@ -31,10 +31,10 @@ pub(crate) fn digits(input: &[u8]) {
             }
             continue;
         }
-        events.pass(&packet.header);
+        events.on_other_packet(&packet.header);
         let mut samples = vec![0; packet.payload.len()];
-        media::Codec::Pcma.decode(packet.payload, &mut samples);
-        tones.listen(&samples, |digit| {
+        Codec::Pcma.decode(packet.payload, &mut samples);
+        tones.process(&samples, |digit| {
             reported += 1;
             filter.is_new(digit, DigitSource::InBand, now);
         });
@@ -45,13 +45,13 @@ pub(crate) fn digits(input: &[u8]) {
     assert_eq!(counts.rfc4733 + counts.info + counts.in_band, reported);
 }
 
-/// Datagrams of a party that speaks Opus, on their way to one that does and to one that does not: put in order, what is
-/// lost made up, decoded and encoded again. No packet lasts longer than 120 ms, or fills more than it may.
+/// Opus datagrams on the way to an Opus party and to a G.711 party: put in order, concealed,
+/// decoded and encoded. No packet is longer than 120 ms or exceeds its buffer.
 pub(crate) fn opus(input: &[u8]) {
     let (mut clock, mut buffer) = (InboundClock::default(), JitterBuffer::default());
     let (mut decoder, mut encoder) = (Decoder::default(), Encoder::default());
     let mut now = Duration::ZERO;
-    let mut hear = |packet: Option<&[u8]>, next: Option<&[u8]>, lost: usize| {
+    let mut decode_and_encode = |packet: Option<&[u8]>, next: Option<&[u8]>, lost: usize| {
         let mut samples = [0; 1500];
         let count = match packet {
             Some(packet) => decoder.decode(Codec::Opus, packet, &mut samples),
@@ -64,8 +64,8 @@ pub(crate) fn opus(input: &[u8]) {
         assert!(count <= 960);
         let mut octets = [0; 200];
         for codec in [Codec::Pcma, Codec::Opus] {
-            let heard = samples.get(..count).unwrap_or_default();
-            assert!(encoder.encode(codec, heard, &mut octets) <= octets.len());
+            let decoded = samples.get(..count).unwrap_or_default();
+            assert!(encoder.encode(codec, decoded, &mut octets) <= octets.len());
         }
     };
     for datagram in datagrams(input) {
@@ -75,13 +75,13 @@ pub(crate) fn opus(input: &[u8]) {
         };
         packet.header.timestamp = clock.sample(packet.header.timestamp, Codec::Opus.ticks());
         if buffer.arrive(&packet, now) == Arrival::Due {
-            hear(Some(packet.payload), None, 0);
+            decode_and_encode(Some(packet.payload), None, 0);
         }
         while let Some(next) = buffer.next(now) {
             match next {
-                Next::Packet(held) => hear(Some(&held.payload), None, 0),
+                Next::Packet(packet) => decode_and_encode(Some(&packet.payload), None, 0),
                 Next::Lost { samples, .. } => {
-                    hear(
+                    decode_and_encode(
                         None,
                         buffer.front().map(|held| held.payload.as_slice()),
                         samples,
@@ -92,12 +92,13 @@ pub(crate) fn opus(input: &[u8]) {
     }
 }
 
-/// A file of a prompt: what can be read is not longer than allowed, and is the same when it was written again.
+/// File of a prompt. A readable file is within the maximum length and reads the same after it is
+/// written again.
 pub(crate) fn prompt(input: &[u8]) {
     let Ok(samples) = prompt_file::read(input) else {
         return;
     };
     assert!(samples.len() <= 60 * 8000);
-    let again = prompt_file::write(&samples).map(|octets| prompt_file::read(&octets));
-    assert!(again.is_ok_and(|again| again.as_deref() == Ok(&samples[..])));
+    let read_back = prompt_file::write(&samples).map(|octets| prompt_file::read(&octets));
+    assert!(read_back.is_ok_and(|read_back| read_back.as_deref() == Ok(&samples[..])));
 }

@@ -1,14 +1,14 @@
-//! Sequences of what can happen on a call.
+//! Target for sequences of inputs to a call.
 
 use std::time::{Duration, Instant};
 
-use call::script::{
-    Action, Attempt, Collect, Connection, Input, Key, Route, Screening, Side, Verdict,
+use call::{
+    Action, Call, Cause, Collect, Connection, DialAttempt, Input, Keypress, PhoneNumber, Route,
+    Screening, Side, Verdict,
 };
-use call::{Call, Cause, PhoneNumber};
 
-/// Inputs of one call.
-const MOST_INPUTS: usize = 200;
+/// Maximum number of inputs per call.
+const MAX_INPUTS: usize = 200;
 
 fn numbers(count: u8) -> Vec<PhoneNumber> {
     (0..count % 4)
@@ -23,7 +23,7 @@ fn route(octet: u8) -> Route {
         2 => Route::Refuse(Cause::Overloaded),
         _ => Route::Collect(Collect {
             pin_length: 4 + octet % 5,
-            max_tries: 1 + octet % 10,
+            max_attempts: 1 + octet % 10,
             ring_timeout: Duration::from_secs(30),
             max_call_duration: Duration::from_secs(60),
             parallel: octet & 0x10 != 0,
@@ -38,15 +38,15 @@ fn route(octet: u8) -> Route {
     }
 }
 
-fn key(octet: u8) -> Option<Key> {
+fn key(octet: u8) -> Option<Keypress> {
     b"0123456789*#ABCD"
         .get(usize::from(octet % 16))
-        .and_then(|key| Key::new(char::from(*key)))
+        .and_then(|key| Keypress::new(char::from(*key)))
 }
 
-/// An operation and its operand.
+/// Converts an operation and its operand to an input.
 fn input(operation: u8, operand: u8) -> Option<Input> {
-    let attempt = Attempt((operand % 5).into());
+    let attempt = DialAttempt((operand % 5).into());
     let cause = [
         Cause::Busy,
         Cause::NoAnswer,
@@ -81,31 +81,32 @@ fn input(operation: u8, operand: u8) -> Option<Input> {
     })
 }
 
-/// Two octets an operation, a third for the seconds before it. No one is dialled and nothing bridged before a PIN was
-/// right, a call ends once, and after that nothing happens.
+/// Three octets per input: operation, operand, and the seconds before it. No number is dialled and
+/// no call is bridged before a correct PIN. A call ends once and has no actions after its end.
 pub(crate) fn operations(octets: &[u8]) {
     let (mut call, mut now) = (Call::new(), Instant::now());
-    let (mut right, mut checking, mut finished) = (false, false, 0);
-    let operations = octets
-        .chunks_exact(3)
-        .take(MOST_INPUTS)
-        .filter_map(|three| match three {
-            [operation, operand, seconds] => Some((input(*operation, *operand)?, *seconds)),
-            _ => None,
-        });
+    let (mut pin_accepted, mut checking, mut finished) = (false, false, 0);
+    let operations =
+        octets
+            .chunks_exact(3)
+            .take(MAX_INPUTS)
+            .filter_map(|operation| match operation {
+                [operation, operand, seconds] => Some((input(*operation, *operand)?, *seconds)),
+                _ => None,
+            });
     let end = [
         (Input::HungUp(Side::Caller, Cause::Normal), 0),
         (Input::Elapsed, 0),
     ];
     for (input, seconds) in operations.chain(end) {
         now += Duration::from_secs((seconds % 40).into());
-        right |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
-        let over = call.is_over();
+        pin_accepted |= checking && matches!(input, Input::PinChecked(Verdict::Accepted(_)));
+        let was_over = call.is_over();
         call.handle(input, now);
         while let Some(action) = call.poll() {
-            assert!(!over, "something happens after the end: {action:?}");
+            assert!(!was_over, "action after the end: {action:?}");
             assert!(
-                right
+                pin_accepted
                     || !matches!(
                         action,
                         Action::Dial(..) | Action::Bridge(_) | Action::Record

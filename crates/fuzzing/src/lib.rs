@@ -1,6 +1,8 @@
-//! The targets of fuzzing: functions that take any octets and must not panic. What else must hold is asserted in each.
+//! Fuzz targets: functions that accept any octets and must not panic. Each asserts its further
+//! properties.
 //!
-//! `fuzz/` runs them under cargo-fuzz; `tests/corpus.rs` runs them on stable over the corpora and over [`mutated`] ones.
+//! `fuzz/` runs them with cargo-fuzz. `tests/corpus.rs` runs them with a stable compiler, over the
+//! corpora and over mutations from [`mutate_seed`].
 
 mod audio;
 mod calls;
@@ -8,13 +10,13 @@ mod mutation;
 mod packets;
 mod sip;
 
-pub use mutation::mutated;
+pub use mutation::mutate_seed;
 
-/// A target: its name, which is that of its corpus in `fuzz/corpus/`, and its function.
-pub type Target = (&'static str, fn(&[u8]));
+/// Name of a target, equal to the name of its corpus in `fuzz/corpus/`, and its function.
+pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: &[Target] = &[
+pub const TARGETS: &[FuzzTarget] = &[
     ("sip", sip::messages),
     ("framer", sip::stream),
     ("sdp", sip::description),
@@ -28,10 +30,10 @@ pub const TARGETS: &[Target] = &[
     ("call", calls::operations),
 ];
 
-/// Runs the target of that name; nothing where there is none.
+/// Runs the target with this name; does nothing for an unknown name.
 pub fn run(name: &str, input: &[u8]) {
     TARGETS
         .iter()
-        .filter(|(known, _)| *known == name)
+        .filter(|(target, _)| *target == name)
         .for_each(|(_, target)| target(input));
 }

@@ -1,6 +1,6 @@
-//! Mutations of a seed that are the same each time for the same number.
+//! Reproducible mutations of a seed.
 
-/// What is put in: what tells headers, fields and lengths apart.
+/// Inserted tokens: separators of headers, fields and lengths.
 const TOKENS: &[&[u8]] = &[
     b"\r\n",
     b"\r\n\r\n",
@@ -26,10 +26,10 @@ const TOKENS: &[&[u8]] = &[
     b"a=crypto:",
 ];
 
-/// A source of numbers: xorshift.
-struct Luck(u64);
+/// Pseudo-random numbers by xorshift.
+struct XorShift(u64);
 
-impl Luck {
+impl XorShift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -38,23 +38,24 @@ impl Luck {
     }
 }
 
-/// One of the mutations of a seed: some octets changed, taken out, doubled or put in, or its end cut off.
-pub fn mutated(seed: &[u8], number: u64) -> Vec<u8> {
-    let mut luck = Luck(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+/// Returns the mutation of a seed with this number: octets changed, removed, repeated or inserted,
+/// or the end truncated. The same number gives the same mutation.
+pub fn mutate_seed(seed: &[u8], number: u64) -> Vec<u8> {
+    let mut random = XorShift(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut octets = seed.to_vec();
-    for _ in 0..=luck.below(4) {
-        mutate(&mut octets, &mut luck);
+    for _ in 0..=random.below(4) {
+        mutate(&mut octets, &mut random);
     }
     octets
 }
 
-fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
-    let start = luck.below(octets.len() + 1);
-    let end = (start + luck.below(12)).min(octets.len());
-    let new = match luck.below(6) {
-        0 => vec![u8::try_from(luck.below(256)).unwrap_or_default()],
+fn mutate(octets: &mut Vec<u8>, random: &mut XorShift) {
+    let start = random.below(octets.len() + 1);
+    let end = (start + random.below(12)).min(octets.len());
+    let new = match random.below(6) {
+        0 => vec![u8::try_from(random.below(256)).unwrap_or_default()],
         1 => TOKENS
-            .get(luck.below(TOKENS.len()))
+            .get(random.below(TOKENS.len()))
             .copied()
             .unwrap_or_default()
             .to_vec(),
@@ -62,12 +63,12 @@ fn mutate(octets: &mut Vec<u8>, luck: &mut Luck) {
         3 => Vec::new(),
         4 => return octets.truncate(start),
         _ => {
-            let turned = octets
+            let flipped = octets
                 .get(start..end)
                 .unwrap_or_default()
                 .iter()
-                .map(|octet| octet ^ 1 << luck.below(8));
-            turned.collect()
+                .map(|octet| octet ^ 1 << random.below(8));
+            flipped.collect()
         }
     };
     octets.splice(start..end, new);

@@ -1,13 +1,13 @@
-//! What comes in by RTP and RTCP.
+//! Targets for received RTP and RTCP.
 
 use std::time::Duration;
 
 use media::{
-    Codec, Formats, Header, JitterBuffer, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD,
-    SrtpReceiver, SrtpSender, SrtpSuite, TelephoneEvent, forward, parse_rtcp,
+    Codec, EventFormat, Header, JitterBuffer, NegotiatedFormats, OutboundStream, Packet,
+    ReceiverStats, SRTP_OVERHEAD, SrtpReceiver, SrtpSender, SrtpSuite, forward, parse_rtcp,
 };
 
-/// Cuts an input into datagrams: an octet for the length, then the datagram.
+/// Splits an input into datagrams: one octet for the length, then the datagram.
 pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
     let mut datagrams = Vec::new();
     while let Some((length, rest)) = input.split_first() {
@@ -20,7 +20,7 @@ pub(crate) fn datagrams(mut input: &[u8]) -> Vec<&[u8]> {
     datagrams
 }
 
-/// Packets of one leg on their way to the other.
+/// Packets of one leg, forwarded to the other.
 pub(crate) fn rtp(input: &[u8]) {
     let (mut stats, mut now) = (ReceiverStats::default(), Duration::ZERO);
     let (mut stream, mut buffer) = (OutboundStream::new(7, 1, 1), JitterBuffer::default());
@@ -51,29 +51,30 @@ pub(crate) fn rtp(input: &[u8]) {
     let report = stats.report(20.0);
     assert!((0.0..=1.0).contains(&report.loss()));
     let _ = stats.report_block(None, now);
-    let given_up = now + Duration::from_millis(200);
-    while buffer.next(given_up).is_some() {}
+    let after_timeout = now + Duration::from_millis(200);
+    while buffer.next(after_timeout).is_some() {}
     assert!(!buffer.is_waiting());
 }
 
-fn formats(telephone_event: Option<u8>) -> Formats {
-    let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-    Formats {
+fn formats(telephone_event: Option<u8>) -> NegotiatedFormats {
+    let telephone_event = telephone_event.map(EventFormat::at_8000);
+    NegotiatedFormats {
         telephone_event,
         comfort_noise: true,
-        ..Formats::of(Codec::Pcma)
+        ..NegotiatedFormats::new(Codec::Pcma)
     }
 }
 
-/// A compound of RTCP.
+/// RTCP compound.
 pub(crate) fn rtcp(input: &[u8]) {
     assert!(
         parse_rtcp(input).count() <= input.len() / 4,
-        "each part takes four octets at the least"
+        "each item has at least four octets"
     );
 }
 
-/// Datagrams for each suite: none is opened that was not sealed, what was sealed is opened once.
+/// Datagrams for each suite. A datagram without the key is rejected, and an encrypted packet is
+/// accepted once.
 pub(crate) fn srtp(input: &[u8]) {
     let suites = [
         SrtpSuite::AesCm128HmacSha1_80,
@@ -83,22 +84,22 @@ pub(crate) fn srtp(input: &[u8]) {
     ];
     for suite in suites {
         let key = vec![3; suite.key_length()];
-        let (Some(mut seals), Some(mut opens)) =
+        let (Some(mut sender), Some(mut receiver)) =
             (SrtpSender::new(suite, &key), SrtpReceiver::new(suite, &key))
         else {
             return;
         };
         for datagram in datagrams(input) {
             assert!(
-                opens.open(&mut datagram.to_vec()).is_err()
-                    && opens.open_rtcp(&mut datagram.to_vec()).is_err()
+                receiver.open(&mut datagram.to_vec()).is_err()
+                    && receiver.open_rtcp(&mut datagram.to_vec()).is_err()
             );
         }
-        seal_and_open(&mut seals, &mut opens, input);
+        seal_and_open(&mut sender, &mut receiver, input);
     }
 }
 
-fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8]) {
+fn seal_and_open(sender: &mut SrtpSender, receiver: &mut SrtpReceiver, payload: &[u8]) {
     let header = Header {
         marker: false,
         payload_type: 8,
@@ -109,16 +110,16 @@ fn seal_and_open(seals: &mut SrtpSender, opens: &mut SrtpReceiver, payload: &[u8
     let mut packet = [&header.octets()[..], payload].concat();
     let length = packet.len();
     packet.resize(length + SRTP_OVERHEAD, 0);
-    let Ok(sealed) = seals.seal(&mut packet, length) else {
+    let Ok(sealed) = sender.seal(&mut packet, length) else {
         return;
     };
     packet.truncate(sealed);
-    let (mut once, mut twice) = (packet.clone(), packet);
-    let opened = opens.open(&mut once);
+    let (mut first, mut repeated) = (packet.clone(), packet);
+    let opened = receiver.open(&mut first);
     assert_eq!(opened, Ok(length));
-    assert_eq!(once.get(Header::LENGTH..length), Some(payload));
+    assert_eq!(first.get(Header::LENGTH..length), Some(payload));
     assert!(
-        opens.open(&mut twice).is_err(),
-        "a packet that comes again is dropped"
+        receiver.open(&mut repeated).is_err(),
+        "a repeated packet is dropped"
     );
 }

@@ -1,4 +1,4 @@
-//! What comes in by SIP.
+//! Targets for received SIP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -10,18 +10,18 @@ use signalling::{
     Transport, Trunk, TrunkPeer,
 };
 
-const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
-const THEIRS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
-/// Stands between the messages of one input.
-const BETWEEN: u8 = 0x1e;
-/// Messages of one input, and timers of one run.
-const MOST_MESSAGES: usize = 16;
-const MOST_TIMERS: usize = 100_000;
+const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+const TRUNK_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+/// Separator between the messages of an input.
+const MESSAGE_SEPARATOR: u8 = 0x1e;
+/// Maximum number of messages per input and of timers per run.
+const MAX_MESSAGES: usize = 16;
+const MAX_TIMERS: usize = 100_000;
 
 fn endpoint() -> Endpoint {
-    let peer = Some(TrunkPeer::at(Transport::Udp, THEIRS));
+    let peer = Some(TrunkPeer::at(Transport::Udp, TRUNK_ADDRESS));
     let accept_from = vec![Network {
-        address: THEIRS.ip(),
+        address: TRUNK_ADDRESS.ip(),
         prefix: 32,
     }];
     let trunks = vec![Trunk {
@@ -35,7 +35,7 @@ fn endpoint() -> Endpoint {
         drawn
     };
     let settings = EndpointSettings {
-        advertised: OURS,
+        advertised: LOCAL_ADDRESS,
         udp_port: 5060,
         tcp_port: 5060,
         tls_port: 5061,
@@ -46,7 +46,7 @@ fn endpoint() -> Endpoint {
 
 fn media(srtp: SrtpMode) -> LocalMedia {
     LocalMedia {
-        address: OURS,
+        address: LOCAL_ADDRESS,
         port: 20_000,
         session_id: 1,
         version: 1,
@@ -56,8 +56,8 @@ fn media(srtp: SrtpMode) -> LocalMedia {
     }
 }
 
-/// Messages from a trunk, with a call of ours under way: callers are answered, then all is hung up and all time passes.
-/// In the end nothing is held.
+/// Messages from a trunk during an outgoing call. The target answers callers, hangs up all legs and
+/// lets all timers expire. No state remains at the end.
 pub(crate) fn messages(input: &[u8]) {
     let (mut endpoint, mut now) = (endpoint(), Instant::now());
     let call = OutgoingCall {
@@ -69,8 +69,8 @@ pub(crate) fn messages(input: &[u8]) {
     };
     assert!(endpoint.dial(call, now).is_ok());
     for (index, bytes) in input
-        .split(|byte| *byte == BETWEEN)
-        .take(MOST_MESSAGES)
+        .split(|byte| *byte == MESSAGE_SEPARATOR)
+        .take(MAX_MESSAGES)
         .enumerate()
     {
         let transport = if index % 2 == 0 {
@@ -79,7 +79,7 @@ pub(crate) fn messages(input: &[u8]) {
             Transport::Tcp
         };
         if let Some(message) = SipMessage::from_datagram(bytes.to_vec().into()) {
-            endpoint.receive(transport, THEIRS, message, now);
+            endpoint.receive(transport, TRUNK_ADDRESS, message, now);
         }
         while let Some(event) = endpoint.poll_event() {
             if let Event::IncomingCall(offer) = event {
@@ -90,10 +90,10 @@ pub(crate) fn messages(input: &[u8]) {
         now += Duration::from_millis(300);
         endpoint.handle_timeout(now);
     }
-    for leg in 0..=MOST_MESSAGES as u64 + 1 {
+    for leg in 0..=MAX_MESSAGES as u64 + 1 {
         endpoint.hang_up(signalling::LegId(leg), now);
     }
-    for _ in 0..MOST_TIMERS {
+    for _ in 0..MAX_TIMERS {
         let Some(next) = endpoint.poll_timeout() else {
             break;
         };
@@ -112,27 +112,28 @@ pub(crate) fn messages(input: &[u8]) {
     );
 }
 
-/// A stream, in pieces whose length is its first octet: cut anywhere, it has the same messages, and it is broken or not.
+/// Stream that is cut into pieces; the first octet is the length of a piece. Every cut gives the
+/// same messages and the same validity.
 pub(crate) fn stream(input: &[u8]) {
     let Some((length, stream)) = input.split_first() else {
         return;
     };
     let mut whole = Vec::new();
-    let fine = Framer::new().push(stream, &mut whole).is_ok();
-    let (mut framer, mut cut, mut broken) = (Framer::new(), Vec::new(), false);
+    let is_valid = Framer::new().push(stream, &mut whole).is_ok();
+    let (mut framer, mut messages_of_pieces, mut broken) = (Framer::new(), Vec::new(), false);
     for piece in stream.chunks(usize::from(*length).max(1)) {
-        let pushed = framer.push(piece, &mut cut);
+        let pushed = framer.push(piece, &mut messages_of_pieces);
         assert!(!broken || pushed.is_err(), "a broken stream stays broken");
         broken = pushed.is_err();
         assert!(
             broken || framer.pending() <= 0x2_0000,
-            "more is held than a message may be long"
+            "the buffer exceeds the maximum message size"
         );
     }
-    assert_eq!((fine, whole.len()), (!broken, cut.len()));
+    assert_eq!((is_valid, whole.len()), (!broken, messages_of_pieces.len()));
 }
 
-/// A session description. If it can be answered, the answer can be read.
+/// Session description. A valid description has a valid answer.
 pub(crate) fn description(input: &[u8]) {
     let Ok(description) = Description::parse(input) else {
         return;
@@ -147,17 +148,17 @@ pub(crate) fn description(input: &[u8]) {
         let answer = description.answer(&local, codec);
         assert!(
             answer.len() < 0x1_0000 + 16 * input.len(),
-            "an answer repeats no more than it must"
+            "the answer is too long for its offer"
         );
     }
     if let Ok(answer) =
         Description::parse(description.answer(&media(SrtpMode::Off), codec).as_bytes())
     {
-        assert_eq!(answer.remote().rtp, SocketAddr::new(OURS, 20_000));
+        assert_eq!(answer.remote().rtp, SocketAddr::new(LOCAL_ADDRESS, 20_000));
     }
 }
 
-/// The value of an `a=crypto` line in an offer that must have one.
+/// Value of an `a=crypto` line in an offer with mandatory SRTP.
 pub(crate) fn crypto_line(input: &[u8]) {
     let offer = offer(&media(SrtpMode::Required), Codec::Pcma, &[]);
     let lines = offer.lines().filter(|line| !line.starts_with("a=crypto"));

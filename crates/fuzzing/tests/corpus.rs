@@ -1,5 +1,5 @@
-//! Every target over its corpus and over mutations of it, the same each time. Under cargo-fuzz the search goes on, see
-//! `fuzz/README.md`.
+//! Runs every target over its corpus and over reproducible mutations. cargo-fuzz continues the
+//! search; see `fuzz/README.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,10 +10,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fuzzing::{TARGETS, mutated};
+use fuzzing::{TARGETS, mutate_seed};
 
-/// Inputs of a target in one run; `FUZZ_INPUTS` asks for more.
-const INPUTS: u64 = 6000;
+/// Default number of mutations per target; `FUZZ_INPUTS` overrides it.
+const DEFAULT_INPUTS: u64 = 6000;
 
 fn corpora() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus")
@@ -34,13 +34,13 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// The corpus of a target; the torture messages are seeds, too.
+/// Returns the seeds of a target: its corpus, and the torture messages for SIP targets.
 fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let mut seeds = files(&corpora().join(name));
     if matches!(name, "sip" | "framer") {
         let torture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../greenpin/tests/torture");
         for rfc in ["rfc4475", "rfc5118"] {
-            // The stream's first octet is how it is cut.
+            // The first octet of a stream is the length of its pieces.
             let cut = |octets: Vec<u8>| {
                 if name == "framer" {
                     [&[b'x'][..], &octets].concat()
@@ -58,15 +58,15 @@ fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     seeds
 }
 
-/// Runs a target on an input; on a panic the input is written where it can be found.
-fn survives(name: &str, target: fn(&[u8]), input: &[u8], of: &Path) {
+/// Runs a target on an input. After a panic the input is written to a file for analysis.
+fn assert_survives(name: &str, target: fn(&[u8]), input: &[u8], seed_path: &Path) {
     if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
-        let found = std::env::temp_dir().join(format!("greenpin-fuzz-{name}"));
-        std::fs::write(&found, input).unwrap();
+        let input_path = std::env::temp_dir().join(format!("greenpin-fuzz-{name}"));
+        std::fs::write(&input_path, input).unwrap();
         panic!(
-            "{name} fails on {}, made of {}",
-            found.display(),
-            of.display()
+            "{name} fails on {}, mutated from {}",
+            input_path.display(),
+            seed_path.display()
         );
     }
 }
@@ -79,12 +79,13 @@ fn run(name: &str) {
     let seeds = seeds(name);
     assert!(!seeds.is_empty());
     for (path, seed) in &seeds {
-        survives(name, *target, seed, path);
+        assert_survives(name, *target, seed, path);
     }
-    let inputs = std::env::var("FUZZ_INPUTS").map_or(INPUTS, |inputs| inputs.parse().unwrap());
+    let inputs =
+        std::env::var("FUZZ_INPUTS").map_or(DEFAULT_INPUTS, |inputs| inputs.parse().unwrap());
     for number in 0..inputs {
         let (path, seed) = &seeds[usize::try_from(number).unwrap() % seeds.len()];
-        survives(name, *target, &mutated(seed, number), path);
+        assert_survives(name, *target, &mutate_seed(seed, number), path);
     }
 }
 
@@ -96,16 +97,16 @@ macro_rules! targets {
 }
 
 targets! {
-    any_messages_from_a_trunk_are_survived_and_forgotten: "sip",
-    any_stream_is_cut_or_refused: "framer",
-    any_session_description_is_read_or_refused: "sdp",
-    any_crypto_line_is_read_or_passed_over: "sdes",
+    any_messages_from_a_trunk_leave_no_state: "sip",
+    any_stream_is_split_or_rejected: "framer",
+    any_session_description_is_parsed_or_rejected: "sdp",
+    any_crypto_line_is_parsed_or_ignored: "sdes",
     any_rtp_is_forwarded_or_dropped: "rtp",
-    any_rtcp_is_read_or_dropped: "rtcp",
-    any_srtp_is_opened_once_or_never: "srtp",
+    any_rtcp_is_parsed_or_dropped: "rtcp",
+    any_srtp_is_accepted_once_or_never: "srtp",
     any_keys_are_counted_once: "digits",
-    any_opus_is_decoded_or_made_up: "opus",
-    any_prompt_is_read_or_refused: "wav",
+    any_opus_is_decoded_or_concealed: "opus",
+    any_prompt_is_read_or_rejected: "wav",
     any_operations_end_a_call_once: "call",
 }
 

@@ -1,25 +1,26 @@
-//! From one leg to the other: what becomes of a received packet.
+//! Forwarding of received packets from one leg to the other.
 
 use std::time::Duration;
 
-use crate::{Codec, ComfortNoise, Header, OutboundStream, Packet, TelephoneEvent};
+use crate::{Codec, ComfortNoise, EventFormat, Header, OutboundStream, Packet};
 
-/// What one party negotiated.
+/// Formats that a party negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Formats {
-    /// What it is sent.
+pub struct NegotiatedFormats {
+    /// Codec of the audio to the party.
     pub codec: Codec,
-    /// The payload type of that codec.
+    /// Payload type of that codec.
     pub payload_type: u8,
-    /// Its telephone-events (RFC 4733); `None` when it takes none.
-    pub telephone_event: Option<TelephoneEvent>,
-    /// Whether it sends and takes comfort noise (RFC 3389).
+    /// Telephone-events of the party (RFC 4733); `None` if it does not accept them.
+    pub telephone_event: Option<EventFormat>,
+    /// The party sends and accepts comfort noise (RFC 3389).
     pub comfort_noise: bool,
 }
 
-impl Formats {
-    /// A codec under the payload type that we give it, alone.
-    pub fn of(codec: Codec) -> Self {
+impl NegotiatedFormats {
+    /// Creates the formats for a codec with our payload type, without telephone-events and comfort
+    /// noise.
+    pub fn new(codec: Codec) -> Self {
         Self {
             codec,
             payload_type: codec.payload_type(),
@@ -28,9 +29,11 @@ impl Formats {
         }
     }
 
-    /// The codec of a payload type: that which was negotiated, or one of those that are known by their payload type alone.
-    pub fn codec_of(&self, payload_type: u8) -> Option<Codec> {
-        // Who answers our offer may send under the number that we gave it (RFC 3264, section 5.1).
+    /// Returns the codec of a payload type: the negotiated codec, or else the codec of a static
+    /// payload type.
+    pub fn codec_for(&self, payload_type: u8) -> Option<Codec> {
+        // A party that answers our offer may send with the payload type from the offer (RFC 3264,
+        // section 5.1).
         let ours = self.codec == Codec::Opus && payload_type == Codec::Opus.payload_type();
         let negotiated = payload_type == self.payload_type || ours;
         if negotiated {
@@ -40,96 +43,98 @@ impl Formats {
         }
     }
 
-    /// Whether a payload type is that of telephone-events.
+    /// Returns `true` if the payload type is the one for telephone-events.
     pub fn is_event(&self, payload_type: u8) -> bool {
         self.telephone_event
             .is_some_and(|event| event.payload_type == payload_type)
     }
 }
 
-/// What to do with a packet of one leg on its way to the other.
+/// Decision on a packet from one leg to the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// Send the payload under this header, turned from the one codec to the other: between the laws of G.711 by
-    /// [`Codec::transcode`], else decoded and encoded anew. The same codec passes untouched.
+    /// Send the payload with this header, converted between the codecs. G.711 A-law and µ-law
+    /// convert by [`Codec::transcode`], other pairs by decoding and encoding. The same codec passes
+    /// unchanged.
     Audio {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// The codec of the payload as it came.
+        /// Codec of the received payload.
         from: Codec,
-        /// The codec in which the receiver wants it.
+        /// Codec of the receiver.
         to: Codec,
     },
-    /// Send this telephone-event under this header.
+    /// Send this telephone-event with this header.
     Event {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// Its payload.
+        /// Payload of the outgoing packet.
         payload: [u8; 4],
     },
-    /// Send this comfort noise under this header.
+    /// Send this comfort noise with this header.
     Noise {
-        /// The header of the outgoing packet.
+        /// Header of the outgoing packet.
         header: Header,
-        /// Its payload.
+        /// Payload of the outgoing packet.
         noise: ComfortNoise,
     },
     /// Send nothing.
     Nothing(Unforwarded),
 }
 
-/// Why a packet is not passed on.
+/// Reason for not forwarding a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unforwarded {
-    /// A telephone-event for a party that negotiated none: to be sent as tones, once a press.
+    /// The receiver negotiated no telephone-events. Each press must be sent as tones instead.
     EventWithoutReceiver,
-    /// Comfort noise for a party that negotiated none: to be made for it until audio comes again.
+    /// The receiver negotiated no comfort noise. The noise must be generated until the next audio
+    /// packet.
     NoiseWithoutReceiver(ComfortNoise),
-    /// A payload type that was not negotiated, or a malformed event or comfort noise.
+    /// The payload type was not negotiated, or the event or comfort noise is malformed.
     Unknown,
-    /// Repeated, or too late to be put in its place.
+    /// The packet is repeated or too late for its position.
     Late,
 }
 
-/// Decides on one packet of a party that negotiated `from`, for one that negotiated `to`; `stream` numbers all that we
-/// send to the receiver.
+/// Decides on a packet from a party with the formats `from` to a party with the formats `to`.
+/// `stream` assigns the numbers of all packets to the receiver.
 pub fn forward(
     packet: &Packet<'_>,
-    from: &Formats,
-    to: &Formats,
+    from: &NegotiatedFormats,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Forward {
     let payload_type = packet.header.payload_type;
-    let decided = if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type))
-    {
-        event(packet, events, to, stream, now)
-    } else if let Some(spoken) = from.codec_of(payload_type) {
-        let header = stream.relay(&packet.header, to.payload_type, now);
-        header
-            .map(|header| Forward::Audio {
-                header,
-                from: spoken,
-                to: to.codec,
-            })
-            .ok_or(Unforwarded::Late)
-    } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
-        noise(packet, to, stream, now)
-    } else {
-        Err(Unforwarded::Unknown)
-    };
-    decided.unwrap_or_else(|why| {
-        if why != Unforwarded::Late {
-            stream.swallow(&packet.header);
+    let forwarded =
+        if let Some(events) = from.telephone_event.filter(|_| from.is_event(payload_type)) {
+            event(packet, events, to, stream, now)
+        } else if let Some(received) = from.codec_for(payload_type) {
+            let header = stream.relay(&packet.header, to.payload_type, now);
+            header
+                .map(|header| Forward::Audio {
+                    header,
+                    from: received,
+                    to: to.codec,
+                })
+                .ok_or(Unforwarded::Late)
+        } else if from.comfort_noise && packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE {
+            noise(packet, to, stream, now)
+        } else {
+            Err(Unforwarded::Unknown)
+        };
+    forwarded.unwrap_or_else(|reason| {
+        if reason != Unforwarded::Late {
+            stream.skip(&packet.header);
         }
-        Forward::Nothing(why)
+        Forward::Nothing(reason)
     })
 }
 
 fn event(
     packet: &Packet<'_>,
-    from: TelephoneEvent,
-    to: &Formats,
+    from: EventFormat,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
@@ -148,7 +153,7 @@ fn event(
 
 fn noise(
     packet: &Packet<'_>,
-    to: &Formats,
+    to: &NegotiatedFormats,
     stream: &mut OutboundStream,
     now: Duration,
 ) -> Result<Forward, Unforwarded> {
@@ -167,19 +172,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SENDER: Formats = Formats {
+    const SENDER: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Pcma,
         payload_type: 8,
-        telephone_event: Some(TelephoneEvent {
+        telephone_event: Some(EventFormat {
             payload_type: 101,
             ticks: 1,
         }),
         comfort_noise: true,
     };
 
-    fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> Formats {
-        let telephone_event = telephone_event.map(TelephoneEvent::at_8000);
-        Formats {
+    fn receiver(telephone_event: Option<u8>, comfort_noise: bool) -> NegotiatedFormats {
+        let telephone_event = telephone_event.map(EventFormat::at_8000);
+        NegotiatedFormats {
             codec: Codec::Pcmu,
             payload_type: 0,
             telephone_event,
@@ -211,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn audio_leaves_under_our_own_numbers_in_the_receivers_law() {
+    fn audio_is_sent_with_our_numbers_in_the_codec_of_the_receiver() {
         let header = Header {
             marker: true,
             payload_type: 0,
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_takes_the_receivers_payload_type_and_loses_its_reserved_bit() {
+    fn an_event_gets_the_payload_type_of_the_receiver_and_a_clear_reserved_bit() {
         let header = Header {
             marker: true,
             payload_type: 96,
@@ -246,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn what_the_receiver_cannot_take_is_not_sent() {
-        for (payload_type, payload, event_out, why) in [
+    fn payloads_that_the_receiver_does_not_accept_are_not_sent() {
+        for (payload_type, payload, event_out, reason) in [
             (
                 101,
                 &[5, 0, 0, 160][..],
@@ -273,15 +278,15 @@ mod tests {
         ] {
             assert_eq!(
                 decide(payload_type, payload, event_out),
-                Forward::Nothing(why)
+                Forward::Nothing(reason)
             );
         }
     }
 
-    const OPUS: Formats = Formats {
+    const OPUS: NegotiatedFormats = NegotiatedFormats {
         codec: Codec::Opus,
         payload_type: 111,
-        telephone_event: Some(TelephoneEvent {
+        telephone_event: Some(EventFormat {
             payload_type: 110,
             ticks: 6,
         }),
@@ -289,8 +294,8 @@ mod tests {
     };
 
     #[test]
-    fn opus_goes_under_the_number_that_its_receiver_gave_it() {
-        let decide = |payload_type: u8, from: Formats, to: Formats| {
+    fn opus_is_sent_with_the_payload_type_of_the_receiver() {
+        let decide = |payload_type: u8, from: NegotiatedFormats, to: NegotiatedFormats| {
             let header = Header {
                 marker: false,
                 payload_type,
@@ -314,7 +319,7 @@ mod tests {
                 _ => None,
             }
         };
-        let theirs = Formats {
+        let theirs = NegotiatedFormats {
             payload_type: 107,
             ..OPUS
         };
@@ -325,7 +330,7 @@ mod tests {
         assert_eq!(
             decide(96, OPUS, SENDER),
             Some((8, Codec::Opus, Codec::Pcma)),
-            "as we offered it"
+            "with the payload type from our offer"
         );
         assert_eq!(
             decide(8, SENDER, OPUS),
@@ -335,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_lasts_as_long_under_the_receivers_clock() {
+    fn the_duration_of_an_event_is_converted_to_the_clock_of_the_receiver() {
         let header = Header {
             marker: true,
             payload_type: 110,
@@ -343,26 +348,27 @@ mod tests {
             timestamp: 5,
             ssrc: 1,
         };
-        let packet = |header: Header, payload: [u8; 4], from: Formats, to: Formats| {
-            let packet = Packet {
-                header,
-                payload: &payload,
-                offset: 12,
+        let packet =
+            |header: Header, payload: [u8; 4], from: NegotiatedFormats, to: NegotiatedFormats| {
+                let packet = Packet {
+                    header,
+                    payload: &payload,
+                    offset: 12,
+                };
+                match forward(
+                    &packet,
+                    &from,
+                    &to,
+                    &mut OutboundStream::new(7, 100, 200),
+                    Duration::ZERO,
+                ) {
+                    Forward::Event {
+                        payload: [_, _, d0, d1],
+                        ..
+                    } => u16::from_be_bytes([d0, d1]),
+                    other => panic!("{other:?}"),
+                }
             };
-            match forward(
-                &packet,
-                &from,
-                &to,
-                &mut OutboundStream::new(7, 100, 200),
-                Duration::ZERO,
-            ) {
-                Forward::Event {
-                    payload: [_, _, d0, d1],
-                    ..
-                } => u16::from_be_bytes([d0, d1]),
-                other => panic!("{other:?}"),
-            }
-        };
         let [long, short] = [4800u16, 800].map(u16::to_be_bytes);
         assert_eq!(packet(header, [5, 10, long[0], long[1]], OPUS, SENDER), 800);
         let header = Header {
@@ -377,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn comfort_noise_passes_between_two_who_negotiated_it() {
+    fn comfort_noise_passes_between_parties_that_negotiated_it() {
         let header = Header {
             marker: false,
             payload_type: 13,
@@ -390,7 +396,7 @@ mod tests {
             payload: &[50, 127, 3],
             offset: 12,
         };
-        let decide = |from: Formats, to: Formats| {
+        let decide = |from: NegotiatedFormats, to: NegotiatedFormats| {
             forward(
                 &packet,
                 &from,
@@ -411,7 +417,7 @@ mod tests {
             decide(SENDER, receiver(None, true)),
             Forward::Noise { header, noise }
         );
-        let silent = Formats {
+        let silent = NegotiatedFormats {
             comfort_noise: false,
             ..SENDER
         };
@@ -423,7 +429,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_of_the_senders_numbers_passes(ssrc in any::<u32>(), sequence in any::<u16>(), timestamp in any::<u32>(), payload_type in 0u8..128) {
+        fn the_numbers_of_the_sender_never_pass(ssrc in any::<u32>(), sequence in any::<u16>(), timestamp in any::<u32>(), payload_type in 0u8..128) {
             let header = Header { marker: false, payload_type, sequence, timestamp, ssrc };
             let packet = Packet { header, payload: &[1, 2, 3, 4], offset: 12 };
             let mut stream = OutboundStream::new(7, 100, 200);

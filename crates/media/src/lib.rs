@@ -1,62 +1,48 @@
-//! RTP, telephone-event digits, tones and audio of one call, sans-IO.
+//! RTP, telephone-event digits, tones and audio of a call, sans-IO.
 //!
-//! Nothing here opens a socket, reads a clock or draws a random number: times, synchronization sources and first
-//! sequence numbers are handed in. Every function takes any input without panicking. All audio is 8 kHz, mono and
-//! 16-bit linear unless it names a codec, and timestamps count its samples: [`InboundClock`] makes them of those of a faster
-//! RTP clock, [`OutboundStream`] makes those.
+//! Nothing here opens a socket, reads a clock or draws a random number. The caller passes times,
+//! synchronization sources and first sequence numbers in. Every function accepts any input without
+//! a panic.
 //!
-//! A time `now` is the time since any fixed origin of the caller's choice that never runs backwards.
+//! Audio is 8 kHz, mono and 16-bit linear unless it names a codec, and timestamps count its
+//! samples. For codecs with a faster RTP clock, [`InboundClock`] converts received timestamps and
+//! [`OutboundStream`] converts sent ones.
+//!
+//! A time `now` is the time since a fixed origin. The caller chooses the origin, and the time never
+//! runs backwards.
 
-mod clip;
-mod clock;
+mod audio;
 mod codec;
-mod detector;
-mod digit;
-mod digit_filter;
-mod event;
-mod event_sender;
+mod dtmf;
 mod forward;
-mod jitter;
-mod noise;
-mod opus;
-mod outbound;
-mod quality;
-mod rtcp;
 mod rtp;
 mod srtp;
-mod stats;
-mod timeline;
-mod tone;
-mod upsampler;
 
-pub use clip::{Clip, ClipTooLong};
-pub use clock::InboundClock;
-pub use codec::{Codec, Decoder, Encoder};
-pub use detector::ToneDetector;
-pub use digit::{Digit, NotADigit};
-pub use digit_filter::{DigitCounts, DigitFilter, DigitSource};
-pub use event::{EventPayload, EventReceiver, EventReport, TelephoneEvent};
-pub use event_sender::{EventSender, EventStep};
-pub use forward::{Formats, Forward, Unforwarded, forward};
-pub use jitter::{Arrival, Concealment, Held, JitterBuffer, Next};
-pub use noise::{ComfortNoise, NoiseGenerator};
-pub use opus::OpusSettings;
-pub use outbound::OutboundStream;
-pub use quality::{mean_opinion_score, r_factor};
-pub use rtcp::{Bye, ReportBlock, Rtcp, RtcpCompound, SenderInfo, build_rtcp, parse_rtcp};
-pub use rtp::{Header, Packet, RtpError};
+pub use audio::{
+    Channel, Clip, ClipTooLong, ComfortNoise, Concealment, NoiseGenerator, Oscillator, Ringback,
+    RingbackTone, StereoTimeline,
+};
+pub use codec::{Codec, Decoder, Encoder, OpusSettings};
+pub use dtmf::{
+    Digit, DigitCounts, DigitFilter, DigitSource, DigitTones, EventFormat, EventPayload,
+    EventReceiver, EventReport, EventSender, EventStep, NotADigit, ToneDetector,
+};
+pub use forward::{Forward, NegotiatedFormats, Unforwarded, forward};
+pub use rtp::{
+    Arrival, BufferedPacket, Bye, Header, InboundClock, JitterBuffer, Next, OutboundStream, Packet,
+    ReceiverStats, ReportBlock, Rtcp, RtcpCompound, RtpError, SenderInfo, StreamReport, build_rtcp,
+    mean_opinion_score, parse_rtcp, r_factor,
+};
 pub use srtp::{SRTP_OVERHEAD, SrtpError, SrtpReceiver, SrtpSender, SrtpSuite};
-pub use stats::{ReceiverStats, StreamReport};
-pub use timeline::{Side, StereoTimeline};
-pub use tone::{DigitTones, Oscillator, Ringback, RingbackTone};
 
-/// Samples a second of everything in this crate, and the RTP clock rate of G.711 (RFC 3551, section 4.5.14).
+/// Samples per second of all audio in this crate, and the RTP clock rate of G.711 (RFC 3551,
+/// section 4.5.14).
 pub const SAMPLE_RATE: u32 = 8000;
 
 /// Samples in one packet of 20 ms.
 pub const FRAME: usize = 160;
 
-/// How many samples a span of time holds, cut down to 32 bits as RTP timestamps are.
+/// Converts a span of time to samples, truncated to 32 bits like RTP timestamps.
 pub(crate) fn samples_in(span: std::time::Duration) -> u32 {
     (span.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000) as u32
 }

@@ -1,4 +1,5 @@
-//! The decoder of Opus against libopus, by Debian's opus-tools: what opusenc makes is decoded as opusdec decodes it.
+//! Conformance of the Opus decoder: it decodes the output of opusenc like opusdec. Both come from
+//! opus-tools, with libopus.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,8 +11,8 @@ use std::{fs, io::Cursor, path::Path, process::Command};
 
 use opus_pure::{MAX_PACKET_SAMPLES, OggOpusReader, Trim};
 
-/// Three seconds of two voices at 48 kHz that sound like vowels, with pauses.
-fn voices() -> Vec<u8> {
+/// Returns three seconds of two voices with vowels and pauses, at 48 kHz.
+fn synthetic_voices() -> Vec<u8> {
     let mut octets = Vec::new();
     for index in 0..3 * 48_000 {
         let time = f64::from(index) / 48_000.0;
@@ -36,7 +37,7 @@ fn run(program: &str, arguments: &[&str], input: &Path, output: &Path) {
         .status();
     assert!(
         status
-            .unwrap_or_else(|_| panic!("{program} is installed: ./test does it"))
+            .unwrap_or_else(|_| panic!("{program} is missing: ./test installs it"))
             .success()
     );
 }
@@ -44,12 +45,12 @@ fn run(program: &str, arguments: &[&str], input: &Path, output: &Path) {
 fn samples(octets: &[u8]) -> Vec<i16> {
     octets
         .chunks_exact(2)
-        .map(|two| i16::from_le_bytes([two[0], two[1]]))
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
         .collect()
 }
 
-/// What we make of an Ogg Opus file, interleaved at 48 kHz.
-fn decoded(file: &[u8]) -> Vec<i16> {
+/// Decodes an Ogg Opus file to interleaved samples at 48 kHz.
+fn decode_file(file: &[u8]) -> Vec<i16> {
     let mut reader = OggOpusReader::new(Cursor::new(file)).unwrap();
     let channels = usize::from(reader.head().channel_count);
     let mut decoder = reader.head().decoder(48_000).unwrap();
@@ -64,8 +65,8 @@ fn decoded(file: &[u8]) -> Vec<i16> {
     all
 }
 
-/// How far below a signal what differs from it lies, in dB.
-fn difference(signal: &[i16], other: &[i16]) -> f64 {
+/// Returns the ratio of a signal to its difference from another signal, in dB.
+fn signal_to_difference_db(signal: &[i16], other: &[i16]) -> f64 {
     let power =
         |samples: &mut dyn Iterator<Item = f64>| samples.map(|sample| sample * sample).sum::<f64>();
     let wrong = power(
@@ -78,11 +79,11 @@ fn difference(signal: &[i16], other: &[i16]) -> f64 {
 }
 
 #[test]
-fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
+fn our_decoder_matches_libopus_on_streams_of_libopus() {
     let folder = tempfile::tempdir().unwrap();
     let [raw, opus, out] =
         ["voices.raw", "voices.opus", "out.raw"].map(|name| folder.path().join(name));
-    fs::write(&raw, voices()).unwrap();
+    fs::write(&raw, synthetic_voices()).unwrap();
     let input = ["--quiet", "--raw", "--raw-rate", "48000", "--raw-chan", "2"];
     let settings: [&[&str]; 8] = [
         &["--bitrate", "12", "--downmix-mono"],
@@ -104,10 +105,10 @@ fn what_libopus_encodes_is_decoded_as_libopus_decodes_it() {
         );
         let (theirs, ours) = (
             samples(&fs::read(&out).unwrap()),
-            decoded(&fs::read(&opus).unwrap()),
+            decode_file(&fs::read(&opus).unwrap()),
         );
         assert_eq!(theirs.len(), ours.len(), "{setting:?}");
-        let decibels = difference(&theirs, &ours);
+        let decibels = signal_to_difference_db(&theirs, &ours);
         assert!(decibels > 50.0, "{setting:?}: {decibels}");
     }
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use call::script::{Attempt, Input};
-use call::{Cause, PhoneNumber};
+use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
 use signalling::{Endpoint, Event, IncomingCall, LegId};
@@ -388,7 +387,7 @@ impl CallLoop {
         }
     }
 
-    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(Attempt) -> Input) {
+    fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(DialAttempt) -> Input) {
         self.with_leg(leg, |call, role, context| {
             if let Role::Callee(attempt) = role {
                 call.step(input(attempt), context);

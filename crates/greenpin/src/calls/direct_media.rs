@@ -1,7 +1,7 @@
 //! State machine for direct media: it decides when the gateways of two carriers exchange media without the server, and
 //! when the server takes the media back. It contains no SIP.
 
-use call::script::Side;
+use call::Side;
 use signalling::sdp::RemoteMedia;
 
 /// Maximum number of attempts per call. A peer that changes its media after every attempt stays relayed in the end.

@@ -1,6 +1,6 @@
 //! The call that a leg or a media stream belongs to.
 
-use call::script::{Attempt, Side};
+use call::{DialAttempt, Side};
 
 /// Id of a call within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(super) struct LegOwner {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Caller,
-    Callee(Attempt),
+    Callee(DialAttempt),
 }
 
 impl Role {

@@ -1,21 +1,18 @@
 //! `greenpin allocation`
 
-use std::time::Duration;
-
 use call::PhoneNumber;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::tenant::tenant_id;
+use super::arguments::tenant_id;
+use super::request_options::{RequestOptions, describe};
+use crate::http::tenant::allocations::fields::CreateAllocation;
+use crate::http::tenant::allocations::resource::Resource;
 use crate::store::{
-    Actor, Allocation, AllocationFilter, GreenpinId, NewAllocation, OperatorStore, Status, Store,
-    TenantId, TenantStore, Timestamp,
+    Actor, Allocation, AllocationFilter, GreenpinId, OperatorStore, Status, Store, TenantId,
+    TenantStore, Timestamp,
 };
-
-const MOST_NUMBERS: usize = 10;
-const LONGEST_CUSTOM_FIELD: usize = 256;
-const DEFAULT_DURATION: u32 = 86_400;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -43,30 +40,11 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Create {
-    /// The virtual number, in the tenant's pool
-    #[arg(value_name = "VN", value_parser = PhoneNumber::parse)]
-    number: PhoneNumber,
     /// The tenant's name
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: TenantId,
-    /// The agent side: 1 to 10 numbers, separated by commas
-    #[arg(long, value_name = "A,…", required = true, value_delimiter = ',', value_parser = PhoneNumber::parse)]
-    from: Vec<PhoneNumber>,
-    /// The customer side: up to 10 numbers, separated by commas
-    #[arg(long, value_name = "B,…", value_delimiter = ',', value_parser = PhoneNumber::parse)]
-    to: Vec<PhoneNumber>,
-    /// How long it lasts, within the tenant's limits [default: 86400]
-    #[arg(long, value_name = "SECONDS")]
-    duration: Option<u32>,
-    /// Wrong PINs until it is locked
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=10))]
-    max_pin_attempts: u8,
-    /// Record every call
-    #[arg(long)]
-    record: bool,
-    /// Your own mark, at most 256 characters, given back in every event
-    #[arg(long, value_name = "TEXT")]
-    custom_field: Option<String>,
+    #[command(flatten)]
+    request: RequestOptions<CreateAllocation>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -148,56 +126,13 @@ async fn create(
     operator: &OperatorStore,
 ) -> Result<(), String> {
     let settings = store.settings().await.map_err(|error| error.to_string())?;
-    let limits = settings.min_duration..=settings.max_duration;
-    check(&create)?;
-    let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
-    let duration = create.duration.unwrap_or(default);
-    if !limits.contains(&duration) {
-        return Err(format!(
-            "--duration must be {} to {}",
-            limits.start(),
-            limits.end()
-        ));
-    }
-    let new = NewAllocation {
-        virtual_number: create.number,
-        from: create.from,
-        to: create.to,
-        duration: Duration::from_secs(duration.into()),
-        max_pin_attempts: create.max_pin_attempts,
-        record: create.record,
-        custom_field: create.custom_field,
-    };
+    let new = CreateAllocation::parse(create.request.body, &settings)
+        .map_err(|problem| describe(problem.faults()))?;
+    let virtual_number = new.virtual_number;
     let now = Timestamp::now();
     let made = operator.create_allocation(&create.tenant, new, now).await;
-    let made = made.map_err(|error| format!("{}: {error}", create.number.expose()))?;
+    let made = made.map_err(|error| format!("{}: {error}", virtual_number.expose()))?;
     print(&made, &settings.zone(), now, create.json);
-    Ok(())
-}
-
-/// The rules of the API that no single option can check.
-fn check(create: &Create) -> Result<(), String> {
-    for (name, side) in [("--from", &create.from), ("--to", &create.to)] {
-        if side.len() > MOST_NUMBERS {
-            return Err(format!("{name} must hold at most {MOST_NUMBERS} numbers"));
-        }
-        let repeated = side
-            .iter()
-            .enumerate()
-            .any(|(index, one)| side.iter().take(index).any(|other| other == one));
-        if repeated {
-            return Err(format!("{name} holds a number twice"));
-        }
-    }
-    if create.to.iter().any(|number| create.from.contains(number)) {
-        return Err("a number of --to is in --from, too".to_owned());
-    }
-    let long = |text: &String| text.chars().count() > LONGEST_CUSTOM_FIELD || text.contains('\0');
-    if create.custom_field.as_ref().is_some_and(long) {
-        return Err(format!(
-            "--custom-field must have at most {LONGEST_CUSTOM_FIELD} characters"
-        ));
-    }
     Ok(())
 }
 
@@ -219,7 +154,7 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
         .map_err(|error| error.to_string())?;
     for one in &found {
         if list.json {
-            println!("{}", shown(one, zone, now));
+            println!("{}", json_of(one, zone, now));
             continue;
         }
         println!(
@@ -264,7 +199,7 @@ async fn delete(one: &One, operator: &OperatorStore, zone: &TimeZone) -> Result<
 
 fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
     if json {
-        return println!("{}", shown(allocation, zone, now));
+        return println!("{}", json_of(allocation, zone, now));
     }
     let side = |numbers: &[PhoneNumber]| exposed(numbers).join(", ");
     println!("id              {}", allocation.greenpin_id);
@@ -288,27 +223,13 @@ fn print(allocation: &Allocation, zone: &TimeZone, now: Timestamp, json: bool) {
     );
 }
 
-fn shown(allocation: &Allocation, zone: &TimeZone, now: Timestamp) -> Value {
-    json!({
-        "greenpin_id": allocation.greenpin_id.as_str(),
-        "virtual_number": allocation.virtual_number.expose(),
-        "pin": allocation.pin.expose(),
-        "from": exposed(&allocation.from),
-        "to": exposed(&allocation.to),
-        "status": allocation.status(now).as_str(),
-        "locked": allocation.is_locked(),
-        "created_at": allocation.created_at.rfc3339(zone),
-        "updated_at": allocation.updated_at.rfc3339(zone),
-        "expires_at": allocation.expires_at.rfc3339(zone),
-        "deleted_at": allocation.deleted_at.map(|moment| moment.rfc3339(zone)),
-        "max_pin_attempts": allocation.max_pin_attempts,
-        "failed_pin_attempts": allocation.failed_pin_attempts,
-        "call_count": allocation.call_count,
-        "attempt_count": allocation.attempt_count,
-        "record": allocation.record,
-        "custom_field": allocation.custom_field,
-        "dial_uri": format!("tel:{},,{}", allocation.virtual_number.expose(), allocation.pin.expose()),
-    })
+/// Returns the representation of the API, and `deleted_at` even where it is `null`.
+fn json_of(allocation: &Allocation, zone: &TimeZone, now: Timestamp) -> Value {
+    let mut value = serde_json::to_value(Resource::of(allocation, zone, now)).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        object.entry("deleted_at").or_insert(Value::Null);
+    }
+    value
 }
 
 fn exposed(numbers: &[PhoneNumber]) -> Vec<String> {

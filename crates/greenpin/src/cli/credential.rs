@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::tenant::{account_sid, tenant_id};
+use super::arguments::{account_sid, tenant_id};
 use crate::store::{MadeCredential, NewCredential, OperatorStore, TenantId, Timestamp};
 
 #[derive(Subcommand)]

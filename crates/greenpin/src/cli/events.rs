@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 
-use super::tenant::tenant_id;
+use super::arguments::tenant_id;
 use crate::store::{
     Actor, EventId, LoggedEvent, OperatorStore, Standing, Store, StoreError, TenantId, Timestamp,
 };

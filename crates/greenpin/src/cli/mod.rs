@@ -1,6 +1,7 @@
 //! The command line.
 
 mod allocation;
+mod arguments;
 mod audio_probe;
 mod bench;
 mod call;
@@ -10,6 +11,7 @@ mod events;
 mod logging;
 mod number;
 mod number_import;
+mod request_options;
 mod serve;
 mod tenant;
 mod trunk;

@@ -4,8 +4,8 @@ use call::PhoneNumber;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::arguments::tenant_id;
 use super::number_import;
-use super::tenant::tenant_id;
 use crate::store::{
     Actor, NewNumber, NumberChange, NumberFilter, NumberMode, NumberRecord, OperatorStore,
     PoolError, Store, TenantId, Timestamp,

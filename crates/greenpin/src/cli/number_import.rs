@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::tenant::tenant_id;
+use super::arguments::tenant_id;
 use crate::http::operator::number_import::{MOST_BYTES, Report, Sheet};
 use crate::store::{OperatorStore, TenantId, Timestamp};
 

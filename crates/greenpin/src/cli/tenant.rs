@@ -5,12 +5,13 @@ use std::io::IsTerminal as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::arguments::{account_sid, tenant_id};
 use super::credential;
 use crate::config::Config;
 use crate::server::open_recordings;
 use crate::store::{
     Actor, EndpointSpec, NewTenant, OperatorStore, Standing, Store, TenantId, TenantRecord,
-    TenantSettings, Timestamp, is_account_sid,
+    TenantSettings, Timestamp,
 };
 
 /// Characters from which on nobody guesses a random token.
@@ -271,20 +272,6 @@ fn confirmed(name: &TenantId) -> Result<bool, String> {
         .read_line(&mut typed)
         .map_err(|error| error.to_string())?;
     Ok(typed.trim() == name.as_str())
-}
-
-pub(super) fn tenant_id(text: &str) -> Result<TenantId, String> {
-    TenantId::parse(text).ok_or_else(|| {
-        "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit".to_owned()
-    })
-}
-
-pub(super) fn account_sid(text: &str) -> Result<String, String> {
-    if is_account_sid(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be 1 to 64 letters, digits, '-', '_' and '.'".to_owned())
-    }
 }
 
 fn token(text: &str) -> Result<String, String> {

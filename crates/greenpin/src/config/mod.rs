@@ -17,10 +17,10 @@ use crate::calls::sip::{Identity, TlsListen};
 use crate::recordings::BucketOptions;
 use crate::store::{CallLimit, RateLimit};
 
+pub use crate::crypto::secret::Secret;
 pub use error::{ConfigError, Fault};
 use source::Source;
 use values::RecordingsUrl;
-pub use values::Secret;
 
 use crate::store::Database;
 

@@ -15,23 +15,7 @@ use toml::de::DeValue;
 
 use crate::calls::NumberFormat;
 use crate::calls::media::RecordingFormat;
-
-/// A secret from the configuration; `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret in clear.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use crate::crypto::secret::Secret;
 
 /// A value as it was written.
 pub(super) enum Raw {
@@ -132,7 +116,10 @@ pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
 pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
     let fit =
         |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-    let secret = raw.text().filter(fit).map(|text| Secret(text.to_owned()));
+    let secret = raw
+        .text()
+        .filter(fit)
+        .map(|text| Secret::new(text.to_owned()));
     must(
         secret,
         "a text of at least 16 printable ASCII characters without spaces",
@@ -246,7 +233,7 @@ pub(super) fn foreign_secret(raw: &Raw) -> Result<Secret, Refusal> {
     must(
         raw.text()
             .filter(|text| !text.is_empty())
-            .map(|text| Secret(text.to_owned())),
+            .map(|text| Secret::new(text.to_owned())),
         "a text",
     )
 }

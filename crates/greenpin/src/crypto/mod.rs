@@ -2,4 +2,5 @@
 
 pub(crate) mod encrypted_file;
 pub(crate) mod random;
+pub(crate) mod secret;
 pub(crate) mod tls_roots;

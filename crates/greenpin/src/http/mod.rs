@@ -1,14 +1,14 @@
 //! The HTTP API.
 
 mod health;
-mod middleware;
+pub(crate) mod middleware;
 mod openapi;
 pub(crate) mod operator;
 mod serving;
-mod tenant;
+pub(crate) mod tenant;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::Request;
 use axum::http::HeaderValue;
@@ -33,10 +33,10 @@ use crate::store::{CallLimit, RateLimit, Store, Timestamp};
 
 /// What every handler can reach.
 #[derive(Clone)]
-struct Api(Arc<Parts>);
+pub(crate) struct Api(Arc<Parts>);
 
 /// Each layer and handler of a request has an [`Api`] of its own, so that it is one count.
-struct Parts {
+pub(crate) struct Parts {
     store: Store,
     readiness: Arc<Readiness>,
     recordings: Recordings,
@@ -126,9 +126,17 @@ fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRoute
         .routes(routes!(openapi::page::docs))
 }
 
-/// The OpenAPI document of this version, as JSON.
+/// The OpenAPI document of this version, as it is served and committed.
+static OPENAPI: LazyLock<String> = LazyLock::new(|| {
+    let routes = routes(tenant::routes(), operator::routes()).into_openapi();
+    serde_json::to_string_pretty(&openapi::complete(&routes, &tenant::requests()))
+        .unwrap_or_default()
+        + "\n"
+});
+
+/// Returns the OpenAPI document of this version, as JSON.
 pub fn openapi() -> &'static str {
-    &openapi::serve::TEXT
+    &OPENAPI
 }
 
 /// The id of a request, `req_…`.

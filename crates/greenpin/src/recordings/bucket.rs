@@ -15,9 +15,9 @@ use object_store::{
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
-use crate::config::Secret;
 use crate::crypto::encrypted_file;
 use crate::crypto::encrypted_file::HEADER_BYTES;
+use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
 /// A request that takes longer is given up: one part of an upload is 10 MiB at the most.

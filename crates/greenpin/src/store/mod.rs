@@ -53,13 +53,15 @@ pub use self::tenants::{
     is_account_sid,
 };
 pub use call::DialStatus;
-pub use call::script::{CallType, HangupBy, Screening};
+pub use call::{CallType, HangupBy, Screening};
 
+use self::allocations::number_cache::Offers;
 use self::core::checkpoint::Checkpoints;
 use self::core::crypto::Keyring;
 use self::core::database::{Place, postgres, sqlite};
 use self::core::reader::{IdleReaders, Readers};
-use self::core::writer::Writer;
+use self::core::writer::WriterCache;
+use self::tenants::cache::TenantCache;
 use self::tenants::idempotency::Claimed;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
@@ -127,6 +129,46 @@ impl std::fmt::Display for Database {
                 )
             }
         }
+    }
+}
+
+/// Rows that the writer keeps between transactions.
+#[derive(Default)]
+pub(crate) struct RowCache {
+    /// Settings, endpoints and prompts of tenants.
+    pub(crate) tenants: TenantCache,
+    /// Shared numbers that creates have used.
+    pub(crate) offers: Offers,
+}
+
+/// The open transaction, as a job of the writer sees it.
+pub(crate) type Tx<'a> = core::writer::Tx<'a, RowCache>;
+
+type Writer = core::writer::Writer<RowCache>;
+
+impl WriterCache for RowCache {
+    fn begin(&self, version: i64, is_alone: bool) {
+        if !is_alone {
+            self.offers.clear();
+        }
+        self.tenants.refresh(version);
+    }
+
+    fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.offers.write(tx)
+    }
+
+    fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.offers.settle(tx)
+    }
+
+    fn clear(&self) {
+        self.tenants.clear();
+        self.offers.clear();
+    }
+
+    fn was_changed(&self) -> bool {
+        self.tenants.was_changed()
     }
 }
 

@@ -1,108 +1,40 @@
-//! The keys of one direction, derived from a master key, and the ciphers under them.
+//! Encryption and decryption of the packets of one direction.
 
 use std::fmt;
 
-use aws_lc_rs::{
-    aead::{self, Aad, LessSafeKey, Nonce, UnboundKey},
-    cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey},
-    constant_time, hmac,
-    iv::FixedLength,
-};
+use super::keys::{GCM_TAG_OCTETS, MasterKey, PacketKeys, RTCP_LABEL_OFFSET, counter_key, padded};
+use super::{ENCRYPTED, SrtpError, SrtpSuite};
 
-use super::{ENCRYPTED, SrtpError};
+const INDEX_OCTETS: usize = 4;
 
-/// A cipher with its authentication (RFC 4568, section 6.2; RFC 7714, section 14.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SrtpSuite {
-    /// `AES_CM_128_HMAC_SHA1_80`, what every implementation has.
-    AesCm128HmacSha1_80,
-    /// `AES_CM_128_HMAC_SHA1_32`: a shorter tag on RTP.
-    AesCm128HmacSha1_32,
-    /// `AEAD_AES_128_GCM`.
-    AeadAes128Gcm,
-    /// `AEAD_AES_256_GCM`.
-    AeadAes256Gcm,
-}
-
-/// What a derived key is for (RFC 3711, section 4.3.2): the label of RTP's; RTCP's is 3 above.
-const ENCRYPTION: u8 = 0;
-const AUTHENTICATION: u8 = 1;
-const SALT: u8 = 2;
-const OF_RTCP: u8 = 3;
-
-const HMAC_KEY: usize = 20;
-/// The tag of HMAC-SHA1 on RTCP, whatever it is on RTP (RFC 4568, section 6.2.2).
-const LONG_TAG: usize = 10;
-const GCM_TAG: usize = 16;
-const INDEX: usize = 4;
-
-impl SrtpSuite {
-    /// Octets of its master key and salt together.
-    pub fn key_length(self) -> usize {
-        self.master_key() + self.master_salt()
-    }
-
-    fn master_key(self) -> usize {
-        match self {
-            Self::AeadAes256Gcm => 32,
-            _ => 16,
-        }
-    }
-
-    fn master_salt(self) -> usize {
-        match self {
-            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 14,
-            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
-        }
-    }
-}
-
-/// The keys of one direction.
+/// Keys of one direction.
 pub(super) struct Session {
-    rtp: Keys,
-    rtcp: Keys,
+    rtp: PacketKeys,
+    rtcp: PacketKeys,
 }
 
 impl fmt::Debug for Session {
-    /// Without the keys.
+    /// Omits the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<keys>")
     }
 }
 
-enum Keys {
-    Counter(Box<Counter>),
-    Gcm(Box<Gcm>),
-}
-
-/// AES in counter mode with HMAC-SHA1 (RFC 3711, sections 4.1.1 and 4.2.1).
-struct Counter {
-    cipher: EncryptingKey,
-    mac: hmac::Key,
-    salt: [u8; 16],
-    tag: usize,
-}
-
-/// AES-GCM (RFC 7714).
-struct Gcm {
-    cipher: LessSafeKey,
-    salt: [u8; 12],
-}
-
 impl Session {
-    /// Derives the keys of a direction (RFC 3711, section 4.3; RFC 7714, section 11); `None` for a wrong length.
+    /// Derives the keys of a direction (RFC 3711, section 4.3; RFC 7714, section 11). Returns
+    /// `None` for a wrong key length.
     pub(super) fn derive(suite: SrtpSuite, key: &[u8]) -> Option<Self> {
         if key.len() != suite.key_length() {
             return None;
         }
         let (key, salt) = key.split_at_checked(suite.master_key())?;
-        let master = Master {
+        let master = MasterKey {
             key: counter_key(key)?,
             salt: padded(salt),
         };
         Some(Self {
             rtp: master.keys(suite, 0)?,
-            rtcp: master.keys(suite, OF_RTCP)?,
+            rtcp: master.keys(suite, RTCP_LABEL_OFFSET)?,
         })
     }
 
@@ -115,16 +47,16 @@ impl Session {
         index: u64,
     ) -> Result<usize, SrtpError> {
         match &self.rtp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 keys.encrypt(buffer.get_mut(header..length), ssrc, index)?;
                 keys.sign(buffer, length, roll_over(index), 0)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = buffer
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
                 keys.seal(head, rest, length - header, keys.rtp_nonce(ssrc, index))?;
-                Ok(length + GCM_TAG)
+                Ok(length + GCM_TAG_OCTETS)
             }
         }
     }
@@ -137,7 +69,7 @@ impl Session {
         index: u64,
     ) -> Result<usize, SrtpError> {
         match &self.rtp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 let length = packet
                     .len()
                     .checked_sub(keys.tag)
@@ -147,7 +79,7 @@ impl Session {
                 keys.encrypt(packet.get_mut(header..length), ssrc, index)?;
                 Ok(length)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = packet
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
@@ -156,14 +88,14 @@ impl Session {
         }
     }
 
-    /// The index at the end of an SRTCP packet, with the bit that says that it is encrypted.
+    /// Returns the index at the end of an SRTCP packet, with the flag for encryption.
     pub(super) fn rtcp_index(&self, packet: &[u8]) -> Option<u32> {
         let behind = match &self.rtcp {
-            Keys::Counter(keys) => keys.tag,
-            Keys::Gcm(_) => 0,
+            PacketKeys::Counter(keys) => keys.tag,
+            PacketKeys::Gcm(_) => 0,
         };
         let (rest, _) = packet.split_at_checked(packet.len().checked_sub(behind)?)?;
-        rest.last_chunk::<INDEX>()
+        rest.last_chunk::<INDEX_OCTETS>()
             .map(|word| u32::from_be_bytes(*word))
     }
 
@@ -177,22 +109,22 @@ impl Session {
     ) -> Result<usize, SrtpError> {
         let word = (index | ENCRYPTED).to_be_bytes();
         match &self.rtcp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 keys.encrypt(buffer.get_mut(header..length), ssrc, index.into())?;
-                keys.sign(buffer, length, word, INDEX)
+                keys.sign(buffer, length, word, INDEX_OCTETS)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let (head, rest) = buffer
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
-                let aad = aad_of(head, word);
+                let aad = rtcp_aad(head, word);
                 keys.seal(&aad, rest, length - header, keys.rtcp_nonce(ssrc, index))?;
-                let end = length + GCM_TAG;
+                let end = length + GCM_TAG_OCTETS;
                 buffer
-                    .get_mut(end..end + INDEX)
+                    .get_mut(end..end + INDEX_OCTETS)
                     .ok_or(SrtpError::NoRoom)?
                     .copy_from_slice(&word);
-                Ok(end + INDEX)
+                Ok(end + INDEX_OCTETS)
             }
         }
     }
@@ -205,248 +137,47 @@ impl Session {
         word: u32,
     ) -> Result<usize, SrtpError> {
         let index = word & !ENCRYPTED;
-        // We never offer to take RTCP in clear (`UNENCRYPTED_SRTCP`).
+        // We never offer unencrypted RTCP (`UNENCRYPTED_SRTCP`).
         if word & ENCRYPTED == 0 {
             return Err(SrtpError::Unauthenticated);
         }
         match &self.rtcp {
-            Keys::Counter(keys) => {
+            PacketKeys::Counter(keys) => {
                 let signed = packet
                     .len()
                     .checked_sub(keys.tag)
                     .ok_or(SrtpError::Malformed)?;
-                let length = signed.checked_sub(INDEX).filter(|length| *length >= header);
+                let length = signed
+                    .checked_sub(INDEX_OCTETS)
+                    .filter(|length| *length >= header);
                 let length = length.ok_or(SrtpError::Malformed)?;
                 keys.verify(packet, signed, length, word.to_be_bytes())?;
                 keys.encrypt(packet.get_mut(header..length), ssrc, index.into())?;
                 Ok(length)
             }
-            Keys::Gcm(keys) => {
+            PacketKeys::Gcm(keys) => {
                 let end = packet
                     .len()
-                    .checked_sub(INDEX)
+                    .checked_sub(INDEX_OCTETS)
                     .ok_or(SrtpError::Malformed)?;
                 let packet = packet.get_mut(..end).ok_or(SrtpError::Malformed)?;
                 let (head, rest) = packet
                     .split_at_mut_checked(header)
                     .ok_or(SrtpError::Malformed)?;
-                let aad = aad_of(head, word.to_be_bytes());
+                let aad = rtcp_aad(head, word.to_be_bytes());
                 Ok(header + keys.open(&aad, rest, keys.rtcp_nonce(ssrc, index))?)
             }
         }
     }
 }
 
-/// A master key ready to derive from.
-struct Master {
-    key: EncryptingKey,
-    salt: [u8; 16],
-}
-
-impl Master {
-    fn keys(&self, suite: SrtpSuite, of: u8) -> Option<Keys> {
-        Some(match suite {
-            SrtpSuite::AesCm128HmacSha1_80 => Keys::Counter(self.counter(of, LONG_TAG)?),
-            SrtpSuite::AesCm128HmacSha1_32 if of == OF_RTCP => {
-                Keys::Counter(self.counter(of, LONG_TAG)?)
-            }
-            SrtpSuite::AesCm128HmacSha1_32 => Keys::Counter(self.counter(of, 4)?),
-            SrtpSuite::AeadAes128Gcm => Keys::Gcm(self.gcm::<16>(&aead::AES_128_GCM, of)?),
-            SrtpSuite::AeadAes256Gcm => Keys::Gcm(self.gcm::<32>(&aead::AES_256_GCM, of)?),
-        })
-    }
-
-    fn counter(&self, of: u8, tag: usize) -> Option<Box<Counter>> {
-        let cipher = counter_key(&self.derive::<16>(ENCRYPTION + of)?)?;
-        let secret = self.derive::<HMAC_KEY>(AUTHENTICATION + of)?;
-        let mac = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
-        let salt = padded(&self.derive::<14>(SALT + of)?);
-        Some(Box::new(Counter {
-            cipher,
-            mac,
-            salt,
-            tag,
-        }))
-    }
-
-    fn gcm<const KEY: usize>(
-        &self,
-        algorithm: &'static aead::Algorithm,
-        of: u8,
-    ) -> Option<Box<Gcm>> {
-        Gcm::new(
-            algorithm,
-            &self.derive::<KEY>(ENCRYPTION + of)?,
-            self.derive::<12>(SALT + of)?,
-        )
-    }
-
-    /// The key stream under the salt with this label (RFC 3711, section 4.3.1, key derivation rate 0).
-    fn derive<const LENGTH: usize>(&self, label: u8) -> Option<[u8; LENGTH]> {
-        let mut block = self.salt;
-        if let Some(octet) = block.get_mut(7) {
-            *octet ^= label;
-        }
-        let mut derived = [0; LENGTH];
-        stream(&self.key, block, &mut derived)?;
-        Some(derived)
-    }
-}
-
-impl Counter {
-    /// Encrypts or decrypts: the same in counter mode.
-    fn encrypt(&self, payload: Option<&mut [u8]>, ssrc: u32, index: u64) -> Result<(), SrtpError> {
-        let payload = payload.ok_or(SrtpError::Malformed)?;
-        let mut block = self.salt;
-        // The index has 48 bits: its upper two octets are zero.
-        let xored = ssrc
-            .to_be_bytes()
-            .into_iter()
-            .chain(index.to_be_bytes().into_iter().skip(2));
-        block
-            .iter_mut()
-            .skip(4)
-            .zip(xored)
-            .for_each(|(octet, other)| *octet ^= other);
-        stream(&self.cipher, block, payload).ok_or(SrtpError::Malformed)
-    }
-
-    /// Signs a packet and the word that follows it, of which `kept` octets are sent; gives the length with both.
-    fn sign(
-        &self,
-        buffer: &mut [u8],
-        length: usize,
-        word: [u8; 4],
-        kept: usize,
-    ) -> Result<usize, SrtpError> {
-        let behind = buffer.get_mut(length..).ok_or(SrtpError::Malformed)?;
-        behind
-            .get_mut(..word.len())
-            .ok_or(SrtpError::NoRoom)?
-            .copy_from_slice(&word);
-        let mut tag = [0; 20];
-        self.mac_of(buffer, length, &mut tag)?;
-        let (start, end) = (length + kept, length + kept + self.tag);
-        let place = buffer.get_mut(start..end).ok_or(SrtpError::NoRoom)?;
-        place.copy_from_slice(tag.get(..self.tag).unwrap_or_default());
-        Ok(end)
-    }
-
-    /// Checks the tag at `at` over the first `length` octets and the word that belongs right behind them.
-    fn verify(
-        &self,
-        packet: &mut [u8],
-        at: usize,
-        length: usize,
-        word: [u8; 4],
-    ) -> Result<(), SrtpError> {
-        let mut sent = [0; LONG_TAG];
-        let sent = sent.get_mut(..self.tag).ok_or(SrtpError::Malformed)?;
-        sent.copy_from_slice(packet.get(at..at + self.tag).ok_or(SrtpError::Malformed)?);
-        // The tag has at least four octets, so that the word fits where it was.
-        let place = packet
-            .get_mut(length..length + word.len())
-            .ok_or(SrtpError::Malformed)?;
-        place.copy_from_slice(&word);
-        let mut tag = [0; 20];
-        self.mac_of(packet, length, &mut tag)?;
-        let right = tag.get(..self.tag).unwrap_or_default();
-        constant_time::verify_slices_are_equal(right, sent).map_err(|_| SrtpError::Unauthenticated)
-    }
-
-    fn mac_of(&self, buffer: &[u8], length: usize, tag: &mut [u8; 20]) -> Result<(), SrtpError> {
-        let signed = buffer.get(..length + 4).ok_or(SrtpError::Malformed)?;
-        hmac::sign_to_buffer(&self.mac, signed, tag).map_err(|_| SrtpError::Malformed)?;
-        Ok(())
-    }
-}
-
-impl Gcm {
-    pub(super) fn new(
-        algorithm: &'static aead::Algorithm,
-        key: &[u8],
-        salt: [u8; 12],
-    ) -> Option<Box<Self>> {
-        let cipher = LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?);
-        Some(Box::new(Self { cipher, salt }))
-    }
-
-    /// RFC 7714, section 8.1.
-    fn rtp_nonce(&self, ssrc: u32, index: u64) -> Nonce {
-        self.nonce([0, 0], ssrc, index.to_be_bytes().into_iter().skip(2))
-    }
-
-    /// RFC 7714, section 9.1.
-    fn rtcp_nonce(&self, ssrc: u32, index: u32) -> Nonce {
-        self.nonce([0, 0], ssrc, [0, 0].into_iter().chain(index.to_be_bytes()))
-    }
-
-    fn nonce(&self, lead: [u8; 2], ssrc: u32, rest: impl Iterator<Item = u8>) -> Nonce {
-        let mut nonce = self.salt;
-        let octets = lead.into_iter().chain(ssrc.to_be_bytes()).chain(rest);
-        nonce
-            .iter_mut()
-            .zip(octets)
-            .for_each(|(octet, other)| *octet ^= other);
-        Nonce::assume_unique_for_key(nonce)
-    }
-
-    /// Encrypts the first `length` octets of `rest` and puts the tag behind them.
-    fn seal(
-        &self,
-        aad: &[u8],
-        rest: &mut [u8],
-        length: usize,
-        nonce: Nonce,
-    ) -> Result<(), SrtpError> {
-        let (payload, behind) = rest
-            .split_at_mut_checked(length)
-            .ok_or(SrtpError::Malformed)?;
-        let place = behind.get_mut(..GCM_TAG).ok_or(SrtpError::NoRoom)?;
-        let tag = self
-            .cipher
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), payload);
-        place.copy_from_slice(tag.map_err(|_| SrtpError::Malformed)?.as_ref());
-        Ok(())
-    }
-
-    /// Decrypts `rest`, which ends in the tag; gives the length of the payload.
-    fn open(&self, aad: &[u8], rest: &mut [u8], nonce: Nonce) -> Result<usize, SrtpError> {
-        let opened = self.cipher.open_in_place(nonce, Aad::from(aad), rest);
-        opened
-            .map(|payload| payload.len())
-            .map_err(|_| SrtpError::Unauthenticated)
-    }
-}
-
-fn counter_key(key: &[u8]) -> Option<EncryptingKey> {
-    let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
-    EncryptingKey::ctr(UnboundCipherKey::new(algorithm, key).ok()?).ok()
-}
-
-/// XORs the key stream that begins at this counter block onto `data`.
-fn stream(key: &EncryptingKey, block: [u8; 16], data: &mut [u8]) -> Option<()> {
-    let context = EncryptionContext::Iv128(FixedLength::from(block));
-    key.less_safe_encrypt(data, context).ok().map(|_| ())
-}
-
-/// A salt at the left of a counter block.
-fn padded(salt: &[u8]) -> [u8; 16] {
-    let mut block = [0; 16];
-    block
-        .iter_mut()
-        .zip(salt)
-        .for_each(|(octet, salt)| *octet = *salt);
-    block
-}
-
-/// The roll-over counter of a packet number, which is signed with the packet and not sent.
+/// Returns the roll-over counter of a packet number. It is signed with the packet but not sent.
 fn roll_over(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }
 
-/// What GCM authenticates of RTCP beside the payload (RFC 7714, section 9.2).
-fn aad_of(head: &[u8], word: [u8; 4]) -> [u8; 12] {
+/// Returns the additional authenticated data of RTCP (RFC 7714, section 9.2).
+fn rtcp_aad(head: &[u8], word: [u8; 4]) -> [u8; 12] {
     let mut aad = [0; 12];
     aad.iter_mut()
         .zip(head.iter().copied().chain(word))

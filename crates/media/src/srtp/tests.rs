@@ -32,7 +32,7 @@ fn packet(sequence: u16, ssrc: u32) -> Vec<u8> {
         .to_vec()
 }
 
-/// The sealed packet.
+/// Encrypts a packet.
 fn sealed(sender: &mut SrtpSender, mut packet: Vec<u8>) -> Result<Vec<u8>, SrtpError> {
     let length = packet.len();
     packet.resize(length + SRTP_OVERHEAD, 0);
@@ -49,7 +49,7 @@ fn opened(receiver: &mut SrtpReceiver, sealed: &[u8]) -> Result<Vec<u8>, SrtpErr
 }
 
 #[test]
-fn what_is_sealed_opens_once_and_shows_nothing_on_the_way() {
+fn an_encrypted_packet_is_accepted_once_and_hides_its_content() {
     for suite in SUITES {
         let (mut sender, mut receiver) = pair(suite);
         let plain = packet(7, 9);
@@ -61,7 +61,7 @@ fn what_is_sealed_opens_once_and_shows_nothing_on_the_way() {
 }
 
 #[test]
-fn a_packet_that_was_changed_anywhere_or_is_of_another_key_is_not_opened() {
+fn a_changed_packet_or_another_key_fails_authentication() {
     for suite in SUITES {
         let (mut sender, mut receiver) = pair(suite);
         let sealed = sealed(&mut sender, packet(7, 9)).unwrap();
@@ -77,7 +77,7 @@ fn a_packet_that_was_changed_anywhere_or_is_of_another_key_is_not_opened() {
         assert_eq!(opened(&mut other, &sealed), Err(SrtpError::Unauthenticated));
         assert!(
             opened(&mut receiver, &sealed).is_ok(),
-            "the forgeries used nothing up"
+            "forged packets do not advance the window"
         );
     }
 }
@@ -89,12 +89,12 @@ fn sequence_numbers_roll_over_through_loss_and_reordering() {
         let mut sequence = 0xff00u16;
         for step in 0..1000u16 {
             let (first, second) = (sequence, sequence.wrapping_add(1));
-            let one = sealed(&mut sender, packet(first, 9)).unwrap();
-            let two = sealed(&mut sender, packet(second, 9)).unwrap();
-            // The second overtakes the first; every seventh pair is lost.
+            let first_packet = sealed(&mut sender, packet(first, 9)).unwrap();
+            let second_packet = sealed(&mut sender, packet(second, 9)).unwrap();
+            // The second packet overtakes the first; every seventh pair is lost.
             if !step.is_multiple_of(7) {
-                assert_eq!(opened(&mut receiver, &two), Ok(packet(second, 9)));
-                assert_eq!(opened(&mut receiver, &one), Ok(packet(first, 9)));
+                assert_eq!(opened(&mut receiver, &second_packet), Ok(packet(second, 9)));
+                assert_eq!(opened(&mut receiver, &first_packet), Ok(packet(first, 9)));
             }
             sequence = sequence.wrapping_add(100);
         }
@@ -102,7 +102,7 @@ fn sequence_numbers_roll_over_through_loss_and_reordering() {
 }
 
 #[test]
-fn no_number_is_sealed_twice() {
+fn no_number_is_encrypted_twice() {
     let (mut sender, _) = pair(SrtpSuite::AesCm128HmacSha1_80);
     sealed(&mut sender, packet(7, 9)).unwrap();
     sealed(&mut sender, packet(8, 9)).unwrap();
@@ -110,7 +110,7 @@ fn no_number_is_sealed_twice() {
 }
 
 #[test]
-fn reports_open_once_and_are_numbered() {
+fn reports_are_numbered_and_accepted_once() {
     for suite in SUITES {
         let (mut sender, mut receiver) = pair(suite);
         let plain = [
@@ -139,7 +139,7 @@ fn reports_open_once_and_are_numbered() {
 }
 
 #[test]
-fn sources_are_apart_and_not_without_end() {
+fn sources_are_independent_and_their_number_is_limited() {
     let (_, mut receiver) = pair(SrtpSuite::AeadAes128Gcm);
     for ssrc in 0..17 {
         let (mut sender, _) = pair(SrtpSuite::AeadAes128Gcm);
@@ -152,7 +152,7 @@ fn sources_are_apart_and_not_without_end() {
 }
 
 #[test]
-fn a_header_with_sources_and_extension_stays_readable() {
+fn a_header_with_sources_and_extension_is_not_encrypted() {
     let plain = [
         &[0x91, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..],
         &[7; 4],
@@ -170,7 +170,7 @@ fn a_header_with_sources_and_extension_stays_readable() {
 }
 
 #[test]
-fn a_key_of_another_length_is_none() {
+fn a_key_of_another_length_is_rejected() {
     for suite in SUITES {
         assert!(SrtpSender::new(suite, &vec![0; suite.key_length() + 1]).is_none());
         assert!(SrtpReceiver::new(suite, &[]).is_none());
@@ -178,7 +178,7 @@ fn a_key_of_another_length_is_none() {
 }
 
 #[test]
-fn without_room_for_the_tag_nothing_is_sealed() {
+fn without_space_for_the_tag_encryption_fails() {
     for suite in SUITES {
         let (mut sender, _) = pair(suite);
         let mut full = packet(7, 9);
@@ -189,7 +189,7 @@ fn without_room_for_the_tag_nothing_is_sealed() {
 
 proptest! {
     #[test]
-    fn any_octets_are_taken(octets in proptest::collection::vec(any::<u8>(), 0..200), suite in 0usize..4) {
+    fn any_octets_are_accepted_without_a_panic(octets in proptest::collection::vec(any::<u8>(), 0..200), suite in 0usize..4) {
         let (mut sender, mut receiver) = pair(SUITES[suite]);
         prop_assert!(receiver.open(&mut octets.clone()).is_err());
         prop_assert!(receiver.open_rtcp(&mut octets.clone()).is_err());

@@ -1,20 +1,21 @@
-//! Packet numbers of 48 bits out of 16, and which of them were seen (RFC 3711, sections 3.3.1 and 3.3.2).
+//! Packet numbers of 48 bits from sequence numbers of 16 bits, and the replay window (RFC 3711,
+//! sections 3.3.1 and 3.3.2).
 
-/// Numbers below the highest that are told apart; RFC 3711 asks for 64.
-const WIDTH: u64 = 128;
-/// Numbers end here: 2^48 packets under one key.
-const END: u64 = 1 << 48;
+/// Size of the window below the highest number; RFC 3711 requires at least 64.
+const WINDOW_SIZE: u64 = 128;
+/// End of the packet numbers: 2^48 packets per key.
+const INDEX_END: u64 = 1 << 48;
 
-/// The highest packet number so far, and which of those right below it were seen.
+/// Highest packet number, and a mask of the received numbers below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     highest: u64,
-    /// Bit `n`: number `highest - n` was seen.
+    /// Bit `n` is set if number `highest - n` was received.
     seen: u128,
 }
 
 impl Window {
-    /// A window in which nothing was seen, around the first number.
+    /// Creates an empty window at the first number.
     pub(super) fn starting_at(first: u64) -> Self {
         Self {
             highest: first,
@@ -26,15 +27,20 @@ impl Window {
         self.highest
     }
 
-    /// Takes a number; gives whether it is new. One too old to tell is not.
+    /// Marks a number as received and returns `true` if it is new. A number below the window is not
+    /// new.
     pub(super) fn accept(&mut self, index: u64) -> bool {
         if index > self.highest {
             let ahead = index - self.highest;
-            self.seen = if ahead < WIDTH { self.seen << ahead } else { 0 };
+            self.seen = if ahead < WINDOW_SIZE {
+                self.seen << ahead
+            } else {
+                0
+            };
             self.highest = index;
         }
         let back = self.highest - index;
-        let bit = if back < WIDTH {
+        let bit = if back < WINDOW_SIZE {
             1u128 << back
         } else {
             return false;
@@ -45,9 +51,9 @@ impl Window {
     }
 }
 
-/// The number that a sequence number most likely stands for, given the highest so far (RFC 3711, appendix A); `None`
-/// when the numbers are used up.
-pub(super) fn guess(highest: u64, sequence: u16) -> Option<u64> {
+/// Returns the most probable packet number of a sequence number (RFC 3711, appendix A); `None` at
+/// the end of the numbers.
+pub(super) fn estimate_index(highest: u64, sequence: u16) -> Option<u64> {
     let near = (highest & !0xffff) | u64::from(sequence);
     let index = if near + 0x8000 < highest {
         near + 0x1_0000
@@ -56,7 +62,7 @@ pub(super) fn guess(highest: u64, sequence: u16) -> Option<u64> {
     } else {
         near
     };
-    (index < END).then_some(index)
+    (index < INDEX_END).then_some(index)
 }
 
 #[cfg(test)]
@@ -65,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn each_number_is_new_once_and_old_ones_are_refused() {
+    fn each_number_is_new_once_and_old_numbers_are_rejected() {
         let mut window = Window::starting_at(1000);
         assert!(window.accept(1000));
         assert!(!window.accept(1000));
@@ -78,22 +84,22 @@ mod tests {
     }
 
     #[test]
-    fn a_roll_over_is_counted_and_a_late_packet_belongs_before_it() {
-        assert_eq!(guess(0xfff0, 5), Some(0x1_0005));
-        assert_eq!(guess(0x1_0005, 0xfff0), Some(0xfff0));
+    fn a_roll_over_is_counted_and_a_late_packet_is_before_it() {
+        assert_eq!(estimate_index(0xfff0, 5), Some(0x1_0005));
+        assert_eq!(estimate_index(0x1_0005, 0xfff0), Some(0xfff0));
         assert_eq!(
-            guess(5, 0xfff0),
+            estimate_index(5, 0xfff0),
             Some(0xfff0),
-            "there is nothing before the first round"
+            "no number is before the first roll-over"
         );
-        assert_eq!(guess(END - 1, 0), None);
+        assert_eq!(estimate_index(INDEX_END - 1, 0), None);
     }
 
     proptest! {
         #[test]
-        fn a_number_near_the_highest_is_guessed_right(highest in 0x1_0000u64..END - 0x1_0000, step in -0x7fffi64..0x7fff) {
+        fn the_index_of_a_number_near_the_highest_is_correct(highest in 0x1_0000u64..INDEX_END - 0x1_0000, step in -0x7fffi64..0x7fff) {
             let index = highest.checked_add_signed(step).unwrap();
-            prop_assert_eq!(guess(highest, index as u16), Some(index));
+            prop_assert_eq!(estimate_index(highest, index as u16), Some(index));
         }
 
         #[test]

@@ -1,7 +1,6 @@
 //! Actions of the call machine, performed on the legs of a call.
 
-use call::script::{Action, Attempt, Input, Prompt, Side};
-use call::{Cause, PhoneNumber};
+use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
 use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
@@ -103,7 +102,7 @@ impl MaskedCall {
 
     fn dial(
         &mut self,
-        attempt: Attempt,
+        attempt: DialAttempt,
         number: PhoneNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
@@ -128,7 +127,7 @@ impl MaskedCall {
     /// Dials a number over the next trunk with capacity.
     pub(super) fn dial_next_trunk(
         &mut self,
-        attempt: Attempt,
+        attempt: DialAttempt,
         mut dialled: DialledNumber,
         context: &mut EngineContext,
     ) -> Option<Input> {
@@ -202,7 +201,7 @@ impl MaskedCall {
         }
     }
 
-    fn abandon(&mut self, attempt: Attempt, context: &mut EngineContext) {
+    fn abandon(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
         if let Some(leg) = self.callees.remove(&attempt) {
             context
                 .agent
@@ -211,7 +210,7 @@ impl MaskedCall {
         }
     }
 
-    fn bridge(&mut self, attempt: Attempt, context: &mut EngineContext) {
+    fn bridge(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
         self.bridged_attempt = Some(attempt);
         let callee = self
             .callees

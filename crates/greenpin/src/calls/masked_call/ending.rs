@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use call::script::Outcome;
+use call::CallOutcome;
 use media::{DigitCounts, EventReport};
 
 use super::{CallLeg, MaskedCall};
@@ -13,13 +13,13 @@ use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
 
 /// Ended call with open streams. Its record is written after the last stream has closed.
 pub(super) struct PendingRecord {
-    pub(super) outcome: Outcome,
+    pub(super) outcome: CallOutcome,
     pub(super) open_streams: usize,
 }
 
 impl MaskedCall {
     /// Closes every stream. The record is written after the last report.
-    pub(super) fn finish(&mut self, outcome: Outcome) {
+    pub(super) fn finish(&mut self, outcome: CallOutcome) {
         let legs =
             std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
         let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
@@ -46,7 +46,7 @@ impl MaskedCall {
         self.ending = None;
     }
 
-    fn call_ending(&self, outcome: &Outcome) -> CallEnding {
+    fn call_ending(&self, outcome: &CallOutcome) -> CallEnding {
         let at = |instant: Instant| self.started.timestamp(instant);
         let callee = self
             .bridged_attempt

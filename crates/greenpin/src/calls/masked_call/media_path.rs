@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use call::script::{Input, Side};
+use call::{Input, Side};
 use signalling::sdp::RemoteMedia;
 use signalling::{Network, Redirection};
 

@@ -9,8 +9,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use call::script::{Attempt, Collect, Connection, Input, Key, Side, Verdict};
-use call::{Call, Cause, PhoneNumber};
+use call::{
+    Call, Cause, Collect, Connection, DialAttempt, Input, Keypress, PhoneNumber, Side, Verdict,
+};
 use media::{Digit, DigitFilter, DigitSource};
 use signalling::sdp::RemoteMedia;
 use signalling::{IncomingCall, LegId};
@@ -54,8 +55,8 @@ pub(super) struct MaskedCall {
     voice: Option<Voice>,
     caller: CallLeg,
     /// Boxed, because a table with one entry has space for four.
-    callees: HashMap<Attempt, Box<CallLeg>>,
-    bridged_attempt: Option<Attempt>,
+    callees: HashMap<DialAttempt, Box<CallLeg>>,
+    bridged_attempt: Option<DialAttempt>,
     direct: DirectMedia,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
@@ -175,7 +176,7 @@ impl MaskedCall {
     pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
         tracing::info!(call_sid = %self.sid, "call rejected: tenant is at its call limit");
         self.step(
-            Input::Routed(call::script::Route::Refuse(Cause::Overloaded)),
+            Input::Routed(call::Route::Refuse(Cause::Overloaded)),
             context,
         );
     }
@@ -204,7 +205,7 @@ impl MaskedCall {
     /// call record.
     pub(super) fn callee_failed(
         &mut self,
-        attempt: Attempt,
+        attempt: DialAttempt,
         status: u16,
         context: &mut EngineContext,
     ) {
@@ -230,20 +231,15 @@ impl MaskedCall {
             begun.route
         });
         let route = match route {
-            Ok(store::Route::UnknownNumber) => call::script::Route::UnknownNumber,
-            Ok(store::Route::NotInUse) => {
-                self.open_caller_stream(call::script::Route::NotInUse, context)
-            }
+            Ok(store::Route::UnknownNumber) => call::Route::UnknownNumber,
+            Ok(store::Route::NotInUse) => self.open_caller_stream(call::Route::NotInUse, context),
             Ok(store::Route::Collect(collect)) => {
                 self.needs_audio = collect.settings.warning.is_some();
-                self.open_caller_stream(
-                    call::script::Route::Collect(collect_plan(&collect)),
-                    context,
-                )
+                self.open_caller_stream(call::Route::Collect(collect_plan(&collect)), context)
             }
             Err(error) => {
                 tracing::error!(call_sid = %self.sid, %error, "call could not be routed");
-                call::script::Route::Refuse(Cause::Overloaded)
+                call::Route::Refuse(Cause::Overloaded)
             }
         };
         self.step(Input::Routed(route), context);
@@ -252,9 +248,9 @@ impl MaskedCall {
     /// Opens the caller's stream for a route with audio. Without a free port the call is refused.
     fn open_caller_stream(
         &mut self,
-        route: call::script::Route,
+        route: call::Route,
         context: &mut EngineContext,
-    ) -> call::script::Route {
+    ) -> call::Route {
         match open_stream(
             context,
             LegOwner {
@@ -267,7 +263,7 @@ impl MaskedCall {
                 self.caller.stream = Some(stream);
                 route
             }
-            None => call::script::Route::Refuse(Cause::Overloaded),
+            None => call::Route::Refuse(Cause::Overloaded),
         }
     }
 
@@ -319,7 +315,7 @@ impl MaskedCall {
         }
         match self.bridged_attempt {
             None => {
-                let input = Key::new(digit.expose()).map(|key| match role {
+                let input = Keypress::new(digit.expose()).map(|key| match role {
                     Role::Caller => Input::Key(key),
                     Role::Callee(attempt) => Input::CalleeKey(attempt, key),
                 });
@@ -430,7 +426,7 @@ impl MaskedCall {
 fn collect_plan(collect: &store::Collect) -> Collect {
     Collect {
         pin_length: collect.pin_length,
-        max_tries: collect.max_tries,
+        max_attempts: collect.max_tries,
         ring_timeout: collect.settings.ring_timeout,
         max_call_duration: collect.settings.max_call_duration,
         parallel: collect.settings.parallel,

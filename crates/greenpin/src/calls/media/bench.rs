@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use media::{Codec, Encoder, FRAME, Formats, Header, OpusSettings, Oscillator, TelephoneEvent};
+use media::{
+    Codec, Encoder, EventFormat, FRAME, Header, NegotiatedFormats, OpusSettings, Oscillator,
+};
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -233,9 +235,9 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats {
-            telephone_event: Some(TelephoneEvent::at_8000(101)),
-            ..Formats::of(codec)
+        formats: NegotiatedFormats {
+            telephone_event: Some(EventFormat::at_8000(101)),
+            ..NegotiatedFormats::new(codec)
         },
         opus: OpusSettings::default(),
         crypto: None,

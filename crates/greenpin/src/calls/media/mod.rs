@@ -25,8 +25,8 @@ use std::{
 };
 
 use media::{
-    Codec, Digit, DigitSource, EventReport, Formats, OpusSettings, Ringback, StreamReport,
-    TelephoneEvent,
+    Codec, Digit, DigitSource, EventFormat, EventReport, NegotiatedFormats, OpusSettings, Ringback,
+    StreamReport,
 };
 use signalling::{Network, sdes, sdp};
 
@@ -85,7 +85,7 @@ pub struct Remote {
     /// Peer's address for RTCP (RFC 3605); `None`: the port above RTP.
     pub rtcp: Option<SocketAddr>,
     /// Negotiated formats in both directions. Without telephone-events, keys are detected and sent as tones.
-    pub formats: Formats,
+    pub formats: NegotiatedFormats,
     /// Peer's parameters for Opus.
     pub opus: OpusSettings,
     /// Peer's SRTP key; our key for the same suite was in our description. `None`: no encryption.
@@ -127,7 +127,7 @@ impl Remote {
     }
 }
 
-fn formats(media: &sdp::RemoteMedia) -> Formats {
+fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
     let codec = match media.codec {
         sdp::Codec::Pcma => Codec::Pcma,
         sdp::Codec::Pcmu => Codec::Pcmu,
@@ -135,11 +135,11 @@ fn formats(media: &sdp::RemoteMedia) -> Formats {
         sdp::Codec::Opus => Codec::Opus,
     };
     let event = |event: sdp::TelephoneEventFormat| match event.rate {
-        48_000 => TelephoneEvent::at_48000(event.payload_type),
-        _ => TelephoneEvent::at_8000(event.payload_type),
+        48_000 => EventFormat::at_48000(event.payload_type),
+        _ => EventFormat::at_8000(event.payload_type),
     };
     let telephone_event = media.telephone_event.map(event);
-    Formats {
+    NegotiatedFormats {
         codec,
         payload_type: media.payload_type,
         telephone_event,

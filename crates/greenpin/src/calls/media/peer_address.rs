@@ -70,14 +70,14 @@ impl PeerAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use media::{Codec, Formats, OpusSettings};
+    use media::{Codec, NegotiatedFormats, OpusSettings};
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
     }
 
     fn remote(rtp: &str, source: SourceRule) -> Remote {
-        let formats = Formats::of(Codec::Pcma);
+        let formats = NegotiatedFormats::new(Codec::Pcma);
         Remote {
             rtp: address(rtp),
             rtcp: None,

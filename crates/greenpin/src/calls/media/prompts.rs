@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use call::script::Prompt;
+use call::Prompt;
 use media::Clip;
 
 use crate::prompt_file;
@@ -253,7 +253,7 @@ fn parse(octets: &[u8], path: &Path) -> Result<Clip, PromptError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use call::script::Prompt;
+    use call::Prompt;
     use hound::{SampleFormat, WavSpec, WavWriter};
     use media::ToneDetector;
 
@@ -308,9 +308,10 @@ mod tests {
             .flat_map(|language| ALL_PROMPTS.map(|prompt| (language, prompt)))
         {
             let mut keys = 0;
-            ToneDetector::default().listen(prompts.of_language(prompt, language).samples(), |_| {
-                keys += 1
-            });
+            ToneDetector::default()
+                .process(prompts.of_language(prompt, language).samples(), |_| {
+                    keys += 1
+                });
             assert_eq!(keys, 0, "{language} {prompt:?}");
         }
     }

@@ -11,10 +11,15 @@ use serde_json::{Map, Value};
 
 use super::problem::{Code, Problem};
 use super::validation::Fields;
+use crate::prompt_file;
 
-/// The longest body that is read.
-pub(crate) const LONGEST: usize = 64 * 1024;
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum size of a JSON body, in bytes.
+pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
+/// Maximum size of an uploaded prompt, in bytes: its samples of two bytes, and room for other chunks of a WAV file.
+pub(crate) const MAX_WAV_BYTES: usize =
+    (prompt_file::MAX_PROMPT_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
+/// Time for a whole body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Reads a body that must be a JSON object.
 pub(crate) async fn json_object(
@@ -37,7 +42,7 @@ pub(crate) async fn json_array(headers: &HeaderMap, body: Body) -> Result<Vec<Va
 
 /// Reads a body that must be empty, or an object without fields.
 pub(crate) async fn nothing(body: Body) -> Result<(), Problem> {
-    let bytes = in_time(body, LONGEST).await?;
+    let bytes = in_time(body, MAX_JSON_BYTES).await?;
     if bytes.is_empty() {
         return Ok(());
     }
@@ -48,29 +53,21 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Value, Problem> {
     if !is_json(headers) {
         return Err(Problem::plain(Code::UnsupportedMediaType));
     }
-    parse(&bytes(headers, body, LONGEST).await?)
+    parse(&bytes(headers, body, MAX_JSON_BYTES).await?)
 }
 
 /// Reads a body that must be `text/csv` of at most so many bytes.
-pub(crate) async fn csv(
-    headers: &HeaderMap,
-    body: Body,
-    longest: usize,
-) -> Result<Vec<u8>, Problem> {
-    of_type(headers, body, &["text/csv"], longest).await
+pub(crate) async fn csv(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
+    of_type(headers, body, &["text/csv"], max).await
 }
 
 /// Reads a body that must be a WAV file of at most so many bytes.
-pub(crate) async fn wav(
-    headers: &HeaderMap,
-    body: Body,
-    longest: usize,
-) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn wav(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     of_type(
         headers,
         body,
         &["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"],
-        longest,
+        max,
     )
     .await
 }
@@ -79,7 +76,7 @@ async fn of_type(
     headers: &HeaderMap,
     body: Body,
     types: &[&str],
-    longest: usize,
+    max: usize,
 ) -> Result<Vec<u8>, Problem> {
     let given = headers
         .get(header::CONTENT_TYPE)
@@ -96,41 +93,37 @@ async fn of_type(
             format!("The body must be {expected}."),
         ));
     }
-    bytes(headers, body, longest).await
+    bytes(headers, body, max).await
 }
 
-/// The longest body of a request to a path.
-pub(crate) fn longest_of(path: &str) -> usize {
+/// Returns the maximum size of the body of a request to a path, in bytes.
+pub(crate) fn max_bytes_of(path: &str) -> usize {
     if path.contains("/prompts/") {
-        crate::http::tenant::prompts::LONGEST
+        MAX_WAV_BYTES
     } else {
-        LONGEST
+        MAX_JSON_BYTES
     }
 }
 
 /// Reads a body of at most so many bytes as it is.
-pub(crate) async fn bytes(
-    headers: &HeaderMap,
-    body: Body,
-    longest: usize,
-) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn bytes(headers: &HeaderMap, body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > longest as u64) {
-        return Err(too_large(longest));
+    if declared.is_some_and(|length| length > max as u64) {
+        return Err(too_large(max));
     }
-    in_time(body, longest).await
+    in_time(body, max).await
 }
 
-async fn in_time(body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+async fn in_time(body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let late = |_| {
         Problem::new(
             Code::RequestTimeout,
             "The body must arrive within 20 seconds.",
         )
     };
-    tokio::time::timeout(PATIENCE, read(body, longest))
+    tokio::time::timeout(BODY_TIMEOUT, read(body, max))
         .await
         .map_err(late)?
 }
@@ -146,10 +139,10 @@ pub(crate) async fn json_object_or_nothing(
     json_object(headers, body).await
 }
 
-fn too_large(longest: usize) -> Problem {
+fn too_large(max: usize) -> Problem {
     Problem::new(
         Code::BodyTooLarge,
-        format!("A body has at most {longest} bytes here."),
+        format!("A body has at most {max} bytes here."),
     )
 }
 
@@ -171,15 +164,15 @@ fn is_json(headers: &HeaderMap) -> bool {
     json && utf8
 }
 
-async fn read(mut body: Body, longest: usize) -> Result<Vec<u8>, Problem> {
+async fn read(mut body: Body, max: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     while let Some(frame) =
         std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
     {
         let frame = frame.map_err(|_| Problem::new(Code::InvalidJson, "The body broke off."))?;
         if let Ok(data) = frame.into_data() {
-            if bytes.len().saturating_add(data.len()) > longest {
-                return Err(too_large(longest));
+            if bytes.len().saturating_add(data.len()) > max {
+                return Err(too_large(max));
             }
             bytes.extend_from_slice(&data);
         }

@@ -10,13 +10,19 @@ use tracing::Instrument as _;
 use super::body;
 use super::problem::{Code, FieldError, Problem};
 use crate::http::RequestId;
-use crate::http::tenant::allocations::allocation;
-use crate::store::{Claim, IdempotentRequest, KeptAnswer, Taken, TenantStore, Timestamp};
+use crate::store::{
+    Claim, GreenpinId, IdempotentRequest, KeptAnswer, Taken, TenantStore, Timestamp,
+};
 
 const KEY: &str = "idempotency-key";
-const LONGEST_KEY: usize = 255;
+const MAX_KEY_LENGTH: usize = 255;
 /// Longer than any answer to a write.
-const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The allocation that an earlier request with the same key has created. Its answer was lost in a crash; the handler
+/// answers with the stored allocation and creates nothing.
+#[derive(Clone)]
+pub(crate) struct CreatedEarlier(pub(crate) GreenpinId);
 
 /// Does a request, or answers as it was answered before.
 pub(crate) async fn once(
@@ -30,7 +36,7 @@ pub(crate) async fn once(
         return Ok(next.run(request).await);
     };
     let (mut parts, body) = request.into_parts();
-    let bytes = body::bytes(&parts.headers, body, body::longest_of(parts.uri.path())).await?;
+    let bytes = body::bytes(&parts.headers, body, body::max_bytes_of(parts.uri.path())).await?;
     let path = parts
         .uri
         .path_and_query()
@@ -55,9 +61,11 @@ pub(crate) async fn once(
                 .await
         }
         Taken::Done(answer) => Ok(again(answer)),
-        Taken::Made(made) => allocation::made_before(&store, &made, now)
-            .await
-            .map(replayed),
+        Taken::Made(made) => {
+            parts.extensions.insert(CreatedEarlier(made));
+            let request = Request::from_parts(parts, Body::from(bytes));
+            Ok(replayed(next.run(request).await))
+        }
         Taken::InUse => Err(Problem::plain(Code::IdempotencyKeyInUse).retry_after(1)),
         Taken::Reused => Err(Problem::plain(Code::IdempotencyKeyReused)),
     }
@@ -69,7 +77,8 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     let valid = |text: &&str| {
-        (1..=LONGEST_KEY).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+        (1..=MAX_KEY_LENGTH).contains(&text.len())
+            && text.bytes().all(|b| (0x20..0x7f).contains(&b))
     };
     let text = first
         .to_str()
@@ -117,7 +126,7 @@ impl First {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, LONGEST_ANSWER)
+        let bytes = to_bytes(body, MAX_ANSWER_BYTES)
             .await
             .map_err(|_| Problem::plain(Code::Internal))?;
         let content_type = parts

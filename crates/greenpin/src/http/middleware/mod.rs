@@ -2,7 +2,9 @@
 
 pub(crate) mod auth;
 pub(crate) mod body;
+pub(crate) mod field;
 pub(crate) mod idempotency;
+pub(crate) mod paging;
 pub(crate) mod problem;
 pub(crate) mod range;
 pub(crate) mod rate_limit;

@@ -223,6 +223,11 @@ impl Problem {
         }
     }
 
+    /// Returns the faults of single fields.
+    pub(crate) fn faults(&self) -> &[FieldError] {
+        &self.errors
+    }
+
     /// An error whose title says it all.
     pub fn plain(code: Code) -> Self {
         Self::new(code, code.title())
@@ -327,6 +332,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Returns the problem of a thing that does not exist.
+pub(crate) fn not_found() -> Problem {
+    Problem::plain(Code::NotFound)
 }
 
 impl From<StoreError> for Problem {

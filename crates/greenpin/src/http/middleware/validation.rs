@@ -10,6 +10,8 @@ pub(crate) struct Fields {
     object: Map<String, Value>,
     known: Vec<&'static str>,
     faults: Vec<FieldError>,
+    narrowed: Vec<(String, u32, u32)>,
+    choices: Vec<(String, Vec<String>)>,
 }
 
 /// What stands in for a value that is missing or wrong: a fault was noted, so nobody will see it.
@@ -21,7 +23,20 @@ impl Fields {
             object,
             known: Vec::new(),
             faults: Vec::new(),
+            narrowed: Vec::new(),
+            choices: Vec::new(),
         }
+    }
+
+    /// Narrows the range of an integer for this request, such as to a tenant's own limits. `path` is a name, or names
+    /// of nested objects joined by dots.
+    pub(crate) fn narrow(&mut self, path: &str, min: u32, max: u32) {
+        self.narrowed.push((path.to_owned(), min, max));
+    }
+
+    /// Sets the words of a text whose choices are known only at run time, such as the languages of the prompts.
+    pub(crate) fn set_choices(&mut self, path: &str, words: &[String]) {
+        self.choices.push((path.to_owned(), words.to_vec()));
     }
 
     /// Takes a field. `null` means "not given".
@@ -97,8 +112,11 @@ impl Fields {
     }
 
     /// A whole number within a range.
-    pub(crate) fn integer(&mut self, name: &'static str, least: u32, most: u32) -> Given<u32> {
+    pub(crate) fn integer(&mut self, name: &'static str, min: u32, max: u32) -> Given<u32> {
         let value = self.take(name)?;
+        let narrowed = self.narrowed.iter().find(|(path, ..)| path == name);
+        let (min, max) =
+            narrowed.map_or((min, max), |(_, low, high)| (min.max(*low), max.min(*high)));
         let whole = value.as_f64().filter(|value| value.fract() == 0.0);
         let Some(whole) = whole else {
             return self.or_wrong_type(name, None, "must be a whole number");
@@ -106,9 +124,9 @@ impl Fields {
         // JSON has one kind of number: 3 and 3.0 are the same. Out of u32's range, the cast gives its nearest end.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let read = (whole >= 0.0).then_some(whole as u32);
-        let read = read.filter(|value| (least..=most).contains(value));
+        let read = read.filter(|value| (min..=max).contains(value));
         if read.is_none() {
-            self.fault(name, Code::OutOfRange, format!("must be {least} to {most}"));
+            self.fault(name, Code::OutOfRange, format!("must be {min} to {max}"));
         }
         read
     }
@@ -142,6 +160,21 @@ impl Fields {
             _ => return self.or_wrong_type(name, None, "must be an object"),
         };
         let mut inner = Self::new(object);
+        let below = |path: &str| {
+            path.strip_prefix(name)?
+                .strip_prefix('.')
+                .map(ToOwned::to_owned)
+        };
+        inner.narrowed = self
+            .narrowed
+            .iter()
+            .filter_map(|(path, min, max)| Some((below(path)?, *min, *max)))
+            .collect();
+        inner.choices = self
+            .choices
+            .iter()
+            .filter_map(|(path, words)| Some((below(path)?, words.clone())))
+            .collect();
         let value = read(&mut inner);
         let Err(faults) = inner.into_faults() else {
             return Some(value);
@@ -176,18 +209,61 @@ impl Fields {
         self.e164(name, &text)
     }
 
-    /// A list of numbers without repeats, or a single one.
-    pub(crate) fn numbers(&mut self, name: &'static str, most: usize) -> Given<Vec<PhoneNumber>> {
+    /// Reads one of the words that [`Fields::set_choices`] has set for a field.
+    pub(crate) fn choice(&mut self, name: &'static str) -> Given<String> {
+        let text = self.text(name)?;
+        let words = self.choices.iter().find(|(path, _)| path == name);
+        let words = words.map(|(_, words)| words.clone()).unwrap_or_default();
+        if !words.contains(&text) {
+            self.fault(
+                name,
+                Code::InvalidValue,
+                format!("must be one of: {}", words.join(", ")),
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Reads a text that a function parses; `rule` is the error's text.
+    pub(crate) fn parsed<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        rule: &str,
+    ) -> Given<T> {
+        let text = self.text(name)?;
+        let value = parse(&text);
+        if value.is_none() {
+            self.fault(name, Code::InvalidValue, rule);
+        }
+        value
+    }
+
+    /// Reads a list of `min` to `max` numbers without repeats, or a single number.
+    pub(crate) fn numbers(
+        &mut self,
+        name: &'static str,
+        min: usize,
+        max: usize,
+    ) -> Given<Vec<PhoneNumber>> {
         let items = match self.take(name)? {
             Value::String(text) => return self.e164(name, &text).map(|number| vec![number]),
             Value::Array(items) => items,
             _ => return self.or_wrong_type(name, None, "must be a list of texts, or one text"),
         };
-        if items.len() > most {
+        if items.len() > max {
             self.fault(
                 name,
                 Code::TooMany,
-                format!("must hold at most {most} numbers"),
+                format!("must hold at most {max} numbers"),
+            );
+        }
+        if items.len() < min {
+            self.fault(
+                name,
+                Code::TooFew,
+                format!("must hold {min} to {max} numbers"),
             );
         }
         let mut numbers = Vec::new();

@@ -139,7 +139,7 @@ names every fault of a body at once, each with its `field`, the `code` of the ru
 repeats a PIN, a token, or a telephone number.\n\n| code | status | when |\n|---|---|---|\n";
 
 /// Completes what the routes say of themselves to the document that is served.
-pub(crate) fn complete(routes: &OpenApi) -> Value {
+pub(crate) fn complete(routes: &OpenApi, requests: &[(&'static str, Value)]) -> Value {
     let mut routes = serde_json::to_value(routes).unwrap_or_default();
     let mut paths = routes.get_mut("paths").map(Value::take).unwrap_or_default();
     let derived = routes
@@ -154,7 +154,7 @@ pub(crate) fn complete(routes: &OpenApi) -> Value {
                 .for_each(|operation| complete_operation(method, path, operation));
         }
     }
-    let schemas = schemas(derived, &paths);
+    let schemas = schemas(derived, &paths, requests);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -339,7 +339,7 @@ fn describe_path(path: &str, operation: &mut Map<String, Value>) {
 }
 
 /// Every schema in the order of its name: those that types derive, and those of bodies that are read field by field.
-fn schemas(derived: Value, paths: &Value) -> Value {
+fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) -> Value {
     let mut schemas = match derived {
         Value::Object(schemas) => schemas,
         _ => Map::new(),
@@ -360,8 +360,10 @@ fn schemas(derived: Value, paths: &Value) -> Value {
     );
     schemas.extend(wrappers(paths));
     schemas.extend(
-        schemas::requests()
-            .into_iter()
+        requests
+            .iter()
+            .cloned()
+            .chain(schemas::of_parameters())
             .map(|(name, schema)| (name.to_owned(), schema)),
     );
     schemas.insert("Problem".into(), problem());

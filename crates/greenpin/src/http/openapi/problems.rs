@@ -33,6 +33,11 @@ macro_rules! problems {
 }
 pub(in crate::http) use problems;
 
+problems! {
+    QueryProblems: [InvalidRequest] fields [InvalidValue];
+    QueryOfOneProblems: [InvalidRequest, NotFound] fields [InvalidValue];
+}
+
 /// One answer for each status of the codes, to be completed by [`complete`].
 pub(in crate::http) fn responses(
     codes: &[Code],

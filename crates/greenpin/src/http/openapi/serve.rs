@@ -7,21 +7,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::complete;
-use crate::http;
-
-/// The document as it is served and committed.
-pub(in crate::http) static TEXT: LazyLock<String> = LazyLock::new(|| {
-    let text = serde_json::to_string_pretty(&complete(
-        &http::routes(http::tenant::routes(), http::operator::routes()).into_openapi(),
-    ));
-    text.unwrap_or_default() + "\n"
-});
+use crate::http::OPENAPI;
 
 static JSON: LazyLock<Asset> = LazyLock::new(|| Asset {
     media_type: "application/json",
-    tag: tag(&TEXT),
-    body: &TEXT,
+    tag: tag(&OPENAPI),
+    body: &OPENAPI,
 });
 
 /// Something that changes with the version alone.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use utoipa::IntoParams;
 
 use super::{Operator, query, utc};
+use crate::http::middleware::paging::{Page, asked, cut};
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::problems::problems;
-use crate::http::tenant::allocations::list::{Page, asked, cut};
 use crate::store::{AuditEntry, AuditId};
 
 /// Where to go on.
@@ -51,9 +51,8 @@ pub(crate) async fn list(
     let given = query(given, "after, limit")?;
     let limit = asked(given.limit.as_deref(), None, |_| Some(()))?.limit;
     let after = given.after.as_deref().map(|text| {
-        AuditId::parse(text).ok_or_else(|| {
-            crate::http::tenant::allocations::list::invalid("after", "must be an audit_id")
-        })
+        AuditId::parse(text)
+            .ok_or_else(|| crate::http::middleware::paging::invalid("after", "must be an audit_id"))
     });
     let found = store.audit_after(after.transpose()?, limit + 1).await?;
     let (found, more) = cut(&found, limit);

@@ -14,11 +14,11 @@ use super::number_import;
 use super::number_import::{Refused, Sheet, Unreadable};
 use super::{Operator, query, utc};
 use crate::http::middleware::body;
+use crate::http::middleware::paging::{Page, asked, cut, invalid};
 use crate::http::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::SharingMode;
-use crate::http::tenant::allocations::list::{Page, asked, cut, invalid};
 use crate::http::{Api, success};
 use crate::store::{
     ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord,

@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Operator, query, tenant_id, utc};
 use crate::http::middleware::body;
+use crate::http::middleware::paging::{Page, PageQuery, cut};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
-use crate::http::tenant::allocations::list::{Page, PageQuery, cut};
-use crate::http::tenant::settings;
+use crate::http::tenant::settings::fields::TIMEZONE;
 use crate::http::{Api, success};
 use crate::store::{
     EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId,
@@ -219,7 +219,7 @@ fn new_tenant(object: Map<String, Value>) -> Result<NewTenant, Problem> {
         read
     });
     let account_sid = account_sid(&mut fields);
-    let timezone = settings::timezone(&mut fields);
+    let timezone = TIMEZONE.read(&mut fields);
     fields.finish()?;
     let default = TenantSettings::default();
     Ok(NewTenant {

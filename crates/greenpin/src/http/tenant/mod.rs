@@ -8,24 +8,44 @@ pub(crate) mod prompts;
 pub(crate) mod settings;
 pub(crate) mod webhooks;
 
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::allocations::{allocation, bulk_update, list, pin, resolve, update};
+use self::allocations::fields::{CreateAllocation, ResolveRequest, UpdateAllocation, UpdateItem};
+use self::allocations::{bulk_update, create, delete, list, pin, read, resolve, update};
 use self::calls::{recording, recording_link};
 use self::events::{deliveries, log};
+use self::settings::fields::{UpdateSettings, WebhookRequest};
 use super::Api;
+use super::middleware::field::RequestBody;
+
+/// Returns the schemas of all request bodies, by name.
+pub(super) fn requests() -> Vec<(&'static str, Value)> {
+    vec![
+        schema_of::<CreateAllocation>(),
+        schema_of::<UpdateAllocation>(),
+        schema_of::<UpdateItem>(),
+        bulk_update::schema(),
+        schema_of::<ResolveRequest>(),
+        schema_of::<UpdateSettings>(),
+        schema_of::<WebhookRequest>(),
+        schema_of::<webhooks::RotateSecret>(),
+        schema_of::<log::ReplayEvents>(),
+        schema_of::<recording_link::LinkRecording>(),
+    ]
+}
+
+fn schema_of<R: RequestBody>() -> (&'static str, Value) {
+    (R::NAME, R::schema())
+}
 
 /// Returns every route below `/v1/tenants/{tenant_id}`.
 pub(crate) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(allocation::create, list::list, bulk_update::update))
+        .routes(routes!(create::create, list::list, bulk_update::update))
         .routes(routes!(resolve::resolve))
-        .routes(routes!(
-            allocation::read,
-            update::update,
-            allocation::delete
-        ))
+        .routes(routes!(read::read, update::update, delete::delete))
         .routes(routes!(pin::unlock))
         .routes(routes!(pin::rotate))
         .routes(routes!(calls::read::of_allocation))

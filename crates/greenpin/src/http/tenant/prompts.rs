@@ -9,18 +9,15 @@ use utoipa::ToSchema;
 
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::Moment;
-use crate::http::tenant::allocations::allocation::not_found;
 use crate::http::tenant::calls::recording::Audio;
 use crate::http::{Api, Success, success};
 use crate::prompt_file;
-use crate::prompt_file::{MAX_PROMPT_SECONDS, NAMES, SAMPLE_RATE};
+use crate::prompt_file::{NAMES, SAMPLE_RATE};
 use crate::store::OwnPrompt;
-
-/// The longest file: samples of two bytes, and room for what else a WAV file can hold.
-pub(crate) const LONGEST: usize = (MAX_PROMPT_SECONDS * SAMPLE_RATE * 2) as usize + 64 * 1024;
 
 problems! {
     PutProblems: [InvalidPrompt, NotFound];
@@ -91,7 +88,7 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<Response, Problem> {
     let name = known(&name)?;
-    let octets = body::wav(&headers, body, LONGEST).await?;
+    let octets = body::wav(&headers, body, body::MAX_WAV_BYTES).await?;
     let samples = prompt_file::read(&octets).map_err(|rule| {
         let must = "A prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds";
         Problem::new(Code::InvalidPrompt, format!("{must}: this one {rule}."))

@@ -9,18 +9,33 @@ use utoipa::ToSchema;
 
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::field::{Field, Integer, RequestBody as _, request_body};
 use crate::http::middleware::problem::Problem;
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{Moment, WebhookId};
-use crate::http::tenant::allocations::allocation::not_found;
 use crate::http::{Api, Success, success};
 use crate::store::EndpointId;
 
-/// Both secrets are live for so long unless the request says otherwise: a day.
-pub(crate) const DEFAULT_OVERLAP: u32 = 86_400;
-/// The longest that both can be live: 30 days.
-pub(crate) const LONGEST_OVERLAP: u32 = 2_592_000;
+/// Seconds for which both secrets are live if the request does not say: a day.
+const DEFAULT_OVERLAP: u32 = 86_400;
+
+request_body! {
+    /// How long both secrets are live. The body can be left out.
+    RotateSecret {
+        overlap: Integer = Field::new(
+            "overlap",
+            Integer {
+                min: 0,
+                max: 2_592_000,
+            },
+            "Seconds for which deliveries are signed with the previous secret as well; 0: it is dead at once.",
+        )
+        .with_default("86400")
+        .with_example("86400"),
+    }
+}
 
 problems! {
     EnableProblems: [NotFound];
@@ -65,7 +80,7 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Problem> {
     let id = EndpointId::parse(&endpoint_id).ok_or_else(not_found)?;
     let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
-    let overlap = fields.integer("overlap", 0, LONGEST_OVERLAP);
+    let overlap = RotateSecret::read(&mut fields).overlap;
     fields.finish()?;
     let overlap = std::time::Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP).into());
     let until = api.now() + overlap;

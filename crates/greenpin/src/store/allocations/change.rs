@@ -6,9 +6,9 @@ use call::PhoneNumber;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
-use crate::store::core::writer::Tx;
 use crate::store::events;
 use crate::store::events::Draft;
 use crate::store::numbers;
@@ -325,8 +325,7 @@ pub(crate) fn write_event(
         &Draft {
             tenant,
             zone: &zone,
-            greenpin_id,
-            made: None,
+            subject: greenpin_id.into(),
             event_type,
             occurred_at,
             data,

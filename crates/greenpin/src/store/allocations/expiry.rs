@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::store::Tx;
 use crate::store::allocations;
-use crate::store::core::writer::Tx;
+use crate::store::core::stored;
 use crate::store::events;
-use crate::store::events::Draft;
-use crate::store::numbers;
+use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, sql};
 
@@ -33,7 +33,7 @@ impl Store {
                 let expires_at = Timestamp::from_micros(*expires_at);
                 report(
                     tx,
-                    &numbers::tenant_id(tenant)?,
+                    &stored::tenant_id(tenant)?,
                     &GreenpinId::stored(id.clone()),
                     expires_at,
                     now,
@@ -83,8 +83,7 @@ fn report(
         &Draft {
             tenant,
             zone: &zone,
-            greenpin_id: Some(id),
-            made: None,
+            subject: Subject::Allocation(id),
             event_type,
             occurred_at: now,
             data,

@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use crate::store::Tx;
 use crate::store::allocations::OPEN_PIN_LENGTH;
 use crate::store::allocations::pin_draw::Ahead;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
+use crate::store::core::stored::{integer, tenant_id};
 use crate::store::numbers::capacity::Places;
-use crate::store::numbers::{small, tenant_id};
 use crate::store::{
     CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql,
 };
@@ -121,7 +121,7 @@ pub(crate) fn find(
     new: &NewAllocation,
 ) -> Result<Offer, CreateError> {
     let number_key = tx.keys().number(new.virtual_number);
-    let offer = match tx.offers().get(&number_key) {
+    let offer = match tx.cache().offers.get(&number_key) {
         Some(known) => known,
         None => read(tx, number_key)?.ok_or(CreateError::NumberNotInPool)?,
     };
@@ -168,7 +168,7 @@ impl Columns {
         Ok(Offer {
             number_key,
             mode: self.mode.parse()?,
-            pin_length: small(self.pin_length, "PIN length")?,
+            pin_length: integer(self.pin_length, "PIN length")?,
             tenant: tenant_id(&self.tenant)?,
             quarantined: self.quarantined,
             active: self.active,

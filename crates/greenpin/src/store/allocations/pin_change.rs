@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
+use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
 use crate::store::allocations::change::ChangeError;
 use crate::store::allocations::pin_draw;
 use crate::store::allocations::pin_draw::Claim;
-use crate::store::core::writer::Tx;
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp, sql};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use call::Pin;
 
 use crate::crypto::random;
-use crate::store::core::writer::Tx;
+use crate::store::Tx;
 use crate::store::{GreenpinId, StoreError, Timestamp, sql};
 
 /// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.

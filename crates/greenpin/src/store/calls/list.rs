@@ -1,7 +1,6 @@
 //! Lists of calls.
 
-use call::PhoneNumber;
-use call::script::CallType;
+use call::{CallType, PhoneNumber};
 
 use crate::store::calls::call_type;
 use crate::store::calls::record::RawCall;

@@ -4,21 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::script::{CallType, HangupBy, Screening};
-use call::{DialStatus, PhoneNumber};
+use call::{CallType, DialStatus, HangupBy, PhoneNumber, Screening};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::store::Tx;
 use crate::store::allocations;
+use crate::store::allocations::listed_callers::listing;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
+use crate::store::core::stored;
 use crate::store::events;
 use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
-use crate::store::pins::attempt::listing;
 use crate::store::tenants::prompts;
 use crate::store::tenants::settings;
 use crate::store::{
@@ -551,7 +551,7 @@ fn dialled_number(
     let Some(tenant) = tenant else {
         return Ok((None, None));
     };
-    let key = tx.tenant_key(&numbers::tenant_id(&tenant)?)?;
+    let key = tx.tenant_key(&stored::tenant_id(&tenant)?)?;
     let sealed = key.seal(&record::dialled_context(sid.as_str()), dialled.expose())?;
     Ok((Some(key.party(dialled)), Some(sealed)))
 }
@@ -659,8 +659,7 @@ fn write_event(
         &Draft {
             tenant: &call.tenant_id,
             zone: &zone,
-            greenpin_id,
-            made: None,
+            subject: greenpin_id.into(),
             event_type,
             occurred_at,
             data,

@@ -6,10 +6,10 @@ use call::PhoneNumber;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
-use crate::store::numbers::{phone_number, small, tenant_id};
+use crate::store::core::stored::{integer, phone_number, tenant_id};
 use crate::store::{
     CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
     sql,
@@ -237,10 +237,10 @@ impl RawCall {
             dial_call_status,
             sip_cause: self
                 .sip_cause
-                .map(|cause| small(cause, "SIP cause"))
+                .map(|cause| integer(cause, "SIP cause"))
                 .transpose()?,
             hangup_by,
-            pin_attempts: small(self.pin_attempts, "count")?,
+            pin_attempts: integer(self.pin_attempts, "count")?,
             recording: file.map(|file| recording(file, self.recording_ms)),
             caller_media: ours.as_deref().map(leg_report).transpose()?,
             callee_media: theirs.as_deref().map(leg_report).transpose()?,

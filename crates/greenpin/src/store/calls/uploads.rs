@@ -4,7 +4,7 @@
 //! loses a recording. Only the node that has the file works on it: nothing has to be leased.
 
 use crate::store::calls;
-use crate::store::numbers;
+use crate::store::core::stored;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
 
 /// A recording on this node's disk.
@@ -35,8 +35,8 @@ impl Store {
                 Ok(Upload {
                     call_sid: CallSid::stored(row.get(0)?),
                     file: row.get(1)?,
-                    tries: numbers::small(row.get(2)?, "tries of an upload")?,
-                    tenant_id: tenant.as_deref().map(numbers::tenant_id).transpose()?,
+                    tries: stored::integer(row.get(2)?, "tries of an upload")?,
+                    tenant_id: tenant.as_deref().map(stored::tenant_id).transpose()?,
                 })
             })
         });

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::crypto::random;
+use crate::store::Tx;
 use crate::store::calls;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
+use crate::store::core::stored;
 use crate::store::events::outbox;
-use crate::store::numbers;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
 
 /// Calls that are closed in one transaction.
@@ -99,7 +99,7 @@ impl Store {
         });
         let open: Vec<(String, String)> = read.await?;
         open.into_iter()
-            .map(|(sid, tenant)| Ok((CallSid::stored(sid), numbers::tenant_id(&tenant)?)))
+            .map(|(sid, tenant)| Ok((CallSid::stored(sid), stored::tenant_id(&tenant)?)))
             .collect()
     }
 

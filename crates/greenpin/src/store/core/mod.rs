@@ -6,5 +6,6 @@ pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod reader;
+pub(crate) mod stored;
 pub(crate) mod timestamp;
 pub(crate) mod writer;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::events::endpoint_health;
 use crate::store::events::outbox;
 use crate::store::events::outbox::Delivery;

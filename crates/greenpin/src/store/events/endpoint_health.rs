@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::store::core::writer::Tx;
+use crate::store::Tx;
 use crate::store::events;
-use crate::store::events::Draft;
 use crate::store::events::outbox::Key;
+use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
 use crate::store::{
     EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql,
@@ -36,7 +36,7 @@ impl TenantStore {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         let write = self.store.writer.write(move |tx| {
             let found = tx.execute(sql::ENDPOINT_ENABLE, (tenant.as_str(), id.as_str()))? > 0;
-            tx.tenants().change();
+            tx.cache().tenants.change();
             tx.wake_deliverer();
             Ok(found)
         });
@@ -71,7 +71,7 @@ pub(crate) fn failed(
         return Ok(());
     }
     tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
-    tx.tenants().change();
+    tx.cache().tenants.change();
     tracing::error!(endpoint_id = %key.endpoint, failures, "an endpoint that has failed for days is disabled");
     tell(tx, &key.tenant, &key.endpoint, &url, since, now)
 }
@@ -92,8 +92,7 @@ fn tell(
         &Draft {
             tenant,
             zone: &zone,
-            greenpin_id: None,
-            made: None,
+            subject: Subject::Tenant,
             event_type,
             occurred_at: now,
             data,

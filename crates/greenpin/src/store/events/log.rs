@@ -3,12 +3,12 @@
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::tenants::endpoints;
 use crate::store::{
-    Allocation, EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql,
+    EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql,
 };
 
 /// The place of an allocation's first event among its events.
@@ -108,13 +108,45 @@ pub struct LoggedEvent {
     pub body: String,
 }
 
+/// The allocation that an event belongs to.
+#[derive(Clone, Copy)]
+pub(crate) enum Subject<'a> {
+    /// None: the event is of the tenant or of a number.
+    Tenant,
+    /// An allocation whose row is written in this transaction, and counts this first event already.
+    NewAllocation {
+        /// Its id.
+        greenpin_id: &'a GreenpinId,
+        /// Its `custom_field`.
+        custom_field: Option<&'a str>,
+    },
+    /// A stored allocation.
+    Allocation(&'a GreenpinId),
+}
+
+impl<'a> Subject<'a> {
+    /// Returns the allocation's id.
+    pub(crate) fn greenpin_id(self) -> Option<&'a GreenpinId> {
+        match self {
+            Self::Tenant => None,
+            Self::NewAllocation { greenpin_id, .. } | Self::Allocation(greenpin_id) => {
+                Some(greenpin_id)
+            }
+        }
+    }
+}
+
+impl<'a> From<Option<&'a GreenpinId>> for Subject<'a> {
+    fn from(greenpin_id: Option<&'a GreenpinId>) -> Self {
+        greenpin_id.map_or(Self::Tenant, Self::Allocation)
+    }
+}
+
 /// An event to be written.
 pub(crate) struct Draft<'a, D> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) zone: &'a TimeZone,
-    pub(crate) greenpin_id: Option<&'a GreenpinId>,
-    /// The allocation, where this is the event of its making: its row counts it already.
-    pub(crate) made: Option<&'a Allocation>,
+    pub(crate) subject: Subject<'a>,
     pub(crate) event_type: EventType,
     pub(crate) occurred_at: Timestamp,
     pub(crate) data: D,
@@ -143,7 +175,7 @@ pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
         sequence,
         occurred_at: draft.occurred_at.rfc3339(draft.zone),
         tenant_id: draft.tenant.as_str(),
-        greenpin_id: draft.greenpin_id.map(GreenpinId::as_str),
+        greenpin_id: draft.subject.greenpin_id().map(GreenpinId::as_str),
         custom_field,
         data: &draft.data,
     };
@@ -151,7 +183,7 @@ pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
     let row = (
         draft.tenant.as_str(),
         event_id.as_str(),
-        draft.greenpin_id.map(GreenpinId::as_str),
+        draft.subject.greenpin_id().map(GreenpinId::as_str),
         draft.event_type.as_str(),
         sequence,
         draft.occurred_at.micros(),
@@ -171,11 +203,12 @@ fn next_sequence<D>(
     tx: &Tx<'_>,
     draft: &Draft<'_, D>,
 ) -> Result<(i64, Option<String>), StoreError> {
-    if let Some(made) = draft.made {
-        return Ok((FIRST_SEQUENCE, made.custom_field.clone()));
-    }
-    let Some(greenpin_id) = draft.greenpin_id else {
-        return Ok((0, None));
+    let greenpin_id = match draft.subject {
+        Subject::Tenant => return Ok((0, None)),
+        Subject::NewAllocation { custom_field, .. } => {
+            return Ok((FIRST_SEQUENCE, custom_field.map(ToOwned::to_owned)));
+        }
+        Subject::Allocation(greenpin_id) => greenpin_id,
     };
     let key = (draft.tenant.as_str(), greenpin_id.as_str());
     let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
@@ -192,7 +225,8 @@ fn deliver<D>(
     sequence: i64,
 ) -> Result<(), StoreError> {
     let queue = draft
-        .greenpin_id
+        .subject
+        .greenpin_id()
         .map_or(event_id.as_str(), GreenpinId::as_str);
     for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {

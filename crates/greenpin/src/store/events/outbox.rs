@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
+use crate::store::core::stored;
 use crate::store::events;
-use crate::store::numbers;
 use crate::store::tenants::endpoints;
 use crate::store::{
     EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql,
@@ -216,7 +216,7 @@ fn claim(
 impl Claimed {
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let key = Key {
-            tenant: numbers::tenant_id(&row.get::<String>(0)?)?,
+            tenant: stored::tenant_id(&row.get::<String>(0)?)?,
             event: EventId::stored(row.get(1)?),
             endpoint: EndpointId::stored(row.get(2)?),
             queue: row.get(3)?,

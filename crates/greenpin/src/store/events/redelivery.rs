@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::store::core::writer::Tx;
+use crate::store::Tx;
 use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp, sql};

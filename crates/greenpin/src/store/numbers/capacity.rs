@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::store::core::writer::Tx;
+use crate::store::Tx;
 use crate::store::events;
-use crate::store::events::Draft;
+use crate::store::events::{Draft, Subject};
 use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
 use crate::store::tenants::settings;
 use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp, sql};
@@ -97,8 +97,7 @@ impl Places {
             &Draft {
                 tenant,
                 zone: &zone,
-                greenpin_id: None,
-                made: None,
+                subject: Subject::Tenant,
                 event_type,
                 occurred_at,
                 data,

@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use call::PhoneNumber;
 
+use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
-use crate::store::pins::unlisted_callers;
+use crate::store::core::stored::{integer, phone_number, tenant_id};
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+/// Wrong PINs of unlisted callers that a shared number takes in a row: the size of its budget.
+pub(crate) const UNLISTED_BURST: i64 = 20;
 
 /// How many allocations a virtual number takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,9 +188,9 @@ impl RawNumber {
             virtual_number: phone_number(&virtual_number)?,
             tenant_id,
             mode: mode.parse()?,
-            pin_length: small(pin_length, "PIN length")?,
-            max_active: small(max_active, "limit")?,
-            active: small(active, "count")?,
+            pin_length: integer(pin_length, "PIN length")?,
+            max_active: integer(max_active, "limit")?,
+            active: integer(active, "count")?,
         })
     }
 }
@@ -288,7 +291,7 @@ fn with_row<T>(
         new.mode.as_str(),
         i64::from(new.pin_length),
         i64::from(new.max_active),
-        unlisted_callers::BURST,
+        UNLISTED_BURST,
         now.micros(),
         now.micros(),
     ))
@@ -344,7 +347,7 @@ pub(crate) fn find(
         virtual_number: number,
         tenant_id: tenant_id(&tenant)?,
         mode: mode.parse()?,
-        pin_length: small(length, "PIN length")?,
+        pin_length: integer(length, "PIN length")?,
         strangers_left: left,
         strangers_at: Timestamp::from_micros(left_at),
         suspended: suspended_at.is_some(),
@@ -355,18 +358,6 @@ pub(crate) fn find(
             )
         }),
     }))
-}
-
-pub(crate) fn phone_number(text: &str) -> Result<PhoneNumber, StoreError> {
-    PhoneNumber::parse(text).map_err(|_| StoreError::Unreadable("number"))
-}
-
-pub(crate) fn tenant_id(text: &str) -> Result<TenantId, StoreError> {
-    TenantId::parse(text).ok_or(StoreError::Unreadable("tenant id"))
-}
-
-pub(crate) fn small<T: TryFrom<i64>>(value: i64, what: &'static str) -> Result<T, StoreError> {
-    T::try_from(value).map_err(|_| StoreError::Unreadable(what))
 }
 
 impl NumberMode {

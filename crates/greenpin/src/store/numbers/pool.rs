@@ -2,9 +2,9 @@
 
 use call::PhoneNumber;
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
 use crate::store::numbers;
 use crate::store::numbers::RawNumber;
 use crate::store::tenants::audit;

@@ -6,13 +6,14 @@ use aws_lc_rs::constant_time;
 use call::{PhoneNumber, Pin};
 use serde_json::json;
 
+use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
+use crate::store::allocations::listed_callers::listing;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
 use crate::store::events;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
@@ -22,7 +23,7 @@ use crate::store::pins::unlisted_callers;
 use crate::store::pins::unlisted_callers::Admitted;
 use crate::store::tenants::settings;
 use crate::store::{
-    CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql,
+    CallSid, Connection, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql,
 };
 
 /// What a block of digits is worth.
@@ -32,17 +33,6 @@ pub enum PinVerdict {
     Refused,
     /// Right.
     Accepted(Connection),
-}
-
-/// What a right PIN opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// The allocation.
-    pub greenpin_id: GreenpinId,
-    /// The other side's numbers in the order given; may be empty.
-    pub dial: Vec<PhoneNumber>,
-    /// Record the call.
-    pub record: bool,
 }
 
 impl Store {
@@ -252,8 +242,7 @@ impl Try<'_> {
         let draft = events::Draft {
             tenant,
             zone: &zone,
-            greenpin_id,
-            made: None,
+            subject: greenpin_id.into(),
             event_type,
             occurred_at,
             data,
@@ -331,30 +320,4 @@ pub(crate) fn sole(ids: &[GreenpinId]) -> Option<GreenpinId> {
     } else {
         None
     }
-}
-
-/// An active allocation that lists a caller.
-pub(crate) struct Listing {
-    pub(crate) greenpin_id: GreenpinId,
-    pub(crate) max_pin_attempts: u8,
-}
-
-/// The active allocations of a shared number that list a caller.
-pub(crate) fn listing(
-    snapshot: &Snapshot<'_>,
-    number: &NumberRow,
-    caller: PhoneNumber,
-    now: Timestamp,
-) -> Result<Vec<Listing>, StoreError> {
-    let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
-    snapshot.rows(
-        sql::CALLERS_SELECT,
-        (&number.number_key, caller, now.micros()),
-        |row| {
-            Ok(Listing {
-                greenpin_id: GreenpinId::stored(row.get(0)?),
-                max_pin_attempts: row.get(1)?,
-            })
-        },
-    )
 }

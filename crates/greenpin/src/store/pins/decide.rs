@@ -4,7 +4,6 @@ use call::PhoneNumber;
 
 use crate::store::allocations::{Allocation, OPEN_PIN_LENGTH};
 use crate::store::numbers::{NumberMode, NumberRow};
-use crate::store::pins::attempt::Connection;
 use crate::store::{CallerPolicy, GreenpinId, TenantSettings};
 
 /// Why digits open nothing. For the tenant alone: a caller must not learn which.
@@ -20,6 +19,17 @@ pub enum Refusal {
     CallerNotListed,
     /// The caller, or all callers that no allocation lists, must wait.
     Throttled,
+}
+
+/// What a right PIN opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The allocation.
+    pub greenpin_id: GreenpinId,
+    /// The other side's numbers in the order given; may be empty.
+    pub dial: Vec<PhoneNumber>,
+    /// Record the call.
+    pub record: bool,
 }
 
 /// Whom a try counts against, and whether it could be counted.

@@ -5,6 +5,6 @@ pub(crate) mod decide;
 pub(crate) mod resolve;
 pub(crate) mod unlisted_callers;
 
-pub use self::attempt::{Connection, PinVerdict};
-pub use self::decide::Refusal;
+pub use self::attempt::PinVerdict;
+pub use self::decide::{Connection, Refusal};
 pub use self::resolve::Resolution;

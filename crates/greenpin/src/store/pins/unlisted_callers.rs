@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 
+use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
-use crate::store::numbers::NumberRow;
+use crate::store::numbers::{NumberRow, UNLISTED_BURST};
 use crate::store::{StoreError, Timestamp, sql};
 
-/// Wrong tries of strangers that a number takes in a row.
-pub(crate) const BURST: i64 = 20;
 /// One more is granted each half hour.
 const REFILL: Duration = Duration::from_secs(1800);
 const WRONG_TRIES: i64 = 5;
@@ -114,9 +112,9 @@ fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
     let granted = now.since(number.strangers_at).as_secs() / REFILL.as_secs();
     let left = number
         .strangers_left
-        .saturating_add(i64::try_from(granted).unwrap_or(BURST));
-    if left >= BURST {
-        return (BURST, now);
+        .saturating_add(i64::try_from(granted).unwrap_or(UNLISTED_BURST));
+    if left >= UNLISTED_BURST {
+        return (UNLISTED_BURST, now);
     }
     (
         left,

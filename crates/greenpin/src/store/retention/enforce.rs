@@ -3,10 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
-use crate::store::numbers;
+use crate::store::core::stored;
 use crate::store::tenants::settings;
 use crate::store::{
     CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, sql,
@@ -99,7 +99,7 @@ impl Store {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::TENANTS_SETTINGS, (), |row| {
                 let retention = settings::parse(&row.get::<String>(1)?)?.retention;
-                Ok((numbers::tenant_id(&row.get::<String>(0)?)?, retention))
+                Ok((stored::tenant_id(&row.get::<String>(0)?)?, retention))
             })
         });
         let all: Result<Vec<_>, StoreError> = read.await;

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
@@ -232,7 +232,7 @@ fn begin(
             gone(tx, sql::ERASE_ENDPOINTS, tenant)?,
         ),
     ]);
-    tx.tenants().change();
+    tx.cache().tenants.change();
     let erasure_id = ErasureId::new(now);
     let row = (
         tenant.as_str(),
@@ -325,7 +325,7 @@ fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Resu
         sql::TENANT_KEY_DESTROY,
         (TenantSettings::default().stored()?, tenant.as_str()),
     )?;
-    tx.tenants().change();
+    tx.cache().tenants.change();
     tx.execute(sql::ERASURE_FINISH, (now.micros(), tenant.as_str()))?;
     audit::write(
         tx,

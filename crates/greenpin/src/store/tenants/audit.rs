@@ -1,6 +1,6 @@
 //! The audit log: what operators did. It holds no token and no whole number.
 
-use crate::store::core::writer::Tx;
+use crate::store::Tx;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::{AuditId, StoreError, TenantId, Timestamp, sql};
 

@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::crypto::random;
+use crate::store::Tx;
 use crate::store::core::crypto::{TokenDigest, WrappedKey};
-use crate::store::core::writer::Tx;
 use crate::store::tenants::endpoints;
 use crate::store::{
     EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, sql,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::crypto::random;
+use crate::store::Tx;
 use crate::store::core::crypto::TokenDigest;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::tenants::Drawn;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::random;
+use crate::store::Tx;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// An endpoint as the tenant asks for it.
@@ -135,7 +135,7 @@ impl TenantStore {
                 .seal(&secret_context(&id), secret.as_str())?;
             let row = (until.micros(), sealed, tenant.as_str(), id.as_str());
             let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
-            tx.tenants().change();
+            tx.cache().tenants.change();
             Ok(found.then(|| secret.clone()))
         });
         write.await
@@ -143,7 +143,7 @@ impl TenantStore {
 }
 
 pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
-    tx.tenants().endpoints(tenant, || {
+    tx.cache().tenants.endpoints(tenant, || {
         tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
     })
 }
@@ -173,7 +173,7 @@ pub(crate) fn replace(
             (now.micros(), tenant.as_str(), endpoint.id.as_str()),
         )?;
     }
-    tx.tenants().change();
+    tx.cache().tenants.change();
     // A pause that ended, or an endpoint that went, is for the deliverer to see.
     tx.wake_deliverer();
     Ok(made)

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
-use crate::store::numbers::small;
+use crate::store::core::stored::integer;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
 
 /// How long an answer is given again.
@@ -218,7 +218,7 @@ fn take(
         Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
             let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
             Taken::Done(KeptAnswer {
-                status: small(status, "status")?,
+                status: integer(status, "status")?,
                 content_type,
                 body,
             })

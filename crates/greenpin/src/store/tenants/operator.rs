@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use crate::RecordingKey;
-use crate::store::allocations;
-use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
-use crate::store::{
-    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, Store, TenantId, Timestamp,
-};
+use crate::store::Store;
 
 /// Who acts, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,48 +53,5 @@ impl OperatorStore {
     /// What recordings are sealed with.
     pub fn recording_key(&self) -> &RecordingKey {
         self.store.recording_key()
-    }
-
-    /// Makes an allocation for a tenant.
-    pub async fn create_allocation(
-        &self,
-        tenant: &TenantId,
-        new: NewAllocation,
-        now: Timestamp,
-    ) -> Result<Allocation, CreateError> {
-        let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let write = self.store.writer.write(move |tx| {
-            let made = allocations::create(tx, &tenant, new.clone(), now)?;
-            let id = made.greenpin_id.as_str();
-            let act = Act {
-                name: "allocation.create",
-                tenant: Some(&tenant),
-                object: Some(id),
-            };
-            audit::write(tx, &actor, act, now)?;
-            Ok(made)
-        });
-        write.await
-    }
-
-    /// Deletes an allocation of a tenant. Returns the moment of it.
-    pub async fn delete_allocation(
-        &self,
-        tenant: &TenantId,
-        id: &GreenpinId,
-        now: Timestamp,
-    ) -> Result<Timestamp, DeleteError> {
-        let (actor, tenant, id) = (self.actor.clone(), tenant.clone(), id.clone());
-        let write = self.store.writer.write(move |tx| {
-            let deleted_at = allocations::delete(tx, &tenant, &id, now)?;
-            let act = Act {
-                name: "allocation.delete",
-                tenant: Some(&tenant),
-                object: Some(id.as_str()),
-            };
-            audit::write(tx, &actor, act, now)?;
-            Ok(deleted_at)
-        });
-        write.await
     }
 }

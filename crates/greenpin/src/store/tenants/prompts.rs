@@ -6,9 +6,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
 use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql};
 
 /// How a tenant speaks to its callers.
@@ -64,7 +64,7 @@ impl TenantStore {
             .collect();
         let audio = STANDARD_NO_PAD.encode(octets);
         let write = self.store.writer.write(move |tx| {
-            tx.tenants().change();
+            tx.cache().tenants.change();
             tx.execute(
                 sql::PROMPT_PUT,
                 (tenant.as_str(), &name, &audio, now.micros()),
@@ -78,7 +78,7 @@ impl TenantStore {
     pub async fn delete_prompt(&self, name: &str) -> Result<bool, StoreError> {
         let (tenant, name) = (self.tenant_id.clone(), name.to_owned());
         let write = self.store.writer.write(move |tx| {
-            tx.tenants().change();
+            tx.cache().tenants.change();
             Ok(tx.execute(sql::PROMPT_DELETE, (tenant.as_str(), &name))? > 0)
         });
         write.await
@@ -91,7 +91,7 @@ pub(crate) fn voice(
     tenant: &TenantId,
     settings: &TenantSettings,
 ) -> Result<Voice, StoreError> {
-    let own = tx.tenants().prompts(tenant, || read(tx, tenant))?;
+    let own = tx.cache().tenants.prompts(tenant, || read(tx, tenant))?;
     Ok(Voice {
         language: settings.prompts.language.clone(),
         own,

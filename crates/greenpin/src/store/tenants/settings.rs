@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::writer::Tx;
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, sql};
 
@@ -206,7 +206,7 @@ pub(crate) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
 
 /// The settings that hold in this transaction; the defaults for a tenant that does not exist.
 pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
-    tx.tenants().settings(tenant, || read(tx, tenant))
+    tx.cache().tenants.settings(tenant, || read(tx, tenant))
 }
 
 /// The settings that hold now; the defaults for a tenant that does not exist.
@@ -255,7 +255,7 @@ impl TenantStore {
                 sql::TENANT_SETTINGS_UPDATE,
                 (settings.stored()?, tenant.as_str()),
             )?;
-            tx.tenants().change();
+            tx.cache().tenants.change();
             match &webhooks {
                 Some(webhooks) => endpoints::replace(tx, &tenant, webhooks, now),
                 None => Ok(Vec::new()),

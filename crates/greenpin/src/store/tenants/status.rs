@@ -1,7 +1,7 @@
 //! Tenants as the operator sees them: made, listed, suspended, resumed.
 
+use crate::store::Tx;
 use crate::store::core::database::Row;
-use crate::store::core::writer::Tx;
 use crate::store::tenants;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;

@@ -4,6 +4,7 @@
 pub(super) mod postgres;
 
 mod encrypted;
+mod writer;
 
 #[path = "rules.rs"]
 mod on_sqlite;

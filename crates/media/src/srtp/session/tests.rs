@@ -1,3 +1,6 @@
+use aws_lc_rs::aead;
+
+use super::super::keys::{AUTHENTICATION, ENCRYPTION, GcmKeys, SALT, apply_key_stream};
 use super::*;
 
 fn hex(text: &str) -> Vec<u8> {
@@ -15,11 +18,11 @@ fn hex(text: &str) -> Vec<u8> {
 const MASTER: &str = "E1F97A0D3E018BE0D64FA32C06DE4139 0EC675AD498AFEEBB6960B3AABE6";
 
 #[test]
-fn the_key_stream_is_that_of_rfc_3711_appendix_b2() {
+fn the_key_stream_matches_rfc_3711_appendix_b2() {
     let key = counter_key(&hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
     let block: [u8; 16] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000").try_into().unwrap();
     let mut data = vec![0; 0xff02 * 16];
-    stream(&key, block, &mut data).unwrap();
+    apply_key_stream(&key, block, &mut data).unwrap();
     assert_eq!(
         data[..48],
         hex(
@@ -35,9 +38,9 @@ fn the_key_stream_is_that_of_rfc_3711_appendix_b2() {
 }
 
 #[test]
-fn derived_keys_are_those_of_rfc_3711_appendix_b3() {
+fn derived_keys_match_rfc_3711_appendix_b3() {
     let master = hex(MASTER);
-    let master = Master {
+    let master = MasterKey {
         key: counter_key(&master[..16]).unwrap(),
         salt: padded(&master[16..]),
     };
@@ -56,9 +59,9 @@ fn derived_keys_are_those_of_rfc_3711_appendix_b3() {
     assert_eq!(master.derive::<94>(AUTHENTICATION).unwrap(), *expected);
 }
 
-/// The packets of the reference implementation's own check, libsrtp `srtp_validate`.
+/// Test packets of the reference implementation, libsrtp `srtp_validate`.
 #[test]
-fn packets_under_counter_mode_are_those_of_the_reference_implementation() {
+fn packets_in_counter_mode_match_the_reference_implementation() {
     let session = Session::derive(SrtpSuite::AesCm128HmacSha1_80, &hex(MASTER)).unwrap();
     let mut buffer = hex("800f1234decafbadcafebabe abababababababababababababababab");
     buffer.resize(60, 0);
@@ -96,7 +99,7 @@ fn gcm(key: &str) -> Session {
         &aead::AES_128_GCM
     };
     let salt: [u8; 12] = hex("517569642070726f2071756f").try_into().unwrap();
-    let keys = || Keys::Gcm(Gcm::new(algorithm, &key, salt).unwrap());
+    let keys = || PacketKeys::Gcm(GcmKeys::new(algorithm, &key, salt).unwrap());
     Session {
         rtp: keys(),
         rtcp: keys(),
@@ -107,7 +110,7 @@ const KEY_128: &str = "000102030405060708090a0b0c0d0e0f";
 const KEY_256: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 #[test]
-fn packets_under_gcm_are_those_of_rfc_7714_section_16() {
+fn gcm_packets_match_rfc_7714_section_16() {
     let plain = hex(
         "8040f17b8041f8d35501a0b2 47616c6c696120657374206f6d6e6973 2064697669736120696e207061727465 732074726573",
     );
@@ -134,7 +137,7 @@ fn packets_under_gcm_are_those_of_rfc_7714_section_16() {
 }
 
 #[test]
-fn a_report_under_gcm_is_that_of_rfc_7714_section_17() {
+fn a_gcm_report_matches_rfc_7714_section_17() {
     let plain = hex(
         "81c8000d4d617273 4e5450314e545032525450200000042a 0000e9304c756e61deadbeefdeadbeef deadbeefdeadbeefdeadbeef",
     );

@@ -8,9 +8,9 @@ mod srtp;
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventReceiver, FRAME, Formats,
-    Forward, Header, InboundClock, OutboundStream, Packet, ReceiverStats, SRTP_OVERHEAD, Side,
-    TelephoneEvent, ToneDetector, Unforwarded, forward,
+    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventFormat, EventReceiver,
+    FRAME, Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
+    SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
@@ -60,7 +60,7 @@ pub(super) struct MediaLeg {
 /// Result of the last offer and answer.
 struct NegotiatedMedia {
     peer: PeerAddress,
-    formats: Formats,
+    formats: NegotiatedFormats,
     send: bool,
     receive: bool,
 }
@@ -155,7 +155,7 @@ impl MediaLeg {
     fn switch_codec(&mut self, codec: Codec) {
         self.out.set_ticks(codec.ticks());
         self.clock = InboundClock::default();
-        self.encoder.skip();
+        self.encoder.discard_pending();
     }
 
     /// Handles a datagram at the RTP port and decrypts it if necessary. Returns the packet if it comes from the peer
@@ -212,9 +212,9 @@ impl MediaLeg {
         if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
             return self
                 .events
-                .take(&packet.header, event.parse(packet.payload)?);
+                .receive_parsed(&packet.header, event.parse(packet.payload)?);
         }
-        self.events.pass(&packet.header);
+        self.events.on_other_packet(&packet.header);
         None
     }
 
@@ -238,9 +238,9 @@ impl MediaLeg {
         octets: &mut [u8],
     ) -> usize {
         if header.marker {
-            self.encoder.skip();
+            self.encoder.discard_pending();
         }
-        let waited = self.encoder.waiting(codec) as u32;
+        let waited = self.encoder.pending_samples(codec) as u32;
         header.timestamp = header
             .timestamp
             .wrapping_sub(waited.wrapping_mul(codec.ticks()));
@@ -264,7 +264,7 @@ impl MediaLeg {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
-                .place(Side::Left, timestamp, samples, now);
+                .place(Channel::Left, timestamp, samples, now);
         }
         if let Some(listener) = &self.listener
             && listener.send(samples.to_vec()).is_err()
@@ -272,7 +272,7 @@ impl MediaLeg {
             self.listener = None;
         }
         if let Some(detector) = &mut self.detector {
-            detector.listen(samples, |digit| pressed(digit, DigitSource::InBand));
+            detector.process(samples, |digit| pressed(digit, DigitSource::InBand));
         }
     }
 
@@ -281,7 +281,7 @@ impl MediaLeg {
         if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
             && let Some(detector) = &mut self.detector
         {
-            detector.listen(&[0; 2 * FRAME], |_| ());
+            detector.process(&[0; 2 * FRAME], |_| ());
         }
     }
 
@@ -290,17 +290,17 @@ impl MediaLeg {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
-                .place(Side::Right, timestamp, samples, now);
+                .place(Channel::Right, timestamp, samples, now);
         }
     }
 
     /// Returns the negotiated format of telephone-events.
-    pub(super) fn telephone_event(&self) -> Option<TelephoneEvent> {
+    pub(super) fn telephone_event(&self) -> Option<EventFormat> {
         self.negotiated.as_ref()?.formats.telephone_event
     }
 
     /// Returns the negotiated formats.
-    pub(super) fn formats(&self) -> Option<Formats> {
+    pub(super) fn formats(&self) -> Option<NegotiatedFormats> {
         Some(self.negotiated.as_ref()?.formats)
     }
 
@@ -313,7 +313,7 @@ impl MediaLeg {
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
-        from: &Formats,
+        from: &NegotiatedFormats,
         now: Duration,
     ) -> Forward {
         let Some(negotiated) = self
@@ -341,7 +341,7 @@ impl MediaLeg {
 
     /// Skips a packet of the bridged leg in the outgoing stream.
     pub(super) fn skip(&mut self, packet: &Packet<'_>) {
-        self.out.swallow(&packet.header);
+        self.out.skip(&packet.header);
     }
 
     /// Sends the RTP packet in this range of the buffer. If SRTP is negotiated the packet is encrypted, and the buffer

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media::{Arrival, Codec, Concealment, Held, JitterBuffer, Next, Packet};
+use media::{Arrival, BufferedPacket, Codec, Concealment, JitterBuffer, Next, Packet};
 
 use super::MediaLeg;
 
@@ -43,7 +43,7 @@ impl MediaLeg {
         let recorded =
             self.recording.is_some() || bridged.is_some_and(|other| other.recording.is_some());
         let to = bridged.and_then(Self::codec);
-        followed || codec.has_state() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
+        followed || codec.is_stateful() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
 
     /// Ends the ordering. The next packet starts it again.
@@ -77,7 +77,7 @@ impl MediaLeg {
     /// Feeds decoded audio into the concealment.
     pub(super) fn feed_concealment(&mut self, samples: &[i16]) {
         if let Some(order) = &mut self.packet_order {
-            order.concealment.heard(samples);
+            order.concealment.observe(samples);
         }
     }
 
@@ -88,10 +88,10 @@ impl MediaLeg {
             return 0;
         };
         if negotiated.formats.codec == Codec::Opus {
-            let is_audio = |held: &&Held| {
+            let is_audio = |held: &&BufferedPacket| {
                 let number = held.header.payload_type;
                 !negotiated.formats.is_event(number)
-                    && negotiated.formats.codec_of(number) == Some(Codec::Opus)
+                    && negotiated.formats.codec_for(number) == Some(Codec::Opus)
             };
             let next = order
                 .buffer

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use media::{
-    Clip, ComfortNoise, Digit, DigitTones, EventSender, EventStep, FRAME, Formats, Header,
-    NoiseGenerator, Packet, RingbackTone,
+    Clip, ComfortNoise, Digit, DigitTones, EventSender, EventStep, FRAME, Header,
+    NegotiatedFormats, NoiseGenerator, Packet, RingbackTone,
 };
 
 use super::MediaLeg;
@@ -66,7 +66,7 @@ impl MediaLeg {
         match &mut self.playback {
             Playback::Noise { since: last, noise } => {
                 *last = since;
-                noise.follow(comfort_noise);
+                noise.set_level(comfort_noise);
             }
             Playback::Nothing => {
                 let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), comfort_noise));
@@ -191,7 +191,7 @@ impl MediaLeg {
 
     /// Sends one frame of our own audio, unless the peer is on hold.
     fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
-        let Formats {
+        let NegotiatedFormats {
             codec,
             payload_type,
             ..
@@ -201,9 +201,9 @@ impl MediaLeg {
             .filter(|negotiated| negotiated.send)?
             .formats;
         let mut payload = [0; FRAME];
-        self.encoder.skip();
+        self.encoder.discard_pending();
         let length = self.encode(codec, frame, &mut payload);
-        let header = self.out.own(payload_type, now);
+        let header = self.out.own_audio(payload_type, now);
         self.emit(&header, payload.get(..length)?);
         Some(())
     }

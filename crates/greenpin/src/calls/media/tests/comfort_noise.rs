@@ -8,7 +8,7 @@ fn quiet_talk(harness: &mut MediaHarness, both: bool) -> ([LegMedia; 2], [Socket
     let peers = [Socket::new(8), Socket::new(8)];
     for (index, (leg, peer)) in legs.iter().zip(&peers).enumerate() {
         let open = remote(peer.address(), Codec::Pcma, None);
-        let formats = Formats {
+        let formats = NegotiatedFormats {
             comfort_noise: index == 0 || both,
             ..open.formats
         };

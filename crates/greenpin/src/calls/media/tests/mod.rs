@@ -19,8 +19,8 @@ use std::{
 };
 
 use media::{
-    Clip, Codec, Digit, DigitSource, EventPayload, Formats, Header, OpusSettings, Oscillator,
-    Packet, TelephoneEvent,
+    Clip, Codec, Digit, DigitSource, EventFormat, EventPayload, Header, NegotiatedFormats,
+    OpusSettings, Oscillator, Packet,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -132,9 +132,9 @@ fn remote(rtp: SocketAddr, codec: Codec, telephone_event: Option<u8>) -> Remote 
     Remote {
         rtp,
         rtcp: None,
-        formats: Formats {
-            telephone_event: telephone_event.map(TelephoneEvent::at_8000),
-            ..Formats::of(codec)
+        formats: NegotiatedFormats {
+            telephone_event: telephone_event.map(EventFormat::at_8000),
+            ..NegotiatedFormats::new(codec)
         },
         opus: OpusSettings::default(),
         crypto: None,

@@ -4,16 +4,16 @@ use super::*;
 
 const OPUS: u8 = 111;
 
-fn formats(payload_type: u8) -> Formats {
-    let telephone_event = Some(TelephoneEvent::at_48000(110));
-    Formats {
+fn formats(payload_type: u8) -> NegotiatedFormats {
+    let telephone_event = Some(EventFormat::at_48000(110));
+    NegotiatedFormats {
         payload_type,
         telephone_event,
-        ..Formats::of(Codec::Opus)
+        ..NegotiatedFormats::new(Codec::Opus)
     }
 }
 
-fn speaking(rtp: SocketAddr, formats: Formats) -> Remote {
+fn speaking(rtp: SocketAddr, formats: NegotiatedFormats) -> Remote {
     Remote {
         formats,
         ..remote(rtp, formats.codec, None)
@@ -45,7 +45,7 @@ fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
 /// Bridges two peers with these formats.
 fn bridge(
     ports: RangeInclusive<u16>,
-    formats: [Formats; 2],
+    formats: [NegotiatedFormats; 2],
 ) -> (MediaHarness, [LegMedia; 2], [Socket; 2]) {
     let mut harness = MediaHarness::new(ports);
     let [a, b] = [(); 2].map(|()| harness.plane.open().unwrap());
@@ -124,7 +124,7 @@ fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
     let mut received = Vec::new();
     for (ports, harmed) in [(32_890..=32_899, false), (32_900..=32_909, true)] {
         let (_bench, [a, _b], [mut alice, bob]) =
-            bridge(ports, [formats(OPUS), Formats::of(Codec::Pcma)]);
+            bridge(ports, [formats(OPUS), NegotiatedFormats::new(Codec::Pcma)]);
         let mut sent = spoken(&mut alice, 440.0);
         if harmed {
             sent.swap(20, 21);
@@ -162,8 +162,10 @@ fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
 
 #[test]
 fn packets_of_30_ms_become_a_stream_without_gaps() {
-    let (_bench, [a, _b], [mut alice, bob]) =
-        bridge(32_910..=32_919, [Formats::of(Codec::Pcma), formats(OPUS)]);
+    let (_bench, [a, _b], [mut alice, bob]) = bridge(
+        32_910..=32_919,
+        [NegotiatedFormats::new(Codec::Pcma), formats(OPUS)],
+    );
     let mut last = None;
     let mut packets = Vec::new();
     for frame in tone(440.0, 990).chunks(240) {
@@ -181,7 +183,7 @@ fn packets_of_30_ms_become_a_stream_without_gaps() {
 
 #[test]
 fn a_peer_that_switches_to_opus_during_the_call_still_hears_and_is_heard() {
-    let g711 = Formats::of(Codec::Pcma);
+    let g711 = NegotiatedFormats::new(Codec::Pcma);
     let (mut harness, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
     let before = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     b.connect(speaking(bob.address(), formats(OPUS)));
@@ -203,9 +205,9 @@ fn a_peer_that_switches_to_opus_during_the_call_still_hears_and_is_heard() {
 
 #[test]
 fn a_key_press_keeps_its_duration_across_different_clocks() {
-    let g711 = Formats {
-        telephone_event: Some(TelephoneEvent::at_8000(101)),
-        ..Formats::of(Codec::Pcmu)
+    let g711 = NegotiatedFormats {
+        telephone_event: Some(EventFormat::at_8000(101)),
+        ..NegotiatedFormats::new(Codec::Pcmu)
     };
     let (mut harness, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
     for packet in spoken(&mut alice, 440.0).iter().take(3) {
@@ -300,8 +302,10 @@ fn without_events_keys_are_detected_and_sent_as_tones_in_opus() {
 
 #[test]
 fn speech_is_heard_after_invalid_opus_packets() {
-    let (_bench, [a, _b], [mut alice, bob]) =
-        bridge(32_970..=32_979, [formats(OPUS), Formats::of(Codec::Pcma)]);
+    let (_bench, [a, _b], [mut alice, bob]) = bridge(
+        32_970..=32_979,
+        [formats(OPUS), NegotiatedFormats::new(Codec::Pcma)],
+    );
     for payload in [
         &[][..],
         &[0xff; 300],

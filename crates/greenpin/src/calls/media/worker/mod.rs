@@ -257,7 +257,7 @@ impl Worker {
             while let Some(block) = leg
                 .recording
                 .as_mut()
-                .and_then(|recording| recording.timeline.take(self.now))
+                .and_then(|recording| recording.timeline.next_block(self.now))
             {
                 self.writer.write(leg.id, block);
             }

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, ops::Range};
 
 use media::{
-    Arrival, Codec, Digit, DigitSource, FRAME, Forward, Header, Held, Next, Packet, SRTP_OVERHEAD,
-    Unforwarded,
+    Arrival, BufferedPacket, Codec, Digit, DigitSource, FRAME, Forward, Header, Next, Packet,
+    SRTP_OVERHEAD, Unforwarded,
 };
 
 use super::{DATAGRAM_BYTES, MediaLeg, Worker, emit_digit};
@@ -37,7 +37,7 @@ impl Worker {
         };
         let digit = self.emit_key(leg, &packet);
         let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
-        let is_due = !matches!(arrival, Some(Arrival::Held | Arrival::Dropped));
+        let is_due = !matches!(arrival, Some(Arrival::Buffered | Arrival::Dropped));
         let decoded = if is_due {
             self.decode_for_listeners(leg, &packet)
         } else {
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    fn process_held(&mut self, leg: &mut MediaLeg, held: &Held) {
+    fn process_held(&mut self, leg: &mut MediaLeg, held: &BufferedPacket) {
         let packet = held.packet();
         let decoded = self.decode_for_listeners(leg, &packet);
         if !self.is_transcoded(leg, &packet) {
@@ -163,7 +163,7 @@ impl Worker {
         }
         let from = leg
             .formats()
-            .and_then(|formats| formats.codec_of(packet.header.payload_type));
+            .and_then(|formats| formats.codec_for(packet.header.payload_type));
         from.zip(self.bridged(leg).and_then(MediaLeg::codec))
             .is_some_and(|(from, to)| from.needs_decoder(to))
     }
@@ -191,7 +191,7 @@ impl Worker {
         }
         let codec = leg
             .formats()
-            .and_then(|formats| formats.codec_of(packet.header.payload_type));
+            .and_then(|formats| formats.codec_for(packet.header.payload_type));
         let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
             leg.on_silence(packet);
             return None;

@@ -13,14 +13,15 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
-use super::serve::{Asset, TEXT, tag};
+use super::serve::{Asset, tag};
+use crate::http::OPENAPI;
 
 const STYLE: &str = include_str!("style.css");
 /// The tag whose entries are the error codes.
 const ERRORS: &str = "Errors";
 
 static PAGE: LazyLock<String> = LazyLock::new(|| {
-    let document = serde_json::from_str(&TEXT).unwrap_or_default();
+    let document = serde_json::from_str(&OPENAPI).unwrap_or_default();
     page(&document).into_string()
 });
 

@@ -5,13 +5,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::allocation::not_found;
-use super::update::change;
+use super::fields::{UpdateItem, narrow_duration};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::field::RequestBody as _;
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, FieldError, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -19,10 +20,22 @@ use crate::http::openapi::schemas::ItemStatus;
 use crate::http::{Api, Success, success};
 use crate::store::{AllocationChange, GreenpinId, TenantSettings};
 
-pub(crate) const MOST_ITEMS: usize = 100;
+pub(crate) const MAX_ITEMS: usize = 100;
 
 problems! {
     BulkProblems: [InvalidRequest, TooManyItems, TooFew];
+}
+
+/// Returns the schema of the body, with its name.
+pub(crate) fn schema() -> (&'static str, Value) {
+    let schema = json!({
+        "type": "array",
+        "description": "The changes, in their order; together at most 64 KiB.",
+        "minItems": 1,
+        "maxItems": MAX_ITEMS,
+        "items": { "$ref": "#/components/schemas/UpdateItem" },
+    });
+    ("UpdateAllocations", schema)
 }
 
 /// What became of one change.
@@ -68,7 +81,7 @@ pub(crate) async fn update(
             "The array must hold 1 to 100 items.",
         ));
     }
-    if items.len() > MOST_ITEMS {
+    if items.len() > MAX_ITEMS {
         return Err(Problem::new(
             Code::TooManyItems,
             "The array must hold 1 to 100 items.",
@@ -128,10 +141,12 @@ fn item(item: Value, settings: &TenantSettings) -> Result<(GreenpinId, Allocatio
         return Err(Problem::of_fields(vec![error]));
     };
     let mut fields = Fields::new(object);
-    let id = fields.required("greenpin_id", Fields::text);
-    let change = change(&mut fields, settings);
+    narrow_duration(&mut fields, settings);
+    let item = UpdateItem::read(&mut fields);
+    let change = item.change.into_change(&mut fields);
     fields.finish()?;
-    let id = id
+    let id = item
+        .greenpin_id
         .as_deref()
         .and_then(GreenpinId::parse)
         .ok_or_else(not_found)?;

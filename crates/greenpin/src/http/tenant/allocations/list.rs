@@ -1,110 +1,19 @@
-//! Lists, newest first, a page at a time; and `GET /greenpin`.
+//! `GET /greenpin`: lists allocations, newest first.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Json, Response};
-use call::PhoneNumber;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::allocation::Resource;
+use super::resource::Resource;
 use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
-use crate::http::middleware::problem::{Code, FieldError, Problem};
-use crate::http::openapi::problems::problems;
+use crate::http::middleware::paging::{Page, asked, cut, invalid, number, time};
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationStatus, E164};
-use crate::store::{AllocationFilter, GreenpinId, Status, Timestamp};
-
-const DEFAULT_LIMIT: u32 = 50;
-const MOST: u32 = 200;
-
-/// Which page of a list.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct PageQuery {
-    /// How many at most.
-    #[param(value_type = u32, required = false, minimum = 1, maximum = 200, default = 50)]
-    limit: Option<String>,
-    /// `next_cursor` of the page before.
-    #[param(value_type = String, required = false, pattern = "^call_[0-9a-hjkmnp-tv-z]{26}$")]
-    cursor: Option<String>,
-}
-
-/// The page that was asked for.
-pub(crate) struct Asked<T> {
-    pub(crate) limit: u32,
-    pub(crate) cursor: Option<T>,
-}
-
-/// A page. `next_cursor` is `null` on the last one.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Page<T> {
-    /// The items of this page.
-    response: Vec<T>,
-    /// What to ask the next page with; `null` on the last one.
-    #[schema(required)]
-    next_cursor: Option<String>,
-}
-
-impl<T: Serialize> Page<T> {
-    pub(crate) fn answer(response: Vec<T>, next_cursor: Option<String>) -> Response {
-        Json(Self {
-            response,
-            next_cursor,
-        })
-        .into_response()
-    }
-}
-
-impl PageQuery {
-    pub(crate) fn page<T>(
-        self,
-        cursor: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Asked<T>, Problem> {
-        asked(self.limit.as_deref(), self.cursor.as_deref(), cursor)
-    }
-}
-
-/// Reads `limit` and `cursor`.
-pub(crate) fn asked<T>(
-    limit: Option<&str>,
-    cursor: Option<&str>,
-    read: impl FnOnce(&str) -> Option<T>,
-) -> Result<Asked<T>, Problem> {
-    let limit = match limit {
-        None => DEFAULT_LIMIT,
-        Some(text) => {
-            let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-            limit.ok_or_else(|| invalid("limit", "must be 1 to 200"))?
-        }
-    };
-    let cursor = match cursor {
-        None => None,
-        Some(text) => {
-            Some(read(text).ok_or_else(|| invalid("cursor", "must be a cursor of this list"))?)
-        }
-    };
-    Ok(Asked { limit, cursor })
-}
-
-/// The items of a page out of one more than fit, and whether there was one more.
-pub(crate) fn cut<T>(items: &[T], limit: u32) -> (&[T], bool) {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    match items.get(..limit) {
-        Some(page) => (page, items.len() > limit),
-        None => (items, false),
-    }
-}
-
-pub(crate) fn invalid(field: &str, rule: &str) -> Problem {
-    let error = FieldError {
-        field: field.into(),
-        code: Code::InvalidValue,
-        message: rule.into(),
-    };
-    Problem::of_fields(vec![error])
-}
+use crate::store::{AllocationFilter, GreenpinId, Status};
 
 /// What a list of allocations can be narrowed by.
 #[derive(Deserialize, IntoParams)]
@@ -135,11 +44,6 @@ pub(crate) struct ListQuery {
     /// `next_cursor` of the page before.
     #[param(value_type = String, required = false, pattern = "^gp_[0-9a-hjkmnp-tv-z]{26}$")]
     cursor: Option<String>,
-}
-
-problems! {
-    QueryProblems: [InvalidRequest] fields [InvalidValue];
-    QueryOfOneProblems: [InvalidRequest, NotFound] fields [InvalidValue];
 }
 
 /// List allocations
@@ -209,24 +113,4 @@ impl ListQuery {
             created_before: time("created_before", self.created_before)?,
         })
     }
-}
-
-pub(crate) fn number(field: &str, text: Option<String>) -> Result<Option<PhoneNumber>, Problem> {
-    let read = |text: String| PhoneNumber::parse(&text);
-    text.map(read).transpose().map_err(|_| {
-        invalid(
-            field,
-            "must be a number in E.164 form, its '+' written as %2B",
-        )
-    })
-}
-
-pub(crate) fn time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
-    let read = |text: String| text.parse::<jiff::Timestamp>();
-    let rule = "must be a time as in RFC 3339, its '+' written as %2B";
-    let time = text
-        .map(read)
-        .transpose()
-        .map_err(|_| invalid(field, rule))?;
-    Ok(time.map(|time| Timestamp::from_micros(time.as_microsecond())))
 }

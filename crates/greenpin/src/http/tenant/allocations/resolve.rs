@@ -4,12 +4,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use call::{PhoneNumber, Pin};
+use call::PhoneNumber;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::fields::ResolveRequest;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
@@ -65,24 +67,15 @@ pub(crate) async fn resolve(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let virtual_number = fields.required("virtual_number", Fields::number);
-    let caller = fields.number("caller");
-    let digits = digits(&mut fields);
+    let call = ResolveRequest::read(&mut fields);
     fields.finish()?;
-    let virtual_number = virtual_number.ok_or_else(|| Problem::plain(Code::Internal))?;
+    let virtual_number = call
+        .virtual_number
+        .ok_or_else(|| Problem::plain(Code::Internal))?;
     let resolution = store
-        .resolve(virtual_number, caller, digits, api.now())
+        .resolve(virtual_number, call.caller, call.digits, api.now())
         .await?;
     Ok(success(StatusCode::OK, answer(resolution)))
-}
-
-fn digits(fields: &mut Fields) -> Option<Pin> {
-    let text = fields.text("digits")?;
-    let digits = Pin::parse(&text).ok();
-    if digits.is_none() {
-        fields.fault("digits", Code::InvalidValue, "must be 1 to 8 digits");
-    }
-    digits
 }
 
 fn answer(resolution: Resolution) -> Answer {

@@ -1,23 +1,21 @@
 //! `PUT /greenpin/{id}`: changing an allocation.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::allocation::{
-    LONGEST_CUSTOM_FIELD, MOST_ATTEMPTS, MOST_NUMBERS, Resource, greenpin_id, not_found,
-    refuse_both_sides, to_required,
-};
+use super::create::to_required;
+use super::fields::UpdateAllocation;
+use super::resource::{Resource, greenpin_id};
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, FieldError, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, Success, success};
-use crate::store::{AllocationChange, ChangeError, Party, TenantSettings};
+use crate::store::{ChangeError, Party};
 
 problems! {
     ChangeProblems: [InvalidRequest, NotFound, AllocationNotActive, PinSpaceExhausted, RuleViolated, ToRequired]
@@ -53,7 +51,7 @@ pub(crate) async fn update(
     let object = body::json_object(&headers, body).await?;
     let settings = store.settings().await?;
     let mut fields = Fields::new(object);
-    let change = change(&mut fields, &settings);
+    let change = UpdateAllocation::parse(&mut fields, &settings);
     fields.finish()?;
     let now = api.now();
     let changed = store.change_allocation(&id, change, now).await?;
@@ -61,40 +59,6 @@ pub(crate) async fn update(
         StatusCode::OK,
         Resource::of(&changed, &settings.zone(), now),
     ))
-}
-
-/// Reads what is to change. `null` takes `custom_field` away; elsewhere it means "not given".
-pub(crate) fn change(fields: &mut Fields, settings: &TenantSettings) -> AllocationChange {
-    let clear = fields.is_null("custom_field");
-    let from = fields.numbers("from", MOST_NUMBERS);
-    if from.as_ref().is_some_and(Vec::is_empty) {
-        fields.fault("from", Code::TooFew, "must hold 1 to 10 numbers");
-    }
-    let to = fields.numbers("to", MOST_NUMBERS);
-    refuse_both_sides(
-        fields,
-        from.as_deref().unwrap_or_default(),
-        to.as_deref().unwrap_or_default(),
-    );
-    let duration = fields.integer("duration", settings.min_duration, settings.max_duration);
-    let attempts = fields.integer("max_pin_attempts", 1, MOST_ATTEMPTS.into());
-    let record = fields.boolean("record");
-    let custom_field = fields.short_text("custom_field", LONGEST_CUSTOM_FIELD);
-    for name in ["caller_id_number", "virtual_number", "pin"] {
-        fields.unchangeable(name);
-    }
-    AllocationChange {
-        from,
-        to,
-        duration: duration.map(|seconds| Duration::from_secs(seconds.into())),
-        max_pin_attempts: attempts.and_then(|attempts| u8::try_from(attempts).ok()),
-        record,
-        custom_field: if clear {
-            Some(None)
-        } else {
-            custom_field.map(Some)
-        },
-    }
 }
 
 impl From<ChangeError> for Problem {

@@ -8,11 +8,10 @@ use utoipa::IntoParams;
 
 use super::read::Record;
 use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::paging::{Page, asked, cut, invalid, number, time};
 use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::schemas::{AllocationId, CallKind, CallProgress, E164};
-use crate::http::tenant::allocations::list::{
-    Page, QueryProblems, asked, cut, invalid, number, time,
-};
 use crate::store::{CallFilter, CallSid, CallType, GreenpinId};
 
 /// What a list of calls can be narrowed by.

@@ -10,13 +10,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::paging::{Page, PageQuery};
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::QueryOfOneProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{
     AllocationId, CallId, CallKind, CallerDirection, DialOutcome, E164, HangupParty, Moment,
 };
-use crate::http::tenant::allocations::allocation::{greenpin_id, not_found};
-use crate::http::tenant::allocations::list::{Page, PageQuery, QueryOfOneProblems};
+use crate::http::tenant::allocations::resource::greenpin_id;
 use crate::http::{Success, success};
 use crate::store::{CallRecord, CallSid, LegReport, Timestamp};
 
@@ -54,7 +56,7 @@ pub(crate) async fn of_allocation(
     store.allocation(&id).await?.ok_or_else(not_found)?;
     let zone = store.settings().await?.zone();
     let records = store.calls_of(&id, page.cursor, page.limit + 1).await?;
-    let (records, more) = crate::http::tenant::allocations::list::cut(&records, page.limit);
+    let (records, more) = crate::http::middleware::paging::cut(&records, page.limit);
     let next_cursor = records
         .last()
         .filter(|_| more)

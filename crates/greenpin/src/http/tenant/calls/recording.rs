@@ -10,10 +10,10 @@ use utoipa::ToSchema;
 
 use crate::http::Api;
 use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::range::{Part, part};
 use crate::http::openapi::problems::problems;
-use crate::http::tenant::allocations::allocation::not_found;
 use crate::recordings::{ReadError, Recording};
 use crate::store::{CallSid, TenantStore};
 

@@ -14,19 +14,33 @@ use super::recording;
 use super::recording::AudioResponses;
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::field::{Field, Integer, RequestBody as _, request_body};
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::Moment;
-use crate::http::tenant::allocations::allocation::not_found;
 use crate::http::{Api, Success, success};
 use crate::store::{CallSid, LinkError};
 
-/// How long a link opens its recording, in seconds, if the request does not say.
+/// Seconds for which a link opens its recording if the request does not say.
 const DEFAULT_DURATION: u32 = 300;
-const SHORTEST: u32 = 30;
-/// A day: what is to be open for longer is not short-lived.
-const LONGEST: u32 = 86_400;
+
+request_body! {
+    /// How long a link is to last.
+    LinkRecording {
+        duration: Integer = Field::new(
+            "duration",
+            Integer {
+                min: 30,
+                max: 86_400,
+            },
+            "Seconds.",
+        )
+        .with_default("300")
+        .with_example("300"),
+    }
+}
 
 problems! {
     MakeProblems: [InvalidRequest, NotFound, RuleViolated]
@@ -71,8 +85,8 @@ pub(crate) async fn make(
 ) -> Result<Response, Problem> {
     let call_sid = CallSid::parse(&call_sid).ok_or_else(not_found)?;
     let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
-    let duration = fields
-        .integer("duration", SHORTEST, LONGEST)
+    let duration = LinkRecording::read(&mut fields)
+        .duration
         .unwrap_or(DEFAULT_DURATION);
     fields.finish()?;
     let record = store.call(&call_sid).await?.ok_or_else(not_found)?;

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::problem::Problem;
+use crate::http::middleware::problem::not_found;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{AttemptFailure, DeliveryStanding, Moment, WebhookId};
-use crate::http::tenant::allocations::allocation::not_found;
 use crate::http::{Success, success};
 use crate::store::{Attempt, AttemptError, DeliveryRecord, EventId, Timestamp};
 

@@ -13,13 +13,15 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::http::middleware::auth::Tenant;
 use crate::http::middleware::body;
+use crate::http::middleware::field::{Field, Parsed, RequestBody as _, request_body};
+use crate::http::middleware::paging::{Page, asked, cut, invalid};
+use crate::http::middleware::problem::not_found;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
+use crate::http::openapi::problems::QueryProblems;
 use crate::http::openapi::problems::problems;
 use crate::http::openapi::schemas::{DeadOnly, Event, EventLogId, WebhookId};
-use crate::http::tenant::allocations::allocation::not_found;
-use crate::http::tenant::allocations::list::{Page, QueryProblems, asked, cut, invalid};
-use crate::http::tenant::settings::types;
+use crate::http::tenant::settings::fields::{EventTypeList, endpoint_id, event_types};
 use crate::http::{Api, Success, success};
 use crate::store;
 use crate::store::{EndpointId, EventId, LoggedEvent, StoreError, TenantStore, Timestamp};
@@ -216,6 +218,58 @@ pub(crate) async fn redeliver(
     ))
 }
 
+/// A moment of a request, as in RFC 3339.
+const fn moment(name: &'static str, doc: &'static str) -> Field<Parsed<Timestamp>> {
+    Field::new(
+        name,
+        Parsed {
+            parse: parse_time,
+            rule: "must be a time as in RFC 3339",
+            schema: r#"{ "type": "string", "format": "date-time" }"#,
+        },
+        doc,
+    )
+    .required()
+    .with_example(r#""2026-06-15T10:30:00+05:30""#)
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let time = text.parse::<jiff::Timestamp>().ok()?;
+    Some(Timestamp::from_micros(time.as_microsecond()))
+}
+
+request_body! {
+    /// Which events are to go again.
+    ReplayEvents {
+        after: Parsed<Timestamp> = moment("after", "Events of this moment or later."),
+        before: Parsed<Timestamp> = moment("before", "Events before this moment."),
+        types: EventTypeList = event_types("Of these types; left out: of all."),
+        endpoint_id: Parsed<EndpointId> = endpoint_id(
+            "endpoint_id",
+            "To this endpoint; left out: to each that asks for the type.",
+        ),
+        state: Parsed<()> = Field::new(
+            "state",
+            Parsed {
+                parse: |text| (text == "dead").then_some(()),
+                rule: "must be one of: dead",
+                schema: r#"{ "enum": ["dead"] }"#,
+            },
+            "`dead`: only events of which a delivery was given up.",
+        ),
+        cursor: Parsed<EventId> = Field::new(
+            "cursor",
+            Parsed {
+                parse: EventId::parse,
+                rule: "must be a cursor of this call",
+                schema: r#"{ "type": "string", "pattern": "^evt_[0-9a-hjkmnp-tv-z]{26}$" }"#,
+            },
+            "`next_cursor` of the answer before.",
+        ),
+    }
+    example r#"{ "after": "2026-06-15T10:30:00+05:30", "before": "2026-06-15T12:00:00+05:30", "state": "dead" }"#
+}
+
 /// What a replay answers.
 #[derive(Serialize, ToSchema)]
 #[schema(description = "Events that go again.")]
@@ -253,17 +307,15 @@ pub(crate) async fn replay(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let after = fields.required("after", time);
-    let before = fields.required("before", time);
-    let types = types(&mut fields);
-    let endpoint_id = id(&mut fields, "endpoint_id", EndpointId::parse, ENDPOINT_RULE);
-    let dead = fields.word("state", &[("dead", true)]).unwrap_or(false);
-    let cursor = id(
-        &mut fields,
-        "cursor",
-        EventId::parse,
-        "must be a cursor of this call",
-    );
+    let ReplayEvents {
+        after,
+        before,
+        types,
+        endpoint_id,
+        state,
+        cursor,
+    } = ReplayEvents::read(&mut fields);
+    let dead = state.is_some();
     if let Some(wanted) = &endpoint_id
         && store
             .endpoints()
@@ -299,29 +351,4 @@ pub(crate) async fn replay(
             next_cursor,
         },
     ))
-}
-
-fn time(fields: &mut Fields, name: &'static str) -> Option<Timestamp> {
-    let text = fields.text(name)?;
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => Some(Timestamp::from_micros(time.as_microsecond())),
-        Err(_) => {
-            fields.fault(name, Code::InvalidValue, "must be a time as in RFC 3339");
-            None
-        }
-    }
-}
-
-fn id<T>(
-    fields: &mut Fields,
-    name: &'static str,
-    read: impl FnOnce(&str) -> Option<T>,
-    rule: &str,
-) -> Option<T> {
-    let text = fields.text(name)?;
-    let id = read(&text);
-    if id.is_none() {
-        fields.fault(name, Code::InvalidValue, rule);
-    }
-    id
 }

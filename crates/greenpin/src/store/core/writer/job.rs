@@ -7,19 +7,19 @@ use tokio::sync::oneshot;
 use super::Tx;
 use crate::store::StoreError;
 
-/// What a job does to the numbers that allocations are made on.
+/// Conditions under which a job may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It makes an allocation, by what [`Offers`](crate::store::allocations::number_cache::Offers) knows of its number.
-    Create,
-    /// It may do anything.
-    Other,
+    /// Works with cached rows, and may run before the commit before it is known to be durable.
+    Speculative,
+    /// May do anything, and runs once everything before it is known to be durable.
+    Ordinary,
 }
 
-pub(crate) trait Job: Send {
+pub(crate) trait Job<C>: Send {
     fn kind(&self) -> Kind;
     /// Does the work; whether what it did is to be kept.
-    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    fn run(&mut self, tx: &Tx<'_, C>) -> bool;
     /// Something that it sent has failed.
     fn fail(&mut self, error: StoreError);
     /// Tells the result, or that there was no commit.
@@ -44,9 +44,9 @@ impl<W, T, E> Task<W, T, E> {
     }
 }
 
-impl<W, T, E> Job for Task<W, T, E>
+impl<C, W, T, E> Job<C> for Task<W, T, E>
 where
-    W: Fn(&Tx<'_>) -> Result<T, E> + Send,
+    W: Fn(&Tx<'_, C>) -> Result<T, E> + Send,
     T: Send,
     E: From<StoreError> + Send,
 {
@@ -54,7 +54,7 @@ where
         self.kind
     }
 
-    fn run(&mut self, tx: &Tx<'_>) -> bool {
+    fn run(&mut self, tx: &Tx<'_, C>) -> bool {
         self.result = None;
         self.result = Some((self.work)(tx));
         matches!(self.result, Some(Ok(_)))
@@ -77,7 +77,7 @@ where
 }
 
 /// Runs one job; whether what it did is to be kept.
-pub(crate) fn run(tx: &Tx<'_>, job: &mut dyn Job) -> bool {
+pub(crate) fn run<C>(tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> bool {
     catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
         tracing::error!("a store job panicked; what it did is undone");
         false

@@ -12,16 +12,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::Tx;
 use super::job::{Job, Kind, run};
 use super::lull::{LOOK, Lull};
+use super::{Tx, WriterCache};
 use crate::metrics::METRICS;
-use crate::store::allocations::number_cache::Offers;
 use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{Connection, Place, Turn, Value};
 use crate::store::core::ids::EventIds;
 use crate::store::core::reader::{IdleReaders, Snapshot};
-use crate::store::tenants::cache::TenantCache;
 use crate::store::{OpenError, StoreError, sql};
 
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
@@ -44,13 +42,13 @@ pub(crate) struct Told {
 }
 
 /// The jobs of one transaction.
-struct Batch {
+struct Batch<C> {
     begun: Instant,
-    done: Vec<Box<dyn Job>>,
+    done: Vec<Box<dyn Job<C>>>,
     /// Whether each job has a savepoint of its own.
     is_guarded: bool,
-    /// Whether all jobs make allocations.
-    only_creates: bool,
+    /// Whether all jobs are speculative.
+    is_speculative: bool,
     delivery_written: Cell<bool>,
 }
 
@@ -62,26 +60,25 @@ enum Ended {
     HandedOver,
 }
 
-pub(crate) struct Thread {
+pub(crate) struct Thread<C> {
     place: Place,
     connection: Connection,
     keys: Arc<Keyring>,
     told: Told,
     event_ids: RefCell<EventIds>,
-    tenants: TenantCache,
-    offers: Offers,
+    cache: C,
     /// What the last transaction has left behind, if nobody else has written since.
     mark: Cell<Option<i64>>,
     /// Whether nobody else has written between the last two transactions.
     is_alone: Cell<bool>,
     turns_in_a_row: Cell<u32>,
     /// The batch whose commit is under way. The transaction after it is begun.
-    ending: Option<Batch>,
+    ending: Option<Batch<C>>,
     /// How many ask at once, as the last commits saw it.
     crowd: Cell<usize>,
 }
 
-impl Thread {
+impl<C: WriterCache> Thread<C> {
     pub(crate) fn open(place: Place, keys: Arc<Keyring>, told: Told) -> Result<Self, OpenError> {
         place.prepare()?;
         let connection = place.writer()?;
@@ -91,8 +88,7 @@ impl Thread {
             keys,
             told,
             event_ids: RefCell::default(),
-            tenants: TenantCache::default(),
-            offers: Offers::default(),
+            cache: C::default(),
             mark: Cell::default(),
             is_alone: Cell::default(),
             turns_in_a_row: Cell::default(),
@@ -118,7 +114,7 @@ impl Thread {
         Ok(known.as_ref() == Some(&digest))
     }
 
-    pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job>>) {
+    pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>) {
         let mut lull = Lull::new(self.connection.changes(), Instant::now());
         loop {
             match jobs.recv_timeout(if self.ending.is_some() {
@@ -138,7 +134,7 @@ impl Thread {
     }
 
     /// Commits what waits, and tells everybody; or sends the commit, for the next batch to begin meanwhile.
-    fn work(&mut self, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+    fn work(&mut self, first: Box<dyn Job<C>>, jobs: &Receiver<Box<dyn Job<C>>>) {
         let mut batch = Batch::new();
         let ended = match self.begin_afresh() {
             Ok(()) => self
@@ -164,7 +160,7 @@ impl Thread {
         }
     }
 
-    fn tell(&self, batch: Batch, committed: &Result<(), StoreError>) {
+    fn tell(&self, batch: Batch<C>, committed: &Result<(), StoreError>) {
         count(batch.done.len(), batch.begun.elapsed());
         self.told.readers.committed();
         self.look_at_the_crowd();
@@ -194,13 +190,13 @@ impl Thread {
     /// Runs jobs until the batch has its share.
     fn fill(
         &mut self,
-        first: Box<dyn Job>,
-        jobs: &Receiver<Box<dyn Job>>,
-        batch: &mut Batch,
+        first: Box<dyn Job<C>>,
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        batch: &mut Batch<C>,
     ) -> Result<(), StoreError> {
         let (mut next, share) = (Some(first), self.share());
         while let Some(job) = next {
-            batch.only_creates &= job.kind() == Kind::Create;
+            batch.is_speculative &= job.kind() == Kind::Speculative;
             batch.done.push(job);
             self.run_last(batch)?;
             next = if batch.done.len() < share {
@@ -213,9 +209,9 @@ impl Thread {
     }
 
     /// Runs the last job of a batch. An error here is the whole transaction's.
-    fn run_last(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+    fn run_last(&mut self, batch: &mut Batch<C>) -> Result<(), StoreError> {
         // What is not made to be run on what is only believed waits for it to be known.
-        if !batch.only_creates && !self.conclude(batch)? {
+        if !batch.is_speculative && !self.conclude(batch)? {
             return Ok(());
         }
         let tx = self.tx(&batch.delivery_written);
@@ -232,10 +228,10 @@ impl Thread {
     }
 
     /// Ends the transaction of a batch.
-    fn end(&mut self, batch: &mut Batch) -> Result<Ended, StoreError> {
+    fn end(&mut self, batch: &mut Batch<C>) -> Result<Ended, StoreError> {
         let sent = self
-            .offers
-            .write(&self.tx(&batch.delivery_written))
+            .cache
+            .flush(&self.tx(&batch.delivery_written))
             .and_then(|()| self.connection.flush());
         let sent = if self.conclude(batch)? { sent } else { Ok(()) };
         let ended = sent.and_then(|()| {
@@ -260,9 +256,9 @@ impl Thread {
 
     /// Whether the next transaction is to be begun before the end of this one is known: where that saves time, and
     /// nobody else is seen to write.
-    fn may_hand_over(&self, batch: &Batch) -> bool {
+    fn may_hand_over(&self, batch: &Batch<C>) -> bool {
         self.connection.is_far()
-            && batch.only_creates
+            && batch.is_speculative
             && !batch.is_guarded
             && self.crowd.get() >= CROWD
             && self.is_alone.get()
@@ -271,7 +267,7 @@ impl Thread {
 
     /// Learns how the transaction before this one has ended, if it is under way, and tells those who wait for it.
     /// Whether what this batch did holds; otherwise all its jobs were run again.
-    fn conclude(&mut self, batch: &mut Batch) -> Result<bool, StoreError> {
+    fn conclude(&mut self, batch: &mut Batch<C>) -> Result<bool, StoreError> {
         match self.conclude_ending() {
             None => Ok(true),
             Some(Some(turn)) => {
@@ -333,9 +329,9 @@ impl Thread {
     /// The next job of this batch.
     fn next(
         &mut self,
-        jobs: &Receiver<Box<dyn Job>>,
-        batch: &mut Batch,
-    ) -> Result<Option<Box<dyn Job>>, StoreError> {
+        jobs: &Receiver<Box<dyn Job<C>>>,
+        batch: &mut Batch<C>,
+    ) -> Result<Option<Box<dyn Job<C>>>, StoreError> {
         if let Ok(job) = jobs.try_recv() {
             return Ok(Some(job));
         }
@@ -358,7 +354,7 @@ impl Thread {
     }
 
     /// Undoes the batch and runs it again, each job so that it takes nothing of the others with it.
-    fn again(&self, batch: &mut Batch) -> Result<(), StoreError> {
+    fn again(&self, batch: &mut Batch<C>) -> Result<(), StoreError> {
         batch.is_guarded = true;
         self.roll_back()?;
         self.begin()?;
@@ -379,16 +375,13 @@ impl Thread {
     fn take_turn(&self, turn: &Turn) {
         self.is_alone
             .set(self.mark.replace(Some(turn.next_mark)) == Some(turn.mark));
-        if !self.is_alone.get() {
-            self.offers.clear();
-        }
-        self.tenants.refresh(turn.version);
+        self.cache.begin(turn.version, self.is_alone.get());
         self.event_ids.borrow_mut().after(turn.last_event);
     }
 
     fn finish(&self) -> Result<(), StoreError> {
         self.connection
-            .commit(self.event_ids.borrow().last(), self.tenants.was_changed())
+            .commit(self.event_ids.borrow().last(), self.cache.was_changed())
     }
 
     fn roll_back(&self) -> Result<(), StoreError> {
@@ -398,18 +391,16 @@ impl Thread {
 
     /// What was read in a transaction that is undone may never have been.
     fn forget(&self) {
-        self.tenants.clear();
-        self.offers.clear();
+        self.cache.clear();
         self.keys.forget_all();
     }
 
-    fn tx<'a>(&'a self, delivery_written: &'a Cell<bool>) -> Tx<'a> {
+    fn tx<'a>(&'a self, delivery_written: &'a Cell<bool>) -> Tx<'a, C> {
         let Self {
             connection,
             keys,
             event_ids,
-            tenants,
-            offers,
+            cache,
             ..
         } = self;
         let snapshot = Snapshot::new(connection, keys);
@@ -417,16 +408,15 @@ impl Thread {
             snapshot,
             connection,
             event_ids,
-            tenants,
-            offers,
+            cache,
             delivery_written,
         }
     }
 
     /// Runs one job; whether it is kept, or has left nothing behind. An error here is the whole transaction's.
-    fn attempt(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<bool, StoreError> {
-        if job.kind() == Kind::Other {
-            self.offers.settle(tx)?;
+    fn attempt(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<bool, StoreError> {
+        if job.kind() == Kind::Ordinary {
+            self.cache.flush_and_evict(tx)?;
             self.connection.flush()?;
         }
         let before = self.connection.changes();
@@ -434,13 +424,13 @@ impl Thread {
     }
 
     /// Runs one job in a savepoint. An error here is the whole transaction's.
-    fn step(&self, tx: &Tx<'_>, job: &mut dyn Job) -> Result<(), StoreError> {
+    fn step(&self, tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> Result<(), StoreError> {
         self.connection.save()?;
         let mut kept = run(tx, job);
         if kept
             && let Err(error) = self
-                .offers
-                .settle(tx)
+                .cache
+                .flush_and_evict(tx)
                 .and_then(|()| self.connection.settle())
         {
             job.fail(error);
@@ -453,13 +443,13 @@ impl Thread {
     }
 }
 
-impl Batch {
+impl<C> Batch<C> {
     fn new() -> Self {
         Self {
             begun: Instant::now(),
             done: Vec::new(),
             is_guarded: false,
-            only_creates: true,
+            is_speculative: true,
             delivery_written: Cell::new(false),
         }
     }

@@ -1,0 +1,584 @@
+//! Request fields, each declared once: its name, kind, range, default and documentation. The reader of a body, the
+//! schema in the OpenAPI document and the options of the command line all follow from the declaration.
+
+use std::marker::PhantomData;
+
+use call::PhoneNumber;
+use serde_json::{Map, Value, json};
+
+use super::validation::{Fields, Given};
+
+/// One field of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<K> {
+    /// Its name in JSON.
+    pub(crate) name: &'static str,
+    /// Its documentation: one or more sentences.
+    pub(crate) doc: &'static str,
+    /// How it is read.
+    pub(crate) kind: K,
+    /// Whether a request without it is refused.
+    pub(crate) is_required: bool,
+    default: Option<&'static str>,
+    example: Option<&'static str>,
+    argument: Option<&'static str>,
+}
+
+/// A kind of value.
+pub(crate) trait Kind {
+    /// The type that a valid value is read into.
+    type Value;
+
+    /// Reads the field, which is present. Notes a fault and returns `None` if the value is not valid.
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value>;
+
+    /// Returns the schema of a present value.
+    fn schema(&self) -> Value;
+
+    /// Returns how the command line takes the value.
+    fn option(&self) -> OptionKind {
+        OptionKind::Text
+    }
+}
+
+/// How the command line takes a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OptionKind {
+    /// A switch without a value.
+    Switch,
+    /// A whole number.
+    Integer,
+    /// Values separated by commas.
+    List,
+    /// A text.
+    Text,
+}
+
+/// A field without the type of its value, for the schema and the command line.
+pub(crate) trait FieldSpec {
+    /// Returns the name in JSON.
+    fn name(&self) -> &'static str;
+    /// Returns the documentation.
+    fn doc(&self) -> &'static str;
+    /// Returns whether a request without the field is refused.
+    fn is_required(&self) -> bool;
+    /// Returns the default as JSON text.
+    fn default(&self) -> Option<&'static str>;
+    /// Returns how the command line takes it.
+    fn option(&self) -> OptionKind;
+    /// Returns the name of the command line's argument, if the field is no option.
+    fn argument(&self) -> Option<&'static str>;
+    /// Returns the schema, with documentation, default and example.
+    fn schema(&self) -> Value;
+}
+
+impl<K> Field<K> {
+    /// Declares an optional field.
+    pub(crate) const fn new(name: &'static str, kind: K, doc: &'static str) -> Self {
+        Self {
+            name,
+            doc,
+            kind,
+            is_required: false,
+            default: None,
+            example: None,
+            argument: None,
+        }
+    }
+
+    /// Makes the field required.
+    pub(crate) const fn required(mut self) -> Self {
+        self.is_required = true;
+        self
+    }
+
+    /// Sets the default, as JSON text.
+    pub(crate) const fn with_default(mut self, json: &'static str) -> Self {
+        self.default = Some(json);
+        self
+    }
+
+    /// Sets an example, as JSON text.
+    pub(crate) const fn with_example(mut self, json: &'static str) -> Self {
+        self.example = Some(json);
+        self
+    }
+
+    /// Makes the field an argument of the command line instead of an option; `name` stands for it in the help.
+    pub(crate) const fn on_command_line_as(mut self, name: &'static str) -> Self {
+        self.argument = Some(name);
+        self
+    }
+
+    /// Sets another documentation.
+    pub(crate) const fn with_doc(mut self, doc: &'static str) -> Self {
+        self.doc = doc;
+        self
+    }
+
+    /// Removes default and obligation, for a request that changes what it names.
+    pub(crate) const fn for_change(mut self) -> Self {
+        self.default = None;
+        self.is_required = false;
+        self
+    }
+}
+
+impl<K: Copy> Field<K> {
+    /// Lets `null` clear the stored value.
+    pub(crate) const fn clearable(self) -> Field<Clearable<K>> {
+        Field {
+            name: self.name,
+            doc: self.doc,
+            kind: Clearable(self.kind),
+            is_required: false,
+            default: self.default,
+            example: self.example,
+            argument: self.argument,
+        }
+    }
+}
+
+impl<K: Kind> Field<K> {
+    /// Reads the field from a request. `None`: it is absent or not valid; the fault is noted.
+    pub(crate) fn read(&self, fields: &mut Fields) -> Given<K::Value> {
+        if self.is_required {
+            fields.required(self.name, |fields, name| self.kind.read(fields, name))
+        } else {
+            self.kind.read(fields, self.name)
+        }
+    }
+}
+
+impl<K: Kind> FieldSpec for Field<K> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn doc(&self) -> &'static str {
+        self.doc
+    }
+
+    fn is_required(&self) -> bool {
+        self.is_required
+    }
+
+    fn default(&self) -> Option<&'static str> {
+        self.default
+    }
+
+    fn option(&self) -> OptionKind {
+        self.kind.option()
+    }
+
+    fn argument(&self) -> Option<&'static str> {
+        self.argument
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.kind.schema();
+        if !self.is_required {
+            make_nullable(&mut schema);
+        }
+        let entries = [
+            ("default", self.default.map(parse)),
+            ("description", Some(self.doc.into())),
+            (
+                "examples",
+                self.example.map(|example| json!([parse(example)])),
+            ),
+        ];
+        if let Some(schema) = schema.as_object_mut() {
+            for (key, value) in entries {
+                if let Some(value) = value {
+                    schema.insert(key.into(), value);
+                }
+            }
+        }
+        schema
+    }
+}
+
+/// Parses JSON of a declaration. A test reads every schema, so that none is malformed.
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
+}
+
+/// Lets a schema take `null` as well.
+fn make_nullable(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(reference) = object.shift_remove("$ref") {
+        object.insert(
+            "oneOf".into(),
+            json!([{ "$ref": reference }, { "type": "null" }]),
+        );
+    } else if let Some(choices) = object.get_mut("oneOf").and_then(Value::as_array_mut) {
+        choices.push(json!({ "type": "null" }));
+    } else if let Some(kind) = object.get_mut("type") {
+        *kind = json!([kind.take(), "null"]);
+    }
+    if let Some(words) = object.get_mut("enum").and_then(Value::as_array_mut) {
+        words.push(Value::Null);
+    }
+}
+
+/// A kind whose stored value `null` clears. The value is `Some(None)` then.
+#[derive(Clone, Copy)]
+pub(crate) struct Clearable<K>(K);
+
+impl<K: Kind> Kind for Clearable<K> {
+    type Value = Option<K::Value>;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Self::Value> {
+        if fields.is_null(name) {
+            fields.take(name);
+            return Some(None);
+        }
+        self.0.read(fields, name).map(Some)
+    }
+
+    fn schema(&self) -> Value {
+        self.0.schema()
+    }
+
+    fn option(&self) -> OptionKind {
+        self.0.option()
+    }
+}
+
+/// An E.164 number.
+#[derive(Clone, Copy)]
+pub(crate) struct Number;
+
+impl Kind for Number {
+    type Value = PhoneNumber;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<PhoneNumber> {
+        fields.number(name)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "$ref": "#/components/schemas/E164" })
+    }
+}
+
+/// A list of E.164 numbers without repeats. A single text stands for a list of one.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers {
+    /// The fewest numbers.
+    pub(crate) min: usize,
+    /// The most numbers.
+    pub(crate) max: usize,
+}
+
+impl Kind for Numbers {
+    type Value = Vec<PhoneNumber>;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<PhoneNumber>> {
+        fields.numbers(name, self.min, self.max)
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "oneOf": [
+                {
+                    "type": "array",
+                    "items": { "$ref": "#/components/schemas/E164" },
+                    "minItems": self.min,
+                    "maxItems": self.max,
+                    "uniqueItems": true,
+                },
+                { "$ref": "#/components/schemas/E164" },
+            ],
+        })
+    }
+
+    fn option(&self) -> OptionKind {
+        OptionKind::List
+    }
+}
+
+/// A whole number within a range, both ends included. [`Fields::narrow`] can narrow it for one request.
+#[derive(Clone, Copy)]
+pub(crate) struct Integer {
+    /// The lowest value.
+    pub(crate) min: u32,
+    /// The highest value.
+    pub(crate) max: u32,
+}
+
+impl Kind for Integer {
+    type Value = u32;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u32> {
+        fields.integer(name, self.min, self.max)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = json!({ "type": "integer", "minimum": self.min, "maximum": self.max });
+        if self.max == u32::MAX
+            && let Some(schema) = schema.as_object_mut()
+        {
+            schema.shift_remove("maximum");
+        }
+        schema
+    }
+
+    fn option(&self) -> OptionKind {
+        OptionKind::Integer
+    }
+}
+
+/// A whole number from 0 or 1 to 255, as [`Integer`].
+#[derive(Clone, Copy)]
+pub(crate) struct SmallInteger {
+    /// The lowest value.
+    pub(crate) min: u8,
+    /// The highest value.
+    pub(crate) max: u8,
+}
+
+impl Kind for SmallInteger {
+    type Value = u8;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<u8> {
+        fields
+            .integer(name, self.min.into(), self.max.into())
+            .and_then(|value| u8::try_from(value).ok())
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "integer", "minimum": self.min, "maximum": self.max })
+    }
+
+    fn option(&self) -> OptionKind {
+        OptionKind::Integer
+    }
+}
+
+/// `true` or `false`.
+#[derive(Clone, Copy)]
+pub(crate) struct Boolean;
+
+impl Kind for Boolean {
+    type Value = bool;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<bool> {
+        fields.boolean(name)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "boolean" })
+    }
+
+    fn option(&self) -> OptionKind {
+        OptionKind::Switch
+    }
+}
+
+/// A text of limited length, in Unicode characters, without U+0000.
+#[derive(Clone, Copy)]
+pub(crate) struct ShortText {
+    /// The most characters.
+    pub(crate) max: usize,
+}
+
+impl Kind for ShortText {
+    type Value = String;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+        fields.short_text(name, self.max)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "maxLength": self.max, "pattern": "^[^\\u0000]*$" })
+    }
+}
+
+/// A text that a function turns into a value, or refuses with the rule that it breaks.
+pub(crate) struct Parsed<T> {
+    /// Parses the text.
+    pub(crate) parse: fn(&str) -> Option<T>,
+    /// The rule, for the error.
+    pub(crate) rule: &'static str,
+    /// The schema, as JSON text.
+    pub(crate) schema: &'static str,
+}
+
+impl<T> Clone for Parsed<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Parsed<T> {}
+
+impl<T> Kind for Parsed<T> {
+    type Value = T;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+        fields.parsed(name, self.parse, self.rule)
+    }
+
+    fn schema(&self) -> Value {
+        parse(self.schema)
+    }
+}
+
+/// One of a few words, each with its value.
+pub(crate) struct Word<T: 'static> {
+    /// The words.
+    pub(crate) words: &'static [(&'static str, T)],
+    /// The name of the schema that lists them.
+    pub(crate) schema: &'static str,
+}
+
+impl<T: Copy> Clone for Word<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Copy> Copy for Word<T> {}
+
+impl<T: Copy> Kind for Word<T> {
+    type Value = T;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<T> {
+        fields.word(name, self.words)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "$ref": format!("#/components/schemas/{}", self.schema) })
+    }
+}
+
+/// An object with fields of its own.
+pub(crate) struct Object<R>(PhantomData<R>);
+
+impl<R> Object<R> {
+    /// An object of the fields of `R`.
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R> Clone for Object<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Object<R> {}
+
+impl<R: RequestBody> Kind for Object<R> {
+    type Value = R;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<R> {
+        fields.nested(name, R::read)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = R::schema();
+        if let Some(schema) = schema.as_object_mut() {
+            schema.insert("title".into(), R::NAME.into());
+        }
+        schema
+    }
+}
+
+/// A body, or an object in one, that is read field by field, so that every fault is reported at once.
+pub(crate) trait RequestBody: Sized {
+    /// The name of its schema.
+    const NAME: &'static str;
+
+    /// Reads every field. Faults are noted in `fields`.
+    fn read(fields: &mut Fields) -> Self;
+
+    /// Returns the fields in their order.
+    fn fields() -> Vec<Box<dyn FieldSpec>>;
+
+    /// Returns the schema.
+    fn schema() -> Value;
+}
+
+/// Builds the schema of an object from its fields.
+pub(crate) fn object_schema(
+    doc: &str,
+    fields: &[Box<dyn FieldSpec>],
+    example: Option<&str>,
+) -> Value {
+    let required: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.is_required())
+        .map(|field| field.name())
+        .collect();
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| (field.name().to_owned(), field.schema()))
+        .collect();
+    let mut schema = Map::new();
+    schema.insert("type".into(), "object".into());
+    schema.insert("description".into(), doc.trim().into());
+    if !required.is_empty() {
+        schema.insert("required".into(), required.into());
+    }
+    schema.insert("additionalProperties".into(), false.into());
+    schema.insert("properties".into(), properties.into());
+    if let Some(example) = example {
+        schema.insert("examples".into(), json!([parse(example)]));
+    }
+    schema.into()
+}
+
+/// Declares a request body: a struct with what each field holds, its reader and its schema.
+macro_rules! request_body {
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident {
+            $($field:ident: $kind:ty = $declaration:expr,)*
+            $(..$part:ident: $part_type:ty,)?
+        }
+        $(example $example:literal)?
+    ) => {
+        $(#[doc = $doc])*
+        #[allow(dead_code, reason = "a request may take a field and ignore it")]
+        pub(crate) struct $name {
+            $(pub(crate) $field: Option<<$kind as $crate::http::middleware::field::Kind>::Value>,)*
+            $(pub(crate) $part: $part_type,)?
+        }
+
+        impl $crate::http::middleware::field::RequestBody for $name {
+            const NAME: &'static str = stringify!($name);
+
+            fn read(fields: &mut $crate::http::middleware::validation::Fields) -> Self {
+                Self {
+                    $($field: $declaration.read(fields),)*
+                    $($part: <$part_type>::read(fields),)?
+                }
+            }
+
+            fn fields() -> Vec<Box<dyn $crate::http::middleware::field::FieldSpec>> {
+                #[allow(unused_mut)]
+                let mut all: Vec<Box<dyn $crate::http::middleware::field::FieldSpec>> =
+                    vec![$(Box::new($declaration)),*];
+                $(all.extend(<$part_type>::fields());)?
+                all
+            }
+
+            fn schema() -> serde_json::Value {
+                #[allow(unused_mut, unused_assignments)]
+                let mut example = None;
+                $(example = Some($example);)?
+                $crate::http::middleware::field::object_schema(
+                    concat!($($doc),*),
+                    &<Self as $crate::http::middleware::field::RequestBody>::fields(),
+                    example,
+                )
+            }
+        }
+    };
+}
+pub(crate) use request_body;

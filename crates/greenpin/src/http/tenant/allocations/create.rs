@@ -1,0 +1,98 @@
+//! `POST /greenpin`: creates an allocation.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+
+use super::fields::CreateAllocation;
+use super::resource::Created;
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::body;
+use crate::http::middleware::idempotency::CreatedEarlier;
+use crate::http::middleware::problem::not_found;
+use crate::http::middleware::problem::{Code, FieldError, Problem};
+use crate::http::openapi::problems::problems;
+use crate::http::{Api, Success, success};
+use crate::store::CreateError;
+
+problems! {
+    CreateProblems: [InvalidRequest, NumberNotInPool, VirtualNumberBusy, NumberQuarantined, PinSpaceExhausted, RuleViolated, ToRequired]
+        fields [
+            MissingField, UnknownField, WrongType, NotE164, TooLong, InvalidValue,
+            OutOfRange, TooFew, TooMany, Repeated, OnBothSides, ToRequired,
+        ];
+}
+
+/// Allocate a PIN
+///
+/// Draws a PIN on a virtual number of the tenant's pool and ties both sides to it until the allocation expires or is
+/// deleted. An **exclusive** number takes one active allocation at a time, a **shared** one many, each with a PIN of its own.
+#[utoipa::path(
+    post,
+    path = "/greenpin",
+    operation_id = "create_allocation",
+    tag = "Allocations",
+    request_body(content = ref("#/components/schemas/CreateAllocation"), content_type = "application/json"),
+    responses(
+        (status = 201, description = "The allocation, with its PIN.", body = Success<Created>),
+        CreateProblems,
+    )
+)]
+pub(crate) async fn create(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    earlier: Option<Extension<CreatedEarlier>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let settings = store.settings().await?;
+    if let Some(Extension(CreatedEarlier(id))) = earlier {
+        let created = store.allocation(&id).await?.ok_or_else(not_found)?;
+        let answer = Created::of(&created, &settings.zone(), api.now());
+        return Ok(success(StatusCode::CREATED, answer));
+    }
+    let object = body::json_object(&headers, body).await?;
+    let wanted = CreateAllocation::parse(object, &settings)?;
+    if api.readiness.is_draining() {
+        return Err(Problem::plain(Code::Draining));
+    }
+    let now = api.now();
+    let created = store.create_allocation(wanted, now).await?;
+    Ok(success(
+        StatusCode::CREATED,
+        Created::of(&created, &settings.zone(), now),
+    ))
+}
+
+/// The callers of short shared PINs must be named.
+pub(crate) fn to_required() -> Problem {
+    let message =
+        "is required: PINs of fewer than 6 digits on a shared number open for listed callers only";
+    let error = FieldError {
+        field: "to".into(),
+        code: Code::ToRequired,
+        message: message.into(),
+    };
+    Problem::of_fields(vec![error])
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::NumberNotInPool => Self::plain(Code::NumberNotInPool),
+            CreateError::NumberQuarantined => Self::plain(Code::NumberQuarantined),
+            CreateError::VirtualNumberBusy => Self::new(
+                Code::VirtualNumberBusy,
+                "An exclusive number takes one active allocation at a time.",
+            ),
+            CreateError::PinSpaceExhausted => Self::new(
+                Code::PinSpaceExhausted,
+                "Every place or PIN of the number is in use or cooling off.",
+            ),
+            CreateError::ToRequired => to_required(),
+            CreateError::Store(error) => error.into(),
+        }
+    }
+}

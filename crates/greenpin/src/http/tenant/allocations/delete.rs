@@ -1,0 +1,74 @@
+//! `DELETE /greenpin/{greenpin_id}`: deletes an allocation.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::resource::greenpin_id;
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::not_found;
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{AllocationId, AllocationStatus, Moment};
+use crate::http::{Api, Success, success};
+use crate::store::{DeleteError, Status};
+
+problems! {
+    DeleteProblems: [NotFound, AlreadyDeleted];
+}
+
+/// What a delete answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeletedAllocation, description = "An allocation that was deleted.")]
+struct Deleted<'a> {
+    #[schema(value_type = AllocationId)]
+    greenpin_id: &'a str,
+    /// Always `deleted`.
+    #[schema(value_type = AllocationStatus)]
+    status: &'static str,
+    /// When.
+    #[schema(value_type = Moment)]
+    deleted_at: String,
+}
+
+/// Delete an allocation
+///
+/// No new call is connected from now on; calls that are connected go on. An exclusive number is free at once, the PIN
+/// after its cool-off.
+#[utoipa::path(
+    delete,
+    path = "/greenpin/{greenpin_id}",
+    operation_id = "delete_allocation",
+    tag = "Allocations",
+    responses(
+        (status = 200, description = "It is deleted.", body = Success<Deleted>),
+        DeleteProblems,
+    )
+)]
+pub(crate) async fn delete(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    let deleted_at = store.delete_allocation(&id, api.now()).await?;
+    let zone = store.settings().await?.zone();
+    let deleted = Deleted {
+        greenpin_id: id.as_str(),
+        status: Status::Deleted.as_str(),
+        deleted_at: deleted_at.rfc3339(&zone),
+    };
+    Ok(success(StatusCode::OK, deleted))
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::NotFound => not_found(),
+            DeleteError::AlreadyDeleted => Self::plain(Code::AlreadyDeleted),
+            DeleteError::Store(error) => error.into(),
+        }
+    }
+}

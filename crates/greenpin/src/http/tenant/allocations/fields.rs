@@ -1,0 +1,241 @@
+//! Fields of requests about allocations. A new field is declared here, and becomes part of the readers, the OpenAPI
+//! document and the options of `greenpin allocation create`.
+
+use std::time::Duration;
+
+use call::{PhoneNumber, Pin};
+use serde_json::{Map, Value};
+
+use crate::http::middleware::field::{
+    Boolean, Clearable, Field, Integer, Number, Numbers, Parsed, RequestBody, ShortText,
+    SmallInteger, request_body,
+};
+use crate::http::middleware::problem::{Code, Problem};
+use crate::http::middleware::validation::Fields;
+use crate::http::tenant::settings::fields::{MAX_DURATION, MIN_DURATION};
+use crate::store::{AllocationChange, NewAllocation, TenantSettings};
+
+/// Maximum number of telephone numbers on each side of an allocation.
+const MAX_NUMBERS: usize = 10;
+/// Duration of an allocation, in seconds, if the request has none and the tenant's limits allow it: a day.
+const DEFAULT_DURATION: u32 = 86_400;
+/// Wrong PINs that lock an allocation if the request does not say.
+const DEFAULT_PIN_ATTEMPTS: u8 = 3;
+
+const CALLER_ID_NUMBER: Field<Number> = Field::new(
+    "caller_id_number",
+    Number,
+    "The virtual number that parties call. It must be in the tenant's pool.",
+)
+.required()
+.with_example(r#""+914000000001""#)
+.on_command_line_as("VN");
+
+const FROM: Field<Numbers> = Field::new(
+    "from",
+    Numbers {
+        min: 1,
+        max: MAX_NUMBERS,
+    },
+    "A-party: the numbers of the agent's or seller's side, called in this order. One text stands for a list of one.",
+)
+.required()
+.with_example(r#"["+919900000001"]"#);
+
+const TO: Field<Numbers> = Field::new(
+    "to",
+    Numbers {
+        min: 0,
+        max: MAX_NUMBERS,
+    },
+    "B-party: the numbers of the customer's side; none of them may be in `from`. When it is empty, anyone with the PIN is connected to `from`. On a shared number with PINs of fewer than six digits it must not be empty.",
+)
+.with_example(r#"["+918800000001"]"#);
+
+const DURATION: Field<Integer> = Field::new(
+    "duration",
+    Integer {
+        min: MIN_DURATION,
+        max: MAX_DURATION,
+    },
+    "Seconds from now until the allocation expires. The tenant's `min_duration` and `max_duration` may narrow the range.",
+)
+.with_default("86400")
+.with_example("3600");
+
+const MAX_PIN_ATTEMPTS: Field<SmallInteger> = Field::new(
+    "max_pin_attempts",
+    SmallInteger { min: 1, max: 10 },
+    "Wrong PINs after which the allocation is locked.",
+)
+.with_default("3");
+
+const RECORD: Field<Boolean> =
+    Field::new("record", Boolean, "Record every call of the allocation.").with_default("false");
+
+const CUSTOM_FIELD: Field<ShortText> = Field::new(
+    "custom_field",
+    ShortText { max: 256 },
+    "Any text of yours, such as an order's id. Every event of the allocation carries it.",
+)
+.with_default("null")
+.with_example(r#""order_id=12345""#);
+
+const GREENPIN_ID: Field<Parsed<String>> = Field::new(
+    "greenpin_id",
+    Parsed {
+        parse: |text| Some(text.to_owned()),
+        rule: "must be a text",
+        schema: r##"{ "$ref": "#/components/schemas/AllocationId" }"##,
+    },
+    "The allocation to change.",
+)
+.required();
+
+const VIRTUAL_NUMBER: Field<Number> =
+    Field::new("virtual_number", Number, "The number that would be called.").required();
+
+const CALLER: Field<Number> = Field::new(
+    "caller",
+    Number,
+    "The number of the caller; `null`: withheld.",
+)
+.with_example(r#""+918800000001""#);
+
+const DIGITS: Field<Parsed<Pin>> = Field::new(
+    "digits",
+    Parsed {
+        parse: |text| Pin::parse(text).ok(),
+        rule: "must be 1 to 8 digits",
+        schema: r#"{ "type": "string", "pattern": "^[0-9]{1,8}$" }"#,
+    },
+    "The digits that the caller would press. Digits beyond a complete PIN are ignored, as in a call.",
+)
+.with_example(r#""4821""#);
+
+request_body! {
+    /// What to allocate. `null` for an optional field means "not given".
+    CreateAllocation {
+        caller_id_number: Number = CALLER_ID_NUMBER,
+        from: Numbers = FROM,
+        to: Numbers = TO,
+        duration: Integer = DURATION,
+        max_pin_attempts: SmallInteger = MAX_PIN_ATTEMPTS,
+        record: Boolean = RECORD,
+        custom_field: ShortText = CUSTOM_FIELD,
+    }
+    example r#"{
+        "caller_id_number": "+914000000001",
+        "from": ["+919900000001"],
+        "to": ["+918800000001"],
+        "duration": 3600,
+        "max_pin_attempts": 3,
+        "record": false,
+        "custom_field": "order_id=12345"
+    }"#
+}
+
+request_body! {
+    /// What to change. A field that is left out or `null` stays as it is, except `custom_field`, which `null` clears.
+    UpdateAllocation {
+        from: Numbers = FROM.for_change().with_doc("A-party: replaces the list."),
+        to: Numbers = TO.with_doc("B-party: replaces the list. No number may be on both sides afterwards."),
+        duration: Integer = DURATION.for_change(),
+        max_pin_attempts: SmallInteger = MAX_PIN_ATTEMPTS.for_change(),
+        record: Boolean = RECORD.for_change(),
+        custom_field: Clearable<ShortText> = CUSTOM_FIELD.clearable(),
+    }
+    example r#"{ "to": ["+918800000001"], "duration": 7200 }"#
+}
+
+request_body! {
+    /// One change among many.
+    UpdateItem {
+        greenpin_id: Parsed<String> = GREENPIN_ID,
+        ..change: UpdateAllocation,
+    }
+    example r#"{ "greenpin_id": "gp_01jxs0d4e8v6m2q9r7t5w3y1zk", "duration": 7200 }"#
+}
+
+impl CreateAllocation {
+    /// Reads the body of a create. A tenant's own limits narrow the duration.
+    ///
+    /// # Errors
+    /// Every fault of the body at once.
+    pub(crate) fn parse(
+        object: Map<String, Value>,
+        settings: &TenantSettings,
+    ) -> Result<NewAllocation, Problem> {
+        let mut fields = Fields::new(object);
+        narrow_duration(&mut fields, settings);
+        let request = Self::read(&mut fields);
+        let (from, to) = (request.from, request.to.unwrap_or_default());
+        reject_both_sides(&mut fields, from.as_deref().unwrap_or_default(), &to);
+        fields.finish()?;
+        let internal = || Problem::plain(Code::Internal);
+        let default = DEFAULT_DURATION.clamp(settings.min_duration, settings.max_duration);
+        Ok(NewAllocation {
+            virtual_number: request.caller_id_number.ok_or_else(internal)?,
+            from: from.ok_or_else(internal)?,
+            to,
+            duration: Duration::from_secs(request.duration.unwrap_or(default).into()),
+            max_pin_attempts: request.max_pin_attempts.unwrap_or(DEFAULT_PIN_ATTEMPTS),
+            record: request.record.unwrap_or(false),
+            custom_field: request.custom_field,
+        })
+    }
+}
+
+impl UpdateAllocation {
+    /// Reads the fields of a change. Faults are noted in `fields`.
+    pub(crate) fn parse(fields: &mut Fields, settings: &TenantSettings) -> AllocationChange {
+        narrow_duration(fields, settings);
+        Self::read(fields).into_change(fields)
+    }
+
+    /// Checks the rules between fields and returns the change.
+    pub(crate) fn into_change(self, fields: &mut Fields) -> AllocationChange {
+        reject_both_sides(
+            fields,
+            self.from.as_deref().unwrap_or_default(),
+            self.to.as_deref().unwrap_or_default(),
+        );
+        for name in ["caller_id_number", "virtual_number", "pin"] {
+            fields.unchangeable(name);
+        }
+        AllocationChange {
+            from: self.from,
+            to: self.to,
+            duration: self
+                .duration
+                .map(|seconds| Duration::from_secs(seconds.into())),
+            max_pin_attempts: self.max_pin_attempts,
+            record: self.record,
+            custom_field: self.custom_field,
+        }
+    }
+}
+
+/// Narrows the range of `duration` to the tenant's own limits.
+pub(crate) fn narrow_duration(fields: &mut Fields, settings: &TenantSettings) {
+    fields.narrow(DURATION.name, settings.min_duration, settings.max_duration);
+}
+
+/// Notes a fault for each number of `to` that is in `from`, too.
+fn reject_both_sides(fields: &mut Fields, from: &[PhoneNumber], to: &[PhoneNumber]) {
+    for (index, number) in to.iter().enumerate() {
+        if from.contains(number) {
+            fields.fault(format!("to[{index}]"), Code::OnBothSides, "is in from, too");
+        }
+    }
+}
+
+request_body! {
+    /// A call that might come.
+    ResolveRequest {
+        virtual_number: Number = VIRTUAL_NUMBER,
+        caller: Number = CALLER,
+        digits: Parsed<Pin> = DIGITS,
+    }
+    example r#"{ "virtual_number": "+914000000001", "caller": "+918800000001", "digits": "4821" }"#
+}

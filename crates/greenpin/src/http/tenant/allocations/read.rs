@@ -1,0 +1,43 @@
+//! `GET /greenpin/{greenpin_id}`: reads an allocation.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::resource::{Resource, greenpin_id};
+use crate::http::middleware::auth::Tenant;
+use crate::http::middleware::problem::Problem;
+use crate::http::middleware::problem::not_found;
+use crate::http::openapi::problems::problems;
+use crate::http::{Api, Success, success};
+
+problems! {
+    ReadProblems: [NotFound];
+}
+
+/// Read an allocation
+///
+/// The allocation with its counters, also when it has expired or was deleted.
+#[utoipa::path(
+    get,
+    path = "/greenpin/{greenpin_id}",
+    operation_id = "read_allocation",
+    tag = "Allocations",
+    responses(
+        (status = 200, description = "The allocation.", body = Success<Resource>),
+        ReadProblems,
+    )
+)]
+pub(crate) async fn read(
+    Tenant(store): Tenant,
+    State(api): State<Api>,
+    Path((_, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = greenpin_id(&id)?;
+    let allocation = store.allocation(&id).await?.ok_or_else(not_found)?;
+    let zone = store.settings().await?.zone();
+    Ok(success(
+        StatusCode::OK,
+        Resource::of(&allocation, &zone, api.now()),
+    ))
+}

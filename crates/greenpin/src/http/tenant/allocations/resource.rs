@@ -1,0 +1,136 @@
+//! The representation of an allocation in answers.
+
+use call::PhoneNumber;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::http::middleware::problem::{Problem, not_found};
+use crate::http::openapi::schemas::{AllocationId, AllocationStatus, E164, Moment, PinText};
+use crate::store::{Allocation, GreenpinId, Timestamp};
+
+/// Reads an id of a path. One that cannot be is one that is not there.
+pub(crate) fn greenpin_id(text: &str) -> Result<GreenpinId, Problem> {
+    GreenpinId::parse(text).ok_or_else(not_found)
+}
+
+/// What a create answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedAllocation, description = "An allocation as it was made.", examples(created_example))]
+pub(crate) struct Created<'a> {
+    #[schema(value_type = AllocationId)]
+    greenpin_id: &'a str,
+    /// The number that parties call.
+    #[schema(value_type = E164)]
+    virtual_number: String,
+    /// What parties enter after it. Tell it to nobody else.
+    #[schema(value_type = PinText)]
+    pin: &'a str,
+    /// A-party: the agent's or seller's side.
+    #[schema(value_type = Vec<E164>, min_items = 1, max_items = 10)]
+    from: Vec<String>,
+    /// B-party: the customer's side. Empty: whoever has the PIN.
+    #[schema(value_type = Vec<E164>, max_items = 10)]
+    to: Vec<String>,
+    /// Where it stands.
+    #[schema(value_type = AllocationStatus)]
+    status: &'static str,
+    /// Whether wrong PINs have used up `max_pin_attempts`: no PIN opens it.
+    locked: bool,
+    /// When it was made.
+    #[schema(value_type = Moment)]
+    created_at: String,
+    /// From when on no new call is connected.
+    #[schema(value_type = Moment)]
+    expires_at: String,
+    /// Wrong PINs after which it is locked.
+    #[schema(minimum = 1, maximum = 10)]
+    max_pin_attempts: u8,
+    /// Whether its calls are recorded.
+    record: bool,
+    /// Your own text.
+    #[schema(required, max_length = 256)]
+    custom_field: Option<&'a str>,
+    /// A link with which a phone dials number and PIN in one tap.
+    #[schema(pattern = r"^tel:\+[1-9][0-9]{6,14},,[0-9]{4,8}$")]
+    dial_uri: String,
+}
+
+/// What a read answers.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Allocation, description = "An allocation as it is.")]
+pub(crate) struct Resource<'a> {
+    #[serde(flatten)]
+    created: Created<'a>,
+    /// Calls of it in which both sides talked.
+    call_count: u64,
+    /// All calls that met it.
+    attempt_count: u64,
+    /// Wrong PINs that count towards `max_pin_attempts`.
+    #[schema(maximum = 10)]
+    failed_pin_attempts: u8,
+    /// When it was last changed.
+    #[schema(value_type = Moment)]
+    updated_at: String,
+    /// When it was deleted; left out if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Moment, required = false)]
+    deleted_at: Option<String>,
+}
+
+fn created_example() -> Value {
+    json!({
+        "greenpin_id": "gp_01jxs0d4e8v6m2q9r7t5w3y1zk",
+        "virtual_number": "+914000000001",
+        "pin": "4821",
+        "from": ["+919900000001"],
+        "to": ["+918800000001"],
+        "status": "active",
+        "locked": false,
+        "created_at": "2026-06-15T10:30:00+05:30",
+        "expires_at": "2026-06-15T11:30:00+05:30",
+        "max_pin_attempts": 3,
+        "record": false,
+        "custom_field": "order_id=12345",
+        "dial_uri": "tel:+914000000001,,4821",
+    })
+}
+
+impl<'a> Created<'a> {
+    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+        let exposed =
+            |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
+        let virtual_number = allocation.virtual_number.expose();
+        Self {
+            greenpin_id: allocation.greenpin_id.as_str(),
+            dial_uri: format!("tel:{virtual_number},,{}", allocation.pin.expose()),
+            virtual_number,
+            pin: allocation.pin.expose(),
+            from: exposed(&allocation.from),
+            to: exposed(&allocation.to),
+            status: allocation.status(now).as_str(),
+            locked: allocation.is_locked(),
+            created_at: allocation.created_at.rfc3339(zone),
+            expires_at: allocation.expires_at.rfc3339(zone),
+            max_pin_attempts: allocation.max_pin_attempts,
+            record: allocation.record,
+            custom_field: allocation.custom_field.as_deref(),
+        }
+    }
+}
+
+impl<'a> Resource<'a> {
+    pub(crate) fn of(allocation: &'a Allocation, zone: &TimeZone, now: Timestamp) -> Self {
+        Self {
+            created: Created::of(allocation, zone, now),
+            call_count: allocation.call_count,
+            attempt_count: allocation.attempt_count,
+            failed_pin_attempts: allocation.failed_pin_attempts,
+            updated_at: allocation.updated_at.rfc3339(zone),
+            deleted_at: allocation
+                .deleted_at
+                .map(|deleted_at| deleted_at.rfc3339(zone)),
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! Fields of a tenant's settings. A new setting is declared here and in
+//! [`TenantSettings`](crate::store::TenantSettings).
+
+use serde_json::{Value, json};
+
+use crate::http::middleware::field::{
+    Boolean, Clearable, Field, Integer, Kind, Object, Parsed, RequestBody as _, Word, request_body,
+};
+use crate::http::middleware::problem::{Code, FieldError};
+use crate::http::middleware::validation::{Fields, Given};
+use crate::store::{
+    AcceptCall, CallLimit, CallerPolicy, DialStrategy, EndpointFormat, EndpointId, EndpointSpec,
+    EventType, RateLimit, Retention, TenantSettings,
+};
+
+/// Shortest duration of an allocation that a tenant can allow, in seconds.
+pub(crate) const MIN_DURATION: u32 = 300;
+/// Longest duration of an allocation that a tenant can allow, in seconds: 170 days.
+pub(crate) const MAX_DURATION: u32 = 14_688_000;
+/// Maximum number of webhook endpoints of a tenant.
+pub(crate) const MAX_ENDPOINTS: usize = 20;
+/// Maximum length of the URL of a webhook endpoint, in bytes.
+const MAX_URL_LENGTH: usize = 2048;
+/// Longest retention, in days: ten years.
+const MAX_RETENTION_DAYS: u32 = 3650;
+
+pub(crate) const TIMEZONE: Field<Parsed<String>> = Field::new(
+    "timezone",
+    Parsed {
+        parse: parse_timezone,
+        rule: "must be an IANA time zone such as Asia/Kolkata",
+        schema: r#"{ "type": "string" }"#,
+    },
+    "IANA name of the zone that times are written in.",
+)
+.with_example(r#""Asia/Kolkata""#);
+
+const COUNTRY: Field<Clearable<Parsed<String>>> = Field::new(
+    "country",
+    Parsed {
+        parse: parse_country,
+        rule: "must be an ISO 3166-1 code such as IN",
+        schema: r#"{ "type": "string", "pattern": "^[A-Z]{2}$" }"#,
+    },
+    "ISO 3166-1 code of the country whose national form is meant when a trunk presents a number without `+`.",
+)
+.with_example(r#""IN""#)
+.clearable();
+
+const CALLER_POLICY: Field<Word<CallerPolicy>> = Field::new(
+    "caller_policy",
+    Word {
+        words: &[("any", CallerPolicy::Any), ("listed", CallerPolicy::Listed)],
+        schema: "CallerPolicy",
+    },
+    "Callers that can open an allocation with its PIN: anyone, or only numbers in `from` or `to`.",
+);
+
+const DIAL_STRATEGY: Field<Word<DialStrategy>> = Field::new(
+    "dial_strategy",
+    Word {
+        words: &[
+            ("sequential", DialStrategy::Sequential),
+            ("parallel", DialStrategy::Parallel),
+        ],
+        schema: "DialStrategy",
+    },
+    "Order in which several numbers of the other side are called: one after the other, or all at once.",
+);
+
+const ACCEPT_CALL: Field<Word<AcceptCall>> = Field::new(
+    "accept_call",
+    Word {
+        words: &[("answer", AcceptCall::Answer), ("key", AcceptCall::Key)],
+        schema: "AcceptCall",
+    },
+    "Act by which a dialled party accepts a call: answering, or pressing 1. A mailbox that answers never presses 1.",
+);
+
+/// A number of seconds within a range.
+const fn seconds(name: &'static str, min: u32, max: u32, doc: &'static str) -> Field<Integer> {
+    Field::new(name, Integer { min, max }, doc)
+}
+
+/// A number of days; `null` keeps for ever.
+const fn days(name: &'static str, doc: &'static str) -> Field<Clearable<Integer>> {
+    Field::new(
+        name,
+        Integer {
+            min: 1,
+            max: MAX_RETENTION_DAYS,
+        },
+        doc,
+    )
+    .clearable()
+}
+
+/// A positive number without a limit of its own: what the operator grants narrows it.
+const fn positive(name: &'static str, doc: &'static str) -> Field<Integer> {
+    Field::new(
+        name,
+        Integer {
+            min: 1,
+            max: u32::MAX,
+        },
+        doc,
+    )
+    .required()
+}
+
+/// The language of a prompt: one of those that the node has prompts in.
+#[derive(Clone, Copy)]
+pub(crate) struct Language;
+
+impl Kind for Language {
+    type Value = String;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<String> {
+        fields.choice(name)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string", "enum": ["en", "hi"] })
+    }
+}
+
+request_body! {
+    /// What callers hear; own audio is uploaded to `/prompts/{name}`.
+    PromptsRequest {
+        language: Language = Field::new(
+            "language",
+            Language,
+            "Language of prompts that the tenant has no audio of its own for. The operator can add languages.",
+        ),
+    }
+}
+
+request_body! {
+    /// Rate of API requests, at most what the operator grants; `null`: what the operator grants.
+    RateLimitRequest {
+        requests_per_second: Integer = positive("requests_per_second", "Requests a second in the long run."),
+        burst: Integer = positive("burst", "Requests at once after a quiet time."),
+    }
+}
+
+request_body! {
+    /// Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.
+    CallLimitRequest {
+        max_calls: Integer = positive("max_calls", "Calls at once."),
+        calls_per_second: Integer = positive(
+            "calls_per_second",
+            "New calls a second, and as many at once after a quiet time.",
+        ),
+    }
+}
+
+request_body! {
+    /// Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.
+    RetentionRequest {
+        calls: Clearable<Integer> = days("calls", "Call records. A recording goes with its record at the latest."),
+        recordings: Clearable<Integer> = days("recordings", "Recordings."),
+        ended_allocations: Clearable<Integer> = days(
+            "ended_allocations",
+            "Allocations that have expired or were deleted.",
+        ),
+    }
+}
+
+request_body! {
+    /// What to change. A field that is left out or `null` stays as it is, except `country`, `rate_limit`, `call_limit` and `retention`, which `null` clears.
+    UpdateSettings {
+        timezone: Parsed<String> = TIMEZONE,
+        country: Clearable<Parsed<String>> = COUNTRY,
+        min_duration: Integer = seconds(
+            "min_duration",
+            MIN_DURATION,
+            MAX_DURATION,
+            "Seconds. Shortest duration of an allocation, not over `max_duration`.",
+        ),
+        max_duration: Integer = seconds(
+            "max_duration",
+            MIN_DURATION,
+            MAX_DURATION,
+            "Seconds. Longest duration of an allocation.",
+        ),
+        pin_cooloff: Integer = seconds(
+            "pin_cooloff",
+            0,
+            2_592_000,
+            "Seconds for which a freed PIN is not drawn again on its number.",
+        ),
+        caller_policy: Word<CallerPolicy> = CALLER_POLICY,
+        dial_strategy: Word<DialStrategy> = DIAL_STRATEGY,
+        ring_timeout: Integer = seconds("ring_timeout", 5, 180, "Seconds for which each number is rung."),
+        max_call_duration: Integer = seconds(
+            "max_call_duration",
+            10,
+            86_400,
+            "Seconds for which two parties can talk.",
+        ),
+        accept_call: Word<AcceptCall> = ACCEPT_CALL,
+        whisper: Boolean = Field::new(
+            "whisper",
+            Boolean,
+            "Tell a dialled party what kind of call this is before it is connected.",
+        ),
+        warning_tone: Integer = seconds(
+            "warning_tone",
+            0,
+            3600,
+            "Seconds before the end of the longest call at which both parties hear a tone; 0: never.",
+        ),
+        record_announcement: Boolean = Field::new(
+            "record_announcement",
+            Boolean,
+            "Tell both parties that they are recorded.",
+        ),
+        prompts: Object<PromptsRequest> = Field::new(
+            "prompts",
+            Object::<PromptsRequest>::new(),
+            "What callers hear; own audio is uploaded to `/prompts/{name}`.",
+        )
+        .with_example(r#"{ "language": "hi" }"#),
+        rate_limit: Clearable<Object<RateLimitRequest>> = Field::new(
+            "rate_limit",
+            Object::<RateLimitRequest>::new(),
+            "Rate of API requests, at most what the operator grants; `null`: what the operator grants.",
+        )
+        .with_example(r#"{ "requests_per_second": 10, "burst": 20 }"#)
+        .clearable(),
+        call_limit: Clearable<Object<CallLimitRequest>> = Field::new(
+            "call_limit",
+            Object::<CallLimitRequest>::new(),
+            "Number of calls that a node takes for the tenant, at most what the operator grants; `null`: what the operator grants.",
+        )
+        .with_example(r#"{ "max_calls": 100, "calls_per_second": 10 }"#)
+        .clearable(),
+        retention: Clearable<Object<RetentionRequest>> = Field::new(
+            "retention",
+            Object::<RetentionRequest>::new(),
+            "Days after which data is removed, counted from its end. A field that is left out stays; `null` keeps for ever.",
+        )
+        .with_example(r#"{ "recordings": 90 }"#)
+        .clearable(),
+        webhooks: Webhooks = Field::new(
+            "webhooks",
+            Webhooks,
+            "The endpoints that events go to. The list replaces the one before; an endpoint with a known `id` or `url` stays and keeps its secret. Every `url` can be in it once.",
+        ),
+    }
+    example r#"{ "ring_timeout": 45, "webhooks": [{ "url": "https://example.com/greenpin", "types": ["call.completed"] }] }"#
+}
+
+/// Replaces stored values by those that a request has; a field that it does not have stays.
+macro_rules! apply {
+    ($request:expr => $settings:expr, $($field:ident),* $(,)?) => {
+        $(if let Some(value) = &$request.$field {
+            $settings.$field.clone_from(value);
+        })*
+    };
+}
+
+impl UpdateSettings {
+    /// Changes the settings by what the request has.
+    pub(crate) fn apply(&self, settings: &mut TenantSettings) {
+        apply!(self => settings, timezone, country, min_duration, max_duration, pin_cooloff, caller_policy,
+            dial_strategy, ring_timeout, max_call_duration, accept_call, whisper, warning_tone, record_announcement);
+        if let Some(prompts) = &self.prompts {
+            apply!(prompts => settings.prompts, language);
+        }
+        if let Some(limit) = &self.rate_limit {
+            settings.rate_limit = limit.as_ref().and_then(RateLimitRequest::value);
+        }
+        if let Some(limit) = &self.call_limit {
+            settings.call_limit = limit.as_ref().and_then(CallLimitRequest::value);
+        }
+        match &self.retention {
+            Some(Some(retention)) => {
+                apply!(retention => settings.retention, calls, recordings, ended_allocations);
+            }
+            Some(None) => settings.retention = Retention::default(),
+            None => {}
+        }
+    }
+}
+
+impl RateLimitRequest {
+    fn value(&self) -> Option<RateLimit> {
+        Some(RateLimit {
+            requests_per_second: self.requests_per_second?,
+            burst: self.burst?,
+        })
+    }
+}
+
+impl CallLimitRequest {
+    fn value(&self) -> Option<CallLimit> {
+        Some(CallLimit {
+            max_calls: self.max_calls?,
+            calls_per_second: self.calls_per_second?,
+        })
+    }
+}
+
+/// The list of webhook endpoints.
+#[derive(Clone, Copy)]
+pub(crate) struct Webhooks;
+
+impl Kind for Webhooks {
+    type Value = Vec<EndpointSpec>;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<EndpointSpec>> {
+        let items = match fields.take(name)? {
+            Value::Array(items) => items,
+            _ => {
+                fields.fault(name, Code::WrongType, "must be a list of objects");
+                return None;
+            }
+        };
+        if items.len() > MAX_ENDPOINTS {
+            let message = format!("must hold at most {MAX_ENDPOINTS} endpoints");
+            fields.fault(name, Code::TooMany, message);
+            return None;
+        }
+        let mut specs: Vec<EndpointSpec> = Vec::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let place = format!("{name}[{index}]");
+            match read_endpoint(item) {
+                Ok(spec) if specs.iter().any(|earlier| earlier.url == spec.url) => {
+                    let field = format!("{place}.url");
+                    fields.fault(field, Code::Repeated, "is in the list already");
+                }
+                Ok(spec) => specs.push(spec),
+                Err(faults) => note_faults(fields, &place, faults),
+            }
+        }
+        Some(specs)
+    }
+
+    fn schema(&self) -> Value {
+        json!({
+            "type": "array",
+            "maxItems": MAX_ENDPOINTS,
+            "items": { "$ref": "#/components/schemas/WebhookRequest" },
+        })
+    }
+}
+
+/// Notes the faults of one endpoint under its place in the list.
+fn note_faults(fields: &mut Fields, place: &str, faults: Vec<FieldError>) {
+    for fault in faults {
+        let field = if fault.field.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}.{}", fault.field)
+        };
+        fields.fault(field, fault.code, fault.message);
+    }
+}
+
+/// Types of event; absent: all.
+#[derive(Clone, Copy)]
+pub(crate) struct EventTypeList;
+
+impl Kind for EventTypeList {
+    type Value = Vec<String>;
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<Vec<String>> {
+        let items = match fields.take(name)? {
+            Value::Array(items) => items,
+            _ => {
+                fields.fault(name, Code::WrongType, "must be a list of event types");
+                return None;
+            }
+        };
+        let mut types = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let known = EventType::ALL
+                .iter()
+                .map(|known| known.as_str())
+                .find(|known| item.as_str() == Some(*known));
+            match known {
+                Some(known) => types.push(known.to_owned()),
+                None => fields.fault(
+                    format!("{name}[{index}]"),
+                    Code::InvalidValue,
+                    "is no type of event",
+                ),
+            }
+        }
+        Some(types)
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "array", "items": { "$ref": "#/components/schemas/EventKind" } })
+    }
+}
+
+/// A field of answers that a request may give back. Its value is ignored.
+#[derive(Clone, Copy)]
+pub(crate) struct Ignored;
+
+impl Kind for Ignored {
+    type Value = ();
+
+    fn read(&self, fields: &mut Fields, name: &'static str) -> Given<()> {
+        fields.take(name).map(|_| ())
+    }
+
+    fn schema(&self) -> Value {
+        json!({ "type": "string" })
+    }
+}
+
+/// The id of a webhook endpoint.
+pub(crate) const fn endpoint_id(
+    name: &'static str,
+    doc: &'static str,
+) -> Field<Parsed<EndpointId>> {
+    Field::new(
+        name,
+        Parsed {
+            parse: EndpointId::parse,
+            rule: "must be the id of an endpoint: ep_ and 26 characters",
+            schema: r#"{ "type": "string", "pattern": "^ep_[0-9a-hjkmnp-tv-z]{26}$" }"#,
+        },
+        doc,
+    )
+    .with_example(r#""ep_01jxs0b7a3c5e9g1j4k6m8n2pq""#)
+}
+
+/// Types of event to choose by.
+pub(crate) const fn event_types(doc: &'static str) -> Field<EventTypeList> {
+    Field::new("types", EventTypeList, doc)
+}
+
+request_body! {
+    /// A webhook endpoint as it is asked for.
+    WebhookRequest {
+        url: Parsed<String> = Field::new(
+            "url",
+            Parsed {
+                parse: parse_url,
+                rule: "must be an http or https URL without credentials",
+                schema: r#"{ "type": "string", "format": "uri", "maxLength": 2048, "pattern": "^https?://[^/@]+" }"#,
+            },
+            "Address that events are POSTed to: http or https, without credentials in it.",
+        )
+        .required()
+        .with_example(r#""https://example.com/greenpin""#),
+        types: EventTypeList = event_types("Types of event that it takes; left out: all, also those of later versions.")
+            .with_example(r#"["call.completed", "recording.ready"]"#),
+        format: Word<EndpointFormat> = Field::new(
+            "format",
+            Word {
+                words: &[
+                    ("standard", EndpointFormat::Standard),
+                    ("flat", EndpointFormat::Flat),
+                ],
+                schema: "DeliveryForm",
+            },
+            "The form of the delivery.",
+        )
+        .with_default(r#""standard""#),
+        paused: Boolean = Field::new("paused", Boolean, "Events wait while it is set.").with_default("false"),
+        id: Parsed<EndpointId> = endpoint_id(
+            "id",
+            "The endpoint to change; left out: the one with the same URL, else a new one.",
+        ),
+        failing_since: Ignored = Field::new("failing_since", Ignored, "Shown; a value given here is ignored."),
+        disabled_at: Ignored = Field::new(
+            "disabled_at",
+            Ignored,
+            "Shown; an endpoint in the list is enabled whatever is given here.",
+        ),
+        previous_secret_expires_at: Ignored = Field::new(
+            "previous_secret_expires_at",
+            Ignored,
+            "Shown; a value given here is ignored.",
+        ),
+    }
+}
+
+fn read_endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
+    let Value::Object(object) = item else {
+        return Err(vec![FieldError {
+            field: String::new(),
+            code: Code::WrongType,
+            message: "must be an object".to_owned(),
+        }]);
+    };
+    let mut fields = Fields::new(object);
+    let request = WebhookRequest::read(&mut fields);
+    fields.into_faults()?;
+    Ok(EndpointSpec {
+        id: request.id,
+        url: request.url.unwrap_or_default(),
+        types: request.types,
+        format: request.format.unwrap_or(EndpointFormat::Standard),
+        paused: request.paused.unwrap_or(false),
+    })
+}
+
+fn parse_timezone(name: &str) -> Option<String> {
+    jiff::tz::TimeZone::get(name)
+        .is_ok()
+        .then(|| name.to_owned())
+}
+
+fn parse_country(code: &str) -> Option<String> {
+    let valid = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    valid.then(|| code.to_owned())
+}
+
+fn parse_url(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let valid = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && text.len() <= MAX_URL_LENGTH;
+    valid.then(|| text.to_owned())
+}

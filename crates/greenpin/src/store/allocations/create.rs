@@ -1,0 +1,221 @@
+//! Creating an allocation: a number, a PIN, the row, its event.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use call::{PhoneNumber, Pin};
+
+use crate::store::Tx;
+use crate::store::allocations::number_cache;
+use crate::store::allocations::number_cache::Offer;
+use crate::store::allocations::pin_draw;
+use crate::store::allocations::pin_draw::Claim;
+use crate::store::events;
+use crate::store::events::{Draft, Subject};
+use crate::store::numbers::NumberMode;
+use crate::store::tenants::settings;
+use crate::store::{
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql,
+};
+
+use super::allocation::*;
+
+/// An allocation to be made. Its numbers were checked: no repeats, none on both sides.
+#[derive(Debug, Clone)]
+pub struct NewAllocation {
+    /// The number that it is made on.
+    pub virtual_number: PhoneNumber,
+    /// The A-party, 1 to 10 numbers.
+    pub from: Vec<PhoneNumber>,
+    /// The B-party, 0 to 10 numbers.
+    pub to: Vec<PhoneNumber>,
+    /// How long it lasts, in whole seconds.
+    pub duration: Duration,
+    /// Wrong PINs until it is locked: 1 to 10.
+    pub max_pin_attempts: u8,
+    /// Record every call.
+    pub record: bool,
+    /// The tenant's own mark, given back in every event.
+    pub custom_field: Option<String>,
+}
+
+/// Why an allocation was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The number is not in the tenant's pool.
+    #[error("the number is not in the tenant's pool")]
+    NumberNotInPool,
+    /// The operator lets the number take no new allocations.
+    #[error("the number is quarantined")]
+    NumberQuarantined,
+    /// The exclusive number has an active allocation.
+    #[error("the number has an active allocation")]
+    VirtualNumberBusy,
+    /// The number has no PIN, or no place, left.
+    #[error("the number can take no further allocation")]
+    PinSpaceExhausted,
+    /// A number with short shared PINs serves listed callers only, and none is listed.
+    #[error("the number needs the callers to be named")]
+    ToRequired,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TenantStore {
+    /// Makes an allocation. Of concurrent ones that cannot both be, one is made.
+    pub async fn create_allocation(
+        &self,
+        new: NewAllocation,
+        now: Timestamp,
+    ) -> Result<Allocation, CreateError> {
+        let (tenant, claimed) = (self.tenant_id.clone(), self.claimed.clone());
+        let write = self.store.writer.write_speculatively(move |tx| {
+            let made = create(tx, &tenant, new.clone(), now)?;
+            if let Some(claimed) = &claimed {
+                claimed.made(tx, &tenant, &made.greenpin_id)?;
+            }
+            Ok(made)
+        });
+        write.await
+    }
+}
+
+/// One create, inside its transaction.
+struct Creation<'a> {
+    tx: &'a Tx<'a>,
+    tenant: &'a TenantId,
+    settings: Arc<TenantSettings>,
+    now: Timestamp,
+}
+
+impl<'a> Creation<'a> {
+    fn begin(tx: &'a Tx<'a>, tenant: &'a TenantId, now: Timestamp) -> Result<Self, StoreError> {
+        Ok(Self {
+            tx,
+            tenant,
+            settings: settings::of(tx, tenant)?,
+            now,
+        })
+    }
+
+    fn create(&self, new: NewAllocation) -> Result<Allocation, CreateError> {
+        let mut number = number_cache::find(self.tx, self.tenant, &new)?;
+        let created_at = self.now.whole_seconds();
+        let expires_at = created_at + new.duration;
+        let greenpin_id = GreenpinId::new(self.now);
+        let places = match number.mode {
+            NumberMode::Exclusive => {
+                number.hold(self.tx, &greenpin_id, expires_at, self.now)?;
+                None
+            }
+            NumberMode::Shared => Some(number.find_place(self.tx, &new, self.now)?),
+        };
+        let claim = Claim {
+            number_key: &number.number_key,
+            greenpin_id: &greenpin_id,
+            pin_length: number.pin_length,
+            active_until: expires_at,
+            free_at: expires_at + self.settings.cooloff(),
+            counted: number.mode == NumberMode::Shared,
+        };
+        let pin = self
+            .take_pin(&claim)?
+            .ok_or(CreateError::PinSpaceExhausted)?;
+        let allocation = Allocation {
+            greenpin_id,
+            virtual_number: new.virtual_number,
+            pin,
+            from: new.from,
+            to: new.to,
+            record: new.record,
+            custom_field: new.custom_field,
+            max_pin_attempts: new.max_pin_attempts,
+            failed_pin_attempts: 0,
+            call_count: 0,
+            attempt_count: 0,
+            created_at,
+            updated_at: created_at,
+            expires_at,
+            deleted_at: None,
+        };
+        self.insert(&allocation, &number)?;
+        if let Some(places) = places {
+            places.tell_if_low(
+                self.tx,
+                self.tenant,
+                &allocation.virtual_number.expose(),
+                self.now,
+            )?;
+            self.tx
+                .cache()
+                .offers
+                .took_place(number, &places, expires_at);
+        }
+        Ok(allocation)
+    }
+
+    /// Takes a PIN; where each question costs a round trip, one that was found free together with others.
+    fn take_pin(&self, claim: &Claim<'_>) -> Result<Option<Pin>, StoreError> {
+        if self.tx.is_far() {
+            let ahead = self
+                .tx
+                .cache()
+                .offers
+                .with_ahead(claim.number_key, |ahead| {
+                    ahead.take(self.tx, claim, self.now)
+                });
+            if let Some(pin) = ahead.transpose()?.flatten() {
+                return Ok(Some(pin));
+            }
+        }
+        pin_draw::take(self.tx, claim, self.now)
+    }
+
+    fn insert(&self, allocation: &Allocation, number: &Offer) -> Result<(), StoreError> {
+        let key = self.tx.tenant_key(self.tenant)?;
+        let row = (
+            self.tenant.as_str(),
+            allocation.greenpin_id.as_str(),
+            &number.number_key,
+            seal(&key, allocation)?,
+            i64::from(allocation.record),
+            &allocation.custom_field,
+            i64::from(allocation.max_pin_attempts),
+            allocation.created_at.micros(),
+            allocation.updated_at.micros(),
+            allocation.expires_at.micros(),
+            events::FIRST_SEQUENCE,
+        );
+        self.tx.append(sql::ALLOCATION_INSERT, row)?;
+        list(
+            self.tx,
+            self.tenant,
+            (&number.number_key, number.mode),
+            allocation,
+        )?;
+        let zone = self.settings.zone();
+        let event = Draft {
+            tenant: self.tenant,
+            zone: &zone,
+            subject: Subject::NewAllocation {
+                greenpin_id: &allocation.greenpin_id,
+                custom_field: allocation.custom_field.as_deref(),
+            },
+            event_type: EventType::AllocationCreated,
+            occurred_at: self.now,
+            data: EventData::of(allocation, &zone),
+        };
+        events::write(self.tx, &event)
+    }
+}
+
+/// Makes an allocation inside a transaction.
+pub(crate) fn create(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    new: NewAllocation,
+    now: Timestamp,
+) -> Result<Allocation, CreateError> {
+    Creation::begin(tx, tenant, now)?.create(new)
+}

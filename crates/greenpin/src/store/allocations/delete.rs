@@ -1,0 +1,76 @@
+//! Deleting an allocation.
+
+use serde_json::json;
+
+use crate::store::Tx;
+use crate::store::events;
+use crate::store::events::{Draft, Subject};
+use crate::store::tenants::settings;
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+
+use super::allocation::*;
+
+/// Why an allocation was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// The tenant has no such allocation.
+    #[error("there is no such allocation")]
+    NotFound,
+    /// It was deleted before.
+    #[error("the allocation was deleted before")]
+    AlreadyDeleted,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl TenantStore {
+    /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
+    /// connected go on. Returns the moment of it.
+    pub async fn delete_allocation(
+        &self,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Timestamp, DeleteError> {
+        let (tenant, id) = (self.tenant_id.clone(), id.clone());
+        self.store
+            .writer
+            .write(move |tx| delete(tx, &tenant, &id, now))
+            .await
+    }
+}
+
+/// Deletes an allocation inside a transaction.
+pub(crate) fn delete(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+    now: Timestamp,
+) -> Result<Timestamp, DeleteError> {
+    let key = (now.micros(), tenant.as_str(), id.as_str());
+    if tx.row(sql::ALLOCATION_DELETE, key, |_| Ok(()))?.is_none() {
+        return Err(match find(tx, tenant, id)? {
+            Some(_) => DeleteError::AlreadyDeleted,
+            None => DeleteError::NotFound,
+        });
+    }
+    let allocation = find(tx, tenant, id)?.ok_or(DeleteError::NotFound)?;
+    let settings = settings::of(tx, tenant)?;
+    let vn = tx.keys().number(allocation.virtual_number);
+    tx.execute(sql::NUMBER_RELEASE, (&vn, id.as_str()))?;
+    let free_at = (now + settings.cooloff()).micros();
+    let pin = tx.keys().pin(&vn, &allocation.pin);
+    tx.execute(sql::PIN_END, (now.micros(), free_at, &vn, pin, id.as_str()))?;
+    forget_callers(tx, tenant, &allocation)?;
+    let zone = settings.zone();
+    let event = Draft {
+        tenant,
+        zone: &zone,
+        subject: Subject::Allocation(id),
+        event_type: EventType::AllocationDeleted,
+        occurred_at: now,
+        data: json!({ "virtual_number": allocation.virtual_number.expose(), "deleted_at": now.rfc3339(&zone) }),
+    };
+    events::write(tx, &event)?;
+    Ok(now)
+}

@@ -1,0 +1,53 @@
+//! Operators create and delete allocations, with a line in the audit log.
+
+use super::{create, delete};
+use crate::store::tenants::audit::{self, Act};
+use crate::store::{
+    Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, OperatorStore, TenantId,
+    Timestamp,
+};
+
+impl OperatorStore {
+    /// Makes an allocation for a tenant.
+    pub async fn create_allocation(
+        &self,
+        tenant: &TenantId,
+        new: NewAllocation,
+        now: Timestamp,
+    ) -> Result<Allocation, CreateError> {
+        let (actor, tenant) = (self.actor.clone(), tenant.clone());
+        let write = self.store.writer.write(move |tx| {
+            let made = create(tx, &tenant, new.clone(), now)?;
+            let id = made.greenpin_id.as_str();
+            let act = Act {
+                name: "allocation.create",
+                tenant: Some(&tenant),
+                object: Some(id),
+            };
+            audit::write(tx, &actor, act, now)?;
+            Ok(made)
+        });
+        write.await
+    }
+
+    /// Deletes an allocation of a tenant. Returns the moment of it.
+    pub async fn delete_allocation(
+        &self,
+        tenant: &TenantId,
+        id: &GreenpinId,
+        now: Timestamp,
+    ) -> Result<Timestamp, DeleteError> {
+        let (actor, tenant, id) = (self.actor.clone(), tenant.clone(), id.clone());
+        let write = self.store.writer.write(move |tx| {
+            let deleted_at = delete(tx, &tenant, &id, now)?;
+            let act = Act {
+                name: "allocation.delete",
+                tenant: Some(&tenant),
+                object: Some(id.as_str()),
+            };
+            audit::write(tx, &actor, act, now)?;
+            Ok(deleted_at)
+        });
+        write.await
+    }
+}

@@ -1,0 +1,171 @@
+//! The writer with the caches of the store: batches, failures, rollbacks.
+
+use std::sync::Arc;
+
+use super::postgres as test_database;
+use crate::store::core::crypto::Keyring;
+use crate::store::core::database::{Place, postgres, sqlite};
+use crate::store::core::reader::IdleReaders;
+use crate::store::{StoreError, Tx, Writer};
+use crate::store::{TenantId, tenants::settings};
+
+const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
+const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
+
+fn file(folder: &tempfile::TempDir) -> Place {
+    Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
+}
+
+fn writer() -> (tempfile::TempDir, Writer) {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+    let writer = Writer::start(
+        file(&folder),
+        Arc::new(keys),
+        Arc::default(),
+        IdleReaders::default(),
+    )
+    .unwrap();
+    (folder, writer)
+}
+
+async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, StoreError> {
+    let work = move |tx: &Tx<'_>| {
+        let added = tx.execute(ADD, [name])?;
+        if fails {
+            Err(StoreError::Unreadable("what a test made up"))
+        } else {
+            Ok(added)
+        }
+    };
+    writer.write(work).await
+}
+
+async fn names(writer: &Writer) -> Vec<String> {
+    let read = |tx: &Tx<'_>| {
+        tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| {
+            row.get(0)
+        })
+    };
+    writer.write::<_, StoreError, _>(read).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
+    let (_folder, writer) = writer();
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let held = writer.write::<(), StoreError, _>(move |_| {
+        // Open once, it stays open: the job may be run again.
+        let _ = gate.recv();
+        Ok(())
+    });
+    let release = async move { drop(open) };
+    let batch = async {
+        tokio::join!(
+            add(&writer, "a", false),
+            add(&writer, "b", true),
+            add(&writer, "c", false),
+            release
+        )
+    };
+    let (held, (a, b, c, ())) = tokio::join!(held, batch);
+    assert!(held.is_ok() && b.is_err());
+    assert_eq!((a, c), (Ok(1), Ok(1)));
+    assert_eq!(names(&writer).await, ["a", "c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
+    const INSERT: &str =
+        "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
+    let server = test_database::new_database().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for place in [
+        Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+        file(&folder),
+    ] {
+        let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+        let writer = Writer::start(
+            place,
+            Arc::new(keys),
+            Arc::default(),
+            IdleReaders::default(),
+        )
+        .unwrap();
+        let mut crowd = tokio::task::JoinSet::new();
+        for one in 0..64 {
+            let writer = writer.clone();
+            crowd.spawn(async move {
+                let mut refused = 0;
+                for turn in 0..20 {
+                    // Each name comes twice, from two who ask at about the same time.
+                    let name = format!("t{}-{turn}", one / 2);
+                    let insert = move |tx: &Tx<'_>| tx.append(INSERT, (&name, "{}", 0_i64));
+                    refused += usize::from(
+                        writer
+                            .write_speculatively::<_, StoreError, _>(insert)
+                            .await
+                            .is_err(),
+                    );
+                }
+                refused
+            });
+        }
+        assert_eq!(crowd.join_all().await.into_iter().sum::<usize>(), 32 * 20);
+        assert_eq!(names(&writer).await.len(), 32 * 20);
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_panics_halfway_leaves_nothing_behind() {
+    let (_folder, writer) = writer();
+    let broken = writer.write::<(), StoreError, _>(|tx| {
+        tx.execute(ADD, ["a"])?;
+        std::panic::resume_unwind(Box::new("made up"))
+    });
+    assert!(broken.await.is_err());
+    assert_eq!(add(&writer, "b", false).await, Ok(1));
+    assert_eq!(names(&writer).await, ["b"]);
+}
+
+#[tokio::test]
+async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
+    let (folder, writer) = writer();
+    add(&writer, "acme", false).await.unwrap();
+    let tenant = TenantId::parse("acme").unwrap();
+    let cooloff = |fails: bool, change: bool| {
+        let (tenant, writer) = (tenant.clone(), writer.clone());
+        async move {
+            let work = move |tx: &Tx<'_>| {
+                if change {
+                    tx.execute(CHANGE, ())?;
+                    tx.cache().tenants.change();
+                }
+                let found = settings::of(tx, &tenant)?.pin_cooloff;
+                if fails {
+                    Err(StoreError::Unreadable("what a test made up"))
+                } else {
+                    Ok(found)
+                }
+            };
+            writer.write(work).await
+        }
+    };
+    assert_eq!(cooloff(false, false).await, Ok(3600));
+    assert!(cooloff(true, true).await.is_err());
+    assert_eq!(
+        cooloff(false, false).await,
+        Ok(3600),
+        "a change that failed is not kept"
+    );
+    file(&folder)
+        .writer()
+        .unwrap()
+        .execute(CHANGE, &[])
+        .unwrap();
+    assert_eq!(
+        cooloff(false, false).await,
+        Ok(7),
+        "another process's change is seen"
+    );
+}
