@@ -174,10 +174,10 @@ impl CallLoop {
             .as_deref()
             .and_then(|caller| number_format::e164(caller, trunk.country));
         let trunk_name = trunk.name.clone();
-        self.begin(&incoming, number, caller, trunk_name);
+        self.begin_call(&incoming, number, caller, trunk_name);
     }
 
-    fn begin(
+    fn begin_call(
         &mut self,
         incoming: &IncomingCall,
         number: PhoneNumber,

@@ -24,7 +24,7 @@ impl MediaFacts {
     /// Returns `true` if the gateways can exchange media directly: unencrypted, the same codec, telephone-events on
     /// both sides, no payload type with two meanings, and no hold.
     fn allows_direct(self) -> bool {
-        let unencrypted_both_ways = |media: RemoteMedia| {
+        let eligible = |media: RemoteMedia| {
             media.send && media.receive && media.crypto.is_none() && media.telephone_event.is_some()
         };
         self.allowed
@@ -38,8 +38,8 @@ impl MediaFacts {
                     own.telephone_event
                         .is_none_or(|event| event.payload_type != other.payload_type)
                 };
-                unencrypted_both_ways(caller)
-                    && unencrypted_both_ways(callee)
+                eligible(caller)
+                    && eligible(callee)
                     && compatible
                     && keeps_meaning(caller, callee)
                     && keeps_meaning(callee, caller)

@@ -47,7 +47,7 @@ async fn phone(server: SocketAddr, first_port: u16) -> Softphone {
 }
 
 impl EngineHarness {
-    async fn set() -> Self {
+    async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
@@ -203,7 +203,7 @@ async fn allocate(store: &Store) -> String {
 
 #[tokio::test]
 async fn a_bridged_call_leaves_no_objects_in_the_engine() {
-    let mut harness = EngineHarness::set().await;
+    let mut harness = EngineHarness::new().await;
     let (mut caller, leg) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.answer(ringing);
@@ -226,7 +226,7 @@ async fn a_bridged_call_leaves_no_objects_in_the_engine() {
 
 #[tokio::test]
 async fn a_declined_call_leaves_no_objects_in_the_engine() {
-    let mut harness = EngineHarness::set().await;
+    let mut harness = EngineHarness::new().await;
     let (mut caller, _) = harness.caller().await;
     let ringing = harness.wait_for_ring(&mut caller).await;
     harness.agent.decline(ringing, 486);
@@ -235,7 +235,7 @@ async fn a_declined_call_leaves_no_objects_in_the_engine() {
 
 #[tokio::test]
 async fn a_cancelled_call_leaves_no_objects_in_the_engine() {
-    let mut harness = EngineHarness::set().await;
+    let mut harness = EngineHarness::new().await;
     let (mut caller, leg) = harness.caller().await;
     harness.wait_for_ring(&mut caller).await;
     caller.hang_up(leg);
@@ -304,7 +304,7 @@ async fn a_call_with_direct_media_does_not_count_as_silent() {
 
 #[tokio::test]
 async fn a_call_beyond_the_limit_is_rejected_with_503() {
-    let harness = EngineHarness::set().await;
+    let harness = EngineHarness::new().await;
     let (_caller, _) = harness.caller().await;
     let mut other = phone(harness.engine.udp, 33_500).await;
     other.dial(VN, CUSTOMER).unwrap();

@@ -81,7 +81,7 @@ fn nonce(block: u64) -> Nonce {
         .iter_mut()
         .rev()
         .zip(block.to_le_bytes())
-        .for_each(|(octet, of_number)| *octet = of_number);
+        .for_each(|(octet, source)| *octet = source);
     Nonce::assume_unique_for_key(octets)
 }
 
@@ -200,11 +200,11 @@ fn ogg_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     head.iter_mut()
         .zip(OGG_MAGIC)
-        .for_each(|(octet, of_name)| *octet = *of_name);
+        .for_each(|(octet, source)| *octet = *source);
     head.iter_mut()
         .rev()
         .zip(length.iter().rev())
-        .for_each(|(octet, of_number)| *octet = *of_number);
+        .for_each(|(octet, source)| *octet = *source);
     head
 }
 
@@ -218,7 +218,7 @@ fn wav_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
         head.iter_mut()
             .skip(offset)
             .zip(number.to_le_bytes())
-            .for_each(|(octet, of_number)| *octet = of_number);
+            .for_each(|(octet, source)| *octet = source);
     }
     head
 }

@@ -18,11 +18,11 @@ use prometheus_client::registry::{Registry, Unit};
 mod process;
 
 /// Histogram buckets in seconds, from a cache lookup to an abandoned request.
-const DURATIONS: [f64; 14] = [
+const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 /// Histogram buckets for the jobs in a commit, up to the maximum of 256.
-const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 /// Labels of an answered HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,7 +111,7 @@ impl Metrics {
             registry: Registry::with_prefix("greenpin"),
             process: process::Process::default(),
             requests: Family::default(),
-            request_duration: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             calls_active: Gauge::default(),
             calls_started: Counter::default(),
             calls_ended: Family::default(),
@@ -127,8 +127,8 @@ impl Metrics {
             rtp_late: Counter::default(),
             store_queue: Gauge::default(),
             store_jobs: Counter::default(),
-            store_batch: Histogram::new(BATCHES),
-            store_commit: Histogram::new(DURATIONS),
+            store_batch: Histogram::new(BATCH_BUCKETS),
+            store_commit: Histogram::new(DURATION_BUCKETS),
             webhook_deliveries: Family::default(),
             webhook_backlog: Gauge::default(),
             webhook_endpoints_disabled: Gauge::default(),
@@ -136,7 +136,7 @@ impl Metrics {
             recording_upload_backlog: Gauge::default(),
         };
         metrics.register();
-        metrics.begin_at_zero();
+        metrics.create_counters();
         metrics
     }
 
@@ -230,7 +230,7 @@ impl Metrics {
     }
 
     /// Creates the counters at zero, because a rate needs a sample from before the first event.
-    fn begin_at_zero(&self) {
+    fn create_counters(&self) {
         for call_type in ["completed", "incomplete", "call-attempt", "client-hangup"] {
             self.calls_ended
                 .get_or_create(&CallTypeLabel { call_type })

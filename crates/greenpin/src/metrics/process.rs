@@ -9,7 +9,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::{SecondsCounter, store_seconds};
 
 /// Clock ticks per second in /proc, fixed on Linux.
-const TICKS: f64 = 100.0;
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Metrics of the operating system process.
 pub(super) struct Process {
@@ -96,5 +96,5 @@ fn cpu() -> Option<f64> {
     let mut times = fields.split_ascii_whitespace().skip(11);
     let user: f64 = times.next()?.parse().ok()?;
     let system: f64 = times.next()?.parse().ok()?;
-    Some((user + system) / TICKS)
+    Some((user + system) / TICKS_PER_SECOND)
 }

@@ -76,7 +76,7 @@ impl Uploader {
         METRICS.count_upload(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
         tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "a recording was not uploaded");
-        let pause = backoff::pause(
+        let pause = backoff::delay(
             FIRST_PAUSE,
             LONGEST_PAUSE,
             upload.tries.saturating_add(1),

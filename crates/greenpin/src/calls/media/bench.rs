@@ -64,11 +64,11 @@ pub fn relay_bench(
     folder: &Path,
 ) -> Result<RelayFigures, BenchError> {
     let time = Duration::from_secs(u64::from(seconds.max(1)));
-    let bare_cpu = bare(calls, time)?;
+    let bare_cpu = measure_bare(calls, time)?;
     let alike = [Codec::Pcma; 2];
-    let bridged = bridged(settings, calls, time, alike, None)?;
-    let recorded = self::bridged(settings, calls, time, alike, Some(folder))?;
-    let transcoded = self::bridged(settings, calls, time, [Codec::Pcma, Codec::Opus], None)?;
+    let bridged = measure_bridged(settings, calls, time, alike, None)?;
+    let recorded = measure_bridged(settings, calls, time, alike, Some(folder))?;
+    let transcoded = measure_bridged(settings, calls, time, [Codec::Pcma, Codec::Opus], None)?;
     Ok(RelayFigures {
         calls,
         bare_cpu,
@@ -86,7 +86,7 @@ struct Measured {
     memory: u64,
 }
 
-fn bridged(
+fn measure_bridged(
     settings: &MediaSettings,
     calls: usize,
     time: Duration,
@@ -174,7 +174,7 @@ impl BareRelay {
     }
 }
 
-fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
+fn measure_bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
     let phones = phones(calls)?;
     let before = thread_ids()?;
     let relay = BareRelay::start(&phones)?;

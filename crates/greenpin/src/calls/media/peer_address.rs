@@ -28,8 +28,8 @@ impl PeerAddress {
     }
 
     /// Returns `true` if RTP from `source` is accepted. The latch rule keeps the first accepted source.
-    pub(super) fn allows(&mut self, source: SocketAddr) -> bool {
-        let allowed = self.may_be(source);
+    pub(super) fn accepts(&mut self, source: SocketAddr) -> bool {
+        let allowed = self.may_accept(source);
         if allowed && matches!(self.rule, SourceRule::Latch(_)) {
             self.latched = Some(source);
         }
@@ -38,7 +38,7 @@ impl PeerAddress {
 
     /// Returns `true` if a packet from `source` may be accepted. Changes nothing, because the packet is not
     /// authenticated yet.
-    pub(super) fn may_be(&self, source: SocketAddr) -> bool {
+    pub(super) fn may_accept(&self, source: SocketAddr) -> bool {
         match (&self.rule, self.latched) {
             (SourceRule::Negotiated, _) => source == self.rtp,
             (SourceRule::Latch(_), Some(latched)) => source == latched,
@@ -50,7 +50,7 @@ impl PeerAddress {
 
     /// Returns `true` if RTCP from `source` is accepted. Only the IP address is compared, because NAT changes ports and
     /// RTCP affects only statistics.
-    pub(super) fn allows_rtcp(&self, source: SocketAddr) -> bool {
+    pub(super) fn accepts_rtcp(&self, source: SocketAddr) -> bool {
         source.ip() == self.latched.unwrap_or(self.rtcp).ip()
     }
 
@@ -100,20 +100,20 @@ mod tests {
     #[test]
     fn only_the_negotiated_address_and_port_are_accepted() {
         let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
-        assert!(peer.allows(address("192.0.2.1:4000")));
-        assert!(!peer.allows(address("192.0.2.1:4002")));
-        assert!(!peer.allows(address("192.0.2.2:4000")));
+        assert!(peer.accepts(address("192.0.2.1:4000")));
+        assert!(!peer.accepts(address("192.0.2.1:4002")));
+        assert!(!peer.accepts(address("192.0.2.2:4000")));
         assert_eq!(peer.rtcp(), address("192.0.2.1:4001"));
     }
 
     #[test]
     fn the_first_source_within_the_networks_is_latched_and_no_other_is_accepted() {
         let mut peer = PeerAddress::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
-        assert!(!peer.allows(address("198.51.100.1:4000")));
-        assert!(!peer.allows(address("10.0.0.9:4000")));
-        assert!(peer.allows(address("192.0.2.7:5000")));
-        assert!(!peer.allows(address("192.0.2.8:5000")));
-        assert!(!peer.allows(address("192.0.2.7:5001")));
+        assert!(!peer.accepts(address("198.51.100.1:4000")));
+        assert!(!peer.accepts(address("10.0.0.9:4000")));
+        assert!(peer.accepts(address("192.0.2.7:5000")));
+        assert!(!peer.accepts(address("192.0.2.8:5000")));
+        assert!(!peer.accepts(address("192.0.2.7:5001")));
         assert_eq!(
             (peer.rtp(), peer.rtcp()),
             (address("192.0.2.7:5000"), address("192.0.2.7:5001"))
@@ -124,9 +124,9 @@ mod tests {
     fn a_new_offer_keeps_the_latched_source_unless_its_address_changes() {
         let first = remote("10.0.0.9:4000", latch("192.0.2.0", 24));
         let mut peer = PeerAddress::new(&first, None);
-        assert!(peer.allows(address("192.0.2.7:5000")));
-        assert!(!PeerAddress::new(&first, Some(&peer)).allows(address("192.0.2.8:5000")));
+        assert!(peer.accepts(address("192.0.2.7:5000")));
+        assert!(!PeerAddress::new(&first, Some(&peer)).accepts(address("192.0.2.8:5000")));
         let moved = remote("10.0.0.9:4002", latch("192.0.2.0", 24));
-        assert!(PeerAddress::new(&moved, Some(&peer)).allows(address("192.0.2.8:5000")));
+        assert!(PeerAddress::new(&moved, Some(&peer)).accepts(address("192.0.2.8:5000")));
     }
 }

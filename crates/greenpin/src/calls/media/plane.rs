@@ -107,7 +107,7 @@ impl MediaPlane {
 
     /// Returns the number of open legs.
     pub fn legs(&self) -> usize {
-        self.shared.pool.taken()
+        self.shared.pool.in_use()
     }
 }
 

@@ -32,7 +32,7 @@ pub enum OpenLegError {
 pub(super) struct PortPool {
     bind: IpAddr,
     free: Mutex<VecDeque<u16>>,
-    taken: AtomicUsize,
+    in_use: AtomicUsize,
 }
 
 /// Two bound sockets. Dropping them returns the ports to the pool.
@@ -53,9 +53,9 @@ struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.taken.fetch_sub(1, Ordering::Relaxed);
+        self.pool.in_use.fetch_sub(1, Ordering::Relaxed);
         METRICS.rtp_port_pairs.dec();
-        self.pool.give_back(self.port);
+        self.pool.return_port(self.port);
     }
 }
 
@@ -67,13 +67,13 @@ impl PortPool {
         Self {
             bind,
             free: Mutex::new(pairs.collect()),
-            taken: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
         }
     }
 
     /// Returns the number of pairs in use.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
     }
 
     /// Binds a pair of ports. Ports in use by another program are skipped and tried again later.
@@ -83,7 +83,7 @@ impl PortPool {
             let port = self.lock().pop_front().ok_or(OpenLegError::NoPortFree)?;
             match self.bind_pair(port) {
                 Ok((rtp, rtcp)) => {
-                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    self.in_use.fetch_add(1, Ordering::Relaxed);
                     METRICS.rtp_port_pairs.inc();
                     let _lease = Lease {
                         port,
@@ -97,7 +97,7 @@ impl PortPool {
                     });
                 }
                 Err(error) => {
-                    self.give_back(port);
+                    self.return_port(port);
                     if error.kind() != io::ErrorKind::AddrInUse {
                         return Err(OpenLegError::Io(error));
                     }
@@ -115,7 +115,7 @@ impl PortPool {
         ))
     }
 
-    fn give_back(&self, port: u16) {
+    fn return_port(&self, port: u16) {
         self.lock().push_back(port);
     }
 
@@ -140,13 +140,13 @@ mod tests {
             (
                 pair.port,
                 pair.rtcp.local_addr().unwrap().port(),
-                pool.taken()
+                pool.in_use()
             ),
             (31_002, 31_003, 1)
         );
         assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
         drop(pair);
-        assert_eq!((pool.taken(), pool.bind().unwrap().port), (0, 31_002));
+        assert_eq!((pool.in_use(), pool.bind().unwrap().port), (0, 31_002));
     }
 
     #[test]

@@ -179,10 +179,10 @@ impl Prompts {
         let tenant_prompts =
             voice.and_then(|voice| self.tenant_prompts(&voice.own)?.get(&prompt).cloned());
         let language = voice.map_or(DEFAULT_LANGUAGE, |voice| voice.language.as_str());
-        tenant_prompts.unwrap_or_else(|| self.of_language(prompt, language))
+        tenant_prompts.unwrap_or_else(|| self.in_language(prompt, language))
     }
 
-    fn of_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
+    fn in_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
         let languages = [language, DEFAULT_LANGUAGE].into_iter();
         let mut found =
             languages.filter_map(|language| self.languages.get(language)?.get(&prompt).cloned());
@@ -281,9 +281,9 @@ mod tests {
             if prompt == Prompt::Warning {
                 continue;
             }
-            let clip = prompts.of_language(prompt, &language);
+            let clip = prompts.in_language(prompt, &language);
             assert!(
-                language == "en" || clip != prompts.of_language(prompt, "en"),
+                language == "en" || clip != prompts.in_language(prompt, "en"),
                 "{language} {prompt:?}"
             );
             let square: f64 = clip
@@ -309,7 +309,7 @@ mod tests {
         {
             let mut keys = 0;
             ToneDetector::default()
-                .process(prompts.of_language(prompt, language).samples(), |_| {
+                .process(prompts.in_language(prompt, language).samples(), |_| {
                     keys += 1
                 });
             assert_eq!(keys, 0, "{language} {prompt:?}");
@@ -325,11 +325,11 @@ mod tests {
         let prompts = Prompts::from_folder(folder.path()).unwrap();
         assert_eq!(prompts.languages(), ["en", "hi", "ta"]);
         assert_eq!(
-            prompts.of_language(Prompt::Goodbye, "en").samples(),
+            prompts.in_language(Prompt::Goodbye, "en").samples(),
             [7; 100]
         );
         assert_eq!(
-            prompts.of_language(Prompt::EnterPin, "ta").samples(),
+            prompts.in_language(Prompt::EnterPin, "ta").samples(),
             [7; 200]
         );
         let built_in = Prompts::built_in().unwrap();
@@ -340,8 +340,8 @@ mod tests {
             (Prompt::Warning, "hi", "en"),
         ] {
             let (found, expected) = (
-                prompts.of_language(prompt, language),
-                built_in.of_language(prompt, like),
+                prompts.in_language(prompt, language),
+                built_in.in_language(prompt, like),
             );
             assert_eq!(found, expected, "{prompt:?} {language}");
         }
@@ -363,9 +363,9 @@ mod tests {
             prompts.get(Prompt::Goodbye, Some(&voice)).samples(),
             [9; 50]
         );
-        let hindi = prompts.of_language(Prompt::EnterPin, "hi");
+        let hindi = prompts.in_language(Prompt::EnterPin, "hi");
         assert_eq!(prompts.get(Prompt::EnterPin, Some(&voice)), hindi);
-        let english = prompts.of_language(Prompt::EnterPin, "en");
+        let english = prompts.in_language(Prompt::EnterPin, "en");
         let unknown = Voice {
             language: "xx".into(),
             own: Arc::default(),

@@ -72,14 +72,14 @@ impl TlsCertificates {
     pub(super) fn acceptor(&self) -> io::Result<TlsAcceptor> {
         self.listen
             .as_ref()
-            .map(Reloadable::now)
+            .map(Reloadable::current)
             .ok_or_else(no_certificate)
     }
 
     /// Returns the TLS connector for a new connection to a trunk's peer.
     pub(super) fn connector(&self, trunk: Option<usize>) -> io::Result<Connector> {
         let peer = trunk.and_then(|trunk| self.peers.get(trunk)?.as_ref());
-        peer.map(Reloadable::now).ok_or_else(no_certificate)
+        peer.map(Reloadable::current).ok_or_else(no_certificate)
     }
 
     /// Reloads changed files periodically. Never returns.
@@ -88,9 +88,10 @@ impl TlsCertificates {
             let requested = tokio::time::timeout(RELOAD_INTERVAL, self.requested.notified())
                 .await
                 .is_ok();
-            let replies = self.clone();
+            let certificates = self.clone();
             // Only a panic makes this fail, and the panic handler has logged it.
-            let _ = tokio::task::spawn_blocking(move || replies.reload_if_changed(requested)).await;
+            let _ = tokio::task::spawn_blocking(move || certificates.reload_if_changed(requested))
+                .await;
         }
     }
 
@@ -121,7 +122,7 @@ impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
         Ok(reloadable)
     }
 
-    fn now(&self) -> T {
+    fn current(&self) -> T {
         self.loaded
             .read()
             .unwrap_or_else(PoisonError::into_inner)

@@ -213,12 +213,12 @@ async fn accept(
             table: table.clone(),
             inbound: inbound.clone(),
         };
-        tokio::spawn(handshake(connection, stream, tls));
+        tokio::spawn(run_accepted(connection, stream, tls));
     }
 }
 
 /// Runs an accepted connection, after the TLS handshake if it is encrypted.
-async fn handshake(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
+async fn run_accepted(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         return connection.run(stream).await;
@@ -265,17 +265,17 @@ impl SipConnection {
             _ = read(reader, key, replies, &inbound) => {}
             () = write(writer, queue, reply_queue, &inbound) => {}
         }
-        forget(&table, key);
+        remove(&table, key);
     }
 
     async fn fail(mut self) {
-        forget(&self.table, self.key);
+        remove(&self.table, self.key);
         self.queue.close();
         report_unsent(self.queue, &self.inbound).await;
     }
 }
 
-fn forget(table: &Table, key: ConnectionKey) {
+fn remove(table: &Table, key: ConnectionKey) {
     table
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

@@ -129,14 +129,14 @@ impl SipSockets {
                 encrypted: true,
             });
         }
-        Ok(Self::over(
+        Ok(Self::start(
             bound,
             listeners,
             Arc::new(TlsCertificates::read(tls)?),
         ))
     }
 
-    fn over(
+    fn start(
         bound: Bound,
         mut listeners: Vec<Listener>,
         certificates: Arc<TlsCertificates>,

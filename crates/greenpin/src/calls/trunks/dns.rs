@@ -17,13 +17,15 @@ use crate::calls::Command;
 use crate::crypto::random;
 use crate::limits::backoff;
 
-/// Minimum and maximum time between two lookups, independent of the records' TTL.
+/// Minimum time between two lookups, even if the TTL is shorter.
 const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time between two lookups, even if the TTL is longer.
 const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
 /// Time to the next lookup of a name without addresses.
 const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
-/// First and longest delay after a failed lookup. The delay doubles with each failure.
+/// Delay after the first failed lookup. It doubles with each failure.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Maximum delay after a failed lookup.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// Target of an SRV record.
@@ -122,7 +124,7 @@ pub(in crate::calls) async fn keep_resolved(
                 if failures == 1 {
                     tracing::warn!(trunk = name, %error, "DNS lookup of a trunk failed");
                 }
-                backoff::pause(MIN_RETRY_DELAY, MAX_RETRY_DELAY, failures, random::u64())
+                backoff::delay(MIN_RETRY_DELAY, MAX_RETRY_DELAY, failures, random::u64())
             }
         };
         tokio::time::sleep(wait).await;
@@ -151,8 +153,8 @@ async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<Looku
             let mut srv_names = naptr_targets(resolver, host, &mut found).await?;
             if srv_names.is_empty() {
                 // A domain without NAPTR records offers the transports of its SRV records.
-                let candidate = SERVICES.iter().map(|(transport, ..)| *transport);
-                srv_names = candidate
+                let transports = SERVICES.iter().map(|(transport, ..)| *transport);
+                srv_names = transports
                     .map(|transport| (transport, service_name(host, transport)))
                     .collect();
             }
@@ -207,11 +209,8 @@ async fn naptr_targets(
             _ => None,
         });
     let mut srv_names: Vec<_> = records.collect();
-    srv_names.sort_by_key(|(service_order, _)| *service_order);
-    Ok(srv_names
-        .into_iter()
-        .map(|(_, naptr_target)| naptr_target)
-        .collect())
+    srv_names.sort_by_key(|(order, _)| *order);
+    Ok(srv_names.into_iter().map(|(_, target)| target).collect())
 }
 
 /// Returns the SRV name of a NAPTR record; `None` if the record is not for SIP over a supported transport.
@@ -306,7 +305,7 @@ fn service_order(
     mut remaining: Vec<SrvTarget>,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<SrvTarget> {
-    let mut service_order = Vec::with_capacity(remaining.len());
+    let mut ordered = Vec::with_capacity(remaining.len());
     // Targets without weight go first, so that only a drawn 0 chooses them.
     remaining.sort_by_key(|service| (service.priority, service.weight));
     while let Some(first) = remaining.first() {
@@ -322,9 +321,9 @@ fn service_order(
             .collect();
         let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
         let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
-        service_order.push(remaining.remove(chosen));
+        ordered.push(remaining.remove(chosen));
     }
-    service_order
+    ordered
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub(crate) fn trunk_order(
         .enumerate()
         .filter(|(_, trunk)| trunk.sip.peer.is_some())
         .collect();
-    let mut trunk_order = Vec::with_capacity(left.len());
+    let mut ordered = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
         let equals = left.iter().filter(|trunk| rank(trunk) == best);
         let next = equals
@@ -137,9 +137,9 @@ pub(crate) fn trunk_order(
         });
         let Some(next) = next else { break };
         left.retain(|(index, _)| *index != next);
-        trunk_order.push(next);
+        ordered.push(next);
     }
-    trunk_order
+    ordered
 }
 
 fn draw_weighted(

@@ -167,7 +167,7 @@ impl MediaLeg {
         now: Duration,
     ) -> Option<Packet<'a>> {
         let negotiated = self.negotiated.as_mut()?;
-        if self.srtp.is_enabled() && !negotiated.peer.may_be(from) {
+        if self.srtp.is_enabled() && !negotiated.peer.may_accept(from) {
             self.foreign += 1;
             return None;
         }
@@ -178,7 +178,7 @@ impl MediaLeg {
         let parsed = Packet::parse(datagram.get(..length)?);
         // Only valid RTP latches a source.
         let allowed = if parsed.is_ok() {
-            negotiated.peer.allows(from)
+            negotiated.peer.accepts(from)
         } else {
             negotiated.peer.rtp() == from
         };
@@ -248,7 +248,7 @@ impl MediaLeg {
     }
 
     /// Returns `true` if the leg itself needs the decoded audio.
-    pub(super) fn wants_samples(&self) -> bool {
+    pub(super) fn needs_samples(&self) -> bool {
         self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
     }
 
@@ -366,7 +366,7 @@ impl MediaLeg {
     }
 
     /// Sends a packet of our own stream.
-    pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
+    pub(super) fn send_own(&mut self, header: &Header, payload: &[u8]) {
         let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
         if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
             self.send(&mut buffer, 0..length);
@@ -403,7 +403,7 @@ impl MediaLeg {
             .and_then(|report| report.round_trip);
         MediaReport {
             codec: self.codec(),
-            received: self.stats.report(rtcp::delay_of(round_trip)),
+            received: self.stats.report(rtcp::one_way_delay_ms(round_trip)),
             sent_packets: u64::from(self.out.packets()),
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,

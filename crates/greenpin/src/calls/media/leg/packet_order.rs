@@ -17,7 +17,7 @@ impl MediaLeg {
     /// Puts a packet into the order of its stream, if its processing depends on the order: tone detection, a listener,
     /// or G.722 and Opus to be decoded or encoded. Returns `None` otherwise, such as for G.711 that is forwarded,
     /// converted by table or recorded by its timestamps.
-    pub(in crate::calls::media) fn arrive(
+    pub(in crate::calls::media) fn enqueue(
         &mut self,
         packet: &Packet<'_>,
         bridged: Option<&Self>,

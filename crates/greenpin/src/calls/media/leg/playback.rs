@@ -151,14 +151,14 @@ impl MediaLeg {
                         negotiated.and_then(|negotiated| negotiated.formats.telephone_event)
                 {
                     let header = self.out.event(event.payload_type, first, now);
-                    self.emit(&header, &event.octets(payload));
+                    self.send_own(&header, &event.octets(payload));
                 }
             }
             KeySender::Tones(tones) => {
                 let Some(frame) = tones.frame() else {
                     return false;
                 };
-                self.emit_audio(&frame, now);
+                self.send_own_audio(&frame, now);
             }
         }
         true
@@ -182,7 +182,7 @@ impl MediaLeg {
                 }
             },
         };
-        self.emit_audio(&frame, now)?;
+        self.send_own_audio(&frame, now)?;
         if self.bridged.is_none() {
             self.record_bridged(self.out.sample(), &frame, now);
         }
@@ -190,7 +190,7 @@ impl MediaLeg {
     }
 
     /// Sends one frame of our own audio, unless the peer is on hold.
-    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
+    fn send_own_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
         let NegotiatedFormats {
             codec,
             payload_type,
@@ -204,7 +204,7 @@ impl MediaLeg {
         self.encoder.discard_pending();
         let length = self.encode(codec, frame, &mut payload);
         let header = self.out.own_audio(payload_type, now);
-        self.emit(&header, payload.get(..length)?);
+        self.send_own(&header, payload.get(..length)?);
         Some(())
     }
 }

@@ -80,7 +80,7 @@ impl MediaLeg {
         if !self
             .negotiated
             .as_ref()
-            .is_some_and(|negotiated| negotiated.peer.allows_rtcp(from))
+            .is_some_and(|negotiated| negotiated.peer.accepts_rtcp(from))
         {
             return;
         }
@@ -117,12 +117,12 @@ fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
         lost,
         jitter_ms,
         round_trip,
-        mos: mean_opinion_score(delay_of(round_trip) + 2.0 * jitter_ms, share),
+        mos: mean_opinion_score(one_way_delay_ms(round_trip) + 2.0 * jitter_ms, share),
     }
 }
 
 /// Returns the one-way delay in milliseconds for opinion scores.
-pub(super) fn delay_of(round_trip: Option<Duration>) -> f64 {
+pub(super) fn one_way_delay_ms(round_trip: Option<Duration>) -> f64 {
     round_trip.map_or(ASSUMED_DELAY_MS, |round_trip| {
         ASSUMED_DELAY_MS + round_trip.as_secs_f64() * 500.0
     })

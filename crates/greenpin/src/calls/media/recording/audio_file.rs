@@ -88,7 +88,7 @@ impl AudioFile {
         let mut options = File::options();
         // Recordings are confidential: only the owner may read them.
         options.write(true).create(true).truncate(true).mode(0o600);
-        let file = BufWriter::new(options.open(temporary(path))?);
+        let file = BufWriter::new(options.open(unfinished_path(path))?);
         Ok(match (RecordingFormat::from_path(path), key) {
             (RecordingFormat::Wav, Some(key)) => {
                 Self::EncryptedWav(EncryptedFile::new(file, AudioKind::Wav, key)?)
@@ -142,9 +142,9 @@ impl AudioFile {
                 frames
             }
         };
-        let temporary = temporary(path);
-        File::options().append(true).open(&temporary)?.sync_all()?;
-        fs::rename(&temporary, path)?;
+        let unfinished = unfinished_path(path);
+        File::options().append(true).open(&unfinished)?.sync_all()?;
+        fs::rename(&unfinished, path)?;
         sync_folder(path)?;
         Ok(Duration::from_secs_f64(
             frames as f64 / f64::from(SAMPLE_RATE),
@@ -183,7 +183,7 @@ impl Write for OggOutput {
     }
 }
 
-pub(super) fn temporary(path: &Path) -> PathBuf {
+pub(super) fn unfinished_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED_SUFFIX);
     PathBuf::from(name)

@@ -15,7 +15,7 @@ use std::{
 use media::StereoTimeline;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::audio_file::{AudioFile, RecordingError, temporary};
+use super::audio_file::{AudioFile, RecordingError, unfinished_path};
 use crate::RecordingKey;
 use crate::calls::media::{MediaEvent, MediaId};
 
@@ -51,22 +51,22 @@ impl RecordingWriter {
         let (commands, inbox) = mpsc::channel();
         let backlog = Arc::new(AtomicUsize::new(0));
         let shared = backlog.clone();
-        let work = move || {
+        let run = move || {
             WriterThread {
                 files: HashMap::new(),
                 backlog: shared,
                 events,
                 key,
             }
-            .work(&inbox)
+            .run(&inbox)
         };
         thread::Builder::new()
             .name("recordings".to_owned())
-            .spawn(work)?;
+            .spawn(run)?;
         Ok(Self { commands, backlog })
     }
 
-    pub(crate) fn begin(&self, id: MediaId, path: PathBuf) {
+    pub(crate) fn start_recording(&self, id: MediaId, path: PathBuf) {
         self.send(WriterCommand::Start(id, path));
     }
 
@@ -103,7 +103,7 @@ struct OpenRecording {
 }
 
 impl WriterThread {
-    fn work(mut self, inbox: &mpsc::Receiver<WriterCommand>) {
+    fn run(mut self, inbox: &mpsc::Receiver<WriterCommand>) {
         while let Ok(command) = inbox.recv() {
             match command {
                 WriterCommand::Start(id, path) => {
@@ -141,7 +141,7 @@ impl WriterThread {
             let result = state.and_then(|file| file.complete(&path));
             if result.is_err() {
                 // Removes the unfinished file, which may not exist.
-                let _ = fs::remove_file(temporary(&path));
+                let _ = fs::remove_file(unfinished_path(&path));
             }
             self.emit(MediaEvent::RecordingFinished { id, path, result });
         }

@@ -360,7 +360,7 @@ impl Worker {
                     leg.recording = Some(Box::new(LegRecording {
                         timeline: StereoTimeline::new(self.now),
                     }));
-                    self.writer.begin(id, path);
+                    self.writer.start_recording(id, path);
                 }
             }
             LegCommand::Listen(listener) => leg.listener = Some(listener),

@@ -36,7 +36,7 @@ impl Worker {
             return;
         };
         let digit = self.emit_key(leg, &packet);
-        let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
+        let arrival = leg.enqueue(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Buffered | Arrival::Dropped));
         let decoded = if is_due {
             self.decode_for_listeners(leg, &packet)
@@ -109,8 +109,8 @@ impl Worker {
                     other.send(buffer, range);
                 }
             }
-            Forward::Event { header, payload } => other.emit(&header, &payload),
-            Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
+            Forward::Event { header, payload } => other.send_own(&header, &payload),
+            Forward::Noise { header, noise } => other.send_own(&header, noise.octets()),
             Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.send_press(leg, digit),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
@@ -182,7 +182,7 @@ impl Worker {
 
     /// Decodes the packet for recordings, listeners and tone detection. Returns the number of samples.
     fn decode_for_listeners(&mut self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<usize> {
-        if !leg.wants_samples()
+        if !leg.needs_samples()
             && self
                 .bridged(leg)
                 .is_none_or(|other| other.recording.is_none())
