@@ -8,14 +8,14 @@ use crate::store::{CallLimit, TenantId};
 
 /// Counters of every tenant with a call since the start.
 #[derive(Default)]
-pub(super) struct CallLimits(HashMap<TenantId, TenantCalls>);
+pub(super) struct CallLimiter(HashMap<TenantId, TenantCalls>);
 
 struct TenantCalls {
     open: u32,
     rate: TokenBucket,
 }
 
-impl CallLimits {
+impl CallLimiter {
     /// Admits a call if the tenant is below both limits, and counts it.
     pub(super) fn admit(&mut self, tenant: &TenantId, limit: CallLimit, now: Instant) -> bool {
         let per_second = limit.calls_per_second;
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn each_tenant_has_its_own_limits_on_concurrent_calls_and_calls_per_second() {
-        let (mut limits, start) = (CallLimits::default(), Instant::now());
+        let (mut limits, start) = (CallLimiter::default(), Instant::now());
         let [acme, other] = ["acme", "other"].map(|name| TenantId::parse(name).unwrap());
         let limit = CallLimit {
             max_calls: 2,

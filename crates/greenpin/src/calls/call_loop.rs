@@ -10,7 +10,7 @@ use signalling::sdes::SrtpMode;
 use signalling::{Endpoint, Event, IncomingCall, LegId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::call_limits::CallLimits;
+use super::call_limits::CallLimiter;
 use super::context::EngineContext;
 use super::leg_owner::{CallId, LegOwner, Role};
 use super::masked_call::{CallStart, MaskedCall};
@@ -33,7 +33,7 @@ pub(super) struct CallLoop {
     /// Notified after the last call has ended. While this is not empty, the loop admits no calls.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
-    call_limits: CallLimits,
+    call_limiter: CallLimiter,
     /// Notified after every registration has been removed from the trunks.
     unregistering: Option<oneshot::Sender<()>>,
 }
@@ -56,7 +56,7 @@ impl CallLoop {
             reply_inbox,
             draining: Vec::new(),
             admitting: true,
-            call_limits: CallLimits::default(),
+            call_limiter: CallLimiter::default(),
             unregistering: None,
         }
     }
@@ -235,7 +235,7 @@ impl CallLoop {
                     METRICS.calls_active.dec();
                     call.tenant()
                         .into_iter()
-                        .for_each(|tenant| self.call_limits.release(tenant));
+                        .for_each(|tenant| self.call_limiter.release(tenant));
                     self.context.legs.remove(&call.caller_leg());
                     self.clear_deadline(id, call.deadline());
                 }
@@ -259,7 +259,7 @@ impl CallLoop {
             return self.with_call(id, |call, context| call.routed(begun, context));
         };
         let limit = limit.unwrap_or(self.context.settings.tenant_limit);
-        if !self.call_limits.admit(tenant, limit, Instant::now()) {
+        if !self.call_limiter.admit(tenant, limit, Instant::now()) {
             return self.with_call(id, MaskedCall::reject_over_limit);
         }
         let tenant = tenant.clone();

@@ -51,7 +51,7 @@ impl EngineContext {
         let legs = || {
             self.legs
                 .values()
-                .filter(|party| party.trunk == trunk)
+                .filter(|owner| owner.trunk == trunk)
                 .count()
         };
         if settings.max_calls.is_some_and(|limit| legs() >= limit) {
@@ -69,11 +69,11 @@ impl EngineContext {
     }
 
     /// Registers a new leg and counts it against the trunk's rate limit.
-    pub(super) fn add_leg(&mut self, leg: LegId, party: LegOwner) {
-        if let Some(rate) = self.rates.get_mut(&party.trunk) {
+    pub(super) fn add_leg(&mut self, leg: LegId, owner: LegOwner) {
+        if let Some(rate) = self.rates.get_mut(&owner.trunk) {
             rate.consume();
         }
-        self.legs.insert(leg, party);
+        self.legs.insert(leg, owner);
     }
 
     /// Returns `true` if the trunk is considered up.
