@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::config::trunk::{networks, peer_uri, shown};
+use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
+use crate::http::operator::trunks::TrunkDetails;
 
 /// How long the server may take to tell how its trunks are.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,7 +38,7 @@ pub(super) async fn run(command: &Command, config: &Config) {
             .find(|served| served["name"] == trunk.name.as_str());
         match (json, known) {
             (true, Some(known)) => println!("{known}"),
-            (true, None) => println!("{}", shown(trunk, None)),
+            (true, None) => println!("{}", json!(TrunkDetails::of(trunk, None))),
             (false, known) => println!("{}", line(trunk, known)),
         }
     }

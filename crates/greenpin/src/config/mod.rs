@@ -4,7 +4,7 @@ mod address;
 mod error;
 mod source;
 pub mod trunk;
-mod values;
+pub(crate) mod values;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;

@@ -1,15 +1,13 @@
-//! `[[trunks]]`: what is read of a carrier, and what is shown of it.
+//! `[[trunks]]`: reading a carrier of the configuration.
 
 use std::time::Duration;
 
-use rlibphonenumber::Region;
-use serde_json::{Value, json};
 use signalling::sdes::SrtpMode;
 use signalling::{CalledFrom, CallerFrom, Credentials, Host, Network, TrunkPeer};
 
 use super::source::Source;
 use super::{Config, address, values};
-use crate::calls::{NumberFormat, TrunkHealth, TrunkSettings};
+use crate::calls::{NumberFormat, TrunkSettings};
 
 /// How often a peer is asked whether it is alive, where nothing is said of it.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -175,7 +173,7 @@ fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credenti
     })
 }
 
-fn uri(peer: &TrunkPeer) -> String {
+pub(crate) fn uri(peer: &TrunkPeer) -> String {
     match peer.host {
         Host::Domain(_) => format!("sip:{peer}"),
         _ => format!(
@@ -196,33 +194,4 @@ pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
     networks
         .map(|network| format!("{}/{}", network.address, network.prefix))
         .collect()
-}
-
-/// The trunk in the names of the file, for people to look at, and how it is, where that is known. Never with a password.
-pub fn shown(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Value {
-    json!({
-        "name": trunk.name,
-        "peer": peer_uri(trunk),
-        "outbound_proxy": trunk.sip.outbound_proxy.as_ref().map(uri),
-        "accept_from": networks(trunk),
-        "accept_username": trunk.sip.accept_credentials.as_ref().map(|known| &known.username),
-        "keep_alive": trunk.sip.keep_alive.unwrap_or_default().as_secs(),
-        "register": trunk.sip.register,
-        "country": trunk.country.as_ref().map(Region::to_string),
-        "symmetric_rtp": trunk.symmetric_rtp,
-        "media": values::media_name(trunk.direct_media),
-        "srtp": values::srtp_name(trunk.srtp),
-        "username": trunk.sip.credentials.as_ref().map(|known| &known.username),
-        "priority": trunk.priority,
-        "weight": trunk.weight,
-        "number_format": values::number_format_name(trunk.number_format),
-        "prefix": trunk.prefix,
-        "codecs": values::codec_names(&trunk.sip.codecs),
-        "caller_from": values::caller_from_name(trunk.sip.caller_from),
-        "called_from": values::called_from_name(trunk.sip.called_from),
-        "max_calls": trunk.max_calls,
-        "max_calls_per_second": trunk.max_calls_per_second,
-        "state": state.map(|state| if state.up { "up" } else { "away" }),
-        "registered": state.and_then(|state| state.registered),
-    })
 }

@@ -384,7 +384,7 @@ fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T
     once.then_some(meanings)
 }
 
-pub(super) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
+pub(crate) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
     codecs
         .iter()
         .map(|codec| name_of(&CODECS, *codec))
@@ -397,7 +397,7 @@ pub(super) fn caller_from(raw: &Raw) -> Result<CallerFrom, Refusal> {
     must(meaning(&CALLER_FROM, raw), rule)
 }
 
-pub(super) fn caller_from_name(from: CallerFrom) -> &'static str {
+pub(crate) fn caller_from_name(from: CallerFrom) -> &'static str {
     name_of(&CALLER_FROM, from)
 }
 
@@ -405,7 +405,7 @@ pub(super) fn called_from(raw: &Raw) -> Result<CalledFrom, Refusal> {
     must(meaning(&CALLED_FROM, raw), "\"request-uri\" or \"to\"")
 }
 
-pub(super) fn called_from_name(from: CalledFrom) -> &'static str {
+pub(crate) fn called_from_name(from: CalledFrom) -> &'static str {
     name_of(&CALLED_FROM, from)
 }
 
@@ -417,7 +417,7 @@ pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
     must(meaning(&SRTP, raw), "\"off\", \"optional\" or \"required\"")
 }
 
-pub(super) fn srtp_name(mode: SrtpMode) -> &'static str {
+pub(crate) fn srtp_name(mode: SrtpMode) -> &'static str {
     name_of(&SRTP, mode)
 }
 
@@ -425,7 +425,7 @@ pub(super) fn media(raw: &Raw) -> Result<bool, Refusal> {
     must(meaning(&MEDIA, raw), "\"relay\" or \"direct\"")
 }
 
-pub(super) fn media_name(direct: bool) -> &'static str {
+pub(crate) fn media_name(direct: bool) -> &'static str {
     name_of(&MEDIA, direct)
 }
 
@@ -436,7 +436,7 @@ pub(super) fn number_format(raw: &Raw) -> Result<NumberFormat, Refusal> {
     )
 }
 
-pub(super) fn number_format_name(format: NumberFormat) -> &'static str {
+pub(crate) fn number_format_name(format: NumberFormat) -> &'static str {
     name_of(&NUMBER_FORMATS, format)
 }
 

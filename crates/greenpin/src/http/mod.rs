@@ -129,9 +129,8 @@ fn routes(tenant: OpenApiRouter<Api>, admin: OpenApiRouter<Api>) -> OpenApiRoute
 /// The OpenAPI document of this version, as it is served and committed.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| {
     let routes = routes(tenant::routes(), operator::routes()).into_openapi();
-    serde_json::to_string_pretty(&openapi::complete(&routes, &tenant::requests()))
-        .unwrap_or_default()
-        + "\n"
+    let requests = [tenant::requests(), operator::requests()].concat();
+    serde_json::to_string_pretty(&openapi::complete(&routes, &requests)).unwrap_or_default() + "\n"
 });
 
 /// Returns the OpenAPI document of this version, as JSON.

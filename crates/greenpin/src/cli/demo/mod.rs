@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::progress::Story;
+use self::progress::Progress;
 use super::fail;
 use crate::config::{Config, Trunk};
 use crate::server::Server;
@@ -25,51 +25,54 @@ use inbox::Inbox;
 use parties::{AGENT_TONE, CALLER_TONE, Customer};
 
 const VIRTUAL_NUMBER: &str = "+914000000001";
+/// A shared number: it takes as many allocations as a newcomer tries.
+const SHARED_NUMBER: &str = "+914000000002";
 const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
 const TENANT: &str = "demo";
-/// How long one step may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit of one step.
+const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Leave the server up when the story is told, and say how to reach it
+    /// Leave the server up after the last step, and print how to reach it
     #[arg(long)]
     keep: bool,
-    /// Tell each step as a line of JSON
+    /// Print each step as a line of JSON
     #[arg(long)]
     json: bool,
 }
 
 /// A step that was not seen.
-struct Missing {
+struct MissingStep {
     step: &'static str,
     reason: String,
 }
 
 pub(super) async fn run(arguments: Arguments) -> ExitCode {
-    let mut story = Story::begin(arguments.json);
-    let mut demo = match Demo::set_up(&mut story).await {
+    let mut progress = Progress::start(arguments.json);
+    let mut demo = match Demo::set_up(&mut progress).await {
         Ok(demo) => demo,
-        Err(Missing { step, reason }) => {
-            story.failed(step, &reason);
+        Err(MissingStep { step, reason }) => {
+            progress.failed(step, &reason);
             return ExitCode::FAILURE;
         }
     };
-    let told = demo.tell(&mut story).await;
-    if let Err(Missing { step, reason }) = &told {
-        story.failed(step, reason);
-    } else {
-        story.end();
-        if arguments.keep {
-            demo.stay(&story).await;
+    let pin = demo.run_steps(&mut progress).await;
+    match &pin {
+        Err(MissingStep { step, reason }) => progress.failed(step, reason),
+        Ok(pin) => {
+            progress.end();
+            if arguments.keep {
+                demo.stay(&progress, pin).await;
+            }
         }
     }
     demo.server.stop(Duration::from_secs(1)).await;
     if let Err(error) = demo.folder.close() {
         return fail(error);
     }
-    if told.is_ok() {
+    if pin.is_ok() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -87,8 +90,8 @@ struct Demo {
 
 impl Demo {
     /// A server on free ports whose one trunk is this machine, with a tenant, a number and a webhook receiver.
-    async fn set_up(story: &mut Story) -> Result<Self, Missing> {
-        let missing = |reason: String| Missing {
+    async fn set_up(progress: &mut Progress) -> Result<Self, MissingStep> {
+        let missing = |reason: String| MissingStep {
             step: "server",
             reason,
         };
@@ -100,7 +103,7 @@ impl Demo {
             .map_err(|error| missing(error.to_string()))?;
         let (http, sip) = (server.http, server.sip);
         let text = format!("server is up: API on http://{http}, SIP on {sip}, a temporary store");
-        story.seen("server", &text, &json!({ "http": http, "sip": sip }));
+        progress.seen("server", &text, &json!({ "http": http, "sip": sip }));
         let inbox = Inbox::open(agent).await.map_err(missing)?;
         let client = reqwest::Client::new();
         let mut demo = Self {
@@ -111,14 +114,16 @@ impl Demo {
             token: String::new(),
             inbox,
         };
-        demo.make_tenant(story).await.map_err(|reason| Missing {
-            step: "tenant",
-            reason,
-        })?;
+        demo.make_tenant(progress)
+            .await
+            .map_err(|reason| MissingStep {
+                step: "tenant",
+                reason,
+            })?;
         Ok(demo)
     }
 
-    async fn make_tenant(&mut self, story: &mut Story) -> Result<(), String> {
+    async fn make_tenant(&mut self, progress: &mut Progress) -> Result<(), String> {
         let tenant = TenantId::parse(TENANT).ok_or("the demo's tenant has a bad name")?;
         let webhook = EndpointSpec::to(self.inbox.url());
         let new = NewTenant {
@@ -142,21 +147,13 @@ impl Demo {
                 .map(|(_, secret)| secret)
                 .unwrap_or_default(),
         );
-        let number = NewNumber {
-            virtual_number: PhoneNumber::parse(VIRTUAL_NUMBER)
-                .map_err(|error| error.to_string())?,
-            mode: NumberMode::Exclusive,
-            pin_length: 4,
-            max_active: 1,
-        };
-        self.server
-            .store
-            .add_number(tenant, number, Timestamp::now())
-            .await
-            .map_err(|error| error.to_string())?;
+        self.add_number(&tenant, VIRTUAL_NUMBER, NumberMode::Exclusive)
+            .await?;
+        self.add_number(&tenant, SHARED_NUMBER, NumberMode::Shared)
+            .await?;
         let text =
             format!("tenant \"{TENANT}\" has the virtual number {VIRTUAL_NUMBER} and a webhook");
-        story.seen(
+        progress.seen(
             "tenant",
             &text,
             &json!({ "tenant": TENANT, "virtual_number": VIRTUAL_NUMBER }),
@@ -164,29 +161,53 @@ impl Demo {
         Ok(())
     }
 
-    async fn tell(&mut self, story: &mut Story) -> Result<(), Missing> {
+    async fn add_number(
+        &self,
+        tenant: &TenantId,
+        number: &str,
+        mode: NumberMode,
+    ) -> Result<(), String> {
+        let (pin_length, max_active) = match mode {
+            NumberMode::Exclusive => (4, 1),
+            NumberMode::Shared => (6, 1000),
+        };
+        let number = NewNumber {
+            virtual_number: PhoneNumber::parse(number).map_err(|error| error.to_string())?,
+            mode,
+            pin_length,
+            max_active,
+        };
+        let added = self
+            .server
+            .store
+            .add_number(tenant.clone(), number, Timestamp::now());
+        added.await.map_err(|error| error.to_string())
+    }
+
+    /// Runs every step; returns the PIN of the allocation.
+    async fn run_steps(&mut self, progress: &mut Progress) -> Result<String, MissingStep> {
         let allocation = step("allocation", self.allocate()).await?;
         let pin = text_of(&allocation, "pin");
         let id = text_of(&allocation, "greenpin_id");
         let text = format!(
             "POST /v1/tenants/{TENANT}/greenpin → 201, PIN {pin}: customer {CUSTOMER} may reach agent {AGENT}"
         );
-        story.seen("allocation", &text, &allocation);
+        progress.seen("allocation", &text, &allocation);
 
         let sip = self.server.sip;
         let mut customer = step("call", Customer::call(sip, CUSTOMER, VIRTUAL_NUMBER)).await?;
-        story.seen(
+        progress.seen(
             "call",
             "the customer calls the virtual number, and is answered",
             &json!({}),
         );
         step("prompt", customer.hear_prompt()).await?;
-        story.seen("prompt", "hears \"Please enter your PIN\"", &json!({}));
+        progress.seen("prompt", "hears \"Please enter your PIN\"", &json!({}));
 
         customer.press(if pin == "0000" { "1111" } else { "0000" });
         step("wrong_pin", self.inbox.event("call.pin_failed")).await?;
         step("wrong_pin", customer.hear_prompt()).await?;
-        story.seen(
+        progress.seen(
             "wrong_pin",
             "keys in a wrong PIN: it is counted, and asked for again",
             &json!({}),
@@ -194,33 +215,37 @@ impl Demo {
 
         customer.press(&pin);
         step("right_pin", self.inbox.event("call.pin_accepted")).await?;
-        story.seen("right_pin", "keys in the right PIN", &json!({}));
+        progress.seen("right_pin", "keys in the right PIN", &json!({}));
         let shown = step("ringing", self.inbox.agent_rings()).await?;
         let text = format!("the agent's phone rings and shows {shown}, not the customer's number");
         if shown != VIRTUAL_NUMBER {
-            return Err(Missing {
+            return Err(MissingStep {
                 step: "ringing",
                 reason: "the agent was shown another number".to_owned(),
             });
         }
-        story.seen("ringing", &text, &json!({ "shown": shown }));
-        self.talk(story, &mut customer).await?;
+        progress.seen("ringing", &text, &json!({ "shown": shown }));
+        self.talk(progress, &mut customer).await?;
         let terminal = step("webhook", self.inbox.event("call.completed")).await?;
-        self.check_recording(story, &terminal).await?;
+        self.check_recording(progress, &terminal).await?;
         let text = "the webhook brought call.completed, and its signature is right";
-        story.seen("webhook", text, &terminal);
+        progress.seen("webhook", text, &terminal);
         step("record", self.call_counted(&id)).await?;
-        story.seen(
+        progress.seen(
             "record",
             "GET /greenpin/{id} counts one call and one wrong PIN",
             &json!({}),
         );
-        Ok(())
+        Ok(pin)
     }
 
-    async fn talk(&mut self, story: &mut Story, customer: &mut Customer) -> Result<(), Missing> {
+    async fn talk(
+        &mut self,
+        progress: &mut Progress,
+        customer: &mut Customer,
+    ) -> Result<(), MissingStep> {
         step("answer", self.inbox.event("call.answered")).await?;
-        story.seen(
+        progress.seen(
             "answer",
             "the agent answers, and both are connected",
             &json!({}),
@@ -230,14 +255,14 @@ impl Demo {
         step("audio", self.inbox.agent_hears()).await?;
         let text =
             format!("both hear each other: {CALLER_TONE} Hz one way, {AGENT_TONE} Hz the other");
-        story.seen(
+        progress.seen(
             "audio",
             &text,
             &json!({ "from_customer_hz": CALLER_TONE, "from_agent_hz": AGENT_TONE }),
         );
         step("recorded", customer.talk_for_the_record()).await?;
         customer.hang_up();
-        story.seen("hang_up", "the customer hangs up", &json!({}));
+        progress.seen("hang_up", "the customer hangs up", &json!({}));
         Ok(())
     }
 
@@ -282,7 +307,11 @@ impl Demo {
         Ok(body.get_mut("response").map(Value::take).unwrap_or(body))
     }
 
-    async fn check_recording(&self, story: &mut Story, terminal: &Value) -> Result<(), Missing> {
+    async fn check_recording(
+        &self,
+        progress: &mut Progress,
+        terminal: &Value,
+    ) -> Result<(), MissingStep> {
         let sid = terminal
             .pointer("/data/call_sid")
             .and_then(Value::as_str)
@@ -290,13 +319,13 @@ impl Demo {
             .to_owned();
         let path = format!("/calls/{sid}/recording");
         let fetched = step("recording", self.fetch(&path)).await?;
-        let sides = parties::tones_of(&fetched).map_err(|reason| Missing {
+        let sides = parties::tones_of(&fetched).map_err(|reason| MissingStep {
             step: "recording",
             reason,
         })?;
         if sides != (true, true) {
             let reason = "the parties are not each in a channel of their own".to_owned();
-            return Err(Missing {
+            return Err(MissingStep {
                 step: "recording",
                 reason,
             });
@@ -305,7 +334,7 @@ impl Demo {
             "the recording has {} kB, the customer left and the agent right",
             fetched.len() / 1024
         );
-        story.seen("recording", &text, &json!({ "bytes": fetched.len() }));
+        progress.seen("recording", &text, &json!({ "bytes": fetched.len() }));
         Ok(())
     }
 
@@ -329,14 +358,25 @@ impl Demo {
         format!("http://{}/v1/tenants/{TENANT}{path}", self.server.http)
     }
 
-    /// Leaves everything up until Ctrl-C.
-    async fn stay(&self, story: &Story) {
-        story.note(&format!(
-            "\nThe server stays up until Ctrl-C.\n  API        http://{}/v1/tenants/{TENANT}/greenpin\n  account    \
-             {}\n  token      {}\n  SIP        {}\n\nTry:\n  curl -u {}:{} http://{}/v1/tenants/{TENANT}/greenpin -H \
-             'content-type: application/json' \\\n    -d '{{\"caller_id_number\":\"{VIRTUAL_NUMBER}\",\"from\":\"{AGENT}\"}}'",
-            self.server.http, self.account_sid, self.token, self.server.sip, self.account_sid, self.token, self.server.http
-        ));
+    /// Leaves everything up until Ctrl-C, and prints commands that work meanwhile.
+    async fn stay(&self, progress: &Progress, pin: &str) {
+        let program = std::env::args().next().unwrap_or_else(|| "greenpin".into());
+        let (api, sip) = (self.url(""), self.server.sip);
+        let (account, token) = (self.account_sid, &self.token);
+        let text = format!(
+            "\nThe server stays up until Ctrl-C.\n  API      {api}\n  account  {account}\n  token    {token}\n  SIP      {sip}\n\n\
+             Try, in another terminal:\n  \
+             # call again with the same PIN: the agent's phone answers\n  \
+             {program} call {VIRTUAL_NUMBER} --from {CUSTOMER} --pin {pin} --server {sip} --duration 3\n  \
+             # allocate a PIN on a shared number\n  \
+             curl -u {account}:{token} {api}/greenpin -H 'content-type: application/json' \
+             -d '{{\"caller_id_number\":\"{SHARED_NUMBER}\",\"from\":\"{AGENT}\"}}'\n  \
+             # read the call records\n  \
+             curl -u {account}:{token} {api}/calls"
+        );
+        let facts =
+            json!({ "api": api, "account_sid": account, "token": token, "sip": sip, "pin": pin });
+        progress.staying(&text, &facts);
         let _ = tokio::signal::ctrl_c().await;
     }
 }
@@ -345,11 +385,14 @@ impl Demo {
 async fn step<T>(
     name: &'static str,
     seen: impl Future<Output = Result<T, String>>,
-) -> Result<T, Missing> {
-    let missing = |reason| Missing { step: name, reason };
-    match tokio::time::timeout(PATIENCE, seen).await {
+) -> Result<T, MissingStep> {
+    let missing = |reason| MissingStep { step: name, reason };
+    match tokio::time::timeout(STEP_TIMEOUT, seen).await {
         Ok(seen) => seen.map_err(missing),
-        Err(_) => Err(missing(format!("not seen within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(missing(format!(
+            "not seen within {} s",
+            STEP_TIMEOUT.as_secs()
+        ))),
     }
 }
 

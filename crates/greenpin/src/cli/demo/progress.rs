@@ -1,4 +1,4 @@
-//! How the demo tells what it sees: in colour on a terminal, plainly in a pipe, as JSON lines for a program.
+//! Output of the demo: in colour on a terminal, plain in a pipe, JSON lines for a program.
 
 use std::time::Instant;
 
@@ -10,15 +10,16 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
 
-/// Tells one step after the other.
-pub(super) struct Story {
+/// Prints the steps of the demo.
+pub(super) struct Progress {
     json: bool,
-    began: Instant,
-    told: u32,
+    started_at: Instant,
+    steps: u32,
 }
 
-impl Story {
-    pub(super) fn begin(json: bool) -> Self {
+impl Progress {
+    /// Prints the heading.
+    pub(super) fn start(json: bool) -> Self {
         if !json {
             anstream::println!(
                 "{BOLD}greenpin demo{BOLD:#}: one masked call on this machine, start to end\n"
@@ -26,15 +27,15 @@ impl Story {
         }
         Self {
             json,
-            began: Instant::now(),
-            told: 0,
+            started_at: Instant::now(),
+            steps: 0,
         }
     }
 
-    /// A step was seen.
+    /// Prints a step that was seen.
     pub(super) fn seen(&mut self, step: &str, text: &str, facts: &Value) {
-        self.told += 1;
-        let milliseconds = self.began.elapsed().as_millis();
+        self.steps += 1;
+        let milliseconds = self.started_at.elapsed().as_millis();
         if self.json {
             let line = json!({ "step": step, "ok": true, "at_ms": milliseconds, "text": text, "facts": facts });
             println!("{line}");
@@ -43,10 +44,10 @@ impl Story {
         }
     }
 
-    /// A step was not seen: the demo fails.
+    /// Prints the step that was not seen.
     pub(super) fn failed(&self, step: &str, reason: &str) {
         if self.json {
-            let milliseconds = self.began.elapsed().as_millis();
+            let milliseconds = self.started_at.elapsed().as_millis();
             println!(
                 "{}",
                 json!({ "step": step, "ok": false, "at_ms": milliseconds, "reason": reason })
@@ -56,20 +57,22 @@ impl Story {
         }
     }
 
-    /// Every step was seen.
+    /// Prints the summary after the last step.
     pub(super) fn end(&self) {
         if !self.json {
-            let seconds = self.began.elapsed().as_secs_f64();
+            let seconds = self.started_at.elapsed().as_secs_f64();
             anstream::println!(
                 "\n{GOOD}All {} steps were seen{GOOD:#} in {seconds:.1} s.",
-                self.told
+                self.steps
             );
         }
     }
 
-    /// Something to know that is no step.
-    pub(super) fn note(&self, text: &str) {
-        if !self.json {
+    /// Prints how to reach the server that stays up: `text` for people, `facts` for a program.
+    pub(super) fn staying(&self, text: &str, facts: &Value) {
+        if self.json {
+            println!("{}", json!({ "step": "keep", "ok": true, "facts": facts }));
+        } else {
             anstream::println!("{text}");
         }
     }

@@ -504,6 +504,11 @@ pub(crate) trait RequestBody: Sized {
     fn schema() -> Value;
 }
 
+/// Returns the name and the schema of a body.
+pub(crate) fn schema_of<R: RequestBody>() -> (&'static str, Value) {
+    (R::NAME, R::schema())
+}
+
 /// Builds the schema of an object from its fields.
 pub(crate) fn object_schema(
     doc: &str,

@@ -184,10 +184,11 @@ pub struct Problem {
     retry_after: Option<u64>,
 }
 
-/// A line of a file that was not imported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A line of an import that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RefusedLine {
-    /// Where it stands; the header is on line 1.
+    /// Its number; the header is line 1.
+    #[schema(minimum = 1)]
     pub line: u64,
     /// The column at fault; empty: the line as a whole.
     pub field: &'static str,

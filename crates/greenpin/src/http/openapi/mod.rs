@@ -1,6 +1,5 @@
 //! The OpenAPI document: what the routes say of themselves, and what goes without saying at each.
 
-mod operator;
 pub(crate) mod page;
 pub(crate) mod problems;
 pub(crate) mod schemas;
@@ -353,11 +352,6 @@ fn schemas(derived: Value, paths: &Value, requests: &[(&'static str, Value)]) ->
             .flatten()
             .for_each(|(_, field)| describe_nullable(field));
     }
-    schemas.extend(
-        operator::schemas()
-            .into_iter()
-            .map(|(name, schema)| (name.to_owned(), schema)),
-    );
     schemas.extend(wrappers(paths));
     schemas.extend(
         requests

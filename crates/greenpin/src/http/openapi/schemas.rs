@@ -97,6 +97,32 @@ words! {
     DeadOnly = ["dead"];
     /// `timeout`: no answer within 15 s; `no_connection`: none could be made; `address_refused`: the address is not public; `broken_answer`: the connection ended, or what came is no HTTP; `not_sent`: a fault of the server.
     AttemptFailure = AttemptError::ALL.map(AttemptError::as_str);
+    /// State of a new tenant.
+    NewTenantState = ["active"];
+    /// State of a tenant.
+    TenantState = ["active", "suspended", "erasing", "erased"];
+    /// Way in which an operator acts.
+    ActorKind = ["operator", "command line"];
+    /// State of a number that was removed.
+    RemovedNumberState = ["removed"];
+    /// Progress of a call under way.
+    LiveCallState = ["collecting", "dialling", "bridged", "ending"];
+    /// State of a call that is being hung up.
+    EndedCallState = ["ending"];
+    /// Way of the audio between carriers.
+    MediaWord = ["relay", "direct"];
+    /// Encryption of the audio.
+    SrtpWord = ["off", "optional", "required"];
+    /// Form of numbers.
+    NumberFormatWord = ["e164", "digits", "00", "national"];
+    /// Name of a codec.
+    CodecWord = ["pcma", "pcmu", "g722", "opus"];
+    /// Header with the number of the caller.
+    CallerFromWord = ["p-asserted-identity", "p-preferred-identity", "remote-party-id", "from"];
+    /// Place of the number that was called.
+    CalledFromWord = ["request-uri", "to"];
+    /// State of a trunk.
+    TrunkStateWord = ["up", "away"];
     /// What an event tells of.
     EventKind = EventType::ALL.map(EventType::as_str);
 }

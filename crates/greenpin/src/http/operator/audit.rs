@@ -3,14 +3,14 @@
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Operator, query, utc};
 use crate::http::middleware::paging::{Page, asked, cut};
 use crate::http::middleware::problem::Problem;
 use crate::http::openapi::problems::problems;
+use crate::http::openapi::schemas::{ActorKind, Moment};
 use crate::store::{AuditEntry, AuditId};
 
 /// Where to go on.
@@ -40,7 +40,7 @@ problems! {
     tag = "Node",
     params(AuditQuery),
     responses(
-        (status = 200, description = "A page of acts.", body = ref("#/components/schemas/Page_AuditEntry"), content_type = "application/json"),
+        (status = 200, description = "A page of acts.", body = Page<AuditLine>),
         ListProblems,
     )
 )]
@@ -60,17 +60,52 @@ pub(crate) async fn list(
         .last()
         .filter(|_| more)
         .map(|last| last.audit_id.to_string());
-    Ok(Page::answer(found.iter().map(shown).collect(), next))
+    Ok(Page::answer(
+        found.iter().map(AuditLine::of).collect(),
+        next,
+    ))
 }
 
-fn shown(entry: &AuditEntry) -> Value {
-    json!({
-        "audit_id": entry.audit_id.as_str(),
-        "occurred_at": utc(entry.occurred_at),
-        "actor": entry.actor,
-        "act": entry.act,
-        "tenant_id": entry.tenant_id,
-        "object": entry.object,
-        "request_id": entry.request_id,
-    })
+/// An act of an operator.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEntry)]
+struct AuditLine {
+    /// Its id.
+    #[schema(
+        pattern = "^aud_[0-9a-hjkmnp-tv-z]{26}$",
+        examples("aud_01jxs0r7t9y2u4i6o8p3a5s7da")
+    )]
+    audit_id: String,
+    /// Time of the act.
+    #[schema(value_type = Moment)]
+    occurred_at: String,
+    /// Way in which the operator acted.
+    #[schema(value_type = ActorKind)]
+    actor: String,
+    /// The act.
+    #[schema(examples("tenant.suspend"))]
+    act: String,
+    /// The tenant that it concerns.
+    #[schema(required)]
+    tenant_id: Option<String>,
+    /// The thing that it concerns; numbers by their last two digits.
+    #[schema(required)]
+    object: Option<String>,
+    /// The request that asked for it; `null`: a command.
+    #[schema(required)]
+    request_id: Option<String>,
+}
+
+impl AuditLine {
+    fn of(entry: &AuditEntry) -> Self {
+        Self {
+            audit_id: entry.audit_id.to_string(),
+            occurred_at: utc(entry.occurred_at),
+            actor: entry.actor.clone(),
+            act: entry.act.clone(),
+            tenant_id: entry.tenant_id.clone(),
+            object: entry.object.clone(),
+            request_id: entry.request_id.clone(),
+        }
+    }
 }

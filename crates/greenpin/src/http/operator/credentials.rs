@@ -6,20 +6,19 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::tenants::account_sid;
+use super::fields::{CreateCredential, RotateCredential};
 use super::{Operator, tenant_id, utc};
 use crate::http::middleware::body;
+use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
-use crate::http::{Api, success};
-use crate::store::{CredentialError, CredentialRecord, MadeCredential, NewCredential, Timestamp};
-
-const LONGEST_LABEL: usize = 100;
-/// A quarter of a year.
-const LONGEST_OVERLAP: u32 = 7_776_000;
+use crate::http::openapi::schemas::Moment;
+use crate::http::{Api, Success, success};
+use crate::store::{CredentialError, CredentialRecord, NewCredential, Timestamp};
 
 problems! {
     ListProblems: [NotFound];
@@ -37,7 +36,7 @@ problems! {
     operation_id = "list_credentials",
     tag = "Tenants",
     responses(
-        (status = 200, description = "The credentials.", body = ref("#/components/schemas/Success_Vec_Credential"), content_type = "application/json"),
+        (status = 200, description = "The credentials.", body = Success<Vec<CredentialDetails>>),
         ListProblems,
     )
 )]
@@ -51,7 +50,10 @@ pub(crate) async fn list(
     let now = api.now();
     Ok(success(
         StatusCode::OK,
-        found.iter().map(|one| shown(one, now)).collect::<Vec<_>>(),
+        found
+            .iter()
+            .map(|record| CredentialDetails::of(record, now))
+            .collect::<Vec<_>>(),
     ))
 }
 
@@ -65,7 +67,7 @@ pub(crate) async fn list(
     tag = "Tenants",
     request_body(content = ref("#/components/schemas/CreateCredential"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The credential, with its token.", body = ref("#/components/schemas/Success_MadeCredential"), content_type = "application/json"),
+        (status = 201, description = "The credential, with its token.", body = Success<CreatedCredential>),
         CreateProblems,
     )
 )]
@@ -78,10 +80,18 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let tenant = tenant_id(&tenant)?;
     let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
-    let new = new_credential(&mut fields);
+    let request = CreateCredential::read(&mut fields);
     fields.finish()?;
-    let made = store.create_credential(&tenant, new, api.now()).await?;
-    Ok(success(StatusCode::CREATED, answer(&made)))
+    let new = NewCredential {
+        account_sid: request.account_sid,
+        label: request.label,
+    };
+    let created = store.create_credential(&tenant, new, api.now()).await?;
+    let answer = CreatedCredential {
+        account_sid: created.account_sid,
+        token: created.token,
+    };
+    Ok(success(StatusCode::CREATED, answer))
 }
 
 /// Replace a credential
@@ -94,7 +104,7 @@ pub(crate) async fn create(
     tag = "Tenants",
     request_body(content = ref("#/components/schemas/RotateCredential"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The new credential, with its token.", body = ref("#/components/schemas/Success_RotatedCredential"), content_type = "application/json"),
+        (status = 201, description = "The new credential, with its token.", body = Success<RotatedCredential>),
         RotateProblems,
     )
 )]
@@ -107,23 +117,26 @@ pub(crate) async fn rotate(
 ) -> Result<Response, Problem> {
     let tenant = tenant_id(&tenant)?;
     let mut fields = Fields::new(body::json_object_or_nothing(&headers, body).await?);
-    let new = new_credential(&mut fields);
-    let overlap = fields.integer("overlap", 0, LONGEST_OVERLAP);
+    let request = RotateCredential::read(&mut fields);
     fields.finish()?;
-    let overlap = overlap.map(|seconds| Duration::from_secs(seconds.into()));
+    let new = NewCredential {
+        account_sid: request.account_sid,
+        label: request.label,
+    };
+    let overlap = request
+        .overlap
+        .map(|seconds| Duration::from_secs(seconds.into()));
     let now = api.now();
     let made = store
         .rotate_credential(&tenant, &old, new, overlap, now)
         .await?;
     api.seen.clear();
-    let mut answer = answer(&made);
-    if let Some(answer) = answer.as_object_mut() {
-        answer.insert("replaces".into(), old.into());
-        answer.insert(
-            "replaced_until".into(),
-            overlap.map(|overlap| utc(now + overlap)).into(),
-        );
-    }
+    let answer = RotatedCredential {
+        account_sid: made.account_sid,
+        token: made.token,
+        replaces: old,
+        replaced_until: overlap.map(|overlap| utc(now + overlap)),
+    };
     Ok(success(StatusCode::CREATED, answer))
 }
 
@@ -136,7 +149,7 @@ pub(crate) async fn rotate(
     operation_id = "revoke_credential",
     tag = "Tenants",
     responses(
-        (status = 200, description = "It is dead.", body = ref("#/components/schemas/Success_RevokedCredential"), content_type = "application/json"),
+        (status = 200, description = "It is dead.", body = Success<RevokedCredential>),
         RevokeProblems,
     )
 )]
@@ -152,30 +165,91 @@ pub(crate) async fn revoke(
     api.seen.clear();
     Ok(success(
         StatusCode::OK,
-        json!({ "account_sid": account_sid, "revoked_at": utc(now) }),
+        RevokedCredential {
+            account_sid,
+            revoked_at: utc(now),
+        },
     ))
 }
 
-fn new_credential(fields: &mut Fields) -> NewCredential {
-    NewCredential {
-        account_sid: account_sid(fields),
-        label: fields.short_text("label", LONGEST_LABEL),
+/// A credential. Its token is stored only as a digest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Credential)]
+struct CredentialDetails {
+    /// The user name.
+    #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
+    account_sid: String,
+    /// Its purpose.
+    #[schema(required)]
+    label: Option<String>,
+    /// Whether requests with it are accepted.
+    live: bool,
+    /// Time of its creation.
+    #[schema(value_type = Moment)]
+    created_at: String,
+    /// The minute of its last use.
+    #[schema(required, value_type = Option<Moment>)]
+    last_used_at: Option<String>,
+    /// Time from which it is not accepted; it may lie ahead.
+    #[schema(required, value_type = Option<Moment>)]
+    revoked_at: Option<String>,
+}
+
+/// A credential that was created.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MadeCredential)]
+struct CreatedCredential {
+    /// The user name.
+    #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
+    account_sid: String,
+    /// The password. It is shown here and never again.
+    #[schema(
+        pattern = "^[!-~]{1,256}$",
+        examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
+    )]
+    token: String,
+}
+
+/// A credential in the place of another.
+#[derive(Serialize, ToSchema)]
+struct RotatedCredential {
+    /// The user name.
+    #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
+    account_sid: String,
+    /// The password. It is shown here and never again.
+    #[schema(
+        pattern = "^[!-~]{1,256}$",
+        examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
+    )]
+    token: String,
+    /// The user name of the old credential.
+    replaces: String,
+    /// Time until which the old credential stays live; `null`: until it is revoked.
+    #[schema(required, value_type = Option<Moment>)]
+    replaced_until: Option<String>,
+}
+
+/// A revoked credential.
+#[derive(Serialize, ToSchema)]
+struct RevokedCredential {
+    /// Its user name.
+    account_sid: String,
+    /// Time of the revocation.
+    #[schema(value_type = Moment)]
+    revoked_at: String,
+}
+
+impl CredentialDetails {
+    fn of(record: &CredentialRecord, now: Timestamp) -> Self {
+        Self {
+            account_sid: record.account_sid.clone(),
+            label: record.label.clone(),
+            live: record.is_live(now),
+            created_at: utc(record.created_at),
+            last_used_at: record.last_used_at.map(utc),
+            revoked_at: record.revoked_at.map(utc),
+        }
     }
-}
-
-fn answer(made: &MadeCredential) -> Value {
-    json!({ "account_sid": made.account_sid, "token": made.token })
-}
-
-fn shown(record: &CredentialRecord, now: Timestamp) -> Value {
-    json!({
-        "account_sid": record.account_sid,
-        "label": record.label,
-        "live": record.is_live(now),
-        "created_at": utc(record.created_at),
-        "last_used_at": record.last_used_at.map(utc),
-        "revoked_at": record.revoked_at.map(utc),
-    })
 }
 
 impl From<CredentialError> for Problem {

@@ -2,10 +2,12 @@
 
 mod audit;
 mod credentials;
+mod fields;
 mod node;
 pub(crate) mod number_import;
 mod numbers;
 mod tenants;
+pub(crate) mod trunks;
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -17,16 +19,30 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jiff::tz::TimeZone;
+use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::middleware::auth;
 use super::{Api, RequestId};
+use crate::http::middleware::field::schema_of;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::store::{Actor, OperatorStore, TenantId, Timestamp};
 
 /// The store in the hands of who sent the operator token.
 pub(crate) struct Operator(OperatorStore);
+
+/// Returns the schemas of all request bodies, by name.
+pub(super) fn requests() -> Vec<(&'static str, Value)> {
+    vec![
+        schema_of::<fields::CreateTenant>(),
+        schema_of::<fields::CreateCredential>(),
+        schema_of::<fields::RotateCredential>(),
+        schema_of::<fields::AddNumber>(),
+        schema_of::<fields::ChangeNumber>(),
+        schema_of::<fields::MoveNumber>(),
+    ]
+}
 
 /// Every route of the operator. None is served without [`require_token`].
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -45,7 +61,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(numbers::quarantine))
         .routes(routes!(numbers::release))
         .routes(routes!(audit::list))
-        .routes(routes!(node::trunks))
+        .routes(routes!(trunks::list))
         .routes(routes!(node::nodes))
         .routes(routes!(node::drain))
         .routes(routes!(node::undrain))

@@ -1,46 +1,22 @@
-//! `/v1/admin/trunks`, `/nodes`, `/drain`, `/calls`: this process.
+//! `/v1/admin/nodes`, `/drain`, `/calls`: this process.
 
 use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Operator, utc};
-use crate::config::trunk;
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::openapi::problems::problems;
-use crate::http::{Api, success};
+use crate::http::openapi::schemas::{CallId, EndedCallState, LiveCallState, Moment};
+use crate::http::{Api, Success, success};
 use crate::store::{CallSid, TenantId};
 
 problems! {
     EndCallProblems: [NotFound];
-}
-
-/// List trunks
-///
-/// As they are configured, and how they are.
-#[utoipa::path(
-    get,
-    path = "/trunks",
-    operation_id = "list_trunks",
-    tag = "Node",
-    responses(
-        (status = 200, description = "The trunks.", body = ref("#/components/schemas/Success_Vec_Trunk"), content_type = "application/json"),
-    )
-)]
-pub(crate) async fn trunks(State(api): State<Api>) -> Response {
-    let states = api.node.engine.trunks().await;
-    let states = states.into_iter().map(Some).chain(std::iter::repeat(None));
-    let trunks: Vec<Value> = api
-        .node
-        .trunks
-        .iter()
-        .zip(states)
-        .map(|(trunk, state)| trunk::shown(trunk, state))
-        .collect();
-    success(StatusCode::OK, trunks)
 }
 
 /// List nodes
@@ -52,7 +28,7 @@ pub(crate) async fn trunks(State(api): State<Api>) -> Response {
     operation_id = "list_nodes",
     tag = "Node",
     responses(
-        (status = 200, description = "The nodes.", body = ref("#/components/schemas/Success_Vec_Node"), content_type = "application/json"),
+        (status = 200, description = "The nodes.", body = Success<Vec<NodeDetails>>),
     )
 )]
 pub(crate) async fn nodes(State(api): State<Api>) -> Response {
@@ -68,7 +44,7 @@ pub(crate) async fn nodes(State(api): State<Api>) -> Response {
     operation_id = "drain",
     tag = "Node",
     responses(
-        (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
+        (status = 200, description = "The node.", body = Success<NodeDetails>),
     )
 )]
 pub(crate) async fn drain(
@@ -89,7 +65,7 @@ pub(crate) async fn drain(
     operation_id = "undrain",
     tag = "Node",
     responses(
-        (status = 200, description = "The node.", body = ref("#/components/schemas/Success_Node"), content_type = "application/json"),
+        (status = 200, description = "The node.", body = Success<NodeDetails>),
     )
 )]
 pub(crate) async fn undrain(
@@ -112,7 +88,7 @@ pub(crate) async fn undrain(
     operation_id = "list_live_calls",
     tag = "Node",
     responses(
-        (status = 200, description = "The calls.", body = ref("#/components/schemas/Success_Vec_LiveCall"), content_type = "application/json"),
+        (status = 200, description = "The calls.", body = Success<Vec<LiveCall>>),
     )
 )]
 pub(crate) async fn calls(
@@ -125,16 +101,14 @@ pub(crate) async fn calls(
         .await?
         .into_iter()
         .collect();
-    // A call whose number was not looked up yet is nobody's.
-    let shown = calls.iter().map(|call| {
-        json!({
-            "call_sid": call.call_sid.as_str(),
-            "tenant_id": tenants.get(&call.call_sid).map(TenantId::as_str),
-            "state": call.state.as_str(),
-            "since": utc(call.since),
-        })
+    // A call whose number was not looked up yet has no tenant.
+    let live = calls.iter().map(|call| LiveCall {
+        call_sid: call.call_sid.to_string(),
+        tenant_id: tenants.get(&call.call_sid).map(ToString::to_string),
+        state: call.state.as_str(),
+        since: utc(call.since),
     });
-    Ok(success(StatusCode::OK, shown.collect::<Vec<_>>()))
+    Ok(success(StatusCode::OK, live.collect::<Vec<_>>()))
 }
 
 /// End a call
@@ -146,7 +120,7 @@ pub(crate) async fn calls(
     operation_id = "end_call",
     tag = "Node",
     responses(
-        (status = 200, description = "It ends.", body = ref("#/components/schemas/Success_EndedCall"), content_type = "application/json"),
+        (status = 200, description = "It ends.", body = Success<EndedCall>),
         EndCallProblems,
     )
 )]
@@ -165,7 +139,10 @@ pub(crate) async fn end_call(
         .await?;
     Ok(success(
         StatusCode::OK,
-        json!({ "call_sid": call_sid.as_str(), "state": "ending" }),
+        EndedCall {
+            call_sid: call_sid.to_string(),
+            state: "ending",
+        },
     ))
 }
 
@@ -174,12 +151,58 @@ fn set_drained(api: &Api, drained: bool) {
     api.node.engine.admit(!drained);
 }
 
-async fn this_node(api: &Api) -> Value {
-    json!({
-        "name": api.node.name,
-        "version": env!("CARGO_PKG_VERSION"),
-        "started_at": utc(api.node.started_at),
-        "calls": api.node.engine.calls().await.len(),
-        "draining": api.readiness.is_draining(),
-    })
+/// A process of greenpin.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Node)]
+struct NodeDetails {
+    /// Its name in call records.
+    name: String,
+    /// Its version.
+    version: &'static str,
+    /// Time of its start.
+    #[schema(value_type = Moment)]
+    started_at: String,
+    /// Calls under way on it.
+    #[schema(value_type = u64)]
+    calls: usize,
+    /// Whether it takes no new calls and allocations.
+    draining: bool,
+}
+
+/// A call under way.
+#[derive(Serialize, ToSchema)]
+struct LiveCall {
+    /// Its id.
+    #[schema(value_type = CallId)]
+    call_sid: String,
+    /// The tenant whose number was called; `null`: the lookup is under way.
+    #[schema(required)]
+    tenant_id: Option<String>,
+    /// Its progress.
+    #[schema(value_type = LiveCallState)]
+    state: &'static str,
+    /// Time of the INVITE.
+    #[schema(value_type = Moment)]
+    since: String,
+}
+
+/// A call that is being hung up.
+#[derive(Serialize, ToSchema)]
+struct EndedCall {
+    /// Its id.
+    #[schema(value_type = CallId)]
+    call_sid: String,
+    /// It ends.
+    #[schema(value_type = EndedCallState)]
+    state: &'static str,
+}
+
+async fn this_node(api: &Api) -> NodeDetails {
+    NodeDetails {
+        name: api.node.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: utc(api.node.started_at),
+        calls: api.node.engine.calls().await.len(),
+        draining: api.readiness.is_draining(),
+    }
 }

@@ -6,30 +6,25 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use call::PhoneNumber;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use super::fields::{AddNumber, ChangeNumber, MoveNumber};
 use super::number_import;
 use super::number_import::{Refused, Sheet, Unreadable};
 use super::{Operator, query, utc};
 use crate::http::middleware::body;
+use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::paging::{Page, asked, cut, invalid};
 use crate::http::middleware::problem::{Code, FieldError, Problem, RefusedLine};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
-use crate::http::openapi::schemas::SharingMode;
-use crate::http::{Api, success};
+use crate::http::openapi::schemas::{E164, Moment, RemovedNumberState, SharingMode};
+use crate::http::{Api, Success, success};
 use crate::store::{
     ImportError, NewNumber, NumberChange, NumberError, NumberFilter, NumberMode, NumberRecord,
-    OperatorStore, PoolError, TenantId,
+    OperatorStore, PoolError, StoreError, TenantId,
 };
-
-const MODES: [(&str, NumberMode); 2] = [
-    ("exclusive", NumberMode::Exclusive),
-    ("shared", NumberMode::Shared),
-];
-const LONGEST_LIMIT: u32 = 50_000_000;
 
 /// What the list of numbers can be narrowed by.
 #[derive(Deserialize, IntoParams)]
@@ -88,7 +83,7 @@ problems! {
     tag = "Pools",
     params(NumberQuery),
     responses(
-        (status = 200, description = "A page of numbers.", body = ref("#/components/schemas/Page_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "A page of numbers.", body = Page<NumberDetails>),
         ListProblems,
     )
 )]
@@ -118,7 +113,10 @@ pub(crate) async fn list(
         .last()
         .filter(|_| more)
         .map(|last| last.cursor.clone());
-    Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
+    Ok(Page::answer(
+        found.iter().map(NumberDetails::of).collect(),
+        next_cursor,
+    ))
 }
 
 /// Add a number
@@ -129,7 +127,7 @@ pub(crate) async fn list(
     tag = "Pools",
     request_body(content = ref("#/components/schemas/AddNumber"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 201, description = "The number.", body = Success<NumberDetails>),
         AddProblems,
     )
 )]
@@ -140,13 +138,12 @@ pub(crate) async fn add(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let tenant = tenant(&mut fields);
-    let virtual_number = fields.required("virtual_number", Fields::number);
-    let change = change_of(&mut fields);
+    let request = AddNumber::read(&mut fields);
     fields.finish()?;
-    let (Some(tenant), Some(virtual_number)) = (tenant, virtual_number) else {
+    let (Some(tenant), Some(virtual_number)) = (request.tenant_id, request.virtual_number) else {
         return Err(Problem::plain(Code::Internal));
     };
+    let change = request.change;
     let mode = change.mode.unwrap_or(NumberMode::Exclusive);
     let new = NewNumber::of(virtual_number, mode, change.pin_length, change.max_active)?;
     store.add_number(tenant, new, api.now()).await?;
@@ -164,8 +161,8 @@ pub(crate) async fn add(
     params(ImportQuery),
     request_body(content = String, description = "The file: the header names the columns, of which `virtual_number` must be there.", content_type = "text/csv", example = "virtual_number,mode,pin_length,max_active\n+914000000001,exclusive,4,1\n"),
     responses(
-        (status = 200, description = "The report of a dry run.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
-        (status = 201, description = "All were added.", body = ref("#/components/schemas/Success_ImportReport"), content_type = "application/json"),
+        (status = 200, description = "The report of a dry run.", body = Success<ImportReport>),
+        (status = 201, description = "All were added.", body = Success<ImportReport>),
         ImportProblems,
     )
 )]
@@ -208,13 +205,13 @@ pub(crate) async fn import(
     } else {
         StatusCode::CREATED
     };
-    let answer = json!({
-        "tenant_id": tenant.as_str(),
-        "dry_run": dry_run,
-        "lines": report.lines,
-        "added": report.added,
-        "refused": refused,
-    });
+    let answer = ImportReport {
+        tenant_id: tenant.to_string(),
+        dry_run,
+        lines: report.lines,
+        added: report.added,
+        refused,
+    };
     Ok(success(status, answer))
 }
 
@@ -225,7 +222,7 @@ pub(crate) async fn import(
     operation_id = "read_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "The number.", body = Success<NumberDetails>),
         ReadProblems,
     )
 )]
@@ -247,7 +244,7 @@ pub(crate) async fn read(
     tag = "Pools",
     request_body(content = ref("#/components/schemas/ChangeNumber"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "The number.", body = Success<NumberDetails>),
         ChangeProblems,
     )
 )]
@@ -260,8 +257,13 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let number = number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let change = change_of(&mut fields);
+    let request = ChangeNumber::read(&mut fields);
     fields.finish()?;
+    let change = NumberChange {
+        mode: request.mode,
+        pin_length: request.pin_length,
+        max_active: request.max_active,
+    };
     store.change_number(number, change, api.now()).await?;
     answer(&store, number, StatusCode::OK, &api).await
 }
@@ -274,7 +276,7 @@ pub(crate) async fn change(
     tag = "Pools",
     request_body(content = ref("#/components/schemas/MoveNumber"), content_type = "application/json"),
     responses(
-        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "The number.", body = Success<NumberDetails>),
         MoveToProblems,
     )
 )]
@@ -287,9 +289,11 @@ pub(crate) async fn move_to(
 ) -> Result<Response, Problem> {
     let number = number(&text)?;
     let mut fields = Fields::new(body::json_object(&headers, body).await?);
-    let tenant = tenant(&mut fields);
+    let request = MoveNumber::read(&mut fields);
     fields.finish()?;
-    let tenant = tenant.ok_or_else(|| Problem::plain(Code::Internal))?;
+    let tenant = request
+        .tenant_id
+        .ok_or_else(|| Problem::plain(Code::Internal))?;
     store.move_number(number, tenant, api.now()).await?;
     answer(&store, number, StatusCode::OK, &api).await
 }
@@ -303,7 +307,7 @@ pub(crate) async fn move_to(
     operation_id = "quarantine_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "The number.", body = Success<NumberDetails>),
         QuarantineProblems,
     )
 )]
@@ -326,7 +330,7 @@ pub(crate) async fn quarantine(
     operation_id = "release_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "The number.", body = ref("#/components/schemas/Success_PoolNumber"), content_type = "application/json"),
+        (status = 200, description = "The number.", body = Success<NumberDetails>),
         ReleaseProblems,
     )
 )]
@@ -349,7 +353,7 @@ pub(crate) async fn release(
     operation_id = "remove_number",
     tag = "Pools",
     responses(
-        (status = 200, description = "It is gone.", body = ref("#/components/schemas/Success_RemovedNumber"), content_type = "application/json"),
+        (status = 200, description = "It is gone.", body = Success<RemovedNumber>),
         RemoveProblems,
     )
 )]
@@ -362,7 +366,10 @@ pub(crate) async fn remove(
     store.remove_number(number, api.now()).await?;
     Ok(success(
         StatusCode::OK,
-        json!({ "virtual_number": number.expose(), "status": "removed" }),
+        RemovedNumber {
+            virtual_number: number.expose(),
+            status: "removed",
+        },
     ))
 }
 
@@ -376,7 +383,7 @@ async fn answer(
         .number(number, api.now())
         .await?
         .ok_or_else(|| Problem::plain(Code::NotFound))?;
-    Ok(success(status, shown(&found)))
+    Ok(success(status, NumberDetails::of(&found)))
 }
 
 /// Reads a number of a path. One that cannot be is one that is not there.
@@ -389,34 +396,13 @@ fn name(text: &str) -> Result<TenantId, Problem> {
 }
 
 fn mode(text: &str) -> Result<NumberMode, Problem> {
-    let found = MODES
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, mode)| *mode);
-    found.ok_or_else(|| invalid("mode", "must be one of: exclusive, shared"))
+    text.parse()
+        .map_err(|_: StoreError| invalid("mode", "must be one of: exclusive, shared"))
 }
 
 fn truth(field: &str, text: &str) -> Result<bool, Problem> {
     text.parse()
         .map_err(|_| invalid(field, "must be true or false"))
-}
-
-fn tenant(fields: &mut Fields) -> Option<TenantId> {
-    let name = fields.required("tenant_id", Fields::text)?;
-    let read = TenantId::parse(&name);
-    if read.is_none() {
-        fields.fault("tenant_id", Code::InvalidValue, "must be a tenant's name");
-    }
-    read
-}
-
-fn change_of(fields: &mut Fields) -> NumberChange {
-    let pin_length = fields.integer("pin_length", 4, 8);
-    NumberChange {
-        mode: fields.word("mode", &MODES),
-        pin_length: pin_length.and_then(|length| u8::try_from(length).ok()),
-        max_active: fields.integer("max_active", 1, LONGEST_LIMIT),
-    }
 }
 
 fn refused_line(refused: Refused) -> RefusedLine {
@@ -434,19 +420,79 @@ fn refused_line(refused: Refused) -> RefusedLine {
     }
 }
 
-fn shown(record: &NumberRecord) -> Value {
-    let number = &record.number;
-    json!({
-        "virtual_number": number.virtual_number.expose(),
-        "tenant_id": number.tenant_id.as_str(),
-        "mode": number.mode.as_str(),
-        "pin_length": number.pin_length,
-        "max_active": number.max_active,
-        "active": number.active,
-        "quarantined": record.quarantined_at.is_some(),
-        "quarantined_at": record.quarantined_at.map(utc),
-        "created_at": utc(record.created_at),
-    })
+/// A number of a pool.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PoolNumber)]
+struct NumberDetails {
+    /// The number.
+    #[schema(value_type = E164)]
+    virtual_number: String,
+    /// The tenant that has it.
+    tenant_id: String,
+    /// Number of active allocations that it takes.
+    #[schema(value_type = SharingMode)]
+    mode: &'static str,
+    /// Digits of each PIN.
+    #[schema(minimum = 4, maximum = 8)]
+    pin_length: u8,
+    /// Active allocations at once.
+    #[schema(minimum = 1)]
+    max_active: u32,
+    /// Active allocations now.
+    active: u32,
+    /// Whether it takes no new allocations.
+    quarantined: bool,
+    /// Time of its quarantine.
+    #[schema(required, value_type = Option<Moment>)]
+    quarantined_at: Option<String>,
+    /// Time at which it was added.
+    #[schema(value_type = Moment)]
+    created_at: String,
+}
+
+/// A number that is in no pool any more.
+#[derive(Serialize, ToSchema)]
+struct RemovedNumber {
+    /// The number.
+    #[schema(value_type = E164)]
+    virtual_number: String,
+    /// It is removed.
+    #[schema(value_type = RemovedNumberState)]
+    status: &'static str,
+}
+
+/// The outcome of an import or of its dry run.
+#[derive(Serialize, ToSchema)]
+struct ImportReport {
+    /// The tenant whose pool it is.
+    tenant_id: String,
+    /// Whether the file was only checked.
+    dry_run: bool,
+    /// Lines with a number.
+    #[schema(value_type = u64)]
+    lines: usize,
+    /// Numbers that were added, or would be.
+    #[schema(value_type = u64)]
+    added: usize,
+    /// Lines at fault.
+    refused: Vec<RefusedLine>,
+}
+
+impl NumberDetails {
+    fn of(record: &NumberRecord) -> Self {
+        let number = &record.number;
+        Self {
+            virtual_number: number.virtual_number.expose(),
+            tenant_id: number.tenant_id.to_string(),
+            mode: number.mode.as_str(),
+            pin_length: number.pin_length,
+            max_active: number.max_active,
+            active: number.active,
+            quarantined: record.quarantined_at.is_some(),
+            quarantined_at: record.quarantined_at.map(utc),
+            created_at: utc(record.created_at),
+        }
+    }
 }
 
 fn no_such_tenant() -> Problem {

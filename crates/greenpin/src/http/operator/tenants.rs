@@ -1,27 +1,29 @@
 //! `/v1/admin/tenants`
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::fields::CreateTenant;
 use super::{Operator, query, tenant_id, utc};
 use crate::http::middleware::body;
+use crate::http::middleware::field::RequestBody as _;
 use crate::http::middleware::paging::{Page, PageQuery, cut};
 use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
-use crate::http::tenant::settings::fields::TIMEZONE;
-use crate::http::{Api, success};
+use crate::http::openapi::schemas::{Moment, NewTenantState, TenantState};
+use crate::http::{Api, Success, success};
 use crate::store::{
     EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId,
-    TenantRecord, TenantSettings, Timestamp, draw_account_sid, is_account_sid,
+    TenantRecord, TenantSettings, Timestamp, draw_account_sid,
 };
-
-const TENANT_RULE: &str = "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit";
-const SID_RULE: &str = "must be 1 to 64 letters, digits, '-', '_' and '.'";
 
 problems! {
     CreateProblems: [InvalidRequest, TenantExists, AccountSidTaken, RuleViolated] fields [MissingField, UnknownField, WrongType, InvalidValue];
@@ -42,7 +44,7 @@ problems! {
     tag = "Tenants",
     request_body(content = ref("#/components/schemas/CreateTenant"), content_type = "application/json"),
     responses(
-        (status = 201, description = "The tenant.", body = ref("#/components/schemas/Success_MadeTenant"), content_type = "application/json"),
+        (status = 201, description = "The tenant.", body = Success<CreatedTenant>),
         CreateProblems,
     )
 )]
@@ -52,10 +54,18 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let new = new_tenant(body::json_object(&headers, body).await?)?;
-    let (tenant, account_sid) = (new.tenant_id.clone(), new.account_sid.clone());
-    let made = store.create_tenant(new, api.now()).await?;
-    let answer = json!({ "tenant_id": tenant.as_str(), "account_sid": account_sid, "token": made.token, "status": "active" });
+    let mut fields = Fields::new(body::json_object(&headers, body).await?);
+    let request = CreateTenant::read(&mut fields);
+    fields.finish()?;
+    let new = new_tenant(request)?;
+    let (tenant_id, account_sid) = (new.tenant_id.to_string(), new.account_sid.clone());
+    let created = store.create_tenant(new, api.now()).await?;
+    let answer = CreatedTenant {
+        tenant_id,
+        account_sid,
+        token: created.token,
+        status: "active",
+    };
     Ok(success(StatusCode::CREATED, answer))
 }
 
@@ -72,7 +82,7 @@ pub(crate) async fn create(
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before.", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$"),
     ),
     responses(
-        (status = 200, description = "A page of tenants.", body = ref("#/components/schemas/Page_Tenant"), content_type = "application/json"),
+        (status = 200, description = "A page of tenants.", body = Page<TenantDetails>),
         ListProblems,
     )
 )]
@@ -90,7 +100,10 @@ pub(crate) async fn list(
         .last()
         .filter(|_| more)
         .map(|last| last.tenant_id.to_string());
-    Ok(Page::answer(found.iter().map(shown).collect(), next_cursor))
+    Ok(Page::answer(
+        found.iter().map(TenantDetails::of).collect(),
+        next_cursor,
+    ))
 }
 
 /// Read a tenant
@@ -100,7 +113,7 @@ pub(crate) async fn list(
     operation_id = "read_tenant",
     tag = "Tenants",
     responses(
-        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        (status = 200, description = "The tenant.", body = Success<TenantDetails>),
         ReadProblems,
     )
 )]
@@ -121,7 +134,7 @@ pub(crate) async fn read(
     operation_id = "suspend_tenant",
     tag = "Tenants",
     responses(
-        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        (status = 200, description = "The tenant.", body = Success<TenantDetails>),
         SuspendProblems,
     )
 )]
@@ -145,7 +158,7 @@ pub(crate) async fn suspend(
     operation_id = "resume_tenant",
     tag = "Tenants",
     responses(
-        (status = 200, description = "The tenant.", body = ref("#/components/schemas/Success_Tenant"), content_type = "application/json"),
+        (status = 200, description = "The tenant.", body = Success<TenantDetails>),
         ResumeProblems,
     )
 )]
@@ -168,7 +181,7 @@ pub(crate) async fn resume(
     operation_id = "erase_tenant",
     tag = "Tenants",
     responses(
-        (status = 200, description = "The receipt.", body = ref("#/components/schemas/Success_Erasure"), content_type = "application/json"),
+        (status = 200, description = "The receipt.", body = Success<Erasure>),
         EraseProblems,
     )
 )]
@@ -184,7 +197,7 @@ pub(crate) async fn erase(
         let erased = store
             .erase_tenant(&tenant, &api.recordings, Timestamp::now)
             .await;
-        erased.map(|receipt| receipt_shown(&receipt))
+        erased.map(|receipt| Erasure::of(&receipt))
     });
     let receipt = task.await.map_err(|_| Problem::plain(Code::Internal))?;
     forget.seen.clear();
@@ -198,73 +211,136 @@ async fn answer(store: &OperatorStore, tenant: &TenantId, api: &Api) -> Result<R
         .await?
         .ok_or_else(|| Problem::plain(Code::NotFound))?;
     let active = store.active_allocations(tenant, now).await?;
-    let mut shown = shown(&record);
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("active_allocations".into(), active.into());
-        if let Some(receipt) = store.erasure(tenant).await? {
-            shown.insert("erasure".into(), receipt_shown(&receipt));
-        }
-    }
-    Ok(success(StatusCode::OK, shown))
+    let erasure = store.erasure(tenant).await?;
+    let details = TenantDetails {
+        active_allocations: Some(active),
+        erasure: erasure.as_ref().map(Erasure::of),
+        ..TenantDetails::of(&record)
+    };
+    Ok(success(StatusCode::OK, details))
 }
 
-fn new_tenant(object: Map<String, Value>) -> Result<NewTenant, Problem> {
-    let mut fields = Fields::new(object);
-    let name = fields.required("tenant_id", Fields::text);
-    let tenant_id = name.and_then(|name| {
-        let read = TenantId::parse(&name);
-        if read.is_none() {
-            fields.fault("tenant_id", Code::InvalidValue, TENANT_RULE);
-        }
-        read
-    });
-    let account_sid = account_sid(&mut fields);
-    let timezone = TIMEZONE.read(&mut fields);
-    fields.finish()?;
+fn new_tenant(request: CreateTenant) -> Result<NewTenant, Problem> {
     let default = TenantSettings::default();
     Ok(NewTenant {
-        tenant_id: tenant_id.ok_or_else(|| Problem::plain(Code::Internal))?,
-        account_sid: account_sid.unwrap_or_else(draw_account_sid),
+        tenant_id: request
+            .tenant_id
+            .ok_or_else(|| Problem::plain(Code::Internal))?,
+        account_sid: request.account_sid.unwrap_or_else(draw_account_sid),
         token: None,
         settings: TenantSettings {
-            timezone: timezone.unwrap_or(default.timezone.clone()),
+            timezone: request.timezone.unwrap_or(default.timezone.clone()),
             ..default
         },
         webhooks: Vec::new(),
     })
 }
 
-/// The user name that a credential is to have, if one was asked for.
-pub(crate) fn account_sid(fields: &mut Fields) -> Option<String> {
-    let account_sid = fields.text("account_sid")?;
-    if !is_account_sid(&account_sid) {
-        fields.fault("account_sid", Code::InvalidValue, SID_RULE);
-        return None;
+/// A tenant that was created, with its first credential.
+#[derive(Serialize, ToSchema)]
+#[schema(as = MadeTenant)]
+struct CreatedTenant {
+    /// The tenant's name.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
+    tenant_id: String,
+    /// The user name.
+    #[schema(pattern = "^[A-Za-z0-9_.-]{1,64}$", examples("AC-acme"))]
+    account_sid: String,
+    /// The password. It is shown here and never again.
+    #[schema(
+        pattern = "^[!-~]{1,256}$",
+        examples("3q2-7wYfT1s0Xo9aVbKc5LdMnEpRgHiJ")
+    )]
+    token: String,
+    /// A new tenant is active.
+    #[schema(value_type = NewTenantState)]
+    status: &'static str,
+}
+
+/// A tenant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tenant)]
+struct TenantDetails {
+    /// The tenant's name.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
+    tenant_id: String,
+    /// What it may do now.
+    #[schema(value_type = TenantState)]
+    status: &'static str,
+    /// The zone that its times are written in.
+    timezone: String,
+    /// Numbers in its pool.
+    numbers: u64,
+    /// Credentials that are live.
+    credentials: u64,
+    /// Time of its creation.
+    #[schema(value_type = Moment)]
+    created_at: String,
+    /// Time of its suspension.
+    #[schema(required, value_type = Option<Moment>)]
+    suspended_at: Option<String>,
+    /// Time at which its erasure began.
+    #[schema(required, value_type = Option<Moment>)]
+    erased_at: Option<String>,
+    /// Active allocations. Left out in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false)]
+    active_allocations: Option<u64>,
+    /// The receipt, if its data was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Erasure, required = false)]
+    erasure: Option<Erasure>,
+}
+
+/// The receipt of an erasure.
+#[derive(Serialize, ToSchema)]
+struct Erasure {
+    /// The receipt's id.
+    #[schema(
+        pattern = "^era_[0-9a-hjkmnp-tv-z]{26}$",
+        examples("era_01jxs0q5w8e2r4t6y8u3i5o7pa")
+    )]
+    erasure_id: String,
+    /// The tenant's name.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", examples("acme"))]
+    tenant_id: String,
+    /// Time at which it began.
+    #[schema(value_type = Moment)]
+    begun_at: String,
+    /// Time at which it finished; `null`: it was cut short, and the next request continues it.
+    #[schema(required, value_type = Option<Moment>)]
+    finished_at: Option<String>,
+    /// Number of erased rows and files of each kind.
+    erased: BTreeMap<String, u64>,
+}
+
+impl TenantDetails {
+    fn of(record: &TenantRecord) -> Self {
+        Self {
+            tenant_id: record.tenant_id.to_string(),
+            status: record.standing.as_str(),
+            timezone: record.settings.timezone.clone(),
+            numbers: record.numbers,
+            credentials: record.credentials,
+            created_at: utc(record.created_at),
+            suspended_at: record.suspended_at.map(utc),
+            erased_at: record.erased_at.map(utc),
+            active_allocations: None,
+            erasure: None,
+        }
     }
-    Some(account_sid)
 }
 
-fn shown(record: &TenantRecord) -> Value {
-    json!({
-        "tenant_id": record.tenant_id.as_str(),
-        "status": record.standing.as_str(),
-        "timezone": record.settings.timezone,
-        "numbers": record.numbers,
-        "credentials": record.credentials,
-        "created_at": utc(record.created_at),
-        "suspended_at": record.suspended_at.map(utc),
-        "erased_at": record.erased_at.map(utc),
-    })
-}
-
-fn receipt_shown(receipt: &ErasureReceipt) -> Value {
-    json!({
-        "erasure_id": receipt.erasure_id.as_str(),
-        "tenant_id": receipt.tenant_id.as_str(),
-        "begun_at": utc(receipt.begun_at),
-        "finished_at": receipt.finished_at.map(utc),
-        "erased": receipt.erased,
-    })
+impl Erasure {
+    fn of(receipt: &ErasureReceipt) -> Self {
+        Self {
+            erasure_id: receipt.erasure_id.to_string(),
+            tenant_id: receipt.tenant_id.to_string(),
+            begun_at: utc(receipt.begun_at),
+            finished_at: receipt.finished_at.map(utc),
+            erased: receipt.erased.clone(),
+        }
+    }
 }
 
 impl From<EraseError> for Problem {

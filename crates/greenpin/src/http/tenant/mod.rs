@@ -18,7 +18,7 @@ use self::calls::{recording, recording_link};
 use self::events::{deliveries, log};
 use self::settings::fields::{UpdateSettings, WebhookRequest};
 use super::Api;
-use super::middleware::field::RequestBody;
+use super::middleware::field::schema_of;
 
 /// Returns the schemas of all request bodies, by name.
 pub(super) fn requests() -> Vec<(&'static str, Value)> {
@@ -34,10 +34,6 @@ pub(super) fn requests() -> Vec<(&'static str, Value)> {
         schema_of::<log::ReplayEvents>(),
         schema_of::<recording_link::LinkRecording>(),
     ]
-}
-
-fn schema_of<R: RequestBody>() -> (&'static str, Value) {
-    (R::NAME, R::schema())
 }
 
 /// Returns every route below `/v1/tenants/{tenant_id}`.

@@ -1,6 +1,6 @@
 //! The store's rules hold on both databases: one suite, two runs.
 
-#[path = "../../../tests/it/postgres.rs"]
+#[path = "../../../tests/it/support/postgres.rs"]
 pub(super) mod postgres;
 
 mod encrypted;

@@ -5,10 +5,9 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use super::{operate, response, server, tenants_status};
-use crate::server::{SID, Server, TENANT, TOKEN};
-
-const VN: &str = "+914000000001";
+use crate::support::call_setup::VN;
+use crate::support::operator_api::{operate, response, server, tenants_status};
+use crate::support::server::{SID, Server, TENANT, TOKEN};
 
 /// What a command that must succeed prints, a JSON object a line.
 fn lines(server: &Server, arguments: &[&str]) -> Vec<Value> {
@@ -403,7 +402,7 @@ fn a_file_is_imported_whole_or_not_at_all_and_a_pipe_sees_no_progress() {
 #[test]
 fn trunks_are_listed_and_shells_are_helped() {
     let trunk = "[[trunks]]\nname = \"carrier\"\npeer = \"sip:127.0.0.1:5070\"\n";
-    let server = Server::with_operator(super::OPERATOR, trunk);
+    let server = Server::with_operator(crate::support::operator_api::OPERATOR, trunk);
     // The server that runs is asked how they are; without it that is not known.
     let served = server.http.to_string();
     let asked = server.command_with(

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{operate, response, send, server, tenants_status};
-use crate::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+use crate::support::operator_api::{operate, response, send, server, tenants_status};
+use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN};
 
 const PATH: &str = "/tenants/acme/credentials";
 
@@ -226,7 +226,14 @@ fn what_cannot_be_done_to_a_credential_is_refused() {
         "a rotation that failed revokes nothing"
     );
     assert_eq!(
-        super::ask(&server, "POST", PATH, &super::bearer(), b"{}").status,
+        crate::support::operator_api::ask(
+            &server,
+            "POST",
+            PATH,
+            &crate::support::operator_api::bearer(),
+            b"{}"
+        )
+        .status,
         415
     );
 }

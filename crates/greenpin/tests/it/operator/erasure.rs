@@ -4,15 +4,13 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Value, json};
 
-use super::{OPERATOR, operate, response, send, tenants_status};
-use crate::hook::Hook;
-use crate::party::Party;
-use crate::server::{PATIENCE, SID, Server, TENANT, TOKEN, trunk};
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::operator_api::{OPERATOR, operate, response, send, tenants_status};
+use crate::support::party::Party;
+use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN, trunk};
+use crate::support::webhook_inbox::Hook;
 
-const VN: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
 
 /// A server with a tenant that has talked, and two parties.
 fn stage() -> (Server, Party, Party) {

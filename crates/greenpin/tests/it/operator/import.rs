@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, bearer, operate, response, server};
-use crate::http::Answer;
-use crate::server::{Server, TENANT};
+use crate::support::http_client::Answer;
+use crate::support::operator_api::{ask, bearer, operate, response, server};
+use crate::support::server::{Server, TENANT};
 
 const CSV: &str = "content-type: text/csv; charset=utf-8\r\n";
 

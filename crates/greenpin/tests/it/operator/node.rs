@@ -4,14 +4,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR, operate, response};
-use crate::http::{create, raw, request};
-use crate::party::{Party, both_hear_each_other};
-use crate::server::{PATIENCE, Server, TENANT, trunk};
-
-const VN: &str = "+914000000001";
-const AGENT: &str = "+919900000001";
-const CUSTOMER: &str = "+918800000001";
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::http_client::{create, raw, request};
+use crate::support::operator_api::{OPERATOR, operate, response};
+use crate::support::party::{Party, both_hear_each_other};
+use crate::support::server::{PATIENCE, Server, TENANT, trunk};
 
 struct Stage {
     server: Server,

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, bearer, operate, response, send, server};
-use crate::http::create;
-use crate::server::{Server, TENANT};
+use crate::support::http_client::create;
+use crate::support::operator_api::{ask, bearer, operate, response, send, server};
+use crate::support::server::{Server, TENANT};
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR, ask, bearer, operate, response, send, server, tenants_status};
-use crate::server::{SID, TENANT, TOKEN};
+use crate::support::operator_api::{
+    OPERATOR, ask, bearer, operate, response, send, server, tenants_status,
+};
+use crate::support::server::{SID, TENANT, TOKEN};
 
 #[test]
 fn a_tenant_is_made_with_a_token_that_opens_its_api_and_is_not_told_again() {
@@ -89,7 +91,7 @@ fn a_tenant_that_cannot_be_made_is_refused_with_every_fault() {
     );
     let long = json!({ "tenant_id": "x".repeat(70_000) });
     assert_eq!(send(&server, "POST", "/tenants", &long).status, 413);
-    let json = format!("{}{}", bearer(), super::JSON);
+    let json = format!("{}{}", bearer(), crate::support::operator_api::JSON);
     assert_eq!(
         ask(&server, "POST", "/tenants", &json, b"{").code(),
         "invalid_json"

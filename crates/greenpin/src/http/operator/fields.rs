@@ -1,0 +1,140 @@
+//! Fields of the operator's requests.
+
+use crate::http::middleware::field::{
+    Field, Integer, Number, Parsed, ShortText, SmallInteger, Word, request_body,
+};
+use crate::http::tenant::settings::fields::TIMEZONE;
+use crate::store::{NumberMode, TenantId, is_account_sid};
+
+const TENANT_ID: Field<Parsed<TenantId>> = Field::new(
+    "tenant_id",
+    Parsed {
+        parse: TenantId::parse,
+        rule: "must be a tenant's name",
+        schema: r#"{ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" }"#,
+    },
+    "The tenant's name.",
+)
+.required()
+.with_example(r#""acme""#);
+
+const NEW_TENANT_ID: Field<Parsed<TenantId>> = Field::new(
+    "tenant_id",
+    Parsed {
+        parse: TenantId::parse,
+        rule: "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit",
+        schema: r#"{ "type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$" }"#,
+    },
+    "The tenant's name.",
+)
+.required()
+.with_example(r#""acme""#);
+
+const ACCOUNT_SID: Field<Parsed<String>> = Field::new(
+    "account_sid",
+    Parsed {
+        parse: parse_account_sid,
+        rule: "must be 1 to 64 letters, digits, '-', '_' and '.'",
+        schema: r#"{ "type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$" }"#,
+    },
+    "The user name of the credential; left out: one is drawn.",
+)
+.with_example(r#""AC-acme-2""#);
+
+const LABEL: Field<ShortText> = Field::new(
+    "label",
+    ShortText { max: 100 },
+    "Its purpose, in your words.",
+)
+.with_example(r#""dispatch service""#);
+
+const MODE: Field<Word<NumberMode>> = Field::new(
+    "mode",
+    Word {
+        words: &[
+            ("exclusive", NumberMode::Exclusive),
+            ("shared", NumberMode::Shared),
+        ],
+        schema: "SharingMode",
+    },
+    "Number of active allocations that it takes. A new number is `exclusive` by default.",
+);
+
+const PIN_LENGTH: Field<SmallInteger> = Field::new(
+    "pin_length",
+    SmallInteger { min: 4, max: 8 },
+    "Digits of each PIN; an exclusive number has 4.",
+);
+
+const MAX_ACTIVE: Field<Integer> = Field::new(
+    "max_active",
+    Integer {
+        min: 1,
+        max: 50_000_000,
+    },
+    "Active allocations at once, at most half of the PINs that there are.",
+);
+
+fn parse_account_sid(text: &str) -> Option<String> {
+    is_account_sid(text).then(|| text.to_owned())
+}
+
+request_body! {
+    /// A tenant to create.
+    CreateTenant {
+        tenant_id: Parsed<TenantId> = NEW_TENANT_ID,
+        account_sid: Parsed<String> = ACCOUNT_SID,
+        timezone: Parsed<String> = TIMEZONE
+            .with_doc("IANA name of the zone that its times are written in.")
+            .with_default(r#""Asia/Kolkata""#),
+    }
+}
+
+request_body! {
+    /// A credential to create.
+    CreateCredential {
+        account_sid: Parsed<String> = ACCOUNT_SID,
+        label: ShortText = LABEL,
+    }
+}
+
+request_body! {
+    /// The credential that takes the place of another.
+    RotateCredential {
+        account_sid: Parsed<String> = ACCOUNT_SID,
+        label: ShortText = LABEL,
+        overlap: Integer = Field::new(
+            "overlap",
+            Integer {
+                min: 0,
+                max: 7_776_000,
+            },
+            "Seconds for which the old credential stays live; left out: until it is revoked.",
+        ),
+    }
+}
+
+request_body! {
+    /// A number for a tenant's pool.
+    AddNumber {
+        tenant_id: Parsed<TenantId> = TENANT_ID,
+        virtual_number: Number = Field::new("virtual_number", Number, "The virtual number.").required(),
+        ..change: ChangeNumber,
+    }
+}
+
+request_body! {
+    /// What to change; a field that is left out stays.
+    ChangeNumber {
+        mode: Word<NumberMode> = MODE,
+        pin_length: SmallInteger = PIN_LENGTH,
+        max_active: Integer = MAX_ACTIVE,
+    }
+}
+
+request_body! {
+    /// The tenant that a number goes to.
+    MoveNumber {
+        tenant_id: Parsed<TenantId> = TENANT_ID,
+    }
+}

@@ -1,0 +1,346 @@
+//! `Idempotency-Key`, contract section 1.3.
+
+use std::time::{Duration, Instant};
+
+use call::PhoneNumber;
+use greenpin::store::{NewAllocation, Store, Taken, TenantId, Timestamp};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::support::http_client::{Answer, basic, raw, request};
+use crate::support::server::{PATIENCE, SID, Server, TENANT, TOKEN};
+
+const NUMBER: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+
+fn server() -> Server {
+    let server = Server::with("");
+    server.add_number(NUMBER, &[]);
+    server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
+    server
+}
+
+fn wanted() -> Value {
+    json!({ "caller_id_number": SHARED, "from": ["+919900000001"], "duration": 600 })
+}
+
+/// A request with a key, as a client would send it.
+fn keyed(to: std::net::SocketAddr, method: &str, path: &str, key: &str, body: &str) -> Answer {
+    let headers = format!(
+        "{}content-type: application/json\r\nidempotency-key: {key}\r\n",
+        basic(SID, TOKEN)
+    );
+    raw(
+        to,
+        &request(
+            method,
+            &format!("/v1/tenants/{TENANT}{path}"),
+            &headers,
+            body.as_bytes(),
+        ),
+    )
+}
+
+fn create(server: &Server, key: &str, body: &Value) -> Answer {
+    keyed(server.http, "POST", "/greenpin", key, &body.to_string())
+}
+
+fn made(server: &Server) -> usize {
+    server.get("/greenpin").as_array().unwrap().len()
+}
+
+#[test]
+fn a_request_that_comes_again_is_answered_as_before_and_not_done_again() {
+    let mut server = server();
+    let first = create(&server, "order 1", &wanted());
+    assert_eq!(
+        (first.status, first.header("idempotency-replayed")),
+        (201, None)
+    );
+    for _ in 0..2 {
+        let again = create(&server, "order 1", &wanted());
+        assert_eq!((again.status, &again.body), (201, &first.body));
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(again.header("content-type"), first.header("content-type"));
+        assert_ne!(again.header("x-request-id"), first.header("x-request-id"));
+        server.kill();
+        server.start_again();
+    }
+    assert_eq!(made(&server), 1);
+    assert_eq!(
+        create(&server, "order 2", &wanted()).header("idempotency-replayed"),
+        None
+    );
+    assert_eq!(made(&server), 2);
+}
+
+/// What a process does that ends after the allocation is durable and before the answer is.
+async fn make_and_end(store: Store, key: &str, body: &str) {
+    let tenant = store.tenant(TenantId::parse(TENANT).unwrap());
+    // Paths are those below the tenant's own.
+    let (asked, now) = (
+        tenant.idempotent_request(key, "POST", "/greenpin", body.as_bytes()),
+        Timestamp::now(),
+    );
+    let Taken::Ours(claim) = tenant.take_key(&asked, now).await.unwrap() else {
+        panic!("the key is free")
+    };
+    let number = |text: &str| PhoneNumber::parse(text).unwrap();
+    let new = NewAllocation {
+        virtual_number: number(SHARED),
+        from: vec![number("+919900000001")],
+        to: Vec::new(),
+        duration: Duration::from_secs(600),
+        max_pin_attempts: 3,
+        record: false,
+        custom_field: None,
+    };
+    tenant
+        .claimed(&asked, claim)
+        .create_allocation(new, now)
+        .await
+        .unwrap();
+}
+
+#[test]
+fn a_create_whose_answer_was_lost_in_a_crash_is_answered_and_not_done_again() {
+    let server = server();
+    let body = wanted().to_string();
+    Runtime::new()
+        .unwrap()
+        .block_on(make_and_end(server.store(), "order 1", &body));
+    for _ in 0..2 {
+        let again = create(&server, "order 1", &wanted());
+        assert_eq!(
+            (again.status, again.header("idempotency-replayed")),
+            (201, Some("true")),
+            "{}",
+            again.body
+        );
+        assert_eq!(again.body["response"]["pin"].as_str().unwrap().len(), 6);
+    }
+    assert_eq!(made(&server), 1);
+    let other = create(
+        &server,
+        "order 1",
+        &json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }),
+    );
+    assert_eq!(
+        (other.status, other.code()),
+        (409, "idempotency_key_reused")
+    );
+}
+
+#[test]
+fn each_kind_of_write_is_done_once() {
+    let server = server();
+    let id = server.allocate(&wanted())["greenpin_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let item = format!("[{{\"greenpin_id\":\"{id}\",\"duration\":900}}]");
+    for (method, path, body) in [
+        ("POST", format!("/greenpin/{id}/rotate-pin"), ""),
+        ("PUT", format!("/greenpin/{id}"), "{\"duration\":700}"),
+        ("PUT", "/greenpin".to_owned(), item.as_str()),
+        (
+            "PUT",
+            "/settings".to_owned(),
+            "{\"webhooks\":[{\"url\":\"http://127.0.0.1:9/\"}]}",
+        ),
+        ("DELETE", format!("/greenpin/{id}"), ""),
+    ] {
+        let key = format!("{method} {path}");
+        let [first, again] = [(), ()].map(|()| keyed(server.http, method, &path, &key, body));
+        assert_eq!((first.status, again.status), (200, 200), "{key}");
+        assert_eq!(first.body, again.body, "{key}");
+        assert_eq!(again.header("idempotency-replayed"), Some("true"), "{key}");
+    }
+    assert_eq!(
+        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        None
+    );
+    assert_eq!(
+        keyed(server.http, "GET", "/greenpin", "x", "").header("idempotency-replayed"),
+        None
+    );
+}
+
+#[test]
+fn an_error_of_the_client_is_given_again_as_it_was() {
+    let server = server();
+    let mut body = wanted();
+    body["duration"] = json!(1);
+    let first = create(&server, "a", &body);
+    let again = create(&server, "a", &body);
+    assert_eq!(
+        (first.status, again.status, &first.body),
+        (422, 422, &again.body)
+    );
+    assert_eq!(
+        first.body["request_id"].as_str(),
+        first.header("x-request-id")
+    );
+    assert_eq!(
+        again.header("content-type"),
+        Some("application/problem+json")
+    );
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+}
+
+#[test]
+fn a_key_is_for_one_request_of_one_tenant() {
+    let server = server();
+    assert_eq!(create(&server, "k", &wanted()).status, 201);
+    let mut other = wanted();
+    other["record"] = json!(true);
+    let answers = [
+        create(&server, "k", &other),
+        keyed(server.http, "PUT", "/greenpin", "k", &wanted().to_string()),
+        keyed(
+            server.http,
+            "POST",
+            "/greenpin/resolve",
+            "k",
+            &wanted().to_string(),
+        ),
+        keyed(
+            server.http,
+            "POST",
+            "/greenpin?x",
+            "k",
+            &wanted().to_string(),
+        ),
+    ];
+    for answer in answers {
+        assert_eq!(
+            (answer.status, answer.code()),
+            (409, "idempotency_key_reused")
+        );
+    }
+    let token = "fictional-token-of-other";
+    assert!(
+        server
+            .command(&[
+                "tenant",
+                "create",
+                "other",
+                "--account-sid",
+                "AC2",
+                "--token",
+                token
+            ])
+            .status
+            .success()
+    );
+    let headers = format!(
+        "{}content-type: application/json\r\nidempotency-key: k\r\n",
+        basic("AC2", token)
+    );
+    let body = wanted().to_string();
+    let foreign = raw(
+        server.http,
+        &request(
+            "POST",
+            "/v1/tenants/other/greenpin",
+            &headers,
+            body.as_bytes(),
+        ),
+    );
+    assert_eq!(
+        (foreign.status, foreign.code()),
+        (403, "number_not_in_pool")
+    );
+    assert_eq!(made(&server), 1);
+}
+
+#[test]
+fn a_key_that_is_malformed_is_400() {
+    let server = server();
+    for key in [
+        "",
+        &"k".repeat(256),
+        "schlüssel",
+        "a\tb",
+        "one\r\nidempotency-key: two",
+    ] {
+        let answer = create(&server, key, &wanted());
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (400, vec![("Idempotency-Key", "invalid_value")]),
+            "{key:?}"
+        );
+    }
+    assert_eq!(made(&server), 0);
+    assert_eq!(create(&server, &"k".repeat(255), &wanted()).status, 201);
+    let too_long = keyed(server.http, "POST", "/greenpin", "l", &"x".repeat(66_000));
+    assert_eq!((too_long.status, too_long.code()), (413, "body_too_large"));
+    assert_eq!(
+        create(&server, "l", &wanted()).status,
+        201,
+        "what was never read took no key"
+    );
+}
+
+#[test]
+fn of_fifty_requests_that_race_with_one_key_one_is_done() {
+    let server = server();
+    let at = server.http;
+    let racers: Vec<_> = (0..50)
+        .map(|_| std::thread::spawn(move || race(at)))
+        .collect();
+    let ids: Vec<Value> = racers
+        .into_iter()
+        .map(|racer| racer.join().unwrap())
+        .collect();
+    assert!(ids[0].is_string() && ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(made(&server), 1);
+}
+
+/// Asks until it is answered.
+fn race(at: std::net::SocketAddr) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = keyed(at, "POST", "/greenpin", "race", &wanted().to_string());
+        if answer.status == 201 {
+            return answer.body["response"]["greenpin_id"].clone();
+        }
+        assert_eq!(
+            (answer.status, answer.code()),
+            (409, "idempotency_key_in_use")
+        );
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn neither_a_key_nor_its_answer_is_readable_in_the_files() {
+    let mut server = server();
+    let key = "order of +917700000099";
+    let made = create(&server, key, &wanted());
+    assert_eq!(
+        create(&server, key, &wanted()).header("idempotency-replayed"),
+        Some("true")
+    );
+    server.kill();
+    let pin = format!("\"pin\":{}", made.body["response"]["pin"]);
+    let folder = server.database().with_file_name("");
+    let files = ["greenpin.db", "greenpin.db-wal"]
+        .map(|name| std::fs::read(folder.join(name)).unwrap_or_default());
+    let files = files.concat();
+    assert!(
+        files
+            .windows(16)
+            .any(|octets| octets == b"idempotency_keys"),
+        "the right files are looked at"
+    );
+    for secret in [key, "919900000001", "dial_uri", &pin] {
+        assert!(
+            !files
+                .windows(secret.len())
+                .any(|octets| octets == secret.as_bytes()),
+            "{secret}"
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! Rate limits and retention, contract section 1.5.
+
+use std::time::{Duration, Instant};
+
+use call::PhoneNumber;
+use greenpin::store::{CallEnding, CallSid, CallType, HangupBy, NewCall, RecordingFile, Timestamp};
+use serde_json::{Value, json};
+
+use crate::support::http_client::{Answer, basic, call, raw, request, send};
+use crate::support::server::{PATIENCE, SID, Server};
+
+fn number(answer: &Answer, header: &str) -> u64 {
+    answer
+        .header(header)
+        .unwrap_or_else(|| panic!("no {header}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_tenant_that_asks_too_often_is_told_when_to_ask_again() {
+    let server = Server::with("");
+    let token = "fictional-token-of-other";
+    let made = server.command(&[
+        "tenant",
+        "create",
+        "other",
+        "--account-sid",
+        "AC2",
+        "--token",
+        token,
+    ]);
+    assert!(made.status.success(), "{made:?}");
+    let free = call(server.http, "GET", "/numbers");
+    assert_eq!((free.status, number(&free, "ratelimit-limit")), (200, 2000));
+    server.set(&json!({ "rate_limit": { "requests_per_second": 1, "burst": 3 } }));
+    let refused = (0..20)
+        .map(|_| call(server.http, "GET", "/numbers"))
+        .find(|answer| answer.status != 200);
+    let refused = refused.expect("twenty requests take less than 17 seconds");
+    assert_eq!((refused.status, refused.code()), (429, "rate_limited"));
+    assert!(number(&refused, "retry-after") >= 1 && number(&refused, "ratelimit-reset") >= 1);
+    assert_eq!(
+        (
+            number(&refused, "ratelimit-limit"),
+            number(&refused, "ratelimit-remaining")
+        ),
+        (3, 0)
+    );
+    let other = raw(
+        server.http,
+        &request(
+            "GET",
+            "/v1/tenants/other/numbers",
+            &basic("AC2", token),
+            b"",
+        ),
+    );
+    assert_eq!(
+        (other.status, number(&other, "ratelimit-limit")),
+        (200, 2000)
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while call(server.http, "PUT", "/settings").status == 429 {
+        assert!(Instant::now() < deadline, "the limit is never over");
+    }
+}
+
+#[test]
+fn every_answer_to_a_tenant_tells_its_limit() {
+    let server = Server::with("");
+    for (method, path, status) in [
+        ("GET", "/settings", 200),
+        ("GET", "/greenpin/nonsense", 404),
+        ("POST", "/greenpin", 415),
+        ("GET", "/greenpin?page=1", 400),
+    ] {
+        let answer = call(server.http, method, path);
+        assert_eq!(
+            (answer.status, number(&answer, "ratelimit-limit")),
+            (status, 2000)
+        );
+        assert!(
+            number(&answer, "ratelimit-remaining") < 2000
+                && number(&answer, "ratelimit-reset") <= 2
+        );
+    }
+}
+
+#[test]
+fn wrong_credentials_are_limited_by_their_address_and_right_ones_let_in() {
+    let server = Server::with("");
+    let ask = |headers: &str| {
+        raw(
+            server.http,
+            &request("GET", "/v1/tenants/acme/settings", headers, b""),
+        )
+    };
+    let answers: Vec<_> = (0..200)
+        .map(|index| ask(&basic(SID, &format!("wrong-{index}"))))
+        .collect();
+    assert!(
+        answers[..20]
+            .iter()
+            .all(|answer| (answer.status, answer.code()) == (401, "unauthorized"))
+    );
+    let limited = answers
+        .iter()
+        .find(|answer| answer.status == 429)
+        .expect("two hundred are too many");
+    assert_eq!(
+        (limited.code(), limited.header("retry-after")),
+        ("rate_limited", Some("1"))
+    );
+    assert!(limited.header("www-authenticate").is_none());
+    assert_eq!(
+        call(server.http, "GET", "/settings").status,
+        200,
+        "who shares the address is let in"
+    );
+}
+
+#[test]
+fn limit_and_retention_are_settings() {
+    let server = Server::with("");
+    let shown = server.get("/settings");
+    let kept = json!({ "calls": null, "recordings": null, "ended_allocations": null });
+    assert_eq!(
+        (&shown["rate_limit"], &shown["retention"]),
+        (&Value::Null, &kept)
+    );
+    let rate = json!({ "requests_per_second": 100, "burst": 200 });
+    let set =
+        server.set(&json!({ "rate_limit": rate, "retention": { "calls": 90, "recordings": 30 } }));
+    let kept = json!({ "calls": 90, "recordings": 30, "ended_allocations": null });
+    assert_eq!((&set["rate_limit"], &set["retention"]), (&rate, &kept));
+    let set = server
+        .set(&json!({ "rate_limit": null, "retention": { "recordings": null, "ended_allocations": 365 } }));
+    let kept = json!({ "calls": 90, "recordings": null, "ended_allocations": 365 });
+    assert_eq!(
+        (&set["rate_limit"], &set["retention"]),
+        (&Value::Null, &kept)
+    );
+    for (change, status, field, code) in [
+        (json!({ "rate_limit": 7 }), 400, "rate_limit", "wrong_type"),
+        (
+            json!({ "rate_limit": { "burst": 7 } }),
+            400,
+            "rate_limit.requests_per_second",
+            "missing_field",
+        ),
+        (
+            json!({ "rate_limit": { "requests_per_second": 1001, "burst": 1 } }),
+            422,
+            "rate_limit.requests_per_second",
+            "out_of_range",
+        ),
+        (
+            json!({ "rate_limit": { "requests_per_second": 1, "burst": 0 } }),
+            422,
+            "rate_limit.burst",
+            "out_of_range",
+        ),
+        (json!({ "retention": [] }), 400, "retention", "wrong_type"),
+        (
+            json!({ "retention": { "days": 1 } }),
+            400,
+            "retention.days",
+            "unknown_field",
+        ),
+        (
+            json!({ "retention": { "calls": "1" } }),
+            400,
+            "retention.calls",
+            "wrong_type",
+        ),
+        (
+            json!({ "retention": { "calls": 0 } }),
+            422,
+            "retention.calls",
+            "out_of_range",
+        ),
+        (
+            json!({ "retention": { "recordings": 3651 } }),
+            422,
+            "retention.recordings",
+            "out_of_range",
+        ),
+    ] {
+        let answer = send(server.http, "PUT", "/settings", &change);
+        assert_eq!(
+            (answer.status, answer.faults()),
+            (status, vec![(field, code)]),
+            "{change}"
+        );
+    }
+    assert_eq!(
+        server.set(&json!({ "retention": null }))["retention"]["calls"],
+        Value::Null
+    );
+}
+
+/// A call of a hundred days ago, with a recording.
+async fn old_call(server: &Server) -> (CallSid, std::path::PathBuf) {
+    let store = server.store();
+    let now = Timestamp::now();
+    let started_at = Timestamp::from_micros(now.micros() - 100 * 24 * 3600 * 1_000_000);
+    let call_sid = CallSid::new(started_at);
+    let new = NewCall {
+        call_sid: call_sid.clone(),
+        virtual_number: PhoneNumber::parse("+914000000001").unwrap(),
+        caller: None,
+        trunk: "carrier".into(),
+        node: "elsewhere".into(),
+        started_at,
+    };
+    store.begin_call(new).await.unwrap();
+    let path = server.database().with_file_name("old.wav");
+    std::fs::write(&path, b"RIFF").unwrap();
+    let ending = CallEnding {
+        ended_at: started_at,
+        answered_at: None,
+        dialled: None,
+        dialled_at: None,
+        bridged_at: None,
+        call_type: CallType::CallAttempt,
+        dial_call_status: None,
+        hangup_by: HangupBy::Caller,
+        sip_cause: None,
+        pin_attempts: 0,
+        recording: Some(RecordingFile {
+            location: path.display().to_string(),
+            duration: Duration::from_secs(1),
+        }),
+        caller_media: None,
+        callee_media: None,
+    };
+    store.end_call(&call_sid, ending).await.unwrap();
+    (call_sid, path)
+}
+
+#[test]
+fn what_is_older_than_its_days_goes_with_its_file() {
+    let mut server = Server::with("");
+    server.add_number("+914000000001", &[]);
+    let (sid, file) = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(old_call(&server));
+    let path = format!("/calls/{sid}");
+    for (days, is_there) in [(101, true), (99, false)] {
+        server.set(&json!({ "retention": { "calls": days } }));
+        server.kill();
+        server.start_again();
+        let deadline = Instant::now() + PATIENCE;
+        while !is_there && call(server.http, "GET", &path).status != 404 {
+            assert!(Instant::now() < deadline, "it is still there");
+        }
+        assert_eq!(
+            (call(server.http, "GET", &path).status == 200, file.exists()),
+            (is_there, is_there)
+        );
+    }
+}

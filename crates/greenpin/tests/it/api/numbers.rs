@@ -1,0 +1,65 @@
+//! `GET /numbers`, contract section 1.3.
+
+use serde_json::{Value, json};
+
+use crate::support::http_client::call;
+use crate::support::server::Server;
+
+const EXCLUSIVE: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+
+#[test]
+fn the_pool_shows_each_numbers_use_and_capacity() {
+    let server = Server::with("");
+    assert_eq!(server.get("/numbers"), json!([]));
+    server.add_number(EXCLUSIVE, &[]);
+    server.add_number(
+        SHARED,
+        &["--mode", "shared", "--pin-length", "6", "--max-active", "5"],
+    );
+    for number in [EXCLUSIVE, SHARED, SHARED] {
+        server.allocate(
+            &json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 }),
+        );
+    }
+    let expected = json!([
+        {
+            "virtual_number": EXCLUSIVE, "mode": "exclusive", "pin_length": 4, "active_allocations": 1,
+            "max_active": 1, "guess_probability": 0.0003,
+        },
+        {
+            "virtual_number": SHARED, "mode": "shared", "pin_length": 6, "active_allocations": 2,
+            "max_active": 5, "guess_probability": 0.000006,
+        },
+    ]);
+    assert_eq!(server.get("/numbers"), expected);
+    assert_eq!(call(server.http, "POST", "/numbers").status, 405);
+}
+
+#[test]
+fn the_tenant_hears_when_a_shared_number_fills_up() {
+    let server = Server::with("");
+    server.add_number(
+        SHARED,
+        &["--mode", "shared", "--pin-length", "6", "--max-active", "5"],
+    );
+    for _ in 0..5 {
+        server.allocate(
+            &json!({ "caller_id_number": SHARED, "from": "+919900000001", "duration": 600 }),
+        );
+    }
+    let events = server.get("/events");
+    let low: Vec<&Value> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["type"] == "number.capacity_low")
+        .collect();
+    assert_eq!(low.len(), 1);
+    assert_eq!(
+        (&low[0]["greenpin_id"], &low[0]["sequence"]),
+        (&Value::Null, &json!(0))
+    );
+    let data = json!({ "virtual_number": SHARED, "active_allocations": 4, "max_active": 5 });
+    assert_eq!(low[0]["data"], data);
+}

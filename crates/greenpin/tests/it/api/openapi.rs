@@ -1,0 +1,270 @@
+//! The OpenAPI document is whole, committed, and served.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use greenpin::http::{self, Code};
+use serde_json::Value;
+
+use crate::support::http_client::{Answer, raw, raw_text, request};
+use crate::support::server::Server;
+
+fn document() -> Value {
+    serde_json::from_str(http::openapi()).unwrap()
+}
+
+/// Each operation as `(method, path, operation)`.
+fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .iter()
+                .map(move |(method, operation)| (&**method, &**path, operation))
+        })
+        .collect()
+}
+
+#[test]
+fn the_committed_document_is_the_one_that_the_code_makes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == http::openapi(),
+        "docs/openapi.json is not what the code says. Make it anew and look at the difference:\n\
+         cargo run --release -- openapi > docs/openapi.json && git diff docs/openapi.json"
+    );
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn walk<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.get("$ref").and_then(Value::as_str));
+                object.values().for_each(|value| walk(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| walk(value, found)),
+            _ => {}
+        }
+    }
+    let document = document();
+    let mut references = Vec::new();
+    walk(&document, &mut references);
+    assert!(references.len() > 100);
+    for reference in references {
+        assert!(
+            document
+                .pointer(reference.trim_start_matches('#'))
+                .is_some(),
+            "{reference}"
+        );
+    }
+}
+
+#[test]
+fn every_operation_has_a_name_a_summary_and_a_description_of_each_parameter_and_answer() {
+    let document = document();
+    let mut names = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        let place = format!("{method} {path}");
+        assert!(
+            names.insert(operation["operationId"].as_str().unwrap()),
+            "{place}"
+        );
+        assert!(
+            !operation["summary"].as_str().unwrap_or_default().is_empty(),
+            "{place}"
+        );
+        let tags = document["tags"].as_array().unwrap();
+        assert!(
+            tags.iter().any(|tag| tag["name"] == operation["tags"][0]),
+            "{place}: unknown tag"
+        );
+        let parameters = operation["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let in_path = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .count();
+        assert_eq!(
+            in_path,
+            path.matches('{').count(),
+            "{place}: a parameter of the path is not known"
+        );
+        for parameter in &parameters {
+            assert!(
+                !parameter["description"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .is_empty(),
+                "{place} {parameter}"
+            );
+        }
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(
+                !response["description"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .is_empty(),
+                "{place} {status} has no description"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_field_of_every_schema_is_described() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let parts = schema["allOf"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![schema.clone()]);
+        for (field, property) in parts
+            .iter()
+            .filter_map(|part| part["properties"].as_object())
+            .flatten()
+        {
+            let named = property["$ref"]
+                .as_str()
+                .or(property["items"]["$ref"].as_str());
+            let described = property["description"].is_string() || named.is_some();
+            assert!(described, "{name}.{field} has no description: {property}");
+        }
+    }
+}
+
+#[test]
+fn every_call_with_credentials_tells_of_refused_ones() {
+    let document = document();
+    // A signed link is its own credential.
+    let needs_them = |path: &str| path.starts_with("/v1") && path != "/v1/recordings/{link}";
+    for (method, path, operation) in operations(&document)
+        .into_iter()
+        .filter(|(_, path, _)| needs_them(path))
+    {
+        let place = format!("{method} {path}");
+        assert!(operation["security"][0].is_object(), "{place}");
+        for status in ["401", "500", "503"] {
+            let content = &operation["responses"][status]["content"]["application/problem+json"];
+            assert!(
+                content["schema"]["$ref"].is_string(),
+                "{place} lacks {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_code_is_listed_and_each_that_is_no_fault_of_a_field_is_met_somewhere() {
+    let document = document();
+    let listed = document["x-error-codes"].as_array().unwrap();
+    let codes: Vec<&str> = listed
+        .iter()
+        .map(|entry| entry["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        codes,
+        Code::ALL
+            .iter()
+            .map(|code| code.as_str())
+            .collect::<Vec<_>>()
+    );
+    assert!(
+        listed
+            .iter()
+            .all(|entry| !entry["description"].as_str().unwrap().is_empty())
+    );
+    let text = serde_json::to_string(&document["paths"]).unwrap();
+    // No operation is a wrong method.
+    for code in codes
+        .into_iter()
+        .filter(|code| *code != "method_not_allowed")
+    {
+        assert!(
+            text.contains(&format!("\"{code}\"")),
+            "no call answers {code}"
+        );
+    }
+}
+
+fn get(server: &Server, headers: &str) -> Answer {
+    raw(server.http, &request("GET", "/openapi.json", headers, b""))
+}
+
+#[test]
+fn the_document_is_served_and_not_sent_again_to_who_has_it() {
+    let server = Server::with("");
+    let first = get(&server, "");
+    assert_eq!(
+        (first.status, first.header("content-type")),
+        (200, Some("application/json"))
+    );
+    assert_eq!(first.body, document());
+    let tag = first.header("etag").unwrap().to_owned();
+    let again = get(&server, &format!("if-none-match: \"other\", {tag}\r\n"));
+    assert_eq!(
+        (again.status, again.header("etag"), &again.body),
+        (304, Some(&*tag), &Value::Null)
+    );
+    assert_eq!(get(&server, "if-none-match: \"other\"\r\n").status, 200);
+}
+
+fn docs(server: &Server) -> (Answer, String) {
+    raw_text(server.http, &request("GET", "/docs", "", b""))
+}
+
+#[test]
+fn the_page_shows_every_operation_code_and_schema_and_loads_nothing() {
+    let server = Server::with("");
+    let (answer, page) = docs(&server);
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("text/html; charset=utf-8"))
+    );
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-"),
+        "{policy}"
+    );
+    for unwanted in ["<script", "src=", "@import", "url(", "<link", "style=\""] {
+        assert!(!page.contains(unwanted), "the page has {unwanted}");
+    }
+    let document = document();
+    for (_, _, operation) in operations(&document) {
+        assert!(page.contains(&format!(
+            "id=\"{}\"",
+            operation["operationId"].as_str().unwrap()
+        )));
+    }
+    for code in Code::ALL {
+        assert!(
+            page.contains(&format!("id=\"error-{}\"", code.as_str())),
+            "{code:?}"
+        );
+    }
+}
+
+#[test]
+fn every_link_of_the_page_leads_to_a_place_on_it() {
+    let (_, page) = docs(&Server::with(""));
+    let links = page
+        .split("href=\"#")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    let mut count = 0;
+    for target in links {
+        assert_eq!(
+            page.matches(&format!("id=\"{target}\"")).count(),
+            1,
+            "#{target}"
+        );
+        count += 1;
+    }
+    assert!(count > 100);
+}

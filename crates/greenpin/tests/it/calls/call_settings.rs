@@ -1,0 +1,208 @@
+//! What tenants can set for their calls: prompts, and what a dialled party meets before it is connected.
+
+use serde_json::{Value, json};
+
+use crate::support::call_setup::{AGENT, SECOND_AGENT, Stage, VN, pin_of};
+use crate::support::http_client::{basic, raw, request};
+use crate::support::loud_audio::{loud, wav};
+use crate::support::server::{SID, Server, TENANT, TOKEN};
+
+impl Stage {
+    fn with_settings(settings: &Value) -> Self {
+        let stage = Self::set();
+        stage.server.set(settings);
+        stage
+    }
+
+    /// A customer who has keyed in the PIN, and an agent who has answered.
+    fn is_answered(&mut self, record: bool) {
+        let allocation = self.allocate(&json!({ "from": [AGENT, SECOND_AGENT], "record": record }));
+        self.call_with(pin_of(&allocation));
+        assert!(self.agent_answers().contains(AGENT));
+    }
+
+    fn put(&self, name: &str, file: &[u8]) -> (u16, Value) {
+        put(&self.server, name, "audio/wav", file)
+    }
+}
+
+fn put(server: &Server, name: &str, media_type: &str, file: &[u8]) -> (u16, Value) {
+    let headers = format!("{}content-type: {media_type}\r\n", basic(SID, TOKEN));
+    let path = format!("/v1/tenants/{TENANT}/prompts/{name}");
+    let answer = raw(server.http, &request("PUT", &path, &headers, file));
+    (answer.status, answer.body)
+}
+
+#[test]
+fn a_prompt_of_ones_own_is_put_heard_fetched_and_deleted() {
+    let mut stage = Stage::with_settings(&json!({ "prompts": { "language": "hi" } }));
+    let file = wav(8000, 16_000);
+    let (status, answer) = stage.put("enter_pin", &file);
+    assert_eq!(
+        (status, &answer["response"]["duration"]),
+        (200, &json!(2.0)),
+        "{answer}"
+    );
+    let shown = stage.server.get("/prompts");
+    let own = |name: &str| {
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == name)
+            .unwrap()["own"]
+            .clone()
+    };
+    assert_eq!(
+        (own("enter_pin"), own("goodbye")),
+        (json!(true), json!(false))
+    );
+    stage.allocate(&json!({}));
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.hears(loud());
+    assert_eq!(stage.server.audio("/prompts/enter_pin"), file);
+    assert_eq!(
+        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        200
+    );
+    assert_eq!(
+        stage.server.request("DELETE", "/prompts/enter_pin", None).0,
+        404
+    );
+    assert_eq!(
+        stage.server.request("GET", "/prompts/enter_pin", None).0,
+        404
+    );
+}
+
+#[test]
+fn what_cannot_be_a_prompt_is_refused_with_the_rule_and_changes_nothing() {
+    let server = Server::with("");
+    let faults = [
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(16_000, 100),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(8000, 8000 * 60 + 1),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            b"no sound".to_vec(),
+            422,
+            "invalid_prompt",
+        ),
+        (
+            "enter_pin",
+            "application/json",
+            b"{}".to_vec(),
+            415,
+            "unsupported_media_type",
+        ),
+        (
+            "enter_pin",
+            "audio/wav",
+            wav(8000, 600_000),
+            413,
+            "body_too_large",
+        ),
+        ("lullaby", "audio/wav", wav(8000, 100), 404, "not_found"),
+    ];
+    for (name, media_type, file, status, code) in faults {
+        let (answered, body) = put(&server, name, media_type, &file);
+        assert_eq!(
+            (answered, body["code"].as_str()),
+            (status, Some(code)),
+            "{body}"
+        );
+    }
+    let shown = server.get("/prompts");
+    assert!(
+        shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["own"] == false)
+    );
+    let (status, body) = server.request(
+        "PUT",
+        "/settings",
+        Some(&json!({ "prompts": { "language": "xx" } })),
+    );
+    assert_eq!(
+        (status, body["errors"][0]["field"].as_str()),
+        (400, Some("prompts.language")),
+        "{body}"
+    );
+}
+
+#[test]
+fn a_party_that_presses_one_is_connected() {
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
+    assert_eq!(stage.put("accept_call", &wav(8000, 8000)).0, 200);
+    stage.is_answered(false);
+    stage.agent.hears(loud());
+    stage.agent.press("1");
+    stage.hook.event("call.answered");
+    stage.both_talk();
+    stage.customer.bye();
+    stage.agent.served("BYE");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "completed"
+    );
+}
+
+#[test]
+fn a_party_that_hangs_up_while_it_is_asked_is_followed_by_the_next_number() {
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
+    stage.is_answered(false);
+    stage.agent.bye_as_callee();
+    assert!(stage.agent.invited().contains(SECOND_AGENT));
+    stage.agent.respond(486);
+    stage.agent.served("ACK");
+    let completed = stage.hook.event("call.completed");
+    assert_eq!(completed["data"]["call_type"], "incomplete");
+}
+
+#[test]
+fn a_caller_who_gives_up_while_the_agent_is_asked_frees_the_agent() {
+    let mut stage = Stage::with_settings(&json!({ "accept_call": "key" }));
+    stage.is_answered(false);
+    stage.customer.bye();
+    stage.agent.served("BYE");
+    assert_eq!(
+        stage.hook.event("call.completed")["data"]["call_type"],
+        "client-hangup"
+    );
+}
+
+#[test]
+fn a_whisper_is_heard_before_the_call_is_connected() {
+    let mut stage = Stage::with_settings(&json!({ "whisper": true }));
+    assert_eq!(stage.put("whisper", &wav(8000, 8000)).0, 200);
+    stage.is_answered(false);
+    stage.agent.hears(loud());
+    stage.hook.event("call.answered");
+    stage.both_talk();
+}
+
+#[test]
+fn both_are_told_that_they_are_recorded_and_then_talk() {
+    let mut stage = Stage::with_settings(&json!({ "record_announcement": true }));
+    assert_eq!(stage.put("recorded", &wav(8000, 8000)).0, 200);
+    stage.is_answered(true);
+    stage.agent.hears(loud());
+    stage.customer.hears(loud());
+    stage.both_talk();
+    stage.customer.bye();
+    stage.hook.event("recording.ready");
+}

@@ -1,0 +1,95 @@
+//! What the call record says of keys: by which methods they came and what was lost, never which they were.
+
+use serde_json::{Value, json};
+
+use crate::support::call_setup::{Stage, VN, pin_of};
+use crate::support::party::Party;
+
+/// A call on which the customer keys its PIN as a test wants it, both talk, and the agent presses a key; gives what the
+/// record says of the media of both, after a look at whether keys show anywhere.
+fn media_of_a_call(events: bool, key: impl FnOnce(&mut Party, &str)) -> (Value, Value) {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    stage.customer.invite_with(VN, events);
+    assert_eq!(stage.customer.final_response(), 200);
+    key(&mut stage.customer, pin);
+    stage.agent_answers();
+    stage.hook.event("call.answered");
+    stage.both_talk();
+    stage.agent.press("7");
+    if events {
+        assert_eq!(stage.customer.keys_heard(1, 97), "7");
+    }
+    stage.hang_up();
+    let completed = stage.completed();
+    let record = stage.server.get(&format!(
+        "/calls/{}",
+        completed["call_sid"].as_str().unwrap()
+    ));
+    assert!(
+        !record.to_string().contains(&format!("\"{pin}\"")),
+        "{record}"
+    );
+    (
+        record["caller_media"].clone(),
+        record["callee_media"].clone(),
+    )
+}
+
+#[test]
+fn the_record_tells_methods_losses_and_drops_of_each_leg_and_no_digit() {
+    let (caller, callee) = media_of_a_call(true, |customer, pin| {
+        customer.press(&pin[..1]);
+        customer.press_by_info(&pin[..1]);
+        customer.press(&pin[1..3]);
+        customer.press_without_end(pin.chars().next_back().unwrap());
+    });
+    let zeros = json!({ "pressed": 0, "duplicates": 0, "rfc4733": 0, "info": 0, "in_band": 0, "lost_packets": 0,
+        "lost_ends": 0, "end_only": 0, "late_packets": 0 });
+    let expect = |changed: Value| {
+        let mut expected = zeros.clone();
+        expected
+            .as_object_mut()
+            .unwrap()
+            .extend(changed.as_object().unwrap().clone());
+        expected
+    };
+    assert_eq!(
+        caller["digits"],
+        expect(json!({ "pressed": 4, "duplicates": 1, "rfc4733": 4, "info": 1, "lost_ends": 1 }))
+    );
+    assert_eq!(
+        callee["digits"],
+        expect(json!({ "pressed": 1, "rfc4733": 1 }))
+    );
+}
+
+#[test]
+fn keys_that_come_as_tones_are_reported_as_such_and_packets_that_come_twice_as_late() {
+    let (caller, callee) = media_of_a_call(false, |customer, pin| {
+        customer.sound(pin);
+        customer.say_twice(0x2a);
+    });
+    let digits = &caller["digits"];
+    assert_eq!(
+        (&digits["pressed"], &digits["in_band"], &digits["rfc4733"]),
+        (&json!(4), &json!(4), &json!(0))
+    );
+    assert_eq!(
+        (&caller["packets_late"], &callee["packets_late"]),
+        (&json!(1), &json!(0))
+    );
+}
+
+#[test]
+fn a_key_by_info_that_was_the_last_of_a_pin_by_info_is_another_press_and_passes() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    let pin = pin_of(&allocation);
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.press_by_info(pin);
+    stage.agent_answers();
+    stage.customer.press_by_info(&pin[3..]);
+    assert_eq!(stage.agent.keys_heard(1, 97), pin[3..]);
+}

@@ -1,0 +1,48 @@
+//! A server that is going.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::support::http_client::{call, raw, request, send};
+use crate::support::party::Party;
+use crate::support::server::{PATIENCE, Server};
+
+const NUMBER: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+const NOWHERE: &str = "127.0.0.1:9";
+
+#[test]
+fn while_a_call_is_waited_for_nothing_new_is_made_and_everything_is_shown() {
+    let mut agent = Party::new("+919900000001", NOWHERE.parse().unwrap());
+    let server = Server::start(agent.address());
+    agent.set_server(server.sip);
+    let mut customer = Party::new("+918800000001", server.sip);
+    server.add_number(NUMBER, &[]);
+    server.add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
+    let wanted =
+        |number| json!({ "caller_id_number": number, "from": "+919900000001", "duration": 600 });
+    let made = server.allocate(&wanted(NUMBER));
+    assert_eq!(customer.call(NUMBER), 200);
+    server.terminate();
+    let deadline = Instant::now() + PATIENCE;
+    let refused = loop {
+        let answer = send(server.http, "POST", "/greenpin", &wanted(SHARED));
+        if answer.status != 201 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "the server takes no notice");
+    };
+    assert_eq!((refused.status, refused.code()), (503, "draining"));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
+    assert_eq!(call(server.http, "GET", &path).status, 200);
+    assert_eq!(
+        send(server.http, "PUT", &path, &json!({ "record": true })).status,
+        200
+    );
+    assert_eq!(
+        raw(server.http, &request("GET", "/readyz", "", b"")).status,
+        503
+    );
+}

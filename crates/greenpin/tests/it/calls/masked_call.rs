@@ -1,0 +1,478 @@
+//! The story of a masked call, each branch, with two real parties and the real server between them.
+
+use std::io::Cursor;
+
+use serde_json::{Value, json};
+
+use crate::support::call_setup::{
+    AGENT, AGENT_SAYS, CUSTOMER, CUSTOMER_SAYS, SECOND_AGENT, Stage, VN, pin_of,
+};
+use crate::support::http_client::call;
+use crate::support::party::{Party, header};
+use crate::support::server::Server;
+
+impl Stage {
+    fn shown(&self, allocation: &Value) -> Value {
+        self.server.get(&format!(
+            "/greenpin/{}",
+            allocation["greenpin_id"].as_str().unwrap()
+        ))
+    }
+
+    /// Lets an allocation's time run out now, as if its duration had passed.
+    fn expire(&self, allocation: &Value) {
+        let database = rusqlite::Connection::open(self.server.database()).unwrap();
+        database
+            .busy_timeout(crate::support::server::PATIENCE)
+            .unwrap();
+        let id = allocation["greenpin_id"].as_str().unwrap();
+        for statement in [
+            "UPDATE allocations SET expires_at = created_at WHERE greenpin_id = $1",
+            "UPDATE pins SET active_until = 0 WHERE greenpin_id = $1",
+            "UPDATE numbers SET held_until = 0 WHERE held_by = $1",
+        ] {
+            database.execute(statement, [id]).unwrap();
+        }
+    }
+}
+
+fn wrong(allocation: &Value) -> &'static str {
+    if pin_of(allocation) == "0000" {
+        "1111"
+    } else {
+        "0000"
+    }
+}
+
+#[test]
+fn a_right_pin_connects_both_parties_and_tells_the_tenant_the_whole_story() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "record": true, "custom_field": "order_id=12345" }));
+    stage.call_with(pin_of(&allocation));
+    let invite = stage.agent_answers();
+    assert!(invite.starts_with(&format!("INVITE sip:{AGENT}@")));
+    for name in ["From", "P-Asserted-Identity", "Contact"] {
+        assert!(header(&invite, name).contains(VN), "{name}");
+    }
+    stage.both_talk();
+    stage.customer.press("5#");
+    assert_eq!(stage.agent.keys_heard(2, 97), "5#");
+    // A key that no PIN has: one told by two methods in short order would count once.
+    stage.customer.press_by_info("*");
+    assert_eq!(stage.agent.keys_heard(1, 97), "*");
+    stage.hang_up();
+
+    let record = stage.completed();
+    for (field, value) in [
+        ("call_type", json!("completed")),
+        ("dial_call_status", json!("completed")),
+        ("hangup_by", json!("caller")),
+        ("direction", json!("incoming")),
+        ("virtual_number", json!(VN)),
+        ("from", json!(CUSTOMER)),
+        ("to", json!(AGENT)),
+        ("pin_attempts", json!(1)),
+    ] {
+        assert_eq!(record[field], value, "{field} in {record}");
+    }
+    let types: Vec<_> = stage
+        .hook
+        .seen
+        .iter()
+        .map(|one| one.event()["type"].as_str().unwrap().to_owned())
+        .collect();
+    let story = [
+        "allocation.created",
+        "call.initiated",
+        "call.pin_accepted",
+        "call.ringing",
+        "call.answered",
+    ];
+    assert_eq!(types[..5], story);
+    let sequences: Vec<_> = stage
+        .hook
+        .seen
+        .iter()
+        .map(|one| one.event()["sequence"].as_u64().unwrap())
+        .collect();
+    assert!(
+        sequences.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{sequences:?}"
+    );
+    assert!(
+        stage
+            .hook
+            .seen
+            .iter()
+            .all(|one| one.event()["custom_field"] == "order_id=12345")
+    );
+    let shown = stage.shown(&allocation);
+    assert_eq!(
+        (&shown["call_count"], &shown["attempt_count"]),
+        (&json!(1), &json!(1))
+    );
+    check_recording(&stage.server.recording(record["call_sid"].as_str().unwrap()));
+}
+
+#[test]
+fn a_sealed_recording_is_heard_through_the_api_alone() {
+    let mut stage = Stage::set_with(
+        "",
+        "[recordings]\nurl = \"file:{folder}/recordings\"\nencrypt = true\n",
+    );
+    let allocation = stage.allocate(&json!({ "record": true }));
+    stage.connect(&allocation);
+    stage.both_talk();
+    stage.hang_up();
+    let call_sid = stage.completed()["call_sid"].as_str().unwrap().to_owned();
+    let wav = stage.server.recording(&call_sid);
+    check_recording(&wav);
+    let stored = stage
+        .server
+        .database()
+        .with_file_name("recordings")
+        .join(format!("{call_sid}.wav"));
+    let sealed = std::fs::read(&stored).unwrap();
+    for plain in [
+        &b"RIFF"[..],
+        &wav[wav.len() / 2..][..16],
+        &wav[wav.len() - 16..],
+    ] {
+        assert!(!sealed.windows(plain.len()).any(|octets| octets == plain));
+    }
+    std::fs::write(&stored, &sealed[..sealed.len() - 1]).unwrap();
+    let cut_off = call(
+        stage.server.http,
+        "GET",
+        &format!("/calls/{call_sid}/recording"),
+    );
+    assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
+    stage
+        .server
+        .log_with("damaged, or was encrypted with another master key");
+}
+
+/// Left only the customer, right only the agent.
+fn check_recording(wav: &[u8]) {
+    let reader = hound::WavReader::new(Cursor::new(wav)).unwrap();
+    assert_eq!(
+        (reader.spec().channels, reader.spec().sample_rate),
+        (2, 8000)
+    );
+    let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
+    let said = |octet: u8| {
+        let mut sample = [0];
+        media::Codec::Pcma.decode(&[octet], &mut sample);
+        sample[0]
+    };
+    let holds = |offset: usize, octet: u8| {
+        samples
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .any(|sample| *sample == said(octet))
+    };
+    assert!(holds(0, CUSTOMER_SAYS) && holds(1, AGENT_SAYS));
+    assert!(!holds(0, AGENT_SAYS) && !holds(1, CUSTOMER_SAYS));
+}
+
+#[test]
+fn the_last_try_may_be_right_and_the_wrong_ones_stay_counted() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    assert_eq!(stage.customer.call(VN), 200);
+    for _ in 0..2 {
+        stage.customer.press(wrong(&allocation));
+        stage.hook.event("call.pin_failed");
+        stage.customer.until_quiet();
+    }
+    stage.customer.press(pin_of(&allocation));
+    stage.agent.invited();
+    stage.agent.respond(486);
+    stage.agent.served("ACK");
+    let record = stage.completed();
+    assert_eq!(
+        (&record["pin_attempts"], &record["dial_call_status"]),
+        (&json!(3), &json!("busy"))
+    );
+    stage.customer.served("BYE");
+    assert_eq!(stage.shown(&allocation)["failed_pin_attempts"], 2);
+}
+
+#[test]
+fn at_the_limit_the_allocation_is_locked_and_the_right_pin_opens_nothing() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
+    stage.call_with(wrong(&allocation));
+    stage.hook.event("allocation.locked");
+    stage.customer.served("BYE");
+    assert_eq!(stage.completed()["call_type"], "call-attempt");
+    assert_eq!(stage.shown(&allocation)["locked"], true);
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(pin_of(&allocation));
+    customer.served("BYE");
+    assert_eq!(stage.completed()["dial_call_status"], Value::Null);
+}
+
+#[test]
+fn an_allocation_that_expires_after_the_prompt_refuses_like_a_wrong_pin() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.hook.event("call.initiated");
+    stage.expire(&allocation);
+    stage.customer.press(pin_of(&allocation));
+    stage.customer.served("BYE");
+    assert_eq!(stage.completed()["call_type"], "call-attempt");
+    assert_eq!(stage.shown(&allocation)["status"], "expired");
+}
+
+#[test]
+fn a_call_that_is_connected_goes_on_when_its_allocation_is_deleted() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.connect(&allocation);
+    let path = format!("/greenpin/{}", allocation["greenpin_id"].as_str().unwrap());
+    assert_eq!(stage.server.request("DELETE", &path, None).0, 200);
+    stage.hook.event("allocation.deleted");
+    stage.allocate(&json!({}));
+    stage.both_talk();
+    stage.hang_up();
+    assert_eq!(stage.completed()["call_type"], "completed");
+}
+
+#[test]
+fn an_agent_who_calls_back_is_connected_to_the_customer() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    let mut caller = Party::new(AGENT, stage.server.sip);
+    assert_eq!(caller.call(VN), 200);
+    caller.press(pin_of(&allocation));
+    let invite = stage.agent.invited();
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{CUSTOMER}@")),
+        "{invite}"
+    );
+    caller.bye();
+}
+
+#[test]
+fn an_agent_who_calls_back_meets_nobody_where_no_customer_is_named() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "to": [] }));
+    let mut caller = Party::new(AGENT, stage.server.sip);
+    assert_eq!(caller.call(VN), 200);
+    caller.press(pin_of(&allocation));
+    caller.served("BYE");
+    let record = stage.completed();
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("call-attempt"), &Value::Null)
+    );
+}
+
+#[test]
+fn the_second_agent_is_called_when_the_first_does_not_take_the_call() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "from": [AGENT, SECOND_AGENT] }));
+    stage.server.set(&json!({ "ring_timeout": 5 }));
+    stage.call_with(pin_of(&allocation));
+    stage.agent.invited();
+    stage.agent.respond(180);
+    // Nobody answers: the ring time-out withdraws the call.
+    let invite = stage.agent.last.clone();
+    stage.agent.served("CANCEL");
+    stage.agent.last = invite;
+    stage.agent.respond(487);
+    stage.agent.served("ACK");
+    let second = stage.agent.invited();
+    assert!(
+        second.starts_with(&format!("INVITE sip:{SECOND_AGENT}@")),
+        "{second}"
+    );
+    stage.agent.respond(200);
+    stage.agent.served("ACK");
+    stage.hang_up();
+    assert_eq!(stage.completed()["to"], SECOND_AGENT);
+}
+
+#[test]
+fn when_nobody_takes_the_call_the_customer_is_told_and_hung_up_on() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.call_with(pin_of(&allocation));
+    stage.agent.invited();
+    stage.agent.respond(486);
+    stage.agent.served("ACK");
+    stage.customer.served("BYE");
+    let record = stage.completed();
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("incomplete"), &json!("busy"))
+    );
+    assert_eq!(record["hangup_by"], "system");
+}
+
+#[test]
+fn a_customer_who_leaves_while_it_rings_stops_the_ringing() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.call_with(pin_of(&allocation));
+    stage.agent.invited();
+    stage.agent.respond(180);
+    stage.hook.event("call.ringing");
+    let invite = stage.agent.last.clone();
+    stage.customer.bye();
+    stage.agent.served("CANCEL");
+    stage.agent.last = invite;
+    stage.agent.respond(487);
+    stage.agent.served("ACK");
+    let record = stage.completed();
+    assert_eq!(
+        (&record["call_type"], &record["dial_call_status"]),
+        (&json!("client-hangup"), &json!("canceled"))
+    );
+}
+
+#[test]
+fn an_agent_who_answers_after_the_customer_left_is_hung_up_on() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.call_with(pin_of(&allocation));
+    stage.agent.invited();
+    stage.agent.respond(180);
+    stage.hook.event("call.ringing");
+    let invite = stage.agent.last.clone();
+    stage.customer.bye();
+    // The answer crosses the CANCEL.
+    stage.agent.last = invite;
+    stage.agent.respond(200);
+    stage.agent.served("BYE");
+}
+
+#[test]
+fn an_agent_who_hangs_up_ends_the_call() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.connect(&allocation);
+    stage.agent.bye_as_callee();
+    stage.customer.served("BYE");
+    assert_eq!(stage.completed()["hangup_by"], "callee");
+}
+
+#[test]
+fn a_press_that_is_sent_thrice_is_one_digit() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.press_repeating(pin_of(&allocation), 3);
+    stage.agent.invited();
+    stage.customer.bye();
+}
+
+#[test]
+fn a_star_starts_over_and_keys_come_by_info_too() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    assert_eq!(stage.customer.call(VN), 200);
+    stage
+        .customer
+        .press_by_info(&format!("99*{}", pin_of(&allocation)));
+    stage.agent.invited();
+    stage.customer.bye();
+}
+
+#[test]
+fn a_hash_ends_a_block_early_and_that_is_a_wrong_try() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({ "max_pin_attempts": 1 }));
+    stage.call_with(&format!("{}#", &pin_of(&allocation)[..3]));
+    stage.hook.event("allocation.locked");
+    stage.customer.served("BYE");
+}
+
+#[test]
+fn a_number_without_an_allocation_is_answered_and_one_that_is_unknown_is_not() {
+    let mut stage = Stage::set();
+    assert_eq!(stage.customer.call(VN), 200);
+    stage.customer.served("BYE");
+    let mut customer = Party::new(CUSTOMER, stage.server.sip);
+    assert_eq!(customer.call("+914000000099"), 404);
+}
+
+#[test]
+fn a_stranger_gets_the_same_answer_for_every_number() {
+    let server = Server::with(
+        "[[trunks]]\nname = \"elsewhere\"\npeer = \"sip:127.0.0.1:9\"\naccept_from = [\"192.0.2.0/24\"]\n",
+    );
+    server.add_number(VN, &[]);
+    for number in [VN, "+914000000099", "nonsense"] {
+        assert_eq!(Party::new(CUSTOMER, server.sip).call(number), 403);
+    }
+}
+
+#[test]
+fn a_customer_on_hold_does_not_hear_and_comes_back() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.connect(&allocation);
+    let sdp = stage.customer.description("sendonly");
+    assert_eq!(
+        stage
+            .customer
+            .within("INVITE", "Content-Type: application/sdp\r\n", &sdp),
+        200
+    );
+    assert!(stage.customer.last.contains("a=recvonly"));
+    stage.customer.acknowledge();
+    let sdp = stage.customer.description("sendrecv");
+    assert_eq!(
+        stage
+            .customer
+            .within("UPDATE", "Content-Type: application/sdp\r\n", &sdp),
+        200
+    );
+    stage.both_talk();
+    stage.hang_up();
+}
+
+#[test]
+fn a_call_that_a_crash_cut_short_gets_its_record_and_terminal_event() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.connect(&allocation);
+    stage.server.kill();
+    stage.server.start_again();
+    let record = stage.completed();
+    assert_eq!(record["hangup_by"], "system");
+    let id = allocation["greenpin_id"].as_str().unwrap();
+    let calls = stage.server.get(&format!("/greenpin/{id}/calls"));
+    assert_eq!(calls.as_array().unwrap().len(), 1, "{calls}");
+}
+
+#[test]
+fn garbage_on_the_sip_port_disturbs_no_call() {
+    let mut stage = Stage::set();
+    let allocation = stage.allocate(&json!({}));
+    stage.connect(&allocation);
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let huge = format!(
+        "INVITE sip:{VN}@x SIP/2.0\r\nVia: SIP/2.0/UDP x;branch=z9hG4bK1\r\nX: {}\r\n\r\n",
+        "a".repeat(60_000)
+    );
+    for garbage in [
+        &b""[..],
+        b"\0\0\0\0",
+        b"INVITE",
+        b"INVITE sip:x SIP/2.0\r\n\r\n",
+        huge.as_bytes(),
+    ] {
+        socket.send_to(garbage, stage.server.sip).unwrap();
+    }
+    let mut stream = std::net::TcpStream::connect(stage.server.sip).unwrap();
+    std::io::Write::write_all(&mut stream, &vec![b'x'; 200_000]).unwrap_or_default();
+    stage.both_talk();
+    stage.hang_up();
+    assert_eq!(stage.completed()["call_type"], "completed");
+}

@@ -1,0 +1,6 @@
+//! Masked calls: PINs, hunting, settings, draining.
+
+mod call_settings;
+mod digits;
+mod drain;
+mod masked_call;

@@ -1,0 +1,226 @@
+//! rtpengine as a carrier's media gateway, steered by its control protocol: a phone in clear behind it, greenpin before it.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::ports::free_port;
+use crate::support::process::Peer;
+use crate::support::server::{PATIENCE, Server, trunk};
+use crate::support::webhook_inbox::Hook;
+
+/// What is said to rtpengine, as it is written in bencode.
+enum Word {
+    Text(String),
+    List(Vec<Self>),
+    Dictionary(BTreeMap<&'static str, Self>),
+}
+
+impl Word {
+    fn write(&self) -> String {
+        let text = |text: &str| format!("{}:{text}", text.len());
+        match self {
+            Self::Text(word) => text(word),
+            Self::List(words) => format!("l{}e", words.iter().map(Self::write).collect::<String>()),
+            Self::Dictionary(words) => {
+                let words = words.iter().map(|(key, word)| text(key) + &word.write());
+                format!("d{}e", words.collect::<String>())
+            }
+        }
+    }
+}
+
+fn word(text: &str) -> Word {
+    Word::Text(text.to_owned())
+}
+
+/// rtpengine in user space, and the socket that steers it.
+struct Gateway {
+    socket: UdpSocket,
+    asked: u32,
+    _peer: Peer,
+}
+
+impl Gateway {
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // One port steers it, those after it carry audio.
+        let port = free_port();
+        let listen = format!("--listen-ng=127.0.0.1:{port}");
+        let ports = [
+            format!("--port-min={}", port + 2),
+            format!("--port-max={}", port + 29),
+        ];
+        let arguments = [
+            "--config-file=none",
+            "--foreground",
+            "--log-stderr",
+            "--table=-1",
+            "--interface=127.0.0.1",
+        ];
+        let arguments = [
+            &arguments[..],
+            &["--num-threads=1", &listen, &ports[0], &ports[1]],
+        ]
+        .concat();
+        let peer = Peer::run("rtpengine", folder, &arguments);
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .connect(SocketAddr::from(([127, 0, 0, 1], port)))
+            .unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        let mut gateway = Self {
+            socket,
+            asked: 0,
+            _peer: peer,
+        };
+        gateway.ask(BTreeMap::from([("command", word("ping"))]));
+        gateway
+    }
+
+    /// Asks until it answers, each time with the same cookie: it does nothing twice.
+    fn ask(&mut self, words: BTreeMap<&'static str, Word>) -> String {
+        self.asked += 1;
+        let cookie = format!("question{} ", self.asked);
+        let question = cookie.clone() + &Word::Dictionary(words).write();
+        let deadline = Instant::now() + PATIENCE;
+        let mut buffer = [0; 4096];
+        loop {
+            assert!(Instant::now() < deadline, "rtpengine never answers");
+            let _ = self.socket.send(question.as_bytes());
+            let Ok(length) = self.socket.recv(&mut buffer) else {
+                continue;
+            };
+            let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if let Some(answer) = answer.strip_prefix(&cookie) {
+                return answer.to_owned();
+            }
+        }
+    }
+
+    /// Gives it a description of one side; gives the one that the other side is to see.
+    fn pass(&mut self, command: &str, sdp: &str, more: Vec<(&'static str, Word)>) -> String {
+        let mut words = BTreeMap::from([
+            ("command", word(command)),
+            ("call-id", word("a-call")),
+            ("from-tag", word("greenpin")),
+            ("sdp", word(sdp)),
+        ]);
+        words.extend(more);
+        let answer = self.ask(words);
+        let (_, sdp) = answer
+            .split_once("3:sdp")
+            .unwrap_or_else(|| panic!("{answer}"));
+        let (length, sdp) = sdp.split_once(':').unwrap();
+        sdp[..length.parse().unwrap()].to_owned()
+    }
+}
+
+/// A call whose agent is behind the gateway; `codec` is what the gateway is to do with codecs. Gives what was offered to
+/// it, what was answered to greenpin, and what the record says of the agent's leg.
+fn call_through_a_gateway(
+    of_trunk: &str,
+    codec: Option<BTreeMap<&'static str, Word>>,
+    talk: impl FnOnce(&mut Party, &mut Party),
+) -> (String, String, Value) {
+    let mut gateway = Gateway::open();
+    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let callers = "[[trunks]]\nname = \"callers\"\naccept_from = [\"127.0.0.1/32\"]\n";
+    let server = Server::with(&(callers.to_owned() + &trunk("gateway", agent.address(), of_trunk)));
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let mut hook = Hook::open();
+    server.send_events_to(&hook.url);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    let invite = agent.invited();
+    let offer = invite.split_once("\r\n\r\n").unwrap().1.to_owned();
+    let mut more = vec![
+        ("transport-protocol", word("RTP/AVP")),
+        ("ICE", word("remove")),
+    ];
+    more.extend(codec.map(|codec| ("codec", Word::Dictionary(codec))));
+    let shown = gateway.pass("offer", &offer, more);
+    agent.sends_audio_as(&shown);
+    let description = agent.description("sendrecv");
+    let answer = gateway.pass("answer", &description, vec![("to-tag", word("agent"))]);
+    agent.answer_with(&answer);
+    agent.served("ACK");
+    hook.event("call.answered");
+    talk(&mut customer, &mut agent);
+    customer.bye();
+    agent.served("BYE");
+    let completed = hook.event("call.completed");
+    let sid = completed["data"]["call_sid"].as_str().unwrap();
+    assert_eq!(header(&invite, "Content-Type"), "application/sdp");
+    (
+        offer,
+        answer,
+        server.get(&format!("/calls/{sid}"))["callee_media"].take(),
+    )
+}
+
+#[test]
+fn audio_goes_both_ways_through_a_gateway_that_speaks_srtp_with_us_and_none_with_its_phone() {
+    let (offer, answer, media) =
+        call_through_a_gateway("srtp = \"required\"", None, |customer, agent| {
+            both_hear_each_other(customer, 0x2a, agent, 0x9c);
+        });
+    assert!(
+        offer.contains("RTP/SAVP") && answer.contains("RTP/SAVP"),
+        "{answer}"
+    );
+    let suite = answer
+        .split_once("a=crypto:")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(1)
+        .unwrap();
+    assert_eq!(
+        (&media["srtp"], &media["codec"]),
+        (&json!(suite), &json!("PCMA")),
+        "{answer}"
+    );
+    assert!(
+        media["packets_received"]
+            .as_u64()
+            .is_some_and(|packets| packets > 0),
+        "{media}"
+    );
+}
+
+#[test]
+fn audio_goes_both_ways_through_a_gateway_that_makes_g722_of_what_its_phone_says() {
+    let codec = BTreeMap::from([
+        ("transcode", Word::List(vec![word("PCMA")])),
+        ("mask", Word::List(vec![word("G722")])),
+    ]);
+    let of_trunk = "srtp = \"required\"\ncodecs = [\"g722\"]";
+    let (offer, _, media) = call_through_a_gateway(of_trunk, Some(codec), |customer, agent| {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut one, mut other) = (false, false);
+        while !(one && other) {
+            assert!(
+                Instant::now() < deadline,
+                "one of them hears nothing: {one} {other}"
+            );
+            one |= customer.says_and_hears_something();
+            other |= agent.says_and_hears_something();
+        }
+    });
+    assert!(
+        offer.contains("G722/8000") && !offer.contains("PCMA"),
+        "{offer}"
+    );
+    assert_eq!(media["codec"], "G722", "{media}");
+}

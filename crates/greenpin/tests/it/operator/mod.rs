@@ -1,0 +1,11 @@
+//! The operator API and the command line.
+
+mod access;
+mod command_line;
+mod commands;
+mod credentials;
+mod erasure;
+mod import;
+mod node;
+mod numbers;
+mod tenants;

@@ -1,0 +1,276 @@
+//! Those who are no trunk of ours, and callers who guess: what they cost, what they learn, what they gain.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::call_setup::{AGENT, CUSTOMER, Stage, VN};
+use crate::support::party::{Party, header};
+use crate::support::server::PATIENCE;
+
+const SHARED: &str = "+914000000002";
+/// Datagrams of a flood, from each of its two sources.
+const FLOOD: usize = 20_000;
+/// MiB that the server may grow by under it.
+const GROWTH: u64 = 64;
+
+impl Stage {
+    /// A call on which both talk.
+    fn talking() -> Self {
+        let mut stage = Self::set();
+        let allocation = stage.allocate(&json!({}));
+        stage.connect(&allocation);
+        stage.both_talk();
+        stage
+    }
+
+    /// The ordinary end of a call that nothing has harmed.
+    fn end(&mut self) {
+        self.both_talk();
+        self.hang_up();
+        let record = self.completed();
+        assert_eq!(
+            (&record["call_type"], &record["hangup_by"]),
+            (&json!("completed"), &json!("caller"))
+        );
+    }
+}
+
+fn stranger() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.2:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// A request of a stranger, the same for the same index but for the number.
+fn request(method: &str, number: &str, from: &str, index: usize, source: SocketAddr) -> String {
+    format!(
+        "{method} sip:{number}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bK{method}{index};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:{from}@{source}>;tag={index}\r\nTo: <sip:{number}@127.0.0.1>\r\n\
+         P-Asserted-Identity: <tel:{from}>\r\nCall-ID: {method}{index}\r\nCSeq: 1 {method}\r\nContact: <sip:{source}>\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// One datagram of a flood: calls, registrations, rubbish, and requests that cannot be read.
+fn nuisance(index: usize, source: SocketAddr) -> Vec<u8> {
+    let number = format!("+91400000{:04}", index % 10_000);
+    match index % 4 {
+        0 => request("INVITE", &number, AGENT, index, source).into_bytes(),
+        1 => request("REGISTER", &number, AGENT, index, source).into_bytes(),
+        2 => (0..200)
+            .map(|octet| (index * 31 + octet * 7) as u8)
+            .collect(),
+        _ => request("INVITE", &number, AGENT, index, source)
+            .replace(" SIP/2.0\r\nVia", "  SIP/2.0\r\nVia")
+            .into_bytes(),
+    }
+}
+
+/// Connections that send rubbish, half of a message, or calls that are not theirs to make.
+fn nuisance_over_tcp(server: SocketAddr) -> Vec<TcpStream> {
+    let connect = |index: usize| {
+        let mut stream = TcpStream::connect(server).unwrap();
+        let half = format!("INVITE sip:x@y SIP/2.0\r\nX: {}", "x".repeat(4000));
+        let said = if index.is_multiple_of(2) {
+            half.into_bytes()
+        } else {
+            vec![0xff; 5000]
+        };
+        // The server may have closed it by now.
+        let _ = stream.write_all(&said);
+        stream
+    };
+    (0..100).map(connect).collect()
+}
+
+#[test]
+fn a_flood_of_strangers_is_refused_in_bounded_memory_and_harms_no_call() {
+    let mut stage = Stage::talking();
+    let before = stage.server.memory();
+    let (target, over) = (stage.server.sip, AtomicBool::new(false));
+    let connections = std::thread::scope(|scope| {
+        let flood = |half: usize| {
+            let socket = stranger();
+            let source = socket.local_addr().unwrap();
+            for index in 0..FLOOD {
+                // A full buffer of the sender's is no flood to the server.
+                while socket
+                    .send_to(&nuisance(half * FLOOD + index, source), target)
+                    .is_err()
+                {}
+            }
+        };
+        let floods = [scope.spawn(move || flood(0)), scope.spawn(move || flood(1))];
+        let connections = scope.spawn(move || nuisance_over_tcp(target));
+        let watch = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                stage.both_talk();
+            }
+        });
+        for flood in floods {
+            flood.join().unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        watch.join().unwrap();
+        connections.join().unwrap()
+    });
+    let after = stage.server.memory();
+    assert!(
+        after < before + GROWTH * 1024,
+        "{before} KiB before, {after} KiB after"
+    );
+    drop(connections);
+    until_drained(target);
+    stage.end();
+}
+
+/// Waits until the server has read what a flood has left in its socket: what comes on top is lost there, and the parties
+/// of these tests say everything once.
+fn until_drained(server: SocketAddr) {
+    let socket = stranger();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let asked = request("OPTIONS", VN, AGENT, 1, socket.local_addr().unwrap());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        socket.send_to(asked.as_bytes(), server).unwrap();
+        if socket.recv_from(&mut [0; 65_535]).is_ok() {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the server answers nobody any more"
+        );
+    }
+}
+
+/// What a stranger is told, with the number that was asked for taken out.
+fn told(server: SocketAddr, socket: &UdpSocket, method: &str, number: &str) -> String {
+    let message = request(method, number, AGENT, 1, socket.local_addr().unwrap());
+    socket.send_to(message.as_bytes(), server).unwrap();
+    let mut buffer = [0; 65_535];
+    let (length, _) = socket
+        .recv_from(&mut buffer)
+        .expect("a stranger is told something");
+    String::from_utf8_lossy(&buffer[..length]).replace(number, "NUMBER")
+}
+
+#[test]
+fn a_scanner_is_told_the_same_octet_for_octet_whatever_number_it_tries() {
+    let stage = Stage::set();
+    stage.server.add_number(SHARED, &[]);
+    stage.allocate(&json!({}));
+    let socket = stranger();
+    for method in [
+        "INVITE", "OPTIONS", "BYE", "CANCEL", "INFO", "UPDATE", "PRACK", "REGISTER", "MESSAGE",
+        "DANCE",
+    ] {
+        let known = told(stage.server.sip, &socket, method, VN);
+        let status = match method {
+            "REGISTER" | "MESSAGE" => 405,
+            "DANCE" => 501,
+            _ => 403,
+        };
+        assert!(known.starts_with(&format!("SIP/2.0 {status} ")), "{known}");
+        for number in [SHARED, "+914000000099", "1000", "admin", "00914000000001"] {
+            assert_eq!(
+                told(stage.server.sip, &socket, method, number),
+                known,
+                "{method} {number}"
+            );
+        }
+    }
+    assert_eq!(stage.server.get("/calls"), json!([]));
+}
+
+#[test]
+fn a_stranger_who_calls_itself_an_agent_gains_nothing() {
+    let mut stage = Stage::talking();
+    let socket = stranger();
+    assert!(told(stage.server.sip, &socket, "INVITE", VN).starts_with("SIP/2.0 403 "));
+    // It knows all that names the call, and still is not one of its parties.
+    let sdp = stage.customer.description("sendrecv");
+    let keys = (
+        "INFO",
+        "Content-Type: application/dtmf-relay\r\n",
+        "Signal=5\r\n",
+    );
+    for (method, headers, body) in [
+        ("BYE", "", ""),
+        ("INVITE", "Content-Type: application/sdp\r\n", &*sdp),
+        ("UPDATE", "", ""),
+        keys,
+    ] {
+        let forged = stage.customer.forged(method, headers, body);
+        socket.send_to(forged.as_bytes(), stage.server.sip).unwrap();
+        let mut buffer = [0; 65_535];
+        let (length, _) = socket.recv_from(&mut buffer).unwrap();
+        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(answer.starts_with("SIP/2.0 403 "), "{answer}");
+        assert!(header(&answer, "CSeq").contains(method));
+    }
+    stage.end();
+    assert_eq!(stage.server.get("/calls").as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_stranger_over_tcp_is_refused_as_well() {
+    let stage = Stage::set();
+    let source = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    source
+        .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
+        .unwrap();
+    source.connect(&stage.server.sip.into()).unwrap();
+    let mut stream = TcpStream::from(source);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let message = request("INVITE", VN, AGENT, 1, stream.local_addr().unwrap());
+    stream.write_all(message.as_bytes()).unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"SIP/2.0 403 ");
+}
+
+/// One of an army: three wrong blocks in a call, each once the prompt is over.
+fn guess(server: SocketAddr, caller: usize, wrong: &str) {
+    let mut guesser = Party::new(&format!("+9177000000{caller:02}"), server);
+    assert_eq!(guesser.call(SHARED), 200);
+    for _ in 0..3 {
+        guesser.press(wrong);
+        guesser.until_quiet();
+    }
+    guesser.served("BYE");
+}
+
+#[test]
+fn an_army_that_guesses_closes_a_number_to_strangers_and_not_to_its_customers() {
+    let mut stage = Stage::set();
+    stage
+        .server
+        .add_number(SHARED, &["--mode", "shared", "--pin-length", "6"]);
+    let allocation = stage.allocate(&json!({ "caller_id_number": SHARED }));
+    let pin = allocation["pin"].as_str().unwrap();
+    let wrong = if pin == "000000" { "111111" } else { "000000" };
+    let target = stage.server.sip;
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            scope.spawn(move || guess(target, caller, wrong));
+        }
+    });
+    stage.hook.event("number.pin_attack");
+    // A stranger is refused with the right PIN, too, and a customer is not.
+    let mut stranger = Party::new("+917700000099", target);
+    assert_eq!(stranger.call(SHARED), 200);
+    stranger.press(pin);
+    stranger.until_quiet();
+    assert_eq!(stage.customer.call(SHARED), 200);
+    stage.customer.press(pin);
+    stage.agent_answers();
+    assert_eq!(stage.hook.event("call.answered")["data"]["from"], CUSTOMER);
+    stage.both_talk();
+    stranger.bye();
+}

@@ -1,0 +1,5 @@
+//! Leaks, guessing, floods and malformed messages.
+
+mod abuse;
+mod leak;
+mod torture;

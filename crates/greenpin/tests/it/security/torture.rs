@@ -1,0 +1,376 @@
+//! Every message of RFC 4475 and RFC 5118 at the live port, over UDP and TCP: each gets the answer that its section asks
+//! for, and a masked call works after all of them.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::server::Server;
+use crate::support::sipp;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A message, and what comes back.
+struct Case {
+    /// Its section of the RFC, and the name that the RFC gives it.
+    section: &'static str,
+    name: &'static str,
+    /// The final status over UDP; `None`: silence.
+    udp: Option<u16>,
+    /// The final statuses over TCP, and what becomes of the connection.
+    tcp: (&'static [u16], Then),
+}
+
+/// What becomes of the connection that brought a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Then {
+    /// It serves the next request.
+    Stays,
+    /// The server closes it: nobody can tell where the next message would begin.
+    Closes,
+    /// The message goes on: the next request would be its body.
+    Waits,
+}
+use Then::{Closes, Stays, Waits};
+
+/// A message that gets the same answer over both.
+const fn both(section: &'static str, name: &'static str, status: &'static [u16]) -> Case {
+    apart(section, name, status.first().copied(), status, Stays)
+}
+
+const fn silence(section: &'static str, name: &'static str) -> Case {
+    apart(section, name, None, &[], Stays)
+}
+
+/// A request that the parser cannot frame or whose start line it cannot read: over TCP the connection is lost with it.
+const fn broken(section: &'static str, name: &'static str) -> Case {
+    apart(section, name, Some(400), &[400], Closes)
+}
+
+const fn apart(
+    section: &'static str,
+    name: &'static str,
+    udp: Option<u16>,
+    tcp: &'static [u16],
+    then: Then,
+) -> Case {
+    Case {
+        section,
+        name,
+        udp,
+        tcp: (tcp, then),
+    }
+}
+
+const RFC4475: &[Case] = &[
+    // Well formed. Its `To` has a tag, and there is no such dialog (RFC 3261, section 12.2.2).
+    both("3.1.1.1", "wsinv", &[481]),
+    // A method that nobody knows.
+    both("3.1.1.2", "intmeth", &[501]),
+    // Well formed calls for numbers that are not there are 404.
+    both("3.1.1.3", "esc01", &[404]),
+    // We are no registrar: any REGISTER that can be read is 405.
+    both("3.1.1.4", "escnull", &[405]),
+    // `RE%47IST%45R` is another method than REGISTER.
+    both("3.1.1.5", "esc02", &[501]),
+    both("3.1.1.6", "lwsdisp", &[200]),
+    both("3.1.1.7", "longreq", &[404]),
+    // What follows in the datagram is ignored; in a stream it is the next request, whose description has a
+    // line that is none, and what follows that is rubbish.
+    apart("3.1.1.8", "dblreq", Some(405), &[405, 400], Closes),
+    both("3.1.1.9", "semiuri", &[200]),
+    both("3.1.1.10", "transports", &[200]),
+    both("3.1.1.11", "mpart01", &[405]),
+    // Responses to nothing that we sent.
+    silence("3.1.1.12", "unreason"),
+    // In a stream without `Content-Length`.
+    apart("3.1.1.13", "noreason", None, &[], Closes),
+    // The separators make `Via` unreadable; the answer goes back where the request came from.
+    both("3.1.2.1", "badinv01", &[400]),
+    // In a stream the rest of the body may still come.
+    apart("3.1.2.2", "clerr", Some(400), &[], Waits),
+    broken("3.1.2.3", "ncl"),
+    both("3.1.2.4", "scalar02", &[400]),
+    silence("3.1.2.5", "scalarlg"),
+    // Its body is longer than its `Content-Length`: in a stream the rest is rubbish.
+    apart("3.1.2.6", "quotbal", Some(400), &[400], Closes),
+    broken("3.1.2.7", "ltgtruri"),
+    broken("3.1.2.8", "lwsruri"),
+    // May be read liberally; we do not.
+    broken("3.1.2.9", "lwsstart"),
+    broken("3.1.2.10", "trws"),
+    both("3.1.2.11", "escruri", &[400]),
+    // A `Date` that is of no use to us is ignored.
+    both("3.1.2.12", "baddate", &[404]),
+    // A registrar would answer 400; we serve no REGISTER.
+    both("3.1.2.13", "regbadct", &[405]),
+    // Blanks within `<>` may be ignored; we do not.
+    both("3.1.2.14", "badaspec", &[400]),
+    // Without its empty line the datagram is broken as well; in the stream we send that line after it.
+    both("3.1.2.15", "baddn", &[400]),
+    both("3.1.2.16", "badvers", &[505]),
+    both("3.1.2.17", "mismatch01", &[400]),
+    // 400 goes before 501.
+    both("3.1.2.18", "mismatch02", &[400]),
+    apart("3.1.2.19", "bigcode", None, &[], Closes),
+    // The branch is as good as none; RFC 2543 matches without one.
+    both("3.2.1", "badbranch", &[200]),
+    // Without `From`, `To` and `Call-ID` the 400 repeats what there is.
+    both("3.3.1", "insuf", &[400]),
+    both("3.3.2", "unkscm", &[416]),
+    both("3.3.3", "novelsc", &[416]),
+    both("3.3.4", "unksm2", &[405]),
+    both("3.3.5", "bext01", &[420]),
+    both("3.3.6", "invut", &[415]),
+    both("3.3.7", "regaut01", &[405]),
+    both("3.3.8", "multi01", &[400]),
+    broken("3.3.9", "mcl01"),
+    silence("3.3.10", "bcast"),
+    // An endpoint takes a request whose hops are used up.
+    both("3.3.11", "zeromf", &[200]),
+    both("3.3.12", "cparam01", &[405]),
+    both("3.3.13", "cparam02", &[405]),
+    both("3.3.14", "regescrt", &[405]),
+    both("3.3.15", "sdp01", &[406]),
+    // RFC 2543 knew no `Contact`, without which there is no dialog, and a stream without `Content-Length`.
+    apart("3.4.1", "inv2543", Some(400), &[400], Closes),
+];
+
+const RFC5118: &[Case] = &[
+    both("4.1", "ipv6-good", &[405]),
+    broken("4.2", "ipv6-bad"),
+    both("4.3", "port-ambiguous", &[405]),
+    both("4.4", "port-unambiguous", &[405]),
+    both("4.5", "via-received-param-with-delim", &[481]),
+    both("4.5", "via-received-param-no-delim", &[200]),
+    // Video and a codec that we do not speak: what is left of the offer is nothing.
+    both("4.6", "ipv6-in-sdp", &[488]),
+    both("4.7", "mult-ip-in-header", &[481]),
+    both("4.8", "mult-ip-in-sdp", &[404]),
+    both("4.9", "ipv4-mapped-ipv6", &[488]),
+    // The third colon is an accident of RFC 3261's grammar, and to be tolerated.
+    both("4.10", "ipv6-bug-abnf-3-colons", &[200]),
+    both("4.10", "ipv6-correct-abnf-2-colons", &[200]),
+];
+
+fn cases() -> impl Iterator<Item = (&'static str, &'static Case)> {
+    RFC4475
+        .iter()
+        .map(|case| ("rfc4475", case))
+        .chain(RFC5118.iter().map(|case| ("rfc5118", case)))
+}
+
+fn folder(rfc: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torture")).join(rfc)
+}
+
+fn message(rfc: &str, case: &Case) -> Vec<u8> {
+    let message = std::fs::read(folder(rfc).join(format!("{}.sip", case.name))).unwrap();
+    if case.name != "ipv6-correct-abnf-2-colons" {
+        return message;
+    }
+    // The two messages of section 4.10 name the same transaction: the second would be a retransmission of the first.
+    String::from_utf8(message)
+        .unwrap()
+        .replace("z9hG4bKas3-111", "z9hG4bKas3-112")
+        .into_bytes()
+}
+
+/// A request that is answered with 200 after everything that came before it.
+fn probe(transport: &str) -> String {
+    static PROBES: AtomicU32 = AtomicU32::new(0);
+    let branch = PROBES.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "OPTIONS sip:probe@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} 127.0.0.1;branch=z9hG4bK{branch};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:probe@127.0.0.1>;tag=1\r\nTo: <sip:probe@127.0.0.1>\r\nCall-ID: probe\r\n\
+         CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn is_probed(answer: &str) -> bool {
+    answer.contains("\r\nCall-ID: probe\r\n")
+}
+
+fn status(answer: &str) -> u16 {
+    answer[8..11].parse().unwrap()
+}
+
+/// What each refusal must tell (RFC 3261, section 21.4).
+fn check_form(case: &Case, answer: &str) {
+    let told = match status(answer) {
+        405 => "\r\nAllow: INVITE, ",
+        415 => "\r\nAccept: application/sdp\r\n",
+        420 => "\r\nUnsupported: nothingSupportsThis, nothingSupportsThisEither\r\n",
+        _ => "\r\nVia: ",
+    };
+    assert!(
+        answer.contains(told),
+        "{} {}:\n{answer}",
+        case.section,
+        case.name
+    );
+}
+
+/// Where a datagram comes from so that the answer comes back: an address of its own, and the port that its `Via` names.
+fn socket(index: u8, message: &[u8]) -> UdpSocket {
+    let [high, low] = u16::try_from(std::process::id() % 0xffff)
+        .unwrap()
+        .to_be_bytes();
+    let text = String::from_utf8_lossy(message);
+    let via = text
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("via"))
+        .unwrap_or_default();
+    let top = via.split([';', ',']).next().unwrap_or_default();
+    let port = top
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.trim().parse().ok());
+    let port = port
+        .filter(|_| !top.ends_with(']') && !top.to_ascii_lowercase().starts_with("via:     sip"));
+    let address = Ipv4Addr::new(127, 230 + high % 20, low, index);
+    UdpSocket::bind((address, port.unwrap_or(5060))).unwrap()
+}
+
+fn udp_answer(
+    server: SocketAddr,
+    socket: &UdpSocket,
+    message: &[u8],
+    expected: Option<u16>,
+) -> Option<String> {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(message, server).unwrap();
+    if expected.is_none() {
+        socket.send_to(probe("UDP").as_bytes(), server).unwrap();
+    }
+    let mut buffer = [0; 65_535];
+    loop {
+        let (length, _) = socket.recv_from(&mut buffer).ok()?;
+        let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        match status(&answer) {
+            _ if is_probed(&answer) => return None,
+            100..200 => {}
+            _ => return Some(answer),
+        }
+    }
+}
+
+#[test]
+fn each_message_gets_its_answer_over_udp_and_calls_go_on() {
+    let stage = Stage::set();
+    let mut wrong = Vec::new();
+    for (index, (rfc, case)) in cases().enumerate() {
+        let message = message(rfc, case);
+        let socket = socket(u8::try_from(index).unwrap() + 1, &message);
+        let answer = udp_answer(stage.server.sip, &socket, &message, case.udp);
+        let status = answer.as_deref().map(status);
+        if status != case.udp {
+            wrong.push(format!(
+                "{rfc} {} {}: {status:?}, not {:?}",
+                case.section, case.name, case.udp
+            ));
+        }
+        answer.iter().for_each(|answer| check_form(case, answer));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    stage.call_over("u1");
+}
+
+/// The next final response of a connection; `None`: it was closed, or says nothing more.
+fn final_answer(stream: &mut TcpStream) -> Option<String> {
+    loop {
+        let mut answer = Vec::new();
+        // Octet by octet, so that nothing is taken of what comes after it.
+        while !answer.ends_with(b"\r\n\r\n") {
+            let mut octet = [0];
+            stream.read_exact(&mut octet).ok()?;
+            answer.extend(octet);
+        }
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if status(&answer) >= 200 {
+            return Some(answer);
+        }
+    }
+}
+
+/// The final answers to a message, and what became of the connection.
+fn tcp_answers(server: SocketAddr, case: &Case, message: &[u8]) -> (Vec<String>, Then) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(message).unwrap();
+    if !message.windows(4).any(|window| window == b"\r\n\r\n") {
+        stream.write_all(b"\r\n").unwrap();
+    }
+    let (statuses, then) = case.tcp;
+    let mut answers: Vec<String> = statuses
+        .iter()
+        .map_while(|_| final_answer(&mut stream))
+        .collect();
+    match then {
+        Stays => stream.write_all(probe("TCP").as_bytes()).unwrap(),
+        Waits => stream.shutdown(Shutdown::Write).unwrap(),
+        Closes => {}
+    }
+    loop {
+        match final_answer(&mut stream) {
+            Some(answer) if is_probed(&answer) => return (answers, Stays),
+            Some(answer) => answers.push(answer),
+            None if then == Waits => return (answers, Waits),
+            None => return (answers, Closes),
+        }
+    }
+}
+
+#[test]
+fn each_message_gets_its_answer_over_tcp_and_calls_go_on() {
+    let stage = Stage::set();
+    let mut wrong = Vec::new();
+    for (rfc, case) in cases() {
+        let (answers, then) = tcp_answers(stage.server.sip, case, &message(rfc, case));
+        let statuses: Vec<u16> = answers.iter().map(|answer| status(answer)).collect();
+        if (&statuses[..], then) != case.tcp {
+            wrong.push(format!(
+                "{rfc} {} {}: {statuses:?} {then:?}, not {:?}",
+                case.section, case.name, case.tcp
+            ));
+        }
+        answers.iter().for_each(|answer| check_form(case, answer));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    stage.call_over("t1");
+}
+
+#[test]
+fn every_message_of_both_documents_is_in_the_table() {
+    for (rfc, count) in [("rfc4475", 49), ("rfc5118", 12)] {
+        let files = std::fs::read_dir(folder(rfc)).unwrap().count();
+        let known = cases().filter(|(of, _)| *of == rfc).count();
+        assert_eq!((files, known), (count, count), "{rfc}");
+    }
+}
+
+/// A server whose trunk is all of this machine, and an agent that sipp plays.
+struct Stage {
+    server: Server,
+    agent: sipp::Agent,
+}
+
+impl Stage {
+    fn set() -> Self {
+        let agent = sipp::Agent::somewhere("udp");
+        let server = Server::with(&agent.trunk("127.0.0.0/8"));
+        server.add_number(VN, &[]);
+        Self { server, agent }
+    }
+
+    fn call_over(&self, transport: &str) {
+        let body = json!({ "caller_id_number": VN, "from": AGENT, "to": CUSTOMER });
+        let allocation = self.server.allocate(&body);
+        sipp::masked_call(&self.server, &allocation, transport, &self.agent);
+    }
+}

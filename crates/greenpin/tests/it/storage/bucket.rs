@@ -1,0 +1,219 @@
+//! Recordings in a bucket, with a real call, and moto's S3 server that verifies every signature.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+
+use crate::support::call_setup::Stage;
+use crate::support::http_client::raw;
+use crate::support::server::{Server, TENANT};
+
+/// An S3 server with one bucket, as `tests/s3/serve.py` says; it ends with the test.
+struct S3 {
+    process: Child,
+    commands: ChildStdin,
+    answers: Mutex<BufReader<ChildStdout>>,
+    place: Value,
+}
+
+impl S3 {
+    fn start() -> Self {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3");
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/s3/venv/bin/python");
+        assert!(
+            python.exists(),
+            "./test installs the S3 server into target/s3"
+        );
+        let mut process = Command::new(python)
+            .arg(tests.join("serve.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let commands = process.stdin.take().unwrap();
+        let answers = Mutex::new(BufReader::new(process.stdout.take().unwrap()));
+        let mut server = Self {
+            process,
+            commands,
+            answers,
+            place: Value::Null,
+        };
+        server.place = server.answer();
+        server
+    }
+
+    fn answer(&self) -> Value {
+        let mut line = String::new();
+        self.answers.lock().unwrap().read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn order(&mut self, command: &str) -> Value {
+        writeln!(self.commands, "{command}").unwrap();
+        self.answer()
+    }
+
+    /// Every key with its length.
+    fn list(&mut self) -> Vec<(String, u64)> {
+        serde_json::from_value(self.order("list")).unwrap()
+    }
+
+    fn secret(&self) -> &str {
+        self.place["secret_access_key"].as_str().unwrap()
+    }
+
+    fn configuration(&self, secret: &str) -> String {
+        let text = |name: &str| self.place[name].as_str().unwrap().to_owned();
+        format!(
+            "[recordings]\nurl = \"s3://{}/calls\"\nspool = \"{{folder}}/spool\"\nendpoint = \"{}\"\nregion = \"{}\"\n\
+             access_key_id = \"{}\"\nsecret_access_key = \"{secret}\"\n",
+            text("bucket"),
+            text("endpoint"),
+            text("region"),
+            text("access_key_id"),
+        )
+    }
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Stage {
+    fn over(s3: &S3) -> Self {
+        Self::recording(s3, "")
+    }
+
+    /// The same with more keys of `[recordings]`.
+    fn recording(s3: &S3, more: &str) -> Self {
+        Self::set_with("", &(s3.configuration(s3.secret()) + more))
+    }
+
+    /// A call that is recorded, from its begin to its end; its id.
+    fn recorded_call(&mut self) -> String {
+        let allocation = self.allocate(&json!({ "record": true }));
+        self.connect(&allocation);
+        self.both_talk();
+        self.hang_up();
+        let completed = self.completed();
+        let url = completed["recording_url"].as_str().unwrap();
+        assert!(
+            url.starts_with(&format!("http://{}/v1/", self.server.http)),
+            "{url}"
+        );
+        completed["call_sid"].as_str().unwrap().to_owned()
+    }
+
+    fn on_disk(&self) -> Vec<PathBuf> {
+        let spool = self.server.database().with_file_name("spool");
+        std::fs::read_dir(spool)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+}
+
+#[test]
+fn a_recording_as_ogg_opus_is_uploaded_under_its_own_ending_and_read_from_there() {
+    let mut s3 = S3::start();
+    let mut stage = Stage::recording(&s3, "format = \"opus\"\n");
+    let call_sid = stage.recorded_call();
+    stage.hook.event("recording.ready");
+    let opus = stage.server.recording(&call_sid);
+    assert!(opus.starts_with(b"OggS"), "{:?}", opus.get(..8));
+    let key = format!("calls/{TENANT}/{call_sid}.opus");
+    assert_eq!(s3.list(), [(key, opus.len() as u64)]);
+    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
+}
+
+#[test]
+fn a_recording_is_uploaded_told_of_read_whole_and_by_range_and_erased() {
+    let mut s3 = S3::start();
+    let mut stage = Stage::over(&s3);
+    let call_sid = stage.recorded_call();
+    let ready = stage.hook.event("recording.ready");
+    assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
+    let wav = stage.server.recording(&call_sid);
+    assert!(wav.starts_with(b"RIFF") && wav.len() > 44, "{}", wav.len());
+    let key = format!("calls/{TENANT}/{call_sid}.wav");
+    assert_eq!(s3.list(), [(key, wav.len() as u64)]);
+    assert!(stage.on_disk().is_empty(), "{:?}", stage.on_disk());
+    assert!(!stage.server.log().contains(s3.secret()));
+
+    let path = format!("/calls/{call_sid}/recording/link");
+    let (status, link) = stage
+        .server
+        .request("POST", &path, Some(&json!({ "duration": 60 })));
+    assert_eq!(status, 200, "{link}");
+    let url = link["response"]["url"].as_str().unwrap();
+    let path = url
+        .strip_prefix(&format!("http://{}", stage.server.http))
+        .unwrap();
+    let ask = |path: &str, range: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{range}connection: close\r\n\r\n");
+        raw(stage.server.http, request.as_bytes())
+    };
+    let part = ask(path, "range: bytes=4-7\r\n");
+    let range = format!("bytes 4-7/{}", wav.len());
+    assert_eq!(
+        (part.status, part.header("content-range")),
+        (206, Some(range.as_str()))
+    );
+    assert_eq!(
+        (ask(path, "").status, part.header("cache-control")),
+        (200, Some("private, no-store"))
+    );
+    assert_eq!(ask(path, "range: bytes=99999999-\r\n").status, 416);
+    let forged = ask(&path.replacen(TENANT, "acmf", 1), "");
+    assert_eq!((forged.status, forged.code()), (403, "link_invalid"));
+
+    assert!(
+        stage
+            .server
+            .command(&["tenant", "suspend", TENANT])
+            .status
+            .success()
+    );
+    assert_eq!(ask(path, "").code(), "tenant_suspended");
+    let erased = stage.server.command(&["tenant", "erase", TENANT, "--yes"]);
+    assert!(erased.status.success(), "{erased:?}");
+    assert_eq!(s3.list(), []);
+}
+
+#[test]
+fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_crash() {
+    let mut s3 = S3::start();
+    let mut stage = Stage::over(&s3);
+    s3.order("down");
+    let call_sid = stage.recorded_call();
+    stage.server.log_with("a recording was not uploaded");
+    assert_eq!(stage.on_disk().len(), 1);
+    let wav = stage.server.recording(&call_sid);
+    assert!(
+        wav.starts_with(b"RIFF"),
+        "until then it is read from the disk"
+    );
+    stage.server.kill();
+    s3.order("up");
+    stage.server.start_again();
+    let ready = stage.hook.event("recording.ready");
+    assert_eq!(ready["data"]["call_sid"], call_sid.as_str());
+    assert_eq!(s3.list().len(), 1);
+    assert_eq!(stage.server.recording(&call_sid), wav);
+}
+
+#[test]
+fn a_bucket_that_refuses_the_key_is_told_of_at_the_start_without_the_secret() {
+    let s3 = S3::start();
+    let wrong = s3.secret().chars().rev().collect::<String>();
+    let server = Server::with(&s3.configuration(&wrong));
+    let log = server.log_with("the bucket of recordings does not answer");
+    assert!(!log.contains(&wrong));
+}

@@ -1,0 +1,221 @@
+//! Two servers on one PostgreSQL database keep every promise of the tenant's API.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::support::http_client::{Answer, create};
+use crate::support::party::Party;
+use crate::support::server::{Server, trunk};
+use crate::support::webhook_inbox::Hook;
+
+const EXCLUSIVE: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+
+fn wanted(number: &str) -> String {
+    let body =
+        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
+    body.to_string()
+}
+
+/// Creates at both servers at once, `each` at either.
+fn at_both(servers: &[Server; 2], number: &str, each: usize) -> Vec<Answer> {
+    let (body, addresses) = (wanted(number), servers.each_ref().map(|server| server.http));
+    std::thread::scope(|scope| {
+        let creates: Vec<_> = (0..each)
+            .flat_map(|_| addresses)
+            .map(|http| {
+                let body = &body;
+                scope.spawn(move || create(http, body))
+            })
+            .collect();
+        creates.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_creates_at_two_servers_on_one_exclusive_number_one_wins() {
+    let servers = Server::two_nodes("");
+    servers[0].add_number(EXCLUSIVE, &[]);
+    let answers = at_both(&servers, EXCLUSIVE, 50);
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(201), count(409)), (1, 99));
+}
+
+#[test]
+fn creates_at_two_servers_on_one_shared_number_get_pins_of_their_own_and_no_more_than_its_limit() {
+    let servers = Server::two_nodes("");
+    servers[1].add_number(SHARED, &["--mode", "shared", "--max-active", "120"]);
+    let answers = at_both(&servers, SHARED, 65);
+    let made: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .collect();
+    let pins: HashSet<_> = made
+        .iter()
+        .map(|made| made.body["response"]["pin"].as_str().unwrap())
+        .collect();
+    assert_eq!((made.len(), pins.len()), (120, 120));
+}
+
+#[test]
+fn what_one_server_writes_the_other_reads_and_changes() {
+    let [first, second] = Server::two_nodes("");
+    first.add_number(EXCLUSIVE, &[]);
+    let made = first.allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+    let path = format!("/greenpin/{}", made["greenpin_id"].as_str().unwrap());
+    let read = second.get(&path);
+    assert_eq!((&read["pin"], &read["from"]), (&made["pin"], &made["from"]));
+    let (status, _) = second.request("PUT", &path, Some(&json!({ "custom_field": "second" })));
+    assert_eq!(status, 200);
+    assert_eq!(first.get(&path)["custom_field"], "second");
+    let (status, _) = first.request("DELETE", &path, None);
+    assert_eq!(status, 200);
+    let (status, answer) = second.request("DELETE", &path, None);
+    assert_eq!((status, &answer["code"]), (409, &json!("already_deleted")));
+}
+
+#[test]
+fn who_follows_the_log_of_events_at_one_server_misses_none_of_the_other() {
+    let servers = Server::two_nodes("");
+    servers[0].add_number(SHARED, &["--mode", "shared", "--max-active", "200"]);
+    let follow = || {
+        let (mut seen, mut after) = (Vec::<String>::new(), String::new());
+        while seen.len() < 100 {
+            let query = if after.is_empty() {
+                String::new()
+            } else {
+                format!("&after={after}")
+            };
+            let page = servers[1].get(&format!("/events?limit=7{query}"));
+            let ids = page
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| event["event_id"].as_str().unwrap());
+            seen.extend(ids.map(str::to_owned));
+            after = seen.last().cloned().unwrap_or_default();
+        }
+        seen
+    };
+    let seen = std::thread::scope(|scope| {
+        let creates = scope.spawn(|| at_both(&servers, SHARED, 50));
+        let seen = follow();
+        assert!(
+            creates
+                .join()
+                .unwrap()
+                .iter()
+                .all(|made| made.status == 201)
+        );
+        seen
+    });
+    let all: Value = servers[0].get("/events?limit=200");
+    let all: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["event_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn a_server_with_another_master_key_does_not_start_on_the_database() {
+    let [first, _second] = Server::two_nodes("");
+    let other = Server::with("");
+    let key = other.database().with_file_name("master.key");
+    let listed = first.command_with(
+        &["tenant", "list"],
+        &[("GREENPIN_STORE__ENCRYPTION_KEY_FILE", &key)],
+    );
+    assert_eq!(listed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(said.contains("master key"), "{said}");
+}
+
+/// Two nodes, and two parties that talk through the first one.
+struct Talk {
+    servers: [Server; 2],
+    hook: Hook,
+    agent: Party,
+    _customer: Party,
+}
+
+impl Talk {
+    fn begin() -> Self {
+        let (agent, customer) = ("+919900000001", "+918800000001");
+        let mut agent = Party::new(agent, "127.0.0.1:9".parse().unwrap());
+        let trunk = trunk("carrier", agent.address(), "");
+        let servers = Server::two_nodes(&trunk);
+        agent.set_server(servers[0].sip);
+        let mut customer = Party::new(customer, servers[0].sip);
+        servers[0].add_number(EXCLUSIVE, &[]);
+        let hook = Hook::open();
+        servers[1].send_events_to(&hook.url);
+        let allocation = servers[0].allocate(&serde_json::from_str(&wanted(EXCLUSIVE)).unwrap());
+        assert_eq!(customer.call(EXCLUSIVE), 200);
+        customer.press(allocation["pin"].as_str().unwrap());
+        agent.invited();
+        agent.respond(200);
+        agent.served("ACK");
+        Self {
+            servers,
+            hook,
+            agent,
+            _customer: customer,
+        }
+    }
+
+    /// What the other node tells of the end of the call, and that it is told once.
+    fn completed_once(&mut self) -> Value {
+        let record = self.hook.event("call.completed");
+        assert_eq!(record["data"]["hangup_by"], "system");
+        let calls = self.servers[1].get("/calls");
+        assert_eq!(
+            (calls.as_array().unwrap().len(), calls[0]["node"].as_str()),
+            (1, Some("one"))
+        );
+        assert!(calls[0]["end_time"].is_string(), "{calls}");
+        record
+    }
+
+    fn completed_events(&self) -> usize {
+        let events = self.servers[1].get("/events?limit=200");
+        events
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["type"] == "call.completed")
+            .count()
+    }
+}
+
+#[test]
+fn the_calls_of_a_server_that_is_killed_are_closed_by_the_other() {
+    let mut talk = Talk::begin();
+    talk.servers[0].kill();
+    talk.completed_once();
+    talk.servers[0].start_again();
+    assert_eq!(
+        talk.completed_events(),
+        1,
+        "its own next start finds nothing to close"
+    );
+}
+
+#[test]
+fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
+    let mut talk = Talk::begin();
+    talk.servers[0].hold_up();
+    talk.completed_once();
+    talk.servers[0].go_on();
+    talk.agent.served("BYE");
+    talk.servers[0].log_with("others took it for dead");
+    assert_eq!(talk.completed_events(), 1);
+}

@@ -1,0 +1,141 @@
+//! What is promised stays true when many ask at once, and when the process is killed.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::support::http_client::{Answer, create};
+use crate::support::server::{PATIENCE, Server};
+
+const EXCLUSIVE: &str = "+914000000001";
+const SHARED: &str = "+914000000002";
+
+fn wanted(number: &str) -> String {
+    let body =
+        json!({ "caller_id_number": number, "from": ["+919900000001"], "to": ["+918800000001"] });
+    body.to_string()
+}
+
+fn all_at_once(server: &Server, number: &str, count: usize) -> Vec<Answer> {
+    let body = wanted(number);
+    std::thread::scope(|scope| {
+        let creates: Vec<_> = (0..count)
+            .map(|_| scope.spawn(|| create(server.http, &body)))
+            .collect();
+        creates.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn of_two_hundred_creates_on_an_exclusive_number_one_wins() {
+    let server = Server::with("");
+    server.add_number(EXCLUSIVE, &[]);
+    let answers = all_at_once(&server, EXCLUSIVE, 200);
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert_eq!((count(201), count(409)), (1, 199));
+    let lost = answers.iter().filter(|answer| answer.status == 409);
+    lost.for_each(|answer| assert_eq!(answer.code(), "virtual_number_busy"));
+}
+
+#[test]
+fn two_hundred_creates_on_a_shared_number_get_two_hundred_pins() {
+    let server = Server::with("");
+    server.add_number(SHARED, &["--mode", "shared"]);
+    let answers = all_at_once(&server, SHARED, 210);
+    let made: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .collect();
+    let pins: HashSet<_> = made
+        .iter()
+        .map(|answer| answer.body["response"]["pin"].as_str().unwrap())
+        .collect();
+    assert_eq!((made.len(), pins.len()), (200, 200));
+}
+
+#[test]
+fn every_create_that_was_answered_is_there_after_a_kill_and_no_number_is_stuck() {
+    let mut server = Server::with("");
+    server.add_number(EXCLUSIVE, &[]);
+    server.add_number(
+        SHARED,
+        &[
+            "--mode",
+            "shared",
+            "--pin-length",
+            "6",
+            "--max-active",
+            "100000",
+        ],
+    );
+    let answered = burst_and_kill(&mut server);
+    server.start_again();
+    let mut pins = HashSet::new();
+    for made in &answered {
+        let kept = server.get(&format!(
+            "/greenpin/{}",
+            made["greenpin_id"].as_str().unwrap()
+        ));
+        assert_eq!(kept["pin"], made["pin"]);
+        let on = (kept["virtual_number"].to_string(), kept["pin"].to_string());
+        assert!(pins.insert(on), "a PIN is there twice");
+    }
+    let holders = format!(
+        "/greenpin?status=active&virtual_number=%2B{}",
+        &EXCLUSIVE[1..]
+    );
+    let holders = server.get(&holders);
+    let holders = holders.as_array().unwrap();
+    assert!(holders.len() <= 1);
+    for holder in holders {
+        let path = format!("/greenpin/{}", holder["greenpin_id"].as_str().unwrap());
+        assert_eq!(server.request("DELETE", &path, None).0, 200);
+    }
+    assert_eq!(create(server.http, &wanted(EXCLUSIVE)).status, 201);
+    assert_eq!(create(server.http, &wanted(SHARED)).status, 201);
+}
+
+/// Creates from many connections; kills the server in the middle of it. Returns what was answered with 201.
+fn burst_and_kill(server: &mut Server) -> Vec<Value> {
+    const BEFORE_THE_KILL: usize = 300;
+    let answered = Mutex::new(Vec::new());
+    let (count, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let http = server.http;
+    std::thread::scope(|scope| {
+        for index in 0..16 {
+            let (answered, count, over) = (&answered, &count, &over);
+            scope.spawn(move || {
+                let body = wanted(if index == 0 { EXCLUSIVE } else { SHARED });
+                while !over.load(Ordering::Relaxed) {
+                    // A connection that is cut has no answer: nothing was promised.
+                    let Ok(answer) = std::panic::catch_unwind(|| create(http, &body)) else {
+                        return;
+                    };
+                    if answer.status == 201 {
+                        answered
+                            .lock()
+                            .unwrap()
+                            .push(answer.body["response"].clone());
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while count.load(Ordering::Relaxed) < BEFORE_THE_KILL {
+            assert!(Instant::now() < deadline, "the burst did not come about");
+            std::thread::yield_now();
+        }
+        server.kill();
+        over.store(true, Ordering::Relaxed);
+    });
+    answered.into_inner().unwrap()
+}

@@ -1,0 +1,5 @@
+//! Databases and recordings: durability, clusters, buckets.
+
+mod bucket;
+mod cluster;
+mod durability;

@@ -1,0 +1,421 @@
+//! The real program in a temporary folder, started with free ports and ended with the test.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use greenpin::store::{Database, Store, StoreOptions};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::process::send_signal;
+use super::time_limit;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The tenant that every test server has.
+pub const TENANT: &str = "acme";
+/// Its credentials.
+pub const SID: &str = "AC0001";
+/// Its token.
+pub const TOKEN: &str = "fictional-token-of-acme";
+
+/// A trunk of a configuration that is this machine, with calls that go out to `peer`, and further keys of its own. It is
+/// not asked whether it is alive, unless these say so.
+pub fn trunk(name: &str, peer: SocketAddr, more: &str) -> String {
+    let quiet = if more.contains("keep_alive") {
+        ""
+    } else {
+        "keep_alive = 0\n"
+    };
+    format!(
+        "[[trunks]]\nname = \"{name}\"\npeer = \"sip:{peer}\"\naccept_from = [\"127.0.0.1/32\"]\n{quiet}{more}\n"
+    )
+}
+
+/// A running server.
+pub struct Server {
+    /// Where its API is.
+    pub http: SocketAddr,
+    /// Where its SIP is, over UDP and TCP.
+    pub sip: SocketAddr,
+    process: Child,
+    folder: TempDir,
+    client: reqwest::Client,
+    runtime: Runtime,
+    starts: u32,
+}
+
+impl Server {
+    /// A server whose trunk is this machine, and whose calls go out to `agent`.
+    pub fn start(agent: SocketAddr) -> Self {
+        Self::with(&trunk("carrier", agent, ""))
+    }
+
+    /// A server with a configuration of one's own, beside free ports. `{folder}` in it stands for the server's folder.
+    pub fn with(configuration: &str) -> Self {
+        Self::configured("", configuration)
+    }
+
+    /// The same, with an operator token.
+    pub fn with_operator(token: &str, configuration: &str) -> Self {
+        Self::configured(&format!("operator_token = \"{token}\"\n"), configuration)
+    }
+
+    fn configured(http: &str, configuration: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let head = format!(
+            "{http}[store]\nurl = \"sqlite:{}/greenpin.db\"",
+            folder.path().display()
+        );
+        Self::on(folder, &head, configuration)
+    }
+
+    /// Two servers on one PostgreSQL database.
+    pub fn two_nodes(configuration: &str) -> [Self; 2] {
+        let url = crate::support::postgres::new_database();
+        let [first, second] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let key = first.path().join("master.key");
+        let store = format!("[store]\nurl = {url:?}\nencryption_key_file = {key:?}");
+        let node = |name: &str| format!("{configuration}[node]\nname = \"{name}\"\nlease = 3\n");
+        [
+            Self::on(first, &store, &node("one")),
+            Self::on(second, &store, &node("two")),
+        ]
+    }
+
+    fn on(folder: TempDir, head: &str, configuration: &str) -> Self {
+        time_limit::watch();
+        let recordings = match configuration.contains("[recordings]") {
+            true => String::new(),
+            false => format!(
+                "[recordings]\nurl = \"file:{}/recordings\"\n",
+                folder.path().display()
+            ),
+        };
+        let sip = match configuration.contains("[sip]") {
+            true => "",
+            false => "[sip]\nlisten = [\"udp:127.0.0.1:0\", \"tcp:127.0.0.1:0\"]\n",
+        };
+        let text = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\n{head}\n{sip}\
+             {recordings}[webhooks]\nallow_private = true\n{configuration}"
+        );
+        let text = text.replace("{folder}", &folder.path().display().to_string());
+        File::create(folder.path().join("greenpin.toml"))
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        let make = [
+            "tenant",
+            "create",
+            TENANT,
+            "--account-sid",
+            SID,
+            "--token",
+            TOKEN,
+        ];
+        let made = command(folder.path(), &make);
+        let known = String::from_utf8_lossy(&made.stderr).contains("already");
+        assert!(made.status.success() || known, "{made:?}");
+        let process = spawn(folder.path(), 1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Nobody watches a connection between two requests: one that the server may have closed is not used again.
+        let client = reqwest::Client::builder()
+            .pool_idle_timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        let mut server = Self {
+            http: nowhere,
+            sip: nowhere,
+            process,
+            folder,
+            client,
+            runtime,
+            starts: 1,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(ready) = self.log().lines().find_map(ready_line) {
+                self.http = ready["http"]
+                    .as_str()
+                    .unwrap()
+                    .trim_start_matches("http://")
+                    .parse()
+                    .unwrap();
+                let sip = ready["sip"].as_str().unwrap().split(' ').next().unwrap();
+                self.sip = sip.trim_start_matches("udp:").parse().unwrap();
+                return;
+            }
+            let ended = self.process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "not ready: {ended:?}\n{}",
+                self.log()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// Where its SIP over TLS is.
+    pub fn sip_tls(&self) -> SocketAddr {
+        let ready = self.log().lines().find_map(ready_line).unwrap();
+        let words = ready["sip"].as_str().unwrap().to_owned();
+        words
+            .split(' ')
+            .find_map(|word| word.strip_prefix("tls:"))
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    /// Everything that was logged since the last start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("log{}", self.starts)))
+            .unwrap_or_default()
+    }
+
+    /// Everything that was logged since the last start, once it holds a text.
+    pub fn log_with(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if log.contains(text) {
+                return log;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the log never says {text:?}:\n{log}"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    /// Its database file.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("greenpin.db")
+    }
+
+    /// Its store, opened beside it: what would take thousands of requests, or a trunk, is done there.
+    pub fn store(&self) -> Store {
+        let path = self.database();
+        let key_file = path.with_file_name("master.key");
+        Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap()
+    }
+
+    /// KiB of memory that the process holds now.
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let held = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        held.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Asks the process to end in good order.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks the process to read again what may have changed.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// Holds the process up, as a machine that hangs does.
+    pub fn hold_up(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a process go on that was held up.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        send_signal(&self.process, signal);
+    }
+
+    /// Ends the process as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts again on the same folder. Ports are new.
+    pub fn start_again(&mut self) {
+        self.starts += 1;
+        self.process = spawn(self.folder.path(), self.starts);
+        self.wait_until_ready();
+    }
+
+    /// Runs another command with the same configuration.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        command(self.folder.path(), arguments)
+    }
+
+    /// Runs another command, with some keys of the configuration given by environment.
+    pub fn command_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
+        program(self.folder.path())
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    /// Begins another command with the same configuration; its output can be read while it runs.
+    pub fn running(&self, arguments: &[&str]) -> Child {
+        program(self.folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Adds a number to the tenant's pool.
+    pub fn add_number(&self, number: &str, options: &[&str]) {
+        let arguments = [&["number", "add", "--tenant", TENANT, number], options].concat();
+        let added = self.command(&arguments);
+        assert!(added.status.success(), "{added:?}");
+    }
+
+    /// A request with the tenant's credentials: status and JSON.
+    pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
+        let mut request = self
+            .client
+            .request(method.parse().unwrap(), url)
+            .basic_auth(SID, Some(TOKEN));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.runtime.block_on(async {
+            let response = request.timeout(PATIENCE).send().await.unwrap();
+            (
+                response.status().as_u16(),
+                response.json().await.unwrap_or(Value::Null),
+            )
+        })
+    }
+
+    /// The `response` of a request that must succeed.
+    pub fn get(&self, path: &str) -> Value {
+        let (status, mut body) = self.request("GET", path, None);
+        assert_eq!(status, 200, "{body}");
+        body["response"].take()
+    }
+
+    /// Asks until the `response` is as wanted, at a pace that no rate limit minds.
+    pub fn get_until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.get(path);
+            if wanted(&found) {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{path} is never as wanted: {found}"
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes an allocation.
+    pub fn allocate(&self, body: &Value) -> Value {
+        let (status, mut answer) = self.request("POST", "/greenpin", Some(body));
+        assert_eq!(status, 201, "{answer}");
+        answer["response"].take()
+    }
+
+    /// Sets some of the tenant's settings.
+    pub fn set(&self, settings: &Value) -> Value {
+        let (status, mut answer) = self.request("PUT", "/settings", Some(settings));
+        assert_eq!(status, 200, "{answer}");
+        answer["response"].take()
+    }
+
+    /// Sends the tenant's events to a receiver; returns the secret.
+    pub fn send_events_to(&self, url: &str) -> String {
+        let settings = self.set(&json!({ "webhooks": [{ "url": url }] }));
+        settings["webhooks"][0]["secret"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// The audio of a call.
+    pub fn recording(&self, call_sid: &str) -> Vec<u8> {
+        self.audio(&format!("/calls/{call_sid}/recording"))
+    }
+
+    /// The audio at a path.
+    pub fn audio(&self, path: &str) -> Vec<u8> {
+        let url = format!("http://{}/v1/tenants/{TENANT}{path}", self.http);
+        let request = self.client.get(url).basic_auth(SID, Some(TOKEN));
+        self.runtime.block_on(async {
+            request
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap()
+                .to_vec()
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}
+
+fn ready_line(line: &str) -> Option<Value> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "greenpin is ready").then_some(line)
+}
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_greenpin"));
+    command
+        .arg("--config")
+        .arg(folder.join("greenpin.toml"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder).args(arguments).output().unwrap()
+}
+
+fn spawn(folder: &Path, start: u32) -> Child {
+    let log = File::create(folder.join(format!("log{start}"))).unwrap();
+    let mut command = program(folder);
+    command
+        .arg("serve")
+        .env("GREENPIN_LOG", "trace")
+        .env("GREENPIN_LOG_FORMAT", "json");
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}

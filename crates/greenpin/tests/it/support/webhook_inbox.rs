@@ -1,0 +1,141 @@
+//! A webhook receiver that keeps what it gets.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::server::PATIENCE;
+
+/// One webhook as it came.
+pub struct Webhook {
+    /// Header names in lower case.
+    pub headers: HashMap<String, String>,
+    /// The body to the byte.
+    pub body: String,
+}
+
+impl Webhook {
+    /// The event.
+    pub fn event(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A receiver that takes everything with 204.
+pub struct Hook {
+    /// Where it is.
+    pub url: String,
+    webhooks: Receiver<Webhook>,
+    /// What came and was passed over so far, in order.
+    pub seen: Vec<Webhook>,
+}
+
+impl Hook {
+    /// Opens a receiver.
+    pub fn open() -> Self {
+        super::time_limit::watch();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (sender, webhooks) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let sender = sender.clone();
+                std::thread::spawn(move || serve(stream, &sender));
+            }
+        });
+        Self {
+            url,
+            webhooks,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Waits for the next webhook.
+    pub fn webhook(&mut self) -> &Webhook {
+        let webhook = self
+            .webhooks
+            .recv_timeout(PATIENCE)
+            .expect("no webhook came");
+        self.seen.push(webhook);
+        self.seen.last().expect("it was kept just now")
+    }
+
+    /// Waits for the next event of a type that was not taken before.
+    pub fn event(&mut self, wanted: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let types = || {
+                self.seen
+                    .iter()
+                    .map(|one| one.event()["type"].to_string())
+                    .collect::<Vec<_>>()
+            };
+            let webhook = self.webhooks.recv_timeout(left);
+            let webhook = webhook.unwrap_or_else(|_| panic!("no {wanted}; came: {:?}", types()));
+            let event = webhook.event();
+            self.seen.push(webhook);
+            if event["type"] == wanted {
+                return event;
+            }
+        }
+    }
+}
+
+fn serve(stream: TcpStream, webhooks: &Sender<Webhook>) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    loop {
+        let mut headers = HashMap::new();
+        let mut line = String::new();
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|length| *length > 0)?;
+        loop {
+            line.clear();
+            reader.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let length = headers.get("content-length")?.parse().ok()?;
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        // Before the answer: what follows upon it comes after this one.
+        webhooks
+            .send(Webhook {
+                headers,
+                body: String::from_utf8(body).ok()?,
+            })
+            .ok()?;
+        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
+    }
+}
+
+/// Whether a webhook carries the signature of Standard Webhooks that its secret makes.
+pub fn is_signed(webhook: &Webhook, secret: &str) -> bool {
+    let key = STANDARD
+        .decode(secret.strip_prefix("whsec_").unwrap())
+        .unwrap();
+    let header = |name: &str| webhook.headers[name].as_str();
+    let signed = format!(
+        "{}.{}.{}",
+        header("webhook-id"),
+        header("webhook-timestamp"),
+        webhook.body
+    );
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), signed.as_bytes());
+    let expected = format!("v1,{}", STANDARD.encode(tag.as_ref()));
+    header("webhook-signature")
+        .split(' ')
+        .any(|signature| signature == expected)
+}

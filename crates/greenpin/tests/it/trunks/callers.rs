@@ -1,0 +1,287 @@
+//! Who a trunk's callers are, what they are known by, and how many of them there may be.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::json;
+
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::server::{Server, trunk};
+use crate::support::webhook_inbox::Hook;
+
+const OTHER: &str = "+918800000002";
+const KEYS: &str = "keep_alive = 0\naccept_from = [\"192.0.2.1\"]\naccept_username = \"pbx\"\n\
+                    accept_password = \"a-fictional-password\"\n";
+
+fn party(number: &str) -> Party {
+    Party::new(number, "127.0.0.1:9".parse().unwrap())
+}
+
+fn sha256(text: &str) -> String {
+    digest(&SHA256, text.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The value of a parameter of a challenge.
+fn parameter(challenge: &str, name: &str) -> String {
+    challenge
+        .split(&format!("{name}=\""))
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap()
+        .to_owned()
+}
+
+/// The answer to a challenge for SHA-256, as RFC 7616, section 3.4.1 computes it.
+fn proof(challenge: &str, password: &str, uri: &str) -> String {
+    assert!(
+        challenge.contains("algorithm=SHA-256, qop=\"auth\""),
+        "{challenge}"
+    );
+    let (realm, nonce) = (parameter(challenge, "realm"), parameter(challenge, "nonce"));
+    let known = sha256(&format!("pbx:{realm}:{password}"));
+    let asked = sha256(&format!("INVITE:{uri}"));
+    let response = sha256(&format!("{known}:{nonce}:00000001:c1:auth:{asked}"));
+    format!(
+        "Authorization: Digest username=\"pbx\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=SHA-256, qop=auth, nc=00000001, cnonce=\"c1\"\r\n"
+    )
+}
+
+#[test]
+fn a_caller_is_known_by_a_password_where_its_address_is_not() {
+    let mut agent = party(AGENT);
+    let server = Server::with(&format!(
+        "[[trunks]]\nname = \"pbx\"\npeer = \"sip:{}\"\n{KEYS}",
+        agent.address()
+    ));
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    let uri = format!("sip:{VN}@{}", server.sip);
+    let mut challenges = Vec::new();
+    for called in [VN, "+914000000009", "nobody"] {
+        assert_eq!(customer.call(called), 401, "{called}");
+        let lines = customer
+            .last
+            .lines()
+            .filter(|line| !line.starts_with("To:") && !line.contains("nonce="));
+        challenges.push(lines.map(str::to_owned).collect::<Vec<_>>());
+    }
+    assert!(
+        challenges.windows(2).all(|pair| pair[0] == pair[1]),
+        "no answer tells a number: {challenges:?}"
+    );
+    let challenge = header(&customer.last, "WWW-Authenticate");
+    customer.say_also(&proof(&challenge, "another password", &uri));
+    assert_eq!(customer.call(VN), 401);
+    assert!(!customer.last.contains("stale"), "{}", customer.last);
+    customer.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    agent.invited();
+    agent.respond(200);
+    agent.served("ACK");
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    customer.bye();
+    agent.served("BYE");
+    assert!(!server.log().contains("fictional-password"));
+    // What was used up opens nothing any more.
+    let mut again = Party::new(CUSTOMER, server.sip);
+    again.say_also(&proof(&challenge, "a-fictional-password", &uri));
+    assert_eq!(again.call(VN), 401);
+    assert!(
+        header(&again.last, "WWW-Authenticate").contains("stale=true"),
+        "{}",
+        again.last
+    );
+}
+
+#[test]
+fn where_no_trunk_has_a_password_nobody_is_asked_for_one() {
+    let agent = party(AGENT);
+    let trunk = format!(
+        "[[trunks]]\nname = \"a\"\nkeep_alive = 0\naccept_from = [\"192.0.2.1\"]\npeer = \"sip:{}\"\n",
+        agent.address()
+    );
+    let server = Server::with(&trunk);
+    assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 403);
+}
+
+/// A call that a trunk with further keys brings, told by headers of a test's own: the caller as the events have it.
+fn caller_told(keys: &str, headers: &str) -> serde_json::Value {
+    let agent = party(AGENT);
+    let server = Server::with(&trunk("carrier", agent.address(), keys));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut hook = Hook::open();
+    server.send_events_to(&hook.url);
+    let mut customer = Party::new("anonymous", server.sip);
+    customer.say_also(headers);
+    assert_eq!(customer.call(VN), 200);
+    hook.event("call.initiated")["data"]["from"].clone()
+}
+
+#[test]
+fn the_caller_is_read_from_the_header_that_the_trunk_tells_it_by() {
+    // A party's own headers all say that it is anonymous, and so does the first of these that is there.
+    let said = format!("P-Asserted-Identity: <tel:{CUSTOMER}>\r\nPrivacy: id\r\n");
+    assert_eq!(caller_told("", &said), CUSTOMER);
+    assert_eq!(
+        caller_told("caller_from = \"from\"", &said),
+        serde_json::Value::Null
+    );
+}
+
+#[test]
+fn the_called_number_is_read_from_to_where_the_request_is_for_a_user() {
+    let agent = party(AGENT);
+    let server = Server::with(&trunk("carrier", agent.address(), "called_from = \"to\""));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut caller = Party::new(CUSTOMER, server.sip);
+    let message = |branch: &str, to: &str, address| {
+        format!(
+            "INVITE sip:trunk-user@{sip} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK{branch};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:{CUSTOMER}@x>;tag=1\r\nTo: <sip:{to}@x>\r\nCall-ID: {branch}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:{address}>\r\nContent-Length: 0\r\n\r\n",
+            sip = server.sip
+        )
+    };
+    for (to, status) in [("+914000000009", "404"), ("trunk-user", "404"), (VN, "200")] {
+        caller.say_sip(&message(&to.replace('+', "n"), to, caller.address()));
+        let answer =
+            caller.message(|text| text.starts_with("SIP/2.0 ") && !text.starts_with("SIP/2.0 100"));
+        assert_eq!(&answer[8..11], status, "{to}");
+    }
+}
+
+#[test]
+fn a_trunk_speaks_its_own_codecs_and_no_others() {
+    let mut agent = party(AGENT);
+    let trunks = trunk("carrier", agent.address(), "codecs = [\"pcmu\", \"pcma\"]");
+    let server = Server::with(&trunks);
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    customer.speak("9");
+    assert_eq!(customer.call(VN), 488, "G.722 is not allowed");
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    customer.speak("9 8 0");
+    assert_eq!(customer.call(VN), 200);
+    let answered = customer
+        .last
+        .lines()
+        .find(|line| line.starts_with("m=audio"))
+        .unwrap()
+        .to_owned();
+    assert!(
+        answered.ends_with("RTP/AVP 0 97"),
+        "the trunk's order, not the peer's: {answered}"
+    );
+    customer.press(allocation["pin"].as_str().unwrap());
+    let invite = agent.invited();
+    assert!(invite.contains(" RTP/AVP 0 8 101\r\n"), "{invite}");
+    agent.respond(486);
+    agent.served("ACK");
+}
+
+#[test]
+fn calls_go_to_the_outbound_proxy_of_a_trunk_and_name_its_peer() {
+    let mut proxy = party(AGENT);
+    let trunk = format!(
+        "[[trunks]]\nname = \"carrier\"\npeer = \"sip:192.0.2.7:5080\"\noutbound_proxy = \"sip:{}\"\n\
+         keep_alive = 0\n",
+        proxy.address()
+    );
+    let server = Server::with(&trunk);
+    proxy.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    // It may bring calls, too: they come from where ours go to.
+    let mut customer = Party::new(CUSTOMER, server.sip);
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    let invite = proxy.invited();
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@192.0.2.7:5080 SIP/2.0\r\n")),
+        "{invite}"
+    );
+    assert_eq!(
+        header(&invite, "Route"),
+        format!("<sip:{};lr>", proxy.address())
+    );
+    proxy.respond(200);
+    proxy.served("ACK");
+    customer.bye();
+    proxy.served("BYE");
+}
+
+#[test]
+fn a_tenant_that_has_as_many_calls_as_it_may_is_called_in_vain_and_told_of_it() {
+    let agent = party(AGENT);
+    let limits = "[sip]\nlisten = [\"udp:127.0.0.1:0\"]\ntenant_max_calls = 2\n";
+    let server = Server::with(&(limits.to_owned() + &trunk("carrier", agent.address(), "")));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut hook = Hook::open();
+    server.send_events_to(&hook.url);
+    let too_much = json!({ "call_limit": { "max_calls": 3, "calls_per_second": 1 } });
+    assert_eq!(server.request("PUT", "/settings", Some(&too_much)).0, 422);
+    server.set(&json!({ "call_limit": { "max_calls": 1, "calls_per_second": 100 } }));
+    let [mut first, mut second] = [CUSTOMER, OTHER].map(|number| Party::new(number, server.sip));
+    assert_eq!(first.call(VN), 200);
+    assert_eq!(second.call(VN), 503);
+    assert_eq!(header(&second.last, "Retry-After"), "5");
+    let completed = hook.event("call.completed");
+    assert_eq!(
+        (&completed["data"]["from"], &completed["data"]["call_type"]),
+        (&json!(OTHER), &json!("call-attempt"))
+    );
+    first.bye();
+    server.get_until("/calls?status=ended", |calls| {
+        calls.as_array().is_some_and(|calls| calls.len() == 2)
+    });
+    let mut third = Party::new(OTHER, server.sip);
+    assert_eq!(third.call(VN), 200, "room again");
+    // Without a limit of its own the operator's holds.
+    server.set(&json!({ "call_limit": null }));
+    assert_eq!(Party::new(CUSTOMER, server.sip).call(VN), 200);
+    assert_eq!(Party::new(OTHER, server.sip).call(VN), 503);
+}
+
+#[test]
+fn a_trunk_that_brings_more_calls_a_second_than_it_may_is_told_to_come_back() {
+    let agent = party(AGENT);
+    let server = Server::with(&trunk(
+        "carrier",
+        agent.address(),
+        "max_calls_per_second = 1",
+    ));
+    server.add_number(VN, &[]);
+    server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut parties: Vec<Party> = (0..20).map(|_| Party::new(OTHER, server.sip)).collect();
+    parties
+        .iter_mut()
+        .for_each(|party| party.invite_with(VN, true));
+    let statuses: Vec<u16> = parties.iter_mut().map(Party::final_response).collect();
+    let refused = parties
+        .iter()
+        .zip(&statuses)
+        .filter(|(_, status)| **status == 503);
+    assert!(
+        statuses.contains(&200) && statuses.iter().filter(|status| **status == 503).count() > 10
+    );
+    for (party, _) in refused {
+        assert_eq!(header(&party.last, "Retry-After"), "5");
+    }
+}

@@ -1,0 +1,103 @@
+//! A carrier that nobody here wrote (kamailio): it registers us by digest, brings calls to our contact, and asks for our
+//! password before it takes one.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::operator_api::{OPERATOR, wait_for_trunk};
+use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::ports::free_port;
+use crate::support::process::send_signal;
+use crate::support::server::Server;
+
+/// A running carrier; it ends with the test.
+struct Carrier {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Carrier {
+    fn start(folder: &Path, agent: SocketAddr) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let text = include_str!("../../kamailio/carrier.cfg");
+        let text = text
+            .replace("AGENT", &agent.to_string())
+            .replace("PORT", &address.port().to_string());
+        let file = folder.join("carrier.cfg");
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("kamailio");
+        command
+            .arg("-f")
+            .arg(&file)
+            .arg("-Y")
+            .arg(folder)
+            .args(["-DD", "-E"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command
+            .spawn()
+            .expect("kamailio is installed: ./test does it");
+        Self { process, address }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        // It has children, and ends them when it is asked to end.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            send_signal(&self.process, Signal::TERM);
+        }
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_masked_call_comes_from_a_carrier_that_we_registered_with_and_goes_out_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let carrier = Carrier::start(folder.path(), agent.address());
+    let server = Server::with_operator(
+        OPERATOR,
+        &format!(
+            "[[trunks]]\nname = \"carrier\"\npeer = \"sip:{}\"\nkeep_alive = 1\nregister = true\n\
+             username = \"trunk-user\"\npassword = \"a fictional password\"\nrealm = \"carrier.example\"\n\
+             called_from = \"to\"\n",
+            carrier.address
+        ),
+    );
+    wait_for_trunk(&server, 0, "registered", &json!(true));
+    wait_for_trunk(&server, 0, "state", &json!("up"));
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, carrier.address);
+    customer.invite_with(VN, true);
+    // The carrier stays in the way of the INVITE alone: what follows goes to our contact.
+    customer.set_server(server.sip);
+    assert_eq!(customer.final_response(), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    agent.set_server(carrier.address);
+    let invite = agent.invited();
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@{}", carrier.address)),
+        "{invite}"
+    );
+    assert_eq!(
+        header(&invite, "CSeq"),
+        "2 INVITE",
+        "the carrier asked, and was answered"
+    );
+    agent.respond(200);
+    agent.set_server(server.sip);
+    agent.served("ACK");
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    customer.bye();
+    agent.served("BYE");
+}

@@ -1,0 +1,227 @@
+//! SIP over TLS: parties behind a stream that the test encrypts, with certificates of the test's own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use crate::support::call_setup::{AGENT, CUSTOMER, VN};
+use crate::support::operator_api::{OPERATOR, operate, response, wait_for_trunk};
+use crate::support::party::{Party, both_hear_each_other, header};
+use crate::support::server::{PATIENCE, Server};
+use crate::support::tls::{Certificates, Tunnel, sip};
+
+fn trunk(peer: SocketAddr, keys: &str) -> String {
+    format!("[[trunks]]\nname = \"carrier\"\npeer = \"sips:{peer}\"\n{keys}\n")
+}
+
+#[test]
+fn a_call_comes_and_goes_over_tls() {
+    let certificates = Certificates::new();
+    let nowhere = "127.0.0.1:9".parse().unwrap();
+    let mut agent = Party::new(AGENT, nowhere);
+    let tunnel = Tunnel::accept(agent.address(), Some(certificates.acceptor("loopback")));
+    agent.set_server(tunnel.near);
+    let keys = format!("keep_alive = 0\ntls_ca = {:?}", certificates.path("ca.pem"));
+    let server = Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let mut customer = Party::new(CUSTOMER, nowhere);
+    let to_server = Tunnel::connect(
+        server.sip_tls(),
+        &certificates.connector(None),
+        customer.address(),
+    );
+    customer.set_server(to_server.near);
+    assert_eq!(customer.call(VN), 200);
+    let contact = header(&customer.last, "Contact");
+    assert!(
+        contact.contains(&format!("@{};transport=tls>", server.sip_tls())),
+        "{contact}"
+    );
+    customer.press(allocation["pin"].as_str().unwrap());
+    let invite = agent.invited();
+    assert!(
+        invite.starts_with(&format!("INVITE sip:{AGENT}@{};transport=tls ", tunnel.far)),
+        "{invite}"
+    );
+    assert!(
+        header(&invite, "Via").starts_with("SIP/2.0/TLS "),
+        "{invite}"
+    );
+    assert!(
+        header(&invite, "Contact").contains(";transport=tls>"),
+        "{invite}"
+    );
+    agent.respond(200);
+    // Its contact names no transport: what began encrypted stays so.
+    agent.served("ACK");
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.bye_as_callee();
+    customer.served("BYE");
+}
+
+#[test]
+fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    for (shown, trusted) in [("other", &certificates), ("loopback", &foreign)] {
+        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let tunnel = Tunnel::accept(agent.address(), Some(certificates.acceptor(shown)));
+        let keys = format!("keep_alive = 1\ntls_ca = {:?}", trusted.path("ca.pem"));
+        let server =
+            Server::with_operator(OPERATOR, &(sip(&certificates) + &trunk(tunnel.far, &keys)));
+        let deadline = Instant::now() + PATIENCE;
+        while response(operate(&server, "GET", "/trunks"), 200)[0]["state"] != "away" {
+            assert!(Instant::now() < deadline, "it is never away");
+            std::thread::yield_now();
+        }
+        server.log_with("TLS handshake with a trunk's peer failed");
+        agent.set_server(tunnel.near);
+        assert!(agent.invited_soon().is_none() && agent.received.is_empty());
+    }
+}
+
+#[test]
+fn a_stranger_over_tls_is_refused_as_anybody_else() {
+    let certificates = Certificates::new();
+    let trunk = "[[trunks]]\nname = \"elsewhere\"\naccept_from = [\"192.0.2.1\"]\n";
+    let server = Server::with(&(sip(&certificates) + trunk));
+    let mut stranger = Party::new(CUSTOMER, "127.0.0.1:9".parse().unwrap());
+    let tunnel = Tunnel::connect(
+        server.sip_tls(),
+        &certificates.connector(None),
+        stranger.address(),
+    );
+    stranger.set_server(tunnel.near);
+    assert_eq!(stranger.call(VN), 403);
+}
+
+/// A party and the stream between it and a server.
+fn party_over_tls(number: &str, server: &Server, connector: &TlsConnector) -> (Party, Tunnel) {
+    let mut party = Party::new(number, "127.0.0.1:9".parse().unwrap());
+    let tunnel = Tunnel::connect(server.sip_tls(), connector, party.address());
+    party.set_server(tunnel.near);
+    (party, tunnel)
+}
+
+#[test]
+fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
+    let [old, new, newest] = [(); 3].map(|()| Certificates::new());
+    let shown = Certificates::new();
+    shown.renew(&old);
+    let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+    let server = Server::with(
+        &(sip(&shown) + &crate::support::server::trunk("carrier", agent.address(), "")),
+    );
+    agent.set_server(server.sip);
+    server.add_number(VN, &[]);
+    let allocation =
+        server.allocate(&json!({ "caller_id_number": VN, "from": [AGENT], "to": [CUSTOMER] }));
+    let (mut customer, _tunnel) = party_over_tls(CUSTOMER, &server, &old.connector(None));
+    assert_eq!(customer.call(VN), 200);
+    customer.press(allocation["pin"].as_str().unwrap());
+    agent.invited();
+    agent.respond(200);
+    agent.served("ACK");
+    shown.renew(&new);
+    server.hang_up();
+    server.log_with("reloaded the certificates for SIP over TLS");
+    party_over_tls(CUSTOMER, &server, &new.connector(None));
+    std::fs::write(shown.path("loopback.pem"), "no certificate").unwrap();
+    server.hang_up();
+    let log = server.log_with("cannot reload the certificates for SIP over TLS");
+    assert!(log.contains("no certificate in"), "{log}");
+    party_over_tls(CUSTOMER, &server, &new.connector(None));
+    // The files are looked at by themselves, too.
+    shown.renew(&newest);
+    let deadline = Instant::now() + PATIENCE;
+    let party = Party::new(CUSTOMER, server.sip);
+    while Tunnel::try_connect(server.sip_tls(), &newest.connector(None), party.address()).is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "the newest certificate is never shown\n{}",
+            server.log()
+        );
+    }
+    both_hear_each_other(&mut customer, 0x2a, &mut agent, 0x9c);
+    agent.bye_as_callee();
+    customer.served("BYE");
+}
+
+#[test]
+fn a_trunk_shows_its_peer_who_it_is() {
+    let certificates = Certificates::new();
+    let ca = format!(
+        "keep_alive = 1\ntls_ca = {:?}\n",
+        certificates.path("ca.pem")
+    );
+    for (keys, state) in [
+        (certificates.identity("other"), "up"),
+        (String::new(), "away"),
+    ] {
+        let mut agent = Party::new(AGENT, "127.0.0.1:9".parse().unwrap());
+        let tunnel = Tunnel::accept(
+            agent.address(),
+            Some(certificates.demanding_acceptor("loopback")),
+        );
+        agent.set_server(tunnel.near);
+        let configuration = sip(&certificates) + &trunk(tunnel.far, &(ca.clone() + &keys));
+        let server = Server::with_operator(OPERATOR, &configuration);
+        if state == "up" {
+            agent.served("OPTIONS");
+        }
+        wait_for_trunk(&server, 0, "state", &json!(state));
+    }
+}
+
+#[test]
+fn who_connects_must_show_who_it_is_where_that_is_asked_for() {
+    let (certificates, foreign) = (Certificates::new(), Certificates::new());
+    let ca = format!("tls_client_ca = {:?}\n", certificates.path("ca.pem"));
+    let carrier = crate::support::server::trunk("carrier", "127.0.0.1:9".parse().unwrap(), "");
+    let server = Server::with(&(sip(&certificates) + &ca + &carrier));
+    let (mut known, _tunnel) = party_over_tls(
+        CUSTOMER,
+        &server,
+        &certificates.connector(Some((&certificates, "other"))),
+    );
+    assert_eq!(
+        known.call(VN),
+        404,
+        "it may call, and there is no such number"
+    );
+    let shown = Some((&certificates, "other"));
+    assert!(answer_to_a_question(&server, &certificates.connector(shown)).is_some());
+    for shown in [None, Some((&foreign, "other"))] {
+        assert_eq!(
+            answer_to_a_question(&server, &certificates.connector(shown)),
+            None
+        );
+    }
+}
+
+/// What comes back over a stream of one's own; `None`: it is closed instead.
+fn answer_to_a_question(server: &Server, connector: &TlsConnector) -> Option<usize> {
+    let question = "OPTIONS sip:a@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bK1\r\n\
+        Max-Forwards: 70\r\nFrom: <sip:a@127.0.0.1>;tag=1\r\nTo: <sip:a@127.0.0.1>\r\nCall-ID: a\r\n\
+        CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    Tunnel::runtime().block_on(async {
+        let stream = TcpStream::connect(server.sip_tls()).await.unwrap();
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let mut stream = connector.connect(name, stream).await.ok()?;
+        stream.write_all(question.as_bytes()).await.ok()?;
+        stream.flush().await.ok()?;
+        let mut chunk = [0; 4096];
+        let read = stream.read(&mut chunk);
+        let length = tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("it is answered or closed")
+            .ok()?;
+        (length > 0).then_some(length)
+    })
+}

@@ -1,0 +1,207 @@
+//! Attempts to deliver webhooks, to receivers that fail in every way.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::failing_receiver::{Behaviour, Misbehaving, answer};
+use crate::support::http_client::call;
+use crate::support::server::Server;
+use crate::support::webhook_inbox::Hook;
+
+const NUMBER: &str = "+914000000001";
+
+/// Makes an event that goes to a URL; returns its id.
+fn event_to(server: &Server, url: &str) -> String {
+    server.set(&json!({ "webhooks": [{ "url": url }] }));
+    server.add_number(NUMBER, &[]);
+    server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
+    server.get("/events")[0]["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// Waits until an event's only delivery is as wanted.
+fn delivery(server: &Server, event: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let path = format!("/events/{event}/deliveries");
+    let shown = server.get_until(&path, |shown| wanted(&shown[0]));
+    let [only] = shown.as_array().unwrap().as_slice() else {
+        panic!("one delivery: {shown}")
+    };
+    only.clone()
+}
+
+/// The first attempt at a receiver.
+fn first_attempt(behaviour: Behaviour) -> Value {
+    let receiver = Misbehaving::open(behaviour);
+    first_attempt_at(&receiver.url)
+}
+
+fn first_attempt_at(url: &str) -> Value {
+    let server = Server::with("");
+    let event = event_to(&server, url);
+    let tried = delivery(&server, &event, |one| one["attempts"][0].is_object());
+    tried["attempts"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone()
+}
+
+fn came_to(attempt: &Value) -> (&Value, &Value, &str) {
+    (
+        &attempt["status"],
+        &attempt["error"],
+        attempt["answer"].as_str().unwrap(),
+    )
+}
+
+#[test]
+fn a_refusal_is_kept_with_its_status_latency_and_the_first_512_bytes_and_is_tried_again() {
+    let body = format!("{}{}", "é".repeat(200), "x".repeat(2000));
+    let receiver = Misbehaving::open(Behaviour::Answer(answer("503 Busy", &body)));
+    let server = Server::with("");
+    let event = event_to(&server, &receiver.url);
+    let twice = delivery(&server, &event, |one| {
+        one["attempts"].as_array().unwrap().len() == 2
+    });
+    assert_eq!(
+        (&twice["state"], &twice["attempt_count"]),
+        (&json!("pending"), &json!(2))
+    );
+    assert_eq!(
+        (&twice["url"], &twice["finished_at"]),
+        (&json!(receiver.url), &Value::Null)
+    );
+    assert!(twice["next_attempt_at"].is_string());
+    for attempt in twice["attempts"].as_array().unwrap() {
+        let kept = attempt["answer"].as_str().unwrap();
+        assert_eq!(
+            (came_to(attempt).0, came_to(attempt).1),
+            (&json!(503), &Value::Null)
+        );
+        assert_eq!((kept.len(), body.starts_with(kept)), (512, true));
+        assert!(attempt["latency_ms"].is_u64() && attempt["attempted_at"].is_string());
+    }
+}
+
+#[test]
+fn what_was_taken_is_delivered_and_its_attempt_is_kept() {
+    let receiver = Misbehaving::open(Behaviour::Answer(answer("200 OK", "thanks")));
+    let server = Server::with("");
+    let event = event_to(&server, &receiver.url);
+    let taken = delivery(&server, &event, |one| one["state"] == "delivered");
+    assert_eq!(
+        came_to(&taken["attempts"][0]),
+        (&json!(200), &Value::Null, "thanks")
+    );
+    assert!(taken["finished_at"].is_string() && taken["next_attempt_at"].is_null());
+    for id in ["evt_00000000000000000000000000", "nonsense"] {
+        assert_eq!(
+            call(server.http, "GET", &format!("/events/{id}/deliveries")).status,
+            404
+        );
+    }
+}
+
+#[test]
+fn a_receiver_that_closes_early_has_given_no_answer() {
+    let attempt = first_attempt(Behaviour::Answer("HTTP/1.1 20".into()));
+    assert_eq!(
+        came_to(&attempt),
+        (&Value::Null, &json!("broken_answer"), "")
+    );
+}
+
+#[test]
+fn a_receiver_that_nobody_listens_at_is_no_connection() {
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let attempt = first_attempt_at(&format!("http://{free}/"));
+    assert_eq!(
+        came_to(&attempt),
+        (&Value::Null, &json!("no_connection"), "")
+    );
+}
+
+#[test]
+fn a_receiver_that_does_not_speak_http_has_given_no_answer() {
+    let attempt = first_attempt(Behaviour::Answer("220 mail.example ESMTP\r\n".into()));
+    assert_eq!(
+        came_to(&attempt),
+        (&Value::Null, &json!("broken_answer"), "")
+    );
+}
+
+#[test]
+fn a_receiver_that_lies_about_the_length_of_its_answer_has_answered() {
+    let lie = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nshort";
+    for behaviour in [Behaviour::Answer(lie.into()), Behaviour::Hang(lie.into())] {
+        assert_eq!(
+            came_to(&first_attempt(behaviour)),
+            (&json!(200), &Value::Null, "short")
+        );
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let target = Misbehaving::open(Behaviour::Answer(answer("200 OK", "")));
+    let head = format!(
+        "HTTP/1.1 307 Over There\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
+        target.url
+    );
+    let attempt = first_attempt(Behaviour::Answer(head));
+    assert_eq!(came_to(&attempt), (&json!(307), &Value::Null, ""));
+    assert_eq!(target.left(), 0);
+}
+
+#[test]
+fn a_receiver_that_never_ends_its_answer_holds_up_nothing() {
+    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(1 << 22));
+    let attempt = first_attempt(Behaviour::Drip(endless, Duration::from_millis(1)));
+    assert_eq!(came_to(&attempt).0, &json!(200));
+    let kept = came_to(&attempt).2;
+    assert!(
+        kept.len() <= 512 && kept.bytes().all(|byte| byte == b'x'),
+        "{kept}"
+    );
+}
+
+#[test]
+fn a_receiver_that_hangs_delays_no_other_and_is_given_up_on_after_fifteen_seconds() {
+    let hanging = Misbehaving::open(Behaviour::Hang(String::new()));
+    let mut hook = Hook::open();
+    let server = Server::with("");
+    server.set(&json!({ "webhooks": [{ "url": hanging.url }, { "url": hook.url }] }));
+    server.add_number(NUMBER, &["--mode", "shared", "--pin-length", "6"]);
+    for _ in 0..100 {
+        server.allocate(&json!({ "caller_id_number": NUMBER, "from": ["+919900000001"] }));
+    }
+    (0..100).for_each(|_| {
+        hook.event("allocation.created");
+    });
+    let under_way = hanging.left();
+    assert!(
+        (1..=4).contains(&under_way),
+        "{under_way} at once to one that has never answered"
+    );
+    let event = server.get("/events?limit=1")[0]["event_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    server.get_until(&format!("/events/{event}/deliveries"), |shown| {
+        let of = shown
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["url"] == hanging.url.as_str())
+            .unwrap();
+        of["attempts"][0]["error"] == "timeout"
+    });
+}
