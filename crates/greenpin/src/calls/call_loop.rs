@@ -320,7 +320,7 @@ impl CallLoop {
                 let _ = reply.send(found.is_some());
             }
             Command::Calls(reply) => {
-                let mut calls: Vec<_> = self.calls.values().map(|call| call.live()).collect();
+                let mut calls: Vec<_> = self.calls.values().map(|call| call.summary()).collect();
                 calls.sort_unstable_by(|left, right| left.call_sid.cmp(&right.call_sid));
                 let _ = reply.send(calls);
             }

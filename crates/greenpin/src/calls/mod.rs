@@ -115,7 +115,7 @@ pub struct Handle(mpsc::UnboundedSender<Command>);
 
 /// Call in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveCall {
+pub struct ActiveCall {
     /// Id of the call.
     pub call_sid: CallSid,
     /// Stage of the call.
@@ -148,7 +148,7 @@ enum Command {
     /// End one call now, and reply with `false` if the call does not exist.
     EndCall(CallSid, oneshot::Sender<bool>),
     /// Reply with the calls in progress.
-    Calls(oneshot::Sender<Vec<LiveCall>>),
+    Calls(oneshot::Sender<Vec<ActiveCall>>),
     /// Reply with the number of objects in use.
     Load(oneshot::Sender<EngineLoad>),
     /// Set the transport and the addresses of a trunk, as resolved from DNS.
@@ -324,7 +324,7 @@ fn resolve_trunk_names(
 
 impl Handle {
     /// Returns the calls in progress, oldest first; empty if the engine has stopped.
-    pub async fn calls(&self) -> Vec<LiveCall> {
+    pub async fn calls(&self) -> Vec<ActiveCall> {
         self.ask(Command::Calls).await.unwrap_or_default()
     }
 

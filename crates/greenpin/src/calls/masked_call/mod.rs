@@ -23,7 +23,7 @@ use super::direct_media::DirectMedia;
 use super::leg_owner::{CallId, LegOwner, Role};
 use super::media::{LegMedia, MediaReport, RecordingError};
 use super::record_writer::CallRecordWriter;
-use super::{CallState, LiveCall};
+use super::{ActiveCall, CallState};
 use crate::calls::trunks::selection::is_failover_status;
 use crate::metrics::METRICS;
 use crate::store;
@@ -182,14 +182,14 @@ impl MaskedCall {
     }
 
     /// Returns the state of the call for the API.
-    pub(super) fn live(&self) -> LiveCall {
+    pub(super) fn summary(&self) -> ActiveCall {
         let state = match (&self.ending, self.bridged_attempt) {
             (Some(_), _) => CallState::Ending,
             (None, Some(_)) => CallState::Bridged,
             (None, None) if self.callees.is_empty() => CallState::Collecting,
             (None, None) => CallState::Dialling,
         };
-        LiveCall {
+        ActiveCall {
             call_sid: self.sid.clone(),
             state,
             since: self.started.at,
