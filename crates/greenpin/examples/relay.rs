@@ -1,4 +1,4 @@
-//! Prints what bridged calls cost: `cargo run --release --example relay [CALLS] [SECONDS] [GATHER_MICROSECONDS]`.
+//! Prints the cost of bridged calls: `cargo run --release --example relay [CALLS] [SECONDS] [GATHER_MICROSECONDS]`.
 
 use std::{env, error::Error, time::Duration};
 

@@ -1,14 +1,14 @@
-//! The file of a prompt: for the operator's folder and for what a tenant uploads alike.
+//! WAV file of a prompt, for the operator's folder and for the tenants' uploads.
 
 use std::io::Cursor;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
-/// Seconds that a prompt may last.
-pub(crate) const MOST_SECONDS: u32 = 60;
-/// Samples a second.
+/// Maximum length of a prompt in seconds.
+pub(crate) const MAX_PROMPT_SECONDS: u32 = 60;
+/// Samples per second.
 pub(crate) const SAMPLE_RATE: u32 = 8000;
-/// The prompts, by the names of their files.
+/// Names of the prompts.
 pub(crate) const NAMES: [&str; 10] = [
     "enter_pin",
     "wrong_pin",
@@ -22,7 +22,7 @@ pub(crate) const NAMES: [&str; 10] = [
     "warning",
 ];
 
-/// Reads a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds; else says which rule it breaks.
+/// Reads a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 seconds. The error names the violated rule.
 pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
     let reader =
         WavReader::new(Cursor::new(octets)).map_err(|error| format!("not a WAV file ({error})"))?;
@@ -39,7 +39,7 @@ pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
             format.bits_per_sample
         ));
     }
-    if reader.duration() > MOST_SECONDS * SAMPLE_RATE {
+    if reader.duration() > MAX_PROMPT_SECONDS * SAMPLE_RATE {
         return Err(format!("lasts {} seconds", reader.duration() / SAMPLE_RATE));
     }
     reader
@@ -48,7 +48,7 @@ pub fn read(octets: &[u8]) -> Result<Vec<i16>, String> {
         .map_err(|error| format!("is damaged ({error})"))
 }
 
-/// Writes such a file.
+/// Writes a prompt as a WAV file.
 pub fn write(samples: &[i16]) -> Result<Vec<u8>, hound::Error> {
     let format = WavSpec {
         channels: 1,
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_file_is_read_back() {
         let samples: Vec<i16> = (-500..500).collect();
         assert_eq!(read(&write(&samples).unwrap()).unwrap(), samples);
         assert!(read(b"RIFF").unwrap_err().starts_with("not a WAV file"));

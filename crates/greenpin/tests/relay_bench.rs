@@ -1,4 +1,4 @@
-//! The relay bench works; what it measures is not judged here. Alone in its process, because it counts threads.
+//! Smoke test of the relay benchmark. It runs alone in its process, because the benchmark counts threads.
 
 use std::time::Duration;
 

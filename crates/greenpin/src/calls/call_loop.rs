@@ -1,85 +1,63 @@
-//! The telephone exchange: one loop that carries every call, so that no call ever waits for a lock.
+//! Single loop that processes every event of every call. Calls need no locks, because only this loop changes them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use call::{Cause, DialAttempt, Input, PhoneNumber, Side};
+use call::{Cause, DialAttempt, Input, PhoneNumber};
 use media::DigitSource;
 use signalling::sdes::SrtpMode;
 use signalling::{Endpoint, Event, IncomingCall, LegId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::call_limits::Tenants;
-use super::context::Plant;
-use super::masked_call::{MaskedCall, Started};
+use super::call_limits::CallLimiter;
+use super::context::EngineContext;
+use super::leg_owner::{CallId, LegOwner, Role};
+use super::masked_call::{CallStart, MaskedCall};
 use super::media::{MediaEvent, MediaId, MediaPlane};
-use super::record_writer::{Answer, Ledger};
+use super::record_writer::{CallRecordWriter, StoreReply};
 use super::sip::UserAgent;
 use super::trunks::number_format;
-use super::{Command, EngineSettings, Load};
+use super::{Command, EngineLoad, EngineSettings, RETRY_AFTER_SECONDS};
 use crate::metrics::METRICS;
 use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
 
-/// Seconds after which a caller who was refused for want of room may try again.
-const RETRY_AFTER: u32 = 5;
-
-/// One call, for as long as this process lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct CallId(u64);
-
-/// Whose leg or stream something is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Party {
-    pub(super) call: CallId,
-    pub(super) role: Role,
-    /// By which trunk its leg goes.
-    pub(super) trunk: usize,
-}
-
-/// What a party is in its call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Caller,
-    Callee(DialAttempt),
-}
-
-pub(super) struct Exchange {
-    plant: Plant,
+pub(super) struct CallLoop {
+    context: EngineContext,
     store: Store,
     calls: HashMap<CallId, Box<MaskedCall>>,
-    alarms: BTreeSet<(Instant, CallId)>,
+    deadlines: BTreeSet<(Instant, CallId)>,
     next_call: u64,
-    answers: mpsc::UnboundedSender<(CallId, Answer)>,
-    answer_inbox: mpsc::UnboundedReceiver<(CallId, Answer)>,
-    /// Told when the last call is over; no call is taken while somebody waits.
+    replies: mpsc::UnboundedSender<(CallId, StoreReply)>,
+    reply_inbox: mpsc::UnboundedReceiver<(CallId, StoreReply)>,
+    /// Notified after the last call has ended. While this is not empty, the loop admits no calls.
     draining: Vec<oneshot::Sender<()>>,
     admitting: bool,
-    tenants: Tenants,
-    /// Told when no trunk has a registration of ours any more.
-    leaving: Option<oneshot::Sender<()>>,
+    call_limiter: CallLimiter,
+    /// Notified after every registration has been removed from the trunks.
+    unregistering: Option<oneshot::Sender<()>>,
 }
 
-impl Exchange {
+impl CallLoop {
     pub(super) fn new(
         agent: UserAgent,
         media: MediaPlane,
         store: Store,
         settings: Arc<EngineSettings>,
     ) -> Self {
-        let (answers, answer_inbox) = mpsc::unbounded_channel();
+        let (replies, reply_inbox) = mpsc::unbounded_channel();
         Self {
-            plant: Plant::new(agent, media, settings),
+            context: EngineContext::new(agent, media, settings),
             store,
             calls: HashMap::new(),
-            alarms: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             next_call: 0,
-            answers,
-            answer_inbox,
+            replies,
+            reply_inbox,
             draining: Vec::new(),
             admitting: true,
-            tenants: Tenants::default(),
-            leaving: None,
+            call_limiter: CallLimiter::default(),
+            unregistering: None,
         }
     }
 
@@ -89,63 +67,63 @@ impl Exchange {
         mut commands: mpsc::UnboundedReceiver<Command>,
     ) {
         loop {
-            let alarm = self.alarms.first().map(|(at, _)| *at);
+            let deadline = self.deadlines.first().map(|(at, _)| *at);
             tokio::select! {
-                event = self.plant.agent.event() => self.signalled(event),
-                Some((call, answer)) = self.answer_inbox.recv() => self.answered(call, answer),
-                Some(event) = media.recv() => self.heard(event),
-                () = until(alarm) => self.ring_alarms(),
-                Some(command) = commands.recv() => self.command(command),
+                event = self.context.agent.event() => self.on_sip_event(event),
+                Some((call, reply)) = self.reply_inbox.recv() => self.on_store_reply(call, reply),
+                Some(event) = media.recv() => self.on_media_event(event),
+                () = until(deadline) => self.fire_deadlines(),
+                Some(command) = commands.recv() => self.on_command(command),
                 else => return,
             }
-            self.plant.agent.flush();
-            if self.leaving.is_some()
-                && self.plant.agent.has_left()
-                && let Some(waiting) = self.leaving.take()
+            self.context.agent.flush();
+            if self.unregistering.is_some()
+                && self.context.agent.is_unregistered()
+                && let Some(reply) = self.unregistering.take()
             {
-                let _ = waiting.send(());
+                let _ = reply.send(());
             }
         }
     }
 
-    fn signalled(&mut self, event: Event) {
+    fn on_sip_event(&mut self, event: Event) {
         match event {
-            Event::IncomingCall(offer) => self.offered(offer),
-            Event::Confirmed { leg, remote } => self.with_party(leg, |call, role, plant| {
+            Event::IncomingCall(incoming) => self.on_incoming_call(incoming),
+            Event::Confirmed { leg, remote } => self.with_leg(leg, |call, role, context| {
                 if let Some(remote) = remote {
-                    call.media_changed(role, remote, plant);
+                    call.media_changed(role, remote, context);
                 }
             }),
             Event::MediaChanged { leg, remote } => {
-                self.with_party(leg, |call, role, plant| {
-                    call.media_changed(role, remote, plant)
+                self.with_leg(leg, |call, role, context| {
+                    call.media_changed(role, remote, context)
                 });
             }
             Event::Redirected { leg, remote } => {
-                self.with_party(leg, |call, role, plant| {
-                    call.redirected(role, remote, plant)
+                self.with_leg(leg, |call, role, context| {
+                    call.redirected(role, remote, context)
                 });
             }
             Event::RedirectFailed { leg, status } => {
-                self.with_party(leg, |call, role, plant| {
-                    call.not_redirected(role, status, plant)
+                self.with_leg(leg, |call, role, context| {
+                    call.redirect_failed(role, status, context)
                 });
             }
             Event::Ringing(leg) => self.with_attempt(leg, Input::Ringing),
             Event::Answered { leg, remote } => {
-                self.with_party(leg, |call, role, plant| {
-                    call.media_changed(role, remote, plant)
+                self.with_leg(leg, |call, role, context| {
+                    call.media_changed(role, remote, context)
                 });
                 self.with_attempt(leg, Input::Answered);
             }
-            Event::Failed { leg, status } => self.with_party(leg, |call, role, plant| {
+            Event::Failed { leg, status } => self.with_leg(leg, |call, role, context| {
                 if let Role::Callee(attempt) = role {
-                    call.callee_failed(attempt, status, plant);
+                    call.callee_failed(attempt, status, context);
                 }
             }),
-            Event::Key { leg, key } => self.with_party(leg, |call, role, plant| {
+            Event::Key { leg, key } => self.with_leg(leg, |call, role, context| {
                 if let Ok(digit) = media::Digit::try_from(key) {
-                    call.key(role, digit, DigitSource::Info, plant);
+                    call.on_key(role, digit, DigitSource::Info, context);
                 }
             }),
             Event::HungUp { leg, orderly } => {
@@ -154,64 +132,69 @@ impl Exchange {
                 } else {
                     Cause::MediaLost
                 };
-                self.with_party(leg, |call, role, plant| call.hung_up(role, cause, plant));
-                self.plant.legs.remove(&leg);
+                self.with_leg(leg, |call, role, context| {
+                    call.hung_up(role, cause, context)
+                });
+                self.context.legs.remove(&leg);
             }
-            Event::Reachable { trunk, up } => self.plant.reachable(trunk, up),
+            Event::Reachable { trunk, up } => self.context.on_reachable(trunk, up),
             Event::Registered {
                 trunk,
                 registered,
                 status,
             } => {
-                self.plant.registered(trunk, registered, status);
+                self.context.on_registered(trunk, registered, status);
             }
         }
     }
 
-    /// Admission: a number that can be one, and room for one more call.
-    fn offered(&mut self, offer: IncomingCall) {
-        let settings = self.plant.settings.clone();
-        let Some(trunk) = settings.trunks.get(offer.trunk) else {
+    /// Admits an incoming call if the engine and the trunk have capacity and the called number is well formed.
+    fn on_incoming_call(&mut self, incoming: IncomingCall) {
+        let settings = self.context.settings.clone();
+        let Some(trunk) = settings.trunks.get(incoming.trunk) else {
             return;
         };
-        let full = self.calls.len() >= settings.max_calls || !self.plant.has_room(offer.trunk);
-        let going = self.leaving.is_some() || !self.draining.is_empty();
-        if !self.admitting || going || full {
-            return self.refuse(offer.leg, 503);
+        let is_full =
+            self.calls.len() >= settings.max_calls || !self.context.has_capacity(incoming.trunk);
+        let is_stopping = self.unregistering.is_some() || !self.draining.is_empty();
+        if !self.admitting || is_stopping || is_full {
+            return self.refuse(incoming.leg, 503);
         }
-        let in_clear = offer.remote.is_some_and(|remote| remote.crypto.is_none());
+        let in_clear = incoming
+            .remote
+            .is_some_and(|remote| remote.crypto.is_none());
         if trunk.srtp == SrtpMode::Required && in_clear {
-            return self.refuse(offer.leg, 488);
+            return self.refuse(incoming.leg, 488);
         }
-        let Some(number) = number_format::e164(&offer.called, trunk.country) else {
-            return self.refuse(offer.leg, 404);
+        let Some(number) = number_format::e164(&incoming.called, trunk.country) else {
+            return self.refuse(incoming.leg, 404);
         };
-        let caller = offer
+        let caller = incoming
             .caller
             .as_deref()
             .and_then(|caller| number_format::e164(caller, trunk.country));
         let trunk_name = trunk.name.clone();
-        self.begin(offer, number, caller, trunk_name);
+        self.begin_call(&incoming, number, caller, trunk_name);
     }
 
-    fn begin(
+    fn begin_call(
         &mut self,
-        offer: IncomingCall,
+        incoming: &IncomingCall,
         number: PhoneNumber,
         caller: Option<PhoneNumber>,
         trunk: String,
     ) {
         self.next_call = self.next_call.wrapping_add(1);
         let id = CallId(self.next_call);
-        let started = Started {
+        let started = CallStart {
             at: Timestamp::now(),
             instant: Instant::now(),
         };
         let sid = CallSid::new(started.at);
         METRICS.calls_started.inc();
         METRICS.calls_active.inc();
-        tracing::info!(call_sid = %sid, trunk, "a call came in");
-        let node = self.plant.settings.node.clone();
+        tracing::info!(call_sid = %sid, trunk, "call started");
+        let node = self.context.settings.node.clone();
         let new = NewCall {
             call_sid: sid.clone(),
             virtual_number: number,
@@ -220,209 +203,216 @@ impl Exchange {
             node,
             started_at: started.at,
         };
-        let ledger = Ledger::open(self.store.clone(), id, new, self.answers.clone());
-        self.plant.add(
-            offer.leg,
-            Party {
+        let record_writer =
+            CallRecordWriter::open(self.store.clone(), id, new, self.replies.clone());
+        self.context.add_leg(
+            incoming.leg,
+            LegOwner {
                 call: id,
                 role: Role::Caller,
-                trunk: offer.trunk,
+                trunk: incoming.trunk,
             },
         );
-        let call = MaskedCall::new(id, sid, number, offer, started, ledger);
+        let call = MaskedCall::new(id, sid, number, incoming, started, record_writer);
         self.calls.insert(id, Box::new(call));
     }
 
     fn refuse(&mut self, leg: LegId, status: u16) {
-        let retry_after = (status == 503).then_some(RETRY_AFTER);
-        self.plant
+        let retry_after = (status == 503).then_some(RETRY_AFTER_SECONDS);
+        self.context
             .agent
             .command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
     }
 
-    fn answered(&mut self, id: CallId, answer: Answer) {
-        match answer {
-            Answer::Routed(begun) => self.routed(id, begun),
-            Answer::PinChecked(verdict) => {
-                self.with_call(id, |call, plant| call.pin_checked(verdict, plant))
+    fn on_store_reply(&mut self, id: CallId, reply: StoreReply) {
+        match reply {
+            StoreReply::Routed(begun) => self.routed(id, begun),
+            StoreReply::PinChecked(verdict) => {
+                self.with_call(id, |call, context| call.pin_checked(verdict, context))
             }
-            Answer::Closed => {
+            StoreReply::Closed => {
                 if let Some(call) = self.calls.remove(&id) {
                     METRICS.calls_active.dec();
                     call.tenant()
                         .into_iter()
-                        .for_each(|tenant| self.tenants.release(tenant));
-                    self.plant.legs.remove(&call.caller_leg());
-                    self.clear_alarm(id, call.alarm());
+                        .for_each(|tenant| self.call_limiter.release(tenant));
+                    self.context.legs.remove(&call.caller_leg());
+                    self.clear_deadline(id, call.deadline());
                 }
                 if self.calls.is_empty() {
-                    for waiting in self.draining.drain(..) {
-                        let _ = waiting.send(());
+                    for reply in self.draining.drain(..) {
+                        let _ = reply.send(());
                     }
                 }
             }
         }
     }
 
-    /// The store says whose number it is: its tenant may have as many calls as it can take.
+    /// Continues with the route of the call, after the check of the tenant's limit. The tenant is known only now,
+    /// because it depends on the called number.
     fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
         let Ok(Begun {
             tenant: Some((tenant, limit)),
             ..
         }) = &begun
         else {
-            return self.with_call(id, |call, plant| call.routed(begun, plant));
+            return self.with_call(id, |call, context| call.routed(begun, context));
         };
-        let limit = limit.unwrap_or(self.plant.settings.tenant_limit);
-        if !self.tenants.admit(tenant, limit, Instant::now()) {
-            return self.with_call(id, MaskedCall::too_many);
+        let limit = limit.unwrap_or(self.context.settings.tenant_limit);
+        if !self.call_limiter.admit(tenant, limit, Instant::now()) {
+            return self.with_call(id, MaskedCall::reject_over_limit);
         }
         let tenant = tenant.clone();
-        self.with_call(id, |call, plant| {
-            call.count_for(tenant);
-            call.routed(begun, plant);
+        self.with_call(id, |call, context| {
+            call.set_tenant(tenant);
+            call.routed(begun, context);
         });
     }
 
-    fn heard(&mut self, event: MediaEvent) {
+    fn on_media_event(&mut self, event: MediaEvent) {
         match event {
             MediaEvent::Digit { id, digit, source } => {
-                self.with_stream(id, |call, role, plant| call.key(role, digit, source, plant));
+                self.with_stream(id, |call, role, context| {
+                    call.on_key(role, digit, source, context)
+                });
             }
-            MediaEvent::PlayFinished { id, token } => self.with_stream(id, |call, _, plant| {
+            MediaEvent::PlayFinished { id, token } => self.with_stream(id, |call, _, context| {
                 let playback = u32::try_from(token).unwrap_or_default();
-                call.step(Input::PlaybackFinished(playback), plant);
+                call.step(Input::PlaybackFinished(playback), context);
             }),
             MediaEvent::Silent { id } => {
-                self.with_stream(id, |call, role, plant| call.fell_silent(role, plant));
+                self.with_stream(id, |call, role, context| call.on_silence(role, context));
             }
             MediaEvent::RecordingFinished { id, path, result } => {
-                self.with_stream(id, |call, _, _| call.recorded(path, result));
+                self.with_stream(id, |call, _, _| call.on_recording_finished(path, result));
             }
             MediaEvent::Closed { id, report } => {
                 self.with_stream(id, |call, role, _| call.stream_closed(role, report));
-                self.plant.streams.remove(&id);
+                self.context.streams.remove(&id);
             }
         }
     }
 
-    fn ring_alarms(&mut self) {
+    fn fire_deadlines(&mut self) {
         let now = Instant::now();
-        while let Some((at, id)) = self.alarms.first().copied().filter(|(at, _)| *at <= now) {
-            self.alarms.remove(&(at, id));
-            self.with_call(id, |call, plant| call.step(Input::Elapsed, plant));
+        while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, id));
+            self.with_call(id, |call, context| call.step(Input::Elapsed, context));
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn on_command(&mut self, command: Command) {
         match command {
-            Command::Drain(waiting) if self.calls.is_empty() => {
-                let _ = waiting.send(());
+            Command::Drain(reply) if self.calls.is_empty() => {
+                let _ = reply.send(());
             }
-            Command::Drain(waiting) => self.draining.push(waiting),
+            Command::Drain(reply) => self.draining.push(reply),
             Command::Admit(admitting) => self.admitting = admitting,
-            Command::EndCall(sid, asking) => {
+            Command::EndCall(sid, reply) => {
                 let found = self
                     .calls
                     .iter()
                     .find(|(_, call)| *call.sid() == sid)
                     .map(|(id, _)| *id);
                 if let Some(id) = found {
-                    self.with_call(id, |call, plant| call.step(Input::EndRequested, plant));
+                    self.with_call(id, |call, context| call.step(Input::EndRequested, context));
                 }
-                let _ = asking.send(found.is_some());
+                let _ = reply.send(found.is_some());
             }
-            Command::Calls(asking) => {
-                let mut calls: Vec<_> = self.calls.values().map(|call| call.live()).collect();
-                calls.sort_unstable_by(|one, other| one.call_sid.cmp(&other.call_sid));
-                let _ = asking.send(calls);
+            Command::Calls(reply) => {
+                let mut calls: Vec<_> = self.calls.values().map(|call| call.summary()).collect();
+                calls.sort_unstable_by(|left, right| left.call_sid.cmp(&right.call_sid));
+                let _ = reply.send(calls);
             }
-            Command::Load(asking) => {
-                let _ = asking.send(self.load());
+            Command::Load(reply) => {
+                let _ = reply.send(self.load());
             }
             Command::Targets(trunk, transport, targets) => {
-                let told = |endpoint: &mut Endpoint, now| {
+                let set_targets = |endpoint: &mut Endpoint, now| {
                     endpoint.set_targets(trunk, transport, targets, now)
                 };
-                self.plant.agent.command(told);
+                self.context.agent.command(set_targets);
             }
-            Command::Trunks(asking) => {
-                let _ = asking.send(self.plant.trunks.clone());
+            Command::Trunks(reply) => {
+                let _ = reply.send(self.context.trunks.clone());
             }
-            Command::Leave(waiting) => {
-                self.plant
+            Command::Unregister(reply) => {
+                self.context
                     .agent
                     .command(|endpoint, now| endpoint.unregister_all(now));
-                self.leaving = Some(waiting);
+                self.unregistering = Some(reply);
             }
             Command::EndCalls => {
                 let all: Vec<CallId> = self.calls.keys().copied().collect();
                 for id in all {
-                    self.with_call(id, |call, plant| call.step(Input::EndRequested, plant));
+                    self.with_call(id, |call, context| call.step(Input::EndRequested, context));
                 }
             }
         }
     }
 
-    fn load(&self) -> Load {
-        let plant = &self.plant;
-        Load {
+    fn load(&self) -> EngineLoad {
+        let context = &self.context;
+        EngineLoad {
             calls: self.calls.len(),
-            legs: plant.legs.len(),
-            streams: plant.streams.len(),
-            media_legs: plant.media.legs(),
-            alarms: self.alarms.len(),
-            sip: plant.agent.load(),
+            legs: context.legs.len(),
+            streams: context.streams.len(),
+            media_legs: context.media.legs(),
+            deadlines: self.deadlines.len(),
+            sip: context.agent.load(),
         }
     }
 
-    fn with_party(&mut self, leg: LegId, act: impl FnOnce(&mut MaskedCall, Role, &mut Plant)) {
-        if let Some(party) = self.plant.legs.get(&leg).copied() {
-            self.with_call(party.call, |call, plant| act(call, party.role, plant));
+    fn with_leg(
+        &mut self,
+        leg: LegId,
+        action: impl FnOnce(&mut MaskedCall, Role, &mut EngineContext),
+    ) {
+        if let Some(owner) = self.context.legs.get(&leg).copied() {
+            self.with_call(owner.call, |call, context| {
+                action(call, owner.role, context)
+            });
         }
     }
 
-    fn with_stream(&mut self, id: MediaId, act: impl FnOnce(&mut MaskedCall, Role, &mut Plant)) {
-        if let Some(party) = self.plant.streams.get(&id).copied() {
-            self.with_call(party.call, |call, plant| act(call, party.role, plant));
+    fn with_stream(
+        &mut self,
+        id: MediaId,
+        action: impl FnOnce(&mut MaskedCall, Role, &mut EngineContext),
+    ) {
+        if let Some(owner) = self.context.streams.get(&id).copied() {
+            self.with_call(owner.call, |call, context| {
+                action(call, owner.role, context)
+            });
         }
     }
 
     fn with_attempt(&mut self, leg: LegId, input: impl FnOnce(DialAttempt) -> Input) {
-        self.with_party(leg, |call, role, plant| {
+        self.with_leg(leg, |call, role, context| {
             if let Role::Callee(attempt) = role {
-                call.step(input(attempt), plant);
+                call.step(input(attempt), context);
             }
         });
     }
 
-    /// Lets something happen to a call, and sets its alarm anew.
-    fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut MaskedCall, &mut Plant)) {
+    /// Runs an action on a call and updates the call's deadline in the table.
+    fn with_call(&mut self, id: CallId, action: impl FnOnce(&mut MaskedCall, &mut EngineContext)) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let before = call.alarm();
-        act(call, &mut self.plant);
-        let after = call.alarm();
+        let before = call.deadline();
+        action(call, &mut self.context);
+        let after = call.deadline();
         if before != after {
-            self.clear_alarm(id, before);
+            self.clear_deadline(id, before);
         }
-        // Set again even if it is the same: an alarm that has rung was taken out of the table.
-        self.alarms.extend(after.map(|at| (at, id)));
+        // Inserted even if the deadline is unchanged: a fired deadline has already been removed.
+        self.deadlines.extend(after.map(|at| (at, id)));
     }
 
-    fn clear_alarm(&mut self, id: CallId, alarm: Option<Instant>) {
-        if let Some(at) = alarm {
-            self.alarms.remove(&(at, id));
-        }
-    }
-}
-
-impl Role {
-    pub(super) fn side(self) -> Side {
-        match self {
-            Self::Caller => Side::Caller,
-            Self::Callee(_) => Side::Callee,
+    fn clear_deadline(&mut self, id: CallId, deadline: Option<Instant>) {
+        if let Some(at) = deadline {
+            self.deadlines.remove(&(at, id));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every call works with: the user agent, the media, the trunks, and whose each leg and stream is.
+//! State shared by all calls: the user agent, the media plane, the trunks, and the owner of each leg and stream.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,110 +6,110 @@ use std::time::Instant;
 
 use signalling::LegId;
 
-use super::call_loop::Party;
+use super::leg_owner::LegOwner;
 use super::media::{LegMedia, MediaId, MediaPlane, Prompts};
 use super::sip::UserAgent;
-use super::{EngineSettings, TrunkState};
-use crate::limits::token_bucket::Bucket;
+use super::{EngineSettings, TrunkHealth};
+use crate::limits::token_bucket::TokenBucket;
 use crate::metrics::METRICS;
 
-/// What calls work with.
-pub(super) struct Plant {
+/// State shared by all calls.
+pub(super) struct EngineContext {
     pub(super) agent: UserAgent,
     pub(super) media: MediaPlane,
     pub(super) settings: Arc<EngineSettings>,
     pub(super) prompts: Prompts,
-    pub(super) legs: HashMap<LegId, Party>,
-    pub(super) streams: HashMap<MediaId, Party>,
-    /// In the order of the settings.
-    pub(super) trunks: Vec<TrunkState>,
-    /// Of trunks that take so many new legs a second.
-    rates: HashMap<usize, Bucket>,
+    pub(super) legs: HashMap<LegId, LegOwner>,
+    pub(super) streams: HashMap<MediaId, LegOwner>,
+    /// State of the trunks, in the order of the settings.
+    pub(super) trunks: Vec<TrunkHealth>,
+    /// Token buckets of the trunks with a limit on new legs per second.
+    rates: HashMap<usize, TokenBucket>,
 }
 
-impl Plant {
+impl EngineContext {
     pub(super) fn new(agent: UserAgent, media: MediaPlane, settings: Arc<EngineSettings>) -> Self {
-        let plant = Self {
+        let context = Self {
             agent,
             media,
             prompts: settings.prompts.clone(),
             legs: HashMap::new(),
             streams: HashMap::new(),
-            trunks: settings.trunks.iter().map(TrunkState::new).collect(),
+            trunks: settings.trunks.iter().map(TrunkHealth::new).collect(),
             rates: HashMap::new(),
             settings,
         };
-        plant.show_trunks();
-        plant
+        context.update_metrics();
+        context
     }
 
-    /// Whether a trunk's own limits let it have one more leg now.
-    pub(super) fn has_room(&mut self, trunk: usize) -> bool {
+    /// Returns `true` if the trunk's limits allow another leg now.
+    pub(super) fn has_capacity(&mut self, trunk: usize) -> bool {
         let Some(settings) = self.settings.trunks.get(trunk) else {
             return false;
         };
         let legs = || {
             self.legs
                 .values()
-                .filter(|party| party.trunk == trunk)
+                .filter(|owner| owner.trunk == trunk)
                 .count()
         };
         if settings.max_calls.is_some_and(|limit| legs() >= limit) {
             return false;
         }
-        let Some(a_second) = settings.max_calls_per_second else {
+        let Some(per_second) = settings.max_calls_per_second else {
             return true;
         };
         let now = Instant::now();
         let rate = self
             .rates
             .entry(trunk)
-            .or_insert_with(|| Bucket::full(a_second, now));
-        rate.fill(a_second, a_second, now) >= 1.0
+            .or_insert_with(|| TokenBucket::full(per_second, now));
+        rate.refill(per_second, per_second, now) >= 1.0
     }
 
-    /// One more leg begins.
-    pub(super) fn add(&mut self, leg: LegId, party: Party) {
-        if let Some(rate) = self.rates.get_mut(&party.trunk) {
-            rate.take();
+    /// Registers a new leg and counts it against the trunk's rate limit.
+    pub(super) fn add_leg(&mut self, leg: LegId, owner: LegOwner) {
+        if let Some(rate) = self.rates.get_mut(&owner.trunk) {
+            rate.consume();
         }
-        self.legs.insert(leg, party);
+        self.legs.insert(leg, owner);
     }
 
-    /// Whether a trunk is alive, as far as is known.
+    /// Returns `true` if the trunk is considered up.
     pub(super) fn is_up(&self, trunk: usize) -> bool {
         self.trunks.get(trunk).is_some_and(|trunk| trunk.up)
     }
 
-    /// A trunk went away, or came back.
-    pub(super) fn reachable(&mut self, index: usize, up: bool) {
+    /// Records a change in the reachability of a trunk.
+    pub(super) fn on_reachable(&mut self, index: usize, up: bool) {
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
         };
         trunk.up = up;
         let name = self.trunk_name(index);
         match up {
-            true => tracing::info!(trunk = name, "a trunk is back"),
-            false => tracing::warn!(trunk = name, "a trunk is away"),
+            true => tracing::info!(trunk = name, "trunk is up"),
+            false => tracing::warn!(trunk = name, "trunk is away"),
         }
-        self.show_trunks();
+        self.update_metrics();
     }
 
-    /// A trunk has taken our registration, or has it no more.
-    pub(super) fn registered(&mut self, index: usize, registered: bool, status: u16) {
+    /// Records the result of a registration with a trunk.
+    pub(super) fn on_registered(&mut self, index: usize, registered: bool, status: u16) {
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
         };
         trunk.registered = Some(registered);
         let name = self.trunk_name(index);
         match registered {
-            true => tracing::info!(trunk = name, "a trunk has taken our registration"),
+            true => tracing::info!(trunk = name, "registration accepted"),
             false if (200..300).contains(&status) => {
-                tracing::info!(trunk = name, "a registration was taken back");
+                tracing::info!(trunk = name, "registration removed");
             }
-            false => tracing::warn!(trunk = name, status, "a trunk has no registration of ours"),
+            false => tracing::warn!(trunk = name, status, "registration failed"),
         }
-        self.show_trunks();
+        self.update_metrics();
     }
 
     fn trunk_name(&self, index: usize) -> &str {
@@ -119,14 +119,14 @@ impl Plant {
             .map_or("", |trunk| &trunk.name)
     }
 
-    fn show_trunks(&self) {
+    fn update_metrics(&self) {
         for (settings, state) in self.settings.trunks.iter().zip(&self.trunks) {
-            METRICS.trunk(&settings.name, state.up, state.registered);
+            METRICS.set_trunk(&settings.name, state.up, state.registered);
         }
     }
 
-    /// A leg is given up, and with it its stream, of which nothing more will be heard.
-    pub(super) fn forget(&mut self, leg: LegId, stream: Option<&LegMedia>) {
+    /// Removes a leg and its stream. Later events of both are ignored.
+    pub(super) fn remove_leg(&mut self, leg: LegId, stream: Option<&LegMedia>) {
         self.legs.remove(&leg);
         if let Some(stream) = stream {
             self.streams.remove(&stream.id());

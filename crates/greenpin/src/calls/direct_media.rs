@@ -1,185 +1,188 @@
-//! When the two carriers' gateways may talk to each other, and when their audio comes back to us: decided here, without
-//! knowing of SIP.
+//! State machine for direct media: it decides when the gateways of two carriers exchange media without the server, and
+//! when the server takes the media back. It contains no SIP.
 
 use call::Side;
 use signalling::sdp::RemoteMedia;
 
-/// How often a call may go direct: a peer that changes its audio each time it does stays with us in the end.
-const MOST_TURNS: u8 = 8;
+/// Maximum number of attempts per call. A peer that changes its media after every attempt stays relayed in the end.
+const MAX_DIRECT_ATTEMPTS: u8 = 8;
 
-/// What a call is like, as far as it matters here.
+/// Properties of a call that decide between relayed and direct media.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    /// Both trunks allow it, and take audio from the address in the SDP alone.
+pub(super) struct MediaFacts {
+    /// Both trunks allow direct media and accept RTP only from the address in the SDP.
     pub(super) allowed: bool,
-    /// Both parties are connected, and the call goes on.
+    /// Both parties are connected, and the call is not ending.
     pub(super) bridged: bool,
-    /// We need the audio: a recording, a tone, keys that come another way.
+    /// The server needs the audio for a recording, a warning tone, or keys sent by SIP INFO.
     pub(super) needed: bool,
-    /// The caller's audio and the callee's, once both are known.
+    /// Negotiated media of caller and callee, once both are known.
     pub(super) media: Option<(RemoteMedia, RemoteMedia)>,
 }
 
-impl Facts {
-    /// Whether the two could talk without us: in clear, one codec, keys as telephone-events, no number of a format with
-    /// two meanings, nobody on hold.
-    fn fit(self) -> bool {
-        let alone = |media: RemoteMedia| {
+impl MediaFacts {
+    /// Returns `true` if the gateways can exchange media directly: unencrypted, the same codec, telephone-events on
+    /// both sides, no payload type with two meanings, and no hold.
+    fn allows_direct(self) -> bool {
+        let eligible = |media: RemoteMedia| {
             media.send && media.receive && media.crypto.is_none() && media.telephone_event.is_some()
         };
         self.allowed
             && self.bridged
             && !self.needed
             && self.media.is_some_and(|(caller, callee)| {
-                let alike =
+                let compatible =
                     caller.codec == callee.codec && caller.rtp.is_ipv4() == callee.rtp.is_ipv4();
-                // What a number stands for must not change within a call (RFC 3264, section 8.3.2).
-                let keeps = |own: RemoteMedia, other: RemoteMedia| {
+                // A payload type must keep its meaning within a session (RFC 3264, section 8.3.2).
+                let keeps_meaning = |own: RemoteMedia, other: RemoteMedia| {
                     own.telephone_event
                         .is_none_or(|event| event.payload_type != other.payload_type)
                 };
-                alone(caller)
-                    && alone(callee)
-                    && alike
-                    && keeps(caller, callee)
-                    && keeps(callee, caller)
+                eligible(caller)
+                    && eligible(callee)
+                    && compatible
+                    && keeps_meaning(caller, callee)
+                    && keeps_meaning(callee, caller)
             })
     }
 }
 
-/// Where a leg's gateway sends its audio.
+/// Destination of a gateway's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// To us.
-    Here,
-    /// To us, and it was asked to send to the other.
-    Leaving,
-    /// To the other.
-    There,
-    /// To the other, and it was asked to send to us again.
-    Returning,
+enum MediaPath {
+    /// The server.
+    Relayed,
+    /// The server; a re-INVITE to send to the other gateway is pending.
+    Releasing,
+    /// The other gateway.
+    Direct,
+    /// The other gateway; a re-INVITE to send to the server again is pending.
+    Reclaiming,
 }
 
-/// What is to be done.
+/// Next step for the caller of [`DirectMedia::step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Ask this side's gateway to send to the other's.
-    Send(Side),
-    /// Ask this side's gateway to send to us again.
-    Return(Side),
-    /// It does not come back: the call cannot go on.
-    GiveUp,
+pub(super) enum RedirectStep {
+    /// Ask this side's gateway to send to the other gateway.
+    Release(Side),
+    /// Ask this side's gateway to send to the server again.
+    Reclaim(Side),
+    /// End the call, because a gateway refused to return its media to the server.
+    EndCall,
 }
 
-/// The way of one call's audio.
+/// Media paths of one call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Direct {
-    caller: Place,
-    callee: Place,
-    /// On the way to be direct, or so.
-    wanted: bool,
-    /// A gateway would not: never again on this call.
+pub(super) struct DirectMedia {
+    caller: MediaPath,
+    callee: MediaPath,
+    /// Direct media is in use, or being set up.
+    active: bool,
+    /// A gateway refused, so the call makes no further attempt.
     refused: bool,
-    /// A gateway did not come back.
-    lost: bool,
-    turns: u8,
-    /// Both have sent to each other at some time.
+    /// A gateway refused to return its media to the server.
+    reclaim_failed: bool,
+    attempts: u8,
+    /// Both gateways have exchanged media directly at least once.
     was_direct: bool,
 }
 
-impl Direct {
-    /// A call whose audio goes through us.
+impl DirectMedia {
+    /// Creates the state of a call with relayed media.
     pub(super) fn new() -> Self {
-        let (caller, callee) = (Place::Here, Place::Here);
+        let (caller, callee) = (MediaPath::Relayed, MediaPath::Relayed);
         Self {
             caller,
             callee,
-            wanted: false,
+            active: false,
             refused: false,
-            lost: false,
-            turns: 0,
+            reclaim_failed: false,
+            attempts: 0,
             was_direct: false,
         }
     }
 
-    /// Some audio may go past us: silence says nothing.
-    pub(super) fn is_away(&self) -> bool {
-        (self.caller, self.callee) != (Place::Here, Place::Here)
+    /// Returns `true` if media may bypass the server. Missing RTP is then no sign of a dead leg.
+    pub(super) fn may_bypass_server(&self) -> bool {
+        (self.caller, self.callee) != (MediaPath::Relayed, MediaPath::Relayed)
     }
 
-    /// The two have sent to each other at some time.
+    /// Returns `true` if both gateways have exchanged media directly at least once.
     pub(super) fn was_direct(&self) -> bool {
         self.was_direct
     }
 
-    /// The next thing to do, given what the call is like now. To be asked until there is none.
-    pub(super) fn step(&mut self, facts: Facts) -> Option<Step> {
-        if self.lost {
-            return std::mem::take(&mut self.lost).then_some(Step::GiveUp);
+    /// Returns the next step for the present facts. The caller repeats this until it returns `None`.
+    pub(super) fn step(&mut self, facts: MediaFacts) -> Option<RedirectStep> {
+        if self.reclaim_failed {
+            return std::mem::take(&mut self.reclaim_failed).then_some(RedirectStep::EndCall);
         }
-        self.wanted = !self.refused && facts.fit() && (self.wanted || self.may_begin());
-        if self.wanted && !self.is_away() {
-            self.turns = self.turns.saturating_add(1);
+        self.active = !self.refused && facts.allows_direct() && (self.active || self.may_start());
+        if self.active && !self.may_bypass_server() {
+            self.attempts = self.attempts.saturating_add(1);
         }
-        let side = match (self.wanted, self.caller, self.callee) {
-            (true, Place::Here, _) | (false, Place::There, _) => Side::Caller,
-            (true, Place::There, Place::Here) | (false, _, Place::There) => Side::Callee,
+        let side = match (self.active, self.caller, self.callee) {
+            (true, MediaPath::Relayed, _) | (false, MediaPath::Direct, _) => Side::Caller,
+            (true, MediaPath::Direct, MediaPath::Relayed) | (false, _, MediaPath::Direct) => {
+                Side::Callee
+            }
             _ => return None,
         };
-        let wanted = self.wanted;
-        *self.place(side) = if wanted {
-            Place::Leaving
+        let active = self.active;
+        *self.path_mut(side) = if active {
+            MediaPath::Releasing
         } else {
-            Place::Returning
+            MediaPath::Reclaiming
         };
-        Some(if wanted {
-            Step::Send(side)
+        Some(if active {
+            RedirectStep::Release(side)
         } else {
-            Step::Return(side)
+            RedirectStep::Reclaim(side)
         })
     }
 
-    fn may_begin(&self) -> bool {
-        !self.is_away() && self.turns < MOST_TURNS
+    fn may_start(&self) -> bool {
+        !self.may_bypass_server() && self.attempts < MAX_DIRECT_ATTEMPTS
     }
 
-    /// A gateway does what it was asked for.
-    pub(super) fn accepted(&mut self, side: Side) {
-        let place = self.place(side);
-        *place = match *place {
-            Place::Leaving | Place::There => Place::There,
-            Place::Returning | Place::Here => Place::Here,
+    /// Handles a gateway's acceptance of the pending re-INVITE.
+    pub(super) fn on_accepted(&mut self, side: Side) {
+        let path = self.path_mut(side);
+        *path = match *path {
+            MediaPath::Releasing | MediaPath::Direct => MediaPath::Direct,
+            MediaPath::Reclaiming | MediaPath::Relayed => MediaPath::Relayed,
         };
-        self.was_direct |= (self.caller, self.callee) == (Place::There, Place::There);
+        self.was_direct |= (self.caller, self.callee) == (MediaPath::Direct, MediaPath::Direct);
     }
 
-    /// A gateway refused what it was asked for.
-    pub(super) fn refused(&mut self, side: Side) {
+    /// Handles a gateway's refusal of the pending re-INVITE.
+    pub(super) fn on_refused(&mut self, side: Side) {
         self.refused = true;
-        let place = self.place(side);
-        match *place {
-            Place::Leaving => *place = Place::Here,
-            Place::Returning => self.lost = true,
-            Place::Here | Place::There => {}
+        let path = self.path_mut(side);
+        match *path {
+            MediaPath::Releasing => *path = MediaPath::Relayed,
+            MediaPath::Reclaiming => self.reclaim_failed = true,
+            MediaPath::Relayed | MediaPath::Direct => {}
         }
     }
 
-    /// A gateway is not where the other was told that it is: both come back, and stay.
-    pub(super) fn misled(&mut self) {
+    /// Handles a gateway whose media address differs from the address given to the other gateway. Both return to the
+    /// server and stay there.
+    pub(super) fn address_changed(&mut self) {
         self.refused = true;
     }
 
-    /// A gateway changed its audio by itself (hold, another address), and was answered with ours: it sends to us now. The
-    /// other one comes back before they part again.
-    pub(super) fn changed(&mut self, side: Side) {
-        let place = self.place(side);
-        if *place == Place::There {
-            *place = Place::Here;
+    /// Handles a change of media by the gateway itself, such as hold or a new address. The answer named the server's
+    /// address, so this gateway sends to the server now. The other gateway returns before the next attempt.
+    pub(super) fn on_changed(&mut self, side: Side) {
+        let path = self.path_mut(side);
+        if *path == MediaPath::Direct {
+            *path = MediaPath::Relayed;
         }
-        self.wanted = false;
+        self.active = false;
     }
 
-    fn place(&mut self, side: Side) -> &mut Place {
+    fn path_mut(&mut self, side: Side) -> &mut MediaPath {
         match side {
             Side::Caller => &mut self.caller,
             Side::Callee => &mut self.callee,
@@ -211,8 +214,8 @@ mod tests {
         }
     }
 
-    fn facts() -> Facts {
-        Facts {
+    fn facts() -> MediaFacts {
+        MediaFacts {
             allowed: true,
             bridged: true,
             needed: false,
@@ -220,44 +223,53 @@ mod tests {
         }
     }
 
-    fn needed() -> Facts {
-        Facts {
+    fn needed() -> MediaFacts {
+        MediaFacts {
             needed: true,
             ..facts()
         }
     }
 
-    /// A call whose gateways talk to each other.
-    fn direct() -> Direct {
-        let mut direct = Direct::new();
+    /// A call with direct media.
+    fn direct() -> DirectMedia {
+        let mut direct = DirectMedia::new();
         for side in [Side::Caller, Side::Callee] {
-            assert_eq!(direct.step(facts()), Some(Step::Send(side)));
-            assert_eq!(direct.step(facts()), None, "one after the other");
-            direct.accepted(side);
+            assert_eq!(direct.step(facts()), Some(RedirectStep::Release(side)));
+            assert_eq!(direct.step(facts()), None, "one re-INVITE at a time");
+            direct.on_accepted(side);
         }
         assert_eq!(direct.step(facts()), None);
-        assert!(direct.is_away() && direct.was_direct());
+        assert!(direct.may_bypass_server() && direct.was_direct());
         direct
     }
 
     #[test]
-    fn both_come_back_when_the_audio_is_needed_and_part_again_when_it_is_not() {
+    fn both_gateways_return_while_the_server_needs_the_audio() {
         let mut direct = direct();
-        assert_eq!(direct.step(needed()), Some(Step::Return(Side::Caller)));
-        assert_eq!(direct.step(needed()), Some(Step::Return(Side::Callee)));
-        direct.accepted(Side::Callee);
-        assert_eq!(direct.step(facts()), None, "the caller is not back yet");
-        direct.accepted(Side::Caller);
-        assert!(!direct.is_away());
-        assert_eq!(direct.step(facts()), Some(Step::Send(Side::Caller)));
+        assert_eq!(
+            direct.step(needed()),
+            Some(RedirectStep::Reclaim(Side::Caller))
+        );
+        assert_eq!(
+            direct.step(needed()),
+            Some(RedirectStep::Reclaim(Side::Callee))
+        );
+        direct.on_accepted(Side::Callee);
+        assert_eq!(direct.step(facts()), None, "the caller is not relayed yet");
+        direct.on_accepted(Side::Caller);
+        assert!(!direct.may_bypass_server());
+        assert_eq!(
+            direct.step(facts()),
+            Some(RedirectStep::Release(Side::Caller))
+        );
     }
 
     #[test]
-    fn nothing_goes_direct_that_does_not_fit() {
+    fn media_that_does_not_fit_stays_relayed() {
         let with = |change: fn(&mut RemoteMedia)| {
             let mut other = media();
             change(&mut other);
-            [(media(), other), (other, media())].map(|both| Facts {
+            [(media(), other), (other, media())].map(|both| MediaFacts {
                 media: Some(both),
                 ..facts()
             })
@@ -275,88 +287,116 @@ mod tests {
             with(|media| media.receive = false),
             with(|media| media.rtp = "[2001:db8::1]:4000".parse().unwrap()),
             [
-                Facts {
+                MediaFacts {
                     allowed: false,
                     ..facts()
                 },
-                Facts {
+                MediaFacts {
                     bridged: false,
                     ..facts()
                 },
             ],
             [
                 needed(),
-                Facts {
+                MediaFacts {
                     media: None,
                     ..facts()
                 },
             ],
         ];
         for facts in unfit.into_iter().flatten() {
-            assert_eq!(Direct::new().step(facts), None, "{facts:?}");
+            assert_eq!(DirectMedia::new().step(facts), None, "{facts:?}");
         }
     }
 
     #[test]
-    fn a_refusal_brings_the_other_back_for_good() {
-        let mut first = Direct::new();
-        assert_eq!(first.step(facts()), Some(Step::Send(Side::Caller)));
-        first.refused(Side::Caller);
-        assert_eq!((first.step(facts()), first.is_away()), (None, false));
-        let mut second = Direct::new();
-        second.step(facts());
-        second.accepted(Side::Caller);
-        assert_eq!(second.step(facts()), Some(Step::Send(Side::Callee)));
-        second.refused(Side::Callee);
-        assert_eq!(second.step(facts()), Some(Step::Return(Side::Caller)));
-        second.accepted(Side::Caller);
+    fn a_refusal_returns_the_other_gateway_and_ends_all_attempts() {
+        let mut first = DirectMedia::new();
         assert_eq!(
-            (second.step(facts()), second.is_away(), second.was_direct()),
+            first.step(facts()),
+            Some(RedirectStep::Release(Side::Caller))
+        );
+        first.on_refused(Side::Caller);
+        assert_eq!(
+            (first.step(facts()), first.may_bypass_server()),
+            (None, false)
+        );
+        let mut second = DirectMedia::new();
+        second.step(facts());
+        second.on_accepted(Side::Caller);
+        assert_eq!(
+            second.step(facts()),
+            Some(RedirectStep::Release(Side::Callee))
+        );
+        second.on_refused(Side::Callee);
+        assert_eq!(
+            second.step(facts()),
+            Some(RedirectStep::Reclaim(Side::Caller))
+        );
+        second.on_accepted(Side::Caller);
+        assert_eq!(
+            (
+                second.step(facts()),
+                second.may_bypass_server(),
+                second.was_direct()
+            ),
             (None, false, false)
         );
     }
 
     #[test]
-    fn one_that_does_not_come_back_ends_the_call_once() {
+    fn a_refused_return_ends_the_call_once() {
         let mut direct = direct();
         direct.step(needed());
-        direct.refused(Side::Caller);
-        assert_eq!(direct.step(needed()), Some(Step::GiveUp));
-        assert_ne!(direct.step(needed()), Some(Step::GiveUp));
+        direct.on_refused(Side::Caller);
+        assert_eq!(direct.step(needed()), Some(RedirectStep::EndCall));
+        assert_ne!(direct.step(needed()), Some(RedirectStep::EndCall));
     }
 
     #[test]
-    fn a_change_of_one_brings_the_other_back_before_they_part_again() {
+    fn a_change_by_one_gateway_returns_the_other_before_the_next_attempt() {
         let mut direct = direct();
-        direct.changed(Side::Callee);
-        assert_eq!(direct.step(facts()), Some(Step::Return(Side::Caller)));
-        direct.accepted(Side::Caller);
-        assert_eq!(direct.step(facts()), Some(Step::Send(Side::Caller)));
+        direct.on_changed(Side::Callee);
+        assert_eq!(
+            direct.step(facts()),
+            Some(RedirectStep::Reclaim(Side::Caller))
+        );
+        direct.on_accepted(Side::Caller);
+        assert_eq!(
+            direct.step(facts()),
+            Some(RedirectStep::Release(Side::Caller))
+        );
     }
 
     #[test]
-    fn a_peer_that_changes_its_audio_each_time_stays_with_us_in_the_end() {
-        let mut direct = Direct::new();
+    fn a_peer_that_changes_its_media_every_time_stays_relayed_in_the_end() {
+        let mut direct = DirectMedia::new();
         let mut sent = 0;
         for _ in 0..50 {
             while let Some(step) = direct.step(facts()) {
-                let (Step::Send(side) | Step::Return(side)) = step else {
+                let (RedirectStep::Release(side) | RedirectStep::Reclaim(side)) = step else {
                     panic!("given up")
                 };
-                sent += usize::from(matches!(step, Step::Send(_)));
-                direct.accepted(side);
+                sent += usize::from(matches!(step, RedirectStep::Release(_)));
+                direct.on_accepted(side);
             }
-            direct.changed(Side::Callee);
+            direct.on_changed(Side::Callee);
         }
-        assert_eq!(sent, 2 * usize::from(MOST_TURNS));
-        assert!(!direct.is_away() || direct.step(facts()).is_some());
+        assert_eq!(sent, 2 * usize::from(MAX_DIRECT_ATTEMPTS));
+        assert!(!direct.may_bypass_server() || direct.step(facts()).is_some());
     }
 
     #[test]
-    fn a_gateway_that_is_elsewhere_than_the_other_was_told_brings_both_back() {
+    fn a_changed_address_returns_both_gateways() {
         let mut direct = direct();
-        direct.misled();
-        assert_eq!(direct.step(facts()), Some(Step::Return(Side::Caller)));
-        assert_eq!(direct.step(facts()), Some(Step::Return(Side::Callee)));
+        direct.address_changed();
+        assert_eq!(
+            direct.step(facts()),
+            Some(RedirectStep::Reclaim(Side::Caller))
+        );
+        assert_eq!(
+            direct.step(facts()),
+            Some(RedirectStep::Reclaim(Side::Callee))
+        );
     }
 }

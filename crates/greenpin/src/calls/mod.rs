@@ -1,9 +1,24 @@
-//! The SIP and RTP engine: performs what the call machine decides.
+//! SIP and RTP engine. It performs the actions of the call machine (crate `call`) on real sockets.
+//!
+//! Map of the folder:
+//!
+//! - `call_loop`: the single loop that processes every event of every call.
+//! - `context`: the state that all calls share, such as the user agent, the media plane and the trunks.
+//! - `leg_owner`: the call of each leg and media stream.
+//! - `masked_call`: one call on its legs, in `actions`, `media_path` and `ending`.
+//! - `direct_media`: the state machine for media between two carriers.
+//! - `record_writer`: the writes of one call to the store, in order.
+//! - `call_limits`: the limits of each tenant on this node.
+//! - `trunks`: trunk selection, number formats and DNS.
+//! - `sip`: sockets, connections and TLS under the SIP endpoint.
+//! - `media`: media threads, legs, prompts and recordings.
+//! - `softphone`: a phone for the commands `demo` and `call`.
 
 mod call_limits;
 mod call_loop;
 mod context;
 mod direct_media;
+mod leg_owner;
 mod masked_call;
 pub mod media;
 mod record_writer;
@@ -17,158 +32,162 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::trunks::number_format::NumberFormat;
-pub use self::trunks::selection::{TrunkSettings, TrunkState};
+pub use self::trunks::selection::{TrunkHealth, TrunkSettings};
 use tokio::sync::{mpsc, oneshot};
 
-use self::call_loop::Exchange;
+use self::call_loop::CallLoop;
 use self::media::{MediaPlane, MediaSettings, Prompts, RecordingFormat};
-use self::sip::{BindError, Certificates, SipSockets, Tls, TlsListen, UserAgent};
-use self::trunks::dns::{Encryption, Wanted};
+use self::sip::{BindError, SipSockets, Tls, TlsCertificates, TlsListen, UserAgent};
+use self::trunks::dns::{TlsPolicy, TrunkLookup};
 use crate::store::{CallLimit, CallSid, Store, Timestamp};
 use signalling::Transport;
 
-/// How long the trunks have to take note of our leaving.
-const LEAVING: Duration = Duration::from_secs(2);
+/// Seconds in `Retry-After` of a call rejected for lack of capacity.
+const RETRY_AFTER_SECONDS: u32 = 5;
+/// Maximum time to wait for the trunks to confirm the removal of our registrations, in [`Engine::stop`].
+const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum time for the end of the remaining calls, in [`Engine::stop`].
+const END_CALLS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the engine needs to know to start.
+/// Settings of the engine.
 pub struct EngineSettings {
-    /// Where SIP over UDP is served. Port 0 takes a free one.
+    /// Address for SIP over UDP. Port 0 takes any free port.
     pub udp: SocketAddr,
-    /// Where SIP over TCP is served, if anywhere. Port 0 takes the one of UDP.
+    /// Address for SIP over TCP; `None`: off. Port 0 takes the port of UDP.
     pub tcp: Option<SocketAddr>,
-    /// Where SIP over TLS is served, if anywhere.
+    /// Address and certificate for SIP over TLS; `None`: off.
     pub tls: Option<TlsListen>,
-    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    /// DNS server for the host names of trunks; `None`: the system's resolver.
     pub dns: Option<SocketAddr>,
-    /// The address that peers reach SIP and media at.
+    /// IP address announced to peers for SIP and media.
     pub advertised: IpAddr,
-    /// Who brings calls and takes them.
+    /// Carriers to receive calls from and to place calls with.
     pub trunks: Vec<TrunkSettings>,
-    /// Ports and threads of the audio.
+    /// Ports and threads of the media plane.
     pub media: MediaSettings,
-    /// What callers hear.
+    /// Prompts played to callers.
     pub prompts: Prompts,
-    /// The folder that recordings go to.
+    /// Folder for recordings.
     pub recordings: PathBuf,
-    /// What they are written as.
+    /// File format of recordings.
     pub recording_format: RecordingFormat,
-    /// The name of this node in call records.
+    /// Name of this node in call records.
     pub node: String,
-    /// Calls at once; one more is refused with 503.
+    /// Maximum number of concurrent calls. The engine rejects further calls with 503.
     pub max_calls: usize,
-    /// The same of a tenant whose settings say nothing.
+    /// Default call limit of a tenant, for tenants without a limit in their settings.
     pub tenant_limit: CallLimit,
 }
 
-/// Why the engine cannot start.
+/// Error at the start of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A SIP address cannot be served.
+    /// A SIP address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The media threads cannot be started, or the folder of recordings cannot be made.
-    #[error("{what}: {source}")]
+    /// A media thread cannot be started, or the folder of recordings cannot be used.
+    #[error("{step}: {source}")]
     Io {
-        /// What was tried.
-        what: &'static str,
-        /// How it failed.
+        /// Failed step.
+        step: &'static str,
+        /// Cause.
         source: std::io::Error,
     },
 }
 
-/// A running engine. Dropping it ends every call at once; [`Engine::stop`] lets them end well.
+/// Running engine. [`Engine::stop`] drains the calls and ends it. Without it the call loop runs until the process exits.
 pub struct Engine {
-    /// Where SIP over UDP is served.
+    /// Local address of SIP over UDP.
     pub udp: SocketAddr,
-    /// Where SIP over TCP is served.
+    /// Local address of SIP over TCP.
     pub tcp: Option<SocketAddr>,
-    /// Where SIP over TLS is served.
+    /// Local address of SIP over TLS.
     pub tls: Option<SocketAddr>,
     handle: Handle,
-    certificates: Arc<Certificates>,
-    renewal: tokio::task::JoinHandle<()>,
+    certificates: Arc<TlsCertificates>,
+    reloading: tokio::task::JoinHandle<()>,
     task: tokio::task::JoinHandle<()>,
 }
 
-/// What others than its owner may ask of the engine. Clones are handles on the same one.
+/// Cloneable handle for other parts of the server. All clones control the same engine.
 #[derive(Clone)]
 pub struct Handle(mpsc::UnboundedSender<Command>);
 
-/// A call that is under way.
+/// Call in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveCall {
-    /// Its id.
+pub struct ActiveCall {
+    /// Id of the call.
     pub call_sid: CallSid,
-    /// How far it has come.
+    /// Stage of the call.
     pub state: CallState,
-    /// When it came in.
+    /// Arrival time.
     pub since: Timestamp,
 }
 
-/// How far a call has come.
+/// Stage of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallState {
-    /// The caller is asked for a PIN, or hears why there is none to ask for.
+    /// The caller enters a PIN, or hears a prompt before the engine hangs up.
     Collecting,
-    /// The other side is rung.
+    /// At least one callee is being dialled.
     Dialling,
-    /// Both talk.
+    /// Both parties are connected.
     Bridged,
-    /// It is over but for its record.
+    /// The call is over; its record is not written yet.
     Ending,
 }
 
-/// What others ask of the engine.
+/// Request to the call loop.
 enum Command {
-    /// Take no more calls; tell when the last one is over.
+    /// Stop admitting calls, and reply after the last call has ended.
     Drain(oneshot::Sender<()>),
-    /// Take calls, or refuse new ones with 503.
+    /// Admit calls, or reject new calls with 503.
     Admit(bool),
     /// End every call now.
     EndCalls,
-    /// End one call now; tell whether there was such a one.
+    /// End one call now, and reply with `false` if the call does not exist.
     EndCall(CallSid, oneshot::Sender<bool>),
-    /// Tell which calls are under way.
-    Calls(oneshot::Sender<Vec<LiveCall>>),
-    /// Tell how much is held.
-    Load(oneshot::Sender<Load>),
-    /// The DNS says where a trunk is, and how it is reached.
+    /// Reply with the calls in progress.
+    Calls(oneshot::Sender<Vec<ActiveCall>>),
+    /// Reply with the number of objects in use.
+    Load(oneshot::Sender<EngineLoad>),
+    /// Set the transport and the addresses of a trunk, as resolved from DNS.
     Targets(usize, Transport, Vec<SocketAddr>),
-    /// Tell how the trunks are.
-    Trunks(oneshot::Sender<Vec<TrunkState>>),
-    /// Take back what is registered with trunks; tell when that is done.
-    Leave(oneshot::Sender<()>),
+    /// Reply with the state of every trunk.
+    Trunks(oneshot::Sender<Vec<TrunkHealth>>),
+    /// Remove our registrations from the trunks, and reply when all are removed.
+    Unregister(oneshot::Sender<()>),
 }
 
-/// How much the engine holds. All zero but `sip.transactions` and `sip.timers`, which linger for half a minute after a
-/// call (RFC 3261, section 17): idle.
+/// Objects in use. In an idle engine every field is zero, except `sip.transactions` and `sip.timers`. Those stay for
+/// half a minute after a call (RFC 3261, section 17).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Load {
+pub struct EngineLoad {
     /// Masked calls.
     pub calls: usize,
-    /// Legs of theirs.
+    /// Legs of masked calls.
     pub legs: usize,
-    /// Streams of theirs.
+    /// Media streams of masked calls.
     pub streams: usize,
     /// Legs of the media plane.
     pub media_legs: usize,
-    /// Deadlines.
-    pub alarms: usize,
-    /// What the SIP endpoint holds.
+    /// Pending deadlines of calls.
+    pub deadlines: usize,
+    /// Objects of the SIP endpoint.
     pub sip: signalling::EndpointLoad,
 }
 
 impl Engine {
-    /// Binds every socket and serves calls.
+    /// Binds every socket, recovers unfinished recordings and starts to serve calls.
     pub async fn start(settings: EngineSettings, store: Store) -> Result<Self, StartError> {
-        let io = |what| move |source| StartError::Io { what, source };
+        let io = |step| move |source| StartError::Io { step, source };
         let folder = &settings.recordings;
         tokio::fs::create_dir_all(folder)
             .await
-            .map_err(io("cannot make the folder of recordings"))?;
-        media::recording::recovery::take_up(folder, &store)
+            .map_err(io("cannot create the folder of recordings"))?;
+        media::recording::recovery::recover_unfinished(folder, &store)
             .await
-            .map_err(io("cannot tidy the folder of recordings"))?;
+            .map_err(io("cannot recover the folder of recordings"))?;
         let peers: Vec<_> = settings
             .trunks
             .iter()
@@ -187,7 +206,7 @@ impl Engine {
         let certificates = sockets.certificates();
         let (media_events, media_inbox) = mpsc::unbounded_channel();
         let media = MediaPlane::start(settings.media.clone(), media_events)
-            .map_err(io("cannot start media"))?;
+            .map_err(io("cannot start the media plane"))?;
         let agent = UserAgent::new(
             signalling::EndpointSettings {
                 advertised: settings.advertised,
@@ -203,50 +222,52 @@ impl Engine {
             sockets,
         );
         let (commands, inbox) = mpsc::unbounded_channel();
-        follow_names(&settings, &encrypted, &commands)
-            .map_err(io("cannot read how this system looks names up"))?;
-        let exchange = Exchange::new(agent, media, store, Arc::new(settings));
-        let renewal = tokio::spawn(certificates.clone().follow());
-        let task = tokio::spawn(exchange.run(media_inbox, inbox));
+        resolve_trunk_names(&settings, &encrypted, &commands)
+            .map_err(io("cannot read the system's DNS settings"))?;
+        let call_loop = CallLoop::new(agent, media, store, Arc::new(settings));
+        let reloading = tokio::spawn(certificates.clone().watch());
+        let task = tokio::spawn(call_loop.run(media_inbox, inbox));
         Ok(Self {
             udp,
             tcp,
             tls,
             handle: Handle(commands),
             certificates,
-            renewal,
+            reloading,
             task,
         })
     }
 
-    /// A handle on it.
+    /// Returns a handle to this engine.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Reads the certificates for SIP over TLS again. One that cannot be used leaves the one before in use.
-    pub fn read_certificates_again(&self) {
-        self.certificates.read_again();
+    /// Reads the certificates for SIP over TLS again. An unusable file leaves the previous certificate in use.
+    pub fn reload_certificates(&self) {
+        self.certificates.request_reload();
     }
 
-    /// How much is held now; `None` if the engine has stopped.
-    pub async fn load(&self) -> Option<Load> {
+    /// Returns the objects in use, or `None` if the engine has stopped.
+    pub async fn load(&self) -> Option<EngineLoad> {
         self.handle.ask(Command::Load).await
     }
 
-    /// Takes no more calls (503) and takes back what is registered with trunks, waits for calls under way for as long
-    /// as `patience` lasts, then ends the rest. Every call record is written before this returns.
-    pub async fn stop(self, patience: Duration) {
-        let left = self.handle.ask(Command::Leave);
-        let _ = tokio::time::timeout(LEAVING, left).await;
-        let (told, over) = oneshot::channel();
-        if self.handle.0.send(Command::Drain(told)).is_err() {
+    /// Stops the engine. It rejects new calls with 503, removes its registrations, waits up to `drain_timeout` for calls in
+    /// progress, and then ends the remaining calls. Every call record is written before this method returns.
+    pub async fn stop(self, drain_timeout: Duration) {
+        let unregistered = self.handle.ask(Command::Unregister);
+        let _ = tokio::time::timeout(UNREGISTER_TIMEOUT, unregistered).await;
+        let (reply, mut drained) = oneshot::channel();
+        if self.handle.0.send(Command::Drain(reply)).is_err() {
             return;
         }
-        let mut over = over;
-        if tokio::time::timeout(patience, &mut over).await.is_err() {
+        if tokio::time::timeout(drain_timeout, &mut drained)
+            .await
+            .is_err()
+        {
             let _ = self.handle.0.send(Command::EndCalls);
-            let _ = tokio::time::timeout(Duration::from_secs(10), over).await;
+            let _ = tokio::time::timeout(END_CALLS_TIMEOUT, drained).await;
         }
         self.task.abort();
     }
@@ -254,12 +275,12 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.reloading.abort();
     }
 }
 
-/// Begins to look up the trunks that have a name.
-fn follow_names(
+/// Starts a resolver task for every trunk with a host name.
+fn resolve_trunk_names(
     settings: &EngineSettings,
     encrypted: &[bool],
     engine: &mpsc::UnboundedSender<Command>,
@@ -271,30 +292,30 @@ fn follow_names(
         .filter_map(|(index, trunk)| {
             let hop = trunk.sip.next_hop().filter(|hop| hop.address().is_none())?;
             let tls = match encrypted.get(index) {
-                Some(true) if trunk.names_certificates() => Encryption::Always,
-                Some(true) => Encryption::Possible,
-                _ => Encryption::Never,
+                Some(true) if trunk.has_tls_files() => TlsPolicy::Always,
+                Some(true) => TlsPolicy::Possible,
+                _ => TlsPolicy::Never,
             };
             Some((
                 (index, trunk.name.clone()),
-                Wanted {
+                TrunkLookup {
                     peer: hop.clone(),
                     tls,
                 },
             ))
         });
     let mut shared = None;
-    for (trunk, wanted) in named {
+    for (trunk, lookup) in named {
         let resolver = match &shared {
             Some(resolver) => resolver,
             None => {
                 shared.insert(trunks::dns::resolver(settings.dns).map_err(std::io::Error::other)?)
             }
         };
-        tokio::spawn(trunks::dns::follow(
+        tokio::spawn(trunks::dns::keep_resolved(
             resolver.clone(),
             trunk,
-            wanted,
+            lookup,
             engine.clone(),
         ));
     }
@@ -302,38 +323,38 @@ fn follow_names(
 }
 
 impl Handle {
-    /// The calls that are under way, oldest first; none if the engine has stopped.
-    pub async fn calls(&self) -> Vec<LiveCall> {
+    /// Returns the calls in progress, oldest first; empty if the engine has stopped.
+    pub async fn calls(&self) -> Vec<ActiveCall> {
         self.ask(Command::Calls).await.unwrap_or_default()
     }
 
-    /// Ends a call as if a party had hung up; whether there was such a one.
+    /// Ends a call as if a party had hung up. Returns `false` if the call does not exist.
     pub async fn end_call(&self, call_sid: CallSid) -> bool {
-        self.ask(|told| Command::EndCall(call_sid, told))
+        self.ask(|reply| Command::EndCall(call_sid, reply))
             .await
             .unwrap_or(false)
     }
 
-    /// How the trunks are, in the order of the configuration; none if the engine has stopped.
-    pub async fn trunks(&self) -> Vec<TrunkState> {
+    /// Returns the state of every trunk in the order of the configuration; empty if the engine has stopped.
+    pub async fn trunks(&self) -> Vec<TrunkHealth> {
         self.ask(Command::Trunks).await.unwrap_or_default()
     }
 
-    /// Takes new calls, or refuses them with 503. Calls under way go on.
+    /// Admits new calls, or rejects them with 503. Calls in progress continue.
     pub fn admit(&self, calls: bool) {
-        // An engine that has stopped takes none.
+        // A stopped engine admits no calls, so there is no receiver to notify.
         let _ = self.0.send(Command::Admit(calls));
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-        let (told, answer) = oneshot::channel();
-        self.0.send(command(told)).ok()?;
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).ok()?;
         answer.await.ok()
     }
 }
 
 impl CallState {
-    /// Its word.
+    /// Returns the name of the state in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Collecting => "collecting",

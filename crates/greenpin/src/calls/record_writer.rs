@@ -1,141 +1,144 @@
-//! What one call has to tell the store, in order, and what the store answers.
+//! Writes of one call to the store, in order, and the replies of the store.
 
 use std::time::Duration;
 
 use call::{PhoneNumber, Pin};
 use tokio::sync::mpsc;
 
-use super::call_loop::CallId;
+use super::leg_owner::CallId;
 use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
 
-/// How often the end of a call is tried to be written before it is left to the reconciliation at the next start.
-const END_TRIES: u32 = 60;
+/// Maximum number of attempts to write the end of a call, one per second. Afterwards the reconciliation at the next
+/// start closes the call.
+const MAX_END_ATTEMPTS: u32 = 60;
 
-/// The call's side: entries are written in the order given, by a task of their own, so that a call never waits.
-pub(super) struct Ledger(mpsc::UnboundedSender<Entry>);
+/// Queue of updates. A task writes them in order, so that the call loop never waits for the store.
+pub(super) struct CallRecordWriter(mpsc::UnboundedSender<RecordUpdate>);
 
-/// Small: a channel keeps room for thirty-two of them as long as the call lasts.
-enum Entry {
+/// Kept small: the channel reserves space for 32 updates during the whole call.
+enum RecordUpdate {
     Begin(Box<NewCall>),
-    TryPin(Pin),
+    CheckPin(Pin),
     Ringing(PhoneNumber),
     Answered(PhoneNumber),
     End(Box<CallEnding>),
 }
 
-/// What comes back to the exchange.
-pub(super) enum Answer {
-    /// Where the call goes.
+/// Reply to the call loop.
+pub(super) enum StoreReply {
+    /// Route of the call.
     Routed(Result<Begun, StoreError>),
-    /// What a PIN opened.
+    /// Result of a PIN check.
     PinChecked(Result<PinVerdict, StoreError>),
-    /// The call record is written, or given up.
+    /// The call record is written, or the task has given up.
     Closed,
 }
 
-impl Ledger {
-    /// Opens the ledger of a call with its beginning.
+impl CallRecordWriter {
+    /// Starts the writer task of a call with its first update.
     pub(super) fn open(
         store: Store,
         id: CallId,
         call: NewCall,
-        answers: mpsc::UnboundedSender<(CallId, Answer)>,
+        replies: mpsc::UnboundedSender<(CallId, StoreReply)>,
     ) -> Self {
-        let (sender, entries) = mpsc::unbounded_channel();
+        let (sender, updates) = mpsc::unbounded_channel();
         let sid = call.call_sid.clone();
-        let ledger = Self(sender);
-        ledger.enter(Entry::Begin(Box::new(call)));
+        let record_writer = Self(sender);
+        record_writer.send(RecordUpdate::Begin(Box::new(call)));
         tokio::spawn(
-            Keeper {
+            WriterTask {
                 store,
                 id,
                 sid,
-                answers,
+                replies,
             }
-            .keep(entries),
+            .run(updates),
         );
-        ledger
+        record_writer
     }
 
-    /// Has a block of digits judged.
-    pub(super) fn try_pin(&self, pin: Pin) {
-        self.enter(Entry::TryPin(pin));
+    /// Checks a block of digits against the store.
+    pub(super) fn check_pin(&self, pin: Pin) {
+        self.send(RecordUpdate::CheckPin(pin));
     }
 
-    /// Notes that a number is being alerted.
+    /// Records the alerting of a number.
     pub(super) fn ringing(&self, number: PhoneNumber) {
-        self.enter(Entry::Ringing(number));
+        self.send(RecordUpdate::Ringing(number));
     }
 
-    /// Notes that a number answered.
+    /// Records the answer of a number.
     pub(super) fn answered(&self, number: PhoneNumber) {
-        self.enter(Entry::Answered(number));
+        self.send(RecordUpdate::Answered(number));
     }
 
     /// Writes the call record and the terminal event.
     pub(super) fn end(&self, ending: CallEnding) {
-        self.enter(Entry::End(Box::new(ending)));
+        self.send(RecordUpdate::End(Box::new(ending)));
     }
 
-    fn enter(&self, entry: Entry) {
-        // The keeper goes only after the end of the call, when nothing more is entered.
-        let _ = self.0.send(entry);
+    fn send(&self, update: RecordUpdate) {
+        // The task ends only after the end of the call, and no update follows that.
+        let _ = self.0.send(update);
     }
 }
 
-struct Keeper {
+struct WriterTask {
     store: Store,
     id: CallId,
     sid: CallSid,
-    answers: mpsc::UnboundedSender<(CallId, Answer)>,
+    replies: mpsc::UnboundedSender<(CallId, StoreReply)>,
 }
 
-impl Keeper {
-    async fn keep(self, mut entries: mpsc::UnboundedReceiver<Entry>) {
-        while let Some(entry) = entries.recv().await {
-            // A call is silent for most of its time: what writing takes is not kept in its task meanwhile.
-            if let Some(answer) = Box::pin(self.write(entry)).await
-                && self.answers.send((self.id, answer)).is_err()
+impl WriterTask {
+    async fn run(self, mut updates: mpsc::UnboundedReceiver<RecordUpdate>) {
+        while let Some(update) = updates.recv().await {
+            // A call is idle most of the time. Boxing keeps the size of the write out of the idle task.
+            if let Some(reply) = Box::pin(self.write(update)).await
+                && self.replies.send((self.id, reply)).is_err()
             {
                 return;
             }
         }
     }
 
-    async fn write(&self, entry: Entry) -> Option<Answer> {
+    async fn write(&self, update: RecordUpdate) -> Option<StoreReply> {
         let now = Timestamp::now();
-        match entry {
-            Entry::Begin(call) => Some(Answer::Routed(self.store.begin_call(*call).await)),
-            Entry::TryPin(pin) => Some(Answer::PinChecked(
+        match update {
+            RecordUpdate::Begin(call) => {
+                Some(StoreReply::Routed(self.store.begin_call(*call).await))
+            }
+            RecordUpdate::CheckPin(pin) => Some(StoreReply::PinChecked(
                 self.store.try_pin(&self.sid, &pin, now).await,
             )),
-            Entry::Ringing(number) => {
-                self.note(self.store.call_ringing(&self.sid, number, now).await);
+            RecordUpdate::Ringing(number) => {
+                self.log_failure(self.store.call_ringing(&self.sid, number, now).await);
                 None
             }
-            Entry::Answered(number) => {
-                self.note(self.store.call_answered(&self.sid, number, now).await);
+            RecordUpdate::Answered(number) => {
+                self.log_failure(self.store.call_answered(&self.sid, number, now).await);
                 None
             }
-            Entry::End(ending) => {
+            RecordUpdate::End(ending) => {
                 self.end(*ending).await;
-                Some(Answer::Closed)
+                Some(StoreReply::Closed)
             }
         }
     }
 
-    fn note(&self, result: Result<(), StoreError>) {
+    fn log_failure(&self, result: Result<(), StoreError>) {
         if let Err(error) = result {
-            tracing::error!(call_sid = %self.sid, %error, "an event of a call was not written");
+            tracing::error!(call_sid = %self.sid, %error, "call event could not be written");
         }
     }
 
     async fn end(&self, ending: CallEnding) {
-        for tries in 1..=END_TRIES {
+        for attempt in 1..=MAX_END_ATTEMPTS {
             match self.store.end_call(&self.sid, ending.clone()).await {
                 Ok(()) => return,
                 Err(error) => {
-                    tracing::error!(call_sid = %self.sid, %error, tries, "a call record was not written")
+                    tracing::error!(call_sid = %self.sid, %error, attempt, "call record could not be written; retrying")
                 }
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -152,9 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_is_small_while_nothing_is_entered() {
-        assert!(size_of::<Entry>() <= 40, "{}", size_of::<Entry>());
-        let size = size_of_future(Keeper::keep);
+    fn an_idle_writer_task_is_small() {
+        assert!(
+            size_of::<RecordUpdate>() <= 40,
+            "{}",
+            size_of::<RecordUpdate>()
+        );
+        let size = size_of_future(WriterTask::run);
         assert!(size <= 512, "{size}");
     }
 }

@@ -1,4 +1,4 @@
-//! A telephone made of the server's own SIP and media: `demo` and `call` use it to call and to be called.
+//! Softphone built from the server's own SIP and media. The commands `demo` and `call` use it as caller and as callee.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,66 +17,66 @@ use super::StartError;
 use super::media::{LegMedia, MediaEvent, MediaPlane, MediaSettings, Remote, SourceRule};
 use super::sip::{SipSockets, UserAgent};
 
-/// Where a phone's calls go, and where its own are taken.
+/// Settings of a softphone.
 #[derive(Debug, Clone)]
-pub struct PhoneSettings {
-    /// The phone's own SIP address; port 0 takes a free one.
+pub struct SoftphoneSettings {
+    /// SIP address of the phone. Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The ports of its audio.
+    /// Port range for RTP.
     pub media_ports: std::ops::RangeInclusive<u16>,
-    /// The server to call, and the only one to take calls from.
+    /// Server to call. The phone accepts calls only from this server.
     pub server: SocketAddr,
-    /// How messages travel.
+    /// Transport of outgoing calls.
     pub transport: Transport,
 }
 
-/// A telephone.
-pub struct Phone {
+/// Softphone.
+pub struct Softphone {
     agent: UserAgent,
     media: MediaPlane,
     media_events: mpsc::UnboundedReceiver<MediaEvent>,
     address: SocketAddr,
-    lines: HashMap<LegId, Line>,
+    calls: HashMap<LegId, PhoneCall>,
 }
 
-struct Line {
+struct PhoneCall {
     stream: LegMedia,
-    /// Known since the offer, connected with the answer.
+    /// Media of an incoming call, known before the answer.
     remote: Option<RemoteMedia>,
 }
 
-/// What happens on a phone.
+/// Event of a softphone.
 #[derive(Debug)]
-pub enum PhoneEvent {
-    /// It rings. The numbers are as the SIP messages name them.
+pub enum SoftphoneEvent {
+    /// Incoming call. The numbers appear as in the SIP messages.
     Incoming {
-        /// The call.
+        /// Leg of the call.
         leg: LegId,
-        /// The number that was dialled.
+        /// Dialled number.
         called: String,
-        /// The number that is shown.
+        /// Presented caller number.
         shown: Option<String>,
     },
-    /// The other phone rings.
+    /// The callee is alerted.
     Ringing,
-    /// The other side answered.
+    /// The callee has answered.
     Answered(LegId),
-    /// The other side refused: a SIP status.
+    /// The callee has refused, with this SIP status.
     Failed(u16),
-    /// The call is over.
+    /// The call has ended.
     HungUp,
-    /// The other side pressed a key.
+    /// The peer has pressed a key.
     Key(Digit),
-    /// What was played is at its end.
+    /// A clip was played to its end.
     Played,
-    /// A recording is complete, or failed.
+    /// A recording is complete, or has failed.
     Recorded(Result<PathBuf, String>),
 }
 
-impl Phone {
-    /// Plugs a phone in.
-    pub async fn start(settings: PhoneSettings) -> Result<Self, StartError> {
-        let io = |what| move |source| StartError::Io { what, source };
+impl Softphone {
+    /// Binds the sockets of the phone.
+    pub async fn start(settings: SoftphoneSettings) -> Result<Self, StartError> {
+        let io = |step| move |source| StartError::Io { step, source };
         let sockets = SipSockets::bind(settings.listen, Some(settings.listen)).await?;
         let address = sockets
             .udp_address()
@@ -100,8 +100,8 @@ impl Phone {
             }],
             ..Trunk::default()
         };
-        let advertised =
-            reachable(address, server).map_err(io("cannot find the way to the server"))?;
+        let advertised = local_address_towards(server, address)
+            .map_err(io("cannot determine our address towards the server"))?;
         let tcp_port = sockets.tcp_address().unwrap_or(address).port();
         let settings = EndpointSettings {
             advertised,
@@ -116,17 +116,17 @@ impl Phone {
             media,
             media_events,
             address,
-            lines: HashMap::new(),
+            calls: HashMap::new(),
         })
     }
 
-    /// Where the phone takes calls.
+    /// Address for incoming calls.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Calls a number and shows another.
-    pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, PhoneError> {
+    /// Calls a number and presents another number as the caller.
+    pub fn dial(&mut self, to: &str, from: &str) -> Result<LegId, SoftphoneError> {
         let stream = self.media.open()?;
         let call = OutgoingCall {
             trunk: 0,
@@ -138,9 +138,9 @@ impl Phone {
         let leg = self
             .agent
             .command(|endpoint, now| endpoint.dial(call, now))?;
-        self.lines.insert(
+        self.calls.insert(
             leg,
-            Line {
+            PhoneCall {
                 stream,
                 remote: None,
             },
@@ -148,77 +148,77 @@ impl Phone {
         Ok(leg)
     }
 
-    /// Takes a call that rings.
+    /// Answers an incoming call.
     pub fn answer(&mut self, leg: LegId) {
-        let Some(line) = self.lines.get(&leg) else {
+        let Some(call) = self.calls.get(&leg) else {
             return;
         };
-        let local = line.stream.describe(self.address.ip(), SrtpMode::Off);
+        let local = call.stream.describe(self.address.ip(), SrtpMode::Off);
         let remote = self
             .agent
             .command(|endpoint, now| endpoint.answer(leg, local, now));
-        if let Some(remote) = remote.or(line.remote) {
-            line.connect(remote);
+        if let Some(remote) = remote.or(call.remote) {
+            call.connect(remote);
         }
     }
 
-    /// Refuses a call that rings, with a status of RFC 3261 (400 to 699).
+    /// Rejects an incoming call with a SIP status from 400 to 699.
     pub fn decline(&mut self, leg: LegId, status: u16) {
         self.agent
             .command(|endpoint, now| endpoint.reject(leg, status, None, now));
-        self.lines.remove(&leg);
+        self.calls.remove(&leg);
     }
 
-    /// Presses keys, one after the other, as RFC 4733 events.
+    /// Sends keys in sequence as RFC 4733 events.
     pub fn press(&self, leg: LegId, keys: &str) {
         let digits = keys
             .chars()
             .filter_map(|key| Digit::try_from(key).ok())
             .collect();
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.send_digits(digits);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.send_digits(digits);
         }
     }
 
-    /// Says something.
+    /// Plays a clip to the peer.
     pub fn play(&self, leg: LegId, clip: Arc<Clip>) {
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.play(clip, 0);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.play(clip, 0);
         }
     }
 
-    /// What is heard from now on, in pieces of 8 kHz samples.
+    /// Returns a channel with the received audio as 8 kHz samples, starting now.
     pub fn listen(&self, leg: LegId) -> mpsc::UnboundedReceiver<Vec<i16>> {
-        let (samples, heard) = mpsc::unbounded_channel();
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.listen(samples);
+        let (sender, samples) = mpsc::unbounded_channel();
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.listen(sender);
         }
-        heard
+        samples
     }
 
-    /// Records the call: left what is heard, right what is said.
+    /// Records the call: received audio on the left, sent audio on the right.
     pub fn record(&self, leg: LegId, file: PathBuf) {
-        if let Some(line) = self.lines.get(&leg) {
-            line.stream.record(file);
+        if let Some(call) = self.calls.get(&leg) {
+            call.stream.record(file);
         }
     }
 
-    /// Hangs up, or withdraws a call that was not answered.
+    /// Ends a call, or cancels it before the answer.
     pub fn hang_up(&mut self, leg: LegId) {
         self.agent
             .command(|endpoint, now| endpoint.hang_up(leg, now));
         self.agent.flush();
-        if let Some(line) = self.lines.remove(&leg) {
-            line.stream.close();
+        if let Some(call) = self.calls.remove(&leg) {
+            call.stream.close();
         }
     }
 
-    /// The next thing that happens. Dropping the future loses nothing.
-    pub async fn event(&mut self) -> PhoneEvent {
+    /// Waits for the next event. Dropping the future loses nothing.
+    pub async fn event(&mut self) -> SoftphoneEvent {
         loop {
             let event = tokio::select! {
-                event = self.agent.event() => self.signalled(event),
-                Some(event) = self.media_events.recv() => heard(event),
+                event = self.agent.event() => self.on_sip_event(event),
+                Some(event) = self.media_events.recv() => on_media_event(event),
             };
             if let Some(event) = event {
                 return event;
@@ -226,21 +226,21 @@ impl Phone {
         }
     }
 
-    fn signalled(&mut self, event: Event) -> Option<PhoneEvent> {
+    fn on_sip_event(&mut self, event: Event) -> Option<SoftphoneEvent> {
         match event {
-            Event::IncomingCall(offer) => {
+            Event::IncomingCall(incoming) => {
                 let stream = self.media.open().ok()?;
-                self.lines.insert(
-                    offer.leg,
-                    Line {
+                self.calls.insert(
+                    incoming.leg,
+                    PhoneCall {
                         stream,
-                        remote: offer.remote,
+                        remote: incoming.remote,
                     },
                 );
-                Some(PhoneEvent::Incoming {
-                    leg: offer.leg,
-                    called: offer.called,
-                    shown: offer.caller,
+                Some(SoftphoneEvent::Incoming {
+                    leg: incoming.leg,
+                    called: incoming.called,
+                    shown: incoming.caller,
                 })
             }
             Event::Confirmed {
@@ -248,68 +248,68 @@ impl Phone {
                 remote: Some(remote),
             }
             | Event::MediaChanged { leg, remote } => {
-                self.lines.get(&leg)?.connect(remote);
+                self.calls.get(&leg)?.connect(remote);
                 None
             }
-            // A phone has one trunk, and asks it nothing.
+            // The phone has a single trunk without keep-alive and registration.
             Event::Confirmed { .. } | Event::Reachable { .. } | Event::Registered { .. } => None,
-            // A telephone sends nobody elsewhere.
+            // The phone sends no redirections.
             Event::Redirected { .. } | Event::RedirectFailed { .. } => None,
-            Event::Ringing(_) => Some(PhoneEvent::Ringing),
+            Event::Ringing(_) => Some(SoftphoneEvent::Ringing),
             Event::Answered { leg, remote } => {
-                self.lines.get(&leg)?.connect(remote);
-                Some(PhoneEvent::Answered(leg))
+                self.calls.get(&leg)?.connect(remote);
+                Some(SoftphoneEvent::Answered(leg))
             }
             Event::Failed { leg, status } => {
-                self.lines.remove(&leg);
-                Some(PhoneEvent::Failed(status))
+                self.calls.remove(&leg);
+                Some(SoftphoneEvent::Failed(status))
             }
-            Event::Key { key, .. } => Digit::try_from(key).ok().map(PhoneEvent::Key),
+            Event::Key { key, .. } => Digit::try_from(key).ok().map(SoftphoneEvent::Key),
             Event::HungUp { leg, .. } => {
-                if let Some(line) = self.lines.remove(&leg) {
-                    line.stream.close();
+                if let Some(call) = self.calls.remove(&leg) {
+                    call.stream.close();
                 }
-                Some(PhoneEvent::HungUp)
+                Some(SoftphoneEvent::HungUp)
             }
         }
     }
 }
 
-impl Line {
+impl PhoneCall {
     fn connect(&self, remote: RemoteMedia) {
         self.stream
             .connect(Remote::negotiated(remote, SourceRule::Negotiated));
     }
 }
 
-fn heard(event: MediaEvent) -> Option<PhoneEvent> {
+fn on_media_event(event: MediaEvent) -> Option<SoftphoneEvent> {
     match event {
-        MediaEvent::Digit { digit, .. } => Some(PhoneEvent::Key(digit)),
-        MediaEvent::PlayFinished { .. } => Some(PhoneEvent::Played),
-        MediaEvent::RecordingFinished { path, result, .. } => Some(PhoneEvent::Recorded(
+        MediaEvent::Digit { digit, .. } => Some(SoftphoneEvent::Key(digit)),
+        MediaEvent::PlayFinished { .. } => Some(SoftphoneEvent::Played),
+        MediaEvent::RecordingFinished { path, result, .. } => Some(SoftphoneEvent::Recorded(
             result.map(|_| path).map_err(|error| error.to_string()),
         )),
         MediaEvent::Silent { .. } | MediaEvent::Closed { .. } => None,
     }
 }
 
-/// A call that a phone cannot make.
+/// Error while placing a call.
 #[derive(Debug, thiserror::Error)]
-pub enum PhoneError {
-    /// No audio port.
+pub enum SoftphoneError {
+    /// No media port is available.
     #[error(transparent)]
-    Media(#[from] crate::calls::media::OpenError),
-    /// Not a number.
+    Media(#[from] crate::calls::media::OpenLegError),
+    /// The number is not valid.
     #[error(transparent)]
     Dial(#[from] DialError),
 }
 
-/// Our address as the server sees it: the one that the system would send from.
-fn reachable(own: SocketAddr, server: SocketAddr) -> std::io::Result<IpAddr> {
-    if !own.ip().is_unspecified() {
-        return Ok(own.ip());
+/// Returns our address as seen by the server: the source address of packets to it.
+fn local_address_towards(server: SocketAddr, bound: SocketAddr) -> std::io::Result<IpAddr> {
+    if !bound.ip().is_unspecified() {
+        return Ok(bound.ip());
     }
-    let probe = std::net::UdpSocket::bind(SocketAddr::new(own.ip(), 0))?;
+    let probe = std::net::UdpSocket::bind(SocketAddr::new(bound.ip(), 0))?;
     probe.connect(server)?;
     Ok(probe.local_addr()?.ip())
 }

@@ -1,4 +1,4 @@
-//! The engine on real sockets, with phones of its own parts around it and a real store below.
+//! The engine on real sockets, between softphones and on a real store.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use signalling::{LegId, Network, Transport, TrunkPeer};
 use tempfile::TempDir;
 
 use super::media::RecordingFormat;
-use super::softphone::{Phone, PhoneEvent, PhoneSettings};
+use super::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use super::*;
 use crate::store::{
     Database, NewAllocation, NewNumber, NewTenant, NumberMode, StoreOptions, TenantId,
@@ -18,9 +18,9 @@ use crate::store::{
 const VN: &str = "+914000000001";
 const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
-const PATIENCE: Duration = Duration::from_secs(30);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-fn anywhere() -> SocketAddr {
+fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
@@ -28,33 +28,33 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-struct Stage {
+struct EngineHarness {
     _folder: TempDir,
     engine: Engine,
-    agent: Phone,
+    agent: Softphone,
     pin: String,
 }
 
-async fn phone(server: SocketAddr, first_port: u16) -> Phone {
+async fn phone(server: SocketAddr, first_port: u16) -> Softphone {
     let media_ports = first_port..=first_port + 99;
-    let settings = PhoneSettings {
-        listen: anywhere(),
+    let settings = SoftphoneSettings {
+        listen: any_port(),
         media_ports,
         server,
         transport: Transport::Udp,
     };
-    Phone::start(settings).await.unwrap()
+    Softphone::start(settings).await.unwrap()
 }
 
-impl Stage {
-    async fn set() -> Self {
+impl EngineHarness {
+    async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// The same with settings of one's own.
+    /// Creates a harness with modified settings.
     async fn with(change: impl FnOnce(&mut EngineSettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let agent = phone(anywhere(), 33_000).await;
+        let agent = phone(any_port(), 33_000).await;
         let store = Store::open(&StoreOptions::new(
             Database::File(folder.path().join("greenpin.db")),
             folder.path().join("master.key"),
@@ -64,7 +64,7 @@ impl Stage {
         let sip = signalling::Trunk {
             peer: Some(TrunkPeer::at(Transport::Udp, agent.address())),
             accept_from: vec![Network {
-                address: anywhere().ip(),
+                address: any_port().ip(),
                 prefix: 32,
             }],
             ..signalling::Trunk::default()
@@ -75,15 +75,15 @@ impl Stage {
             ..TrunkSettings::default()
         };
         let mut settings = EngineSettings {
-            udp: anywhere(),
+            udp: any_port(),
             tcp: None,
             tls: None,
             dns: None,
-            advertised: anywhere().ip(),
+            advertised: any_port().ip(),
             trunks: vec![trunk],
             media: MediaSettings {
                 ports: 33_200..=33_399,
-                silence_limit: PATIENCE,
+                silence_limit: EVENT_TIMEOUT,
                 ..MediaSettings::default()
             },
             prompts: Prompts::built_in().unwrap(),
@@ -106,30 +106,30 @@ impl Stage {
         }
     }
 
-    /// A caller who was answered and keyed in the PIN.
-    async fn caller(&self) -> (Phone, LegId) {
+    /// Creates a caller who was answered and entered the PIN.
+    async fn caller(&self) -> (Softphone, LegId) {
         let mut caller = phone(self.engine.udp, 33_400).await;
         let leg = caller.dial(VN, CUSTOMER).unwrap();
         until(&mut caller, |event| {
-            matches!(event, PhoneEvent::Answered(_))
+            matches!(event, SoftphoneEvent::Answered(_))
         })
         .await;
         caller.press(leg, &self.pin);
         (caller, leg)
     }
 
-    /// Waits until the agent's phone rings, while the caller's goes on.
-    async fn rings(&mut self, caller: &mut Phone) -> LegId {
+    /// Waits until the agent's phone rings, while the caller's phone keeps running.
+    async fn wait_for_ring(&mut self, caller: &mut Softphone) -> LegId {
         loop {
             tokio::select! {
-                event = self.agent.event() => if let PhoneEvent::Incoming { leg, .. } = event { return leg },
+                event = self.agent.event() => if let SoftphoneEvent::Incoming { leg, .. } = event { return leg },
                 _ = caller.event() => {}
             }
         }
     }
 
-    /// Waits until nothing is held any more, while the phones go on.
-    async fn idle(&mut self, caller: &mut Phone) {
+    /// Waits until the engine holds no objects, while the phones keep running.
+    async fn wait_for_idle(&mut self, caller: &mut Softphone) {
         let idle = async {
             loop {
                 let load = self.engine.load().await.unwrap();
@@ -138,7 +138,7 @@ impl Stage {
                     load.legs,
                     load.streams,
                     load.media_legs,
-                    load.alarms,
+                    load.deadlines,
                     load.sip.legs,
                 );
                 if held == (0, 0, 0, 0, 0, 0) {
@@ -151,17 +151,17 @@ impl Stage {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, idle)
+        tokio::time::timeout(EVENT_TIMEOUT, idle)
             .await
-            .expect("something is held for ever");
+            .expect("the engine still holds objects");
     }
 }
 
-async fn until(phone: &mut Phone, fits: impl Fn(&PhoneEvent) -> bool) {
+async fn until(phone: &mut Softphone, fits: impl Fn(&SoftphoneEvent) -> bool) {
     let seen = async { while !fits(&phone.event().await) {} };
-    tokio::time::timeout(PATIENCE, seen)
+    tokio::time::timeout(EVENT_TIMEOUT, seen)
         .await
-        .expect("the phone was not told");
+        .expect("the phone emitted no such event");
 }
 
 async fn allocate(store: &Store) -> String {
@@ -202,69 +202,69 @@ async fn allocate(store: &Store) -> String {
 }
 
 #[tokio::test]
-async fn a_call_that_was_connected_leaves_nothing_behind() {
-    let mut stage = Stage::set().await;
-    let (mut caller, leg) = stage.caller().await;
-    let ringing = stage.rings(&mut caller).await;
-    stage.agent.answer(ringing);
-    // The agent presses a key, and the customer hangs up when it is heard: both were connected.
-    stage.agent.press(ringing, "5");
+async fn a_bridged_call_leaves_no_objects_in_the_engine() {
+    let mut harness = EngineHarness::new().await;
+    let (mut caller, leg) = harness.caller().await;
+    let ringing = harness.wait_for_ring(&mut caller).await;
+    harness.agent.answer(ringing);
+    // The agent presses a key. Its arrival at the customer proves the bridge.
+    harness.agent.press(ringing, "5");
     let connected = async {
         loop {
             tokio::select! {
-                _ = stage.agent.event() => {}
-                event = caller.event() => if matches!(event, PhoneEvent::Key(_)) { return },
+                _ = harness.agent.event() => {}
+                event = caller.event() => if matches!(event, SoftphoneEvent::Key(_)) { return },
             }
         }
     };
-    tokio::time::timeout(PATIENCE, connected)
+    tokio::time::timeout(EVENT_TIMEOUT, connected)
         .await
-        .expect("both are connected");
+        .expect("both parties are connected");
     caller.hang_up(leg);
-    stage.idle(&mut caller).await;
+    harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn a_call_that_was_declined_leaves_nothing_behind() {
-    let mut stage = Stage::set().await;
-    let (mut caller, _) = stage.caller().await;
-    let ringing = stage.rings(&mut caller).await;
-    stage.agent.decline(ringing, 486);
-    stage.idle(&mut caller).await;
+async fn a_declined_call_leaves_no_objects_in_the_engine() {
+    let mut harness = EngineHarness::new().await;
+    let (mut caller, _) = harness.caller().await;
+    let ringing = harness.wait_for_ring(&mut caller).await;
+    harness.agent.decline(ringing, 486);
+    harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn a_call_that_was_given_up_while_it_rang_leaves_nothing_behind() {
-    let mut stage = Stage::set().await;
-    let (mut caller, leg) = stage.caller().await;
-    stage.rings(&mut caller).await;
+async fn a_cancelled_call_leaves_no_objects_in_the_engine() {
+    let mut harness = EngineHarness::new().await;
+    let (mut caller, leg) = harness.caller().await;
+    harness.wait_for_ring(&mut caller).await;
     caller.hang_up(leg);
-    stage.idle(&mut caller).await;
+    harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn a_call_on_which_nobody_sends_audio_any_more_is_ended_on_both_sides() {
-    let mut stage =
-        Stage::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
-    let (mut caller, _) = stage.caller().await;
-    let ringing = stage.rings(&mut caller).await;
-    stage.agent.answer(ringing);
-    // Neither phone says anything from now on.
+async fn a_call_without_rtp_is_ended_on_both_sides() {
+    let mut harness =
+        EngineHarness::with(|settings| settings.media.silence_limit = Duration::from_secs(2)).await;
+    let (mut caller, _) = harness.caller().await;
+    let ringing = harness.wait_for_ring(&mut caller).await;
+    harness.agent.answer(ringing);
+    // From now on neither phone sends audio.
     let both_hung_up = async {
         tokio::join!(
-            until(&mut stage.agent, |event| matches!(
+            until(&mut harness.agent, |event| matches!(
                 event,
-                PhoneEvent::HungUp
+                SoftphoneEvent::HungUp
             )),
-            until(&mut caller, |event| matches!(event, PhoneEvent::HungUp)),
+            until(&mut caller, |event| matches!(event, SoftphoneEvent::HungUp)),
         )
     };
     both_hung_up.await;
-    stage.idle(&mut caller).await;
+    harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn a_call_whose_audio_goes_past_us_is_not_silent() {
+async fn a_call_with_direct_media_does_not_count_as_silent() {
     let change = |settings: &mut EngineSettings| {
         settings.media.silence_limit = Duration::from_secs(2);
         settings
@@ -274,39 +274,42 @@ async fn a_call_whose_audio_goes_past_us_is_not_silent() {
         settings.max_calls = 2;
         settings.tenant_limit.max_calls = 2;
     };
-    let mut stage = Stage::with(change).await;
-    let (mut caller, leg) = stage.caller().await;
-    let ringing = stage.rings(&mut caller).await;
-    stage.agent.answer(ringing);
-    // Another caller, who says nothing either, is hung up on: by then the two would be as well.
-    let mut silent = phone(stage.engine.udp, 33_600).await;
+    let mut harness = EngineHarness::with(change).await;
+    let (mut caller, leg) = harness.caller().await;
+    let ringing = harness.wait_for_ring(&mut caller).await;
+    harness.agent.answer(ringing);
+    // Another caller without audio is hung up. By then the bridged call would be too.
+    let mut silent = phone(harness.engine.udp, 33_600).await;
     silent.dial(VN, CUSTOMER).unwrap();
     let hung_up = async {
         loop {
             tokio::select! {
-                event = stage.agent.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
-                event = caller.event() => assert!(!matches!(event, PhoneEvent::HungUp)),
-                event = silent.event() => if matches!(event, PhoneEvent::HungUp) { return },
+                event = harness.agent.event() => assert!(!matches!(event, SoftphoneEvent::HungUp)),
+                event = caller.event() => assert!(!matches!(event, SoftphoneEvent::HungUp)),
+                event = silent.event() => if matches!(event, SoftphoneEvent::HungUp) { return },
             }
         }
     };
-    tokio::time::timeout(PATIENCE, hung_up)
+    tokio::time::timeout(EVENT_TIMEOUT, hung_up)
         .await
         .expect("a silent caller is hung up on");
     caller.press(leg, "5");
-    until(&mut stage.agent, |event| {
-        matches!(event, PhoneEvent::Key(_))
+    until(&mut harness.agent, |event| {
+        matches!(event, SoftphoneEvent::Key(_))
     })
     .await;
     caller.hang_up(leg);
-    stage.idle(&mut caller).await;
+    harness.wait_for_idle(&mut caller).await;
 }
 
 #[tokio::test]
-async fn one_call_more_than_allowed_is_refused_with_503() {
-    let stage = Stage::set().await;
-    let (_caller, _) = stage.caller().await;
-    let mut other = phone(stage.engine.udp, 33_500).await;
+async fn a_call_beyond_the_limit_is_rejected_with_503() {
+    let harness = EngineHarness::new().await;
+    let (_caller, _) = harness.caller().await;
+    let mut other = phone(harness.engine.udp, 33_500).await;
     other.dial(VN, CUSTOMER).unwrap();
-    until(&mut other, |event| matches!(event, PhoneEvent::Failed(503))).await;
+    until(&mut other, |event| {
+        matches!(event, SoftphoneEvent::Failed(503))
+    })
+    .await;
 }

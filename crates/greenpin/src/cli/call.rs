@@ -15,7 +15,7 @@ use signalling::{LegId, Transport};
 use super::audio_probe::Ear;
 use super::fail;
 use crate::calls::media::read_clip;
-use crate::calls::softphone::{Phone, PhoneEvent, PhoneSettings};
+use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::config::Config;
 
 /// Digits are pressed at the latest after this, even if no prompt was heard.
@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: Arguments, config: &Config) -> ExitCode {
 
 struct TestCall<'a> {
     arguments: &'a Arguments,
-    phone: Phone,
+    phone: Softphone,
     leg: LegId,
     clip: Option<Arc<Clip>>,
     recording: bool,
@@ -75,7 +75,7 @@ impl<'a> TestCall<'a> {
             )),
             None => None,
         };
-        let mut phone = Phone::start(settings(arguments, config).await?)
+        let mut phone = Softphone::start(settings(arguments, config).await?)
             .await
             .map_err(|error| error.to_string())?;
         let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
@@ -124,14 +124,14 @@ impl<'a> TestCall<'a> {
     async fn until_answered(&mut self) -> Result<(), String> {
         loop {
             match self.phone.event().await {
-                PhoneEvent::Answered(_) => {
+                SoftphoneEvent::Answered(_) => {
                     self.tell("answered", "answered");
                     return Ok(());
                 }
-                PhoneEvent::Failed(status) => {
+                SoftphoneEvent::Failed(status) => {
                     return Err(format!("the call was refused with SIP status {status}"));
                 }
-                PhoneEvent::HungUp => {
+                SoftphoneEvent::HungUp => {
                     return Err("the call ended before it was answered".to_owned());
                 }
                 _ => {}
@@ -141,7 +141,7 @@ impl<'a> TestCall<'a> {
 
     async fn until_recorded(&mut self) -> Result<(), String> {
         while self.recording {
-            if let PhoneEvent::Recorded(result) = self.phone.event().await {
+            if let SoftphoneEvent::Recorded(result) = self.phone.event().await {
                 let file = result?;
                 self.tell("recorded", &format!("recorded to {}", file.display()));
                 self.recording = false;
@@ -159,11 +159,11 @@ impl<'a> TestCall<'a> {
     }
 }
 
-async fn hung_up(phone: &mut Phone) {
-    while !matches!(phone.event().await, PhoneEvent::HungUp) {}
+async fn hung_up(phone: &mut Softphone) {
+    while !matches!(phone.event().await, SoftphoneEvent::HungUp) {}
 }
 
-async fn settings(arguments: &Arguments, config: &Config) -> Result<PhoneSettings, String> {
+async fn settings(arguments: &Arguments, config: &Config) -> Result<SoftphoneSettings, String> {
     let server = match &arguments.server {
         Some(server) => resolve(server).await?,
         None => SocketAddr::new(config.sip.public_address, config.sip.udp.port()),
@@ -173,7 +173,7 @@ async fn settings(arguments: &Arguments, config: &Config) -> Result<PhoneSetting
     } else {
         "0.0.0.0:0"
     };
-    Ok(PhoneSettings {
+    Ok(SoftphoneSettings {
         listen: own
             .parse()
             .map_err(|_| "no address of our own".to_owned())?,

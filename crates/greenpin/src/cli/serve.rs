@@ -54,7 +54,7 @@ pub(super) async fn run(config: &Config) -> ExitCode {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => server.read_certificates_again(),
+            _ = hangup.recv() => server.reload_certificates(),
         }
     }
     tracing::info!(

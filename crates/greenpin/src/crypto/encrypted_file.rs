@@ -1,17 +1,17 @@
-//! The file of a recording, WAV or Ogg, sealed: what lies on a disk or in a bucket is heard with the master key alone.
+//! Encrypted file of a recording, WAV or Ogg. A recording on disk or in a bucket is readable only with the master key.
 //!
-//! | octets | what |
+//! | octets | content |
 //! |---|---|
 //! | 16 | [`MAGIC`] |
 //! | 32 | salt: the file's key is its HMAC-SHA-256 under the [`RecordingKey`] |
-//! | 60 | the head, sealed last, as block 0: it tells how much audio there is |
-//! | 65,552 each, the last one less | the audio, sealed in blocks of 65,536 octets |
+//! | 60 | header, encrypted last, as block 0: it holds the length of the audio |
+//! | 65,552 each, the last block less | audio, encrypted in blocks of 65,536 octets |
 //!
-//! The head is that of the WAV file, before its samples. Of an Ogg file all is audio: the head is not of it, and has the
-//! same length.
+//! For WAV, the header is the header of the WAV file. For Ogg, the whole file is audio: the header is not part of it,
+//! but has the same length.
 //!
-//! A block is sealed by AES-256-GCM under its number as the nonce, so that none can be left out, moved or cut off, and
-//! any of them can be opened without the others. No key seals two files.
+//! Each block is encrypted with AES-256-GCM and its number as the nonce. Blocks therefore cannot be left out, moved or
+//! truncated, and each block can be decrypted without the others. No key encrypts two files.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -23,31 +23,31 @@ use aws_lc_rs::hmac;
 use super::random;
 
 const MAGIC: &[u8; 16] = b"greenpin audio 1";
-const SALT: usize = 32;
-const TAG: usize = 16;
-/// Octets of the head: those of a WAV file before its audio.
-const WAV_HEAD: usize = 44;
-/// What the head of an Ogg file begins with.
-const OGG: &[u8; 4] = b"OggS";
+const SALT_BYTES: usize = 32;
+const TAG_BYTES: usize = 16;
+/// Octets of the header, as in a WAV file before its audio.
+const WAV_HEADER_BYTES: usize = 44;
+/// Start of the header of an Ogg file.
+const OGG_MAGIC: &[u8; 4] = b"OggS";
 /// Octets of audio in a block.
-const BLOCK: usize = 65_536;
-/// Octets before the first block of audio: all that [`Opener::new`] needs.
-pub(crate) const HEAD: usize = MAGIC.len() + SALT + WAV_HEAD + TAG;
+const BLOCK_BYTES: usize = 65_536;
+/// Octets before the first block of audio, needed by [`Decryptor::new`].
+pub(crate) const HEADER_BYTES: usize = MAGIC.len() + SALT_BYTES + WAV_HEADER_BYTES + TAG_BYTES;
 
-/// What the keys of recordings are derived from.
+/// Key to derive the keys of recordings.
 #[derive(Clone)]
 pub struct RecordingKey(hmac::Key);
 
 impl RecordingKey {
-    /// Derives keys from 32 secret octets.
+    /// Creates the key from 32 secret octets.
     pub(crate) fn new(secret: &[u8]) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    fn of_file(&self, salt: &[u8]) -> io::Result<FileKey> {
+    fn file_key(&self, salt: &[u8]) -> io::Result<FileKey> {
         let derived = hmac::sign(&self.0, salt);
         let key = UnboundKey::new(&AES_256_GCM, derived.as_ref())
-            .map_err(|_| io::Error::other("no key"))?;
+            .map_err(|_| io::Error::other("cannot derive the key of a recording"))?;
         Ok(FileKey(LessSafeKey::new(key)))
     }
 }
@@ -58,20 +58,20 @@ impl fmt::Debug for RecordingKey {
     }
 }
 
-/// Seals and opens the blocks of one file.
+/// Key of one file.
 struct FileKey(LessSafeKey);
 
 impl FileKey {
-    fn seal(&self, block: u64, octets: &mut Vec<u8>) -> io::Result<()> {
-        let sealed = self
+    fn encrypt(&self, block: u64, octets: &mut Vec<u8>) -> io::Result<()> {
+        let encrypted = self
             .0
             .seal_in_place_append_tag(nonce(block), Aad::empty(), octets);
-        sealed.map_err(|_| io::Error::other("a block of a recording cannot be sealed"))
+        encrypted.map_err(|_| io::Error::other("cannot encrypt a block of a recording"))
     }
 
-    fn open<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let opened = self.0.open_in_place(nonce(block), Aad::empty(), octets);
-        opened.map(|octets| &*octets).map_err(|_| damaged())
+    fn decrypt<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let decrypted = self.0.open_in_place(nonce(block), Aad::empty(), octets);
+        decrypted.map(|octets| &*octets).map_err(|_| damaged())
     }
 }
 
@@ -81,57 +81,60 @@ fn nonce(block: u64) -> Nonce {
         .iter_mut()
         .rev()
         .zip(block.to_le_bytes())
-        .for_each(|(octet, of_number)| *octet = of_number);
+        .for_each(|(octet, source)| *octet = source);
     Nonce::assume_unique_for_key(octets)
 }
 
 fn damaged() -> io::Error {
     io::Error::new(
         ErrorKind::InvalidData,
-        "a sealed recording is damaged, or was sealed with another master key",
+        "an encrypted recording is damaged, or was encrypted with another master key",
     )
 }
 
-/// Whether a file that begins so is sealed.
-pub(crate) fn is_sealed(first: &[u8]) -> bool {
+/// Returns `true` if a file with this start is encrypted.
+pub(crate) fn is_encrypted(first: &[u8]) -> bool {
     first.starts_with(MAGIC)
 }
 
-/// What a sealed file is once it is opened.
+/// Format of the decrypted file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A WAV file of two channels, 8 kHz, 16 bits: its samples are written.
+pub(crate) enum AudioKind {
+    /// WAV file with two channels, 8 kHz, 16 bits. The caller writes only the samples.
     Wav,
-    /// An Ogg file: all of it is written.
+    /// Ogg file. The caller writes its complete content.
     Ogg,
 }
 
-/// Writes a sealed file.
-pub(crate) struct SealedFile<W: Write + Seek> {
+/// Writer of an encrypted file.
+pub(crate) struct EncryptedFile<W: Write + Seek> {
     file: W,
-    kind: Kind,
+    kind: AudioKind,
     key: FileKey,
-    /// Audio that fills no block yet.
+    /// Audio of the incomplete block.
     block: Vec<u8>,
-    /// Octets of audio in the blocks before it.
-    sealed: u64,
+    /// Octets of audio in the previous blocks.
+    encrypted: u64,
 }
 
-impl<W: Write + Seek> SealedFile<W> {
-    /// Begins a file, with room for its head.
-    pub(crate) fn new(mut file: W, kind: Kind, key: &RecordingKey) -> io::Result<Self> {
-        let mut salt = [0; SALT];
+impl<W: Write + Seek> EncryptedFile<W> {
+    /// Starts a file and reserves space for its header.
+    pub(crate) fn new(mut file: W, kind: AudioKind, key: &RecordingKey) -> io::Result<Self> {
+        let mut salt = [0; SALT_BYTES];
         random::fill(&mut salt);
         file.write_all(MAGIC)?;
         file.write_all(&salt)?;
-        file.write_all(&[0; WAV_HEAD + TAG])?;
-        let (key, block) = (key.of_file(&salt)?, Vec::with_capacity(BLOCK + TAG));
+        file.write_all(&[0; WAV_HEADER_BYTES + TAG_BYTES])?;
+        let (key, block) = (
+            key.file_key(&salt)?,
+            Vec::with_capacity(BLOCK_BYTES + TAG_BYTES),
+        );
         Ok(Self {
             file,
             kind,
             key,
             block,
-            sealed: 0,
+            encrypted: 0,
         })
     }
 
@@ -142,24 +145,24 @@ impl<W: Write + Seek> SealedFile<W> {
             .try_for_each(|sample| self.write_all(&sample.to_le_bytes()))
     }
 
-    /// Octets of audio so far.
+    /// Returns the octets of audio so far.
     pub(crate) fn length(&self) -> u64 {
-        self.sealed + self.block.len() as u64
+        self.encrypted + self.block.len() as u64
     }
 
-    /// Seals what is left, and the head.
+    /// Encrypts the remaining audio and the header.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if !self.block.is_empty() {
             self.flush_block()?;
         }
         let mut head = match self.kind {
-            Kind::Wav => wav_head(self.sealed),
-            Kind::Ogg => ogg_head(self.sealed),
+            AudioKind::Wav => wav_head(self.encrypted),
+            AudioKind::Ogg => ogg_head(self.encrypted),
         }
         .to_vec();
-        self.key.seal(0, &mut head)?;
+        self.key.encrypt(0, &mut head)?;
         self.file
-            .seek(SeekFrom::Start((MAGIC.len() + SALT) as u64))?;
+            .seek(SeekFrom::Start((MAGIC.len() + SALT_BYTES) as u64))?;
         self.file.write_all(&head)?;
         self.file.flush()
     }
@@ -167,100 +170,109 @@ impl<W: Write + Seek> SealedFile<W> {
     fn flush_block(&mut self) -> io::Result<()> {
         let length = self.block.len() as u64;
         self.key
-            .seal(self.sealed / BLOCK as u64 + 1, &mut self.block)?;
+            .encrypt(self.encrypted / BLOCK_BYTES as u64 + 1, &mut self.block)?;
         self.file.write_all(&self.block)?;
         self.block.clear();
-        self.sealed += length;
+        self.encrypted += length;
         Ok(())
     }
 }
 
-impl<W: Write + Seek> Write for SealedFile<W> {
+impl<W: Write + Seek> Write for EncryptedFile<W> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let count = octets.len().min(BLOCK - self.block.len());
+        let count = octets.len().min(BLOCK_BYTES - self.block.len());
         self.block.extend(octets.iter().take(count));
-        if self.block.len() == BLOCK {
+        if self.block.len() == BLOCK_BYTES {
             self.flush_block()?;
         }
         Ok(count)
     }
 
-    /// What fills no block waits: a block is sealed once.
+    /// Does nothing: an incomplete block waits, because each block is encrypted only once.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The head of an Ogg file of so many octets, which is written nowhere else.
-fn ogg_head(length: u64) -> [u8; WAV_HEAD] {
-    let mut head = [0; WAV_HEAD];
+/// Returns the header of an Ogg file of this length in octets.
+fn ogg_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
+    let mut head = [0; WAV_HEADER_BYTES];
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     head.iter_mut()
-        .zip(OGG)
-        .for_each(|(octet, of_name)| *octet = *of_name);
+        .zip(OGG_MAGIC)
+        .for_each(|(octet, source)| *octet = *source);
     head.iter_mut()
         .rev()
         .zip(length.iter().rev())
-        .for_each(|(octet, of_number)| *octet = *of_number);
+        .for_each(|(octet, source)| *octet = *source);
     head
 }
 
-/// The head of a WAV file with so many octets of audio; what does not fit into its 32 bits is cut down to them.
-fn wav_head(length: u64) -> [u8; WAV_HEAD] {
+/// Returns the header of a WAV file with this many octets of audio. The length is capped at 32 bits.
+fn wav_head(length: u64) -> [u8; WAV_HEADER_BYTES] {
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     let mut head =
         *b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x02\0\x40\x1f\0\0\0\x7d\0\0\x04\0\x10\0data\0\0\0\0";
-    let places = [(4, length.saturating_add(36)), (40, length)];
-    for (place, number) in places {
+    let fields = [(4, length.saturating_add(36)), (40, length)];
+    for (offset, number) in fields {
         head.iter_mut()
-            .skip(place)
+            .skip(offset)
             .zip(number.to_le_bytes())
-            .for_each(|(octet, of_number)| *octet = of_number);
+            .for_each(|(octet, source)| *octet = source);
     }
     head
 }
 
-/// Opens a sealed file, block by block.
-pub(crate) struct Opener {
+/// Decryptor of a file, block by block.
+pub(crate) struct Decryptor {
     key: FileKey,
-    head: [u8; WAV_HEAD],
+    head: [u8; WAV_HEADER_BYTES],
     audio: u64,
 }
 
-/// Where a part of a file lies in its sealed form.
+/// Location of a part of a file within its encrypted form.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Which part of the head comes first.
+    /// Range of the header, before the audio.
     pub(crate) head: Range<usize>,
-    /// The octets of the sealed file that hold the rest.
+    /// Range of the encrypted file with the audio.
     pub(crate) stored: Range<u64>,
-    /// The block that they begin with.
+    /// Number of the first block in `stored`.
     pub(crate) block: u64,
-    /// Octets of that block's audio that are not asked for.
+    /// Octets of audio to skip in the first block.
     pub(crate) skip: usize,
-    /// Octets of audio that are.
+    /// Octets of audio in the part.
     pub(crate) audio: u64,
 }
 
-impl Opener {
-    /// Reads the first [`HEAD`] octets of a file of so many; `None`: it is not sealed.
+impl Decryptor {
+    /// Reads the first [`HEADER_BYTES`] octets of a file of `stored` octets. Returns `None` if the file is not
+    /// encrypted.
     ///
     /// # Errors
-    /// It is damaged, cut off, or sealed with another key.
+    ///
+    /// The file is damaged, truncated, or encrypted with another key.
     pub(crate) fn new(key: &RecordingKey, first: &[u8], stored: u64) -> io::Result<Option<Self>> {
-        if !is_sealed(first) {
+        if !is_encrypted(first) {
             return Ok(None);
         }
         let rest = first.get(MAGIC.len()..).unwrap_or_default();
-        let (salt, head) = rest.split_at_checked(SALT).ok_or_else(damaged)?;
-        let key = key.of_file(salt)?;
-        let mut head = head.get(..WAV_HEAD + TAG).ok_or_else(damaged)?.to_vec();
-        let head: [u8; WAV_HEAD] = key.open(0, &mut head)?.try_into().map_err(|_| damaged())?;
+        let (salt, head) = rest.split_at_checked(SALT_BYTES).ok_or_else(damaged)?;
+        let key = key.file_key(salt)?;
+        let mut head = head
+            .get(..WAV_HEADER_BYTES + TAG_BYTES)
+            .ok_or_else(damaged)?
+            .to_vec();
+        let head: [u8; WAV_HEADER_BYTES] = key
+            .decrypt(0, &mut head)?
+            .try_into()
+            .map_err(|_| damaged())?;
         let length = head
             .last_chunk::<4>()
             .map_or(0, |length| u32::from_le_bytes(*length));
         let audio = u64::from(length);
-        let expected = HEAD as u64 + audio + audio.div_ceil(BLOCK as u64) * TAG as u64;
+        let expected =
+            HEADER_BYTES as u64 + audio + audio.div_ceil(BLOCK_BYTES as u64) * TAG_BYTES as u64;
         if stored == expected {
             Ok(Some(Self { key, head, audio }))
         } else {
@@ -268,75 +280,81 @@ impl Opener {
         }
     }
 
-    /// What the file is.
-    pub(crate) fn kind(&self) -> Kind {
-        if self.head.starts_with(OGG) {
-            Kind::Ogg
+    /// Returns the format of the file.
+    pub(crate) fn kind(&self) -> AudioKind {
+        if self.head.starts_with(OGG_MAGIC) {
+            AudioKind::Ogg
         } else {
-            Kind::Wav
+            AudioKind::Wav
         }
     }
 
-    /// Octets of the head that are of the file.
-    fn of_head(&self) -> usize {
-        if self.kind() == Kind::Ogg {
+    /// Returns the octets of the header that belong to the file.
+    fn header_bytes(&self) -> usize {
+        if self.kind() == AudioKind::Ogg {
             0
         } else {
-            WAV_HEAD
+            WAV_HEADER_BYTES
         }
     }
 
-    /// The length of the file, in octets.
+    /// Returns the length of the decrypted file in octets.
     pub(crate) fn length(&self) -> u64 {
-        self.of_head() as u64 + self.audio
+        self.header_bytes() as u64 + self.audio
     }
 
-    /// A part of the head.
+    /// Returns a part of the header.
     pub(crate) fn head(&self, part: Range<usize>) -> &[u8] {
         self.head.get(part).unwrap_or_default()
     }
 
-    /// Where `count` octets from `first` on lie; what is beyond the end is left out.
+    /// Locates `count` octets from `first` on, up to the end of the file.
     pub(crate) fn span(&self, first: u64, count: u64) -> Span {
         let end = first.saturating_add(count).min(self.length());
-        let of_head = self.of_head() as u64;
-        let in_head = |octet: u64| octet.min(of_head) as usize;
-        let in_audio = |octet: u64| octet.saturating_sub(of_head);
+        let header_bytes = self.header_bytes() as u64;
+        let in_head = |octet: u64| octet.min(header_bytes) as usize;
+        let in_audio = |octet: u64| octet.saturating_sub(header_bytes);
         let (begin, audio_end) = (in_audio(first.min(end)), in_audio(end));
-        let (block, last) = (begin / BLOCK as u64, audio_end.div_ceil(BLOCK as u64));
-        let stored = |block: u64| HEAD as u64 + (block * (BLOCK + TAG) as u64).min(self.sealed());
+        let (block, last) = (
+            begin / BLOCK_BYTES as u64,
+            audio_end.div_ceil(BLOCK_BYTES as u64),
+        );
+        let stored = |block: u64| {
+            HEADER_BYTES as u64 + (block * (BLOCK_BYTES + TAG_BYTES) as u64).min(self.encrypted())
+        };
         Span {
             head: in_head(first.min(end))..in_head(end),
             stored: stored(block)..stored(last.max(block)),
             block: block + 1,
-            skip: (begin % BLOCK as u64) as usize,
+            skip: (begin % BLOCK_BYTES as u64) as usize,
             audio: audio_end - begin,
         }
     }
 
-    /// Octets of a block in the sealed file.
+    /// Returns the length of a block in the encrypted file.
     pub(crate) fn stored_length(&self, block: u64) -> usize {
-        let before = block.saturating_sub(1).saturating_mul(BLOCK as u64);
-        self.audio.saturating_sub(before).min(BLOCK as u64) as usize + TAG
+        let before = block.saturating_sub(1).saturating_mul(BLOCK_BYTES as u64);
+        self.audio.saturating_sub(before).min(BLOCK_BYTES as u64) as usize + TAG_BYTES
     }
 
-    /// Opens a block.
+    /// Decrypts a block in place.
     ///
     /// # Errors
-    /// It is damaged.
-    pub(crate) fn open<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        self.key.open(block, octets)
+    ///
+    /// The block is damaged.
+    pub(crate) fn decrypt<'a>(&self, block: u64, octets: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        self.key.decrypt(block, octets)
     }
 
-    /// Octets of all blocks in the sealed file.
-    fn sealed(&self) -> u64 {
-        self.audio + self.audio.div_ceil(BLOCK as u64) * TAG as u64
+    /// Returns the length of all blocks in the encrypted file.
+    fn encrypted(&self) -> u64 {
+        self.audio + self.audio.div_ceil(BLOCK_BYTES as u64) * TAG_BYTES as u64
     }
 }
 
-impl fmt::Debug for Opener {
+impl fmt::Debug for Decryptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opener")
+        f.debug_struct("Decryptor")
             .field("audio", &self.audio)
             .finish_non_exhaustive()
     }
@@ -352,9 +370,9 @@ mod tests {
         RecordingKey::new(&[secret; 32])
     }
 
-    fn sealed(samples: &[i16]) -> Vec<u8> {
+    fn encrypted(samples: &[i16]) -> Vec<u8> {
         let mut file = Cursor::new(Vec::new());
-        let mut wav = SealedFile::new(&mut file, Kind::Wav, &key(1)).unwrap();
+        let mut wav = EncryptedFile::new(&mut file, AudioKind::Wav, &key(1)).unwrap();
         samples
             .chunks(1000)
             .for_each(|chunk| wav.append(chunk).unwrap());
@@ -363,17 +381,21 @@ mod tests {
         file.into_inner()
     }
 
-    /// Reads a part of a sealed file as a server does.
+    /// Reads a part of an encrypted file like the server.
     fn read(file: &[u8], first: u64, count: u64) -> io::Result<Vec<u8>> {
-        let opener =
-            Opener::new(&key(1), &file[..HEAD.min(file.len())], file.len() as u64)?.unwrap();
-        let span = opener.span(first, count);
-        let mut out = opener.head(span.head.clone()).to_vec();
+        let decryptor = Decryptor::new(
+            &key(1),
+            &file[..HEADER_BYTES.min(file.len())],
+            file.len() as u64,
+        )?
+        .unwrap();
+        let span = decryptor.span(first, count);
+        let mut out = decryptor.head(span.head.clone()).to_vec();
         let mut stored = file[span.stored.start as usize..span.stored.end as usize].to_vec();
         let (mut rest, mut block, mut skip) = (&mut stored[..], span.block, span.skip);
         while !rest.is_empty() {
-            let (this, after) = rest.split_at_mut(opener.stored_length(block));
-            out.extend(opener.open(block, this)?.iter().skip(skip));
+            let (this, after) = rest.split_at_mut(decryptor.stored_length(block));
+            out.extend(decryptor.decrypt(block, this)?.iter().skip(skip));
             (rest, block, skip) = (after, block + 1, 0);
         }
         out.truncate(span.head.len() + span.audio as usize);
@@ -387,9 +409,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_file_opens_to_a_wav_file_of_the_same_audio() {
+    fn an_encrypted_file_decrypts_to_a_wav_file_with_the_same_audio() {
         for count in [0, 2, 32_766, 32_768, 32_770, 100_000] {
-            let (samples, file) = (samples(count), sealed(&samples(count)));
+            let (samples, file) = (samples(count), encrypted(&samples(count)));
             let wav = read(&file, 0, u64::MAX).unwrap();
             let mut reader = hound::WavReader::new(Cursor::new(&wav)).unwrap();
             assert_eq!(
@@ -408,10 +430,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_ogg_file_opens_to_what_was_written() {
+    fn an_encrypted_ogg_file_decrypts_to_the_written_content() {
         for count in [0, 1, 65_536, 100_000] {
             let mut file = Cursor::new(Vec::new());
-            let mut ogg = SealedFile::new(&mut file, Kind::Ogg, &key(1)).unwrap();
+            let mut ogg = EncryptedFile::new(&mut file, AudioKind::Ogg, &key(1)).unwrap();
             let octets: Vec<u8> = samples(count).iter().map(|sample| *sample as u8).collect();
             octets
                 .chunks(777)
@@ -423,16 +445,19 @@ mod tests {
                 read(&file, 50, 20).unwrap(),
                 octets[50.min(count)..70.min(count)]
             );
-            let opener = Opener::new(&key(1), &file[..HEAD], file.len() as u64)
+            let decryptor = Decryptor::new(&key(1), &file[..HEADER_BYTES], file.len() as u64)
                 .unwrap()
                 .unwrap();
-            assert_eq!((opener.kind(), opener.length()), (Kind::Ogg, count as u64));
+            assert_eq!(
+                (decryptor.kind(), decryptor.length()),
+                (AudioKind::Ogg, count as u64)
+            );
         }
     }
 
     #[test]
-    fn any_part_is_the_part_of_the_whole() {
-        let file = sealed(&samples(100_000));
+    fn any_part_equals_the_same_part_of_the_whole_file() {
+        let file = encrypted(&samples(100_000));
         let whole = read(&file, 0, u64::MAX).unwrap();
         for first in [
             0, 1, 43, 44, 45, 65_579, 65_580, 65_581, 131_116, 200_042, 200_044, 300_000,
@@ -450,34 +475,51 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_audio_can_be_read_or_changed() {
+    fn the_audio_can_neither_be_read_nor_changed() {
         let quiet = vec![0_i16; 40_000];
-        let file = sealed(&quiet);
+        let file = encrypted(&quiet);
         assert!(
             !file
                 .windows(16)
                 .any(|octets| octets == [0; 16] || octets.starts_with(b"RIFF"))
         );
-        assert_ne!(file, sealed(&quiet), "each file has a key of its own");
-        for place in [20, 60, 107, 108, 70_000, file.len() - 1] {
+        assert_ne!(file, encrypted(&quiet), "each file has its own key");
+        for offset in [20, 60, 107, 108, 70_000, file.len() - 1] {
             let mut changed = file.clone();
-            changed[place] ^= 1;
-            assert!(read(&changed, 0, u64::MAX).is_err(), "octet {place}");
+            changed[offset] ^= 1;
+            assert!(read(&changed, 0, u64::MAX).is_err(), "octet {offset}");
         }
-        for length in [17, HEAD - 1, HEAD, HEAD + 65_552, file.len() - 1] {
+        for length in [
+            17,
+            HEADER_BYTES - 1,
+            HEADER_BYTES,
+            HEADER_BYTES + 65_552,
+            file.len() - 1,
+        ] {
             assert!(
                 read(&file[..length], 0, 100).is_err(),
-                "cut off at {length}"
+                "truncated at {length}"
             );
         }
-        let blocks = file[HEAD..].chunks(65_552).collect::<Vec<_>>();
-        assert!(read(&[&file[..HEAD], blocks[1], blocks[0]].concat(), 0, u64::MAX).is_err());
-        assert!(Opener::new(&key(2), &file[..HEAD], file.len() as u64).is_err());
+        let blocks = file[HEADER_BYTES..].chunks(65_552).collect::<Vec<_>>();
+        assert!(
+            read(
+                &[&file[..HEADER_BYTES], blocks[1], blocks[0]].concat(),
+                0,
+                u64::MAX
+            )
+            .is_err()
+        );
+        assert!(Decryptor::new(&key(2), &file[..HEADER_BYTES], file.len() as u64).is_err());
     }
 
     #[test]
-    fn a_plain_wav_file_is_none() {
-        assert!(Opener::new(&key(1), b"RIFF....WAVE", 12).unwrap().is_none());
-        assert!(Opener::new(&key(1), b"", 0).unwrap().is_none());
+    fn a_plain_wav_file_is_not_encrypted() {
+        assert!(
+            Decryptor::new(&key(1), b"RIFF....WAVE", 12)
+                .unwrap()
+                .is_none()
+        );
+        assert!(Decryptor::new(&key(1), b"", 0).unwrap().is_none());
     }
 }

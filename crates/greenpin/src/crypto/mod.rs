@@ -1,4 +1,4 @@
-//! Cryptography that several parts share: random numbers, encrypted files, trusted certificates.
+//! Shared cryptography: random numbers, encrypted files and CA certificates.
 
 pub(crate) mod encrypted_file;
 pub(crate) mod random;

@@ -1,42 +1,43 @@
-//! Random numbers from a generator seeded by the operating system, for everything that must not be guessed.
+//! Random numbers from a cryptographic generator seeded by the operating system.
 
 use std::cell::RefCell;
 
-/// Octets that are drawn at once: a draw costs as much for one as for hundreds.
-const DRAWN: usize = 512;
+/// Octets per draw. A draw costs about the same for one octet as for hundreds.
+const BUFFER_BYTES: usize = 512;
 
-/// What one thread has drawn ahead. What was given away is wiped.
-struct Ahead {
-    octets: [u8; DRAWN],
+/// Random octets drawn ahead by one thread. Used octets are wiped.
+struct RandomBuffer {
+    octets: [u8; BUFFER_BYTES],
     used: usize,
 }
 
 thread_local! {
-    static AHEAD: RefCell<Ahead> = const { RefCell::new(Ahead { octets: [0; DRAWN], used: DRAWN }) };
+    static RANDOM_BUFFER: RefCell<RandomBuffer> = const { RefCell::new(RandomBuffer { octets: [0; BUFFER_BYTES], used: BUFFER_BYTES }) };
 }
 
-/// Fills a buffer.
+/// Fills a buffer with random octets.
 ///
 /// # Panics
-/// If the system has no randomness to give: nothing safe can be done without it.
+///
+/// If the system has no randomness, because no safe operation is possible without it.
 pub(crate) fn fill(buffer: &mut [u8]) {
-    if buffer.len() > DRAWN {
+    if buffer.len() > BUFFER_BYTES {
         return draw(buffer);
     }
-    AHEAD.with_borrow_mut(|ahead| ahead.give(buffer));
+    RANDOM_BUFFER.with_borrow_mut(|buffered| buffered.copy_out(buffer));
 }
 
-/// A uniformly drawn number.
+/// Returns a random number with a uniform distribution.
 pub(crate) fn u64() -> u64 {
     let mut bytes = [0; 8];
     fill(&mut bytes);
     u64::from_ne_bytes(bytes)
 }
 
-impl Ahead {
-    /// Fills a buffer that is not longer than what is drawn at once.
-    fn give(&mut self, buffer: &mut [u8]) {
-        if DRAWN - self.used < buffer.len() {
+impl RandomBuffer {
+    /// Fills a buffer of at most [`BUFFER_BYTES`].
+    fn copy_out(&mut self, buffer: &mut [u8]) {
+        if BUFFER_BYTES - self.used < buffer.len() {
             draw(&mut self.octets);
             self.used = 0;
         }
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_octet_is_given_twice() {
+    fn no_octet_is_used_twice() {
         let drawn: HashSet<u64> = (0..10_000).map(|_| u64()).collect();
         assert_eq!(drawn.len(), 10_000);
         let lengths = [1, 500, 8, 512, 3, 600, 511];

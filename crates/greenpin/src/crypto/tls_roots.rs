@@ -1,4 +1,4 @@
-//! Whom we believe when we connect over TLS: those that a PEM file or this system names.
+//! CA certificates for outgoing TLS connections, from a PEM file or from the system.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,39 +10,39 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::{self, ClientConfig, ConfigBuilder, RootCertStore};
 
-/// Certificates that cannot be used.
+/// Error in CA certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A PEM file cannot be used.
+    /// A PEM file cannot be read or parsed.
     #[error("cannot use {}: {source}", path.display())]
     File {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// How it failed.
+        /// Cause.
         source: pem::Error,
     },
-    /// There is no certificate in a file.
-    #[error("there is no certificate in {}", .0.display())]
+    /// The file contains no certificate.
+    #[error("no certificate in {}", .0.display())]
     NoCertificate(PathBuf),
-    /// No certificate could lead to this one.
+    /// A certificate cannot be used as a CA certificate.
     #[error("cannot use the certificate in {}: {source}", path.display())]
     Certificate {
-        /// Its file.
+        /// File.
         path: PathBuf,
-        /// How it failed.
+        /// Cause.
         source: rustls::Error,
     },
-    /// The certificates that the system trusts cannot be used.
-    #[error("cannot use the certificates that this system trusts (give tls_ca): {0}")]
+    /// The system's CA certificates cannot be used.
+    #[error("cannot use the system's CA certificates (set tls_ca): {0}")]
     System(rustls::Error),
 }
 
-/// The cryptography of every TLS connection.
+/// Returns the cryptography provider for every TLS connection.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A client that believes whom the certificates of a PEM file lead to; `None`: whom the system trusts.
+/// Starts the configuration of a TLS client with the CA certificates of a PEM file, or the system's if `ca` is `None`.
 pub(crate) fn client(
     ca: Option<&Path>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TrustError> {
@@ -56,7 +56,7 @@ pub(crate) fn client(
     }
 }
 
-/// The certificates of a PEM file: at least one.
+/// Reads the certificates of a PEM file, at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let failed = |source| TrustError::File {
         path: path.to_owned(),
@@ -71,7 +71,7 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-/// The certificates of a PEM file, as what others must lead to.
+/// Reads a PEM file as CA certificates.
 pub(crate) fn roots(path: &Path) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {

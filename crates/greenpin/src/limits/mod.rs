@@ -1,4 +1,4 @@
-//! Limits that several parts share: token buckets and pauses between retries.
+//! Shared limits: token buckets and delays between retries.
 
 pub(crate) mod backoff;
 pub(crate) mod token_bucket;

@@ -1,16 +1,16 @@
-//! How often something may happen: a token bucket, on a clock of the caller's.
+//! Token bucket on the caller's clock.
 
 use std::time::Instant;
 
-/// What is left of a fill of tokens.
+/// Token bucket.
 #[derive(Debug, Clone)]
-pub(crate) struct Bucket {
+pub(crate) struct TokenBucket {
     tokens: f64,
     filled_at: Instant,
 }
 
-impl Bucket {
-    /// A bucket that is full.
+impl TokenBucket {
+    /// Creates a full bucket.
     pub(crate) fn full(burst: u32, now: Instant) -> Self {
         Self {
             tokens: burst.into(),
@@ -18,16 +18,16 @@ impl Bucket {
         }
     }
 
-    /// Fills it with what time has brought, `burst` tokens at the most; gives how many it has.
-    pub(crate) fn fill(&mut self, a_second: u32, burst: u32, now: Instant) -> f64 {
+    /// Adds the tokens for the elapsed time, up to `burst`. Returns the number of tokens.
+    pub(crate) fn refill(&mut self, per_second: u32, burst: u32, now: Instant) -> f64 {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.tokens = (self.tokens + passed * f64::from(a_second)).min(burst.into());
+        self.tokens = (self.tokens + passed * f64::from(per_second)).min(burst.into());
         self.filled_at = now.max(self.filled_at);
         self.tokens
     }
 
-    /// Takes a token; gives how many are left.
-    pub(crate) fn take(&mut self) -> f64 {
+    /// Consumes a token. Returns the number of remaining tokens.
+    pub(crate) fn consume(&mut self) -> f64 {
         self.tokens -= 1.0;
         self.tokens
     }
@@ -40,13 +40,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seconds_worth_passes_at_once_and_then_what_time_brings() {
+    fn a_full_burst_passes_at_once_and_later_tokens_pass_as_they_accrue() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(2, start);
+        let mut bucket = TokenBucket::full(2, start);
         let mut ask = |millis| {
-            let has = bucket.fill(2, 2, start + Duration::from_millis(millis)) >= 1.0;
+            let has = bucket.refill(2, 2, start + Duration::from_millis(millis)) >= 1.0;
             if has {
-                bucket.take();
+                bucket.consume();
             }
             has
         };

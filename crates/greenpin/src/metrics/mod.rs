@@ -1,8 +1,7 @@
-//! What the process counts, for `GET /metrics`.
+//! Metrics of the process, for `GET /metrics`.
 //!
-//! Every label is a word of the program's own, the template of a route, or a trunk's name in the configuration: no number,
-//! PIN or id can get into one. The
-//! metrics are the process's, as its log is.
+//! A label is a fixed word, the template of a route, or the name of a trunk. No number, PIN or id can become a label.
+//! Metrics belong to the process, like its log.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,26 +17,26 @@ use prometheus_client::registry::{Registry, Unit};
 
 mod process;
 
-/// Seconds: from a look-up in memory to what nobody waits for any more.
-const DURATIONS: [f64; 14] = [
+/// Histogram buckets in seconds, from a cache lookup to an abandoned request.
+const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Jobs of one commit; 256 is the most.
-const BATCHES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+/// Histogram buckets for the jobs in a commit, up to the maximum of 256.
+const BATCH_BUCKETS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// An HTTP request that was answered.
+/// Labels of an answered HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Answered {
-    /// The route's template, or `unmatched`.
+pub(crate) struct RequestLabel {
+    /// Template of the route, or `unmatched`.
     pub(crate) route: String,
     pub(crate) method: &'static str,
-    /// The class of the status, such as `2xx`.
+    /// Class of the status, such as `2xx`.
     pub(crate) status: &'static str,
 }
 
-/// An HTTP route.
+/// Labels of an HTTP route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct Route {
+pub(crate) struct RouteLabel {
     pub(crate) route: String,
     pub(crate) method: &'static str,
 }
@@ -62,27 +61,27 @@ struct TrunkLabel {
     trunk: String,
 }
 
-/// What a block of digits, or a delivery, came to.
+/// Counter by outcome.
 type Outcomes = Family<OutcomeLabel, Counter>;
 
-/// What the store alone can tell, when it is asked for; `None`: it cannot now, and the figure from before is kept.
+/// Gauges read from the store. `None`: the store did not answer, and the previous value stays.
 #[derive(Default)]
-pub(crate) struct Stored {
+pub(crate) struct StoreFigures {
     pub(crate) webhook_backlog: Option<u64>,
     pub(crate) endpoints_disabled: Option<u64>,
     pub(crate) upload_backlog: Option<u64>,
 }
 
-/// Everything that is counted.
+/// Metrics of the process.
 pub(crate) struct Metrics {
     registry: Registry,
     process: process::Process,
-    requests: Family<Answered, Counter>,
-    request_duration: Family<Route, Histogram>,
+    requests: Family<RequestLabel, Counter>,
+    request_duration: Family<RouteLabel, Histogram>,
     pub(crate) calls_active: Gauge,
     pub(crate) calls_started: Counter,
     calls_ended: Family<CallTypeLabel, Counter>,
-    pin_tries: Outcomes,
+    pin_attempts: Outcomes,
     sip_refusals: Family<StatusLabel, Counter>,
     pub(crate) sip_dropped: Counter,
     trunk_up: Family<TrunkLabel, Gauge>,
@@ -103,7 +102,7 @@ pub(crate) struct Metrics {
     recording_upload_backlog: Gauge,
 }
 
-/// The metrics of this process.
+/// Metrics of this process.
 pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 impl Metrics {
@@ -112,11 +111,11 @@ impl Metrics {
             registry: Registry::with_prefix("greenpin"),
             process: process::Process::default(),
             requests: Family::default(),
-            request_duration: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
+            request_duration: Family::new_with_constructor(|| Histogram::new(DURATION_BUCKETS)),
             calls_active: Gauge::default(),
             calls_started: Counter::default(),
             calls_ended: Family::default(),
-            pin_tries: Family::default(),
+            pin_attempts: Family::default(),
             sip_refusals: Family::default(),
             sip_dropped: Counter::default(),
             trunk_up: Family::default(),
@@ -128,8 +127,8 @@ impl Metrics {
             rtp_late: Counter::default(),
             store_queue: Gauge::default(),
             store_jobs: Counter::default(),
-            store_batch: Histogram::new(BATCHES),
-            store_commit: Histogram::new(DURATIONS),
+            store_batch: Histogram::new(BATCH_BUCKETS),
+            store_commit: Histogram::new(DURATION_BUCKETS),
             webhook_deliveries: Family::default(),
             webhook_backlog: Gauge::default(),
             webhook_endpoints_disabled: Gauge::default(),
@@ -137,133 +136,108 @@ impl Metrics {
             recording_upload_backlog: Gauge::default(),
         };
         metrics.register();
-        metrics.begin_at_zero();
+        metrics.create_counters();
         metrics
     }
 
     fn register(&mut self) {
-        let Self { registry: to, .. } = self;
-        to.register(
-            "http_requests",
-            "HTTP requests that were answered",
-            self.requests.clone(),
-        );
-        let help = "Time from the head of a request to the head of its answer";
-        to.register_with_unit(
-            "http_request_duration",
-            help,
-            Unit::Seconds,
-            self.request_duration.clone(),
-        );
-        to.register(
-            "calls_active",
-            "Masked calls under way",
-            self.calls_active.clone(),
-        );
-        to.register(
-            "calls_started",
-            "Calls that a trunk brought and that were let in",
-            self.calls_started.clone(),
-        );
-        to.register(
-            "calls_ended",
-            "Calls that are over, by how far they came",
-            self.calls_ended.clone(),
-        );
-        to.register(
-            "pin_tries",
-            "Completed blocks of digits, by what came of them",
-            self.pin_tries.clone(),
-        );
-        to.register(
-            "sip_refusals_sent",
-            "SIP answers from 400 to 699 that were sent",
-            self.sip_refusals.clone(),
-        );
-        to.register(
-            "sip_messages_dropped",
-            "Datagrams that are not SIP",
-            self.sip_dropped.clone(),
-        );
-        let help = "Whether a trunk answers, or is not asked: 1, else 0";
-        to.register("trunk_up", help, self.trunk_up.clone());
-        let help = "Whether a trunk that we register with has taken it: 1, else 0";
-        to.register("trunk_registered", help, self.trunk_registered.clone());
-        let help = "When a certificate of ours for SIP over TLS is no longer valid, since 1970-01-01T00:00:00Z";
-        to.register_with_unit(
-            "tls_certificate_expiry_time",
-            help,
-            Unit::Seconds,
-            self.certificate_expiry.clone(),
-        );
-        to.register(
-            "rtp_port_pairs_in_use",
-            "Pairs of RTP and RTCP ports in use",
-            self.rtp_port_pairs.clone(),
-        );
-        let help = "RTP packets that came in, of legs that are over";
-        to.register("rtp_packets_received", help, self.rtp_received.clone());
-        let help = "RTP packets that were sent to us and did not come in, of legs that are over";
-        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
-        let help = "RTP packets that came too late to be decoded, or twice, of legs that are over";
-        to.register("rtp_packets_late", help, self.rtp_late.clone());
-        to.register(
-            "store_queue_jobs",
-            "Writes that wait for the store or are in it",
-            self.store_queue.clone(),
-        );
-        to.register(
-            "store_jobs",
-            "Writes that the store has finished",
-            self.store_jobs.clone(),
-        );
-        to.register(
-            "store_batch_jobs",
-            "Writes that were committed together",
-            self.store_batch.clone(),
-        );
-        let help = "Time from the first write of a batch until all of it was durable";
-        to.register_with_unit(
-            "store_commit_duration",
-            help,
-            Unit::Seconds,
-            self.store_commit.clone(),
-        );
-        let help = "Webhooks that were sent, by what came of them";
-        to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
-        to.register(
-            "webhook_backlog",
-            "Webhooks that are not delivered yet",
-            self.webhook_backlog.clone(),
-        );
-        let help = "Webhook endpoints that were disabled since they took nothing for days";
-        to.register(
-            "webhook_endpoints_disabled",
-            help,
-            self.webhook_endpoints_disabled.clone(),
-        );
-        let help = "Recordings that were to be uploaded, by what came of it";
-        to.register("recording_uploads", help, self.recording_uploads.clone());
-        let help = "Recordings that wait on this node's disk for their upload";
-        to.register(
-            "recording_upload_backlog",
-            help,
-            self.recording_upload_backlog.clone(),
-        );
+        let mut registry = std::mem::take(&mut self.registry);
+        self.register_http(&mut registry);
+        self.register_calls(&mut registry);
+        self.register_sip(&mut registry);
+        self.register_rtp(&mut registry);
+        self.register_store(&mut registry);
+        self.register_deliveries(&mut registry);
         let version = vec![("version", env!("CARGO_PKG_VERSION"))];
-        to.register("build", "The program that runs", Info::new(version));
-        self.process.register(to);
+        registry.register(
+            "build",
+            "Version of the running program",
+            Info::new(version),
+        );
+        self.process.register(&mut registry);
+        self.registry = registry;
     }
 
-    /// A rate can be taken of a counter only if it was there before the first event.
-    fn begin_at_zero(&self) {
+    fn register_http(&self, to: &mut Registry) {
+        let help = "HTTP requests answered";
+        to.register("http_requests", help, self.requests.clone());
+        let help = "Time from the head of a request to the head of its response";
+        let duration = self.request_duration.clone();
+        to.register_with_unit("http_request_duration", help, Unit::Seconds, duration);
+    }
+
+    fn register_calls(&self, to: &mut Registry) {
+        let help = "Masked calls in progress";
+        to.register("calls_active", help, self.calls_active.clone());
+        let help = "Incoming calls admitted";
+        to.register("calls_started", help, self.calls_started.clone());
+        let help = "Calls ended, by call type";
+        to.register("calls_ended", help, self.calls_ended.clone());
+        let help = "Completed digit blocks, by outcome";
+        to.register("pin_tries", help, self.pin_attempts.clone());
+    }
+
+    fn register_sip(&self, to: &mut Registry) {
+        let help = "SIP responses from 400 to 699 sent";
+        to.register("sip_refusals_sent", help, self.sip_refusals.clone());
+        let help = "Received datagrams that are not SIP";
+        to.register("sip_messages_dropped", help, self.sip_dropped.clone());
+        let help = "1 if the trunk answers or is not monitored, else 0";
+        to.register("trunk_up", help, self.trunk_up.clone());
+        let help = "1 if the trunk has accepted our registration, else 0";
+        to.register("trunk_registered", help, self.trunk_registered.clone());
+        let help = "Expiry of a certificate for SIP over TLS, since 1970-01-01T00:00:00Z";
+        let expiry = self.certificate_expiry.clone();
+        to.register_with_unit("tls_certificate_expiry_time", help, Unit::Seconds, expiry);
+    }
+
+    fn register_rtp(&self, to: &mut Registry) {
+        let help = "Pairs of RTP and RTCP ports in use";
+        to.register("rtp_port_pairs_in_use", help, self.rtp_port_pairs.clone());
+        let help = "RTP packets received, of ended legs";
+        to.register("rtp_packets_received", help, self.rtp_received.clone());
+        let help = "RTP packets sent to us and not received, of ended legs";
+        to.register("rtp_packets_lost", help, self.rtp_lost.clone());
+        let help = "RTP packets received too late to be decoded, or twice, of ended legs";
+        to.register("rtp_packets_late", help, self.rtp_late.clone());
+    }
+
+    fn register_store(&self, to: &mut Registry) {
+        let help = "Writes waiting for the store or in progress";
+        to.register("store_queue_jobs", help, self.store_queue.clone());
+        let help = "Writes finished by the store";
+        to.register("store_jobs", help, self.store_jobs.clone());
+        let help = "Writes committed together";
+        to.register("store_batch_jobs", help, self.store_batch.clone());
+        let help = "Time from the first write of a batch until the whole batch is durable";
+        let commit = self.store_commit.clone();
+        to.register_with_unit("store_commit_duration", help, Unit::Seconds, commit);
+    }
+
+    fn register_deliveries(&self, to: &mut Registry) {
+        let help = "Webhook deliveries attempted, by outcome";
+        to.register("webhook_deliveries", help, self.webhook_deliveries.clone());
+        let help = "Webhooks not delivered yet";
+        to.register("webhook_backlog", help, self.webhook_backlog.clone());
+        let help = "Webhook endpoints disabled after days of failed deliveries";
+        let disabled = self.webhook_endpoints_disabled.clone();
+        to.register("webhook_endpoints_disabled", help, disabled);
+        let help = "Recording uploads attempted, by outcome";
+        to.register("recording_uploads", help, self.recording_uploads.clone());
+        let help = "Recordings on this node's disk that wait for upload";
+        let backlog = self.recording_upload_backlog.clone();
+        to.register("recording_upload_backlog", help, backlog);
+    }
+
+    /// Creates the counters at zero, because a rate needs a sample from before the first event.
+    fn create_counters(&self) {
         for call_type in ["completed", "incomplete", "call-attempt", "client-hangup"] {
             self.calls_ended
                 .get_or_create(&CallTypeLabel { call_type })
                 .inc_by(0);
         }
         for outcome in ["accepted", "refused", "failed"] {
-            self.pin_tries
+            self.pin_attempts
                 .get_or_create(&OutcomeLabel { outcome })
                 .inc_by(0);
         }
@@ -284,9 +258,9 @@ impl Metrics {
         }
     }
 
-    /// A request was answered after so many seconds.
-    pub(crate) fn answered(&self, request: Answered, seconds: f64) {
-        let route = Route {
+    /// Counts an HTTP request and its duration in seconds.
+    pub(crate) fn count_request(&self, request: RequestLabel, seconds: f64) {
+        let route = RouteLabel {
             route: request.route.clone(),
             method: request.method,
         };
@@ -294,22 +268,22 @@ impl Metrics {
         self.requests.get_or_create(&request).inc();
     }
 
-    /// A call is over; the type is the call record's word.
-    pub(crate) fn call_ended(&self, call_type: &'static str) {
+    /// Counts the end of a call by the call type in its record.
+    pub(crate) fn count_call_end(&self, call_type: &'static str) {
         self.calls_ended
             .get_or_create(&CallTypeLabel { call_type })
             .inc();
     }
 
-    /// A block of digits was `accepted`, `refused`, or, for want of the store, `failed`.
-    pub(crate) fn pin_tried(&self, outcome: &'static str) {
-        self.pin_tries
+    /// Counts a block of digits as `accepted`, `refused`, or `failed` if the store failed.
+    pub(crate) fn count_pin_attempt(&self, outcome: &'static str) {
+        self.pin_attempts
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
-    /// How a trunk is; `registered` is `None` where we do not register.
-    pub(crate) fn trunk(&self, name: &str, up: bool, registered: Option<bool>) {
+    /// Sets the state of a trunk; `registered` is `None` for a trunk without registration.
+    pub(crate) fn set_trunk(&self, name: &str, up: bool, registered: Option<bool>) {
         let label = TrunkLabel {
             trunk: name.to_owned(),
         };
@@ -321,9 +295,9 @@ impl Metrics {
         }
     }
 
-    /// When the certificate that a trunk's peer is shown expires, in seconds since 1970-01-01T00:00:00Z; without a name:
-    /// the one that those who connect to us are shown.
-    pub(crate) fn certificate_expires(&self, trunk: &str, at: i64) {
+    /// Sets the expiry of a client certificate in seconds since 1970-01-01T00:00:00Z. The server certificate has an
+    /// empty trunk name.
+    pub(crate) fn set_certificate_expiry(&self, trunk: &str, at: i64) {
         self.certificate_expiry
             .get_or_create(&TrunkLabel {
                 trunk: trunk.to_owned(),
@@ -331,23 +305,23 @@ impl Metrics {
             .set(at);
     }
 
-    /// A webhook was `delivered`, `retried` or `given_up`.
-    pub(crate) fn webhook(&self, outcome: &'static str) {
+    /// Counts a webhook delivery as `delivered`, `retried` or `given_up`.
+    pub(crate) fn count_delivery(&self, outcome: &'static str) {
         self.webhook_deliveries
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
-    /// A recording was uploaded, or is to be tried again.
-    pub(crate) fn recording_uploaded(&self, uploaded: bool) {
+    /// Counts an upload of a recording. A failed upload is retried.
+    pub(crate) fn count_upload(&self, uploaded: bool) {
         let outcome = if uploaded { "uploaded" } else { "failed" };
         self.recording_uploads
             .get_or_create(&OutcomeLabel { outcome })
             .inc();
     }
 
-    /// A SIP message is sent: counted if it refuses something.
-    pub(crate) fn sip_sent(&self, message: &[u8]) {
+    /// Counts a sent SIP message if it is an error response.
+    pub(crate) fn count_sip_message(&self, message: &[u8]) {
         if let Some(status) = refusal(message) {
             self.sip_refusals
                 .get_or_create(&StatusLabel { status })
@@ -355,8 +329,8 @@ impl Metrics {
         }
     }
 
-    /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
-    pub(crate) fn render(&self, stored: &Stored) -> String {
+    /// Renders all metrics in the text format of OpenMetrics 1.0, as read by Prometheus.
+    pub(crate) fn render(&self, stored: &StoreFigures) -> String {
         for (gauge, found) in [
             (&self.webhook_backlog, stored.webhook_backlog),
             (&self.webhook_endpoints_disabled, stored.endpoints_disabled),
@@ -374,14 +348,14 @@ impl Metrics {
     }
 }
 
-/// The status of a SIP answer from 400 on.
+/// Returns the status of a SIP error response.
 fn refusal(message: &[u8]) -> Option<u16> {
     let status = message.strip_prefix(b"SIP/2.0 ")?.get(..3)?;
     let status: u16 = std::str::from_utf8(status).ok()?.parse().ok()?;
     (400..=699).contains(&status).then_some(status)
 }
 
-/// A counter of seconds that the system keeps.
+/// Counter of seconds with a value from the system.
 type SecondsCounter = Counter<f64, AtomicU64>;
 
 fn store_seconds(counter: &SecondsCounter, seconds: f64) {
@@ -393,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_answers_that_refuse_are_refusals() {
+    fn only_error_responses_count_as_refusals() {
         assert_eq!(refusal(b"SIP/2.0 403 Forbidden\r\n"), Some(403));
         for other in [
             "SIP/2.0 200 OK\r\n",
@@ -407,8 +381,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_time_of_the_process_are_read() {
-        let text = METRICS.render(&Stored::default());
+    fn process_memory_and_times_are_read() {
+        let text = METRICS.render(&StoreFigures::default());
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.rsplit(' ').next().unwrap().parse().unwrap()

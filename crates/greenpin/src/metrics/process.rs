@@ -1,4 +1,4 @@
-//! What the system says of this process (Linux; elsewhere the figures stay 0).
+//! Metrics of the operating system process. On other systems than Linux they stay 0.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,10 +8,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{SecondsCounter, store_seconds};
 
-/// Clock ticks a second in /proc, fixed on Linux.
-const TICKS: f64 = 100.0;
+/// Clock ticks per second in /proc, fixed on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The process's own metrics.
+/// Metrics of the operating system process.
 pub(super) struct Process {
     memory: Gauge,
     cpu: SecondsCounter,
@@ -27,7 +27,7 @@ impl Default for Process {
             started: Gauge::default(),
             files: Gauge::default(),
         };
-        // The metrics are made when the server starts.
+        // The metrics are created when the server starts.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -65,7 +65,7 @@ impl Process {
         );
     }
 
-    /// Reads the figures of this moment.
+    /// Reads the present values.
     pub(super) fn read(&self) {
         if let Some(bytes) = resident() {
             self.memory.set(bytes);
@@ -91,10 +91,10 @@ fn resident() -> Option<i64> {
 
 fn cpu() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name may hold spaces; what follows its last parenthesis does not.
+    // The process name may contain spaces, so the fields start after its last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_ascii_whitespace().skip(11);
     let user: f64 = times.next()?.parse().ok()?;
     let system: f64 = times.next()?.parse().ok()?;
-    Some((user + system) / TICKS)
+    Some((user + system) / TICKS_PER_SECOND)
 }

@@ -16,7 +16,7 @@ use object_store::{
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 
 use crate::crypto::encrypted_file;
-use crate::crypto::encrypted_file::HEAD;
+use crate::crypto::encrypted_file::HEADER_BYTES;
 use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
@@ -157,11 +157,11 @@ impl Bucket {
 async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
     let mut first = Vec::new();
     (&mut *file)
-        .take(HEAD as u64)
+        .take(HEADER_BYTES as u64)
         .read_to_end(&mut first)
         .await?;
     file.rewind().await?;
-    let sealed = encrypted_file::is_sealed(&first);
+    let sealed = encrypted_file::is_encrypted(&first);
     Ok(if sealed {
         "application/octet-stream"
     } else {

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 
 use super::Source;
-use crate::crypto::encrypted_file::Opener;
+use crate::crypto::encrypted_file::Decryptor;
 
 struct Reading {
-    opener: Opener,
+    decryptor: Decryptor,
     stored: BoxStream<'static, io::Result<Bytes>>,
     /// What has arrived of the next block.
     arrived: Vec<u8>,
@@ -20,16 +20,16 @@ struct Reading {
 
 /// `count` octets of the WAV file from `first` on.
 pub(super) async fn read(
-    opener: Opener,
+    decryptor: Decryptor,
     source: Source,
     first: u64,
     count: u64,
 ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-    let span = opener.span(first, count);
-    let head = Bytes::copy_from_slice(opener.head(span.head));
+    let span = decryptor.span(first, count);
+    let head = Bytes::copy_from_slice(decryptor.head(span.head));
     let stored = source.read(span.stored).await?;
     let reading = Reading {
-        opener,
+        decryptor,
         stored,
         arrived: Vec::new(),
         block: span.block,
@@ -48,7 +48,7 @@ impl Reading {
             return Ok(None);
         }
         let mut block = self.next_block().await?;
-        let audio = self.opener.open(self.block, &mut block)?;
+        let audio = self.decryptor.decrypt(self.block, &mut block)?;
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX);
         let octets: Vec<u8> = audio.iter().skip(self.skip).take(wanted).copied().collect();
         self.left = self.left.saturating_sub(octets.len() as u64);
@@ -57,7 +57,7 @@ impl Reading {
     }
 
     async fn next_block(&mut self) -> io::Result<Vec<u8>> {
-        let length = self.opener.stored_length(self.block);
+        let length = self.decryptor.stored_length(self.block);
         while self.arrived.len() < length {
             let chunk = self.stored.next().await.ok_or(ErrorKind::UnexpectedEof)??;
             self.arrived.extend_from_slice(&chunk);

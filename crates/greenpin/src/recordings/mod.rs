@@ -18,7 +18,7 @@ pub use bucket::{Bucket, BucketError, BucketOptions};
 pub(crate) use upload::keep_uploading;
 
 use crate::RecordingKey;
-use crate::crypto::encrypted_file::{HEAD, Kind, Opener};
+use crate::crypto::encrypted_file::{AudioKind, Decryptor, HEADER_BYTES};
 use crate::store::{KeptRecording, RecordingShelf};
 
 const CHUNK: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub struct Recording {
     pub media_type: &'static str,
     source: Source,
     /// What opens it, if it is sealed.
-    opener: Option<Opener>,
+    decryptor: Option<Decryptor>,
 }
 
 #[derive(Debug)]
@@ -112,17 +112,17 @@ impl Recordings {
     }
 
     async fn opened(&self, mut source: Source, stored: u64) -> Result<Recording, ReadError> {
-        let first = source.first(stored.min(HEAD as u64)).await?;
-        let opener = Opener::new(&self.key, &first, stored)?;
-        let length = opener.as_ref().map_or(stored, Opener::length);
-        let kind = opener
+        let first = source.first(stored.min(HEADER_BYTES as u64)).await?;
+        let decryptor = Decryptor::new(&self.key, &first, stored)?;
+        let length = decryptor.as_ref().map_or(stored, Decryptor::length);
+        let kind = decryptor
             .as_ref()
-            .map_or_else(|| kind_of(&first), Opener::kind);
+            .map_or_else(|| kind_of(&first), Decryptor::kind);
         Ok(Recording {
             length,
             media_type: media_type(kind),
             source,
-            opener,
+            decryptor,
         })
     }
 
@@ -160,8 +160,8 @@ impl Recording {
         first: u64,
         count: u64,
     ) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
-        match self.opener {
-            Some(opener) => decrypting_reader::read(opener, self.source, first, count).await,
+        match self.decryptor {
+            Some(decryptor) => decrypting_reader::read(decryptor, self.source, first, count).await,
             None => self.source.read(first..first.saturating_add(count)).await,
         }
     }
@@ -225,18 +225,18 @@ impl RecordingShelf for Recordings {
 }
 
 /// What a file in clear is, by its first octets.
-fn kind_of(first: &[u8]) -> Kind {
+fn kind_of(first: &[u8]) -> AudioKind {
     if first.starts_with(b"OggS") {
-        Kind::Ogg
+        AudioKind::Ogg
     } else {
-        Kind::Wav
+        AudioKind::Wav
     }
 }
 
-fn media_type(kind: Kind) -> &'static str {
+fn media_type(kind: AudioKind) -> &'static str {
     match kind {
-        Kind::Wav => "audio/wav",
-        Kind::Ogg => "audio/ogg",
+        AudioKind::Wav => "audio/wav",
+        AudioKind::Ogg => "audio/ogg",
     }
 }
 
@@ -264,7 +264,7 @@ async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, 
 
 #[cfg(test)]
 mod tests {
-    use crate::crypto::encrypted_file::SealedFile;
+    use crate::crypto::encrypted_file::EncryptedFile;
     use crate::store::{CallSid, TenantId, Timestamp};
 
     use super::*;
@@ -303,9 +303,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = RecordingKey::new(&[7]);
         let samples: Vec<i16> = (0..100_000).map(|index| (index % 3001) as i16).collect();
-        let mut sealed = SealedFile::new(
+        let mut sealed = EncryptedFile::new(
             std::fs::File::create(folder.path().join("a.wav")).unwrap(),
-            Kind::Wav,
+            AudioKind::Wav,
             &key,
         )
         .unwrap();

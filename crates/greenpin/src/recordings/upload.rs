@@ -73,10 +73,10 @@ impl Uploader {
             Some(tenant) => self.upload(&upload, tenant).await,
             None => self.tidy(&upload).await,
         };
-        METRICS.recording_uploaded(matches!(outcome, Ok(Ok(()))));
+        METRICS.count_upload(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
         tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "a recording was not uploaded");
-        let pause = backoff::pause(
+        let pause = backoff::delay(
             FIRST_PAUSE,
             LONGEST_PAUSE,
             upload.tries.saturating_add(1),

@@ -201,8 +201,8 @@ impl Server {
 
     /// Reads the certificates for SIP over TLS again, without harm to calls and connections. One that cannot be used
     /// leaves the one before in use.
-    pub fn read_certificates_again(&self) {
-        self.engine.read_certificates_again();
+    pub fn reload_certificates(&self) {
+        self.engine.reload_certificates();
     }
 
     /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
@@ -236,7 +236,7 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
             bind: config.sip.udp.ip(),
             ports: config.media.ports.clone(),
             threads: config.media.threads,
-            seal: config
+            recording_key: config
                 .recordings
                 .encrypt
                 .then(|| store.recording_key().clone()),

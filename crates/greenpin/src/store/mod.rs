@@ -27,8 +27,8 @@ pub use self::allocations::{
 };
 pub(crate) use self::calls::call_type;
 pub use self::calls::{
-    Begun, CallEnding, CallFilter, CallRecord, CallSettings, Collect, DigitReport, Leftover,
-    LegReport, LinkError, MediaPath, NewCall, RecordingFile, Route, Upload,
+    Begun, CallEnding, CallFilter, CallRecord, CallSettings, Collect, DigitReport, Disposition,
+    LegReport, LinkError, MediaMode, NewCall, RecordingFile, Route, Upload,
 };
 pub use self::cluster::{Beat, DeathWatch, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};

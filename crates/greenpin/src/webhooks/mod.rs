@@ -196,14 +196,14 @@ fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
         attempt.error.map_or("", |error| error.as_str()),
     );
     match outcome {
-        Outcome::Delivered => METRICS.webhook("delivered"),
+        Outcome::Delivered => METRICS.count_delivery("delivered"),
         Outcome::Again(_) => {
-            METRICS.webhook("retried");
+            METRICS.count_delivery("retried");
             let attempts = delivery.attempts;
             tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "a webhook was not taken");
         }
         Outcome::GivenUp => {
-            METRICS.webhook("given_up");
+            METRICS.count_delivery("given_up");
             tracing::error!(%event_id, %endpoint_id, status, reason, "gave a webhook up");
         }
     }

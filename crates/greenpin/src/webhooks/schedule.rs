@@ -12,7 +12,7 @@ const LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// The pause after a number of attempts, 1 or more.
 pub(super) fn pause(attempts: u32, random: u64) -> Duration {
-    backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, attempts, random)
+    backoff::delay(FIRST_PAUSE, LONGEST_PAUSE, attempts, random)
 }
 
 /// Whether an event has been tried for long enough.

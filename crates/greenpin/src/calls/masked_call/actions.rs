@@ -1,26 +1,26 @@
-//! What the call machine wants done, one action after the other.
+//! Actions of the call machine, performed on the legs of a call.
 
 use call::{Action, Cause, DialAttempt, Input, PhoneNumber, Prompt, Side};
-use media::DigitFilter;
 use signalling::OutgoingCall;
 use signalling::sdes::SrtpMode;
 use signalling::sdp::{Codec, LocalMedia};
 
 use super::media_path::connect;
-use super::{Dialled, Leg, MaskedCall};
-use crate::calls::call_loop::{Party, Role};
-use crate::calls::context::Plant;
+use super::{CallLeg, DialledNumber, MaskedCall};
+use crate::calls::RETRY_AFTER_SECONDS;
+use crate::calls::context::EngineContext;
+use crate::calls::leg_owner::{LegOwner, Role};
 use crate::calls::media::LegMedia;
 use crate::calls::trunks::selection;
 use crate::crypto::random;
 
 impl MaskedCall {
-    /// Does one thing. What fails at once comes back as an input.
-    pub(super) fn perform(&mut self, action: Action, plant: &mut Plant) -> Option<Input> {
+    /// Performs one action. Returns an input for the machine if the action fails immediately.
+    pub(super) fn perform(&mut self, action: Action, context: &mut EngineContext) -> Option<Input> {
         match action {
-            Action::Reject(cause) => self.reject(cause, plant),
-            Action::Answer => self.answer(plant),
-            Action::Play(prompt, playback) => self.play(prompt, playback, plant),
+            Action::Reject(cause) => self.reject(cause, context),
+            Action::Answer => self.answer(context),
+            Action::Play(prompt, playback) => self.play(prompt, playback, context),
             Action::PlayTo(attempt, prompt, playback) => {
                 if let Some(stream) = self
                     .callees
@@ -28,64 +28,67 @@ impl MaskedCall {
                     .and_then(|leg| leg.stream.as_ref())
                 {
                     stream.play(
-                        plant.prompts.get(prompt, self.voice.as_ref()),
+                        context.prompts.get(prompt, self.voice.as_ref()),
                         u64::from(playback),
                     );
                 }
             }
-            Action::PlayToBoth(prompt) => self.play_to_both(prompt, plant),
+            Action::PlayToBoth(prompt) => self.play_to_both(prompt, context),
             Action::PlayRingback => self.caller.stream.iter().for_each(LegMedia::play_ringback),
             Action::StopPlaying => self.caller.stream.iter().for_each(LegMedia::stop_playing),
-            Action::CheckPin(pin) => self.ledger.try_pin(pin),
-            Action::Dial(attempt, number) => return self.dial(attempt, number, plant),
-            Action::Abandon(attempt) => self.abandon(attempt, plant),
-            Action::Bridge(attempt) => self.bridge(attempt, plant),
-            Action::Record => self.record(plant),
-            Action::ReportRinging(number) => self.ledger.ringing(number),
-            Action::ReportAnswered(number) => self.ledger.answered(number),
-            Action::HangUp(side, _) => self.hang_up(side, plant),
+            Action::CheckPin(pin) => self.record_writer.check_pin(pin),
+            Action::Dial(attempt, number) => return self.dial(attempt, number, context),
+            Action::Abandon(attempt) => self.abandon(attempt, context),
+            Action::Bridge(attempt) => self.bridge(attempt, context),
+            Action::Record => self.record(context),
+            Action::ReportRinging(number) => self.record_writer.ringing(number),
+            Action::ReportAnswered(number) => self.record_writer.answered(number),
+            Action::HangUp(side, _) => self.hang_up(side, context),
             Action::Finish(outcome) => self.finish(outcome),
         }
         None
     }
 
-    fn reject(&mut self, cause: Cause, plant: &mut Plant) {
+    fn reject(&mut self, cause: Cause, context: &mut EngineContext) {
         let (leg, status) = (self.caller.id, cause.status());
-        let retry_after = (cause == Cause::Overloaded).then_some(5);
-        plant
+        let retry_after = (cause == Cause::Overloaded).then_some(RETRY_AFTER_SECONDS);
+        context
             .agent
             .command(|endpoint, now| endpoint.reject(leg, status, retry_after, now));
     }
 
-    fn answer(&mut self, plant: &mut Plant) {
+    fn answer(&mut self, context: &mut EngineContext) {
         let Some(stream) = &self.caller.stream else {
             return;
         };
-        let local = stream.describe(plant.settings.advertised, srtp(plant, self.caller.trunk));
+        let local = stream.describe(
+            context.settings.advertised,
+            srtp(context, self.caller.trunk),
+        );
         let leg = self.caller.id;
-        if let Some(agreed) = plant
+        if let Some(agreed) = context
             .agent
             .command(|endpoint, now| endpoint.answer(leg, local, now))
         {
             self.caller.remote = Some(agreed);
-            connect(&self.caller, plant);
+            connect(&self.caller, context);
         }
     }
 
-    fn play(&mut self, prompt: Prompt, playback: u32, plant: &mut Plant) {
+    fn play(&mut self, prompt: Prompt, playback: u32, context: &mut EngineContext) {
         if let Some(stream) = &self.caller.stream {
             stream.play(
-                plant.prompts.get(prompt, self.voice.as_ref()),
+                context.prompts.get(prompt, self.voice.as_ref()),
                 u64::from(playback),
             );
         }
     }
 
-    /// Nobody waits for the end of it.
-    fn play_to_both(&mut self, prompt: Prompt, plant: &mut Plant) {
-        let clip = plant.prompts.get(prompt, self.voice.as_ref());
+    /// Token 0: the machine does not wait for the end of this prompt.
+    fn play_to_both(&mut self, prompt: Prompt, context: &mut EngineContext) {
+        let clip = context.prompts.get(prompt, self.voice.as_ref());
         let callee = self
-            .talking_to
+            .bridged_attempt
             .and_then(|attempt| self.callees.get(&attempt))
             .map(Box::as_ref);
         for stream in [Some(&self.caller), callee]
@@ -101,110 +104,114 @@ impl MaskedCall {
         &mut self,
         attempt: DialAttempt,
         number: PhoneNumber,
-        plant: &mut Plant,
+        context: &mut EngineContext,
     ) -> Option<Input> {
-        let draw = |most: u64| random::u64() % most.max(1);
-        let trunks_left = selection::order(
-            &plant.settings.trunks,
-            |trunk| plant.is_up(trunk),
+        let draw = |limit: u64| random::u64() % limit.max(1);
+        let trunks_left = selection::trunk_order(
+            &context.settings.trunks,
+            |trunk| context.is_up(trunk),
             self.caller.trunk,
             draw,
         )
         .into();
-        self.dial_by(
+        self.dial_next_trunk(
             attempt,
-            Dialled {
+            DialledNumber {
                 number,
                 trunks_left,
             },
-            plant,
+            context,
         )
     }
 
-    /// The new leg: built from the dialled number, the virtual number and our own audio, and nothing else.
-    pub(super) fn dial_by(
+    /// Dials a number over the next trunk with capacity.
+    pub(super) fn dial_next_trunk(
         &mut self,
         attempt: DialAttempt,
-        mut dialled: Dialled,
-        plant: &mut Plant,
+        mut dialled: DialledNumber,
+        context: &mut EngineContext,
     ) -> Option<Input> {
         let failed = Some(Input::Failed(attempt, Cause::Unreachable));
-        let role = Role::Callee(attempt);
-        let Some(trunk) = dialled.next_trunk(plant) else {
+        let Some(trunk) = dialled.next_trunk(context) else {
             return failed;
         };
-        let Some(way) = plant.settings.trunks.get(trunk) else {
+        let Some((to, from)) = self.dial_strings(trunk, dialled.number, context) else {
             return failed;
         };
-        let to = format!(
-            "{}{}",
-            way.prefix,
-            way.number_format.write(dialled.number, way.country)
-        );
-        let from = way.number_format.write(self.number, way.country);
-        let party = Party {
+        let owner = LegOwner {
             call: self.id,
-            role,
+            role: Role::Callee(attempt),
             trunk,
         };
-        let Some(stream) = open_stream(plant, party) else {
+        let Some(stream) = open_stream(context, owner) else {
             return failed;
         };
-        let call = OutgoingCall {
-            trunk,
-            to,
-            from,
-            local: LocalMedia {
-                comfort_noise: self
-                    .caller
-                    .remote
-                    .is_some_and(|remote| remote.comfort_noise),
-                ..stream.describe(plant.settings.advertised, srtp(plant, trunk))
-            },
-            preferred: self
-                .caller
-                .remote
-                .map_or(Codec::Pcma, |remote| remote.codec),
-        };
-        match plant
+        let call = self.outgoing_call(trunk, to, from, &stream, context);
+        match context
             .agent
             .command(|endpoint, now| endpoint.dial(call, now))
         {
             Ok(id) => {
-                plant.add(id, party);
-                let (stream, dialled) = (Some(stream), Some(dialled));
-                let keys = DigitFilter::default();
-                let leg = Leg {
-                    id,
-                    trunk,
-                    source: None,
-                    stream,
-                    remote: None,
-                    report: None,
-                    keys,
-                    dialled,
-                };
+                context.add_leg(id, owner);
+                let leg = CallLeg::callee(id, trunk, stream, dialled);
                 self.callees.insert(attempt, Box::new(leg));
                 None
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a number could not be dialled");
+                tracing::error!(call_sid = %self.sid, %error, "number could not be dialled");
                 failed
             }
         }
     }
 
-    fn abandon(&mut self, attempt: DialAttempt, plant: &mut Plant) {
-        if let Some(leg) = self.callees.remove(&attempt) {
-            plant
-                .agent
-                .command(|endpoint, now| endpoint.hang_up(leg.id, now));
-            plant.forget(leg.id, leg.stream.as_ref());
+    /// Formats the dialled number and the virtual number for the trunk.
+    fn dial_strings(
+        &self,
+        trunk: usize,
+        number: PhoneNumber,
+        context: &EngineContext,
+    ) -> Option<(String, String)> {
+        let settings = context.settings.trunks.get(trunk)?;
+        let (format, country) = (settings.number_format, settings.country);
+        let to = format!("{}{}", settings.prefix, format.write(number, country));
+        Some((to, format.write(self.number, country)))
+    }
+
+    /// Builds the new leg from the dialled number, the virtual number and the server's own media. Of the caller it uses
+    /// the codec and the support for comfort noise, and nothing else.
+    fn outgoing_call(
+        &self,
+        trunk: usize,
+        to: String,
+        from: String,
+        stream: &LegMedia,
+        context: &EngineContext,
+    ) -> OutgoingCall {
+        let caller = self.caller.remote;
+        let local = stream.describe(context.settings.advertised, srtp(context, trunk));
+        OutgoingCall {
+            trunk,
+            to,
+            from,
+            local: LocalMedia {
+                comfort_noise: caller.is_some_and(|remote| remote.comfort_noise),
+                ..local
+            },
+            preferred: caller.map_or(Codec::Pcma, |remote| remote.codec),
         }
     }
 
-    fn bridge(&mut self, attempt: DialAttempt, plant: &mut Plant) {
-        self.talking_to = Some(attempt);
+    fn abandon(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
+        if let Some(leg) = self.callees.remove(&attempt) {
+            context
+                .agent
+                .command(|endpoint, now| endpoint.hang_up(leg.id, now));
+            context.remove_leg(leg.id, leg.stream.as_ref());
+        }
+    }
+
+    fn bridge(&mut self, attempt: DialAttempt, context: &mut EngineContext) {
+        self.bridged_attempt = Some(attempt);
         let callee = self
             .callees
             .get(&attempt)
@@ -212,55 +219,55 @@ impl MaskedCall {
         if let (Some(caller), Some(callee)) = (&self.caller.stream, callee) {
             caller.bridge(callee);
         }
-        tracing::info!(call_sid = %self.sid, "both parties are connected");
-        self.route_media(plant);
+        tracing::info!(call_sid = %self.sid, "call bridged");
+        self.route_media(context);
     }
 
-    fn record(&mut self, plant: &Plant) {
+    fn record(&mut self, context: &EngineContext) {
         if let Some(stream) = &self.caller.stream {
-            let end = plant.settings.recording_format.extension();
+            let extension = context.settings.recording_format.extension();
             stream.record(
-                plant
+                context
                     .settings
                     .recordings
-                    .join(format!("{}.{end}", self.sid)),
+                    .join(format!("{}.{extension}", self.sid)),
             );
         }
     }
 
-    fn hang_up(&mut self, side: Side, plant: &mut Plant) {
+    fn hang_up(&mut self, side: Side, context: &mut EngineContext) {
         let leg = match side {
             Side::Caller => Some(self.caller.id),
             Side::Callee => self
-                .talking_to
+                .bridged_attempt
                 .and_then(|attempt| self.callees.get(&attempt))
                 .map(|leg| leg.id),
         };
         if let Some(leg) = leg {
-            plant
+            context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up(leg, now));
-            plant.legs.remove(&leg);
+            context.legs.remove(&leg);
         }
     }
 }
 
-pub(super) fn open_stream(plant: &mut Plant, party: Party) -> Option<LegMedia> {
-    match plant.media.open() {
+pub(super) fn open_stream(context: &mut EngineContext, owner: LegOwner) -> Option<LegMedia> {
+    match context.media.open() {
         Ok(stream) => {
-            plant.streams.insert(stream.id(), party);
+            context.streams.insert(stream.id(), owner);
             Some(stream)
         }
         Err(error) => {
-            tracing::warn!(%error, "no media port for a leg");
+            tracing::warn!(%error, "no media port available for a leg");
             None
         }
     }
 }
 
-/// Whether audio is encrypted on a trunk.
-fn srtp(plant: &Plant, trunk: usize) -> SrtpMode {
-    plant
+/// Returns the SRTP mode of a trunk.
+fn srtp(context: &EngineContext, trunk: usize) -> SrtpMode {
+    context
         .settings
         .trunks
         .get(trunk)

@@ -1,55 +1,55 @@
-//! The end of a call: its streams close and report, then its record is written.
+//! End of a call: the streams close and report, then the call record is written.
 
 use std::time::Instant;
 
 use call::CallOutcome;
 use media::{DigitCounts, EventReport};
 
-use super::{Leg, MaskedCall};
+use super::{CallLeg, MaskedCall};
 use crate::calls::media::LegMedia;
 use crate::metrics::METRICS;
 use crate::store;
-use crate::store::{CallEnding, DigitReport, LegReport, MediaPath};
+use crate::store::{CallEnding, DigitReport, LegReport, MediaMode};
 
-/// The call is over; its record waits for the streams to close.
-pub(super) struct Ending {
+/// Ended call with open streams. Its record is written after the last stream has closed.
+pub(super) struct PendingRecord {
     pub(super) outcome: CallOutcome,
     pub(super) open_streams: usize,
 }
 
 impl MaskedCall {
-    /// Closes every stream; the record is written when the last has reported.
+    /// Closes every stream. The record is written after the last report.
     pub(super) fn finish(&mut self, outcome: CallOutcome) {
         let legs =
             std::iter::once(&mut self.caller).chain(self.callees.values_mut().map(Box::as_mut));
         let streams: Vec<LegMedia> = legs.filter_map(|leg| leg.stream.take()).collect();
-        self.ending = Some(Ending {
+        self.ending = Some(PendingRecord {
             outcome,
             open_streams: streams.len(),
         });
         streams.into_iter().for_each(LegMedia::close);
-        self.close_when_silent();
+        self.write_record_when_closed();
     }
 
-    pub(super) fn close_when_silent(&mut self) {
-        let Some(Ending {
+    pub(super) fn write_record_when_closed(&mut self) {
+        let Some(PendingRecord {
             outcome,
             open_streams: 0,
         }) = &self.ending
         else {
             return;
         };
-        let ending = self.ending_of(outcome);
-        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
-        METRICS.call_ended(store::call_type(ending.call_type));
-        self.ledger.end(ending);
+        let ending = self.call_ending(outcome);
+        tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "call ended");
+        METRICS.count_call_end(store::call_type(ending.call_type));
+        self.record_writer.end(ending);
         self.ending = None;
     }
 
-    fn ending_of(&self, outcome: &CallOutcome) -> CallEnding {
+    fn call_ending(&self, outcome: &CallOutcome) -> CallEnding {
         let at = |instant: Instant| self.started.timestamp(instant);
         let callee = self
-            .talking_to
+            .bridged_attempt
             .and_then(|attempt| self.callees.get(&attempt));
         CallEnding {
             ended_at: at(outcome.ended_at),
@@ -68,16 +68,16 @@ impl MaskedCall {
         }
     }
 
-    fn leg_report(&self, leg: &Leg) -> Option<LegReport> {
+    fn leg_report(&self, leg: &CallLeg) -> Option<LegReport> {
         let report = leg.report.as_deref()?;
         let received = report.received;
         Some(LegReport {
             codec: report.codec.map(|codec| codec.name().to_owned()),
             srtp: report.srtp.map(str::to_owned),
             media: if self.direct.was_direct() {
-                MediaPath::Direct
+                MediaMode::Direct
             } else {
-                MediaPath::Relay
+                MediaMode::Relay
             },
             packets_received: received.packets,
             packets_lost: received.lost,

@@ -1,4 +1,4 @@
-//! Where the audio of both legs goes: to us, or past us.
+//! Media path of a call: relayed by the server, or direct between the gateways.
 
 use std::mem;
 
@@ -6,19 +6,19 @@ use call::{Input, Side};
 use signalling::sdp::RemoteMedia;
 use signalling::{Network, Redirection};
 
-use super::{Leg, MaskedCall};
-use crate::calls::call_loop::Role;
-use crate::calls::context::Plant;
-use crate::calls::direct_media::{Facts, Step};
+use super::{CallLeg, MaskedCall};
+use crate::calls::context::EngineContext;
+use crate::calls::direct_media::{MediaFacts, RedirectStep};
+use crate::calls::leg_owner::Role;
 use crate::calls::media::{LegMedia, Remote, SourceRule};
 
 impl MaskedCall {
-    /// A party named its audio, or changed it.
+    /// Handles new or changed media of a party.
     pub(in crate::calls) fn media_changed(
         &mut self,
         role: Role,
         remote: RemoteMedia,
-        plant: &mut Plant,
+        context: &mut EngineContext,
     ) {
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
@@ -26,24 +26,24 @@ impl MaskedCall {
         };
         if let Some(leg) = leg {
             leg.remote = Some(remote);
-            connect(leg, plant);
+            connect(leg, context);
         }
-        if self.talking_to.is_some() {
-            self.direct.changed(role.side());
+        if self.bridged_attempt.is_some() {
+            self.direct.on_changed(role.side());
             self.leg(role.side())
                 .and_then(|leg| leg.stream.as_ref())
                 .into_iter()
                 .for_each(LegMedia::interrupt);
-            self.route_media(plant);
+            self.route_media(context);
         }
     }
 
-    /// A party's gateway does what our re-INVITE asked for.
+    /// Handles the acceptance of a re-INVITE by a party's gateway.
     pub(in crate::calls) fn redirected(
         &mut self,
         role: Role,
         remote: RemoteMedia,
-        plant: &mut Plant,
+        context: &mut EngineContext,
     ) {
         let side = role.side();
         let leg = match role {
@@ -52,37 +52,42 @@ impl MaskedCall {
         };
         let Some(leg) = leg else { return };
         let before = leg.remote.replace(remote);
-        connect(leg, plant);
-        let place = |media: RemoteMedia| (media.rtp, media.payload_type, media.telephone_event);
-        // The caller's gateway was told of the callee's before this one answered.
-        if side == Side::Callee && before.map(place) != Some(place(remote)) {
-            self.direct.misled();
+        connect(leg, context);
+        let format = |media: RemoteMedia| (media.rtp, media.payload_type, media.telephone_event);
+        // The caller's gateway received the callee's address before this answer.
+        if side == Side::Callee && before.map(format) != Some(format(remote)) {
+            self.direct.address_changed();
         }
-        self.direct.accepted(side);
-        self.route_media(plant);
+        self.direct.on_accepted(side);
+        self.route_media(context);
     }
 
-    /// A party's gateway refused our re-INVITE.
-    pub(in crate::calls) fn not_redirected(&mut self, role: Role, status: u16, plant: &mut Plant) {
-        tracing::info!(call_sid = %self.sid, status, "a gateway refused to change where its audio goes");
-        self.direct.refused(role.side());
-        self.route_media(plant);
+    /// Handles the refusal of a re-INVITE by a party's gateway.
+    pub(in crate::calls) fn redirect_failed(
+        &mut self,
+        role: Role,
+        status: u16,
+        context: &mut EngineContext,
+    ) {
+        tracing::info!(call_sid = %self.sid, status, "gateway refused a redirection of its media");
+        self.direct.on_refused(role.side());
+        self.route_media(context);
     }
 
-    /// Lets the two gateways talk to each other, or brings their audio back, as the call is now.
-    pub(super) fn route_media(&mut self, plant: &mut Plant) {
-        if self.talking_to.is_none() || self.ending.is_some() {
+    /// Moves the media to the path that fits the present state of the call.
+    pub(super) fn route_media(&mut self, context: &mut EngineContext) {
+        if self.bridged_attempt.is_none() || self.ending.is_some() {
             return;
         }
-        while let Some(step) = self.direct.step(self.facts(plant)) {
+        while let Some(step) = self.direct.step(self.media_facts(context)) {
             match step {
-                Step::Send(side) => self.redirect(side, true, plant),
-                Step::Return(side) => self.redirect(side, false, plant),
-                Step::GiveUp => return self.step(Input::EndRequested, plant),
+                RedirectStep::Release(side) => self.redirect(side, true, context),
+                RedirectStep::Reclaim(side) => self.redirect(side, false, context),
+                RedirectStep::EndCall => return self.step(Input::EndRequested, context),
             }
         }
-        if !self.direct.is_away() {
-            for (side, digit) in mem::take(&mut self.waiting_keys) {
+        if !self.direct.may_bypass_server() {
+            for (side, digit) in mem::take(&mut self.queued_keys) {
                 let stream = self.leg(side).and_then(|leg| leg.stream.as_ref());
                 stream
                     .into_iter()
@@ -91,24 +96,26 @@ impl MaskedCall {
         }
     }
 
-    fn facts(&self, plant: &Plant) -> Facts {
+    fn media_facts(&self, context: &EngineContext) -> MediaFacts {
         let legs = self.leg(Side::Caller).zip(self.leg(Side::Callee));
-        let allows = |leg: &Leg| {
-            let trunk = plant.settings.trunks.get(leg.trunk);
+        let allows_direct = |leg: &CallLeg| {
+            let trunk = context.settings.trunks.get(leg.trunk);
             trunk.is_some_and(|trunk| trunk.direct_media && !trunk.symmetric_rtp)
         };
-        let informs = |leg: &Leg| leg.keys.counts().info > 0;
-        Facts {
-            allowed: legs.is_some_and(|(caller, callee)| allows(caller) && allows(callee)),
-            bridged: self.talking_to.is_some() && self.ending.is_none(),
+        let uses_info = |leg: &CallLeg| leg.keys.counts().info > 0;
+        MediaFacts {
+            allowed: legs
+                .is_some_and(|(caller, callee)| allows_direct(caller) && allows_direct(callee)),
+            bridged: self.bridged_attempt.is_some() && self.ending.is_none(),
             needed: self.needs_audio
-                || legs.is_some_and(|(caller, callee)| informs(caller) || informs(callee)),
+                || legs.is_some_and(|(caller, callee)| uses_info(caller) || uses_info(callee)),
             media: legs.and_then(|(caller, callee)| caller.remote.zip(callee.remote)),
         }
     }
 
-    /// All that a gateway learns of the other one is in the redirection.
-    fn redirect(&self, side: Side, away: bool, plant: &mut Plant) {
+    /// Asks a gateway to send its media to the other gateway or to the server. The redirection holds everything that a
+    /// gateway learns about the other gateway.
+    fn redirect(&self, side: Side, to_peer: bool, context: &mut EngineContext) {
         let other = match side {
             Side::Caller => Side::Callee,
             Side::Callee => Side::Caller,
@@ -116,16 +123,16 @@ impl MaskedCall {
         let Some((leg, other)) = self.leg(side).zip(self.leg(other)) else {
             return;
         };
-        let Some((own, there)) = leg.remote.zip(other.remote) else {
+        let Some((own, target)) = leg.remote.zip(other.remote) else {
             return;
         };
-        let redirection = match away {
+        let redirection = match to_peer {
             true => Redirection {
-                rtp: Some(there.rtp),
-                codec: there.codec,
-                payload_type: there.payload_type,
-                opus: there.opus,
-                telephone_event: there.telephone_event,
+                rtp: Some(target.rtp),
+                codec: target.codec,
+                payload_type: target.payload_type,
+                opus: target.opus,
+                telephone_event: target.telephone_event,
             },
             false => {
                 leg.stream.iter().for_each(LegMedia::interrupt);
@@ -146,29 +153,29 @@ impl MaskedCall {
             }
         };
         let id = leg.id;
-        plant
+        context
             .agent
             .command(|endpoint, now| endpoint.redirect(id, redirection, now));
     }
 
-    pub(super) fn leg(&self, side: Side) -> Option<&Leg> {
+    pub(super) fn leg(&self, side: Side) -> Option<&CallLeg> {
         match side {
             Side::Caller => Some(&self.caller),
-            Side::Callee => self.callees.get(&self.talking_to?).map(Box::as_ref),
+            Side::Callee => self.callees.get(&self.bridged_attempt?).map(Box::as_ref),
         }
     }
 }
 
-/// Lets a leg's stream talk to its peer, if both are known.
-pub(super) fn connect(leg: &Leg, plant: &Plant) {
+/// Connects a leg's stream to its peer, if both are known.
+pub(super) fn connect(leg: &CallLeg, context: &EngineContext) {
     let (Some(stream), Some(remote)) = (&leg.stream, leg.remote) else {
         return;
     };
-    let trunk = plant.settings.trunks.get(leg.trunk);
+    let trunk = context.settings.trunks.get(leg.trunk);
     let source = match trunk.filter(|trunk| trunk.symmetric_rtp) {
         Some(_) => {
-            let mut networks = plant.agent.networks(leg.trunk);
-            // One who was let in by a password is in none of them.
+            let mut networks = context.agent.networks(leg.trunk);
+            // A caller authenticated by digest may be outside the trunk's networks.
             networks.extend(leg.source.map(Network::single));
             SourceRule::Latch(networks)
         }

@@ -1,4 +1,4 @@
-//! One masked call on real legs: performs what the call machine wants done, and tells it what came of it.
+//! One masked call: performs the actions of the call machine on real legs, and passes events back to the machine.
 
 mod actions;
 mod ending;
@@ -17,28 +17,28 @@ use signalling::sdp::RemoteMedia;
 use signalling::{IncomingCall, LegId};
 
 use self::actions::open_stream;
-use self::ending::Ending;
-use super::call_loop::{CallId, Party, Role};
-use super::context::Plant;
-use super::direct_media::Direct;
+use self::ending::PendingRecord;
+use super::context::EngineContext;
+use super::direct_media::DirectMedia;
+use super::leg_owner::{CallId, LegOwner, Role};
 use super::media::{LegMedia, MediaReport, RecordingError};
-use super::record_writer::Ledger;
-use super::{CallState, LiveCall};
-use crate::calls::trunks::selection::another_may_succeed;
+use super::record_writer::CallRecordWriter;
+use super::{ActiveCall, CallState};
+use crate::calls::trunks::selection::is_failover_status;
 use crate::metrics::METRICS;
 use crate::store;
 use crate::store::{
     Begun, CallSid, PinVerdict, RecordingFile, StoreError, TenantId, Timestamp, Voice,
 };
 
-/// The same moment on both clocks: the one that people read, and the one that never jumps.
+/// Start of the call on the wall clock and on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Started {
+pub(super) struct CallStart {
     pub(super) at: Timestamp,
     pub(super) instant: Instant,
 }
 
-impl Started {
+impl CallStart {
     fn timestamp(&self, instant: Instant) -> Timestamp {
         self.at + instant.saturating_duration_since(self.instant)
     }
@@ -49,50 +49,79 @@ pub(super) struct MaskedCall {
     sid: CallSid,
     machine: Call,
     number: PhoneNumber,
-    started: Started,
-    /// The tenant whose limit it counts for.
+    started: CallStart,
+    /// Tenant of the call, for the tenant's call limit.
     tenant: Option<TenantId>,
     voice: Option<Voice>,
-    caller: Leg,
-    /// Boxed: a table of one has room for four.
-    callees: HashMap<DialAttempt, Box<Leg>>,
-    talking_to: Option<DialAttempt>,
-    direct: Direct,
+    caller: CallLeg,
+    /// Boxed, because a table with one entry has space for four.
+    callees: HashMap<DialAttempt, Box<CallLeg>>,
+    bridged_attempt: Option<DialAttempt>,
+    direct: DirectMedia,
     /// A recording or a warning tone needs the audio.
     needs_audio: bool,
-    /// Keys that wait until the audio is back.
-    waiting_keys: Vec<(Side, Digit)>,
-    ledger: Ledger,
+    /// Keys to send after the media has returned to the server.
+    queued_keys: Vec<(Side, Digit)>,
+    record_writer: CallRecordWriter,
     last_status: Option<u16>,
     recording: Option<RecordingFile>,
-    ending: Option<Ending>,
+    ending: Option<PendingRecord>,
 }
 
-/// A leg of the call: its dialog, and its audio once it has some.
-struct Leg {
+/// Leg of a call: its dialog and its media stream.
+struct CallLeg {
     id: LegId,
     trunk: usize,
-    /// Where its INVITE came from; `None`: it is ours.
+    /// Source address of the INVITE; `None` for a leg dialled by the server.
     source: Option<IpAddr>,
     stream: Option<LegMedia>,
     remote: Option<RemoteMedia>,
     report: Option<Box<MediaReport>>,
     keys: DigitFilter,
-    /// The number that it was dialled to, with what is left to try; `None`: the caller.
-    dialled: Option<Dialled>,
+    /// Dialled number and remaining trunks; `None` for the caller.
+    dialled: Option<DialledNumber>,
 }
 
-/// A number on its way through the trunks.
-struct Dialled {
+/// Dialled number and the trunks to reach it.
+struct DialledNumber {
     number: PhoneNumber,
-    /// Trunks to try if this one fails before anybody is alerted.
+    /// Trunks to try if this trunk fails before the callee is alerted.
     trunks_left: VecDeque<usize>,
 }
 
-impl Dialled {
-    /// The next trunk that has room.
-    fn next_trunk(&mut self, plant: &mut Plant) -> Option<usize> {
-        std::iter::from_fn(|| self.trunks_left.pop_front()).find(|trunk| plant.has_room(*trunk))
+impl CallLeg {
+    fn caller(incoming: &IncomingCall) -> Self {
+        Self {
+            id: incoming.leg,
+            trunk: incoming.trunk,
+            source: Some(incoming.source),
+            stream: None,
+            remote: incoming.remote,
+            report: None,
+            keys: DigitFilter::default(),
+            dialled: None,
+        }
+    }
+
+    fn callee(id: LegId, trunk: usize, stream: LegMedia, dialled: DialledNumber) -> Self {
+        Self {
+            id,
+            trunk,
+            source: None,
+            stream: Some(stream),
+            remote: None,
+            report: None,
+            keys: DigitFilter::default(),
+            dialled: Some(dialled),
+        }
+    }
+}
+
+impl DialledNumber {
+    /// Removes and returns the next trunk with capacity.
+    fn next_trunk(&mut self, context: &mut EngineContext) -> Option<usize> {
+        std::iter::from_fn(|| self.trunks_left.pop_front())
+            .find(|trunk| context.has_capacity(*trunk))
     }
 }
 
@@ -101,9 +130,9 @@ impl MaskedCall {
         id: CallId,
         sid: CallSid,
         number: PhoneNumber,
-        offer: IncomingCall,
-        started: Started,
-        ledger: Ledger,
+        incoming: &IncomingCall,
+        started: CallStart,
+        record_writer: CallRecordWriter,
     ) -> Self {
         Self {
             id,
@@ -113,22 +142,13 @@ impl MaskedCall {
             started,
             tenant: None,
             voice: None,
-            caller: Leg {
-                id: offer.leg,
-                trunk: offer.trunk,
-                source: Some(offer.source),
-                stream: None,
-                remote: offer.remote,
-                report: None,
-                keys: DigitFilter::default(),
-                dialled: None,
-            },
+            caller: CallLeg::caller(incoming),
             callees: HashMap::new(),
-            talking_to: None,
-            direct: Direct::new(),
+            bridged_attempt: None,
+            direct: DirectMedia::new(),
             needs_audio: false,
-            waiting_keys: Vec::new(),
-            ledger,
+            queued_keys: Vec::new(),
+            record_writer,
             last_status: None,
             recording: None,
             ending: None,
@@ -143,84 +163,97 @@ impl MaskedCall {
         &self.sid
     }
 
-    /// The tenant whose limit it counts for; `None`: nobody's.
+    /// Returns the tenant whose limit counts this call, if any.
     pub(super) fn tenant(&self) -> Option<&TenantId> {
         self.tenant.as_ref()
     }
 
-    pub(super) fn count_for(&mut self, tenant: TenantId) {
+    pub(super) fn set_tenant(&mut self, tenant: TenantId) {
         self.tenant = Some(tenant);
     }
 
-    /// The tenant has as many calls as it may: this one is refused, and is in its call records as such.
-    pub(super) fn too_many(&mut self, plant: &mut Plant) {
-        tracing::info!(call_sid = %self.sid, "a call was refused: its tenant has as many as it may");
-        self.step(Input::Routed(call::Route::Refuse(Cause::Overloaded)), plant);
+    /// Rejects a call above the tenant's limit. The call record shows the rejection.
+    pub(super) fn reject_over_limit(&mut self, context: &mut EngineContext) {
+        tracing::info!(call_sid = %self.sid, "call rejected: tenant is at its call limit");
+        self.step(
+            Input::Routed(call::Route::Refuse(Cause::Overloaded)),
+            context,
+        );
     }
 
-    /// The call as others may see it.
-    pub(super) fn live(&self) -> LiveCall {
-        let state = match (&self.ending, self.talking_to) {
+    /// Returns the state of the call for the API.
+    pub(super) fn summary(&self) -> ActiveCall {
+        let state = match (&self.ending, self.bridged_attempt) {
             (Some(_), _) => CallState::Ending,
             (None, Some(_)) => CallState::Bridged,
             (None, None) if self.callees.is_empty() => CallState::Collecting,
             (None, None) => CallState::Dialling,
         };
-        LiveCall {
+        ActiveCall {
             call_sid: self.sid.clone(),
             state,
             since: self.started.at,
         }
     }
 
-    /// When [`Input::Elapsed`] is due.
-    pub(super) fn alarm(&self) -> Option<Instant> {
+    /// Deadline of the next [`Input::Elapsed`].
+    pub(super) fn deadline(&self) -> Option<Instant> {
         self.machine.deadline()
     }
 
-    /// A dialled party refused, or could not be reached; the status is for the call record.
-    pub(super) fn callee_failed(&mut self, attempt: DialAttempt, status: u16, plant: &mut Plant) {
+    /// Handles the failure of a dialled leg: the next trunk is tried if the status allows it. The status goes into the
+    /// call record.
+    pub(super) fn callee_failed(
+        &mut self,
+        attempt: DialAttempt,
+        status: u16,
+        context: &mut EngineContext,
+    ) {
         self.last_status = Some(status);
         if let Some(leg) = self.callees.remove(&attempt) {
-            plant.forget(leg.id, leg.stream.as_ref());
-            let left = leg
-                .dialled
-                .filter(|left| another_may_succeed(status) && !left.trunks_left.is_empty());
-            if let Some(left) = left
-                && self.dial_by(attempt, left, plant).is_none()
+            context.remove_leg(leg.id, leg.stream.as_ref());
+            let remaining = leg.dialled.filter(|remaining| {
+                is_failover_status(status) && !remaining.trunks_left.is_empty()
+            });
+            if let Some(remaining) = remaining
+                && self.dial_next_trunk(attempt, remaining, context).is_none()
             {
-                tracing::info!(call_sid = %self.sid, status, "a trunk failed; another one is tried");
+                tracing::info!(call_sid = %self.sid, status, "trunk failed; trying the next trunk");
                 return;
             }
         }
-        self.step(Input::Failed(attempt, Cause::from_status(status)), plant);
+        self.step(Input::Failed(attempt, Cause::from_status(status)), context);
     }
 
-    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, plant: &mut Plant) {
+    pub(super) fn routed(&mut self, begun: Result<Begun, StoreError>, context: &mut EngineContext) {
         let route = begun.map(|begun| {
             self.voice = begun.voice;
             begun.route
         });
         let route = match route {
             Ok(store::Route::UnknownNumber) => call::Route::UnknownNumber,
-            Ok(store::Route::NotInUse) => self.answerable(call::Route::NotInUse, plant),
+            Ok(store::Route::NotInUse) => self.open_caller_stream(call::Route::NotInUse, context),
             Ok(store::Route::Collect(collect)) => {
                 self.needs_audio = collect.settings.warning.is_some();
-                self.answerable(call::Route::Collect(collect_plan(&collect)), plant)
+                self.open_caller_stream(call::Route::Collect(collect_plan(&collect)), context)
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a call was not routed");
+                tracing::error!(call_sid = %self.sid, %error, "call could not be routed");
                 call::Route::Refuse(Cause::Overloaded)
             }
         };
-        self.step(Input::Routed(route), plant);
+        self.step(Input::Routed(route), context);
     }
 
-    /// A call that is to be answered needs audio first.
-    fn answerable(&mut self, route: call::Route, plant: &mut Plant) -> call::Route {
+    /// Opens the caller's stream for a route with audio. Without a free port the call is refused.
+    fn open_caller_stream(
+        &mut self,
+        route: call::Route,
+        context: &mut EngineContext,
+    ) -> call::Route {
         match open_stream(
-            plant,
-            Party {
+            context,
+            LegOwner {
                 call: self.id,
                 role: Role::Caller,
                 trunk: self.caller.trunk,
@@ -237,9 +270,9 @@ impl MaskedCall {
     pub(super) fn pin_checked(
         &mut self,
         verdict: Result<PinVerdict, StoreError>,
-        plant: &mut Plant,
+        context: &mut EngineContext,
     ) {
-        METRICS.pin_tried(match &verdict {
+        METRICS.count_pin_attempt(match &verdict {
             Ok(PinVerdict::Accepted(_)) => "accepted",
             Ok(PinVerdict::Refused) => "refused",
             Err(_) => "failed",
@@ -256,16 +289,22 @@ impl MaskedCall {
                 }))
             }
             Err(error) => {
-                tracing::error!(call_sid = %self.sid, %error, "a PIN was not checked");
+                tracing::error!(call_sid = %self.sid, %error, "PIN check failed");
                 Input::StoreFailed
             }
         };
-        self.step(input, plant);
+        self.step(input, context);
     }
 
-    /// A key of either party. The caller's are for the machine until the call is bridged; then those that did not
-    /// come as audio are passed on.
-    pub(super) fn key(&mut self, role: Role, digit: Digit, source: DigitSource, plant: &mut Plant) {
+    /// Handles a key of either party. Before the bridge the call machine receives it. Afterwards only keys sent by SIP
+    /// INFO are passed on here; others travel with the media.
+    pub(super) fn on_key(
+        &mut self,
+        role: Role,
+        digit: Digit,
+        source: DigitSource,
+        context: &mut EngineContext,
+    ) {
         let now = self.started.instant.elapsed();
         let leg = match role {
             Role::Caller => Some(&mut self.caller),
@@ -274,42 +313,44 @@ impl MaskedCall {
         if !leg.is_some_and(|leg| leg.keys.is_new(digit, source, now)) {
             return;
         }
-        match self.talking_to {
+        match self.bridged_attempt {
             None => {
                 let input = Keypress::new(digit.expose()).map(|key| match role {
                     Role::Caller => Input::Key(key),
                     Role::Callee(attempt) => Input::CalleeKey(attempt, key),
                 });
-                input.into_iter().for_each(|input| self.step(input, plant));
+                input
+                    .into_iter()
+                    .for_each(|input| self.step(input, context));
             }
             Some(_) if source == DigitSource::Info => {
                 let other = match role {
                     Role::Caller => Side::Callee,
                     Role::Callee(_) => Side::Caller,
                 };
-                self.waiting_keys.push((other, digit));
-                self.route_media(plant);
+                self.queued_keys.push((other, digit));
+                self.route_media(context);
             }
             _ => {}
         }
     }
 
-    pub(super) fn hung_up(&mut self, role: Role, cause: Cause, plant: &mut Plant) {
+    pub(super) fn hung_up(&mut self, role: Role, cause: Cause, context: &mut EngineContext) {
         match role {
-            Role::Callee(attempt) if self.talking_to != Some(attempt) => {
-                // It had answered, and was not connected yet.
+            Role::Callee(attempt) if self.bridged_attempt != Some(attempt) => {
+                // The callee had answered, but was not bridged yet.
                 if let Some(leg) = self.callees.remove(&attempt) {
-                    plant.forget(leg.id, leg.stream.as_ref());
-                    self.step(Input::Failed(attempt, Cause::NoAnswer), plant);
+                    context.remove_leg(leg.id, leg.stream.as_ref());
+                    self.step(Input::Failed(attempt, Cause::NoAnswer), context);
                 }
             }
-            _ => self.step(Input::HungUp(role.side(), cause), plant),
+            _ => self.step(Input::HungUp(role.side(), cause), context),
         }
     }
 
-    /// No audio came from a party for too long: its leg is dead, and is hung up like the other.
-    pub(super) fn fell_silent(&mut self, role: Role, plant: &mut Plant) {
-        if self.direct.is_away() {
+    /// Handles a party without RTP for too long: its leg is dead and ends like a hangup.
+    pub(super) fn on_silence(&mut self, role: Role, context: &mut EngineContext) {
+        if self.direct.may_bypass_server() {
             return;
         }
         let attempt = match role {
@@ -321,22 +362,26 @@ impl MaskedCall {
             Some(attempt) => self.callees.get(&attempt).map(|leg| leg.id),
         };
         if let Some(leg) = leg {
-            plant
+            context
                 .agent
                 .command(|endpoint, now| endpoint.hang_up(leg, now));
-            plant.legs.remove(&leg);
+            context.legs.remove(&leg);
         }
-        tracing::info!(call_sid = %self.sid, "a party sent no audio for too long");
-        self.hung_up(role, Cause::MediaLost, plant);
+        tracing::info!(call_sid = %self.sid, "no RTP from a party within the silence limit");
+        self.hung_up(role, Cause::MediaLost, context);
     }
 
-    pub(super) fn recorded(&mut self, path: PathBuf, result: Result<Duration, RecordingError>) {
+    pub(super) fn on_recording_finished(
+        &mut self,
+        path: PathBuf,
+        result: Result<Duration, RecordingError>,
+    ) {
         match result {
             Ok(duration) => {
                 let location = path.to_string_lossy().into_owned();
                 self.recording = Some(RecordingFile { location, duration });
             }
-            Err(error) => tracing::error!(call_sid = %self.sid, %error, "a call was not recorded"),
+            Err(error) => tracing::error!(call_sid = %self.sid, %error, "recording failed"),
         }
     }
 
@@ -353,26 +398,26 @@ impl MaskedCall {
         }
         if let Some(ending) = &mut self.ending {
             ending.open_streams = ending.open_streams.saturating_sub(1);
-            self.close_when_silent();
+            self.write_record_when_closed();
         }
     }
 
-    /// Gives the machine an input, and does what it then wants done.
-    pub(super) fn step(&mut self, input: Input, plant: &mut Plant) {
+    /// Feeds one input to the call machine and performs the resulting actions.
+    pub(super) fn step(&mut self, input: Input, context: &mut EngineContext) {
         if let Input::Ringing(attempt) = &input
             && let Some(dialled) = self
                 .callees
                 .get_mut(attempt)
                 .and_then(|leg| leg.dialled.as_mut())
         {
-            // Somebody is alerted: whatever comes now is that party's answer.
+            // The callee is alerted, so its answer or refusal is final.
             dialled.trunks_left.clear();
         }
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             self.machine.handle(input, Instant::now());
             while let Some(action) = self.machine.poll() {
-                inputs.extend(self.perform(action, plant));
+                inputs.extend(self.perform(action, context));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What a bridged call costs, measured on loopback beside a bare UDP relay.
+//! Benchmark of the cost of a bridged call on loopback, compared with a bare UDP relay.
 
 use std::{
     collections::HashSet,
@@ -19,44 +19,44 @@ use media::{
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{LegMedia, MediaPlane, MediaSettings, OpenError, Remote, SourceRule};
+use super::{LegMedia, MediaPlane, MediaSettings, OpenLegError, Remote, SourceRule};
 
-/// Parts of 20 ms over which the calls' packets are spread, as those of unrelated callers are.
+/// Number of phases within 20 ms. The packets of the calls are spread over them, like those of unrelated callers.
 pub(super) const PHASES: usize = 200;
 
-/// CPU is that of the relaying threads alone, in percent of one core; the load generator's is not in it. The kernel's
-/// work on a packet that is sent counts for the sender, as everywhere on loopback.
+/// CPU figures in percent of one core. They cover the relaying threads and not the load generator. On loopback the
+/// kernel's work for a packet counts for its sender.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RelayFigures {
-    /// Calls that were bridged at a time, two legs each, G.711, 20 ms, both ways.
+    /// Concurrent bridged calls: two legs each, G.711, 20 ms packets, both directions.
     pub calls: usize,
-    /// A relay that does nothing but receive and send, port to port.
+    /// CPU of a relay that only receives and sends.
     pub bare_cpu: f64,
-    /// The media plane.
+    /// CPU of the media plane.
     pub bridged_cpu: f64,
-    /// The media plane with each call recorded, the recording thread included.
+    /// CPU of the media plane with each call recorded, including the recording thread.
     pub recorded_cpu: f64,
-    /// The media plane with A-law on one side of each call and Opus on the other.
+    /// CPU of the media plane with A-law on one side of each call and Opus on the other side.
     pub transcoded_cpu: f64,
-    /// Share of the packets sent that came out on the other side, 0.0 to 1.0, without recording.
+    /// Share of packets delivered without recording, 0.0 to 1.0.
     pub delivered: f64,
-    /// Resident memory a bridged call, in octets.
+    /// Resident memory per bridged call, in octets.
     pub memory: u64,
 }
 
-/// Why nothing could be measured.
+/// Error in a benchmark.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// A socket, a thread or the system's figures (`/proc`, Linux only) were not to be had.
+    /// A socket, a thread or the system's figures in `/proc` (Linux only) were not available.
     #[error("relay bench: {0}")]
     Io(#[from] io::Error),
-    /// The media ports did not suffice.
+    /// The port range is too small.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenLegError),
 }
 
-/// Relays `calls` calls for `seconds` each way: bare, bridged, bridged and recorded into `folder`, and from Opus to G.711.
-/// Takes a little over four times `seconds`. The port range of `settings` must hold two legs a call.
+/// Relays `calls` calls for `seconds` in each configuration: bare, bridged, recorded into `folder`, and Opus to G.711.
+/// Takes a little over four times `seconds`. The port range of `settings` must hold two legs per call.
 pub fn relay_bench(
     settings: &MediaSettings,
     calls: usize,
@@ -64,11 +64,11 @@ pub fn relay_bench(
     folder: &Path,
 ) -> Result<RelayFigures, BenchError> {
     let time = Duration::from_secs(u64::from(seconds.max(1)));
-    let bare_cpu = bare(calls, time)?;
+    let bare_cpu = measure_bare(calls, time)?;
     let alike = [Codec::Pcma; 2];
-    let bridged = bridged(settings, calls, time, alike, None)?;
-    let recorded = self::bridged(settings, calls, time, alike, Some(folder))?;
-    let transcoded = self::bridged(settings, calls, time, [Codec::Pcma, Codec::Opus], None)?;
+    let bridged = measure_bridged(settings, calls, time, alike, None)?;
+    let recorded = measure_bridged(settings, calls, time, alike, Some(folder))?;
+    let transcoded = measure_bridged(settings, calls, time, [Codec::Pcma, Codec::Opus], None)?;
     Ok(RelayFigures {
         calls,
         bare_cpu,
@@ -86,14 +86,14 @@ struct Measured {
     memory: u64,
 }
 
-fn bridged(
+fn measure_bridged(
     settings: &MediaSettings,
     calls: usize,
     time: Duration,
     codecs: [Codec; 2],
     folder: Option<&Path>,
 ) -> Result<Measured, BenchError> {
-    let before = tasks()?;
+    let before = thread_ids()?;
     let (events, _events) = unbounded_channel();
     let plane = MediaPlane::start(settings.clone(), events)?;
     let phones = phones(calls)?;
@@ -102,9 +102,9 @@ fn bridged(
         .iter()
         .map(|_| plane.open())
         .collect::<Result<_, _>>()?;
-    let voices = codecs.map(Voice::new);
-    for ((leg, phone), voice) in legs.iter().zip(&phones).zip(voices.iter().cycle()) {
-        leg.connect(remote_speaking(phone.local_addr()?, voice.codec));
+    let speech = codecs.map(SpeechLoop::new);
+    for ((leg, phone), speech) in legs.iter().zip(&phones).zip(speech.iter().cycle()) {
+        leg.connect(remote_speaking(phone.local_addr()?, speech.codec));
     }
     for (number, pair) in legs.chunks_exact(2).enumerate() {
         let [a, b] = pair else { continue };
@@ -113,15 +113,15 @@ fn bridged(
             a.record(folder.join(format!("bench-{number}.wav")));
         }
     }
-    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let workers: Vec<String> = thread_ids()?.difference(&before).cloned().collect();
     let ports = legs
         .iter()
         .map(|leg| SocketAddr::new(settings.bind, leg.local_port()))
         .collect::<Vec<_>>();
-    // A second to warm up: caches, buffers and the load average of the plane.
-    talk(&phones, &ports, &voices, Duration::from_secs(1), 1)?;
+    // One second of warm-up for caches, buffers and the packet rate of the media threads.
+    exchange_load(&phones, &ports, &speech, Duration::from_secs(1), 1)?;
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    let (sent, received) = talk(&phones, &ports, &voices, time, 2)?;
+    let (sent, received) = exchange_load(&phones, &ports, &speech, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let grown = resident()?.saturating_sub(memory);
     Ok(Measured {
@@ -131,16 +131,16 @@ fn bridged(
     })
 }
 
-/// The floor: sockets in pairs, every datagram sent on as it came.
+/// Baseline: pairs of sockets that forward every datagram unchanged.
 pub(super) struct BareRelay {
-    /// Where each phone sends to.
+    /// Relay address for each phone.
     pub(super) ports: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
 impl BareRelay {
-    /// A relay between each phone and the next.
+    /// Starts a relay between each phone and the next phone.
     pub(super) fn start(phones: &[UdpSocket]) -> io::Result<Self> {
         let targets = phones
             .iter()
@@ -157,8 +157,8 @@ impl BareRelay {
             .collect::<io::Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
-        let relay = thread::Builder::new().name("bare-relay".to_owned());
-        let thread = relay.spawn(move || pass_on(sockets, &targets, &flag))?;
+        let builder = thread::Builder::new().name("bare-relay".to_owned());
+        let thread = builder.spawn(move || relay(sockets, &targets, &flag))?;
         Ok(Self {
             ports,
             stop,
@@ -174,22 +174,22 @@ impl BareRelay {
     }
 }
 
-fn bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
+fn measure_bare(calls: usize, time: Duration) -> Result<f64, BenchError> {
     let phones = phones(calls)?;
-    let before = tasks()?;
+    let before = thread_ids()?;
     let relay = BareRelay::start(&phones)?;
-    let voices = [Codec::Pcma; 2].map(Voice::new);
-    talk(&phones, &relay.ports, &voices, Duration::from_secs(1), 1)?;
-    let workers: Vec<String> = tasks()?.difference(&before).cloned().collect();
+    let speech = [Codec::Pcma; 2].map(SpeechLoop::new);
+    exchange_load(&phones, &relay.ports, &speech, Duration::from_secs(1), 1)?;
+    let workers: Vec<String> = thread_ids()?.difference(&before).cloned().collect();
     let (start, cpu) = (Instant::now(), cpu_time(&workers)?);
-    talk(&phones, &relay.ports, &voices, time, 2)?;
+    exchange_load(&phones, &relay.ports, &speech, time, 2)?;
     let used = cpu_time(&workers)?.saturating_sub(cpu);
     let elapsed = start.elapsed();
     relay.end()?;
     Ok(percent(used, elapsed))
 }
 
-fn pass_on(
+fn relay(
     mut sockets: Vec<mio::net::UdpSocket>,
     targets: &[SocketAddr],
     stop: &AtomicBool,
@@ -203,9 +203,9 @@ fn pass_on(
     while !stop.load(Ordering::Relaxed) {
         poll.poll(&mut ready, Some(Duration::from_millis(100)))?;
         for event in &ready {
-            let (here, there) = (event.token().0, event.token().0 ^ 1);
+            let (index, peer) = (event.token().0, event.token().0 ^ 1);
             let (Some(from), Some(to), Some(target)) =
-                (sockets.get(here), sockets.get(there), targets.get(there))
+                (sockets.get(index), sockets.get(peer), targets.get(peer))
             else {
                 continue;
             };
@@ -247,13 +247,13 @@ fn remote_speaking(rtp: SocketAddr, codec: Codec) -> Remote {
     }
 }
 
-/// What phones say: a second of something like a voice, again and again.
-struct Voice {
+/// One second of voice-like audio, sent in a loop.
+struct SpeechLoop {
     codec: Codec,
     payloads: Vec<Vec<u8>>,
 }
 
-impl Voice {
+impl SpeechLoop {
     fn new(codec: Codec) -> Self {
         let mut encoder = Encoder::default();
         let mut parts = [150.0, 300.0, 450.0, 600.0, 750.0, 1050.0, 1500.0, 2250.0]
@@ -269,7 +269,7 @@ impl Voice {
         Self { codec, payloads }
     }
 
-    /// Writes its packet of a number.
+    /// Writes the packet with this number.
     fn packet<'b>(&self, number: u32, ssrc: u32, out: &'b mut [u8]) -> Option<&'b [u8]> {
         let payload = self
             .payloads
@@ -289,11 +289,12 @@ impl Voice {
     }
 }
 
-/// Lets every phone send a packet each 20 ms to its port and read what comes; gives packets sent and received.
-fn talk(
+/// Sends one packet per phone every 20 ms and reads the received packets. Returns the numbers of sent and received
+/// packets.
+fn exchange_load(
     phones: &[UdpSocket],
     ports: &[SocketAddr],
-    voices: &[Voice],
+    speech: &[SpeechLoop],
     time: Duration,
     ssrc: u32,
 ) -> io::Result<(u64, u64)> {
@@ -308,27 +309,27 @@ fn talk(
         thread::sleep((step * round).saturating_sub(start.elapsed()));
         let phase = round as usize % PHASES;
         let number = round / PHASES as u32;
-        let speakers = phones.iter().zip(ports).zip(voices.iter().cycle());
-        for ((phone, port), voice) in speakers.skip(phase).step_by(PHASES) {
-            if let Some(packet) = voice.packet(number, ssrc, &mut out) {
+        let speakers = phones.iter().zip(ports).zip(speech.iter().cycle());
+        for ((phone, port), speech) in speakers.skip(phase).step_by(PHASES) {
+            if let Some(packet) = speech.packet(number, ssrc, &mut out) {
                 phone.send_to(packet, port)?;
                 sent += 1;
             }
-            received += hear(phone, &mut datagram).unwrap_or(0);
+            received += receive(phone, &mut datagram).unwrap_or(0);
         }
     }
-    // What is still on its way comes within the gathering time.
+    // Packets in flight arrive within the gathering time.
     thread::sleep(Duration::from_millis(50));
     for phone in phones {
-        while let Some(packet) = hear(phone, &mut datagram) {
+        while let Some(packet) = receive(phone, &mut datagram) {
             received += packet;
         }
     }
     Ok((sent, received))
 }
 
-/// Reads one datagram; gives 1 for RTP and 0 for anything else, such as RTCP for the port below.
-fn hear(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
+/// Reads one datagram. Returns 1 for RTP, and 0 for anything else, such as RTCP for the port below.
+fn receive(phone: &UdpSocket, datagram: &mut [u8]) -> Option<u64> {
     phone.recv(datagram).ok()?;
     let is_rtp = datagram
         .get(1)
@@ -340,17 +341,17 @@ fn percent(used: Duration, elapsed: Duration) -> f64 {
     used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
 }
 
-/// The threads of this process. Threads that others start meanwhile would be counted as ours: measure in a process
-/// that does nothing else.
-fn tasks() -> io::Result<HashSet<String>> {
+/// Returns the threads of this process. Threads of other code would count too, so the benchmark needs a process of its
+/// own.
+fn thread_ids() -> io::Result<HashSet<String>> {
     fs::read_dir("/proc/self/task")?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect()
 }
 
-fn cpu_time(tasks: &[String]) -> io::Result<Duration> {
+fn cpu_time(thread_ids: &[String]) -> io::Result<Duration> {
     let mut nanos = 0;
-    for task in tasks {
+    for task in thread_ids {
         let text = fs::read_to_string(format!("/proc/self/task/{task}/schedstat"))?;
         nanos += text
             .split_whitespace()

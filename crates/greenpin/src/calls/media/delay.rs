@@ -1,4 +1,4 @@
-//! What a relay adds to a packet's way on loopback: delay, jitter, loss.
+//! Benchmark of the delay, jitter and loss added by a relay on loopback.
 
 use std::{
     io,
@@ -21,36 +21,37 @@ use super::bench::{BareRelay, BenchError, PHASES, phones, remote};
 use super::{LegMedia, MediaPlane, MediaSettings, Remote};
 
 const SUITE: Suite = Suite::AesCm128HmacSha1_80;
-/// Of the payload: when it was sent, in nanoseconds since the start.
-const STAMP: usize = 8;
+/// Octets of the payload with the send time in nanoseconds since the start.
+const STAMP_BYTES: usize = 8;
 
-/// Through what packets go.
+/// Path of the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relayed<'a> {
-    /// A relay that does nothing but receive and send.
+    /// A relay that only receives and sends.
     Bare,
     /// The media plane.
     Plain,
-    /// The media plane, which records each call into this folder.
+    /// The media plane, with each call recorded into this folder.
     Recorded(&'a Path),
-    /// The media plane, both legs under `AES_CM_128_HMAC_SHA1_80`.
+    /// The media plane, with both legs under `AES_CM_128_HMAC_SHA1_80`.
     Encrypted,
 }
 
-/// How packets came through, from one socket of the load to another: the kernel's part, twice, is in it.
+/// Delay, jitter and loss between two sockets of the load generator. The kernel's share is included twice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DelayFigures {
-    /// One way, of half of the packets at most.
+    /// Median of the one-way delay.
     pub median: Duration,
-    /// One way, of 99 in a hundred at most.
+    /// 99th percentile of the one-way delay.
     pub p99: Duration,
-    /// Mean difference of the delays of two packets that follow each other (RFC 3550, section 6.4.1).
+    /// Mean difference between the delays of consecutive packets (RFC 3550, section 6.4.1).
     pub jitter: Duration,
-    /// Share of the packets that did not come, 0.0 to 1.0.
+    /// Share of lost packets, 0.0 to 1.0.
     pub lost: f64,
 }
 
-/// Sends G.711 of `calls` calls both ways for `time`. The port range of `settings` must hold two legs a call.
+/// Sends G.711 of `calls` calls in both directions for `time`. The port range of `settings` must hold two legs per
+/// call.
 pub fn delay_bench(
     settings: &MediaSettings,
     calls: usize,
@@ -73,7 +74,7 @@ pub fn delay_bench(
     let encrypted = through == Relayed::Encrypted;
     for (leg, phone) in legs.iter().zip(&phones) {
         leg.connect(Remote {
-            crypto: encrypted.then(peers_key),
+            crypto: encrypted.then(phone_key),
             ..remote(phone.local_addr()?)
         });
     }
@@ -87,7 +88,7 @@ pub fn delay_bench(
     let keys: Vec<SrtpKey> = legs
         .iter()
         .filter(|_| encrypted)
-        .map(|leg| ours(leg, settings))
+        .map(|leg| own_key(leg, settings))
         .collect();
     let ports: Vec<SocketAddr> = legs
         .iter()
@@ -96,27 +97,27 @@ pub fn delay_bench(
     measure(phones, &ports, &keys, time)
 }
 
-/// The key of every phone.
-fn peers_key() -> SrtpKey {
+/// Returns the key shared by all phones.
+fn phone_key() -> SrtpKey {
     Secrets::new([7; 132]).key(SUITE)
 }
 
-fn ours(leg: &LegMedia, settings: &MediaSettings) -> SrtpKey {
+fn own_key(leg: &LegMedia, settings: &MediaSettings) -> SrtpKey {
     leg.describe(settings.bind, SrtpMode::Required)
         .secrets
         .key(SUITE)
 }
 
-/// A phone's hearing.
-struct Ear {
+/// Receiving side of a phone.
+struct ProbeReceiver {
     socket: mio::net::UdpSocket,
-    opens: Option<SrtpReceiver>,
+    srtp: Option<SrtpReceiver>,
     last: Option<Duration>,
 }
 
-/// What all phones heard.
+/// Delays measured by all phones.
 #[derive(Default)]
-struct Heard {
+struct DelaySamples {
     delays: Vec<Duration>,
     differences: Duration,
 }
@@ -127,51 +128,51 @@ fn measure(
     keys: &[SrtpKey],
     time: Duration,
 ) -> Result<DelayFigures, BenchError> {
-    let opens =
+    let srtp =
         |index: usize| SrtpReceiver::new(SrtpSuite::AesCm128HmacSha1_80, keys.get(index)?.expose());
-    let ear = |(index, phone): (usize, &UdpSocket)| {
+    let receiver = |(index, phone): (usize, &UdpSocket)| {
         let socket = mio::net::UdpSocket::from_std(phone.try_clone()?);
-        Ok(Ear {
+        Ok(ProbeReceiver {
             socket,
-            opens: opens(index),
+            srtp: srtp(index),
             last: None,
         })
     };
-    let ears = phones
+    let receivers = phones
         .iter()
         .enumerate()
-        .map(ear)
+        .map(receiver)
         .collect::<io::Result<Vec<_>>>()?;
     let (origin, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
     let flag = stop.clone();
     let listening = thread::Builder::new()
-        .name("ears".to_owned())
-        .spawn(move || listen(ears, origin, &flag))?;
-    let sent = speak(&phones, ports, !keys.is_empty(), time, origin);
-    // What is still on its way comes within the gathering time.
+        .name("receivers".to_owned())
+        .spawn(move || listen(receivers, origin, &flag))?;
+    let sent = send_load(&phones, ports, !keys.is_empty(), time, origin);
+    // Packets in flight arrive within the gathering time.
     thread::sleep(Duration::from_millis(100));
     stop.store(true, Ordering::Relaxed);
-    let heard = listening
+    let samples = listening
         .join()
         .map_err(|_| io::Error::other("the listening thread ended early"))??;
-    Ok(heard.figures(sent?))
+    Ok(samples.figures(sent?))
 }
 
-/// Lets every phone send a packet each 20 ms, spread as those of unrelated callers are; gives their number.
-fn speak(
+/// Sends one packet per phone every 20 ms, spread like the packets of unrelated callers. Returns the number of packets.
+fn send_load(
     phones: &[UdpSocket],
     ports: &[SocketAddr],
     encrypted: bool,
     time: Duration,
     origin: Instant,
 ) -> io::Result<u64> {
-    let key = peers_key();
-    let seals = || {
+    let key = phone_key();
+    let srtp = || {
         encrypted
             .then(|| SrtpSender::new(SrtpSuite::AesCm128HmacSha1_80, key.expose()))
             .flatten()
     };
-    let mut seals: Vec<Option<SrtpSender>> = phones.iter().map(|_| seals()).collect();
+    let mut srtp: Vec<Option<SrtpSender>> = phones.iter().map(|_| srtp()).collect();
     let (mut sent, mut payload) = (0, [0xd5; FRAME]);
     let mut out = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
     let step = Duration::from_millis(20) / PHASES as u32;
@@ -181,8 +182,8 @@ fn speak(
         }
         thread::sleep((step * round).saturating_sub(origin.elapsed()));
         let (phase, number) = (round as usize % PHASES, round / PHASES as u32);
-        let speakers = phones.iter().zip(ports).zip(&mut seals);
-        for ((phone, port), seals) in speakers.skip(phase).step_by(PHASES) {
+        let speakers = phones.iter().zip(ports).zip(&mut srtp);
+        for ((phone, port), srtp) in speakers.skip(phase).step_by(PHASES) {
             let (sequence, timestamp) = (number as u16, number.wrapping_mul(FRAME as u32));
             let header = Header {
                 marker: false,
@@ -191,11 +192,11 @@ fn speak(
                 timestamp,
                 ssrc: 1,
             };
-            let (stamp, _) = payload.split_at_mut(STAMP);
+            let (stamp, _) = payload.split_at_mut(STAMP_BYTES);
             stamp.copy_from_slice(&(origin.elapsed().as_nanos() as u64).to_be_bytes());
             let mut length = header.write(&payload, &mut out).map_or(0, <[u8]>::len);
-            if let Some(seals) = seals {
-                length = seals.seal(&mut out, length).map_err(io::Error::other)?;
+            if let Some(srtp) = srtp {
+                length = srtp.seal(&mut out, length).map_err(io::Error::other)?;
             }
             phone.send_to(out.get(..length).unwrap_or_default(), port)?;
             sent += 1;
@@ -204,55 +205,59 @@ fn speak(
     Ok(sent)
 }
 
-fn listen(mut ears: Vec<Ear>, origin: Instant, stop: &AtomicBool) -> io::Result<Heard> {
+fn listen(
+    mut receivers: Vec<ProbeReceiver>,
+    origin: Instant,
+    stop: &AtomicBool,
+) -> io::Result<DelaySamples> {
     let mut poll = Poll::new()?;
-    for (slot, ear) in ears.iter_mut().enumerate() {
+    for (slot, receiver) in receivers.iter_mut().enumerate() {
         poll.registry()
-            .register(&mut ear.socket, Token(slot), Interest::READABLE)?;
+            .register(&mut receiver.socket, Token(slot), Interest::READABLE)?;
     }
-    let (mut ready, mut heard) = (Events::with_capacity(1024), Heard::default());
+    let (mut ready, mut samples) = (Events::with_capacity(1024), DelaySamples::default());
     while !stop.load(Ordering::Relaxed) {
         poll.poll(&mut ready, Some(Duration::from_millis(20)))?;
         for event in &ready {
-            if let Some(ear) = ears.get_mut(event.token().0) {
-                while ear.hear(origin, &mut heard) {}
+            if let Some(receiver) = receivers.get_mut(event.token().0) {
+                while receiver.receive(origin, &mut samples) {}
             }
         }
     }
-    Ok(heard)
+    Ok(samples)
 }
 
-impl Ear {
-    /// Reads one datagram; gives whether there was one.
-    fn hear(&mut self, origin: Instant, heard: &mut Heard) -> bool {
+impl ProbeReceiver {
+    /// Reads one datagram. Returns `false` if none was available.
+    fn receive(&mut self, origin: Instant, samples: &mut DelaySamples) -> bool {
         let mut datagram = [0; 1500];
         let Ok(mut length) = self.socket.recv(&mut datagram) else {
             return false;
         };
         let now = origin.elapsed();
-        if let Some(opens) = &mut self.opens {
+        if let Some(srtp) = &mut self.srtp {
             length = datagram
                 .get_mut(..length)
-                .and_then(|sealed| opens.open(sealed).ok())
+                .and_then(|sealed| srtp.open(sealed).ok())
                 .unwrap_or(0);
         }
-        // Anything else is RTCP for the port below.
+        // Other datagrams are RTCP for the port below.
         let stamp = datagram
             .get(Header::LENGTH..)
-            .and_then(|payload| payload.first_chunk::<STAMP>());
+            .and_then(|payload| payload.first_chunk::<STAMP_BYTES>());
         if let Some(stamp) = stamp.filter(|_| length == Header::LENGTH + FRAME) {
             let delay = now.saturating_sub(Duration::from_nanos(u64::from_be_bytes(*stamp)));
-            heard.differences += self
+            samples.differences += self
                 .last
                 .replace(delay)
                 .map_or(Duration::ZERO, |last| last.abs_diff(delay));
-            heard.delays.push(delay);
+            samples.delays.push(delay);
         }
         true
     }
 }
 
-impl Heard {
+impl DelaySamples {
     fn figures(mut self, sent: u64) -> DelayFigures {
         self.delays.sort_unstable();
         let count = self.delays.len();

@@ -1,17 +1,18 @@
-//! The media plane: RTP sockets on a few dedicated threads.
+//! Media plane: RTP sockets on a few dedicated threads.
 //!
-//! Every leg has two UDP ports (RTP even, RTCP the next) and belongs to one thread, which serves all of its legs from
-//! one poll loop: no task, no lock and no allocation a packet. What becomes of a packet is decided by the `media`
-//! crate; here it is received and sent. Recordings are written by a thread of their own.
+//! Each leg has two UDP ports, an even port for RTP and the next port for RTCP. It belongs to one thread, and the poll
+//! loop of this thread serves all of its legs. A packet costs no task, no lock and no allocation. The `media` crate
+//! decides about each packet; this module receives and sends. A separate thread writes the recordings.
 
 mod bench;
+mod command;
 mod delay;
 mod leg;
+mod peer_address;
 mod plane;
 mod ports;
 mod prompts;
 pub(super) mod recording;
-mod source;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -33,28 +34,29 @@ use crate::RecordingKey;
 
 pub use self::bench::{BenchError, RelayFigures, relay_bench};
 pub use self::delay::{DelayFigures, Relayed, delay_bench};
-pub use self::plane::{LegMedia, MediaPlane, OpenError};
+pub use self::plane::{LegMedia, MediaPlane};
+pub use self::ports::OpenLegError;
 pub use self::prompts::{PromptError, Prompts, read_clip};
-pub use self::recording::writer::{RecordingError, RecordingFormat};
+pub use self::recording::audio_file::{RecordingError, RecordingFormat};
 
-/// How the media plane is set up.
+/// Settings of the media plane.
 #[derive(Debug, Clone)]
 pub struct MediaSettings {
-    /// The local address of all media ports.
+    /// Local IP address of all media ports.
     pub bind: IpAddr,
-    /// The ports that may be used; a leg takes an even one and the next.
+    /// Range of media ports. Each leg uses an even port and the next port.
     pub ports: RangeInclusive<u16>,
-    /// Media threads, at least 1. One serves about a thousand legs on one core.
+    /// Number of media threads, at least 1. One thread serves about 1,000 legs on one core.
     pub threads: usize,
-    /// A leg that receives no RTP for so long is reported as [`MediaEvent::Silent`].
+    /// Maximum time without RTP. A leg beyond it is reported as [`MediaEvent::Silent`].
     pub silence_limit: Duration,
-    /// How long a busy thread lets packets gather, so that one wake-up serves many; half of it is added to the delay
-    /// on average. Zero serves each packet at once.
+    /// Delay between two polls of a busy thread, so that each wake-up serves more packets. On average it adds half of
+    /// itself to the delay of a packet. Zero disables it.
     pub gather: Duration,
-    /// What [`LegMedia::play_ringback`] sounds like.
+    /// Tone of [`LegMedia::play_ringback`].
     pub ringback: Ringback,
-    /// What recordings are sealed with; `None`: they are written in clear.
-    pub seal: Option<RecordingKey>,
+    /// Key to encrypt recordings; `None`: recordings are not encrypted.
+    pub recording_key: Option<RecordingKey>,
 }
 
 impl Default for MediaSettings {
@@ -66,38 +68,38 @@ impl Default for MediaSettings {
             silence_limit: Duration::from_secs(60),
             gather: Duration::from_millis(2),
             ringback: Ringback::default(),
-            seal: None,
+            recording_key: None,
         }
     }
 }
 
-/// Names a leg's media in events; never used twice in one process.
+/// Id of a leg's media in events, unique within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MediaId(pub u64);
 
-/// What offer and answer agreed on for one leg (RFC 3264).
+/// Result of an offer and answer for one leg (RFC 3264).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Where the peer wants its RTP.
+    /// Peer's address for RTP.
     pub rtp: SocketAddr,
-    /// Where it wants its RTCP when it said so (RFC 3605); else the port above RTP.
+    /// Peer's address for RTCP (RFC 3605); `None`: the port above RTP.
     pub rtcp: Option<SocketAddr>,
-    /// What the peer is sent, and sends. Where it takes no telephone-events, keys are found in and sent as tones.
+    /// Negotiated formats in both directions. Without telephone-events, keys are detected and sent as tones.
     pub formats: NegotiatedFormats,
-    /// What it wants of Opus.
+    /// Peer's parameters for Opus.
     pub opus: OpusSettings,
-    /// The key under which the peer sends (SRTP); ours for the same suite was in our description. `None`: in clear.
+    /// Peer's SRTP key; our key for the same suite was in our description. `None`: no encryption.
     pub crypto: Option<sdes::SrtpKey>,
-    /// Whether we may send (the peer has not put us on hold).
+    /// `false` while the peer has us on hold: we send nothing.
     pub send: bool,
-    /// Whether we take what arrives.
+    /// `false` while the peer sends nothing: received packets are dropped.
     pub receive: bool,
-    /// From where RTP is taken.
+    /// Accepted source of RTP.
     pub source: SourceRule,
 }
 
 impl Remote {
-    /// What a session description says of a peer, with the rule for its source.
+    /// Converts a negotiated session description, and adds the rule for its source.
     pub fn negotiated(media: sdp::RemoteMedia, source: SourceRule) -> Self {
         let sdp::RemoteMedia {
             rtp,
@@ -145,94 +147,95 @@ fn formats(media: &sdp::RemoteMedia) -> NegotiatedFormats {
     }
 }
 
-/// From where RTP of a leg is taken; everything else is dropped and counted, its digits too.
+/// Accepted source of a leg's RTP. Audio and keys from other sources are dropped and counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceRule {
-    /// Only from the address and port that the SDP names.
+    /// Only the address and port in the SDP.
     Negotiated,
-    /// From the first source inside these networks, then never from another, until a new
-    /// offer or answer names another address. For trunks that ask for symmetric RTP (RFC 4961).
+    /// The first source within these networks. Only a new offer or answer with another address allows another source.
+    /// Intended for trunks with symmetric RTP (RFC 4961).
     Latch(Vec<Network>),
 }
 
-/// What the media plane tells the engine.
+/// Event of the media plane.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MediaEvent {
-    /// A key was pressed; once a press, at its start.
+    /// A key press has started. One event per press.
     Digit {
-        /// On which leg.
+        /// Id of the leg.
         id: MediaId,
-        /// Which key.
+        /// Pressed key.
         digit: Digit,
-        /// By event or by tones; never by INFO, of which the media plane knows nothing.
+        /// Detection method: event or tone. Keys from SIP INFO do not pass through the media plane.
         source: DigitSource,
     },
-    /// A clip was played to its end; not sent when it was stopped or replaced.
+    /// A clip was played to its end. A stopped or replaced clip causes no event.
     PlayFinished {
-        /// On which leg.
+        /// Id of the leg.
         id: MediaId,
-        /// The token given to `play`.
+        /// Token passed to `play`.
         token: u64,
     },
-    /// No RTP arrived for the silence limit. Told once; again only after RTP came back.
+    /// No RTP arrived within the silence limit. Emitted once, and again only after RTP has arrived in between.
     Silent {
-        /// On which leg.
+        /// Id of the leg.
         id: MediaId,
     },
-    /// A recording is complete and durable under its name, or failed. Told once a recording, before `Closed`.
+    /// A recording is complete and durable under its final name, or has failed. Emitted once per recording, before
+    /// `Closed`.
     RecordingFinished {
-        /// Of which leg.
+        /// Id of the leg.
         id: MediaId,
-        /// The name that was asked for.
+        /// Requested file name.
         path: PathBuf,
-        /// Its length, or why there is none.
+        /// Length of the recording, or the error.
         result: Result<Duration, RecordingError>,
     },
-    /// The leg is closed: the last event with this id. Its ports are free.
+    /// The leg is closed and its ports are free. Last event with this id.
     Closed {
-        /// Which leg.
+        /// Id of the leg.
         id: MediaId,
-        /// What was received and sent.
+        /// Statistics of the leg.
         report: MediaReport,
     },
 }
 
-/// What a leg received and sent.
+/// Statistics of a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MediaReport {
-    /// The last codec negotiated; `None` when the leg was never connected.
+    /// Last negotiated codec; `None` if the leg was never connected.
     pub codec: Option<Codec>,
-    /// What we received from the peer.
+    /// Statistics of the received stream.
     pub received: StreamReport,
     /// Packets sent to the peer.
     pub sent_packets: u64,
     /// Payload octets sent to the peer.
     pub sent_octets: u64,
-    /// Packets dropped because they came from a source that the rule does not allow.
+    /// Packets dropped because of their source.
     pub foreign: u64,
-    /// Datagrams from the peer that were no RTP.
+    /// Datagrams from the peer without valid RTP.
     pub malformed: u64,
-    /// Packets that came too late, or a second time, to be decoded in their order; counted where that matters.
+    /// Packets too late to be decoded in order, and duplicates. Counted only for streams decoded in order.
     pub late: u64,
-    /// Packets dropped because they were not sealed with the peer's key, or came a second time.
+    /// Packets dropped because SRTP authentication failed, or because of a replay.
     pub unauthenticated: u64,
-    /// The suite of secure RTP; `None`: in clear.
+    /// SRTP suite; `None`: no encryption.
     pub srtp: Option<&'static str>,
-    /// How the peer's telephone-events came through.
+    /// Statistics of the peer's telephone-events.
     pub events: EventReport,
-    /// What the peer's RTCP says of our stream.
-    pub heard: Option<PeerReport>,
+    /// Peer's last RTCP report about our stream.
+    pub peer_report: Option<PeerReport>,
 }
 
-/// What the peer's last RTCP report says of what we sent.
+/// Peer's last RTCP report about our stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PeerReport {
-    /// Packets that it missed.
+    /// Packets lost on the way to the peer.
     pub lost: u64,
     /// Interarrival jitter in milliseconds.
     pub jitter_ms: f64,
-    /// Round trip by RTCP (RFC 3550, figure 2), when it answered a sender report of ours.
+    /// Round-trip time from RTCP (RFC 3550, figure 2); `None` before the peer has answered a sender report.
     pub round_trip: Option<Duration>,
-    /// Estimated mean opinion score of what the peer heard, 1.0 to 4.5.
+    /// Estimated mean opinion score of the audio at the peer, 1.0 to 4.5.
     pub mos: f64,
 }

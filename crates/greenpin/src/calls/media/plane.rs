@@ -1,4 +1,4 @@
-//! The handles by which the engine steers media.
+//! Handles of the engine to the media plane and to the media of a leg.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use media::{Clip, Digit, OutboundStream};
+use media::{Clip, Digit};
 use mio::{Poll, Token, Waker};
 use signalling::{
     sdes::{Secrets, SrtpMode},
@@ -23,83 +23,37 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::crypto::random;
 
-use super::leg::Leg;
-use super::ports::PortPool;
-use super::worker::{WAKE, Worker};
+use super::command::{Command, LegCommand, ThreadHandle};
+use super::leg::MediaLeg;
+use super::ports::{OpenLegError, PortPool};
+use super::worker::{WAKER_TOKEN, Worker};
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
-use crate::calls::media::recording::writer::Writer;
+use crate::calls::media::recording::writer::RecordingWriter;
 
-/// All media threads. Clones share them; they end when the last clone and the last leg are gone.
+/// Handle to all media threads. The threads end after the last clone and the last leg have been dropped.
 #[derive(Debug, Clone)]
 pub struct MediaPlane {
-    shared: Arc<Shared>,
+    shared: Arc<PlaneState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct PlaneState {
     pool: Arc<PortPool>,
-    threads: Vec<ThreadLink>,
+    threads: Vec<ThreadHandle>,
     next_thread: AtomicUsize,
     next_id: AtomicU64,
 }
 
-/// How a media thread is reached.
-#[derive(Debug, Clone)]
-pub(super) struct ThreadLink {
-    commands: mpsc::Sender<Command>,
-    waker: Arc<Waker>,
-}
-
-/// Why a leg could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Every port of the media range is in use.
-    #[error("no media port is free")]
-    NoPortFree,
-    /// The system refused a socket.
-    #[error("media port: {0}")]
-    Io(#[from] io::Error),
-}
-
-/// What a media thread is told.
-pub(super) enum Command {
-    /// A leg comes, new or from another thread.
-    Adopt(Box<Leg>),
-    /// The leg with this id will be adopted: what is told to it waits.
-    Expect(MediaId),
-    /// The leg goes to another thread.
-    HandOver(MediaId, ThreadLink),
-    /// For one leg.
-    Leg(MediaId, Order),
-    /// The plane is gone.
-    Shutdown,
-}
-
-/// What a leg is told.
-pub(super) enum Order {
-    Connect(Box<Remote>),
-    Play(Arc<Clip>, u64),
-    Ringback,
-    StopPlaying,
-    SendDigits(Vec<Digit>),
-    Bridge(MediaId),
-    Unbridge,
-    Interrupt,
-    Record(PathBuf),
-    Listen(UnboundedSender<Vec<i16>>),
-    Close { report: bool },
-}
-
 impl MediaPlane {
-    /// Starts the media threads and the recording thread. `events` receives what happens on the legs.
+    /// Starts the media threads and the recording thread. `events` receives the events of all legs.
     pub fn start(settings: MediaSettings, events: UnboundedSender<MediaEvent>) -> io::Result<Self> {
-        let writer = Writer::start(events.clone(), settings.seal.clone())?;
+        let writer = RecordingWriter::start(events.clone(), settings.recording_key.clone())?;
         let mut threads = Vec::new();
-        // One origin for all: a leg that moves to another thread takes its times with it.
+        // All threads share one origin, so that timestamps stay valid after a leg moves to another thread.
         let origin = Instant::now();
         for number in 0..settings.threads.max(1) {
             let poll = Poll::new()?;
-            let waker = Arc::new(Waker::new(poll.registry(), Token(WAKE))?);
+            let waker = Arc::new(Waker::new(poll.registry(), Token(WAKER_TOKEN))?);
             let (commands, inbox) = mpsc::channel();
             let worker = Worker::new(
                 poll,
@@ -112,12 +66,12 @@ impl MediaPlane {
             thread::Builder::new()
                 .name(format!("media-{number}"))
                 .spawn(move || worker.run())?;
-            threads.push(ThreadLink { commands, waker });
+            threads.push(ThreadHandle { commands, waker });
         }
         let pool = Arc::new(PortPool::new(settings.bind, &settings.ports));
         let (next_thread, next_id) = (AtomicUsize::new(0), AtomicU64::new(1));
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PlaneState {
                 pool,
                 threads,
                 next_thread,
@@ -126,8 +80,8 @@ impl MediaPlane {
         })
     }
 
-    /// Opens a leg: binds an even RTP port and the next one for RTCP. Ports that other programs use are skipped.
-    pub fn open(&self) -> Result<LegMedia, OpenError> {
+    /// Opens a leg: binds an even RTP port and the next port for RTCP. Ports in use by other programs are skipped.
+    pub fn open(&self) -> Result<LegMedia, OpenLegError> {
         let ports = self.shared.pool.bind()?;
         let (mut drawn, mut keys) = ([0; 34], [0; 132]);
         random::fill(&mut drawn);
@@ -145,60 +99,50 @@ impl MediaPlane {
             thread,
             shared: self.shared.clone(),
         };
-        leg.tell(Command::Adopt(Box::new(Leg::new(
+        leg.send(Command::Adopt(Box::new(MediaLeg::new(
             id, ports, &drawn, secrets,
         ))));
         Ok(leg)
     }
 
-    /// How many legs are open.
+    /// Returns the number of open legs.
     pub fn legs(&self) -> usize {
-        self.shared.pool.taken()
+        self.shared.pool.in_use()
     }
 }
 
-impl Drop for Shared {
+impl Drop for PlaneState {
     fn drop(&mut self) {
         self.threads
             .iter()
-            .for_each(|thread| thread.tell(Command::Shutdown));
+            .for_each(|thread| thread.send(Command::Shutdown));
     }
 }
 
-impl ThreadLink {
-    pub(super) fn tell(&self, command: Command) {
-        // A thread that ended has nothing left to do for anybody.
-        if self.commands.send(command).is_ok() {
-            let _ = self.waker.wake();
-        }
-    }
-}
-
-/// The media of one leg: two ports and what they carry. Dropping it closes them and forgets everything without an
-/// event; a recording is completed all the same.
+/// Media of one leg. Dropping it closes the ports without an event; a recording is still completed.
 ///
-/// Orders are carried out by the media thread in the order given, soon after the call returns.
+/// The media thread executes commands in order, shortly after each method returns.
 #[derive(Debug)]
 pub struct LegMedia {
     id: MediaId,
     port: u16,
     secrets: Secrets,
     thread: AtomicUsize,
-    shared: Arc<Shared>,
+    shared: Arc<PlaneState>,
 }
 
 impl LegMedia {
-    /// Its name in events.
+    /// Returns the id in events.
     pub fn id(&self) -> MediaId {
         self.id
     }
 
-    /// The RTP port, for SDP; RTCP is the next one.
+    /// Returns the RTP port for the SDP. RTCP uses the next port.
     pub fn local_port(&self) -> u16 {
         self.port
     }
 
-    /// Our side of a session description. Its session id is random: `o=` wants digits that say nothing.
+    /// Returns our half of a session description. The session id in `o=` is random and reveals nothing.
     pub fn describe(&self, address: IpAddr, srtp: SrtpMode) -> LocalMedia {
         let session_id = u32::try_from(random::u64() & 0x7fff_ffff).unwrap_or(1);
         LocalMedia {
@@ -212,102 +156,92 @@ impl LegMedia {
         }
     }
 
-    /// Sets or, after another offer and answer, replaces the peer's address, codec and direction.
+    /// Sets the peer's address, codec and direction, or replaces them after another offer and answer.
     pub fn connect(&self, remote: Remote) {
-        self.order(Order::Connect(Box::new(remote)));
+        self.send_to_leg(LegCommand::Connect(Box::new(remote)));
     }
 
-    /// Plays a clip instead of what is playing. `PlayFinished` with this token follows when it was played to its end,
-    /// not when it was stopped or replaced. On hold it plays unheard.
+    /// Plays a clip and replaces the present clip or tone. `PlayFinished` with this token follows after the end, but
+    /// not if the clip is stopped or replaced. During hold the clip runs without being sent.
     pub fn play(&self, clip: Arc<Clip>, token: u64) {
-        self.order(Order::Play(clip, token));
+        self.send_to_leg(LegCommand::Play(clip, token));
     }
 
-    /// Plays ring-back instead of what is playing, until stopped, replaced or bridged.
+    /// Plays ringback and replaces the present clip, until stopped, replaced or bridged.
     pub fn play_ringback(&self) {
-        self.order(Order::Ringback);
+        self.send_to_leg(LegCommand::Ringback);
     }
 
-    /// Stops a clip or ring-back.
+    /// Stops a clip or ringback.
     pub fn stop_playing(&self) {
-        self.order(Order::StopPlaying);
+        self.send_to_leg(LegCommand::StopPlaying);
     }
 
-    /// Sends keys to the peer as telephone-events (RFC 4733), or as tones where it negotiated none, after those that
-    /// are still being sent. Bridged audio pauses meanwhile.
+    /// Sends keys as telephone-events (RFC 4733), or as tones if the peer has not negotiated events. They follow the
+    /// keys still being sent. Bridged audio pauses meanwhile.
     pub fn send_digits(&self, digits: Vec<Digit>) {
-        self.order(Order::SendDigits(digits));
+        self.send_to_leg(LegCommand::SendDigits(digits));
     }
 
-    /// Connects this leg's and the other's audio and keys, both ways. Ends what plays on both and earlier bridges.
-    /// A leg of another media thread moves to this one's first.
+    /// Bridges the audio and keys of two legs in both directions. Stops clips on both legs and ends earlier bridges. A
+    /// leg of another media thread moves to this leg's thread first.
     pub fn bridge(&self, other: &LegMedia) {
-        let here = self.thread.load(Ordering::Relaxed);
-        let there = other.thread.swap(here, Ordering::Relaxed);
-        if here != there
+        let target = self.thread.load(Ordering::Relaxed);
+        let source = other.thread.swap(target, Ordering::Relaxed);
+        if target != source
             && let (Some(to), Some(from)) = (
-                self.shared.threads.get(here),
-                self.shared.threads.get(there),
+                self.shared.threads.get(target),
+                self.shared.threads.get(source),
             )
         {
-            to.tell(Command::Expect(other.id));
-            from.tell(Command::HandOver(other.id, to.clone()));
+            to.send(Command::Expect(other.id));
+            from.send(Command::HandOver(other.id, to.clone()));
         }
-        self.order(Order::Bridge(other.id));
+        self.send_to_leg(LegCommand::Bridge(other.id));
     }
 
-    /// Ends the bridge, if there is one, for both legs.
+    /// Ends the bridge of both legs, if any.
     pub fn unbridge(&self) {
-        self.order(Order::Unbridge);
+        self.send_to_leg(LegCommand::Unbridge);
     }
 
-    /// The peer's audio begins to arrive again after it went another way: what was missed is neither loss nor silence.
+    /// Prepares for the peer's media after a phase of direct media. The gap counts neither as loss nor as silence.
     pub fn interrupt(&self) {
-        self.order(Order::Interrupt);
+        self.send_to_leg(LegCommand::Interrupt);
     }
 
-    /// Records into a stereo WAV file, 8 kHz, 16 bit: left what this leg's peer says, right what the bridged leg's
-    /// peer says or, while there is no bridge, what we play to this leg. The file gets its name when it is complete;
-    /// its folder must exist. Ends with the leg; a second call while it runs is ignored.
+    /// Records into a stereo file in the format of its extension. The left channel holds the audio of this leg's peer.
+    /// The right channel holds the audio of the bridged peer or, without a bridge, our own audio to this leg. The
+    /// folder must exist; the file gets its final name on completion. The recording ends with the leg. A second call
+    /// during a recording is ignored.
     pub fn record(&self, file: PathBuf) {
-        self.order(Order::Record(file));
+        self.send_to_leg(LegCommand::Record(file));
     }
 
-    /// Hands over the decoded samples as they arrive, one packet a message, in the order of arrival.
+    /// Sends the decoded audio to a channel as it arrives, one message per packet.
     pub fn listen(&self, samples: UnboundedSender<Vec<i16>>) {
-        self.order(Order::Listen(samples));
+        self.send_to_leg(LegCommand::Listen(samples));
     }
 
-    /// Ends the leg: RTCP goodbye, ports freed, the recording completed, then `MediaEvent::Closed`.
+    /// Closes the leg: sends an RTCP BYE, frees the ports and completes the recording. `MediaEvent::Closed` follows.
     pub fn close(self) {
-        self.order(Order::Close { report: true });
+        self.send_to_leg(LegCommand::Close { report: true });
     }
 
-    fn order(&self, order: Order) {
-        self.tell(Command::Leg(self.id, order));
+    fn send_to_leg(&self, command: LegCommand) {
+        self.send(Command::Leg(self.id, command));
     }
 
-    fn tell(&self, command: Command) {
+    fn send(&self, command: Command) {
         if let Some(thread) = self.shared.threads.get(self.thread.load(Ordering::Relaxed)) {
-            thread.tell(command);
+            thread.send(command);
         }
     }
 }
 
 impl Drop for LegMedia {
     fn drop(&mut self) {
-        // After `close` the leg is gone already and this is ignored.
-        self.order(Order::Close { report: false });
+        // Ignored after `close`, because the leg no longer exists.
+        self.send_to_leg(LegCommand::Close { report: false });
     }
-}
-
-/// The random start of a leg's own stream, out of the octets drawn for it.
-pub(super) fn stream_from(random: &[u8; 34]) -> OutboundStream {
-    let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
-    let (ssrc, timestamp) = (
-        u32::from_be_bytes([s0, s1, s2, s3]),
-        u32::from_be_bytes([t0, t1, t2, t3]),
-    );
-    // In the lower half: who misses the first packets must not miss a roll-over (RFC 3711, section 3.3.1).
-    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }

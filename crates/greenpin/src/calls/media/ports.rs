@@ -1,4 +1,4 @@
-//! The ports of the media range.
+//! Pool of media ports.
 
 use std::{
     collections::VecDeque,
@@ -13,18 +13,29 @@ use std::{
 
 use mio::net::UdpSocket;
 
-use super::OpenError;
 use crate::metrics::METRICS;
 
-/// The free even ports, the one freed longest ago first, so that late packets of an ended call meet no new one.
+/// Error while opening a leg.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenLegError {
+    /// Every port of the media range is in use.
+    #[error("no media port is free")]
+    NoPortFree,
+    /// The system refused a socket.
+    #[error("media port: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Free even ports. The port freed longest ago is used first, so that late packets of an ended call do not reach a new
+/// call.
 #[derive(Debug)]
 pub(super) struct PortPool {
     bind: IpAddr,
     free: Mutex<VecDeque<u16>>,
-    taken: AtomicUsize,
+    in_use: AtomicUsize,
 }
 
-/// Two bound sockets; their ports return to the pool when this is dropped.
+/// Two bound sockets. Dropping them returns the ports to the pool.
 #[derive(Debug)]
 pub(super) struct PortPair {
     pub(super) rtp: UdpSocket,
@@ -33,7 +44,7 @@ pub(super) struct PortPair {
     _lease: Lease,
 }
 
-// Declared last in `PortPair`: the sockets are closed before the port is free.
+// Last field of `PortPair`, so that the sockets close before the port is free.
 #[derive(Debug)]
 struct Lease {
     port: u16,
@@ -42,9 +53,9 @@ struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.taken.fetch_sub(1, Ordering::Relaxed);
+        self.pool.in_use.fetch_sub(1, Ordering::Relaxed);
         METRICS.rtp_port_pairs.dec();
-        self.pool.give_back(self.port);
+        self.pool.return_port(self.port);
     }
 }
 
@@ -56,23 +67,23 @@ impl PortPool {
         Self {
             bind,
             free: Mutex::new(pairs.collect()),
-            taken: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
         }
     }
 
-    /// Pairs that are in use.
-    pub(super) fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+    /// Returns the number of pairs in use.
+    pub(super) fn in_use(&self) -> usize {
+        self.in_use.load(Ordering::Relaxed)
     }
 
-    /// Binds a pair. Ports that another program holds are skipped and tried again later.
-    pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenError> {
-        let tries = self.lock().len();
-        for _ in 0..tries {
-            let port = self.lock().pop_front().ok_or(OpenError::NoPortFree)?;
+    /// Binds a pair of ports. Ports in use by another program are skipped and tried again later.
+    pub(super) fn bind(self: &Arc<Self>) -> Result<PortPair, OpenLegError> {
+        let attempts = self.lock().len();
+        for _ in 0..attempts {
+            let port = self.lock().pop_front().ok_or(OpenLegError::NoPortFree)?;
             match self.bind_pair(port) {
                 Ok((rtp, rtcp)) => {
-                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    self.in_use.fetch_add(1, Ordering::Relaxed);
                     METRICS.rtp_port_pairs.inc();
                     let _lease = Lease {
                         port,
@@ -86,14 +97,14 @@ impl PortPool {
                     });
                 }
                 Err(error) => {
-                    self.give_back(port);
+                    self.return_port(port);
                     if error.kind() != io::ErrorKind::AddrInUse {
-                        return Err(OpenError::Io(error));
+                        return Err(OpenLegError::Io(error));
                     }
                 }
             }
         }
-        Err(OpenError::NoPortFree)
+        Err(OpenLegError::NoPortFree)
     }
 
     fn bind_pair(&self, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
@@ -104,7 +115,7 @@ impl PortPool {
         ))
     }
 
-    fn give_back(&self, port: u16) {
+    fn return_port(&self, port: u16) {
         self.lock().push_back(port);
     }
 
@@ -122,20 +133,20 @@ mod tests {
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_pair_is_even_and_returns_when_dropped() {
+    fn a_pair_has_an_even_port_and_returns_to_the_pool_when_dropped() {
         let pool = Arc::new(PortPool::new(LOCALHOST, &(31_001..=31_004)));
         let pair = pool.bind().unwrap();
         assert_eq!(
             (
                 pair.port,
                 pair.rtcp.local_addr().unwrap().port(),
-                pool.taken()
+                pool.in_use()
             ),
             (31_002, 31_003, 1)
         );
-        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+        assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
         drop(pair);
-        assert_eq!((pool.taken(), pool.bind().unwrap().port), (0, 31_002));
+        assert_eq!((pool.in_use(), pool.bind().unwrap().port), (0, 31_002));
     }
 
     #[test]
@@ -148,6 +159,6 @@ mod tests {
     #[test]
     fn a_range_without_a_pair_has_no_port() {
         let pool = Arc::new(PortPool::new(LOCALHOST, &(31_020..=31_020)));
-        assert!(matches!(pool.bind(), Err(OpenError::NoPortFree)));
+        assert!(matches!(pool.bind(), Err(OpenLegError::NoPortFree)));
     }
 }

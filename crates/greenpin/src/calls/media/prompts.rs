@@ -1,4 +1,5 @@
-//! What callers hear: built-in prompts in several languages, a folder of the operator's own, and the tenants' own audio.
+//! Prompts for callers: the built-in prompts in several languages, a folder of the operator, and the tenants' own
+//! audio.
 
 use std::{
     collections::HashMap,
@@ -11,16 +12,16 @@ use call::Prompt;
 use media::Clip;
 
 use crate::prompt_file;
-use crate::prompt_file::MOST_SECONDS;
+use crate::prompt_file::MAX_PROMPT_SECONDS;
 use crate::store::{OwnPrompts, Voice};
 
-/// The language of what another one lacks.
+/// Fallback language.
 const DEFAULT_LANGUAGE: &str = "en";
-/// Tenants whose own audio is kept ready to be played.
-const MOST_TENANTS: usize = 32;
+/// Maximum number of tenants with their audio in the cache.
+const MAX_CACHED_TENANTS: usize = 32;
 
 /// All prompts.
-const ALL: [Prompt; 10] = [
+const ALL_PROMPTS: [Prompt; 10] = [
     Prompt::EnterPin,
     Prompt::WrongPin,
     Prompt::Goodbye,
@@ -33,7 +34,7 @@ const ALL: [Prompt; 10] = [
     Prompt::Warning,
 ];
 
-/// The name of a prompt: that of its file without `.wav`, and of what a tenant uploads.
+/// Returns the name of a prompt: the file name without `.wav`, and the name in the API.
 fn name(prompt: Prompt) -> &'static str {
     match prompt {
         Prompt::EnterPin => "enter_pin",
@@ -51,7 +52,7 @@ fn name(prompt: Prompt) -> &'static str {
 
 macro_rules! built_in {
     ($($language:literal: [$($name:literal),*];)*) => {
-        /// Language, name and file of each prompt in the program.
+        /// Language, name and file of each built-in prompt.
         const BUILT_IN: &[(&str, &str, &[u8])] = &[
             $($(($language, $name, include_bytes!(concat!("../../../prompts/", $language, "/", $name, ".wav")))),*),*
         ];
@@ -63,45 +64,48 @@ built_in! {
     "hi": ["enter_pin", "wrong_pin", "goodbye", "not_in_use", "no_one_to_connect", "unavailable", "accept_call", "whisper", "recorded"];
 }
 
-/// The same in every language.
+/// Warning tone, shared by all languages.
 const WARNING: &[u8] = include_bytes!("../../../prompts/warning.wav");
 
-/// Why a prompt's file cannot be used.
+/// Error in a prompt file.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
-    /// It could not be read.
+    /// The file or folder cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable {
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// Cause.
         source: io::Error,
     },
-    /// It breaks a rule.
-    #[error("{}: {rule}; a prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most {MOST_SECONDS} seconds", path.display())]
+    /// The file violates a rule.
+    #[error("{}: {rule}; a prompt is a WAV file of 8 kHz, mono, 16-bit PCM, at most {MAX_PROMPT_SECONDS} seconds", path.display())]
     Invalid {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Which rule.
+        /// Violated rule.
         rule: String,
     },
 }
 
-/// The prompts of every language.
+/// Prompts of every language.
 #[derive(Debug, Clone)]
 pub struct Prompts {
     languages: HashMap<String, Clips>,
-    own: Vec<(Arc<OwnPrompts>, Clips)>,
+    tenant_prompts: Vec<(Arc<OwnPrompts>, Clips)>,
 }
 
 type Clips = HashMap<Prompt, Arc<Clip>>;
 
 impl Prompts {
-    /// The prompts in the program.
+    /// Loads the built-in prompts.
     pub fn built_in() -> Result<Self, PromptError> {
         let mut languages: HashMap<String, Clips> = HashMap::new();
         for (language, file, octets) in BUILT_IN {
-            let Some(prompt) = ALL.into_iter().find(|prompt| name(*prompt) == *file) else {
+            let Some(prompt) = ALL_PROMPTS
+                .into_iter()
+                .find(|prompt| name(*prompt) == *file)
+            else {
                 continue;
             };
             let clips = languages.entry((*language).to_owned()).or_default();
@@ -114,13 +118,13 @@ impl Prompts {
             .insert(Prompt::Warning, warning);
         Ok(Self {
             languages,
-            own: Vec::new(),
+            tenant_prompts: Vec::new(),
         })
     }
 
-    /// The prompts of a folder: those in the folder itself are English, those in a folder in it of the language that it
-    /// is named after. What is missing is taken from the built-in ones. Every file is checked now, so that no caller is
-    /// the first to meet a bad one.
+    /// Loads the prompts of a folder. Files in the folder itself are English; a subfolder named after a language holds
+    /// its prompts. Missing prompts are taken from the built-in set. Every file is checked at the start, so that a bad
+    /// file cannot affect a call later.
     pub fn from_folder(folder: &Path) -> Result<Self, PromptError> {
         let mut prompts = Self::built_in()?;
         prompts.add(DEFAULT_LANGUAGE, folder)?;
@@ -146,7 +150,7 @@ impl Prompts {
             path: folder.to_owned(),
             source,
         })?;
-        for prompt in ALL {
+        for prompt in ALL_PROMPTS {
             match read_clip(&folder.join(format!("{}.wav", name(prompt)))) {
                 Ok(clip) => {
                     self.languages
@@ -162,52 +166,60 @@ impl Prompts {
         Ok(())
     }
 
-    /// The languages that there is at least one prompt of, sorted.
+    /// Returns the languages with at least one prompt, sorted.
     pub fn languages(&self) -> Vec<String> {
         let mut languages: Vec<String> = self.languages.keys().cloned().collect();
         languages.sort_unstable();
         languages
     }
 
-    /// What a tenant's caller hears: the tenant's own audio, else the prompt in its language, else in English.
+    /// Returns the clip for a tenant's caller: the tenant's own audio, or the prompt in the tenant's language, or the
+    /// English prompt.
     pub fn get(&mut self, prompt: Prompt, voice: Option<&Voice>) -> Arc<Clip> {
-        let own = voice.and_then(|voice| self.own(&voice.own)?.get(&prompt).cloned());
+        let tenant_prompts =
+            voice.and_then(|voice| self.tenant_prompts(&voice.own)?.get(&prompt).cloned());
         let language = voice.map_or(DEFAULT_LANGUAGE, |voice| voice.language.as_str());
-        own.unwrap_or_else(|| self.of_language(prompt, language))
+        tenant_prompts.unwrap_or_else(|| self.in_language(prompt, language))
     }
 
-    fn of_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
+    fn in_language(&self, prompt: Prompt, language: &str) -> Arc<Clip> {
         let languages = [language, DEFAULT_LANGUAGE].into_iter();
         let mut found =
             languages.filter_map(|language| self.languages.get(language)?.get(&prompt).cloned());
         found.next().unwrap_or_default()
     }
 
-    /// A tenant's own audio, made ready to be played the first time.
-    fn own(&mut self, own: &Arc<OwnPrompts>) -> Option<&Clips> {
-        if own.0.is_empty() {
+    /// Returns a tenant's own audio, decoded on first use.
+    fn tenant_prompts(&mut self, tenant_prompts: &Arc<OwnPrompts>) -> Option<&Clips> {
+        if tenant_prompts.0.is_empty() {
             return None;
         }
-        if !self.own.iter().any(|(known, _)| Arc::ptr_eq(known, own)) {
-            self.own.truncate(MOST_TENANTS - 1);
-            self.own.insert(0, (own.clone(), clips(own)));
-        }
-        self.own
+        if !self
+            .tenant_prompts
             .iter()
-            .find(|(known, _)| Arc::ptr_eq(known, own))
+            .any(|(known, _)| Arc::ptr_eq(known, tenant_prompts))
+        {
+            self.tenant_prompts.truncate(MAX_CACHED_TENANTS - 1);
+            self.tenant_prompts
+                .insert(0, (tenant_prompts.clone(), clips(tenant_prompts)));
+        }
+        self.tenant_prompts
+            .iter()
+            .find(|(known, _)| Arc::ptr_eq(known, tenant_prompts))
             .map(|(_, clips)| clips)
     }
 }
 
-fn clips(own: &OwnPrompts) -> Clips {
+fn clips(tenant_prompts: &OwnPrompts) -> Clips {
     let clip = |prompt| {
-        let samples = own.0.get(name(prompt))?.samples.clone();
+        let samples = tenant_prompts.0.get(name(prompt))?.samples.clone();
         Some((prompt, Arc::new(Clip::new(samples).ok()?)))
     };
-    ALL.into_iter().filter_map(clip).collect()
+    ALL_PROMPTS.into_iter().filter_map(clip).collect()
 }
 
-/// Whether a folder's name is a language's: two or three small letters, perhaps with a region, such as `pt-BR`.
+/// Returns `true` if a folder is named after a language: two or three lower-case letters, optionally with a region,
+/// such as `pt-BR`.
 fn is_language(name: &str) -> bool {
     let (language, region) = name
         .split_once('-')
@@ -264,14 +276,14 @@ mod tests {
         for (language, prompt) in prompts
             .languages()
             .iter()
-            .flat_map(|one| ALL.map(|prompt| (one.clone(), prompt)))
+            .flat_map(|language| ALL_PROMPTS.map(|prompt| (language.clone(), prompt)))
         {
             if prompt == Prompt::Warning {
                 continue;
             }
-            let clip = prompts.of_language(prompt, &language);
+            let clip = prompts.in_language(prompt, &language);
             assert!(
-                language == "en" || clip != prompts.of_language(prompt, "en"),
+                language == "en" || clip != prompts.in_language(prompt, "en"),
                 "{language} {prompt:?}"
             );
             let square: f64 = clip
@@ -289,15 +301,15 @@ mod tests {
     }
 
     #[test]
-    fn speech_is_no_key() {
+    fn speech_is_not_detected_as_a_key() {
         let prompts = Prompts::built_in().unwrap();
         for (language, prompt) in ["en", "hi"]
             .into_iter()
-            .flat_map(|one| ALL.map(|prompt| (one, prompt)))
+            .flat_map(|language| ALL_PROMPTS.map(|prompt| (language, prompt)))
         {
             let mut keys = 0;
             ToneDetector::default()
-                .process(prompts.of_language(prompt, language).samples(), |_| {
+                .process(prompts.in_language(prompt, language).samples(), |_| {
                     keys += 1
                 });
             assert_eq!(keys, 0, "{language} {prompt:?}");
@@ -305,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_replaces_what_it_has_and_keeps_the_rest() {
+    fn prompts_in_a_folder_replace_the_built_in_ones_and_the_rest_stays() {
         let folder = tempfile::tempdir().unwrap();
         wav(&folder.path().join("goodbye.wav"), 8000, 1, 16, 100);
         fs::create_dir(folder.path().join("ta")).unwrap();
@@ -313,11 +325,11 @@ mod tests {
         let prompts = Prompts::from_folder(folder.path()).unwrap();
         assert_eq!(prompts.languages(), ["en", "hi", "ta"]);
         assert_eq!(
-            prompts.of_language(Prompt::Goodbye, "en").samples(),
+            prompts.in_language(Prompt::Goodbye, "en").samples(),
             [7; 100]
         );
         assert_eq!(
-            prompts.of_language(Prompt::EnterPin, "ta").samples(),
+            prompts.in_language(Prompt::EnterPin, "ta").samples(),
             [7; 200]
         );
         let built_in = Prompts::built_in().unwrap();
@@ -328,15 +340,15 @@ mod tests {
             (Prompt::Warning, "hi", "en"),
         ] {
             let (found, expected) = (
-                prompts.of_language(prompt, language),
-                built_in.of_language(prompt, like),
+                prompts.in_language(prompt, language),
+                built_in.in_language(prompt, like),
             );
             assert_eq!(found, expected, "{prompt:?} {language}");
         }
     }
 
     #[test]
-    fn a_tenants_own_audio_goes_before_its_language_and_that_before_english() {
+    fn a_tenants_own_audio_precedes_its_language_and_its_language_precedes_english() {
         let mut prompts = Prompts::built_in().unwrap();
         let own = crate::store::OwnPrompt {
             samples: vec![9; 50],
@@ -351,9 +363,9 @@ mod tests {
             prompts.get(Prompt::Goodbye, Some(&voice)).samples(),
             [9; 50]
         );
-        let hindi = prompts.of_language(Prompt::EnterPin, "hi");
+        let hindi = prompts.in_language(Prompt::EnterPin, "hi");
         assert_eq!(prompts.get(Prompt::EnterPin, Some(&voice)), hindi);
-        let english = prompts.of_language(Prompt::EnterPin, "en");
+        let english = prompts.in_language(Prompt::EnterPin, "en");
         let unknown = Voice {
             language: "xx".into(),
             own: Arc::default(),
@@ -363,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn the_names_are_those_that_tenants_use() {
-        assert_eq!(ALL.map(name), prompt_file::NAMES);
+    fn prompt_names_match_the_names_in_the_api() {
+        assert_eq!(ALL_PROMPTS.map(name), prompt_file::NAMES);
     }
 
     #[test]
-    fn a_bad_file_is_named_with_the_rule_that_it_breaks() {
+    fn the_error_names_the_bad_file_and_the_violated_rule() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wrong_pin.wav");
         for (rate, channels, bits, frames, rule) in [
@@ -398,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
+    fn a_missing_folder_is_an_error() {
         let error = Prompts::from_folder(Path::new("/no/such/folder"))
             .unwrap_err()
             .to_string();

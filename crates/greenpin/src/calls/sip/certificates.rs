@@ -1,5 +1,5 @@
-//! The certificates in use: read at the start, and again when a file of theirs changes or somebody asks for it.
-//! Connections that are open keep what they began with.
+//! Certificates for TLS, loaded at the start and again after a change of the files or on request. Open connections keep
+//! their certificates.
 
 use std::fs;
 use std::io;
@@ -13,160 +13,166 @@ use tokio_rustls::TlsAcceptor;
 use super::tls::{Connector, Identity, Tls, TlsError, TlsListen, TlsPeer};
 use crate::metrics::METRICS;
 
-/// Between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Interval between two checks of the files.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What encrypts the connections of one user agent.
-pub struct Certificates {
-    listen: Option<Renewed<TlsListen, TlsAcceptor>>,
-    peers: Vec<Option<Renewed<TlsPeer, Connector>>>,
-    asked: Notify,
+/// TLS certificates of one user agent.
+pub struct TlsCertificates {
+    listen: Option<Reloadable<TlsListen, TlsAcceptor>>,
+    peers: Vec<Option<Reloadable<TlsPeer, Connector>>>,
+    requested: Notify,
 }
 
-/// What is made of files, and made again when they change.
-struct Renewed<S, T> {
+/// TLS configuration loaded from files, and replaced after they change.
+struct Reloadable<S, T> {
     settings: S,
-    in_use: RwLock<InUse<T>>,
+    loaded: RwLock<Loaded<T>>,
 }
 
-struct InUse<T> {
-    made: T,
-    /// The files that it was made of.
-    of: Vec<Stamp>,
-    /// The files that it could not be made of, which was told.
-    not_of: Option<Vec<Stamp>>,
+struct Loaded<T> {
+    value: T,
+    /// State of the files at the time of loading.
+    stamps: Vec<FileStamp>,
+    /// State of the files at the last failed load, so that each failure is logged once.
+    failed_stamps: Option<Vec<FileStamp>>,
 }
 
-/// What tells that a file is another one.
-type Stamp = Option<(SystemTime, u64)>;
+/// Modification time and length of a file, to detect changes; `None` if the file is not readable.
+type FileStamp = Option<(SystemTime, u64)>;
 
-trait Source<T> {
+trait CertificateFiles<T> {
     fn read(&self) -> Result<T, TlsError>;
     fn files(&self) -> Vec<&Path>;
-    /// The trunk's name; empty: what those who connect to us are shown.
+    /// Returns the trunk's name; empty for the server certificate.
     fn trunk(&self) -> &str;
     fn identity(&self) -> Option<&Identity>;
 }
 
-impl Certificates {
-    /// Reads every file.
+impl TlsCertificates {
+    /// Loads every file.
     pub(super) fn read(settings: Tls) -> Result<Self, TlsError> {
-        let listen = settings.listen.map(Renewed::new).transpose()?;
+        let listen = settings.listen.map(Reloadable::new).transpose()?;
         let peers = settings
             .peers
             .into_iter()
-            .map(|peer| peer.map(Renewed::new).transpose());
+            .map(|peer| peer.map(Reloadable::new).transpose());
         Ok(Self {
             listen,
             peers: peers.collect::<Result<_, _>>()?,
-            asked: Notify::new(),
+            requested: Notify::new(),
         })
     }
 
-    /// Asks for all files to be read again, whether they have changed or not.
-    pub fn read_again(&self) {
-        self.asked.notify_one();
+    /// Requests a reload of all files, even if unchanged.
+    pub fn request_reload(&self) {
+        self.requested.notify_one();
     }
 
-    /// What encrypts a connection that is accepted now.
+    /// Returns the TLS acceptor for a new incoming connection.
     pub(super) fn acceptor(&self) -> io::Result<TlsAcceptor> {
-        self.listen.as_ref().map(Renewed::now).ok_or_else(unnamed)
+        self.listen
+            .as_ref()
+            .map(Reloadable::current)
+            .ok_or_else(no_certificate)
     }
 
-    /// What encrypts a connection to a trunk's peer that is made now.
+    /// Returns the TLS connector for a new connection to a trunk's peer.
     pub(super) fn connector(&self, trunk: Option<usize>) -> io::Result<Connector> {
         let peer = trunk.and_then(|trunk| self.peers.get(trunk)?.as_ref());
-        peer.map(Renewed::now).ok_or_else(unnamed)
+        peer.map(Reloadable::current).ok_or_else(no_certificate)
     }
 
-    /// Keeps what is in use as the files are. Never ends.
-    pub async fn follow(self: Arc<Self>) {
+    /// Reloads changed files periodically. Never returns.
+    pub async fn watch(self: Arc<Self>) {
         loop {
-            let asked = tokio::time::timeout(LOOK_EVERY, self.asked.notified())
+            let requested = tokio::time::timeout(RELOAD_INTERVAL, self.requested.notified())
                 .await
                 .is_ok();
-            let own = self.clone();
-            // Only a panic would make it fail, and that is told already.
-            let _ = tokio::task::spawn_blocking(move || own.renew(asked)).await;
+            let certificates = self.clone();
+            // Only a panic makes this fail, and the panic handler has logged it.
+            let _ = tokio::task::spawn_blocking(move || certificates.reload_if_changed(requested))
+                .await;
         }
     }
 
-    fn renew(&self, asked: bool) {
-        self.listen.iter().for_each(|listen| listen.renew(asked));
+    fn reload_if_changed(&self, requested: bool) {
+        self.listen
+            .iter()
+            .for_each(|listen| listen.reload_if_changed(requested));
         self.peers
             .iter()
             .flatten()
-            .for_each(|peer| peer.renew(asked));
+            .for_each(|peer| peer.reload_if_changed(requested));
     }
 }
 
-impl<S: Source<T>, T: Clone> Renewed<S, T> {
+impl<S: CertificateFiles<T>, T: Clone> Reloadable<S, T> {
     fn new(settings: S) -> Result<Self, TlsError> {
         let stamps = stamps(&settings);
-        let in_use = InUse {
-            made: settings.read()?,
-            of: stamps,
-            not_of: None,
+        let loaded = Loaded {
+            value: settings.read()?,
+            stamps,
+            failed_stamps: None,
         };
-        let renewed = Self {
-            in_use: RwLock::new(in_use),
+        let reloadable = Self {
+            loaded: RwLock::new(loaded),
             settings,
         };
-        renewed.show_expiry();
-        Ok(renewed)
+        reloadable.update_expiry_metric();
+        Ok(reloadable)
     }
 
-    fn now(&self) -> T {
-        self.in_use
+    fn current(&self) -> T {
+        self.loaded
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .made
+            .value
             .clone()
     }
 
-    /// Reads again what has changed, or all: what cannot be used changes nothing, and is tried again each time, since a
-    /// file may become readable without a change; it is told once.
-    fn renew(&self, asked: bool) {
+    /// Reloads the files if they changed or on request. A failed load keeps the previous configuration and is logged
+    /// once. The next check tries again, because a file may become readable without a change.
+    fn reload_if_changed(&self, requested: bool) {
         let stamps = stamps(&self.settings);
         let changed = self
-            .in_use
+            .loaded
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .of
+            .stamps
             != stamps;
-        if !asked && !changed {
+        if !requested && !changed {
             return;
         }
         let read = self.settings.read();
         let trunk = self.settings.trunk();
-        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(made) => {
-                *in_use = InUse {
-                    made,
-                    of: stamps,
-                    not_of: None,
+            Ok(value) => {
+                *loaded = Loaded {
+                    value,
+                    stamps,
+                    failed_stamps: None,
                 };
-                self.show_expiry();
-                tracing::info!(trunk, "read the certificates for SIP over TLS again");
+                self.update_expiry_metric();
+                tracing::info!(trunk, "reloaded the certificates for SIP over TLS");
             }
-            Err(_) if !asked && in_use.not_of.as_ref() == Some(&stamps) => {}
+            Err(_) if !requested && loaded.failed_stamps.as_ref() == Some(&stamps) => {}
             Err(error) => {
-                in_use.not_of = Some(stamps);
-                tracing::error!(trunk, %error, "the certificates for SIP over TLS stay as they were");
+                loaded.failed_stamps = Some(stamps);
+                tracing::error!(trunk, %error, "cannot reload the certificates for SIP over TLS; keeping the previous ones");
             }
         }
     }
 
-    fn show_expiry(&self) {
+    fn update_expiry_metric(&self) {
         let expiry = self.settings.identity().and_then(Identity::expiry);
         expiry
             .into_iter()
-            .for_each(|expiry| METRICS.certificate_expires(self.settings.trunk(), expiry));
+            .for_each(|expiry| METRICS.set_certificate_expiry(self.settings.trunk(), expiry));
     }
 }
 
-impl Source<TlsAcceptor> for TlsListen {
+impl CertificateFiles<TlsAcceptor> for TlsListen {
     fn read(&self) -> Result<TlsAcceptor, TlsError> {
         self.acceptor()
     }
@@ -184,7 +190,7 @@ impl Source<TlsAcceptor> for TlsListen {
     }
 }
 
-impl Source<Connector> for TlsPeer {
+impl CertificateFiles<Connector> for TlsPeer {
     fn read(&self) -> Result<Connector, TlsError> {
         self.connector()
     }
@@ -202,7 +208,7 @@ impl Source<Connector> for TlsPeer {
     }
 }
 
-fn stamps<T>(settings: &impl Source<T>) -> Vec<Stamp> {
+fn stamps<T>(settings: &impl CertificateFiles<T>) -> Vec<FileStamp> {
     let stamp = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         Some((found.modified().ok()?, found.len()))
@@ -210,10 +216,7 @@ fn stamps<T>(settings: &impl Source<T>) -> Vec<Stamp> {
     settings.files().into_iter().map(stamp).collect()
 }
 
-/// Why a connection is not made.
-fn unnamed() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::NotConnected,
-        "nothing says what the certificate must be for",
-    )
+/// Error for a connection without a TLS configuration.
+fn no_certificate() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "no TLS settings for this peer")
 }

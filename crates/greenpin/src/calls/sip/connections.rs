@@ -1,4 +1,4 @@
-//! SIP over TCP and TLS: a task for each connection that reads and writes.
+//! SIP over TCP and TLS, with one task per connection.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,68 +13,68 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::certificates::Certificates;
-use super::sockets::Inbound;
+use super::certificates::TlsCertificates;
+use super::inbound::Inbound;
 use super::tls::Connector;
 
-/// Connections open at once; more are closed as they come.
-const MOST_CONNECTIONS: usize = 1024;
-/// Messages that wait for a slow peer; more fail.
-const WAITING_TO_SEND: usize = 256;
-/// A message that was begun must be whole within this time: no peer holds memory for nothing.
+/// Maximum number of open connections. Further incoming connections are closed.
+const MAX_CONNECTIONS: usize = 1024;
+/// Maximum number of messages queued for a slow peer. Further messages fail.
+const MAX_QUEUED_MESSAGES: usize = 256;
+/// Maximum time for the rest of a partial message, so that a peer cannot hold memory.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection on which nothing was said for so long is closed.
+/// Maximum idle time before a connection is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(900);
-/// How long a connection on which something broken was said stays open for our answers.
-const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long we try to connect.
+/// Time for the peer to read our last response after a framing error.
+const LINGER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CHUNK: usize = 4096;
+const CHUNK_BYTES: usize = 4096;
 
 /// Open connections.
 pub(super) struct Connections {
     table: Table,
     inbound: mpsc::Sender<Inbound>,
     acceptors: Vec<tokio::task::JoinHandle<()>>,
-    certificates: Arc<Certificates>,
+    certificates: Arc<TlsCertificates>,
 }
 
-/// A listener.
+/// Listener for TCP or TLS.
 pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) encrypted: bool,
 }
 
-/// What tells a connection from others.
+/// Key of a connection in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Link {
+struct ConnectionKey {
     transport: Transport,
-    /// The peer's end.
+    /// Remote address.
     peer: SocketAddr,
-    /// The trunk that a connection of ours was made for, where its peer had to show a certificate.
+    /// Trunk of an outgoing TLS connection. Its peer has presented a certificate for this trunk.
     trunk: Option<usize>,
 }
 
-type Table = Arc<Mutex<HashMap<Link, mpsc::Sender<Outbound>>>>;
+type Table = Arc<Mutex<HashMap<ConnectionKey, mpsc::Sender<Outbound>>>>;
 
 struct Outbound {
     bytes: Bytes,
     ticket: Option<Ticket>,
 }
 
-/// A connection that is being made, or is open.
-struct Connection {
-    link: Link,
+/// Connection in use or being opened.
+struct SipConnection {
+    key: ConnectionKey,
     queue: mpsc::Receiver<Outbound>,
     table: Table,
     inbound: mpsc::Sender<Inbound>,
 }
 
 impl Connections {
-    /// Opens connections, and accepts them where there are listeners, for as long as this lives.
+    /// Starts the listeners. Dropping the result closes them and every connection.
     pub(super) fn serve(
         listeners: Vec<Listener>,
-        certificates: Arc<Certificates>,
+        certificates: Arc<TlsCertificates>,
         inbound: mpsc::Sender<Inbound>,
     ) -> Self {
         let table = Table::default();
@@ -97,7 +97,8 @@ impl Connections {
         }
     }
 
-    /// Sends over the connection that the path names, else over one to its destination, opened where needed.
+    /// Sends over the connection in the path, or else over a connection to the destination. The connection is opened if
+    /// necessary.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         let Transmit {
             path,
@@ -108,26 +109,26 @@ impl Connections {
         let transport = path.transport;
         let trunk = path.trunk.filter(|_| transport == Transport::Tls);
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that was accepted is the peer's, whatever trunk it is of.
-        let accepted = path.connection.map(|peer| Link {
+        // An accepted connection has no trunk in its key.
+        let accepted = path.connection.map(|peer| ConnectionKey {
             transport,
             peer,
             trunk: None,
         });
-        let made = path.connection.map(|peer| Link {
+        let value = path.connection.map(|peer| ConnectionKey {
             transport,
             peer,
             trunk,
         });
-        let link = Link {
+        let key = ConnectionKey {
             transport,
             peer: path.destination,
             trunk,
         };
-        let known = [accepted, made, Some(link)].into_iter().flatten();
-        let queue = match known.into_iter().find_map(|link| table.get(&link)) {
+        let known = [accepted, value, Some(key)].into_iter().flatten();
+        let queue = match known.into_iter().find_map(|key| table.get(&key)) {
             Some(queue) => queue.clone(),
-            None if table.len() >= MOST_CONNECTIONS => {
+            None if table.len() >= MAX_CONNECTIONS => {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
             None => {
@@ -135,12 +136,12 @@ impl Connections {
                     Transport::Tls => Some(self.certificates.connector(trunk)?),
                     _ => None,
                 };
-                let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
-                table.insert(link, sender.clone());
+                let (sender, queue) = mpsc::channel(MAX_QUEUED_MESSAGES);
+                table.insert(key, sender.clone());
                 let (table, inbound) = (self.table.clone(), self.inbound.clone());
                 tokio::spawn(connect(
-                    Connection {
-                        link,
+                    SipConnection {
+                        key,
                         queue,
                         table,
                         inbound,
@@ -161,7 +162,7 @@ impl Drop for Connections {
         self.acceptors
             .iter()
             .for_each(tokio::task::JoinHandle::abort);
-        // Dropping the queues ends the writers, and with them the connections.
+        // A dropped queue ends the writer, and with it the connection.
         self.table
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -171,7 +172,7 @@ impl Drop for Connections {
 
 async fn accept(
     listener: Listener,
-    certificates: Arc<Certificates>,
+    certificates: Arc<TlsCertificates>,
     table: Table,
     inbound: mpsc::Sender<Inbound>,
 ) {
@@ -182,7 +183,7 @@ async fn accept(
     };
     loop {
         let Ok((stream, peer)) = listener.socket.accept().await else {
-            // Out of file descriptors, most likely: let some go before trying again.
+            // The process is probably out of file descriptors, so wait before the next attempt.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -190,113 +191,114 @@ async fn accept(
             .encrypted
             .then(|| certificates.acceptor())
             .transpose();
-        // Nothing is said in clear where it must be encrypted.
+        // A TLS listener without certificates must not accept plain text.
         let Ok(tls) = tls else { continue };
-        let link = Link {
+        let key = ConnectionKey {
             transport,
             peer,
             trunk: None,
         };
-        let (sender, queue) = mpsc::channel(WAITING_TO_SEND);
+        let (sender, queue) = mpsc::channel(MAX_QUEUED_MESSAGES);
         {
             let mut open = table.lock().unwrap_or_else(PoisonError::into_inner);
-            if open.len() >= MOST_CONNECTIONS {
-                tracing::warn!("refused a SIP connection: {MOST_CONNECTIONS} are open");
+            if open.len() >= MAX_CONNECTIONS {
+                tracing::warn!("rejected a SIP connection: {MAX_CONNECTIONS} are open");
                 continue;
             }
-            open.insert(link, sender);
+            open.insert(key, sender);
         }
-        let connection = Connection {
-            link,
+        let connection = SipConnection {
+            key,
             queue,
             table: table.clone(),
             inbound: inbound.clone(),
         };
-        tokio::spawn(welcome(connection, stream, tls));
+        tokio::spawn(run_accepted(connection, stream, tls));
     }
 }
 
-/// A connection that was accepted, encrypted first where it must be.
-async fn welcome(connection: Connection, stream: TcpStream, tls: Option<TlsAcceptor>) {
+/// Runs an accepted connection, after the TLS handshake if it is encrypted.
+async fn run_accepted(connection: SipConnection, stream: TcpStream, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return connection.converse(stream).await;
+        return connection.run(stream).await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection.converse(stream).await,
+        Ok(Ok(stream)) => connection.run(stream).await,
         _ => connection.fail().await,
     }
 }
 
-/// A connection of ours to a peer, which shows who it is where it must.
-async fn connect(connection: Connection, tls: Option<Connector>) {
-    let peer = connection.link.peer;
+/// Opens a connection to a peer and runs it, after the TLS handshake if it is encrypted.
+async fn connect(connection: SipConnection, tls: Option<Connector>) {
+    let peer = connection.key.peer;
     let Ok(Ok(stream)) = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer)).await
     else {
         return connection.fail().await;
     };
     let _ = stream.set_nodelay(true);
     let Some(Connector { connector, name }) = tls else {
-        return connection.converse(stream).await;
+        return connection.run(stream).await;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, connector.connect(name, stream)).await {
-        Ok(Ok(stream)) => connection.converse(stream).await,
+        Ok(Ok(stream)) => connection.run(stream).await,
         Ok(Err(error)) => {
-            tracing::warn!(%peer, %error, "a trunk's peer did not show who it is");
+            tracing::warn!(%peer, %error, "TLS handshake with a trunk's peer failed");
             connection.fail().await;
         }
         Err(_) => connection.fail().await,
     }
 }
 
-impl Connection {
+impl SipConnection {
     /// Reads and writes until either direction ends.
-    async fn converse(self, stream: impl AsyncRead + AsyncWrite) {
+    async fn run(self, stream: impl AsyncRead + AsyncWrite) {
         let Self {
-            link,
+            key,
             queue,
             table,
             inbound,
         } = self;
         let (reader, writer) = tokio::io::split(stream);
-        let (own, owned) = mpsc::channel(4);
+        let (replies, reply_queue) = mpsc::channel(4);
         tokio::select! {
-            _ = read(reader, link, own, &inbound) => {}
-            () = write(writer, queue, owned, &inbound) => {}
+            _ = read(reader, key, replies, &inbound) => {}
+            () = write(writer, queue, reply_queue, &inbound) => {}
         }
-        forget(&table, link);
+        remove(&table, key);
     }
 
     async fn fail(mut self) {
-        forget(&self.table, self.link);
+        remove(&self.table, self.key);
         self.queue.close();
         report_unsent(self.queue, &self.inbound).await;
     }
 }
 
-fn forget(table: &Table, link: Link) {
+fn remove(table: &Table, key: ConnectionKey) {
     table
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .remove(&link);
+        .remove(&key);
 }
 
-/// Reads until the peer closes or says something broken. `own`: what the connection itself has to say.
+/// Reads until the peer closes the connection or breaks the framing. `replies` takes the responses and pongs of the
+/// connection itself.
 async fn read(
     mut reader: impl AsyncRead + Unpin,
-    link: Link,
-    own: mpsc::Sender<Bytes>,
+    key: ConnectionKey,
+    replies: mpsc::Sender<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
 ) -> Option<()> {
     let mut framer = Framer::new();
-    let mut chunk = [0; CHUNK];
+    let mut chunk = [0; CHUNK_BYTES];
     loop {
-        let patience = if framer.pending() > 0 {
+        let timeout = if framer.pending() > 0 {
             MESSAGE_TIMEOUT
         } else {
             IDLE_TIMEOUT
         };
-        let length = tokio::time::timeout(patience, reader.read(&mut chunk))
+        let length = tokio::time::timeout(timeout, reader.read(&mut chunk))
             .await
             .ok()?
             .ok()?;
@@ -305,43 +307,44 @@ async fn read(
         let pushed = framer.push(bytes, &mut messages);
         for message in messages {
             let message = Inbound::Message {
-                transport: link.transport,
-                source: link.peer,
+                transport: key.transport,
+                source: key.peer,
                 message,
             };
             inbound.send(message).await.ok()?;
         }
         if let Err(broken) = pushed {
-            tracing::debug!("closed a connection that does not speak SIP");
+            tracing::debug!("closed a connection with invalid SIP framing");
             if let Some(answer) = broken.answer {
-                let _ = own.try_send(answer);
+                let _ = replies.try_send(answer);
             }
-            return tokio::time::timeout(LAST_WORD_TIMEOUT, pass_over(reader))
+            return tokio::time::timeout(LINGER_TIMEOUT, discard(reader))
                 .await
                 .ok();
         }
         if framer.take_ping() {
-            let _ = own.try_send(Bytes::from_static(b"\r\n"));
+            let _ = replies.try_send(Bytes::from_static(b"\r\n"));
         }
     }
 }
 
-/// Reads on for nothing: closed with something unread, the kernel would take our last words back.
-async fn pass_over(mut reader: impl AsyncRead + Unpin) {
-    let mut chunk = [0; CHUNK];
+/// Reads and discards the remaining bytes. If unread data is left at the close, the kernel resets the connection, and
+/// the peer loses our last response.
+async fn discard(mut reader: impl AsyncRead + Unpin) {
+    let mut chunk = [0; CHUNK_BYTES];
     while reader.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
 }
 
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Outbound>,
-    mut own: mpsc::Receiver<Bytes>,
+    mut replies: mpsc::Receiver<Bytes>,
     inbound: &mpsc::Sender<Inbound>,
 ) {
     loop {
         tokio::select! {
-            Some(own) = own.recv() => {
-                if send(&mut writer, &own).await.is_err() {
+            Some(replies) = replies.recv() => {
+                if send(&mut writer, &replies).await.is_err() {
                     break;
                 }
             }
@@ -358,7 +361,7 @@ async fn write(
     report_unsent(queue, inbound).await;
 }
 
-/// Writes all, and lets nothing wait for more.
+/// Writes all bytes and flushes them.
 async fn send(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     writer.write_all(bytes).await?;
     writer.flush().await

@@ -1,7 +1,8 @@
-//! The sockets under a SIP endpoint: what [`signalling`] wants sent is sent, what comes in is handed to it.
+//! Sockets under the SIP endpoint of the [`signalling`] crate.
 
 mod certificates;
 mod connections;
+mod inbound;
 mod sockets;
 mod tls;
 
@@ -9,49 +10,50 @@ use std::time::Instant;
 
 use signalling::{Endpoint, EndpointSettings, Event};
 
+use self::inbound::Inbound;
 use crate::crypto::random;
 use crate::metrics::METRICS;
 
-pub use self::certificates::Certificates;
+pub use self::certificates::TlsCertificates;
 pub use self::sockets::{BindError, Listen, SipSockets};
 pub use self::tls::{Identity, Tls, TlsError, TlsListen, TlsPeer};
 
-/// A SIP user agent on real sockets: an [`Endpoint`] with its sockets, clock and source of randomness.
+/// SIP user agent: an [`Endpoint`] with its sockets, clock and source of randomness.
 pub struct UserAgent {
     endpoint: Endpoint,
     sockets: SipSockets,
 }
 
 impl UserAgent {
-    /// A user agent on sockets that are bound already.
+    /// Creates a user agent on bound sockets.
     pub fn new(settings: EndpointSettings, sockets: SipSockets) -> Self {
         let mut endpoint = Endpoint::new(settings, Box::new(random::u64));
         endpoint.start(Instant::now());
         Self { endpoint, sockets }
     }
 
-    /// Gives a command to the endpoint at the present time. What it sends goes out with the next
-    /// [`UserAgent::event`].
+    /// Runs a command on the endpoint at the present time. The next call of [`UserAgent::event`] or
+    /// [`UserAgent::flush`] sends the resulting messages.
     pub fn command<T>(&mut self, command: impl FnOnce(&mut Endpoint, Instant) -> T) -> T {
         command(&mut self.endpoint, Instant::now())
     }
 
-    /// How much the endpoint holds.
+    /// Returns the number of objects in the endpoint.
     pub fn load(&self) -> signalling::EndpointLoad {
         self.endpoint.load()
     }
 
-    /// Where a trunk's calls, and its audio, may come from.
+    /// Returns the networks from which a trunk's calls and media may arrive.
     pub fn networks(&self, trunk: usize) -> Vec<signalling::Network> {
         self.endpoint.networks(trunk)
     }
 
-    /// Whether no trunk has a registration of ours any more.
-    pub fn has_left(&self) -> bool {
+    /// Returns `true` if no trunk holds a registration of ours.
+    pub fn is_unregistered(&self) -> bool {
         self.endpoint.is_unregistered()
     }
 
-    /// Sends, receives and keeps time until something happened. Dropping the future loses nothing.
+    /// Sends, receives and runs timers until the next event. Dropping the future loses nothing.
     pub async fn event(&mut self) -> Event {
         loop {
             self.flush();
@@ -60,32 +62,32 @@ impl UserAgent {
             }
             let deadline = self.endpoint.poll_timeout();
             tokio::select! {
-                inbound = self.sockets.receive() => self.take_in(inbound),
+                inbound = self.sockets.receive() => self.on_inbound(inbound),
                 () = until(deadline) => self.endpoint.handle_timeout(Instant::now()),
             }
         }
     }
 
-    fn take_in(&mut self, inbound: sockets::Inbound) {
+    fn on_inbound(&mut self, inbound: Inbound) {
         let now = Instant::now();
         match inbound {
-            sockets::Inbound::Message {
+            Inbound::Message {
                 transport,
                 source,
                 message,
             } => {
                 self.endpoint.receive(transport, source, message, now);
             }
-            sockets::Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),
-            sockets::Inbound::Nothing => {}
+            Inbound::Failed(ticket) => self.endpoint.transport_failed(&ticket, now),
+            Inbound::Nothing => {}
         }
     }
 
-    /// Sends all that waits. A message that cannot be sent fails its transaction.
+    /// Sends every pending message. A failed send fails its transaction.
     pub fn flush(&mut self) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             let ticket = transmit.ticket.clone();
-            METRICS.sip_sent(&transmit.bytes);
+            METRICS.count_sip_message(&transmit.bytes);
             if self.sockets.send(transmit).is_err()
                 && let Some(ticket) = ticket
             {

@@ -1,4 +1,4 @@
-//! One UDP socket, and listeners for TCP and TLS, for SIP.
+//! SIP sockets: one UDP socket, and listeners for TCP and TLS.
 
 use std::fmt;
 use std::io;
@@ -7,30 +7,31 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use signalling::{SipMessage, Ticket, Transmit, Transport};
+use signalling::{SipMessage, Transmit, Transport};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
-use super::certificates::Certificates;
+use super::certificates::TlsCertificates;
 use super::connections::{Connections, Listener};
+use super::inbound::Inbound;
 use super::tls::{Tls, TlsError};
 use crate::metrics::METRICS;
 
-/// The largest datagram there is.
-const LARGEST_DATAGRAM: usize = 65_535;
-/// How many numbers are tried until one is free over both transports.
-const PORT_TRIES: u32 = 16;
-/// Messages from TCP connections that wait to be looked at; beyond it the connections wait.
-const WAITING_MESSAGES: usize = 1024;
-/// Room for a burst of datagrams while the engine is busy.
-const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+/// Maximum size of a UDP datagram.
+const MAX_DATAGRAM_BYTES: usize = 65_535;
+/// Maximum number of attempts to find a port that is free for both UDP and TCP.
+const MAX_PORT_ATTEMPTS: u32 = 16;
+/// Maximum number of received messages in the queue. Beyond it, connections stop reading.
+const MAX_WAITING_MESSAGES: usize = 1024;
+/// Size of the UDP socket buffers, for bursts while the engine is busy.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// A transport and the address that it is served on, written `udp:127.0.0.1:5060`.
+/// Transport and address to listen on, written `udp:127.0.0.1:5060`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
     /// UDP, TCP or TLS.
     pub transport: Transport,
-    /// Port 0 takes any free port.
+    /// Address. Port 0 takes any free port.
     pub address: SocketAddr,
 }
 
@@ -38,19 +39,19 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let rule = || {
+        let error = || {
             format!("must be udp:ADDRESS:PORT, tcp:ADDRESS:PORT or tls:ADDRESS:PORT, not {text:?}")
         };
-        let (transport, address) = text.split_once(':').ok_or_else(rule)?;
+        let (transport, address) = text.split_once(':').ok_or_else(error)?;
         let transport = match transport {
             "udp" => Transport::Udp,
             "tcp" => Transport::Tcp,
             "tls" => Transport::Tls,
-            _ => return Err(rule()),
+            _ => return Err(error()),
         };
         Ok(Self {
             transport,
-            address: address.parse().map_err(|_| rule())?,
+            address: address.parse().map_err(|_| error())?,
         })
     }
 }
@@ -66,15 +67,15 @@ impl fmt::Display for Listen {
     }
 }
 
-/// SIP that cannot be served.
+/// Error while binding the SIP sockets.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// An address cannot be served.
+    /// An address cannot be bound.
     #[error("cannot listen for SIP on {listen}: {source}")]
     Address {
-        /// Which one.
+        /// Transport and address.
         listen: Listen,
-        /// How it failed.
+        /// Cause.
         source: io::Error,
     },
     /// A certificate cannot be used.
@@ -82,46 +83,31 @@ pub enum BindError {
     Tls(#[from] TlsError),
 }
 
-/// What came in.
-#[derive(Debug)]
-pub(super) enum Inbound {
-    /// A message.
-    Message {
-        transport: Transport,
-        source: SocketAddr,
-        message: SipMessage,
-    },
-    /// A message of ours could not be delivered over a connection.
-    Failed(Ticket),
-    /// Something that is of no use to anyone.
-    Nothing,
-}
-
-/// The sockets of one user agent.
+/// Sockets of one user agent.
 pub struct SipSockets {
     udp: UdpSocket,
     buffer: Box<[u8]>,
     connections: Connections,
-    certificates: Arc<Certificates>,
+    certificates: Arc<TlsCertificates>,
     inbound: mpsc::Receiver<Inbound>,
     tcp_address: Option<SocketAddr>,
     tls_address: Option<SocketAddr>,
 }
 
-/// Sockets that are bound, with nobody behind them yet.
+/// Bound sockets before the start of their tasks.
 struct Bound {
     udp: UdpSocket,
     tcp: Option<TcpListener>,
 }
 
 impl SipSockets {
-    /// Binds a UDP socket, and a TCP listener where one is asked for. Where both may take any port they take the same
-    /// one, as peers expect of a SIP element.
+    /// Binds a UDP socket, and a TCP listener on request. If both ports are 0, both sockets get the same port, as peers
+    /// expect of a SIP element.
     pub async fn bind(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Self, BindError> {
         Self::bind_with(udp, tcp, Tls::default()).await
     }
 
-    /// The same with connections that are encrypted.
+    /// Binds the sockets of [`SipSockets::bind`] and a TLS listener.
     pub async fn bind_with(
         udp: SocketAddr,
         tcp: Option<SocketAddr>,
@@ -143,14 +129,18 @@ impl SipSockets {
                 encrypted: true,
             });
         }
-        Ok(Self::over(
+        Ok(Self::start(
             bound,
             listeners,
-            Arc::new(Certificates::read(tls)?),
+            Arc::new(TlsCertificates::read(tls)?),
         ))
     }
 
-    fn over(bound: Bound, mut listeners: Vec<Listener>, certificates: Arc<Certificates>) -> Self {
+    fn start(
+        bound: Bound,
+        mut listeners: Vec<Listener>,
+        certificates: Arc<TlsCertificates>,
+    ) -> Self {
         let address = |socket: &TcpListener| socket.local_addr().ok();
         let tls_address = listeners
             .first()
@@ -160,9 +150,9 @@ impl SipSockets {
             socket,
             encrypted: false,
         }));
-        let (sender, inbound) = mpsc::channel(WAITING_MESSAGES);
+        let (sender, inbound) = mpsc::channel(MAX_WAITING_MESSAGES);
         let connections = Connections::serve(listeners, certificates.clone(), sender);
-        let buffer = vec![0; LARGEST_DATAGRAM].into_boxed_slice();
+        let buffer = vec![0; MAX_DATAGRAM_BYTES].into_boxed_slice();
         Self {
             udp: bound.udp,
             buffer,
@@ -176,12 +166,12 @@ impl SipSockets {
 
     async fn bind_both(udp: SocketAddr, tcp: Option<SocketAddr>) -> Result<Bound, BindError> {
         let any_port = udp.port() == 0 && tcp.is_some_and(|tcp| tcp.port() == 0);
-        let mut tries = if any_port { PORT_TRIES } else { 1 };
+        let mut attempts = if any_port { MAX_PORT_ATTEMPTS } else { 1 };
         loop {
-            tries -= 1;
+            attempts -= 1;
             match Self::bind_pair(udp, tcp).await {
-                // Somebody has the TCP port of the number that UDP got.
-                Err(_) if tries > 0 => {}
+                // Another program uses the TCP port with the number chosen for UDP.
+                Err(_) if attempts > 0 => {}
                 bound => return bound,
             }
         }
@@ -220,23 +210,23 @@ impl SipSockets {
         })
     }
 
-    /// Where datagrams are received.
+    /// Local address of the UDP socket.
     pub fn udp_address(&self) -> io::Result<SocketAddr> {
         self.udp.local_addr()
     }
 
-    /// Where connections are accepted, if anywhere.
+    /// Local address of the TCP listener.
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp_address
     }
 
-    /// Where encrypted connections are accepted, if anywhere.
+    /// Local address of the TLS listener.
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
     }
 
-    /// What encrypts its connections.
-    pub fn certificates(&self) -> Arc<Certificates> {
+    /// TLS certificates of these sockets.
+    pub fn certificates(&self) -> Arc<TlsCertificates> {
         self.certificates.clone()
     }
 
@@ -244,7 +234,7 @@ impl SipSockets {
         tokio::select! {
             received = self.udp.recv_from(&mut self.buffer) => match received {
                 Ok((length, source)) => self.datagram(length, source),
-                // An ICMP error for an earlier datagram; its transaction finds out by itself.
+                // ICMP error for an earlier datagram. The timers of its transaction handle the loss.
                 Err(_) => Inbound::Nothing,
             },
             Some(inbound) = self.inbound.recv() => inbound,
@@ -253,7 +243,7 @@ impl SipSockets {
 
     fn datagram(&self, length: usize, source: SocketAddr) -> Inbound {
         let bytes = self.buffer.get(..length).unwrap_or_default();
-        // Keep-alives (RFC 5626, section 3.5.1) are a few bytes of white space.
+        // Keep-alives (RFC 5626, section 3.5.1) consist of a few bytes of white space.
         if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Inbound::Nothing;
         }
@@ -271,14 +261,14 @@ impl SipSockets {
         }
     }
 
-    /// Sends a message, or hands it to its connection.
+    /// Sends a message, or queues it for its connection.
     pub(super) fn send(&mut self, transmit: Transmit) -> io::Result<()> {
         match transmit.path.transport {
             Transport::Udp => match self
                 .udp
                 .try_send_to(&transmit.bytes, transmit.path.destination)
             {
-                // A full buffer is a lost datagram: retransmission is SIP's own answer to it.
+                // A full buffer equals a lost datagram, and SIP retransmits.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 other => other.map(drop),
             },
@@ -291,9 +281,9 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind(address)?;
     socket.set_nonblocking(true)?;
     let reference = socket2::SockRef::from(&socket);
-    // As much of it as the system grants.
-    reference.set_recv_buffer_size(SOCKET_BUFFER)?;
-    reference.set_send_buffer_size(SOCKET_BUFFER)?;
+    // The system may grant less.
+    reference.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    reference.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     UdpSocket::from_std(socket)
 }
 
@@ -302,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listen_address_reads_and_writes_alike() {
+    fn a_listen_address_is_displayed_as_it_is_parsed() {
         let listen: Listen = "udp:127.0.0.1:5060".parse().unwrap();
         assert_eq!(listen.to_string(), "udp:127.0.0.1:5060");
         for wrong in [

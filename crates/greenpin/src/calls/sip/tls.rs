@@ -1,5 +1,4 @@
-//! SIP over TLS (RFC 3261, section 26.2): what we show to those who connect and to a trunk's peer, and what each must show
-//! to us.
+//! TLS for SIP (RFC 3261, section 26.2): server and client certificates, and verification of the peers.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,87 +14,87 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::crypto::tls_roots;
 use crate::crypto::tls_roots::{TrustError, certificates, provider, roots};
 
-/// How connections are encrypted.
+/// TLS settings of one user agent.
 #[derive(Debug, Default)]
 pub struct Tls {
-    /// Where encrypted connections are accepted, if anywhere.
+    /// TLS listener; `None`: off.
     pub listen: Option<TlsListen>,
-    /// Each trunk's peer, where it is reached over TLS.
+    /// TLS settings for the peer of each trunk; `None`: no TLS.
     pub peers: Vec<Option<TlsPeer>>,
 }
 
-/// A certificate of ours and its key.
+/// Certificate and private key of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// A PEM file of the certificate, and of those that lead from it to a root.
+    /// PEM file with the certificate and its intermediate certificates.
     pub certificate: PathBuf,
-    /// A PEM file of its key.
+    /// PEM file with the private key.
     pub key: PathBuf,
 }
 
-/// Where SIP over TLS is served.
+/// Settings of the TLS listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsListen {
-    /// Port 0 takes any free port.
+    /// Address. Port 0 takes any free port.
     pub address: SocketAddr,
-    /// What those who connect are shown.
+    /// Server certificate.
     pub identity: Identity,
-    /// A PEM file of the certificates that those of who connects must lead to; `None`: they need none.
+    /// PEM file with the CA certificates for client certificates; `None`: clients need no certificate.
     pub client_ca: Option<PathBuf>,
 }
 
-/// A trunk's peer.
+/// TLS settings for a trunk's peer.
 #[derive(Debug, Clone)]
 pub struct TlsPeer {
-    /// The trunk's name, for the log.
+    /// Name of the trunk, for the log.
     pub trunk: String,
-    /// What its certificate must be for: the name or address that it is reached by.
-    pub place: Host,
-    /// A PEM file of the certificates that its own must lead to; `None`: those that the system trusts.
+    /// Name or address of the peer. The peer's certificate must match it.
+    pub host: Host,
+    /// PEM file with the CA certificates for the peer; `None`: the system's CA certificates.
     pub ca: Option<PathBuf>,
-    /// What it is shown where it asks who we are; `None`: nothing.
+    /// Client certificate; `None`: no client certificate.
     pub identity: Option<Identity>,
 }
 
-/// What makes connections to a peer.
+/// TLS client configuration and the server name to verify.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) connector: TlsConnector,
     pub(super) name: ServerName<'static>,
 }
 
-/// Certificates that cannot be used.
+/// Error in the TLS settings.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A PEM file cannot be used.
+    /// A PEM file cannot be read or parsed.
     #[error("cannot use {}: {source}", path.display())]
     File {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// How it failed.
+        /// Cause.
         source: pem::Error,
     },
-    /// The key is not that of the certificate, or cannot be used.
+    /// The private key does not match the certificate, or cannot be used.
     #[error("cannot use the certificate in {}: {source}", path.display())]
     Certificate {
-        /// Its file.
+        /// File of the certificate.
         path: PathBuf,
-        /// How it failed.
+        /// Cause.
         source: rustls::Error,
     },
-    /// Nobody's certificate could lead to these.
-    #[error("cannot use the certificates in {}: {source}", path.display())]
+    /// The CA certificates for clients cannot be used.
+    #[error("cannot use the CA certificates in {}: {source}", path.display())]
     ClientCa {
-        /// Their file.
+        /// File of the CA certificates.
         path: PathBuf,
-        /// How it failed.
+        /// Cause.
         source: VerifierBuilderError,
     },
-    /// Certificates that others must lead to cannot be used.
+    /// The CA certificates for a peer cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A name that no certificate can have.
-    #[error("no certificate can be for {0:?}")]
+    /// The host name of a peer is not valid in a certificate.
+    #[error("{0:?} is not a valid host name for a certificate")]
     Name(String),
 }
 
@@ -116,7 +115,8 @@ impl Identity {
         }
     }
 
-    /// When the certificate is no longer valid, in seconds since 1970-01-01T00:00:00Z; `None`: it cannot be read.
+    /// Returns the end of the certificate's validity in seconds since 1970-01-01T00:00:00Z; `None` if the certificate
+    /// cannot be read.
     pub(super) fn expiry(&self) -> Option<i64> {
         let chain = certificates(&self.certificate).ok()?;
         let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
@@ -125,7 +125,7 @@ impl Identity {
 }
 
 impl TlsListen {
-    /// Reads its files.
+    /// Loads the files into a TLS acceptor.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let (chain, key) = self.identity.read()?;
         let builder = ServerConfig::builder_with_provider(provider());
@@ -151,7 +151,7 @@ impl TlsListen {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// What it is made of.
+    /// Returns the files of this configuration.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.identity.certificate, &self.identity.key]
             .into_iter()
@@ -160,12 +160,12 @@ impl TlsListen {
 }
 
 impl TlsPeer {
-    /// Whether its files, or the certificates that the system trusts, can be used now.
+    /// Returns `true` if the files, or the system's CA certificates, are usable now.
     pub fn is_usable(&self) -> bool {
         self.connector().is_ok()
     }
 
-    /// Reads its files.
+    /// Loads the files into a TLS connector.
     pub(super) fn connector(&self) -> Result<Connector, TlsError> {
         let builder = tls_roots::client(self.ca.as_deref())?;
         let config = match &self.identity {
@@ -179,22 +179,22 @@ impl TlsPeer {
         };
         Ok(Connector {
             connector: TlsConnector::from(Arc::new(config)),
-            name: name(&self.place)?,
+            name: name(&self.host)?,
         })
     }
 
-    /// What it is made of.
+    /// Returns the files of this configuration.
     pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let own = self
+        let replies = self
             .identity
             .iter()
             .flat_map(|identity| [&identity.certificate, &identity.key]);
-        own.chain(&self.ca)
+        replies.chain(&self.ca)
     }
 }
 
-fn name(place: &Host) -> Result<ServerName<'static>, TlsError> {
-    match place {
+fn name(host: &Host) -> Result<ServerName<'static>, TlsError> {
+    match host {
         Host::Address(address) => Ok(ServerName::IpAddress(address.ip().to_canonical().into())),
         Host::Name { host, .. } | Host::Domain(host) => {
             ServerName::try_from(host.clone()).map_err(|_| TlsError::Name(host.clone()))

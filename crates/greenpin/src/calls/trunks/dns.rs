@@ -1,5 +1,5 @@
-//! Where trunks are that have a name: NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), asked again when
-//! their time is over.
+//! Resolution of trunk names with NAPTR, SRV and address records (RFC 3263, section 4; RFC 2782), repeated after the
+//! records expire.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -17,45 +17,47 @@ use crate::calls::Command;
 use crate::crypto::random;
 use crate::limits::backoff;
 
-/// Records are not asked for again sooner than this, whatever they say, and not later.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(3600);
-/// A name that leads nowhere is looked up again after this.
-const NOWHERE: Duration = Duration::from_secs(5);
-/// The pause after a look-up that failed; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Minimum time between two lookups, even if the TTL is shorter.
+const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time between two lookups, even if the TTL is longer.
+const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Time to the next lookup of a name without addresses.
+const EMPTY_LOOKUP_INTERVAL: Duration = Duration::from_secs(5);
+/// Delay after the first failed lookup. It doubles with each failure.
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Maximum delay after a failed lookup.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// A service that an SRV record names.
+/// Target of an SRV record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Service {
+struct SrvTarget {
     priority: u16,
     weight: u16,
     host: String,
     port: u16,
 }
 
-/// What is to be found.
+/// Trunk peer to resolve.
 #[derive(Debug)]
-pub(crate) struct Wanted {
-    /// A peer that has a name.
+pub(crate) struct TrunkLookup {
+    /// Peer with a host name or a domain.
     pub(crate) peer: TrunkPeer,
-    /// Whether it is reached over TLS, where its name alone does not say so.
-    pub(crate) tls: Encryption,
+    /// Use of TLS for a domain, for a peer without an explicit transport.
+    pub(crate) tls: TlsPolicy,
 }
 
-/// Whether a domain is reached over TLS.
+/// Use of TLS for a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encryption {
-    /// There is nobody whom we could believe.
+pub(crate) enum TlsPolicy {
+    /// Never, because the peer has no TLS settings.
     Never,
-    /// Where the DNS says so.
+    /// If DNS offers it.
     Possible,
-    /// Whatever the DNS says: certificates were given for it.
+    /// Always, because the configuration names certificates for the trunk.
     Always,
 }
 
-impl Encryption {
+impl TlsPolicy {
     fn allows(self, transport: Transport) -> bool {
         match self {
             Self::Never => transport != Transport::Tls,
@@ -65,15 +67,15 @@ impl Encryption {
     }
 }
 
-/// Where a name leads, and until when that is known.
+/// Addresses of a name, with their expiry.
 #[derive(Debug)]
-struct Found {
+struct LookupResult {
     transport: Transport,
     targets: Vec<SocketAddr>,
     until: Instant,
 }
 
-/// A resolver that asks one server, or those of the system.
+/// Creates a resolver for one DNS server, or for the servers of the system.
 pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     let Some(server) = server else {
         return TokioResolver::builder_tokio()?.build();
@@ -87,25 +89,25 @@ pub(crate) fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetE
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build()
 }
 
-/// Tells the engine where a trunk's peer is, for as long as it listens. A name that leads nowhere is told so; when
-/// nobody can be asked, what was known stays.
-pub(in crate::calls) async fn follow(
+/// Sends the addresses of a trunk's peer to the engine, until the engine stops. A name without addresses is sent as an
+/// empty list. After a failed lookup the previous addresses stay in use.
+pub(in crate::calls) async fn keep_resolved(
     resolver: TokioResolver,
     (trunk, name): (usize, String),
-    wanted: Wanted,
+    lookup: TrunkLookup,
     engine: mpsc::UnboundedSender<Command>,
 ) {
     let mut failures = 0;
     while !engine.is_closed() {
-        let wait = match find(&resolver, &wanted).await {
+        let wait = match resolve(&resolver, &lookup).await {
             Ok(found) => {
                 failures = 0;
                 let wait = found
                     .until
                     .saturating_duration_since(Instant::now())
-                    .clamp(SHORTEST, LONGEST);
+                    .clamp(MIN_LOOKUP_INTERVAL, MAX_LOOKUP_INTERVAL);
                 let wait = if found.targets.is_empty() {
-                    NOWHERE
+                    EMPTY_LOOKUP_INTERVAL
                 } else {
                     wait
                 };
@@ -120,79 +122,79 @@ pub(in crate::calls) async fn follow(
             Err(error) => {
                 failures += 1;
                 if failures == 1 {
-                    tracing::warn!(trunk = name, %error, "a trunk's name could not be looked up");
+                    tracing::warn!(trunk = name, %error, "DNS lookup of a trunk failed");
                 }
-                backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failures, random::u64())
+                backoff::delay(MIN_RETRY_DELAY, MAX_RETRY_DELAY, failures, random::u64())
             }
         };
         tokio::time::sleep(wait).await;
     }
 }
 
-async fn find(resolver: &TokioResolver, wanted: &Wanted) -> Result<Found, NetError> {
-    let transport = wanted.peer.transport;
-    let mut found = Found {
+async fn resolve(resolver: &TokioResolver, lookup: &TrunkLookup) -> Result<LookupResult, NetError> {
+    let transport = lookup.peer.transport;
+    let mut found = LookupResult {
         transport,
         targets: Vec::new(),
-        until: Instant::now() + LONGEST,
+        until: Instant::now() + MAX_LOOKUP_INTERVAL,
     };
-    match &wanted.peer.host {
+    match &lookup.peer.host {
         Host::Address(address) => found.targets.push(*address),
-        // RFC 3263, section 4.2: a port that is given is the port, and there is nothing to ask for but the address.
+        // RFC 3263, section 4.2: with an explicit port only the addresses are looked up.
         Host::Name {
             host,
             port: Some(port),
         } => addresses(resolver, host, *port, &mut found).await?,
         Host::Name { host, port: None } => {
-            let ways = [(transport, service_name(host, transport))];
-            by_services(resolver, host, ways, &mut found).await?;
+            let srv_names = [(transport, service_name(host, transport))];
+            resolve_services(resolver, host, srv_names, &mut found).await?;
         }
         Host::Domain(host) => {
-            let mut ways = named_ways(resolver, host, &mut found).await?;
-            if ways.is_empty() {
-                // A domain that names none has those that it has services for.
-                let known = SERVICES.iter().map(|(transport, ..)| *transport);
-                ways = known
+            let mut srv_names = naptr_targets(resolver, host, &mut found).await?;
+            if srv_names.is_empty() {
+                // A domain without NAPTR records offers the transports of its SRV records.
+                let transports = SERVICES.iter().map(|(transport, ..)| *transport);
+                srv_names = transports
                     .map(|transport| (transport, service_name(host, transport)))
                     .collect();
             }
-            ways.retain(|(transport, _)| wanted.tls.allows(*transport));
-            // What a domain names is not gone around: where we can go none of its ways it leads nowhere.
-            let Some((first, _)) = ways.first() else {
+            srv_names.retain(|(transport, _)| lookup.tls.allows(*transport));
+            // The NAPTR records are binding: without a usable transport the domain has no addresses.
+            let Some((first, _)) = srv_names.first() else {
                 return Ok(found);
             };
             found.transport = *first;
-            by_services(resolver, host, ways, &mut found).await?;
+            resolve_services(resolver, host, srv_names, &mut found).await?;
         }
     }
     Ok(found)
 }
 
-/// Transports with their services in NAPTR and SRV records (RFC 3263, sections 4.1 and 4.2), in the order in which they
-/// are tried where nothing names one.
+/// Transports with their NAPTR services and SRV labels (RFC 3263, sections 4.1 and 4.2), in the order of attempts for a
+/// domain without NAPTR records.
 const SERVICES: [(Transport, &str, &str); 3] = [
     (Transport::Udp, "SIP+D2U", "_sip._udp"),
     (Transport::Tcp, "SIP+D2T", "_sip._tcp"),
     (Transport::Tls, "SIPS+D2T", "_sips._tcp"),
 ];
 
-/// A transport, and the name that its SRV records are at.
-type Way = (Transport, String);
+/// Transport and the name of its SRV records.
+type SrvName = (Transport, String);
 
 fn service_name(host: &str, transport: Transport) -> String {
     let service = SERVICES
         .iter()
-        .find(|(known, ..)| *known == transport)
+        .find(|(candidate, ..)| *candidate == transport)
         .map_or("", |(_, _, service)| service);
     format!("{service}.{host}.")
 }
 
-/// The ways to a domain that its NAPTR records name, the preferred one first.
-async fn named_ways(
+/// Returns the SRV names in the NAPTR records of a domain, the preferred name first.
+async fn naptr_targets(
     resolver: &TokioResolver,
     host: &str,
-    found: &mut Found,
-) -> Result<Vec<Way>, NetError> {
+    found: &mut LookupResult,
+) -> Result<Vec<SrvName>, NetError> {
     let answer = match resolver.lookup(format!("{host}."), RecordType::NAPTR).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
@@ -203,38 +205,38 @@ async fn named_ways(
         .answers()
         .iter()
         .filter_map(|record| match &record.data {
-            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), way(naptr)?)),
+            RData::NAPTR(naptr) => Some(((naptr.order, naptr.preference), naptr_target(naptr)?)),
             _ => None,
         });
-    let mut ways: Vec<_> = records.collect();
-    ways.sort_by_key(|(order, _)| *order);
-    Ok(ways.into_iter().map(|(_, way)| way).collect())
+    let mut srv_names: Vec<_> = records.collect();
+    srv_names.sort_by_key(|(order, _)| *order);
+    Ok(srv_names.into_iter().map(|(_, target)| target).collect())
 }
 
-/// Where a NAPTR record leads; `None`: not to services of SIP by a transport that we know.
-fn way(naptr: &NAPTR) -> Option<Way> {
+/// Returns the SRV name of a NAPTR record; `None` if the record is not for SIP over a supported transport.
+fn naptr_target(naptr: &NAPTR) -> Option<SrvName> {
     let fits = |service: &str| naptr.services.eq_ignore_ascii_case(service.as_bytes());
     let (transport, ..) = SERVICES.iter().find(|(_, service, _)| fits(service))?;
     let leads_to_services = naptr.flags.eq_ignore_ascii_case(b"s") && naptr.regexp.is_empty();
     leads_to_services.then(|| (*transport, naptr.replacement.to_utf8()))
 }
 
-/// The addresses of the first way that has services, in the order in which to try them; without any those of the name, by
-/// the transport that was found.
-async fn by_services(
+/// Looks up the addresses of the first transport with SRV records, in the order of attempts. Without SRV records, the
+/// addresses of the host name itself are used with the transport already chosen.
+async fn resolve_services(
     resolver: &TokioResolver,
     host: &str,
-    ways: impl IntoIterator<Item = Way>,
-    found: &mut Found,
+    srv_names: impl IntoIterator<Item = SrvName>,
+    found: &mut LookupResult,
 ) -> Result<(), NetError> {
-    for (transport, name) in ways {
+    for (transport, name) in srv_names {
         let services = services(resolver, name, found).await?;
         if services.is_empty() {
             continue;
         }
         found.transport = transport;
-        let draw = |most: u64| random::u64() % most.max(1);
-        for service in order(services, draw) {
+        let draw = |limit: u64| random::u64() % limit.max(1);
+        for service in service_order(services, draw) {
             addresses(resolver, &service.host, service.port, found).await?;
         }
         return Ok(());
@@ -242,12 +244,12 @@ async fn by_services(
     addresses(resolver, host, found.transport.default_port(), found).await
 }
 
-/// The services of a name; none where it has no SRV records.
+/// Returns the targets in the SRV records of a name; empty if it has none.
 async fn services(
     resolver: &TokioResolver,
     name: String,
-    found: &mut Found,
-) -> Result<Vec<Service>, NetError> {
+    found: &mut LookupResult,
+) -> Result<Vec<SrvTarget>, NetError> {
     let answer = match resolver.lookup(name, RecordType::SRV).await {
         Ok(answer) => answer,
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
@@ -258,7 +260,7 @@ async fn services(
         .answers()
         .iter()
         .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some(Service {
+            RData::SRV(srv) => Some(SrvTarget {
                 priority: srv.priority,
                 weight: srv.weight,
                 host: srv.target.to_utf8(),
@@ -273,9 +275,9 @@ async fn addresses(
     resolver: &TokioResolver,
     host: &str,
     port: u16,
-    found: &mut Found,
+    found: &mut LookupResult,
 ) -> Result<(), NetError> {
-    // RFC 2782: a service whose target is the root is decidedly not there.
+    // RFC 2782: the root as target means that the service is not available.
     if host == "." {
         return Ok(());
     }
@@ -297,15 +299,18 @@ async fn addresses(
     }
 }
 
-/// Services in the order in which to try them (RFC 2782): the lower priority number first, among equals by lot, each as
-/// likely as its weight says. `draw` gives a number below the one it is given.
-fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Service> {
-    let mut order = Vec::with_capacity(left.len());
-    // Those without weight first, so that they are chosen by nothing but a draw of nought.
-    left.sort_by_key(|service| (service.priority, service.weight));
-    while let Some(first) = left.first() {
+/// Sorts SRV targets into the order of attempts (RFC 2782): by ascending priority number, then at random by weight.
+/// `draw` returns a number below its argument.
+fn service_order(
+    mut remaining: Vec<SrvTarget>,
+    mut draw: impl FnMut(u64) -> u64,
+) -> Vec<SrvTarget> {
+    let mut ordered = Vec::with_capacity(remaining.len());
+    // Targets without weight go first, so that only a drawn 0 chooses them.
+    remaining.sort_by_key(|service| (service.priority, service.weight));
+    while let Some(first) = remaining.first() {
         let priority = first.priority;
-        let equals = left
+        let equals = remaining
             .iter()
             .take_while(|service| service.priority == priority);
         let sums: Vec<u64> = equals
@@ -316,9 +321,9 @@ fn order(mut left: Vec<Service>, mut draw: impl FnMut(u64) -> u64) -> Vec<Servic
             .collect();
         let drawn = draw(sums.last().map_or(1, |sum| sum + 1));
         let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or(0);
-        order.push(left.remove(chosen));
+        ordered.push(remaining.remove(chosen));
     }
-    order
+    ordered
 }
 
 #[cfg(test)]
@@ -327,8 +332,8 @@ mod tests {
 
     use super::*;
 
-    fn service(priority: u16, weight: u16, host: &str) -> Service {
-        Service {
+    fn service(priority: u16, weight: u16, host: &str) -> SrvTarget {
+        SrvTarget {
             priority,
             weight,
             host: host.to_owned(),
@@ -336,20 +341,20 @@ mod tests {
         }
     }
 
-    fn hosts(services: Vec<Service>, draw: impl FnMut(u64) -> u64) -> String {
-        order(services, draw)
+    fn hosts(services: Vec<SrvTarget>, draw: impl FnMut(u64) -> u64) -> String {
+        service_order(services, draw)
             .into_iter()
             .map(|service| service.host)
             .collect()
     }
 
     #[test]
-    fn a_naptr_record_leads_to_services_of_a_transport_or_nowhere() {
+    fn a_naptr_record_names_srv_records_of_a_supported_transport_or_is_ignored() {
         let record = |flags: &str, service: &str, regexp: &str| {
             let name = Name::from_utf8("_sip._tcp.example.").unwrap();
             let [flags, service, regexp] =
                 [flags, service, regexp].map(|text| text.as_bytes().into());
-            way(&NAPTR::new(1, 1, flags, service, regexp, name))
+            naptr_target(&NAPTR::new(1, 1, flags, service, regexp, name))
         };
         let leads = |transport| Some((transport, "_sip._tcp.example.".to_owned()));
         assert_eq!(record("s", "SIP+D2T", ""), leads(Transport::Tcp));
@@ -370,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_priority_number_goes_first_and_equals_go_by_their_weight() {
+    fn srv_targets_are_ordered_by_priority_and_drawn_by_weight() {
         let services = || {
             vec![
                 service(20, 9, "z"),
@@ -380,9 +385,9 @@ mod tests {
             ]
         };
         assert_eq!(hosts(services(), |_| 0), "nabz");
-        assert_eq!(hosts(services(), |most| most - 1), "banz");
+        assert_eq!(hosts(services(), |limit| limit - 1), "banz");
         let firsts: String = (0..5)
-            .map(|drawn| hosts(services(), |most| drawn % most).remove(0))
+            .map(|drawn| hosts(services(), |limit| drawn % limit).remove(0))
             .collect();
         assert_eq!(firsts, "nabbb");
         assert_eq!(hosts(Vec::new(), |_| 0), "");

@@ -1,4 +1,4 @@
-//! Trunks: which one takes a call, how numbers are written for it, where its name leads.
+//! Trunks: selection for a call, number formats and resolution of names.
 
 pub(crate) mod dns;
 pub(crate) mod number_format;

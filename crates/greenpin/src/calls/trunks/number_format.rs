@@ -1,9 +1,9 @@
-//! E.164 out of what a trunk presents, and the form that it wants to be presented.
+//! Conversion of numbers between E.164 and the format of a trunk.
 
 use call::PhoneNumber;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
 
-/// The form in which a trunk wants numbers.
+/// Format of numbers on a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NumberFormat {
     /// `+919900000001`
@@ -13,12 +13,13 @@ pub enum NumberFormat {
     Digits,
     /// `00919900000001`
     DoubleZero,
-    /// As dialled within the trunk's country, `09900000001`; numbers of others as [`Self::DoubleZero`].
+    /// National format of the trunk's country, `09900000001`. Numbers of other countries are written as
+    /// [`Self::DoubleZero`].
     National,
 }
 
 impl NumberFormat {
-    /// The number in this form for a trunk of this country: digits, before them `+` in E.164 alone.
+    /// Formats a number for a trunk in this country. The result holds only digits, with a leading `+` in E.164.
     pub(crate) fn write(self, number: PhoneNumber, country: Option<Region>) -> String {
         let e164 = number.expose();
         let digits = e164.trim_start_matches('+');
@@ -34,7 +35,7 @@ impl NumberFormat {
     }
 }
 
-/// A number as it is dialled within a country; `None`: it is of another one.
+/// Formats a number as dialled within its country; `None` if it belongs to another country.
 fn national(e164: &str, country: Region) -> Option<String> {
     let parsed = PHONE_NUMBER_UTIL.parse(e164, None).ok()?;
     if PHONE_NUMBER_UTIL.get_country_code_for_region(country) != Some(parsed.country_code) {
@@ -44,11 +45,11 @@ fn national(e164: &str, country: Region) -> Option<String> {
     Some(written.chars().filter(char::is_ascii_digit).collect())
 }
 
-/// Reads a number as a trunk writes it: `+` and E.164, `00` and E.164, or a form of the trunk's country, national
-/// (`09900000001`) or with its calling code (`919900000001`). Without a country, digits alone are taken as E.164.
-/// `None`: not a number.
+/// Parses a number from a trunk. Accepted forms are `+` and E.164, `00` and E.164, and the forms of the trunk's
+/// country: national (`09900000001`) or with the calling code (`919900000001`). Without a country, plain digits are
+/// read as E.164. Returns `None` if the text is not a number.
 ///
-/// The shape alone decides, not whether the number is assigned: valid virtual numbers are unknown to numbering plans.
+/// Only the shape is checked, not the assignment: numbering plans do not list valid virtual numbers.
 pub(crate) fn e164(text: &str, country: Option<Region>) -> Option<PhoneNumber> {
     let international = text.strip_prefix("00").map(|rest| format!("+{rest}"));
     let text = international.as_deref().unwrap_or(text);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_form_of_a_number_is_the_same_number() {
+    fn every_form_of_a_number_parses_to_the_same_number() {
         let india = "IN".parse().ok();
         assert!(india.is_some());
         for form in [
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_written_as_the_trunk_wants_it_and_is_read_as_the_same_number() {
+    fn a_number_in_the_format_of_a_trunk_parses_back_to_the_same_number() {
         let country: Region = "IN".parse().unwrap();
         let (own, foreign) = ("+919900000001", "+442079460001");
         for (format, own_form, foreign_form) in [
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn text_that_is_not_a_number_is_rejected() {
         for text in [
             "",
             "+",

@@ -1,4 +1,4 @@
-//! The trunks: what the engine knows of each, which one an outgoing call goes by, and which one when that fails.
+//! Trunk settings and state, and the order of trunks for an outgoing call.
 
 use std::path::PathBuf;
 
@@ -6,59 +6,59 @@ use rlibphonenumber::Region;
 use signalling::Transport;
 use signalling::sdes::SrtpMode;
 
-use crate::calls::NumberFormat;
+use super::number_format::NumberFormat;
 use crate::calls::sip::{Identity, TlsPeer};
 
-/// A carrier, as it is configured.
+/// Configuration of a trunk to a carrier.
 #[derive(Debug, Clone)]
 pub struct TrunkSettings {
-    /// Its name in call records and logs.
+    /// Name of the trunk in call records and logs.
     pub name: String,
-    /// Where it is, who speaks for it, and what we are to it.
+    /// Addresses, credentials and registration for SIP.
     pub sip: signalling::Trunk,
-    /// A PEM file of the certificates that its peer's may be by; `None`: those that the system trusts.
+    /// PEM file with the CA certificates for the peer; `None`: the system's CA certificates.
     pub tls_ca: Option<PathBuf>,
-    /// What its peer is shown over TLS where it asks who we are; `None`: nothing.
+    /// Client certificate for TLS connections to the peer; `None`: no client certificate.
     pub tls_identity: Option<Identity>,
-    /// The country of numbers that it presents without `+`.
+    /// Country of numbers without `+` from this trunk.
     pub country: Option<Region>,
-    /// Take media from the first source within its networks instead of the address in the SDP.
+    /// Accept RTP from the first source within the trunk's networks, instead of only from the address in the SDP.
     pub symmetric_rtp: bool,
-    /// Its gateway may exchange audio with that of another trunk, past us.
+    /// Allow the trunk's gateway to exchange media directly with the gateway of another trunk.
     pub direct_media: bool,
-    /// Whether its audio is encrypted.
+    /// SRTP mode.
     pub srtp: SrtpMode,
-    /// Trunks with a lower number are tried first.
+    /// Priority. Trunks with a lower number are tried first.
     pub priority: u16,
-    /// How often it is chosen among those of the same priority: 1 to 100.
+    /// Share of calls among trunks of the same priority, from 1 to 100.
     pub weight: u16,
-    /// The form in which it wants numbers.
+    /// Format of numbers sent to the trunk.
     pub number_format: NumberFormat,
-    /// Digits that stand before a number that is dialled by it.
+    /// Digits added before the dialled number.
     pub prefix: String,
-    /// Legs of it at once, both ways; `None`: no limit of its own.
+    /// Maximum number of concurrent legs in both directions; `None`: unlimited.
     pub max_calls: Option<usize>,
-    /// New legs of it a second, both ways, and at once after a quiet time; `None`: no limit of its own.
+    /// Maximum rate of new legs per second in both directions, and the maximum burst; `None`: unlimited.
     pub max_calls_per_second: Option<u32>,
 }
 
 impl TrunkSettings {
-    /// What its peer must show and is shown, where it is reached over TLS.
+    /// Returns the TLS settings for the peer, if TLS is possible.
     pub(crate) fn tls_peer(&self) -> Option<TlsPeer> {
         let hop = self.sip.next_hop().filter(|hop| hop.may_be_encrypted())?;
         let peer = TlsPeer {
             trunk: self.name.clone(),
-            place: hop.host.clone(),
+            host: hop.host.clone(),
             ca: self.tls_ca.clone(),
             identity: self.tls_identity.clone(),
         };
-        // A domain that says nothing of TLS needs no certificates, and this system may trust none.
-        let asked_for = hop.transport == Transport::Tls || self.names_certificates();
+        // A domain without an explicit transport works without CA certificates, and this system may have none.
+        let asked_for = hop.transport == Transport::Tls || self.has_tls_files();
         (asked_for || peer.is_usable()).then_some(peer)
     }
 
-    /// Whether certificates were given for its peer, which is then reached over TLS alone.
-    pub(crate) fn names_certificates(&self) -> bool {
+    /// Returns `true` if the configuration names certificates for the peer. Such a peer is reached only over TLS.
+    pub(crate) fn has_tls_files(&self) -> bool {
         self.tls_ca.is_some() || self.tls_identity.is_some()
     }
 }
@@ -84,17 +84,17 @@ impl Default for TrunkSettings {
     }
 }
 
-/// How a trunk is.
+/// State of a trunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrunkState {
-    /// Its peer answers, as far as is known.
+pub struct TrunkHealth {
+    /// The peer is considered reachable.
     pub up: bool,
-    /// It has taken our registration; `None`: we do not register with it.
+    /// The trunk has accepted our registration; `None`: the trunk needs no registration.
     pub registered: Option<bool>,
 }
 
-impl TrunkState {
-    /// Before anything is known: one that is where an address says counts as up.
+impl TrunkHealth {
+    /// Returns the initial state. A trunk with an IP address starts as up, a trunk with a name starts as away.
     pub(crate) fn new(settings: &TrunkSettings) -> Self {
         let named = settings
             .sip
@@ -107,13 +107,13 @@ impl TrunkState {
     }
 }
 
-/// The trunks that take calls, in the order in which a call is to try them: those that are up, then those that are away.
-/// Among these the lower priority number first; among equals the one that brought the call, then by lot, each as likely
-/// as its weight says. `draw` gives a number below the one it is given.
-pub(crate) fn order(
+/// Returns the order of trunks for an outgoing call: trunks that are up first, then by ascending priority number. Among
+/// equals, the trunk of the incoming call is first, and the rest are drawn by weight. `draw` returns a number below its
+/// argument.
+pub(crate) fn trunk_order(
     trunks: &[TrunkSettings],
     is_up: impl Fn(usize) -> bool,
-    brought_by: usize,
+    incoming_trunk: usize,
     mut draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
     let rank = |(index, trunk): &(usize, &TrunkSettings)| (!is_up(*index), trunk.priority);
@@ -122,27 +122,27 @@ pub(crate) fn order(
         .enumerate()
         .filter(|(_, trunk)| trunk.sip.peer.is_some())
         .collect();
-    let mut order = Vec::with_capacity(left.len());
+    let mut ordered = Vec::with_capacity(left.len());
     while let Some(best) = left.iter().map(rank).min() {
         let equals = left.iter().filter(|trunk| rank(trunk) == best);
         let next = equals
             .clone()
-            .find(|(index, _)| *index == brought_by)
+            .find(|(index, _)| *index == incoming_trunk)
             .map(|(index, _)| *index);
         let next = next.or_else(|| {
-            by_lot(
+            draw_weighted(
                 equals.map(|(index, trunk)| (*index, trunk.weight)),
                 &mut draw,
             )
         });
         let Some(next) = next else { break };
         left.retain(|(index, _)| *index != next);
-        order.push(next);
+        ordered.push(next);
     }
-    order
+    ordered
 }
 
-fn by_lot(
+fn draw_weighted(
     equals: impl Iterator<Item = (usize, u16)> + Clone,
     draw: &mut impl FnMut(u64) -> u64,
 ) -> Option<usize> {
@@ -159,8 +159,9 @@ fn by_lot(
     last
 }
 
-/// Whether another trunk may succeed where one answered so, before anybody was alerted: it was away, or had no room.
-pub(crate) fn another_may_succeed(status: u16) -> bool {
+/// Returns `true` if another trunk may succeed after this status: the trunk was unreachable or had no capacity. Only
+/// valid before the callee is alerted.
+pub(crate) fn is_failover_status(status: u16) -> bool {
     matches!(status, 408 | 503)
 }
 
@@ -184,16 +185,16 @@ mod tests {
         }
     }
 
-    fn order(
+    fn trunk_order(
         trunks: &[TrunkSettings],
-        brought_by: usize,
+        incoming_trunk: usize,
         draw: impl FnMut(u64) -> u64,
     ) -> Vec<usize> {
-        crate::calls::trunks::selection::order(trunks, |_| true, brought_by, draw)
+        crate::calls::trunks::selection::trunk_order(trunks, |_| true, incoming_trunk, draw)
     }
 
     #[test]
-    fn one_that_is_away_goes_last_whatever_its_priority_and_even_if_it_brought_the_call() {
+    fn a_trunk_that_is_away_goes_last_even_with_a_better_priority_or_as_the_incoming_trunk() {
         let trunks = [
             trunk(5, 1, true),
             trunk(10, 1, true),
@@ -201,49 +202,49 @@ mod tests {
             trunk(5, 1, true),
         ];
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |index| index != 0, 0, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |index| index != 0, 0, |_| 0),
             [3, 1, 2, 0]
         );
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |index| index == 2, 3, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |index| index == 2, 3, |_| 0),
             [2, 3, 0, 1]
         );
         assert_eq!(
-            crate::calls::trunks::selection::order(&trunks, |_| false, 3, |_| 0),
+            crate::calls::trunks::selection::trunk_order(&trunks, |_| false, 3, |_| 0),
             [3, 0, 1, 2],
-            "none is up: the usual order"
+            "no trunk is up: the usual order"
         );
     }
 
     #[test]
-    fn a_lower_priority_number_goes_first_and_one_that_takes_no_calls_never() {
+    fn a_lower_priority_number_goes_first_and_a_trunk_without_a_peer_is_left_out() {
         let trunks = [
             trunk(20, 1, true),
             trunk(10, 1, true),
             trunk(5, 1, false),
             trunk(30, 1, true),
         ];
-        assert_eq!(order(&trunks, 2, |_| 0), [1, 0, 3]);
+        assert_eq!(trunk_order(&trunks, 2, |_| 0), [1, 0, 3]);
         assert_eq!(
-            order(&trunks, 3, |_| 0),
+            trunk_order(&trunks, 3, |_| 0),
             [1, 0, 3],
-            "the one that brought the call does not jump the queue"
+            "the trunk of the incoming call keeps its priority"
         );
-        assert!(order(&[], 0, |_| 0).is_empty());
+        assert!(trunk_order(&[], 0, |_| 0).is_empty());
     }
 
     #[test]
-    fn among_equals_the_one_that_brought_the_call_goes_first() {
+    fn among_equals_the_trunk_of_the_incoming_call_goes_first() {
         let trunks = [trunk(10, 1, true), trunk(10, 1, true), trunk(10, 1, true)];
-        assert_eq!(order(&trunks, 1, |_| 0), [1, 0, 2]);
-        assert_eq!(order(&trunks, 9, |most| most - 1), [2, 1, 0]);
+        assert_eq!(trunk_order(&trunks, 1, |_| 0), [1, 0, 2]);
+        assert_eq!(trunk_order(&trunks, 9, |limit| limit - 1), [2, 1, 0]);
     }
 
     #[test]
-    fn equals_are_drawn_as_often_as_their_weights_say() {
+    fn equal_trunks_are_drawn_in_proportion_to_their_weights() {
         let trunks = [trunk(10, 3, true), trunk(10, 1, true)];
         let first: Vec<usize> = (0..4)
-            .map(|drawn| order(&trunks, 9, |most| drawn % most)[0])
+            .map(|drawn| trunk_order(&trunks, 9, |limit| drawn % limit)[0])
             .collect();
         assert_eq!(first, [0, 0, 0, 1]);
     }

@@ -8,7 +8,7 @@ use media::{Clip, Oscillator, SAMPLE_RATE};
 use signalling::{LegId, Transport};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::calls::softphone::{Phone, PhoneEvent, PhoneSettings};
+use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::cli::audio_probe::{Ear, is_tone};
 
 /// What the customer says, in Hz.
@@ -17,15 +17,18 @@ pub(super) const CALLER_TONE: f64 = 440.0;
 pub(super) const AGENT_TONE: f64 = 880.0;
 const TONE_SECONDS: u32 = 20;
 
-async fn phone(server: SocketAddr, ports: std::ops::RangeInclusive<u16>) -> Result<Phone, String> {
+async fn phone(
+    server: SocketAddr,
+    ports: std::ops::RangeInclusive<u16>,
+) -> Result<Softphone, String> {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = PhoneSettings {
+    let settings = SoftphoneSettings {
         listen,
         media_ports: ports,
         server,
         transport: Transport::Udp,
     };
-    Phone::start(settings)
+    Softphone::start(settings)
         .await
         .map_err(|error| error.to_string())
 }
@@ -59,8 +62,8 @@ impl Customer {
         let leg = phone.dial(number, own).map_err(|error| error.to_string())?;
         loop {
             match phone.event().await {
-                PhoneEvent::Answered(_) => break,
-                PhoneEvent::Failed(status) => {
+                SoftphoneEvent::Answered(_) => break,
+                SoftphoneEvent::Failed(status) => {
                     return Err(format!("the call was refused with SIP status {status}"));
                 }
                 _ => {}
@@ -116,10 +119,10 @@ impl Customer {
     }
 }
 
-async fn obey(mut phone: Phone, leg: LegId, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn obey(mut phone: Softphone, leg: LegId, mut orders: mpsc::UnboundedReceiver<Order>) {
     loop {
         tokio::select! {
-            event = phone.event() => if matches!(event, PhoneEvent::HungUp) { return },
+            event = phone.event() => if matches!(event, SoftphoneEvent::HungUp) { return },
             order = orders.recv() => match order {
                 Some(Order::Press(keys)) => phone.press(leg, &keys),
                 Some(Order::Play(clip)) => phone.play(leg, clip),
@@ -170,10 +173,10 @@ impl Agent {
     }
 }
 
-async fn answer(mut phone: Phone, ring: oneshot::Sender<String>, hear: oneshot::Sender<()>) {
+async fn answer(mut phone: Softphone, ring: oneshot::Sender<String>, hear: oneshot::Sender<()>) {
     let (mut ring, mut hear) = (Some(ring), Some(hear));
     loop {
-        let PhoneEvent::Incoming { leg, shown, .. } = phone.event().await else {
+        let SoftphoneEvent::Incoming { leg, shown, .. } = phone.event().await else {
             continue;
         };
         if let Some(ring) = ring.take() {

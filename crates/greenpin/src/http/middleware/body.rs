@@ -17,7 +17,7 @@ use crate::prompt_file;
 pub(crate) const MAX_JSON_BYTES: usize = 64 * 1024;
 /// Maximum size of an uploaded prompt, in bytes: its samples of two bytes, and room for other chunks of a WAV file.
 pub(crate) const MAX_WAV_BYTES: usize =
-    (prompt_file::MOST_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
+    (prompt_file::MAX_PROMPT_SECONDS * prompt_file::SAMPLE_RATE * 2) as usize + 64 * 1024;
 /// Time for a whole body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 

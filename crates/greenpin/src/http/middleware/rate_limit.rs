@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::http::serving::Peer;
-use crate::limits::token_bucket::Bucket;
+use crate::limits::token_bucket::TokenBucket;
 use crate::store::{RateLimit, TenantId};
 
 /// Wrong credentials of one address: twenty in a row, then one a second.
@@ -23,8 +23,8 @@ const MOST_SOURCES: usize = 10_000;
 /// The buckets of this process.
 pub(crate) struct Limits {
     default: RateLimit,
-    tenants: Mutex<HashMap<TenantId, Bucket>>,
-    sources: Mutex<HashMap<IpAddr, Bucket>>,
+    tenants: Mutex<HashMap<TenantId, TokenBucket>>,
+    sources: Mutex<HashMap<IpAddr, TokenBucket>>,
 }
 
 /// Whether a request may pass, and what a client is told of its limit.
@@ -89,7 +89,7 @@ fn source(address: Option<IpAddr>) -> IpAddr {
 }
 
 fn take<K: Eq + Hash>(
-    buckets: &Mutex<HashMap<K, Bucket>>,
+    buckets: &Mutex<HashMap<K, TokenBucket>>,
     key: K,
     limit: RateLimit,
     now: Instant,
@@ -97,15 +97,15 @@ fn take<K: Eq + Hash>(
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     let bucket = buckets
         .entry(key)
-        .or_insert_with(|| Bucket::full(limit.burst, now));
+        .or_insert_with(|| TokenBucket::full(limit.burst, now));
     Verdict::of(bucket, limit, now)
 }
 
-fn forget(sources: &Mutex<HashMap<IpAddr, Bucket>>, now: Instant) {
+fn forget(sources: &Mutex<HashMap<IpAddr, TokenBucket>>, now: Instant) {
     let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
     if sources.len() >= MOST_SOURCES {
         sources.retain(|_, bucket| {
-            bucket.fill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
+            bucket.refill(FAILURES.requests_per_second, FAILURES.burst, now) < FAILURES.burst.into()
         });
         if sources.len() >= MOST_SOURCES {
             sources.clear();
@@ -115,10 +115,10 @@ fn forget(sources: &Mutex<HashMap<IpAddr, Bucket>>, now: Instant) {
 
 impl Verdict {
     /// Takes a token for a request, if there is one.
-    fn of(bucket: &mut Bucket, limit: RateLimit, now: Instant) -> Self {
-        let filled = bucket.fill(limit.requests_per_second, limit.burst, now);
+    fn of(bucket: &mut TokenBucket, limit: RateLimit, now: Instant) -> Self {
+        let filled = bucket.refill(limit.requests_per_second, limit.burst, now);
         let allowed = filled >= 1.0;
-        let tokens = if allowed { bucket.take() } else { filled };
+        let tokens = if allowed { bucket.consume() } else { filled };
         let rate = f64::from(limit.requests_per_second.max(1));
         let seconds = |tokens: f64| (tokens.max(0.0) / rate).ceil() as u64;
         Self {

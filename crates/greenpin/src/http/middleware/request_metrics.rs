@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Code, Problem};
 use crate::http::Api;
-use crate::metrics::{Answered, METRICS, Stored};
+use crate::metrics::{METRICS, RequestLabel, StoreFigures};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -28,7 +28,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
     responses((status = 200, description = "The metrics, as OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
 )]
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let stored = Stored {
+    let stored = StoreFigures {
         webhook_backlog: api.store.open_deliveries().await.ok(),
         endpoints_disabled: api.store.disabled_endpoints().await.ok(),
         upload_backlog: api.store.uploads_waiting(&api.node.name).await.ok(),
@@ -51,8 +51,8 @@ pub(crate) async fn measured(request: Request, next: Next) -> Response {
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let status = class(response.status());
-    METRICS.answered(
-        Answered {
+    METRICS.count_request(
+        RequestLabel {
             route,
             method,
             status,
@@ -147,7 +147,7 @@ mod tests {
         assert!(head.contains(&format!("x-request-id: {id}")), "{said}");
         assert!(!said.contains("on purpose"), "{said}");
         assert!(answer(address, "/well").await.ends_with("well"));
-        let counted = METRICS.render(&Stored::default());
+        let counted = METRICS.render(&StoreFigures::default());
         let line =
             "greenpin_http_requests_total{route=\"/broken\",method=\"GET\",status=\"5xx\"} 1";
         assert!(counted.contains(line), "{counted}");

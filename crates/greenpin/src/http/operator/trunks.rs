@@ -7,7 +7,7 @@ use rlibphonenumber::Region;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::calls::{TrunkSettings, TrunkState};
+use crate::calls::{TrunkHealth, TrunkSettings};
 use crate::config::trunk::{networks, peer_uri, uri};
 use crate::config::values;
 use crate::http::openapi::schemas::{
@@ -114,7 +114,7 @@ pub(crate) struct TrunkDetails {
 
 impl TrunkDetails {
     /// Describes a trunk in the words of the configuration file. `state`: `None` if it is not known.
-    pub(crate) fn of(trunk: &TrunkSettings, state: Option<TrunkState>) -> Self {
+    pub(crate) fn of(trunk: &TrunkSettings, state: Option<TrunkHealth>) -> Self {
         Self {
             name: trunk.name.clone(),
             peer: peer_uri(trunk),

@@ -9,8 +9,8 @@ pub(crate) mod uploads;
 pub use self::list::CallFilter;
 pub(crate) use self::progress::*;
 pub use self::progress::{
-    Begun, CallEnding, CallSettings, Collect, DigitReport, Leftover, LegReport, MediaPath, NewCall,
-    RecordingFile, Route,
+    Begun, CallEnding, CallSettings, Collect, DigitReport, Disposition, LegReport, MediaMode,
+    NewCall, RecordingFile, Route,
 };
 pub use self::record::CallRecord;
 pub use self::recording_links::LinkError;

@@ -129,13 +129,13 @@ pub struct CallEnding {
 
 /// What a recording is that a crash left unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftover {
+pub enum Disposition {
     /// Its call goes on, on another node.
     InUse,
     /// The record of its call names it now.
-    Wanted,
+    Keep,
     /// No record will ever name it.
-    Unwanted,
+    Discard,
 }
 
 /// A finished recording.
@@ -182,7 +182,7 @@ pub struct LegReport {
     /// `direct`: for some time it went past us, from carrier to carrier, and the counts are of the rest.
     #[serde(default)]
     #[schema(required)]
-    pub media: MediaPath,
+    pub media: MediaMode,
     /// RTP packets that came in.
     pub packets_received: u64,
     /// RTP packets that were sent to us and did not come in.
@@ -209,7 +209,8 @@ pub struct LegReport {
 /// Which way audio went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum MediaPath {
+#[schema(as = MediaPath)]
+pub enum MediaMode {
     /// Through us, all the time.
     #[default]
     Relay,
@@ -306,12 +307,12 @@ impl Store {
 
     /// What becomes of a recording that a crash left: it is taken into the record of its call, with `recording.ready`,
     /// where that has ended without one. `None`: nothing of it can be heard.
-    pub async fn take_up_recording(
+    pub async fn recover_recording(
         &self,
         sid: &CallSid,
         left: Option<RecordingFile>,
         now: Timestamp,
-    ) -> Result<Leftover, StoreError> {
+    ) -> Result<Disposition, StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         self.writer
             .write(move |tx| take_up(tx, &sid, left.as_ref(), &rules, now))
@@ -325,20 +326,20 @@ fn take_up(
     left: Option<&RecordingFile>,
     rules: &RecordingRules,
     now: Timestamp,
-) -> Result<Leftover, StoreError> {
+) -> Result<Disposition, StoreError> {
     let Some(call) = record::find(tx, sid)? else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
     if call.ended_at.is_none() {
-        return Ok(Leftover::InUse);
+        return Ok(Disposition::InUse);
     }
     let Some(left) = left else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
     let row = (&left.location, millis(left), sid.as_str());
     if tx.execute(sql::CALL_SET_RECORDING, row)? > 0 {
         recording_made(tx, sid, now, rules)?;
-        return Ok(Leftover::Wanted);
+        return Ok(Disposition::Keep);
     }
     // The crash may have come between this and the file's last name; the folder may have moved since.
     let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
@@ -346,9 +347,9 @@ fn take_up(
         .recording
         .is_some_and(|recording| name(&recording.location) == name(&left.location));
     Ok(if known {
-        Leftover::Wanted
+        Disposition::Keep
     } else {
-        Leftover::Unwanted
+        Disposition::Discard
     })
 }
 

@@ -149,7 +149,7 @@ fn a_sealed_recording_is_heard_through_the_api_alone() {
     assert_eq!((cut_off.status, cut_off.code()), (500, "internal"));
     stage
         .server
-        .log_with("damaged, or was sealed with another master key");
+        .log_with("damaged, or was encrypted with another master key");
 }
 
 /// Left only the customer, right only the agent.

@@ -57,7 +57,7 @@ fn a_trunk_that_is_away_is_passed_over_until_it_answers_again() {
     let log = server.log();
     let said = |what: &str| log.matches(&format!("\"message\":\"{what}\"")).count();
     assert_eq!(
-        (said("a trunk is away"), said("a trunk is back")),
+        (said("trunk is away"), said("trunk is up")),
         (1, 1),
         "{log}"
     );

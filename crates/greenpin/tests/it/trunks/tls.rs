@@ -80,7 +80,7 @@ fn a_peer_that_does_not_show_who_it_is_gets_no_message() {
             assert!(Instant::now() < deadline, "it is never away");
             std::thread::yield_now();
         }
-        server.log_with("a trunk's peer did not show who it is");
+        server.log_with("TLS handshake with a trunk's peer failed");
         agent.set_server(tunnel.near);
         assert!(agent.invited_soon().is_none() && agent.received.is_empty());
     }
@@ -130,12 +130,12 @@ fn a_renewed_certificate_is_shown_from_then_on_and_harms_no_call() {
     agent.served("ACK");
     shown.renew(&new);
     server.hang_up();
-    server.log_with("read the certificates for SIP over TLS again");
+    server.log_with("reloaded the certificates for SIP over TLS");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
     std::fs::write(shown.path("loopback.pem"), "no certificate").unwrap();
     server.hang_up();
-    let log = server.log_with("the certificates for SIP over TLS stay as they were");
-    assert!(log.contains("there is no certificate in"), "{log}");
+    let log = server.log_with("cannot reload the certificates for SIP over TLS");
+    assert!(log.contains("no certificate in"), "{log}");
     party_over_tls(CUSTOMER, &server, &new.connector(None));
     // The files are looked at by themselves, too.
     shown.renew(&newest);

@@ -1,51 +1,51 @@
-//! One leg on its media thread.
+//! Leg on its media thread.
 
-mod order;
+mod packet_order;
+mod playback;
 mod rtcp;
-mod secure;
+mod srtp;
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use media::{
-    Channel, Clip, Codec, ComfortNoise, Decoder, Digit, DigitSource, DigitTones, Encoder,
-    EventFormat, EventReceiver, EventSender, EventStep, FRAME, Forward, Header, InboundClock,
-    NegotiatedFormats, NoiseGenerator, OutboundStream, Packet, ReceiverStats, RingbackTone,
+    Channel, Codec, ComfortNoise, Decoder, Digit, DigitSource, Encoder, EventFormat, EventReceiver,
+    FRAME, Forward, Header, InboundClock, NegotiatedFormats, OutboundStream, Packet, ReceiverStats,
     SRTP_OVERHEAD, ToneDetector, Unforwarded, forward,
 };
 use signalling::sdes::Secrets;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::plane::stream_from;
+use super::peer_address::PeerAddress;
 use super::ports::PortPair;
-use super::source::Peer;
 use super::{MediaId, MediaReport, PeerReport, Remote};
-use crate::calls::media::recording::writer::Recording;
+use crate::calls::media::recording::writer::LegRecording;
 
-use self::order::Order;
-use self::secure::Secure;
+use self::packet_order::PacketOrder;
+use self::playback::{KeySender, Playback};
+use self::srtp::LegSrtp;
 
-/// One leg: its sockets, what it plays, and what it counts.
-pub(super) struct Leg {
+/// Leg on its media thread: sockets, playback and statistics.
+pub(super) struct MediaLeg {
     pub(super) id: MediaId,
     pub(super) ports: PortPair,
-    /// The slot of the leg that it is bridged with.
+    /// Slot of the bridged leg.
     pub(super) bridged: Option<usize>,
-    pub(super) recording: Option<Box<Recording>>,
+    pub(super) recording: Option<Box<LegRecording>>,
     pub(super) listener: Option<UnboundedSender<Vec<i16>>>,
     pub(super) ticking: bool,
-    /// Whether the peer's present key press goes to the bridged leg: only one that began there does, so that the rest
-    /// of a PIN never reaches the other party and no press is counted twice.
-    pub(super) press_passes: bool,
-    link: Option<Link>,
+    /// `true` if the peer's present key press is forwarded to the bridged leg. Only a press that starts during the
+    /// bridge is forwarded. The last digit of a PIN thus never reaches the other party, and no press counts twice.
+    pub(super) forwards_press: bool,
+    negotiated: Option<NegotiatedMedia>,
     out: OutboundStream,
     clock: InboundClock,
-    secure: Secure,
-    playing: Playing,
-    keys: Option<Box<Keys>>,
+    srtp: LegSrtp,
+    playback: Playback,
+    keys: Option<Box<KeySender>>,
     stats: ReceiverStats,
     events: EventReceiver,
-    /// Where the order of packets matters.
-    order: Option<Box<Order>>,
+    /// Present only for streams decoded in order.
+    packet_order: Option<Box<PacketOrder>>,
     late: u64,
     decoder: Decoder,
     encoder: Encoder,
@@ -53,68 +53,40 @@ pub(super) struct Leg {
     foreign: u64,
     malformed: u64,
     unauthenticated: u64,
-    heard_since: Option<Duration>,
-    reports: Reports,
+    last_received: Option<Duration>,
+    rtcp_state: RtcpState,
 }
 
-/// What offer and answer agreed on.
-struct Link {
-    peer: Peer,
+/// Result of the last offer and answer.
+struct NegotiatedMedia {
+    peer: PeerAddress,
     formats: NegotiatedFormats,
     send: bool,
     receive: bool,
 }
 
-enum Playing {
-    Nothing,
-    Clip {
-        clip: Arc<Clip>,
-        frame: usize,
-        token: u64,
-    },
-    Ringback(Box<RingbackTone>),
-    /// In place of the bridged leg's peer, which is silent since the packet with this header.
-    Noise {
-        since: Header,
-        noise: Box<NoiseGenerator>,
-    },
-}
-
-enum Keys {
-    Events(EventSender),
-    Tones(DigitTones),
-}
-
-struct Reports {
+struct RtcpState {
     cname: [u8; 24],
     due: Duration,
     phase: Duration,
     last_sender: Option<(u32, Duration)>,
-    heard: Option<PeerReport>,
+    peer_report: Option<PeerReport>,
 }
 
-/// What a tick of 20 ms led to.
-#[derive(Default)]
-pub(super) struct Ticked {
-    /// Whether another tick is needed.
-    pub(super) more: bool,
-    /// The clip that was played to its end.
-    pub(super) finished: Option<u64>,
-}
-
-impl Leg {
-    /// A leg whose stream starts at numbers drawn at random, as are its RTCP name and its keys.
+impl MediaLeg {
+    /// Creates a leg. The random octets set the start of its stream and its RTCP name.
     pub(super) fn new(id: MediaId, ports: PortPair, random: &[u8; 34], secrets: Secrets) -> Self {
         let mut cname = [b'0'; 24];
         let letters = cname.iter_mut().zip(random.iter().skip(10));
         letters.for_each(|(letter, octet)| *letter = b'a' + octet % 26);
-        let phase = rtcp::INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
-        let reports = Reports {
+        let phase =
+            rtcp::REPORT_INTERVAL.mul_f64(f64::from(random.last().copied().unwrap_or(0)) / 256.0);
+        let rtcp_state = RtcpState {
             cname,
             due: Duration::ZERO,
             phase,
             last_sender: None,
-            heard: None,
+            peer_report: None,
         };
         Self {
             id,
@@ -123,16 +95,16 @@ impl Leg {
             recording: None,
             listener: None,
             ticking: false,
-            press_passes: false,
-            link: None,
-            out: stream_from(random),
+            forwards_press: false,
+            negotiated: None,
+            out: outbound_stream(random),
             clock: InboundClock::default(),
-            secure: Secure::new(secrets),
-            playing: Playing::Nothing,
+            srtp: LegSrtp::new(secrets),
+            playback: Playback::Nothing,
             keys: None,
             stats: ReceiverStats::default(),
             events: EventReceiver::default(),
-            order: None,
+            packet_order: None,
             late: 0,
             decoder: Decoder::default(),
             encoder: Encoder::default(),
@@ -140,16 +112,16 @@ impl Leg {
             foreign: 0,
             malformed: 0,
             unauthenticated: 0,
-            heard_since: None,
-            reports,
+            last_received: None,
+            rtcp_state,
         }
     }
 
     pub(super) fn connect(&mut self, remote: &Remote, now: Duration) {
-        let before = self.link.as_ref().map(|link| &link.peer);
-        let peer = Peer::new(remote, before);
-        if self.link.is_none() {
-            self.reports.due = now + self.reports.phase;
+        let before = self.negotiated.as_ref().map(|negotiated| &negotiated.peer);
+        let peer = PeerAddress::new(remote, before);
+        if self.negotiated.is_none() {
+            self.rtcp_state.due = now + self.rtcp_state.phase;
         }
         let Remote {
             formats,
@@ -159,19 +131,19 @@ impl Leg {
             ..
         } = *remote;
         let before = self.codec();
-        self.link = Some(Link {
+        self.negotiated = Some(NegotiatedMedia {
             peer,
             formats,
             send,
             receive,
         });
         if before != Some(formats.codec) {
-            self.speak(formats.codec);
+            self.switch_codec(formats.codec);
         }
         self.encoder.adapt(opus);
-        self.secure.agree(remote.crypto);
-        self.forget_order();
-        self.heard_since = Some(now);
+        self.srtp.set_peer_key(remote.crypto);
+        self.reset_order();
+        self.last_received = Some(now);
         if formats.telephone_event.is_some() {
             self.detector = None;
         } else if self.detector.is_none() {
@@ -179,97 +151,36 @@ impl Leg {
         }
     }
 
-    /// Goes over to a codec: its clock, and nothing of what was said in another.
-    fn speak(&mut self, codec: Codec) {
+    /// Switches to another codec: sets its clock and discards partial audio of the previous codec.
+    fn switch_codec(&mut self, codec: Codec) {
         self.out.set_ticks(codec.ticks());
         self.clock = InboundClock::default();
         self.encoder.discard_pending();
     }
 
-    pub(super) fn play(&mut self, clip: Arc<Clip>, token: u64) {
-        self.playing = Playing::Clip {
-            clip,
-            frame: 0,
-            token,
-        };
-    }
-
-    pub(super) fn play_ringback(&mut self, tone: RingbackTone) {
-        self.playing = Playing::Ringback(Box::new(tone));
-    }
-
-    pub(super) fn stop_playing(&mut self) {
-        self.playing = Playing::Nothing;
-    }
-
-    /// Makes noise for a peer that cannot, until the bridged leg's peer is heard again.
-    pub(super) fn play_noise(&mut self, since: Header, told: &ComfortNoise) {
-        match &mut self.playing {
-            Playing::Noise { since: last, noise } => {
-                *last = since;
-                noise.set_level(told);
-            }
-            Playing::Nothing => {
-                let noise = Box::new(NoiseGenerator::new(self.out.ssrc(), told));
-                self.playing = Playing::Noise { since, noise };
-            }
-            Playing::Clip { .. } | Playing::Ringback(_) => {}
-        }
-    }
-
-    /// Ends the noise, if any.
-    pub(super) fn stop_noise(&mut self) {
-        if matches!(self.playing, Playing::Noise { .. }) {
-            self.stop_playing();
-        }
-    }
-
-    pub(super) fn press(&mut self, digits: impl IntoIterator<Item = Digit>) {
-        let as_events = self
-            .link
-            .as_ref()
-            .is_none_or(|link| link.formats.telephone_event.is_some());
-        let keys = self.keys.get_or_insert_with(|| {
-            Box::new(if as_events {
-                Keys::Events(EventSender::default())
-            } else {
-                Keys::Tones(DigitTones::default())
-            })
-        });
-        match keys.as_mut() {
-            Keys::Events(sender) => sender.press(digits),
-            Keys::Tones(tones) => tones.press(digits),
-        }
-    }
-
-    /// Whether something is to be sent, or looked for, every 20 ms.
-    pub(super) fn needs_ticks(&self) -> bool {
-        self.keys.is_some() || self.is_waiting() || !matches!(self.playing, Playing::Nothing)
-    }
-
-    /// Takes a datagram that arrived at the RTP port, and opens it where it is sealed: gives the packet when it is the
-    /// peer's and we take any.
+    /// Handles a datagram at the RTP port and decrypts it if necessary. Returns the packet if it comes from the peer
+    /// and the leg accepts audio.
     pub(super) fn receive<'a>(
         &mut self,
         datagram: &'a mut [u8],
         from: SocketAddr,
         now: Duration,
     ) -> Option<Packet<'a>> {
-        let link = self.link.as_mut()?;
-        if self.secure.is_on() && !link.peer.may_be(from) {
+        let negotiated = self.negotiated.as_mut()?;
+        if self.srtp.is_enabled() && !negotiated.peer.may_accept(from) {
             self.foreign += 1;
             return None;
         }
-        let Some(length) = self.secure.open(datagram) else {
+        let Some(length) = self.srtp.decrypt(datagram) else {
             self.unauthenticated += 1;
             return None;
         };
         let parsed = Packet::parse(datagram.get(..length)?);
-        // Only RTP makes an address the peer's.
+        // Only valid RTP latches a source.
         let allowed = if parsed.is_ok() {
-            link.peer.allows(from)
+            negotiated.peer.accepts(from)
         } else {
-            link.peer.rtp() == from
+            negotiated.peer.rtp() == from
         };
         if !allowed {
             self.foreign += 1;
@@ -279,24 +190,24 @@ impl Leg {
             self.malformed += 1;
             return None;
         };
-        // From here on all timestamps count samples of 8 kHz.
+        // From here on all timestamps count samples at 8 kHz.
         packet.header.timestamp = self
             .clock
-            .sample(packet.header.timestamp, link.formats.codec.ticks());
-        self.heard_since = Some(now);
+            .sample(packet.header.timestamp, negotiated.formats.codec.ticks());
+        self.last_received = Some(now);
         self.stats
             .receive(&packet.header, packet.payload.len(), now);
-        link.receive.then_some(packet)
+        negotiated.receive.then_some(packet)
     }
 
-    /// Whether the packet is a telephone-event, as negotiated.
+    /// Returns `true` if the packet is a telephone-event in the negotiated format.
     pub(super) fn is_event(&self, packet: &Packet<'_>) -> bool {
-        self.link
+        self.negotiated
             .as_ref()
-            .is_some_and(|link| link.formats.is_event(packet.header.payload_type))
+            .is_some_and(|negotiated| negotiated.formats.is_event(packet.header.payload_type))
     }
 
-    /// The key whose press begins with this packet, if it is a telephone-event.
+    /// Returns the key if a key press starts with this packet.
     pub(super) fn event_digit(&mut self, packet: &Packet<'_>) -> Option<Digit> {
         if let Some(event) = self.telephone_event().filter(|_| self.is_event(packet)) {
             return self
@@ -307,18 +218,18 @@ impl Leg {
         None
     }
 
-    /// Decodes what the peer sent; gives the number of samples.
+    /// Decodes audio of the peer. Returns the number of samples.
     pub(super) fn decode(&mut self, codec: Codec, octets: &[u8], samples: &mut [i16]) -> usize {
         self.decoder.decode(codec, octets, samples)
     }
 
-    /// Encodes what the peer is sent; gives the number of octets.
+    /// Encodes audio for the peer. Returns the number of octets.
     fn encode(&mut self, codec: Codec, samples: &[i16], octets: &mut [u8]) -> usize {
         self.encoder.encode(codec, samples, octets)
     }
 
-    /// Encodes what follows in the bridged leg's stream under this header, which is moved to where it begins: samples may
-    /// have waited to fill a packet. Gives the number of octets.
+    /// Encodes the next audio of the bridged leg's stream. The timestamp in the header moves back by the samples
+    /// buffered in the encoder. Returns the number of octets.
     pub(super) fn encode_next(
         &mut self,
         header: &mut Header,
@@ -336,20 +247,20 @@ impl Leg {
         self.encode(codec, samples, octets)
     }
 
-    /// Whether somebody needs the decoded samples of what arrives.
-    pub(super) fn wants_samples(&self) -> bool {
+    /// Returns `true` if the leg itself needs the decoded audio.
+    pub(super) fn needs_samples(&self) -> bool {
         self.recording.is_some() || self.listener.is_some() || self.detector.is_some()
     }
 
-    /// Takes the decoded samples that begin at this RTP timestamp; calls `pressed` for keys that sound in them.
-    pub(super) fn heard(
+    /// Handles decoded audio that starts at this RTP timestamp. `pressed` is called for each key detected as a tone.
+    pub(super) fn on_samples(
         &mut self,
         timestamp: u32,
         samples: &[i16],
         now: Duration,
         mut pressed: impl FnMut(Digit, DigitSource),
     ) {
-        self.remember(samples);
+        self.feed_concealment(samples);
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
@@ -365,8 +276,8 @@ impl Leg {
         }
     }
 
-    /// Takes note of the silence that comfort noise stands for: a key after it is another press.
-    pub(super) fn heard_silence(&mut self, packet: &Packet<'_>) {
+    /// Handles comfort noise as silence for the tone detector, so that the same key afterwards is a new press.
+    pub(super) fn on_silence(&mut self, packet: &Packet<'_>) {
         if packet.header.payload_type == ComfortNoise::PAYLOAD_TYPE
             && let Some(detector) = &mut self.detector
         {
@@ -374,8 +285,8 @@ impl Leg {
         }
     }
 
-    /// Takes what the bridged leg's peer said, for the recording.
-    pub(super) fn overheard(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
+    /// Records audio of the bridged peer.
+    pub(super) fn record_bridged(&mut self, timestamp: u32, samples: &[i16], now: Duration) {
         if let Some(recording) = &mut self.recording {
             recording
                 .timeline
@@ -383,33 +294,37 @@ impl Leg {
         }
     }
 
-    /// The telephone-events that the peer negotiated.
+    /// Returns the negotiated format of telephone-events.
     pub(super) fn telephone_event(&self) -> Option<EventFormat> {
-        self.link.as_ref()?.formats.telephone_event
+        self.negotiated.as_ref()?.formats.telephone_event
     }
 
-    /// What offer and answer agreed on.
+    /// Returns the negotiated formats.
     pub(super) fn formats(&self) -> Option<NegotiatedFormats> {
-        Some(self.link.as_ref()?.formats)
+        Some(self.negotiated.as_ref()?.formats)
     }
 
-    /// The codec that was agreed on.
+    /// Returns the negotiated codec.
     pub(super) fn codec(&self) -> Option<Codec> {
         self.formats().map(|formats| formats.codec)
     }
 
-    /// What becomes of a packet of the bridged leg, whose peer negotiated `from`, here.
+    /// Decides about a packet of the bridged leg. `from` holds the formats of the bridged peer.
     pub(super) fn forward(
         &mut self,
         packet: &Packet<'_>,
         from: &NegotiatedFormats,
         now: Duration,
     ) -> Forward {
-        let Some(link) = self.link.as_ref().filter(|link| link.send) else {
+        let Some(negotiated) = self
+            .negotiated
+            .as_ref()
+            .filter(|negotiated| negotiated.send)
+        else {
             return Forward::Nothing(Unforwarded::Unknown);
         };
         if self.keys.is_some() || self.is_playing_over(packet) {
-            // A key pressed while another is still sounding must not be lost.
+            // A key pressed during another key must not be lost.
             let late_event = from.is_event(packet.header.payload_type);
             return Forward::Nothing(if late_event {
                 Unforwarded::EventWithoutReceiver
@@ -417,174 +332,100 @@ impl Leg {
                 Unforwarded::Late
             });
         }
-        let decided = forward(packet, from, &link.formats, &mut self.out, now);
+        let decided = forward(packet, from, &negotiated.formats, &mut self.out, now);
         if !matches!(decided, Forward::Nothing(_)) {
             self.stop_noise();
         }
         decided
     }
 
-    /// Whether what is played goes before this packet of the bridged leg. Noise does where the packet is from before it.
-    fn is_playing_over(&self, packet: &Packet<'_>) -> bool {
-        match &self.playing {
-            Playing::Nothing => false,
-            Playing::Clip { .. } | Playing::Ringback(_) => true,
-            Playing::Noise { since, .. } => {
-                let ahead = packet.header.sequence.wrapping_sub(since.sequence) as i16;
-                since.ssrc == packet.header.ssrc && ahead <= 0
-            }
-        }
-    }
-
-    /// Takes note of a packet of the bridged leg that is not passed on.
-    pub(super) fn swallow(&mut self, packet: &Packet<'_>) {
+    /// Skips a packet of the bridged leg in the outgoing stream.
+    pub(super) fn skip(&mut self, packet: &Packet<'_>) {
         self.out.skip(&packet.header);
     }
 
-    /// Sends the RTP packet that lies in this part of the buffer, sealed where that was agreed on: then it needs
-    /// [`SRTP_OVERHEAD`] octets behind it. What the system does not take is lost, as on any network.
+    /// Sends the RTP packet in this range of the buffer. If SRTP is negotiated the packet is encrypted, and the buffer
+    /// needs [`SRTP_OVERHEAD`] more octets after it. Packets refused by the system count as lost in the network.
     pub(super) fn send(&mut self, buffer: &mut [u8], packet: Range<usize>) {
-        let Some(link) = &self.link else { return };
+        let Some(negotiated) = &self.negotiated else {
+            return;
+        };
         let length = packet.len();
         let Some(buffer) = buffer.get_mut(packet.start..) else {
             return;
         };
-        let Some(sealed) = self.secure.seal(buffer, length) else {
+        let Some(encrypted) = self.srtp.encrypt(buffer, length) else {
             return;
         };
         let sent = buffer
-            .get(..sealed)
-            .map(|packet| self.ports.rtp.send_to(packet, link.peer.rtp()));
+            .get(..encrypted)
+            .map(|packet| self.ports.rtp.send_to(packet, negotiated.peer.rtp()));
         if sent.is_some_and(|sent| sent.is_ok()) {
             self.out.sent(length.saturating_sub(Header::LENGTH));
         }
     }
 
-    /// Sends what is due in these 20 ms: keys before prompts.
-    pub(super) fn tick(&mut self, now: Duration) -> Ticked {
-        let mut finished = None;
-        if let Some(mut keys) = self.keys.take() {
-            if self.key_tick(&mut keys, now) {
-                self.keys = Some(keys);
-            }
-        } else {
-            finished = self.play_tick(now);
-        }
-        Ticked {
-            more: self.needs_ticks(),
-            finished,
-        }
-    }
-
-    /// Gives whether keys are left.
-    fn key_tick(&mut self, keys: &mut Keys, now: Duration) -> bool {
-        match keys {
-            Keys::Events(sender) => {
-                let Some(step) = sender.tick() else {
-                    return false;
-                };
-                let link = self.link.as_ref().filter(|link| link.send);
-                if let EventStep::Packet { first, payload } = step
-                    && let Some(event) = link.and_then(|link| link.formats.telephone_event)
-                {
-                    let header = self.out.event(event.payload_type, first, now);
-                    self.emit(&header, &event.octets(payload));
-                }
-            }
-            Keys::Tones(tones) => {
-                let Some(frame) = tones.frame() else {
-                    return false;
-                };
-                self.emit_audio(&frame, now);
-            }
-        }
-        true
-    }
-
-    /// Sends one frame of our own, unless the peer takes none.
-    fn emit_audio(&mut self, frame: &[i16; FRAME], now: Duration) -> Option<()> {
-        let NegotiatedFormats {
-            codec,
-            payload_type,
-            ..
-        } = self.link.as_ref().filter(|link| link.send)?.formats;
-        let mut payload = [0; FRAME];
-        self.encoder.discard_pending();
-        let length = self.encode(codec, frame, &mut payload);
-        let header = self.out.own_audio(payload_type, now);
-        self.emit(&header, payload.get(..length)?);
-        Some(())
-    }
-
-    /// Sends a packet of our own making.
-    pub(super) fn emit(&mut self, header: &Header, payload: &[u8]) {
+    /// Sends a packet of our own stream.
+    pub(super) fn send_own(&mut self, header: &Header, payload: &[u8]) {
         let mut buffer = [0; Header::LENGTH + FRAME + SRTP_OVERHEAD];
         if let Some(length) = header.write(payload, &mut buffer).map(<[u8]>::len) {
             self.send(&mut buffer, 0..length);
         }
     }
 
-    /// Plays one frame; gives the token of a clip that has ended.
-    fn play_tick(&mut self, now: Duration) -> Option<u64> {
-        let frame = match &mut self.playing {
-            Playing::Nothing => return None,
-            Playing::Ringback(tone) => tone.frame(),
-            Playing::Noise { noise, .. } => noise.frame(),
-            Playing::Clip { clip, frame, token } => match clip.frame(*frame) {
-                Some(samples) => {
-                    *frame += 1;
-                    samples
-                }
-                None => {
-                    let token = *token;
-                    self.playing = Playing::Nothing;
-                    return Some(token);
-                }
-            },
-        };
-        self.emit_audio(&frame, now)?;
-        if self.bridged.is_none() {
-            self.overheard(self.out.sample(), &frame, now);
-        }
-        None
-    }
-
-    /// The peer's stream was away, and comes again.
+    /// Handles the return of the peer's stream after a gap.
     pub(super) fn interrupt(&mut self, now: Duration) {
         self.stats.interrupt();
-        self.heard_since = Some(now);
+        self.last_received = Some(now);
     }
 
-    /// Whether the peer has been silent beyond the limit, told once.
-    pub(super) fn fell_silent(&mut self, limit: Duration, now: Duration) -> bool {
-        let receives = self.link.as_ref().is_some_and(|link| link.receive);
+    /// Returns `true` once if the peer has been silent for longer than the limit.
+    pub(super) fn check_silence(&mut self, limit: Duration, now: Duration) -> bool {
+        let receives = self
+            .negotiated
+            .as_ref()
+            .is_some_and(|negotiated| negotiated.receive);
         let silent = receives
             && self
-                .heard_since
+                .last_received
                 .is_some_and(|since| now.saturating_sub(since) > limit);
         if silent {
-            self.heard_since = None;
+            self.last_received = None;
         }
         silent
     }
 
-    /// What was received and sent.
+    /// Returns the statistics of the leg.
     pub(super) fn report(&self) -> MediaReport {
-        let round_trip = self.reports.heard.and_then(|heard| heard.round_trip);
+        let round_trip = self
+            .rtcp_state
+            .peer_report
+            .and_then(|report| report.round_trip);
         MediaReport {
             codec: self.codec(),
-            received: self.stats.report(rtcp::delay_of(round_trip)),
+            received: self.stats.report(rtcp::one_way_delay_ms(round_trip)),
             sent_packets: u64::from(self.out.packets()),
             sent_octets: u64::from(self.out.octets()),
             foreign: self.foreign,
             malformed: self.malformed,
             late: self.late(),
             unauthenticated: self.unauthenticated,
-            srtp: self.secure.suite(),
+            srtp: self.srtp.suite(),
             events: self.events.report(),
-            heard: self.reports.heard,
+            peer_report: self.rtcp_state.peer_report,
         }
     }
+}
+
+/// Creates the outgoing stream with a random SSRC, sequence number and timestamp.
+fn outbound_stream(random: &[u8; 34]) -> OutboundStream {
+    let [s0, s1, s2, s3, n0, n1, t0, t1, t2, t3, ..] = *random;
+    let (ssrc, timestamp) = (
+        u32::from_be_bytes([s0, s1, s2, s3]),
+        u32::from_be_bytes([t0, t1, t2, t3]),
+    );
+    // In the lower half, so that a peer without the first packets cannot miss a rollover (RFC 3711, section 3.3.1).
+    OutboundStream::new(ssrc, u16::from_be_bytes([n0 & 0x7f, n1]), timestamp)
 }
 
 #[cfg(test)]
@@ -592,7 +433,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_leg_in_clear_holds_no_room_for_what_only_others_need() {
-        assert!(size_of::<Leg>() <= 1024, "{}", size_of::<Leg>());
+    fn an_unencrypted_leg_fits_into_1_kib() {
+        assert!(size_of::<MediaLeg>() <= 1024, "{}", size_of::<MediaLeg>());
     }
 }

@@ -1,4 +1,4 @@
-//! A leg's RTCP: what we report of the peer's stream, and what it reports of ours (RFC 3550, section 6).
+//! RTCP of a leg: our reports about the peer's stream, and the peer's reports about ours (RFC 3550, section 6).
 
 use std::{
     net::SocketAddr,
@@ -10,32 +10,35 @@ use media::{
     parse_rtcp,
 };
 
-use super::Leg;
+use super::MediaLeg;
 use crate::calls::media::PeerReport;
 
-/// Between two RTCP reports (RFC 3550, section 6.2).
-pub(super) const INTERVAL: Duration = Duration::from_secs(5);
-/// One-way delay in milliseconds that opinion scores assume while RTCP tells no round trip: network and jitter buffer.
-const ASSUMED_DELAY: f64 = 60.0;
-/// Seconds from 1900 (NTP) to 1970.
+/// Interval of RTCP reports (RFC 3550, section 6.2).
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// One-way delay in milliseconds assumed for opinion scores without a measured round trip. It covers the network and
+/// the jitter buffer.
+const ASSUMED_DELAY_MS: f64 = 60.0;
+/// Seconds from 1900 (NTP) to 1970 (Unix).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-impl Leg {
-    /// Sends an RTCP report when one is due.
+impl MediaLeg {
+    /// Sends an RTCP report if it is due.
     pub(in crate::calls::media) fn report_if_due(&mut self, now: Duration) {
-        if self.link.is_some() && now >= self.reports.due {
-            self.reports.due = now + INTERVAL;
+        if self.negotiated.is_some() && now >= self.rtcp_state.due {
+            self.rtcp_state.due = now + REPORT_INTERVAL;
             self.send_rtcp(Bye::No, now);
         }
     }
 
-    /// Says goodbye by RTCP, when there is a peer.
-    pub(in crate::calls::media) fn say_goodbye(&mut self, now: Duration) {
+    /// Sends an RTCP BYE, if there is a peer.
+    pub(in crate::calls::media) fn send_bye(&mut self, now: Duration) {
         self.send_rtcp(Bye::Yes, now);
     }
 
     fn send_rtcp(&mut self, bye: Bye, now: Duration) {
-        let Some(link) = &self.link else { return };
+        let Some(negotiated) = &self.negotiated else {
+            return;
+        };
         let (ntp, timestamp) = (ntp_now(), self.out.timestamp_at(now));
         let (packets, octets) = (self.out.packets(), self.out.octets());
         let sender = (packets > 0).then_some(SenderInfo {
@@ -44,14 +47,16 @@ impl Leg {
             packets,
             octets,
         });
-        let last = self.reports.last_sender;
+        let last = self.rtcp_state.last_sender;
         let since = last.map_or(Duration::ZERO, |(_, at)| now.saturating_sub(at));
         let mut block = self.stats.report_block(last.map(|(ntp, _)| ntp), since);
         if let Some(block) = &mut block {
-            // The peer counts by the clock of its codec.
-            block.jitter = block.jitter.saturating_mul(link.formats.codec.ticks());
+            // The peer counts jitter in ticks of its codec's clock.
+            block.jitter = block
+                .jitter
+                .saturating_mul(negotiated.formats.codec.ticks());
         }
-        let cname = std::str::from_utf8(&self.reports.cname).unwrap_or_default();
+        let cname = std::str::from_utf8(&self.rtcp_state.cname).unwrap_or_default();
         let mut octets = build_rtcp(&RtcpCompound {
             ssrc: self.out.ssrc(),
             sender,
@@ -59,13 +64,13 @@ impl Leg {
             cname,
             bye,
         });
-        if self.secure.seal_rtcp(&mut octets) {
-            // A report that the system does not take is followed by the next one.
-            let _ = self.ports.rtcp.send_to(&octets, link.peer.rtcp());
+        if self.srtp.encrypt_rtcp(&mut octets) {
+            // The next report replaces a report refused by the system.
+            let _ = self.ports.rtcp.send_to(&octets, negotiated.peer.rtcp());
         }
     }
 
-    /// Takes a datagram that arrived at the RTCP port.
+    /// Handles a datagram at the RTCP port.
     pub(in crate::calls::media) fn receive_rtcp(
         &mut self,
         datagram: &mut [u8],
@@ -73,22 +78,22 @@ impl Leg {
         now: Duration,
     ) {
         if !self
-            .link
+            .negotiated
             .as_ref()
-            .is_some_and(|link| link.peer.allows_rtcp(from))
+            .is_some_and(|negotiated| negotiated.peer.accepts_rtcp(from))
         {
             return;
         }
-        let Some(length) = self.secure.open_rtcp(datagram) else {
+        let Some(length) = self.srtp.decrypt_rtcp(datagram) else {
             return;
         };
         for item in parse_rtcp(datagram.get(..length).unwrap_or_default()) {
             match item {
                 Rtcp::Sender { ssrc, info } if self.stats.ssrc() == Some(ssrc) => {
-                    self.reports.last_sender = Some(((info.ntp >> 16) as u32, now));
+                    self.rtcp_state.last_sender = Some(((info.ntp >> 16) as u32, now));
                 }
                 Rtcp::Report(block) if block.ssrc == self.out.ssrc() => {
-                    self.reports.heard =
+                    self.rtcp_state.peer_report =
                         Some(peer_report(&block, self.out.packets(), self.out.ticks()));
                 }
                 _ => {}
@@ -97,14 +102,14 @@ impl Leg {
     }
 }
 
-/// What a report block says of a stream of ours, whose clock has so many ticks in a sample of 8 kHz.
+/// Converts a report block about our stream. `ticks` is the number of clock ticks per sample at 8 kHz.
 fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
     let lost = u64::try_from(block.lost).unwrap_or(0);
     let jitter_ms = f64::from(block.jitter) * 1000.0 / f64::from(SAMPLE_RATE * ticks);
     let taken = ((ntp_now() >> 16) as u32)
         .wrapping_sub(block.last_sender_report)
         .wrapping_sub(block.delay);
-    // Above a minute the report is confused, not late.
+    // A round trip above one minute is an invalid report.
     let plausible = block.last_sender_report != 0 && taken < 60 << 16;
     let round_trip = plausible.then(|| Duration::from_secs_f64(f64::from(taken) / 65_536.0));
     let share = lost as f64 / f64::from(sent.max(1));
@@ -112,14 +117,14 @@ fn peer_report(block: &ReportBlock, sent: u32, ticks: u32) -> PeerReport {
         lost,
         jitter_ms,
         round_trip,
-        mos: mean_opinion_score(delay_of(round_trip) + 2.0 * jitter_ms, share),
+        mos: mean_opinion_score(one_way_delay_ms(round_trip) + 2.0 * jitter_ms, share),
     }
 }
 
-/// The one-way delay in milliseconds that scores take.
-pub(super) fn delay_of(round_trip: Option<Duration>) -> f64 {
-    round_trip.map_or(ASSUMED_DELAY, |round_trip| {
-        ASSUMED_DELAY + round_trip.as_secs_f64() * 500.0
+/// Returns the one-way delay in milliseconds for opinion scores.
+pub(super) fn one_way_delay_ms(round_trip: Option<Duration>) -> f64 {
+    round_trip.map_or(ASSUMED_DELAY_MS, |round_trip| {
+        ASSUMED_DELAY_MS + round_trip.as_secs_f64() * 500.0
     })
 }
 

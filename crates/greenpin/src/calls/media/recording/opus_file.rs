@@ -1,5 +1,4 @@
-//! An Ogg Opus file of two channels (RFC 7845). It can be played up to its last page while it is written, and if it is
-//! never completed.
+//! Ogg Opus file with two channels (RFC 7845). An incomplete file is playable up to its last page.
 
 use std::io::{self, Write};
 
@@ -8,33 +7,33 @@ use opus_pure::{
     Application, MAX_PACKET_BYTES, OggOpusWriter, OpusEncoder, OpusHead, OpusTags, RateControl,
 };
 
-/// Bits a second of both channels: an eighth of what WAV takes.
-const BIT_RATE: i32 = 32_000;
-/// 0 to 10: beyond it CPU grows, and nothing that is heard in speech of 8 kHz.
+/// Bit rate of both channels together, an eighth of WAV.
+const BITS_PER_SECOND: i32 = 32_000;
+/// Encoder complexity from 0 to 10. A higher value costs CPU without audible gain for speech at 8 kHz.
 const COMPLEXITY: i32 = 5;
-/// Octets after which a page is written: about a second.
-const PAGE: usize = 4000;
-/// Ticks of an Ogg Opus file's clock, 48 kHz, in a sample (RFC 7845, section 4).
-const TICKS: u64 = 48_000 / SAMPLE_RATE as u64;
+/// Page size in octets, about one second.
+const PAGE_BYTES: usize = 4000;
+/// Ticks of the 48 kHz clock per sample (RFC 7845, section 4).
+const TICKS_PER_SAMPLE: u64 = 48_000 / SAMPLE_RATE as u64;
 /// Samples of both channels in a packet of 20 ms.
-const PACKET: usize = 2 * FRAME;
+const PACKET_SAMPLES: usize = 2 * FRAME;
 
 pub(crate) struct OpusFile<W: Write> {
     encoder: OpusEncoder,
     writer: OggOpusWriter<W>,
-    /// What of the file's begin is not of the recording, in ticks (RFC 7845, section 4.2).
+    /// Ticks to skip at the start of the stream (RFC 7845, section 4.2).
     pre_skip: u64,
-    /// Interleaved samples that fill no packet yet.
-    rest: Vec<i16>,
+    /// Interleaved samples of an incomplete packet.
+    pending: Vec<i16>,
     frames: u64,
 }
 
 impl<W: Write> OpusFile<W> {
-    /// Begins a file whose stream has this serial number.
+    /// Creates a file with this stream serial number.
     pub(crate) fn new(output: W, serial: u32) -> io::Result<Self> {
         let mut encoder =
             OpusEncoder::new(SAMPLE_RATE as i32, 2, Application::Voip).map_err(io::Error::other)?;
-        encoder.bitrate_bps = BIT_RATE;
+        encoder.bitrate_bps = BITS_PER_SECOND;
         encoder.complexity = COMPLEXITY;
         encoder.rate_control = RateControl::Vbr;
         let head = OpusHead::for_encoder(&encoder, SAMPLE_RATE);
@@ -45,60 +44,60 @@ impl<W: Write> OpusFile<W> {
         };
         let mut writer =
             OggOpusWriter::with_serial(output, head, tags, serial).map_err(io::Error::other)?;
-        writer.set_page_target(PAGE);
+        writer.set_page_target(PAGE_BYTES);
         Ok(Self {
             encoder,
             writer,
             pre_skip,
-            rest: Vec::with_capacity(PACKET),
+            pending: Vec::with_capacity(PACKET_SAMPLES),
             frames: 0,
         })
     }
 
-    /// Frames of both channels so far.
+    /// Returns the number of frames so far. A frame holds one sample of each channel.
     pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Appends interleaved samples, and hands on the pages that are full.
+    /// Appends interleaved samples, and writes the full pages.
     pub(crate) fn append(&mut self, samples: &[i16]) -> io::Result<()> {
         self.frames += samples.len() as u64 / 2;
         for sample in samples {
-            self.rest.push(*sample);
-            if self.rest.len() == PACKET {
+            self.pending.push(*sample);
+            if self.pending.len() == PACKET_SAMPLES {
                 self.packet(u64::MAX)?;
             }
         }
         self.writer.get_mut().map_or(Ok(()), Write::flush)
     }
 
-    /// Writes what is left, and says where the recording ends (RFC 7845, section 4.4).
+    /// Writes the remaining samples and the end of the recording (RFC 7845, section 4.4).
     pub(crate) fn finish(mut self) -> io::Result<W> {
-        let end = self.pre_skip + self.frames * TICKS;
-        while self.place() < end {
-            self.rest.resize(PACKET, 0);
-            self.packet(end - self.place())?;
+        let end = self.pre_skip + self.frames * TICKS_PER_SAMPLE;
+        while self.position() < end {
+            self.pending.resize(PACKET_SAMPLES, 0);
+            self.packet(end - self.position())?;
         }
         self.writer.finish().map_err(io::Error::other)
     }
 
-    /// Encodes a packet, of which so many ticks are of the recording at most.
-    fn packet(&mut self, most: u64) -> io::Result<()> {
+    /// Encodes a packet. At most `max_ticks` of it belong to the recording.
+    fn packet(&mut self, max_ticks: u64) -> io::Result<()> {
         let mut octets = [0; MAX_PACKET_BYTES];
         let length = self
             .encoder
-            .encode_s16(&self.rest, FRAME, &mut octets)
+            .encode_s16(&self.pending, FRAME, &mut octets)
             .map_err(io::Error::other)?;
-        self.rest.clear();
-        let ticks = most.min(FRAME as u64 * TICKS) as u32;
+        self.pending.clear();
+        let ticks = max_ticks.min(FRAME as u64 * TICKS_PER_SAMPLE) as u32;
         let packet = octets.get(..length).unwrap_or_default();
         self.writer
             .write_packet_with_duration(packet, ticks)
             .map_err(io::Error::other)
     }
 
-    /// Ticks so far.
-    fn place(&self) -> u64 {
+    /// Returns the number of ticks so far.
+    fn position(&self) -> u64 {
         u64::try_from(self.writer.granule()).unwrap_or(0)
     }
 }
@@ -128,7 +127,7 @@ mod tests {
         file.finish().unwrap()
     }
 
-    /// What a player makes of a file: its frames at 48 kHz.
+    /// Decodes a file like a player, at 48 kHz.
     fn played(file: &[u8]) -> Vec<i16> {
         let mut reader = OggOpusReader::new(Cursor::new(file)).unwrap();
         let mut decoder = reader.head().decoder(48_000).unwrap();
@@ -144,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_as_long_as_what_was_recorded_to_the_sample() {
+    fn an_opus_file_has_the_exact_length_of_the_recording() {
         for frames in [0, 1, 159, 160, 161, 8000, 20_123] {
             assert_eq!(played(&written(frames)).len(), frames * 6 * 2, "{frames}");
         }
     }
 
     #[test]
-    fn what_a_crash_leaves_can_be_played_up_to_the_last_page() {
+    fn an_unfinished_opus_file_is_playable_up_to_its_last_page() {
         let mut file = OpusFile::new(Vec::new(), 7).unwrap();
         let seconds = 10;
         tones(8000 * seconds)

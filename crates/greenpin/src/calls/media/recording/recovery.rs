@@ -1,60 +1,70 @@
-//! Recordings that a crash left unfinished: those of calls that it cut short are completed, others removed.
+//! Recovery of unfinished recordings after a crash. Recordings of interrupted calls are completed, others are removed.
 
 use std::io;
 use std::path::Path;
 
-use super::unfinished::{Salvage, unfinished};
-use crate::store::{CallSid, Leftover, RecordingFile, Store, StoreError, Timestamp};
+use super::unfinished_recording::{UnfinishedRecording, list_unfinished};
+use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
-/// Goes through a folder of recordings, once the calls that the crash cut short are closed. Those of calls that go on
-/// belong to another node, and stay as they are.
-pub(crate) async fn take_up(folder: &Path, store: &Store) -> io::Result<()> {
-    for part in unfinished(folder)? {
-        match Salvage::of(&part) {
-            Ok(salvage) => {
-                let fate = match salvage.as_ref() {
-                    Some(salvage) => fate(salvage, store).await.map_err(io::Error::other)?,
-                    None => Leftover::Unwanted,
+/// Processes the unfinished recordings of a folder, after the interrupted calls have been closed. Recordings of active
+/// calls belong to another node and stay unchanged.
+pub(crate) async fn recover_unfinished(folder: &Path, store: &Store) -> io::Result<()> {
+    for part in list_unfinished(folder)? {
+        match UnfinishedRecording::inspect(&part) {
+            Ok(unfinished) => {
+                let disposition = match unfinished.as_ref() {
+                    Some(unfinished) => disposition(unfinished, store)
+                        .await
+                        .map_err(io::Error::other)?,
+                    None => Disposition::Discard,
                 };
-                settle(&part, fate, salvage).unwrap_or_else(|error| passed_over(&part, &error));
+                apply(&part, disposition, unfinished)
+                    .unwrap_or_else(|error| log_skipped(&part, &error));
             }
-            Err(error) => passed_over(&part, &error),
+            Err(error) => log_skipped(&part, &error),
         }
     }
     Ok(())
 }
 
-fn settle(part: &Path, fate: Leftover, salvage: Option<Salvage>) -> io::Result<()> {
-    match (fate, salvage) {
-        (Leftover::Wanted, Some(salvage)) => salvage.complete(),
-        (Leftover::InUse, _) => Ok(()),
+fn apply(
+    part: &Path,
+    disposition: Disposition,
+    unfinished: Option<UnfinishedRecording>,
+) -> io::Result<()> {
+    match (disposition, unfinished) {
+        (Disposition::Keep, Some(unfinished)) => unfinished.complete(),
+        (Disposition::InUse, _) => Ok(()),
         _ => std::fs::remove_file(part),
     }
 }
 
-/// One file is no reason not to start. In a folder of several nodes another one may have given it its name meanwhile.
-fn passed_over(part: &Path, error: &io::Error) {
+/// A single bad file does not prevent the start. In a shared folder another node may have renamed the file already.
+fn log_skipped(part: &Path, error: &io::Error) {
     if error.kind() != io::ErrorKind::NotFound {
         let file = part.file_name().unwrap_or_default();
-        tracing::error!(?file, %error, "an unfinished recording stays as it is");
+        tracing::error!(?file, %error, "unfinished recording skipped");
     }
 }
 
-async fn fate(salvage: &Salvage, store: &Store) -> Result<Leftover, StoreError> {
-    let name = salvage
+async fn disposition(
+    unfinished: &UnfinishedRecording,
+    store: &Store,
+) -> Result<Disposition, StoreError> {
+    let name = unfinished
         .path()
         .file_stem()
         .map(|name| name.to_string_lossy());
     let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
-    let location = salvage.path().to_string_lossy().into_owned();
-    let file = salvage
+    let location = unfinished.path().to_string_lossy().into_owned();
+    let file = unfinished
         .duration()
         .map(|duration| RecordingFile { location, duration });
-    let fate = store
-        .take_up_recording(&sid, file, Timestamp::now())
+    let disposition = store
+        .recover_recording(&sid, file, Timestamp::now())
         .await?;
-    tracing::info!(call_sid = %sid, ?fate, "a recording was left unfinished");
-    Ok(fate)
+    tracing::info!(call_sid = %sid, ?disposition, "unfinished recording found");
+    Ok(disposition)
 }

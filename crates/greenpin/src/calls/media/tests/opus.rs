@@ -1,4 +1,4 @@
-//! Opus between legs, with others, and of our own making.
+//! Opus between legs, with other codecs, and in our own streams.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn speaking(rtp: SocketAddr, formats: NegotiatedFormats) -> Remote {
     }
 }
 
-/// A second of a tone in Opus with copies, as datagrams in order.
+/// Encodes one second of a tone in Opus with redundancy, as datagrams in order.
 fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
     let mut encoder = media::Encoder::default();
     encoder.adapt(OpusSettings {
@@ -42,19 +42,19 @@ fn spoken(peer: &mut Socket, hertz: f64) -> Vec<Vec<u8>> {
     tone(hertz, 1000).chunks(160).map(packet).collect()
 }
 
-/// A bridge between two peers, who hear what the other is sent.
+/// Bridges two peers with these formats.
 fn bridge(
     ports: RangeInclusive<u16>,
     formats: [NegotiatedFormats; 2],
-) -> (Bench, [LegMedia; 2], [Socket; 2]) {
-    let mut bench = Bench::new(ports);
-    let [a, b] = [(); 2].map(|()| bench.plane.open().unwrap());
+) -> (MediaHarness, [LegMedia; 2], [Socket; 2]) {
+    let mut harness = MediaHarness::new(ports);
+    let [a, b] = [(); 2].map(|()| harness.plane.open().unwrap());
     let peers = formats.map(|formats| Socket::new(formats.payload_type));
     a.connect(speaking(peers[0].address(), formats[0]));
     b.connect(speaking(peers[1].address(), formats[1]));
     a.bridge(&b);
-    bench.settle(&b);
-    (bench, [a, b], peers)
+    harness.wait_until_done(&b);
+    (harness, [a, b], peers)
 }
 
 fn headers(packets: &[Vec<u8>]) -> Vec<Header> {
@@ -90,26 +90,29 @@ fn opus_decoded(packets: &[Vec<u8>]) -> Vec<i16> {
 }
 
 #[test]
-fn it_passes_untouched_under_the_number_and_the_clock_of_its_receiver() {
+fn opus_passes_unchanged_with_the_payload_type_and_clock_of_its_receiver() {
     let (_bench, [a, _b], [mut alice, bob]) =
         bridge(32_800..=32_809, [formats(OPUS), formats(107)]);
     let sent = spoken(&mut alice, 440.0);
     for packet in &sent {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = sent.iter().map(|_| bob.receive()).collect();
-    for (sent, heard) in sent.iter().zip(&heard) {
-        let (sent, heard) = (Packet::parse(sent).unwrap(), Packet::parse(heard).unwrap());
+    let received: Vec<Vec<u8>> = sent.iter().map(|_| bob.receive()).collect();
+    for (sent, received) in sent.iter().zip(&received) {
+        let (sent, received) = (
+            Packet::parse(sent).unwrap(),
+            Packet::parse(received).unwrap(),
+        );
         assert_eq!(
-            (heard.header.payload_type, heard.payload),
+            (received.header.payload_type, received.payload),
             (107, sent.payload)
         );
     }
-    assert_steps(&heard, 960);
+    assert_steps(&received, 960);
 }
 
 #[test]
-fn it_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not() {
+fn opus_is_heard_and_recorded_between_two_opus_peers_and_with_other_codecs() {
     recorded_talk(32_810..=32_829, [Codec::Opus, Codec::Opus]);
     recorded_talk(32_830..=32_849, [Codec::Opus, Codec::Pcma]);
     recorded_talk(32_850..=32_869, [Codec::Pcmu, Codec::Opus]);
@@ -117,8 +120,8 @@ fn it_is_heard_and_recorded_between_two_who_speak_it_and_with_one_who_does_not()
 }
 
 #[test]
-fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_codec() {
-    let mut heard = Vec::new();
+fn lost_and_reordered_opus_is_repaired_for_a_peer_with_another_codec() {
+    let mut received = Vec::new();
     for (ports, harmed) in [(32_890..=32_899, false), (32_900..=32_909, true)] {
         let (_bench, [a, _b], [mut alice, bob]) =
             bridge(ports, [formats(OPUS), NegotiatedFormats::new(Codec::Pcma)]);
@@ -132,15 +135,15 @@ fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_code
         }
         let packets: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
         assert_steps(&packets, 160);
-        heard.push(decoded(&packets));
+        received.push(decoded(&packets));
     }
-    let [whole, harmed] = &heard[..] else {
+    let [whole, harmed] = &received[..] else {
         panic!()
     };
     assert_eq!(
         whole[160 * 20..160 * 30],
         harmed[160 * 20..160 * 30],
-        "the disorder is not heard"
+        "reordering is inaudible"
     );
     assert!((frequency(harmed) - 440.0).abs() < 10.0);
     let level = |samples: &[i16]| {
@@ -153,7 +156,7 @@ fn what_is_lost_or_disordered_of_it_is_made_good_for_one_who_speaks_another_code
     let ratio = level(&harmed[lost.clone()]) / level(&whole[lost]);
     assert!(
         (0.2..2.0).contains(&ratio),
-        "what was lost sounds all the same: {ratio}"
+        "lost audio was concealed: {ratio}"
     );
 }
 
@@ -179,12 +182,12 @@ fn packets_of_30_ms_become_a_stream_without_gaps() {
 }
 
 #[test]
-fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
+fn a_peer_that_switches_to_opus_during_the_call_still_hears_and_is_heard() {
     let g711 = NegotiatedFormats::new(Codec::Pcma);
-    let (mut bench, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
+    let (mut harness, [a, b], [mut alice, bob]) = bridge(32_920..=32_929, [g711, g711]);
     let before = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     b.connect(speaking(bob.address(), formats(OPUS)));
-    bench.settle(&b);
+    harness.wait_until_done(&b);
     let after = alice.speak(a.local_port(), 440.0, Codec::Pcma, &bob);
     let (last, first) = (headers(&before)[49], headers(&after)[0]);
     assert_eq!(first.payload_type, OPUS);
@@ -196,17 +199,17 @@ fn a_peer_that_goes_over_to_it_within_the_call_hears_on_and_is_heard() {
     for packet in spoken(&mut bob, 1000.0) {
         bob.socket.send_to(&packet, local(b.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = (0..50).map(|_| alice.receive()).collect();
-    assert!((frequency(&decoded(&heard)) - 1000.0).abs() < 10.0);
+    let received: Vec<Vec<u8>> = (0..50).map(|_| alice.receive()).collect();
+    assert!((frequency(&decoded(&received)) - 1000.0).abs() < 10.0);
 }
 
 #[test]
-fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
+fn a_key_press_keeps_its_duration_across_different_clocks() {
     let g711 = NegotiatedFormats {
         telephone_event: Some(EventFormat::at_8000(101)),
         ..NegotiatedFormats::new(Codec::Pcmu)
     };
-    let (mut bench, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
+    let (mut harness, [a, _b], [mut alice, bob]) = bridge(32_930..=32_939, [formats(OPUS), g711]);
     for packet in spoken(&mut alice, 440.0).iter().take(3) {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
         bob.receive();
@@ -239,13 +242,13 @@ fn a_press_lasts_as_long_on_the_other_side_whatever_the_clock() {
         durations.push(EventPayload::parse(packet.payload).unwrap().duration);
     }
     assert_eq!(durations, [160, 320, 480, 480, 480]);
-    assert_eq!(bench.digit(a.id()), ('5', DigitSource::Event));
+    assert_eq!(harness.digit(a.id()), ('5', DigitSource::Event));
 }
 
 #[test]
-fn our_own_keys_and_prompts_run_by_its_clock() {
-    let bench = Bench::new(32_940..=32_949);
-    let (leg, peer) = (bench.plane.open().unwrap(), Socket::new(OPUS));
+fn our_own_keys_and_prompts_use_the_clock_of_opus() {
+    let harness = MediaHarness::new(32_940..=32_949);
+    let (leg, peer) = (harness.plane.open().unwrap(), Socket::new(OPUS));
     leg.connect(speaking(peer.address(), formats(OPUS)));
     leg.play(Arc::new(Clip::new(tone(600.0, 600)).unwrap()), 1);
     let played: Vec<Vec<u8>> = (0..30).map(|_| peer.receive()).collect();
@@ -256,7 +259,7 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
             two[1].timestamp.wrapping_sub(two[0].timestamp)
         })
         .collect();
-    // Where the machine was held up for long, the clock has run on.
+    // After a long stall of the machine the clock has advanced.
     assert!(
         steps.iter().all(|step| (960..48_000).contains(step)),
         "{steps:?}"
@@ -285,20 +288,20 @@ fn our_own_keys_and_prompts_run_by_its_clock() {
 }
 
 #[test]
-fn keys_are_found_in_and_sent_as_tones_where_there_are_no_events() {
-    let mut bench = Bench::new(32_950..=32_969);
-    let (leg, phone) = bench.pair(Codec::Opus, None);
+fn without_events_keys_are_detected_and_sent_as_tones_in_opus() {
+    let mut harness = MediaHarness::new(32_950..=32_969);
+    let (leg, phone) = harness.pair(Codec::Opus, None);
     for symbol in "1590#".chars() {
         let digit = Digit::try_from(symbol).unwrap();
         phone.send_digits(vec![digit]);
-        assert_eq!(bench.digit(leg.id()), (symbol, DigitSource::InBand));
+        assert_eq!(harness.digit(leg.id()), (symbol, DigitSource::InBand));
     }
     leg.send_digits(vec![Digit::try_from('8').unwrap()]);
-    assert_eq!(bench.digit(phone.id()), ('8', DigitSource::InBand));
+    assert_eq!(harness.digit(phone.id()), ('8', DigitSource::InBand));
 }
 
 #[test]
-fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
+fn speech_is_heard_after_invalid_opus_packets() {
     let (_bench, [a, _b], [mut alice, bob]) = bridge(
         32_970..=32_979,
         [formats(OPUS), NegotiatedFormats::new(Codec::Pcma)],
@@ -317,11 +320,11 @@ fn garbage_in_it_is_survived_and_speech_is_heard_after_it() {
     for packet in &speech {
         alice.socket.send_to(packet, local(a.local_port())).unwrap();
     }
-    let heard: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
-    assert!((frequency(&decoded(&heard)) - 440.0).abs() < 10.0);
+    let received: Vec<Vec<u8>> = (0..50).map(|_| bob.receive()).collect();
+    assert!((frequency(&decoded(&received)) - 440.0).abs() < 10.0);
 }
 
-/// The channels of an Ogg Opus file, by a decoder that nobody here wrote.
+/// Decodes both channels of an Ogg Opus file with `opusdec`, an independent decoder.
 fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
     let wav = file.with_extension("opusdec.wav");
     let run = std::process::Command::new("opusdec")
@@ -333,11 +336,11 @@ fn played(file: &Path) -> (Vec<i16>, Vec<i16>) {
 }
 
 #[test]
-fn a_recording_as_ogg_opus_is_played_elsewhere_with_each_side_in_its_channel() {
+fn an_ogg_opus_recording_plays_in_opusdec_with_each_side_in_its_channel() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("call.opus");
-    let mut bench = Bench::new(32_980..=32_989);
-    let (length, _bob) = talk(&mut bench, [Codec::Pcma, Codec::Opus], &file, None);
+    let mut harness = MediaHarness::new(32_980..=32_989);
+    let (length, _bob) = talk(&mut harness, [Codec::Pcma, Codec::Opus], &file, None);
     let sides = played(&file);
     assert_each_on_its_side(&sides);
     assert!(

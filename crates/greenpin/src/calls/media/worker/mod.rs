@@ -1,4 +1,4 @@
-//! The poll loop of one media thread.
+//! Poll loop of one media thread.
 
 mod relay;
 
@@ -14,53 +14,53 @@ use media::{Digit, DigitSource, Ringback, RingbackTone, SRTP_OVERHEAD, StereoTim
 use mio::{Events, Interest, Poll, Token};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::leg::Leg;
-use super::plane::{Command, Order, ThreadLink};
+use super::command::{Command, LegCommand, ThreadHandle};
+use super::leg::MediaLeg;
 use super::{MediaEvent, MediaId, MediaSettings, Remote};
-use crate::calls::media::recording::writer::{Recording, Writer};
+use crate::calls::media::recording::writer::{LegRecording, RecordingWriter};
 
-/// The token of the waker; legs use two tokens a slot from 0 on.
-pub(super) const WAKE: usize = usize::MAX;
-const TICK: Duration = Duration::from_millis(20);
-/// Between two looks at silence, RTCP and recordings.
-const SWEEP: Duration = Duration::from_millis(250);
-/// From so many packets in one second on, gathering pays.
-const BUSY: u32 = 5000;
-/// Datagrams read from one socket before others get their turn.
-const FAIR_SHARE: usize = 32;
-/// The longest datagram that we take whole: an Ethernet frame.
-const DATAGRAM: usize = 1500;
+/// Token of the waker. Legs use two tokens per slot, starting at 0.
+pub(super) const WAKER_TOKEN: usize = usize::MAX;
+const TICK_INTERVAL: Duration = Duration::from_millis(20);
+/// Interval of the checks for silence, RTCP and recordings.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// Packet rate above which the thread gathers packets between polls.
+const BUSY_PACKETS_PER_SECOND: u32 = 5000;
+/// Maximum number of datagrams read from one socket before the other sockets are served.
+const MAX_DATAGRAMS_PER_TURN: usize = 32;
+/// Maximum datagram size in octets, as in an Ethernet frame.
+const DATAGRAM_BYTES: usize = 1500;
 
-/// One media thread.
+/// State of one media thread.
 pub(super) struct Worker {
     poll: Poll,
     inbox: mpsc::Receiver<Command>,
     events: UnboundedSender<MediaEvent>,
-    writer: Writer,
+    writer: RecordingWriter,
     silence_limit: Duration,
     gather: Duration,
     ringback: Ringback,
     origin: Instant,
     now: Duration,
-    slots: Vec<Option<Box<Leg>>>,
+    slots: Vec<Option<Box<MediaLeg>>>,
     vacant: Vec<usize>,
     by_id: HashMap<MediaId, usize>,
-    /// What was told to legs that are still on their way here.
-    expected: HashMap<MediaId, Vec<Order>>,
+    /// Queued commands for legs in transit from another thread.
+    arriving: HashMap<MediaId, Vec<LegCommand>>,
     ticking: Vec<usize>,
-    /// Sockets that had more than their fair share.
-    again: Vec<usize>,
+    /// Sockets with more datagrams than one turn allows.
+    unfinished_sockets: Vec<usize>,
     next_tick: Duration,
     next_sweep: Duration,
-    load: Load,
-    /// Taken out while a socket is read.
+    packet_rate: PacketRate,
+    /// Taken out of the struct while a socket is read.
     datagram: Vec<u8>,
-    samples: [i16; DATAGRAM],
+    samples: [i16; DATAGRAM_BYTES],
 }
 
-/// Packets a second, to tell whether gathering pays.
+/// Packets per second, to decide about gathering.
 #[derive(Default)]
-struct Load {
+struct PacketRate {
     since: Duration,
     packets: u32,
     busy: bool,
@@ -71,7 +71,7 @@ impl Worker {
         poll: Poll,
         inbox: mpsc::Receiver<Command>,
         events: UnboundedSender<MediaEvent>,
-        writer: Writer,
+        writer: RecordingWriter,
         settings: &MediaSettings,
         origin: Instant,
     ) -> Self {
@@ -88,53 +88,56 @@ impl Worker {
             slots: Vec::new(),
             vacant: Vec::new(),
             by_id: HashMap::new(),
-            expected: HashMap::new(),
+            arriving: HashMap::new(),
             ticking: Vec::new(),
-            again: Vec::new(),
+            unfinished_sockets: Vec::new(),
             next_tick: Duration::ZERO,
             next_sweep: Duration::ZERO,
-            load: Load::default(),
-            datagram: vec![0; DATAGRAM + SRTP_OVERHEAD],
-            samples: [0; DATAGRAM],
+            packet_rate: PacketRate::default(),
+            datagram: vec![0; DATAGRAM_BYTES + SRTP_OVERHEAD],
+            samples: [0; DATAGRAM_BYTES],
         }
     }
 
-    /// Serves until the plane is gone.
+    /// Serves all legs until the plane is dropped.
     pub(super) fn run(mut self) {
         let mut ready = Events::with_capacity(1024);
         loop {
-            if let Err(error) = self.poll.poll(&mut ready, self.pause()) {
+            if let Err(error) = self.poll.poll(&mut ready, self.poll_timeout()) {
                 if error.kind() == io::ErrorKind::Interrupted {
                     continue;
                 }
-                tracing::error!(%error, "media thread cannot poll its sockets");
+                tracing::error!(%error, "media thread cannot poll its sockets; stopping the thread");
                 return;
             }
             self.now = self.origin.elapsed();
-            // Orders first: what was told before a packet was sent holds for that packet.
-            if self.obey().is_err() {
+            // Commands go first: a command sent before a packet applies to this packet.
+            if self.run_commands().is_err() {
                 return;
             }
-            self.again
+            self.unfinished_sockets
                 .drain(..)
                 .collect::<Vec<_>>()
                 .into_iter()
-                .for_each(|token| self.drain(token));
+                .for_each(|token| self.read_socket(token));
             ready
                 .iter()
-                .filter(|event| event.token().0 != WAKE)
-                .for_each(|event| self.drain(event.token().0));
+                .filter(|event| event.token().0 != WAKER_TOKEN)
+                .for_each(|event| self.read_socket(event.token().0));
             self.tick_if_due();
             self.sweep_if_due();
-            if self.load.is_busy(self.now) && self.again.is_empty() && !self.gather.is_zero() {
+            if self.packet_rate.is_busy(self.now)
+                && self.unfinished_sockets.is_empty()
+                && !self.gather.is_zero()
+            {
                 thread::sleep(self.gather);
             }
         }
     }
 
-    /// How long the poll may wait.
-    fn pause(&self) -> Option<Duration> {
-        if !self.again.is_empty() {
+    /// Returns the maximum time for the next poll.
+    fn poll_timeout(&self) -> Option<Duration> {
+        if !self.unfinished_sockets.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.origin.elapsed();
@@ -143,22 +146,24 @@ impl Worker {
         tick.into_iter().chain(sweep).min()
     }
 
-    /// Reads what waits at one socket.
-    fn drain(&mut self, token: usize) {
+    /// Reads the pending datagrams of one socket.
+    fn read_socket(&mut self, token: usize) {
         let Some(mut leg) = self.slots.get_mut(token / 2).and_then(Option::take) else {
             return;
         };
         let is_rtp = token.is_multiple_of(2);
         let mut datagram = std::mem::take(&mut self.datagram);
         let mut read = 0;
-        while read < FAIR_SHARE {
+        while read < MAX_DATAGRAMS_PER_TURN {
             let socket = if is_rtp {
                 &leg.ports.rtp
             } else {
                 &leg.ports.rtcp
             };
-            match socket.recv_from(datagram.get_mut(..DATAGRAM).unwrap_or_default()) {
-                Ok((length, from)) if is_rtp => self.packet(&mut leg, &mut datagram, length, from),
+            match socket.recv_from(datagram.get_mut(..DATAGRAM_BYTES).unwrap_or_default()) {
+                Ok((length, from)) if is_rtp => {
+                    self.on_datagram(&mut leg, &mut datagram, length, from)
+                }
                 Ok((length, from)) => {
                     leg.receive_rtcp(
                         datagram.get_mut(..length).unwrap_or_default(),
@@ -167,14 +172,15 @@ impl Worker {
                     );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error for what we sent (RFC 1122, section 4.1.3.3): the peer's port is closed. Read on.
+                // ICMP error for a sent packet: the peer's port is closed (RFC 1122, section 4.1.3.3). Continue to
+                // read.
                 Err(_) => {}
             }
             read += 1;
         }
         self.datagram = datagram;
-        if read == FAIR_SHARE {
-            self.again.push(token);
+        if read == MAX_DATAGRAMS_PER_TURN {
+            self.unfinished_sockets.push(token);
         }
         if let Some(slot) = self.slots.get_mut(token / 2) {
             *slot = Some(leg);
@@ -198,13 +204,13 @@ impl Worker {
         if self.ticking.is_empty() || self.now < self.next_tick {
             return;
         }
-        // After a stall we go on from here rather than send a burst.
-        self.next_tick = if self.now - self.next_tick > TICK * 5 {
-            self.now + TICK
+        // After a stall the next tick starts from now, to avoid a burst.
+        self.next_tick = if self.now - self.next_tick > TICK_INTERVAL * 5 {
+            self.now + TICK_INTERVAL
         } else {
-            self.next_tick + TICK
+            self.next_tick + TICK_INTERVAL
         };
-        self.release_waiting();
+        self.release_overdue();
         let (slots, events, now) = (&mut self.slots, &self.events, self.now);
         self.ticking.retain(|slot| {
             let Some(Some(leg)) = slots.get_mut(*slot) else {
@@ -212,15 +218,15 @@ impl Worker {
             };
             let ticked = leg.tick(now);
             if let Some(token) = ticked.finished {
-                tell(events, MediaEvent::PlayFinished { id: leg.id, token });
+                emit(events, MediaEvent::PlayFinished { id: leg.id, token });
             }
             leg.ticking = ticked.more;
             ticked.more
         });
     }
 
-    /// Gives up packets that did not come in time, so that those behind them go on.
-    fn release_waiting(&mut self) {
+    /// Gives up missing packets after their deadline, so that the packets behind them continue.
+    fn release_overdue(&mut self) {
         let is_waiting = |slot: &usize| {
             self.slots
                 .get(*slot)
@@ -231,9 +237,9 @@ impl Worker {
             let Some(mut leg) = self.slots.get_mut(slot).and_then(Option::take) else {
                 continue;
             };
-            self.release(&mut leg);
-            if let Some(place) = self.slots.get_mut(slot) {
-                *place = Some(leg);
+            self.release_due(&mut leg);
+            if let Some(entry) = self.slots.get_mut(slot) {
+                *entry = Some(leg);
             }
         }
     }
@@ -242,11 +248,11 @@ impl Worker {
         if self.now < self.next_sweep {
             return;
         }
-        self.next_sweep = self.now + SWEEP;
+        self.next_sweep = self.now + SWEEP_INTERVAL;
         for leg in self.slots.iter_mut().flatten() {
             leg.report_if_due(self.now);
-            if leg.fell_silent(self.silence_limit, self.now) {
-                tell(&self.events, MediaEvent::Silent { id: leg.id });
+            if leg.check_silence(self.silence_limit, self.now) {
+                emit(&self.events, MediaEvent::Silent { id: leg.id });
             }
             while let Some(block) = leg
                 .recording
@@ -258,106 +264,107 @@ impl Worker {
         }
     }
 
-    /// Carries out what was told; an error when the plane is gone.
-    fn obey(&mut self) -> Result<(), mpsc::TryRecvError> {
+    /// Runs the pending commands. Returns an error if the plane was dropped.
+    fn run_commands(&mut self) -> Result<(), mpsc::TryRecvError> {
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Shutdown) => return Err(mpsc::TryRecvError::Disconnected),
-                Ok(command) => self.command(command),
+                Ok(command) => self.run_command(command),
                 Err(mpsc::TryRecvError::Empty) => return Ok(()),
-                Err(gone) => return Err(gone),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn run_command(&mut self, command: Command) {
         match command {
             Command::Adopt(leg) => self.adopt(leg),
-            Command::Expect(id) => drop(self.expected.insert(id, Vec::new())),
+            Command::Expect(id) => drop(self.arriving.insert(id, Vec::new())),
             Command::HandOver(id, to) => self.hand_over(id, &to),
-            Command::Leg(id, order) => self.order_or_keep(id, order),
+            Command::Leg(id, command) => self.apply_or_queue(id, command),
             Command::Shutdown => {}
         }
     }
 
-    fn adopt(&mut self, mut leg: Box<Leg>) {
+    fn adopt(&mut self, mut leg: Box<MediaLeg>) {
         let slot = self.vacant.pop().unwrap_or(self.slots.len());
         let registry = self.poll.registry();
         let rtp = registry.register(&mut leg.ports.rtp, Token(slot * 2), Interest::READABLE);
         let rtcp = registry.register(&mut leg.ports.rtcp, Token(slot * 2 + 1), Interest::READABLE);
         if let Err(error) = rtp.and(rtcp) {
-            // Such a leg hears nothing; the silence limit ends its call.
-            tracing::error!(%error, "media socket cannot be polled");
+            // Such a leg receives nothing, and the silence limit ends its call.
+            tracing::error!(%error, "cannot poll a media socket");
         }
         let id = leg.id;
         self.by_id.insert(id, slot);
         if slot == self.slots.len() {
             self.slots.push(None);
         }
-        if let Some(place) = self.slots.get_mut(slot) {
-            *place = Some(leg);
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = Some(leg);
         }
         self.start_ticks(slot);
-        let kept = self.expected.remove(&id).unwrap_or_default();
-        kept.into_iter()
-            .for_each(|order| self.order_or_keep(id, order));
+        let queued = self.arriving.remove(&id).unwrap_or_default();
+        queued
+            .into_iter()
+            .for_each(|command| self.apply_or_queue(id, command));
     }
 
-    fn hand_over(&mut self, id: MediaId, to: &ThreadLink) {
-        self.order(id, Order::Unbridge);
+    fn hand_over(&mut self, id: MediaId, to: &ThreadHandle) {
+        self.apply(id, LegCommand::Unbridge);
         let Some(mut leg) = self.remove(id) else {
             return;
         };
-        // The sockets stay open; a socket that is not registered here cannot fail to be deregistered.
+        // The sockets stay open. An error only means that a socket was not registered here.
         let _ = self.poll.registry().deregister(&mut leg.ports.rtp);
         let _ = self.poll.registry().deregister(&mut leg.ports.rtcp);
         leg.ticking = false;
-        to.tell(Command::Adopt(leg));
+        to.send(Command::Adopt(leg));
     }
 
-    /// Orders for a leg that is still on its way here wait for it; so does a bridge to one.
-    fn order_or_keep(&mut self, id: MediaId, order: Order) {
-        if let Some(kept) = self.expected.get_mut(&id) {
-            return kept.push(order);
+    /// Applies a command to a leg, or queues it while the leg, or the leg to bridge with, is in transit.
+    fn apply_or_queue(&mut self, id: MediaId, command: LegCommand) {
+        if let Some(queued) = self.arriving.get_mut(&id) {
+            return queued.push(command);
         }
-        match order {
-            Order::Bridge(other) if self.expected.contains_key(&other) => {
-                // Seen from the other leg it is the same bridge.
-                self.expected
+        match command {
+            LegCommand::Bridge(other) if self.arriving.contains_key(&other) => {
+                // The bridge is symmetric, so the other leg can execute it.
+                self.arriving
                     .entry(other)
                     .or_default()
-                    .push(Order::Bridge(id));
+                    .push(LegCommand::Bridge(id));
             }
-            order => self.order(id, order),
+            command => self.apply(id, command),
         }
     }
 
-    fn order(&mut self, id: MediaId, order: Order) {
+    fn apply(&mut self, id: MediaId, command: LegCommand) {
         let Some(slot) = self.by_id.get(&id).copied() else {
             return;
         };
         let Some(Some(leg)) = self.slots.get_mut(slot) else {
             return;
         };
-        match order {
-            Order::Connect(remote) => self.connect(slot, &remote),
-            Order::Play(clip, token) => leg.play(clip, token),
-            Order::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
-            Order::StopPlaying => leg.stop_playing(),
-            Order::SendDigits(digits) => leg.press(digits),
-            Order::Bridge(other) => self.bridge(slot, other),
-            Order::Unbridge => self.unbridge(slot),
-            Order::Interrupt => leg.interrupt(self.now),
-            Order::Record(path) => {
+        match command {
+            LegCommand::Connect(remote) => self.connect(slot, &remote),
+            LegCommand::Play(clip, token) => leg.play(clip, token),
+            LegCommand::Ringback => leg.play_ringback(RingbackTone::new(&self.ringback)),
+            LegCommand::StopPlaying => leg.stop_playing(),
+            LegCommand::SendDigits(digits) => leg.send_keys(digits),
+            LegCommand::Bridge(other) => self.bridge(slot, other),
+            LegCommand::Unbridge => self.unbridge(slot),
+            LegCommand::Interrupt => leg.interrupt(self.now),
+            LegCommand::Record(path) => {
                 if leg.recording.is_none() {
-                    leg.recording = Some(Box::new(Recording {
+                    leg.recording = Some(Box::new(LegRecording {
                         timeline: StereoTimeline::new(self.now),
                     }));
-                    self.writer.begin(id, path);
+                    self.writer.start_recording(id, path);
                 }
             }
-            Order::Listen(listener) => leg.listener = Some(listener),
-            Order::Close { report } => self.close(id, report),
+            LegCommand::Listen(listener) => leg.listener = Some(listener),
+            LegCommand::Close { report } => self.close(id, report),
         }
         self.start_ticks(slot);
     }
@@ -367,7 +374,7 @@ impl Worker {
             return;
         };
         leg.connect(remote, self.now);
-        // Silence of a peer that is put on hold is silence.
+        // A peer on hold is silent on purpose.
         if let Some(Some(other)) = leg.bridged.and_then(|other| self.slots.get_mut(other)) {
             other.stop_noise();
         }
@@ -384,10 +391,10 @@ impl Worker {
         };
         self.unbridge(slot);
         self.unbridge(other);
-        for (here, there) in [(slot, other), (other, slot)] {
-            if let Some(Some(leg)) = self.slots.get_mut(here) {
-                leg.bridged = Some(there);
-                leg.press_passes = false;
+        for (slot, peer) in [(slot, other), (other, slot)] {
+            if let Some(Some(leg)) = self.slots.get_mut(slot) {
+                leg.bridged = Some(peer);
+                leg.forwards_press = false;
                 leg.stop_playing();
             }
         }
@@ -409,17 +416,17 @@ impl Worker {
     }
 
     fn close(&mut self, id: MediaId, report: bool) {
-        self.order(id, Order::Unbridge);
+        self.apply(id, LegCommand::Unbridge);
         let Some(mut leg) = self.remove(id) else {
             return;
         };
-        leg.say_goodbye(self.now);
+        leg.send_bye(self.now);
         let closed = report.then(|| MediaEvent::Closed {
             id,
             report: leg.report(),
         });
         let recording = leg.recording.take();
-        // The ports are free before anybody hears that the leg is closed.
+        // The ports must be free before the `Closed` event.
         drop(leg);
         match recording {
             Some(mut recording) => {
@@ -430,11 +437,11 @@ impl Worker {
             }
             None => closed
                 .into_iter()
-                .for_each(|event| tell(&self.events, event)),
+                .for_each(|event| emit(&self.events, event)),
         }
     }
 
-    fn remove(&mut self, id: MediaId) -> Option<Box<Leg>> {
+    fn remove(&mut self, id: MediaId) -> Option<Box<MediaLeg>> {
         let slot = self.by_id.remove(&id)?;
         let leg = self.slots.get_mut(slot)?.take();
         self.vacant.push(slot);
@@ -443,10 +450,10 @@ impl Worker {
     }
 }
 
-impl Load {
+impl PacketRate {
     fn is_busy(&mut self, now: Duration) -> bool {
         if now.saturating_sub(self.since) >= Duration::from_secs(1) {
-            self.busy = self.packets >= BUSY;
+            self.busy = self.packets >= BUSY_PACKETS_PER_SECOND;
             self.packets = 0;
             self.since = now;
         }
@@ -454,16 +461,16 @@ impl Load {
     }
 }
 
-fn tell_digit(
+fn emit_digit(
     events: &UnboundedSender<MediaEvent>,
     id: MediaId,
     digit: Digit,
     source: DigitSource,
 ) {
-    tell(events, MediaEvent::Digit { id, digit, source });
+    emit(events, MediaEvent::Digit { id, digit, source });
 }
 
-fn tell(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
-    // Nobody listens any more while the engine shuts down.
+fn emit(events: &UnboundedSender<MediaEvent>, event: MediaEvent) {
+    // The receiver is gone during the shutdown of the engine.
     let _ = events.send(event);
 }

@@ -1,4 +1,4 @@
-//! A packet's way from one leg's socket to the other's.
+//! Path of a packet from one leg's socket to the bridged leg's socket.
 
 use std::{net::SocketAddr, ops::Range};
 
@@ -7,64 +7,69 @@ use media::{
     SRTP_OVERHEAD, Unforwarded,
 };
 
-use super::{DATAGRAM, Leg, Worker, tell_digit};
+use super::{DATAGRAM_BYTES, MediaLeg, Worker, emit_digit};
 
-/// A packet in a buffer, and what is known of it.
-struct Passing {
+/// Packet in a buffer, with the results of its processing.
+struct ForwardedPacket {
     header: Header,
     payload: Range<usize>,
-    /// The key whose press begins with it.
+    /// Key pressed at the start of this packet.
     digit: Option<Digit>,
-    /// Its samples, when it was decoded: so many of the worker's.
-    heard: Option<usize>,
+    /// Number of samples decoded into the worker's buffer.
+    decoded: Option<usize>,
 }
 
 impl Worker {
-    /// Takes the datagram of `length` octets in `buffer` that arrived at a leg's RTP port.
-    pub(super) fn packet(
+    /// Handles the datagram of `length` octets in `buffer`, received at a leg's RTP port.
+    pub(super) fn on_datagram(
         &mut self,
-        leg: &mut Leg,
+        leg: &mut MediaLeg,
         buffer: &mut [u8],
         length: usize,
         from: SocketAddr,
     ) {
-        self.load.packets += 1;
+        self.packet_rate.packets += 1;
         let Some(datagram) = buffer.get_mut(..length) else {
             return;
         };
         let Some(packet) = leg.receive(datagram, from, self.now) else {
             return;
         };
-        let digit = self.press(leg, &packet);
-        let arrival = leg.arrive(&packet, self.bridged(leg), self.now);
+        let digit = self.emit_key(leg, &packet);
+        let arrival = leg.enqueue(&packet, self.bridged(leg), self.now);
         let is_due = !matches!(arrival, Some(Arrival::Buffered | Arrival::Dropped));
-        let heard = if is_due {
-            self.hear(leg, &packet)
+        let decoded = if is_due {
+            self.decode_for_listeners(leg, &packet)
         } else {
             None
         };
-        if is_due || !self.is_coded_anew(leg, &packet) {
-            let passing = Passing {
+        if is_due || !self.is_transcoded(leg, &packet) {
+            let forwarded = ForwardedPacket {
                 header: packet.header,
                 payload: packet.payload_range(),
                 digit,
-                heard,
+                decoded,
             };
-            self.pass(leg, buffer, passing);
+            self.forward_packet(leg, buffer, forwarded);
         }
         if arrival.is_some() {
-            self.release(leg);
+            self.release_due(leg);
         }
     }
 
-    /// Passes a packet on to the bridged leg, if there is one.
-    fn pass(&mut self, leg: &mut Leg, buffer: &mut [u8], passing: Passing) {
-        let Passing {
+    /// Forwards a packet to the bridged leg, if any.
+    fn forward_packet(
+        &mut self,
+        leg: &mut MediaLeg,
+        buffer: &mut [u8],
+        forwarded: ForwardedPacket,
+    ) {
+        let ForwardedPacket {
             header,
             payload,
             digit,
-            heard,
-        } = passing;
+            decoded,
+        } = forwarded;
         let Some(formats) = leg.formats() else { return };
         let Some(other) = leg
             .bridged
@@ -78,8 +83,8 @@ impl Worker {
             payload: octets,
             offset: payload.start,
         };
-        if leg.is_event(&packet) && !leg.press_passes {
-            return other.swallow(&packet);
+        if leg.is_event(&packet) && !leg.forwards_press {
+            return other.skip(&packet);
         }
         match other.forward(&packet, &formats, self.now) {
             Forward::Audio {
@@ -91,11 +96,11 @@ impl Worker {
                 let mut payload = payload;
                 if !from.transcode(to, octets) {
                     let count =
-                        heard.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
+                        decoded.unwrap_or_else(|| leg.decode(from, octets, &mut self.samples));
                     let samples = self.samples.get(..count).unwrap_or_default();
-                    let room = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
-                    let room = buffer.get_mut(room).unwrap_or_default();
-                    payload.end = payload.start + other.encode_next(&mut header, to, samples, room);
+                    let free = payload.start..buffer.len().saturating_sub(SRTP_OVERHEAD);
+                    let free = buffer.get_mut(free).unwrap_or_default();
+                    payload.end = payload.start + other.encode_next(&mut header, to, samples, free);
                 }
                 if let Some(range) = header
                     .replace_in(buffer, payload.clone())
@@ -104,9 +109,9 @@ impl Worker {
                     other.send(buffer, range);
                 }
             }
-            Forward::Event { header, payload } => other.emit(&header, &payload),
-            Forward::Noise { header, noise } => other.emit(&header, noise.octets()),
-            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.press_anew(leg, digit),
+            Forward::Event { header, payload } => other.send_own(&header, &payload),
+            Forward::Noise { header, noise } => other.send_own(&header, noise.octets()),
+            Forward::Nothing(Unforwarded::EventWithoutReceiver) => self.send_press(leg, digit),
             Forward::Nothing(Unforwarded::NoiseWithoutReceiver(noise)) => {
                 other.play_noise(header, &noise);
                 leg.bridged
@@ -117,67 +122,67 @@ impl Worker {
         }
     }
 
-    /// Takes what waited for its turn and is due.
-    pub(super) fn release(&mut self, leg: &mut Leg) {
+    /// Processes the queued packets that are due.
+    pub(super) fn release_due(&mut self, leg: &mut MediaLeg) {
         while let Some(next) = leg.next_in_order(self.now) {
             match next {
-                Next::Packet(held) => self.held(leg, &held),
+                Next::Packet(held) => self.process_held(leg, &held),
                 Next::Lost {
                     header,
                     packets,
                     samples,
-                } => self.lost(leg, header, packets, samples),
+                } => self.conceal_loss(leg, header, packets, samples),
             }
         }
     }
 
-    fn held(&mut self, leg: &mut Leg, held: &BufferedPacket) {
+    fn process_held(&mut self, leg: &mut MediaLeg, held: &BufferedPacket) {
         let packet = held.packet();
-        let heard = self.hear(leg, &packet);
-        if !self.is_coded_anew(leg, &packet) {
-            // It passed when it came.
+        let decoded = self.decode_for_listeners(leg, &packet);
+        if !self.is_transcoded(leg, &packet) {
+            // The packet was forwarded on arrival.
             return;
         }
         let mut buffer = vec![0; packet.offset];
         buffer.extend_from_slice(packet.payload);
-        buffer.resize(buffer.len().max(DATAGRAM) + SRTP_OVERHEAD, 0);
-        let passing = Passing {
+        buffer.resize(buffer.len().max(DATAGRAM_BYTES) + SRTP_OVERHEAD, 0);
+        let forwarded = ForwardedPacket {
             header: packet.header,
             payload: packet.payload_range(),
             digit: None,
-            heard,
+            decoded,
         };
-        self.pass(leg, &mut buffer, passing);
+        self.forward_packet(leg, &mut buffer, forwarded);
     }
 
-    /// Whether the packet is decoded and encoded on its way to the bridged leg.
-    fn is_coded_anew(&self, leg: &Leg, packet: &Packet<'_>) -> bool {
-        // A peer may give its keys the number that is another one's codec.
+    /// Returns `true` if the packet is decoded and encoded on its way to the bridged leg.
+    fn is_transcoded(&self, leg: &MediaLeg, packet: &Packet<'_>) -> bool {
+        // A peer may use a payload type for events that elsewhere belongs to a codec.
         if leg.is_event(packet) {
             return false;
         }
         let from = leg
             .formats()
             .and_then(|formats| formats.codec_for(packet.header.payload_type));
-        from.zip(self.bridged(leg).and_then(Leg::codec))
+        from.zip(self.bridged(leg).and_then(MediaLeg::codec))
             .is_some_and(|(from, to)| from.needs_decoder(to))
     }
 
-    fn bridged(&self, leg: &Leg) -> Option<&Leg> {
+    fn bridged(&self, leg: &MediaLeg) -> Option<&MediaLeg> {
         self.slots.get(leg.bridged?)?.as_deref()
     }
 
-    /// Tells of the key whose press begins with this packet.
-    fn press(&self, leg: &mut Leg, packet: &Packet<'_>) -> Option<Digit> {
+    /// Emits the key if a key press starts with this packet.
+    fn emit_key(&self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<Digit> {
         let digit = leg.event_digit(packet)?;
-        tell_digit(&self.events, leg.id, digit, DigitSource::Event);
-        leg.press_passes = leg.bridged.is_some();
+        emit_digit(&self.events, leg.id, digit, DigitSource::Event);
+        leg.forwards_press = leg.bridged.is_some();
         Some(digit)
     }
 
-    /// Decodes the packet for those who need samples: recordings, listeners, the search for tones; gives their number.
-    fn hear(&mut self, leg: &mut Leg, packet: &Packet<'_>) -> Option<usize> {
-        if !leg.wants_samples()
+    /// Decodes the packet for recordings, listeners and tone detection. Returns the number of samples.
+    fn decode_for_listeners(&mut self, leg: &mut MediaLeg, packet: &Packet<'_>) -> Option<usize> {
+        if !leg.needs_samples()
             && self
                 .bridged(leg)
                 .is_none_or(|other| other.recording.is_none())
@@ -188,25 +193,32 @@ impl Worker {
             .formats()
             .and_then(|formats| formats.codec_for(packet.header.payload_type));
         let Some(codec) = codec.filter(|_| !leg.is_event(packet)) else {
-            leg.heard_silence(packet);
+            leg.on_silence(packet);
             return None;
         };
         let count = leg.decode(codec, packet.payload, &mut self.samples);
-        self.heard(leg, packet.header.timestamp, count);
+        self.on_samples(leg, packet.header.timestamp, count);
         Some(count)
     }
 
-    /// Makes up what was lost for those who need samples.
-    fn lost(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
+    /// Generates audio for lost packets, for recordings, listeners and tone detection.
+    fn conceal_loss(&mut self, leg: &mut MediaLeg, header: Header, packets: u16, count: usize) {
         let count = leg.conceal(self.samples.get_mut(..count).unwrap_or_default());
-        self.heard(leg, header.timestamp, count);
-        self.pass_in_place(leg, header, packets, count);
+        self.on_samples(leg, header.timestamp, count);
+        self.forward_concealed(leg, header, packets, count);
     }
 
-    /// Passes what was made up on where Opus is decoded, which may have brought it back, or encoded, whose copies tell of
-    /// what was encoded alone. Any other peer learns of the loss by our numbers, and does the same as we.
-    fn pass_in_place(&mut self, leg: &mut Leg, header: Header, packets: u16, count: usize) {
-        let (from, to) = (leg.formats(), self.bridged(leg).and_then(Leg::codec));
+    /// Forwards concealed audio if the call transcodes from or to Opus. An Opus decoder may recover the lost audio, and
+    /// an Opus encoder needs all audio for its redundancy. Other peers detect the loss by our sequence numbers and
+    /// conceal it themselves.
+    fn forward_concealed(
+        &mut self,
+        leg: &mut MediaLeg,
+        header: Header,
+        packets: u16,
+        count: usize,
+    ) {
+        let (from, to) = (leg.formats(), self.bridged(leg).and_then(MediaLeg::codec));
         let Some((from, to)) = from.zip(to) else {
             return;
         };
@@ -219,17 +231,17 @@ impl Worker {
             payload_type: from.payload_type,
             ..header
         };
-        let mut buffer = [0; DATAGRAM];
+        let mut buffer = [0; DATAGRAM_BYTES];
         for _ in 0..parts {
             let payload = Header::LENGTH..Header::LENGTH;
-            self.pass(
+            self.forward_packet(
                 leg,
                 &mut buffer,
-                Passing {
+                ForwardedPacket {
                     header,
                     payload,
                     digit: None,
-                    heard: Some(length),
+                    decoded: Some(length),
                 },
             );
             self.samples.copy_within(length.., 0);
@@ -238,29 +250,29 @@ impl Worker {
         }
     }
 
-    /// Hands out so many of our samples.
-    fn heard(&mut self, leg: &mut Leg, timestamp: u32, count: usize) {
+    /// Distributes decoded samples to the leg and the bridged leg.
+    fn on_samples(&mut self, leg: &mut MediaLeg, timestamp: u32, count: usize) {
         let samples = self.samples.get(..count).unwrap_or_default();
         let id = leg.id;
-        leg.heard(timestamp, samples, self.now, |digit, source| {
-            tell_digit(&self.events, id, digit, source)
+        leg.on_samples(timestamp, samples, self.now, |digit, source| {
+            emit_digit(&self.events, id, digit, source)
         });
         if let Some(other) = leg
             .bridged
             .and_then(|slot| self.slots.get_mut(slot)?.as_deref_mut())
         {
-            other.overheard(timestamp, samples, self.now);
+            other.record_bridged(timestamp, samples, self.now);
         }
     }
 
-    /// Sends a press as one of our own, or as tones; what is left of the peer's must not follow.
-    fn press_anew(&mut self, leg: &mut Leg, digit: Option<Digit>) {
-        leg.press_passes = false;
+    /// Sends a key press as our own event or tone. The rest of the peer's event is not forwarded.
+    fn send_press(&mut self, leg: &mut MediaLeg, digit: Option<Digit>) {
+        leg.forwards_press = false;
         let Some((digit, slot)) = digit.zip(leg.bridged) else {
             return;
         };
         if let Some(Some(other)) = self.slots.get_mut(slot) {
-            other.press([digit]);
+            other.send_keys([digit]);
         }
         self.start_ticks(slot);
     }

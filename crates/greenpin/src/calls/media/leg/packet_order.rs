@@ -1,34 +1,34 @@
-//! The order in which a leg's packets are decoded, where a decoder or a listener depends on it.
+//! Decoding order of a leg's packets, for streams with order-dependent processing.
 
 use std::time::Duration;
 
 use media::{Arrival, BufferedPacket, Codec, Concealment, JitterBuffer, Next, Packet};
 
-use super::Leg;
+use super::MediaLeg;
 
-/// What is kept of a stream whose packets are taken in order.
+/// State of a stream decoded in order.
 #[derive(Default)]
-pub(super) struct Order {
+pub(super) struct PacketOrder {
     buffer: JitterBuffer,
     concealment: Concealment,
 }
 
-impl Leg {
-    /// Takes a packet into the order of its stream, where what is done with it depends on that: a search for tones,
-    /// somebody who listens, G.722 or Opus that is decoded or made for the bridged leg. `None` where it does not: G.711 that
-    /// passes, by table too, or is recorded by its timestamps.
-    pub(in crate::calls::media) fn arrive(
+impl MediaLeg {
+    /// Puts a packet into the order of its stream, if its processing depends on the order: tone detection, a listener,
+    /// or G.722 and Opus to be decoded or encoded. Returns `None` otherwise, such as for G.711 that is forwarded,
+    /// converted by table or recorded by its timestamps.
+    pub(in crate::calls::media) fn enqueue(
         &mut self,
         packet: &Packet<'_>,
         bridged: Option<&Self>,
         now: Duration,
     ) -> Option<Arrival> {
         if !self.depends_on_order(bridged) {
-            self.forget_order();
+            self.reset_order();
             return None;
         }
         Some(
-            self.order
+            self.packet_order
                 .get_or_insert_default()
                 .buffer
                 .arrive(packet, now),
@@ -46,47 +46,52 @@ impl Leg {
         followed || codec.is_stateful() && recorded || to.is_some_and(|to| codec.needs_decoder(to))
     }
 
-    /// Ends the order: the next packet begins it anew.
-    pub(super) fn forget_order(&mut self) {
-        if let Some(order) = self.order.take() {
+    /// Ends the ordering. The next packet starts it again.
+    pub(super) fn reset_order(&mut self) {
+        if let Some(order) = self.packet_order.take() {
             self.late += order.buffer.late();
         }
     }
 
-    /// What is due of what waited.
+    /// Returns the next packet or loss that is due.
     pub(in crate::calls::media) fn next_in_order(&mut self, now: Duration) -> Option<Next> {
-        self.order.as_mut()?.buffer.next(now)
+        self.packet_order.as_mut()?.buffer.next(now)
     }
 
-    /// Whether packets wait for a missing one.
+    /// Returns `true` if packets wait for a missing packet.
     pub(in crate::calls::media) fn is_waiting(&self) -> bool {
-        self.order
+        self.packet_order
             .as_ref()
             .is_some_and(|order| order.buffer.is_waiting())
     }
 
-    /// Packets that came too late, or again, to be decoded.
+    /// Returns the number of late and duplicate packets.
     pub(super) fn late(&self) -> u64 {
-        self.late + self.order.as_ref().map_or(0, |order| order.buffer.late())
+        self.late
+            + self
+                .packet_order
+                .as_ref()
+                .map_or(0, |order| order.buffer.late())
     }
 
-    /// Takes note of decoded samples, for what may be missing after them.
-    pub(super) fn remember(&mut self, samples: &[i16]) {
-        if let Some(order) = &mut self.order {
+    /// Feeds decoded audio into the concealment.
+    pub(super) fn feed_concealment(&mut self, samples: &[i16]) {
+        if let Some(order) = &mut self.packet_order {
             order.concealment.observe(samples);
         }
     }
 
-    /// Makes up what is missing; gives the number of samples.
+    /// Generates audio for lost packets. Returns the number of samples.
     pub(in crate::calls::media) fn conceal(&mut self, samples: &mut [i16]) -> usize {
-        let Some((order, link)) = self.order.as_mut().zip(self.link.as_ref()) else {
+        let Some((order, negotiated)) = self.packet_order.as_mut().zip(self.negotiated.as_ref())
+        else {
             return 0;
         };
-        if link.formats.codec == Codec::Opus {
+        if negotiated.formats.codec == Codec::Opus {
             let is_audio = |held: &&BufferedPacket| {
                 let number = held.header.payload_type;
-                !link.formats.is_event(number)
-                    && link.formats.codec_for(number) == Some(Codec::Opus)
+                !negotiated.formats.is_event(number)
+                    && negotiated.formats.codec_for(number) == Some(Codec::Opus)
             };
             let next = order
                 .buffer

@@ -1,20 +1,21 @@
-//! Who may send to a leg.
+//! Addresses of a leg's peer, and the check of packet sources.
 
 use std::net::SocketAddr;
 
 use super::{Remote, SourceRule};
 
-/// The peer's addresses: where we send, and from where we take.
+/// Addresses of the peer for sending, and the rule for accepted sources.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerAddress {
     rtp: SocketAddr,
     rtcp: SocketAddr,
     rule: SourceRule,
     latched: Option<SocketAddr>,
 }
 
-impl Peer {
-    /// The peer that `remote` names. A source that was latched before stays while the negotiated address does.
+impl PeerAddress {
+    /// Creates the addresses of a negotiated peer. A latched source is kept while the negotiated address stays the
+    /// same.
     pub(super) fn new(remote: &Remote, before: Option<&Self>) -> Self {
         let above = SocketAddr::new(remote.rtp.ip(), remote.rtp.port().saturating_add(1));
         let same = before.filter(|before| before.rtp == remote.rtp && before.rule == remote.source);
@@ -26,17 +27,18 @@ impl Peer {
         }
     }
 
-    /// Whether RTP from `source` is the peer's. The first allowed one is kept, where the rule says so.
-    pub(super) fn allows(&mut self, source: SocketAddr) -> bool {
-        let allowed = self.may_be(source);
+    /// Returns `true` if RTP from `source` is accepted. The latch rule keeps the first accepted source.
+    pub(super) fn accepts(&mut self, source: SocketAddr) -> bool {
+        let allowed = self.may_accept(source);
         if allowed && matches!(self.rule, SourceRule::Latch(_)) {
             self.latched = Some(source);
         }
         allowed
     }
 
-    /// Whether a packet from `source` could be the peer's. Nothing is kept of one that is not proven to be.
-    pub(super) fn may_be(&self, source: SocketAddr) -> bool {
+    /// Returns `true` if a packet from `source` may be accepted. Changes nothing, because the packet is not
+    /// authenticated yet.
+    pub(super) fn may_accept(&self, source: SocketAddr) -> bool {
         match (&self.rule, self.latched) {
             (SourceRule::Negotiated, _) => source == self.rtp,
             (SourceRule::Latch(_), Some(latched)) => source == latched,
@@ -46,18 +48,18 @@ impl Peer {
         }
     }
 
-    /// Whether RTCP from `source` may be the peer's: ports behind an address translation differ, so only the host
-    /// counts; it changes nothing but statistics.
-    pub(super) fn allows_rtcp(&self, source: SocketAddr) -> bool {
+    /// Returns `true` if RTCP from `source` is accepted. Only the IP address is compared, because NAT changes ports and
+    /// RTCP affects only statistics.
+    pub(super) fn accepts_rtcp(&self, source: SocketAddr) -> bool {
         source.ip() == self.latched.unwrap_or(self.rtcp).ip()
     }
 
-    /// Where RTP goes.
+    /// Returns the destination of RTP.
     pub(super) fn rtp(&self) -> SocketAddr {
         self.latched.unwrap_or(self.rtp)
     }
 
-    /// Where RTCP goes.
+    /// Returns the destination of RTCP.
     pub(super) fn rtcp(&self) -> SocketAddr {
         let above =
             |latched: SocketAddr| SocketAddr::new(latched.ip(), latched.port().saturating_add(1));
@@ -96,22 +98,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_negotiated_address_and_port_may_send() {
-        let mut peer = Peer::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
-        assert!(peer.allows(address("192.0.2.1:4000")));
-        assert!(!peer.allows(address("192.0.2.1:4002")));
-        assert!(!peer.allows(address("192.0.2.2:4000")));
+    fn only_the_negotiated_address_and_port_are_accepted() {
+        let mut peer = PeerAddress::new(&remote("192.0.2.1:4000", SourceRule::Negotiated), None);
+        assert!(peer.accepts(address("192.0.2.1:4000")));
+        assert!(!peer.accepts(address("192.0.2.1:4002")));
+        assert!(!peer.accepts(address("192.0.2.2:4000")));
         assert_eq!(peer.rtcp(), address("192.0.2.1:4001"));
     }
 
     #[test]
-    fn the_first_source_inside_the_networks_is_kept_and_no_other_follows() {
-        let mut peer = Peer::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
-        assert!(!peer.allows(address("198.51.100.1:4000")));
-        assert!(!peer.allows(address("10.0.0.9:4000")));
-        assert!(peer.allows(address("192.0.2.7:5000")));
-        assert!(!peer.allows(address("192.0.2.8:5000")));
-        assert!(!peer.allows(address("192.0.2.7:5001")));
+    fn the_first_source_within_the_networks_is_latched_and_no_other_is_accepted() {
+        let mut peer = PeerAddress::new(&remote("10.0.0.9:4000", latch("192.0.2.0", 24)), None);
+        assert!(!peer.accepts(address("198.51.100.1:4000")));
+        assert!(!peer.accepts(address("10.0.0.9:4000")));
+        assert!(peer.accepts(address("192.0.2.7:5000")));
+        assert!(!peer.accepts(address("192.0.2.8:5000")));
+        assert!(!peer.accepts(address("192.0.2.7:5001")));
         assert_eq!(
             (peer.rtp(), peer.rtcp()),
             (address("192.0.2.7:5000"), address("192.0.2.7:5001"))
@@ -119,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_new_offer_keeps_the_latched_source_unless_it_names_another_address() {
+    fn a_new_offer_keeps_the_latched_source_unless_its_address_changes() {
         let first = remote("10.0.0.9:4000", latch("192.0.2.0", 24));
-        let mut peer = Peer::new(&first, None);
-        assert!(peer.allows(address("192.0.2.7:5000")));
-        assert!(!Peer::new(&first, Some(&peer)).allows(address("192.0.2.8:5000")));
+        let mut peer = PeerAddress::new(&first, None);
+        assert!(peer.accepts(address("192.0.2.7:5000")));
+        assert!(!PeerAddress::new(&first, Some(&peer)).accepts(address("192.0.2.8:5000")));
         let moved = remote("10.0.0.9:4002", latch("192.0.2.0", 24));
-        assert!(Peer::new(&moved, Some(&peer)).allows(address("192.0.2.8:5000")));
+        assert!(PeerAddress::new(&moved, Some(&peer)).accepts(address("192.0.2.8:5000")));
     }
 }
