@@ -1,10 +1,10 @@
-//! Where SIP is served, and where a peer is.
+//! Addresses of the configuration: listeners and peers.
 
 use std::net::SocketAddr;
 
 use signalling::{Host, Transport, TrunkPeer};
 
-use super::values::{Raw, Refusal, must, name_of};
+use super::values::{InvalidValue, RawValue, name_of, require};
 use crate::calls::sip::Listen;
 
 const TRANSPORTS: [(&str, Transport); 3] = [
@@ -17,19 +17,19 @@ pub(super) fn transport_name(transport: Transport) -> &'static str {
     name_of(&TRANSPORTS, transport)
 }
 
-/// Where SIP is served.
-pub(super) struct Listens {
+/// Listen addresses of SIP.
+pub(super) struct ListenAddresses {
     pub(super) udp: SocketAddr,
     pub(super) tcp: Option<SocketAddr>,
     pub(super) tls: Option<SocketAddr>,
 }
 
-/// One UDP address, at most one TCP address, and at most one for TLS.
-pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
+/// Parses the listen addresses: one for UDP, at most one each for TCP and TLS.
+pub(super) fn listen(raw: &RawValue) -> Result<ListenAddresses, InvalidValue> {
     let rule = "a list of one \"udp:ADDRESS:PORT\" and at most one \"tcp:ADDRESS:PORT\" and \"tls:ADDRESS:PORT\"";
-    let items = must(raw.list(), rule)?;
+    let items = require(raw.list(), rule)?;
     let listens: Option<Vec<Listen>> = items.iter().map(|item| item.parse().ok()).collect();
-    let listens = must(listens, rule)?;
+    let listens = require(listens, rule)?;
     let of = |transport| {
         let mut found = listens
             .iter()
@@ -40,15 +40,16 @@ pub(super) fn listen(raw: &Raw) -> Result<Listens, Refusal> {
         )
     };
     match (of(Transport::Udp), of(Transport::Tcp), of(Transport::Tls)) {
-        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(Listens { udp, tcp, tls }),
-        _ => must(None, rule),
+        ((Some(udp), true), (tcp, true), (tls, true)) => Ok(ListenAddresses { udp, tcp, tls }),
+        _ => require(None, rule),
     }
 }
 
-/// `sip:HOST[:PORT][;transport=udp|tcp|tls]`, or `sips:HOST[:PORT]`; `sip:NAME` leaves to the DNS how it is reached.
-pub(super) fn peer(raw: &Raw) -> Result<TrunkPeer, Refusal> {
+/// Parses `sip:HOST[:PORT][;transport=udp|tcp|tls]` or `sips:HOST[:PORT]`. For `sip:NAME` the DNS
+/// selects port and transport.
+pub(super) fn peer(raw: &RawValue) -> Result<TrunkPeer, InvalidValue> {
     let rule = "\"sip:HOST:PORT;transport=udp\" (or tcp, tls) with an IP address or a DNS name";
-    must(raw.text().and_then(parse_peer), rule)
+    require(raw.text().and_then(parse_peer), rule)
 }
 
 fn parse_peer(text: &str) -> Option<TrunkPeer> {
@@ -95,7 +96,8 @@ fn parse_place(place: &str, transport: Transport) -> Option<Host> {
     })
 }
 
-/// Labels of letters, digits and hyphens, the last of which is no number: a mistyped address is no name.
+/// Returns whether a text is a host name: labels of letters, digits and hyphens. The last label is
+/// no number, so that a mistyped address is not taken for a name.
 fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';

@@ -1,33 +1,33 @@
-//! What is wrong with a configuration, in words for whoever wrote it.
+//! Errors of the configuration, in words for the person who wrote it.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// A configuration that cannot be used.
+/// Errors of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}", path = path.display())]
     Unreadable {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// How it failed.
+        /// Cause of the failure.
         source: std::io::Error,
     },
     /// The file is not TOML.
     #[error("{0}")]
     Syntax(Fault),
-    /// Keys or values are wrong: all of them.
+    /// Keys or values are wrong. The list is complete.
     #[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
     Faults(Vec<Fault>),
 }
 
-/// One thing that is wrong.
+/// One fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where it stands: `file:line` or an environment variable; empty where nothing was given.
+    /// Place of the value: `file:line` or an environment variable; empty if there is no value.
     pub origin: String,
-    /// What is wrong, with the key and the rule. Never the value: it may be a secret.
+    /// The key and the rule that it breaks. Never the value, which may be a secret.
     pub message: String,
 }
 

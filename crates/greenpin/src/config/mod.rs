@@ -1,4 +1,4 @@
-//! The configuration: a TOML file, overridden by the environment, parsed into types that cannot be wrong.
+//! The configuration: a TOML file, overridden by the environment, parsed into checked types.
 
 mod address;
 mod error;
@@ -26,17 +26,19 @@ use crate::store::Database;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// The file that is read where `--config` names none, if it is there.
+/// File that is read without `--config`, if it exists.
 const DEFAULT_FILE: &str = "greenpin.toml";
 
-/// Everything that can be configured. `Default` is what an empty file gives.
+/// The whole configuration. `Default` equals an empty file.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[http]`
     pub http: Http,
-    /// `node.name`: what tells this server from others on the same database, also after a restart.
+    /// `node.name`: identity of this server among those on the same database. It is the same after
+    /// a restart.
     pub node: String,
-    /// `node.lease`: after how long without a sign of life other nodes close this one's calls, 3 to 300 seconds.
+    /// `node.lease`: time without a heartbeat after which other nodes close the calls of this one,
+    /// 3 to 300 seconds.
     pub lease: Duration,
     /// `[store]`
     pub store: Store,
@@ -48,80 +50,85 @@ pub struct Config {
     pub recordings: Recordings,
     /// `[[trunks]]`
     pub trunks: Vec<Trunk>,
-    /// `webhooks.allow_private`: let webhooks go to loopback, private and link-local addresses.
+    /// `webhooks.allow_private`: allow webhooks to loopback, private and link-local addresses.
     pub webhooks_allow_private: bool,
-    /// `webhooks.disable_after`, in days: an endpoint that has taken nothing for so long is disabled.
+    /// `webhooks.disable_after`, in days: time without a successful delivery after which an
+    /// endpoint is disabled.
     pub webhooks_disable_after: Duration,
 }
 
 /// The HTTP API.
 #[derive(Debug, Clone)]
 pub struct Http {
-    /// Where it is served; port 0 takes a free one.
+    /// Listen address. Port 0 selects a free one.
     pub listen: SocketAddr,
-    /// What stands before `/v1/…` in the links that events and answers give; `None`: the address that is served.
+    /// Prefix of `/v1/…` in links of events and responses; `None`: the listen address.
     pub public_url: Option<String>,
     /// The operator's token, at least 16 characters; `None`: the operator API is off.
     pub operator_token: Option<Secret>,
-    /// How often a tenant may ask whose settings say nothing of it.
+    /// Rate limit of tenants without one in their settings.
     pub rate_limit: RateLimit,
 }
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Where the database is.
+    /// Location of the database.
     pub database: Database,
-    /// The file of the master key; made on the first start.
+    /// File of the master key. It is created at the first start.
     pub key_file: PathBuf,
-    /// A PEM file of the certificates that the database server's must lead to; `None`: those that the system trusts.
+    /// PEM file with the CA certificates used to verify the database server; `None`: the CAs of the
+    /// system.
     pub tls_ca: Option<PathBuf>,
 }
 
 /// SIP.
 #[derive(Debug, Clone)]
 pub struct Sip {
-    /// Where datagrams are received.
+    /// Listen address for UDP.
     pub udp: SocketAddr,
-    /// Where connections are accepted, if anywhere.
+    /// Listen address for TCP, if it is served.
     pub tcp: Option<SocketAddr>,
-    /// Where encrypted connections are accepted, if anywhere.
+    /// Listen address for TLS, if it is served.
     pub tls: Option<TlsListen>,
-    /// The server that is asked where trunks are that have a name; `None`: those of the system.
+    /// DNS server that resolves the names of trunks; `None`: those of the system.
     pub dns: Option<SocketAddr>,
-    /// The address that peers reach us at.
+    /// Address at which peers reach this server.
     pub public_address: IpAddr,
-    /// Calls at once.
+    /// Maximum number of calls.
     pub max_calls: usize,
-    /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: of a tenant whose settings say nothing.
+    /// `sip.tenant_max_calls`, `sip.tenant_calls_per_second`: limits of tenants without their own
+    /// in the settings.
     pub tenant_limit: CallLimit,
 }
 
 /// Audio.
 #[derive(Debug, Clone)]
 pub struct Media {
-    /// UDP ports, two a leg.
+    /// UDP ports, two for each leg.
     pub ports: RangeInclusive<u16>,
     /// Threads that carry audio.
     pub threads: usize,
-    /// A folder of the operator's own prompts.
+    /// Folder with the operator's own prompts.
     pub prompts: Option<PathBuf>,
 }
 
 /// Recordings.
 #[derive(Debug, Clone)]
 pub struct Recordings {
-    /// Where they are made: `recordings.url`, or `recordings.spool` where that is a bucket.
+    /// Folder in which they are written: `recordings.url`, or `recordings.spool` if the URL names a
+    /// bucket.
     pub folder: PathBuf,
-    /// Where they go from there.
+    /// Bucket that they are uploaded to.
     pub bucket: Option<BucketOptions>,
-    /// `recordings.encrypt`: whether they are sealed with a key of the master key's.
+    /// `recordings.encrypt`: encrypt recordings with a key derived from the master key.
     pub encrypt: bool,
-    /// `recordings.format`: what they are written as.
+    /// `recordings.format`: format of the files.
     pub format: RecordingFormat,
 }
 
-/// An embedded store has one node. Those of a cluster differ in their host, or in where they serve HTTP.
+/// Returns the default name of this node. An embedded store has one node; nodes of a cluster differ
+/// in their host or in their HTTP address.
 fn default_node(database: &Database, http: SocketAddr) -> String {
     match database {
         Database::File(_) => "local".into(),
@@ -133,7 +140,8 @@ fn default_node(database: &Database, http: SocketAddr) -> String {
 }
 
 impl Config {
-    /// Reads the file given, else `./greenpin.toml` if it exists, and the environment over it.
+    /// Reads the given file, else `./greenpin.toml` if it exists. The environment overrides its
+    /// values.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
         let file = file.or_else(|| default.exists().then_some(default));
@@ -152,7 +160,7 @@ impl Config {
         Self::read(&name, &text, std::env::vars())
     }
 
-    /// Reads a text and an environment; `name` stands for the text in errors.
+    /// Reads a text and an environment. `name` stands for the text in errors.
     pub fn read(
         name: &str,
         text: &str,
@@ -166,7 +174,7 @@ impl Config {
 
     fn take(source: &mut Source) -> Self {
         let http = Http {
-            listen: source.or(
+            listen: source.get_or(
                 "http.listen",
                 values::address,
                 SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -174,11 +182,11 @@ impl Config {
             public_url: source.get("http.public_url", values::http_url),
             operator_token: source.get("http.operator_token", values::secret),
             rate_limit: RateLimit {
-                requests_per_second: source.or("http.rate_limit", values::rate, 1000),
-                burst: source.or("http.rate_burst", values::rate, 2000),
+                requests_per_second: source.get_or("http.rate_limit", values::rate, 1000),
+                burst: source.get_or("http.rate_burst", values::rate, 2000),
             },
         };
-        let database = source.or(
+        let database = source.get_or(
             "store.url",
             values::database,
             Database::File("data/greenpin.db".into()),
@@ -198,10 +206,10 @@ impl Config {
         let key_file = key_file.unwrap_or_else(beside);
         let node = source.get("node.name", values::node_name);
         let node = node.unwrap_or_else(|| default_node(&database, http.listen));
-        let lease = source.or("node.lease", values::lease, Duration::from_secs(15));
+        let lease = source.get_or("node.lease", values::lease, Duration::from_secs(15));
         let media = Media {
-            ports: source.or("media.ports", values::ports, 20_000..=29_999),
-            threads: source.or("media.threads", values::threads, 1),
+            ports: source.get_or("media.ports", values::ports, 20_000..=29_999),
+            threads: source.get_or("media.threads", values::threads, 1),
             prompts: source.get("media.prompts", values::path),
         };
         Self {
@@ -217,21 +225,22 @@ impl Config {
             media,
             recordings: Self::take_recordings(source),
             trunks: (0..source.count("trunks"))
-                .map(|index| trunk::take(source, index))
+                .map(|index| trunk::read(source, index))
                 .collect(),
-            webhooks_allow_private: source.or("webhooks.allow_private", values::boolean, false),
-            webhooks_disable_after: source.or("webhooks.disable_after", values::days, 5 * DAY),
+            webhooks_allow_private: source.get_or("webhooks.allow_private", values::boolean, false),
+            webhooks_disable_after: source.get_or("webhooks.disable_after", values::days, 5 * DAY),
         }
     }
 
     fn take_sip(source: &mut Source) -> Sip {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let default = address::Listens {
+        let default = address::ListenAddresses {
             udp: loopback,
             tcp: Some(loopback),
             tls: None,
         };
-        let address::Listens { udp, tcp, tls } = source.or("sip.listen", address::listen, default);
+        let address::ListenAddresses { udp, tcp, tls } =
+            source.get_or("sip.listen", address::listen, default);
         let tls = Self::take_tls(source, tls);
         let public_address = source.get("sip.public_address", values::ip);
         if public_address.is_none() && udp.ip().is_unspecified() {
@@ -240,10 +249,14 @@ impl Config {
                 "must be given where sip.listen names no address of its own",
             );
         }
-        let max_calls = source.or("sip.max_calls", values::calls, 4000);
+        let max_calls = source.get_or("sip.max_calls", values::calls, 4000);
         let tenant_limit = CallLimit {
-            max_calls: source.or("sip.tenant_max_calls", values::rate, values::MOST),
-            calls_per_second: source.or("sip.tenant_calls_per_second", values::rate, values::MOST),
+            max_calls: source.get_or("sip.tenant_max_calls", values::rate, values::MAX_LIMIT),
+            calls_per_second: source.get_or(
+                "sip.tenant_calls_per_second",
+                values::rate,
+                values::MAX_LIMIT,
+            ),
         };
         Sip {
             udp,
@@ -257,7 +270,7 @@ impl Config {
     }
 
     fn take_tls(source: &mut Source, address: Option<SocketAddr>) -> Option<TlsListen> {
-        let identity = Self::take_identity(source, "sip");
+        let identity = Self::read_identity(source, "sip");
         let client_ca = source.get("sip.tls_client_ca", values::path);
         if address.is_some() && identity.is_none() {
             source.fault(
@@ -280,8 +293,8 @@ impl Config {
         })
     }
 
-    /// `tls_certificate` and `tls_key` of a section.
-    fn take_identity(source: &mut Source, section: &str) -> Option<Identity> {
+    /// Reads `tls_certificate` and `tls_key` of a section.
+    fn read_identity(source: &mut Source, section: &str) -> Option<Identity> {
         let [certificate, key] = ["tls_certificate", "tls_key"]
             .map(|name| source.get(&format!("{section}.{name}"), values::path));
         if certificate.is_some() != key.is_some() {
@@ -299,8 +312,8 @@ impl Config {
     fn take_recordings(source: &mut Source) -> Recordings {
         let url = source.get("recordings.url", values::recordings);
         let spool = source.get("recordings.spool", values::path);
-        let encrypt = source.or("recordings.encrypt", values::boolean, false);
-        let format = source.or(
+        let encrypt = source.get_or("recordings.encrypt", values::boolean, false);
+        let format = source.get_or(
             "recordings.format",
             values::recording_format,
             RecordingFormat::Wav,
@@ -309,7 +322,7 @@ impl Config {
             endpoint: source.get("recordings.endpoint", values::http_url),
             region: source.get("recordings.region", values::word),
             access_key_id: source.get("recordings.access_key_id", values::word),
-            secret_access_key: source.get("recordings.secret_access_key", values::foreign_secret),
+            secret_access_key: source.get("recordings.secret_access_key", values::issued_secret),
             ..BucketOptions::default()
         };
         if given.access_key_id.is_some() != given.secret_access_key.is_some() {

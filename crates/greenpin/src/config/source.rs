@@ -1,24 +1,24 @@
-//! Keys and values as they were written, each with the place that it stands at.
+//! Keys and values as written, each with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Fault};
-use super::values::{Raw, Refusal};
+use super::values::{InvalidValue, RawValue};
 
 const PREFIX: &str = "GREENPIN_";
 
-/// All that was written and not yet taken. Keys are dotted paths: `trunks.0.name`.
+/// Values that are written and not yet read. Keys are dotted paths: `trunks.0.name`.
 #[derive(Debug, Default)]
 pub(super) struct Source {
-    written: BTreeMap<String, (Raw, String)>,
+    written: BTreeMap<String, (RawValue, String)>,
     known: BTreeSet<String>,
     faults: Vec<Fault>,
 }
 
 impl Source {
-    /// Reads a TOML text.
+    /// Parses a TOML text.
     pub(super) fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
         let place = |offset: usize| {
             let line = text.get(..offset).unwrap_or(text).matches('\n').count() + 1;
@@ -62,21 +62,22 @@ impl Source {
                     self.add(format!("{path}.{index}"), item.get_ref(), origin, place);
                 }
             }
-            value => drop(self.written.insert(path, (Raw::of(value), origin))),
+            value => drop(self.written.insert(path, (RawValue::of(value), origin))),
         }
     }
 
-    /// Lets the environment replace what is written: `GREENPIN_SECTION__KEY`.
+    /// Overrides values by environment variables: `GREENPIN_SECTION__KEY`.
     pub(super) fn overlay(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
         for (name, value) in environment {
             if let Some(path) = name.strip_prefix(PREFIX).filter(|path| path.contains("__")) {
                 let path = path.to_ascii_lowercase().replace("__", ".");
-                self.written.insert(path, (Raw::Environment(value), name));
+                self.written
+                    .insert(path, (RawValue::Environment(value), name));
             }
         }
     }
 
-    /// How many tables an array holds: one more than its highest index.
+    /// Returns the number of tables in an array: its highest index plus one.
     pub(super) fn count(&self, array: &str) -> usize {
         let prefix = format!("{array}.");
         let indices = self
@@ -88,17 +89,17 @@ impl Source {
             .map_or(0, |highest: usize| highest.min(999) + 1)
     }
 
-    /// Takes a value, if one was written. One that breaks the rule is a fault.
+    /// Reads a value, if there is one. A value that breaks its rule is noted as a fault.
     pub(super) fn get<T>(
         &mut self,
         key: &str,
-        read: impl Fn(&Raw) -> Result<T, Refusal>,
+        read: impl Fn(&RawValue) -> Result<T, InvalidValue>,
     ) -> Option<T> {
         self.known.insert(key.to_owned());
         let (raw, origin) = self.written.remove(key)?;
         match read(&raw) {
             Ok(value) => Some(value),
-            Err(Refusal(rule)) => {
+            Err(InvalidValue(rule)) => {
                 self.faults.push(Fault {
                     origin,
                     message: format!("{key} {rule}"),
@@ -108,17 +109,17 @@ impl Source {
         }
     }
 
-    /// Takes a value, or the default.
-    pub(super) fn or<T>(
+    /// Reads a value, or returns the default.
+    pub(super) fn get_or<T>(
         &mut self,
         key: &str,
-        read: impl Fn(&Raw) -> Result<T, Refusal>,
+        read: impl Fn(&RawValue) -> Result<T, InvalidValue>,
         default: T,
     ) -> T {
         self.get(key, read).unwrap_or(default)
     }
 
-    /// Notes that something is missing or does not go together.
+    /// Notes a fault: a missing value, or values that exclude each other.
     pub(super) fn fault(&mut self, key: &str, rule: &str) {
         let told = self
             .faults
@@ -132,7 +133,8 @@ impl Source {
         }
     }
 
-    /// The configuration, unless something was wrong or nobody asked for a key that was written.
+    /// Returns the configuration, or every fault. A key that was not read is unknown, which is a
+    /// fault.
     pub(super) fn finish<T>(mut self, config: T) -> Result<T, ConfigError> {
         let unknown: Vec<Fault> = self
             .written

@@ -9,11 +9,11 @@ use super::source::Source;
 use super::{Config, address, values};
 use crate::calls::{NumberFormat, TrunkSettings};
 
-/// How often a peer is asked whether it is alive, where nothing is said of it.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Default interval of OPTIONS requests to a peer.
+const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Takes the trunk of an index.
-pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
+/// Reads the trunk at an index.
+pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let name = source.get(&key("name"), values::name);
     if name.is_none() {
@@ -23,12 +23,12 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
         );
     }
     let country = source.get(&key("country"), values::country);
-    let number_format = source.or(
+    let number_format = source.get_or(
         &key("number_format"),
         values::number_format,
         NumberFormat::E164,
     );
-    let prefix = source.or(&key("prefix"), values::digits, String::new());
+    let prefix = source.get_or(&key("prefix"), values::digits, String::new());
     if number_format == NumberFormat::National && country.is_none() {
         source.fault(
             &key("number_format"),
@@ -43,7 +43,7 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
     }
     let sip = take_sip(source, index);
     let tls_ca = source.get(&key("tls_ca"), values::path);
-    let tls_identity = Config::take_identity(source, &format!("trunks.{index}"));
+    let tls_identity = Config::read_identity(source, &format!("trunks.{index}"));
     for (name, given) in [
         ("tls_ca", tls_ca.is_some()),
         ("tls_certificate", tls_identity.is_some()),
@@ -61,11 +61,11 @@ pub(super) fn take(source: &mut Source, index: usize) -> TrunkSettings {
         tls_ca,
         tls_identity,
         country,
-        symmetric_rtp: source.or(&key("symmetric_rtp"), values::boolean, false),
-        direct_media: source.or(&key("media"), values::media, false),
-        srtp: source.or(&key("srtp"), values::srtp, SrtpMode::Off),
-        priority: source.or(&key("priority"), values::priority, 10),
-        weight: source.or(&key("weight"), values::weight, 1),
+        symmetric_rtp: source.get_or(&key("symmetric_rtp"), values::boolean, false),
+        direct_media: source.get_or(&key("media"), values::media, false),
+        srtp: source.get_or(&key("srtp"), values::srtp, SrtpMode::Off),
+        priority: source.get_or(&key("priority"), values::priority, 10),
+        weight: source.get_or(&key("weight"), values::weight, 1),
         number_format,
         prefix,
         max_calls: source.get(&key("max_calls"), values::calls),
@@ -95,8 +95,8 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     }
     let accept_from = source.get(&key("accept_from"), values::networks);
     let credentials = take_credentials(source, index);
-    let accept_credentials = take_accept_credentials(source, index);
-    let register = source.or(&key("register"), values::boolean, false);
+    let accept_credentials = read_accept_credentials(source, index);
+    let register = source.get_or(&key("register"), values::boolean, false);
     if register && (peer.is_none() || credentials.is_none()) {
         source.fault(
             &key("register"),
@@ -107,7 +107,7 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     if keep_alive.is_some_and(|interval| !interval.is_zero()) && peer.is_none() {
         source.fault(&key("keep_alive"), "must not be given without peer");
     }
-    // By default its calls come from where ours go to.
+    // By default, calls are accepted from the address that calls go out to.
     let own = [peer.as_ref(), outbound_proxy.as_ref()]
         .into_iter()
         .flatten()
@@ -118,19 +118,20 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         accept_from: accept_from.unwrap_or(own),
         outbound_proxy,
         accept_credentials,
-        accept_digests: source.or(&key("accept_digest"), values::digests, Vec::new()),
-        codecs: source.or(&key("codecs"), values::codecs, Vec::new()),
-        caller_from: source.or(
+        accept_digests: source.get_or(&key("accept_digest"), values::digests, Vec::new()),
+        codecs: source.get_or(&key("codecs"), values::codecs, Vec::new()),
+        caller_from: source.get_or(
             &key("caller_from"),
             values::caller_from,
             CallerFrom::default(),
         ),
-        called_from: source.or(
+        called_from: source.get_or(
             &key("called_from"),
             values::called_from,
             CalledFrom::default(),
         ),
-        keep_alive: Some(keep_alive.unwrap_or(KEEP_ALIVE)).filter(|interval| !interval.is_zero()),
+        keep_alive: Some(keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE))
+            .filter(|interval| !interval.is_zero()),
         peer,
         credentials,
         register,
@@ -154,8 +155,8 @@ fn take_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
     })
 }
 
-/// What a caller must know who comes from none of the trunk's networks.
-fn take_accept_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
+/// Reads the credentials of callers from outside the trunk's networks.
+fn read_accept_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let username = source.get(&key("accept_username"), values::credential);
     let username = username.filter(|username| !username.is_empty());
@@ -183,12 +184,12 @@ pub(crate) fn uri(peer: &TrunkPeer) -> String {
     }
 }
 
-/// Where calls go out to, as in the file: `sip:192.0.2.1:5060;transport=udp`.
+/// Returns the address for outgoing calls as in the file: `sip:192.0.2.1:5060;transport=udp`.
 pub fn peer_uri(trunk: &TrunkSettings) -> Option<String> {
     trunk.sip.peer.as_ref().map(uri)
 }
 
-/// Where its calls come from, as in the file: `192.0.2.0/24`.
+/// Returns the networks of incoming calls as in the file: `192.0.2.0/24`.
 pub fn networks(trunk: &TrunkSettings) -> Vec<String> {
     let networks = trunk.sip.accept_from.iter();
     networks

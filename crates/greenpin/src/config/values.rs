@@ -1,4 +1,4 @@
-//! The kinds of values, each with the rule that it must keep.
+//! Kinds of values, each with its rule.
 
 use crate::store::Database;
 use std::fmt;
@@ -17,10 +17,10 @@ use crate::calls::NumberFormat;
 use crate::calls::media::RecordingFormat;
 use crate::crypto::secret::Secret;
 
-/// A value as it was written.
-pub(super) enum Raw {
+/// A value as written.
+pub(super) enum RawValue {
     Text(String),
-    /// From the environment, where everything is text.
+    /// From the environment, in which every value is a text.
     Environment(String),
     Integer(i64),
     Boolean(bool),
@@ -28,16 +28,16 @@ pub(super) enum Raw {
     Other,
 }
 
-impl fmt::Debug for Raw {
+impl fmt::Debug for RawValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Raw(…)")
+        f.write_str("RawValue(…)")
     }
 }
 
-/// Why a value is refused: a phrase that follows the key.
-pub(super) struct Refusal(pub(super) String);
+/// The rule that a value breaks: a phrase that follows the key.
+pub(super) struct InvalidValue(pub(super) String);
 
-impl Raw {
+impl RawValue {
     pub(super) fn of(value: &DeValue<'_>) -> Self {
         match value {
             DeValue::String(text) => Self::Text(text.to_string()),
@@ -79,7 +79,7 @@ impl Raw {
         }
     }
 
-    /// A list of texts; in the environment, separated by commas.
+    /// Returns a list of texts. In the environment they are separated by commas.
     pub(super) fn list(&self) -> Option<Vec<String>> {
         match self {
             Self::List(items) => Some(items.clone()),
@@ -91,43 +91,43 @@ impl Raw {
     }
 }
 
-pub(super) fn must<T>(value: Option<T>, rule: &str) -> Result<T, Refusal> {
-    value.ok_or_else(|| Refusal(format!("must be {rule}")))
+pub(super) fn require<T>(value: Option<T>, rule: &str) -> Result<T, InvalidValue> {
+    value.ok_or_else(|| InvalidValue(format!("must be {rule}")))
 }
 
-pub(super) fn address(raw: &Raw) -> Result<SocketAddr, Refusal> {
-    must(
+pub(super) fn address(raw: &RawValue) -> Result<SocketAddr, InvalidValue> {
+    require(
         raw.text().and_then(|text| text.parse().ok()),
         "an address and a port, such as \"127.0.0.1:8080\"",
     )
 }
 
-pub(super) fn ip(raw: &Raw) -> Result<IpAddr, Refusal> {
+pub(super) fn ip(raw: &RawValue) -> Result<IpAddr, InvalidValue> {
     let ip = raw
         .text()
         .and_then(|text| text.parse().ok())
         .filter(|ip: &IpAddr| !ip.is_unspecified());
-    must(
+    require(
         ip,
         "an IP address that peers can reach, such as \"192.0.2.1\"",
     )
 }
 
-pub(super) fn secret(raw: &Raw) -> Result<Secret, Refusal> {
+pub(super) fn secret(raw: &RawValue) -> Result<Secret, InvalidValue> {
     let fit =
         |text: &&str| text.len() >= 16 && text.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     let secret = raw
         .text()
         .filter(fit)
         .map(|text| Secret::new(text.to_owned()));
-    must(
+    require(
         secret,
         "a text of at least 16 printable ASCII characters without spaces",
     )
 }
 
-pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
-    must(
+pub(super) fn path(raw: &RawValue) -> Result<PathBuf, InvalidValue> {
+    require(
         raw.text()
             .filter(|text| !text.is_empty())
             .map(PathBuf::from),
@@ -135,45 +135,45 @@ pub(super) fn path(raw: &Raw) -> Result<PathBuf, Refusal> {
     )
 }
 
-pub(super) fn database(raw: &Raw) -> Result<Database, Refusal> {
+pub(super) fn database(raw: &RawValue) -> Result<Database, InvalidValue> {
     let text = raw.text().unwrap_or_default();
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         let server = text
             .parse::<tokio_postgres::Config>()
             .ok()
             .filter(|server| !server.get_hosts().is_empty());
-        return must(
+        return require(
             server.map(|server| Database::Server(Box::new(server))),
             "a PostgreSQL URL such as \"postgres://user:password@host/database\"",
         );
     }
     let file = text.strip_prefix("sqlite:").filter(|file| !file.is_empty());
-    must(
+    require(
         file.map(|file| Database::File(file.into())),
         "\"sqlite:\" and a file, such as \"sqlite:data/greenpin.db\", or \"postgres://user:password@host/database\"",
     )
 }
 
-pub(super) fn node_name(raw: &Raw) -> Result<String, Refusal> {
+pub(super) fn node_name(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| {
         (1..=64).contains(&text.len())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b".:_-".contains(&byte))
     };
-    must(
+    require(
         raw.text().filter(fits).map(str::to_owned),
         "1 to 64 letters, digits, '.', ':', '_' or '-'",
     )
 }
 
-/// Where recordings are kept.
+/// Storage of recordings.
 pub(super) enum RecordingsUrl {
     Folder(PathBuf),
     Bucket { name: String, prefix: String },
 }
 
-pub(super) fn recordings(raw: &Raw) -> Result<RecordingsUrl, Refusal> {
+pub(super) fn recordings(raw: &RawValue) -> Result<RecordingsUrl, InvalidValue> {
     let text = raw.text().unwrap_or_default();
     let url = match text.strip_prefix("s3://") {
         Some(rest) => bucket(rest),
@@ -182,13 +182,13 @@ pub(super) fn recordings(raw: &Raw) -> Result<RecordingsUrl, Refusal> {
             .filter(|folder| !folder.is_empty())
             .map(|folder| RecordingsUrl::Folder(folder.into())),
     };
-    must(
+    require(
         url,
         "\"file:\" and a folder, such as \"file:data/recordings\", or \"s3://bucket/prefix\"",
     )
 }
 
-/// A bucket's name by Amazon's rule, and what keys begin with.
+/// Parses the name of a bucket, by Amazon's rule, and the prefix of keys.
 fn bucket(text: &str) -> Option<RecordingsUrl> {
     let (name, prefix) = text.split_once('/').unwrap_or((text, ""));
     let prefix = prefix.trim_matches('/');
@@ -206,8 +206,8 @@ fn bucket(text: &str) -> Option<RecordingsUrl> {
     })
 }
 
-/// An address of HTTP without query: `https://greenpin.example.com`.
-pub(super) fn http_url(raw: &Raw) -> Result<String, Refusal> {
+/// Parses an HTTP URL without a query: `https://greenpin.example.com`.
+pub(super) fn http_url(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| {
         reqwest::Url::parse(text).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https")
@@ -222,15 +222,15 @@ pub(super) fn http_url(raw: &Raw) -> Result<String, Refusal> {
         .text()
         .filter(fits)
         .map(|text| text.trim_end_matches('/').to_owned());
-    must(
+    require(
         url,
         "an address such as \"https://greenpin.example.com\", without user, query or fragment",
     )
 }
 
-/// What another program gave out, whatever it looks like.
-pub(super) fn foreign_secret(raw: &Raw) -> Result<Secret, Refusal> {
-    must(
+/// Parses a secret that another program has issued, in any form.
+pub(super) fn issued_secret(raw: &RawValue) -> Result<Secret, InvalidValue> {
+    require(
         raw.text()
             .filter(|text| !text.is_empty())
             .map(|text| Secret::new(text.to_owned())),
@@ -238,81 +238,81 @@ pub(super) fn foreign_secret(raw: &Raw) -> Result<Secret, Refusal> {
     )
 }
 
-pub(super) fn word(raw: &Raw) -> Result<String, Refusal> {
+pub(super) fn word(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    must(
+    require(
         raw.text().filter(fits).map(str::to_owned),
         "a text without spaces",
     )
 }
 
-pub(super) fn ports(raw: &Raw) -> Result<RangeInclusive<u16>, Refusal> {
+pub(super) fn ports(raw: &RawValue) -> Result<RangeInclusive<u16>, InvalidValue> {
     let range = raw.text().and_then(|text| {
         let (first, last) = text.split_once('-')?;
         let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (first >= 1024 && last > first).then_some(first..=last)
     });
-    must(
+    require(
         range,
         "two ports from 1024 to 65535, the first lower, such as \"20000-29999\"",
     )
 }
 
-pub(super) fn threads(raw: &Raw) -> Result<usize, Refusal> {
+pub(super) fn threads(raw: &RawValue) -> Result<usize, InvalidValue> {
     let number = raw.integer().filter(|number| (1..=64).contains(number));
-    must(
+    require(
         number.and_then(|number| usize::try_from(number).ok()),
         "a number from 1 to 64",
     )
 }
 
-pub(super) fn lease(raw: &Raw) -> Result<Duration, Refusal> {
+pub(super) fn lease(raw: &RawValue) -> Result<Duration, InvalidValue> {
     let seconds = raw
         .integer()
         .and_then(|seconds| u64::try_from(seconds).ok());
     let seconds = seconds.filter(|seconds| (3..=300).contains(seconds));
-    must(
+    require(
         seconds.map(Duration::from_secs),
         "a number of seconds from 3 to 300",
     )
 }
 
-pub(super) fn calls(raw: &Raw) -> Result<usize, Refusal> {
+pub(super) fn calls(raw: &RawValue) -> Result<usize, InvalidValue> {
     let number = raw
         .integer()
         .filter(|number| (1..=1_000_000).contains(number));
-    must(
+    require(
         number.and_then(|number| usize::try_from(number).ok()),
         "a number from 1 to 1000000",
     )
 }
 
-/// More than this of anything is no limit.
-pub(super) const MOST: u32 = 1_000_000;
+/// Maximum value of a limit.
+pub(super) const MAX_LIMIT: u32 = 1_000_000;
 
-pub(super) fn rate(raw: &Raw) -> Result<u32, Refusal> {
+pub(super) fn rate(raw: &RawValue) -> Result<u32, InvalidValue> {
     let number = raw
         .integer()
-        .filter(|number| (1..=i64::from(MOST)).contains(number));
-    must(
+        .filter(|number| (1..=i64::from(MAX_LIMIT)).contains(number));
+    require(
         number.and_then(|number| u32::try_from(number).ok()),
         "a number from 1 to 1000000",
     )
 }
 
-pub(super) fn days(raw: &Raw) -> Result<Duration, Refusal> {
+pub(super) fn days(raw: &RawValue) -> Result<Duration, InvalidValue> {
     let days = raw
         .integer()
         .filter(|days| (1..=365).contains(days))
         .and_then(|days| u64::try_from(days).ok());
-    must(
+    require(
         days.map(|days| Duration::from_secs(days * 24 * 3600)),
         "a number of days from 1 to 365",
     )
 }
 
-pub(super) fn boolean(raw: &Raw) -> Result<bool, Refusal> {
-    must(raw.boolean(), "true or false")
+pub(super) fn boolean(raw: &RawValue) -> Result<bool, InvalidValue> {
+    require(raw.boolean(), "true or false")
 }
 
 const SRTP: [(&str, SrtpMode); 3] = [
@@ -321,7 +321,7 @@ const SRTP: [(&str, SrtpMode); 3] = [
     ("required", SrtpMode::Required),
 ];
 
-/// Whether audio may go past us.
+/// Words of `media`; `true`: direct media is allowed.
 const MEDIA: [(&str, bool); 2] = [("relay", false), ("direct", true)];
 
 const RECORDING_FORMATS: [(&str, RecordingFormat); 2] = [
@@ -357,21 +357,21 @@ const CALLED_FROM: [(&str, CalledFrom); 2] = [
 
 const DIGESTS: [(&str, Digest); 2] = [("sha-256", Digest::Sha256), ("md5", Digest::Md5)];
 
-pub(super) fn digests(raw: &Raw) -> Result<Vec<Digest>, Refusal> {
-    must(
-        meanings(&DIGESTS, raw),
+pub(super) fn digests(raw: &RawValue) -> Result<Vec<Digest>, InvalidValue> {
+    require(
+        values_of(&DIGESTS, raw),
         "a list of \"sha-256\" and \"md5\", one or both of them",
     )
 }
 
-pub(super) fn codecs(raw: &Raw) -> Result<Vec<Codec>, Refusal> {
+pub(super) fn codecs(raw: &RawValue) -> Result<Vec<Codec>, InvalidValue> {
     let rule =
         "a list of \"pcma\", \"pcmu\", \"g722\" and \"opus\", one or more of them, each once";
-    must(meanings(&CODECS, raw), rule)
+    require(values_of(&CODECS, raw), rule)
 }
 
-/// A list of words, one or more, each once.
-fn meanings<T: Copy + PartialEq>(words: &[(&str, T)], raw: &Raw) -> Option<Vec<T>> {
+/// Parses a list of one or more words without repeats.
+fn values_of<T: Copy + PartialEq>(words: &[(&str, T)], raw: &RawValue) -> Option<Vec<T>> {
     let known = |item: &String| {
         words
             .iter()
@@ -391,47 +391,50 @@ pub(crate) fn codec_names(codecs: &[Codec]) -> Vec<&'static str> {
         .collect()
 }
 
-pub(super) fn caller_from(raw: &Raw) -> Result<CallerFrom, Refusal> {
+pub(super) fn caller_from(raw: &RawValue) -> Result<CallerFrom, InvalidValue> {
     let rule =
         "one of \"p-asserted-identity\", \"p-preferred-identity\", \"remote-party-id\", \"from\"";
-    must(meaning(&CALLER_FROM, raw), rule)
+    require(value_of(&CALLER_FROM, raw), rule)
 }
 
 pub(crate) fn caller_from_name(from: CallerFrom) -> &'static str {
     name_of(&CALLER_FROM, from)
 }
 
-pub(super) fn called_from(raw: &Raw) -> Result<CalledFrom, Refusal> {
-    must(meaning(&CALLED_FROM, raw), "\"request-uri\" or \"to\"")
+pub(super) fn called_from(raw: &RawValue) -> Result<CalledFrom, InvalidValue> {
+    require(value_of(&CALLED_FROM, raw), "\"request-uri\" or \"to\"")
 }
 
 pub(crate) fn called_from_name(from: CalledFrom) -> &'static str {
     name_of(&CALLED_FROM, from)
 }
 
-pub(super) fn recording_format(raw: &Raw) -> Result<RecordingFormat, Refusal> {
-    must(meaning(&RECORDING_FORMATS, raw), "\"wav\" or \"opus\"")
+pub(super) fn recording_format(raw: &RawValue) -> Result<RecordingFormat, InvalidValue> {
+    require(value_of(&RECORDING_FORMATS, raw), "\"wav\" or \"opus\"")
 }
 
-pub(super) fn srtp(raw: &Raw) -> Result<SrtpMode, Refusal> {
-    must(meaning(&SRTP, raw), "\"off\", \"optional\" or \"required\"")
+pub(super) fn srtp(raw: &RawValue) -> Result<SrtpMode, InvalidValue> {
+    require(
+        value_of(&SRTP, raw),
+        "\"off\", \"optional\" or \"required\"",
+    )
 }
 
 pub(crate) fn srtp_name(mode: SrtpMode) -> &'static str {
     name_of(&SRTP, mode)
 }
 
-pub(super) fn media(raw: &Raw) -> Result<bool, Refusal> {
-    must(meaning(&MEDIA, raw), "\"relay\" or \"direct\"")
+pub(super) fn media(raw: &RawValue) -> Result<bool, InvalidValue> {
+    require(value_of(&MEDIA, raw), "\"relay\" or \"direct\"")
 }
 
 pub(crate) fn media_name(direct: bool) -> &'static str {
     name_of(&MEDIA, direct)
 }
 
-pub(super) fn number_format(raw: &Raw) -> Result<NumberFormat, Refusal> {
-    must(
-        meaning(&NUMBER_FORMATS, raw),
+pub(super) fn number_format(raw: &RawValue) -> Result<NumberFormat, InvalidValue> {
+    require(
+        value_of(&NUMBER_FORMATS, raw),
         "one of \"e164\", \"digits\", \"00\", \"national\"",
     )
 }
@@ -440,14 +443,14 @@ pub(crate) fn number_format_name(format: NumberFormat) -> &'static str {
     name_of(&NUMBER_FORMATS, format)
 }
 
-fn meaning<T: Copy>(words: &[(&str, T)], raw: &Raw) -> Option<T> {
+fn value_of<T: Copy>(words: &[(&str, T)], raw: &RawValue) -> Option<T> {
     words
         .iter()
         .find(|(word, _)| raw.text() == Some(word))
         .map(|(_, meaning)| *meaning)
 }
 
-/// Every meaning has its word.
+/// Returns the word of a value.
 pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &'static str {
     words
         .iter()
@@ -455,69 +458,69 @@ pub(super) fn name_of<T: PartialEq>(words: &[(&'static str, T)], wanted: T) -> &
         .map_or("", |(word, _)| word)
 }
 
-pub(super) fn keep_alive(raw: &Raw) -> Result<Duration, Refusal> {
+pub(super) fn keep_alive(raw: &RawValue) -> Result<Duration, InvalidValue> {
     let seconds = raw.integer().filter(|seconds| (0..=3600).contains(seconds));
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    must(
+    require(
         seconds.map(Duration::from_secs),
         "a number of seconds from 1 to 3600, or 0: never",
     )
 }
 
-pub(super) fn credential(raw: &Raw) -> Result<String, Refusal> {
+pub(super) fn credential(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| text.len() <= 128 && !text.chars().any(char::is_control);
-    must(
+    require(
         raw.text().filter(fits).map(str::to_owned),
         "a text of at most 128 characters, none of them a control",
     )
 }
 
-pub(super) fn priority(raw: &Raw) -> Result<u16, Refusal> {
-    must(
+pub(super) fn priority(raw: &RawValue) -> Result<u16, InvalidValue> {
+    require(
         raw.integer().and_then(|number| u16::try_from(number).ok()),
         "a number from 0 to 65535",
     )
 }
 
-pub(super) fn weight(raw: &Raw) -> Result<u16, Refusal> {
+pub(super) fn weight(raw: &RawValue) -> Result<u16, InvalidValue> {
     let number = raw.integer().filter(|number| (1..=100).contains(number));
-    must(
+    require(
         number.and_then(|number| u16::try_from(number).ok()),
         "a number from 1 to 100",
     )
 }
 
-pub(super) fn name(raw: &Raw) -> Result<String, Refusal> {
+pub(super) fn name(raw: &RawValue) -> Result<String, InvalidValue> {
     let allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let name = raw
         .text()
         .filter(|name| (1..=64).contains(&name.len()) && name.chars().all(allowed));
-    must(
+    require(
         name.map(str::to_owned),
         "1 to 64 letters, digits, '-', '_' or '.'",
     )
 }
 
-pub(super) fn country(raw: &Raw) -> Result<Region, Refusal> {
-    must(
+pub(super) fn country(raw: &RawValue) -> Result<Region, InvalidValue> {
+    require(
         raw.text().and_then(|text| text.parse().ok()),
         "a country code of two capital letters, such as \"IN\"",
     )
 }
 
-pub(super) fn digits(raw: &Raw) -> Result<String, Refusal> {
+pub(super) fn digits(raw: &RawValue) -> Result<String, InvalidValue> {
     let fits = |text: &&str| text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_digit());
-    must(
+    require(
         raw.text().filter(fits).map(str::to_owned),
         "a text of at most 16 digits",
     )
 }
 
-pub(super) fn networks(raw: &Raw) -> Result<Vec<Network>, Refusal> {
+pub(super) fn networks(raw: &RawValue) -> Result<Vec<Network>, InvalidValue> {
     let networks = raw
         .list()
         .and_then(|items| items.iter().map(|item| network(item)).collect());
-    must(
+    require(
         networks,
         "a list of addresses or networks, such as [\"192.0.2.0/24\"]",
     )

@@ -20,19 +20,19 @@ use crate::crypto::encrypted_file::HEADER_BYTES;
 use crate::crypto::secret::Secret;
 use crate::store::{CallSid, TenantId};
 
-/// A request that takes longer is given up: one part of an upload is 10 MiB at the most.
+/// Time limit of a request. One part of an upload has at most 10 MiB.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Within one upload or download; the queue tries again for much longer.
+/// Retries within one upload or download. The queue retries for much longer.
 const RETRIES: usize = 2;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// `[recordings]` of the configuration, where `url` names a bucket. What is not given is taken from the environment
-/// variables of Amazon's tools (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), then from the machine's role.
+/// Bucket of the section `[recordings]`. Missing values come from the environment variables of
+/// Amazon's tools (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), then from the role of the machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BucketOptions {
     /// The bucket's name.
     pub name: String,
-    /// What every key begins with, without a slash at either end; may be empty.
+    /// Prefix of every key, without a slash at either end; may be empty.
     pub prefix: String,
     /// The server, for stores other than Amazon's: `https://s3.example.net`.
     pub endpoint: Option<String>,
@@ -40,16 +40,16 @@ pub struct BucketOptions {
     pub region: Option<String>,
     /// The access key.
     pub access_key_id: Option<String>,
-    /// Its secret.
+    /// Secret of the access key.
     pub secret_access_key: Option<Secret>,
 }
 
-/// What is said of a bucket cannot be used.
+/// Error of a bucket configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("recordings: {0}")]
 pub struct BucketError(#[from] object_store::Error);
 
-/// A bucket; clones share its connections.
+/// A bucket. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     options: Arc<BucketOptions>,
@@ -64,7 +64,8 @@ impl Bucket {
         })
     }
 
-    /// A bucket of the same store: recordings stay where they are when the configuration names another one.
+    /// Returns another bucket of the same store. Older recordings stay in their bucket after the
+    /// configuration names a new one.
     pub(super) fn named(&self, name: &str) -> Result<Self, BucketError> {
         if name == self.options.name {
             return Ok(self.clone());
@@ -75,7 +76,8 @@ impl Bucket {
         })
     }
 
-    /// The key of a recording that was made in `file`, and ends as it does. Neither number nor PIN is in it.
+    /// Returns the key of a recording, with the extension of `file`. It contains neither number nor
+    /// PIN.
     pub(super) fn key(&self, tenant: &TenantId, call_sid: &CallSid, file: &str) -> String {
         let end = if file.ends_with(".opus") {
             "opus"
@@ -88,22 +90,24 @@ impl Bucket {
         }
     }
 
-    /// How call records name what lies under a key.
+    /// Returns the location that call records store for a key.
     pub(super) fn location(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.options.name)
     }
 
-    /// Whether the bucket answers: an object that cannot be there is asked for.
+    ///
+    /// Checks that the bucket responds, by a request for an object that cannot exist.
     ///
     /// # Errors
-    /// The store cannot be reached, or refuses.
+    ///
+    /// The store cannot be reached or rejects the request.
     pub async fn probe(&self) -> io::Result<()> {
         self.length(&format!("{}/greenpin-probe", self.options.prefix))
             .await
             .map(|_| ())
     }
 
-    /// Its length in octets; `None`: there is nothing under the key.
+    /// Returns the length of an object in bytes; `None` if there is none under the key.
     pub(super) async fn length(&self, key: &str) -> io::Result<Option<u64>> {
         match self.client.head(&Key::from(key)).await {
             Ok(meta) => Ok(Some(meta.size)),
@@ -128,7 +132,8 @@ impl Bucket {
             .boxed())
     }
 
-    /// Uploads a file, a part at a time if it is long. What lies under the key is replaced once all of it has arrived.
+    /// Uploads a file, in parts if it is long. An existing object is replaced once the upload is
+    /// complete.
     pub(super) async fn upload(&self, key: &str, file: &mut tokio::fs::File) -> io::Result<()> {
         let client: Arc<dyn ObjectStore> = self.client.clone();
         let kind = Attributes::from_iter([(Attribute::ContentType, media_type(file).await?)]);
@@ -136,14 +141,15 @@ impl Bucket {
         match tokio::io::copy(file, &mut object).await {
             Ok(_) => object.shutdown().await,
             Err(error) => {
-                // Parts that nobody completes are paid for until they are given up; a failure of that changes nothing.
+                // Uploaded parts of an incomplete object cost money until they are aborted. A
+                // failure of the abort does not matter.
                 let _ = object.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Removes what lies under a key. S3 does not say whether there was anything: `true`.
+    /// Removes an object. S3 does not report whether it existed, so the result is always `true`.
     pub(super) async fn remove(&self, key: &str) -> io::Result<bool> {
         match self.client.delete(&Key::from(key)).await {
             Ok(()) => Ok(true),
@@ -153,7 +159,7 @@ impl Bucket {
     }
 }
 
-/// What a file holds, by its first octets; it is at its begin again.
+/// Detects the media type of a file by its first bytes, and rewinds it.
 async fn media_type(file: &mut tokio::fs::File) -> io::Result<&'static str> {
     let mut first = Vec::new();
     (&mut *file)
@@ -186,7 +192,7 @@ fn client(options: &BucketOptions) -> object_store::Result<AmazonS3> {
         .with_bucket_name(&options.name)
         .with_retry(retry)
         .with_client_options(connection)
-        // Not every store has Amazon's bulk deletion, and only one object is deleted at a time.
+        // Some stores lack Amazon's bulk deletion. Only single objects are deleted here.
         .with_disable_bulk_delete(true);
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint);

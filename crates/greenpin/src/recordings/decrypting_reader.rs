@@ -1,4 +1,4 @@
-//! Reads a sealed recording: the blocks that hold what is asked for, each opened as it arrives.
+//! Reader of encrypted recordings: fetches the blocks of a range and decrypts each as it arrives.
 
 use std::io::{self, ErrorKind};
 
@@ -11,14 +11,14 @@ use crate::crypto::encrypted_file::Decryptor;
 struct Reading {
     decryptor: Decryptor,
     stored: BoxStream<'static, io::Result<Bytes>>,
-    /// What has arrived of the next block.
+    /// Bytes of the next block that have arrived.
     arrived: Vec<u8>,
     block: u64,
     skip: usize,
     left: u64,
 }
 
-/// `count` octets of the WAV file from `first` on.
+/// Returns `count` bytes of the audio file from `first` on.
 pub(super) async fn read(
     decryptor: Decryptor,
     source: Source,

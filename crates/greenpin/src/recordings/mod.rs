@@ -1,5 +1,5 @@
-//! Where recordings are kept: the folder they are made in, or a bucket that they are uploaded to from there. Sealed ones
-//! are opened as they are read.
+//! Storage of recordings: the folder in which they are written, or a bucket that they are uploaded
+//! to. Encrypted ones are decrypted as they are read.
 
 mod bucket;
 mod decrypting_reader;
@@ -15,15 +15,15 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 pub use bucket::{Bucket, BucketError, BucketOptions};
-pub(crate) use upload::keep_uploading;
+pub(crate) use upload::upload_recordings;
 
 use crate::RecordingKey;
 use crate::crypto::encrypted_file::{AudioKind, Decryptor, HEADER_BYTES};
 use crate::store::{KeptRecording, RecordingShelf};
 
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Where recordings are kept.
+/// Storage of recordings.
 #[derive(Debug, Clone)]
 pub struct Recordings {
     folder: PathBuf,
@@ -31,15 +31,15 @@ pub struct Recordings {
     key: RecordingKey,
 }
 
-/// A recording that can be read.
+/// A recording that is open for reading.
 #[derive(Debug)]
 pub struct Recording {
-    /// Its length in octets.
+    /// Length of the audio file, in bytes.
     pub length: u64,
-    /// What it is: `audio/wav`, or `audio/ogg` (RFC 7845, section 9).
+    /// Media type: `audio/wav` or `audio/ogg` (RFC 7845, section 9).
     pub media_type: &'static str,
     source: Source,
-    /// What opens it, if it is sealed.
+    /// Decryptor of an encrypted recording.
     decryptor: Option<Decryptor>,
 }
 
@@ -49,25 +49,28 @@ enum Source {
     Object(Bucket, String),
 }
 
-/// Why a recording cannot be read.
+/// Errors of reading a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is not there.
-    #[error("the recording is not there")]
+    /// The recording does not exist.
+    #[error("the recording does not exist")]
     Gone,
-    /// It is on the disk of the node that made it, and was not uploaded yet.
+    /// The recording is on the disk of its node and was not uploaded yet.
     #[error("the recording was not uploaded yet")]
     NotUploaded,
-    /// It cannot be read now.
+    /// The storage failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Recordings {
-    /// Recordings are made in `folder`, and stay there unless there is a bucket. `key` opens those that are sealed.
+    ///
+    /// Opens the storage. Recordings are written to `folder` and stay there unless there is a
+    /// bucket. `key` decrypts encrypted ones.
     ///
     /// # Errors
-    /// What is said of the bucket cannot be used.
+    ///
+    /// The configuration of the bucket cannot be used.
     pub fn new(
         folder: PathBuf,
         bucket: Option<&BucketOptions>,
@@ -80,14 +83,16 @@ impl Recordings {
         })
     }
 
-    /// The folder that recordings are made in.
+    /// Returns the folder in which recordings are written.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Finds a recording by where its call record says that it lies.
+    ///
+    /// Opens a recording by the location in its call record.
     ///
     /// # Errors
+    ///
     /// See [`ReadError`].
     pub async fn open(&self, location: &str) -> Result<Recording, ReadError> {
         if let Some((bucket, key)) = self.object(location)? {
@@ -126,7 +131,8 @@ impl Recordings {
         })
     }
 
-    /// Where a recording lies can have changed since its call: the folder was moved.
+    /// Returns the paths at which a recording may be: its location, and the same name in today's
+    /// folder, which may have moved since.
     fn files(&self, location: &str) -> impl Iterator<Item = PathBuf> + use<> {
         let path = PathBuf::from(location);
         let moved = path
@@ -136,13 +142,14 @@ impl Recordings {
         std::iter::once(path).chain(moved)
     }
 
-    /// The bucket and key of a location that is no file. A bucket that is not configured any more has no credentials.
+    /// Splits the location of an object into bucket and key; `None` for a file. Without a
+    /// configured bucket there are no credentials, which is an error.
     fn object(&self, location: &str) -> io::Result<Option<(Bucket, String)>> {
         let Some(rest) = location.strip_prefix("s3://") else {
             return Ok(None);
         };
         let configured =
-            || io::Error::other("the recording is in a bucket, and recordings.url names none");
+            || io::Error::other("the recording is in a bucket, but recordings.url names no bucket");
         let bucket = self.bucket.as_ref().ok_or_else(configured)?;
         let (name, key) = rest.split_once('/').ok_or(ErrorKind::InvalidData)?;
         let bucket = bucket.named(name).map_err(io::Error::other)?;
@@ -151,10 +158,12 @@ impl Recordings {
 }
 
 impl Recording {
-    /// The octets from `first` on, `count` of them, as they are read.
+    ///
+    /// Returns a stream of `count` bytes from `first` on.
     ///
     /// # Errors
-    /// It cannot be read now.
+    ///
+    /// The storage failed.
     pub async fn read(
         self,
         first: u64,
@@ -168,7 +177,7 @@ impl Recording {
 }
 
 impl Source {
-    /// The octets of a range as they are stored.
+    /// Returns a stream of the stored bytes of a range.
     async fn read(self, octets: Range<u64>) -> io::Result<BoxStream<'static, io::Result<Bytes>>> {
         if octets.is_empty() {
             return Ok(stream::empty().boxed());
@@ -182,7 +191,7 @@ impl Source {
         }
     }
 
-    /// The first octets as they are stored.
+    /// Returns the first stored bytes.
     async fn first(&mut self, count: u64) -> io::Result<Vec<u8>> {
         let mut first = Vec::new();
         match self {
@@ -203,7 +212,7 @@ impl Source {
 }
 
 impl RecordingShelf for Recordings {
-    /// Removes a recording from wherever it may lie: a crash can have left it in both places.
+    /// Removes a recording from folder and bucket: a crash can leave it in both.
     async fn remove(&self, recording: &KeptRecording) -> io::Result<bool> {
         if let Some((bucket, key)) = self.object(&recording.location)? {
             return bucket.remove(&key).await;
@@ -224,7 +233,7 @@ impl RecordingShelf for Recordings {
     }
 }
 
-/// What a file in clear is, by its first octets.
+/// Detects the kind of an unencrypted file by its first bytes.
 fn kind_of(first: &[u8]) -> AudioKind {
     if first.starts_with(b"OggS") {
         AudioKind::Ogg
@@ -240,7 +249,7 @@ fn media_type(kind: AudioKind) -> &'static str {
     }
 }
 
-/// Removes a file; whether there was one.
+/// Removes a file. Returns whether it existed.
 async fn remove_file(path: &Path) -> io::Result<bool> {
     match tokio::fs::remove_file(path).await {
         Ok(()) => Ok(true),
@@ -253,8 +262,8 @@ async fn next_chunk((mut file, left): (File, u64)) -> io::Result<Option<(Bytes, 
     if left == 0 {
         return Ok(None);
     }
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let wanted = left.min(CHUNK as u64);
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    let wanted = left.min(CHUNK_BYTES as u64);
     let read = (&mut file).take(wanted).read_to_end(&mut chunk).await? as u64;
     if read == 0 {
         return Err(ErrorKind::UnexpectedEof.into());

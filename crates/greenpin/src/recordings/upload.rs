@@ -1,4 +1,5 @@
-//! Takes recordings from this node's disk to the bucket, from the durable queue of the store.
+//! Upload of recordings from the disk of this node to the bucket, from a durable queue in the
+//! store.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -13,31 +14,33 @@ use crate::limits::backoff;
 use crate::metrics::METRICS;
 use crate::store::{Store, StoreError, TenantId, Timestamp, Upload};
 
-/// How often the queue is looked at.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Uploads at a time.
-const AT_ONCE: usize = 4;
-/// Entries that are read at a time.
-const BATCH: u32 = 32;
-/// The pause after the first failure; it doubles with each up to [`LONGEST_PAUSE`], and it never ends.
+/// Interval at which the queue is polled.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum number of concurrent uploads.
+const MAX_CONCURRENT: usize = 4;
+/// Entries of the queue per read.
+const BATCH_SIZE: u32 = 32;
+/// Pause after the first failure. It doubles with each further one up to [`MAX_PAUSE`]; retries
+/// never end.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// Uploads this node's recordings for as long as it runs. Does nothing where recordings stay in their folder.
-pub(crate) async fn keep_uploading(store: Store, recordings: Recordings, node: String) {
+/// Uploads the recordings of this node until the task is aborted. Returns at once if there is no
+/// bucket.
+pub(crate) async fn upload_recordings(store: Store, recordings: Recordings, node: String) {
     let Some(bucket) = recordings.bucket else {
         return;
     };
     if let Err(error) = bucket.probe().await {
-        tracing::error!(%error, "the bucket of recordings does not answer: recordings wait on this node's disk");
+        tracing::error!(%error, "the recordings bucket does not respond; recordings stay on disk until it does");
     }
     let uploader = Uploader { store, bucket };
-    let mut rounds = tokio::time::interval(INTERVAL);
+    let mut rounds = tokio::time::interval(POLL_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         if let Err(error) = uploader.round(&node).await {
-            tracing::error!(%error, "the queue of recordings cannot be read or written");
+            tracing::error!(%error, "the upload queue failed");
         }
     }
 }
@@ -52,14 +55,14 @@ impl Uploader {
         loop {
             let due = self
                 .store
-                .uploads_due(node, Timestamp::now(), BATCH)
+                .uploads_due(node, Timestamp::now(), BATCH_SIZE)
                 .await?;
             if due.is_empty() {
                 return Ok(());
             }
             let results = stream::iter(due)
-                .map(|upload| self.one(upload))
-                .buffer_unordered(AT_ONCE);
+                .map(|upload| self.process(upload))
+                .buffer_unordered(MAX_CONCURRENT);
             results
                 .collect::<Vec<_>>()
                 .await
@@ -68,17 +71,17 @@ impl Uploader {
         }
     }
 
-    async fn one(&self, upload: Upload) -> Result<(), StoreError> {
+    async fn process(&self, upload: Upload) -> Result<(), StoreError> {
         let outcome = match &upload.tenant_id {
             Some(tenant) => self.upload(&upload, tenant).await,
-            None => self.tidy(&upload).await,
+            None => self.discard(&upload).await,
         };
         METRICS.count_upload(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
-        tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "a recording was not uploaded");
+        tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "uploading a recording failed; retrying");
         let pause = backoff::delay(
             FIRST_PAUSE,
-            LONGEST_PAUSE,
+            MAX_PAUSE,
             upload.tries.saturating_add(1),
             random::u64(),
         );
@@ -87,7 +90,8 @@ impl Uploader {
             .await
     }
 
-    /// The outer fault is the store's, the inner one the disk's or the bucket's.
+    /// Uploads one recording. The outer error is the store's, the inner one that of the disk or the
+    /// bucket.
     async fn upload(
         &self,
         upload: &Upload,
@@ -96,7 +100,7 @@ impl Uploader {
         let mut file = match File::open(&upload.file).await {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return self.settle_lost(upload, tenant).await;
+                return self.on_missing_file(upload, tenant).await;
             }
             Err(error) => return Ok(Err(error)),
         };
@@ -104,10 +108,10 @@ impl Uploader {
         if let Err(error) = self.bucket.upload(&key, &mut file).await {
             return Ok(Err(error));
         }
-        self.settle(upload, &key).await
+        self.finish(upload, &key).await
     }
 
-    async fn settle(&self, upload: &Upload, key: &str) -> Result<io::Result<()>, StoreError> {
+    async fn finish(&self, upload: &Upload, key: &str) -> Result<io::Result<()>, StoreError> {
         let location = self.bucket.location(key);
         let wanted = self
             .store
@@ -115,34 +119,34 @@ impl Uploader {
             .await?;
         let removed = async {
             if !wanted {
-                // Its retention or an erasure was quicker.
+                // Retention or an erasure has removed the recording meanwhile.
                 self.bucket.remove(key).await?;
             }
             remove_file(Path::new(&upload.file)).await.map(|_| ())
         };
         if let Err(error) = removed.await {
-            tracing::error!(call_sid = %upload.call_sid, %error, "a recording that was uploaded is still on the disk");
+            tracing::error!(call_sid = %upload.call_sid, %error, "removing an uploaded recording from disk failed");
         }
         Ok(Ok(()))
     }
 
-    /// The file is gone. A crash after an upload has been noted leaves no entry, so that somebody else removed it, or
-    /// it was uploaded by hand.
-    async fn settle_lost(
+    /// Handles a missing file. An upload that completed leaves no entry in the queue, so the file
+    /// was removed or uploaded by hand.
+    async fn on_missing_file(
         &self,
         upload: &Upload,
         tenant: &TenantId,
     ) -> Result<io::Result<()>, StoreError> {
         let key = self.bucket.key(tenant, &upload.call_sid, &upload.file);
         match self.bucket.length(&key).await {
-            Ok(Some(_)) => self.settle(upload, &key).await,
+            Ok(Some(_)) => self.finish(upload, &key).await,
             Ok(None) => Ok(Err(io::Error::new(ErrorKind::NotFound, "its file is gone"))),
             Err(error) => Ok(Err(error)),
         }
     }
 
-    /// Nobody wants it any more.
-    async fn tidy(&self, upload: &Upload) -> Result<io::Result<()>, StoreError> {
+    /// Removes the file of a recording without a call record.
+    async fn discard(&self, upload: &Upload) -> Result<io::Result<()>, StoreError> {
         if let Err(error) = remove_file(Path::new(&upload.file)).await {
             return Ok(Err(error));
         }

@@ -1,15 +1,16 @@
-//! This node among those that share its database: it shows that it lives, and looks after those that do not.
+//! Membership of this node in a cluster: its heartbeats, and the eviction of nodes without them.
 
 use std::time::{Duration, Instant};
 
 use crate::calls;
 use crate::store::{Beat, DeathWatch, Membership, Store, StoreError, Timestamp};
 
-/// Beats in a lease: some may be lost or late.
-const BEATS: u32 = 5;
+/// Heartbeats per lease. Some may be lost or late.
+const HEARTBEATS_PER_LEASE: u32 = 5;
 
-/// Beats for as long as the node runs. `lease` is after how long without a beat a node is dead.
-pub(crate) async fn keep(
+/// Writes heartbeats until the task is aborted, and evicts nodes that have written none for a
+/// `lease`.
+pub(crate) async fn keep_alive(
     membership: Membership,
     store: Store,
     engine: calls::Handle,
@@ -24,12 +25,12 @@ pub(crate) async fn keep(
         watch: DeathWatch::default(),
         replaced: false,
     };
-    let mut rounds = tokio::time::interval(lease / BEATS);
+    let mut rounds = tokio::time::interval(lease / HEARTBEATS_PER_LEASE);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         if let Err(error) = node.round(lease).await {
-            tracing::error!(%error, "this node could not show that it lives");
+            tracing::error!(%error, "writing the heartbeat failed");
         }
     }
 }
@@ -40,7 +41,7 @@ struct Node {
     engine: calls::Handle,
     name: String,
     watch: DeathWatch,
-    /// Whether it was told that another process has this node's name.
+    /// Set once the log has an error about another process under this node's name.
     replaced: bool,
 }
 
@@ -48,27 +49,26 @@ impl Node {
     async fn round(&mut self, lease: Duration) -> Result<(), StoreError> {
         match self.membership.beat(Timestamp::now()).await? {
             Beat::Known => {}
-            Beat::Buried => self.come_back().await?,
+            Beat::Buried => self.rejoin().await?,
             Beat::Replaced if self.replaced => {}
             Beat::Replaced => {
                 self.replaced = true;
                 tracing::error!(
                     node = self.name,
-                    "another process has joined under this node's name: give each a node.name of its own"
+                    "another process has joined with the same node.name; set a different node.name for each"
                 );
             }
         }
         if self.store.is_shared() {
-            self.look_after_others(lease).await?;
+            self.evict_failed_nodes(lease).await?;
         }
         Ok(())
     }
 
-    /// Another node took this one for dead, and closed its calls: they have had their terminal events.
-    async fn come_back(&mut self) -> Result<(), StoreError> {
-        tracing::error!(
-            "this node was held up so long that others took it for dead: its calls are ended"
-        );
+    /// Hangs up the calls that other nodes have closed, and joins again. Those nodes had marked
+    /// this one as dead; the terminal events of its calls are written already.
+    async fn rejoin(&mut self) -> Result<(), StoreError> {
+        tracing::error!("other nodes have evicted this node; ending its calls");
         let open = self.store.open_calls(&self.name).await?;
         for call in self.engine.calls().await {
             if !open.iter().any(|(sid, _)| *sid == call.call_sid) {
@@ -79,7 +79,7 @@ impl Node {
         Ok(())
     }
 
-    async fn look_after_others(&mut self, lease: Duration) -> Result<(), StoreError> {
+    async fn evict_failed_nodes(&mut self, lease: Duration) -> Result<(), StoreError> {
         let nodes = self.store.nodes().await?;
         let others = nodes
             .into_iter()
@@ -90,7 +90,7 @@ impl Node {
             tracing::warn!(
                 node = dead.node,
                 calls,
-                "a node is dead: its calls were closed"
+                "node missed its lease; closed its calls"
             );
         }
         Ok(())

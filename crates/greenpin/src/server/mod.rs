@@ -1,4 +1,4 @@
-//! The server as a whole: store, engine, API and webhooks, started and stopped together.
+//! The server: store, engine, API and webhooks, started and stopped together.
 
 mod membership;
 mod retention;
@@ -11,63 +11,63 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::membership::keep;
+use self::membership::keep_alive;
 use crate::RecordingKey;
 use crate::calls::media::{MediaSettings, PromptError, Prompts};
 use crate::calls::{Engine, EngineSettings, StartError};
 use crate::config::Config;
 use crate::http;
 use crate::http::{Node, Readiness};
-use crate::recordings::{BucketError, Recordings, keep_uploading};
+use crate::recordings::{BucketError, Recordings, upload_recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::webhooks::{Dispatcher, WebhookSettings};
 
-/// How often expired allocations are told of. Nothing else waits for it.
+/// Interval at which `allocation.expired` is emitted. No rule depends on it.
 const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How often throttles that have run out are forgotten, in rounds of the above.
-const FORGET_EVERY: u32 = 1200;
-/// How often what is not kept is removed.
+/// Rounds of [`EXPIRY_INTERVAL`] between two removals of expired throttles: ten minutes.
+const THROTTLE_CLEANUP_ROUNDS: u32 = 1200;
+/// Interval of the retention cleanup.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Server {
-    /// Where the API is served.
+    /// Address of the API.
     pub http: SocketAddr,
-    /// Where SIP over UDP is served.
+    /// Address of SIP over UDP.
     pub sip: SocketAddr,
-    /// Where SIP over TCP is served, if anywhere.
+    /// Address of SIP over TCP, if it is served.
     pub sip_tcp: Option<SocketAddr>,
-    /// Where SIP over TLS is served, if anywhere.
+    /// Address of SIP over TLS, if it is served.
     pub sip_tls: Option<SocketAddr>,
-    /// Its store.
+    /// The store.
     pub store: Store,
     engine: Engine,
     dispatcher: Dispatcher,
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    sweepers: [JoinHandle<()>; 4],
+    jobs: [JoinHandle<()>; 4],
     membership: Membership,
 }
 
-/// Why a server cannot start.
+/// Errors that keep a server from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The HTTP address cannot be served.
+    /// The HTTP address cannot be bound.
     #[error("cannot listen for HTTP on {address}: {source}")]
     Http {
         /// The address.
         address: SocketAddr,
-        /// How it failed.
+        /// Cause of the failure.
         source: std::io::Error,
     },
-    /// The store cannot be opened, or its calls cannot be reconciled.
+    /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] store::OpenError),
-    /// The store failed at once.
+    /// The store failed during the start.
     #[error(transparent)]
     Store(#[from] store::StoreError),
-    /// What is said of the bucket of recordings cannot be used.
+    /// The configuration of the bucket cannot be used.
     #[error(transparent)]
     Recordings(#[from] BucketError),
     /// A prompt cannot be used.
@@ -78,7 +78,7 @@ pub enum ServerError {
     Engine(#[from] StartError),
 }
 
-/// Opens the store that a configuration names; `public_url` goes before links in events.
+/// Opens the configured store. `public_url` is the prefix of links in events.
 pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::OpenError> {
     Store::open(&StoreOptions {
         database: config.store.database.clone(),
@@ -89,7 +89,7 @@ pub fn open_store(config: &Config, public_url: &str) -> Result<Store, store::Ope
     })
 }
 
-/// Where a configuration keeps recordings; `key` opens those that are sealed.
+/// Opens the configured storage of recordings. `key` decrypts encrypted ones.
 pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings, BucketError> {
     let Config { recordings, .. } = config;
     Recordings::new(
@@ -100,7 +100,7 @@ pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings
 }
 
 impl Server {
-    /// Opens the store, closes calls that a crash cut short, and serves.
+    /// Opens the store, closes the records of calls that a crash cut short, and starts all parts.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
         let failed = |source| ServerError::Http {
             address: config.http.listen,
@@ -121,7 +121,7 @@ impl Server {
         if cut_short > 0 {
             tracing::warn!(
                 calls = cut_short,
-                "closed calls that were cut short when the server last stopped"
+                "closed the records of calls that the last stop cut short"
             );
         }
         if !store.is_shared() {
@@ -152,11 +152,11 @@ impl Server {
             public_url,
             engine: engine.handle(),
         };
-        let shelf = recordings.clone();
+        let storage = recordings.clone();
         let router = http::router(
             store.clone(),
             readiness.clone(),
-            shelf,
+            storage,
             config.http.rate_limit,
             node,
         );
@@ -165,18 +165,18 @@ impl Server {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(http::serve(listener, router, graceful));
-        let life = keep(
+        let life = keep_alive(
             membership.clone(),
             store.clone(),
             engine.handle(),
             config.node.clone(),
             config.lease,
         );
-        let sweepers = [
+        let jobs = [
             tokio::spawn(life),
-            tokio::spawn(sweep(store.clone())),
-            tokio::spawn(retain(store.clone(), recordings.clone())),
-            tokio::spawn(keep_uploading(
+            tokio::spawn(emit_expiries(store.clone())),
+            tokio::spawn(run_retention(store.clone(), recordings.clone())),
+            tokio::spawn(upload_recordings(
                 store.clone(),
                 recordings,
                 config.node.clone(),
@@ -194,28 +194,28 @@ impl Server {
             readiness,
             api,
             api_stop,
-            sweepers,
+            jobs,
             membership,
         })
     }
 
-    /// Reads the certificates for SIP over TLS again, without harm to calls and connections. One that cannot be used
-    /// leaves the one before in use.
+    /// Reads the certificates for SIP over TLS again. Calls and connections continue. If a file
+    /// cannot be used, the previous certificate stays in use.
     pub fn reload_certificates(&self) {
         self.engine.reload_certificates();
     }
 
-    /// Takes nothing new, waits for what is under way for as long as `patience` lasts, and ends the rest. Every call
+    /// Rejects new calls, waits up to `drain_timeout` for live ones and ends the rest. Every call
     /// record and event is durable before this returns.
-    pub async fn stop(self, patience: Duration) {
+    pub async fn stop(self, drain_timeout: Duration) {
         self.readiness.drain();
-        self.engine.stop(patience).await;
-        self.sweepers.iter().for_each(JoinHandle::abort);
+        self.engine.stop(drain_timeout).await;
+        self.jobs.iter().for_each(JoinHandle::abort);
         let _ = self.api_stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.api).await;
         self.dispatcher.stop().await;
         if let Err(error) = self.membership.leave().await {
-            tracing::warn!(%error, "the other nodes were not told that this one has gone");
+            tracing::warn!(%error, "leaving the cluster failed");
         }
     }
 }
@@ -251,36 +251,38 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
     })
 }
 
-async fn sweep(store: Store) {
+async fn emit_expiries(store: Store) {
     let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in (0..FORGET_EVERY).cycle() {
+    for round in (0..THROTTLE_CLEANUP_ROUNDS).cycle() {
         rounds.tick().await;
-        if let Err(error) = report_all_expired(&store).await {
-            tracing::error!(%error, "expired allocations were not told of");
+        if let Err(error) = emit_all_expired(&store).await {
+            tracing::error!(%error, "emitting the events of expired allocations failed");
         }
         if round == 0
             && let Err(error) = store.forget_strangers(Timestamp::now()).await
         {
-            tracing::error!(%error, "throttles that ran out were not forgotten");
+            tracing::error!(%error, "removing expired throttles failed");
         }
     }
 }
 
-/// However many there are, a batch at a time: calls and creates get their turn between two.
-async fn report_all_expired(store: &Store) -> Result<(), store::StoreError> {
+/// Emits the event of every expired allocation, a batch at a time, so that calls and creates run in
+/// between.
+async fn emit_all_expired(store: &Store) -> Result<(), store::StoreError> {
     while store.report_expired(Timestamp::now()).await? > 0 {}
     Ok(())
 }
 
-/// Removes what is not kept, apart from the above: there may be much of it at once.
-async fn retain(store: Store, recordings: Recordings) {
+/// Runs the retention cleanup at its interval. It has a task of its own, because one round may take
+/// long.
+async fn run_retention(store: Store, recordings: Recordings) {
     let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
         if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
-            tracing::error!(%error, "what is not to be kept was not removed");
+            tracing::error!(%error, "retention cleanup failed");
         }
     }
 }

@@ -1,19 +1,20 @@
-//! Removing what is not kept: what tenants have set a time for, files included, and answers to idempotent requests.
+//! Retention cleanup: data older than its tenant's settings, with its files, and answers to
+//! idempotent requests.
 
 use crate::store::{KeptRecording, RecordingShelf, Store, StoreError, Timestamp};
 
-/// Removes everything whose time is over. A file that cannot be removed is tried again the next time, and its call
-/// record stays until then.
+/// Removes everything beyond its retention. If a file cannot be removed, its call record stays, and
+/// the next round tries again.
 pub(crate) async fn enforce(
     store: &Store,
-    shelf: &impl RecordingShelf,
+    storage: &impl RecordingShelf,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     loop {
         let due = store.recordings_due(now).await?;
         let mut removed = 0;
         for recording in &due {
-            if remove(shelf, recording).await {
+            if remove(storage, recording).await {
                 store.forget_recording(recording).await?;
                 removed += 1;
             }
@@ -29,11 +30,11 @@ pub(crate) async fn enforce(
     Ok(())
 }
 
-async fn remove(shelf: &impl RecordingShelf, recording: &KeptRecording) -> bool {
-    match shelf.remove(recording).await {
+async fn remove(storage: &impl RecordingShelf, recording: &KeptRecording) -> bool {
+    match storage.remove(recording).await {
         Ok(_) => true,
         Err(error) => {
-            tracing::error!(call_sid = %recording.call_sid, %error, "a recording whose time is over cannot be removed");
+            tracing::error!(call_sid = %recording.call_sid, %error, "removing an expired recording failed");
             false
         }
     }
@@ -52,12 +53,12 @@ mod tests {
         let path = folder.path().join("greenpin.db");
         let key_file = folder.path().join("master.key");
         let store = Store::open(&StoreOptions::new(Database::File(path), key_file)).unwrap();
-        let shelf = Recordings::new(
+        let storage = Recordings::new(
             folder.path().to_owned(),
             None,
             crate::RecordingKey::new(&[7]),
         )
         .unwrap();
-        assert_eq!(enforce(&store, &shelf, Timestamp::now()).await, Ok(()));
+        assert_eq!(enforce(&store, &storage, Timestamp::now()).await, Ok(()));
     }
 }

@@ -1,9 +1,10 @@
-//! The flat form of an event: the fields of `data` beside those of the envelope, as many integrators parse them already.
+//! Flat form of an event: the fields of `data` and of the envelope on one level, as many
+//! integrators parse them.
 
 use serde_json::{Map, Value};
 
-/// An event's body with everything on one level; `None` if it is no event. Where `data` has a field of the
-/// envelope's name, the envelope's stays.
+/// Returns the flat body of an event; `None` if the text is no event. If `data` and the envelope
+/// have a field of the same name, the envelope's wins.
 pub(super) fn body(event: &str) -> Option<String> {
     let mut flat: Map<String, Value> = serde_json::from_str(event).ok()?;
     let Value::Object(data) = flat.shift_remove("data")? else {

@@ -1,7 +1,8 @@
-//! Delivers events from the outbox to the tenants' endpoints: signed, in order per allocation, until they are taken.
+//! Delivery of events from the outbox to the tenants' endpoints: signed, in order per allocation,
+//! with retries.
 
+mod concurrency;
 mod flat;
-mod places;
 mod post;
 mod schedule;
 mod signature;
@@ -16,29 +17,30 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::crypto::random;
 use crate::metrics::METRICS;
 use crate::store::{Attempt, Delivery, Outcome, Store, StoreError, Timestamp};
-use places::Places;
+use concurrency::ConcurrencyWindows;
 use post::Poster;
 pub use target::Resolver;
 
-/// How long a receiver has to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// A delivery of which nothing was heard for so long is taken up again: longer than one can last.
-const LEASE: Duration = Duration::from_secs(60);
-/// The longest wait between two looks at the outbox, whatever it says.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The shortest wait after a look that found nothing.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// Time limit for the response of a receiver.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Lease of a claimed delivery. It outlasts the longest attempt; after it, another worker claims
+/// the delivery.
+const CLAIM_LEASE: Duration = Duration::from_secs(60);
+/// Longest interval between two polls of the outbox.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(30);
+/// Shortest interval after a poll without a due delivery.
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How events are delivered.
+/// Settings of the delivery.
 #[derive(Clone)]
 pub struct WebhookSettings {
-    /// Deliveries may go to loopback, private and link-local addresses.
+    /// Allow loopback, private and link-local addresses.
     pub allow_private: bool,
-    /// What looks host names up; `None`: the system.
+    /// Resolver of host names; `None`: the system's.
     pub resolver: Option<Resolver>,
-    /// An endpoint that has taken nothing for so long is disabled.
+    /// Time without a successful delivery after which an endpoint is disabled.
     pub disable_after: Duration,
-    /// The name of this node: what it has under way goes again once it is known to be dead.
+    /// Name of this node. If it dies, another node claims its deliveries again.
     pub node: String,
 }
 
@@ -53,130 +55,132 @@ impl Default for WebhookSettings {
     }
 }
 
-/// The running deliverer.
+/// The running delivery task.
 pub struct Dispatcher {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Dispatcher {
-    /// Starts delivering.
+    /// Starts the delivery.
     pub fn start(store: Store, settings: WebhookSettings) -> Self {
         let (stop, stopping) = watch::channel(false);
         let poster = Poster::new(settings.allow_private, settings.resolver);
-        let courier = Courier {
+        let worker = Worker {
             store,
             poster,
-            places: Mutex::default(),
-            place_free: Notify::new(),
+            windows: Mutex::default(),
+            slot_free: Notify::new(),
             disable_after: settings.disable_after,
             node: settings.node,
         };
-        let task = tokio::spawn(Arc::new(courier).work(stopping));
+        let task = tokio::spawn(Arc::new(worker).run(stopping));
         Self { stop, task }
     }
 
-    /// Lets what is under way finish, for as long as a receiver has to answer; the rest stays in the outbox.
+    /// Waits for deliveries under way, at most as long as a receiver may take. The rest stays in
+    /// the outbox.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        let _ = tokio::time::timeout(PATIENCE, self.task).await;
+        let _ = tokio::time::timeout(RESPONSE_TIMEOUT, self.task).await;
     }
 }
 
-struct Courier {
+struct Worker {
     store: Store,
     poster: Poster,
-    places: Mutex<Places>,
-    place_free: Notify,
+    windows: Mutex<ConcurrencyWindows>,
+    slot_free: Notify,
     disable_after: Duration,
     node: String,
 }
 
-/// What a look at the outbox has found.
-enum Look {
-    /// Something was sent: there may be more.
+/// Outcome of a poll of the outbox.
+enum Poll {
+    /// Deliveries were started; more may be due.
     Sent,
-    /// Nothing can go now. Something may after this time, or when a place is free.
-    Nothing(Duration),
+    /// No delivery can start now. Poll again after this time, or when a slot becomes free.
+    Idle(Duration),
 }
 
-impl Courier {
-    async fn work(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+impl Worker {
+    async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let mut under_way = JoinSet::new();
         while !*stopping.borrow() {
             while under_way.try_join_next().is_some() {}
             let wait = match self.send_due(&mut under_way).await {
-                Ok(Look::Sent) => continue,
-                Ok(Look::Nothing(wait)) => wait,
+                Ok(Poll::Sent) => continue,
+                Ok(Poll::Idle(wait)) => wait,
                 Err(error) => {
-                    tracing::error!(%error, "the outbox cannot be read");
-                    SHORTEST_WAIT
+                    tracing::error!(%error, "polling the outbox failed");
+                    MIN_POLL_INTERVAL
                 }
             };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.store.delivery_written() => {}
-                () = self.place_free.notified() => {}
+                () = self.slot_free.notified() => {}
                 _ = stopping.changed() => {}
             }
         }
         while under_way.join_next().await.is_some() {}
     }
 
-    /// Sends what is due, as far as there are places.
-    async fn send_due(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Look, StoreError> {
+    /// Starts due deliveries, as far as slots are free.
+    async fn send_due(self: &Arc<Self>, under_way: &mut JoinSet<()>) -> Result<Poll, StoreError> {
         let due = self.store.due_endpoints().await?;
         let now = Timestamp::now();
         let next = due
             .iter()
-            .map(|one| one.due_at)
+            .map(|endpoint| endpoint.due_at)
             .filter(|due_at| *due_at > now)
             .min();
         let wanted = {
-            let mut places = self.places();
-            places.keep(&due);
-            places.share(due, now)
+            let mut windows = self.windows();
+            windows.retain_due(&due);
+            windows.share(due, now)
         };
         let claimed = match wanted.is_empty() {
             true => Vec::new(),
             false => {
                 self.store
-                    .claim_deliveries(&self.node, wanted, LEASE, now)
+                    .claim_deliveries(&self.node, wanted, CLAIM_LEASE, now)
                     .await?
             }
         };
         if claimed.is_empty() {
-            let wait = next.map_or(LONGEST_WAIT, |next| next.since(now));
-            return Ok(Look::Nothing(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)));
+            let wait = next.map_or(MAX_POLL_INTERVAL, |next| next.since(now));
+            return Ok(Poll::Idle(wait.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)));
         }
         for delivery in claimed {
-            self.places().take(&delivery.endpoint_id);
-            let courier = self.clone();
-            under_way.spawn(async move { courier.deliver(&delivery).await });
+            self.windows().occupy(&delivery.endpoint_id);
+            let worker = self.clone();
+            under_way.spawn(async move { worker.deliver(&delivery).await });
         }
-        Ok(Look::Sent)
+        Ok(Poll::Sent)
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn windows(&self) -> MutexGuard<'_, ConcurrencyWindows> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn deliver(&self, delivery: &Delivery) {
         let attempt = self.poster.post(delivery).await;
         let now = Timestamp::now();
         let outcome = outcome(delivery, &attempt, now);
-        tell(delivery, &attempt, outcome);
+        log_outcome(delivery, &attempt, outcome);
         let ended = self
             .store
             .end_attempt(delivery, attempt, outcome, self.disable_after, now)
             .await;
         if let Err(error) = ended {
-            // The lease runs out, and the event goes again: at least once, with the same id.
-            tracing::error!(%error, "what became of a webhook was not written");
+            // The lease expires and the event is sent again with the same id: delivery is at least
+            // once.
+            tracing::error!(%error, "recording the outcome of a delivery failed; it will be repeated");
         }
-        self.places()
-            .give_back(&delivery.endpoint_id, outcome == Outcome::Delivered);
-        self.place_free.notify_one();
+        self.windows()
+            .free_slot(&delivery.endpoint_id, outcome == Outcome::Delivered);
+        self.slot_free.notify_one();
     }
 }
 
@@ -188,8 +192,8 @@ fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> Outcome {
     }
 }
 
-/// Counts and logs what came of an attempt, in words that name no address.
-fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
+/// Counts and logs the outcome of an attempt, without the address.
+fn log_outcome(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
     let (event_id, endpoint_id) = (&delivery.event_id, &delivery.endpoint_id);
     let (status, reason) = (
         attempt.status,
@@ -200,11 +204,11 @@ fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
         Outcome::Again(_) => {
             METRICS.count_delivery("retried");
             let attempts = delivery.attempts;
-            tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "a webhook was not taken");
+            tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "webhook delivery failed; retrying");
         }
         Outcome::GivenUp => {
             METRICS.count_delivery("given_up");
-            tracing::error!(%event_id, %endpoint_id, status, reason, "gave a webhook up");
+            tracing::error!(%event_id, %endpoint_id, status, reason, "webhook delivery failed; giving up");
         }
     }
 }

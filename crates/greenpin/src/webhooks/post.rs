@@ -1,24 +1,24 @@
-//! One POST, and what came of it.
+//! One attempt: the POST and its outcome.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response, Url};
 
-use super::target::{self, Refused};
-use super::{PATIENCE, Resolver, flat, signature};
+use super::target::{self, NoPublicAddress};
+use super::{RESPONSE_TIMEOUT, Resolver, flat, signature};
 use crate::store::{Attempt, AttemptError, Delivery, EndpointFormat, Timestamp};
 
-/// Bytes of an answer that are kept.
-const KEPT: usize = 512;
-/// Bytes of an answer that are read, so that its connection can serve the next delivery.
-const READ: usize = 16 * 1024;
-/// How long the rest of an answer may take whose head is there: it decides nothing.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of a response body that are stored.
+const MAX_STORED_BYTES: usize = 512;
+/// Bytes of a response body that are read, so that its connection can be reused.
+const MAX_READ_BYTES: usize = 16 * 1024;
+/// Time limit for the body of a response. The body does not decide the outcome.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Sends events.
+/// Sender of events.
 pub(super) struct Poster {
-    /// `None` if the system has no usable certificates: deliveries then wait.
+    /// `None` if the system has no usable certificates; deliveries wait then.
     client: Option<Client>,
     allow_private: bool,
 }
@@ -26,24 +26,24 @@ pub(super) struct Poster {
 impl Poster {
     pub(super) fn new(allow_private: bool, resolver: Option<Resolver>) -> Self {
         let builder = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(RESPONSE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("greenpin/", env!("CARGO_PKG_VERSION")));
         let builder = match resolver {
-            Some(resolver) => builder.dns_resolver(target::Checked {
+            Some(resolver) => builder.dns_resolver(target::CheckedResolver {
                 resolver,
                 allow_private,
             }),
             None if allow_private => builder,
-            None => builder.dns_resolver(target::Checked {
+            None => builder.dns_resolver(target::CheckedResolver {
                 resolver: target::system(),
                 allow_private,
             }),
         };
         let client = builder.build();
         let client = client
-            .inspect_err(|error| tracing::error!(%error, "webhooks cannot be sent"))
+            .inspect_err(|error| tracing::error!(%error, "webhooks cannot be sent: no usable CA certificates"))
             .ok();
         Self {
             client,
@@ -51,7 +51,7 @@ impl Poster {
         }
     }
 
-    /// Sends one event. Only a status from 200 to 299 means that it was taken.
+    /// Sends one event. Only a status from 200 to 299 is a success.
     pub(super) async fn post(&self, delivery: &Delivery) -> Attempt {
         let (begun_at, begun) = (Timestamp::now(), Instant::now());
         let sent = self.send(delivery, begun_at).await;
@@ -64,7 +64,7 @@ impl Poster {
                     latency,
                     status,
                     error: None,
-                    answer: beginning(response).await,
+                    answer: read_beginning(response).await,
                 }
             }
             Err(error) => Attempt {
@@ -107,7 +107,7 @@ impl Poster {
 fn kind(error: &reqwest::Error) -> AttemptError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(one) = cause {
-        if one.is::<Refused>() {
+        if one.is::<NoPublicAddress>() {
             return AttemptError::AddressRefused;
         }
         cause = one.source();
@@ -119,20 +119,20 @@ fn kind(error: &reqwest::Error) -> AttemptError {
     }
 }
 
-/// The first bytes of an answer's body, as far as they come soon.
-async fn beginning(mut response: Response) -> String {
+/// Returns the first bytes of a response body that arrive in time.
+async fn read_beginning(mut response: Response) -> String {
     let (mut kept, mut read) = (Vec::new(), 0);
     let reading = async {
         while let Ok(Some(chunk)) = response.chunk().await {
             read += chunk.len();
-            let room = KEPT - kept.len();
+            let room = MAX_STORED_BYTES - kept.len();
             kept.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            if read >= READ {
+            if read >= MAX_READ_BYTES {
                 break;
             }
         }
     };
-    // What has come until then is enough.
-    let _ = tokio::time::timeout(ANSWER_PATIENCE, reading).await;
+    // A partial body is good enough for the record of the attempt.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     String::from_utf8_lossy(&kept).into_owned()
 }

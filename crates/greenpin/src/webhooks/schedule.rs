@@ -1,4 +1,4 @@
-//! When a webhook that was not taken is sent again.
+//! Schedule of the retries of a delivery.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use crate::limits::backoff;
 use crate::store::Timestamp;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// After this an event is not sent any more: three days, over a weekend.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+/// Time after which a delivery is given up: three days, longer than a weekend.
 const LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// The pause after a number of attempts, 1 or more.
+/// Returns the pause after `attempts` failed attempts, 1 or more.
 pub(super) fn pause(attempts: u32, random: u64) -> Duration {
-    backoff::delay(FIRST_PAUSE, LONGEST_PAUSE, attempts, random)
+    backoff::delay(FIRST_PAUSE, MAX_PAUSE, attempts, random)
 }
 
-/// Whether an event has been tried for long enough.
+/// Returns whether the time for retries is over.
 pub(super) fn is_over(created_at: Timestamp, now: Timestamp) -> bool {
     now.since(created_at) >= LIFETIME
 }

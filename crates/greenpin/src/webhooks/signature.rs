@@ -4,7 +4,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A signature under each of the live secrets, separated by blanks; `None` if one of them is not a secret.
+/// Returns one signature for each live secret, separated by blanks; `None` if a secret is
+/// malformed.
 pub(super) fn sign_all(
     secrets: &[String],
     id: &str,
@@ -20,8 +21,8 @@ pub(super) fn sign_all(
         .map(|signed| signed.join(" "))
 }
 
-/// `v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body` under a `whsec_…` secret; `None` if the secret is
-/// not one.
+/// Returns `v1,` and the base64 of HMAC-SHA-256 over `id.timestamp.body` under a `whsec_…` secret;
+/// `None` if the secret is malformed.
 fn sign(secret: &str, id: &str, timestamp: &str, body: &str) -> Option<String> {
     let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);

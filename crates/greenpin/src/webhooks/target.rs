@@ -1,4 +1,5 @@
-//! Which addresses webhooks may go to: a tenant's URL must not reach into the operator's own network.
+//! Addresses that webhooks may be sent to. A tenant's URL must not reach the operator's own
+//! network.
 
 use std::error::Error;
 use std::fmt;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// Looks a host name up.
+/// Function that resolves a host name.
 pub type Resolver = Arc<dyn Fn(String) -> Lookup + Send + Sync>;
 /// The addresses of a host.
 type Lookup = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
-/// The system's own resolver.
+/// Returns the system's resolver.
 pub(super) fn system() -> Resolver {
     Arc::new(|host| {
         Box::pin(async move {
@@ -25,26 +26,26 @@ pub(super) fn system() -> Resolver {
     })
 }
 
-/// Looks names up and gives out public addresses only, to the connection that is about to be made: what was checked is
-/// what is connected to, and a name cannot turn private later.
-pub(super) struct Checked {
+/// Resolver that returns public addresses only. The connection uses the checked addresses, so a
+/// name cannot change to a private address between check and use.
+pub(super) struct CheckedResolver {
     pub(super) resolver: Resolver,
     pub(super) allow_private: bool,
 }
 
-/// A name without any address that webhooks may go to.
+/// Error for a name without a public address.
 #[derive(Debug)]
-pub(super) struct Refused;
+pub(super) struct NoPublicAddress;
 
-impl fmt::Display for Refused {
+impl fmt::Display for NoPublicAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name has no public address")
     }
 }
 
-impl Error for Refused {}
+impl Error for NoPublicAddress {}
 
-impl Resolve for Checked {
+impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (lookup, allow_private) = (
             (self.resolver)(name.as_str().to_owned()),
@@ -55,7 +56,7 @@ impl Resolve for Checked {
             let allowed = |address: &IpAddr| allow_private || is_public_address(*address);
             let allowed: Vec<_> = found.into_iter().filter(allowed).collect();
             if allowed.is_empty() {
-                return Err(Refused.into());
+                return Err(NoPublicAddress.into());
             }
             Ok(Box::new(
                 allowed
@@ -66,7 +67,8 @@ impl Resolve for Checked {
     }
 }
 
-/// Whether a URL's host is a name (looked up by [`Checked`]) or a public address.
+/// Returns whether the host of a URL is a public address, or a name, which [`CheckedResolver`]
+/// checks.
 pub(super) fn is_public(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     matches!(url.scheme(), "http" | "https") && host.parse().map_or(true, is_public_address)
@@ -79,8 +81,8 @@ fn is_public_address(address: IpAddr) -> bool {
     }
 }
 
-/// Not of a special-purpose block (RFC 6890): loopback, private, shared, link-local with the clouds' metadata,
-/// multicast, reserved.
+/// Returns whether an address is outside the special-purpose blocks (RFC 6890): loopback, private,
+/// shared, link-local with the metadata services of clouds, multicast, reserved.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = matches!(
@@ -98,7 +100,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// Global unicast (2000::/3) and not of a block that carries an IPv4 address or documentation.
+/// Returns whether an address is global unicast (2000::/3), outside the blocks for documentation
+/// and for embedded IPv4 addresses.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     let [first, second, ..] = segments;
@@ -142,7 +145,7 @@ mod tests {
             let found = found.clone();
             Box::pin(async { Ok(found) })
         });
-        let given = Checked {
+        let given = CheckedResolver {
             resolver,
             allow_private,
         }
@@ -200,13 +203,13 @@ mod tests {
                 .unwrap();
             Box::pin(async move { Ok(vec![address]) })
         });
-        let checked = Checked {
+        let checked = CheckedResolver {
             resolver,
             allow_private: false,
         };
         let name = || "rebound.example.com".parse().unwrap();
         assert!(checked.resolve(name()).await.is_ok());
         let error = checked.resolve(name()).await.err().unwrap();
-        assert!(error.is::<Refused>());
+        assert!(error.is::<NoPublicAddress>());
     }
 }

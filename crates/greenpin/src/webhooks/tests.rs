@@ -1,4 +1,4 @@
-//! Deliveries by the real deliverer from a real store, through a resolver of the test's own.
+//! Tests of deliveries from a real store, through the tests' own resolver.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A store with an event that is to go to a URL.
+/// A store with an event to deliver to a URL.
 struct Outbox {
     store: Store,
     tenant: TenantStore,
@@ -71,7 +71,7 @@ impl Outbox {
         }
     }
 
-    /// Its delivery once it was tried.
+    /// Returns the delivery after its first attempt.
     async fn tried(&self, settings: WebhookSettings) -> DeliveryRecord {
         let dispatcher = Dispatcher::start(self.store.clone(), settings);
         let tried = tokio::time::timeout(DEADLINE, async {
@@ -95,7 +95,7 @@ impl Outbox {
     }
 }
 
-/// A receiver that takes everything, and counts connections.
+/// Starts a receiver that accepts everything and counts connections.
 async fn receiver() -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ async fn receiver() -> (SocketAddr, Arc<AtomicUsize>) {
     (address, count)
 }
 
-/// Answers every look-up with one address.
+/// Returns a resolver with one address for every name.
 fn leads_to(address: &str) -> Option<Resolver> {
     let address: IpAddr = address.parse().unwrap();
     Some(Arc::new(move |_| {

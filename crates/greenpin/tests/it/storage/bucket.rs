@@ -193,7 +193,7 @@ fn while_the_bucket_does_not_answer_recordings_wait_on_the_disk_also_over_a_cras
     let mut stage = Stage::over(&s3);
     s3.order("down");
     let call_sid = stage.recorded_call();
-    stage.server.log_with("a recording was not uploaded");
+    stage.server.log_with("uploading a recording failed");
     assert_eq!(stage.on_disk().len(), 1);
     let wav = stage.server.recording(&call_sid);
     assert!(

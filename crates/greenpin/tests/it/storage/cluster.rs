@@ -216,6 +216,6 @@ fn a_server_that_was_taken_for_dead_ends_its_calls_when_it_comes_back() {
     talk.completed_once();
     talk.servers[0].go_on();
     talk.agent.served("BYE");
-    talk.servers[0].log_with("others took it for dead");
+    talk.servers[0].log_with("other nodes have evicted this node");
     assert_eq!(talk.completed_events(), 1);
 }
