@@ -16,7 +16,7 @@ use crate::store::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make an allocation; prints its PIN
+    /// Create an allocation and print its PIN
     #[command(
         after_help = "Example:\n  greenpin allocation create +914000000001 --tenant acme --from +919900000001 --to +918800000001"
     )]
@@ -30,12 +30,12 @@ pub(super) enum Command {
     #[command(
         after_help = "Example:\n  greenpin allocation show gp_06f2n7c8sd3k2q9w4m1x5z0ba7 --tenant acme"
     )]
-    Show(One),
-    /// Delete an allocation; calls that are connected go on
+    Show(ById),
+    /// Delete an allocation; connected calls continue
     #[command(
         after_help = "Example:\n  greenpin allocation delete gp_06f2n7c8sd3k2q9w4m1x5z0ba7 --tenant acme"
     )]
-    Delete(One),
+    Delete(ById),
 }
 
 #[derive(Args)]
@@ -51,10 +51,10 @@ pub(super) struct Create {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Standing {
-    /// Calls go through
+enum StatusArgument {
+    /// Calls are connected
     Active,
-    /// Its time is over
+    /// It has expired
     Expired,
     /// It was deleted
     Deleted,
@@ -65,23 +65,23 @@ pub(super) struct List {
     /// The tenant's name
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: TenantId,
-    /// Only those that stand like this
+    /// Only allocations with this status
     #[arg(long, value_enum)]
-    status: Option<Standing>,
-    /// Only those on this number
+    status: Option<StatusArgument>,
+    /// Only allocations on this number
     #[arg(long, value_name = "VN", value_parser = PhoneNumber::parse)]
     number: Option<PhoneNumber>,
-    /// At most so many
+    /// Maximum number of allocations to print
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
-    /// Print JSON, an allocation a line
+    /// Print JSON, one allocation per line
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args)]
-pub(super) struct One {
-    /// Its id
+pub(super) struct ById {
+    /// The id of the allocation
     #[arg(value_name = "ID", value_parser = greenpin_id)]
     id: GreenpinId,
     /// The tenant's name
@@ -96,7 +96,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     let name = match &command {
         Command::Create(create) => &create.tenant,
         Command::List(list) => &list.tenant,
-        Command::Show(one) | Command::Delete(one) => &one.tenant,
+        Command::Show(allocation) | Command::Delete(allocation) => &allocation.tenant,
     };
     if !store
         .tenant_exists(name)
@@ -115,8 +115,8 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     match command {
         Command::Create(create) => self::create(create, &store, &operator).await,
         Command::List(list) => self::list(list, &store, &zone).await,
-        Command::Show(one) => show(&one, &store, &zone).await,
-        Command::Delete(one) => delete(&one, &operator, &zone).await,
+        Command::Show(allocation) => show(&allocation, &store, &zone).await,
+        Command::Delete(allocation) => delete(&allocation, &operator, &zone).await,
     }
 }
 
@@ -138,9 +138,9 @@ async fn create(
 
 async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
     let status = list.status.map(|standing| match standing {
-        Standing::Active => Status::Active,
-        Standing::Expired => Status::Expired,
-        Standing::Deleted => Status::Deleted,
+        StatusArgument::Active => Status::Active,
+        StatusArgument::Expired => Status::Expired,
+        StatusArgument::Deleted => Status::Deleted,
     });
     let filter = AllocationFilter {
         status,
@@ -152,47 +152,55 @@ async fn list(list: List, store: &TenantStore, zone: &TimeZone) -> Result<(), St
         .allocations(filter, None, list.limit, now)
         .await
         .map_err(|error| error.to_string())?;
-    for one in &found {
+    for allocation in &found {
         if list.json {
-            println!("{}", json_of(one, zone, now));
+            println!("{}", json_of(allocation, zone, now));
             continue;
         }
         println!(
             "{}  {:<17} {:<8} until {}{}",
-            one.greenpin_id,
-            one.virtual_number.expose(),
-            one.status(now).as_str(),
-            one.expires_at.rfc3339(zone),
-            if one.is_locked() { "  locked" } else { "" }
+            allocation.greenpin_id,
+            allocation.virtual_number.expose(),
+            allocation.status(now).as_str(),
+            allocation.expires_at.rfc3339(zone),
+            if allocation.is_locked() {
+                "  locked"
+            } else {
+                ""
+            }
         );
     }
     Ok(())
 }
 
-async fn show(one: &One, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
+async fn show(allocation: &ById, store: &TenantStore, zone: &TimeZone) -> Result<(), String> {
     let found = store
-        .allocation(&one.id)
+        .allocation(&allocation.id)
         .await
         .map_err(|error| error.to_string())?;
-    let found = found.ok_or_else(|| format!("{}: there is no such allocation", one.id))?;
-    print(&found, zone, Timestamp::now(), one.json);
+    let found = found.ok_or_else(|| format!("{}: there is no such allocation", allocation.id))?;
+    print(&found, zone, Timestamp::now(), allocation.json);
     Ok(())
 }
 
-async fn delete(one: &One, operator: &OperatorStore, zone: &TimeZone) -> Result<(), String> {
+async fn delete(
+    allocation: &ById,
+    operator: &OperatorStore,
+    zone: &TimeZone,
+) -> Result<(), String> {
     let deleted = operator
-        .delete_allocation(&one.tenant, &one.id, Timestamp::now())
+        .delete_allocation(&allocation.tenant, &allocation.id, Timestamp::now())
         .await;
     let deleted_at = deleted
-        .map_err(|error| format!("{}: {error}", one.id))?
+        .map_err(|error| format!("{}: {error}", allocation.id))?
         .rfc3339(zone);
-    if one.json {
+    if allocation.json {
         println!(
             "{}",
-            json!({ "greenpin_id": one.id.as_str(), "status": "deleted", "deleted_at": deleted_at })
+            json!({ "greenpin_id": allocation.id.as_str(), "status": "deleted", "deleted_at": deleted_at })
         );
     } else {
-        println!("deleted {} at {deleted_at}", one.id);
+        println!("deleted {} at {deleted_at}", allocation.id);
     }
     Ok(())
 }

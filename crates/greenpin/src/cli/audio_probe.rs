@@ -1,24 +1,24 @@
-//! What a built-in phone makes of the audio that it hears.
+//! Analysis of the audio that a built-in phone receives.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Above this a sample counts as sound (16-bit linear, about -36 dBFS).
-const LOUD: u16 = 500;
-/// How long nothing must be heard for a prompt to count as ended.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How many samples a tone is judged by: 200 ms.
+/// Threshold above which a sample counts as sound (16-bit linear, about -36 dBFS).
+const SOUND_THRESHOLD: u16 = 500;
+/// Silence after which a prompt counts as ended.
+const SILENCE: Duration = Duration::from_millis(500);
+/// Samples in which a tone is searched: 200 ms.
 const TONE_WINDOW: usize = 1600;
 
-/// Listens to one call.
-pub(super) struct Ear {
+/// Audio of one call.
+pub(super) struct AudioProbe {
     samples: UnboundedReceiver<Vec<i16>>,
     recent: Vec<i16>,
 }
 
-impl Ear {
-    /// Listens to these samples, 8 kHz linear.
+impl AudioProbe {
+    /// Starts with a stream of samples, 8 kHz linear.
     pub(super) fn new(samples: UnboundedReceiver<Vec<i16>>) -> Self {
         Self {
             samples,
@@ -26,11 +26,11 @@ impl Ear {
         }
     }
 
-    /// Waits until something was said and then half a second of silence followed. `false`: the call ended first.
-    pub(super) async fn hear_prompt(&mut self) -> bool {
+    /// Waits for speech and half a second of silence after it. `false`: the call ended first.
+    pub(super) async fn wait_for_prompt(&mut self) -> bool {
         while !self.next_is_loud().await.unwrap_or(true) {}
         loop {
-            match tokio::time::timeout(PAUSE, self.until_loud()).await {
+            match tokio::time::timeout(SILENCE, self.until_loud()).await {
                 Ok(true) => {}
                 Ok(false) => return false,
                 Err(_) => return true,
@@ -38,8 +38,8 @@ impl Ear {
         }
     }
 
-    /// Waits for a tone of about this frequency in Hz. `false`: the call ended first.
-    pub(super) async fn hear_tone(&mut self, frequency: f64) -> bool {
+    /// Waits for a tone of about `frequency` Hz. `false`: the call ended first.
+    pub(super) async fn wait_for_tone(&mut self, frequency: f64) -> bool {
         self.recent.clear();
         while let Some(samples) = self.samples.recv().await {
             self.recent.extend(samples);
@@ -64,15 +64,20 @@ impl Ear {
 
     async fn next_is_loud(&mut self) -> Option<bool> {
         let samples = self.samples.recv().await?;
-        Some(samples.iter().any(|sample| sample.unsigned_abs() > LOUD))
+        Some(
+            samples
+                .iter()
+                .any(|sample| sample.unsigned_abs() > SOUND_THRESHOLD),
+        )
     }
 }
 
-/// Whether samples are one steady tone: as many zero crossings as its frequency makes, within 3 %, and loud.
+/// Returns whether samples are one steady, loud tone. The number of zero crossings must match the
+/// frequency within 3 %.
 pub(super) fn is_tone(samples: &[i16], frequency: f64) -> bool {
     let loud = samples
         .iter()
-        .filter(|sample| sample.unsigned_abs() > LOUD)
+        .filter(|sample| sample.unsigned_abs() > SOUND_THRESHOLD)
         .count();
     let crossings = samples
         .windows(2)
@@ -104,11 +109,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_prompt_ends_with_a_pause() {
         let (samples, heard) = tokio::sync::mpsc::unbounded_channel();
-        let mut ear = Ear::new(heard);
+        let mut audio = AudioProbe::new(heard);
         samples.send(vec![0; 160]).unwrap();
         samples.send(tone(440.0, 160)).unwrap();
-        assert!(ear.hear_prompt().await);
+        assert!(audio.wait_for_prompt().await);
         drop(samples);
-        assert!(!ear.hear_prompt().await);
+        assert!(!audio.wait_for_prompt().await);
     }
 }

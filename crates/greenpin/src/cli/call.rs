@@ -12,42 +12,42 @@ use media::Clip;
 use serde_json::json;
 use signalling::{LegId, Transport};
 
-use super::audio_probe::Ear;
+use super::audio_probe::AudioProbe;
 use super::fail;
 use crate::calls::media::read_clip;
 use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
 use crate::config::Config;
 
-/// Digits are pressed at the latest after this, even if no prompt was heard.
-const PROMPT_PATIENCE: Duration = Duration::from_secs(10);
+/// Time after which the PIN is pressed even without a prompt.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The virtual number to call
     #[arg(value_name = "VN", value_parser = PhoneNumber::parse)]
     number: PhoneNumber,
-    /// The number that calls
+    /// The number of the caller
     #[arg(long, value_name = "CALLER", value_parser = PhoneNumber::parse)]
     from: PhoneNumber,
-    /// The PIN to key in
+    /// The PIN to press
     #[arg(long, value_name = "NNNN", value_parser = Pin::parse)]
     pin: Pin,
-    /// The SIP server to call; by default the one of the configuration, over UDP
+    /// The SIP server to call, over UDP [default: the configured one]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
     /// Use TCP instead of UDP
     #[arg(long)]
     tcp: bool,
-    /// What to say when connected: a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 s
+    /// Audio to play once connected: a WAV file of 8 kHz, mono, 16-bit PCM, at most 60 s
     #[arg(long, value_name = "FILE")]
     play: Option<PathBuf>,
-    /// Record the call to a stereo WAV file: left what was heard, right what was said
+    /// Record the call to a stereo WAV file: received audio left, sent audio right
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Hang up so many seconds after the PIN
+    /// Hang up this many seconds after the PIN
     #[arg(long, value_name = "SECONDS", default_value_t = 15)]
     duration: u64,
-    /// Tell each event as a line of JSON
+    /// Print each event as a line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -75,7 +75,7 @@ impl<'a> TestCall<'a> {
             )),
             None => None,
         };
-        let mut phone = Softphone::start(settings(arguments, config).await?)
+        let mut phone = Softphone::start(phone_settings(arguments, config).await?)
             .await
             .map_err(|error| error.to_string())?;
         let dialled = phone.dial(&arguments.number.expose(), &arguments.from.expose());
@@ -97,14 +97,14 @@ impl<'a> TestCall<'a> {
             self.phone.record(self.leg, file.clone());
             self.recording = true;
         }
-        let mut ear = Ear::new(self.phone.listen(self.leg));
+        let mut audio = AudioProbe::new(self.phone.listen(self.leg));
         tokio::select! {
-            _ = ear.hear_prompt() => self.tell("prompt", "a prompt was heard"),
-            () = tokio::time::sleep(PROMPT_PATIENCE) => self.tell("no_prompt", "no prompt was heard"),
+            _ = audio.wait_for_prompt() => self.print_event("prompt", "a prompt was heard"),
+            () = tokio::time::sleep(PROMPT_TIMEOUT) => self.print_event("no_prompt", "no prompt was heard"),
             () = hung_up(&mut self.phone) => return Err("the server hung up before the PIN was keyed in".to_owned()),
         }
         self.phone.press(self.leg, self.arguments.pin.expose());
-        self.tell("pin", "the PIN was keyed in");
+        self.print_event("pin", "the PIN was keyed in");
         if let Some(clip) = self.clip.take() {
             self.phone.play(self.leg, clip);
         }
@@ -113,10 +113,10 @@ impl<'a> TestCall<'a> {
             .await
             .is_ok()
         {
-            self.tell("hung_up", "the server hung up");
+            self.print_event("hung_up", "the server hung up");
         } else {
             self.phone.hang_up(self.leg);
-            self.tell("hang_up", "hung up");
+            self.print_event("hang_up", "hung up");
         }
         self.until_recorded().await
     }
@@ -125,7 +125,7 @@ impl<'a> TestCall<'a> {
         loop {
             match self.phone.event().await {
                 SoftphoneEvent::Answered(_) => {
-                    self.tell("answered", "answered");
+                    self.print_event("answered", "answered");
                     return Ok(());
                 }
                 SoftphoneEvent::Failed(status) => {
@@ -143,14 +143,14 @@ impl<'a> TestCall<'a> {
         while self.recording {
             if let SoftphoneEvent::Recorded(result) = self.phone.event().await {
                 let file = result?;
-                self.tell("recorded", &format!("recorded to {}", file.display()));
+                self.print_event("recorded", &format!("recorded to {}", file.display()));
                 self.recording = false;
             }
         }
         Ok(())
     }
 
-    fn tell(&self, event: &str, text: &str) {
+    fn print_event(&self, event: &str, text: &str) {
         if self.arguments.json {
             println!("{}", json!({ "event": event, "text": text }));
         } else {
@@ -163,7 +163,10 @@ async fn hung_up(phone: &mut Softphone) {
     while !matches!(phone.event().await, SoftphoneEvent::HungUp) {}
 }
 
-async fn settings(arguments: &Arguments, config: &Config) -> Result<SoftphoneSettings, String> {
+async fn phone_settings(
+    arguments: &Arguments,
+    config: &Config,
+) -> Result<SoftphoneSettings, String> {
     let server = match &arguments.server {
         Some(server) => resolve(server).await?,
         None => SocketAddr::new(config.sip.public_address, config.sip.udp.port()),

@@ -10,7 +10,7 @@ use crate::store::{MadeCredential, NewCredential, OperatorStore, TenantId, Times
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List a tenant's credentials, with when each was last used
+    /// List a tenant's credentials with the time of their last use
     #[command(after_help = "Example:\n  greenpin tenant credential list acme --json")]
     List {
         /// The tenant's name
@@ -20,17 +20,17 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make a further credential; its token is printed once
+    /// Create a further credential; its token is printed once
     #[command(
         after_help = "Example:\n  greenpin tenant credential create acme --label 'second shop'"
     )]
     Create(Create),
-    /// Make a credential in the place of another
+    /// Replace a credential by a new one
     #[command(
         after_help = "Example:\n  greenpin tenant credential rotate acme AC0001 --overlap 86400\n\nThe old one lives for the overlap; without --overlap until it is revoked."
     )]
     Rotate(Rotate),
-    /// End a credential
+    /// Revoke a credential
     #[command(after_help = "Example:\n  greenpin tenant credential revoke acme AC0001")]
     Revoke(Revoke),
 }
@@ -49,10 +49,11 @@ pub(super) struct Rotate {
     /// The tenant's name
     #[arg(value_name = "NAME", value_parser = tenant_id)]
     tenant: TenantId,
-    /// The credential to be replaced
+    /// The credential to replace
     #[arg(value_name = "SID", value_parser = account_sid)]
     old: String,
-    /// How many seconds the old one lives on, at most a quarter of a year [default: until it is revoked]
+    /// Seconds for which the old credential stays live, at most 7776000 (90 days) [default: until
+    /// it is revoked]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=7_776_000))]
     overlap: Option<u64>,
     #[command(flatten)]
@@ -61,10 +62,10 @@ pub(super) struct Rotate {
 
 #[derive(Args)]
 struct New {
-    /// The user name of the new one; by default it is drawn
+    /// The user name of the new credential [default: drawn at random]
     #[arg(long, value_name = "SID", value_parser = account_sid)]
     account_sid: Option<String>,
-    /// What it is for, at most 100 characters
+    /// Its purpose, at most 100 characters
     #[arg(long, value_name = "TEXT", value_parser = label)]
     label: Option<String>,
     /// Print JSON

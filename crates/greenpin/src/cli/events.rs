@@ -11,14 +11,14 @@ use crate::store::{
     Actor, EventId, LoggedEvent, OperatorStore, Standing, Store, StoreError, TenantId, Timestamp,
 };
 
-/// Between two looks at the log.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Events and tenants that are read at once.
+/// Interval at which the log is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Events and tenants per read.
 const PAGE: u32 = 200;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Follow the event log live, until Ctrl-C
+    /// Follow the event log until Ctrl-C
     #[command(
         after_help = "Example:\n  greenpin events tail --tenant acme\n  greenpin events tail --json --after evt_06f2n7c8sd3k2q9w4m1x5z0ba7 | jq .type"
     )]
@@ -27,16 +27,16 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Tail {
-    /// Only this tenant's events [default: those of all]
+    /// Only events of this tenant [default: all tenants]
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: Option<TenantId>,
-    /// Begin behind this event instead of with the last ones
+    /// Start after this event id instead of at the end of the log
     #[arg(long, value_name = "EVENT_ID", value_parser = event_id)]
     after: Option<EventId>,
-    /// Begin with so many of each tenant's last events
+    /// Number of each tenant's last events to start with
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=200), conflicts_with = "after")]
     last: u32,
-    /// Print JSON, an event a line, as webhooks carry it
+    /// Print JSON, one event per line, as in webhooks
     #[arg(long)]
     json: bool,
 }
@@ -62,7 +62,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
     }
 }
 
-/// How far the log of each tenant has been printed. Ids are in the order of writing, whosever the event is.
+/// Last printed event of each tenant. Ids follow the order of writing across tenants.
 struct Followed {
     tenant: TenantId,
     after: Option<EventId>,
@@ -71,7 +71,7 @@ struct Followed {
 async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
     let operator = store.operator(Actor::command_line());
     let mut followed: Vec<Followed> = Vec::new();
-    let mut rounds = tokio::time::interval(PAUSE);
+    let mut rounds = tokio::time::interval(POLL_INTERVAL);
     let mut first = true;
     loop {
         rounds.tick().await;
@@ -79,8 +79,8 @@ async fn follow(tail: &Tail, store: &Store) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())?
         {
-            if followed.iter().all(|one| one.tenant != tenant) {
-                // A tenant that was made meanwhile is followed from its first event on.
+            if followed.iter().all(|tail| tail.tenant != tenant) {
+                // A tenant created meanwhile is followed from its first event on.
                 let last = if first { tail.last } else { PAGE };
                 let after = begin(tail, store, &tenant, last)
                     .await
@@ -119,12 +119,12 @@ async fn tenants(tail: &Tail, operator: &OperatorStore) -> Result<Vec<TenantId>,
         after = Some(last.tenant_id.clone());
         let alive = page
             .into_iter()
-            .filter(|one| !matches!(one.standing, Standing::Erasing | Standing::Erased));
-        all.extend(alive.map(|one| one.tenant_id));
+            .filter(|tenant| !matches!(tenant.standing, Standing::Erasing | Standing::Erased));
+        all.extend(alive.map(|tenant| tenant.tenant_id));
     }
 }
 
-/// The event behind which a tenant's log is printed.
+/// Returns the event after which a tenant's log is printed.
 async fn begin(
     tail: &Tail,
     store: &Store,
@@ -146,7 +146,7 @@ impl Followed {
                 .events_after(self.after.clone(), PAGE)
                 .await;
             let page = match page {
-                // A tenant that was erased meanwhile has no events, and no key to read them with.
+                // A tenant erased meanwhile has neither events nor the key to read them.
                 Err(StoreError::Unreadable(_)) => return Ok(new),
                 page => page?,
             };
@@ -162,7 +162,7 @@ impl Followed {
 #[derive(PartialEq, Eq)]
 enum Output {
     Open,
-    /// Whoever read it, such as `head`, has had enough.
+    /// The reader of the pipe, such as `head`, has closed it.
     Closed,
 }
 
@@ -183,7 +183,7 @@ fn print(events: &[LoggedEvent], json: bool) -> Result<Output, String> {
     Ok(Output::Open)
 }
 
-/// What is shown of an event on a line.
+/// The fields of an event that a line shows.
 #[derive(Deserialize)]
 struct Line<'a> {
     event_id: &'a str,

@@ -1,14 +1,15 @@
-//! The log: one line an event on standard error, at the level of `GREENPIN_LOG`, and never a number.
+//! The log: one line per event on standard error, at the level of `GREENPIN_LOG`. It never contains
+//! a telephone number.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Libraries may warn; what they say in detail could name what passes through them.
+/// Levels of libraries. They may warn; their details could contain data that passes through them.
 const LIBRARIES: &str = "warn,sipx_sip=off,hyper=off,hyper_util=off,h2=off,reqwest=off,rustls=off,axum=off,mio=off,tokio=off";
 
-/// Starts logging: `GREENPIN_LOG` is off, error, warn, info, debug or trace, else `default` holds;
-/// `GREENPIN_LOG_FORMAT=json` writes JSON lines.
+/// Starts logging. `GREENPIN_LOG` is off, error, warn, info, debug or trace, else `default`
+/// applies. `GREENPIN_LOG_FORMAT=json` selects JSON lines.
 pub(super) fn start(default: &str) {
     let level = std::env::var("GREENPIN_LOG").unwrap_or_default();
     let level = match level.as_str() {

@@ -41,20 +41,20 @@ struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// Options of every command.
 #[derive(Args)]
 struct Common {
-    /// The configuration file; without it ./greenpin.toml if there is one, else the built-in defaults
+    /// The configuration file [default: ./greenpin.toml if it exists, else built-in defaults]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server until SIGTERM; SIGHUP reads its certificates again
+    /// Run the server until SIGTERM; SIGHUP reloads its certificates
     #[command(after_help = "Example:\n  greenpin serve --config greenpin.toml")]
     Serve,
-    /// See one masked call from start to end, on this machine alone
+    /// Show one masked call from start to end, on this machine alone
     #[command(after_help = "Example:\n  greenpin demo\n  greenpin demo --keep")]
     Demo(demo::Arguments),
     /// Make a test call to a virtual number
@@ -62,19 +62,19 @@ enum Command {
         after_help = "Example:\n  greenpin call +914000000001 --from +918800000001 --pin 4821 --record call.wav"
     )]
     Call(call::Arguments),
-    /// Measure this machine: creates, PIN calls, bridged audio, on a server in a process of its own
+    /// Measure this machine: creates, PIN calls, bridged audio, on a server in its own process
     #[command(after_help = "Example:\n  greenpin bench --only calls --rate 300 --seconds 60")]
     Bench(bench::Arguments),
     /// Print the OpenAPI document of the HTTP API
     #[command(after_help = "Example:\n  greenpin openapi > openapi.json")]
     Openapi,
-    /// The bare server that `bench` holds creates against
+    /// The bare server that `bench` compares creates with
     #[command(hide = true)]
-    BenchFloor {
+    BenchBaseline {
         /// A PostgreSQL database instead of an SQLite file
         database: Option<String>,
     },
-    /// Make, list, suspend and erase tenants, and their credentials
+    /// Create, list, suspend and erase tenants; manage their credentials
     #[command(subcommand, arg_required_else_help = true)]
     Tenant(tenant::Command),
     /// Add, import, list, change and remove virtual numbers
@@ -83,13 +83,13 @@ enum Command {
     /// List the carriers of the configuration
     #[command(subcommand, arg_required_else_help = true)]
     Trunk(trunk::Command),
-    /// Make, list, show and delete a tenant's allocations
+    /// Create, list, show and delete a tenant's allocations
     #[command(subcommand, arg_required_else_help = true)]
     Allocation(allocation::Command),
     /// Follow the event log
     #[command(subcommand, arg_required_else_help = true)]
     Events(events::Command),
-    /// Print what a shell needs to complete greenpin's commands
+    /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  greenpin completions bash > /etc/bash_completion.d/greenpin"
     )]
@@ -100,12 +100,13 @@ enum Command {
     },
 }
 
-/// Runs the command that the arguments name. Exit code 0: done; 1: failed; 2: misuse.
+/// Runs the command of the arguments. Exit code 0: done; 1: failed; 2: misuse.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // A server tells what it does; of a command that talks itself, only trouble is of interest.
+    // The server logs its activity; the other commands print their own output and log only
+    // warnings.
     logging::start(
-        if matches!(cli.command, Command::Serve | Command::BenchFloor { .. }) {
+        if matches!(cli.command, Command::Serve | Command::BenchBaseline { .. }) {
             "info"
         } else {
             "warn"
@@ -122,11 +123,11 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    // These need no configuration: they make their own.
+    // These commands need no configuration.
     match cli.command {
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Bench(arguments) => bench::run(arguments).await,
-        Command::BenchFloor { database } => bench::serve_floor(database).await,
+        Command::BenchBaseline { database } => bench::serve_baseline(database).await,
         Command::Openapi => {
             print!("{}", crate::http::openapi());
             ExitCode::SUCCESS
@@ -165,13 +166,13 @@ async fn run_configured(command: Command, file: Option<&Path>) -> ExitCode {
         }
         Command::Demo(_)
         | Command::Bench(_)
-        | Command::BenchFloor { .. }
+        | Command::BenchBaseline { .. }
         | Command::Openapi
         | Command::Completions { .. } => ExitCode::FAILURE,
     }
 }
 
-/// Runs a command on the store itself: it works while the server runs, and while it does not.
+/// Runs a command on the store itself. It works whether or not the server runs.
 async fn with_store<R: Future<Output = Result<(), String>>>(
     config: &Config,
     command: impl FnOnce(Store) -> R,
@@ -186,7 +187,7 @@ async fn with_store<R: Future<Output = Result<(), String>>>(
     }
 }
 
-/// Says on standard error what failed.
+/// Prints an error to standard error.
 fn fail(error: impl Display) -> ExitCode {
     anstream::eprintln!("greenpin: {error}");
     ExitCode::FAILURE

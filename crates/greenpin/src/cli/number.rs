@@ -11,7 +11,7 @@ use crate::store::{
     PoolError, Store, TenantId, Timestamp,
 };
 
-/// Numbers that are read at once.
+/// Numbers per read.
 const PAGE: u32 = 500;
 
 #[derive(Subcommand)]
@@ -29,33 +29,34 @@ pub(super) enum Command {
         after_help = "Example:\n  greenpin number import numbers.csv --tenant acme --dry-run\n\nThe file starts with the header virtual_number,mode,pin_length,max_active, of which all but the first may be\nmissing. At most 100,000 numbers and 8 MiB."
     )]
     Import(number_import::Arguments),
-    /// Change how a number is used; mode and PIN length while no allocation is active
+    /// Change mode, PIN length or limit of a number; mode and PIN length need a number without
+    /// active allocations
     #[command(
         after_help = "Example:\n  greenpin number mode +914000000001 shared --pin-length 6 --max-active 500"
     )]
     Mode(Change),
-    /// Give a number without active allocations to another tenant
+    /// Move a number without active allocations to another tenant
     #[command(after_help = "Example:\n  greenpin number move +914000000001 --tenant other")]
     Move {
         #[command(flatten)]
-        one: One,
-        /// The tenant whose pool it goes to
+        one: ByNumber,
+        /// The tenant that gets the number
         #[arg(long, value_name = "NAME", value_parser = tenant_id)]
         tenant: TenantId,
     },
-    /// Let a number take no new allocations; those that are active go on
+    /// Stop new allocations on a number; active ones continue
     #[command(after_help = "Example:\n  greenpin number quarantine +914000000001")]
-    Quarantine(One),
-    /// Let a number in quarantine take allocations again
+    Quarantine(ByNumber),
+    /// Allow new allocations on a quarantined number again
     #[command(after_help = "Example:\n  greenpin number release +914000000001")]
-    Release(One),
-    /// Take a number without active allocations out of its pool
+    Release(ByNumber),
+    /// Remove a number without active allocations from its pool
     #[command(after_help = "Example:\n  greenpin number remove +914000000001")]
-    Remove(One),
+    Remove(ByNumber),
 }
 
 #[derive(Args)]
-pub(super) struct One {
+pub(super) struct ByNumber {
     /// The number, in E.164
     #[arg(value_name = "VN", value_parser = PhoneNumber::parse)]
     number: PhoneNumber,
@@ -67,23 +68,23 @@ pub(super) struct One {
 #[derive(Args)]
 pub(super) struct Change {
     #[command(flatten)]
-    one: One,
-    /// How many allocations it takes
+    one: ByNumber,
+    /// Number of active allocations that it takes
     #[arg(value_enum)]
     mode: Mode,
     /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one
     #[arg(long, value_name = "N")]
     pin_length: Option<u8>,
-    /// Active allocations at once on a shared number
+    /// Maximum number of active allocations on a shared number
     #[arg(long, value_name = "N")]
     max_active: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// One active allocation at a time
+    /// ByNumber active allocation at a time
     Exclusive,
-    /// Many, told apart by their PINs
+    /// Many active allocations, distinguished by their PINs
     Shared,
 }
 
@@ -92,16 +93,17 @@ pub(super) struct Add {
     /// The number, in E.164
     #[arg(value_name = "VN", value_parser = PhoneNumber::parse)]
     number: PhoneNumber,
-    /// The tenant whose pool it goes to
+    /// The tenant that gets the number
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: TenantId,
-    /// How many allocations it takes
+    /// Number of active allocations that it takes
     #[arg(long, value_enum, default_value = "exclusive")]
     mode: Mode,
     /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one
     #[arg(long, value_name = "N", default_value_t = 4)]
     pin_length: u8,
-    /// Active allocations at once on a shared number, at most half of the PIN space [default: 200]
+    /// Maximum number of active allocations on a shared number, at most half of the PIN space
+    /// [default: 200]
     #[arg(long, value_name = "N")]
     max_active: Option<u32>,
     /// Print JSON
@@ -111,13 +113,13 @@ pub(super) struct Add {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// Of this tenant only
+    /// Only numbers of this tenant
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: Option<TenantId>,
-    /// Only those used like this
+    /// Only numbers with this mode
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Only those in quarantine
+    /// Only quarantined numbers
     #[arg(long)]
     quarantined: bool,
     /// Print JSON
@@ -215,10 +217,10 @@ async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
     Ok(())
 }
 
-/// Shows a number after a change.
+/// Prints a number after a change.
 async fn done(
     result: Result<(), PoolError>,
-    one: &One,
+    one: &ByNumber,
     store: &OperatorStore,
 ) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", one.number.expose());
@@ -240,7 +242,7 @@ async fn list(list: List, store: &OperatorStore) -> Result<(), String> {
         mode: list.mode.map(NumberMode::from),
         quarantined: list.quarantined.then_some(true),
     };
-    // Pages come in the order of the keys that numbers are found by: that of the numbers is made here.
+    // Pages are ordered by lookup key. The list is sorted by number here.
     let (mut all, mut cursor, now) = (Vec::new(), None, Timestamp::now());
     loop {
         let page = store.numbers_after(filter.clone(), cursor, PAGE, now).await;

@@ -16,10 +16,10 @@ pub(super) struct Arguments {
     /// The CSV file
     #[arg(value_name = "FILE.csv")]
     file: PathBuf,
-    /// The tenant whose pool they go to
+    /// The tenant that gets the numbers
     #[arg(long, value_name = "NAME", value_parser = tenant_id)]
     tenant: TenantId,
-    /// Only say what would be refused
+    /// Only report the lines that would be rejected
     #[arg(long)]
     dry_run: bool,
     /// Print the report as JSON
@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: Arguments, store: &OperatorStore) -> Result<(
     }
 }
 
-/// Seen on a terminal alone.
+/// Progress bar, on a terminal only.
 fn progress(numbers: usize) -> ProgressBar {
     let shown = std::io::stderr().is_terminal();
     let target = if shown {
@@ -79,8 +79,8 @@ fn progress(numbers: usize) -> ProgressBar {
 
 fn print(report: &Report, arguments: &Arguments) {
     if arguments.json {
-        let refused: Vec<Value> = report.refused.iter().map(|one| {
-            json!({ "line": one.line, "field": one.field, "code": one.fault.as_str(), "message": one.message })
+        let refused: Vec<Value> = report.refused.iter().map(|line| {
+            json!({ "line": line.line, "field": line.field, "code": line.fault.as_str(), "message": line.message })
         }).collect();
         let line = json!({
             "tenant_id": arguments.tenant.as_str(),
@@ -91,17 +91,17 @@ fn print(report: &Report, arguments: &Arguments) {
         });
         return println!("{line}");
     }
-    for one in &report.refused {
-        let field = if one.field.is_empty() {
+    for line in &report.refused {
+        let field = if line.field.is_empty() {
             "line"
         } else {
-            one.field
+            line.field
         };
         println!(
             "line {}: {field} {} ({})",
-            one.line,
-            one.message,
-            one.fault.as_str()
+            line.line,
+            line.message,
+            line.fault.as_str()
         );
     }
     if report.refused.is_empty() {

@@ -1,5 +1,5 @@
-//! Options of a command that are the fields of an API request: names, ranges, defaults and help come from the
-//! declaration of the request, and values are read by the same code as a body.
+//! Options that are the fields of an API request. Names, ranges, defaults and help come from the
+//! declaration of the request; the values are read by the same code as a body.
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -9,7 +9,7 @@ use crate::http::middleware::field::{FieldSpec, OptionKind, RequestBody};
 use crate::http::middleware::problem::FieldError;
 use crate::http::middleware::validation::Fields;
 
-/// The fields of request `R` as options; the body that they make is not yet checked against the tenant's limits.
+/// The fields of request `R` as options. The body is not yet checked against the tenant's limits.
 pub(super) struct RequestOptions<R> {
     /// The body of the request.
     pub(super) body: Map<String, Value>,

@@ -9,10 +9,10 @@ use super::fail;
 use crate::config::Config;
 use crate::server::Server;
 
-/// How long calls under way may go on after the server was asked to stop; a second request ends them.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for live calls to finish after SIGTERM. A second signal ends them at once.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reads certificates again.
+/// Serves until SIGTERM or SIGINT. SIGHUP reloads the certificates.
 pub(super) async fn run(config: &Config) -> ExitCode {
     let kinds = [
         SignalKind::terminate(),
@@ -59,10 +59,10 @@ pub(super) async fn run(config: &Config) -> ExitCode {
     }
     tracing::info!(
         "stopping: no new calls or allocations; calls under way have {} s",
-        PATIENCE.as_secs()
+        TIMEOUT.as_secs()
     );
     tokio::select! {
-        () = server.stop(PATIENCE) => {}
+        () = server.stop(TIMEOUT) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -14,14 +14,14 @@ use crate::store::{
     TenantSettings, Timestamp,
 };
 
-/// Characters from which on nobody guesses a random token.
-const SAFE_TOKEN: usize = 16;
-/// Tenants that are read at once.
+/// Minimum length of a token that cannot be guessed, in characters.
+const MIN_SAFE_TOKEN_LENGTH: usize = 16;
+/// Tenants per read.
 const PAGE: u32 = 200;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a tenant; its token is printed once and stored only as a digest
+    /// Create a tenant; its token is printed once and stored only as a digest
     #[command(after_help = "Example:\n  greenpin tenant create acme --account-sid AC0001")]
     Create(Create),
     /// List the tenants
@@ -31,33 +31,33 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show a tenant: what it may do, its numbers, allocations and credentials
+    /// Show a tenant: its status, numbers, allocations and credentials
     #[command(after_help = "Example:\n  greenpin tenant show acme --json")]
-    Show(One),
-    /// Refuse a tenant's requests and new calls; calls under way go on
+    Show(ByName),
+    /// Reject a tenant's requests and new calls; live calls continue
     #[command(after_help = "Example:\n  greenpin tenant suspend acme")]
-    Suspend(One),
+    Suspend(ByName),
     /// Serve a suspended tenant again
     #[command(after_help = "Example:\n  greenpin tenant resume acme")]
-    Resume(One),
-    /// Erase a tenant's data for good: allocations, calls, recordings, events, numbers and credentials
+    Resume(ByName),
+    /// Erase all data of a tenant: allocations, calls, recordings, events, numbers and credentials
     #[command(
         after_help = "Example:\n  greenpin tenant erase acme --yes --json > receipt.json\n\nOnce more goes on with an erasure that was cut short, else prints the receipt again."
     )]
     Erase {
         #[command(flatten)]
-        one: One,
-        /// Do not ask
+        one: ByName,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Make, list, rotate and revoke a tenant's credentials
+    /// Create, list, rotate and revoke a tenant's credentials
     #[command(subcommand, arg_required_else_help = true)]
     Credential(credential::Command),
 }
 
 #[derive(Args)]
-pub(super) struct One {
+pub(super) struct ByName {
     /// The tenant's name
     #[arg(value_name = "NAME", value_parser = tenant_id)]
     name: TenantId,
@@ -74,13 +74,13 @@ pub(super) struct Create {
     /// The user name of its credentials: 1 to 64 letters, digits, '-', '_' and '.'
     #[arg(long, value_name = "SID", value_parser = account_sid)]
     account_sid: String,
-    /// The password of its credentials, up to 256 printable characters; by default 32 random bytes are drawn
+    /// The password of its credentials, up to 256 printable characters [default: 32 random bytes]
     #[arg(long, value_parser = token)]
     token: Option<String>,
     /// The IANA time zone of its times
     #[arg(long, value_name = "ZONE", default_value = "Asia/Kolkata", value_parser = timezone)]
     timezone: String,
-    /// An endpoint for all of its events
+    /// A webhook endpoint for all of its events
     #[arg(long, value_name = "URL", value_parser = webhook)]
     webhook: Option<String>,
     /// Print JSON
@@ -113,9 +113,11 @@ async fn make(create: Create, store: &OperatorStore) -> Result<(), String> {
     if create
         .token
         .as_ref()
-        .is_some_and(|token| token.len() < SAFE_TOKEN)
+        .is_some_and(|token| token.len() < MIN_SAFE_TOKEN_LENGTH)
     {
-        eprintln!("warning: a token of fewer than {SAFE_TOKEN} characters can be guessed");
+        eprintln!(
+            "warning: a token of fewer than {MIN_SAFE_TOKEN_LENGTH} characters can be guessed"
+        );
     }
     let webhooks = create.webhook.map(EndpointSpec::to);
     let new = NewTenant {
@@ -192,7 +194,7 @@ fn print_line(tenant: &TenantRecord, json: bool) {
     );
 }
 
-async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
+async fn show(one: &ByName, store: &OperatorStore) -> Result<(), String> {
     let now = Timestamp::now();
     let tenant = store
         .tenant(&one.name, now)
@@ -227,7 +229,12 @@ async fn show(one: &One, store: &OperatorStore) -> Result<(), String> {
     Ok(())
 }
 
-async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> Result<(), String> {
+async fn erase(
+    one: &ByName,
+    yes: bool,
+    store: &OperatorStore,
+    config: &Config,
+) -> Result<(), String> {
     if !yes && !confirmed(&one.name)? {
         return Err("nothing was erased".to_owned());
     }
@@ -261,7 +268,7 @@ async fn erase(one: &One, yes: bool, store: &OperatorStore, config: &Config) -> 
     Ok(())
 }
 
-/// Has the operator type the tenant's name. Where nobody can type, `--yes` must be given.
+/// Asks for the tenant's name as confirmation. Without a terminal, `--yes` is required.
 fn confirmed(name: &TenantId) -> Result<bool, String> {
     if !std::io::stdin().is_terminal() {
         return Err("give --yes where nobody can be asked: nothing was erased".to_owned());

@@ -10,12 +10,12 @@ use crate::config::trunk::{networks, peer_uri};
 use crate::config::{Config, Trunk};
 use crate::http::operator::trunks::TrunkDetails;
 
-/// How long the server may take to tell how its trunks are.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for the server's answer about its trunks.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List the carriers of the configuration and how they are; passwords are not shown
+    /// List the configured carriers and their state; passwords are not shown
     #[command(
         long_about = "List the carriers of the configuration; passwords are not shown. How they are is asked of the \
                       server that runs with the same configuration, where http.operator_token opens its operator API; \
@@ -61,13 +61,13 @@ fn line(trunk: &Trunk, known: Option<&Value>) -> String {
     )
 }
 
-/// The trunks as the running server tells of them; `None`: it cannot be asked.
+/// Requests the trunks from the running server; `None`: it does not respond.
 async fn served(config: &Config) -> Option<Vec<Value>> {
     let token = config.http.operator_token.as_ref()?;
     let url = format!("http://{}/v1/admin/trunks", local(config.http.listen));
     let client = reqwest::Client::builder()
         .no_proxy()
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build()
         .ok()?;
     let answer = client
@@ -82,7 +82,7 @@ async fn served(config: &Config) -> Option<Vec<Value>> {
     body.get("response")?.as_array().cloned()
 }
 
-/// Where a server on this machine is reached that listens everywhere.
+/// Returns the address of a server on this machine; an unspecified listen address becomes loopback.
 fn local(listen: SocketAddr) -> SocketAddr {
     match listen.ip().is_unspecified() {
         true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port()),

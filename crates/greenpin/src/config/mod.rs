@@ -597,7 +597,8 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_rule_is_refused_by_its_key() {
+    #[allow(clippy::too_many_lines, reason = "a table of wrong values")]
+    fn a_value_that_breaks_its_rule_is_reported_by_its_key() {
         for (text, key) in [
             (
                 "[[trunks]]\nname = \"a\"\nnumber_format = \"national\"",

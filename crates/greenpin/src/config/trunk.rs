@@ -22,71 +22,71 @@ pub(super) fn read(source: &mut Source, index: usize) -> TrunkSettings {
             "must be given: 1 to 64 letters, digits, '-', '_' or '.'",
         );
     }
-    let country = source.get(&key("country"), values::country);
-    let number_format = source.get_or(
-        &key("number_format"),
-        values::number_format,
-        NumberFormat::E164,
-    );
-    let prefix = source.get_or(&key("prefix"), values::digits, String::new());
-    if number_format == NumberFormat::National && country.is_none() {
-        source.fault(
-            &key("number_format"),
-            "must not be \"national\" without country",
-        );
-    }
-    if number_format == NumberFormat::E164 && !prefix.is_empty() {
-        source.fault(
-            &key("prefix"),
-            "cannot stand before a '+': choose another number_format",
-        );
-    }
-    let sip = take_sip(source, index);
-    let tls_ca = source.get(&key("tls_ca"), values::path);
-    let tls_identity = Config::read_identity(source, &format!("trunks.{index}"));
-    for (name, given) in [
-        ("tls_ca", tls_ca.is_some()),
-        ("tls_certificate", tls_identity.is_some()),
-    ] {
-        if given && !sip.next_hop().is_some_and(TrunkPeer::may_be_encrypted) {
-            source.fault(
-                &key(name),
-                "must not be given for a peer that is not reached over TLS",
-            );
-        }
-    }
     let settings = TrunkSettings {
         name: name.unwrap_or_default(),
-        sip,
-        tls_ca,
-        tls_identity,
-        country,
+        country: source.get(&key("country"), values::country),
+        number_format: source.get_or(
+            &key("number_format"),
+            values::number_format,
+            NumberFormat::E164,
+        ),
+        prefix: source.get_or(&key("prefix"), values::digits, String::new()),
+        sip: read_sip(source, index),
+        tls_ca: source.get(&key("tls_ca"), values::path),
+        tls_identity: Config::read_identity(source, &format!("trunks.{index}")),
         symmetric_rtp: source.get_or(&key("symmetric_rtp"), values::boolean, false),
         direct_media: source.get_or(&key("media"), values::media, false),
         srtp: source.get_or(&key("srtp"), values::srtp, SrtpMode::Off),
         priority: source.get_or(&key("priority"), values::priority, 10),
         weight: source.get_or(&key("weight"), values::weight, 1),
-        number_format,
-        prefix,
         max_calls: source.get(&key("max_calls"), values::calls),
         max_calls_per_second: source.get(&key("max_calls_per_second"), values::rate),
     };
-    if settings.direct_media && settings.symmetric_rtp {
-        source.fault(
-            &key("media"),
-            "must not be \"direct\" with symmetric_rtp: nobody knows where its audio comes from",
-        );
-    }
-    if settings.direct_media && settings.srtp == SrtpMode::Required {
-        source.fault(
-            &key("media"),
-            "must not be \"direct\" with srtp = \"required\": the other side has not its keys",
-        );
-    }
+    check(source, index, &settings);
     settings
 }
 
-fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
+/// Notes a fault for each pair of values that exclude each other.
+fn check(source: &mut Source, index: usize, settings: &TrunkSettings) {
+    let next_hop = settings.sip.next_hop();
+    let is_clear = !next_hop.is_some_and(TrunkPeer::may_be_encrypted);
+    let not_tls = "must not be given for a peer that is not reached over TLS";
+    let rules = [
+        (
+            settings.number_format == NumberFormat::National && settings.country.is_none(),
+            "number_format",
+            "must not be \"national\" without country",
+        ),
+        (
+            settings.number_format == NumberFormat::E164 && !settings.prefix.is_empty(),
+            "prefix",
+            "cannot stand before a '+': choose another number_format",
+        ),
+        (settings.tls_ca.is_some() && is_clear, "tls_ca", not_tls),
+        (
+            settings.tls_identity.is_some() && is_clear,
+            "tls_certificate",
+            not_tls,
+        ),
+        (
+            settings.direct_media && settings.symmetric_rtp,
+            "media",
+            "must not be \"direct\" with symmetric_rtp: the source of its audio is not known",
+        ),
+        (
+            settings.direct_media && settings.srtp == SrtpMode::Required,
+            "media",
+            "must not be \"direct\" with srtp = \"required\": the other side does not have its keys",
+        ),
+    ];
+    for (is_broken, name, rule) in rules {
+        if is_broken {
+            source.fault(&format!("trunks.{index}.{name}"), rule);
+        }
+    }
+}
+
+fn read_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let peer = source.get(&key("peer"), address::peer);
     let outbound_proxy = source.get(&key("outbound_proxy"), address::peer);
@@ -94,7 +94,7 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
         source.fault(&key("outbound_proxy"), "must not be given without peer");
     }
     let accept_from = source.get(&key("accept_from"), values::networks);
-    let credentials = take_credentials(source, index);
+    let credentials = read_credentials(source, index);
     let accept_credentials = read_accept_credentials(source, index);
     let register = source.get_or(&key("register"), values::boolean, false);
     if register && (peer.is_none() || credentials.is_none()) {
@@ -138,7 +138,7 @@ fn take_sip(source: &mut Source, index: usize) -> signalling::Trunk {
     }
 }
 
-fn take_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
+fn read_credentials(source: &mut Source, index: usize) -> Option<Credentials> {
     let key = |name: &str| format!("trunks.{index}.{name}");
     let [username, password, realm] = ["username", "password", "realm"].map(|name| {
         let given = source.get(&key(name), values::credential);

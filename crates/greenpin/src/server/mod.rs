@@ -1,5 +1,6 @@
 //! The server: store, engine, API and webhooks, started and stopped together.
 
+mod jobs;
 mod membership;
 mod retention;
 
@@ -18,16 +19,9 @@ use crate::calls::{Engine, EngineSettings, StartError};
 use crate::config::Config;
 use crate::http;
 use crate::http::{Node, Readiness};
-use crate::recordings::{BucketError, Recordings, upload_recordings};
+use crate::recordings::{BucketError, Recordings};
 use crate::store::{self, Membership, Store, StoreOptions, Timestamp};
 use crate::webhooks::{Dispatcher, WebhookSettings};
-
-/// Interval at which `allocation.expired` is emitted. No rule depends on it.
-const EXPIRY_INTERVAL: Duration = Duration::from_millis(500);
-/// Rounds of [`EXPIRY_INTERVAL`] between two removals of expired throttles: ten minutes.
-const THROTTLE_CLEANUP_ROUNDS: u32 = 1200;
-/// Interval of the retention cleanup.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Server {
@@ -102,44 +96,16 @@ pub fn open_recordings(config: &Config, key: &RecordingKey) -> Result<Recordings
 impl Server {
     /// Opens the store, closes the records of calls that a crash cut short, and starts all parts.
     pub async fn start(config: &Config) -> Result<Self, ServerError> {
-        let failed = |source| ServerError::Http {
-            address: config.http.listen,
-            source,
-        };
-        let listener = TcpListener::bind(config.http.listen)
-            .await
-            .map_err(failed)?;
-        let http = listener.local_addr().map_err(failed)?;
-        let public_url = config
-            .http
-            .public_url
-            .clone()
-            .unwrap_or_else(|| format!("http://{http}"));
+        let (listener, http) = listen(config.http.listen).await?;
+        let public_url = config.http.public_url.clone();
+        let public_url = public_url.unwrap_or_else(|| format!("http://{http}"));
         let store = open_store(config, &public_url)?;
         let recordings = open_recordings(config, store.recording_key())?;
-        let (membership, cut_short) = store.join(&config.node, Timestamp::now()).await?;
-        if cut_short > 0 {
-            tracing::warn!(
-                calls = cut_short,
-                "closed the records of calls that the last stop cut short"
-            );
-        }
-        if !store.is_shared() {
-            store.release_deliveries(Timestamp::now()).await?;
-        }
-        store
-            .release_deliveries_of(&config.node, Timestamp::now())
-            .await?;
+        let membership = join(&store, &config.node).await?;
         let settings = engine_settings(config, &store)?;
         let languages = settings.prompts.languages();
         let engine = Engine::start(settings, store.clone()).await?;
-        let webhooks = WebhookSettings {
-            allow_private: config.webhooks_allow_private,
-            disable_after: config.webhooks_disable_after,
-            node: config.node.clone(),
-            ..WebhookSettings::default()
-        };
-        let dispatcher = Dispatcher::start(store.clone(), webhooks);
+        let dispatcher = Dispatcher::start(store.clone(), webhook_settings(config));
         let readiness = Arc::new(Readiness::default());
         readiness.set_sip_bound(true);
         let node = Node {
@@ -152,11 +118,10 @@ impl Server {
             public_url,
             engine: engine.handle(),
         };
-        let storage = recordings.clone();
         let router = http::router(
             store.clone(),
             readiness.clone(),
-            storage,
+            recordings.clone(),
             config.http.rate_limit,
             node,
         );
@@ -165,29 +130,19 @@ impl Server {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
         let api = tokio::spawn(http::serve(listener, router, graceful));
-        let life = keep_alive(
+        let heartbeats = keep_alive(
             membership.clone(),
             store.clone(),
             engine.handle(),
             config.node.clone(),
             config.lease,
         );
-        let jobs = [
-            tokio::spawn(life),
-            tokio::spawn(emit_expiries(store.clone())),
-            tokio::spawn(run_retention(store.clone(), recordings.clone())),
-            tokio::spawn(upload_recordings(
-                store.clone(),
-                recordings,
-                config.node.clone(),
-            )),
-        ];
-        let (sip, sip_tcp, sip_tls) = (engine.udp, engine.tcp, engine.tls);
+        let jobs = jobs::start(&store, recordings, &config.node, heartbeats);
         Ok(Self {
             http,
-            sip,
-            sip_tcp,
-            sip_tls,
+            sip: engine.udp,
+            sip_tcp: engine.tcp,
+            sip_tls: engine.tls,
             store,
             engine,
             dispatcher,
@@ -220,6 +175,40 @@ impl Server {
     }
 }
 
+/// Binds the HTTP listener. Returns it with its address.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let failed = |source| ServerError::Http { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Joins the cluster: closes the records of calls that the last stop of this node cut short, and releases its claimed
+/// deliveries.
+async fn join(store: &Store, node: &str) -> Result<Membership, ServerError> {
+    let (membership, cut_short) = store.join(node, Timestamp::now()).await?;
+    if cut_short > 0 {
+        tracing::warn!(
+            calls = cut_short,
+            "closed the records of calls that the last stop cut short"
+        );
+    }
+    if !store.is_shared() {
+        store.release_deliveries(Timestamp::now()).await?;
+    }
+    store.release_deliveries_of(node, Timestamp::now()).await?;
+    Ok(membership)
+}
+
+fn webhook_settings(config: &Config) -> WebhookSettings {
+    WebhookSettings {
+        allow_private: config.webhooks_allow_private,
+        disable_after: config.webhooks_disable_after,
+        node: config.node.clone(),
+        ..WebhookSettings::default()
+    }
+}
+
 fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, PromptError> {
     let prompts = match &config.media.prompts {
         Some(folder) => Prompts::from_folder(folder)?,
@@ -249,40 +238,4 @@ fn engine_settings(config: &Config, store: &Store) -> Result<EngineSettings, Pro
         max_calls: config.sip.max_calls,
         tenant_limit: config.sip.tenant_limit,
     })
-}
-
-async fn emit_expiries(store: Store) {
-    let mut rounds = tokio::time::interval(EXPIRY_INTERVAL);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in (0..THROTTLE_CLEANUP_ROUNDS).cycle() {
-        rounds.tick().await;
-        if let Err(error) = emit_all_expired(&store).await {
-            tracing::error!(%error, "emitting the events of expired allocations failed");
-        }
-        if round == 0
-            && let Err(error) = store.forget_strangers(Timestamp::now()).await
-        {
-            tracing::error!(%error, "removing expired throttles failed");
-        }
-    }
-}
-
-/// Emits the event of every expired allocation, a batch at a time, so that calls and creates run in
-/// between.
-async fn emit_all_expired(store: &Store) -> Result<(), store::StoreError> {
-    while store.report_expired(Timestamp::now()).await? > 0 {}
-    Ok(())
-}
-
-/// Runs the retention cleanup at its interval. It has a task of its own, because one round may take
-/// long.
-async fn run_retention(store: Store, recordings: Recordings) {
-    let mut rounds = tokio::time::interval(RETENTION_INTERVAL);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        rounds.tick().await;
-        if let Err(error) = retention::enforce(&store, &recordings, Timestamp::now()).await {
-            tracing::error!(%error, "retention cleanup failed");
-        }
-    }
 }

@@ -1,5 +1,5 @@
-//! The API: durable creates and reads over HTTP, with few and with many allocations stored, beside a bare server in the
-//! same run.
+//! The API: durable creates and reads over HTTP, with few and many stored allocations, beside a
+//! bare server in the same run.
 
 use std::time::Duration;
 
@@ -9,40 +9,40 @@ use serde_json::json;
 
 use super::Goal::{AtLeast, AtMost, Open};
 use super::child::{
-    Prepared, SID, Server, TENANT, TOKEN, address, anywhere, cpu_of, number, spawn,
+    Prepared, SID, Server, TENANT, TOKEN, address, any_port, cpu_of, number, spawn,
 };
 use super::{Figure, load, progress};
 use crate::store::{Allocation, NumberMode};
 
-/// Allocations that are stored when the API is measured first.
-const FEW: u32 = 1000;
-/// How long the store is filled between two looks at how far it is.
-const SLICE: Duration = Duration::from_secs(10);
+/// Stored allocations at the first measurement.
+const FEW_STORED: u32 = 1000;
+/// Time for which the store is filled before its size is checked again.
+const FILL_TIME: Duration = Duration::from_secs(10);
 
-/// Measures at a thousand stored allocations, and if `stored` is more, again at as many.
+/// Measures with a thousand stored allocations, and again with `stored` ones if that is more.
 pub(super) async fn measure(
     time: Duration,
     stored: u32,
     database: Option<&str>,
 ) -> Result<Vec<Figure>, String> {
-    progress("the floor of creates and reads");
-    let floor = floor(database, time).await?;
+    progress("the baseline of creates and reads");
+    let baseline = baseline(database, time).await?;
     let prepared = Prepared::on(database).await?;
     prepared.add_number(number(1)?, NumberMode::Shared).await?;
     prepared
         .add_number(number(2)?, NumberMode::Exclusive)
         .await?;
     let one = prepared.allocate(number(2)?, false).await?;
-    for _ in 1..FEW {
+    for _ in 1..FEW_STORED {
         prepared.allocate(number(1)?, false).await?;
     }
-    let server = prepared.start(anywhere()).await?;
+    let server = prepared.start(any_port()).await?;
     let (few, made) = Rates::measure(&server, &one, time).await?;
-    let mut figures = few.figures(&floor, FEW);
-    if stored > FEW {
-        fill(&server, f64::from(stored) - f64::from(FEW) - made).await?;
+    let mut figures = few.figures(&baseline, FEW_STORED);
+    if stored > FEW_STORED {
+        fill(&server, f64::from(stored) - f64::from(FEW_STORED) - made).await?;
         let (many, _) = Rates::measure(&server, &one, time).await?;
-        figures.extend(many.figures(&floor, stored));
+        figures.extend(many.figures(&baseline, stored));
         let growth = [
             ("create", few.creates / many.creates),
             ("GET", few.gets / many.gets),
@@ -51,7 +51,7 @@ pub(super) async fn measure(
         ];
         let grown = |(name, ratio)| {
             Figure::new(
-                format!("cost of a {name} at {stored} against {FEW}"),
+                format!("cost of a {name} at {stored} against {FEW_STORED}"),
                 ratio,
                 "x",
                 AtMost(1.2),
@@ -76,12 +76,12 @@ pub(super) async fn measure(
     Ok(figures)
 }
 
-/// Stores at least so many allocations more, by the API itself.
+/// Creates at least `missing` allocations through the API.
 async fn fill(server: &Server, mut missing: f64) -> Result<(), String> {
     let create = create()?;
     while missing > 0.0 {
         progress(&format!("filling the store: {missing:.0} to go"));
-        missing -= load::run(server.http, &create, 201, SLICE).await? * SLICE.as_secs_f64();
+        missing -= load::run(server.http, &create, 201, FILL_TIME).await? * FILL_TIME.as_secs_f64();
     }
     Ok(())
 }
@@ -98,10 +98,10 @@ fn create_body() -> Result<String, String> {
     Ok(body.to_string())
 }
 
-/// Requests a second, each kind for itself.
+/// Requests per second of each kind.
 struct Rates {
     creates: f64,
-    /// Microseconds of the server's CPU for a create.
+    /// Microseconds of server CPU per create.
     cpu: f64,
     gets: f64,
     lists: f64,
@@ -109,7 +109,8 @@ struct Rates {
 }
 
 impl Rates {
-    /// Reads first, at exactly what is stored; then creates. Also returns how many those were.
+    /// Measures reads, with exactly the stored allocations, then creates. Also returns the number
+    /// of creates.
     async fn measure(
         server: &Server,
         one: &Allocation,
@@ -140,7 +141,7 @@ impl Rates {
         ))
     }
 
-    fn figures(&self, floor: &Floor, stored: u32) -> Vec<Figure> {
+    fn figures(&self, baseline: &Baseline, stored: u32) -> Vec<Figure> {
         let of = |part: f64, whole: f64| part / whole * 100.0;
         let figure = |name: &str, value, unit, goal| {
             Figure::new(format!("{name}, {stored} stored"), value, unit, goal)
@@ -149,23 +150,23 @@ impl Rates {
             figure("durable creates", self.creates, "/s", Open),
             figure("CPU a create", self.cpu, "us", Open),
             Figure::new(
-                "floor: bare axum, allocation and outbox row",
-                floor.creates,
+                "baseline: bare axum, allocation and outbox row",
+                baseline.creates,
                 "/s",
                 Open,
             ),
-            Figure::new("CPU a request of the floor", floor.cpu, "us", Open),
+            Figure::new("CPU a request of the baseline", baseline.cpu, "us", Open),
             figure(
-                "creates as a share of the floor",
-                of(self.creates, floor.creates),
+                "creates as a share of the baseline",
+                of(self.creates, baseline.creates),
                 "%",
                 AtLeast(60.0),
             ),
             figure("GET one", self.gets, "/s", Open),
-            Figure::new("bare axum \"hello\"", floor.hello, "/s", Open),
+            Figure::new("bare axum \"hello\"", baseline.hello, "/s", Open),
             figure(
                 "GET one as a share of \"hello\"",
-                of(self.gets, floor.hello),
+                of(self.gets, baseline.hello),
                 "%",
                 AtLeast(50.0),
             ),
@@ -184,19 +185,19 @@ fn request(method: &str, path: &str, body: &str) -> String {
     )
 }
 
-/// What the barest server reaches.
-struct Floor {
-    /// Requests a second, each an allocation and a row of an outbox, durable.
+/// Figures of the bare server.
+struct Baseline {
+    /// Requests per second that each store an allocation and an outbox row durably.
     creates: f64,
-    /// Microseconds of its CPU for each of them.
+    /// Microseconds of its CPU per such request.
     cpu: f64,
-    /// Requests a second that need nothing.
+    /// Requests per second that do nothing.
     hello: f64,
 }
 
-async fn floor(database: Option<&str>, time: Duration) -> Result<Floor, String> {
-    let arguments: Vec<&str> = std::iter::once("bench-floor").chain(database).collect();
-    let (process, ready) = spawn(&arguments, "the floor is ready").await?;
+async fn baseline(database: Option<&str>, time: Duration) -> Result<Baseline, String> {
+    let arguments: Vec<&str> = std::iter::once("bench-baseline").chain(database).collect();
+    let (process, ready) = spawn(&arguments, "the baseline is ready").await?;
     let http = address(&ready, "http")?;
     let body = create_body()?;
     let create = format!(
@@ -213,14 +214,14 @@ async fn floor(database: Option<&str>, time: Duration) -> Result<Floor, String> 
         time / 2,
     )
     .await?;
-    Ok(Floor {
+    Ok(Baseline {
         creates,
         cpu,
         hello,
     })
 }
 
-/// Microseconds of CPU for each of so many requests a second.
+/// Returns microseconds of CPU per request.
 fn each(cpu: Duration, rate: f64, time: Duration) -> f64 {
     cpu.as_secs_f64() * 1e6 / (rate * time.as_secs_f64()).max(1.0)
 }

@@ -1,6 +1,6 @@
-//! The floor that creates are held against: the barest HTTP server that reads the same body, draws an id and a PIN, and
-//! keeps an allocation that is found by its id and by its PIN durable together with a row of an outbox, with the same
-//! group commit. No credentials, no rules, nothing sealed, nothing else to find an allocation by.
+//! Baseline of the creates: a bare HTTP server with the same group commit. It reads the same body,
+//! draws an id and a PIN, and stores an allocation and an outbox row durably. It has no
+//! credentials, no rules, no encryption and no index beyond id and PIN.
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use crate::cli::fail;
 use crate::crypto::random;
 
-/// Requests in one commit, at the most.
+/// Maximum number of requests per commit.
 const BATCH: usize = 256;
 const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
     CREATE TABLE allocations (id TEXT PRIMARY KEY, virtual_number TEXT NOT NULL, pin TEXT NOT NULL, body TEXT NOT NULL,
@@ -25,11 +25,11 @@ const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
     CREATE TABLE outbox (id INTEGER PRIMARY KEY, body TEXT NOT NULL);";
 
 const SERVER_SCHEMA: &str = "SET synchronous_commit = on;
-    CREATE TABLE IF NOT EXISTS bench_floor (id TEXT PRIMARY KEY, virtual_number TEXT NOT NULL, pin TEXT NOT NULL,
+    CREATE TABLE IF NOT EXISTS bench_baseline (id TEXT PRIMARY KEY, virtual_number TEXT NOT NULL, pin TEXT NOT NULL,
                                             body TEXT NOT NULL, UNIQUE (virtual_number, pin));
     CREATE TABLE IF NOT EXISTS bench_outbox (id BIGSERIAL PRIMARY KEY, body TEXT NOT NULL)";
 
-/// What a create asks for.
+/// Body of a create.
 #[derive(Deserialize)]
 struct Asked {
     caller_id_number: String,
@@ -38,7 +38,7 @@ struct Asked {
     duration: u32,
 }
 
-/// What it is answered, and what its event would tell.
+/// Response to a create, and body of its event.
 #[derive(Serialize)]
 struct Made {
     greenpin_id: String,
@@ -62,7 +62,7 @@ impl Made {
     }
 }
 
-/// An allocation that is to be kept.
+/// An allocation to store.
 struct Row {
     made: Made,
     body: String,
@@ -70,7 +70,7 @@ struct Row {
 
 type Job = (Row, oneshot::Sender<Made>);
 
-/// Serves the floor on a free port until it is ended.
+/// Serves the baseline on a free port until the process ends.
 pub(in crate::cli) async fn serve(database: Option<String>) -> ExitCode {
     match start(database).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,7 +83,7 @@ async fn start(database: Option<String>) -> Result<(), Box<dyn std::error::Error
     let (jobs, inbox) = mpsc::channel(4096);
     match database {
         None => {
-            let connection = Connection::open(folder.path().join("floor.db"))?;
+            let connection = Connection::open(folder.path().join("baseline.db"))?;
             connection.execute_batch(SCHEMA)?;
             std::thread::spawn(move || write(connection, inbox));
         }
@@ -99,7 +99,7 @@ async fn start(database: Option<String>) -> Result<(), Box<dyn std::error::Error
         .route("/hello", get(|| async { "hello" }))
         .with_state(jobs);
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    tracing::info!(http = %format_args!("http://{}", listener.local_addr()?), "the floor is ready");
+    tracing::info!(http = %format_args!("http://{}", listener.local_addr()?), "the baseline is ready");
     Ok(axum::serve(listener, router).await?)
 }
 
@@ -139,15 +139,15 @@ fn write(mut connection: Connection, mut inbox: mpsc::Receiver<Job>) -> Option<(
                 .ok()?;
         }
         transaction.commit().ok()?;
-        tell(&mut batch);
+        answer_all(&mut batch);
     }
     Some(())
 }
 
-/// The same on a server: a batch is two statements, whose rows go as one array a column.
+/// Writes to PostgreSQL: a batch is two statements with one array per column.
 async fn write_to_server(mut client: Client, mut inbox: mpsc::Receiver<Job>) -> Option<()> {
     let mut batch = Vec::with_capacity(BATCH);
-    let allocations = "INSERT INTO bench_floor (id, virtual_number, pin, body)
+    let allocations = "INSERT INTO bench_baseline (id, virtual_number, pin, body)
                        SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[])";
     let outbox = "INSERT INTO bench_outbox (body) SELECT * FROM unnest($1::TEXT[])";
     let allocations = client.prepare(allocations).await.ok()?;
@@ -167,12 +167,12 @@ async fn write_to_server(mut client: Client, mut inbox: mpsc::Receiver<Job>) -> 
             .ok()?;
         transaction.execute(&outbox, &[&bodies]).await.ok()?;
         transaction.commit().await.ok()?;
-        tell(&mut batch);
+        answer_all(&mut batch);
     }
     Some(())
 }
 
-fn tell(batch: &mut Vec<Job>) {
+fn answer_all(batch: &mut Vec<Job>) {
     for (row, done) in batch.drain(..) {
         let _ = done.send(row.made);
     }

@@ -1,4 +1,4 @@
-//! Audio of bridged calls: G.711, 20 ms, both ways, relayed; without and with recording.
+//! Audio of bridged calls: G.711, 20 ms, both ways, relayed, without and with recording.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use crate::calls::media::{
 };
 
 const PACKET: Duration = Duration::from_millis(20);
-/// Packets of each stream that are sent before any counts: an answer is told a moment before both sides are connected.
+/// Packets of each stream before the measurement starts. A call counts as answered shortly before
+/// both sides are connected.
 const WARM_UP: u32 = 10;
 
 pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, String> {
@@ -72,7 +73,7 @@ pub(super) async fn measure(time: Duration, calls: u32) -> Result<Vec<Figure>, S
     Ok(figures)
 }
 
-/// The same packets through each, one after the other.
+/// Measures the delay through the bare relay and through the server, one after the other.
 async fn delays(time: Duration, calls: u32) -> Result<Vec<(&'static str, DelayFigures)>, String> {
     let measure = move || {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -121,7 +122,7 @@ fn delay_figures(name: &str, delay: DelayFigures) -> [Figure; 4] {
     ]
 }
 
-/// The floor: it counts threads of this process, which does nothing else meanwhile.
+/// Measures the bare relay. Its figures are those of this process, which is otherwise idle.
 async fn relay(time: Duration, calls: u32) -> Result<RelayFigures, String> {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let measure = move || {
@@ -136,11 +137,11 @@ async fn relay(time: Duration, calls: u32) -> Result<RelayFigures, String> {
 }
 
 struct Talked {
-    /// Percent of a core.
+    /// CPU in percent of a core.
     cpu: f64,
-    /// kB for all calls.
+    /// Memory of all calls, in kB.
     resident: f64,
-    /// Percent.
+    /// Lost packets in percent.
     lost: f64,
 }
 
@@ -158,7 +159,7 @@ async fn talk(time: Duration, calls: u32, record: bool) -> Result<Talked, String
     })
 }
 
-/// Has both parties of every connected call talk for a while; packets that did not arrive, in percent.
+/// Sends audio both ways on every connected call. Returns the lost packets in percent.
 pub(super) async fn exchange(generator: &mut Generator, time: Duration) -> f64 {
     let (streams, begun) = (generator.streams(), Instant::now());
     let (mut sent, mut received) = (0_u64, 0_u64);
@@ -184,7 +185,7 @@ pub(super) async fn exchange(generator: &mut Generator, time: Duration) -> f64 {
         for (index, stream) in streams.iter().enumerate() {
             let went = generator.media().try_send_to(packet, *stream).is_ok();
             sent += u64::from(went && counts);
-            // A few at a time, as real calls come, and what comes back is taken out meanwhile.
+            // Calls start a few at a time, and returning packets are read in between.
             if index % 8 == 0 {
                 tokio::task::yield_now().await;
                 received += drain(generator, &mut heard);

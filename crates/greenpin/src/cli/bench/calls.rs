@@ -1,4 +1,5 @@
-//! PIN calls: INVITE, answer, four digits by RFC 4733, the INVITE to the agent, its answer, a moment's talk, BYE.
+//! PIN calls: INVITE, answer, four digits by RFC 4733, INVITE to the agent, answer, a short talk,
+//! BYE.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
@@ -16,118 +17,92 @@ use signalling::{
 use tokio::net::UdpSocket;
 
 use super::Goal::{AtLeast, AtMost, Open};
-use super::child::{Prepared, Server, anywhere, number};
+use super::child::{Prepared, Server, any_port, number};
 use super::{Figure, progress};
 use crate::calls::sip::{SipSockets, UserAgent};
 use crate::store::NumberMode;
 
-/// Virtual numbers that the calls take turns on.
+/// Number of virtual numbers that the calls rotate through.
 const NUMBERS: u32 = 400;
 const TALK: Duration = Duration::from_millis(100);
-/// How long calls are left alone once each is answered.
-const SETTLING: Duration = Duration::from_millis(500);
-/// A call that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// After this the transactions of the last call are forgotten (RFC 3261, 64·T1) and their memory is given back.
-const AFTERMATH: Duration = Duration::from_secs(60);
-/// Writes that the disk is timed with.
-const FLUSHES: usize = 200;
+/// Time for calls to settle once all are answered.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+/// Time limit of a call.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time after which the transactions of the last call are gone (RFC 3261, 64·T1) and their memory
+/// is released.
+const REST_TIME: Duration = Duration::from_secs(60);
+/// Number of writes in the measurement of the disk.
+const FLUSH_COUNT: usize = 200;
 const EVENT: u8 = 101;
 const MEDIA_BUFFER: usize = 4 << 20;
 
+/// Measures PIN calls at a rate for `time`, and the server's memory a minute after the last one.
 pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, String> {
     progress("PIN calls");
     let (mut generator, server) = Generator::start(NUMBERS, false).await?;
-    let (flush, slow_flush) = flush_times(server.folder()).map_err(|error| error.to_string())?;
-    let (resident, own) = (server.resident()?, server.own()?);
+    let flush = flush_times(server.folder()).map_err(|error| error.to_string())?;
+    let before = Memory::of(&server)?;
     let cpu = server.cpu()?;
     generator.call_at(rate, time).await?;
     let used = server.cpu()? - cpu;
     let peak = server.peak()?;
     progress("a minute of rest, for memory");
-    tokio::time::sleep(AFTERMATH).await;
-    let (rest, own_rest) = (server.resident()?, server.own()?);
-    let done = generator.latencies.len();
-    let failed = generator.failed;
-    generator.latencies.sort_unstable();
-    let percentile = |share: f64| {
-        let index = (done as f64 * share) as usize;
-        generator
-            .latencies
-            .get(index.min(done.saturating_sub(1)))
-            .map_or(0.0, |at| millis(*at))
-    };
-    Ok(vec![
-        Figure::new(
-            "PIN calls completed",
-            done as f64 / time.as_secs_f64(),
-            "/s",
-            AtLeast(f64::from(rate)),
-        ),
-        Figure::new("PIN calls failed", f64::from(failed), "", AtMost(0.0)),
-        Figure::new(
-            "CPU a PIN call",
-            used.as_secs_f64() * 1000.0 / done.max(1) as f64,
-            "ms",
-            AtMost(1.5),
-        ),
-        Figure::new(
-            "last digit to INVITE, p50",
-            percentile(0.5),
-            "ms",
-            AtMost(1.0),
-        ),
-        Figure::new(
-            "last digit to INVITE, p99",
-            percentile(0.99),
-            "ms",
-            AtMost(5.0),
-        ),
-        Figure::new(
-            "one durable 4 KiB write on this disk, p50",
-            millis(flush),
-            "ms",
-            Open,
-        ),
-        Figure::new(
-            "one durable 4 KiB write on this disk, p99",
-            millis(slow_flush),
-            "ms",
-            Open,
-        ),
-        Figure::new("RSS before", resident / 1024.0, "MiB", Open),
-        Figure::new(
-            "the same without pages of the program",
-            own / 1024.0,
-            "MiB",
-            Open,
-        ),
-        Figure::new("RSS at its highest", peak / 1024.0, "MiB", Open),
-        Figure::new("RSS a minute later", rest / 1024.0, "MiB", Open),
-        Figure::new(
-            "the same without pages of the program",
-            own_rest / 1024.0,
-            "MiB",
-            Open,
-        ),
-        Figure::new(
-            "RSS a minute later, over before",
-            (rest / resident - 1.0) * 100.0,
-            "%",
-            AtMost(10.0),
-        ),
-    ])
+    tokio::time::sleep(REST_TIME).await;
+    let after = Memory::of(&server)?;
+    let mut figures = generator.figures(time, rate, used);
+    figures.extend(disk_figures(flush));
+    figures.extend(memory_figures(&before, peak, &after));
+    Ok(figures)
+}
+
+/// Memory of the server, in kB.
+struct Memory {
+    resident: f64,
+    own: f64,
+}
+
+impl Memory {
+    fn of(server: &Server) -> Result<Self, String> {
+        Ok(Self {
+            resident: server.resident()?,
+            own: server.own()?,
+        })
+    }
+}
+
+fn disk_figures((median, slow): (Duration, Duration)) -> [Figure; 2] {
+    let figure = |name, time| Figure::new(name, millis(time), "ms", Open);
+    [
+        figure("one durable 4 KiB write on this disk, p50", median),
+        figure("one durable 4 KiB write on this disk, p99", slow),
+    ]
+}
+
+fn memory_figures(before: &Memory, peak: f64, after: &Memory) -> [Figure; 6] {
+    let mebibytes = |name, kilobytes: f64| Figure::new(name, kilobytes / 1024.0, "MiB", Open);
+    let own = "the same without pages of the program";
+    let growth = (after.resident / before.resident - 1.0) * 100.0;
+    [
+        mebibytes("RSS before", before.resident),
+        mebibytes(own, before.own),
+        mebibytes("RSS at its highest", peak),
+        mebibytes("RSS a minute later", after.resident),
+        mebibytes(own, after.own),
+        Figure::new("RSS a minute later, over before", growth, "%", AtMost(10.0)),
+    ]
 }
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The median and the 99th percentile of what the disk takes to make a page durable: no PIN is judged faster.
+/// Returns the median and the 99th percentile of the time to make a page durable: the lower bound
+/// of every PIN check.
 fn flush_times(folder: &Path) -> std::io::Result<(Duration, Duration)> {
     let mut file = std::fs::File::create(folder.join("flush"))?;
-    let mut times = Vec::with_capacity(FLUSHES);
-    for _ in 0..FLUSHES {
+    let mut times = Vec::with_capacity(FLUSH_COUNT);
+    for _ in 0..FLUSH_COUNT {
         let begun = Instant::now();
         file.write_all(&[0; 4096])?;
         file.sync_data()?;
@@ -135,10 +110,10 @@ fn flush_times(folder: &Path) -> std::io::Result<(Duration, Duration)> {
     }
     times.sort_unstable();
     let at = |index: usize| times.get(index).copied().unwrap_or_default();
-    Ok((at(FLUSHES / 2), at(FLUSHES * 99 / 100)))
+    Ok((at(FLUSH_COUNT / 2), at(FLUSH_COUNT * 99 / 100)))
 }
 
-/// Callers and agents, on one SIP address a side and one media port for all.
+/// Callers and agents: one SIP address per side, one media port for all.
 pub(super) struct Generator {
     callers: UserAgent,
     agents: UserAgent,
@@ -149,16 +124,16 @@ pub(super) struct Generator {
     calls: HashMap<LegId, Call>,
     by_number: HashMap<String, LegId>,
     hang_ups: BTreeMap<(Instant, LegId), ()>,
-    /// Where the agents' audio goes, by the caller's leg.
+    /// Destination of the agents' audio, by the caller's leg.
     pub(super) agent_audio: HashMap<LegId, RemoteMedia>,
     pub(super) latencies: Vec<Duration>,
     pub(super) failed: u32,
-    /// Packets that each stream has had; the next one has the next number.
+    /// Packets sent on each stream so far. RTP numbers continue from here.
     pub(super) packets: u32,
     talk: Option<Duration>,
 }
 
-/// One call under way.
+/// A call under way.
 struct Call {
     index: u32,
     begun: Instant,
@@ -187,7 +162,37 @@ async fn agent_on(sockets: SipSockets, peer: SocketAddr) -> Result<UserAgent, St
 }
 
 impl Generator {
-    /// A server with so many numbers, each with an allocation, and the load for it.
+    /// Returns the figures of the calls so far. `used`: CPU time of the server for them.
+    fn figures(&mut self, time: Duration, rate: u32, used: Duration) -> Vec<Figure> {
+        let done = self.latencies.len();
+        self.latencies.sort_unstable();
+        let percentile = |share: f64| {
+            let index = ((done as f64 * share) as usize).min(done.saturating_sub(1));
+            self.latencies.get(index).map_or(0.0, |at| millis(*at))
+        };
+        let a_second = done as f64 / time.as_secs_f64();
+        let cpu = used.as_secs_f64() * 1000.0 / done.max(1) as f64;
+        let goal = AtLeast(f64::from(rate));
+        vec![
+            Figure::new("PIN calls completed", a_second, "/s", goal),
+            Figure::new("PIN calls failed", f64::from(self.failed), "", AtMost(0.0)),
+            Figure::new("CPU a PIN call", cpu, "ms", AtMost(1.5)),
+            Figure::new(
+                "last digit to INVITE, p50",
+                percentile(0.5),
+                "ms",
+                AtMost(1.0),
+            ),
+            Figure::new(
+                "last digit to INVITE, p99",
+                percentile(0.99),
+                "ms",
+                AtMost(5.0),
+            ),
+        ]
+    }
+
+    /// Starts a server with `numbers` numbers and an allocation on each, and its load generator.
     pub(super) async fn start(numbers: u32, record: bool) -> Result<(Self, Server), String> {
         let prepared = Prepared::new().await?;
         let mut pins = Vec::new();
@@ -197,19 +202,19 @@ impl Generator {
                 .await?;
             pins.push(prepared.allocate(number(index)?, record).await?.pin);
         }
-        let callers = SipSockets::bind(anywhere(), None)
+        let callers = SipSockets::bind(any_port(), None)
             .await
             .map_err(|error| error.to_string())?;
-        let agents = SipSockets::bind(anywhere(), None)
+        let agents = SipSockets::bind(any_port(), None)
             .await
             .map_err(|error| error.to_string())?;
         let server = prepared
             .start(agents.udp_address().map_err(|error| error.to_string())?)
             .await?;
-        let media = UdpSocket::bind(anywhere())
+        let media = UdpSocket::bind(any_port())
             .await
             .map_err(|error| error.to_string())?;
-        // One socket hears everybody.
+        // One socket receives all streams.
         socket2::SockRef::from(&media)
             .set_recv_buffer_size(MEDIA_BUFFER)
             .map_err(|error| error.to_string())?;
@@ -219,7 +224,7 @@ impl Generator {
             .port();
         let (srtp, secrets) = (SrtpMode::Off, Secrets::new([0; 132]));
         let local = LocalMedia {
-            address: anywhere().ip(),
+            address: any_port().ip(),
             port,
             session_id: 1,
             version: 1,
@@ -246,7 +251,7 @@ impl Generator {
         Ok((generator, server))
     }
 
-    /// Connects one call on each number, and leaves them connected.
+    /// Connects one call on each number.
     pub(super) async fn connect_all(&mut self) -> Result<(), String> {
         self.talk = None;
         let all = self.pins.len();
@@ -260,8 +265,8 @@ impl Generator {
                 return Err("the calls were not connected".to_owned());
             }
         }
-        // The last answer has still to go out, and to be acknowledged.
-        self.listen(SETTLING).await;
+        // The last answer and its ACK are still under way.
+        self.listen(SETTLE_TIME).await;
         if self.failed > 0 {
             Err("a call was not connected".to_owned())
         } else {
@@ -269,7 +274,7 @@ impl Generator {
         }
     }
 
-    /// Hears for a while what happens to the calls.
+    /// Handles events of the calls for `time`.
     pub(super) async fn listen(&mut self, time: Duration) {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -277,7 +282,7 @@ impl Generator {
         }
     }
 
-    /// The two parties' streams of every connected call: where each is to be sent to.
+    /// Returns the destinations of both streams of every connected call.
     pub(super) fn streams(&self) -> Vec<SocketAddr> {
         let callers = self.calls.values().filter_map(|call| call.audio);
         callers
@@ -338,7 +343,7 @@ impl Generator {
         Ok(())
     }
 
-    /// Lets one thing happen, or time pass until `wait`.
+    /// Handles one event, or returns at `wait`.
     async fn step(&mut self, wait: Instant) {
         let hang_up = self
             .hang_ups
@@ -372,7 +377,7 @@ impl Generator {
         let Event::IncomingCall(offer) = event else {
             return;
         };
-        // The call shows the virtual number, which tells us whose it is.
+        // The caller identity is the virtual number, which identifies the call.
         let leg = offer
             .caller
             .as_ref()
@@ -420,7 +425,7 @@ impl Generator {
         let old: Vec<LegId> = self
             .calls
             .iter()
-            .filter(|(_, call)| call.begun.elapsed() > PATIENCE)
+            .filter(|(_, call)| call.begun.elapsed() > TIMEOUT)
             .map(|(leg, _)| *leg)
             .collect();
         for leg in old {

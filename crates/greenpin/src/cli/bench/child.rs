@@ -1,4 +1,4 @@
-//! The server that is measured: a process of its own, so that the load is not counted.
+//! The measured server: its own process, so that the load generator is not counted.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::store::{
 pub(super) const TENANT: &str = "bench";
 pub(super) const SID: &str = "AC-bench";
 pub(super) const TOKEN: &str = "fictional-token-of-the-bench";
-/// What is measured is the server, not its limit.
+/// Rate limit above any measured rate.
 const UNLIMITED: RateLimit = RateLimit {
     requests_per_second: 10_000_000,
     burst: 10_000_000,
 };
-/// The name of its configuration file.
+/// Name of its configuration file.
 const CONFIGURATION: &str = "greenpin.toml";
 /// Clock ticks a second in /proc, fixed on Linux.
 const TICKS: f64 = 100.0;
@@ -35,11 +35,11 @@ pub(super) struct Server {
     pub(super) sip: SocketAddr,
     process: Child,
     folder: TempDir,
-    /// From the start of the process until it was ready.
+    /// Time from the start of the process until it was ready.
     pub(super) took: Duration,
 }
 
-/// A folder with a store that is filled before the server starts.
+/// A folder with a store to fill before the server starts.
 pub(super) struct Prepared {
     folder: TempDir,
     pub(super) store: Store,
@@ -47,12 +47,12 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// A temporary store with one tenant.
+    /// Creates a temporary store with one tenant.
     pub(super) async fn new() -> Result<Self, String> {
         Self::on(None).await
     }
 
-    /// A store with one tenant, on an empty PostgreSQL database if one is given.
+    /// Creates a store with one tenant, on an empty PostgreSQL database if one is given.
     pub(super) async fn on(server: Option<&str>) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("greenpin.db");
@@ -108,7 +108,7 @@ impl Prepared {
             .map_err(|error| error.to_string())
     }
 
-    /// Makes an allocation.
+    /// Creates an allocation.
     pub(super) async fn allocate(
         &self,
         number: PhoneNumber,
@@ -131,7 +131,7 @@ impl Prepared {
         made.map_err(|error| error.to_string())
     }
 
-    /// Starts the server; its calls go out to `agent`.
+    /// Starts the server. Its trunk sends calls to `agent`.
     pub(super) async fn start(self, agent: SocketAddr) -> Result<Server, String> {
         drop(self.store);
         let (folder, url) = (self.folder.path().display(), &self.url);
@@ -146,7 +146,7 @@ impl Prepared {
     }
 }
 
-/// Starts this program again, and waits for the line of its log that has this message.
+/// Starts this program as a child and waits for `message` in its log.
 pub(super) async fn spawn(arguments: &[&str], message: &str) -> Result<(Child, Value), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
@@ -168,7 +168,7 @@ pub(super) async fn spawn(arguments: &[&str], message: &str) -> Result<(Child, V
         let line: Value =
             serde_json::from_str(&line).map_err(|_| format!("the server said: {line}"))?;
         if line.get("message").and_then(Value::as_str) == Some(message) {
-            // The log must be read on, or the server would wait for us.
+            // Unread output would block the server.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok((process, line));
         }
@@ -200,7 +200,7 @@ impl Server {
         })
     }
 
-    /// Kills it and starts it again on what it has stored.
+    /// Kills the server and starts it again on the same store.
     pub(super) async fn restart(mut self) -> Result<Self, String> {
         self.process
             .kill()
@@ -209,23 +209,23 @@ impl Server {
         Self::start(self.folder).await
     }
 
-    /// CPU time that it has used so far.
+    /// Returns its CPU time so far.
     pub(super) fn cpu(&self) -> Result<Duration, String> {
         cpu_of(&self.process)
     }
 
-    /// Memory that it holds, in kB.
+    /// Returns its resident memory in kB.
     pub(super) fn resident(&self) -> Result<f64, String> {
         self.memory("VmRSS:")
     }
 
-    /// What of that is its own, and no page of the program or of a library: those come in as they are first used, and
-    /// are the system's to take back. In kB.
+    /// Returns its anonymous memory in kB. Pages of the program and of libraries are not counted:
+    /// the system loads and drops them.
     pub(super) fn own(&self) -> Result<f64, String> {
         self.memory("RssAnon:")
     }
 
-    /// The most memory that it has held, in kB.
+    /// Returns its peak resident memory in kB.
     pub(super) fn peak(&self) -> Result<f64, String> {
         self.memory("VmHWM:")
     }
@@ -237,13 +237,13 @@ impl Server {
         number.ok_or_else(|| format!("no {field} in /proc"))
     }
 
-    /// The folder that its store is in.
+    /// Returns the folder of its store.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// CPU time that a process has used so far.
+/// Returns the CPU time of a process so far.
 pub(super) fn cpu_of(process: &Child) -> Result<Duration, String> {
     let stat = proc(process, "stat")?;
     let fields: Vec<&str> = stat
@@ -272,7 +272,7 @@ pub(super) fn tenant() -> Result<TenantId, String> {
     TenantId::parse(TENANT).ok_or_else(|| "the bench's tenant has a bad name".to_owned())
 }
 
-/// A virtual number of the bench.
+/// Returns a virtual number of the benchmark.
 pub(super) fn number(index: u32) -> Result<PhoneNumber, String> {
     PhoneNumber::parse(&format!("+9140{index:08}")).map_err(|error| error.to_string())
 }
@@ -281,7 +281,7 @@ pub(super) fn agent() -> Result<PhoneNumber, String> {
     PhoneNumber::parse("+919900000001").map_err(|error| error.to_string())
 }
 
-/// Any free port of this machine.
-pub(super) fn anywhere() -> SocketAddr {
+/// Returns loopback with port 0, for any free port.
+pub(super) fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }

@@ -1,4 +1,4 @@
-//! Live calls while strangers flood the server with INVITEs.
+//! Live calls beside a flood of INVITEs from an unknown source.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::calls::Generator;
 use super::child::number;
 use super::{Figure, progress};
 
-/// Calls that talk meanwhile.
+/// Number of live calls.
 const CALLS: u32 = 50;
-/// An address that no trunk has.
-const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// How often the flood is let go on.
-const TICK: Duration = Duration::from_millis(1);
-/// How long the calls talk once it is over.
-const AFTERWARDS: Duration = Duration::from_secs(3);
+/// Source address that belongs to no trunk.
+const UNKNOWN_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Interval of the flood's batches.
+const BATCH_INTERVAL: Duration = Duration::from_millis(1);
+/// Time that the calls continue after the flood.
+const TIME_AFTER_FLOOD: Duration = Duration::from_secs(3);
 
 pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, String> {
     let (mut generator, server) = Generator::start(CALLS, false).await?;
     generator.connect_all().await?;
-    exchange(&mut generator, AFTERWARDS).await;
+    exchange(&mut generator, TIME_AFTER_FLOOD).await;
     let (before, cpu) = (server.resident()?, server.cpu()?);
     progress("calls beside a flood");
     let flood = Flood::start(server.sip, rate)?;
@@ -31,8 +31,8 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
     let sent = flood.end()?;
     let used = (server.cpu()? - cpu).as_secs_f64() / time.as_secs_f64() * 100.0;
     progress("the same calls after it");
-    generator.listen(AFTERWARDS).await;
-    let lost_afterwards = exchange(&mut generator, AFTERWARDS).await;
+    generator.listen(TIME_AFTER_FLOOD).await;
+    let lost_afterwards = exchange(&mut generator, TIME_AFTER_FLOOD).await;
     let grown = (server.peak()? - before) / 1024.0;
     let reached = f64::from(sent) / time.as_secs_f64();
     Ok(vec![
@@ -65,7 +65,7 @@ pub(super) async fn measure(time: Duration, rate: u32) -> Result<Vec<Figure>, St
     ])
 }
 
-/// A thread that sends INVITEs as fast as it is told, and reads no answer.
+/// Thread that sends INVITEs at a rate and reads no response.
 struct Flood {
     over: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<u32>,
@@ -73,7 +73,7 @@ struct Flood {
 
 impl Flood {
     fn start(server: SocketAddr, rate: u32) -> Result<Self, String> {
-        let socket = UdpSocket::bind((STRANGER, 0)).map_err(|error| error.to_string())?;
+        let socket = UdpSocket::bind((UNKNOWN_SOURCE, 0)).map_err(|error| error.to_string())?;
         let source = socket.local_addr().map_err(|error| error.to_string())?;
         let dialled = number(1)?.expose();
         let over = Arc::<AtomicBool>::default();
@@ -83,18 +83,18 @@ impl Flood {
             while !ended.load(Ordering::Relaxed) {
                 let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u32;
                 while sent < due && !ended.load(Ordering::Relaxed) {
-                    // A datagram that finds no room in the sender's buffer is sent again.
+                    // A datagram that does not fit into the send buffer is sent again.
                     let invite = invite(&dialled, source, sent);
                     sent += u32::from(socket.send_to(invite.as_bytes(), server).is_ok());
                 }
-                std::thread::sleep(TICK);
+                std::thread::sleep(BATCH_INTERVAL);
             }
             sent
         });
         Ok(Self { over, thread })
     }
 
-    /// Ends it; how many it has sent.
+    /// Stops the flood. Returns the number of sent INVITEs.
     fn end(self) -> Result<u32, String> {
         self.over.store(true, Ordering::Relaxed);
         self.thread
@@ -103,7 +103,7 @@ impl Flood {
     }
 }
 
-/// A call of its own each time.
+/// Builds an INVITE of a new call.
 fn invite(number: &str, source: SocketAddr, index: u32) -> String {
     format!(
         "INVITE sip:{number}@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP {source};branch=z9hG4bKflood{index};rport\r\n\

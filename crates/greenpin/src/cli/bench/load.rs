@@ -1,4 +1,4 @@
-//! HTTP load: the same request over and over on kept connections, one at a time on each.
+//! HTTP load: the same request repeated on persistent connections, one at a time on each.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Connections at once.
+/// Number of connections.
 const CONNECTIONS: usize = 64;
 
-/// Sends one request for a time; returns how many a second were answered with this status.
+/// Repeats one request for `time`. Returns the responses per second with the expected status.
 pub(super) async fn run(
     address: SocketAddr,
     request: &str,
@@ -61,7 +61,7 @@ async fn converse(
     Ok(count)
 }
 
-/// Whether a response with its `Content-Length` has arrived.
+/// Returns whether a response has arrived completely, by its `Content-Length`.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;

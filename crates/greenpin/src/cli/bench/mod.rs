@@ -1,4 +1,4 @@
-//! `greenpin bench`: the figures that users ask for, measured on a real server in a process of its own.
+//! `greenpin bench`: the figures that users ask for, measured on a real server in its own process.
 
 mod api;
 mod baseline;
@@ -18,14 +18,14 @@ use serde_json::json;
 
 use super::fail;
 
-pub(super) use self::baseline::serve as serve_floor;
+pub(super) use self::baseline::serve as serve_baseline;
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// How long each measurement lasts
+    /// Duration of each measurement
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// PIN calls a second
@@ -34,16 +34,16 @@ pub(super) struct Arguments {
     /// Bridged calls at once
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     calls: u32,
-    /// INVITEs a second of those who flood the server
+    /// INVITEs a second in the flood
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     flood: u32,
-    /// Allocations that are stored before the API is measured a second time; 0: it is measured once, at a thousand
+    /// Stored allocations for a second measurement of the API; 0: only one measurement, with 1,000
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     stored: u32,
-    /// Webhooks that wait before they are drained
+    /// Size of the webhook backlog to drain
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     backlog: u32,
-    /// An empty PostgreSQL database to measure the API or webhooks on, instead of a temporary SQLite file
+    /// An empty PostgreSQL database for the API or webhooks, instead of a temporary SQLite file
     #[arg(
         long,
         value_name = "URL",
@@ -58,19 +58,19 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Creates and reads over HTTP, beside a bare server's floor
+    /// Creates and reads over HTTP, beside a bare server
     Api,
     /// Calls through the PIN to an agent
     Calls,
     /// Audio of bridged calls, without and with recording
     Bridged,
-    /// Webhooks to a local receiver: their delay, and how fast a backlog of them is drained
+    /// Webhooks to a local receiver: their delay, and the speed of draining a backlog
     Webhooks,
     /// Live calls while strangers flood the server with INVITEs
     Flood,
 }
 
-/// All of them. One database serves one measurement.
+/// All measurements. One database serves one measurement.
 const PARTS: [Part; 5] = [
     Part::Api,
     Part::Calls,
@@ -87,10 +87,10 @@ struct Figure {
     goal: Goal,
 }
 
-/// What a figure should be.
+/// Goal of a figure.
 #[derive(Clone, Copy)]
 enum Goal {
-    /// It is there to be compared with others.
+    /// No goal: the figure is for comparison.
     Open,
     AtLeast(f64),
     AtMost(f64),
@@ -123,7 +123,7 @@ impl Figure {
         }
     }
 
-    /// The value as a share of the goal, where that says anything.
+    /// Returns the value as a share of the goal, if there is one.
     fn ratio(&self) -> Option<f64> {
         self.goal
             .limit()
@@ -131,7 +131,7 @@ impl Figure {
             .map(|limit| self.value / limit)
     }
 
-    fn tell(&self, json: bool) {
+    fn print(&self, json: bool) {
         let Self {
             name,
             value,
@@ -156,7 +156,7 @@ impl Figure {
     }
 }
 
-/// Says on a terminal what goes on; a pipe gets the figures alone.
+/// Prints progress on a terminal; a pipe gets the figures only.
 fn progress(what: &str) {
     if std::io::stderr().is_terminal() {
         anstream::eprintln!("{what} …");
@@ -190,6 +190,6 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     }
     figures
         .iter()
-        .for_each(|figure| figure.tell(arguments.json));
+        .for_each(|figure| figure.print(arguments.json));
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! Webhooks: how soon one goes after its event is durable, and how fast a backlog of them is drained.
+//! Webhooks: the delay from the durable event to the delivery, and the speed of draining a backlog.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,20 +11,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Goal::Open;
-use super::child::{Prepared, SID, Server, TENANT, TOKEN, anywhere, number, tenant};
+use super::child::{Prepared, SID, Server, TENANT, TOKEN, any_port, number, tenant};
 use super::{Figure, progress};
 use crate::store::{EndpointSpec, NumberMode, Timestamp};
 
-/// Creates a second while delays are measured: a server that is not busy.
+/// Creates per second while delays are measured: a light load.
 const RATE: u64 = 100;
-/// Creates at once while the backlog is made.
-const AT_ONCE: u32 = 256;
-/// Between two looks at the server's memory.
-const LOOK: Duration = Duration::from_millis(100);
-/// A backlog of which nothing arrives for so long is stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Concurrent creates while the backlog is filled.
+const CONCURRENT_CREATES: u32 = 256;
+/// Interval at which the server's memory is sampled.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+/// Time without a delivery after which the backlog counts as stuck.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Measures delays for a time, then drains a backlog of so many events.
+/// Measures delays for `time`, then drains a backlog of `backlog` events.
 pub(super) async fn measure(
     time: Duration,
     backlog: u32,
@@ -45,7 +45,7 @@ pub(super) async fn measure(
         .map_err(|error| error.to_string())?;
     drop(settings);
     fill(&prepared, backlog).await?;
-    let server = prepared.start(anywhere()).await?;
+    let server = prepared.start(any_port()).await?;
     let client = Client {
         http: reqwest::Client::new(),
         server: server.http,
@@ -55,14 +55,14 @@ pub(super) async fn measure(
     Ok(figures)
 }
 
-/// Makes allocations, each with an event that waits.
+/// Creates allocations, each with a pending event.
 async fn fill(prepared: &Prepared, backlog: u32) -> Result<(), String> {
     let (mut left, number) = (backlog, number(1)?);
     while left > 0 {
-        if left.is_multiple_of(AT_ONCE * 100) {
+        if left.is_multiple_of(CONCURRENT_CREATES * 100) {
             progress(&format!("making the backlog: {left} to go"));
         }
-        let batch = left.min(AT_ONCE);
+        let batch = left.min(CONCURRENT_CREATES);
         let made = (0..batch).map(|_| prepared.allocate(number, false));
         for one in futures_util::future::join_all(made).await {
             one?;
@@ -92,12 +92,12 @@ async fn drain(
         .await?;
     let (mut seen, mut seen_at) = (0, Instant::now());
     while seen < u64::from(backlog) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(SAMPLE_INTERVAL).await;
         most = most.max(server.resident()?);
         let now = receiver.count.load(Ordering::Relaxed);
         if now > seen {
             (seen, seen_at) = (now, Instant::now());
-        } else if seen_at.elapsed() > PATIENCE {
+        } else if seen_at.elapsed() > TIMEOUT {
             return Err(format!("only {seen} of {backlog} webhooks came"));
         }
     }
@@ -122,7 +122,8 @@ async fn drain(
     ])
 }
 
-/// From the answer to a create, which is durable by then, to the arrival of its webhook.
+/// Measures the time from the response to a create, which is durable by then, to the arrival of its
+/// webhook.
 async fn delays(
     client: &Client,
     receiver: &Receiver,
@@ -174,7 +175,7 @@ async fn delays(
     Ok(vec![figure("p50", share(50)), figure("p99", share(99))])
 }
 
-/// Requests of the bench's tenant.
+/// HTTP client of the benchmark's tenant.
 #[derive(Clone)]
 struct Client {
     http: reqwest::Client,
@@ -207,17 +208,17 @@ impl Client {
     }
 }
 
-/// A receiver that takes everything with 204.
+/// Receiver that answers everything with 204.
 struct Receiver {
     address: SocketAddr,
     count: Arc<AtomicU64>,
-    /// When the first event of each allocation came.
+    /// Arrival time of the first event of each allocation.
     arrivals: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Receiver {
     async fn open() -> Result<Self, String> {
-        let listener = TcpListener::bind(anywhere())
+        let listener = TcpListener::bind(any_port())
             .await
             .map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -248,7 +249,7 @@ impl Receiver {
 
     /// Waits for the event of an allocation.
     async fn arrival(&self, greenpin_id: &str) -> Result<Instant, String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             if let Some(arrival) = self.arrivals().get(greenpin_id) {
                 return Ok(*arrival);
@@ -279,7 +280,7 @@ fn note(arrivals: &Mutex<HashMap<String, Instant>>, body: &[u8]) {
         .or_insert_with(Instant::now);
 }
 
-/// Takes requests on a kept connection, until it ends.
+/// Serves requests on a connection until it closes.
 async fn serve(mut stream: TcpStream, came: impl Fn(&[u8])) {
     let mut received = Vec::new();
     loop {
@@ -307,7 +308,7 @@ async fn serve(mut stream: TcpStream, came: impl Fn(&[u8])) {
     }
 }
 
-/// Where a request's body begins, and how long it is, once its head is there.
+/// Returns offset and length of a request's body once its head is complete.
 fn head(received: &[u8]) -> Option<(usize, usize)> {
     let end = received
         .windows(4)

@@ -1,4 +1,4 @@
-//! The demo's webhook receiver: takes events, checks their signatures, and keeps them until asked.
+//! Webhook receiver of the demo: verifies signatures and stores events until they are requested.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::parties::Agent;
 
-/// Where the tenant's webhook goes, with the agent beside it.
+/// The receiver, together with the agent.
 pub(super) struct Inbox {
     address: SocketAddr,
     secret: Arc<OnceLock<String>>,
@@ -63,7 +63,7 @@ impl Inbox {
         let _ = self.secret.set(secret);
     }
 
-    /// The first event of a type, whenever it came.
+    /// Returns the first event of a type; waits for it if necessary.
     pub(super) async fn event(&mut self, wanted: &str) -> Result<Value, String> {
         let is_wanted = |event: &Value| event.get("type").and_then(Value::as_str) == Some(wanted);
         if let Some(index) = self.kept.iter().position(is_wanted) {
@@ -79,11 +79,11 @@ impl Inbox {
     }
 
     pub(super) async fn agent_rings(&mut self) -> Result<String, String> {
-        self.agent.rings().await
+        self.agent.wait_for_ringing().await
     }
 
-    pub(super) async fn agent_hears(&mut self) -> Result<(), String> {
-        self.agent.hears().await
+    pub(super) async fn agent_receives_tone(&mut self) -> Result<(), String> {
+        self.agent.wait_for_tone().await
     }
 }
 
@@ -105,7 +105,7 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
     status
 }
 
-/// The event, if its signature is right by the Standard Webhooks rules.
+/// Returns the event if its signature is valid by the Standard Webhooks rules.
 fn verified(secret: &str, headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
     let key = hmac::Key::new(
@@ -120,10 +120,10 @@ fn verified(secret: &str, headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     .join(&b'.');
     let mut signatures = header("webhook-signature")?
         .split(' ')
-        .filter_map(|one| one.strip_prefix("v1,"));
-    let right = signatures.any(|one| {
+        .filter_map(|signature| signature.strip_prefix("v1,"));
+    let right = signatures.any(|signature| {
         STANDARD
-            .decode(one)
+            .decode(signature)
             .is_ok_and(|tag| hmac::verify(&key, &signed, &tag).is_ok())
     });
     right.then(|| serde_json::from_slice(body).ok())?

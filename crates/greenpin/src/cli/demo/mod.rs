@@ -1,4 +1,5 @@
-//! `greenpin demo`: the newcomer's first minute. A real server on a temporary store, two real phones on loopback.
+//! `greenpin demo`: one masked call on this machine, with a real server on a temporary store and
+//! two built-in phones on loopback.
 
 mod inbox;
 mod parties;
@@ -89,7 +90,8 @@ struct Demo {
 }
 
 impl Demo {
-    /// A server on free ports whose one trunk is this machine, with a tenant, a number and a webhook receiver.
+    /// Starts a server on free ports with this machine as its only trunk, and creates a tenant,
+    /// numbers and a webhook receiver.
     async fn set_up(progress: &mut Progress) -> Result<Self, MissingStep> {
         let missing = |reason: String| MissingStep {
             step: "server",
@@ -201,12 +203,12 @@ impl Demo {
             "the customer calls the virtual number, and is answered",
             &json!({}),
         );
-        step("prompt", customer.hear_prompt()).await?;
+        step("prompt", customer.wait_for_prompt()).await?;
         progress.seen("prompt", "hears \"Please enter your PIN\"", &json!({}));
 
         customer.press(if pin == "0000" { "1111" } else { "0000" });
         step("wrong_pin", self.inbox.event("call.pin_failed")).await?;
-        step("wrong_pin", customer.hear_prompt()).await?;
+        step("wrong_pin", customer.wait_for_prompt()).await?;
         progress.seen(
             "wrong_pin",
             "keys in a wrong PIN: it is counted, and asked for again",
@@ -250,9 +252,9 @@ impl Demo {
             "the agent answers, and both are connected",
             &json!({}),
         );
-        customer.say_tone();
-        step("audio", customer.hear_tone(AGENT_TONE)).await?;
-        step("audio", self.inbox.agent_hears()).await?;
+        customer.play_tone();
+        step("audio", customer.wait_for_tone(AGENT_TONE)).await?;
+        step("audio", self.inbox.agent_receives_tone()).await?;
         let text =
             format!("both hear each other: {CALLER_TONE} Hz one way, {AGENT_TONE} Hz the other");
         progress.seen(
@@ -260,7 +262,7 @@ impl Demo {
             &text,
             &json!({ "from_customer_hz": CALLER_TONE, "from_agent_hz": AGENT_TONE }),
         );
-        step("recorded", customer.talk_for_the_record()).await?;
+        step("recorded", customer.continue_for_recording()).await?;
         customer.hang_up();
         progress.seen("hang_up", "the customer hangs up", &json!({}));
         Ok(())
@@ -279,7 +281,7 @@ impl Demo {
         self.answer(request, 201).await
     }
 
-    /// The allocation as the API shows it after the call.
+    /// Checks the counters of the allocation after the call.
     async fn call_counted(&self, id: &str) -> Result<(), String> {
         let shown = self
             .answer(self.client.get(self.url(&format!("/greenpin/{id}"))), 200)
@@ -381,7 +383,7 @@ impl Demo {
     }
 }
 
-/// Waits for a step, for as long as one may take.
+/// Waits for a step, at most [`STEP_TIMEOUT`].
 async fn step<T>(
     name: &'static str,
     seen: impl Future<Output = Result<T, String>>,

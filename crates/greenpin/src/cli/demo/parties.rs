@@ -1,4 +1,4 @@
-//! The two people of the demo: a customer who calls, and an agent who answers.
+//! The two parties of the demo: a customer and an agent.
 
 use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,11 +9,11 @@ use signalling::{LegId, Transport};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calls::softphone::{Softphone, SoftphoneEvent, SoftphoneSettings};
-use crate::cli::audio_probe::{Ear, is_tone};
+use crate::cli::audio_probe::{AudioProbe, is_tone};
 
-/// What the customer says, in Hz.
+/// Tone of the customer, in Hz.
 pub(super) const CALLER_TONE: f64 = 440.0;
-/// What the agent says, in Hz.
+/// Tone of the agent, in Hz.
 pub(super) const AGENT_TONE: f64 = 880.0;
 const TONE_SECONDS: u32 = 20;
 
@@ -45,18 +45,18 @@ fn tone(frequency: f64) -> Arc<Clip> {
 /// The caller.
 pub(super) struct Customer {
     leg: LegId,
-    ear: Ear,
-    orders: mpsc::UnboundedSender<Order>,
+    audio: AudioProbe,
+    commands: mpsc::UnboundedSender<PhoneCommand>,
 }
 
-enum Order {
+enum PhoneCommand {
     Press(String),
     Play(Arc<Clip>),
     HangUp,
 }
 
 impl Customer {
-    /// Calls, and is answered.
+    /// Calls a number and waits for the answer.
     pub(super) async fn call(server: SocketAddr, own: &str, number: &str) -> Result<Self, String> {
         let mut phone = phone(server, 40_000..=44_999).await?;
         let leg = phone.dial(number, own).map_err(|error| error.to_string())?;
@@ -69,79 +69,87 @@ impl Customer {
                 _ => {}
             }
         }
-        let ear = Ear::new(phone.listen(leg));
-        let (orders, inbox) = mpsc::unbounded_channel();
-        tokio::spawn(obey(phone, leg, inbox));
-        Ok(Self { leg, ear, orders })
+        let audio = AudioProbe::new(phone.listen(leg));
+        let (commands, inbox) = mpsc::unbounded_channel();
+        tokio::spawn(run_phone(phone, leg, inbox));
+        Ok(Self {
+            leg,
+            audio,
+            commands,
+        })
     }
 
-    pub(super) async fn hear_prompt(&mut self) -> Result<(), String> {
-        if self.ear.hear_prompt().await {
+    pub(super) async fn wait_for_prompt(&mut self) -> Result<(), String> {
+        if self.audio.wait_for_prompt().await {
             Ok(())
         } else {
             Err("the call ended".to_owned())
         }
     }
 
-    pub(super) async fn hear_tone(&mut self, frequency: f64) -> Result<(), String> {
-        if self.ear.hear_tone(frequency).await {
+    pub(super) async fn wait_for_tone(&mut self, frequency: f64) -> Result<(), String> {
+        if self.audio.wait_for_tone(frequency).await {
             Ok(())
         } else {
             Err("the call ended".to_owned())
         }
     }
 
-    /// Talks on for half a second, so that the recording holds something of both.
-    pub(super) async fn talk_for_the_record(&mut self) -> Result<(), String> {
+    /// Continues for half a second, so that the recording contains both parties.
+    pub(super) async fn continue_for_recording(&mut self) -> Result<(), String> {
         for _ in 0..3 {
-            self.hear_tone(AGENT_TONE).await?;
+            self.wait_for_tone(AGENT_TONE).await?;
         }
         Ok(())
     }
 
     pub(super) fn press(&self, keys: &str) {
-        self.order(Order::Press(keys.to_owned()));
+        self.send(PhoneCommand::Press(keys.to_owned()));
     }
 
-    pub(super) fn say_tone(&self) {
-        self.order(Order::Play(tone(CALLER_TONE)));
+    pub(super) fn play_tone(&self) {
+        self.send(PhoneCommand::Play(tone(CALLER_TONE)));
     }
 
     pub(super) fn hang_up(&self) {
-        self.order(Order::HangUp);
+        self.send(PhoneCommand::HangUp);
     }
 
-    fn order(&self, order: Order) {
-        // A phone that is gone has hung up; the step that waits for it says so.
-        if self.orders.send(order).is_err() {
+    fn send(&self, command: PhoneCommand) {
+        // A closed phone has hung up. The step that waits for it reports that.
+        if self.commands.send(command).is_err() {
             tracing::debug!(leg = self.leg.0, "the customer's phone has hung up");
         }
     }
 }
 
-async fn obey(mut phone: Softphone, leg: LegId, mut orders: mpsc::UnboundedReceiver<Order>) {
+async fn run_phone(
+    mut phone: Softphone,
+    leg: LegId,
+    mut commands: mpsc::UnboundedReceiver<PhoneCommand>,
+) {
     loop {
         tokio::select! {
             event = phone.event() => if matches!(event, SoftphoneEvent::HungUp) { return },
-            order = orders.recv() => match order {
-                Some(Order::Press(keys)) => phone.press(leg, &keys),
-                Some(Order::Play(clip)) => phone.play(leg, clip),
-                Some(Order::HangUp) | None => phone.hang_up(leg),
+            command = commands.recv() => match command {
+                Some(PhoneCommand::Press(keys)) => phone.press(leg, &keys),
+                Some(PhoneCommand::Play(clip)) => phone.play(leg, clip),
+                Some(PhoneCommand::HangUp) | None => phone.hang_up(leg),
             },
         }
     }
 }
 
-/// The agent: a phone that takes whatever call comes.
+/// The agent: a phone that answers every call.
 pub(super) struct Agent {
     address: SocketAddr,
     rang: Option<oneshot::Receiver<String>>,
     heard: Option<oneshot::Receiver<()>>,
 }
 
-/// Plugs the agent's phone in. It says [`AGENT_TONE`] and listens for [`CALLER_TONE`].
+/// Starts the agent's phone. It plays [`AGENT_TONE`] and detects [`CALLER_TONE`].
 pub(super) async fn agent() -> Result<Agent, String> {
-    // The server's address is not known yet, and the phone need not know its port.
+    // The phone only answers calls, so it does not need the address of the server.
     let anybody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     let phone = phone(anybody, 45_000..=49_999).await?;
     let address = phone.address();
@@ -160,14 +168,14 @@ impl Agent {
         self.address
     }
 
-    /// Waits until it rings; what number it shows.
-    pub(super) async fn rings(&mut self) -> Result<String, String> {
+    /// Waits until it rings. Returns the displayed number.
+    pub(super) async fn wait_for_ringing(&mut self) -> Result<String, String> {
         let rang = self.rang.take().ok_or("it rang before")?;
         rang.await.map_err(|_| "the agent's phone broke".to_owned())
     }
 
-    /// Waits until the customer's tone is heard.
-    pub(super) async fn hears(&mut self) -> Result<(), String> {
+    /// Waits until it receives the customer's tone.
+    pub(super) async fn wait_for_tone(&mut self) -> Result<(), String> {
         let heard = self.heard.take().ok_or("it was heard before")?;
         heard.await.map_err(|_| "the call ended".to_owned())
     }
@@ -184,10 +192,10 @@ async fn answer(mut phone: Softphone, ring: oneshot::Sender<String>, hear: onesh
         }
         phone.answer(leg);
         phone.play(leg, tone(AGENT_TONE));
-        let mut ear = Ear::new(phone.listen(leg));
+        let mut audio = AudioProbe::new(phone.listen(leg));
         if let Some(hear) = hear.take() {
             tokio::spawn(async move {
-                if ear.hear_tone(CALLER_TONE).await {
+                if audio.wait_for_tone(CALLER_TONE).await {
                     let _ = hear.send(());
                 }
             });
@@ -195,7 +203,8 @@ async fn answer(mut phone: Softphone, ring: oneshot::Sender<String>, hear: onesh
     }
 }
 
-/// Whether the left channel of a stereo WAV holds the caller's tone and the right one the agent's.
+/// Returns whether the left channel of a stereo WAV contains the caller's tone, and the right one
+/// the agent's.
 pub(super) fn tones_of(wav: &[u8]) -> Result<(bool, bool), String> {
     let reader = hound::WavReader::new(Cursor::new(wav)).map_err(|error| error.to_string())?;
     if reader.spec().channels != 2 {
