@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::memory::return_free_memory;
 use super::retention;
 use crate::recordings::{Recordings, upload_recordings};
 use crate::store::{Store, StoreError, Timestamp};
@@ -21,13 +22,14 @@ pub(crate) fn start(
     recordings: Recordings,
     node: &str,
     heartbeats: impl Future<Output = ()> + Send + 'static,
-) -> [JoinHandle<()>; 4] {
+) -> [JoinHandle<()>; 5] {
     let uploads = upload_recordings(store.clone(), recordings.clone(), node.to_owned());
     [
         tokio::spawn(heartbeats),
         tokio::spawn(emit_expiries(store.clone())),
         tokio::spawn(run_retention(store.clone(), recordings)),
         tokio::spawn(uploads),
+        tokio::spawn(return_free_memory()),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod membership;
+mod memory;
 mod retention;
 
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ pub struct Server {
     readiness: Arc<Readiness>,
     api: JoinHandle<()>,
     api_stop: watch::Sender<bool>,
-    jobs: [JoinHandle<()>; 4],
+    jobs: [JoinHandle<()>; 5],
     membership: Membership,
 }
 
