@@ -26,7 +26,7 @@ pub(super) enum Command {
     List(List),
     /// Add the virtual numbers of a CSV file, all of them or none
     #[command(
-        after_help = "Example:\n  greenpin number import numbers.csv --tenant acme --dry-run\n\nThe file starts with the header virtual_number,mode,pin_length,max_active, of which all but the first may be\nmissing. At most 100,000 numbers and 8 MiB."
+        after_help = "Example:\n  greenpin number import numbers.csv --tenant acme --dry-run\n\nThe first line is the header virtual_number,mode,pin_length,max_active; only virtual_number is required.\nAt most 100,000 numbers and 8 MiB."
     )]
     Import(number_import::Arguments),
     /// Change mode, PIN length or limit of a number; mode and PIN length need a number without
@@ -39,7 +39,7 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  greenpin number move +914000000001 --tenant other")]
     Move {
         #[command(flatten)]
-        one: ByNumber,
+        target: ByNumber,
         /// The tenant that gets the number
         #[arg(long, value_name = "NAME", value_parser = tenant_id)]
         tenant: TenantId,
@@ -68,7 +68,7 @@ pub(super) struct ByNumber {
 #[derive(Args)]
 pub(super) struct Change {
     #[command(flatten)]
-    one: ByNumber,
+    target: ByNumber,
     /// Number of active allocations that it takes
     #[arg(value_enum)]
     mode: Mode,
@@ -82,7 +82,7 @@ pub(super) struct Change {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// ByNumber active allocation at a time
+    /// One active allocation at a time
     Exclusive,
     /// Many active allocations, distinguished by their PINs
     Shared,
@@ -134,7 +134,7 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
         Command::List(list) => self::list(list, &store).await,
         Command::Import(arguments) => number_import::run(arguments, &store).await,
         Command::Mode(Change {
-            one,
+            target,
             mode,
             pin_length,
             max_active,
@@ -145,33 +145,43 @@ pub(super) async fn run(command: Command, store: Store) -> Result<(), String> {
                 max_active,
             };
             done(
-                store.change_number(one.number, change, now).await,
-                &one,
+                store.change_number(target.number, change, now).await,
+                &target,
                 &store,
             )
             .await
         }
-        Command::Move { one, tenant } => {
+        Command::Move { target, tenant } => {
             done(
-                store.move_number(one.number, tenant, now).await,
-                &one,
+                store.move_number(target.number, tenant, now).await,
+                &target,
                 &store,
             )
             .await
         }
-        Command::Quarantine(one) => {
-            done(store.quarantine_number(one.number, now).await, &one, &store).await
+        Command::Quarantine(target) => {
+            done(
+                store.quarantine_number(target.number, now).await,
+                &target,
+                &store,
+            )
+            .await
         }
-        Command::Release(one) => {
-            done(store.release_number(one.number, now).await, &one, &store).await
+        Command::Release(target) => {
+            done(
+                store.release_number(target.number, now).await,
+                &target,
+                &store,
+            )
+            .await
         }
-        Command::Remove(one) => {
-            let vn = one.number.expose();
+        Command::Remove(target) => {
+            let vn = target.number.expose();
             store
-                .remove_number(one.number, now)
+                .remove_number(target.number, now)
                 .await
                 .map_err(|error| format!("{vn}: {error}"))?;
-            match one.json {
+            match target.json {
                 true => println!("{}", json!({ "virtual_number": vn, "status": "removed" })),
                 false => println!("removed {vn}"),
             }
@@ -220,18 +230,18 @@ async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
 /// Prints a number after a change.
 async fn done(
     result: Result<(), PoolError>,
-    one: &ByNumber,
+    target: &ByNumber,
     store: &OperatorStore,
 ) -> Result<(), String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", one.number.expose());
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", target.number.expose());
     result.map_err(|error| failed(&error))?;
     let found = store
-        .number(one.number, Timestamp::now())
+        .number(target.number, Timestamp::now())
         .await
         .map_err(|error| failed(&error))?;
     print(
         &found.ok_or_else(|| failed(&PoolError::NotFound))?,
-        one.json,
+        target.json,
     );
     Ok(())
 }

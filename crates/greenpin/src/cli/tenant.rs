@@ -46,7 +46,7 @@ pub(super) enum Command {
     )]
     Erase {
         #[command(flatten)]
-        one: ByName,
+        target: ByName,
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
@@ -93,18 +93,18 @@ pub(super) async fn run(command: Command, store: Store, config: &Config) -> Resu
     match command {
         Command::Create(create) => make(create, &store).await,
         Command::List { json } => list(json, &store).await,
-        Command::Show(one) => show(&one, &store).await,
-        Command::Suspend(one) => {
-            let suspended = store.suspend(&one.name, Timestamp::now()).await;
-            suspended.map_err(|error| format!("tenant {}: {error}", one.name))?;
-            show(&one, &store).await
+        Command::Show(target) => show(&target, &store).await,
+        Command::Suspend(target) => {
+            let suspended = store.suspend(&target.name, Timestamp::now()).await;
+            suspended.map_err(|error| format!("tenant {}: {error}", target.name))?;
+            show(&target, &store).await
         }
-        Command::Resume(one) => {
-            let resumed = store.resume(&one.name, Timestamp::now()).await;
-            resumed.map_err(|error| format!("tenant {}: {error}", one.name))?;
-            show(&one, &store).await
+        Command::Resume(target) => {
+            let resumed = store.resume(&target.name, Timestamp::now()).await;
+            resumed.map_err(|error| format!("tenant {}: {error}", target.name))?;
+            show(&target, &store).await
         }
-        Command::Erase { one, yes } => erase(&one, yes, &store, config).await,
+        Command::Erase { target, yes } => erase(&target, yes, &store, config).await,
         Command::Credential(command) => credential::run(command, &store).await,
     }
 }
@@ -194,19 +194,20 @@ fn print_line(tenant: &TenantRecord, json: bool) {
     );
 }
 
-async fn show(one: &ByName, store: &OperatorStore) -> Result<(), String> {
+async fn show(target: &ByName, store: &OperatorStore) -> Result<(), String> {
     let now = Timestamp::now();
     let tenant = store
-        .tenant(&one.name, now)
+        .tenant(&target.name, now)
         .await
         .map_err(|error| error.to_string())?;
-    let tenant = tenant.ok_or_else(|| format!("tenant {}: there is no such tenant", one.name))?;
+    let tenant =
+        tenant.ok_or_else(|| format!("tenant {}: there is no such tenant", target.name))?;
     let active = store
-        .active_allocations(&one.name, now)
+        .active_allocations(&target.name, now)
         .await
         .map_err(|error| error.to_string())?;
     let created_at = tenant.created_at.rfc3339(&tenant.settings.zone());
-    if one.json {
+    if target.json {
         let line = json!({
             "tenant_id": tenant.tenant_id.as_str(),
             "status": tenant.standing.as_str(),
@@ -230,20 +231,22 @@ async fn show(one: &ByName, store: &OperatorStore) -> Result<(), String> {
 }
 
 async fn erase(
-    one: &ByName,
+    target: &ByName,
     yes: bool,
     store: &OperatorStore,
     config: &Config,
 ) -> Result<(), String> {
-    if !yes && !confirmed(&one.name)? {
+    if !yes && !confirmed(&target.name)? {
         return Err("nothing was erased".to_owned());
     }
     let shelf =
         open_recordings(config, store.recording_key()).map_err(|error| error.to_string())?;
-    let erased = store.erase_tenant(&one.name, &shelf, Timestamp::now).await;
-    let receipt = erased.map_err(|error| format!("tenant {}: {error}", one.name))?;
+    let erased = store
+        .erase_tenant(&target.name, &shelf, Timestamp::now)
+        .await;
+    let receipt = erased.map_err(|error| format!("tenant {}: {error}", target.name))?;
     let utc = |moment: Timestamp| moment.rfc3339(&jiff::tz::TimeZone::UTC);
-    if one.json {
+    if target.json {
         let line = json!({
             "erasure_id": receipt.erasure_id.as_str(),
             "tenant_id": receipt.tenant_id.as_str(),
