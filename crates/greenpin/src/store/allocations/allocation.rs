@@ -5,12 +5,13 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::store::Tx;
+use crate::store::allocations::sql;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::{integer, phone_number};
 use crate::store::numbers::NumberMode;
-use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
 pub(crate) const OPEN_PIN_LENGTH: u8 = 6;
@@ -142,7 +143,7 @@ pub(crate) fn list(
         tx.append(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
             tx.append(
-                sql::CALLER_INSERT,
+                sql::LISTED_CALLER_INSERT,
                 (number_key, &party, id, tenant.as_str()),
             )?;
         }
@@ -162,7 +163,7 @@ pub(crate) fn unlist(
         let party = key.party(party);
         tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.send(sql::CALLER_DELETE, (number_key, &party, id))?;
+            tx.send(sql::LISTED_CALLER_DELETE, (number_key, &party, id))?;
         }
     }
     Ok(())
@@ -178,8 +179,28 @@ pub(crate) fn forget_callers(
     let vn = tx.keys().number(allocation.virtual_number);
     for caller in allocation.parties() {
         tx.send(
-            sql::CALLER_DELETE,
+            sql::LISTED_CALLER_DELETE,
             (&vn, key.party(caller), allocation.greenpin_id.as_str()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Takes an allocation's parties out of the lists of its tenant.
+pub(crate) fn forget_parties(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    allocation: &Allocation,
+) -> Result<(), StoreError> {
+    let key = tx.tenant_key(tenant)?;
+    for party in allocation.parties() {
+        tx.send(
+            sql::PARTY_DELETE,
+            (
+                tenant.as_str(),
+                key.party(party),
+                allocation.greenpin_id.as_str(),
+            ),
         )?;
     }
     Ok(())

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 
 use crate::store::Tx;
 use crate::store::allocations;
+use crate::store::allocations::sql;
 use crate::store::allocations::{Allocation, EventData, OPEN_PIN_LENGTH};
 use crate::store::events;
 use crate::store::events::Draft;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// What is to change; `None` stays as it is. Each list was checked for itself: 1 to 10 or 0 to 10 numbers, no repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -251,10 +252,10 @@ fn prolong(
 ) -> Result<(), StoreError> {
     let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
     let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
-    tx.execute(sql::NUMBER_HOLD_UNTIL, (after.expires_at.micros(), vn, id))?;
+    tx.execute(sql::NUMBER_EXTEND_HOLD, (after.expires_at.micros(), vn, id))?;
     let pin = tx.keys().pin(vn, &after.pin);
     let row = (after.expires_at.micros(), free_at.micros(), vn, pin, id);
-    tx.execute(sql::PIN_PROLONG, row).map(|_| ())
+    tx.execute(sql::PIN_EXTEND, row).map(|_| ())
 }
 
 fn tell(

@@ -10,12 +10,13 @@ use crate::store::allocations::number_cache;
 use crate::store::allocations::number_cache::Offer;
 use crate::store::allocations::pin_draw;
 use crate::store::allocations::pin_draw::Claim;
+use crate::store::allocations::sql;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
 use crate::store::{
-    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql,
+    EventType, GreenpinId, StoreError, TenantId, TenantSettings, TenantStore, Timestamp,
 };
 
 use super::allocation::*;

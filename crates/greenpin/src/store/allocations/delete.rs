@@ -3,10 +3,11 @@
 use serde_json::json;
 
 use crate::store::Tx;
+use crate::store::allocations::sql;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 use super::allocation::*;
 

@@ -1,21 +1,18 @@
 //! Telling of allocations whose time is over. They are over by the clock; this writes the event, and tidies up.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::allocations;
+use crate::store::allocations::sql;
 use crate::store::core::stored;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp};
 
 /// Allocations in one transaction, so that calls and creates never wait long behind it.
 const BATCH: u32 = 200;
-/// A stranger's history is of no use after this.
-const STRANGERS_MEMORY: Duration = Duration::from_secs(48 * 3600);
 
 impl Store {
     /// Writes `allocation.expired` for some of the allocations that are due, once for each. Returns how many; 0: none
@@ -42,15 +39,6 @@ impl Store {
             Ok(due.len())
         });
         write.await
-    }
-
-    /// Forgets strangers who have not called for two days.
-    pub async fn forget_strangers(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let memory = i64::try_from(STRANGERS_MEMORY.as_micros()).unwrap_or(i64::MAX);
-        let before = now.micros().saturating_sub(memory);
-        self.writer
-            .write(move |tx| tx.execute(sql::STRANGERS_FORGET, [before]))
-            .await
     }
 }
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 use call::PhoneNumber;
 
 use crate::store::allocations::RawAllocation;
+use crate::store::allocations::sql;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
-use crate::store::{
-    Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp};
 
 /// What a list is narrowed by; `None` narrows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

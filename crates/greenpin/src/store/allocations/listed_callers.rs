@@ -2,9 +2,10 @@
 
 use call::PhoneNumber;
 
+use crate::store::allocations::sql;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::NumberRow;
-use crate::store::{GreenpinId, StoreError, Timestamp, sql};
+use crate::store::{GreenpinId, StoreError, Timestamp};
 
 /// An active allocation that lists a caller.
 pub(crate) struct Listing {
@@ -21,7 +22,7 @@ pub(crate) fn listing(
 ) -> Result<Vec<Listing>, StoreError> {
     let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
     snapshot.rows(
-        sql::CALLERS_SELECT,
+        sql::LISTED_CALLER_ALLOCATIONS,
         (&number.number_key, caller, now.micros()),
         |row| {
             Ok(Listing {

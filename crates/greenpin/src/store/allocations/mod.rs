@@ -11,6 +11,7 @@ pub(crate) mod number_cache;
 mod operator;
 pub(crate) mod pin_change;
 pub(crate) mod pin_draw;
+pub(crate) mod sql;
 
 pub(crate) use self::allocation::*;
 pub use self::allocation::{Allocation, Status};

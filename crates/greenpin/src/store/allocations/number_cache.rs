@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use crate::store::Tx;
 use crate::store::allocations::OPEN_PIN_LENGTH;
 use crate::store::allocations::pin_draw::Ahead;
+use crate::store::allocations::sql;
 use crate::store::core::database::Row;
 use crate::store::core::stored::{integer, tenant_id};
+use crate::store::numbers;
 use crate::store::numbers::capacity::Places;
 use crate::store::{
-    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp, sql,
+    CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp,
 };
 
 /// A number, as one more allocation meets it.
@@ -92,7 +94,7 @@ impl Offers {
     pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let mut known = self.0.borrow_mut();
         for (number_key, known) in known.iter_mut().filter(|(_, known)| known.is_changed) {
-            tx.send(sql::NUMBER_TAKE_PLACE, (known.offer.active, number_key))?;
+            tx.send(sql::NUMBER_SET_ACTIVE, (known.offer.active, number_key))?;
             known.is_changed = false;
         }
         if known.len() > MOST {
@@ -135,7 +137,7 @@ pub(crate) fn find(
 }
 
 fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
-    let columns = tx.row(sql::NUMBER_OFFER, [&number_key], Columns::read)?;
+    let columns = tx.row(sql::NUMBER_AVAILABILITY, [&number_key], Columns::read)?;
     columns.map(|columns| columns.offer(number_key)).transpose()
 }
 
@@ -210,7 +212,7 @@ impl Offer {
             return Err(CreateError::ToRequired);
         }
         if self.first_end <= now.micros() {
-            let ended = tx.execute(sql::PINS_RELEASE_DUE, (&self.number_key, now.micros()))?;
+            let ended = numbers::release_ended(tx, &self.number_key, now)?;
             self.active -= i64::try_from(ended).unwrap_or(0);
             let first_end = read(tx, self.number_key.clone())?.map(|offer| offer.first_end);
             self.first_end = first_end.unwrap_or(i64::MAX);

@@ -9,9 +9,10 @@ use crate::store::allocations::change;
 use crate::store::allocations::change::ChangeError;
 use crate::store::allocations::pin_draw;
 use crate::store::allocations::pin_draw::Claim;
+use crate::store::allocations::sql;
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp};
 
 impl TenantStore {
     /// Sets the count of wrong PINs back to 0. Nobody is told where it was 0.

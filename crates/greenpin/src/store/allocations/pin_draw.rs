@@ -6,7 +6,8 @@ use call::Pin;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::{GreenpinId, StoreError, Timestamp, sql};
+use crate::store::allocations::sql;
+use crate::store::{GreenpinId, StoreError, Timestamp};
 
 /// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
 const DRAWS: u32 = 16;
@@ -66,7 +67,7 @@ fn try_take(
         i64::from(claim.counted),
         now.micros(),
     );
-    Ok((tx.execute(sql::PIN_TAKE, row)? == 1).then_some(pin))
+    Ok((tx.execute(sql::PIN_CLAIM, row)? == 1).then_some(pin))
 }
 
 /// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
@@ -110,7 +111,7 @@ impl Ahead {
         // Most were never in use: for those nothing is to be looked for.
         tx.append(
             if drawn.is_known {
-                sql::PIN_TAKE_FREE
+                sql::PIN_CLAIM_FREE
             } else {
                 sql::PIN_INSERT
             },
@@ -138,7 +139,7 @@ impl Ahead {
         self.drawn = drawn.collect::<Result<_, StoreError>>()?;
         let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
         let asked = (claim.number_key, keys.join(" "));
-        let known = tx.rows(sql::PINS_KNOWN_OF, asked, |row| {
+        let known = tx.rows(sql::PINS_STORED, asked, |row| {
             Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
         })?;
         let known: HashMap<String, i64> = known.into_iter().collect();
@@ -181,7 +182,7 @@ fn draw_free(
     if space > WIDEST_SEARCH {
         return Ok(None);
     }
-    let taken = tx.rows(sql::PINS_TAKEN, (claim.number_key, now.micros()), |row| {
+    let taken = tx.rows(sql::PINS_IN_USE, (claim.number_key, now.micros()), |row| {
         row.get::<String>(0)
     })?;
     let taken: HashSet<String> = taken.into_iter().collect();

@@ -4,7 +4,8 @@ use call::{CallType, PhoneNumber};
 
 use crate::store::calls::call_type;
 use crate::store::calls::record::RawCall;
-use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp, sql};
+use crate::store::calls::sql;
+use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp};
 
 /// What a list of calls is narrowed by; `None` narrows nothing.
 #[derive(Debug, Clone, Default)]

@@ -4,6 +4,7 @@ pub(crate) mod list;
 mod progress;
 pub(crate) mod record;
 pub(crate) mod recording_links;
+pub(crate) mod sql;
 pub(crate) mod uploads;
 
 pub use self::list::CallFilter;

@@ -13,6 +13,7 @@ use crate::store::allocations;
 use crate::store::allocations::listed_callers::listing;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
+use crate::store::calls::sql;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored;
 use crate::store::events;
@@ -23,7 +24,7 @@ use crate::store::tenants::prompts;
 use crate::store::tenants::settings;
 use crate::store::{
     AcceptCall, CallLimit, CallSid, DialStrategy, EventType, GreenpinId, Store, StoreError,
-    StoreOptions, TenantId, TenantSettings, Timestamp, Voice, sql,
+    StoreOptions, TenantId, TenantSettings, Timestamp, Voice,
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
@@ -395,10 +396,7 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
     );
     tx.execute(sql::CALL_INSERT, row)?;
     if let Some(id) = &greenpin_id {
-        tx.execute(
-            sql::ALLOCATION_COUNT_ATTEMPT,
-            (number.tenant_id.as_str(), id.as_str()),
-        )?;
+        count_attempt(tx, &number.tenant_id, id)?;
     }
     tell(
         tx,
@@ -412,6 +410,19 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
         voice,
         tenant,
     })
+}
+
+/// Counts a call for an allocation.
+pub(crate) fn count_attempt(
+    tx: &Tx<'_>,
+    tenant: &TenantId,
+    id: &GreenpinId,
+) -> Result<(), StoreError> {
+    tx.execute(
+        sql::ALLOCATION_COUNT_ATTEMPT,
+        (tenant.as_str(), id.as_str()),
+    )
+    .map(|_| ())
 }
 
 /// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.

@@ -7,12 +7,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
+use crate::store::calls::sql;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::{integer, phone_number, tenant_id};
 use crate::store::{
     CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
-    sql,
 };
 
 /// One call, as far as it came. Words are those of the API.

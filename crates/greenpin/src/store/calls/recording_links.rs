@@ -1,6 +1,7 @@
 //! Links to recordings that need no credentials: signed with the master key, for one call, until a moment.
 
-use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::status;
+use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Why a link opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +27,9 @@ impl TenantStore {
     pub async fn suspended(&self) -> Result<bool, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.look_up(move |snapshot| {
-            let standing = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
-                Ok(row.get::<Option<i64>>(0)?.or(row.get::<Option<i64>>(1)?))
-            });
             // A tenant that does not exist has nothing to show.
-            Ok::<_, StoreError>(standing?.is_none_or(|since| since.is_some()))
+            let row = status::find(snapshot, &tenant)?;
+            Ok::<_, StoreError>(row.is_none_or(|row| row.suspended_at.or(row.erased_at).is_some()))
         });
         read.await
     }

@@ -4,8 +4,9 @@
 //! loses a recording. Only the node that has the file works on it: nothing has to be leased.
 
 use crate::store::calls;
+use crate::store::calls::sql;
 use crate::store::core::stored;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
 /// A recording on this node's disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Store {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
             let count =
-                snapshot.row(sql::UPLOADS_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
+                snapshot.row(sql::UPLOAD_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
             Ok::<_, StoreError>(
                 count
                     .and_then(|count| u64::try_from(count).ok())

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::calls;
+use crate::store::cluster::sql;
 use crate::store::core::database::Row;
 use crate::store::core::stored;
 use crate::store::events::outbox;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
 /// Calls that are closed in one transaction.
 const CALLS: u32 = 100;
@@ -166,7 +167,7 @@ impl Membership {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
             let row = (now.micros(), &member.node, &member.life);
-            if tx.execute(sql::NODE_BEAT, row)? > 0 {
+            if tx.execute(sql::NODE_HEARTBEAT, row)? > 0 {
                 return Ok(Beat::Known);
             }
             Ok(if stands(tx, &member.node)?.is_some() {

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
 use crate::store::core::database::{Connection, Params, Place, Row, sqlite};
-use crate::store::{OpenError, StoreError, TenantId, sql};
+use crate::store::core::sql;
+use crate::store::{OpenError, StoreError, TenantId};
 
 /// Connections to a file that are kept open when idle; more are opened while more reads run at once.
 const IDLE: usize = 16;

@@ -7,7 +7,8 @@ use crate::store::core::database::Row;
 use crate::store::events::endpoint_health;
 use crate::store::events::outbox;
 use crate::store::events::outbox::Delivery;
-use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp, sql};
+use crate::store::events::sql;
+use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
 /// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -163,7 +164,7 @@ impl Store {
     pub async fn forget_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = before(now);
         self.writer
-            .write(move |tx| tx.execute(sql::ATTEMPTS_FORGET, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::ATTEMPTS_DELETE_OLD, (before, BATCH)))
             .await
     }
 }

@@ -7,11 +7,10 @@ use serde_json::json;
 use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::outbox::Key;
+use crate::store::events::sql;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{
-    EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
 /// makes days of an hour.
@@ -46,7 +45,7 @@ impl TenantStore {
 
 /// The endpoint took something.
 pub(crate) fn did_well(tx: &Tx<'_>, key: &Key) -> Result<(), StoreError> {
-    tx.send(sql::ENDPOINT_DID_WELL, [key.endpoint.as_str()])
+    tx.send(sql::ENDPOINT_SUCCEEDED, [key.endpoint.as_str()])
 }
 
 /// The endpoint did not take something. It is disabled if that has been so for `disable_after`.

@@ -6,10 +6,9 @@ use serde::Serialize;
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
+use crate::store::events::sql;
 use crate::store::tenants::endpoints;
-use crate::store::{
-    EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp, sql,
-};
+use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// The place of an allocation's first event among its events.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;
@@ -309,7 +308,7 @@ impl TenantStore {
             let endpoint = endpoint.as_ref().map_or("", EndpointId::as_str);
             let key = snapshot.tenant_key(&tenant)?;
             let asked = (tenant.as_str(), after, endpoint, limit);
-            snapshot.rows(sql::EVENTS_DEAD_AFTER, asked, |row| logged(row, &key))
+            snapshot.rows(sql::EVENTS_FAILED_AFTER, asked, |row| logged(row, &key))
         });
         read.await
     }

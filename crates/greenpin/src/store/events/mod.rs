@@ -5,6 +5,7 @@ pub(crate) mod endpoint_health;
 mod log;
 pub(crate) mod outbox;
 pub(crate) mod redelivery;
+pub(crate) mod sql;
 
 pub use self::attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
 pub(crate) use self::log::*;

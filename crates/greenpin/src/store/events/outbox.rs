@@ -10,10 +10,9 @@ use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored;
 use crate::store::events;
+use crate::store::events::sql;
 use crate::store::tenants::endpoints;
-use crate::store::{
-    EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp, sql,
-};
+use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp};
 
 /// An event that is to go to an endpoint now.
 #[derive(Clone)]
@@ -300,7 +299,7 @@ fn open_all(
 
 /// Makes what a node had under way due at a moment.
 pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
-    if tx.execute(sql::DELIVERIES_RELEASE_OF, (due_at.micros(), node))? > 0 {
+    if tx.execute(sql::DELIVERIES_RELEASE_NODE, (due_at.micros(), node))? > 0 {
         tx.wake_deliverer();
     }
     Ok(())

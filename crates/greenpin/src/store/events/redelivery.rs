@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use crate::store::Tx;
+use crate::store::events::sql;
 use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Events in one transaction, so that calls and creates never wait long behind it.
 const BATCH: u32 = 100;
@@ -179,7 +180,7 @@ fn dead(
         return Ok(HashSet::new());
     };
     let key = (tenant.as_str(), &first.event_id, &last.event_id);
-    let rows = tx.rows(sql::DELIVERIES_DEAD_BETWEEN, key, |row| {
+    let rows = tx.rows(sql::DELIVERIES_FAILED_BETWEEN, key, |row| {
         Ok::<_, StoreError>((row.get(0)?, row.get(1)?))
     })?;
     Ok(rows.into_iter().collect())
@@ -202,7 +203,7 @@ fn again(
         let key = (tenant.as_str(), &event.event_id, endpoint.id.as_str());
         // Whoever is sending it just now claimed it as it was made before: his end of it will not be the end of this.
         tx.execute(
-            sql::DELIVERY_AGAIN,
+            sql::DELIVERY_REQUEUE,
             (
                 key.0,
                 key.1,

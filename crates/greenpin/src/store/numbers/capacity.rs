@@ -5,9 +5,10 @@ use serde_json::json;
 use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
+use crate::store::numbers::sql;
 use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
 use crate::store::tenants::settings;
-use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
 
 /// A number that has as much of its limit in use has little capacity left: four fifths.
 const LOW: (i64, i64) = (4, 5);

@@ -3,6 +3,7 @@
 pub(crate) mod capacity;
 mod number;
 pub(crate) mod pool;
+pub(crate) mod sql;
 
 pub use self::capacity::NumberCapacity;
 pub(crate) use self::number::*;

@@ -10,7 +10,9 @@ use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::{integer, phone_number, tenant_id};
-use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::numbers::sql;
+use crate::store::tenants::status;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Wrong PINs of unlisted callers that a shared number takes in a row: the size of its budget.
 pub(crate) const UNLISTED_BURST: i64 = 20;
@@ -302,10 +304,17 @@ pub(crate) fn takes_numbers(
     snapshot: &Snapshot<'_>,
     tenant: &TenantId,
 ) -> Result<bool, StoreError> {
-    let erased = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |row| {
-        row.get::<Option<i64>>(1)
-    })?;
-    Ok(erased == Some(None))
+    let row = status::find(snapshot, tenant)?;
+    Ok(row.is_some_and(|row| row.erased_at.is_none()))
+}
+
+/// Takes ended allocations out of the count of a shared number. Returns their number.
+pub(crate) fn release_ended(
+    tx: &Tx<'_>,
+    number_key: &str,
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    tx.execute(sql::PINS_RELEASE_DUE, (number_key, now.micros()))
 }
 
 /// Reads a number of any tenant's pool; a tenant that was erased has none.

@@ -7,11 +7,12 @@ use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers;
 use crate::store::numbers::RawNumber;
+use crate::store::numbers::sql;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::{
-    NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp, sql,
+    NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp,
 };
 
 /// A number as the operator sees it.
@@ -153,9 +154,11 @@ impl OperatorStore {
             let mut taken = Vec::new();
             for (place, number) in wanted.iter().enumerate() {
                 if snapshot
-                    .row(sql::NUMBER_TAKEN, [snapshot.keys().number(*number)], |_| {
-                        Ok(())
-                    })?
+                    .row(
+                        sql::NUMBER_EXISTS,
+                        [snapshot.keys().number(*number)],
+                        |_| Ok(()),
+                    )?
                     .is_some()
                 {
                     taken.push(place);
@@ -225,7 +228,7 @@ impl OperatorStore {
                 return Ok(());
             }
             unused(found)?;
-            tx.execute(sql::PINS_RELEASE_DUE, (&vn, now.micros()))?;
+            numbers::release_ended(tx, &vn, now)?;
             let row = (
                 new.mode.as_str(),
                 i64::from(new.pin_length),
@@ -253,9 +256,9 @@ impl OperatorStore {
             let vn = tx.keys().number(number);
             let sealed = numbers::seal(&*tx.tenant_key(&to)?, &vn, number)?;
             tx.execute(sql::NUMBER_MOVE, (to.as_str(), sealed, &vn))?;
-            tx.execute(sql::PINS_DISOWN, [&vn])?;
-            tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
-            tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
+            tx.execute(sql::PINS_DETACH, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             Ok(())
         })
         .await
@@ -301,9 +304,9 @@ impl OperatorStore {
         self.act_on(number, "number.remove", now, move |tx, found| {
             unused(found)?;
             let vn = tx.keys().number(number);
-            while tx.execute(sql::PINS_FORGET, (&vn, PINS_AT_ONCE))? > 0 {}
-            tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [&vn])?;
-            tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [&vn])?;
+            while tx.execute(sql::PINS_DELETE, (&vn, PINS_AT_ONCE))? > 0 {}
+            tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
+            tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE, [&vn])?;
             Ok(())
         })

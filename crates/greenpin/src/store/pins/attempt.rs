@@ -11,6 +11,7 @@ use crate::store::allocations;
 use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
 use crate::store::allocations::listed_callers::listing;
+use crate::store::calls;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::core::reader::Snapshot;
@@ -19,11 +20,12 @@ use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::pins::decide;
 use crate::store::pins::decide::{Charged, Refusal, Scene};
+use crate::store::pins::sql;
 use crate::store::pins::unlisted_callers;
 use crate::store::pins::unlisted_callers::Admitted;
 use crate::store::tenants::settings;
 use crate::store::{
-    CallSid, Connection, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp, sql,
+    CallSid, Connection, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp,
 };
 
 /// What a block of digits is worth.
@@ -56,7 +58,7 @@ fn try_pin(
     digits: &Pin,
     now: Timestamp,
 ) -> Result<PinVerdict, StoreError> {
-    if tx.execute(sql::CALL_COUNT_TRY, [call_sid.as_str()])? == 0 {
+    if tx.execute(sql::CALL_COUNT_ATTEMPT, [call_sid.as_str()])? == 0 {
         return Ok(PinVerdict::Refused);
     }
     let Some(call) = record::find(tx, call_sid)? else {
@@ -216,12 +218,11 @@ impl Try<'_> {
     }
 
     fn accept(&self, allocation: &Allocation) -> Result<PinVerdict, StoreError> {
-        let (tenant, id) = (self.call.tenant_id.as_str(), &allocation.greenpin_id);
+        let (tenant, id) = (&self.call.tenant_id, &allocation.greenpin_id);
         if self.call.greenpin_id.as_ref() != Some(id) {
             self.tx
                 .execute(sql::CALL_ACCEPT, (id.as_str(), self.call.call_sid.as_str()))?;
-            self.tx
-                .execute(sql::ALLOCATION_COUNT_ATTEMPT, (tenant, id.as_str()))?;
+            calls::count_attempt(self.tx, tenant, id)?;
         }
         let data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
         self.write_event(EventType::CallPinAccepted, Some(id), data.into())?;

@@ -3,6 +3,7 @@
 pub(crate) mod attempt;
 pub(crate) mod decide;
 pub(crate) mod resolve;
+pub(crate) mod sql;
 pub(crate) mod unlisted_callers;
 
 pub use self::attempt::PinVerdict;

@@ -10,7 +10,8 @@ use call::PhoneNumber;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::{NumberRow, UNLISTED_BURST};
-use crate::store::{StoreError, Timestamp, sql};
+use crate::store::pins::sql;
+use crate::store::{Store, StoreError, Timestamp};
 
 /// One more is granted each half hour.
 const REFILL: Duration = Duration::from_secs(1800);
@@ -19,6 +20,20 @@ const FIRST_REFUSAL: Duration = Duration::from_secs(15 * 60);
 const LONGEST_REFUSAL: Duration = Duration::from_secs(24 * 3600);
 /// A stranger's history counts for no longer than this after the last try.
 const MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// A stranger's history is of no use after this.
+const STRANGERS_MEMORY: Duration = Duration::from_secs(48 * 3600);
+
+impl Store {
+    /// Forgets strangers who have not called for two days.
+    pub async fn forget_strangers(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let memory = i64::try_from(STRANGERS_MEMORY.as_micros()).unwrap_or(i64::MAX);
+        let before = now.micros().saturating_sub(memory);
+        self.writer
+            .write(move |tx| tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before]))
+            .await
+    }
+}
 
 /// A stranger's try that was admitted, and charged.
 pub(crate) struct Admitted {
@@ -86,7 +101,7 @@ fn history(
     now: Timestamp,
 ) -> Result<(i64, i64, Timestamp), StoreError> {
     let key = (&number.number_key, caller);
-    let found = snapshot.row(sql::STRANGER_SELECT, key, |row| {
+    let found = snapshot.row(sql::UNLISTED_CALLER_SELECT, key, |row| {
         Ok((
             row.get(0)?,
             row.get(1)?,
@@ -126,9 +141,9 @@ impl Admitted {
     /// The try was right: it is given back, and the caller starts anew.
     pub(crate) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
-        tx.execute(sql::STRANGER_DELETE, (vn, &self.caller))?;
+        tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
         tx.execute(
-            sql::NUMBER_SET_STRANGERS,
+            sql::NUMBER_SET_UNLISTED_BUDGET,
             (self.budget_left + 1, self.budget_at.micros(), vn),
         )?;
         Ok(())
@@ -169,9 +184,9 @@ impl Admitted {
             until.micros(),
             now.micros(),
         );
-        tx.execute(sql::STRANGER_PUT, row)?;
+        tx.execute(sql::UNLISTED_CALLER_UPSERT, row)?;
         tx.execute(
-            sql::NUMBER_SET_STRANGERS,
+            sql::NUMBER_SET_UNLISTED_BUDGET,
             (self.budget_left, self.budget_at.micros(), vn),
         )?;
         Ok(())

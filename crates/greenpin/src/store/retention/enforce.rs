@@ -7,9 +7,10 @@ use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
 use crate::store::core::stored;
+use crate::store::retention::sql;
 use crate::store::tenants::settings;
 use crate::store::{
-    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp, sql,
+    CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp,
 };
 
 /// Rows in one transaction, so that calls and creates never wait long behind it.
@@ -73,7 +74,7 @@ impl Store {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
             tx.execute(
-                sql::RETENTION_RECORDING_FORGET,
+                sql::RETENTION_RECORDING_CLEAR,
                 (tenant.as_str(), sid.as_str()),
             )
             .map(|_| ())
@@ -171,13 +172,7 @@ fn remove(
         return Ok(());
     };
     allocations::forget_callers(tx, tenant, &allocation)?;
-    let key = tx.tenant_key(tenant)?;
-    for party in allocation.parties() {
-        tx.send(
-            sql::PARTY_DELETE,
-            (tenant.as_str(), key.party(party), id.as_str()),
-        )?;
-    }
+    allocations::forget_parties(tx, tenant, &allocation)?;
     let vn = tx.keys().number(allocation.virtual_number);
     let pin = tx.keys().pin(&vn, &allocation.pin);
     tx.send(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
+use crate::store::numbers;
+use crate::store::retention::sql;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::tenants::status;
 use crate::store::{
     CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId,
-    TenantSettings, Timestamp, sql,
+    TenantSettings, Timestamp,
 };
 
 /// Rows of a table in one transaction.
@@ -206,10 +209,7 @@ fn begin(
     tenant: &TenantId,
     now: Timestamp,
 ) -> Result<ErasureReceipt, EraseError> {
-    if tx
-        .row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?
-        .is_none()
-    {
+    if status::find(tx, tenant)?.is_none() {
         return Err(EraseError::NotFound);
     }
     if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)? {
@@ -275,10 +275,12 @@ fn erase_allocations(
             Ok(Some(allocation)) => {
                 let vn = tx.keys().number(allocation.virtual_number);
                 let pin = tx.keys().pin(&vn, &allocation.pin);
-                pins += tx.execute(sql::PIN_FORGET, (&vn, pin, id.as_str()))?;
+                pins += tx.execute(sql::PIN_DELETE, (&vn, pin, id.as_str()))?;
                 for party in allocation.parties() {
-                    callers +=
-                        tx.execute(sql::CALLER_DELETE, (&vn, key.party(party), id.as_str()))?;
+                    callers += tx.execute(
+                        allocations::sql::LISTED_CALLER_DELETE,
+                        (&vn, key.party(party), id.as_str()),
+                    )?;
                 }
             }
             // One that cannot be read must go, too.
@@ -301,13 +303,13 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
     })?;
     let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
     for key in &keys {
-        pins += tx.execute(sql::PINS_FORGET, (key, ROWS))?;
+        pins += tx.execute(numbers::sql::PINS_DELETE, (key, ROWS))?;
         if pins >= usize::try_from(ROWS).unwrap_or(usize::MAX) {
             break;
         }
-        strangers += tx.execute(sql::STRANGERS_OF_NUMBER_FORGET, [key])?;
-        callers += tx.execute(sql::CALLERS_OF_NUMBER_FORGET, [key])?;
-        numbers += tx.execute(sql::NUMBER_DELETE, [key])?;
+        strangers += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
+        callers += tx.execute(numbers::sql::NUMBER_DELETE_LISTED_CALLERS, [key])?;
+        numbers += tx.execute(numbers::sql::NUMBER_DELETE, [key])?;
     }
     Ok(vec![
         ("numbers", numbers),

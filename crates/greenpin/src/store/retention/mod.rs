@@ -2,6 +2,7 @@
 
 pub(crate) mod enforce;
 mod erasure;
+pub(crate) mod sql;
 
 pub use self::enforce::{KeptRecording, RecordingShelf};
 pub use self::erasure::{EraseError, ErasureReceipt};

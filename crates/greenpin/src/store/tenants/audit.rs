@@ -2,7 +2,8 @@
 
 use crate::store::Tx;
 use crate::store::tenants::operator::{Actor, OperatorStore};
-use crate::store::{AuditId, StoreError, TenantId, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{AuditId, StoreError, TenantId, Timestamp};
 
 /// A line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]

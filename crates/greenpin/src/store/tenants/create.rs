@@ -7,8 +7,9 @@ use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::crypto::{TokenDigest, WrappedKey};
 use crate::store::tenants::endpoints;
+use crate::store::tenants::sql;
 use crate::store::{
-    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp, sql,
+    EndpointId, EndpointSpec, Store, StoreError, TenantId, TenantSettings, Timestamp,
 };
 
 /// A tenant to be made.

@@ -10,9 +10,10 @@ use crate::store::tenants::Drawn;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
+use crate::store::tenants::sql;
 use crate::store::tenants::status;
 use crate::store::tenants::status::StandingError;
-use crate::store::{Store, StoreError, TenantId, Timestamp, sql};
+use crate::store::{Store, StoreError, TenantId, Timestamp};
 
 /// The use of a credential is noted to the minute.
 const MINUTE: i64 = 60_000_000;
@@ -167,9 +168,9 @@ impl OperatorStore {
     ) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
         let tenant = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            let known = snapshot.row(sql::TENANT_STANDING, [tenant.as_str()], |_| Ok(()))?;
-            let found = snapshot.rows(sql::CREDENTIALS_OF, [tenant.as_str()], read)?;
-            Ok(known.map(|()| found))
+            let known = status::find(snapshot, &tenant)?;
+            let found = snapshot.rows(sql::CREDENTIAL_LIST, [tenant.as_str()], read)?;
+            Ok(known.map(|_| found))
         });
         read.await
     }
@@ -292,7 +293,7 @@ impl Made<'_> {
             now.micros(),
             self.label,
         );
-        if tx.execute(sql::CREDENTIAL_ADD, row)? == 0 {
+        if tx.execute(sql::CREDENTIAL_INSERT_LABELLED, row)? == 0 {
             return Err(CredentialError::AccountSidTaken);
         }
         let act = Act {
@@ -312,7 +313,7 @@ fn valid(
     now: Timestamp,
 ) -> Result<CredentialRecord, CredentialError> {
     status::require(tx, tenant)?;
-    let found = tx.row(sql::CREDENTIAL_OF, (tenant.as_str(), sid), read)?;
+    let found = tx.row(sql::CREDENTIAL_DETAIL, (tenant.as_str(), sid), read)?;
     let found = found.ok_or(CredentialError::NotFound)?;
     if found.is_live(now) {
         Ok(found)

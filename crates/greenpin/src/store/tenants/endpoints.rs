@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::database::Row;
-use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// An endpoint as the tenant asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]

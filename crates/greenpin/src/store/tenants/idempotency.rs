@@ -11,7 +11,8 @@ use aws_lc_rs::digest;
 use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::stored::integer;
-use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// How long an answer is given again.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -78,7 +79,7 @@ impl Claimed {
             &self.key,
             self.claim.0.micros(),
         );
-        tx.send(sql::IDEMPOTENCY_MADE, row)
+        tx.send(sql::IDEMPOTENCY_SET_ALLOCATION, row)
     }
 }
 
@@ -148,7 +149,7 @@ impl TenantStore {
                 &key,
                 claim.0.micros(),
             );
-            tx.execute(sql::IDEMPOTENCY_KEEP, row).map(|_| ())
+            tx.execute(sql::IDEMPOTENCY_SET_ANSWER, row).map(|_| ())
         });
         write.await
     }
@@ -173,7 +174,7 @@ impl Store {
     pub async fn forget_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = before(now, KEPT);
         self.writer
-            .write(move |tx| tx.execute(sql::IDEMPOTENCY_FORGET, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, BATCH)))
             .await
     }
 }
@@ -193,7 +194,7 @@ fn take(
         before(now, KEPT),
         before(now, ABANDONED),
     );
-    if tx.execute(sql::IDEMPOTENCY_TAKE, row)? > 0 {
+    if tx.execute(sql::IDEMPOTENCY_CLAIM, row)? > 0 {
         return Ok(Taken::Ours(Claim(now)));
     }
     type Columns = (

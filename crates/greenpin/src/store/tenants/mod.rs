@@ -9,6 +9,7 @@ pub(crate) mod idempotency;
 pub(crate) mod operator;
 pub(crate) mod prompts;
 pub(crate) mod settings;
+pub(crate) mod sql;
 pub(crate) mod status;
 
 pub use self::audit::AuditEntry;

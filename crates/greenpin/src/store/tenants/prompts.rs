@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
 
 /// How a tenant speaks to its callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl TenantStore {
         let write = self.store.writer.write(move |tx| {
             tx.cache().tenants.change();
             tx.execute(
-                sql::PROMPT_PUT,
+                sql::PROMPT_UPSERT,
                 (tenant.as_str(), &name, &audio, now.micros()),
             )
             .map(|_| ())

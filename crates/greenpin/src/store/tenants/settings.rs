@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::endpoints;
-use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp, sql};
+use crate::store::tenants::sql;
+use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp};
 
 /// How long a copy in memory serves.
 const CACHED: Duration = Duration::from_secs(1);

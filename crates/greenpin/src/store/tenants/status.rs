@@ -2,14 +2,15 @@
 
 use crate::store::Tx;
 use crate::store::core::database::Row;
+use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::tenants::settings;
+use crate::store::tenants::sql;
 use crate::store::{
     CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
-    sql,
 };
 
 /// What a tenant may do at a moment.
@@ -195,14 +196,33 @@ impl OperatorStore {
     }
 }
 
+/// Dates from which the status of a tenant follows.
+pub(crate) struct StatusRow {
+    /// Start of the suspension.
+    pub(crate) suspended_at: Option<Timestamp>,
+    /// Start of the erasure.
+    pub(crate) erased_at: Option<Timestamp>,
+}
+
+/// Reads the dates of a tenant; `None` if it does not exist.
+pub(crate) fn find(
+    snapshot: &Snapshot<'_>,
+    tenant: &TenantId,
+) -> Result<Option<StatusRow>, StoreError> {
+    snapshot.row(sql::TENANT_STATUS, [tenant.as_str()], |row| {
+        Ok(StatusRow {
+            suspended_at: row.get::<Option<i64>>(0)?.map(Timestamp::from_micros),
+            erased_at: row.get::<Option<i64>>(1)?.map(Timestamp::from_micros),
+        })
+    })
+}
+
 /// Whether a tenant exists and was not erased.
 pub(crate) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingError> {
-    let erased: Option<Option<i64>> =
-        tx.row(sql::TENANT_STANDING, [tenant.as_str()], |row| row.get(1))?;
-    match erased {
+    match find(tx, tenant)? {
         None => Err(StandingError::NotFound),
-        Some(Some(_)) => Err(StandingError::Erased),
-        Some(None) => Ok(()),
+        Some(row) if row.erased_at.is_some() => Err(StandingError::Erased),
+        Some(_) => Ok(()),
     }
 }
 

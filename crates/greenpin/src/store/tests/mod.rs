@@ -4,6 +4,7 @@
 pub(super) mod postgres;
 
 mod encrypted;
+mod statements;
 mod writer;
 
 #[path = "rules.rs"]

@@ -16,7 +16,7 @@ const KEPT: [&str; 3] = ["tenants", "audit", "erasures"];
 
 /// Every table of the schema, with the text of its columns.
 fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let tables = sql::MIGRATIONS
+    let tables = crate::store::core::schema::MIGRATIONS
         .iter()
         .flat_map(|step| step.split("CREATE TABLE ").skip(1));
     tables.map(|table| {

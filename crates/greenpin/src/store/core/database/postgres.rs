@@ -25,7 +25,9 @@ use super::appended::{Appended, Column, Group, of_all_rows};
 use super::{Row, Turn, Value};
 use crate::crypto::tls_roots;
 use crate::crypto::tls_roots::TrustError;
-use crate::store::{OpenError, StoreError, Timestamp, sql};
+use crate::store::core::schema;
+use crate::store::core::sql;
+use crate::store::{OpenError, StoreError, Timestamp};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
 /// node that stops in the middle of its turn holds the others up for ten seconds at most. Everything is found by an
@@ -162,12 +164,18 @@ where
 async fn migrate(client: &Client) -> Result<(), OpenError> {
     client.batch_execute("BEGIN").await?;
     client.batch_execute(MIGRATION_LOCK).await?;
-    client.batch_execute(sql::SCHEMA_VERSION).await?;
-    let found: i64 = client.query_one(sql::SCHEMA_FOUND, &[]).await?.try_get(0)?;
-    for (version, step) in sql::missing_steps(found)? {
+    client.batch_execute(schema::SCHEMA_VERSION).await?;
+    let found: i64 = client
+        .query_one(schema::SCHEMA_FOUND, &[])
+        .await?
+        .try_get(0)?;
+    for (version, step) in schema::missing_steps(found)? {
         client.batch_execute(&for_postgres(step)).await?;
         client
-            .execute(sql::SCHEMA_APPLIED, &[&version, &Timestamp::now().micros()])
+            .execute(
+                schema::SCHEMA_APPLIED,
+                &[&version, &Timestamp::now().micros()],
+            )
             .await?;
     }
     client.batch_execute("COMMIT").await?;
@@ -221,7 +229,7 @@ impl Connection {
 
     /// Sends the rows that wait, unless the next statement has nothing to do with them.
     fn flush_before(&self, sql: &'static str) -> Result<(), StoreError> {
-        if sql::APART_FROM_APPENDED.contains(&sql) {
+        if crate::store::APART_FROM_APPENDED.contains(&sql) {
             return Ok(());
         }
         self.flush()

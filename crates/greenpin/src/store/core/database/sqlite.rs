@@ -11,7 +11,8 @@ use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
 use super::{Row, Turn, Value};
 use crate::store::core::crypto;
-use crate::store::{OpenError, StoreError, Timestamp, sql};
+use crate::store::core::schema;
+use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Versions before this one can corrupt a write-ahead log when a checkpoint meets a writer.
 const OLDEST: i32 = 3_051_003;
@@ -173,11 +174,11 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 
 fn migrate(connection: &mut rusqlite::Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(sql::SCHEMA_VERSION)?;
-    let found: i64 = transaction.query_row(sql::SCHEMA_FOUND, [], |row| row.get(0))?;
-    for (version, step) in sql::missing_steps(found)? {
+    transaction.execute_batch(schema::SCHEMA_VERSION)?;
+    let found: i64 = transaction.query_row(schema::SCHEMA_FOUND, [], |row| row.get(0))?;
+    for (version, step) in schema::missing_steps(found)? {
         transaction.execute_batch(&for_sqlite(step))?;
-        transaction.execute(sql::SCHEMA_APPLIED, (version, Timestamp::now().micros()))?;
+        transaction.execute(schema::SCHEMA_APPLIED, (version, Timestamp::now().micros()))?;
     }
     transaction.commit()?;
     Ok(())

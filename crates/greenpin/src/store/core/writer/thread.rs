@@ -20,7 +20,8 @@ use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{Connection, Place, Turn, Value};
 use crate::store::core::ids::EventIds;
 use crate::store::core::reader::{IdleReaders, Snapshot};
-use crate::store::{OpenError, StoreError, sql};
+use crate::store::core::sql;
+use crate::store::{OpenError, StoreError};
 
 /// Jobs in one commit: more would make the first one wait for longer than a disk flush takes.
 const BATCH: usize = 256;

@@ -1,0 +1,73 @@
+//! SQL of the number pool.
+
+use crate::store::core::statement::statements;
+
+macro_rules! number_columns {
+    () => {
+        "n.sealed, n.number_key, n.tenant_id, n.mode, n.pin_length, n.max_active, CASE WHEN n.mode =
+         'exclusive' THEN CASE WHEN n.held_until > $1 THEN 1 ELSE 0 END ELSE (SELECT COUNT(*) FROM pins
+         p WHERE p.number_key = n.number_key AND p.counted = 1 AND p.active_until > $1) END"
+    };
+}
+
+statements! {
+    NUMBER_INSERT =
+        "INSERT INTO numbers (number_key, tenant_id, sealed, mode, pin_length, max_active,
+                              strangers_left, strangers_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (number_key) DO NOTHING";
+    NUMBERS_COUNT = "SELECT COUNT(*) FROM numbers WHERE tenant_id = $1";
+    NUMBER_SELECT =
+        "SELECT n.tenant_id, n.mode, n.pin_length, n.held_by, n.held_until, n.strangers_left, n.strangers_at, t.suspended_at
+         FROM numbers n JOIN tenants t ON t.tenant_id = n.tenant_id
+         WHERE n.number_key = $1 AND t.erased_at IS NULL";
+    NUMBER_LIST = concat!(
+        "SELECT ", number_columns!(), "
+         FROM numbers n WHERE ($2 = '' OR n.tenant_id = $2) ORDER BY n.number_key"
+    );
+    NUMBER_CAPACITIES = concat!(
+        "SELECT ", number_columns!(), ",
+                COALESCE(CASE WHEN n.mode = 'exclusive'
+                              THEN (SELECT a.max_pin_attempts FROM allocations a
+                                    WHERE a.tenant_id = n.tenant_id AND a.greenpin_id = n.held_by AND n.held_until > $1)
+                              ELSE (SELECT MAX(a.max_pin_attempts) FROM pins p
+                                    JOIN allocations a ON a.tenant_id = n.tenant_id AND a.greenpin_id = p.greenpin_id
+                                    WHERE p.number_key = n.number_key AND p.counted = 1 AND p.active_until > $1)
+                         END, 0)
+         FROM numbers n WHERE n.tenant_id = $2 ORDER BY n.number_key"
+    );
+    NUMBER_DETAIL = concat!(
+        "SELECT ", number_columns!(), ",
+                n.quarantined_at, n.created_at, n.number_key
+         FROM numbers n WHERE n.number_key = $2"
+    );
+    NUMBER_PAGE = concat!(
+        "SELECT ", number_columns!(), ",
+                n.quarantined_at, n.created_at, n.number_key
+         FROM numbers n
+         WHERE ($2 = '' OR n.tenant_id = $2) AND ($3 = '' OR n.mode = $3)
+           AND ($4 = '' OR $4 = CASE WHEN n.quarantined_at IS NULL THEN 'false' ELSE 'true' END)
+           AND n.number_key > $5
+         ORDER BY n.number_key LIMIT $6"
+    );
+    NUMBER_EXISTS = "SELECT 1 FROM numbers WHERE number_key = $1";
+    NUMBER_LOCK = "UPDATE numbers SET strangers_at = strangers_at WHERE number_key = $1";
+    NUMBER_LIMIT = "UPDATE numbers SET max_active = $1 WHERE number_key = $2";
+    NUMBER_RESET =
+        "UPDATE numbers SET mode = $1, pin_length = $2, max_active = $3, active = 0, held_by = NULL, held_until = 0
+         WHERE number_key = $4";
+    NUMBER_MOVE =
+        "UPDATE numbers SET tenant_id = $1, sealed = $2, active = 0, held_by = NULL, held_until = 0
+         WHERE number_key = $3";
+    NUMBER_QUARANTINE = "UPDATE numbers SET quarantined_at = $1 WHERE number_key = $2 AND quarantined_at IS NULL";
+    NUMBER_UNQUARANTINE =
+        "UPDATE numbers SET quarantined_at = NULL WHERE number_key = $1 AND quarantined_at IS NOT NULL";
+    NUMBER_DELETE = "DELETE FROM numbers WHERE number_key = $1";
+    PINS_RELEASE_DUE = "UPDATE pins SET counted = 0 WHERE number_key = $1 AND counted = 1 AND active_until <= $2";
+    PINS_DETACH = "UPDATE pins SET greenpin_id = '', counted = 0 WHERE number_key = $1";
+    PINS_DELETE =
+        "DELETE FROM pins WHERE number_key = $1
+         AND pin_key IN (SELECT p.pin_key FROM pins p WHERE p.number_key = $1 LIMIT $2)";
+    NUMBER_DELETE_UNLISTED_CALLERS = "DELETE FROM strangers WHERE number_key = $1";
+    NUMBER_DELETE_LISTED_CALLERS = "DELETE FROM listed_callers WHERE number_key = $1";
+}
