@@ -171,18 +171,6 @@ impl WriterCache for RowCache {
     }
 }
 
-/// Statements that neither read nor change rows of `allocations`, `parties`, `listed_callers` and `events`: these may
-/// wait while they run.
-pub(crate) const APART_FROM_APPENDED: [&str; 7] = [
-    allocations::sql::NUMBER_AVAILABILITY,
-    allocations::sql::NUMBER_SET_ACTIVE,
-    allocations::sql::NUMBER_HOLD,
-    numbers::sql::PINS_RELEASE_DUE,
-    allocations::sql::PIN_CLAIM,
-    events::sql::DELIVERY_INSERT,
-    tenants::sql::IDEMPOTENCY_SET_ALLOCATION,
-];
-
 /// The store. Clones are handles on the same one.
 #[derive(Clone)]
 pub struct Store(Arc<Parts>);

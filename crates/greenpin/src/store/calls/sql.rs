@@ -11,22 +11,22 @@ macro_rules! call_columns {
 }
 
 statements! {
-    CALL_INSERT =
+    CALL_INSERT: ExactlyOne =
         "INSERT INTO calls (tenant_id, call_sid, number_key, greenpin_id, caller_key, sealed, trunk, node, started_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     PINS_ANY_ACTIVE = "SELECT 1 FROM pins WHERE number_key = $1 AND counted = 1 AND active_until > $2 LIMIT 1";
-    ALLOCATION_COUNT_ATTEMPT =
+    ALLOCATION_COUNT_ATTEMPT: AtMostOne =
         "UPDATE allocations SET attempt_count = attempt_count + 1 WHERE tenant_id = $1 AND greenpin_id = $2";
     CALL_TENANT = "SELECT tenant_id FROM calls WHERE call_sid = $1";
-    CALL_RING =
+    CALL_RING: AtMostOne =
         "UPDATE calls SET dialled_key = $1, sealed_dialled = $2, dialled_at = COALESCE(dialled_at, $3)
          WHERE call_sid = $4 AND ended_at IS NULL";
-    CALL_ANSWER =
+    CALL_ANSWER: AtMostOne =
         "UPDATE calls SET dialled_key = $1, sealed_dialled = $2, bridged_at = $3
          WHERE call_sid = $4 AND bridged_at IS NULL AND ended_at IS NULL";
-    ALLOCATION_COUNT_CALL =
+    ALLOCATION_COUNT_CALL: AtMostOne =
         "UPDATE allocations SET call_count = call_count + 1 WHERE tenant_id = $1 AND greenpin_id = $2";
-    CALL_END =
+    CALL_END: AtMostOne =
         "UPDATE calls SET ended_at = $1, answered_at = $2, dialled_key = $3, sealed_dialled = $4, dialled_at = $5,
                 bridged_at = $6, call_type = $7, dial_call_status = $8, sip_cause = $9, hangup_by = $10, pin_attempts = $11,
                 recording_file = $12, recording_ms = $13, caller_media = $14, callee_media = $15
@@ -67,9 +67,9 @@ statements! {
            AND started_at >= $8 AND started_at < $9
          ORDER BY call_sid DESC LIMIT $10"
     );
-    CALL_SET_RECORDING =
+    CALL_SET_RECORDING: AtMostOne =
         "UPDATE calls SET recording_file = $1, recording_ms = $2 WHERE call_sid = $3 AND recording_file IS NULL";
-    UPLOAD_INSERT =
+    UPLOAD_INSERT: AtMostOne =
         "INSERT INTO uploads (call_sid, node, file, due_at)
          SELECT c.call_sid, c.node, c.recording_file, $1 FROM calls AS c WHERE c.call_sid = $2 AND c.recording_file IS NOT NULL
          ON CONFLICT (call_sid) DO NOTHING";
@@ -78,7 +78,7 @@ statements! {
          LEFT JOIN calls AS c ON c.call_sid = u.call_sid AND c.recording_file = u.file
          WHERE u.node = $1 AND u.due_at <= $2 ORDER BY u.due_at LIMIT $3";
     UPLOAD_COUNT = "SELECT COUNT(*) FROM uploads WHERE node = $1";
-    UPLOAD_DELETE = "DELETE FROM uploads WHERE call_sid = $1";
-    UPLOAD_POSTPONE = "UPDATE uploads SET tries = tries + 1, due_at = $1 WHERE call_sid = $2";
-    CALL_MOVE_RECORDING = "UPDATE calls SET recording_file = $1 WHERE call_sid = $2 AND recording_file = $3";
+    UPLOAD_DELETE: AtMostOne = "DELETE FROM uploads WHERE call_sid = $1";
+    UPLOAD_POSTPONE: AtMostOne = "UPDATE uploads SET tries = tries + 1, due_at = $1 WHERE call_sid = $2";
+    CALL_MOVE_RECORDING: AtMostOne = "UPDATE calls SET recording_file = $1 WHERE call_sid = $2 AND recording_file = $3";
 }

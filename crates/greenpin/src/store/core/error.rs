@@ -19,6 +19,14 @@ pub enum StoreError {
     /// The database refused or failed; nothing of the transaction is kept.
     #[error("the database failed: {0}")]
     Database(String),
+    /// A statement changed another number of rows than it must; nothing of the transaction is kept.
+    #[error("the statement {statement} changed {rows} rows")]
+    RowCount {
+        /// Name of the statement.
+        statement: &'static str,
+        /// Number of changed rows.
+        rows: usize,
+    },
     /// A row holds what this version cannot read.
     #[error("the database holds an unreadable {0}")]
     Unreadable(&'static str),

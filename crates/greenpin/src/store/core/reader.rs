@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::store::core::crypto::{Keyring, TenantKey, WrappedKey};
 use crate::store::core::database::{Connection, Params, Place, Row, sqlite};
 use crate::store::core::sql;
+use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, TenantId};
 
 /// Connections to a file that are kept open when idle; more are opened while more reads run at once.
@@ -93,13 +94,13 @@ impl Snapshot<'_> {
     /// The first row, if there is one.
     pub(crate) fn row<T>(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let (mut found, mut read) = (None, Some(read));
         params.with(|params| {
-            self.connection.query(sql, params, &mut |row| {
+            self.connection.query(statement, params, &mut |row| {
                 found = read.take().map(|read| read(row)).transpose()?;
                 Ok(false)
             })
@@ -110,13 +111,13 @@ impl Snapshot<'_> {
     /// Every row.
     pub(crate) fn rows<T>(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
         mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut rows = Vec::new();
         params.with(|params| {
-            self.connection.query(sql, params, &mut |row| {
+            self.connection.query(statement, params, &mut |row| {
                 rows.push(read(row)?);
                 Ok(true)
             })

@@ -25,7 +25,7 @@ statements! {
     SCHEMA_VERSION =
         "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, applied_at BIGINT NOT NULL)";
     SCHEMA_FOUND = "SELECT COALESCE(MAX(version), 0) FROM schema_version";
-    SCHEMA_APPLIED = "INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)";
+    SCHEMA_APPLIED: ExactlyOne = "INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)";
 }
 
 /// Returns the steps that a schema of version `found` lacks, each with the version that it makes.

@@ -4,7 +4,7 @@ use crate::store::core::statement::statements;
 
 statements! {
     READY = "SELECT COUNT(*) FROM schema_version";
-    MASTER_KEY_INSERT = "INSERT INTO master_key (digest) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM master_key)";
+    MASTER_KEY_INSERT: AtMostOne = "INSERT INTO master_key (digest) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM master_key)";
     MASTER_KEY_SELECT = "SELECT digest FROM master_key";
     TENANT_KEY = "SELECT sealed_key FROM tenants WHERE tenant_id = $1";
 }

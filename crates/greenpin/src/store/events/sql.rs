@@ -3,13 +3,13 @@
 use crate::store::core::statement::statements;
 
 statements! {
-    EVENT_INSERT =
+    EVENT_INSERT: ExactlyOne =
         "INSERT INTO events (tenant_id, event_id, greenpin_id, type, sequence, occurred_at, sealed)
          VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    ALLOCATION_NEXT_SEQUENCE =
+    ALLOCATION_NEXT_SEQUENCE: AtMostOne =
         "UPDATE allocations SET sequence = sequence + 1 WHERE tenant_id = $1 AND greenpin_id = $2
          RETURNING sequence, custom_field";
-    DELIVERY_INSERT =
+    DELIVERY_INSERT: ExactlyOne =
         "INSERT INTO deliveries (tenant_id, event_id, endpoint_id, queue, sequence, state, due_at, created_at)
          VALUES ($1, $2, $3, $4, $5,
                  CASE WHEN EXISTS (SELECT 1 FROM deliveries d
@@ -42,7 +42,7 @@ statements! {
     DELIVERIES_FAILED_BETWEEN =
         "SELECT d.event_id, d.endpoint_id FROM deliveries d
          WHERE d.tenant_id = $1 AND d.event_id >= $2 AND d.event_id <= $3 AND d.state = 'failed'";
-    DELIVERY_REQUEUE =
+    DELIVERY_REQUEUE: ExactlyOne =
         "INSERT INTO deliveries (tenant_id, event_id, endpoint_id, queue, sequence, state, due_at, created_at)
          VALUES ($1, $2, $3, $4, $5,
                  CASE WHEN EXISTS (SELECT 1 FROM deliveries d
@@ -76,7 +76,7 @@ statements! {
         "SELECT v.sealed, p.url, p.format, p.sealed_secret, p.sealed_old_secret, p.old_secret_until, p.removed_at
          FROM events v JOIN endpoints p ON p.tenant_id = v.tenant_id
          WHERE v.tenant_id = $1 AND v.event_id = $2 AND p.endpoint_id = $3";
-    DELIVERY_FINISH =
+    DELIVERY_FINISH: AtMostOne =
         "UPDATE deliveries SET state = $1, finished_at = $2
          WHERE tenant_id = $3 AND event_id = $4 AND endpoint_id = $5 AND created_at = $6 AND state = 'due'";
     DELIVERY_NEXT =
@@ -87,7 +87,7 @@ statements! {
                              AND d.state = 'waiting')
            AND NOT EXISTS (SELECT 1 FROM deliveries d
                            WHERE d.endpoint_id = $2 AND d.queue = $3 AND d.state IN ('waiting', 'due') AND d.state = 'due')";
-    DELIVERY_RETRY =
+    DELIVERY_RETRY: AtMostOne =
         "UPDATE deliveries SET due_at = $1, claimed_by = NULL
          WHERE tenant_id = $2 AND event_id = $3 AND endpoint_id = $4 AND created_at = $5 AND state = 'due'";
     DELIVERIES_RELEASE = "UPDATE deliveries SET due_at = $1 WHERE state = 'due' AND due_at > $1";
@@ -107,7 +107,7 @@ statements! {
         "SELECT d.endpoint_id, p.url, d.state, d.attempts, d.due_at, d.created_at, d.finished_at
          FROM deliveries d LEFT JOIN endpoints p ON p.tenant_id = d.tenant_id AND p.endpoint_id = d.endpoint_id
          WHERE d.tenant_id = $1 AND d.event_id = $2 ORDER BY d.endpoint_id";
-    ATTEMPT_INSERT =
+    ATTEMPT_INSERT: AtMostOne =
         "INSERT INTO attempts (tenant_id, event_id, endpoint_id, begun_at, latency, status, error, sealed_answer)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (tenant_id, event_id, endpoint_id, begun_at) DO NOTHING";
@@ -118,14 +118,14 @@ statements! {
         "DELETE FROM attempts WHERE (tenant_id, event_id, endpoint_id, begun_at) IN (
              SELECT a.tenant_id, a.event_id, a.endpoint_id, a.begun_at FROM attempts a
              WHERE a.begun_at < $1 ORDER BY a.begun_at LIMIT $2)";
-    ENDPOINT_SUCCEEDED =
+    ENDPOINT_SUCCEEDED: AtMostOne =
         "UPDATE endpoints SET failing_since = NULL, failures = 0 WHERE endpoint_id = $1 AND failing_since IS NOT NULL";
-    ENDPOINT_FAILED =
+    ENDPOINT_FAILED: AtMostOne =
         "UPDATE endpoints SET failing_since = COALESCE(failing_since, $1), failures = failures + 1
          WHERE endpoint_id = $2 AND disabled_at IS NULL AND removed_at IS NULL
          RETURNING failing_since, failures, url";
-    ENDPOINT_DISABLE = "UPDATE endpoints SET disabled_at = $1 WHERE endpoint_id = $2";
-    ENDPOINT_ENABLE =
+    ENDPOINT_DISABLE: ExactlyOne = "UPDATE endpoints SET disabled_at = $1 WHERE endpoint_id = $2";
+    ENDPOINT_ENABLE: AtMostOne =
         "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL, failures = 0
          WHERE tenant_id = $1 AND endpoint_id = $2 AND removed_at IS NULL";
     ENDPOINTS_DISABLED =

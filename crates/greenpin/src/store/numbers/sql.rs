@@ -11,7 +11,7 @@ macro_rules! number_columns {
 }
 
 statements! {
-    NUMBER_INSERT =
+    NUMBER_INSERT: AtMostOne =
         "INSERT INTO numbers (number_key, tenant_id, sealed, mode, pin_length, max_active,
                               strangers_left, strangers_at, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -51,18 +51,18 @@ statements! {
          ORDER BY n.number_key LIMIT $6"
     );
     NUMBER_EXISTS = "SELECT 1 FROM numbers WHERE number_key = $1";
-    NUMBER_LOCK = "UPDATE numbers SET strangers_at = strangers_at WHERE number_key = $1";
-    NUMBER_LIMIT = "UPDATE numbers SET max_active = $1 WHERE number_key = $2";
-    NUMBER_RESET =
+    NUMBER_LOCK: AtMostOne = "UPDATE numbers SET strangers_at = strangers_at WHERE number_key = $1";
+    NUMBER_LIMIT: ExactlyOne = "UPDATE numbers SET max_active = $1 WHERE number_key = $2";
+    NUMBER_RESET: ExactlyOne =
         "UPDATE numbers SET mode = $1, pin_length = $2, max_active = $3, active = 0, held_by = NULL, held_until = 0
          WHERE number_key = $4";
-    NUMBER_MOVE =
+    NUMBER_MOVE: ExactlyOne =
         "UPDATE numbers SET tenant_id = $1, sealed = $2, active = 0, held_by = NULL, held_until = 0
          WHERE number_key = $3";
-    NUMBER_QUARANTINE = "UPDATE numbers SET quarantined_at = $1 WHERE number_key = $2 AND quarantined_at IS NULL";
-    NUMBER_UNQUARANTINE =
+    NUMBER_QUARANTINE: AtMostOne = "UPDATE numbers SET quarantined_at = $1 WHERE number_key = $2 AND quarantined_at IS NULL";
+    NUMBER_UNQUARANTINE: AtMostOne =
         "UPDATE numbers SET quarantined_at = NULL WHERE number_key = $1 AND quarantined_at IS NOT NULL";
-    NUMBER_DELETE = "DELETE FROM numbers WHERE number_key = $1";
+    NUMBER_DELETE: ExactlyOne = "DELETE FROM numbers WHERE number_key = $1";
     PINS_RELEASE_DUE = "UPDATE pins SET counted = 0 WHERE number_key = $1 AND counted = 1 AND active_until <= $2";
     PINS_DETACH = "UPDATE pins SET greenpin_id = '', counted = 0 WHERE number_key = $1";
     PINS_DELETE =

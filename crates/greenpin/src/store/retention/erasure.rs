@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
+use crate::store::core::statement::Statement;
 use crate::store::numbers;
 use crate::store::retention::sql;
 use crate::store::tenants::audit;
@@ -198,9 +199,12 @@ fn rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
     table: &'static str,
-    sql: &'static str,
+    statement: &'static Statement,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    Ok(vec![(table, tx.execute(sql, (tenant.as_str(), ROWS))?)])
+    Ok(vec![(
+        table,
+        tx.execute(statement, (tenant.as_str(), ROWS))?,
+    )])
 }
 
 fn begin(
@@ -256,8 +260,8 @@ fn begin(
     })
 }
 
-fn gone(tx: &Tx<'_>, sql: &'static str, tenant: &TenantId) -> Result<u64, StoreError> {
-    Ok(u64::try_from(tx.execute(sql, [tenant.as_str()])?).unwrap_or(u64::MAX))
+fn gone(tx: &Tx<'_>, statement: &'static Statement, tenant: &TenantId) -> Result<u64, StoreError> {
+    Ok(u64::try_from(tx.execute(statement, [tenant.as_str()])?).unwrap_or(u64::MAX))
 }
 
 /// Allocations, each with its PIN, also on a number that is another tenant's by now.

@@ -8,7 +8,7 @@ statements! {
         "SELECT call_sid, recording_file FROM calls
          WHERE tenant_id = $1 AND call_sid < $2 AND ended_at < $3 AND recording_file IS NOT NULL
          ORDER BY call_sid LIMIT $4";
-    RETENTION_RECORDING_CLEAR =
+    RETENTION_RECORDING_CLEAR: AtMostOne =
         "UPDATE calls SET recording_file = NULL, recording_ms = NULL WHERE tenant_id = $1 AND call_sid = $2";
     RETENTION_CALLS =
         "DELETE FROM calls WHERE (tenant_id, call_sid) IN (
@@ -21,8 +21,8 @@ statements! {
         "SELECT greenpin_id FROM allocations
          WHERE tenant_id = $1 AND expires_at < $2 AND expiry_reported_at IS NOT NULL
          ORDER BY expires_at LIMIT $3";
-    RETENTION_ALLOCATION = "DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2";
-    RETENTION_PIN =
+    RETENTION_ALLOCATION: AtMostOne = "DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2";
+    RETENTION_PIN: AtMostOne =
         "DELETE FROM pins
          WHERE number_key = $1 AND pin_key = $2 AND greenpin_id = $3 AND counted = 0 AND free_at <= $4";
     RETENTION_EVENTS =
@@ -49,10 +49,10 @@ statements! {
     /// Concatenating an empty text keeps the planner on the index of open calls: a tenant may have millions of ended
     /// calls.
     TENANT_OPEN_CALL = "SELECT 1 FROM calls WHERE ended_at IS NULL AND tenant_id || '' = $1 LIMIT 1";
-    TENANT_MARK_ERASED = "UPDATE tenants SET erased_at = $1 WHERE tenant_id = $2 AND erased_at IS NULL";
+    TENANT_MARK_ERASED: AtMostOne = "UPDATE tenants SET erased_at = $1 WHERE tenant_id = $2 AND erased_at IS NULL";
     ERASE_CREDENTIALS = "DELETE FROM credentials WHERE tenant_id = $1";
     ERASE_ENDPOINTS = "DELETE FROM endpoints WHERE tenant_id = $1";
-    ERASURE_INSERT = "INSERT INTO erasures (tenant_id, erasure_id, begun_at, erased) VALUES ($1, $2, $3, $4)";
+    ERASURE_INSERT: ExactlyOne = "INSERT INTO erasures (tenant_id, erasure_id, begun_at, erased) VALUES ($1, $2, $3, $4)";
     RECORDINGS_OF_TENANT =
         "SELECT call_sid, recording_file FROM calls
          WHERE tenant_id = $1 AND recording_file IS NOT NULL AND call_sid > $2 ORDER BY call_sid LIMIT $3";
@@ -81,10 +81,10 @@ statements! {
         "DELETE FROM idempotency_keys WHERE tenant_id = $1
          AND key_digest IN (SELECT k.key_digest FROM idempotency_keys k WHERE k.tenant_id = $1 LIMIT $2)";
     ALLOCATIONS_OF_TENANT = "SELECT greenpin_id FROM allocations WHERE tenant_id = $1 LIMIT $2";
-    PIN_DELETE = "DELETE FROM pins WHERE number_key = $1 AND pin_key = $2 AND greenpin_id = $3";
-    ALLOCATION_ERASE = "DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2";
+    PIN_DELETE: AtMostOne = "DELETE FROM pins WHERE number_key = $1 AND pin_key = $2 AND greenpin_id = $3";
+    ALLOCATION_ERASE: AtMostOne = "DELETE FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2";
     NUMBERS_OF_TENANT = "SELECT number_key FROM numbers WHERE tenant_id = $1 LIMIT $2";
-    ERASURE_COUNT = "UPDATE erasures SET erased = $1 WHERE tenant_id = $2";
-    TENANT_KEY_DESTROY = "UPDATE tenants SET sealed_key = NULL, settings = $1 WHERE tenant_id = $2";
-    ERASURE_FINISH = "UPDATE erasures SET finished_at = $1 WHERE tenant_id = $2";
+    ERASURE_COUNT: ExactlyOne = "UPDATE erasures SET erased = $1 WHERE tenant_id = $2";
+    TENANT_KEY_DESTROY: AtMostOne = "UPDATE tenants SET sealed_key = NULL, settings = $1 WHERE tenant_id = $2";
+    ERASURE_FINISH: AtMostOne = "UPDATE erasures SET finished_at = $1 WHERE tenant_id = $2";
 }

@@ -1,6 +1,7 @@
 //! What operators do to tenants and their numbers.
 
 use super::*;
+use crate::store::core::statement::{Rows, Statement};
 
 /// Recordings as files, wherever they lie.
 struct Files;
@@ -26,10 +27,11 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 async fn rows(store: &Store, table: &str) -> i64 {
-    let text: &'static str = Box::leak(format!("SELECT COUNT(*) FROM {table}").into_boxed_str());
+    let text = Box::leak(format!("SELECT COUNT(*) FROM {table}").into_boxed_str());
+    let count: &'static Statement = Box::leak(Box::new(Statement::new(text, text, Rows::Any)));
     let read = store
         .readers
-        .read(move |snapshot| snapshot.row(text, (), |row| row.get(0)));
+        .read(move |snapshot| snapshot.row(count, (), |row| row.get(0)));
     read.await
         .map_err(|error: StoreError| error)
         .unwrap()

@@ -4,7 +4,7 @@ use crate::store::core::database::{Value, postgres, sqlite};
 use crate::store::core::schema::{self, MIGRATIONS, SCHEMA_VERSION};
 use crate::store::{allocations, calls, cluster, core, events, numbers, pins, retention, tenants};
 
-/// Returns every statement that both databases run, with its name.
+/// Returns name and text of every statement that both databases run.
 fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lists = [
         schema::ALL,
@@ -18,7 +18,10 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
         cluster::sql::ALL,
         retention::sql::ALL,
     ];
-    lists.into_iter().flatten().copied()
+    lists
+        .into_iter()
+        .flatten()
+        .map(|statement| (statement.name, statement.sql))
 }
 
 #[test]
@@ -27,7 +30,7 @@ fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
     MIGRATIONS
         .iter()
         .for_each(|step| connection.execute_batch(&sqlite::for_sqlite(step)).unwrap());
-    connection.execute_batch(SCHEMA_VERSION).unwrap();
+    connection.execute_batch(SCHEMA_VERSION.sql).unwrap();
     for (name, text) in all() {
         let statement = connection
             .prepare(text)
@@ -55,7 +58,7 @@ async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_t
             .await
             .unwrap();
     }
-    client.batch_execute(SCHEMA_VERSION).await.unwrap();
+    client.batch_execute(SCHEMA_VERSION.sql).await.unwrap();
     for (name, text) in all() {
         let statement = client.prepare(text).await;
         let statement =
@@ -67,6 +70,12 @@ async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_t
             );
         }
     }
+}
+
+#[test]
+fn every_statement_has_a_name_of_its_own() {
+    let names: std::collections::HashSet<&str> = all().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), all().count());
 }
 
 #[test]

@@ -6,11 +6,35 @@ use super::postgres as test_database;
 use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{Place, postgres, sqlite};
 use crate::store::core::reader::IdleReaders;
+use crate::store::core::statement::{Rows, Statement};
 use crate::store::{StoreError, Tx, Writer};
 use crate::store::{TenantId, tenants::settings};
 
-const ADD: &str = "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)";
-const CHANGE: &str = "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'";
+const ADD: &Statement = &Statement::new(
+    "ADD",
+    "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, '{}', 0)",
+    Rows::ExactlyOne,
+);
+const INSERT: &Statement = &Statement::new(
+    "INSERT",
+    "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)",
+    Rows::ExactlyOne,
+);
+const NAMES: &Statement = &Statement::new(
+    "NAMES",
+    "SELECT tenant_id FROM tenants ORDER BY 1",
+    Rows::Any,
+);
+const CHANGE: &Statement = &Statement::new(
+    "CHANGE",
+    "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}'",
+    Rows::Any,
+);
+const CHANGE_ONE: &Statement = &Statement::new(
+    "CHANGE_ONE",
+    "UPDATE tenants SET settings = '{\"pin_cooloff\": 7}' WHERE tenant_id = $1",
+    Rows::ExactlyOne,
+);
 
 fn file(folder: &tempfile::TempDir) -> Place {
     Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
@@ -42,11 +66,7 @@ async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, 
 }
 
 async fn names(writer: &Writer) -> Vec<String> {
-    let read = |tx: &Tx<'_>| {
-        tx.rows("SELECT tenant_id FROM tenants ORDER BY 1", (), |row| {
-            row.get(0)
-        })
-    };
+    let read = |tx: &Tx<'_>| tx.rows(NAMES, (), |row| row.get(0));
     writer.write::<_, StoreError, _>(read).await.unwrap()
 }
 
@@ -76,8 +96,6 @@ async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
-    const INSERT: &str =
-        "INSERT INTO tenants (tenant_id, settings, created_at) VALUES ($1, $2, $3)";
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
     for place in [
@@ -114,6 +132,40 @@ async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
         assert_eq!(crowd.join_all().await.into_iter().sum::<usize>(), 32 * 20);
         assert_eq!(names(&writer).await.len(), 32 * 20);
     }
+}
+
+#[tokio::test]
+async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
+    let server = test_database::new_database().parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
+    let writer = Writer::start(
+        Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+        Arc::new(keys),
+        Arc::default(),
+        IdleReaders::default(),
+    )
+    .unwrap();
+    let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {
+        tx.append(INSERT, ("a", "{}", 0_i64))?;
+        tx.rows(NAMES, (), |row| row.get(0))
+    });
+    assert_eq!(seen.await, Ok(vec!["a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_job_whose_statement_misses_its_row_fails_and_leaves_nothing_behind() {
+    let (_folder, writer) = writer();
+    let missed = writer.write::<(), StoreError, _>(|tx| {
+        tx.execute(ADD, ["a"])?;
+        tx.execute(CHANGE_ONE, ["b"]).map(|_| ())
+    });
+    let error = StoreError::RowCount {
+        statement: "CHANGE_ONE",
+        rows: 0,
+    };
+    assert_eq!(missed.await, Err(error));
+    assert!(names(&writer).await.is_empty());
 }
 
 #[tokio::test]

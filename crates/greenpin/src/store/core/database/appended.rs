@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
 use super::Value;
+use crate::store::core::statement::Statement;
 
 /// Rows that wait to be inserted, by statement, in the order in which the statements came first.
 #[derive(Default)]
@@ -12,7 +13,7 @@ pub(crate) struct Appended(Vec<Group>);
 /// The rows of one statement, column by column.
 pub(crate) struct Group {
     /// The statement that inserts one row.
-    pub(crate) sql: &'static str,
+    pub(crate) statement: &'static Statement,
     pub(crate) columns: Vec<Column>,
 }
 
@@ -25,13 +26,21 @@ pub(crate) enum Column {
 
 impl Appended {
     /// Adds a row; `kinds` are the types of its columns.
-    pub(crate) fn push(&mut self, sql: &'static str, kinds: &[Type], row: &[Value<'_>]) {
-        let place = self.0.iter().position(|group| group.sql == sql);
+    pub(crate) fn push(
+        &mut self,
+        statement: &'static Statement,
+        kinds: &[Type],
+        row: &[Value<'_>],
+    ) {
+        let place = self
+            .0
+            .iter()
+            .position(|group| group.statement.name == statement.name);
         let group = match place.and_then(|place| self.0.get_mut(place)) {
             Some(group) => group,
             None => {
                 self.0.push(Group {
-                    sql,
+                    statement,
                     columns: kinds.iter().map(Column::of).collect(),
                 });
                 let Some(group) = self.0.last_mut() else {
@@ -55,7 +64,7 @@ impl Appended {
     /// Takes all rows, group by group in an order that does not depend on which came first.
     pub(crate) fn take(&mut self) -> Vec<Group> {
         let mut groups = std::mem::take(&mut self.0);
-        groups.sort_unstable_by_key(|group| group.sql);
+        groups.sort_unstable_by_key(|group| group.statement.sql);
         groups
     }
 }
@@ -152,6 +161,7 @@ fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::core::statement::Rows;
 
     #[test]
     fn a_statement_for_one_row_becomes_one_for_many() {
@@ -195,15 +205,17 @@ mod tests {
 
     #[test]
     fn rows_are_gathered_by_statement_and_column() {
+        const ONE: &Statement = &Statement::new("one", "INSERT 1", Rows::Any);
+        const TWO: &Statement = &Statement::new("two", "INSERT 2", Rows::Any);
         let mut appended = Appended::default();
         let kinds = [Type::TEXT, Type::INT8];
-        appended.push("one", &kinds, &[Value::Text("a"), Value::Integer(1)]);
-        appended.push("two", &kinds, &[Value::Text("b"), Value::Integer(2)]);
-        appended.push("one", &kinds, &[Value::Null, Value::Null]);
+        appended.push(ONE, &kinds, &[Value::Text("a"), Value::Integer(1)]);
+        appended.push(TWO, &kinds, &[Value::Text("b"), Value::Integer(2)]);
+        appended.push(ONE, &kinds, &[Value::Null, Value::Null]);
         let groups = appended.take();
         let found: Vec<_> = groups
             .iter()
-            .map(|group| format!("{} {:?}", group.sql, group.columns))
+            .map(|group| format!("{} {:?}", group.statement.name, group.columns))
             .collect();
         assert_eq!(
             found,

@@ -7,6 +7,7 @@ mod value;
 
 pub(crate) use value::{Params, Row, Value};
 
+use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError};
 
 /// A connection. It belongs to one thread, which blocks while the database works.
@@ -64,30 +65,44 @@ impl Connection {
     /// Runs a statement; how many rows it changed.
     pub(crate) fn execute(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
     ) -> Result<usize, StoreError> {
-        match self {
-            Self::Sqlite(connection) => connection.execute(sql, params),
-            Self::Postgres(connection) => connection.execute(sql, params),
-        }
+        let rows = match self {
+            Self::Sqlite(connection) => connection.execute(statement.sql, params),
+            Self::Postgres(connection) => connection.execute(statement, params),
+        };
+        statement.check(rows?)
     }
 
     /// Runs a statement whose effect is not asked for: it may still be under way when this returns, and fails the
     /// transaction if it fails.
-    pub(crate) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
+    pub(crate) fn send(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.execute(sql, params).map(|_| ()),
-            Self::Postgres(connection) => connection.send(sql, params),
+            Self::Sqlite(connection) => {
+                statement.log_unexpected(connection.execute(statement.sql, params)?);
+                Ok(())
+            }
+            Self::Postgres(connection) => connection.send(statement, params),
         }
     }
 
     /// Inserts a row, by a statement of the shape `INSERT … VALUES ($1, $2, …)`. Rows may be gathered until something
     /// asks for them; if one cannot be inserted, the transaction fails.
-    pub(crate) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
+    pub(crate) fn append(
+        &self,
+        statement: &'static Statement,
+        row: &[Value<'_>],
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.execute(sql, row).map(|_| ()),
-            Self::Postgres(connection) => connection.append(sql, row),
+            Self::Sqlite(connection) => statement
+                .check(connection.execute(statement.sql, row)?)
+                .map(|_| ()),
+            Self::Postgres(connection) => connection.append(statement, row),
         }
     }
 
@@ -107,13 +122,13 @@ impl Connection {
     /// Hands each row of an answer to `each`, until it wants no more.
     pub(crate) fn query(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(connection) => connection.query(sql, params, each),
-            Self::Postgres(connection) => connection.query(sql, params, each),
+            Self::Sqlite(connection) => connection.query(statement.sql, params, each),
+            Self::Postgres(connection) => connection.query(statement, params, each),
         }
     }
 

@@ -17,8 +17,9 @@ use futures_util::TryStreamExt;
 use futures_util::future::MaybeDone;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Statement as Prepared;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage, Statement};
+use tokio_postgres::{Client, Error, NoTls, RowStream, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::appended::{Appended, Column, Group, of_all_rows};
@@ -27,6 +28,7 @@ use crate::crypto::tls_roots;
 use crate::crypto::tls_roots::TrustError;
 use crate::store::core::schema;
 use crate::store::core::sql;
+use crate::store::core::statement::{Statement, Tables};
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// What holds for each connection. A commit that was acknowledged is durable, whatever the server's default is; a
@@ -50,12 +52,14 @@ pub(crate) struct Place {
 /// A connection with the small runtime that drives it on the thread that waits for it.
 pub(crate) struct Connection {
     client: Arc<Client>,
-    statements: RefCell<HashMap<&'static str, Statement>>,
-    /// Statements that insert many rows, by those that insert one into each table.
-    of_all_rows: RefCell<HashMap<Vec<&'static str>, Statement>>,
+    statements: RefCell<HashMap<&'static str, Prepared>>,
+    /// Prepareds that insert many rows, by those that insert one into each table.
+    of_all_rows: RefCell<HashMap<Vec<&'static str>, Prepared>>,
     /// Rows that were not sent yet.
     appended: RefCell<Appended>,
-    /// Statements that were sent and not waited for.
+    /// Tables of these rows.
+    appended_to: Cell<Tables>,
+    /// Prepareds that were sent and not waited for.
     under_way: RefCell<Vec<UnderWay>>,
     changes: Cell<u64>,
     in_transaction: Cell<bool>,
@@ -133,6 +137,7 @@ impl Place {
             statements: RefCell::default(),
             of_all_rows: RefCell::default(),
             appended: RefCell::default(),
+            appended_to: Cell::default(),
             under_way: RefCell::default(),
             changes: Cell::new(0),
             in_transaction: Cell::new(false),
@@ -164,16 +169,16 @@ where
 async fn migrate(client: &Client) -> Result<(), OpenError> {
     client.batch_execute("BEGIN").await?;
     client.batch_execute(MIGRATION_LOCK).await?;
-    client.batch_execute(schema::SCHEMA_VERSION).await?;
+    client.batch_execute(schema::SCHEMA_VERSION.sql).await?;
     let found: i64 = client
-        .query_one(schema::SCHEMA_FOUND, &[])
+        .query_one(schema::SCHEMA_FOUND.sql, &[])
         .await?
         .try_get(0)?;
     for (version, step) in schema::missing_steps(found)? {
         client.batch_execute(&for_postgres(step)).await?;
         client
             .execute(
-                schema::SCHEMA_APPLIED,
+                schema::SCHEMA_APPLIED.sql,
                 &[&version, &Timestamp::now().micros()],
             )
             .await?;
@@ -192,52 +197,66 @@ pub(crate) fn for_postgres(step: &str) -> String {
 impl Connection {
     pub(crate) fn execute(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
     ) -> Result<usize, StoreError> {
-        self.flush_before(sql)?;
-        let statement = self.statement(sql)?;
-        let changed = self.wait(self.client.execute_raw(&statement, params.iter().copied()))?;
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
+        let changed = self.wait(self.client.execute_raw(&prepared, params.iter().copied()))?;
         self.changes.set(self.changes.get().wrapping_add(changed));
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
     }
 
-    pub(crate) fn send(&self, sql: &'static str, params: &[Value<'_>]) -> Result<(), StoreError> {
-        self.flush_before(sql)?;
-        let statement = self.statement(sql)?;
+    pub(crate) fn send(
+        &self,
+        statement: &'static Statement,
+        params: &[Value<'_>],
+    ) -> Result<(), StoreError> {
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         let (client, owned) = (
             self.client.clone(),
             params.iter().map(Owned::from).collect::<Vec<_>>(),
         );
         self.dispatch(Box::pin(async move {
-            client
-                .execute_raw(&statement, owned.iter().map(Owned::value))
-                .await
+            let rows = client
+                .execute_raw(&prepared, owned.iter().map(Owned::value))
+                .await?;
+            statement.log_unexpected(usize::try_from(rows).unwrap_or(usize::MAX));
+            Ok(rows)
         }))
     }
 
     /// Has a row inserted before anything asks for it.
-    pub(crate) fn append(&self, sql: &'static str, row: &[Value<'_>]) -> Result<(), StoreError> {
-        let statement = self.statement(sql)?;
+    pub(crate) fn append(
+        &self,
+        statement: &'static Statement,
+        row: &[Value<'_>],
+    ) -> Result<(), StoreError> {
+        let prepared = self.prepared(statement)?;
         self.changes.set(self.changes.get().wrapping_add(1));
         self.appended
             .borrow_mut()
-            .push(sql, statement.params(), row);
+            .push(statement, prepared.params(), row);
+        self.appended_to
+            .set(self.appended_to.get().with(statement.tables()));
         Ok(())
     }
 
-    /// Sends the rows that wait, unless the next statement has nothing to do with them.
-    fn flush_before(&self, sql: &'static str) -> Result<(), StoreError> {
-        if crate::store::APART_FROM_APPENDED.contains(&sql) {
-            return Ok(());
+    /// Sends the rows that wait, if the next statement reads or writes one of their tables.
+    fn flush_before(&self, statement: &Statement) -> Result<(), StoreError> {
+        if self.appended_to.get().overlap(statement.tables()) {
+            self.flush()
+        } else {
+            Ok(())
         }
-        self.flush()
     }
 
     /// Sends the rows that wait, all in one statement: each costs the server a message, a plan and an answer.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         let groups = self.appended.borrow_mut().take();
+        self.appended_to.set(Tables::NONE);
         if groups.is_empty() {
             return Ok(());
         }
@@ -249,26 +268,26 @@ impl Connection {
         }))
     }
 
-    fn statement_of_all_rows(&self, groups: &[Group]) -> Result<Statement, StoreError> {
-        let texts: Vec<&'static str> = groups.iter().map(|group| group.sql).collect();
-        if let Some(statement) = self.of_all_rows.borrow().get(&texts) {
+    fn statement_of_all_rows(&self, groups: &[Group]) -> Result<Prepared, StoreError> {
+        let names: Vec<&'static str> = groups.iter().map(|group| group.statement.name).collect();
+        if let Some(statement) = self.of_all_rows.borrow().get(&names) {
             return Ok(statement.clone());
         }
-        let of_one = texts
+        let of_one = groups
             .iter()
-            .map(|sql| self.statement(sql))
+            .map(|group| self.prepared(group.statement))
             .collect::<Result<Vec<_>, _>>()?;
-        let kinds = texts
+        let kinds = groups
             .iter()
             .zip(&of_one)
-            .map(|(sql, statement)| (*sql, statement.params()));
+            .map(|(group, prepared)| (group.statement.sql, prepared.params()));
         let text = of_all_rows(kinds).ok_or(StoreError::Unreadable(
             "statement that is to insert many rows",
         ))?;
         let statement = self.wait(self.client.prepare(&text))?;
         self.of_all_rows
             .borrow_mut()
-            .insert(texts, statement.clone());
+            .insert(names, statement.clone());
         Ok(statement)
     }
 
@@ -298,19 +317,19 @@ impl Connection {
 
     pub(crate) fn query(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: &[Value<'_>],
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        self.flush_before(sql)?;
-        let statement = self.statement(sql)?;
-        if !sql.starts_with("SELECT") {
+        self.flush_before(statement)?;
+        let prepared = self.prepared(statement)?;
+        if statement.changes_rows() {
             self.changes.set(self.changes.get().wrapping_add(1));
         }
         let rows = self.wait(async {
             let rows: RowStream = self
                 .client
-                .query_raw(&statement, params.iter().copied())
+                .query_raw(&prepared, params.iter().copied())
                 .await?;
             rows.try_collect::<Vec<_>>().await
         })?;
@@ -484,6 +503,7 @@ impl Connection {
     /// Forgets what belongs to a transaction that is over.
     fn forget(&self) {
         self.appended.borrow_mut().clear();
+        self.appended_to.set(Tables::NONE);
         self.under_way.borrow_mut().clear();
     }
 
@@ -499,13 +519,15 @@ impl Connection {
         self.client.is_closed()
     }
 
-    fn statement(&self, sql: &'static str) -> Result<Statement, StoreError> {
-        if let Some(statement) = self.statements.borrow().get(sql) {
-            return Ok(statement.clone());
+    fn prepared(&self, statement: &'static Statement) -> Result<Prepared, StoreError> {
+        if let Some(prepared) = self.statements.borrow().get(statement.name) {
+            return Ok(prepared.clone());
         }
-        let statement = self.wait(self.client.prepare(sql))?;
-        self.statements.borrow_mut().insert(sql, statement.clone());
-        Ok(statement)
+        let prepared = self.wait(self.client.prepare(statement.sql))?;
+        self.statements
+            .borrow_mut()
+            .insert(statement.name, prepared.clone());
+        Ok(prepared)
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {

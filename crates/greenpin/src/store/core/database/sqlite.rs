@@ -174,11 +174,14 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 
 fn migrate(connection: &mut rusqlite::Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute_batch(schema::SCHEMA_VERSION)?;
-    let found: i64 = transaction.query_row(schema::SCHEMA_FOUND, [], |row| row.get(0))?;
+    transaction.execute_batch(schema::SCHEMA_VERSION.sql)?;
+    let found: i64 = transaction.query_row(schema::SCHEMA_FOUND.sql, [], |row| row.get(0))?;
     for (version, step) in schema::missing_steps(found)? {
         transaction.execute_batch(&for_sqlite(step))?;
-        transaction.execute(schema::SCHEMA_APPLIED, (version, Timestamp::now().micros()))?;
+        transaction.execute(
+            schema::SCHEMA_APPLIED.sql,
+            (version, Timestamp::now().micros()),
+        )?;
     }
     transaction.commit()?;
     Ok(())

@@ -29,6 +29,7 @@ use crate::store::core::crypto::Keyring;
 use crate::store::core::database::{Connection, Params, Place};
 use crate::store::core::ids::{EventId, EventIds};
 use crate::store::core::reader::{IdleReaders, Snapshot};
+use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError, Timestamp};
 
 /// Jobs that may wait; one more is refused with [`StoreError::Overloaded`].
@@ -162,20 +163,28 @@ impl<C> Tx<'_, C> {
     /// Runs a statement; how many rows it changed.
     pub(crate) fn execute(
         &self,
-        sql: &'static str,
+        statement: &'static Statement,
         params: impl Params,
     ) -> Result<usize, StoreError> {
-        params.with(|params| self.connection.execute(sql, params))
+        params.with(|params| self.connection.execute(statement, params))
     }
 
     /// Runs a statement whose effect need not be known: if it fails, nothing of the job is kept.
-    pub(crate) fn send(&self, sql: &'static str, params: impl Params) -> Result<(), StoreError> {
-        params.with(|params| self.connection.send(sql, params))
+    pub(crate) fn send(
+        &self,
+        statement: &'static Statement,
+        params: impl Params,
+    ) -> Result<(), StoreError> {
+        params.with(|params| self.connection.send(statement, params))
     }
 
     /// Inserts a row whose place need not be known: if that fails, nothing of the job is kept.
-    pub(crate) fn append(&self, sql: &'static str, row: impl Params) -> Result<(), StoreError> {
-        row.with(|row| self.connection.append(sql, row))
+    pub(crate) fn append(
+        &self,
+        statement: &'static Statement,
+        row: impl Params,
+    ) -> Result<(), StoreError> {
+        row.with(|row| self.connection.append(statement, row))
     }
 
     /// An id for an event, after all those given before.
