@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::store::Tx;
 use crate::store::allocations::sql;
+use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number};
+use crate::store::core::stored::phone_number;
 use crate::store::numbers::NumberMode;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
@@ -223,77 +223,40 @@ pub(crate) fn find(
     tenant: &TenantId,
     id: &GreenpinId,
 ) -> Result<Option<Allocation>, StoreError> {
-    let raw = snapshot.row(
+    let row = snapshot.row(
         sql::ALLOCATION_SELECT,
         (tenant.as_str(), id.as_str()),
-        RawAllocation::read,
+        AllocationRow::read,
     )?;
-    let Some(raw) = raw else { return Ok(None) };
-    raw.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
+    let Some(row) = row else { return Ok(None) };
+    row.allocation(&*snapshot.tenant_key(tenant)?).map(Some)
 }
 
-/// The columns of an allocation, not yet understood.
-pub(crate) struct RawAllocation {
-    greenpin_id: String,
-    sealed: String,
-    custom_field: Option<String>,
-    deleted_at: Option<i64>,
-    integers: [i64; 8],
-}
-
-impl RawAllocation {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            greenpin_id: row.get(0)?,
-            sealed: row.get(1)?,
-            custom_field: row.get(3)?,
-            integers: [
-                row.get(2)?,
-                row.get(4)?,
-                row.get(5)?,
-                row.get(6)?,
-                row.get(7)?,
-                row.get(8)?,
-                row.get(9)?,
-                row.get(10)?,
-            ],
-            deleted_at: row.get(11)?,
-        })
-    }
-
+impl AllocationRow {
+    /// Decrypts the numbers and the PIN.
     pub(crate) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
-        let [
-            record,
-            max,
-            failed,
-            calls,
-            attempts,
-            created_at,
-            updated_at,
-            expires_at,
-        ] = self.integers;
-        let content = key.open(&context(&self.greenpin_id), &self.sealed)?;
+        let content = key.open(&context(self.greenpin_id.as_str()), &self.sealed)?;
         let mut content = content.split(' ');
         let mut next = || content.next().ok_or(StoreError::Unreadable("allocation"));
         let virtual_number = phone_number(next()?)?;
         let pin = Pin::parse(next()?).map_err(|_| StoreError::Unreadable("PIN"))?;
         let (from, to) = (read_list(next()?)?, read_list(next()?)?);
         Ok(Allocation {
-            greenpin_id: GreenpinId::stored(self.greenpin_id),
+            greenpin_id: self.greenpin_id,
             virtual_number,
             pin,
             from,
             to,
-            record: record != 0,
+            record: self.record,
             custom_field: self.custom_field,
-            max_pin_attempts: integer(max, "limit")?,
-            failed_pin_attempts: integer(failed, "count")?,
-            call_count: integer(calls, "count")?,
-            attempt_count: integer(attempts, "count")?,
-            created_at: Timestamp::from_micros(created_at),
-            updated_at: Timestamp::from_micros(updated_at),
-            expires_at: Timestamp::from_micros(expires_at),
-            deleted_at: self.deleted_at.map(Timestamp::from_micros),
+            max_pin_attempts: self.max_pin_attempts,
+            failed_pin_attempts: self.failed_pin_attempts,
+            call_count: self.call_count,
+            attempt_count: self.attempt_count,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            expires_at: self.expires_at,
+            deleted_at: self.deleted_at,
         })
     }
 }

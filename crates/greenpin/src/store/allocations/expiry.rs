@@ -5,11 +5,11 @@ use serde_json::json;
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::allocations::sql;
-use crate::store::core::stored;
+use crate::store::allocations::sql::DueAllocation;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
-use crate::store::{EventType, GreenpinId, Store, StoreError, TenantId, Timestamp};
+use crate::store::{EventType, Store, StoreError, Timestamp};
 
 /// Allocations in one transaction, so that calls and creates never wait long behind it.
 const BATCH: u32 = 200;
@@ -19,36 +19,25 @@ impl Store {
     /// is left.
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let write = self.writer.write(move |tx| {
-            let due = tx.rows(sql::ALLOCATIONS_DUE, (now.micros(), BATCH), |row| {
-                Ok((
-                    row.get::<String>(0)?,
-                    row.get::<String>(1)?,
-                    row.get::<i64>(2)?,
-                ))
-            })?;
-            for (tenant, id, expires_at) in &due {
-                let expires_at = Timestamp::from_micros(*expires_at);
-                report(
-                    tx,
-                    &stored::tenant_id(tenant)?,
-                    &GreenpinId::stored(id.clone()),
-                    expires_at,
-                    now,
-                )?;
-            }
+            let due = tx.rows(
+                sql::ALLOCATIONS_DUE,
+                (now.micros(), BATCH),
+                DueAllocation::read,
+            )?;
+            due.iter()
+                .try_for_each(|allocation| report(tx, allocation, now))?;
             Ok(due.len())
         });
         write.await
     }
 }
 
-fn report(
-    tx: &Tx<'_>,
-    tenant: &TenantId,
-    id: &GreenpinId,
-    expires_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreError> {
+    let DueAllocation {
+        tenant_id: tenant,
+        greenpin_id: id,
+        expires_at,
+    } = due;
     if tx.execute(
         sql::ALLOCATION_MARK_EXPIRED,
         (now.micros(), tenant.as_str(), id.as_str()),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use call::PhoneNumber;
 
-use crate::store::allocations::RawAllocation;
 use crate::store::allocations::sql;
+use crate::store::allocations::sql::AllocationRow;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp};
@@ -45,7 +45,7 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;
-            let raw = page(
+            let rows = page(
                 snapshot,
                 &key,
                 &tenant,
@@ -54,7 +54,7 @@ impl TenantStore {
                 limit,
                 now,
             )?;
-            raw.into_iter().map(|raw| raw.allocation(&key)).collect()
+            rows.into_iter().map(|row| row.allocation(&key)).collect()
         });
         read.await
     }
@@ -69,13 +69,13 @@ fn page(
     before: Option<&GreenpinId>,
     limit: u32,
     now: Timestamp,
-) -> Result<Vec<RawAllocation>, StoreError> {
+) -> Result<Vec<AllocationRow>, StoreError> {
     if *filter == AllocationFilter::default() && limit <= PAGE {
         let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
         return snapshot.rows(
             sql::ALLOCATION_PAGE,
             (tenant.as_str(), before, limit),
-            RawAllocation::read,
+            AllocationRow::read,
         );
     }
     let first = filter.created_after.map(GreenpinId::first);
@@ -95,7 +95,7 @@ fn page(
     let number = filter
         .virtual_number
         .map(|number| snapshot.keys().number(number));
-    let read = RawAllocation::read;
+    let read = AllocationRow::read;
     match (filter.party, number) {
         (Some(party), number) => {
             let (number, party) = (number.unwrap_or_default(), key.party(party));

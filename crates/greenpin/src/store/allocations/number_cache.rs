@@ -10,8 +10,7 @@ use crate::store::Tx;
 use crate::store::allocations::OPEN_PIN_LENGTH;
 use crate::store::allocations::pin_draw::Ahead;
 use crate::store::allocations::sql;
-use crate::store::core::database::Row;
-use crate::store::core::stored::{integer, tenant_id};
+use crate::store::allocations::sql::AvailabilityRow;
 use crate::store::numbers;
 use crate::store::numbers::capacity::Places;
 use crate::store::{
@@ -137,48 +136,22 @@ pub(crate) fn find(
 }
 
 fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
-    let columns = tx.row(sql::NUMBER_AVAILABILITY, [&number_key], Columns::read)?;
-    columns.map(|columns| columns.offer(number_key)).transpose()
-}
-
-struct Columns {
-    tenant: String,
-    mode: String,
-    pin_length: i64,
-    quarantined: bool,
-    active: i64,
-    most: i64,
-    first_end: Option<i64>,
-    held_until: i64,
-}
-
-impl Columns {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            tenant: row.get(0)?,
-            mode: row.get(1)?,
-            pin_length: row.get(2)?,
-            quarantined: row.get::<Option<i64>>(3)?.is_some(),
-            active: row.get(4)?,
-            most: row.get(5)?,
-            first_end: row.get(6)?,
-            held_until: row.get(7)?,
-        })
-    }
-
-    fn offer(self, number_key: String) -> Result<Offer, StoreError> {
-        Ok(Offer {
-            number_key,
-            mode: self.mode.parse()?,
-            pin_length: integer(self.pin_length, "PIN length")?,
-            tenant: tenant_id(&self.tenant)?,
-            quarantined: self.quarantined,
-            active: self.active,
-            most: self.most,
-            first_end: self.first_end.unwrap_or(i64::MAX),
-            held_until: self.held_until,
-        })
-    }
+    let row = tx.row(
+        sql::NUMBER_AVAILABILITY,
+        [&number_key],
+        AvailabilityRow::read,
+    )?;
+    Ok(row.map(|row| Offer {
+        number_key,
+        mode: row.mode,
+        pin_length: row.pin_length,
+        tenant: row.tenant_id,
+        quarantined: row.quarantined_at.is_some(),
+        active: row.active,
+        most: row.max_active,
+        first_end: row.first_end.unwrap_or(i64::MAX),
+        held_until: row.held_until,
+    }))
 }
 
 impl Offer {

@@ -140,7 +140,7 @@ impl Ahead {
         let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
         let asked = (claim.number_key, keys.join(" "));
         let known = tx.rows(sql::PINS_STORED, asked, |row| {
-            Ok((row.get::<String>(0)?, row.get::<i64>(1)?))
+            Ok((row.get::<String>("pin_key")?, row.get::<i64>("free_at")?))
         })?;
         let known: HashMap<String, i64> = known.into_iter().collect();
         self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
@@ -183,7 +183,7 @@ fn draw_free(
         return Ok(None);
     }
     let taken = tx.rows(sql::PINS_IN_USE, (claim.number_key, now.micros()), |row| {
-        row.get::<String>(0)
+        row.get::<String>("pin_key")
     })?;
     let taken: HashSet<String> = taken.into_iter().collect();
     let used = u64::try_from(taken.len() + trivial(claim.pin_length).count()).unwrap_or(u64::MAX);

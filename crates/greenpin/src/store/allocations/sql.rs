@@ -1,20 +1,69 @@
 //! SQL of allocations and their PINs.
 
+use crate::store::core::row::row;
 use crate::store::core::statement::{Rows, Statement, statements};
+use crate::store::numbers::NumberMode;
+use crate::store::{GreenpinId, TenantId, Timestamp};
 
-macro_rules! allocation_columns {
-    () => {
-        "greenpin_id, sealed, record, custom_field, max_pin_attempts, failed_pin_attempts, call_count,
-         attempt_count, created_at, updated_at, expires_at, deleted_at"
-    };
+row! {
+    /// Stored allocation.
+    pub(crate) struct AllocationRow from allocation_columns {
+        greenpin_id: GreenpinId,
+        /// Numbers and PIN, encrypted.
+        sealed: String,
+        record: bool,
+        custom_field: Option<String>,
+        max_pin_attempts: u8,
+        failed_pin_attempts: u8,
+        call_count: u64,
+        attempt_count: u64,
+        created_at: Timestamp,
+        updated_at: Timestamp,
+        expires_at: Timestamp,
+        deleted_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// Number, as the creation of an allocation reads it.
+    pub(crate) struct AvailabilityRow from availability_columns {
+        tenant_id: TenantId = "n.tenant_id",
+        mode: NumberMode = "n.mode",
+        pin_length: u8 = "n.pin_length",
+        quarantined_at: Option<Timestamp> = "n.quarantined_at",
+        active: i64 = "n.active",
+        max_active: i64 = "n.max_active",
+        /// End of the counted allocation that ends first, in microseconds.
+        first_end: Option<i64> =
+            "(SELECT MIN(p.active_until) FROM pins p WHERE p.number_key = n.number_key AND p.counted = 1)",
+        /// End of the allocation that holds an exclusive number, in microseconds.
+        held_until: i64 = "n.held_until",
+    }
+}
+
+row! {
+    /// Active allocation that lists a caller on a shared number.
+    pub(crate) struct ListedAllocation from listed_allocation_columns {
+        greenpin_id: GreenpinId = "c.greenpin_id",
+        max_pin_attempts: u8 = "a.max_pin_attempts",
+    }
+}
+
+row! {
+    /// Allocation whose expiry is due.
+    pub(crate) struct DueAllocation from due_allocation_columns {
+        tenant_id: TenantId,
+        greenpin_id: GreenpinId,
+        expires_at: Timestamp,
+    }
 }
 
 statements! {
-    NUMBER_AVAILABILITY =
-        "SELECT n.tenant_id, n.mode, n.pin_length, n.quarantined_at, n.active, n.max_active,
-                (SELECT MIN(p.active_until) FROM pins p WHERE p.number_key = n.number_key AND p.counted = 1), n.held_until
+    NUMBER_AVAILABILITY = concat!(
+        "SELECT ", availability_columns!(), "
          FROM numbers n JOIN tenants t ON t.tenant_id = n.tenant_id
-         WHERE n.number_key = $1 AND t.erased_at IS NULL";
+         WHERE n.number_key = $1 AND t.erased_at IS NULL"
+    );
     NUMBER_HOLD: ExactlyOne = "UPDATE numbers SET held_by = $1, held_until = $2 WHERE number_key = $3";
     NUMBER_SET_ACTIVE: ExactlyOne = "UPDATE numbers SET active = $1 WHERE number_key = $2";
     PIN_CLAIM: AtMostOne =
@@ -45,11 +94,11 @@ statements! {
     LISTED_CALLER_DELETE: AtMostOne =
         "DELETE FROM listed_callers WHERE number_key = $1 AND caller_key = $2 AND greenpin_id = $3";
     LISTED_CALLER_ALLOCATIONS =
-        "SELECT c.greenpin_id, a.max_pin_attempts
+        concat!("SELECT ", listed_allocation_columns!(), "
          FROM listed_callers c
          JOIN allocations a ON a.tenant_id = c.tenant_id AND a.greenpin_id = c.greenpin_id
          WHERE c.number_key = $1 AND c.caller_key = $2 AND a.deleted_at IS NULL AND a.expires_at > $3
-         ORDER BY c.greenpin_id";
+         ORDER BY c.greenpin_id");
     ALLOCATION_SELECT = concat!(
         "SELECT ", allocation_columns!(), "
          FROM allocations WHERE tenant_id = $1 AND greenpin_id = $2"
@@ -122,9 +171,9 @@ statements! {
         "UPDATE pins SET active_until = $1, free_at = $2
          WHERE number_key = $3 AND pin_key = $4 AND greenpin_id = $5 AND active_until > $1";
     ALLOCATIONS_DUE =
-        "SELECT tenant_id, greenpin_id, expires_at FROM allocations
+        concat!("SELECT ", due_allocation_columns!(), " FROM allocations
          WHERE deleted_at IS NULL AND expiry_reported_at IS NULL AND expires_at <= $1
-         ORDER BY expires_at LIMIT $2";
+         ORDER BY expires_at LIMIT $2");
     ALLOCATION_MARK_EXPIRED: AtMostOne =
         "UPDATE allocations SET expiry_reported_at = $1
          WHERE tenant_id = $2 AND greenpin_id = $3 AND expiry_reported_at IS NULL AND deleted_at IS NULL";

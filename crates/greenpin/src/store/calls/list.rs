@@ -3,8 +3,8 @@
 use call::{CallType, PhoneNumber};
 
 use crate::store::calls::call_type;
-use crate::store::calls::record::RawCall;
 use crate::store::calls::sql;
+use crate::store::calls::sql::CallRow;
 use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp};
 
 /// What a list of calls is narrowed by; `None` narrows nothing.
@@ -65,8 +65,8 @@ impl TenantStore {
                 filter.started_before.map_or(i64::MAX, Timestamp::micros),
                 limit,
             );
-            let raw = snapshot.rows(statement, row, RawCall::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(statement, row, CallRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }

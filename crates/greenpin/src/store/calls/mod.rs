@@ -15,4 +15,4 @@ pub use self::progress::{
 };
 pub use self::record::CallRecord;
 pub use self::recording_links::LinkError;
-pub use self::uploads::Upload;
+pub use self::sql::Upload;

@@ -15,7 +15,6 @@ use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::calls::sql;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored;
 use crate::store::events;
 use crate::store::events::Draft;
 use crate::store::numbers;
@@ -360,10 +359,10 @@ pub(crate) fn close_cut_short(
     last_seen: Timestamp,
     rules: &RecordingRules,
 ) -> Result<usize, StoreError> {
-    let open = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get::<String>(0))?;
-    for sid in open.iter().cloned().map(CallSid::stored) {
-        if let Some(call) = record::find(tx, &sid)? {
-            end(tx, &sid, &cut_off(call, last_seen), rules)?;
+    let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get("call_sid"))?;
+    for sid in &open {
+        if let Some(call) = record::find(tx, sid)? {
+            end(tx, sid, &cut_off(call, last_seen), rules)?;
         }
     }
     Ok(open.len())
@@ -461,7 +460,7 @@ pub(crate) fn route(
             };
             let tries = listing
                 .iter()
-                .map(|one| one.max_pin_attempts)
+                .map(|allocation| allocation.max_pin_attempts)
                 .max()
                 .unwrap_or(STRANGERS_TRIES);
             let sole = if let [only] = listing.as_slice() {
@@ -557,11 +556,11 @@ fn dialled_number(
     let Some(dialled) = dialled else {
         return Ok((None, None));
     };
-    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get::<String>(0))?;
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
     let Some(tenant) = tenant else {
         return Ok((None, None));
     };
-    let key = tx.tenant_key(&stored::tenant_id(&tenant)?)?;
+    let key = tx.tenant_key(&tenant)?;
     let sealed = key.seal(&record::dialled_context(sid.as_str()), dialled.expose())?;
     Ok((Some(key.party(dialled)), Some(sealed)))
 }

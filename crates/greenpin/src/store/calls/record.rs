@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
 use crate::store::calls::sql;
-use crate::store::core::database::Row;
+use crate::store::calls::sql::CallRow;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number, tenant_id};
+use crate::store::core::stored::phone_number;
 use crate::store::{
     CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
 };
@@ -95,8 +95,8 @@ impl TenantStore {
         let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
         let read = self.store.readers.look_up(move |snapshot| {
             let key = (tenant.as_str(), call_sid.as_str());
-            let raw = snapshot.row(sql::CALL_SELECT, key, RawCall::read)?;
-            raw.map(|raw| raw.record(snapshot)).transpose()
+            let row = snapshot.row(sql::CALL_SELECT, key, CallRow::read)?;
+            row.map(|row| row.record(snapshot)).transpose()
         });
         read.await
     }
@@ -113,8 +113,8 @@ impl TenantStore {
             // After every id: `~` sorts behind each character that an id can have.
             let before = before.as_ref().map_or("~", CallSid::as_str);
             let key = (tenant.as_str(), id.as_str(), before, limit);
-            let raw = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, RawCall::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, CallRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }
@@ -122,8 +122,8 @@ impl TenantStore {
 
 /// Reads a call of any tenant inside a transaction.
 pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
-    let raw = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], RawCall::read)?;
-    raw.map(|raw| raw.record(tx)).transpose()
+    let row = tx.row(sql::CALL_BY_SID, [call_sid.as_str()], CallRow::read)?;
+    row.map(|row| row.record(tx)).transpose()
 }
 
 /// What every event of a call says of it.
@@ -155,95 +155,45 @@ pub(crate) fn event_data(
     }
 }
 
-/// The columns of a call, not yet understood.
-pub(crate) struct RawCall {
-    required: [String; 5],
-    optional: [Option<String>; 8],
-    started_at: i64,
-    times: [Option<i64>; 4],
-    sip_cause: Option<i64>,
-    pin_attempts: i64,
-    recording_ms: Option<i64>,
-}
-
-impl RawCall {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            required: [
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(4)?,
-                row.get(5)?,
-            ],
-            optional: [
-                row.get(3)?,
-                row.get(8)?,
-                row.get(12)?,
-                row.get(13)?,
-                row.get(15)?,
-                row.get(17)?,
-                row.get(19)?,
-                row.get(20)?,
-            ],
-            started_at: row.get(6)?,
-            times: [row.get(7)?, row.get(9)?, row.get(10)?, row.get(11)?],
-            sip_cause: row.get(14)?,
-            pin_attempts: row.get(16)?,
-            recording_ms: row.get(18)?,
-        })
-    }
-
+impl CallRow {
+    /// Decrypts the numbers and reads the reports.
     pub(crate) fn record(self, snapshot: &Snapshot<'_>) -> Result<CallRecord, StoreError> {
-        let [call_sid, tenant, sealed, trunk, node] = self.required;
-        let tenant_id = tenant_id(&tenant)?;
-        let key = snapshot.tenant_key(&tenant_id)?;
-        let parties = key.open(&context(&call_sid), &sealed)?;
+        let key = snapshot.tenant_key(&self.tenant_id)?;
+        let call_sid = self.call_sid.as_str();
+        let parties = key.open(&context(call_sid), &self.sealed)?;
         let (virtual_number, caller) = parties
             .split_once(' ')
             .ok_or(StoreError::Unreadable("call"))?;
-        let [
-            greenpin_id,
-            dialled,
-            call_type,
-            dial_call_status,
-            hangup_by,
-            file,
-            ours,
-            theirs,
-        ] = self.optional;
-        let [answered_at, dialled_at, bridged_at, ended_at] =
-            self.times.map(|time| time.map(Timestamp::from_micros));
-        let dialled =
-            dialled.map(|sealed| phone_number(&key.open(&dialled_context(&call_sid), &sealed)?));
-        let dialled = dialled.transpose()?;
+        let caller = (!caller.is_empty()).then(|| phone_number(caller));
+        let dialled = self
+            .sealed_dialled
+            .map(|sealed| phone_number(&key.open(&dialled_context(call_sid), &sealed)?));
+        let recording = self.recording_file.map(|location| RecordingFile {
+            location,
+            duration: Duration::from_millis(self.recording_ms.unwrap_or(0)),
+        });
         Ok(CallRecord {
-            call_sid: CallSid::stored(call_sid),
-            tenant_id,
             virtual_number: phone_number(virtual_number)?,
-            greenpin_id: greenpin_id.map(GreenpinId::stored),
-            caller: (!caller.is_empty())
-                .then(|| phone_number(caller))
-                .transpose()?,
-            trunk,
-            node,
-            started_at: Timestamp::from_micros(self.started_at),
-            answered_at,
-            dialled,
-            dialled_at,
-            bridged_at,
-            ended_at,
-            call_type,
-            dial_call_status,
-            sip_cause: self
-                .sip_cause
-                .map(|cause| integer(cause, "SIP cause"))
-                .transpose()?,
-            hangup_by,
-            pin_attempts: integer(self.pin_attempts, "count")?,
-            recording: file.map(|file| recording(file, self.recording_ms)),
-            caller_media: ours.as_deref().map(leg_report).transpose()?,
-            callee_media: theirs.as_deref().map(leg_report).transpose()?,
+            caller: caller.transpose()?,
+            dialled: dialled.transpose()?,
+            call_sid: self.call_sid,
+            tenant_id: self.tenant_id,
+            greenpin_id: self.greenpin_id,
+            trunk: self.trunk,
+            node: self.node,
+            started_at: self.started_at,
+            answered_at: self.answered_at,
+            dialled_at: self.dialled_at,
+            bridged_at: self.bridged_at,
+            ended_at: self.ended_at,
+            call_type: self.call_type,
+            dial_call_status: self.dial_call_status,
+            sip_cause: self.sip_cause,
+            hangup_by: self.hangup_by,
+            pin_attempts: self.pin_attempts,
+            recording,
+            caller_media: self.caller_media.as_deref().map(leg_report).transpose()?,
+            callee_media: self.callee_media.as_deref().map(leg_report).transpose()?,
         })
     }
 }
@@ -256,16 +206,6 @@ pub(crate) fn context(call_sid: &str) -> String {
 /// What the dialled number of a call is sealed for.
 pub(crate) fn dialled_context(call_sid: &str) -> String {
     format!("dialled {call_sid}")
-}
-
-fn recording(location: String, milliseconds: Option<i64>) -> RecordingFile {
-    let milliseconds = milliseconds
-        .and_then(|value| u64::try_from(value).ok())
-        .unwrap_or(0);
-    RecordingFile {
-        location,
-        duration: Duration::from_millis(milliseconds),
-    }
 }
 
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {

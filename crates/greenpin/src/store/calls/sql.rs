@@ -1,13 +1,51 @@
 //! SQL of calls, their recordings and uploads.
 
+use crate::store::core::row::row;
 use crate::store::core::statement::statements;
+use crate::store::{CallSid, GreenpinId, TenantId, Timestamp};
 
-macro_rules! call_columns {
-    () => {
-        "call_sid, tenant_id, sealed, greenpin_id, trunk, node, started_at, answered_at, sealed_dialled,
-         dialled_at, bridged_at, ended_at, call_type, dial_call_status, sip_cause, hangup_by,
-         pin_attempts, recording_file, recording_ms, caller_media, callee_media"
-    };
+row! {
+    /// Stored call.
+    pub(crate) struct CallRow from call_columns {
+        call_sid: CallSid,
+        tenant_id: TenantId,
+        /// Virtual number and caller, encrypted.
+        sealed: String,
+        greenpin_id: Option<GreenpinId>,
+        trunk: String,
+        node: String,
+        started_at: Timestamp,
+        answered_at: Option<Timestamp>,
+        /// Dialled number, encrypted.
+        sealed_dialled: Option<String>,
+        dialled_at: Option<Timestamp>,
+        bridged_at: Option<Timestamp>,
+        ended_at: Option<Timestamp>,
+        call_type: Option<String>,
+        dial_call_status: Option<String>,
+        sip_cause: Option<u16>,
+        hangup_by: Option<String>,
+        pin_attempts: u32,
+        recording_file: Option<String>,
+        recording_ms: Option<u64>,
+        caller_media: Option<String>,
+        callee_media: Option<String>,
+    }
+}
+
+row! {
+    /// Recording on the disk of this node that waits for its upload.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Upload from upload_columns {
+        /// Call of the recording.
+        call_sid: CallSid = "u.call_sid",
+        /// Path of the file.
+        file: String = "u.file",
+        /// Number of failed uploads.
+        tries: u32 = "u.tries",
+        /// Tenant of the call; `None` if no call record names the file any more and it only has to be removed.
+        tenant_id: Option<TenantId> = "c.tenant_id",
+    }
 }
 
 statements! {
@@ -73,11 +111,12 @@ statements! {
         "INSERT INTO uploads (call_sid, node, file, due_at)
          SELECT c.call_sid, c.node, c.recording_file, $1 FROM calls AS c WHERE c.call_sid = $2 AND c.recording_file IS NOT NULL
          ON CONFLICT (call_sid) DO NOTHING";
-    UPLOADS_DUE =
-        "SELECT u.call_sid, u.file, u.tries, c.tenant_id FROM uploads AS u
+    UPLOADS_DUE = concat!(
+        "SELECT ", upload_columns!(), " FROM uploads AS u
          LEFT JOIN calls AS c ON c.call_sid = u.call_sid AND c.recording_file = u.file
-         WHERE u.node = $1 AND u.due_at <= $2 ORDER BY u.due_at LIMIT $3";
-    UPLOAD_COUNT = "SELECT COUNT(*) FROM uploads WHERE node = $1";
+         WHERE u.node = $1 AND u.due_at <= $2 ORDER BY u.due_at LIMIT $3"
+    );
+    UPLOAD_COUNT = "SELECT COUNT(*) AS count FROM uploads WHERE node = $1";
     UPLOAD_DELETE: AtMostOne = "DELETE FROM uploads WHERE call_sid = $1";
     UPLOAD_POSTPONE: AtMostOne = "UPDATE uploads SET tries = tries + 1, due_at = $1 WHERE call_sid = $2";
     CALL_MOVE_RECORDING: AtMostOne = "UPDATE calls SET recording_file = $1 WHERE call_sid = $2 AND recording_file = $3";

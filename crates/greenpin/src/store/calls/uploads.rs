@@ -5,21 +5,8 @@
 
 use crate::store::calls;
 use crate::store::calls::sql;
-use crate::store::core::stored;
-use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
-
-/// A recording on this node's disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// The call that it is of.
-    pub call_sid: CallSid,
-    /// The file.
-    pub file: String,
-    /// How often its upload has failed.
-    pub tries: u32,
-    /// Whose it is; `None`: its call record knows nothing of it any more, so that the file is only to be removed.
-    pub tenant_id: Option<TenantId>,
-}
+use crate::store::calls::sql::Upload;
+use crate::store::{Store, StoreError, Timestamp};
 
 impl Store {
     /// Some of a node's uploads whose time has come, the longest due first.
@@ -31,15 +18,7 @@ impl Store {
     ) -> Result<Vec<Upload>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), most), |row| {
-                let tenant = row.get::<Option<String>>(3)?;
-                Ok(Upload {
-                    call_sid: CallSid::stored(row.get(0)?),
-                    file: row.get(1)?,
-                    tries: stored::integer(row.get(2)?, "tries of an upload")?,
-                    tenant_id: tenant.as_deref().map(stored::tenant_id).transpose()?,
-                })
-            })
+            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), most), Upload::read)
         });
         read.await
     }
@@ -47,15 +26,9 @@ impl Store {
     /// How many recordings wait on a node's disk.
     pub async fn uploads_waiting(&self, node: &str) -> Result<u64, StoreError> {
         let node = node.to_owned();
-        let read = self.readers.read(move |snapshot| {
-            let count =
-                snapshot.row(sql::UPLOAD_COUNT, [node.as_str()], |row| row.get::<i64>(0))?;
-            Ok::<_, StoreError>(
-                count
-                    .and_then(|count| u64::try_from(count).ok())
-                    .unwrap_or(0),
-            )
-        });
+        let read = self
+            .readers
+            .read(move |snapshot| snapshot.count(sql::UPLOAD_COUNT, [node.as_str()]));
         read.await
     }
 

@@ -11,8 +11,7 @@ use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::calls;
 use crate::store::cluster::sql;
-use crate::store::core::database::Row;
-use crate::store::core::stored;
+use crate::store::cluster::sql::{NodeRow, OpenCallRow};
 use crate::store::events::outbox;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
@@ -36,17 +35,6 @@ pub enum Beat {
     Buried,
     /// Another process has joined under its name.
     Replaced,
-}
-
-/// A node, as the database knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeRow {
-    /// Its name.
-    pub node: String,
-    /// When it last beat, by its own clock.
-    pub seen_at: Timestamp,
-    life: String,
-    beat: i64,
 }
 
 impl Store {
@@ -93,15 +81,13 @@ impl Store {
     ) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            let read = |row: &Row<'_>| -> Result<(String, String), StoreError> {
-                Ok((row.get(0)?, row.get(1)?))
-            };
-            snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], read)
+            snapshot.rows(sql::CALLS_OPEN_OF_NODE, [&node], OpenCallRow::read)
         });
-        let open: Vec<(String, String)> = read.await?;
-        open.into_iter()
-            .map(|(sid, tenant)| Ok((CallSid::stored(sid), stored::tenant_id(&tenant)?)))
-            .collect()
+        let open: Result<Vec<OpenCallRow>, StoreError> = read.await;
+        let calls = open?
+            .into_iter()
+            .map(|call| (call.call_sid, call.tenant_id));
+        Ok(calls.collect())
     }
 
     /// Every node that has joined and not left.
@@ -156,9 +142,8 @@ impl Store {
 
 /// The life and the count of beats of a node.
 fn stands(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
-    tx.row(sql::NODE_SELECT, [node], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
+    let row = tx.row(sql::NODE_SELECT, [node], NodeRow::read)?;
+    Ok(row.map(|row| (row.life, row.beat)))
 }
 
 impl Membership {
@@ -192,17 +177,6 @@ impl Membership {
                 .map(|_| ())
         });
         write.await
-    }
-}
-
-impl NodeRow {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            node: row.get(0)?,
-            life: row.get(1)?,
-            beat: row.get(2)?,
-            seen_at: Timestamp::from_micros(row.get(3)?),
-        })
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod error;
 pub(crate) mod ids;
 pub(crate) mod reader;
+pub(crate) mod row;
 pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod statement;

@@ -125,6 +125,16 @@ impl Snapshot<'_> {
         Ok(rows)
     }
 
+    /// Reads the column `count` of a statement with one row; 0 if there is no row.
+    pub(crate) fn count(
+        &self,
+        statement: &'static Statement,
+        params: impl Params,
+    ) -> Result<u64, StoreError> {
+        let count = self.row(statement, params, |row| row.get("count"))?;
+        Ok(count.unwrap_or(0))
+    }
+
     /// What numbers and PINs are found by.
     pub(crate) fn keys(&self) -> &Keyring {
         self.keys
@@ -134,7 +144,7 @@ impl Snapshot<'_> {
     pub(crate) fn tenant_key(&self, tenant: &TenantId) -> Result<Arc<TenantKey>, StoreError> {
         self.keys.tenant(tenant, || {
             let sealed = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
-                row.get::<Option<String>>(0)
+                row.get::<Option<String>>("sealed_key")
             })?;
             Ok(sealed.flatten().map(WrappedKey::stored))
         })

@@ -24,7 +24,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
 statements! {
     SCHEMA_VERSION =
         "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, applied_at BIGINT NOT NULL)";
-    SCHEMA_FOUND = "SELECT COALESCE(MAX(version), 0) FROM schema_version";
+    SCHEMA_FOUND = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version";
     SCHEMA_APPLIED: ExactlyOne = "INSERT INTO schema_version (version, applied_at) VALUES ($1, $2)";
 }
 

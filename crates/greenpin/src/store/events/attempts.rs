@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
+use crate::store::core::crypto::TenantKey;
 use crate::store::events::endpoint_health;
 use crate::store::events::outbox;
 use crate::store::events::outbox::Delivery;
 use crate::store::events::sql;
+use crate::store::events::sql::{AttemptRow, DeliveryRow};
 use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
 /// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
@@ -181,21 +182,19 @@ impl TenantStore {
             if snapshot.row(sql::EVENT_SELECT, key, |_| Ok(()))?.is_none() {
                 return Ok(None);
             }
-            let mut deliveries = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, delivery_record)?;
-            let opened = snapshot.tenant_key(&tenant)?;
-            let read = |row: &Row<'_>| -> Result<(String, Attempt), StoreError> {
-                let endpoint: String = row.get(0)?;
-                let answer = opened.open(&context(&event, &endpoint), &row.get::<String>(5)?)?;
-                Ok((endpoint, attempt(row, answer)?))
-            };
-            for (endpoint, attempt) in
-                snapshot.rows(sql::ATTEMPTS_OF_EVENT, (key.0, key.1, SHOWN), read)?
-            {
-                let of = deliveries
+            let rows = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, DeliveryRow::read)?;
+            let mut deliveries: Vec<_> = rows.into_iter().map(delivery_record).collect();
+            let tenant_key = snapshot.tenant_key(&tenant)?;
+            let limited = (key.0, key.1, SHOWN);
+            for row in snapshot.rows(sql::ATTEMPTS_OF_EVENT, limited, AttemptRow::read)? {
+                let endpoint = row.endpoint_id.clone();
+                let attempt = attempt(row, &event, &tenant_key)?;
+                let delivery = deliveries
                     .iter_mut()
-                    .find(|one| one.endpoint_id.as_str() == endpoint);
-                of.into_iter()
-                    .for_each(|delivery| delivery.attempts.push(attempt.clone()));
+                    .find(|delivery| delivery.endpoint_id.as_str() == endpoint);
+                if let Some(delivery) = delivery {
+                    delivery.attempts.push(attempt);
+                }
             }
             Ok(Some(deliveries))
         });
@@ -232,36 +231,34 @@ fn context(event: &EventId, endpoint: &str) -> String {
     format!("answer {event} {endpoint}")
 }
 
-fn attempt(row: &Row<'_>, answer: String) -> Result<Attempt, StoreError> {
-    let error: Option<String> = row.get(4)?;
+/// Decrypts the answer to an attempt.
+fn attempt(row: AttemptRow, event: &EventId, key: &TenantKey) -> Result<Attempt, StoreError> {
     Ok(Attempt {
-        begun_at: Timestamp::from_micros(row.get(1)?),
-        latency: Duration::from_micros(u64::try_from(row.get::<i64>(2)?).unwrap_or(0)),
-        status: row.get(3)?,
-        error: error.and_then(|word| {
+        begun_at: row.begun_at,
+        latency: Duration::from_micros(u64::try_from(row.latency).unwrap_or(0)),
+        status: row.status,
+        error: row.error.and_then(|word| {
             AttemptError::ALL
                 .into_iter()
                 .find(|kind| kind.as_str() == word)
         }),
-        answer,
+        answer: key.open(&context(event, &row.endpoint_id), &row.sealed_answer)?,
     })
 }
 
-fn delivery_record(row: &Row<'_>) -> Result<DeliveryRecord, StoreError> {
-    let state: String = row.get(2)?;
-    let due_at = Timestamp::from_micros(row.get(4)?);
-    Ok(DeliveryRecord {
-        endpoint_id: EndpointId::stored(row.get(0)?),
-        url: row.get(1)?,
-        state: match state.as_str() {
+fn delivery_record(row: DeliveryRow) -> DeliveryRecord {
+    DeliveryRecord {
+        endpoint_id: row.endpoint_id,
+        url: row.url,
+        state: match row.state.as_str() {
             "delivered" => DeliveryState::Delivered,
             "failed" => DeliveryState::Dead,
             _ => DeliveryState::Pending,
         },
-        attempt_count: row.get(3)?,
-        next_attempt_at: (state == "due").then_some(due_at),
-        created_at: Timestamp::from_micros(row.get(5)?),
-        finished_at: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
+        attempt_count: row.attempts,
+        next_attempt_at: (row.state == "due").then_some(row.due_at),
+        created_at: row.created_at,
+        finished_at: row.finished_at,
         attempts: Vec::new(),
-    })
+    }
 }

@@ -8,6 +8,7 @@ use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::outbox::Key;
 use crate::store::events::sql;
+use crate::store::events::sql::FailureRow;
 use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
 use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp};
@@ -19,13 +20,9 @@ const LEAST_FAILURES: i64 = 10;
 impl Store {
     /// Endpoints that were disabled and are not enabled again.
     pub async fn disabled_endpoints(&self) -> Result<u64, StoreError> {
-        let read = self
-            .readers
-            .read(|snapshot| snapshot.row(sql::ENDPOINTS_DISABLED, (), |row| row.get::<i64>(0)));
-        Ok(read
-            .await?
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        self.readers
+            .read(|snapshot| snapshot.count(sql::ENDPOINTS_DISABLED, ()))
+            .await
     }
 }
 
@@ -56,16 +53,11 @@ pub(crate) fn failed(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let row = (now.micros(), key.endpoint.as_str());
-    let found = tx.row(sql::ENDPOINT_FAILED, row, |row| {
-        Ok((
-            Timestamp::from_micros(row.get(0)?),
-            row.get::<i64>(1)?,
-            row.get::<String>(2)?,
-        ))
-    })?;
-    let Some((since, failures, url)) = found else {
+    let found = tx.row(sql::ENDPOINT_FAILED, row, FailureRow::read)?;
+    let Some(failure) = found else {
         return Ok(());
     };
+    let (since, failures, url) = (failure.failing_since, failure.failures, failure.url);
     if now.since(since) < disable_after || failures < LEAST_FAILURES {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
 use crate::store::core::database::Row;
 use crate::store::events::sql;
+use crate::store::events::sql::LogRow;
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
@@ -211,9 +212,14 @@ fn next_sequence<D>(
     };
     let key = (draft.tenant.as_str(), greenpin_id.as_str());
     let found = tx.row(sql::ALLOCATION_NEXT_SEQUENCE, key, |row| {
-        Ok((row.get(0)?, row.get(1)?))
+        Ok((row.get("sequence")?, row.get("custom_field")?))
     })?;
     found.ok_or(StoreError::Unreadable("allocation of an event"))
+}
+
+/// Returns the queue of an event at each endpoint: events of one allocation share a queue, any other event has its own.
+pub(crate) fn queue<'a>(event_id: &'a EventId, greenpin_id: Option<&'a GreenpinId>) -> &'a str {
+    greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str)
 }
 
 /// Events of one allocation wait for each other at an endpoint; any other event waits for none.
@@ -223,10 +229,7 @@ fn deliver<D>(
     event_id: &EventId,
     sequence: i64,
 ) -> Result<(), StoreError> {
-    let queue = draft
-        .subject
-        .greenpin_id()
-        .map_or(event_id.as_str(), GreenpinId::as_str);
+    let queue = queue(event_id, draft.subject.greenpin_id());
     for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
@@ -268,8 +271,7 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), count.saturating_add(1));
-            let ids =
-                snapshot.rows(sql::EVENTS_LAST, key, |row| row.get(0).map(EventId::stored))?;
+            let ids = snapshot.rows(sql::EVENTS_LAST, key, |row| row.get("event_id"))?;
             let place = usize::try_from(count).unwrap_or(usize::MAX);
             Ok(ids.into_iter().nth(place))
         });
@@ -315,10 +317,10 @@ impl TenantStore {
 }
 
 fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
-    let event_id = EventId::stored(row.get(0)?);
-    let body = key.open(&context(&event_id), &row.get::<String>(1)?)?;
+    let row = LogRow::read(row)?;
+    let body = key.open(&context(&row.event_id), &row.sealed)?;
     Ok(LoggedEvent {
-        event_id: event_id.to_string(),
+        event_id: row.event_id.to_string(),
         body,
     })
 }

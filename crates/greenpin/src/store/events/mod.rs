@@ -10,5 +10,6 @@ pub(crate) mod sql;
 pub use self::attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
 pub(crate) use self::log::*;
 pub use self::log::{EventType, LoggedEvent};
-pub use self::outbox::{Delivery, DueEndpoint};
+pub use self::outbox::Delivery;
 pub use self::redelivery::{Replay, Replayed};
+pub use self::sql::DueEndpoint;

@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored;
 use crate::store::events;
 use crate::store::events::sql;
+use crate::store::events::sql::{ClaimRow, ContentRow, DueEndpoint};
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp};
 
@@ -52,15 +51,6 @@ impl Delivery {
     }
 }
 
-/// An endpoint to which something is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueEndpoint {
-    /// Which.
-    pub endpoint_id: EndpointId,
-    /// When the first is due.
-    pub due_at: Timestamp,
-}
-
 /// Which delivery. An event that is sent again is made anew: whoever still has the old one ends that alone.
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
@@ -69,31 +59,6 @@ pub(crate) struct Key {
     pub(crate) endpoint: EndpointId,
     queue: String,
     made: Timestamp,
-}
-
-/// What a delivery is made of, still sealed.
-struct Content {
-    body: String,
-    url: String,
-    format: EndpointFormat,
-    secret: String,
-    old_secret: Option<String>,
-    old_secret_until: Timestamp,
-    removed_at: Option<i64>,
-}
-
-impl Content {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            body: row.get(0)?,
-            url: row.get(1)?,
-            format: EndpointFormat::stored(&row.get::<String>(2)?)?,
-            secret: row.get(3)?,
-            old_secret: row.get(4)?,
-            old_secret_until: Timestamp::from_micros(row.get(5)?),
-            removed_at: row.get(6)?,
-        })
-    }
 }
 
 struct Claimed {
@@ -105,16 +70,9 @@ struct Claimed {
 impl Store {
     /// The endpoints to which something is to go, now or later, those left out that are paused or disabled.
     pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
-        let read = self.readers.read(|snapshot| {
-            snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), |row| {
-                let endpoint_id = EndpointId::stored(row.get(0)?);
-                Ok(DueEndpoint {
-                    endpoint_id,
-                    due_at: Timestamp::from_micros(row.get(1)?),
-                })
-            })
-        });
-        read.await
+        self.readers
+            .read(|snapshot| snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), DueEndpoint::read))
+            .await
     }
 
     /// Takes due deliveries for a node, of each endpoint up to a number. Each comes back by itself if nothing is heard
@@ -176,13 +134,9 @@ impl Store {
 
     /// Deliveries that are not over.
     pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
-        let read = self
-            .readers
-            .read(|snapshot| snapshot.row(sql::DELIVERIES_OPEN, (), |row| row.get::<i64>(0)));
-        Ok(read
-            .await?
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        self.readers
+            .read(|snapshot| snapshot.count(sql::DELIVERIES_OPEN, ()))
+            .await
     }
 
     /// Waits until a delivery was written since the last time.
@@ -207,27 +161,30 @@ fn claim(
             endpoint.as_str(),
             *limit,
         );
-        claimed.extend(tx.rows(sql::DELIVERIES_CLAIM, key, Claimed::read)?);
+        let rows = tx.rows(sql::DELIVERIES_CLAIM, key, ClaimRow::read)?;
+        claimed.extend(rows.into_iter().map(Claimed::from));
     }
     Ok(claimed)
 }
 
-impl Claimed {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+impl From<ClaimRow> for Claimed {
+    fn from(row: ClaimRow) -> Self {
         let key = Key {
-            tenant: stored::tenant_id(&row.get::<String>(0)?)?,
-            event: EventId::stored(row.get(1)?),
-            endpoint: EndpointId::stored(row.get(2)?),
-            queue: row.get(3)?,
-            made: Timestamp::from_micros(row.get(5)?),
+            tenant: row.tenant_id,
+            event: row.event_id,
+            endpoint: row.endpoint_id,
+            queue: row.queue,
+            made: row.created_at,
         };
-        Ok(Self {
+        Self {
             key,
-            attempts: row.get(4)?,
-            tried_at: Timestamp::from_micros(row.get(6)?),
-        })
+            attempts: row.attempts,
+            tried_at: row.tried_at,
+        }
     }
+}
 
+impl Claimed {
     /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
     fn open(
         &self,
@@ -242,34 +199,27 @@ impl Claimed {
             made,
         } = &self.key;
         let row = (tenant.as_str(), event.as_str(), endpoint.as_str());
-        let content = snapshot.row(sql::DELIVERY_CONTENT, row, Content::read)?;
+        let content = snapshot.row(sql::DELIVERY_CONTENT, row, ContentRow::read)?;
         let Some(content) = content.filter(|content| content.removed_at.is_none()) else {
             return Ok(None);
         };
-        let Content {
-            body,
-            url,
-            format,
-            secret,
-            old_secret,
-            old_secret_until,
-            ..
-        } = content;
         let key = snapshot.tenant_key(tenant)?;
-        let old_secret = old_secret.filter(|_| now < old_secret_until);
-        let secrets = std::iter::once(secret).chain(old_secret);
+        let old_secret = content
+            .sealed_old_secret
+            .filter(|_| now < content.old_secret_until);
+        let secrets = std::iter::once(content.sealed_secret).chain(old_secret);
         let secrets = secrets.map(|sealed| key.open(&endpoints::secret_context(endpoint), &sealed));
         Ok(Some(Delivery {
             secrets: secrets.collect::<Result<_, _>>()?,
-            body: key.open(&events::context(event), &body)?,
-            format,
+            body: key.open(&events::context(event), &content.sealed)?,
+            format: content.format,
             tenant_id: tenant.clone(),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
             attempts: self.attempts,
             created_at: *made,
             tried_at: self.tried_at,
-            url,
+            url: content.url,
             queue: queue.clone(),
         }))
     }

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use crate::store::Tx;
+use crate::store::events;
 use crate::store::events::sql;
+use crate::store::events::sql::{FailedRow, HeadRow};
 use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
@@ -39,14 +41,6 @@ pub struct Replayed {
     pub deliveries: usize,
 }
 
-/// An event as it is looked at.
-struct Found {
-    event_id: String,
-    event_type: String,
-    sequence: i64,
-    queue: String,
-}
-
 impl TenantStore {
     /// Queues an event again, under its own id, for each endpoint that asks for its type now; one that still waits is
     /// due now. Returns for how many; `None`: the tenant has no such event.
@@ -57,26 +51,9 @@ impl TenantStore {
     ) -> Result<Option<usize>, StoreError> {
         let (tenant, event) = (self.tenant_id.clone(), event.clone());
         let write = self.store.writer.write(move |tx| {
-            let found = tx.row(
-                sql::EVENT_SELECT,
-                (tenant.as_str(), event.as_str()),
-                |row| {
-                    Ok((
-                        row.get::<String>(0)?,
-                        row.get::<i64>(1)?,
-                        row.get::<Option<String>>(2)?,
-                    ))
-                },
-            )?;
-            let Some((event_type, sequence, greenpin_id)) = found else {
+            let key = (tenant.as_str(), event.as_str());
+            let Some(found) = tx.row(sql::EVENT_SELECT, key, HeadRow::read)? else {
                 return Ok(None);
-            };
-            let queue = greenpin_id.unwrap_or_else(|| event.to_string());
-            let found = Found {
-                event_id: event.to_string(),
-                event_type,
-                sequence,
-                queue,
             };
             again(tx, &tenant, &found, now, |_| true).map(Some)
         });
@@ -124,18 +101,7 @@ fn replay(
     let found = tx.rows(
         sql::EVENTS_BETWEEN,
         (tenant.as_str(), from.as_str(), until.as_str(), BATCH),
-        |row| {
-            let event_id: String = row.get(0)?;
-            let queue = row
-                .get::<Option<String>>(3)?
-                .unwrap_or_else(|| event_id.clone());
-            Ok::<_, StoreError>(Found {
-                event_type: row.get(1)?,
-                sequence: row.get(2)?,
-                queue,
-                event_id,
-            })
-        },
+        HeadRow::read,
     )?;
     let dead = if wanted.dead {
         Some(dead(tx, tenant, &found)?)
@@ -152,7 +118,7 @@ fn replay(
             continue;
         }
         let count = again(tx, tenant, event, now, |endpoint| {
-            let owed = (event.event_id.clone(), endpoint.id.to_string());
+            let owed = (event.event_id.clone(), endpoint.id.clone());
             wanted
                 .endpoint_id
                 .as_ref()
@@ -166,7 +132,7 @@ fn replay(
     let last = found
         .last()
         .filter(|_| full)
-        .map(|last| EventId::stored(last.event_id.clone()));
+        .map(|last| last.event_id.clone());
     Ok((sum, last))
 }
 
@@ -174,44 +140,45 @@ fn replay(
 fn dead(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    found: &[Found],
-) -> Result<HashSet<(String, String)>, StoreError> {
+    found: &[HeadRow],
+) -> Result<HashSet<(EventId, EndpointId)>, StoreError> {
     let (Some(first), Some(last)) = (found.first(), found.last()) else {
         return Ok(HashSet::new());
     };
-    let key = (tenant.as_str(), &first.event_id, &last.event_id);
-    let rows = tx.rows(sql::DELIVERIES_FAILED_BETWEEN, key, |row| {
-        Ok::<_, StoreError>((row.get(0)?, row.get(1)?))
-    })?;
-    Ok(rows.into_iter().collect())
+    let key = (
+        tenant.as_str(),
+        first.event_id.as_str(),
+        last.event_id.as_str(),
+    );
+    let rows = tx.rows(sql::DELIVERIES_FAILED_BETWEEN, key, FailedRow::read)?;
+    let failed = rows.into_iter().map(|row| (row.event_id, row.endpoint_id));
+    Ok(failed.collect())
 }
 
 /// Queues an event for the endpoints that ask for its type and are meant; for how many.
 fn again(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    event: &Found,
+    event: &HeadRow,
     now: Timestamp,
     meant: impl Fn(&Endpoint) -> bool,
 ) -> Result<usize, StoreError> {
+    let queue = events::queue(&event.event_id, event.greenpin_id.as_ref());
     let endpoints = endpoints::of(tx, tenant)?;
     let wanting = endpoints
         .iter()
         .filter(|endpoint| endpoint.takes(&event.event_type) && meant(endpoint));
     let mut count = 0;
     for endpoint in wanting {
-        let key = (tenant.as_str(), &event.event_id, endpoint.id.as_str());
+        let key = (
+            tenant.as_str(),
+            event.event_id.as_str(),
+            endpoint.id.as_str(),
+        );
         // Whoever is sending it just now claimed it as it was made before: his end of it will not be the end of this.
         tx.execute(
             sql::DELIVERY_REQUEUE,
-            (
-                key.0,
-                key.1,
-                key.2,
-                &event.queue,
-                event.sequence,
-                now.micros(),
-            ),
+            (key.0, key.1, key.2, queue, event.sequence, now.micros()),
         )?;
         count += 1;
     }

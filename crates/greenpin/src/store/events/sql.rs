@@ -1,6 +1,107 @@
 //! SQL of the event log, deliveries and attempts.
 
+use crate::store::core::row::row;
 use crate::store::core::statement::statements;
+use crate::store::{EndpointFormat, EndpointId, EventId, GreenpinId, TenantId, Timestamp};
+
+row! {
+    /// Event of the log, encrypted.
+    pub(crate) struct LogRow from log_columns {
+        event_id: EventId = "v.event_id",
+        sealed: String = "v.sealed",
+    }
+}
+
+row! {
+    /// Event without its body.
+    pub(crate) struct HeadRow from head_columns {
+        event_id: EventId,
+        event_type: String = "type",
+        sequence: i64,
+        greenpin_id: Option<GreenpinId>,
+    }
+}
+
+row! {
+    /// Delivery that was given up.
+    pub(crate) struct FailedRow from failed_columns {
+        event_id: EventId = "d.event_id",
+        endpoint_id: EndpointId = "d.endpoint_id",
+    }
+}
+
+row! {
+    /// Endpoint with due deliveries.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct DueEndpoint from due_endpoint_columns {
+        /// Id of the endpoint.
+        endpoint_id: EndpointId = "due.endpoint_id",
+        /// Time of its first delivery.
+        due_at: Timestamp =
+            "(SELECT MIN(d.due_at) FROM deliveries d WHERE d.state = 'due' AND d.endpoint_id = due.endpoint_id)",
+    }
+}
+
+row! {
+    /// Claimed delivery.
+    pub(crate) struct ClaimRow from claim_columns {
+        tenant_id: TenantId,
+        event_id: EventId,
+        endpoint_id: EndpointId,
+        queue: String,
+        attempts: u32,
+        created_at: Timestamp,
+        tried_at: Timestamp,
+    }
+}
+
+row! {
+    /// Content of a delivery, encrypted.
+    pub(crate) struct ContentRow from content_columns {
+        sealed: String = "v.sealed",
+        url: String = "p.url",
+        format: EndpointFormat = "p.format",
+        sealed_secret: String = "p.sealed_secret",
+        sealed_old_secret: Option<String> = "p.sealed_old_secret",
+        old_secret_until: Timestamp = "p.old_secret_until",
+        removed_at: Option<Timestamp> = "p.removed_at",
+    }
+}
+
+row! {
+    /// State of a delivery.
+    pub(crate) struct DeliveryRow from delivery_columns {
+        endpoint_id: EndpointId = "d.endpoint_id",
+        url: Option<String> = "p.url",
+        state: String = "d.state",
+        attempts: u32 = "d.attempts",
+        due_at: Timestamp = "d.due_at",
+        created_at: Timestamp = "d.created_at",
+        finished_at: Option<Timestamp> = "d.finished_at",
+    }
+}
+
+row! {
+    /// Attempt of a delivery.
+    pub(crate) struct AttemptRow from attempt_columns {
+        endpoint_id: String,
+        begun_at: Timestamp,
+        /// Microseconds.
+        latency: i64,
+        status: Option<u16>,
+        error: Option<String>,
+        sealed_answer: String,
+    }
+}
+
+row! {
+    /// Failures of an endpoint since its last success.
+    pub(crate) struct FailureRow from failure_columns {
+        failing_since: Timestamp,
+        failures: i64,
+        url: String,
+    }
+}
 
 statements! {
     EVENT_INSERT: ExactlyOne =
@@ -16,32 +117,39 @@ statements! {
                                    WHERE d.endpoint_id = $3 AND d.queue = $4 AND d.state IN ('waiting', 'due'))
                       THEN 'waiting' ELSE 'due' END,
                  $6, $6)";
-    EVENTS_AFTER =
-        "SELECT event_id, sealed FROM events WHERE tenant_id = $1 AND event_id > $2 ORDER BY event_id LIMIT $3";
+    EVENTS_AFTER = concat!(
+        "SELECT ", log_columns!(), " FROM events v
+         WHERE v.tenant_id = $1 AND v.event_id > $2 ORDER BY v.event_id LIMIT $3"
+    );
     EVENTS_LAST = "SELECT event_id FROM events WHERE tenant_id = $1 ORDER BY event_id DESC LIMIT $2";
-    EVENTS_OF_ENDPOINT_AFTER =
-        "SELECT v.event_id, v.sealed FROM events v
+    EVENTS_OF_ENDPOINT_AFTER = concat!(
+        "SELECT ", log_columns!(), " FROM events v
          WHERE v.tenant_id = $1 AND v.event_id IN (
              SELECT d.event_id FROM deliveries d
              WHERE d.tenant_id = $1 AND d.event_id > $2 AND d.endpoint_id = $3
              ORDER BY d.event_id LIMIT $4)
-         ORDER BY v.event_id";
-    EVENTS_FAILED_AFTER =
-        "SELECT v.event_id, v.sealed FROM events v
+         ORDER BY v.event_id"
+    );
+    EVENTS_FAILED_AFTER = concat!(
+        "SELECT ", log_columns!(), " FROM events v
          WHERE v.tenant_id = $1 AND v.event_id IN (
              SELECT DISTINCT d.event_id FROM deliveries d
              JOIN endpoints p ON p.tenant_id = d.tenant_id AND p.endpoint_id = d.endpoint_id
              WHERE d.tenant_id = $1 AND d.event_id > $2 AND d.state = 'failed' AND p.removed_at IS NULL
                AND ($3 = '' OR d.endpoint_id = $3)
              ORDER BY d.event_id LIMIT $4)
-         ORDER BY v.event_id";
-    EVENT_SELECT = "SELECT type, sequence, greenpin_id FROM events WHERE tenant_id = $1 AND event_id = $2";
-    EVENTS_BETWEEN =
-        "SELECT event_id, type, sequence, greenpin_id FROM events
-         WHERE tenant_id = $1 AND event_id > $2 AND event_id < $3 ORDER BY event_id LIMIT $4";
-    DELIVERIES_FAILED_BETWEEN =
-        "SELECT d.event_id, d.endpoint_id FROM deliveries d
-         WHERE d.tenant_id = $1 AND d.event_id >= $2 AND d.event_id <= $3 AND d.state = 'failed'";
+         ORDER BY v.event_id"
+    );
+    EVENT_SELECT =
+        concat!("SELECT ", head_columns!(), " FROM events WHERE tenant_id = $1 AND event_id = $2");
+    EVENTS_BETWEEN = concat!(
+        "SELECT ", head_columns!(), " FROM events
+         WHERE tenant_id = $1 AND event_id > $2 AND event_id < $3 ORDER BY event_id LIMIT $4"
+    );
+    DELIVERIES_FAILED_BETWEEN = concat!(
+        "SELECT ", failed_columns!(), " FROM deliveries d
+         WHERE d.tenant_id = $1 AND d.event_id >= $2 AND d.event_id <= $3 AND d.state = 'failed'"
+    );
     DELIVERY_REQUEUE: ExactlyOne =
         "INSERT INTO deliveries (tenant_id, event_id, endpoint_id, queue, sequence, state, due_at, created_at)
          VALUES ($1, $2, $3, $4, $5,
@@ -52,17 +160,17 @@ statements! {
          ON CONFLICT (tenant_id, event_id, endpoint_id) DO UPDATE
          SET state = CASE WHEN deliveries.state IN ('waiting', 'due') THEN deliveries.state ELSE excluded.state END,
              due_at = excluded.due_at, created_at = excluded.created_at, attempts = 0, finished_at = NULL, tried_at = NULL, claimed_by = NULL";
-    DELIVERIES_DUE_ENDPOINTS =
+    DELIVERIES_DUE_ENDPOINTS = concat!(
         "WITH RECURSIVE due (endpoint_id) AS (
              SELECT MIN(endpoint_id) FROM deliveries WHERE state = 'due'
              UNION ALL
              SELECT (SELECT MIN(d.endpoint_id) FROM deliveries d WHERE d.state = 'due' AND d.endpoint_id > due.endpoint_id)
              FROM due WHERE due.endpoint_id IS NOT NULL)
-         SELECT due.endpoint_id,
-                (SELECT MIN(d.due_at) FROM deliveries d WHERE d.state = 'due' AND d.endpoint_id = due.endpoint_id)
+         SELECT ", due_endpoint_columns!(), "
          FROM due JOIN endpoints e ON e.endpoint_id = due.endpoint_id
-         WHERE (e.paused = 0 AND e.disabled_at IS NULL) OR e.removed_at IS NOT NULL";
-    DELIVERIES_CLAIM =
+         WHERE (e.paused = 0 AND e.disabled_at IS NULL) OR e.removed_at IS NOT NULL"
+    );
+    DELIVERIES_CLAIM = concat!(
         "UPDATE deliveries SET due_at = $1, attempts = attempts + 1, tried_at = COALESCE(tried_at, $2), claimed_by = $3
          WHERE (tenant_id, event_id, endpoint_id) IN (
              SELECT d.tenant_id, d.event_id, d.endpoint_id FROM deliveries d
@@ -71,11 +179,13 @@ statements! {
                            WHERE e.endpoint_id = $4
                              AND ((e.paused = 0 AND e.disabled_at IS NULL) OR e.removed_at IS NOT NULL))
              ORDER BY d.due_at LIMIT $5)
-         RETURNING tenant_id, event_id, endpoint_id, queue, attempts, created_at, tried_at";
-    DELIVERY_CONTENT =
-        "SELECT v.sealed, p.url, p.format, p.sealed_secret, p.sealed_old_secret, p.old_secret_until, p.removed_at
+         RETURNING ", claim_columns!()
+    );
+    DELIVERY_CONTENT = concat!(
+        "SELECT ", content_columns!(), "
          FROM events v JOIN endpoints p ON p.tenant_id = v.tenant_id
-         WHERE v.tenant_id = $1 AND v.event_id = $2 AND p.endpoint_id = $3";
+         WHERE v.tenant_id = $1 AND v.event_id = $2 AND p.endpoint_id = $3"
+    );
     DELIVERY_FINISH: AtMostOne =
         "UPDATE deliveries SET state = $1, finished_at = $2
          WHERE tenant_id = $3 AND event_id = $4 AND endpoint_id = $5 AND created_at = $6 AND state = 'due'";
@@ -93,7 +203,7 @@ statements! {
     DELIVERIES_RELEASE = "UPDATE deliveries SET due_at = $1 WHERE state = 'due' AND due_at > $1";
     DELIVERIES_RELEASE_NODE =
         "UPDATE deliveries SET due_at = $1, claimed_by = NULL WHERE state = 'due' AND claimed_by = $2";
-    DELIVERIES_OPEN = "SELECT CAST(COUNT(*) AS BIGINT) FROM deliveries WHERE state IN ('waiting', 'due')";
+    DELIVERIES_OPEN = "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM deliveries WHERE state IN ('waiting', 'due')";
     /// `CROSS JOIN` fixes the join order on SQLite, so that only open deliveries of paused or disabled endpoints are
     /// read.
     DELIVERIES_ABANDON =
@@ -103,31 +213,34 @@ statements! {
              WHERE (p.paused <> 0 OR p.disabled_at IS NOT NULL)
                AND d.endpoint_id = p.endpoint_id AND d.state IN ('waiting', 'due') AND d.created_at < $2
              LIMIT $3)";
-    DELIVERIES_OF_EVENT =
-        "SELECT d.endpoint_id, p.url, d.state, d.attempts, d.due_at, d.created_at, d.finished_at
+    DELIVERIES_OF_EVENT = concat!(
+        "SELECT ", delivery_columns!(), "
          FROM deliveries d LEFT JOIN endpoints p ON p.tenant_id = d.tenant_id AND p.endpoint_id = d.endpoint_id
-         WHERE d.tenant_id = $1 AND d.event_id = $2 ORDER BY d.endpoint_id";
+         WHERE d.tenant_id = $1 AND d.event_id = $2 ORDER BY d.endpoint_id"
+    );
     ATTEMPT_INSERT: AtMostOne =
         "INSERT INTO attempts (tenant_id, event_id, endpoint_id, begun_at, latency, status, error, sealed_answer)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (tenant_id, event_id, endpoint_id, begun_at) DO NOTHING";
-    ATTEMPTS_OF_EVENT =
-        "SELECT endpoint_id, begun_at, latency, status, error, sealed_answer FROM attempts
-         WHERE tenant_id = $1 AND event_id = $2 ORDER BY begun_at DESC LIMIT $3";
+    ATTEMPTS_OF_EVENT = concat!(
+        "SELECT ", attempt_columns!(), " FROM attempts
+         WHERE tenant_id = $1 AND event_id = $2 ORDER BY begun_at DESC LIMIT $3"
+    );
     ATTEMPTS_DELETE_OLD =
         "DELETE FROM attempts WHERE (tenant_id, event_id, endpoint_id, begun_at) IN (
              SELECT a.tenant_id, a.event_id, a.endpoint_id, a.begun_at FROM attempts a
              WHERE a.begun_at < $1 ORDER BY a.begun_at LIMIT $2)";
     ENDPOINT_SUCCEEDED: AtMostOne =
         "UPDATE endpoints SET failing_since = NULL, failures = 0 WHERE endpoint_id = $1 AND failing_since IS NOT NULL";
-    ENDPOINT_FAILED: AtMostOne =
+    ENDPOINT_FAILED: AtMostOne = concat!(
         "UPDATE endpoints SET failing_since = COALESCE(failing_since, $1), failures = failures + 1
          WHERE endpoint_id = $2 AND disabled_at IS NULL AND removed_at IS NULL
-         RETURNING failing_since, failures, url";
+         RETURNING ", failure_columns!()
+    );
     ENDPOINT_DISABLE: ExactlyOne = "UPDATE endpoints SET disabled_at = $1 WHERE endpoint_id = $2";
     ENDPOINT_ENABLE: AtMostOne =
         "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL, failures = 0
          WHERE tenant_id = $1 AND endpoint_id = $2 AND removed_at IS NULL";
     ENDPOINTS_DISABLED =
-        "SELECT CAST(COUNT(*) AS BIGINT) FROM endpoints WHERE disabled_at IS NOT NULL AND removed_at IS NULL";
+        "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM endpoints WHERE disabled_at IS NOT NULL AND removed_at IS NULL";
 }

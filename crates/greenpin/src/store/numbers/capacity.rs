@@ -6,7 +6,8 @@ use crate::store::Tx;
 use crate::store::events;
 use crate::store::events::{Draft, Subject};
 use crate::store::numbers::sql;
-use crate::store::numbers::{NumberMode, PoolNumber, RawNumber};
+use crate::store::numbers::sql::PoolRow;
+use crate::store::numbers::{NumberMode, PoolNumber};
 use crate::store::tenants::settings;
 use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
 
@@ -45,16 +46,16 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = (now.micros(), tenant.as_str());
-            let raw = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
-                Ok((RawNumber::read(row)?, row.get::<u8>(7)?))
+            let rows = snapshot.rows(sql::NUMBER_CAPACITIES, key, |row| {
+                Ok((PoolRow::read(row)?, row.get::<u8>("max_pin_attempts")?))
             })?;
-            let capacity = |(raw, attempts): (RawNumber, u8)| {
+            let capacity = |(row, attempts): (PoolRow, u8)| {
                 Ok(NumberCapacity {
-                    number: raw.number(snapshot)?,
+                    number: row.number(snapshot)?,
                     attempts,
                 })
             };
-            raw.into_iter()
+            rows.into_iter()
                 .map(capacity)
                 .collect::<Result<Vec<_>, StoreError>>()
         });

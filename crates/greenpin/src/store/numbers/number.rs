@@ -7,10 +7,11 @@ use call::PhoneNumber;
 
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
-use crate::store::core::database::Row;
+use crate::store::core::database::{Column, Value};
 use crate::store::core::reader::Snapshot;
-use crate::store::core::stored::{integer, phone_number, tenant_id};
+use crate::store::core::stored::phone_number;
 use crate::store::numbers::sql;
+use crate::store::numbers::sql::{PoolRow, RoutingRow};
 use crate::store::tenants::status;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
@@ -147,9 +148,9 @@ impl Store {
     ) -> Result<Vec<PoolNumber>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
-            let raw = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), RawNumber::read)?;
-            raw.into_iter()
-                .map(|raw| raw.number(snapshot))
+            let rows = snapshot.rows(sql::NUMBER_LIST, (now.micros(), tenant), PoolRow::read)?;
+            rows.into_iter()
+                .map(|row| row.number(snapshot))
                 .collect::<Result<Vec<_>, StoreError>>()
         });
         let mut numbers = read.await?;
@@ -165,34 +166,19 @@ impl TenantStore {
     }
 }
 
-/// The columns of a list's line, not yet understood.
-pub(crate) struct RawNumber {
-    texts: [String; 4],
-    integers: [i64; 3],
-}
-
-impl RawNumber {
-    pub(crate) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            texts: [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?],
-            integers: [row.get(4)?, row.get(5)?, row.get(6)?],
-        })
-    }
-
+impl PoolRow {
+    /// Decrypts the number.
     pub(crate) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
-        let [sealed, number_key, tenant, mode] = self.texts;
-        let [pin_length, max_active, active] = self.integers;
-        let tenant_id = tenant_id(&tenant)?;
         let virtual_number = snapshot
-            .tenant_key(&tenant_id)?
-            .open(&context(&number_key), &sealed)?;
+            .tenant_key(&self.tenant_id)?
+            .open(&context(&self.number_key), &self.sealed)?;
         Ok(PoolNumber {
             virtual_number: phone_number(&virtual_number)?,
-            tenant_id,
-            mode: mode.parse()?,
-            pin_length: integer(pin_length, "PIN length")?,
-            max_active: integer(max_active, "limit")?,
-            active: integer(active, "count")?,
+            tenant_id: self.tenant_id,
+            mode: self.mode,
+            pin_length: self.pin_length,
+            max_active: self.max_active,
+            active: self.active,
         })
     }
 }
@@ -262,18 +248,14 @@ pub(crate) fn insert_all(
     new: &[NewNumber],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let count = || {
-        tx.row(sql::NUMBERS_COUNT, [tenant.as_str()], |row| {
-            row.get::<i64>(0)
-        })
-    };
-    let before = count()?.unwrap_or_default();
+    let count = || tx.count(sql::NUMBERS_COUNT, [tenant.as_str()]);
+    let before = count()?;
     for number in new {
         with_row(tx, tenant, number, now, |row| {
             tx.send(sql::NUMBER_INSERT, row)
         })?;
     }
-    let added = count()?.unwrap_or_default().saturating_sub(before);
+    let added = count()?.saturating_sub(before);
     Ok(usize::try_from(added) == Ok(new.len()))
 }
 
@@ -322,51 +304,25 @@ pub(crate) fn find(
     snapshot: &Snapshot<'_>,
     number: PhoneNumber,
 ) -> Result<Option<NumberRow>, StoreError> {
-    type Columns = (
-        String,
-        String,
-        i64,
-        Option<String>,
-        i64,
-        i64,
-        i64,
-        Option<i64>,
-    );
-    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        let (tenant, mode, length) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let held = (row.get(3)?, row.get(4)?);
-        Ok((
-            tenant,
-            mode,
-            length,
-            held.0,
-            held.1,
-            row.get(5)?,
-            row.get(6)?,
-            row.get(7)?,
-        ))
-    };
     let number_key = snapshot.keys().number(number);
-    let Some(row) = snapshot.row(sql::NUMBER_SELECT, [&number_key], read)? else {
-        return Ok(None);
-    };
-    let (tenant, mode, length, held_by, held_until, left, left_at, suspended_at) = row;
-    Ok(Some(NumberRow {
+    let row = snapshot.row(sql::NUMBER_SELECT, [&number_key], RoutingRow::read)?;
+    Ok(row.map(|row| NumberRow {
         number_key,
         virtual_number: number,
-        tenant_id: tenant_id(&tenant)?,
-        mode: mode.parse()?,
-        pin_length: integer(length, "PIN length")?,
-        strangers_left: left,
-        strangers_at: Timestamp::from_micros(left_at),
-        suspended: suspended_at.is_some(),
-        held: held_by.map(|holder| {
-            (
-                GreenpinId::stored(holder),
-                Timestamp::from_micros(held_until),
-            )
-        }),
+        tenant_id: row.tenant_id,
+        mode: row.mode,
+        pin_length: row.pin_length,
+        strangers_left: row.strangers_left,
+        strangers_at: row.strangers_at,
+        suspended: row.suspended_at.is_some(),
+        held: row.held_by.map(|holder| (holder, row.held_until)),
     }))
+}
+
+impl Column for NumberMode {
+    fn read(value: Value<'_>) -> Option<Self> {
+        String::read(value)?.parse().ok()
+    }
 }
 
 impl NumberMode {

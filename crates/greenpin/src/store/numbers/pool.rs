@@ -6,8 +6,8 @@ use crate::store::Tx;
 use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers;
-use crate::store::numbers::RawNumber;
 use crate::store::numbers::sql;
+use crate::store::numbers::sql::{PoolDates, PoolRow};
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::OperatorStore;
@@ -177,8 +177,8 @@ impl OperatorStore {
     ) -> Result<Option<NumberRecord>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let key = (now.micros(), snapshot.keys().number(number));
-            let raw = snapshot.row(sql::NUMBER_DETAIL, key, RawRecord::read)?;
-            raw.map(|raw| raw.record(snapshot)).transpose()
+            let row = snapshot.row(sql::NUMBER_DETAIL, key, RecordRow::read)?;
+            row.map(|row| row.record(snapshot)).transpose()
         });
         read.await
     }
@@ -202,8 +202,8 @@ impl OperatorStore {
                 cursor.as_deref().unwrap_or_default(),
                 i64::from(limit),
             );
-            let raw = snapshot.rows(sql::NUMBER_PAGE, row, RawRecord::read)?;
-            raw.into_iter().map(|raw| raw.record(snapshot)).collect()
+            let rows = snapshot.rows(sql::NUMBER_PAGE, row, RecordRow::read)?;
+            rows.into_iter().map(|row| row.record(snapshot)).collect()
         });
         read.await
     }
@@ -326,7 +326,7 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             let vn = tx.keys().number(number);
             tx.execute(sql::NUMBER_LOCK, [&vn])?;
-            let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RawRecord::read)?;
+            let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RecordRow::read)?;
             let found = found.ok_or(PoolError::NotFound)?.record(tx)?;
             work(tx, &found)?;
             let masked = number.to_string();
@@ -365,31 +365,28 @@ fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberEr
     NewNumber::of(old.virtual_number, mode, pin_length, max_active)
 }
 
-/// The columns of a number, not yet understood.
-struct RawRecord {
-    number: RawNumber,
-    quarantined_at: Option<i64>,
-    created_at: i64,
-    cursor: String,
+/// Row of a number in the lists of the operator.
+struct RecordRow {
+    number: PoolRow,
+    dates: PoolDates,
 }
 
-impl RawRecord {
+impl RecordRow {
     fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let number = RawNumber::read(row)?;
         Ok(Self {
-            number,
-            quarantined_at: row.get(7)?,
-            created_at: row.get(8)?,
-            cursor: row.get(9)?,
+            number: PoolRow::read(row)?,
+            dates: PoolDates::read(row)?,
         })
     }
 
+    /// Decrypts the number.
     fn record(self, snapshot: &Snapshot<'_>) -> Result<NumberRecord, StoreError> {
+        let cursor = self.number.number_key.clone();
         Ok(NumberRecord {
             number: self.number.number(snapshot)?,
-            quarantined_at: self.quarantined_at.map(Timestamp::from_micros),
-            created_at: Timestamp::from_micros(self.created_at),
-            cursor: self.cursor,
+            quarantined_at: self.dates.quarantined_at,
+            created_at: self.dates.created_at,
+            cursor,
         })
     }
 }

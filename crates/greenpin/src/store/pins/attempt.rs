@@ -278,7 +278,10 @@ pub(crate) fn counts(
         Some(caller) => listing(snapshot, number, caller, now)?,
         None => Vec::new(),
     };
-    let ids: Vec<_> = listing.into_iter().map(|one| one.greenpin_id).collect();
+    let ids: Vec<_> = listing
+        .into_iter()
+        .map(|allocation| allocation.greenpin_id)
+        .collect();
     Ok(if ids.is_empty() {
         Counts::Stranger
     } else {
@@ -298,9 +301,9 @@ pub(crate) fn owner(
         NumberMode::Shared => {
             let pin = snapshot.keys().pin(&number.number_key, digits);
             let key = (&number.number_key, pin, now.micros());
-            snapshot
-                .row(sql::PIN_OWNER, key, |row| row.get::<String>(0))?
-                .map(GreenpinId::stored)
+            snapshot.row(sql::PIN_OWNER, key, |row| {
+                row.get::<GreenpinId>("greenpin_id")
+            })?
         }
     };
     let Some(owner) = owner else { return Ok(None) };

@@ -1,6 +1,18 @@
 //! SQL of PIN attempts.
 
+use crate::store::Timestamp;
+use crate::store::core::row::row;
 use crate::store::core::statement::statements;
+
+row! {
+    /// History of a caller that no allocation of a number lists.
+    pub(crate) struct HistoryRow from history_columns {
+        wrong_tries: i64,
+        refusals: i64,
+        refused_until: Timestamp,
+        updated_at: Timestamp,
+    }
+}
 
 statements! {
     CALL_COUNT_ATTEMPT: AtMostOne =
@@ -15,9 +27,10 @@ statements! {
          WHERE tenant_id = $1 AND greenpin_id = $2 AND failed_pin_attempts > 0";
     PIN_OWNER = "SELECT greenpin_id FROM pins WHERE number_key = $1 AND pin_key = $2 AND active_until > $3";
     CALL_ACCEPT: ExactlyOne = "UPDATE calls SET greenpin_id = $1 WHERE call_sid = $2";
-    UNLISTED_CALLER_SELECT =
-        "SELECT wrong_tries, refusals, refused_until, updated_at FROM strangers
-         WHERE number_key = $1 AND caller_key = $2";
+    UNLISTED_CALLER_SELECT = concat!(
+        "SELECT ", history_columns!(), " FROM strangers
+         WHERE number_key = $1 AND caller_key = $2"
+    );
     UNLISTED_CALLER_UPSERT: ExactlyOne =
         "INSERT INTO strangers (number_key, caller_key, wrong_tries, refusals, refused_until, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6)

@@ -11,6 +11,7 @@ use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::numbers::{NumberRow, UNLISTED_BURST};
 use crate::store::pins::sql;
+use crate::store::pins::sql::HistoryRow;
 use crate::store::{Store, StoreError, Timestamp};
 
 /// One more is granted each half hour.
@@ -101,22 +102,14 @@ fn history(
     now: Timestamp,
 ) -> Result<(i64, i64, Timestamp), StoreError> {
     let key = (&number.number_key, caller);
-    let found = snapshot.row(sql::UNLISTED_CALLER_SELECT, key, |row| {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get::<i64>(2)?,
-            row.get::<i64>(3)?,
-        ))
-    })?;
-    let (wrong, refusals, until, updated) = found.unwrap_or((0, 0, 0, 0));
-    let (until, updated) = (
-        Timestamp::from_micros(until),
-        Timestamp::from_micros(updated),
-    );
-    let remembered = updated.max(until) + MEMORY > now;
-    Ok(if remembered {
-        (wrong, refusals, until)
+    let found = snapshot.row(sql::UNLISTED_CALLER_SELECT, key, HistoryRow::read)?;
+    let Some(history) = found else {
+        return Ok((0, 0, Timestamp::from_micros(0)));
+    };
+    let until = history.refused_until;
+    let is_recent = history.updated_at.max(until) + MEMORY > now;
+    Ok(if is_recent {
+        (history.wrong_tries, history.refusals, until)
     } else {
         (0, 0, until)
     })

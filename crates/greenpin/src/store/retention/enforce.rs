@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::store::Tx;
 use crate::store::allocations;
 use crate::store::core::database::Row;
-use crate::store::core::stored;
 use crate::store::retention::sql;
 use crate::store::tenants::settings;
 use crate::store::{
@@ -33,11 +32,10 @@ pub struct KeptRecording {
 impl KeptRecording {
     /// Reads a call's id and its recording's location.
     pub(crate) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
-        let call_sid = CallSid::stored(row.get(0)?);
         Ok(Self {
             tenant_id: tenant_id.clone(),
-            call_sid,
-            location: row.get(1)?,
+            call_sid: row.get("call_sid")?,
+            location: row.get("recording_file")?,
         })
     }
 }
@@ -99,8 +97,8 @@ impl Store {
     async fn retentions(&self) -> Result<Vec<(TenantId, Retention)>, StoreError> {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::TENANTS_SETTINGS, (), |row| {
-                let retention = settings::parse(&row.get::<String>(1)?)?.retention;
-                Ok((stored::tenant_id(&row.get::<String>(0)?)?, retention))
+                let retention = settings::parse(&row.get::<String>("settings")?)?.retention;
+                Ok((row.get("tenant_id")?, retention))
             })
         });
         let all: Result<Vec<_>, StoreError> = read.await;
@@ -142,10 +140,10 @@ fn enforce(
     if let Some(days) = retention.ended_allocations {
         for statement in [sql::RETENTION_DELETED, sql::RETENTION_EXPIRED] {
             let key = (tenant.as_str(), cutoff(now, days).micros(), BATCH);
-            let ended = tx.rows(statement, key, |row| row.get::<String>(0))?;
+            let ended: Vec<GreenpinId> = tx.rows(statement, key, |row| row.get("greenpin_id"))?;
             removed += ended.len();
-            for id in ended.into_iter().map(GreenpinId::stored) {
-                remove(tx, tenant, &id, now)?;
+            for id in &ended {
+                remove(tx, tenant, id, now)?;
             }
         }
     }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use crate::store::Tx;
 use crate::store::allocations;
-use crate::store::core::database::Row;
 use crate::store::core::statement::Statement;
 use crate::store::numbers;
 use crate::store::retention::sql;
+use crate::store::retention::sql::ReceiptRow;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
@@ -89,10 +89,10 @@ impl OperatorStore {
     pub async fn erasure(&self, tenant: &TenantId) -> Result<Option<ErasureReceipt>, StoreError> {
         let key = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], RawReceipt::read)
+            snapshot.row(sql::ERASURE_SELECT, [key.as_str()], ReceiptRow::read)
         });
         read.await?
-            .map(|raw: RawReceipt| raw.receipt(tenant))
+            .map(|row: ReceiptRow| row.receipt(tenant))
             .transpose()
     }
 
@@ -216,7 +216,7 @@ fn begin(
     if status::find(tx, tenant)?.is_none() {
         return Err(EraseError::NotFound);
     }
-    if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)? {
+    if let Some(raw) = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], ReceiptRow::read)? {
         return Ok(raw.receipt(tenant)?);
     }
     if tx
@@ -269,13 +269,14 @@ fn erase_allocations(
     tx: &Tx<'_>,
     tenant: &TenantId,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let ids: Vec<String> = tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
-        row.get(0)
-    })?;
+    let ids: Vec<GreenpinId> =
+        tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
+            row.get("greenpin_id")
+        })?;
     let key = tx.tenant_key(tenant)?;
     let (mut erased, mut pins, mut callers) = (0, 0, 0);
-    for id in ids.into_iter().map(GreenpinId::stored) {
-        match allocations::find(tx, tenant, &id) {
+    for id in &ids {
+        match allocations::find(tx, tenant, id) {
             Ok(Some(allocation)) => {
                 let vn = tx.keys().number(allocation.virtual_number);
                 let pin = tx.keys().pin(&vn, &allocation.pin);
@@ -303,7 +304,7 @@ fn erase_allocations(
 /// Numbers, each with the PINs, listed callers and strangers that are left on it.
 fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
     let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| {
-        row.get(0)
+        row.get("number_key")
     })?;
     let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
     for key in &keys {
@@ -351,7 +352,7 @@ fn count(
     tenant: &TenantId,
     erased: &[(&'static str, usize)],
 ) -> Result<(), StoreError> {
-    let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], RawReceipt::read)?;
+    let raw = tx.row(sql::ERASURE_SELECT, [tenant.as_str()], ReceiptRow::read)?;
     let mut receipt = raw
         .ok_or(StoreError::Unreadable("erasure"))?
         .receipt(tenant)?;
@@ -370,30 +371,13 @@ fn text(erased: &BTreeMap<String, u64>) -> Result<String, StoreError> {
     serde_json::to_string(erased).map_err(|_| StoreError::Unreadable("erasure"))
 }
 
-/// The columns of a receipt, not yet understood.
-struct RawReceipt {
-    erasure_id: String,
-    begun_at: i64,
-    finished_at: Option<i64>,
-    erased: String,
-}
-
-impl RawReceipt {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            erasure_id: row.get(0)?,
-            begun_at: row.get(1)?,
-            finished_at: row.get(2)?,
-            erased: row.get(3)?,
-        })
-    }
-
+impl ReceiptRow {
     fn receipt(self, tenant: &TenantId) -> Result<ErasureReceipt, StoreError> {
         Ok(ErasureReceipt {
-            erasure_id: ErasureId::stored(self.erasure_id),
+            erasure_id: self.erasure_id,
             tenant_id: tenant.clone(),
-            begun_at: Timestamp::from_micros(self.begun_at),
-            finished_at: self.finished_at.map(Timestamp::from_micros),
+            begun_at: self.begun_at,
+            finished_at: self.finished_at,
             erased: serde_json::from_str(&self.erased)
                 .map_err(|_| StoreError::Unreadable("erasure"))?,
         })

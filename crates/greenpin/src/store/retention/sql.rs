@@ -1,6 +1,19 @@
 //! SQL of retention and erasure.
 
+use crate::store::core::row::row;
 use crate::store::core::statement::statements;
+use crate::store::{ErasureId, Timestamp};
+
+row! {
+    /// Receipt of an erasure.
+    pub(crate) struct ReceiptRow from receipt_columns {
+        erasure_id: ErasureId,
+        begun_at: Timestamp,
+        finished_at: Option<Timestamp>,
+        /// Number of erased rows of each table, as JSON.
+        erased: String,
+    }
+}
 
 statements! {
     TENANTS_SETTINGS = "SELECT tenant_id, settings FROM tenants WHERE erased_at IS NULL";
@@ -45,7 +58,7 @@ statements! {
                                WHERE d.tenant_id = a.tenant_id AND d.event_id = a.event_id
                                  AND d.endpoint_id = a.endpoint_id AND d.state IN ('waiting', 'due'))
              ORDER BY a.event_id LIMIT $3)";
-    ERASURE_SELECT = "SELECT erasure_id, begun_at, finished_at, erased FROM erasures WHERE tenant_id = $1";
+    ERASURE_SELECT = concat!("SELECT ", receipt_columns!(), " FROM erasures WHERE tenant_id = $1");
     /// Concatenating an empty text keeps the planner on the index of open calls: a tenant may have millions of ended
     /// calls.
     TENANT_OPEN_CALL = "SELECT 1 FROM calls WHERE ended_at IS NULL AND tenant_id || '' = $1 LIMIT 1";

@@ -3,26 +3,8 @@
 use crate::store::Tx;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::AuditEntry;
 use crate::store::{AuditId, StoreError, TenantId, Timestamp};
-
-/// A line of the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuditEntry {
-    /// Its id; ids sort by time.
-    pub audit_id: AuditId,
-    /// When it was done.
-    pub occurred_at: Timestamp,
-    /// Who did it.
-    pub actor: String,
-    /// What was done, such as `tenant.suspend`.
-    pub act: String,
-    /// To which tenant.
-    pub tenant_id: Option<String>,
-    /// To which of its things: an account SID, a number as its last two digits, a call.
-    pub object: Option<String>,
-    /// The request that asked for it; `None`: a command.
-    pub request_id: Option<String>,
-}
 
 /// What was done.
 #[derive(Debug, Clone, Copy)]
@@ -91,17 +73,11 @@ impl OperatorStore {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let after = after.as_ref().map_or("", AuditId::as_str);
-            snapshot.rows(sql::AUDIT_AFTER, (after, i64::from(limit)), |row| {
-                Ok(AuditEntry {
-                    audit_id: AuditId::stored(row.get(0)?),
-                    occurred_at: Timestamp::from_micros(row.get(1)?),
-                    actor: row.get(2)?,
-                    act: row.get(3)?,
-                    tenant_id: row.get(4)?,
-                    object: row.get(5)?,
-                    request_id: row.get(6)?,
-                })
-            })
+            snapshot.rows(
+                sql::AUDIT_AFTER,
+                (after, i64::from(limit)),
+                AuditEntry::read,
+            )
         });
         read.await
     }

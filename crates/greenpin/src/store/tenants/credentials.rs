@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::crypto::TokenDigest;
-use crate::store::core::database::Row;
 use crate::store::tenants::Drawn;
 use crate::store::tenants::audit;
 use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::{CredentialRecord, LoginRow};
 use crate::store::tenants::status;
 use crate::store::tenants::status::StandingError;
 use crate::store::{Store, StoreError, TenantId, Timestamp};
@@ -42,21 +42,6 @@ pub struct MadeCredential {
     pub account_sid: String,
     /// The password.
     pub token: String,
-}
-
-/// A credential, without what it takes to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CredentialRecord {
-    /// The user name.
-    pub account_sid: String,
-    /// What it is for.
-    pub label: Option<String>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The minute in which it was last used.
-    pub last_used_at: Option<Timestamp>,
-    /// From when on it is not valid; may lie ahead, after a rotation.
-    pub revoked_at: Option<Timestamp>,
 }
 
 /// Why a credential was not made or changed.
@@ -119,21 +104,19 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Authenticated>, StoreError> {
         let account_sid = account_sid.to_owned();
-        let found: Option<(String, String, Option<i64>)> = self
+        let found: Option<LoginRow> = self
             .readers
             .look_up(move |snapshot| {
                 let key = (&account_sid, now.micros());
-                snapshot.row(sql::CREDENTIAL_SELECT, key, |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
+                snapshot.row(sql::CREDENTIAL_SELECT, key, LoginRow::read)
             })
             .await
             .map_err(|error: StoreError| error)?;
         let (tenant, kept, suspended) = match &found {
-            Some((tenant, digest, suspended_at)) => (
-                TenantId::parse(tenant),
-                TokenDigest::from_hex(digest),
-                suspended_at.is_some(),
+            Some(row) => (
+                TenantId::parse(&row.tenant_id),
+                TokenDigest::from_hex(&row.digest),
+                row.suspended_at.is_some(),
             ),
             None => (None, None, false),
         };
@@ -169,7 +152,11 @@ impl OperatorStore {
         let tenant = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
             let known = status::find(snapshot, &tenant)?;
-            let found = snapshot.rows(sql::CREDENTIAL_LIST, [tenant.as_str()], read)?;
+            let found = snapshot.rows(
+                sql::CREDENTIAL_LIST,
+                [tenant.as_str()],
+                CredentialRecord::read,
+            )?;
             Ok(known.map(|_| found))
         });
         read.await
@@ -313,22 +300,15 @@ fn valid(
     now: Timestamp,
 ) -> Result<CredentialRecord, CredentialError> {
     status::require(tx, tenant)?;
-    let found = tx.row(sql::CREDENTIAL_DETAIL, (tenant.as_str(), sid), read)?;
+    let found = tx.row(
+        sql::CREDENTIAL_DETAIL,
+        (tenant.as_str(), sid),
+        CredentialRecord::read,
+    )?;
     let found = found.ok_or(CredentialError::NotFound)?;
     if found.is_live(now) {
         Ok(found)
     } else {
         Err(CredentialError::AlreadyRevoked)
     }
-}
-
-fn read(row: &Row<'_>) -> Result<CredentialRecord, StoreError> {
-    let (last_used_at, revoked_at): (Option<i64>, Option<i64>) = (row.get(3)?, row.get(4)?);
-    Ok(CredentialRecord {
-        account_sid: row.get(0)?,
-        label: row.get(1)?,
-        created_at: Timestamp::from_micros(row.get(2)?),
-        last_used_at: last_used_at.map(Timestamp::from_micros),
-        revoked_at: revoked_at.map(Timestamp::from_micros),
-    })
 }

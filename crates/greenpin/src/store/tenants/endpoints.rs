@@ -7,8 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::core::database::Row;
+use crate::store::core::database::{Column, Value};
+use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::EndpointRow;
 use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// An endpoint as the tenant asks for it.
@@ -60,13 +62,6 @@ impl EndpointFormat {
             Self::Flat => "flat",
         }
     }
-
-    pub(crate) fn stored(word: &str) -> Result<Self, StoreError> {
-        Self::ALL
-            .into_iter()
-            .find(|one| one.as_str() == word)
-            .ok_or(StoreError::Unreadable("format"))
-    }
 }
 
 /// An endpoint as it is. Its secret is shown once, when it is made.
@@ -96,19 +91,29 @@ impl Endpoint {
             .as_ref()
             .is_none_or(|types| types.iter().any(|wanted| wanted == event_type))
     }
+}
 
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        let types: Option<String> = row.get(2)?;
-        Ok(Self {
-            id: EndpointId::stored(row.get(0)?),
-            url: row.get(1)?,
-            types: types.and_then(|types| serde_json::from_str(&types).ok()),
-            format: EndpointFormat::stored(&row.get::<String>(3)?)?,
-            paused: row.get::<i64>(4)? != 0,
-            previous_secret_until: Timestamp::from_micros(row.get(5)?),
-            failing_since: row.get::<Option<i64>>(6)?.map(Timestamp::from_micros),
-            disabled_at: row.get::<Option<i64>>(7)?.map(Timestamp::from_micros),
-        })
+impl From<EndpointRow> for Endpoint {
+    fn from(row: EndpointRow) -> Self {
+        Self {
+            id: row.endpoint_id,
+            url: row.url,
+            types: row
+                .types
+                .and_then(|types| serde_json::from_str(&types).ok()),
+            format: row.format,
+            paused: row.paused,
+            previous_secret_until: row.old_secret_until,
+            failing_since: row.failing_since,
+            disabled_at: row.disabled_at,
+        }
+    }
+}
+
+impl Column for EndpointFormat {
+    fn read(value: Value<'_>) -> Option<Self> {
+        let word = String::read(value)?;
+        Self::ALL.into_iter().find(|format| format.as_str() == word)
     }
 }
 
@@ -116,10 +121,10 @@ impl TenantStore {
     /// The endpoints, oldest first.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
-        });
-        read.await
+        self.store
+            .readers
+            .read(move |snapshot| read(snapshot, &tenant))
+            .await
     }
 
     /// Gives an endpoint a new secret, which is returned; the one that it has is live beside it until then. `None`:
@@ -144,9 +149,12 @@ impl TenantStore {
 }
 
 pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
-    tx.cache().tenants.endpoints(tenant, || {
-        tx.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], Endpoint::read)
-    })
+    tx.cache().tenants.endpoints(tenant, || read(tx, tenant))
+}
+
+fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<Vec<Endpoint>, StoreError> {
+    let rows = snapshot.rows(sql::ENDPOINTS_SELECT, [tenant.as_str()], EndpointRow::read)?;
+    Ok(rows.into_iter().map(Endpoint::from).collect())
 }
 
 /// Makes the list what it is asked to be; returns ids and secrets of the new ones.

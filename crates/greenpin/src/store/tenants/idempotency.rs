@@ -9,9 +9,8 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
-use crate::store::core::stored::integer;
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::IdempotencyRow;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// How long an answer is given again.
@@ -197,34 +196,30 @@ fn take(
     if tx.execute(sql::IDEMPOTENCY_CLAIM, row)? > 0 {
         return Ok(Taken::Ours(Claim(now)));
     }
-    type Columns = (
-        String,
-        Option<i64>,
-        Option<String>,
-        Option<String>,
-        Option<String>,
-    );
-    let read = |row: &Row<'_>| -> Result<Columns, StoreError> {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    };
-    let found = tx.row(sql::IDEMPOTENCY_SELECT, (tenant.as_str(), key), read)?;
+    let found = tx.row(
+        sql::IDEMPOTENCY_SELECT,
+        (tenant.as_str(), key),
+        IdempotencyRow::read,
+    )?;
     Ok(match found {
-        Some((done, ..)) if done != *asked => Taken::Reused,
-        Some((_, Some(status), Some(content_type), Some(sealed), _)) => {
+        Some(row) if row.request_digest != *asked => Taken::Reused,
+        Some(IdempotencyRow {
+            status: Some(status),
+            content_type: Some(content_type),
+            answer: Some(sealed),
+            ..
+        }) => {
             let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
             Taken::Done(KeptAnswer {
-                status: integer(status, "status")?,
+                status,
                 content_type,
                 body,
             })
         }
-        Some((.., Some(made))) => Taken::Made(GreenpinId::stored(made)),
+        Some(IdempotencyRow {
+            greenpin_id: Some(made),
+            ..
+        }) => Taken::Made(made),
         _ => Taken::InUse,
     })
 }

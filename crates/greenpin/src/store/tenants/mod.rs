@@ -12,12 +12,10 @@ pub(crate) mod settings;
 pub(crate) mod sql;
 pub(crate) mod status;
 
-pub use self::audit::AuditEntry;
 pub use self::create::{CredentialDigest, MadeTenant, NewTenant, TenantError};
 pub(crate) use self::create::{Drawn, insert};
 pub use self::credentials::{
-    Authenticated, CredentialError, CredentialRecord, MadeCredential, NewCredential,
-    draw_account_sid, is_account_sid,
+    Authenticated, CredentialError, MadeCredential, NewCredential, draw_account_sid, is_account_sid,
 };
 pub use self::endpoints::{Endpoint, EndpointFormat, EndpointSpec};
 pub use self::idempotency::{Claim, IdempotentRequest, KeptAnswer, Taken};
@@ -27,4 +25,5 @@ pub use self::settings::{
     AcceptCall, CallLimit, CallerPolicy, DialStrategy, PromptSettings, RateLimit, Retention,
     TenantSettings,
 };
+pub use self::sql::{AuditEntry, CredentialRecord};
 pub use self::status::{Standing, StandingError, TenantRecord};

@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::PromptRow;
 use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
 
 /// How a tenant speaks to its callers.
@@ -100,13 +100,15 @@ pub(crate) fn voice(
 }
 
 fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<OwnPrompts, StoreError> {
-    let rows = snapshot.rows(sql::PROMPTS_SELECT, [tenant.as_str()], prompt)?;
-    Ok(OwnPrompts(rows.into_iter().collect()))
+    let rows = snapshot.rows(sql::PROMPTS_SELECT, [tenant.as_str()], PromptRow::read)?;
+    let prompts: Result<_, StoreError> = rows.into_iter().map(prompt).collect();
+    prompts.map(OwnPrompts)
 }
 
-fn prompt(row: &Row<'_>) -> Result<(String, OwnPrompt), StoreError> {
+/// Decodes the samples of a prompt.
+fn prompt(row: PromptRow) -> Result<(String, OwnPrompt), StoreError> {
     let octets = STANDARD_NO_PAD
-        .decode(row.get::<String>(1)?)
+        .decode(row.audio)
         .map_err(|_| StoreError::Unreadable("prompt"))?;
     let samples = octets
         .as_chunks::<2>()
@@ -114,11 +116,10 @@ fn prompt(row: &Row<'_>) -> Result<(String, OwnPrompt), StoreError> {
         .iter()
         .map(|octets| i16::from_le_bytes(*octets))
         .collect();
-    Ok((
-        row.get(0)?,
-        OwnPrompt {
-            samples,
-            updated_at: Timestamp::from_micros(row.get(2)?),
-        },
-    ))
+    let updated_at = row.updated_at;
+    let prompt = OwnPrompt {
+        samples,
+        updated_at,
+    };
+    Ok((row.name, prompt))
 }

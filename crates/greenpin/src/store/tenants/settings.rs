@@ -216,7 +216,7 @@ pub(crate) fn read(
     tenant: &TenantId,
 ) -> Result<TenantSettings, StoreError> {
     let text = snapshot.row(sql::TENANT_SETTINGS, [tenant.as_str()], |row| {
-        row.get::<String>(0)
+        row.get::<String>("settings")
     })?;
     text.as_deref().map_or(Ok(TenantSettings::default()), parse)
 }

@@ -1,7 +1,6 @@
 //! Tenants as the operator sees them: made, listed, suspended, resumed.
 
 use crate::store::Tx;
-use crate::store::core::database::Row;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
 use crate::store::tenants::audit;
@@ -9,6 +8,7 @@ use crate::store::tenants::audit::Act;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::tenants::settings;
 use crate::store::tenants::sql;
+use crate::store::tenants::sql::{StatusRow, TenantRow};
 use crate::store::{
     CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
 };
@@ -110,10 +110,10 @@ impl OperatorStore {
             snapshot.row(
                 sql::TENANT_DETAIL,
                 (now.micros(), key.as_str()),
-                RawTenant::read,
+                TenantRow::read,
             )
         });
-        read.await?.map(RawTenant::record).transpose()
+        read.await?.map(TenantRow::record).transpose()
     }
 
     /// The tenants after one, by name.
@@ -128,10 +128,10 @@ impl OperatorStore {
             snapshot.rows(
                 sql::TENANT_PAGE,
                 (now.micros(), after, i64::from(limit)),
-                RawTenant::read,
+                TenantRow::read,
             )
         });
-        read.await?.into_iter().map(RawTenant::record).collect()
+        read.await?.into_iter().map(TenantRow::record).collect()
     }
 
     /// The calls of a node that have no end yet, each with its tenant.
@@ -145,18 +145,13 @@ impl OperatorStore {
         tenant: &TenantId,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let key = tenant.clone();
-        let read = self.store.readers.read(move |snapshot| {
-            snapshot.row(
-                sql::TENANT_ACTIVE_ALLOCATIONS,
-                (key.as_str(), now.micros()),
-                |row| row.get(0),
-            )
-        });
-        let count: Option<i64> = read.await?;
-        Ok(count
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        let key = (tenant.clone(), now.micros());
+        self.store
+            .readers
+            .read(move |snapshot| {
+                snapshot.count(sql::TENANT_ACTIVE_ALLOCATIONS, (key.0.as_str(), key.1))
+            })
+            .await
     }
 
     /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
@@ -196,25 +191,12 @@ impl OperatorStore {
     }
 }
 
-/// Dates from which the status of a tenant follows.
-pub(crate) struct StatusRow {
-    /// Start of the suspension.
-    pub(crate) suspended_at: Option<Timestamp>,
-    /// Start of the erasure.
-    pub(crate) erased_at: Option<Timestamp>,
-}
-
 /// Reads the dates of a tenant; `None` if it does not exist.
 pub(crate) fn find(
     snapshot: &Snapshot<'_>,
     tenant: &TenantId,
 ) -> Result<Option<StatusRow>, StoreError> {
-    snapshot.row(sql::TENANT_STATUS, [tenant.as_str()], |row| {
-        Ok(StatusRow {
-            suspended_at: row.get::<Option<i64>>(0)?.map(Timestamp::from_micros),
-            erased_at: row.get::<Option<i64>>(1)?.map(Timestamp::from_micros),
-        })
-    })
+    snapshot.row(sql::TENANT_STATUS, [tenant.as_str()], StatusRow::read)
 }
 
 /// Whether a tenant exists and was not erased.
@@ -226,46 +208,23 @@ pub(crate) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingErro
     }
 }
 
-/// The columns of a tenant, not yet understood.
-struct RawTenant {
-    tenant_id: String,
-    settings: String,
-    created_at: i64,
-    suspended_at: Option<i64>,
-    erased_at: Option<i64>,
-    counts: [i64; 3],
-}
-
-impl RawTenant {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            tenant_id: row.get(0)?,
-            settings: row.get(1)?,
-            created_at: row.get(2)?,
-            suspended_at: row.get(3)?,
-            erased_at: row.get(4)?,
-            counts: [row.get(5)?, row.get(6)?, row.get(7)?],
-        })
-    }
-
+impl TenantRow {
     fn record(self) -> Result<TenantRecord, StoreError> {
-        let [numbers, credentials, unfinished] = self.counts;
         let standing = match (self.erased_at, self.suspended_at) {
-            (Some(_), _) if unfinished > 0 => Standing::Erasing,
+            (Some(_), _) if self.unfinished_erasures > 0 => Standing::Erasing,
             (Some(_), _) => Standing::Erased,
             (None, Some(_)) => Standing::Suspended,
             (None, None) => Standing::Active,
         };
         Ok(TenantRecord {
-            tenant_id: TenantId::parse(&self.tenant_id)
-                .ok_or(StoreError::Unreadable("tenant id"))?,
+            tenant_id: self.tenant_id,
             standing,
             settings: settings::parse(&self.settings)?,
-            created_at: Timestamp::from_micros(self.created_at),
-            suspended_at: self.suspended_at.map(Timestamp::from_micros),
-            erased_at: self.erased_at.map(Timestamp::from_micros),
-            numbers: u64::try_from(numbers).unwrap_or(0),
-            credentials: u64::try_from(credentials).unwrap_or(0),
+            created_at: self.created_at,
+            suspended_at: self.suspended_at,
+            erased_at: self.erased_at,
+            numbers: self.numbers,
+            credentials: self.credentials,
         })
     }
 }

@@ -27,11 +27,11 @@ fn tables() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 async fn rows(store: &Store, table: &str) -> i64 {
-    let text = Box::leak(format!("SELECT COUNT(*) FROM {table}").into_boxed_str());
+    let text = Box::leak(format!("SELECT COUNT(*) AS count FROM {table}").into_boxed_str());
     let count: &'static Statement = Box::leak(Box::new(Statement::new(text, text, Rows::Any)));
     let read = store
         .readers
-        .read(move |snapshot| snapshot.row(count, (), |row| row.get(0)));
+        .read(move |snapshot| snapshot.row(count, (), |row| row.get("count")));
     read.await
         .map_err(|error: StoreError| error)
         .unwrap()

@@ -66,7 +66,7 @@ async fn add(writer: &Writer, name: &'static str, fails: bool) -> Result<usize, 
 }
 
 async fn names(writer: &Writer) -> Vec<String> {
-    let read = |tx: &Tx<'_>| tx.rows(NAMES, (), |row| row.get(0));
+    let read = |tx: &Tx<'_>| tx.rows(NAMES, (), |row| row.get("tenant_id"));
     writer.write::<_, StoreError, _>(read).await.unwrap()
 }
 
@@ -148,7 +148,7 @@ async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
     .unwrap();
     let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {
         tx.append(INSERT, ("a", "{}", 0_i64))?;
-        tx.rows(NAMES, (), |row| row.get(0))
+        tx.rows(NAMES, (), |row| row.get("tenant_id"))
     });
     assert_eq!(seen.await, Ok(vec!["a".to_owned()]));
 }

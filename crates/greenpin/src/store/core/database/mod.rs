@@ -5,7 +5,7 @@ pub(crate) mod postgres;
 pub(crate) mod sqlite;
 mod value;
 
-pub(crate) use value::{Params, Row, Value};
+pub(crate) use value::{Column, Params, Row, Value};
 
 use crate::store::core::statement::Statement;
 use crate::store::{OpenError, StoreError};

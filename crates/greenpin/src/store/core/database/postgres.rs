@@ -173,7 +173,7 @@ async fn migrate(client: &Client) -> Result<(), OpenError> {
     let found: i64 = client
         .query_one(schema::SCHEMA_FOUND.sql, &[])
         .await?
-        .try_get(0)?;
+        .try_get("version")?;
     for (version, step) in schema::missing_steps(found)? {
         client.batch_execute(&for_postgres(step)).await?;
         client
@@ -356,10 +356,10 @@ impl Connection {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let column = |index| row.and_then(|row| row.try_get(index).ok().flatten());
-        let version = column(0).and_then(|text| text.parse().ok());
-        let last_event = column(1).and_then(|text| text.parse().ok());
-        let turns = column(2).and_then(|text| text.parse::<i64>().ok());
+        let column = |name: &str| row.and_then(|row| row.try_get(name).ok().flatten());
+        let version = column("version").and_then(|text| text.parse().ok());
+        let last_event = column("last_event").and_then(|text| text.parse().ok());
+        let turns = column("turns").and_then(|text| text.parse::<i64>().ok());
         let (Some(version), Some(last_event), Some(turns)) = (version, last_event, turns) else {
             return Err(StoreError::Unreadable("turn of the writers"));
         };

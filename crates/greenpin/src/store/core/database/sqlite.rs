@@ -108,7 +108,7 @@ impl Connection {
         // SQLite itself counts the commits of other processes.
         let mut version = 0;
         self.query("PRAGMA data_version", &[], &mut |row| {
-            version = row.get(0)?;
+            version = row.get("data_version")?;
             Ok(false)
         })?;
         Ok(Turn {
@@ -175,7 +175,8 @@ fn create_file(path: &Path) -> std::io::Result<()> {
 fn migrate(connection: &mut rusqlite::Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(schema::SCHEMA_VERSION.sql)?;
-    let found: i64 = transaction.query_row(schema::SCHEMA_FOUND.sql, [], |row| row.get(0))?;
+    let found: i64 =
+        transaction.query_row(schema::SCHEMA_FOUND.sql, [], |row| row.get("version"))?;
     for (version, step) in schema::missing_steps(found)? {
         transaction.execute_batch(&for_sqlite(step))?;
         transaction.execute(

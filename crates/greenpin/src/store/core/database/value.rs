@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
-use crate::store::StoreError;
+use crate::store::{
+    AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, StoreError, TenantId, Timestamp,
+};
 
 /// A parameter. Its `Debug` shows no content: a database error may print it.
 #[derive(Clone, Copy)]
@@ -39,15 +41,15 @@ pub(crate) trait Column: Sized {
 }
 
 impl Row<'_> {
-    /// Reads a column by its place, from 0.
-    pub(crate) fn get<T: Column>(&self, index: usize) -> Result<T, StoreError> {
+    /// Reads a column by its name.
+    pub(crate) fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
         let value = match self {
-            Self::Sqlite(row) => sqlite_value(row.get_ref(index)?),
-            Self::Postgres(row) => postgres_value(row, index),
+            Self::Sqlite(row) => sqlite_value(row.get_ref(column)?),
+            Self::Postgres(row) => postgres_value(row, column),
         };
         value
             .and_then(T::read)
-            .ok_or(StoreError::Unreadable("column"))
+            .ok_or(StoreError::Unreadable(column))
     }
 }
 
@@ -60,7 +62,11 @@ fn sqlite_value(value: ValueRef<'_>) -> Option<Value<'_>> {
     }
 }
 
-fn postgres_value(row: &tokio_postgres::Row, index: usize) -> Option<Value<'_>> {
+fn postgres_value<'r>(row: &'r tokio_postgres::Row, name: &str) -> Option<Value<'r>> {
+    let index = row
+        .columns()
+        .iter()
+        .position(|column| column.name() == name)?;
     let kind = row.columns().get(index)?.type_();
     if *kind == Type::INT8 {
         row.try_get::<_, Option<i64>>(index).ok().map(integer)
@@ -96,6 +102,42 @@ impl Column for String {
         }
     }
 }
+
+impl Column for bool {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value).map(|integer| integer != 0)
+    }
+}
+
+impl Column for u64 {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value)?.try_into().ok()
+    }
+}
+
+impl Column for Timestamp {
+    fn read(value: Value<'_>) -> Option<Self> {
+        i64::read(value).map(Self::from_micros)
+    }
+}
+
+impl Column for TenantId {
+    fn read(value: Value<'_>) -> Option<Self> {
+        Self::parse(&String::read(value)?)
+    }
+}
+
+macro_rules! ids {
+    ($($name:ty),*) => {$(
+        impl Column for $name {
+            fn read(value: Value<'_>) -> Option<Self> {
+                String::read(value).map(Self::stored)
+            }
+        }
+    )*};
+}
+
+ids!(AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId);
 
 impl<T: Column> Column for Option<T> {
     fn read(value: Value<'_>) -> Option<Self> {

@@ -110,7 +110,9 @@ impl<C: WriterCache> Thread<C> {
         self.begin()?;
         self.connection
             .execute(sql::MASTER_KEY_INSERT, &[Value::Text(&digest)])?;
-        let known = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| row.get::<String>(0))?;
+        let known = snapshot.row(sql::MASTER_KEY_SELECT, (), |row| {
+            row.get::<String>("digest")
+        })?;
         self.finish()?;
         Ok(known.as_ref() == Some(&digest))
     }
