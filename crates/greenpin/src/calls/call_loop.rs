@@ -19,7 +19,7 @@ use super::sip::UserAgent;
 use super::trunks::number_format;
 use super::{Command, EngineSettings, Load};
 use crate::metrics::METRICS;
-use crate::store::{Begun, CallSid, NewCall, Store, StoreError, Timestamp};
+use crate::store::{CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
 /// Seconds after which a caller who was refused for want of room may try again.
 const RETRY_AFTER: u32 = 5;
@@ -265,8 +265,8 @@ impl Exchange {
     }
 
     /// The store says whose number it is: its tenant may have as many calls as it can take.
-    fn routed(&mut self, id: CallId, begun: Result<Begun, StoreError>) {
-        let Ok(Begun {
+    fn routed(&mut self, id: CallId, begun: Result<RoutedCall, StoreError>) {
+        let Ok(RoutedCall {
             tenant: Some((tenant, limit)),
             ..
         }) = &begun

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use call::{PhoneNumber, Pin};
+use call::{PhoneNumber, Pin, Verdict};
 use tokio::sync::mpsc;
 
 use super::call_loop::CallId;
-use crate::store::{Begun, CallEnding, CallSid, NewCall, PinVerdict, Store, StoreError, Timestamp};
+use crate::store::{CallEnding, CallSid, NewCall, RoutedCall, Store, StoreError, Timestamp};
 
 /// How often the end of a call is tried to be written before it is left to the reconciliation at the next start.
 const END_TRIES: u32 = 60;
@@ -26,9 +26,9 @@ enum Entry {
 /// What comes back to the exchange.
 pub(super) enum Answer {
     /// Where the call goes.
-    Routed(Result<Begun, StoreError>),
+    Routed(Result<RoutedCall, StoreError>),
     /// What a PIN opened.
-    PinChecked(Result<PinVerdict, StoreError>),
+    PinChecked(Result<Verdict, StoreError>),
     /// The call record is written, or given up.
     Closed,
 }
@@ -107,7 +107,7 @@ impl Keeper {
         match entry {
             Entry::Begin(call) => Some(Answer::Routed(self.store.begin_call(*call).await)),
             Entry::TryPin(pin) => Some(Answer::PinChecked(
-                self.store.try_pin(&self.sid, &pin, now).await,
+                self.store.attempt_pin(&self.sid, &pin, now).await,
             )),
             Entry::Ringing(number) => {
                 self.note(self.store.call_ringing(&self.sid, number, now).await);

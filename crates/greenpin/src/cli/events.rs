@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::tenant::tenant_id;
 use crate::store::{
-    Actor, EventId, LoggedEvent, OperatorStore, Standing, Store, StoreError, TenantId, Timestamp,
+    Actor, EventId, LoggedEvent, OperatorStore, Store, StoreError, TenantId, TenantStatus,
+    Timestamp,
 };
 
 /// Between two looks at the log.
@@ -119,7 +120,7 @@ async fn tenants(tail: &Tail, operator: &OperatorStore) -> Result<Vec<TenantId>,
         after = Some(last.tenant_id.clone());
         let alive = page
             .into_iter()
-            .filter(|one| !matches!(one.standing, Standing::Erasing | Standing::Erased));
+            .filter(|one| !matches!(one.status, TenantStatus::Erasing | TenantStatus::Erased));
         all.extend(alive.map(|one| one.tenant_id));
     }
 }

@@ -189,7 +189,7 @@ impl From<Mode> for NumberMode {
 
 async fn add(add: Add, store: &OperatorStore) -> Result<(), String> {
     let vn = add.number.expose();
-    let new = NewNumber::of(
+    let new = NewNumber::with_defaults(
         add.number,
         add.mode.into(),
         Some(add.pin_length),

@@ -75,11 +75,11 @@ impl Uploader {
         };
         METRICS.recording_uploaded(matches!(outcome, Ok(Ok(()))));
         let Err(error) = outcome? else { return Ok(()) };
-        tracing::error!(call_sid = %upload.call_sid, tries = upload.tries + 1, %error, "a recording was not uploaded");
+        tracing::error!(call_sid = %upload.call_sid, tries = upload.attempts + 1, %error, "a recording was not uploaded");
         let pause = backoff::pause(
             FIRST_PAUSE,
             LONGEST_PAUSE,
-            upload.tries.saturating_add(1),
+            upload.attempts.saturating_add(1),
             random::u64(),
         );
         self.store
@@ -146,6 +146,6 @@ impl Uploader {
         if let Err(error) = remove_file(Path::new(&upload.file)).await {
             return Ok(Err(error));
         }
-        self.store.forget_upload(upload).await.map(Ok)
+        self.store.delete_upload(upload).await.map(Ok)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::calls;
-use crate::store::{Beat, DeathWatch, Membership, Store, StoreError, Timestamp};
+use crate::store::{FailureDetector, Heartbeat, Membership, Store, StoreError, Timestamp};
 
 /// Beats in a lease: some may be lost or late.
 const BEATS: u32 = 5;
@@ -21,7 +21,7 @@ pub(crate) async fn keep(
         store,
         engine,
         name,
-        watch: DeathWatch::default(),
+        watch: FailureDetector::default(),
         replaced: false,
     };
     let mut rounds = tokio::time::interval(lease / BEATS);
@@ -39,18 +39,18 @@ struct Node {
     store: Store,
     engine: calls::Handle,
     name: String,
-    watch: DeathWatch,
+    watch: FailureDetector,
     /// Whether it was told that another process has this node's name.
     replaced: bool,
 }
 
 impl Node {
     async fn round(&mut self, lease: Duration) -> Result<(), StoreError> {
-        match self.membership.beat(Timestamp::now()).await? {
-            Beat::Known => {}
-            Beat::Buried => self.come_back().await?,
-            Beat::Replaced if self.replaced => {}
-            Beat::Replaced => {
+        match self.membership.heartbeat(Timestamp::now()).await? {
+            Heartbeat::Recorded => {}
+            Heartbeat::Evicted => self.come_back().await?,
+            Heartbeat::Replaced if self.replaced => {}
+            Heartbeat::Replaced => {
                 self.replaced = true;
                 tracing::error!(
                     node = self.name,
@@ -85,8 +85,8 @@ impl Node {
             .into_iter()
             .filter(|node| node.node != self.name)
             .collect();
-        for dead in self.watch.look(others, lease, Instant::now()) {
-            let calls = self.store.bury(&dead).await?;
+        for dead in self.watch.observe(others, lease, Instant::now()) {
+            let calls = self.store.evict(&dead).await?;
             tracing::warn!(
                 node = dead.node,
                 calls,

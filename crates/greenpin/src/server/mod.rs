@@ -260,7 +260,7 @@ async fn sweep(store: Store) {
             tracing::error!(%error, "expired allocations were not told of");
         }
         if round == 0
-            && let Err(error) = store.forget_strangers(Timestamp::now()).await
+            && let Err(error) = store.delete_old_unlisted_callers(Timestamp::now()).await
         {
             tracing::error!(%error, "throttles that ran out were not forgotten");
         }

@@ -1,12 +1,12 @@
 //! Removing what is not kept: what tenants have set a time for, files included, and answers to idempotent requests.
 
-use crate::store::{KeptRecording, RecordingShelf, Store, StoreError, Timestamp};
+use crate::store::{RecordingStorage, Store, StoreError, StoredRecording, Timestamp};
 
 /// Removes everything whose time is over. A file that cannot be removed is tried again the next time, and its call
 /// record stays until then.
 pub(crate) async fn enforce(
     store: &Store,
-    shelf: &impl RecordingShelf,
+    shelf: &impl RecordingStorage,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     loop {
@@ -14,7 +14,7 @@ pub(crate) async fn enforce(
         let mut removed = 0;
         for recording in &due {
             if remove(shelf, recording).await {
-                store.forget_recording(recording).await?;
+                store.clear_recording(recording).await?;
                 removed += 1;
             }
         }
@@ -23,13 +23,13 @@ pub(crate) async fn enforce(
         }
     }
     while store.enforce_retention(now).await? > 0 {}
-    while store.forget_keys(now).await? > 0 {}
+    while store.delete_old_idempotency_keys(now).await? > 0 {}
     while store.abandon_deliveries(now).await? > 0 {}
-    while store.forget_attempts(now).await? > 0 {}
+    while store.delete_old_attempts(now).await? > 0 {}
     Ok(())
 }
 
-async fn remove(shelf: &impl RecordingShelf, recording: &KeptRecording) -> bool {
+async fn remove(shelf: &impl RecordingStorage, recording: &StoredRecording) -> bool {
     match shelf.remove(recording).await {
         Ok(_) => true,
         Err(error) => {

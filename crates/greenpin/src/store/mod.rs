@@ -24,44 +24,42 @@ pub use self::allocations::{
     Allocation, AllocationChange, AllocationFilter, ChangeError, CreateError, DeleteError,
     NewAllocation, Party, Status,
 };
-pub(crate) use self::calls::call_type;
 pub use self::calls::{
-    Begun, CallEnding, CallFilter, CallRecord, CallSettings, Collect, DigitReport, Leftover,
-    LegReport, LinkError, MediaPath, NewCall, RecordingFile, Route, Upload,
+    CallEnding, CallFilter, CallRecord, DigitReport, Disposition, LegReport, LinkError, MediaPath,
+    NewCall, RecordingFile, RoutedCall, Upload,
 };
-pub use self::cluster::{Beat, DeathWatch, Membership, NodeRow};
+pub use self::cluster::{FailureDetector, Heartbeat, Membership, NodeRow};
 pub use self::core::error::{OpenError, StoreError};
 pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, TenantId};
 pub use self::core::timestamp::Timestamp;
 pub use self::events::{
-    Attempt, AttemptError, Delivery, DeliveryRecord, DeliveryState, DueEndpoint, EventType,
-    LoggedEvent, Outcome, Replay, Replayed,
+    Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
+    EventType, LoggedEvent, Replay, Replayed,
 };
 pub use self::numbers::{
     ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
     NumberRecord, PoolError, PoolNumber,
 };
-pub use self::pins::{Connection, PinVerdict, Refusal, Resolution};
-pub use self::retention::{EraseError, ErasureReceipt, KeptRecording, RecordingShelf};
+pub use self::pins::{Refusal, Resolution};
+pub use self::retention::{EraseError, ErasureReceipt, RecordingStorage, StoredRecording};
 pub use self::tenants::{
-    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim, CredentialDigest,
-    CredentialError, CredentialRecord, DialStrategy, Endpoint, EndpointFormat, EndpointSpec,
-    IdempotentRequest, KeptAnswer, MadeCredential, MadeTenant, NewCredential, NewTenant,
-    OperatorStore, OwnPrompt, OwnPrompts, PromptSettings, RateLimit, Retention, Standing,
-    StandingError, Taken, TenantError, TenantRecord, TenantSettings, Voice, draw_account_sid,
-    is_account_sid,
+    AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
+    CreatedCredential, CreatedTenant, CredentialDigest, CredentialError, CredentialRecord,
+    DialStrategy, Endpoint, EndpointFormat, EndpointSpec, IdempotentRequest, KeyClaim,
+    NewCredential, NewTenant, OperatorStore, PromptSettings, RateLimit, Retention, StoredAnswer,
+    TenantError, TenantPrompt, TenantPrompts, TenantRecord, TenantSettings, TenantStatus,
+    TenantStatusError, Voice, draw_account_sid, is_account_sid,
 };
-pub use call::DialStatus;
-pub use call::{CallType, HangupBy, Screening};
+pub use call::{CallType, Collect, DialStatus, HangupBy, Route, Screening, Verdict};
 
-use self::allocations::number_cache::Offers;
+use self::allocations::number_cache::NumberCache;
 use self::core::checkpoint::Checkpoints;
 use self::core::crypto::Keyring;
-use self::core::database::{Place, postgres, sqlite};
+use self::core::database::{DatabaseTarget, postgres, sqlite};
 use self::core::reader::{IdleReaders, Readers};
 use self::core::writer::WriterCache;
 use self::tenants::cache::TenantCache;
-use self::tenants::idempotency::Claimed;
+use self::tenants::idempotency::ClaimedKey;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
 
@@ -137,7 +135,7 @@ pub(crate) struct RowCache {
     /// Settings, endpoints and prompts of tenants.
     pub(crate) tenants: TenantCache,
     /// Shared numbers that creates have used.
-    pub(crate) offers: Offers,
+    pub(crate) numbers: NumberCache,
 }
 
 /// The open transaction, as a job of the writer sees it.
@@ -148,22 +146,22 @@ type Writer = core::writer::Writer<RowCache>;
 impl WriterCache for RowCache {
     fn begin(&self, version: i64, is_alone: bool) {
         if !is_alone {
-            self.offers.clear();
+            self.numbers.clear();
         }
         self.tenants.refresh(version);
     }
 
     fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.offers.write(tx)
+        self.numbers.flush(tx)
     }
 
     fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.offers.settle(tx)
+        self.numbers.flush_and_evict(tx)
     }
 
     fn clear(&self) {
         self.tenants.clear();
-        self.offers.clear();
+        self.numbers.clear();
     }
 
     fn was_changed(&self) -> bool {
@@ -199,25 +197,30 @@ impl Deref for Store {
 pub struct TenantStore {
     store: Store,
     tenant_id: TenantId,
-    claimed: Option<Arc<Claimed>>,
+    claimed: Option<Arc<ClaimedKey>>,
 }
 
 impl Store {
     /// Opens the store; blocks while files are made and the schema is brought up to date.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let keys = Arc::new(Keyring::open(&options.key_file)?);
-        let (place, checkpoints) = match &options.database {
-            Database::File(path) => (Place::Sqlite(sqlite::Place(path.clone())), Some(path)),
+        let (target, checkpoints) = match &options.database {
+            Database::File(path) => (
+                DatabaseTarget::Sqlite(sqlite::SqliteTarget(path.clone())),
+                Some(path),
+            ),
             Database::Server(server) => {
-                let place =
-                    postgres::Place::new(server.as_ref().clone(), options.tls_ca.as_deref())?;
-                (Place::Postgres(Box::new(place)), None)
+                let target = postgres::PostgresTarget::new(
+                    server.as_ref().clone(),
+                    options.tls_ca.as_deref(),
+                )?;
+                (DatabaseTarget::Postgres(Box::new(target)), None)
             }
         };
         let deliveries = Arc::new(Notify::new());
         let idle = IdleReaders::default();
         let writer = Writer::start(
-            place.clone(),
+            target.clone(),
             keys.clone(),
             deliveries.clone(),
             idle.clone(),
@@ -227,11 +230,11 @@ impl Store {
             .transpose()?;
         Ok(Self(Arc::new(Parts {
             writer,
-            readers: Readers::open(&place, &keys, idle)?,
+            readers: Readers::open(&target, &keys, idle)?,
             keys,
             deliveries,
             settings: Mutex::default(),
-            recording_rules: calls::RecordingRules::of(options),
+            recording_rules: calls::RecordingRules::from_options(options),
             checkpoints,
         })))
     }

@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::crypto::random;
 use crate::metrics::METRICS;
-use crate::store::{Attempt, Delivery, Outcome, Store, StoreError, Timestamp};
+use crate::store::{Attempt, AttemptOutcome, Delivery, Store, StoreError, Timestamp};
 use places::Places;
 use post::Poster;
 pub use target::Resolver;
@@ -175,34 +175,34 @@ impl Courier {
             tracing::error!(%error, "what became of a webhook was not written");
         }
         self.places()
-            .give_back(&delivery.endpoint_id, outcome == Outcome::Delivered);
+            .give_back(&delivery.endpoint_id, outcome == AttemptOutcome::Delivered);
         self.place_free.notify_one();
     }
 }
 
-fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> Outcome {
+fn outcome(delivery: &Delivery, attempt: &Attempt, now: Timestamp) -> AttemptOutcome {
     match attempt.status {
-        Some(200..=299) => Outcome::Delivered,
-        _ if schedule::is_over(delivery.tried_at, now) => Outcome::GivenUp,
-        _ => Outcome::Again(now + schedule::pause(delivery.attempts, random::u64())),
+        Some(200..=299) => AttemptOutcome::Delivered,
+        _ if schedule::is_over(delivery.tried_at, now) => AttemptOutcome::Failed,
+        _ => AttemptOutcome::RetryAt(now + schedule::pause(delivery.attempts, random::u64())),
     }
 }
 
 /// Counts and logs what came of an attempt, in words that name no address.
-fn tell(delivery: &Delivery, attempt: &Attempt, outcome: Outcome) {
+fn tell(delivery: &Delivery, attempt: &Attempt, outcome: AttemptOutcome) {
     let (event_id, endpoint_id) = (&delivery.event_id, &delivery.endpoint_id);
     let (status, reason) = (
         attempt.status,
         attempt.error.map_or("", |error| error.as_str()),
     );
     match outcome {
-        Outcome::Delivered => METRICS.webhook("delivered"),
-        Outcome::Again(_) => {
+        AttemptOutcome::Delivered => METRICS.webhook("delivered"),
+        AttemptOutcome::RetryAt(_) => {
             METRICS.webhook("retried");
             let attempts = delivery.attempts;
             tracing::warn!(%event_id, %endpoint_id, attempts, status, reason, "a webhook was not taken");
         }
-        Outcome::GivenUp => {
+        AttemptOutcome::Failed => {
             METRICS.webhook("given_up");
             tracing::error!(%event_id, %endpoint_id, status, reason, "gave a webhook up");
         }

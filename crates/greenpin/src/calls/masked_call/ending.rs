@@ -8,7 +8,6 @@ use media::{DigitCounts, EventReport};
 use super::{Leg, MaskedCall};
 use crate::calls::media::LegMedia;
 use crate::metrics::METRICS;
-use crate::store;
 use crate::store::{CallEnding, DigitReport, LegReport, MediaPath};
 
 /// The call is over; its record waits for the streams to close.
@@ -41,7 +40,7 @@ impl MaskedCall {
         };
         let ending = self.ending_of(outcome);
         tracing::info!(call_sid = %self.sid, call_type = ?outcome.call_type, hangup_by = ?outcome.hangup_by, "a call ended");
-        METRICS.call_ended(store::call_type(ending.call_type));
+        METRICS.call_ended(ending.call_type.as_str());
         self.ledger.end(ending);
         self.ending = None;
     }

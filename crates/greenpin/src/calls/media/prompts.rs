@@ -12,7 +12,7 @@ use media::Clip;
 
 use crate::prompt_file;
 use crate::prompt_file::MOST_SECONDS;
-use crate::store::{OwnPrompts, Voice};
+use crate::store::{TenantPrompts, Voice};
 
 /// The language of what another one lacks.
 const DEFAULT_LANGUAGE: &str = "en";
@@ -91,7 +91,7 @@ pub enum PromptError {
 #[derive(Debug, Clone)]
 pub struct Prompts {
     languages: HashMap<String, Clips>,
-    own: Vec<(Arc<OwnPrompts>, Clips)>,
+    own: Vec<(Arc<TenantPrompts>, Clips)>,
 }
 
 type Clips = HashMap<Prompt, Arc<Clip>>;
@@ -184,7 +184,7 @@ impl Prompts {
     }
 
     /// A tenant's own audio, made ready to be played the first time.
-    fn own(&mut self, own: &Arc<OwnPrompts>) -> Option<&Clips> {
+    fn own(&mut self, own: &Arc<TenantPrompts>) -> Option<&Clips> {
         if own.0.is_empty() {
             return None;
         }
@@ -199,7 +199,7 @@ impl Prompts {
     }
 }
 
-fn clips(own: &OwnPrompts) -> Clips {
+fn clips(own: &TenantPrompts) -> Clips {
     let clip = |prompt| {
         let samples = own.0.get(name(prompt))?.samples.clone();
         Some((prompt, Arc::new(Clip::new(samples).ok()?)))
@@ -338,11 +338,11 @@ mod tests {
     #[test]
     fn a_tenants_own_audio_goes_before_its_language_and_that_before_english() {
         let mut prompts = Prompts::built_in().unwrap();
-        let own = crate::store::OwnPrompt {
+        let own = crate::store::TenantPrompt {
             samples: vec![9; 50],
             updated_at: crate::store::Timestamp::from_micros(0),
         };
-        let own = Arc::new(OwnPrompts([("goodbye".to_owned(), own)].into()));
+        let own = Arc::new(TenantPrompts([("goodbye".to_owned(), own)].into()));
         let voice = Voice {
             language: "hi".into(),
             own,

@@ -69,7 +69,7 @@ fn shown(entry: &AuditEntry) -> Value {
         "audit_id": entry.audit_id.as_str(),
         "occurred_at": utc(entry.occurred_at),
         "actor": entry.actor,
-        "act": entry.act,
+        "act": entry.action,
         "tenant_id": entry.tenant_id,
         "object": entry.object,
         "request_id": entry.request_id,

@@ -15,7 +15,9 @@ use crate::http::middleware::problem::{Code, Problem};
 use crate::http::middleware::validation::Fields;
 use crate::http::openapi::problems::problems;
 use crate::http::{Api, success};
-use crate::store::{CredentialError, CredentialRecord, MadeCredential, NewCredential, Timestamp};
+use crate::store::{
+    CreatedCredential, CredentialError, CredentialRecord, NewCredential, Timestamp,
+};
 
 const LONGEST_LABEL: usize = 100;
 /// A quarter of a year.
@@ -163,7 +165,7 @@ fn new_credential(fields: &mut Fields) -> NewCredential {
     }
 }
 
-fn answer(made: &MadeCredential) -> Value {
+fn answer(made: &CreatedCredential) -> Value {
     json!({ "account_sid": made.account_sid, "token": made.token })
 }
 

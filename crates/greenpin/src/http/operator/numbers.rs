@@ -148,7 +148,7 @@ pub(crate) async fn add(
         return Err(Problem::plain(Code::Internal));
     };
     let mode = change.mode.unwrap_or(NumberMode::Exclusive);
-    let new = NewNumber::of(virtual_number, mode, change.pin_length, change.max_active)?;
+    let new = NewNumber::with_defaults(virtual_number, mode, change.pin_length, change.max_active)?;
     store.add_number(tenant, new, api.now()).await?;
     answer(&store, virtual_number, StatusCode::CREATED, &api).await
 }

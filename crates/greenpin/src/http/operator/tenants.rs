@@ -16,8 +16,8 @@ use crate::http::tenant::allocations::list::{Page, PageQuery, cut};
 use crate::http::tenant::settings;
 use crate::http::{Api, success};
 use crate::store::{
-    EraseError, ErasureReceipt, NewTenant, OperatorStore, StandingError, TenantError, TenantId,
-    TenantRecord, TenantSettings, Timestamp, draw_account_sid, is_account_sid,
+    EraseError, ErasureReceipt, NewTenant, OperatorStore, TenantError, TenantId, TenantRecord,
+    TenantSettings, TenantStatusError, Timestamp, draw_account_sid, is_account_sid,
 };
 
 const TENANT_RULE: &str = "must be 1 to 64 of a-z, 0-9, '-' and '_', the first a letter or digit";
@@ -247,7 +247,7 @@ pub(crate) fn account_sid(fields: &mut Fields) -> Option<String> {
 fn shown(record: &TenantRecord) -> Value {
     json!({
         "tenant_id": record.tenant_id.as_str(),
-        "status": record.standing.as_str(),
+        "status": record.status.as_str(),
         "timezone": record.settings.timezone,
         "numbers": record.numbers,
         "credentials": record.credentials,
@@ -297,12 +297,12 @@ impl From<TenantError> for Problem {
     }
 }
 
-impl From<StandingError> for Problem {
-    fn from(error: StandingError) -> Self {
+impl From<TenantStatusError> for Problem {
+    fn from(error: TenantStatusError) -> Self {
         match error {
-            StandingError::NotFound => Self::plain(Code::NotFound),
-            StandingError::Erased => Self::plain(Code::TenantErased),
-            StandingError::Store(error) => error.into(),
+            TenantStatusError::NotFound => Self::plain(Code::NotFound),
+            TenantStatusError::Erased => Self::plain(Code::TenantErased),
+            TenantStatusError::Store(error) => error.into(),
         }
     }
 }

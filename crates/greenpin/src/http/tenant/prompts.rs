@@ -17,7 +17,7 @@ use crate::http::tenant::calls::recording::Audio;
 use crate::http::{Api, Success, success};
 use crate::prompt_file;
 use crate::prompt_file::{MOST_SECONDS, NAMES, SAMPLE_RATE};
-use crate::store::OwnPrompt;
+use crate::store::TenantPrompt;
 
 /// The longest file: samples of two bytes, and room for what else a WAV file can hold.
 pub(crate) const LONGEST: usize = (MOST_SECONDS * SAMPLE_RATE * 2) as usize + 64 * 1024;
@@ -99,7 +99,7 @@ pub(crate) async fn put(
     let now = api.now();
     store.put_prompt(name, &samples, now).await?;
     let zone = store.settings().await?.zone();
-    let own = OwnPrompt {
+    let own = TenantPrompt {
         samples,
         updated_at: now,
     };
@@ -184,7 +184,7 @@ fn known(name: &str) -> Result<&'static str, Problem> {
         .ok_or_else(not_found)
 }
 
-fn seconds(own: &OwnPrompt) -> f64 {
+fn seconds(own: &TenantPrompt) -> f64 {
     let millis = own.samples.len() * 1000 / SAMPLE_RATE as usize;
     millis as f64 / 1000.0
 }

@@ -439,7 +439,10 @@ fn endpoint(item: Value) -> Result<EndpointSpec, Vec<FieldError>> {
     let types = types(&mut fields);
     let format = fields.word(
         "format",
-        &EndpointFormat::ALL.map(|format| (format.as_str(), format)),
+        &EndpointFormat::ALL
+            .iter()
+            .map(|format| (format.as_str(), *format))
+            .collect::<Vec<_>>(),
     );
     let paused = fields.boolean("paused").unwrap_or(false);
     // What is shown can be given back as it is.

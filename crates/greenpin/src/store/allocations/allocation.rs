@@ -1,5 +1,6 @@
 //! Allocations: one PIN on one virtual number, tying two sides together for a while.
 
+use call::words;
 use call::{PhoneNumber, Pin};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -51,25 +52,15 @@ pub struct Allocation {
     pub deleted_at: Option<Timestamp>,
 }
 
-/// Where an allocation stands at a moment. Computed, never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    /// Calls go through.
-    Active,
-    /// Its time is over.
-    Expired,
-    /// It was deleted.
-    Deleted,
-}
-
-impl Status {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Expired => "expired",
-            Self::Deleted => "deleted",
-        }
+words! {
+    /// Where an allocation stands at a moment. Computed, never stored.
+    pub enum Status {
+        /// Calls go through.
+        Active = "active",
+        /// Its time is over.
+        Expired = "expired",
+        /// It was deleted.
+        Deleted = "deleted",
     }
 }
 
@@ -114,7 +105,7 @@ pub(crate) struct EventData {
 }
 
 impl EventData {
-    pub(crate) fn of(allocation: &Allocation, zone: &TimeZone) -> Self {
+    pub(crate) fn new(allocation: &Allocation, zone: &TimeZone) -> Self {
         let exposed =
             |numbers: &[PhoneNumber]| numbers.iter().map(|number| number.expose()).collect();
         Self {
@@ -131,7 +122,7 @@ impl EventData {
 }
 
 /// Enters the parties of an allocation where they are looked for: in lists, and on a shared number by callers.
-pub(crate) fn list(
+pub(crate) fn insert_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
     (number_key, mode): (&str, NumberMode),
@@ -139,10 +130,10 @@ pub(crate) fn list(
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
-        let party = key.party(party);
-        tx.append(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
+        let party = key.party_key(party);
+        tx.insert_batched(sql::PARTY_INSERT, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.append(
+            tx.insert_batched(
                 sql::LISTED_CALLER_INSERT,
                 (number_key, &party, id, tenant.as_str()),
             )?;
@@ -152,7 +143,7 @@ pub(crate) fn list(
 }
 
 /// Takes the parties of an allocation away from where they are looked for.
-pub(crate) fn unlist(
+pub(crate) fn delete_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
     (number_key, mode): (&str, NumberMode),
@@ -160,45 +151,45 @@ pub(crate) fn unlist(
 ) -> Result<(), StoreError> {
     let (key, id) = (tx.tenant_key(tenant)?, allocation.greenpin_id.as_str());
     for party in allocation.parties() {
-        let party = key.party(party);
-        tx.send(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
+        let party = key.party_key(party);
+        tx.execute_deferred(sql::PARTY_DELETE, (tenant.as_str(), &party, id))?;
         if mode == NumberMode::Shared {
-            tx.send(sql::LISTED_CALLER_DELETE, (number_key, &party, id))?;
+            tx.execute_deferred(sql::LISTED_CALLER_DELETE, (number_key, &party, id))?;
         }
     }
     Ok(())
 }
 
 /// Takes an ended allocation's numbers out of the index of listed callers.
-pub(crate) fn forget_callers(
+pub(crate) fn delete_listed_callers(
     tx: &Tx<'_>,
     tenant: &TenantId,
     allocation: &Allocation,
 ) -> Result<(), StoreError> {
     let key = tx.tenant_key(tenant)?;
-    let vn = tx.keys().number(allocation.virtual_number);
+    let vn = tx.keys().number_key(allocation.virtual_number);
     for caller in allocation.parties() {
-        tx.send(
+        tx.execute_deferred(
             sql::LISTED_CALLER_DELETE,
-            (&vn, key.party(caller), allocation.greenpin_id.as_str()),
+            (&vn, key.party_key(caller), allocation.greenpin_id.as_str()),
         )?;
     }
     Ok(())
 }
 
 /// Takes an allocation's parties out of the lists of its tenant.
-pub(crate) fn forget_parties(
+pub(crate) fn delete_party_rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
     allocation: &Allocation,
 ) -> Result<(), StoreError> {
     let key = tx.tenant_key(tenant)?;
     for party in allocation.parties() {
-        tx.send(
+        tx.execute_deferred(
             sql::PARTY_DELETE,
             (
                 tenant.as_str(),
-                key.party(party),
+                key.party_key(party),
                 allocation.greenpin_id.as_str(),
             ),
         )?;
@@ -235,7 +226,7 @@ pub(crate) fn find(
 impl AllocationRow {
     /// Decrypts the numbers and the PIN.
     pub(crate) fn allocation(self, key: &TenantKey) -> Result<Allocation, StoreError> {
-        let content = key.open(&context(self.greenpin_id.as_str()), &self.sealed)?;
+        let content = key.decrypt(&context(self.greenpin_id.as_str()), &self.sealed)?;
         let mut content = content.split(' ');
         let mut next = || content.next().ok_or(StoreError::Unreadable("allocation"));
         let virtual_number = phone_number(next()?)?;
@@ -262,7 +253,7 @@ impl AllocationRow {
 }
 
 /// Seals an allocation's numbers and PIN: the virtual number, the PIN, both sides, separated by blanks.
-pub(crate) fn seal(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
+pub(crate) fn encrypt(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
     let content = format!(
         "{} {} {} {}",
         allocation.virtual_number.expose(),
@@ -270,7 +261,7 @@ pub(crate) fn seal(key: &TenantKey, allocation: &Allocation) -> Result<String, S
         number_list(&allocation.from),
         number_list(&allocation.to)
     );
-    key.seal(&context(allocation.greenpin_id.as_str()), content)
+    key.encrypt(&context(allocation.greenpin_id.as_str()), content)
 }
 
 fn context(greenpin_id: &str) -> String {

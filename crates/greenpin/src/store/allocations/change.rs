@@ -111,27 +111,27 @@ fn change(
     change: &AllocationChange,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = begin(tx, tenant, id, now)?;
+    let before = lock_active(tx, tenant, id, now)?;
     let number = number_of(tx, &before)?;
     let after = changed(&before, change, now);
-    refuse_both_sides(&after, change)?;
+    check_both_sides(&after, change)?;
     if number.mode == NumberMode::Shared
         && number.pin_length < OPEN_PIN_LENGTH
         && after.to.is_empty()
     {
         return Err(ChangeError::ToRequired);
     }
-    let names = names(&before, &after, change);
-    if names.is_empty() {
+    let changed_fields = changed_fields(&before, &after, change);
+    if changed_fields.is_empty() {
         return Ok(before);
     }
     write(tx, tenant, &number, &before, &after)?;
-    tell(tx, tenant, &before, &after, &names, now)?;
+    write_events(tx, tenant, &before, &after, &changed_fields, now)?;
     Ok(after)
 }
 
 /// Reads an active allocation whose row nobody else can change before this transaction is over.
-pub(crate) fn begin(
+pub(crate) fn lock_active(
     tx: &Tx<'_>,
     tenant: &TenantId,
     id: &GreenpinId,
@@ -172,27 +172,31 @@ fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Al
 }
 
 /// The list that was given is the one at fault; where both were, it is `to`, as in a create.
-fn refuse_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
+fn check_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
     let (party, given, other) = match (&change.from, &change.to) {
         (_, Some(to)) => (Party::To, to, &after.from),
         (Some(from), None) => (Party::From, from, &after.to),
         (None, None) => return Ok(()),
     };
-    let places: Vec<usize> = given
+    let positions: Vec<usize> = given
         .iter()
         .enumerate()
         .filter(|(_, number)| other.contains(number))
-        .map(|(place, _)| place)
+        .map(|(position, _)| position)
         .collect();
-    if places.is_empty() {
+    if positions.is_empty() {
         Ok(())
     } else {
-        Err(ChangeError::OnBothSides(party, places))
+        Err(ChangeError::OnBothSides(party, positions))
     }
 }
 
 /// The fields that are no more what they were.
-fn names(before: &Allocation, after: &Allocation, change: &AllocationChange) -> Vec<&'static str> {
+fn changed_fields(
+    before: &Allocation,
+    after: &Allocation,
+    change: &AllocationChange,
+) -> Vec<&'static str> {
     let fields = [
         ("from", before.from != after.from),
         ("to", before.to != after.to),
@@ -222,7 +226,7 @@ fn write(
     after: &Allocation,
 ) -> Result<(), StoreError> {
     let row = (
-        allocations::seal(&*tx.tenant_key(tenant)?, after)?,
+        allocations::encrypt(&*tx.tenant_key(tenant)?, after)?,
         i64::from(after.record),
         &after.custom_field,
         i64::from(after.max_pin_attempts),
@@ -233,43 +237,43 @@ fn write(
     );
     tx.execute(sql::ALLOCATION_UPDATE, row)?;
     if before.expires_at != after.expires_at {
-        prolong(tx, tenant, number, after)?;
+        extend(tx, tenant, number, after)?;
     }
     if (&before.from, &before.to) != (&after.from, &after.to) {
         let on = (number.number_key.as_str(), number.mode);
-        allocations::unlist(tx, tenant, on, before)?;
-        allocations::list(tx, tenant, on, after)?;
+        allocations::delete_parties(tx, tenant, on, before)?;
+        allocations::insert_parties(tx, tenant, on, after)?;
     }
     Ok(())
 }
 
 /// The number and the PIN are taken for as long as the allocation lasts now.
-fn prolong(
+fn extend(
     tx: &Tx<'_>,
     tenant: &TenantId,
     number: &NumberRow,
     after: &Allocation,
 ) -> Result<(), StoreError> {
     let (vn, id) = (&number.number_key, after.greenpin_id.as_str());
-    let free_at = after.expires_at + settings::of(tx, tenant)?.cooloff();
+    let free_at = after.expires_at + settings::cached(tx, tenant)?.cooloff();
     tx.execute(sql::NUMBER_EXTEND_HOLD, (after.expires_at.micros(), vn, id))?;
-    let pin = tx.keys().pin(vn, &after.pin);
+    let pin = tx.keys().pin_key(vn, &after.pin);
     let row = (after.expires_at.micros(), free_at.micros(), vn, pin, id);
     tx.execute(sql::PIN_EXTEND, row).map(|_| ())
 }
 
-fn tell(
+fn write_events(
     tx: &Tx<'_>,
     tenant: &TenantId,
     before: &Allocation,
     after: &Allocation,
-    names: &[&str],
+    changed_fields: &[&str],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let allocation = EventData::of(after, &settings::of(tx, tenant)?.zone());
+    let allocation = EventData::new(after, &settings::cached(tx, tenant)?.zone());
     let data = Changed {
         allocation,
-        changed: names,
+        changed: changed_fields,
     };
     write_event(tx, tenant, after, EventType::AllocationUpdated, data, now)?;
     match (before.is_locked(), after.is_locked()) {
@@ -319,7 +323,7 @@ pub(crate) fn write_event(
     data: impl Serialize,
     occurred_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let zone = settings::of(tx, tenant)?.zone();
+    let zone = settings::cached(tx, tenant)?.zone();
     let greenpin_id = Some(&allocation.greenpin_id);
     events::write(
         tx,

@@ -56,13 +56,13 @@ pub(crate) fn delete(
         });
     }
     let allocation = find(tx, tenant, id)?.ok_or(DeleteError::NotFound)?;
-    let settings = settings::of(tx, tenant)?;
-    let vn = tx.keys().number(allocation.virtual_number);
+    let settings = settings::cached(tx, tenant)?;
+    let vn = tx.keys().number_key(allocation.virtual_number);
     tx.execute(sql::NUMBER_RELEASE, (&vn, id.as_str()))?;
     let free_at = (now + settings.cooloff()).micros();
-    let pin = tx.keys().pin(&vn, &allocation.pin);
+    let pin = tx.keys().pin_key(&vn, &allocation.pin);
     tx.execute(sql::PIN_END, (now.micros(), free_at, &vn, pin, id.as_str()))?;
-    forget_callers(tx, tenant, &allocation)?;
+    delete_listed_callers(tx, tenant, &allocation)?;
     let zone = settings.zone();
     let event = Draft {
         tenant,

@@ -12,7 +12,7 @@ use crate::store::tenants::settings;
 use crate::store::{EventType, Store, StoreError, Timestamp};
 
 /// Allocations in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 200;
+const MAX_BATCH_ROWS: u32 = 200;
 
 impl Store {
     /// Writes `allocation.expired` for some of the allocations that are due, once for each. Returns how many; 0: none
@@ -21,7 +21,7 @@ impl Store {
         let write = self.writer.write(move |tx| {
             let due = tx.rows(
                 sql::ALLOCATIONS_DUE,
-                (now.micros(), BATCH),
+                (now.micros(), MAX_BATCH_ROWS),
                 DueAllocation::read,
             )?;
             due.iter()
@@ -48,8 +48,8 @@ fn report(tx: &Tx<'_>, due: &DueAllocation, now: Timestamp) -> Result<(), StoreE
     let Some(allocation) = allocations::find(tx, tenant, id)? else {
         return Ok(());
     };
-    allocations::forget_callers(tx, tenant, &allocation)?;
-    let zone = settings::of(tx, tenant)?.zone();
+    allocations::delete_listed_callers(tx, tenant, &allocation)?;
+    let zone = settings::cached(tx, tenant)?.zone();
     let data = json!({
         "virtual_number": allocation.virtual_number.expose(),
         "expires_at": expires_at.rfc3339(&zone),

@@ -29,7 +29,7 @@ pub struct AllocationFilter {
 
 /// The most that [`sql::ALLOCATION_PAGE`] finds. It stands in its text, so that PostgreSQL's plan of it for any values looks as cheap
 /// as it is: it would plan anew for each list's values, which takes longer than the list.
-const PAGE: u32 = 201;
+const MAX_PAGE: u32 = 201;
 /// Sorts behind each character that an id can have.
 const AFTER_ALL: &str = "~";
 
@@ -70,7 +70,7 @@ fn page(
     limit: u32,
     now: Timestamp,
 ) -> Result<Vec<AllocationRow>, StoreError> {
-    if *filter == AllocationFilter::default() && limit <= PAGE {
+    if *filter == AllocationFilter::default() && limit <= MAX_PAGE {
         let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
         return snapshot.rows(
             sql::ALLOCATION_PAGE,
@@ -85,8 +85,8 @@ fn page(
         .map(|end| GreenpinId::first(end + Duration::from_secs(1)));
     let before = before.into_iter().chain(&last).min();
     let status = filter.status.map_or("", Status::as_str);
-    let marked = i64::from(filter.custom_field.is_some());
-    let mark = filter.custom_field.as_deref().unwrap_or_default();
+    let has_custom_field = i64::from(filter.custom_field.is_some());
+    let custom_field = filter.custom_field.as_deref().unwrap_or_default();
     let after = filter.created_after.map_or(i64::MIN, Timestamp::micros);
     let until = filter.created_before.map_or(i64::MAX, Timestamp::micros);
     let before = before.map_or(AFTER_ALL, GreenpinId::as_str);
@@ -94,26 +94,55 @@ fn page(
     let (tenant, now) = (tenant.as_str(), now.micros());
     let number = filter
         .virtual_number
-        .map(|number| snapshot.keys().number(number));
+        .map(|number| snapshot.keys().number_key(number));
     let read = AllocationRow::read;
     match (filter.party, number) {
         (Some(party), number) => {
-            let (number, party) = (number.unwrap_or_default(), key.party(party));
+            let (number, party) = (number.unwrap_or_default(), key.party_key(party));
             let row = (
-                tenant, before, first, status, now, marked, mark, after, until, number, party,
+                tenant,
+                before,
+                first,
+                status,
+                now,
+                has_custom_field,
+                custom_field,
+                after,
+                until,
+                number,
+                party,
                 limit,
             );
             snapshot.rows(sql::ALLOCATION_LIST_OF_PARTY, row, read)
         }
         (None, Some(number)) => {
             let row = (
-                tenant, before, first, status, now, marked, mark, after, until, number, limit,
+                tenant,
+                before,
+                first,
+                status,
+                now,
+                has_custom_field,
+                custom_field,
+                after,
+                until,
+                number,
+                limit,
             );
             snapshot.rows(sql::ALLOCATION_LIST_OF_NUMBER, row, read)
         }
         (None, None) => {
             let row = (
-                tenant, before, first, status, now, marked, mark, after, until, limit,
+                tenant,
+                before,
+                first,
+                status,
+                now,
+                has_custom_field,
+                custom_field,
+                after,
+                until,
+                limit,
             );
             snapshot.rows(sql::ALLOCATION_LIST, row, read)
         }

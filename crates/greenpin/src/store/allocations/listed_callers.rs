@@ -9,13 +9,13 @@ use crate::store::numbers::NumberRow;
 use crate::store::{StoreError, Timestamp};
 
 /// The active allocations of a shared number that list a caller.
-pub(crate) fn listing(
+pub(crate) fn allocations_listing(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: PhoneNumber,
     now: Timestamp,
 ) -> Result<Vec<ListedAllocation>, StoreError> {
-    let caller = snapshot.tenant_key(&number.tenant_id)?.party(caller);
+    let caller = snapshot.tenant_key(&number.tenant_id)?.party_key(caller);
     snapshot.rows(
         sql::LISTED_CALLER_ALLOCATIONS,
         (&number.number_key, caller, now.micros()),

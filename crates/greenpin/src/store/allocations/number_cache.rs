@@ -8,18 +8,18 @@ use std::collections::HashMap;
 
 use crate::store::Tx;
 use crate::store::allocations::OPEN_PIN_LENGTH;
-use crate::store::allocations::pin_draw::Ahead;
+use crate::store::allocations::pin_draw::PinReserve;
 use crate::store::allocations::sql;
 use crate::store::allocations::sql::AvailabilityRow;
 use crate::store::numbers;
-use crate::store::numbers::capacity::Places;
+use crate::store::numbers::capacity::Slots;
 use crate::store::{
     CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp,
 };
 
 /// A number, as one more allocation meets it.
 #[derive(Clone)]
-pub(crate) struct Offer {
+pub(crate) struct NumberAvailability {
     pub(crate) number_key: String,
     pub(crate) mode: NumberMode,
     pub(crate) pin_length: u8,
@@ -28,7 +28,7 @@ pub(crate) struct Offer {
     /// Active allocations that are counted, on a shared number; those that have ended lately are among them.
     active: i64,
     /// How many it takes at once.
-    most: i64,
+    max_active: i64,
     /// When the first of those counted ends, or has ended, in microseconds; `i64::MAX`: none is counted.
     first_end: i64,
     /// Until when an exclusive number is held, in microseconds.
@@ -36,75 +36,83 @@ pub(crate) struct Offer {
 }
 
 /// Numbers that are known at once; beyond it all are forgotten.
-const MOST: usize = 1000;
+const MAX_NUMBERS: usize = 1000;
 
 /// What creates know of shared numbers, as long as nothing else is written.
 #[derive(Default)]
-pub(crate) struct Offers(RefCell<HashMap<String, Known>>);
+pub(crate) struct NumberCache(RefCell<HashMap<String, CachedNumber>>);
 
-struct Known {
-    offer: Offer,
+struct CachedNumber {
+    availability: NumberAvailability,
     /// Whether its count is still to be written.
     is_changed: bool,
     /// PINs that are free on it.
-    ahead: Ahead,
+    reserve: PinReserve,
 }
 
-impl Offers {
-    fn get(&self, number_key: &str) -> Option<Offer> {
+impl NumberCache {
+    fn get(&self, number_key: &str) -> Option<NumberAvailability> {
         self.0
             .borrow()
             .get(number_key)
-            .map(|known| known.offer.clone())
+            .map(|cached| cached.availability.clone())
     }
 
     /// An allocation until `expires_at` has taken a place.
-    pub(crate) fn took_place(&self, mut offer: Offer, places: &Places, expires_at: Timestamp) {
-        offer.active = places.active;
-        offer.first_end = offer.first_end.min(expires_at.micros());
-        let mut known = self.0.borrow_mut();
-        let ahead = known
-            .remove(&offer.number_key)
-            .map(|known| known.ahead)
+    pub(crate) fn record_slot(
+        &self,
+        mut availability: NumberAvailability,
+        slots: &Slots,
+        expires_at: Timestamp,
+    ) {
+        availability.active = slots.active;
+        availability.first_end = availability.first_end.min(expires_at.micros());
+        let mut cached = self.0.borrow_mut();
+        let reserve = cached
+            .remove(&availability.number_key)
+            .map(|cached| cached.reserve)
             .unwrap_or_default();
-        known.insert(
-            offer.number_key.clone(),
-            Known {
-                offer,
+        cached.insert(
+            availability.number_key.clone(),
+            CachedNumber {
+                availability,
                 is_changed: true,
-                ahead,
+                reserve,
             },
         );
     }
 
     /// The free PINs that were drawn ahead on a number that is known.
-    pub(crate) fn with_ahead<T>(
+    pub(crate) fn with_reserve<T>(
         &self,
         number_key: &str,
-        work: impl FnOnce(&mut Ahead) -> T,
+        work: impl FnOnce(&mut PinReserve) -> T,
     ) -> Option<T> {
         self.0
             .borrow_mut()
             .get_mut(number_key)
-            .map(|known| work(&mut known.ahead))
+            .map(|cached| work(&mut cached.reserve))
     }
 
     /// Writes what is still to be written.
-    pub(crate) fn write(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let mut known = self.0.borrow_mut();
-        for (number_key, known) in known.iter_mut().filter(|(_, known)| known.is_changed) {
-            tx.send(sql::NUMBER_SET_ACTIVE, (known.offer.active, number_key))?;
-            known.is_changed = false;
+    pub(crate) fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let mut cached = self.0.borrow_mut();
+        for (number_key, cached) in cached.iter_mut().filter(|(_, cached)| cached.is_changed) {
+            tx.execute_deferred(
+                sql::NUMBER_SET_ACTIVE,
+                (cached.availability.active, number_key),
+            )?;
+            cached.is_changed = false;
         }
-        if known.len() > MOST {
-            known.clear();
+        if cached.len() > MAX_NUMBERS {
+            cached.clear();
         }
         Ok(())
     }
 
     /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
-    pub(crate) fn settle(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        self.write(tx)?;
+    pub(crate) fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        self.flush(tx)?;
         self.clear();
         Ok(())
     }
@@ -120,41 +128,41 @@ pub(crate) fn find(
     tx: &Tx<'_>,
     tenant: &TenantId,
     new: &NewAllocation,
-) -> Result<Offer, CreateError> {
-    let number_key = tx.keys().number(new.virtual_number);
-    let offer = match tx.cache().offers.get(&number_key) {
-        Some(known) => known,
+) -> Result<NumberAvailability, CreateError> {
+    let number_key = tx.keys().number_key(new.virtual_number);
+    let availability = match tx.cache().numbers.get(&number_key) {
+        Some(cached) => cached,
         None => read(tx, number_key)?.ok_or(CreateError::NumberNotInPool)?,
     };
-    if offer.tenant != *tenant {
+    if availability.tenant != *tenant {
         return Err(CreateError::NumberNotInPool);
     }
-    if offer.quarantined {
+    if availability.quarantined {
         return Err(CreateError::NumberQuarantined);
     }
-    Ok(offer)
+    Ok(availability)
 }
 
-fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<Offer>, StoreError> {
+fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<NumberAvailability>, StoreError> {
     let row = tx.row(
         sql::NUMBER_AVAILABILITY,
         [&number_key],
         AvailabilityRow::read,
     )?;
-    Ok(row.map(|row| Offer {
+    Ok(row.map(|row| NumberAvailability {
         number_key,
         mode: row.mode,
         pin_length: row.pin_length,
         tenant: row.tenant_id,
         quarantined: row.quarantined_at.is_some(),
         active: row.active,
-        most: row.max_active,
+        max_active: row.max_active,
         first_end: row.first_end.unwrap_or(i64::MAX),
         held_until: row.held_until,
     }))
 }
 
-impl Offer {
+impl NumberAvailability {
     /// Holds an exclusive number. Nobody else writes meanwhile, so that what was read of it holds.
     pub(crate) fn hold(
         &self,
@@ -166,7 +174,7 @@ impl Offer {
         if self.held_until > now.micros() {
             return Err(CreateError::VirtualNumberBusy);
         }
-        tx.send(
+        tx.execute_deferred(
             sql::NUMBER_HOLD,
             (id.as_str(), until.micros(), &self.number_key),
         )?;
@@ -175,27 +183,28 @@ impl Offer {
 
     /// Gives back the places of those that have ended, and finds one that is free. It is taken by
     /// [`Offers::took_place`].
-    pub(crate) fn find_place(
+    pub(crate) fn find_slot(
         &mut self,
         tx: &Tx<'_>,
         new: &NewAllocation,
         now: Timestamp,
-    ) -> Result<Places, CreateError> {
+    ) -> Result<Slots, CreateError> {
         if self.pin_length < OPEN_PIN_LENGTH && new.to.is_empty() {
             return Err(CreateError::ToRequired);
         }
         if self.first_end <= now.micros() {
             let ended = numbers::release_ended(tx, &self.number_key, now)?;
             self.active -= i64::try_from(ended).unwrap_or(0);
-            let first_end = read(tx, self.number_key.clone())?.map(|offer| offer.first_end);
+            let first_end =
+                read(tx, self.number_key.clone())?.map(|availability| availability.first_end);
             self.first_end = first_end.unwrap_or(i64::MAX);
         }
-        if self.active >= self.most {
+        if self.active >= self.max_active {
             return Err(CreateError::PinSpaceExhausted);
         }
-        Ok(Places {
+        Ok(Slots {
             active: self.active + 1,
-            most: self.most,
+            max_active: self.max_active,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Operators create and delete allocations, with a line in the audit log.
 
 use super::{create, delete};
-use crate::store::tenants::audit::{self, Act};
+use crate::store::tenants::audit::{self, AuditAction};
 use crate::store::{
     Allocation, CreateError, DeleteError, GreenpinId, NewAllocation, OperatorStore, TenantId,
     Timestamp,
@@ -19,12 +19,12 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             let made = create(tx, &tenant, new.clone(), now)?;
             let id = made.greenpin_id.as_str();
-            let act = Act {
+            let action = AuditAction {
                 name: "allocation.create",
                 tenant: Some(&tenant),
                 object: Some(id),
             };
-            audit::write(tx, &actor, act, now)?;
+            audit::write(tx, &actor, action, now)?;
             Ok(made)
         });
         write.await
@@ -40,12 +40,12 @@ impl OperatorStore {
         let (actor, tenant, id) = (self.actor.clone(), tenant.clone(), id.clone());
         let write = self.store.writer.write(move |tx| {
             let deleted_at = delete(tx, &tenant, &id, now)?;
-            let act = Act {
+            let action = AuditAction {
                 name: "allocation.delete",
                 tenant: Some(&tenant),
                 object: Some(id.as_str()),
             };
-            audit::write(tx, &actor, act, now)?;
+            audit::write(tx, &actor, action, now)?;
             Ok(deleted_at)
         });
         write.await

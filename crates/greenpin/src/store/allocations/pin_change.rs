@@ -8,7 +8,7 @@ use crate::store::allocations::Allocation;
 use crate::store::allocations::change;
 use crate::store::allocations::change::ChangeError;
 use crate::store::allocations::pin_draw;
-use crate::store::allocations::pin_draw::Claim;
+use crate::store::allocations::pin_draw::PinClaim;
 use crate::store::allocations::sql;
 use crate::store::numbers::NumberMode;
 use crate::store::tenants::settings;
@@ -48,7 +48,7 @@ fn unlock(
     id: &GreenpinId,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = change::begin(tx, tenant, id, now)?;
+    let before = change::lock_active(tx, tenant, id, now)?;
     if before.failed_pin_attempts == 0 {
         return Ok(before);
     }
@@ -73,10 +73,10 @@ fn rotate(
     id: &GreenpinId,
     now: Timestamp,
 ) -> Result<Allocation, ChangeError> {
-    let before = change::begin(tx, tenant, id, now)?;
+    let before = change::lock_active(tx, tenant, id, now)?;
     let number = change::number_of(tx, &before)?;
-    let cooloff = settings::of(tx, tenant)?.cooloff();
-    let claim = Claim {
+    let cooloff = settings::cached(tx, tenant)?.cooloff();
+    let claim = PinClaim {
         number_key: &number.number_key,
         greenpin_id: id,
         pin_length: number.pin_length,
@@ -84,8 +84,8 @@ fn rotate(
         free_at: before.expires_at + cooloff,
         counted: number.mode == NumberMode::Shared,
     };
-    let pin = pin_draw::take(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
-    let old = tx.keys().pin(&number.number_key, &before.pin);
+    let pin = pin_draw::claim(tx, &claim, now)?.ok_or(ChangeError::PinSpaceExhausted)?;
+    let old = tx.keys().pin_key(&number.number_key, &before.pin);
     let free_at = (now + cooloff).micros();
     tx.execute(
         sql::PIN_RETIRE,
@@ -96,10 +96,10 @@ fn rotate(
         updated_at: now,
         ..before
     };
-    let sealed = allocations::seal(&*tx.tenant_key(tenant)?, &after)?;
+    let encrypted = allocations::encrypt(&*tx.tenant_key(tenant)?, &after)?;
     tx.execute(
         sql::ALLOCATION_SET_PIN,
-        (sealed, now.micros(), tenant.as_str(), id.as_str()),
+        (encrypted, now.micros(), tenant.as_str(), id.as_str()),
     )?;
     let data = json!({ "virtual_number": after.virtual_number.expose() });
     change::write_event(

@@ -10,15 +10,15 @@ use crate::store::allocations::sql;
 use crate::store::{GreenpinId, StoreError, Timestamp};
 
 /// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
-const DRAWS: u32 = 16;
+const MAX_BLIND_DRAWS: u32 = 16;
 /// The widest space whose taken values are read: all of five digits.
-const WIDEST_SEARCH: u64 = 100_000;
+const MAX_SEARCH_SPACE: u64 = 100_000;
 /// PINs that are drawn ahead at first, and at the most: twice as many each time, while a number is busy.
-const FIRST_AHEAD: usize = 8;
-const MOST_AHEAD: usize = 512;
+const MIN_RESERVE: usize = 8;
+const MAX_RESERVE: usize = 512;
 
 /// What a PIN is taken for.
-pub(crate) struct Claim<'a> {
+pub(crate) struct PinClaim<'a> {
     pub(crate) number_key: &'a str,
     pub(crate) greenpin_id: &'a GreenpinId,
     pub(crate) pin_length: u8,
@@ -29,38 +29,38 @@ pub(crate) struct Claim<'a> {
 }
 
 /// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
-pub(crate) fn take(
+pub(crate) fn claim(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     now: Timestamp,
 ) -> Result<Option<Pin>, StoreError> {
     let space = 10_u64.pow(claim.pin_length.into());
-    for _ in 0..DRAWS {
-        let value = below(space);
+    for _ in 0..MAX_BLIND_DRAWS {
+        let value = uniform_below(space);
         if is_trivial(value, claim.pin_length) {
             continue;
         }
-        let drawn = try_take(tx, claim, value, now)?;
+        let drawn = try_claim(tx, claim, value, now)?;
         if drawn.is_some() {
             return Ok(drawn);
         }
     }
     match draw_free(tx, claim, space, now)? {
-        Some(value) => try_take(tx, claim, value, now),
+        Some(value) => try_claim(tx, claim, value, now),
         None => Ok(None),
     }
 }
 
-fn try_take(
+fn try_claim(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     value: u64,
     now: Timestamp,
 ) -> Result<Option<Pin>, StoreError> {
     let pin = pin(value, claim.pin_length)?;
     let row = (
         claim.number_key,
-        tx.keys().pin(claim.number_key, &pin),
+        tx.keys().pin_key(claim.number_key, &pin),
         claim.greenpin_id.as_str(),
         claim.active_until.micros(),
         claim.free_at.micros(),
@@ -72,26 +72,26 @@ fn try_take(
 
 /// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
 #[derive(Default)]
-pub(crate) struct Ahead {
-    drawn: Vec<Drawn>,
+pub(crate) struct PinReserve {
+    drawn: Vec<ReservedPin>,
     /// How many were drawn at once the last time.
-    last: usize,
+    last_draw: usize,
 }
 
-struct Drawn {
+struct ReservedPin {
     pin: Pin,
     /// What it is found by.
     key: String,
     /// Whether it was in use once: its row is still there.
-    is_known: bool,
+    is_stored: bool,
 }
 
-impl Ahead {
+impl PinReserve {
     /// Takes one; `None` when none of those drawn is free.
-    pub(crate) fn take(
+    pub(crate) fn claim(
         &mut self,
         tx: &Tx<'_>,
-        claim: &Claim<'_>,
+        claim: &PinClaim<'_>,
         now: Timestamp,
     ) -> Result<Option<Pin>, StoreError> {
         if self.drawn.is_empty() {
@@ -109,8 +109,8 @@ impl Ahead {
             i64::from(claim.counted),
         );
         // Most were never in use: for those nothing is to be looked for.
-        tx.append(
-            if drawn.is_known {
+        tx.insert_batched(
+            if drawn.is_stored {
                 sql::PIN_CLAIM_FREE
             } else {
                 sql::PIN_INSERT
@@ -120,32 +120,37 @@ impl Ahead {
         Ok(Some(drawn.pin))
     }
 
-    fn draw(&mut self, tx: &Tx<'_>, claim: &Claim<'_>, now: Timestamp) -> Result<(), StoreError> {
-        self.last = (2 * self.last).clamp(FIRST_AHEAD, MOST_AHEAD);
+    fn draw(
+        &mut self,
+        tx: &Tx<'_>,
+        claim: &PinClaim<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.last_draw = (2 * self.last_draw).clamp(MIN_RESERVE, MAX_RESERVE);
         let space = 10_u64.pow(claim.pin_length.into());
-        let values: HashSet<u64> = (0..self.last)
-            .map(|_| below(space))
+        let values: HashSet<u64> = (0..self.last_draw)
+            .map(|_| uniform_below(space))
             .filter(|value| !is_trivial(*value, claim.pin_length))
             .collect();
         let drawn = values.into_iter().map(|value| {
             let pin = pin(value, claim.pin_length)?;
-            let key = tx.keys().pin(claim.number_key, &pin);
-            Ok(Drawn {
+            let key = tx.keys().pin_key(claim.number_key, &pin);
+            Ok(ReservedPin {
                 pin,
                 key,
-                is_known: false,
+                is_stored: false,
             })
         });
         self.drawn = drawn.collect::<Result<_, StoreError>>()?;
         let keys: Vec<&str> = self.drawn.iter().map(|drawn| drawn.key.as_str()).collect();
-        let asked = (claim.number_key, keys.join(" "));
-        let known = tx.rows(sql::PINS_STORED, asked, |row| {
+        let key = (claim.number_key, keys.join(" "));
+        let stored = tx.rows(sql::PINS_STORED, key, |row| {
             Ok((row.get::<String>("pin_key")?, row.get::<i64>("free_at")?))
         })?;
-        let known: HashMap<String, i64> = known.into_iter().collect();
-        self.drawn.retain_mut(|drawn| match known.get(&drawn.key) {
+        let stored: HashMap<String, i64> = stored.into_iter().collect();
+        self.drawn.retain_mut(|drawn| match stored.get(&drawn.key) {
             Some(free_at) => {
-                drawn.is_known = true;
+                drawn.is_stored = true;
                 *free_at <= now.micros()
             }
             None => true,
@@ -175,11 +180,11 @@ fn trivial(length: u8) -> impl Iterator<Item = u64> {
 /// One of the free values, each as likely as the other. Of a space too wide to be read none: it is never nearly full.
 fn draw_free(
     tx: &Tx<'_>,
-    claim: &Claim<'_>,
+    claim: &PinClaim<'_>,
     space: u64,
     now: Timestamp,
 ) -> Result<Option<u64>, StoreError> {
-    if space > WIDEST_SEARCH {
+    if space > MAX_SEARCH_SPACE {
         return Ok(None);
     }
     let taken = tx.rows(sql::PINS_IN_USE, (claim.number_key, now.micros()), |row| {
@@ -192,11 +197,11 @@ fn draw_free(
     };
     // So many draws miss every free one in one of 10^13 cases.
     for _ in 0..(30 * space / free) {
-        let value = below(space);
+        let value = uniform_below(space);
         if !is_trivial(value, claim.pin_length)
             && !taken.contains(
                 &tx.keys()
-                    .pin(claim.number_key, &pin(value, claim.pin_length)?),
+                    .pin_key(claim.number_key, &pin(value, claim.pin_length)?),
             )
         {
             return Ok(Some(value));
@@ -211,7 +216,7 @@ fn pin(value: u64, length: u8) -> Result<Pin, StoreError> {
 }
 
 /// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
-fn below(bound: u64) -> u64 {
+fn uniform_below(bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound.max(1);
     loop {
         let drawn = random::u64();
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn draws_stay_below_their_bound_and_reach_it() {
-        let drawn: Vec<u64> = (0..1000).map(|_| below(10)).collect();
+        let drawn: Vec<u64> = (0..1000).map(|_| uniform_below(10)).collect();
         assert!((0..10).all(|value| drawn.contains(&value)));
         assert!(drawn.iter().all(|value| *value < 10));
     }

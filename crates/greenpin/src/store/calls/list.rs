@@ -2,7 +2,6 @@
 
 use call::{CallType, PhoneNumber};
 
-use crate::store::calls::call_type;
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
 use crate::store::{CallRecord, CallSid, GreenpinId, StoreError, TenantStore, Timestamp};
@@ -47,7 +46,7 @@ impl TenantStore {
                 // After every id: `~` sorts behind each character that an id can have.
                 before.as_ref().map_or("~", CallSid::as_str),
                 filter.greenpin_id.as_ref().map_or("", GreenpinId::as_str),
-                filter.call_type.map_or("", call_type),
+                filter.call_type.map_or("", CallType::as_str),
                 match filter.ended {
                     None => "",
                     Some(true) => "ended",
@@ -55,11 +54,11 @@ impl TenantStore {
                 },
                 filter
                     .virtual_number
-                    .map(|number| snapshot.keys().number(number))
+                    .map(|number| snapshot.keys().number_key(number))
                     .unwrap_or_default(),
                 filter
                     .party
-                    .map(|party| key.party(party))
+                    .map(|party| key.party_key(party))
                     .unwrap_or_default(),
                 filter.started_after.map_or(i64::MIN, Timestamp::micros),
                 filter.started_before.map_or(i64::MAX, Timestamp::micros),

@@ -10,8 +10,7 @@ pub(crate) mod uploads;
 pub use self::list::CallFilter;
 pub(crate) use self::progress::*;
 pub use self::progress::{
-    Begun, CallEnding, CallSettings, Collect, DigitReport, Leftover, LegReport, MediaPath, NewCall,
-    RecordingFile, Route,
+    CallEnding, DigitReport, Disposition, LegReport, MediaPath, NewCall, RecordingFile, RoutedCall,
 };
 pub use self::record::CallRecord;
 pub use self::recording_links::LinkError;

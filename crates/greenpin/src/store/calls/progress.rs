@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use call::{CallType, DialStatus, HangupBy, PhoneNumber, Screening};
+use call::{CallType, Collect, DialStatus, HangupBy, PhoneNumber, Route, Screening};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
 use crate::store::allocations;
-use crate::store::allocations::listed_callers::listing;
+use crate::store::allocations::listed_callers::allocations_listing;
 use crate::store::calls::record;
 use crate::store::calls::record::CallRecord;
 use crate::store::calls::sql;
@@ -27,7 +27,7 @@ use crate::store::{
 };
 
 /// Wrong tries in one call of a caller that no allocation lists.
-const STRANGERS_TRIES: u8 = 3;
+const UNLISTED_CALLER_ATTEMPTS: u8 = 3;
 
 /// A call that came in.
 #[derive(Debug, Clone)]
@@ -46,54 +46,15 @@ pub struct NewCall {
     pub started_at: Timestamp,
 }
 
-/// Where a call goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
-    /// No pool holds the number. Nothing was written.
-    UnknownNumber,
-    /// No allocation is active on the number, or its tenant is suspended.
-    NotInUse,
-    /// A PIN is to be asked for.
-    Collect(Collect),
-}
-
 /// A call that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
+pub struct RoutedCall {
     /// Where it goes.
     pub route: Route,
     /// How its tenant speaks to callers; `None`: no pool holds the number.
     pub voice: Option<Voice>,
     /// Whose number it is, and how many calls its settings let in; `None`: no pool holds the number.
     pub tenant: Option<(TenantId, Option<CallLimit>)>,
-}
-
-/// How a PIN is collected, and what follows a right one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collect {
-    /// Digits of a complete block: 4 to 8.
-    pub pin_length: u8,
-    /// Wrong tries after which this call ends: 1 to 10.
-    pub max_tries: u8,
-    /// The tenant's settings for it.
-    pub settings: CallSettings,
-}
-
-/// What a tenant has set for calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallSettings {
-    /// How long each number is rung.
-    pub ring_timeout: Duration,
-    /// How long two parties may talk.
-    pub max_call_duration: Duration,
-    /// All numbers at once instead of one after the other.
-    pub parallel: bool,
-    /// What a dialled party that has answered meets before it is connected.
-    pub screening: Screening,
-    /// Whether parties are told that they are recorded.
-    pub record_announcement: bool,
-    /// How long before the end of the longest call both sides are warned; `None`: never.
-    pub warning: Option<Duration>,
 }
 
 /// The end of a call, as the engine saw it.
@@ -129,13 +90,13 @@ pub struct CallEnding {
 
 /// What a recording is that a crash left unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftover {
+pub enum Disposition {
     /// Its call goes on, on another node.
     InUse,
     /// The record of its call names it now.
-    Wanted,
+    Keep,
     /// No record will ever name it.
-    Unwanted,
+    Discard,
 }
 
 /// A finished recording.
@@ -155,7 +116,7 @@ pub(crate) struct RecordingRules {
 }
 
 impl RecordingRules {
-    pub(crate) fn of(options: &StoreOptions) -> Self {
+    pub(crate) fn from_options(options: &StoreOptions) -> Self {
         let public_url = options.public_url.trim_end_matches('/').into();
         Self {
             public_url,
@@ -242,8 +203,8 @@ pub struct DigitReport {
 
 impl Store {
     /// Looks the number up and, when a pool holds it, opens the call record with `call.initiated`.
-    pub async fn begin_call(&self, call: NewCall) -> Result<Begun, StoreError> {
-        self.writer.write(move |tx| begin(tx, &call)).await
+    pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
+        self.writer.write(move |tx| route_call(tx, &call)).await
     }
 
     /// The dialled party is being alerted: `call.ringing`.
@@ -255,12 +216,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let (key, sealed) = dialled_number(tx, &sid, Some(dialled))?;
-            let row = (key, sealed, now.micros(), sid.as_str());
+            let (key, encrypted) = dialled_number(tx, &sid, Some(dialled))?;
+            let row = (key, encrypted, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_RING, row)? == 0 {
                 return Ok(());
             }
-            tell(tx, &sid, EventType::CallRinging, now)
+            write_progress_event(tx, &sid, EventType::CallRinging, now)
         });
         write.await
     }
@@ -274,8 +235,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let sid = sid.clone();
         let write = self.writer.write(move |tx| {
-            let (key, sealed) = dialled_number(tx, &sid, Some(dialled))?;
-            let row = (key, sealed, now.micros(), sid.as_str());
+            let (key, encrypted) = dialled_number(tx, &sid, Some(dialled))?;
+            let row = (key, encrypted, now.micros(), sid.as_str());
             if tx.execute(sql::CALL_ANSWER, row)? == 0 {
                 return Ok(());
             }
@@ -290,7 +251,7 @@ impl Store {
                     (tenant_id.as_str(), id.as_str()),
                 )?;
             }
-            tell(tx, &sid, EventType::CallAnswered, now)
+            write_progress_event(tx, &sid, EventType::CallAnswered, now)
         });
         write.await
     }
@@ -306,54 +267,54 @@ impl Store {
 
     /// What becomes of a recording that a crash left: it is taken into the record of its call, with `recording.ready`,
     /// where that has ended without one. `None`: nothing of it can be heard.
-    pub async fn take_up_recording(
+    pub async fn recover_recording(
         &self,
         sid: &CallSid,
-        left: Option<RecordingFile>,
+        recording: Option<RecordingFile>,
         now: Timestamp,
-    ) -> Result<Leftover, StoreError> {
+    ) -> Result<Disposition, StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         self.writer
-            .write(move |tx| take_up(tx, &sid, left.as_ref(), &rules, now))
+            .write(move |tx| recover(tx, &sid, recording.as_ref(), &rules, now))
             .await
     }
 }
 
-fn take_up(
+fn recover(
     tx: &Tx<'_>,
     sid: &CallSid,
-    left: Option<&RecordingFile>,
+    recording: Option<&RecordingFile>,
     rules: &RecordingRules,
     now: Timestamp,
-) -> Result<Leftover, StoreError> {
+) -> Result<Disposition, StoreError> {
     let Some(call) = record::find(tx, sid)? else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
     if call.ended_at.is_none() {
-        return Ok(Leftover::InUse);
+        return Ok(Disposition::InUse);
     }
-    let Some(left) = left else {
-        return Ok(Leftover::Unwanted);
+    let Some(recording) = recording else {
+        return Ok(Disposition::Discard);
     };
-    let row = (&left.location, millis(left), sid.as_str());
+    let row = (&recording.location, millis(recording), sid.as_str());
     if tx.execute(sql::CALL_SET_RECORDING, row)? > 0 {
-        recording_made(tx, sid, now, rules)?;
-        return Ok(Leftover::Wanted);
+        on_recording_complete(tx, sid, now, rules)?;
+        return Ok(Disposition::Keep);
     }
     // The crash may have come between this and the file's last name; the folder may have moved since.
     let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
     let known = call
         .recording
-        .is_some_and(|recording| name(&recording.location) == name(&left.location));
+        .is_some_and(|recording| name(&recording.location) == name(&recording.location));
     Ok(if known {
-        Leftover::Wanted
+        Disposition::Keep
     } else {
-        Leftover::Unwanted
+        Disposition::Discard
     })
 }
 
 /// Closes some calls of a node that ended with it, with record and terminal event each. How many there were.
-pub(crate) fn close_cut_short(
+pub(crate) fn close_interrupted(
     tx: &Tx<'_>,
     (node, most): (&str, u32),
     last_seen: Timestamp,
@@ -362,23 +323,26 @@ pub(crate) fn close_cut_short(
     let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get("call_sid"))?;
     for sid in &open {
         if let Some(call) = record::find(tx, sid)? {
-            end(tx, sid, &cut_off(call, last_seen), rules)?;
+            end(tx, sid, &interrupted_ending(call, last_seen), rules)?;
         }
     }
     Ok(open.len())
 }
 
-fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
+fn route_call(tx: &Tx<'_>, call: &NewCall) -> Result<RoutedCall, StoreError> {
     let Some(number) = numbers::find(tx, call.virtual_number)? else {
-        return Ok(Begun {
+        return Ok(RoutedCall {
             route: Route::UnknownNumber,
             voice: None,
             tenant: None,
         });
     };
-    let settings = settings::of(tx, &number.tenant_id)?;
+    let settings = settings::cached(tx, &number.tenant_id)?;
     let voice = Some(prompts::voice(tx, &number.tenant_id, &settings)?);
-    let (route, greenpin_id) = route(tx, &number, call.caller, &settings, call.started_at)?;
+    let found = collection(tx, &number, call.caller, &settings, call.started_at)?;
+    let (route, greenpin_id) = found.map_or((Route::NotInUse, None), |(collect, greenpin_id)| {
+        (Route::Collect(collect), greenpin_id)
+    });
     let key = tx.tenant_key(&number.tenant_id)?;
     let caller = call.caller.map(PhoneNumber::expose).unwrap_or_default();
     let parties = format!("{} {caller}", call.virtual_number.expose());
@@ -387,8 +351,8 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
         call.call_sid.as_str(),
         &number.number_key,
         greenpin_id.as_ref().map(GreenpinId::as_str),
-        call.caller.map(|caller| key.party(caller)),
-        key.seal(&record::context(call.call_sid.as_str()), parties)?,
+        call.caller.map(|caller| key.party_key(caller)),
+        key.encrypt(&record::context(call.call_sid.as_str()), parties)?,
         &call.trunk,
         &call.node,
         call.started_at.micros(),
@@ -397,14 +361,14 @@ fn begin(tx: &Tx<'_>, call: &NewCall) -> Result<Begun, StoreError> {
     if let Some(id) = &greenpin_id {
         count_attempt(tx, &number.tenant_id, id)?;
     }
-    tell(
+    write_progress_event(
         tx,
         &call.call_sid,
         EventType::CallInitiated,
         call.started_at,
     )?;
     let tenant = Some((number.tenant_id.clone(), settings.call_limit));
-    Ok(Begun {
+    Ok(RoutedCall {
         route,
         voice,
         tenant,
@@ -424,63 +388,76 @@ pub(crate) fn count_attempt(
     .map(|_| ())
 }
 
-/// Where the call goes, and the allocation that it counts for as far as that is known without a PIN.
-pub(crate) fn route(
+/// Returns the rules of the PIN collection, and the allocation of the call as far as it is known without a PIN; `None` if
+/// no allocation is active on the number, or its tenant is suspended.
+pub(crate) fn collection(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     settings: &TenantSettings,
     now: Timestamp,
-) -> Result<(Route, Option<GreenpinId>), StoreError> {
+) -> Result<Option<(Collect, Option<GreenpinId>)>, StoreError> {
     if number.suspended {
-        return Ok((Route::NotInUse, None));
+        return Ok(None);
     }
-    let (greenpin_id, max_tries) = match number.mode {
-        NumberMode::Exclusive => {
-            let Some(holder) = number.held_by(now).cloned() else {
-                return Ok((Route::NotInUse, None));
-            };
-            let allocation = allocations::find(snapshot, &number.tenant_id, &holder)?;
-            (
-                Some(holder),
-                allocation.map_or(STRANGERS_TRIES, |allocation| allocation.max_pin_attempts),
-            )
-        }
-        NumberMode::Shared => {
-            let key = (&number.number_key, now.micros());
-            if snapshot
-                .row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?
-                .is_none()
-            {
-                return Ok((Route::NotInUse, None));
-            }
-            let listing = match caller {
-                Some(caller) => listing(snapshot, number, caller, now)?,
-                None => Vec::new(),
-            };
-            let tries = listing
-                .iter()
-                .map(|allocation| allocation.max_pin_attempts)
-                .max()
-                .unwrap_or(STRANGERS_TRIES);
-            let sole = if let [only] = listing.as_slice() {
-                Some(only.greenpin_id.clone())
-            } else {
-                None
-            };
-            (sole, tries)
-        }
+    let target = match number.mode {
+        NumberMode::Exclusive => exclusive_target(snapshot, number, now)?,
+        NumberMode::Shared => shared_target(snapshot, number, caller, now)?,
     };
-    let collect = Collect {
-        pin_length: number.pin_length,
-        max_tries,
-        settings: call_settings(settings),
-    };
-    Ok((Route::Collect(collect), greenpin_id))
+    Ok(target.map(|(greenpin_id, max_attempts)| {
+        (
+            collect(settings, number.pin_length, max_attempts),
+            greenpin_id,
+        )
+    }))
 }
 
-fn call_settings(settings: &TenantSettings) -> CallSettings {
-    CallSettings {
+/// Returns the allocation that holds an exclusive number, and the maximum number of wrong attempts in one call.
+fn exclusive_target(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    now: Timestamp,
+) -> Result<Option<(Option<GreenpinId>, u8)>, StoreError> {
+    let Some(holder) = number.held_by(now).cloned() else {
+        return Ok(None);
+    };
+    let allocation = allocations::find(snapshot, &number.tenant_id, &holder)?;
+    let max_attempts = allocation.map_or(UNLISTED_CALLER_ATTEMPTS, |allocation| {
+        allocation.max_pin_attempts
+    });
+    Ok(Some((Some(holder), max_attempts)))
+}
+
+/// Returns the only allocation of a shared number that lists the caller, and the maximum number of wrong attempts in one
+/// call; the outer `None` if no allocation is active.
+fn shared_target(
+    snapshot: &Snapshot<'_>,
+    number: &NumberRow,
+    caller: Option<PhoneNumber>,
+    now: Timestamp,
+) -> Result<Option<(Option<GreenpinId>, u8)>, StoreError> {
+    let key = (&number.number_key, now.micros());
+    let active = snapshot.row(sql::PINS_ANY_ACTIVE, key, |_| Ok(()))?;
+    if active.is_none() {
+        return Ok(None);
+    }
+    let listing = match caller {
+        Some(caller) => allocations_listing(snapshot, number, caller, now)?,
+        None => Vec::new(),
+    };
+    let limits = listing.iter().map(|allocation| allocation.max_pin_attempts);
+    let max_attempts = limits.max().unwrap_or(UNLISTED_CALLER_ATTEMPTS);
+    let sole = match listing.as_slice() {
+        [only] => Some(only.greenpin_id.clone()),
+        _ => None,
+    };
+    Ok(Some((sole, max_attempts)))
+}
+
+fn collect(settings: &TenantSettings, pin_length: u8, max_attempts: u8) -> Collect {
+    Collect {
+        pin_length,
+        max_attempts,
         ring_timeout: Duration::from_secs(settings.ring_timeout.into()),
         max_call_duration: Duration::from_secs(settings.max_call_duration.into()),
         parallel: settings.dial_strategy == DialStrategy::Parallel,
@@ -489,7 +466,7 @@ fn call_settings(settings: &TenantSettings) -> CallSettings {
             (AcceptCall::Answer, true) => Screening::Whisper,
             (AcceptCall::Answer, false) => Screening::None,
         },
-        record_announcement: settings.record_announcement,
+        announce_recording: settings.record_announcement,
         warning: (settings.warning_tone > 0)
             .then(|| Duration::from_secs(settings.warning_tone.into())),
     }
@@ -510,10 +487,10 @@ fn end(
         sealed_dialled,
         micros(ending.dialled_at),
         micros(ending.bridged_at),
-        call_type(ending.call_type),
-        ending.dial_call_status.map(dial_status),
+        ending.call_type.as_str(),
+        ending.dial_call_status.map(DialStatus::as_str),
         ending.sip_cause,
-        hangup_by(ending.hangup_by),
+        ending.hangup_by.as_str(),
         ending.pin_attempts,
         ending
             .recording
@@ -530,7 +507,7 @@ fn end(
     let Some(call) = record::find(tx, sid)? else {
         return Ok(());
     };
-    let settings = settings::of(tx, &call.tenant_id)?;
+    let settings = settings::cached(tx, &call.tenant_id)?;
     let url = rules.url(&call);
     let data = record::event_data(&call, &settings.zone(), ending.ended_at, url);
     write_event(
@@ -542,7 +519,7 @@ fn end(
         data,
     )?;
     if call.recording.is_some() {
-        recording_made(tx, sid, ending.ended_at, rules)?;
+        on_recording_complete(tx, sid, ending.ended_at, rules)?;
     }
     Ok(())
 }
@@ -561,13 +538,13 @@ fn dialled_number(
         return Ok((None, None));
     };
     let key = tx.tenant_key(&tenant)?;
-    let sealed = key.seal(&record::dialled_context(sid.as_str()), dialled.expose())?;
-    Ok((Some(key.party(dialled)), Some(sealed)))
+    let encrypted = key.encrypt(&record::dialled_context(sid.as_str()), dialled.expose())?;
+    Ok((Some(key.party_key(dialled)), Some(encrypted)))
 }
 
 /// What is known of a call that ended with the process that served it. It ended when that process was last seen, or
 /// when the last thing happened that is known of it.
-fn cut_off(call: CallRecord, last_seen: Timestamp) -> CallEnding {
+fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
     let known = [
         Some(call.started_at),
         call.answered_at,
@@ -597,7 +574,7 @@ fn cut_off(call: CallRecord, last_seen: Timestamp) -> CallEnding {
     }
 }
 
-fn tell(
+fn write_progress_event(
     tx: &Tx<'_>,
     sid: &CallSid,
     event_type: EventType,
@@ -606,13 +583,13 @@ fn tell(
     let Some(call) = record::find(tx, sid)? else {
         return Ok(());
     };
-    let settings = settings::of(tx, &call.tenant_id)?;
+    let settings = settings::cached(tx, &call.tenant_id)?;
     let data = record::event_data(&call, &settings.zone(), now, None);
     write_event(tx, &call, &settings, event_type, now, data)
 }
 
 /// A recording is complete. Where it has to be uploaded, it cannot be fetched everywhere before that.
-fn recording_made(
+fn on_recording_complete(
     tx: &Tx<'_>,
     sid: &CallSid,
     now: Timestamp,
@@ -622,12 +599,12 @@ fn recording_made(
         true => tx
             .execute(sql::UPLOAD_INSERT, (now.micros(), sid.as_str()))
             .map(|_| ()),
-        false => tell_recording(tx, sid, now, rules),
+        false => write_recording_ready(tx, sid, now, rules),
     }
 }
 
 /// Writes `recording.ready`.
-pub(crate) fn tell_recording(
+pub(crate) fn write_recording_ready(
     tx: &Tx<'_>,
     sid: &CallSid,
     now: Timestamp,
@@ -639,7 +616,7 @@ pub(crate) fn tell_recording(
     let Some(recording) = &call.recording else {
         return Ok(());
     };
-    let settings = settings::of(tx, &call.tenant_id)?;
+    let settings = settings::cached(tx, &call.tenant_id)?;
     let data = json!({
         "call_sid": call.call_sid.as_str(),
         "virtual_number": call.virtual_number.expose(),
@@ -683,32 +660,4 @@ fn millis(recording: &RecordingFile) -> i64 {
 fn report_text(report: Option<&LegReport>) -> Result<Option<String>, StoreError> {
     let text = report.map(serde_json::to_string).transpose();
     text.map_err(|_| StoreError::Unreadable("media report"))
-}
-
-/// How far a call came, in the words of its record.
-pub(crate) fn call_type(call_type: CallType) -> &'static str {
-    match call_type {
-        CallType::Completed => "completed",
-        CallType::Incomplete => "incomplete",
-        CallType::CallAttempt => "call-attempt",
-        CallType::ClientHangup => "client-hangup",
-    }
-}
-
-fn dial_status(status: DialStatus) -> &'static str {
-    match status {
-        DialStatus::Completed => "completed",
-        DialStatus::Busy => "busy",
-        DialStatus::NoAnswer => "no-answer",
-        DialStatus::Failed => "failed",
-        DialStatus::Canceled => "canceled",
-    }
-}
-
-fn hangup_by(by: HangupBy) -> &'static str {
-    match by {
-        HangupBy::Caller => "caller",
-        HangupBy::Callee => "callee",
-        HangupBy::System => "system",
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use call::PhoneNumber;
+use call::{CallType, DialStatus, HangupBy, PhoneNumber};
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -45,13 +45,13 @@ pub struct CallRecord {
     /// When it ended; `None`: it has not.
     pub ended_at: Option<Timestamp>,
     /// How far it came.
-    pub call_type: Option<String>,
+    pub call_type: Option<CallType>,
     /// How the dialled leg ended.
-    pub dial_call_status: Option<String>,
+    pub dial_call_status: Option<DialStatus>,
     /// The SIP status with which the last dialled number refused.
     pub sip_cause: Option<u16>,
     /// Who ended it.
-    pub hangup_by: Option<String>,
+    pub hangup_by: Option<HangupBy>,
     /// Completed blocks of digits.
     pub pin_attempts: u32,
     /// Its recording.
@@ -102,7 +102,7 @@ impl TenantStore {
     }
 
     /// The calls of an allocation that came before one, newest first.
-    pub async fn calls_of(
+    pub async fn calls_of_allocation(
         &self,
         greenpin_id: &GreenpinId,
         before: Option<CallSid>,
@@ -141,13 +141,13 @@ pub(crate) fn event_data(
         "direction": "incoming",
         "start_time": call.started_at.rfc3339(zone),
         "current_time": now.rfc3339(zone),
-        "call_type": call.call_type,
-        "dial_call_status": call.dial_call_status,
+        "call_type": call.call_type.map(CallType::as_str),
+        "dial_call_status": call.dial_call_status.map(DialStatus::as_str),
         "dial_call_duration": call.dial_call_duration(),
         "on_call_duration": call.on_call_duration(),
         "recording_url": recording_url,
         "pin_attempts": call.pin_attempts,
-        "hangup_by": call.hangup_by,
+        "hangup_by": call.hangup_by.map(HangupBy::as_str),
     });
     match data {
         Value::Object(data) => data,
@@ -160,14 +160,14 @@ impl CallRow {
     pub(crate) fn record(self, snapshot: &Snapshot<'_>) -> Result<CallRecord, StoreError> {
         let key = snapshot.tenant_key(&self.tenant_id)?;
         let call_sid = self.call_sid.as_str();
-        let parties = key.open(&context(call_sid), &self.sealed)?;
+        let parties = key.decrypt(&context(call_sid), &self.sealed)?;
         let (virtual_number, caller) = parties
             .split_once(' ')
             .ok_or(StoreError::Unreadable("call"))?;
         let caller = (!caller.is_empty()).then(|| phone_number(caller));
         let dialled = self
             .sealed_dialled
-            .map(|sealed| phone_number(&key.open(&dialled_context(call_sid), &sealed)?));
+            .map(|encrypted| phone_number(&key.decrypt(&dialled_context(call_sid), &encrypted)?));
         let recording = self.recording_file.map(|location| RecordingFile {
             location,
             duration: Duration::from_millis(self.recording_ms.unwrap_or(0)),

@@ -43,7 +43,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(TenantStore, CallSid), LinkError> {
         let (signed, signature) = link.rsplit_once('.').ok_or(LinkError::Forged)?;
-        if !self.keys.link_is_signed(signed, signature) {
+        if !self.keys.verify_link(signed, signature) {
             return Err(LinkError::Forged);
         }
         let mut parts = signed.split('.');

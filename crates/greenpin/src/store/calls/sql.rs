@@ -1,5 +1,7 @@
 //! SQL of calls, their recordings and uploads.
 
+use call::{CallType, DialStatus, HangupBy};
+
 use crate::store::core::row::row;
 use crate::store::core::statement::statements;
 use crate::store::{CallSid, GreenpinId, TenantId, Timestamp};
@@ -21,10 +23,10 @@ row! {
         dialled_at: Option<Timestamp>,
         bridged_at: Option<Timestamp>,
         ended_at: Option<Timestamp>,
-        call_type: Option<String>,
-        dial_call_status: Option<String>,
+        call_type: Option<CallType>,
+        dial_call_status: Option<DialStatus>,
         sip_cause: Option<u16>,
-        hangup_by: Option<String>,
+        hangup_by: Option<HangupBy>,
         pin_attempts: u32,
         recording_file: Option<String>,
         recording_ms: Option<u64>,
@@ -42,7 +44,7 @@ row! {
         /// Path of the file.
         file: String = "u.file",
         /// Number of failed uploads.
-        tries: u32 = "u.tries",
+        attempts: u32 = "u.tries",
         /// Tenant of the call; `None` if no call record names the file any more and it only has to be removed.
         tenant_id: Option<TenantId> = "c.tenant_id",
     }

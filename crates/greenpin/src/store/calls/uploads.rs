@@ -24,7 +24,7 @@ impl Store {
     }
 
     /// How many recordings wait on a node's disk.
-    pub async fn uploads_waiting(&self, node: &str) -> Result<u64, StoreError> {
+    pub async fn pending_uploads(&self, node: &str) -> Result<u64, StoreError> {
         let node = node.to_owned();
         let read = self
             .readers
@@ -46,7 +46,7 @@ impl Store {
             tx.execute(sql::UPLOAD_DELETE, [sid.as_str()])?;
             let moved = tx.execute(sql::CALL_MOVE_RECORDING, (&location, sid.as_str(), &file))? > 0;
             if moved {
-                calls::tell_recording(tx, &sid, now, &rules)?;
+                calls::write_recording_ready(tx, &sid, now, &rules)?;
             }
             Ok(moved)
         });
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// There is nothing to upload any more.
-    pub async fn forget_upload(&self, upload: &Upload) -> Result<(), StoreError> {
+    pub async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
         let write = self
             .writer

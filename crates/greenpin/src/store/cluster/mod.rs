@@ -3,5 +3,5 @@
 mod nodes;
 pub(crate) mod sql;
 
-pub use self::nodes::{Beat, DeathWatch, Membership};
+pub use self::nodes::{FailureDetector, Heartbeat, Membership};
 pub use self::sql::NodeRow;

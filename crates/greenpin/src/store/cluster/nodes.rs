@@ -16,7 +16,7 @@ use crate::store::events::outbox;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
 /// Calls that are closed in one transaction.
-const CALLS: u32 = 100;
+const MAX_BATCH_CALLS: u32 = 100;
 
 /// A node's place among those that share the database.
 #[derive(Debug, Clone)]
@@ -28,11 +28,11 @@ pub struct Membership {
 
 /// What a node's beat has met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beat {
+pub enum Heartbeat {
     /// The node is known to live.
-    Known,
+    Recorded,
     /// It was taken for dead, and its calls were closed.
-    Buried,
+    Evicted,
     /// Another process has joined under its name.
     Replaced,
 }
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// Closes the calls of a node that is dead, as long as it has not beaten again. Returns how many there were.
-    pub async fn bury(&self, dead: &NodeRow) -> Result<usize, StoreError> {
+    pub async fn evict(&self, dead: &NodeRow) -> Result<usize, StoreError> {
         let mut closed = 0;
         loop {
             let batch = self
@@ -125,13 +125,13 @@ impl Store {
         let rules = self.recording_rules.clone();
         let write = self.writer.write(move |tx| {
             if let Some(dead) = &dead
-                && stands(tx, &dead.node)? != Some((dead.life.clone(), dead.beat))
+                && process_state(tx, &dead.node)? != Some((dead.life.clone(), dead.beat))
             {
                 return Ok(0);
             }
-            let closed = calls::close_cut_short(tx, (&node, CALLS), last_seen, &rules)?;
+            let closed = calls::close_interrupted(tx, (&node, MAX_BATCH_CALLS), last_seen, &rules)?;
             if let Some(dead) = dead.as_ref().filter(|_| closed == 0) {
-                outbox::release_of(tx, &dead.node, last_seen)?;
+                outbox::release_node(tx, &dead.node, last_seen)?;
                 tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.life))?;
             }
             Ok(closed)
@@ -141,24 +141,24 @@ impl Store {
 }
 
 /// The life and the count of beats of a node.
-fn stands(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
+fn process_state(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
     let row = tx.row(sql::NODE_SELECT, [node], NodeRow::read)?;
     Ok(row.map(|row| (row.life, row.beat)))
 }
 
 impl Membership {
     /// Shows that the node lives.
-    pub async fn beat(&self, now: Timestamp) -> Result<Beat, StoreError> {
+    pub async fn heartbeat(&self, now: Timestamp) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
             let row = (now.micros(), &member.node, &member.life);
             if tx.execute(sql::NODE_HEARTBEAT, row)? > 0 {
-                return Ok(Beat::Known);
+                return Ok(Heartbeat::Recorded);
             }
-            Ok(if stands(tx, &member.node)?.is_some() {
-                Beat::Replaced
+            Ok(if process_state(tx, &member.node)?.is_some() {
+                Heartbeat::Replaced
             } else {
-                Beat::Buried
+                Heartbeat::Evicted
             })
         });
         write.await
@@ -182,11 +182,11 @@ impl Membership {
 
 /// Which nodes have not beaten for how long, on the watch of the one that looks.
 #[derive(Debug, Default)]
-pub struct DeathWatch(HashMap<String, (NodeRow, Instant)>);
+pub struct FailureDetector(HashMap<String, (NodeRow, Instant)>);
 
-impl DeathWatch {
+impl FailureDetector {
     /// Looks at the nodes as they stand now; those that have not beaten for `lease` are dead.
-    pub fn look(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
+    pub fn observe(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
         self.0
             .retain(|name, _| nodes.iter().any(|node| node.node == *name));
         for node in nodes {
@@ -219,35 +219,35 @@ mod tests {
 
     #[test]
     fn a_node_is_dead_once_its_beat_has_stood_still_for_a_lease_of_ours() {
-        let (mut watch, begin, lease) = (
-            DeathWatch::default(),
+        let (mut detector, begin, lease) = (
+            FailureDetector::default(),
             Instant::now(),
             Duration::from_secs(15),
         );
         let at = |seconds| begin + Duration::from_secs(seconds);
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 1)], lease, at(0)),
+            detector.observe(vec![node("a", 7), node("b", 1)], lease, at(0)),
             []
         );
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 2)], lease, at(14)),
+            detector.observe(vec![node("a", 7), node("b", 2)], lease, at(14)),
             []
         );
         assert_eq!(
-            watch.look(vec![node("a", 7), node("b", 3)], lease, at(15)),
+            detector.observe(vec![node("a", 7), node("b", 3)], lease, at(15)),
             [node("a", 7)]
         );
         assert_eq!(
-            watch.look(vec![node("a", 8), node("b", 3)], lease, at(16)),
+            detector.observe(vec![node("a", 8), node("b", 3)], lease, at(16)),
             [],
             "it beats again"
         );
         assert_eq!(
-            watch.look(vec![node("b", 3)], lease, at(30)),
+            detector.observe(vec![node("b", 3)], lease, at(30)),
             [node("b", 3)]
         );
         assert_eq!(
-            watch.look(vec![node("a", 8)], lease, at(31)),
+            detector.observe(vec![node("a", 8)], lease, at(31)),
             [],
             "a node that comes anew lives"
         );

@@ -1,4 +1,4 @@
-//! The engine of the store: databases, the writer, readers, encryption at rest. It knows no resource.
+//! Engine of the store: databases, the writer, readers, encryption at rest. It does not depend on any resource.
 
 pub(crate) mod checkpoint;
 pub(crate) mod crypto;

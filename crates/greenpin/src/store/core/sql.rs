@@ -10,5 +10,5 @@ statements! {
 }
 
 /// Locks the turn of the writers, on PostgreSQL alone.
-pub(crate) const TURN_BEGIN: &str =
+pub(crate) const LEASE_BEGIN: &str =
     "BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE";

@@ -1,10 +1,10 @@
-//! Conversions of stored values to types that cannot hold anything else.
+//! Conversions of stored texts.
 
 use call::PhoneNumber;
 
 use super::error::StoreError;
 
-/// Parses a phone number that was decrypted.
+/// Parses a decrypted phone number.
 pub(crate) fn phone_number(text: &str) -> Result<PhoneNumber, StoreError> {
     PhoneNumber::parse(text).map_err(|_| StoreError::Unreadable("number"))
 }

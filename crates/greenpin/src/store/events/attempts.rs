@@ -1,5 +1,6 @@
 //! Attempts to deliver: what each came to, and what of an event is still owed to whom.
 
+use call::words;
 use std::time::Duration;
 
 use crate::store::Tx;
@@ -8,15 +9,15 @@ use crate::store::events::endpoint_health;
 use crate::store::events::outbox;
 use crate::store::events::outbox::Delivery;
 use crate::store::events::sql;
-use crate::store::events::sql::{AttemptRow, DeliveryRow};
+use crate::store::events::sql::{AttemptRow, DeliveryRow, QueueState};
 use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
 /// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Rows in one transaction.
-const BATCH: u32 = 500;
+const MAX_BATCH_ROWS: u32 = 500;
 /// Attempts of one event that are shown, the newest.
-const SHOWN: u32 = 500;
+const MAX_SHOWN_ATTEMPTS: u32 = 500;
 
 /// One POST and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,73 +34,42 @@ pub struct Attempt {
     pub answer: String,
 }
 
-/// Why an attempt had no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AttemptError {
-    /// The answer did not come in time.
-    Timeout,
-    /// No connection, or no TLS on it.
-    NoConnection,
-    /// The address is loopback, private, link-local or otherwise not public.
-    AddressRefused,
-    /// The connection ended, or what came is no HTTP.
-    BrokenAnswer,
-    /// It could not be sent: a fault on our side.
-    NotSent,
-}
-
-impl AttemptError {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Timeout,
-        Self::NoConnection,
-        Self::AddressRefused,
-        Self::BrokenAnswer,
-        Self::NotSent,
-    ];
-
-    /// Its name in the API and in logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::NoConnection => "no_connection",
-            Self::AddressRefused => "address_refused",
-            Self::BrokenAnswer => "broken_answer",
-            Self::NotSent => "not_sent",
-        }
+words! {
+    /// Why an attempt had no answer.
+    pub enum AttemptError {
+        /// The answer did not come in time.
+        Timeout = "timeout",
+        /// No connection, or no TLS on it.
+        NoConnection = "no_connection",
+        /// The address is loopback, private, link-local or otherwise not public.
+        AddressRefused = "address_refused",
+        /// The connection ended, or what came is no HTTP.
+        BrokenAnswer = "broken_answer",
+        /// It could not be sent: a fault on our side.
+        NotSent = "not_sent",
     }
 }
 
 /// What follows an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// It was taken: nothing more is owed.
     Delivered,
     /// It is tried again at this moment.
-    Again(Timestamp),
+    RetryAt(Timestamp),
     /// It is not tried any more.
-    GivenUp,
+    Failed,
 }
 
-/// How a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeliveryState {
-    /// It waits for its time, for an earlier event of its allocation, or for its endpoint to go on.
-    Pending,
-    /// It was taken.
-    Delivered,
-    /// It was given up, or its endpoint was taken away.
-    Dead,
-}
-
-impl DeliveryState {
-    /// Its name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
+words! {
+    /// How a delivery stands.
+    pub enum DeliveryState {
+        /// It waits for its time, for an earlier event of its allocation, or for its endpoint to go on.
+        Pending = "pending",
+        /// It was taken.
+        Delivered = "delivered",
+        /// It was given up, or its endpoint was taken away.
+        Failed = "dead",
     }
 }
 
@@ -131,7 +101,7 @@ impl Store {
         &self,
         delivery: &Delivery,
         attempt: Attempt,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         disable_after: Duration,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -140,13 +110,15 @@ impl Store {
             .write(move |tx| {
                 insert(tx, &key, &attempt)?;
                 match outcome {
-                    Outcome::Delivered => endpoint_health::did_well(tx, &key)?,
-                    _ => endpoint_health::failed(tx, &key, disable_after, now)?,
+                    AttemptOutcome::Delivered => endpoint_health::on_success(tx, &key)?,
+                    _ => endpoint_health::on_failure(tx, &key, disable_after, now)?,
                 }
                 match outcome {
-                    Outcome::Delivered => outbox::finish(tx, &key, true, now),
-                    Outcome::GivenUp => outbox::finish(tx, &key, false, now),
-                    Outcome::Again(due_at) => outbox::retry(tx, &key, due_at),
+                    AttemptOutcome::Delivered => {
+                        outbox::finish(tx, &key, QueueState::Delivered, now)
+                    }
+                    AttemptOutcome::Failed => outbox::finish(tx, &key, QueueState::Failed, now),
+                    AttemptOutcome::RetryAt(due_at) => outbox::retry(tx, &key, due_at),
                 }
             })
             .await
@@ -155,17 +127,22 @@ impl Store {
     /// Gives up some of what has waited for 30 days for an endpoint that is paused or disabled: it can be sent again by
     /// a request. Returns how many; 0: none is left.
     pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now);
+        let before = cutoff(now);
         self.writer
-            .write(move |tx| tx.execute(sql::DELIVERIES_ABANDON, (now.micros(), before, BATCH)))
+            .write(move |tx| {
+                tx.execute(
+                    sql::DELIVERIES_ABANDON,
+                    (now.micros(), before, MAX_BATCH_ROWS),
+                )
+            })
             .await
     }
 
     /// Forgets some of the attempts that are too old. Returns how many; 0: none is left.
-    pub async fn forget_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now);
+    pub async fn delete_old_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = cutoff(now);
         self.writer
-            .write(move |tx| tx.execute(sql::ATTEMPTS_DELETE_OLD, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::ATTEMPTS_DELETE_OLD, (before, MAX_BATCH_ROWS)))
             .await
     }
 }
@@ -185,7 +162,7 @@ impl TenantStore {
             let rows = snapshot.rows(sql::DELIVERIES_OF_EVENT, key, DeliveryRow::read)?;
             let mut deliveries: Vec<_> = rows.into_iter().map(delivery_record).collect();
             let tenant_key = snapshot.tenant_key(&tenant)?;
-            let limited = (key.0, key.1, SHOWN);
+            let limited = (key.0, key.1, MAX_SHOWN_ATTEMPTS);
             for row in snapshot.rows(sql::ATTEMPTS_OF_EVENT, limited, AttemptRow::read)? {
                 let endpoint = row.endpoint_id.clone();
                 let attempt = attempt(row, &event, &tenant_key)?;
@@ -202,14 +179,14 @@ impl TenantStore {
     }
 }
 
-fn before(now: Timestamp) -> i64 {
+fn cutoff(now: Timestamp) -> i64 {
     now.micros()
-        .saturating_sub(i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX))
+        .saturating_sub(i64::try_from(ATTEMPT_RETENTION.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), StoreError> {
-    let sealed = tx.tenant_key(&key.tenant)?;
-    let sealed = sealed.seal(
+fn insert(tx: &Tx<'_>, key: &outbox::DeliveryKey, attempt: &Attempt) -> Result<(), StoreError> {
+    let encrypted = tx.tenant_key(&key.tenant)?;
+    let encrypted = encrypted.encrypt(
         &context(&key.event, key.endpoint.as_str()),
         attempt.answer.as_str(),
     )?;
@@ -221,9 +198,9 @@ fn insert(tx: &Tx<'_>, key: &outbox::Key, attempt: &Attempt) -> Result<(), Store
         i64::try_from(attempt.latency.as_micros()).unwrap_or(i64::MAX),
         attempt.status,
         attempt.error.map(AttemptError::as_str),
-        sealed,
+        encrypted,
     );
-    tx.send(sql::ATTEMPT_INSERT, row)
+    tx.execute_deferred(sql::ATTEMPT_INSERT, row)
 }
 
 /// What an answer is sealed for.
@@ -237,12 +214,8 @@ fn attempt(row: AttemptRow, event: &EventId, key: &TenantKey) -> Result<Attempt,
         begun_at: row.begun_at,
         latency: Duration::from_micros(u64::try_from(row.latency).unwrap_or(0)),
         status: row.status,
-        error: row.error.and_then(|word| {
-            AttemptError::ALL
-                .into_iter()
-                .find(|kind| kind.as_str() == word)
-        }),
-        answer: key.open(&context(event, &row.endpoint_id), &row.sealed_answer)?,
+        error: row.error.and_then(|word| word.parse().ok()),
+        answer: key.decrypt(&context(event, &row.endpoint_id), &row.sealed_answer)?,
     })
 }
 
@@ -250,13 +223,13 @@ fn delivery_record(row: DeliveryRow) -> DeliveryRecord {
     DeliveryRecord {
         endpoint_id: row.endpoint_id,
         url: row.url,
-        state: match row.state.as_str() {
-            "delivered" => DeliveryState::Delivered,
-            "failed" => DeliveryState::Dead,
-            _ => DeliveryState::Pending,
+        state: match row.state {
+            QueueState::Waiting | QueueState::Due => DeliveryState::Pending,
+            QueueState::Delivered => DeliveryState::Delivered,
+            QueueState::Failed => DeliveryState::Failed,
         },
         attempt_count: row.attempts,
-        next_attempt_at: (row.state == "due").then_some(row.due_at),
+        next_attempt_at: (row.state == QueueState::Due).then_some(row.due_at),
         created_at: row.created_at,
         finished_at: row.finished_at,
         attempts: Vec::new(),

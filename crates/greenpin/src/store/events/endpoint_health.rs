@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::store::Tx;
 use crate::store::events;
-use crate::store::events::outbox::Key;
+use crate::store::events::outbox::DeliveryKey;
 use crate::store::events::sql;
 use crate::store::events::sql::FailureRow;
 use crate::store::events::{Draft, Subject};
@@ -15,7 +15,7 @@ use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantSto
 
 /// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
 /// makes days of an hour.
-const LEAST_FAILURES: i64 = 10;
+const MIN_FAILURES: i64 = 10;
 
 impl Store {
     /// Endpoints that were disabled and are not enabled again.
@@ -41,14 +41,14 @@ impl TenantStore {
 }
 
 /// The endpoint took something.
-pub(crate) fn did_well(tx: &Tx<'_>, key: &Key) -> Result<(), StoreError> {
-    tx.send(sql::ENDPOINT_SUCCEEDED, [key.endpoint.as_str()])
+pub(crate) fn on_success(tx: &Tx<'_>, key: &DeliveryKey) -> Result<(), StoreError> {
+    tx.execute_deferred(sql::ENDPOINT_SUCCEEDED, [key.endpoint.as_str()])
 }
 
 /// The endpoint did not take something. It is disabled if that has been so for `disable_after`.
-pub(crate) fn failed(
+pub(crate) fn on_failure(
     tx: &Tx<'_>,
-    key: &Key,
+    key: &DeliveryKey,
     disable_after: Duration,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -58,16 +58,16 @@ pub(crate) fn failed(
         return Ok(());
     };
     let (since, failures, url) = (failure.failing_since, failure.failures, failure.url);
-    if now.since(since) < disable_after || failures < LEAST_FAILURES {
+    if now.since(since) < disable_after || failures < MIN_FAILURES {
         return Ok(());
     }
     tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
     tx.cache().tenants.change();
     tracing::error!(endpoint_id = %key.endpoint, failures, "an endpoint that has failed for days is disabled");
-    tell(tx, &key.tenant, &key.endpoint, &url, since, now)
+    write_disabled_event(tx, &key.tenant, &key.endpoint, &url, since, now)
 }
 
-fn tell(
+fn write_disabled_event(
     tx: &Tx<'_>,
     tenant: &TenantId,
     endpoint: &EndpointId,
@@ -75,7 +75,7 @@ fn tell(
     since: Timestamp,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let zone = settings::of(tx, tenant)?.zone();
+    let zone = settings::cached(tx, tenant)?.zone();
     let data = json!({ "endpoint_id": endpoint.as_str(), "url": url, "failing_since": since.rfc3339(&zone) });
     let event_type = EventType::EndpointDisabled;
     events::write(

@@ -1,5 +1,6 @@
 //! Events: written in the transaction of what they tell of, with a delivery for each endpoint that asks for them.
 
+use call::words;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -14,88 +15,43 @@ use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, Tenant
 /// The place of an allocation's first event among its events.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;
 
-/// What an event tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventType {
-    /// An allocation was made.
-    AllocationCreated,
-    /// An allocation was changed.
-    AllocationUpdated,
-    /// An allocation's time is over.
-    AllocationExpired,
-    /// An allocation was deleted.
-    AllocationDeleted,
-    /// An allocation met its limit of wrong PINs.
-    AllocationLocked,
-    /// An allocation's count of wrong PINs was set back.
-    AllocationUnlocked,
-    /// An allocation has a new PIN.
-    AllocationPinRotated,
-    /// A call to a virtual number came in.
-    CallInitiated,
-    /// A block of digits was refused.
-    CallPinFailed,
-    /// A block of digits was right.
-    CallPinAccepted,
-    /// The dialled party is being alerted.
-    CallRinging,
-    /// The dialled party answered.
-    CallAnswered,
-    /// The call is over. The last event of every call but for `recording.ready`.
-    CallCompleted,
-    /// A recording can be fetched.
-    RecordingReady,
-    /// A number has few places left.
-    NumberCapacityLow,
-    /// Strangers have used up a number's budget of wrong PINs.
-    NumberPinAttack,
-    /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
-    EndpointDisabled,
-}
-
-impl EventType {
-    /// Every type.
-    pub const ALL: [Self; 17] = [
-        Self::AllocationCreated,
-        Self::AllocationUpdated,
-        Self::AllocationExpired,
-        Self::AllocationDeleted,
-        Self::AllocationLocked,
-        Self::AllocationUnlocked,
-        Self::AllocationPinRotated,
-        Self::CallInitiated,
-        Self::CallPinFailed,
-        Self::CallPinAccepted,
-        Self::CallRinging,
-        Self::CallAnswered,
-        Self::CallCompleted,
-        Self::RecordingReady,
-        Self::NumberCapacityLow,
-        Self::NumberPinAttack,
-        Self::EndpointDisabled,
-    ];
-
-    /// Its name, such as `call.completed`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AllocationCreated => "allocation.created",
-            Self::AllocationUpdated => "allocation.updated",
-            Self::AllocationExpired => "allocation.expired",
-            Self::AllocationDeleted => "allocation.deleted",
-            Self::AllocationLocked => "allocation.locked",
-            Self::AllocationUnlocked => "allocation.unlocked",
-            Self::AllocationPinRotated => "allocation.pin_rotated",
-            Self::CallInitiated => "call.initiated",
-            Self::CallPinFailed => "call.pin_failed",
-            Self::CallPinAccepted => "call.pin_accepted",
-            Self::CallRinging => "call.ringing",
-            Self::CallAnswered => "call.answered",
-            Self::CallCompleted => "call.completed",
-            Self::RecordingReady => "recording.ready",
-            Self::NumberCapacityLow => "number.capacity_low",
-            Self::NumberPinAttack => "number.pin_attack",
-            Self::EndpointDisabled => "endpoint.disabled",
-        }
+words! {
+    /// What an event tells of.
+    pub enum EventType {
+        /// An allocation was made.
+        AllocationCreated = "allocation.created",
+        /// An allocation was changed.
+        AllocationUpdated = "allocation.updated",
+        /// An allocation's time is over.
+        AllocationExpired = "allocation.expired",
+        /// An allocation was deleted.
+        AllocationDeleted = "allocation.deleted",
+        /// An allocation met its limit of wrong PINs.
+        AllocationLocked = "allocation.locked",
+        /// An allocation's count of wrong PINs was set back.
+        AllocationUnlocked = "allocation.unlocked",
+        /// An allocation has a new PIN.
+        AllocationPinRotated = "allocation.pin_rotated",
+        /// A call to a virtual number came in.
+        CallInitiated = "call.initiated",
+        /// A block of digits was refused.
+        CallPinFailed = "call.pin_failed",
+        /// A block of digits was right.
+        CallPinAccepted = "call.pin_accepted",
+        /// The dialled party is being alerted.
+        CallRinging = "call.ringing",
+        /// The dialled party answered.
+        CallAnswered = "call.answered",
+        /// The call is over. The last event of every call but for `recording.ready`.
+        CallCompleted = "call.completed",
+        /// A recording can be fetched.
+        RecordingReady = "recording.ready",
+        /// A number has few places left.
+        NumberCapacityLow = "number.capacity_low",
+        /// Strangers have used up a number's budget of wrong PINs.
+        NumberPinAttack = "number.pin_attack",
+        /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
+        EndpointDisabled = "endpoint.disabled",
     }
 }
 
@@ -188,9 +144,9 @@ pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
         sequence,
         draft.occurred_at.micros(),
         tx.tenant_key(draft.tenant)?
-            .seal(&context(&event_id), body)?,
+            .encrypt(&context(&event_id), body)?,
     );
-    tx.append(sql::EVENT_INSERT, row)?;
+    tx.insert_batched(sql::EVENT_INSERT, row)?;
     deliver(tx, draft, &event_id, sequence)
 }
 
@@ -230,7 +186,7 @@ fn deliver<D>(
     sequence: i64,
 ) -> Result<(), StoreError> {
     let queue = queue(event_id, draft.subject.greenpin_id());
-    for endpoint in endpoints::of(tx, draft.tenant)?.iter() {
+    for endpoint in endpoints::cached(tx, draft.tenant)?.iter() {
         if endpoint.takes(draft.event_type.as_str()) {
             let (tenant, event) = (draft.tenant.as_str(), event_id.as_str());
             let row = (
@@ -241,7 +197,7 @@ fn deliver<D>(
                 sequence,
                 draft.occurred_at.micros(),
             );
-            tx.send(sql::DELIVERY_INSERT, row)?;
+            tx.execute_deferred(sql::DELIVERY_INSERT, row)?;
             tx.wake_deliverer();
         }
     }
@@ -298,7 +254,7 @@ impl TenantStore {
     }
 
     /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
-    pub async fn dead_events_after(
+    pub async fn failed_events_after(
         &self,
         after: Option<EventId>,
         endpoint: Option<EndpointId>,
@@ -318,7 +274,7 @@ impl TenantStore {
 
 fn logged(row: &Row<'_>, key: &TenantKey) -> Result<LoggedEvent, StoreError> {
     let row = LogRow::read(row)?;
-    let body = key.open(&context(&row.event_id), &row.sealed)?;
+    let body = key.decrypt(&context(&row.event_id), &row.sealed)?;
     Ok(LoggedEvent {
         event_id: row.event_id.to_string(),
         body,

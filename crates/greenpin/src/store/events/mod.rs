@@ -7,7 +7,7 @@ pub(crate) mod outbox;
 pub(crate) mod redelivery;
 pub(crate) mod sql;
 
-pub use self::attempts::{Attempt, AttemptError, DeliveryRecord, DeliveryState, Outcome};
+pub use self::attempts::{Attempt, AttemptError, AttemptOutcome, DeliveryRecord, DeliveryState};
 pub(crate) use self::log::*;
 pub use self::log::{EventType, LoggedEvent};
 pub use self::outbox::Delivery;

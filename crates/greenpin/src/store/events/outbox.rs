@@ -9,7 +9,7 @@ use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::events;
 use crate::store::events::sql;
-use crate::store::events::sql::{ClaimRow, ContentRow, DueEndpoint};
+use crate::store::events::sql::{ClaimRow, ContentRow, DueEndpoint, QueueState};
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp};
 
@@ -40,29 +40,29 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn key(&self) -> Key {
-        Key {
+    pub(crate) fn key(&self) -> DeliveryKey {
+        DeliveryKey {
             tenant: self.tenant_id.clone(),
             event: self.event_id.clone(),
             endpoint: self.endpoint_id.clone(),
             queue: self.queue.clone(),
-            made: self.created_at,
+            created_at: self.created_at,
         }
     }
 }
 
 /// Which delivery. An event that is sent again is made anew: whoever still has the old one ends that alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
+pub(crate) struct DeliveryKey {
     pub(crate) tenant: TenantId,
     pub(crate) event: EventId,
     pub(crate) endpoint: EndpointId,
     queue: String,
-    made: Timestamp,
+    created_at: Timestamp,
 }
 
-struct Claimed {
-    key: Key,
+struct ClaimedDelivery {
+    key: DeliveryKey,
     attempts: u32,
     tried_at: Timestamp,
 }
@@ -88,21 +88,21 @@ impl Store {
         let claim = self
             .writer
             .write(move |tx| claim(tx, &node, &wanted, now + lease, now));
-        let claimed: Vec<Claimed> = claim.await?;
+        let claimed: Vec<ClaimedDelivery> = claim.await?;
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
         // What is in them is read apart: the writer's time is everybody's.
         let opened = self
             .readers
-            .read(move |snapshot| open_all(snapshot, &claimed, now))
+            .read(move |snapshot| read_contents(snapshot, &claimed, now))
             .await;
-        let (deliveries, owed_to_nobody) = opened.map_err(|error: StoreError| error)?;
-        if !owed_to_nobody.is_empty() {
+        let (deliveries, obsolete) = opened.map_err(|error: StoreError| error)?;
+        if !obsolete.is_empty() {
             let finish = move |tx: &Tx<'_>| {
-                owed_to_nobody
+                obsolete
                     .iter()
-                    .try_for_each(|key: &Key| finish(tx, key, false, now))
+                    .try_for_each(|key: &DeliveryKey| finish(tx, key, QueueState::Failed, now))
             };
             self.writer.write(finish).await?;
         }
@@ -128,7 +128,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let node = node.to_owned();
         self.writer
-            .write(move |tx| release_of(tx, &node, now))
+            .write(move |tx| release_node(tx, &node, now))
             .await
     }
 
@@ -151,7 +151,7 @@ fn claim(
     wanted: &[(EndpointId, u32)],
     lease: Timestamp,
     now: Timestamp,
-) -> Result<Vec<Claimed>, StoreError> {
+) -> Result<Vec<ClaimedDelivery>, StoreError> {
     let mut claimed = Vec::new();
     for (endpoint, limit) in wanted {
         let key = (
@@ -162,19 +162,19 @@ fn claim(
             *limit,
         );
         let rows = tx.rows(sql::DELIVERIES_CLAIM, key, ClaimRow::read)?;
-        claimed.extend(rows.into_iter().map(Claimed::from));
+        claimed.extend(rows.into_iter().map(ClaimedDelivery::from));
     }
     Ok(claimed)
 }
 
-impl From<ClaimRow> for Claimed {
+impl From<ClaimRow> for ClaimedDelivery {
     fn from(row: ClaimRow) -> Self {
-        let key = Key {
+        let key = DeliveryKey {
             tenant: row.tenant_id,
             event: row.event_id,
             endpoint: row.endpoint_id,
             queue: row.queue,
-            made: row.created_at,
+            created_at: row.created_at,
         };
         Self {
             key,
@@ -184,19 +184,19 @@ impl From<ClaimRow> for Claimed {
     }
 }
 
-impl Claimed {
+impl ClaimedDelivery {
     /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
-    fn open(
+    fn read_content(
         &self,
         snapshot: &Snapshot<'_>,
         now: Timestamp,
     ) -> Result<Option<Delivery>, StoreError> {
-        let Key {
+        let DeliveryKey {
             tenant,
             event,
             endpoint,
             queue,
-            made,
+            created_at,
         } = &self.key;
         let row = (tenant.as_str(), event.as_str(), endpoint.as_str());
         let content = snapshot.row(sql::DELIVERY_CONTENT, row, ContentRow::read)?;
@@ -208,16 +208,17 @@ impl Claimed {
             .sealed_old_secret
             .filter(|_| now < content.old_secret_until);
         let secrets = std::iter::once(content.sealed_secret).chain(old_secret);
-        let secrets = secrets.map(|sealed| key.open(&endpoints::secret_context(endpoint), &sealed));
+        let secrets =
+            secrets.map(|encrypted| key.decrypt(&endpoints::secret_context(endpoint), &encrypted));
         Ok(Some(Delivery {
             secrets: secrets.collect::<Result<_, _>>()?,
-            body: key.open(&events::context(event), &content.sealed)?,
+            body: key.decrypt(&events::context(event), &content.sealed)?,
             format: content.format,
             tenant_id: tenant.clone(),
             event_id: event.clone(),
             endpoint_id: endpoint.clone(),
             attempts: self.attempts,
-            created_at: *made,
+            created_at: *created_at,
             tried_at: self.tried_at,
             url: content.url,
             queue: queue.clone(),
@@ -226,29 +227,29 @@ impl Claimed {
 }
 
 /// What can be sent of the claimed, and what is owed to nobody.
-fn open_all(
+fn read_contents(
     snapshot: &Snapshot<'_>,
-    claimed: &[Claimed],
+    claimed: &[ClaimedDelivery],
     now: Timestamp,
-) -> Result<(Vec<Delivery>, Vec<Key>), StoreError> {
-    let (mut deliveries, mut over) = (Vec::with_capacity(claimed.len()), Vec::new());
-    for one in claimed {
-        match one.open(snapshot, now) {
+) -> Result<(Vec<Delivery>, Vec<DeliveryKey>), StoreError> {
+    let (mut deliveries, mut obsolete) = (Vec::with_capacity(claimed.len()), Vec::new());
+    for claim in claimed {
+        match claim.read_content(snapshot, now) {
             Ok(Some(delivery)) => deliveries.push(delivery),
-            Ok(None) => over.push(one.key.clone()),
+            Ok(None) => obsolete.push(claim.key.clone()),
             // One that cannot be read must not hold up all others.
             Err(StoreError::Unreadable(what)) => {
-                tracing::error!(event_id = %one.key.event, what, "an event to be delivered cannot be read");
-                over.push(one.key.clone());
+                tracing::error!(event_id = %claim.key.event, what, "an event to be delivered cannot be read");
+                obsolete.push(claim.key.clone());
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((deliveries, over))
+    Ok((deliveries, obsolete))
 }
 
 /// Makes what a node had under way due at a moment.
-pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
+pub(crate) fn release_node(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
     if tx.execute(sql::DELIVERIES_RELEASE_NODE, (due_at.micros(), node))? > 0 {
         tx.wake_deliverer();
     }
@@ -257,25 +258,24 @@ pub(crate) fn release_of(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(
 
 pub(crate) fn finish(
     tx: &Tx<'_>,
-    key: &Key,
-    delivered: bool,
+    key: &DeliveryKey,
+    state: QueueState,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let Key {
+    let DeliveryKey {
         tenant,
         event,
         endpoint,
         queue,
-        made,
+        created_at,
     } = key;
-    let state = if delivered { "delivered" } else { "failed" };
     let row = (
-        state,
+        state.as_str(),
         now.micros(),
         tenant.as_str(),
         event.as_str(),
         endpoint.as_str(),
-        made.micros(),
+        created_at.micros(),
     );
     tx.execute(sql::DELIVERY_FINISH, row)?;
     // An event of no allocation has a queue to itself.
@@ -288,12 +288,12 @@ pub(crate) fn finish(
     Ok(())
 }
 
-pub(crate) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), StoreError> {
-    let Key {
+pub(crate) fn retry(tx: &Tx<'_>, key: &DeliveryKey, due_at: Timestamp) -> Result<(), StoreError> {
+    let DeliveryKey {
         tenant,
         event,
         endpoint,
-        made,
+        created_at,
         ..
     } = key;
     let row = (
@@ -301,7 +301,7 @@ pub(crate) fn retry(tx: &Tx<'_>, key: &Key, due_at: Timestamp) -> Result<(), Sto
         tenant.as_str(),
         event.as_str(),
         endpoint.as_str(),
-        made.micros(),
+        created_at.micros(),
     );
     tx.execute(sql::DELIVERY_RETRY, row).map(|_| ())
 }

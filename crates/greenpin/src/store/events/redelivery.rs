@@ -11,9 +11,9 @@ use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Events in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 100;
+const MAX_BATCH_EVENTS: u32 = 100;
 /// Batches for one request.
-const BATCHES: u32 = 10;
+const MAX_BATCHES: u32 = 10;
 
 /// Which events are to go again.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Replay {
     /// To this endpoint; `None`: to each that asks for the type.
     pub endpoint_id: Option<EndpointId>,
     /// Only what was given up.
-    pub dead: bool,
+    pub failed: bool,
     /// Where the request before has ended.
     pub cursor: Option<EventId>,
 }
@@ -55,7 +55,7 @@ impl TenantStore {
             let Some(found) = tx.row(sql::EVENT_SELECT, key, HeadRow::read)? else {
                 return Ok(None);
             };
-            again(tx, &tenant, &found, now, |_| true).map(Some)
+            requeue(tx, &tenant, &found, now, |_| true).map(Some)
         });
         write.await
     }
@@ -68,7 +68,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<(Replayed, Option<EventId>), StoreError> {
         let mut sum = Replayed::default();
-        for _ in 0..BATCHES {
+        for _ in 0..MAX_BATCHES {
             let (tenant, asked) = (self.tenant_id.clone(), wanted.clone());
             let write = self
                 .store
@@ -100,11 +100,16 @@ fn replay(
     let until = EventId::first(wanted.before);
     let found = tx.rows(
         sql::EVENTS_BETWEEN,
-        (tenant.as_str(), from.as_str(), until.as_str(), BATCH),
+        (
+            tenant.as_str(),
+            from.as_str(),
+            until.as_str(),
+            MAX_BATCH_EVENTS,
+        ),
         HeadRow::read,
     )?;
-    let dead = if wanted.dead {
-        Some(dead(tx, tenant, &found)?)
+    let failed = if wanted.failed {
+        Some(failed(tx, tenant, &found)?)
     } else {
         None
     };
@@ -117,18 +122,18 @@ fn replay(
         {
             continue;
         }
-        let count = again(tx, tenant, event, now, |endpoint| {
+        let count = requeue(tx, tenant, event, now, |endpoint| {
             let owed = (event.event_id.clone(), endpoint.id.clone());
             wanted
                 .endpoint_id
                 .as_ref()
                 .is_none_or(|id| *id == endpoint.id)
-                && dead.as_ref().is_none_or(|dead| dead.contains(&owed))
+                && failed.as_ref().is_none_or(|failed| failed.contains(&owed))
         })?;
         sum.deliveries += count;
         sum.events += usize::from(count > 0);
     }
-    let full = found.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
+    let full = found.len() >= usize::try_from(MAX_BATCH_EVENTS).unwrap_or(usize::MAX);
     let last = found
         .last()
         .filter(|_| full)
@@ -137,7 +142,7 @@ fn replay(
 }
 
 /// What of some events was given up, to which endpoints.
-fn dead(
+fn failed(
     tx: &Tx<'_>,
     tenant: &TenantId,
     found: &[HeadRow],
@@ -156,7 +161,7 @@ fn dead(
 }
 
 /// Queues an event for the endpoints that ask for its type and are meant; for how many.
-fn again(
+fn requeue(
     tx: &Tx<'_>,
     tenant: &TenantId,
     event: &HeadRow,
@@ -164,7 +169,7 @@ fn again(
     meant: impl Fn(&Endpoint) -> bool,
 ) -> Result<usize, StoreError> {
     let queue = events::queue(&event.event_id, event.greenpin_id.as_ref());
-    let endpoints = endpoints::of(tx, tenant)?;
+    let endpoints = endpoints::cached(tx, tenant)?;
     let wanting = endpoints
         .iter()
         .filter(|endpoint| endpoint.takes(&event.event_type) && meant(endpoint));

@@ -1,8 +1,10 @@
 //! SQL of the event log, deliveries and attempts.
 
+use crate::store::core::database::word_columns;
 use crate::store::core::row::row;
 use crate::store::core::statement::statements;
 use crate::store::{EndpointFormat, EndpointId, EventId, GreenpinId, TenantId, Timestamp};
+use call::words;
 
 row! {
     /// Event of the log, encrypted.
@@ -68,12 +70,28 @@ row! {
     }
 }
 
+words! {
+    /// State of a delivery in its queue.
+    pub enum QueueState {
+        /// An earlier event of the same allocation is not delivered yet.
+        Waiting = "waiting",
+        /// First of its queue: it is sent at `due_at`.
+        Due = "due",
+        /// Delivered.
+        Delivered = "delivered",
+        /// Given up.
+        Failed = "failed",
+    }
+}
+
+word_columns!(QueueState);
+
 row! {
     /// State of a delivery.
     pub(crate) struct DeliveryRow from delivery_columns {
         endpoint_id: EndpointId = "d.endpoint_id",
         url: Option<String> = "p.url",
-        state: String = "d.state",
+        state: QueueState = "d.state",
         attempts: u32 = "d.attempts",
         due_at: Timestamp = "d.due_at",
         created_at: Timestamp = "d.created_at",

@@ -12,7 +12,7 @@ use crate::store::tenants::settings;
 use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
 
 /// A number that has as much of its limit in use has little capacity left: four fifths.
-const LOW: (i64, i64) = (4, 5);
+const LOW_CAPACITY: (i64, i64) = (4, 5);
 
 /// How full a number is.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct NumberCapacity {
 
 impl NumberCapacity {
     /// Active allocations that the number takes at once.
-    pub fn most(&self) -> u32 {
+    pub fn max_allocations(&self) -> u32 {
         match self.number.mode {
             NumberMode::Exclusive => 1,
             NumberMode::Shared => self.number.max_active,
@@ -66,20 +66,22 @@ impl TenantStore {
 }
 
 /// The places of a shared number after one more was taken.
-pub(crate) struct Places {
+pub(crate) struct Slots {
     pub(crate) active: i64,
-    pub(crate) most: i64,
+    pub(crate) max_active: i64,
 }
 
-impl Places {
+impl Slots {
     /// Whether the last place taken was the first over the mark.
     fn became_low(&self) -> bool {
-        let low = |active: i64| active.saturating_mul(LOW.1) >= self.most.saturating_mul(LOW.0);
+        let low = |active: i64| {
+            active.saturating_mul(LOW_CAPACITY.1) >= self.max_active.saturating_mul(LOW_CAPACITY.0)
+        };
         low(self.active) && !low(self.active - 1)
     }
 
     /// Tells the tenant if little capacity is left since this place was taken.
-    pub(crate) fn tell_if_low(
+    pub(crate) fn write_event_if_low(
         &self,
         tx: &Tx<'_>,
         tenant: &TenantId,
@@ -89,9 +91,9 @@ impl Places {
         if !self.became_low() {
             return Ok(());
         }
-        let zone = settings::of(tx, tenant)?.zone();
+        let zone = settings::cached(tx, tenant)?.zone();
         let data = json!({
-            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.most,
+            "virtual_number": virtual_number, "active_allocations": self.active, "max_active": self.max_active,
         });
         let event_type = EventType::NumberCapacityLow;
         events::write(
@@ -114,12 +116,12 @@ mod tests {
 
     #[test]
     fn a_number_is_low_once_on_its_way_up() {
-        let low = |most: i64| {
-            (1..=most)
+        let low = |max_active: i64| {
+            (1..=max_active)
                 .filter(|active| {
-                    Places {
+                    Slots {
                         active: *active,
-                        most,
+                        max_active,
                     }
                     .became_low()
                 })
@@ -132,8 +134,8 @@ mod tests {
             (10, vec![8]),
             (200, vec![160]),
         ];
-        for (most, at) in expected {
-            let found: Vec<i64> = low(most);
+        for (max_active, at) in expected {
+            let found: Vec<i64> = low(max_active);
             assert_eq!(found, at);
         }
     }

@@ -1,13 +1,13 @@
 //! The pool: which virtual numbers a tenant has, and how each is used.
 
+use call::words;
 use std::fmt;
-use std::str::FromStr;
 
 use call::PhoneNumber;
 
 use crate::store::Tx;
 use crate::store::core::crypto::TenantKey;
-use crate::store::core::database::{Column, Value};
+use crate::store::core::database::word_columns;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
 use crate::store::numbers::sql;
@@ -18,13 +18,14 @@ use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timesta
 /// Wrong PINs of unlisted callers that a shared number takes in a row: the size of its budget.
 pub(crate) const UNLISTED_BURST: i64 = 20;
 
-/// How many allocations a virtual number takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NumberMode {
-    /// One active allocation at a time.
-    Exclusive,
-    /// Many, told apart by their PINs.
-    Shared,
+words! {
+    /// How many allocations a virtual number takes.
+    pub enum NumberMode {
+        /// One active allocation at a time.
+        Exclusive = "exclusive",
+        /// Many, told apart by their PINs.
+        Shared = "shared",
+    }
 }
 
 /// A number to be added to a pool.
@@ -87,7 +88,7 @@ const DEFAULT_PIN_LENGTH: u8 = 4;
 impl NewNumber {
     /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
     /// number and 200 on a shared one.
-    pub fn of(
+    pub fn with_defaults(
         virtual_number: PhoneNumber,
         mode: NumberMode,
         pin_length: Option<u8>,
@@ -118,9 +119,9 @@ impl NewNumber {
         if !lengths.contains(&self.pin_length) {
             return Err(NumberError::PinLength);
         }
-        let most = 10_u32.saturating_pow(self.pin_length.into()) / 2;
-        if !(1..=most).contains(&self.max_active) {
-            return Err(NumberError::MaxActive(most));
+        let max = 10_u32.saturating_pow(self.pin_length.into()) / 2;
+        if !(1..=max).contains(&self.max_active) {
+            return Err(NumberError::MaxActive(max));
         }
         Ok(())
     }
@@ -171,7 +172,7 @@ impl PoolRow {
     pub(crate) fn number(self, snapshot: &Snapshot<'_>) -> Result<PoolNumber, StoreError> {
         let virtual_number = snapshot
             .tenant_key(&self.tenant_id)?
-            .open(&context(&self.number_key), &self.sealed)?;
+            .decrypt(&context(&self.number_key), &self.sealed)?;
         Ok(PoolNumber {
             virtual_number: phone_number(&virtual_number)?,
             tenant_id: self.tenant_id,
@@ -184,12 +185,12 @@ impl PoolRow {
 }
 
 /// Seals a number of a tenant's pool.
-pub(crate) fn seal(
+pub(crate) fn encrypt(
     key: &TenantKey,
     number_key: &str,
     number: PhoneNumber,
 ) -> Result<String, StoreError> {
-    key.seal(&context(number_key), number.expose())
+    key.encrypt(&context(number_key), number.expose())
 }
 
 fn context(number_key: &str) -> String {
@@ -203,8 +204,8 @@ pub(crate) struct NumberRow {
     pub(crate) tenant_id: TenantId,
     pub(crate) mode: NumberMode,
     pub(crate) pin_length: u8,
-    pub(crate) strangers_left: i64,
-    pub(crate) strangers_at: Timestamp,
+    pub(crate) unlisted_budget: i64,
+    pub(crate) unlisted_budget_at: Timestamp,
     /// Its tenant takes no new calls.
     pub(crate) suspended: bool,
     held: Option<(GreenpinId, Timestamp)>,
@@ -252,7 +253,7 @@ pub(crate) fn insert_all(
     let before = count()?;
     for number in new {
         with_row(tx, tenant, number, now, |row| {
-            tx.send(sql::NUMBER_INSERT, row)
+            tx.execute_deferred(sql::NUMBER_INSERT, row)
         })?;
     }
     let added = count()?.saturating_sub(before);
@@ -266,12 +267,12 @@ fn with_row<T>(
     now: Timestamp,
     write: impl FnOnce((&str, &str, &str, &str, i64, i64, i64, i64, i64)) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let key = tx.keys().number(new.virtual_number);
-    let sealed = seal(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
+    let key = tx.keys().number_key(new.virtual_number);
+    let encrypted = encrypt(&*tx.tenant_key(tenant)?, &key, new.virtual_number)?;
     write((
         &key,
         tenant.as_str(),
-        &sealed,
+        &encrypted,
         new.mode.as_str(),
         i64::from(new.pin_length),
         i64::from(new.max_active),
@@ -304,7 +305,7 @@ pub(crate) fn find(
     snapshot: &Snapshot<'_>,
     number: PhoneNumber,
 ) -> Result<Option<NumberRow>, StoreError> {
-    let number_key = snapshot.keys().number(number);
+    let number_key = snapshot.keys().number_key(number);
     let row = snapshot.row(sql::NUMBER_SELECT, [&number_key], RoutingRow::read)?;
     Ok(row.map(|row| NumberRow {
         number_key,
@@ -312,43 +313,17 @@ pub(crate) fn find(
         tenant_id: row.tenant_id,
         mode: row.mode,
         pin_length: row.pin_length,
-        strangers_left: row.strangers_left,
-        strangers_at: row.strangers_at,
+        unlisted_budget: row.unlisted_budget,
+        unlisted_budget_at: row.unlisted_budget_at,
         suspended: row.suspended_at.is_some(),
         held: row.held_by.map(|holder| (holder, row.held_until)),
     }))
 }
 
-impl Column for NumberMode {
-    fn read(value: Value<'_>) -> Option<Self> {
-        String::read(value)?.parse().ok()
-    }
-}
-
-impl NumberMode {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exclusive => "exclusive",
-            Self::Shared => "shared",
-        }
-    }
-}
+word_columns!(NumberMode);
 
 impl fmt::Display for NumberMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for NumberMode {
-    type Err = StoreError;
-
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        match text {
-            "exclusive" => Ok(Self::Exclusive),
-            "shared" => Ok(Self::Shared),
-            _ => Err(StoreError::Unreadable("number mode")),
-        }
     }
 }

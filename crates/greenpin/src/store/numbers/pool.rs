@@ -9,7 +9,7 @@ use crate::store::numbers;
 use crate::store::numbers::sql;
 use crate::store::numbers::sql::{PoolDates, PoolRow};
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::{
     NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp,
@@ -100,12 +100,12 @@ impl OperatorStore {
         let write = self.store.writer.write(move |tx| {
             numbers::insert(tx, &tenant, &new, now)?;
             let masked = new.virtual_number.to_string();
-            let act = Act {
+            let action = AuditAction {
                 name: "number.add",
                 tenant: Some(&tenant),
                 object: Some(&masked),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
@@ -129,12 +129,12 @@ impl OperatorStore {
                 return Err(ImportError::Taken);
             }
             let count = format!("{} numbers", new.len());
-            let act = Act {
+            let action = AuditAction {
                 name: "number.import",
                 tenant: Some(&tenant),
                 object: Some(&count),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
@@ -152,16 +152,16 @@ impl OperatorStore {
     pub async fn taken(&self, wanted: Vec<PhoneNumber>) -> Result<Vec<usize>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let mut taken = Vec::new();
-            for (place, number) in wanted.iter().enumerate() {
+            for (position, number) in wanted.iter().enumerate() {
                 if snapshot
                     .row(
                         sql::NUMBER_EXISTS,
-                        [snapshot.keys().number(*number)],
+                        [snapshot.keys().number_key(*number)],
                         |_| Ok(()),
                     )?
                     .is_some()
                 {
-                    taken.push(place);
+                    taken.push(position);
                 }
             }
             Ok(taken)
@@ -176,7 +176,7 @@ impl OperatorStore {
         now: Timestamp,
     ) -> Result<Option<NumberRecord>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
-            let key = (now.micros(), snapshot.keys().number(number));
+            let key = (now.micros(), snapshot.keys().number_key(number));
             let row = snapshot.row(sql::NUMBER_DETAIL, key, RecordRow::read)?;
             row.map(|row| row.record(snapshot)).transpose()
         });
@@ -216,10 +216,10 @@ impl OperatorStore {
         change: NumberChange,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.change", now, move |tx, found| {
+        self.change_audited(number, "number.change", now, move |tx, found| {
             let old = &found.number;
             let new = changed(old, change).map_err(PoolError::Rule)?;
-            let vn = tx.keys().number(number);
+            let vn = tx.keys().number_key(number);
             if new.mode == old.mode && new.pin_length == old.pin_length {
                 if new.max_active < old.active {
                     return Err(PoolError::InUse(old.active));
@@ -227,7 +227,7 @@ impl OperatorStore {
                 tx.execute(sql::NUMBER_LIMIT, (i64::from(new.max_active), &vn))?;
                 return Ok(());
             }
-            unused(found)?;
+            require_unused(found)?;
             numbers::release_ended(tx, &vn, now)?;
             let row = (
                 new.mode.as_str(),
@@ -248,14 +248,14 @@ impl OperatorStore {
         to: TenantId,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.move", now, move |tx, found| {
+        self.change_audited(number, "number.move", now, move |tx, found| {
             if !numbers::takes_numbers(tx, &to)? {
                 return Err(PoolError::NoSuchTenant);
             }
-            unused(found)?;
-            let vn = tx.keys().number(number);
-            let sealed = numbers::seal(&*tx.tenant_key(&to)?, &vn, number)?;
-            tx.execute(sql::NUMBER_MOVE, (to.as_str(), sealed, &vn))?;
+            require_unused(found)?;
+            let vn = tx.keys().number_key(number);
+            let encrypted = numbers::encrypt(&*tx.tenant_key(&to)?, &vn, number)?;
+            tx.execute(sql::NUMBER_MOVE, (to.as_str(), encrypted, &vn))?;
             tx.execute(sql::PINS_DETACH, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
@@ -270,11 +270,11 @@ impl OperatorStore {
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.quarantine", now, move |tx, _| {
+        self.change_audited(number, "number.quarantine", now, move |tx, _| {
             Ok(tx
                 .execute(
                     sql::NUMBER_QUARANTINE,
-                    (now.micros(), tx.keys().number(number)),
+                    (now.micros(), tx.keys().number_key(number)),
                 )
                 .map(|_| ())?)
         })
@@ -287,9 +287,9 @@ impl OperatorStore {
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.release", now, move |tx, _| {
+        self.change_audited(number, "number.release", now, move |tx, _| {
             Ok(tx
-                .execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number(number)])
+                .execute(sql::NUMBER_UNQUARANTINE, [tx.keys().number_key(number)])
                 .map(|_| ())?)
         })
         .await
@@ -301,10 +301,10 @@ impl OperatorStore {
         number: PhoneNumber,
         now: Timestamp,
     ) -> Result<(), PoolError> {
-        self.act_on(number, "number.remove", now, move |tx, found| {
-            unused(found)?;
-            let vn = tx.keys().number(number);
-            while tx.execute(sql::PINS_DELETE, (&vn, PINS_AT_ONCE))? > 0 {}
+        self.change_audited(number, "number.remove", now, move |tx, found| {
+            require_unused(found)?;
+            let vn = tx.keys().number_key(number);
+            while tx.execute(sql::PINS_DELETE, (&vn, MAX_BATCH_PINS))? > 0 {}
             tx.execute(sql::NUMBER_DELETE_UNLISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE_LISTED_CALLERS, [&vn])?;
             tx.execute(sql::NUMBER_DELETE, [&vn])?;
@@ -315,7 +315,7 @@ impl OperatorStore {
 
     /// Does something to a number, and notes it. The number's row is locked first, so that no allocation is made on it
     /// meanwhile.
-    async fn act_on(
+    async fn change_audited(
         &self,
         number: PhoneNumber,
         name: &'static str,
@@ -324,27 +324,27 @@ impl OperatorStore {
     ) -> Result<(), PoolError> {
         let actor = self.actor.clone();
         let write = self.store.writer.write(move |tx| {
-            let vn = tx.keys().number(number);
+            let vn = tx.keys().number_key(number);
             tx.execute(sql::NUMBER_LOCK, [&vn])?;
             let found = tx.row(sql::NUMBER_DETAIL, (now.micros(), &vn), RecordRow::read)?;
             let found = found.ok_or(PoolError::NotFound)?.record(tx)?;
             work(tx, &found)?;
             let masked = number.to_string();
-            let act = Act {
+            let action = AuditAction {
                 name,
                 tenant: Some(&found.number.tenant_id),
                 object: Some(&masked),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 }
 
 /// Rows that one statement deletes.
-const PINS_AT_ONCE: i64 = 1000;
+const MAX_BATCH_PINS: i64 = 1000;
 
-fn unused(found: &NumberRecord) -> Result<(), PoolError> {
+fn require_unused(found: &NumberRecord) -> Result<(), PoolError> {
     match found.number.active {
         0 => Ok(()),
         active => Err(PoolError::InUse(active)),
@@ -362,7 +362,7 @@ fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberEr
     let max_active = change
         .max_active
         .or(kept.map(|()| old.max_active).filter(fits));
-    NewNumber::of(old.virtual_number, mode, pin_length, max_active)
+    NewNumber::with_defaults(old.virtual_number, mode, pin_length, max_active)
 }
 
 /// Row of a number in the lists of the operator.

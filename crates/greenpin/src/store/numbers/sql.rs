@@ -38,8 +38,8 @@ row! {
         pin_length: u8 = "n.pin_length",
         held_by: Option<GreenpinId> = "n.held_by",
         held_until: Timestamp = "n.held_until",
-        strangers_left: i64 = "n.strangers_left",
-        strangers_at: Timestamp = "n.strangers_at",
+        unlisted_budget: i64 = "n.strangers_left",
+        unlisted_budget_at: Timestamp = "n.strangers_at",
         suspended_at: Option<Timestamp> = "t.suspended_at",
     }
 }

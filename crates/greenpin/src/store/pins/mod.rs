@@ -6,6 +6,5 @@ pub(crate) mod resolve;
 pub(crate) mod sql;
 pub(crate) mod unlisted_callers;
 
-pub use self::attempt::PinVerdict;
-pub use self::decide::{Connection, Refusal};
+pub use self::decide::Refusal;
 pub use self::resolve::Resolution;

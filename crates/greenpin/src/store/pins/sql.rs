@@ -7,7 +7,7 @@ use crate::store::core::statement::statements;
 row! {
     /// History of a caller that no allocation of a number lists.
     pub(crate) struct HistoryRow from history_columns {
-        wrong_tries: i64,
+        wrong_attempts: i64 = "wrong_tries",
         refusals: i64,
         refused_until: Timestamp,
         updated_at: Timestamp,

@@ -15,21 +15,21 @@ use crate::store::pins::sql::HistoryRow;
 use crate::store::{Store, StoreError, Timestamp};
 
 /// One more is granted each half hour.
-const REFILL: Duration = Duration::from_secs(1800);
-const WRONG_TRIES: i64 = 5;
-const FIRST_REFUSAL: Duration = Duration::from_secs(15 * 60);
-const LONGEST_REFUSAL: Duration = Duration::from_secs(24 * 3600);
+const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
+const MAX_WRONG_ATTEMPTS: i64 = 5;
+const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
+const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
 /// A stranger's history counts for no longer than this after the last try.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+const HISTORY_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// A stranger's history is of no use after this.
-const STRANGERS_MEMORY: Duration = Duration::from_secs(48 * 3600);
+const HISTORY_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 impl Store {
     /// Forgets strangers who have not called for two days.
-    pub async fn forget_strangers(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let memory = i64::try_from(STRANGERS_MEMORY.as_micros()).unwrap_or(i64::MAX);
-        let before = now.micros().saturating_sub(memory);
+    pub async fn delete_old_unlisted_callers(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let retention = i64::try_from(HISTORY_RETENTION.as_micros()).unwrap_or(i64::MAX);
+        let before = now.micros().saturating_sub(retention);
         self.writer
             .write(move |tx| tx.execute(sql::UNLISTED_CALLERS_DELETE_OLD, [before]))
             .await
@@ -37,9 +37,9 @@ impl Store {
 }
 
 /// A stranger's try that was admitted, and charged.
-pub(crate) struct Admitted {
+pub(crate) struct CallerThrottle {
     caller: String,
-    wrong_tries: i64,
+    wrong_attempts: i64,
     refusals: i64,
     budget_left: i64,
     budget_at: Timestamp,
@@ -51,12 +51,12 @@ pub(crate) fn admit(
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Option<Admitted>, StoreError> {
-    let Some((admitted, refused_until)) = look(tx, number, caller, now)? else {
+) -> Result<Option<CallerThrottle>, StoreError> {
+    let Some((throttle, refused_until)) = check(tx, number, caller, now)? else {
         return Ok(None);
     };
-    admitted.store(tx, number, refused_until, now)?;
-    Ok(Some(admitted))
+    throttle.store(tx, number, refused_until, now)?;
+    Ok(Some(throttle))
 }
 
 /// Whether a try would be admitted now. Charges nothing.
@@ -66,33 +66,33 @@ pub(crate) fn would_admit(
     caller: Option<PhoneNumber>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(look(snapshot, number, caller, now)?.is_some())
+    Ok(check(snapshot, number, caller, now)?.is_some())
 }
 
 /// What a charge would leave behind, and until when the caller was refused before; `None`: there is none now.
-fn look(
+fn check(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
     caller: Option<PhoneNumber>,
     now: Timestamp,
-) -> Result<Option<(Admitted, Timestamp)>, StoreError> {
+) -> Result<Option<(CallerThrottle, Timestamp)>, StoreError> {
     let caller = match caller {
-        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party(caller),
+        Some(caller) => snapshot.tenant_key(&number.tenant_id)?.party_key(caller),
         None => String::new(),
     };
-    let (wrong_tries, refusals, refused_until) = history(snapshot, number, &caller, now)?;
+    let (wrong_attempts, refusals, refused_until) = history(snapshot, number, &caller, now)?;
     let (left, budget_at) = refilled(number, now);
     if refused_until > now || left <= 0 {
         return Ok(None);
     }
-    let admitted = Admitted {
+    let throttle = CallerThrottle {
         caller,
-        wrong_tries: wrong_tries + 1,
+        wrong_attempts: wrong_attempts + 1,
         refusals,
         budget_left: left - 1,
         budget_at,
     };
-    Ok(Some((admitted, refused_until)))
+    Ok(Some((throttle, refused_until)))
 }
 
 fn history(
@@ -107,9 +107,9 @@ fn history(
         return Ok((0, 0, Timestamp::from_micros(0)));
     };
     let until = history.refused_until;
-    let is_recent = history.updated_at.max(until) + MEMORY > now;
+    let is_recent = history.updated_at.max(until) + HISTORY_TTL > now;
     Ok(if is_recent {
-        (history.wrong_tries, history.refusals, until)
+        (history.wrong_attempts, history.refusals, until)
     } else {
         (0, 0, until)
     })
@@ -117,20 +117,20 @@ fn history(
 
 /// The budget with what time has granted since it was last looked at.
 fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
-    let granted = now.since(number.strangers_at).as_secs() / REFILL.as_secs();
+    let granted = now.since(number.unlisted_budget_at).as_secs() / REFILL_INTERVAL.as_secs();
     let left = number
-        .strangers_left
+        .unlisted_budget
         .saturating_add(i64::try_from(granted).unwrap_or(UNLISTED_BURST));
     if left >= UNLISTED_BURST {
         return (UNLISTED_BURST, now);
     }
     (
         left,
-        number.strangers_at + REFILL * u32::try_from(granted).unwrap_or(0),
+        number.unlisted_budget_at + REFILL_INTERVAL * u32::try_from(granted).unwrap_or(0),
     )
 }
 
-impl Admitted {
+impl CallerThrottle {
     /// The try was right: it is given back, and the caller starts anew.
     pub(crate) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
@@ -143,18 +143,16 @@ impl Admitted {
     }
 
     /// The try was wrong. Returns whether it emptied the budget.
-    pub(crate) fn keep(
+    pub(crate) fn confirm(
         mut self,
         tx: &Tx<'_>,
         number: &NumberRow,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        if self.wrong_tries >= WRONG_TRIES {
+        if self.wrong_attempts >= MAX_WRONG_ATTEMPTS {
             let doublings = u32::try_from(self.refusals).unwrap_or(0).min(16);
-            let pause = FIRST_REFUSAL
-                .saturating_mul(1 << doublings)
-                .min(LONGEST_REFUSAL);
-            self.wrong_tries = 0;
+            let pause = MIN_LOCKOUT.saturating_mul(1 << doublings).min(MAX_LOCKOUT);
+            self.wrong_attempts = 0;
             self.refusals = self.refusals.saturating_add(1);
             self.store(tx, number, now + pause, now)?;
         }
@@ -172,7 +170,7 @@ impl Admitted {
         let row = (
             vn,
             &self.caller,
-            self.wrong_tries,
+            self.wrong_attempts,
             self.refusals,
             until.micros(),
             now.micros(),

@@ -13,14 +13,14 @@ use crate::store::{
 };
 
 /// Rows in one transaction, so that calls and creates never wait long behind it.
-const BATCH: u32 = 200;
+const MAX_BATCH_ROWS: u32 = 200;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Events are kept for as long at the least: so long an endpoint may still have to get them.
-const LEAST_EVENT_DAYS: u32 = 7;
+const MIN_EVENT_DAYS: u32 = 7;
 
 /// A recording that is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptRecording {
+pub struct StoredRecording {
     /// Whose it is.
     pub tenant_id: TenantId,
     /// The call that it is of.
@@ -29,7 +29,7 @@ pub struct KeptRecording {
     pub location: String,
 }
 
-impl KeptRecording {
+impl StoredRecording {
     /// Reads a call's id and its recording's location.
     pub(crate) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
@@ -41,17 +41,17 @@ impl KeptRecording {
 }
 
 /// Where recordings lie: the store knows of them, and what keeps them removes them.
-pub trait RecordingShelf: Sync {
+pub trait RecordingStorage: Sync {
     /// Removes a recording; whether there was one. One that is gone already is no fault.
     ///
     /// # Errors
     /// It is still there, and is to be removed later.
-    fn remove(&self, recording: &KeptRecording) -> impl Future<Output = io::Result<bool>> + Send;
+    fn remove(&self, recording: &StoredRecording) -> impl Future<Output = io::Result<bool>> + Send;
 }
 
 impl Store {
     /// Some of the recordings whose time is over. Each is to be removed, then forgotten.
-    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<KeptRecording>, StoreError> {
+    pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<StoredRecording>, StoreError> {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
             // A call record that goes takes its recording with it.
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// A recording is there no more.
-    pub async fn forget_recording(&self, recording: &KeptRecording) -> Result<(), StoreError> {
+    pub async fn clear_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
             tx.execute(
@@ -112,12 +112,17 @@ impl Store {
         &self,
         tenant_id: TenantId,
         before: Timestamp,
-    ) -> Result<Vec<KeptRecording>, StoreError> {
+    ) -> Result<Vec<StoredRecording>, StoreError> {
         let read = self.readers.read(move |snapshot| {
             let sid = CallSid::first(before);
-            let key = (tenant_id.as_str(), sid.as_str(), before.micros(), BATCH);
+            let key = (
+                tenant_id.as_str(),
+                sid.as_str(),
+                before.micros(),
+                MAX_BATCH_ROWS,
+            );
             snapshot.rows(sql::RETENTION_RECORDINGS, key, |row| {
-                KeptRecording::read(&tenant_id, row)
+                StoredRecording::read(&tenant_id, row)
             })
         });
         read.await
@@ -134,12 +139,17 @@ fn enforce(
     if let Some(days) = retention.calls {
         let before = cutoff(now, days);
         let sid = CallSid::first(before);
-        let key = (tenant.as_str(), sid.as_str(), before.micros(), BATCH);
+        let key = (
+            tenant.as_str(),
+            sid.as_str(),
+            before.micros(),
+            MAX_BATCH_ROWS,
+        );
         removed += tx.execute(sql::RETENTION_CALLS, key)?;
     }
     if let Some(days) = retention.ended_allocations {
         for statement in [sql::RETENTION_DELETED, sql::RETENTION_EXPIRED] {
-            let key = (tenant.as_str(), cutoff(now, days).micros(), BATCH);
+            let key = (tenant.as_str(), cutoff(now, days).micros(), MAX_BATCH_ROWS);
             let ended: Vec<GreenpinId> = tx.rows(statement, key, |row| row.get("greenpin_id"))?;
             removed += ended.len();
             for id in &ended {
@@ -149,9 +159,9 @@ fn enforce(
     }
     // Events tell of both: they go when both have gone, and nobody waits for them any more.
     if let (Some(calls), Some(allocations)) = (retention.calls, retention.ended_allocations) {
-        let before = cutoff(now, calls.max(allocations).max(LEAST_EVENT_DAYS));
+        let before = cutoff(now, calls.max(allocations).max(MIN_EVENT_DAYS));
         let event = EventId::first(before);
-        let key = (tenant.as_str(), event.as_str(), BATCH);
+        let key = (tenant.as_str(), event.as_str(), MAX_BATCH_ROWS);
         removed += tx.execute(sql::RETENTION_ATTEMPTS, key)?;
         removed += tx.execute(sql::RETENTION_DELIVERIES, key)?;
         removed += tx.execute(sql::RETENTION_EVENTS, key)?;
@@ -169,12 +179,12 @@ fn remove(
     let Some(allocation) = allocations::find(tx, tenant, id)? else {
         return Ok(());
     };
-    allocations::forget_callers(tx, tenant, &allocation)?;
-    allocations::forget_parties(tx, tenant, &allocation)?;
-    let vn = tx.keys().number(allocation.virtual_number);
-    let pin = tx.keys().pin(&vn, &allocation.pin);
-    tx.send(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;
-    tx.send(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str()))
+    allocations::delete_listed_callers(tx, tenant, &allocation)?;
+    allocations::delete_party_rows(tx, tenant, &allocation)?;
+    let vn = tx.keys().number_key(allocation.virtual_number);
+    let pin = tx.keys().pin_key(&vn, &allocation.pin);
+    tx.execute_deferred(sql::RETENTION_PIN, (&vn, pin, id.as_str(), now.micros()))?;
+    tx.execute_deferred(sql::RETENTION_ALLOCATION, (tenant.as_str(), id.as_str()))
 }
 
 fn cutoff(now: Timestamp, days: u32) -> Timestamp {

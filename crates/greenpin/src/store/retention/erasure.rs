@@ -13,18 +13,18 @@ use crate::store::numbers;
 use crate::store::retention::sql;
 use crate::store::retention::sql::ReceiptRow;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::status;
 use crate::store::{
-    CallSid, ErasureId, GreenpinId, KeptRecording, RecordingShelf, StoreError, TenantId,
+    CallSid, ErasureId, GreenpinId, RecordingStorage, StoreError, StoredRecording, TenantId,
     TenantSettings, Timestamp,
 };
 
 /// Rows of a table in one transaction.
-const ROWS: i64 = 200;
+const MAX_BATCH_ROWS: i64 = 200;
 /// Numbers in one transaction: each has PINs and callers of its own.
-const NUMBERS: i64 = 20;
+const MAX_BATCH_NUMBERS: i64 = 20;
 
 /// What was erased, for whoever has to prove it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +69,15 @@ impl OperatorStore {
     pub async fn erase_tenant(
         &self,
         tenant: &TenantId,
-        shelf: &impl RecordingShelf,
+        storage: &impl RecordingStorage,
         now: impl Fn() -> Timestamp,
     ) -> Result<ErasureReceipt, EraseError> {
         let receipt = self.begin_erasure(tenant, now()).await?;
         if receipt.finished_at.is_some() {
             return Ok(receipt);
         }
-        self.erase_recordings(tenant, shelf).await?;
-        for step in STEPS {
+        self.erase_recordings(tenant, storage).await?;
+        for step in ERASE_STEPS {
             while self.erase_batch(tenant, *step).await? > 0 {}
         }
         self.finish_erasure(tenant, now()).await?;
@@ -111,7 +111,7 @@ impl OperatorStore {
     async fn erase_recordings(
         &self,
         tenant: &TenantId,
-        shelf: &impl RecordingShelf,
+        storage: &impl RecordingStorage,
     ) -> Result<(), EraseError> {
         let mut after = String::new();
         loop {
@@ -122,7 +122,7 @@ impl OperatorStore {
             after = last.call_sid.to_string();
             let mut deleted = 0;
             for recording in &page {
-                let removed = shelf.remove(recording).await;
+                let removed = storage.remove(recording).await;
                 deleted += usize::from(removed.map_err(|source| EraseError::Recording {
                     call_sid: recording.call_sid.clone(),
                     source,
@@ -140,19 +140,19 @@ impl OperatorStore {
         &self,
         tenant: &TenantId,
         after: String,
-    ) -> Result<Vec<KeptRecording>, StoreError> {
+    ) -> Result<Vec<StoredRecording>, StoreError> {
         let tenant_id = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
             snapshot.rows(
                 sql::RECORDINGS_OF_TENANT,
-                (tenant_id.as_str(), &after, ROWS),
-                |row| KeptRecording::read(&tenant_id, row),
+                (tenant_id.as_str(), &after, MAX_BATCH_ROWS),
+                |row| StoredRecording::read(&tenant_id, row),
             )
         });
         read.await
     }
 
-    async fn erase_batch(&self, tenant: &TenantId, step: Step) -> Result<usize, EraseError> {
+    async fn erase_batch(&self, tenant: &TenantId, step: EraseStep) -> Result<usize, EraseError> {
         let tenant = tenant.clone();
         let write = self.store.writer.write(move |tx| {
             let erased = step(tx, &tenant)?;
@@ -168,10 +168,10 @@ impl OperatorStore {
             .writer
             .write(move |tx| finish(tx, &actor, &tenant, now))
             .await?;
-        self.store.keys.forget_all();
+        self.store.keys.evict_tenants();
         // Until then the log holds pages as they were; the next checkpoints do the same, only later.
         if let Some(checkpoints) = &self.store.checkpoints
-            && let Err(error) = checkpoints.empty_the_log().await
+            && let Err(error) = checkpoints.truncate_log().await
         {
             tracing::warn!(%error, "the log of the database was not emptied after an erasure");
         }
@@ -180,22 +180,22 @@ impl OperatorStore {
 }
 
 /// Deletes some rows of a tenant; how many of each table. None: none is left.
-type Step = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
+type EraseStep = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
 
 /// In this order: what refers goes before what it refers to.
-const STEPS: &[Step] = &[
-    |tx, tenant| rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
-    |tx, tenant| rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
-    |tx, tenant| rows(tx, tenant, "events", sql::ERASE_EVENTS),
-    |tx, tenant| rows(tx, tenant, "calls", sql::ERASE_CALLS),
-    |tx, tenant| rows(tx, tenant, "parties", sql::ERASE_PARTIES),
-    |tx, tenant| rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
-    |tx, tenant| rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
+const ERASE_STEPS: &[EraseStep] = &[
+    |tx, tenant| erase_rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
+    |tx, tenant| erase_rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
+    |tx, tenant| erase_rows(tx, tenant, "events", sql::ERASE_EVENTS),
+    |tx, tenant| erase_rows(tx, tenant, "calls", sql::ERASE_CALLS),
+    |tx, tenant| erase_rows(tx, tenant, "parties", sql::ERASE_PARTIES),
+    |tx, tenant| erase_rows(tx, tenant, "prompts", sql::ERASE_PROMPTS),
+    |tx, tenant| erase_rows(tx, tenant, "idempotency_keys", sql::ERASE_IDEMPOTENCY_KEYS),
     erase_allocations,
     erase_numbers,
 ];
 
-fn rows(
+fn erase_rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
     table: &'static str,
@@ -203,7 +203,7 @@ fn rows(
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
     Ok(vec![(
         table,
-        tx.execute(statement, (tenant.as_str(), ROWS))?,
+        tx.execute(statement, (tenant.as_str(), MAX_BATCH_ROWS))?,
     )])
 }
 
@@ -229,11 +229,11 @@ fn begin(
     let erased = BTreeMap::from([
         (
             "credentials".to_owned(),
-            gone(tx, sql::ERASE_CREDENTIALS, tenant)?,
+            erase_all(tx, sql::ERASE_CREDENTIALS, tenant)?,
         ),
         (
             "endpoints".to_owned(),
-            gone(tx, sql::ERASE_ENDPOINTS, tenant)?,
+            erase_all(tx, sql::ERASE_ENDPOINTS, tenant)?,
         ),
     ]);
     tx.cache().tenants.change();
@@ -245,12 +245,12 @@ fn begin(
         text(&erased)?,
     );
     tx.execute(sql::ERASURE_INSERT, row)?;
-    let act = Act {
+    let action = AuditAction {
         name: "tenant.erase",
         tenant: Some(tenant),
         object: Some(erasure_id.as_str()),
     };
-    audit::write(tx, actor, act, now)?;
+    audit::write(tx, actor, action, now)?;
     Ok(ErasureReceipt {
         erasure_id,
         tenant_id: tenant.clone(),
@@ -260,7 +260,11 @@ fn begin(
     })
 }
 
-fn gone(tx: &Tx<'_>, statement: &'static Statement, tenant: &TenantId) -> Result<u64, StoreError> {
+fn erase_all(
+    tx: &Tx<'_>,
+    statement: &'static Statement,
+    tenant: &TenantId,
+) -> Result<u64, StoreError> {
     Ok(u64::try_from(tx.execute(statement, [tenant.as_str()])?).unwrap_or(u64::MAX))
 }
 
@@ -269,22 +273,23 @@ fn erase_allocations(
     tx: &Tx<'_>,
     tenant: &TenantId,
 ) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let ids: Vec<GreenpinId> =
-        tx.rows(sql::ALLOCATIONS_OF_TENANT, (tenant.as_str(), ROWS), |row| {
-            row.get("greenpin_id")
-        })?;
+    let ids: Vec<GreenpinId> = tx.rows(
+        sql::ALLOCATIONS_OF_TENANT,
+        (tenant.as_str(), MAX_BATCH_ROWS),
+        |row| row.get("greenpin_id"),
+    )?;
     let key = tx.tenant_key(tenant)?;
     let (mut erased, mut pins, mut callers) = (0, 0, 0);
     for id in &ids {
         match allocations::find(tx, tenant, id) {
             Ok(Some(allocation)) => {
-                let vn = tx.keys().number(allocation.virtual_number);
-                let pin = tx.keys().pin(&vn, &allocation.pin);
+                let vn = tx.keys().number_key(allocation.virtual_number);
+                let pin = tx.keys().pin_key(&vn, &allocation.pin);
                 pins += tx.execute(sql::PIN_DELETE, (&vn, pin, id.as_str()))?;
                 for party in allocation.parties() {
                     callers += tx.execute(
                         allocations::sql::LISTED_CALLER_DELETE,
-                        (&vn, key.party(party), id.as_str()),
+                        (&vn, key.party_key(party), id.as_str()),
                     )?;
                 }
             }
@@ -303,13 +308,15 @@ fn erase_allocations(
 
 /// Numbers, each with the PINs, listed callers and strangers that are left on it.
 fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    let keys: Vec<String> = tx.rows(sql::NUMBERS_OF_TENANT, (tenant.as_str(), NUMBERS), |row| {
-        row.get("number_key")
-    })?;
+    let keys: Vec<String> = tx.rows(
+        sql::NUMBERS_OF_TENANT,
+        (tenant.as_str(), MAX_BATCH_NUMBERS),
+        |row| row.get("number_key"),
+    )?;
     let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
     for key in &keys {
-        pins += tx.execute(numbers::sql::PINS_DELETE, (key, ROWS))?;
-        if pins >= usize::try_from(ROWS).unwrap_or(usize::MAX) {
+        pins += tx.execute(numbers::sql::PINS_DELETE, (key, MAX_BATCH_ROWS))?;
+        if pins >= usize::try_from(MAX_BATCH_ROWS).unwrap_or(usize::MAX) {
             break;
         }
         strangers += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
@@ -337,7 +344,7 @@ fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Resu
     audit::write(
         tx,
         actor,
-        Act {
+        AuditAction {
             name: "tenant.erased",
             tenant: Some(tenant),
             object: None,

@@ -4,5 +4,5 @@ pub(crate) mod enforce;
 mod erasure;
 pub(crate) mod sql;
 
-pub use self::enforce::{KeptRecording, RecordingShelf};
+pub use self::enforce::{RecordingStorage, StoredRecording};
 pub use self::erasure::{EraseError, ErasureReceipt};

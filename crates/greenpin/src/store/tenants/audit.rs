@@ -8,7 +8,7 @@ use crate::store::{AuditId, StoreError, TenantId, Timestamp};
 
 /// What was done.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Act<'a> {
+pub(crate) struct AuditAction<'a> {
     pub(crate) name: &'static str,
     pub(crate) tenant: Option<&'a TenantId>,
     pub(crate) object: Option<&'a str>,
@@ -18,16 +18,16 @@ pub(crate) struct Act<'a> {
 pub(crate) fn write(
     tx: &Tx<'_>,
     actor: &Actor,
-    act: Act<'_>,
+    action: AuditAction<'_>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let row = (
         AuditId::next(tx, now).as_str().to_owned(),
         now.micros(),
         actor.name,
-        act.name,
-        act.tenant.map(TenantId::as_str),
-        act.object,
+        action.name,
+        action.tenant.map(TenantId::as_str),
+        action.object,
         actor.request_id.as_deref(),
     );
     tx.execute(sql::AUDIT_INSERT, row).map(|_| ())
@@ -43,9 +43,9 @@ impl AuditId {
 
 impl OperatorStore {
     /// Notes an act that changes nothing in the store, such as draining this node.
-    pub async fn note(
+    pub async fn audit(
         &self,
-        act: &'static str,
+        action: &'static str,
         object: Option<String>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -54,8 +54,8 @@ impl OperatorStore {
             write(
                 tx,
                 &actor,
-                Act {
-                    name: act,
+                AuditAction {
+                    name: action,
                     tenant: None,
                     object: object.as_deref(),
                 },

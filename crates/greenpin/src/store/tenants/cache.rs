@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::store::tenants::endpoints::Endpoint;
-use crate::store::{OwnPrompts, StoreError, TenantId, TenantSettings};
+use crate::store::{StoreError, TenantId, TenantPrompts, TenantSettings};
 
 /// Tenants that are kept; beyond it all are forgotten.
-const MOST: usize = 10_000;
+const MAX_TENANTS: usize = 10_000;
 /// Tenants whose own prompts are kept.
-const MOST_PROMPTS: usize = 32;
+const MAX_TENANTS_WITH_PROMPTS: usize = 32;
 
 /// Copies that hold in the open transaction. Whoever changes a row must call [`TenantCache::change`]; a change by
 /// another process is seen by [`TenantCache::refresh`].
@@ -21,7 +21,7 @@ pub(crate) struct TenantCache {
     changed: Cell<bool>,
     settings: RefCell<HashMap<TenantId, Arc<TenantSettings>>>,
     endpoints: RefCell<HashMap<TenantId, Arc<[Endpoint]>>>,
-    prompts: RefCell<HashMap<TenantId, Arc<OwnPrompts>>>,
+    prompts: RefCell<HashMap<TenantId, Arc<TenantPrompts>>>,
 }
 
 impl TenantCache {
@@ -57,7 +57,7 @@ impl TenantCache {
         tenant: &TenantId,
         read: impl FnOnce() -> Result<TenantSettings, StoreError>,
     ) -> Result<Arc<TenantSettings>, StoreError> {
-        kept(&self.settings, tenant, || read().map(Arc::new))
+        cached(&self.settings, tenant, || read().map(Arc::new))
     }
 
     /// A tenant's endpoints, read if they are not kept.
@@ -66,25 +66,25 @@ impl TenantCache {
         tenant: &TenantId,
         read: impl FnOnce() -> Result<Vec<Endpoint>, StoreError>,
     ) -> Result<Arc<[Endpoint]>, StoreError> {
-        kept(&self.endpoints, tenant, || read().map(Arc::from))
+        cached(&self.endpoints, tenant, || read().map(Arc::from))
     }
 
     /// A tenant's own prompts, read if they are not kept. They are large: those of few tenants are.
     pub(crate) fn prompts(
         &self,
         tenant: &TenantId,
-        read: impl FnOnce() -> Result<OwnPrompts, StoreError>,
-    ) -> Result<Arc<OwnPrompts>, StoreError> {
-        let own = kept(&self.prompts, tenant, || read().map(Arc::new))?;
+        read: impl FnOnce() -> Result<TenantPrompts, StoreError>,
+    ) -> Result<Arc<TenantPrompts>, StoreError> {
+        let own = cached(&self.prompts, tenant, || read().map(Arc::new))?;
         let mut all = self.prompts.borrow_mut();
-        if all.values().filter(|own| !own.0.is_empty()).count() > MOST_PROMPTS {
+        if all.values().filter(|own| !own.0.is_empty()).count() > MAX_TENANTS_WITH_PROMPTS {
             all.clear();
         }
         Ok(own)
     }
 }
 
-fn kept<T: Clone>(
+fn cached<T: Clone>(
     table: &RefCell<HashMap<TenantId, T>>,
     tenant: &TenantId,
     read: impl FnOnce() -> Result<T, StoreError>,
@@ -94,7 +94,7 @@ fn kept<T: Clone>(
     }
     let value = read()?;
     let mut table = table.borrow_mut();
-    if table.len() >= MOST {
+    if table.len() >= MAX_TENANTS {
         table.clear();
     }
     table.insert(tenant.clone(), value.clone());

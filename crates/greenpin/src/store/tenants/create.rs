@@ -28,7 +28,7 @@ pub struct NewTenant {
 }
 
 /// What is shown once, when a tenant is made.
-pub struct MadeTenant {
+pub struct CreatedTenant {
     /// The password of its credential.
     pub token: String,
     /// Ids and secrets of its endpoints.
@@ -59,15 +59,15 @@ impl Store {
         &self,
         new: NewTenant,
         now: Timestamp,
-    ) -> Result<MadeTenant, TenantError> {
-        let drawn = Drawn::of(&new, self);
-        let (digest, key) = (drawn.digest, self.keys.draw(&new.tenant_id)?);
+    ) -> Result<CreatedTenant, TenantError> {
+        let token = NewToken::for_tenant(&new, self);
+        let (digest, key) = (token.digest, self.keys.new_tenant_key(&new.tenant_id)?);
         let webhooks = self
             .writer
             .write(move |tx| insert(tx, &new, &digest, &key, now));
-        Ok(MadeTenant {
+        Ok(CreatedTenant {
             webhooks: webhooks.await?,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
@@ -90,18 +90,18 @@ impl Store {
 }
 
 /// A token, and what is kept of it.
-pub(crate) struct Drawn {
+pub(crate) struct NewToken {
     pub(crate) token: String,
     pub(crate) digest: String,
 }
 
-impl Drawn {
+impl NewToken {
     /// The token that was asked for, else a new one.
-    pub(crate) fn of(new: &NewTenant, store: &Store) -> Self {
-        Self::with(new.token.clone(), store)
+    pub(crate) fn for_tenant(new: &NewTenant, store: &Store) -> Self {
+        Self::draw(new.token.clone(), store)
     }
 
-    pub(crate) fn with(wanted: Option<String>, store: &Store) -> Self {
+    pub(crate) fn draw(wanted: Option<String>, store: &Store) -> Self {
         let token = wanted.unwrap_or_else(draw_token);
         Self {
             digest: store.keys.digest(&token).to_hex(),

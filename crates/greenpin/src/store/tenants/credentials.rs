@@ -5,18 +5,18 @@ use std::time::Duration;
 use crate::crypto::random;
 use crate::store::Tx;
 use crate::store::core::crypto::TokenDigest;
-use crate::store::tenants::Drawn;
+use crate::store::tenants::NewToken;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::{Actor, OperatorStore};
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::{CredentialRecord, LoginRow};
 use crate::store::tenants::status;
-use crate::store::tenants::status::StandingError;
+use crate::store::tenants::status::TenantStatusError;
 use crate::store::{Store, StoreError, TenantId, Timestamp};
 
 /// The use of a credential is noted to the minute.
-const MINUTE: i64 = 60_000_000;
+const USE_RESOLUTION: i64 = 60_000_000;
 
 /// Who has shown right credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct NewCredential {
 }
 
 /// What is shown once, when a credential is made.
-pub struct MadeCredential {
+pub struct CreatedCredential {
     /// The user name.
     pub account_sid: String,
     /// The password.
@@ -67,12 +67,12 @@ pub enum CredentialError {
     Store(#[from] StoreError),
 }
 
-impl From<StandingError> for CredentialError {
-    fn from(error: StandingError) -> Self {
+impl From<TenantStatusError> for CredentialError {
+    fn from(error: TenantStatusError) -> Self {
         match error {
-            StandingError::NotFound => Self::NoSuchTenant,
-            StandingError::Erased => Self::TenantErased,
-            StandingError::Store(error) => error.into(),
+            TenantStatusError::NotFound => Self::NoSuchTenant,
+            TenantStatusError::Erased => Self::TenantErased,
+            TenantStatusError::Store(error) => error.into(),
         }
     }
 }
@@ -135,7 +135,10 @@ impl Store {
         account_sid: String,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let minute = now.micros().div_euclid(MINUTE).saturating_mul(MINUTE);
+        let minute = now
+            .micros()
+            .div_euclid(USE_RESOLUTION)
+            .saturating_mul(USE_RESOLUTION);
         let write = self
             .writer
             .write(move |tx| tx.execute(sql::CREDENTIAL_USED, (minute, &account_sid)));
@@ -168,14 +171,14 @@ impl OperatorStore {
         tenant: &TenantId,
         new: NewCredential,
         now: Timestamp,
-    ) -> Result<MadeCredential, CredentialError> {
+    ) -> Result<CreatedCredential, CredentialError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
-        let drawn = Drawn::with(None, &self.store);
+        let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
-        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let (sid, digest) = (account_sid.clone(), token.digest);
         let write = self.store.writer.write(move |tx| {
-            status::require(tx, &tenant)?;
-            let made = Made {
+            status::require_live(tx, &tenant)?;
+            let made = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
@@ -184,9 +187,9 @@ impl OperatorStore {
             made.insert(tx, &actor, "credential.create", now)
         });
         write.await?;
-        Ok(MadeCredential {
+        Ok(CreatedCredential {
             account_sid,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
@@ -199,36 +202,36 @@ impl OperatorStore {
         new: NewCredential,
         overlap: Option<Duration>,
         now: Timestamp,
-    ) -> Result<MadeCredential, CredentialError> {
+    ) -> Result<CreatedCredential, CredentialError> {
         let (actor, tenant, old) = (self.actor.clone(), tenant.clone(), old.to_owned());
-        let drawn = Drawn::with(None, &self.store);
+        let token = NewToken::draw(None, &self.store);
         let account_sid = new.account_sid.clone().unwrap_or_else(draw_account_sid);
-        let (sid, digest) = (account_sid.clone(), drawn.digest);
+        let (sid, digest) = (account_sid.clone(), token.digest);
         let write = self.store.writer.write(move |tx| {
-            let replaced = valid(tx, &tenant, &old, now)?;
+            let replaced = find_live(tx, &tenant, &old, now)?;
             if let Some(overlap) = overlap {
                 let until = (now + overlap).micros();
                 tx.execute(sql::CREDENTIAL_REVOKE, (until, tenant.as_str(), &old))?;
             }
             let label = new.label.as_deref().or(replaced.label.as_deref());
-            let made = Made {
+            let made = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
                 label,
             };
             made.insert(tx, &actor, "credential.create", now)?;
-            let act = Act {
+            let action = AuditAction {
                 name: "credential.rotate",
                 tenant: Some(&tenant),
                 object: Some(&old),
             };
-            Ok::<_, CredentialError>(audit::write(tx, &actor, act, now)?)
+            Ok::<_, CredentialError>(audit::write(tx, &actor, action, now)?)
         });
         write.await?;
-        Ok(MadeCredential {
+        Ok(CreatedCredential {
             account_sid,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
@@ -241,31 +244,31 @@ impl OperatorStore {
     ) -> Result<(), CredentialError> {
         let (actor, tenant, sid) = (self.actor.clone(), tenant.clone(), account_sid.to_owned());
         let write = self.store.writer.write(move |tx| {
-            valid(tx, &tenant, &sid, now)?;
+            find_live(tx, &tenant, &sid, now)?;
             tx.execute(
                 sql::CREDENTIAL_REVOKE,
                 (now.micros(), tenant.as_str(), &sid),
             )?;
-            let act = Act {
+            let action = AuditAction {
                 name: "credential.revoke",
                 tenant: Some(&tenant),
                 object: Some(&sid),
             };
-            Ok(audit::write(tx, &actor, act, now)?)
+            Ok(audit::write(tx, &actor, action, now)?)
         });
         write.await
     }
 }
 
 /// A credential to be written.
-struct Made<'a> {
+struct CredentialInsert<'a> {
     tenant: &'a TenantId,
     account_sid: &'a str,
     digest: &'a str,
     label: Option<&'a str>,
 }
 
-impl Made<'_> {
+impl CredentialInsert<'_> {
     fn insert(
         &self,
         tx: &Tx<'_>,
@@ -283,23 +286,23 @@ impl Made<'_> {
         if tx.execute(sql::CREDENTIAL_INSERT_LABELLED, row)? == 0 {
             return Err(CredentialError::AccountSidTaken);
         }
-        let act = Act {
+        let action = AuditAction {
             name,
             tenant: Some(self.tenant),
             object: Some(self.account_sid),
         };
-        Ok(audit::write(tx, actor, act, now)?)
+        Ok(audit::write(tx, actor, action, now)?)
     }
 }
 
 /// A tenant's credential that is valid now.
-fn valid(
+fn find_live(
     tx: &Tx<'_>,
     tenant: &TenantId,
     sid: &str,
     now: Timestamp,
 ) -> Result<CredentialRecord, CredentialError> {
-    status::require(tx, tenant)?;
+    status::require_live(tx, tenant)?;
     let found = tx.row(
         sql::CREDENTIAL_DETAIL,
         (tenant.as_str(), sid),

@@ -1,5 +1,6 @@
 //! Webhook endpoints of a tenant.
 
+use call::words;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -7,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::crypto::random;
 use crate::store::Tx;
-use crate::store::core::database::{Column, Value};
+use crate::store::core::database::word_columns;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::EndpointRow;
@@ -42,25 +43,13 @@ impl EndpointSpec {
     }
 }
 
-/// The form of what an endpoint gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointFormat {
-    /// The event's own JSON: an envelope with `data` inside.
-    Standard,
-    /// Every field on one level.
-    Flat,
-}
-
-impl EndpointFormat {
-    /// Every form.
-    pub const ALL: [Self; 2] = [Self::Standard, Self::Flat];
-
-    /// Its name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Flat => "flat",
-        }
+words! {
+    /// The form of what an endpoint gets.
+    pub enum EndpointFormat {
+        /// The event's own JSON: an envelope with `data` inside.
+        Standard = "standard",
+        /// Every field on one level.
+        Flat = "flat",
     }
 }
 
@@ -110,12 +99,7 @@ impl From<EndpointRow> for Endpoint {
     }
 }
 
-impl Column for EndpointFormat {
-    fn read(value: Value<'_>) -> Option<Self> {
-        let word = String::read(value)?;
-        Self::ALL.into_iter().find(|format| format.as_str() == word)
-    }
-}
+word_columns!(EndpointFormat);
 
 impl TenantStore {
     /// The endpoints, oldest first.
@@ -136,10 +120,10 @@ impl TenantStore {
     ) -> Result<Option<String>, StoreError> {
         let (tenant, id, secret) = (self.tenant_id.clone(), id.clone(), draw_secret());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx
+            let encrypted = tx
                 .tenant_key(&tenant)?
-                .seal(&secret_context(&id), secret.as_str())?;
-            let row = (until.micros(), sealed, tenant.as_str(), id.as_str());
+                .encrypt(&secret_context(&id), secret.as_str())?;
+            let row = (until.micros(), encrypted, tenant.as_str(), id.as_str());
             let found = tx.execute(sql::ENDPOINT_ROTATE, row)? > 0;
             tx.cache().tenants.change();
             Ok(found.then(|| secret.clone()))
@@ -148,7 +132,7 @@ impl TenantStore {
     }
 }
 
-pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
+pub(crate) fn cached(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<[Endpoint]>, StoreError> {
     tx.cache().tenants.endpoints(tenant, || read(tx, tenant))
 }
 
@@ -164,7 +148,7 @@ pub(crate) fn replace(
     wanted: &[EndpointSpec],
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, StoreError> {
-    let mut old = of(tx, tenant)?.to_vec();
+    let mut old = cached(tx, tenant)?.to_vec();
     let mut made = Vec::new();
     for spec in wanted {
         let same = |endpoint: &Endpoint| match &spec.id {
@@ -219,9 +203,9 @@ fn insert(
 ) -> Result<(EndpointId, String), StoreError> {
     let id = EndpointId::new(now);
     let secret = draw_secret();
-    let sealed = tx
+    let encrypted = tx
         .tenant_key(tenant)?
-        .seal(&secret_context(&id), secret.as_str())?;
+        .encrypt(&secret_context(&id), secret.as_str())?;
     tx.execute(
         sql::ENDPOINT_INSERT,
         (
@@ -230,7 +214,7 @@ fn insert(
             &spec.url,
             types(spec),
             spec.format.as_str(),
-            sealed,
+            encrypted,
             i64::from(spec.paused),
             now.micros(),
         ),

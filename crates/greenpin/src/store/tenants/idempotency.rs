@@ -14,11 +14,11 @@ use crate::store::tenants::sql::IdempotencyRow;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
 /// How long an answer is given again.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
+const ANSWER_TTL: Duration = Duration::from_secs(24 * 3600);
 /// A key that has had no answer for so long was left behind by a crash.
-const ABANDONED: Duration = Duration::from_secs(60);
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
 /// Keys that are forgotten in one transaction.
-const BATCH: u32 = 500;
+const MAX_BATCH_KEYS: u32 = 500;
 
 /// A request that must not be done twice.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct IdempotentRequest {
 
 /// An answer that was given to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct StoredAnswer {
     /// The HTTP status.
     pub status: u16,
     /// `Content-Type`.
@@ -40,13 +40,13 @@ pub struct KeptAnswer {
 
 /// What to do with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Taken {
+pub enum KeyClaim {
     /// It is ours to do; the answer is to be kept, or the key released.
-    Ours(Claim),
+    Claimed(Claim),
     /// It was done: this is its answer.
-    Done(KeptAnswer),
+    Answered(StoredAnswer),
     /// It has made this allocation, and its answer was not kept: the process ended in between.
-    Made(GreenpinId),
+    Created(GreenpinId),
     /// Another one with the same key is being done.
     InUse,
     /// The key was used for another request.
@@ -59,26 +59,26 @@ pub struct Claim(Timestamp);
 
 /// The key that a write is done for.
 #[derive(Clone)]
-pub(crate) struct Claimed {
+pub(crate) struct ClaimedKey {
     key: String,
     claim: Claim,
 }
 
-impl Claimed {
+impl ClaimedKey {
     /// Notes what the request has made, in the transaction that makes it.
-    pub(crate) fn made(
+    pub(crate) fn set_allocation(
         &self,
         tx: &Tx<'_>,
         tenant: &TenantId,
-        made: &GreenpinId,
+        allocation: &GreenpinId,
     ) -> Result<(), StoreError> {
         let row = (
-            made.as_str(),
+            allocation.as_str(),
             tenant.as_str(),
             &self.key,
             self.claim.0.micros(),
         );
-        tx.send(sql::IDEMPOTENCY_SET_ALLOCATION, row)
+        tx.execute_deferred(sql::IDEMPOTENCY_SET_ALLOCATION, row)
     }
 }
 
@@ -86,7 +86,7 @@ impl TenantStore {
     /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
         Self {
-            claimed: Some(Arc::new(Claimed {
+            claimed: Some(Arc::new(ClaimedKey {
                 key: request.key.clone(),
                 claim,
             })),
@@ -116,34 +116,34 @@ impl TenantStore {
     }
 
     /// Takes a key, durably. Of several that ask at once, one gets it.
-    pub async fn take_key(
+    pub async fn claim_key(
         &self,
         request: &IdempotentRequest,
         now: Timestamp,
-    ) -> Result<Taken, StoreError> {
+    ) -> Result<KeyClaim, StoreError> {
         let (tenant, request) = (self.tenant_id.clone(), request.clone());
         self.store
             .writer
-            .write(move |tx| take(tx, &tenant, &request, now))
+            .write(move |tx| claim(tx, &tenant, &request, now))
             .await
     }
 
     /// Keeps the answer. Nothing happens where somebody else has taken the key over.
-    pub async fn keep_answer(
+    pub async fn store_answer(
         &self,
         request: &IdempotentRequest,
         claim: Claim,
-        answer: KeptAnswer,
+        answer: StoredAnswer,
     ) -> Result<(), StoreError> {
         let (tenant, key) = (self.tenant_id.clone(), request.key.clone());
         let write = self.store.writer.write(move |tx| {
-            let sealed = tx
+            let encrypted = tx
                 .tenant_key(&tenant)?
-                .seal(&context(&key), answer.body.as_str())?;
+                .encrypt(&context(&key), answer.body.as_str())?;
             let row = (
                 i64::from(answer.status),
                 &answer.content_type,
-                sealed,
+                encrypted,
                 tenant.as_str(),
                 &key,
                 claim.0.micros(),
@@ -170,31 +170,31 @@ impl TenantStore {
 
 impl Store {
     /// Forgets some of the keys whose day is over. Returns how many; 0: none is left.
-    pub async fn forget_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
-        let before = before(now, KEPT);
+    pub async fn delete_old_idempotency_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let before = cutoff(now, ANSWER_TTL);
         self.writer
-            .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, BATCH)))
+            .write(move |tx| tx.execute(sql::IDEMPOTENCY_DELETE_OLD, (before, MAX_BATCH_KEYS)))
             .await
     }
 }
 
-fn take(
+fn claim(
     tx: &Tx<'_>,
     tenant: &TenantId,
     request: &IdempotentRequest,
     now: Timestamp,
-) -> Result<Taken, StoreError> {
-    let (key, asked) = (&request.key, &request.request);
+) -> Result<KeyClaim, StoreError> {
+    let (key, digest) = (&request.key, &request.request);
     let row = (
         tenant.as_str(),
         key,
-        asked,
+        digest,
         now.micros(),
-        before(now, KEPT),
-        before(now, ABANDONED),
+        cutoff(now, ANSWER_TTL),
+        cutoff(now, CLAIM_TIMEOUT),
     );
     if tx.execute(sql::IDEMPOTENCY_CLAIM, row)? > 0 {
-        return Ok(Taken::Ours(Claim(now)));
+        return Ok(KeyClaim::Claimed(Claim(now)));
     }
     let found = tx.row(
         sql::IDEMPOTENCY_SELECT,
@@ -202,25 +202,25 @@ fn take(
         IdempotencyRow::read,
     )?;
     Ok(match found {
-        Some(row) if row.request_digest != *asked => Taken::Reused,
+        Some(row) if row.request_digest != *digest => KeyClaim::Reused,
         Some(IdempotencyRow {
             status: Some(status),
             content_type: Some(content_type),
-            answer: Some(sealed),
+            answer: Some(encrypted),
             ..
         }) => {
-            let body = tx.tenant_key(tenant)?.open(&context(key), &sealed)?;
-            Taken::Done(KeptAnswer {
+            let body = tx.tenant_key(tenant)?.decrypt(&context(key), &encrypted)?;
+            KeyClaim::Answered(StoredAnswer {
                 status,
                 content_type,
                 body,
             })
         }
         Some(IdempotencyRow {
-            greenpin_id: Some(made),
+            greenpin_id: Some(allocation),
             ..
-        }) => Taken::Made(made),
-        _ => Taken::InUse,
+        }) => KeyClaim::Created(allocation),
+        _ => KeyClaim::InUse,
     })
 }
 
@@ -229,7 +229,7 @@ fn context(key_digest: &str) -> String {
     format!("answer {key_digest}")
 }
 
-fn before(now: Timestamp, age: Duration) -> i64 {
+fn cutoff(now: Timestamp, age: Duration) -> i64 {
     now.micros()
         .saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }

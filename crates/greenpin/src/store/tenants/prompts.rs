@@ -18,23 +18,23 @@ pub struct Voice {
     /// The language of what the tenant has no audio of its own for.
     pub language: String,
     /// The tenant's own audio.
-    pub own: Arc<OwnPrompts>,
+    pub own: Arc<TenantPrompts>,
 }
 
 /// A tenant's own prompts, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct OwnPrompts(pub BTreeMap<String, OwnPrompt>);
+pub struct TenantPrompts(pub BTreeMap<String, TenantPrompt>);
 
 /// A prompt of a tenant's own.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OwnPrompt {
+pub struct TenantPrompt {
     /// Its samples: 8 kHz, mono.
     pub samples: Vec<i16>,
     /// When it was last put.
     pub updated_at: Timestamp,
 }
 
-impl std::fmt::Debug for OwnPrompt {
+impl std::fmt::Debug for TenantPrompt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "OwnPrompt(<{} samples>)", self.samples.len())
     }
@@ -42,7 +42,7 @@ impl std::fmt::Debug for OwnPrompt {
 
 impl TenantStore {
     /// The tenant's own prompts.
-    pub async fn prompts(&self) -> Result<OwnPrompts, StoreError> {
+    pub async fn prompts(&self) -> Result<TenantPrompts, StoreError> {
         let tenant = self.tenant_id.clone();
         self.store
             .readers
@@ -99,14 +99,14 @@ pub(crate) fn voice(
     })
 }
 
-fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<OwnPrompts, StoreError> {
+fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<TenantPrompts, StoreError> {
     let rows = snapshot.rows(sql::PROMPTS_SELECT, [tenant.as_str()], PromptRow::read)?;
     let prompts: Result<_, StoreError> = rows.into_iter().map(prompt).collect();
-    prompts.map(OwnPrompts)
+    prompts.map(TenantPrompts)
 }
 
 /// Decodes the samples of a prompt.
-fn prompt(row: PromptRow) -> Result<(String, OwnPrompt), StoreError> {
+fn prompt(row: PromptRow) -> Result<(String, TenantPrompt), StoreError> {
     let octets = STANDARD_NO_PAD
         .decode(row.audio)
         .map_err(|_| StoreError::Unreadable("prompt"))?;
@@ -117,7 +117,7 @@ fn prompt(row: PromptRow) -> Result<(String, OwnPrompt), StoreError> {
         .map(|octets| i16::from_le_bytes(*octets))
         .collect();
     let updated_at = row.updated_at;
-    let prompt = OwnPrompt {
+    let prompt = TenantPrompt {
         samples,
         updated_at,
     };

@@ -15,7 +15,7 @@ use crate::store::tenants::sql;
 use crate::store::{EndpointSpec, StoreError, TenantId, TenantStore, Timestamp};
 
 /// How long a copy in memory serves.
-const CACHED: Duration = Duration::from_secs(1);
+const CACHE_TTL: Duration = Duration::from_secs(1);
 
 /// Copies in memory, with the moment that each was read.
 pub(crate) type SettingsCache = HashMap<TenantId, (Instant, Arc<TenantSettings>)>;
@@ -206,7 +206,7 @@ pub(crate) fn parse(text: &str) -> Result<TenantSettings, StoreError> {
 }
 
 /// The settings that hold in this transaction; the defaults for a tenant that does not exist.
-pub(crate) fn of(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
+pub(crate) fn cached(tx: &Tx<'_>, tenant: &TenantId) -> Result<Arc<TenantSettings>, StoreError> {
     tx.cache().tenants.settings(tenant, || read(tx, tenant))
 }
 
@@ -225,7 +225,7 @@ impl TenantStore {
     /// The settings, at most a second old. What must be exact reads them again inside its transaction.
     pub async fn settings(&self) -> Result<Arc<TenantSettings>, StoreError> {
         let cached = self.cache().get(&self.tenant_id).cloned();
-        if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHED) {
+        if let Some((_, settings)) = cached.filter(|(read_at, _)| read_at.elapsed() < CACHE_TTL) {
             return Ok(settings);
         }
         let tenant = self.tenant_id.clone();
@@ -250,7 +250,7 @@ impl TenantStore {
     ) -> Result<Vec<(crate::store::EndpointId, String)>, StoreError> {
         let tenant = self.tenant_id.clone();
         let made = self.store.writer.write(move |tx| {
-            let mut settings = TenantSettings::clone(&*of(tx, &tenant)?);
+            let mut settings = TenantSettings::clone(&*cached(tx, &tenant)?);
             change(&mut settings);
             tx.execute(
                 sql::TENANT_SETTINGS_UPDATE,

@@ -105,7 +105,7 @@ row! {
         /// Operator or command.
         actor: String,
         /// Action, such as `tenant.suspend`.
-        act: String,
+        action: String = "act",
         /// Affected tenant.
         tenant_id: Option<String>,
         /// Affected object: an account SID, the last two digits of a number, a call.

@@ -4,26 +4,28 @@ use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
 use crate::store::tenants;
 use crate::store::tenants::audit;
-use crate::store::tenants::audit::Act;
+use crate::store::tenants::audit::AuditAction;
 use crate::store::tenants::operator::OperatorStore;
 use crate::store::tenants::settings;
 use crate::store::tenants::sql;
 use crate::store::tenants::sql::{StatusRow, TenantRow};
 use crate::store::{
-    CallSid, MadeTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
+    CallSid, CreatedTenant, NewTenant, StoreError, TenantError, TenantId, TenantSettings, Timestamp,
 };
+use call::words;
 
-/// What a tenant may do at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// Everything.
-    Active,
-    /// Nothing new: neither requests nor calls.
-    Suspended,
-    /// Its data is being erased, or was until that was cut short.
-    Erasing,
-    /// Its data is gone; only its name is kept, so that nobody gets it again.
-    Erased,
+words! {
+    /// What a tenant may do at a moment.
+    pub enum TenantStatus {
+        /// Everything.
+        Active = "active",
+        /// Nothing new: neither requests nor calls.
+        Suspended = "suspended",
+        /// Its data is being erased, or was until that was cut short.
+        Erasing = "erasing",
+        /// Its data is gone; only its name is kept, so that nobody gets it again.
+        Erased = "erased",
+    }
 }
 
 /// A tenant.
@@ -32,7 +34,7 @@ pub struct TenantRecord {
     /// Its name.
     pub tenant_id: TenantId,
     /// What it may do.
-    pub standing: Standing,
+    pub status: TenantStatus,
     /// Its settings.
     pub settings: TenantSettings,
     /// Since when it exists.
@@ -49,7 +51,7 @@ pub struct TenantRecord {
 
 /// Why a tenant was not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StandingError {
+pub enum TenantStatusError {
     /// There is no such tenant.
     #[error("there is no such tenant")]
     NotFound,
@@ -61,41 +63,29 @@ pub enum StandingError {
     Store(#[from] StoreError),
 }
 
-impl Standing {
-    /// Its word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Erasing => "erasing",
-            Self::Erased => "erased",
-        }
-    }
-}
-
 impl OperatorStore {
     /// Makes a tenant with one credential.
     pub async fn create_tenant(
         &self,
         new: NewTenant,
         now: Timestamp,
-    ) -> Result<MadeTenant, TenantError> {
-        let drawn = tenants::Drawn::of(&new, &self.store);
-        let (actor, digest) = (self.actor.clone(), drawn.digest);
-        let key = self.store.keys.draw(&new.tenant_id)?;
+    ) -> Result<CreatedTenant, TenantError> {
+        let token = tenants::NewToken::for_tenant(&new, &self.store);
+        let (actor, digest) = (self.actor.clone(), token.digest);
+        let key = self.store.keys.new_tenant_key(&new.tenant_id)?;
         let webhooks = self.store.writer.write(move |tx| {
             let webhooks = tenants::insert(tx, &new, &digest, &key, now)?;
-            let act = Act {
+            let action = AuditAction {
                 name: "tenant.create",
                 tenant: Some(&new.tenant_id),
                 object: Some(&new.account_sid),
             };
-            audit::write(tx, &actor, act, now)?;
+            audit::write(tx, &actor, action, now)?;
             Ok::<_, TenantError>(webhooks)
         });
-        Ok(MadeTenant {
+        Ok(CreatedTenant {
             webhooks: webhooks.await?,
-            token: drawn.token,
+            token: token.token,
         })
     }
 
@@ -155,17 +145,21 @@ impl OperatorStore {
     }
 
     /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
-    pub async fn suspend(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+    pub async fn suspend(
+        &self,
+        tenant: &TenantId,
+        now: Timestamp,
+    ) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
-            require(tx, &tenant)?;
+            require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_SUSPEND, (now.micros(), tenant.as_str()))? > 0 {
-                let act = Act {
+                let action = AuditAction {
                     name: "tenant.suspend",
                     tenant: Some(&tenant),
                     object: None,
                 };
-                audit::write(tx, &actor, act, now)?;
+                audit::write(tx, &actor, action, now)?;
             }
             Ok(())
         });
@@ -173,17 +167,17 @@ impl OperatorStore {
     }
 
     /// Lets a suspended tenant do everything again. Resuming an active one changes nothing.
-    pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), StandingError> {
+    pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
-            require(tx, &tenant)?;
+            require_live(tx, &tenant)?;
             if tx.execute(sql::TENANT_RESUME, [tenant.as_str()])? > 0 {
-                let act = Act {
+                let action = AuditAction {
                     name: "tenant.resume",
                     tenant: Some(&tenant),
                     object: None,
                 };
-                audit::write(tx, &actor, act, now)?;
+                audit::write(tx, &actor, action, now)?;
             }
             Ok(())
         });
@@ -200,25 +194,25 @@ pub(crate) fn find(
 }
 
 /// Whether a tenant exists and was not erased.
-pub(crate) fn require(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), StandingError> {
+pub(crate) fn require_live(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), TenantStatusError> {
     match find(tx, tenant)? {
-        None => Err(StandingError::NotFound),
-        Some(row) if row.erased_at.is_some() => Err(StandingError::Erased),
+        None => Err(TenantStatusError::NotFound),
+        Some(row) if row.erased_at.is_some() => Err(TenantStatusError::Erased),
         Some(_) => Ok(()),
     }
 }
 
 impl TenantRow {
     fn record(self) -> Result<TenantRecord, StoreError> {
-        let standing = match (self.erased_at, self.suspended_at) {
-            (Some(_), _) if self.unfinished_erasures > 0 => Standing::Erasing,
-            (Some(_), _) => Standing::Erased,
-            (None, Some(_)) => Standing::Suspended,
-            (None, None) => Standing::Active,
+        let status = match (self.erased_at, self.suspended_at) {
+            (Some(_), _) if self.unfinished_erasures > 0 => TenantStatus::Erasing,
+            (Some(_), _) => TenantStatus::Erased,
+            (None, Some(_)) => TenantStatus::Suspended,
+            (None, None) => TenantStatus::Active,
         };
         Ok(TenantRecord {
             tenant_id: self.tenant_id,
-            standing,
+            status,
             settings: settings::parse(&self.settings)?,
             created_at: self.created_at,
             suspended_at: self.suspended_at,

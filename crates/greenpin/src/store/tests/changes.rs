@@ -31,8 +31,8 @@ async fn an_allocation_that_is_prolonged_keeps_its_number_its_pin_and_its_caller
         async move {
             let (sid, _) = bench.call(SHARED, Some(caller), seconds).await;
             matches!(
-                bench.try_pin(&sid, pin, seconds).await,
-                PinVerdict::Accepted(_)
+                bench.attempt_pin(&sid, pin, seconds).await,
+                Verdict::Accepted(_)
             )
         }
     };
@@ -86,7 +86,7 @@ async fn a_limit_that_is_raised_unlocks_and_one_that_is_lowered_locks() {
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
-        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 2).await;
     }
     let limit = |max: u8| {
         let change = AllocationChange {
@@ -126,7 +126,7 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
-        bench.try_pin(&sid, &wrong(&made.pin), 2).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 2).await;
     }
     for seconds in [3, 4] {
         let unlocked = bench
@@ -141,8 +141,8 @@ async fn an_unlock_sets_the_count_back_and_is_told_of_only_where_there_was_one()
         assert_eq!(bench.read(&made.greenpin_id).await, unlocked);
     }
     assert!(matches!(
-        bench.try_pin(&sid, made.pin.expose(), 5).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, made.pin.expose(), 5).await,
+        Verdict::Accepted(_)
     ));
     let types = bench.event_types().await;
     assert_eq!(
@@ -178,12 +178,12 @@ async fn a_rotated_pin_is_dead_at_once_cools_off_and_costs_no_place() {
         );
         let (sid, _) = bench.call(WIDE, Some(CUSTOMER), 1).await;
         assert_eq!(
-            bench.try_pin(&sid, now.expose(), 1).await,
-            PinVerdict::Refused
+            bench.attempt_pin(&sid, now.expose(), 1).await,
+            Verdict::Refused
         );
         assert!(matches!(
-            bench.try_pin(&sid, rotated.pin.expose(), 1).await,
-            PinVerdict::Accepted(_)
+            bench.attempt_pin(&sid, rotated.pin.expose(), 1).await,
+            Verdict::Accepted(_)
         ));
         bench
             .tenant
@@ -266,7 +266,13 @@ async fn a_numbers_guess_probability_is_that_of_its_active_allocations() {
             .unwrap();
     }
     let shown = |capacities: Vec<NumberCapacity>| -> Vec<(u32, u32, f64)> {
-        let line = |one: &NumberCapacity| (one.number.active, one.most(), one.guess_probability());
+        let line = |one: &NumberCapacity| {
+            (
+                one.number.active,
+                one.max_allocations(),
+                one.guess_probability(),
+            )
+        };
         capacities.iter().map(line).collect()
     };
     let now = shown(bench.tenant.capacities(bench.at(599)).await.unwrap());

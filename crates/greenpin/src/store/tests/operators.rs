@@ -6,8 +6,8 @@ use crate::store::core::statement::{Rows, Statement};
 /// Recordings as files, wherever they lie.
 struct Files;
 
-impl RecordingShelf for Files {
-    async fn remove(&self, recording: &KeptRecording) -> std::io::Result<bool> {
+impl RecordingStorage for Files {
+    async fn remove(&self, recording: &StoredRecording) -> std::io::Result<bool> {
         std::fs::remove_file(&recording.location).map(|()| true)
     }
 }
@@ -55,7 +55,7 @@ async fn lived() -> (Bench, GreenpinId) {
     bench.create(SHARED, 0).await.unwrap();
     let open = bench.create(OPEN, 0).await.unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1).await;
-    bench.try_pin(&sid, &wrong(&open.pin), 2).await;
+    bench.attempt_pin(&sid, &wrong(&open.pin), 2).await;
     bench
         .store
         .end_call(&sid, ending(bench.at(3)))
@@ -162,7 +162,7 @@ async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_wit
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(shown.standing, Standing::Erasing);
+    assert_eq!(shown.status, TenantStatus::Erasing);
     std::fs::remove_dir(&path).unwrap();
     std::fs::write(&path, "audio").unwrap();
     let receipt = operator(&bench)
@@ -175,7 +175,7 @@ async fn a_recording_that_cannot_be_deleted_leaves_the_erasure_to_be_gone_on_wit
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(shown.standing, Standing::Erased);
+    assert_eq!(shown.status, TenantStatus::Erased);
 }
 
 #[tokio::test]

@@ -95,8 +95,8 @@ impl Bench {
             .unwrap()
     }
 
-    async fn end(&self, delivery: &Delivery, outcome: Outcome, seconds: u64) {
-        let status = if outcome == Outcome::Delivered {
+    async fn end(&self, delivery: &Delivery, outcome: AttemptOutcome, seconds: u64) {
+        let status = if outcome == AttemptOutcome::Delivered {
             204
         } else {
             500
@@ -119,8 +119,12 @@ impl Bench {
     async fn fail(&self, seconds: u64) {
         let claimed = self.claim(seconds).await;
         assert_eq!(claimed.len(), 1, "at {seconds}");
-        self.end(&claimed[0], Outcome::Again(self.at(seconds + 10)), seconds)
-            .await;
+        self.end(
+            &claimed[0],
+            AttemptOutcome::RetryAt(self.at(seconds + 10)),
+            seconds,
+        )
+        .await;
     }
 
     async fn types(&self) -> Vec<String> {
@@ -152,7 +156,7 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
     bench.allocate(0).await;
     bench.fail(1).await;
     let claimed = bench.claim(20).await.remove(0);
-    bench.end(&claimed, Outcome::Delivered, 20).await;
+    bench.end(&claimed, AttemptOutcome::Delivered, 20).await;
     let kept = bench
         .tenant
         .deliveries(&claimed.event_id)
@@ -177,7 +181,10 @@ async fn each_attempt_is_kept_with_what_came_of_it_for_thirty_days() {
         ]
     );
     assert_eq!(
-        bench.store.forget_attempts(bench.at(30 * DAY + 5)).await,
+        bench
+            .store
+            .delete_old_attempts(bench.at(30 * DAY + 5))
+            .await,
         Ok(1)
     );
     let kept = bench
@@ -295,7 +302,7 @@ async fn what_waits_for_thirty_days_for_an_endpoint_that_is_paused_is_dead_and_c
     assert_eq!(
         bench
             .tenant
-            .dead_events_after(None, None, 10)
+            .failed_events_after(None, None, 10)
             .await
             .unwrap()
             .len(),
@@ -360,7 +367,9 @@ async fn an_endpoint_that_takes_nothing_for_days_is_disabled_once_told_of_and_en
             "allocation.created"
         ]
     );
-    bench.end(&claimed[0], Outcome::Delivered, 6 * DAY).await;
+    bench
+        .end(&claimed[0], AttemptOutcome::Delivered, 6 * DAY)
+        .await;
     assert_eq!(bench.tenant.enable_endpoint(&all[0].id).await, Ok(true));
     assert_eq!(
         bench.claim(6 * DAY).await.len(),
@@ -391,7 +400,9 @@ async fn one_success_begins_the_days_anew() {
         bench.fail(hour * HOUR).await;
     }
     let claimed = bench.claim(100 * HOUR).await.remove(0);
-    bench.end(&claimed, Outcome::Delivered, 100 * HOUR).await;
+    bench
+        .end(&claimed, AttemptOutcome::Delivered, 100 * HOUR)
+        .await;
     assert_eq!(bench.endpoint().await.failing_since, None);
     bench.allocate(101 * HOUR).await;
     for hour in 102..200 {
@@ -432,7 +443,9 @@ async fn a_clock_that_jumps_disables_nothing_and_neither_loses_nor_reorders_what
             event["sequence"].as_i64().unwrap(),
             claimed[0].event_id.clone(),
         ));
-        bench.end(&claimed[0], Outcome::Delivered, seconds).await;
+        bench
+            .end(&claimed[0], AttemptOutcome::Delivered, seconds)
+            .await;
     }
     assert_eq!(seen.iter().map(|one| one.0).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(
@@ -450,9 +463,9 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
         for claimed in bench.claim(seconds).await {
             let dead = claimed.endpoint_id == endpoints[0].id && seconds < 30;
             let outcome = if dead {
-                Outcome::GivenUp
+                AttemptOutcome::Failed
             } else {
-                Outcome::Delivered
+                AttemptOutcome::Delivered
             };
             bench.end(&claimed, outcome, seconds).await;
         }
@@ -460,7 +473,7 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
     let dead = async |endpoint: Option<&Endpoint>| {
         let found = bench
             .tenant
-            .dead_events_after(None, endpoint.map(|one| one.id.clone()), 10)
+            .failed_events_after(None, endpoint.map(|one| one.id.clone()), 10)
             .await
             .unwrap();
         found
@@ -480,7 +493,7 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
     );
     for claimed in bench.claim(40).await {
         assert_eq!(claimed.event_id, ids[0]);
-        bench.end(&claimed, Outcome::Delivered, 40).await;
+        bench.end(&claimed, AttemptOutcome::Delivered, 40).await;
     }
     assert_eq!(dead(None).await, ids[1..]);
     let replay = |after, before, dead, types: Option<&str>| Replay {
@@ -488,7 +501,7 @@ async fn what_was_given_up_is_listed_and_goes_again_by_id_and_by_time_with_its_o
         before: bench.at(before),
         types: types.map(|one| vec![one.to_owned()]),
         endpoint_id: None,
-        dead,
+        failed: dead,
         cursor: None,
     };
     let again = async |replay| bench.tenant.replay(replay, bench.at(50)).await.unwrap().0;
@@ -553,7 +566,7 @@ async fn a_replay_of_many_goes_on_from_its_cursor_and_keeps_their_order() {
         before: bench.at(DAY),
         types: None,
         endpoint_id: None,
-        dead: false,
+        failed: false,
         cursor: None,
     };
     let (first, next) = bench
@@ -588,7 +601,9 @@ async fn a_replay_of_many_goes_on_from_its_cursor_and_keeps_their_order() {
                 .body
                 .contains(&format!("\"sequence\":{sequence},"))
         );
-        bench.end(&claimed[0], Outcome::Delivered, 2001).await;
+        bench
+            .end(&claimed[0], AttemptOutcome::Delivered, 2001)
+            .await;
     }
 }
 
@@ -649,7 +664,9 @@ async fn what_a_node_has_under_way_goes_again_when_that_node_begins_anew_and_wha
         .unwrap();
     let again = bench.claim(5).await;
     assert_eq!((again.len(), &again[0].event_id), (1, &one[0].event_id));
-    bench.end(&again[0], Outcome::Again(bench.at(100)), 6).await;
+    bench
+        .end(&again[0], AttemptOutcome::RetryAt(bench.at(100)), 6)
+        .await;
     bench
         .store
         .release_deliveries_of("node-1", bench.at(6))

@@ -56,7 +56,7 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
         panic!("{due:?}")
     };
     assert_eq!(
-        (&upload.call_sid, upload.file.as_str(), upload.tries),
+        (&upload.call_sid, upload.file.as_str(), upload.attempts),
         (&call_sid, "a.wav", 0)
     );
     store.upload_failed(upload, bench.at(20)).await.unwrap();
@@ -67,9 +67,9 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 1);
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 1);
     let due = store.uploads_due(NODE, bench.at(20), 10).await.unwrap();
-    assert_eq!(due[0].tries, 1);
+    assert_eq!(due[0].attempts, 1);
     for was_there in [true, false] {
         let done = store
             .upload_done(&due[0], "s3://bucket/a.wav".into(), bench.at(21))
@@ -85,19 +85,19 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
             .count(),
         1
     );
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
-    let kept = KeptRecording {
+    let kept = StoredRecording {
         tenant_id: bench.tenant.tenant_id().clone(),
         call_sid,
         location: "a.wav".into(),
     };
-    store.forget_recording(&kept).await.unwrap();
+    store.clear_recording(&kept).await.unwrap();
     let due = store.uploads_due(NODE, bench.at(9), 10).await.unwrap();
     assert_eq!((due.len(), &due[0].tenant_id), (1, &None));
     assert_eq!(
@@ -107,8 +107,8 @@ async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed
         Ok(false)
     );
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
-    store.forget_upload(&due[0]).await.unwrap();
-    assert_eq!(store.uploads_waiting(NODE).await.unwrap(), 0);
+    store.delete_upload(&due[0]).await.unwrap();
+    assert_eq!(store.pending_uploads(NODE).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -97,20 +97,30 @@ impl World {
                 let asked = matches!(bare, Resolution::CollectPin { pin_length, .. } if pin_length == collect.pin_length);
                 assert!(asked, "{bare:?}");
                 let digits: String = digits.chars().take(collect.pin_length.into()).collect();
-                let verdict = self.bench.try_pin(&sid, &digits, self.seconds).await;
-                self.compare(told, verdict).await;
+                let verdict = self.bench.attempt_pin(&sid, &digits, self.seconds).await;
+                self.compare(&sid, told, verdict).await;
             }
             Route::NotInUse => {
                 assert_eq!((bare, told), (Resolution::NotInUse, Resolution::NotInUse));
             }
-            Route::UnknownNumber => panic!("the number is in the pool"),
+            other => panic!("{other:?}"),
         }
     }
 
-    async fn compare(&self, told: Resolution, verdict: PinVerdict) {
+    async fn compare(&self, sid: &CallSid, told: Resolution, verdict: Verdict) {
         match (told, verdict) {
-            (Resolution::Connected(told), PinVerdict::Accepted(met)) => assert_eq!(told, met),
-            (Resolution::Refused(told, _), PinVerdict::Refused) => {
+            (
+                Resolution::Connected {
+                    greenpin_id,
+                    connection,
+                },
+                Verdict::Accepted(met),
+            ) => {
+                assert_eq!(connection, met);
+                let call = self.bench.tenant.call(sid).await.unwrap().unwrap();
+                assert_eq!(call.greenpin_id, Some(greenpin_id));
+            }
+            (Resolution::Refused(told, _), Verdict::Refused) => {
                 let events = self.bench.events().await;
                 let failed = events
                     .iter()

@@ -89,7 +89,7 @@ async fn calls_go_after_their_days_and_their_recordings_before_them() {
         first.iter().map(|one| &one.call_sid).collect::<Vec<_>>(),
         [&recorded]
     );
-    bench.store.forget_recording(&first[0]).await.unwrap();
+    bench.store.clear_recording(&first[0]).await.unwrap();
     assert_eq!(
         bench.store.enforce_retention(bench.at(over)).await.unwrap(),
         1
@@ -119,7 +119,7 @@ async fn recordings_can_go_before_their_records() {
         .recordings_due(bench.at(DAY + 11))
         .await
         .unwrap();
-    bench.store.forget_recording(&due[0]).await.unwrap();
+    bench.store.clear_recording(&due[0]).await.unwrap();
     assert!(
         bench
             .store
@@ -252,7 +252,7 @@ async fn events_go_when_calls_and_allocations_have_gone_and_nobody_waits_for_the
         .unwrap();
     let now = bench.at(8 * DAY + 11);
     let claimed = bench.claim(Duration::from_secs(30), now).await.unwrap();
-    bench.end(&claimed[0], Outcome::Delivered, now).await;
+    bench.end(&claimed[0], AttemptOutcome::Delivered, now).await;
     assert_eq!(
         enforce(8 * DAY + 11).await,
         3,

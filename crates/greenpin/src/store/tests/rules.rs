@@ -10,14 +10,14 @@ use super::super::*;
 use super::postgres;
 
 mod changes;
-mod crowd;
+mod concurrency;
 mod idempotency;
 mod lists;
 mod operators;
+mod pin_attempts;
 mod recordings;
 mod resolution;
 mod retention;
-mod tries;
 
 const EXCLUSIVE: &str = "+914000000001";
 const SHARED: &str = "+914000000002";
@@ -149,9 +149,9 @@ impl Bench {
         (call_sid, self.store.begin_call(call).await.unwrap().route)
     }
 
-    async fn try_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> PinVerdict {
+    async fn attempt_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> Verdict {
         self.store
-            .try_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds))
+            .attempt_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds))
             .await
             .unwrap()
     }
@@ -165,7 +165,7 @@ impl Bench {
             .await
     }
 
-    async fn end(&self, delivery: &Delivery, outcome: Outcome, now: Timestamp) {
+    async fn end(&self, delivery: &Delivery, outcome: AttemptOutcome, now: Timestamp) {
         let (latency, status) = (Duration::from_millis(7), Some(200));
         let attempt = Attempt {
             begun_at: now,
@@ -386,8 +386,8 @@ async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
     let (sid, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 599).await;
     assert!(matches!(route, Route::Collect(_)));
     assert_eq!(
-        bench.try_pin(&sid, first.pin.expose(), 600).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, first.pin.expose(), 600).await,
+        Verdict::Refused
     );
     assert_eq!(
         bench.call(EXCLUSIVE, Some(CUSTOMER), 600).await.1,
@@ -482,7 +482,7 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
-    bench.try_pin(&sid, made.pin.expose(), 2).await;
+    bench.attempt_pin(&sid, made.pin.expose(), 2).await;
     bench
         .store
         .call_ringing(&sid, number(AGENT), bench.at(3))
@@ -546,7 +546,7 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
     assert_eq!(
         bench
             .tenant
-            .calls_of(&made.greenpin_id, None, 10)
+            .calls_of_allocation(&made.greenpin_id, None, 10)
             .await
             .unwrap()
             .len(),
@@ -570,8 +570,8 @@ async fn calls_that_a_crash_left_open_are_closed_at_the_next_start() {
     assert_eq!(bench.store.join("node-1", bench.at(9)).await.unwrap().1, 0);
     let record = bench.tenant.call(&open).await.unwrap().unwrap();
     assert_eq!(
-        (record.ended_at, record.hangup_by.as_deref()),
-        (Some(bench.at(9)), Some("system"))
+        (record.ended_at, record.hangup_by),
+        (Some(bench.at(9)), Some(HangupBy::System))
     );
     let types = bench.event_types().await;
     assert_eq!(
@@ -623,11 +623,17 @@ async fn deliveries_of_an_allocation_go_one_after_the_other() {
         2,
         "a lease that ran out gives the delivery back"
     );
-    bench.end(&first[0], Outcome::Delivered, bench.at(33)).await;
+    bench
+        .end(&first[0], AttemptOutcome::Delivered, bench.at(33))
+        .await;
     let second = claim(33).await.unwrap();
     assert!(second[0].body.contains("allocation.deleted"));
     bench
-        .end(&second[0], Outcome::Again(bench.at(50)), bench.at(34))
+        .end(
+            &second[0],
+            AttemptOutcome::RetryAt(bench.at(50)),
+            bench.at(34),
+        )
         .await;
     assert_eq!(
         bench.store.due_endpoints().await.unwrap()[0].due_at,
@@ -732,8 +738,8 @@ async fn no_digit_of_a_pin_is_in_any_event() {
     let bench = Bench::new().await;
     let made = bench.create(OPEN, 0).await.unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1).await;
-    bench.try_pin(&sid, &wrong(&made.pin), 2).await;
-    bench.try_pin(&sid, made.pin.expose(), 2).await;
+    bench.attempt_pin(&sid, &wrong(&made.pin), 2).await;
+    bench.attempt_pin(&sid, made.pin.expose(), 2).await;
     for event in bench.tenant.events_after(None, 100).await.unwrap() {
         assert!(!event.body.contains(made.pin.expose()) && !event.body.contains(&wrong(&made.pin)));
     }
@@ -764,13 +770,17 @@ async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
             .unwrap(),
         Some(1)
     );
-    bench.end(&first, Outcome::Delivered, bench.at(4)).await;
+    bench
+        .end(&first, AttemptOutcome::Delivered, bench.at(4))
+        .await;
     let again = claim(4).await.unwrap();
     assert_eq!(
         (again.len(), &again[0].event_id, again[0].attempts),
         (1, &first.event_id, 1)
     );
-    bench.end(&again[0], Outcome::Delivered, bench.at(5)).await;
+    bench
+        .end(&again[0], AttemptOutcome::Delivered, bench.at(5))
+        .await;
     let second = claim(5).await.unwrap().remove(0);
     assert!(second.body.contains("allocation.deleted"));
     bench
@@ -782,7 +792,9 @@ async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
         claim(7).await.unwrap().is_empty(),
         "events of one allocation go one after the other"
     );
-    bench.end(&second, Outcome::GivenUp, bench.at(8)).await;
+    bench
+        .end(&second, AttemptOutcome::Failed, bench.at(8))
+        .await;
     assert_eq!(claim(8).await.unwrap()[0].event_id, first.event_id);
 }
 
@@ -800,8 +812,8 @@ async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
     bench.share_wide(8, 10).await;
     let allocation = bench.create(WIDE, 0).await.unwrap();
     let (sid, _) = bench.call(WIDE, Some(STRANGER), 1).await;
-    bench.try_pin(&sid, &wrong(&allocation.pin), 2).await;
-    bench.try_pin(&sid, allocation.pin.expose(), 3).await;
+    bench.attempt_pin(&sid, &wrong(&allocation.pin), 2).await;
+    bench.attempt_pin(&sid, allocation.pin.expose(), 3).await;
     bench
         .store
         .call_ringing(&sid, number(AGENT), bench.at(4))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::postgres as test_database;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{Place, postgres, sqlite};
+use crate::store::core::database::{DatabaseTarget, postgres, sqlite};
 use crate::store::core::reader::IdleReaders;
 use crate::store::core::statement::{Rows, Statement};
 use crate::store::{StoreError, Tx, Writer};
@@ -36,8 +36,8 @@ const CHANGE_ONE: &Statement = &Statement::new(
     Rows::ExactlyOne,
 );
 
-fn file(folder: &tempfile::TempDir) -> Place {
-    Place::Sqlite(sqlite::Place(folder.path().join("greenpin.db")))
+fn file(folder: &tempfile::TempDir) -> DatabaseTarget {
+    DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")))
 }
 
 fn writer() -> (tempfile::TempDir, Writer) {
@@ -98,13 +98,15 @@ async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
 async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for place in [
-        Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+    for target in [
+        DatabaseTarget::Postgres(Box::new(
+            postgres::PostgresTarget::new(server, None).unwrap(),
+        )),
         file(&folder),
     ] {
         let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
         let writer = Writer::start(
-            place,
+            target,
             Arc::new(keys),
             Arc::default(),
             IdleReaders::default(),
@@ -118,7 +120,7 @@ async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
                 for turn in 0..20 {
                     // Each name comes twice, from two who ask at about the same time.
                     let name = format!("t{}-{turn}", one / 2);
-                    let insert = move |tx: &Tx<'_>| tx.append(INSERT, (&name, "{}", 0_i64));
+                    let insert = move |tx: &Tx<'_>| tx.insert_batched(INSERT, (&name, "{}", 0_i64));
                     refused += usize::from(
                         writer
                             .write_speculatively::<_, StoreError, _>(insert)
@@ -140,14 +142,16 @@ async fn batched_rows_are_inserted_before_a_statement_that_reads_their_table() {
     let folder = tempfile::tempdir().unwrap();
     let keys = Keyring::open(&folder.path().join("master.key")).unwrap();
     let writer = Writer::start(
-        Place::Postgres(Box::new(postgres::Place::new(server, None).unwrap())),
+        DatabaseTarget::Postgres(Box::new(
+            postgres::PostgresTarget::new(server, None).unwrap(),
+        )),
         Arc::new(keys),
         Arc::default(),
         IdleReaders::default(),
     )
     .unwrap();
     let seen = writer.write::<Vec<String>, StoreError, _>(|tx| {
-        tx.append(INSERT, ("a", "{}", 0_i64))?;
+        tx.insert_batched(INSERT, ("a", "{}", 0_i64))?;
         tx.rows(NAMES, (), |row| row.get("tenant_id"))
     });
     assert_eq!(seen.await, Ok(vec!["a".to_owned()]));
@@ -193,7 +197,7 @@ async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
                     tx.execute(CHANGE, ())?;
                     tx.cache().tenants.change();
                 }
-                let found = settings::of(tx, &tenant)?.pin_cooloff;
+                let found = settings::cached(tx, &tenant)?.pin_cooloff;
                 if fails {
                     Err(StoreError::Unreadable("what a test made up"))
                 } else {

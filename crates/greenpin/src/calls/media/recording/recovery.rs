@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::unfinished::{Salvage, unfinished};
-use crate::store::{CallSid, Leftover, RecordingFile, Store, StoreError, Timestamp};
+use crate::store::{CallSid, Disposition, RecordingFile, Store, StoreError, Timestamp};
 
 /// Goes through a folder of recordings, once the calls that the crash cut short are closed. Those of calls that go on
 /// belong to another node, and stay as they are.
@@ -14,7 +14,7 @@ pub(crate) async fn take_up(folder: &Path, store: &Store) -> io::Result<()> {
             Ok(salvage) => {
                 let fate = match salvage.as_ref() {
                     Some(salvage) => fate(salvage, store).await.map_err(io::Error::other)?,
-                    None => Leftover::Unwanted,
+                    None => Disposition::Discard,
                 };
                 settle(&part, fate, salvage).unwrap_or_else(|error| passed_over(&part, &error));
             }
@@ -24,10 +24,10 @@ pub(crate) async fn take_up(folder: &Path, store: &Store) -> io::Result<()> {
     Ok(())
 }
 
-fn settle(part: &Path, fate: Leftover, salvage: Option<Salvage>) -> io::Result<()> {
+fn settle(part: &Path, fate: Disposition, salvage: Option<Salvage>) -> io::Result<()> {
     match (fate, salvage) {
-        (Leftover::Wanted, Some(salvage)) => salvage.complete(),
-        (Leftover::InUse, _) => Ok(()),
+        (Disposition::Keep, Some(salvage)) => salvage.complete(),
+        (Disposition::InUse, _) => Ok(()),
         _ => std::fs::remove_file(part),
     }
 }
@@ -40,20 +40,20 @@ fn passed_over(part: &Path, error: &io::Error) {
     }
 }
 
-async fn fate(salvage: &Salvage, store: &Store) -> Result<Leftover, StoreError> {
+async fn fate(salvage: &Salvage, store: &Store) -> Result<Disposition, StoreError> {
     let name = salvage
         .path()
         .file_stem()
         .map(|name| name.to_string_lossy());
     let Some(sid) = name.and_then(|name| CallSid::parse(&name)) else {
-        return Ok(Leftover::Unwanted);
+        return Ok(Disposition::Discard);
     };
     let location = salvage.path().to_string_lossy().into_owned();
     let file = salvage
         .duration()
         .map(|duration| RecordingFile { location, duration });
     let fate = store
-        .take_up_recording(&sid, file, Timestamp::now())
+        .recover_recording(&sid, file, Timestamp::now())
         .await?;
     tracing::info!(call_sid = %sid, ?fate, "a recording was left unfinished");
     Ok(fate)

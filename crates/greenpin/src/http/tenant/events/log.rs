@@ -151,7 +151,7 @@ impl Asked {
             Self::All => store.events_after(after, limit).await,
             Self::Dead(endpoint) => {
                 store
-                    .dead_events_after(after, endpoint.clone(), limit)
+                    .failed_events_after(after, endpoint.clone(), limit)
                     .await
             }
             Self::Of(endpoint) => {
@@ -286,7 +286,7 @@ pub(crate) async fn replay(
         before,
         types,
         endpoint_id,
-        dead,
+        failed: dead,
         cursor,
     };
     let (done, next) = store.replay(wanted, api.now()).await?;

@@ -1,4 +1,4 @@
-//! What goes into a statement and comes out of a row: texts and 64-bit integers, the same in both databases.
+//! Parameters and columns: texts and 64-bit integers, the same in both databases.
 
 use std::error::Error;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::store::{
     AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId, StoreError, TenantId, Timestamp,
 };
 
-/// A parameter. Its `Debug` shows no content: a database error may print it.
+/// Parameter. Its `Debug` output shows no content, because a database error may print it.
 #[derive(Clone, Copy)]
 pub(crate) enum Value<'a> {
     Null,
@@ -19,23 +19,23 @@ pub(crate) enum Value<'a> {
     Text(&'a str),
 }
 
-/// What can be a parameter.
+/// Type of a parameter.
 pub(crate) trait Param {
     fn value(&self) -> Value<'_>;
 }
 
-/// The parameters of a statement, in the order of their numbers.
+/// Parameters of a statement in the order of their numbers.
 pub(crate) trait Params {
     fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R;
 }
 
-/// A row of an answer.
+/// Row of a result.
 pub(crate) enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
     Postgres(&'a tokio_postgres::Row),
 }
 
-/// What a column can be read as.
+/// Type of a column.
 pub(crate) trait Column: Sized {
     fn read(value: Value<'_>) -> Option<Self>;
 }
@@ -138,6 +138,23 @@ macro_rules! ids {
 }
 
 ids!(AuditId, CallSid, EndpointId, ErasureId, EventId, GreenpinId);
+
+/// Implements [`Column`] for enums that own their words.
+macro_rules! word_columns {
+    ($($name:ty),*) => {$(
+        impl $crate::store::core::database::Column for $name {
+            fn read(value: $crate::store::core::database::Value<'_>) -> Option<Self> {
+                <String as $crate::store::core::database::Column>::read(value)?
+                    .parse()
+                    .ok()
+            }
+        }
+    )*};
+}
+
+pub(crate) use word_columns;
+
+word_columns!(call::CallType, call::DialStatus, call::HangupBy);
 
 impl<T: Column> Column for Option<T> {
     fn read(value: Value<'_>) -> Option<Self> {
@@ -255,7 +272,7 @@ impl ToSql for Value<'_> {
     ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match *self {
             Value::Null => Ok(IsNull::Yes),
-            // The server takes a parameter that stands beside a small literal for a small integer.
+            // The server infers a 32-bit integer for a parameter beside a small literal.
             Value::Integer(integer) if *kind == Type::INT4 => {
                 i32::try_from(integer)?.to_sql(kind, out)
             }

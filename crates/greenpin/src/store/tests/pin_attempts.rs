@@ -10,12 +10,12 @@ async fn a_right_pin_gives_its_try_back_and_tells_whom_to_dial() {
     let Route::Collect(collect) = route else {
         panic!("the number is in use")
     };
-    assert_eq!((collect.pin_length, collect.max_tries), (4, 3));
+    assert_eq!((collect.pin_length, collect.max_attempts), (4, 3));
     assert_eq!(
-        bench.try_pin(&sid, &wrong(&made.pin), 2).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, &wrong(&made.pin), 2).await,
+        Verdict::Refused
     );
-    let PinVerdict::Accepted(connection) = bench.try_pin(&sid, made.pin.expose(), 3).await else {
+    let Verdict::Accepted(connection) = bench.attempt_pin(&sid, made.pin.expose(), 3).await else {
         panic!("the PIN is right")
     };
     assert_eq!(connection.dial, [number(AGENT)]);
@@ -29,7 +29,7 @@ async fn a_right_pin_gives_its_try_back_and_tells_whom_to_dial() {
         (1, 1, 0)
     );
     let (back, _) = bench.call(EXCLUSIVE, Some(AGENT), 4).await;
-    let PinVerdict::Accepted(connection) = bench.try_pin(&back, made.pin.expose(), 5).await else {
+    let Verdict::Accepted(connection) = bench.attempt_pin(&back, made.pin.expose(), 5).await else {
         panic!("the PIN is right")
     };
     assert_eq!(connection.dial, [number(CUSTOMER)]);
@@ -42,14 +42,14 @@ async fn at_the_limit_no_pin_opens_and_the_tenant_hears_once() {
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
     for _ in 0..3 {
         assert_eq!(
-            bench.try_pin(&sid, &wrong(&made.pin), 2).await,
-            PinVerdict::Refused
+            bench.attempt_pin(&sid, &wrong(&made.pin), 2).await,
+            Verdict::Refused
         );
     }
     for _ in 0..2 {
         assert_eq!(
-            bench.try_pin(&sid, made.pin.expose(), 3).await,
-            PinVerdict::Refused
+            bench.attempt_pin(&sid, made.pin.expose(), 3).await,
+            Verdict::Refused
         );
     }
     let read = bench.read(&made.greenpin_id).await;
@@ -82,7 +82,7 @@ async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_all
     let neither = neither
         .find(|pin| pin != one.pin.expose() && pin != two.pin.expose())
         .unwrap();
-    bench.try_pin(&sid, &neither, 2).await;
+    bench.attempt_pin(&sid, &neither, 2).await;
     let counts =
         |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
     assert_eq!(
@@ -93,8 +93,8 @@ async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_all
         (1, 1)
     );
     assert!(matches!(
-        bench.try_pin(&sid, two.pin.expose(), 3).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, two.pin.expose(), 3).await,
+        Verdict::Accepted(_)
     ));
     assert_eq!(
         counts(
@@ -114,13 +114,13 @@ async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_anyone
     for caller in [Some(STRANGER), None] {
         let (sid, _) = bench.call(SHARED, caller, 1).await;
         assert_eq!(
-            bench.try_pin(&sid, short.pin.expose(), 2).await,
-            PinVerdict::Refused
+            bench.attempt_pin(&sid, short.pin.expose(), 2).await,
+            Verdict::Refused
         );
         let (sid, _) = bench.call(OPEN, caller, 1).await;
         assert!(matches!(
-            bench.try_pin(&sid, long.pin.expose(), 2).await,
-            PinVerdict::Accepted(_)
+            bench.attempt_pin(&sid, long.pin.expose(), 2).await,
+            Verdict::Accepted(_)
         ));
     }
     let only_listed = |settings: &mut TenantSettings| settings.caller_policy = CallerPolicy::Listed;
@@ -131,8 +131,8 @@ async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_anyone
         .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 3).await;
     assert_eq!(
-        bench.try_pin(&sid, long.pin.expose(), 4).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, long.pin.expose(), 4).await,
+        Verdict::Refused
     );
 }
 
@@ -150,22 +150,22 @@ async fn five_wrong_tries_refuse_a_stranger_for_a_quarter_of_an_hour_then_for_tw
         .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 0).await;
     for _ in 0..5 {
-        bench.try_pin(&sid, &wrong(&made.pin), 0).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 0).await;
     }
     assert_eq!(
-        bench.try_pin(&sid, made.pin.expose(), 899).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, made.pin.expose(), 899).await,
+        Verdict::Refused
     );
     for _ in 0..5 {
-        bench.try_pin(&sid, &wrong(&made.pin), 900).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 900).await;
     }
     assert_eq!(
-        bench.try_pin(&sid, made.pin.expose(), 900 + 1799).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, made.pin.expose(), 900 + 1799).await,
+        Verdict::Refused
     );
     assert!(matches!(
-        bench.try_pin(&sid, made.pin.expose(), 900 + 1800).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, made.pin.expose(), 900 + 1800).await,
+        Verdict::Accepted(_)
     ));
 }
 
@@ -177,17 +177,17 @@ async fn twenty_wrong_tries_of_strangers_close_a_number_to_them_but_not_to_liste
         let (sid, _) = bench
             .call(OPEN, Some(&format!("+9177000001{caller:02}")), 1)
             .await;
-        bench.try_pin(&sid, &wrong(&made.pin), 1).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 1).await;
     }
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 2).await;
     assert_eq!(
-        bench.try_pin(&sid, made.pin.expose(), 2).await,
-        PinVerdict::Refused
+        bench.attempt_pin(&sid, made.pin.expose(), 2).await,
+        Verdict::Refused
     );
     let (sid, _) = bench.call(OPEN, Some(CUSTOMER), 2).await;
     assert!(matches!(
-        bench.try_pin(&sid, made.pin.expose(), 2).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, made.pin.expose(), 2).await,
+        Verdict::Accepted(_)
     ));
     let types = bench.event_types().await;
     assert_eq!(
@@ -204,8 +204,8 @@ async fn twenty_wrong_tries_of_strangers_close_a_number_to_them_but_not_to_liste
         .unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1802).await;
     assert!(matches!(
-        bench.try_pin(&sid, later.pin.expose(), 1802).await,
-        PinVerdict::Accepted(_)
+        bench.attempt_pin(&sid, later.pin.expose(), 1802).await,
+        Verdict::Accepted(_)
     ));
 }
 
@@ -225,15 +225,15 @@ async fn an_army_of_strangers_has_one_try_each_half_hour_once_the_first_twenty_a
     let mut callers = (0..).map(|caller| format!("+91770000{caller:04}"));
     for _ in 0..20 {
         let (sid, _) = bench.call(OPEN, callers.next().as_deref(), 1).await;
-        bench.try_pin(&sid, &wrong(&made.pin), 1).await;
+        bench.attempt_pin(&sid, &wrong(&made.pin), 1).await;
     }
     for half_hour in 0..48 {
         let at = 2 + 1800 * half_hour;
         for digits in [wrong(&made.pin), made.pin.expose().to_owned()] {
             let (sid, _) = bench.call(OPEN, callers.next().as_deref(), at).await;
             assert_eq!(
-                bench.try_pin(&sid, &digits, at).await,
-                PinVerdict::Refused,
+                bench.attempt_pin(&sid, &digits, at).await,
+                Verdict::Refused,
                 "half hour {half_hour}"
             );
         }
@@ -241,8 +241,10 @@ async fn an_army_of_strangers_has_one_try_each_half_hour_once_the_first_twenty_a
     let (sid, _) = bench
         .call(OPEN, callers.next().as_deref(), 2 + 1800 * 48)
         .await;
-    let one_more = bench.try_pin(&sid, made.pin.expose(), 2 + 1800 * 48).await;
-    assert!(matches!(one_more, PinVerdict::Accepted(_)));
+    let one_more = bench
+        .attempt_pin(&sid, made.pin.expose(), 2 + 1800 * 48)
+        .await;
+    assert!(matches!(one_more, Verdict::Accepted(_)));
 }
 
 mod sequences {
@@ -265,7 +267,7 @@ mod sequences {
                 let mut failed = 0;
                 for right in tries {
                     let digits = if right { made.pin.expose().to_owned() } else { wrong(&made.pin) };
-                    let opens = matches!(bench.try_pin(&sid, &digits, 2).await, PinVerdict::Accepted(_));
+                    let opens = matches!(bench.attempt_pin(&sid, &digits, 2).await, Verdict::Accepted(_));
                     assert_eq!(opens, right && failed < limit);
                     failed = (failed + u8::from(!right)).min(limit);
                     assert_eq!(bench.read(&made.greenpin_id).await.failed_pin_attempts, failed);
@@ -294,14 +296,14 @@ async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
             other.clone()
         };
         let wrong = wrong.clone();
-        tries.spawn(async move { store.try_pin(&sid, &wrong, at).await });
+        tries.spawn(async move { store.attempt_pin(&sid, &wrong, at).await });
     }
     assert!(
         tries
             .join_all()
             .await
             .iter()
-            .all(|verdict| *verdict == Ok(PinVerdict::Refused))
+            .all(|verdict| *verdict == Ok(Verdict::Refused))
     );
     assert_eq!(bench.read(&made.greenpin_id).await.failed_pin_attempts, 3);
     let locked = bench
@@ -312,7 +314,7 @@ async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
         .count();
     assert_eq!(locked, 1);
     assert_eq!(
-        other.try_pin(&calls[0], &made.pin, bench.at(21)).await,
-        Ok(PinVerdict::Refused)
+        other.attempt_pin(&calls[0], &made.pin, bench.at(21)).await,
+        Ok(Verdict::Refused)
     );
 }

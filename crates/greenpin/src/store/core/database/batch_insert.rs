@@ -1,4 +1,4 @@
-//! Rows that go to PostgreSQL many at a time: inserting one by one costs a message, a plan and a snapshot for each.
+//! Inserts of many rows at once on PostgreSQL. Inserting each row alone costs a message, a plan and a snapshot.
 
 use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type};
@@ -6,42 +6,42 @@ use tokio_postgres::types::{IsNull, ToSql, Type};
 use super::Value;
 use crate::store::core::statement::Statement;
 
-/// Rows that wait to be inserted, by statement, in the order in which the statements came first.
+/// Rows to insert, grouped by statement.
 #[derive(Default)]
-pub(crate) struct Appended(Vec<Group>);
+pub(crate) struct BatchedRows(Vec<RowGroup>);
 
-/// The rows of one statement, column by column.
-pub(crate) struct Group {
-    /// The statement that inserts one row.
+/// Rows of one statement, by column.
+pub(crate) struct RowGroup {
+    /// Statement that inserts one row.
     pub(crate) statement: &'static Statement,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<ColumnValues>,
 }
 
-/// What one column gets, a value a row.
+/// Values of one column, one for each row.
 #[derive(Debug)]
-pub(crate) enum Column {
+pub(crate) enum ColumnValues {
     Texts(Vec<Option<String>>),
     Integers(Vec<Option<i64>>),
 }
 
-impl Appended {
-    /// Adds a row; `kinds` are the types of its columns.
+impl BatchedRows {
+    /// Adds a row. `kinds` are the types of its columns.
     pub(crate) fn push(
         &mut self,
         statement: &'static Statement,
         kinds: &[Type],
         row: &[Value<'_>],
     ) {
-        let place = self
+        let position = self
             .0
             .iter()
             .position(|group| group.statement.name == statement.name);
-        let group = match place.and_then(|place| self.0.get_mut(place)) {
+        let group = match position.and_then(|position| self.0.get_mut(position)) {
             Some(group) => group,
             None => {
-                self.0.push(Group {
+                self.0.push(RowGroup {
                     statement,
-                    columns: kinds.iter().map(Column::of).collect(),
+                    columns: kinds.iter().map(ColumnValues::for_type).collect(),
                 });
                 let Some(group) = self.0.last_mut() else {
                     return;
@@ -56,21 +56,21 @@ impl Appended {
             .for_each(|(column, value)| column.push(value));
     }
 
-    /// Forgets all rows.
+    /// Drops all rows.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// Takes all rows, group by group in an order that does not depend on which came first.
-    pub(crate) fn take(&mut self) -> Vec<Group> {
+    /// Removes and returns all rows. The order of the groups does not depend on the order of the rows.
+    pub(crate) fn take(&mut self) -> Vec<RowGroup> {
         let mut groups = std::mem::take(&mut self.0);
         groups.sort_unstable_by_key(|group| group.statement.sql);
         groups
     }
 }
 
-impl Column {
-    fn of(kind: &Type) -> Self {
+impl ColumnValues {
+    fn for_type(kind: &Type) -> Self {
         if *kind == Type::INT8 {
             Self::Integers(Vec::new())
         } else {
@@ -88,7 +88,7 @@ impl Column {
     }
 }
 
-impl ToSql for Column {
+impl ToSql for ColumnValues {
     fn to_sql(
         &self,
         kind: &Type,
@@ -107,15 +107,15 @@ impl ToSql for Column {
     tokio_postgres::types::to_sql_checked!();
 }
 
-/// One statement that inserts all rows of some groups, made of those that insert one, `INSERT … VALUES ($1, $2, …) …`;
-/// `kinds` are the types of their columns. `None` if one has another shape.
-pub(crate) fn of_all_rows<'a>(
+/// Returns one statement that inserts the rows of several groups. Each group comes with a statement for one row,
+/// `INSERT … VALUES ($1, $2, …) …`, and the types of its columns. `None` if a statement has another shape.
+pub(crate) fn multi_row_insert<'a>(
     groups: impl IntoIterator<Item = (&'a str, &'a [Type])>,
 ) -> Option<String> {
     let mut first = 1;
     let mut inserts = Vec::new();
     for (sql, kinds) in groups {
-        inserts.push(of_many_rows(sql, kinds, first)?);
+        inserts.push(unnest_insert(sql, kinds, first)?);
         first += kinds.len();
     }
     let last = inserts.pop()?;
@@ -131,8 +131,8 @@ pub(crate) fn of_all_rows<'a>(
     })
 }
 
-/// The statement that inserts many rows, whose parameters are numbered from `first` on.
-fn of_many_rows(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
+/// Returns a statement that inserts many rows. Its parameters are numbered from `first`.
+fn unnest_insert(sql: &str, kinds: &[Type], first: usize) -> Option<String> {
     let (head, rest) = sql.split_once("VALUES (")?;
     let (values, tail) = rest.split_once(')')?;
     let in_order = values
@@ -167,7 +167,7 @@ mod tests {
     fn a_statement_for_one_row_becomes_one_for_many() {
         let kinds = [Type::TEXT, Type::INT8];
         assert_eq!(
-            of_all_rows([(
+            multi_row_insert([(
                 "INSERT INTO t (a, b)\nVALUES ($1, $2)\nON CONFLICT (a) DO NOTHING\n",
                 &kinds[..]
             )])
@@ -181,21 +181,21 @@ mod tests {
             "INSERT INTO t (a, b) VALUES ($1, 0)",
             "SELECT 1",
         ] {
-            assert_eq!(of_all_rows([(other, &kinds[..])]), None, "{other}");
+            assert_eq!(multi_row_insert([(other, &kinds[..])]), None, "{other}");
         }
         let four_columns = "INSERT INTO t (a, b, c, d) VALUES ($1, $2, $3, $4)";
-        assert_eq!(of_all_rows([(four_columns, &kinds[..])]), None);
+        assert_eq!(multi_row_insert([(four_columns, &kinds[..])]), None);
     }
 
     #[test]
     fn statements_of_several_tables_become_one() {
-        let (one, two) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
+        let (first, second) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
         let groups = [
-            ("INSERT INTO t (a) VALUES ($1)", &one[..]),
-            ("INSERT INTO u (b, c) VALUES ($1, $2)", &two[..]),
+            ("INSERT INTO t (a) VALUES ($1)", &first[..]),
+            ("INSERT INTO u (b, c) VALUES ($1, $2)", &second[..]),
         ];
         assert_eq!(
-            of_all_rows(groups).as_deref(),
+            multi_row_insert(groups).as_deref(),
             Some(
                 "WITH insert_1 AS (INSERT INTO t (a) SELECT * FROM unnest($1::text[])) \
                  INSERT INTO u (b, c) SELECT * FROM unnest($2::bigint[], $3::text[])"
@@ -207,12 +207,12 @@ mod tests {
     fn rows_are_gathered_by_statement_and_column() {
         const ONE: &Statement = &Statement::new("one", "INSERT 1", Rows::Any);
         const TWO: &Statement = &Statement::new("two", "INSERT 2", Rows::Any);
-        let mut appended = Appended::default();
+        let mut batched = BatchedRows::default();
         let kinds = [Type::TEXT, Type::INT8];
-        appended.push(ONE, &kinds, &[Value::Text("a"), Value::Integer(1)]);
-        appended.push(TWO, &kinds, &[Value::Text("b"), Value::Integer(2)]);
-        appended.push(ONE, &kinds, &[Value::Null, Value::Null]);
-        let groups = appended.take();
+        batched.push(ONE, &kinds, &[Value::Text("a"), Value::Integer(1)]);
+        batched.push(TWO, &kinds, &[Value::Text("b"), Value::Integer(2)]);
+        batched.push(ONE, &kinds, &[Value::Null, Value::Null]);
+        let groups = batched.take();
         let found: Vec<_> = groups
             .iter()
             .map(|group| format!("{} {:?}", group.statement.name, group.columns))
@@ -224,6 +224,6 @@ mod tests {
                 "two [Texts([Some(\"b\")]), Integers([Some(2)])]"
             ]
         );
-        assert!(appended.take().is_empty());
+        assert!(batched.take().is_empty());
     }
 }
