@@ -1,7 +1,21 @@
-//! Durable state: tenants, numbers, allocations, calls, events.
+//! Durable state of the product, on SQLite or PostgreSQL.
 //!
-//! Every method that writes is one transaction, durable before it returns, with the events that tell of it written
-//! inside. Moments come in as `now`, so that what is true at a second can be tested at that second.
+//! Every method that writes is one transaction. It is durable before the method returns, and includes its events.
+//! Times are parameters named `now`, so that tests choose them.
+//!
+//! | Folder | Content |
+//! | --- | --- |
+//! | `tenants` | Tenants, settings, credentials, webhook endpoints, prompts, audit log, idempotency keys |
+//! | `numbers` | Number pool, its administration, capacity |
+//! | `allocations` | Creation, change, lists, expiry and deletion of allocations; choice of PINs |
+//! | `pins` | PIN attempts: decision, throttle, dry run |
+//! | `calls` | Routing, progress and records of calls; recordings, links and uploads |
+//! | `events` | Event log, outbox of deliveries, attempts, replay |
+//! | `cluster` | Nodes, heartbeats, eviction |
+//! | `retention` | Retention limits, erasure of a tenant |
+//! | `core` | Databases, migrations, writer thread, readers, encryption, ids; it uses no other folder |
+//!
+//! Each folder has one `sql.rs` with its statements and row types. Folders do not depend on each other in circles.
 
 mod allocations;
 mod calls;
@@ -63,24 +77,23 @@ use self::tenants::idempotency::ClaimedKey;
 use self::tenants::settings::SettingsCache;
 use crate::RecordingKey;
 
-/// Where the store lies.
+/// Configuration of the store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Where the database is.
+    /// Location of the database.
     pub database: Database,
-    /// The file of the master key; made where there is none.
+    /// File of the master key; created if it does not exist.
     pub key_file: PathBuf,
-    /// A PEM file of the certificates that a server's must lead to where its address says `sslmode=require`; `None`:
-    /// those that the system trusts.
+    /// PEM file with the CA certificates for `sslmode=require`; `None` for those of the system.
     pub tls_ca: Option<PathBuf>,
-    /// What stands before `/v1/…` in links of events; empty: links are paths.
+    /// Prefix of `/v1/…` in links of events; empty for relative links.
     pub public_url: String,
-    /// Whether recordings go from the disk of their node to a place of all nodes: `recording.ready` waits for that.
+    /// Recordings are uploaded from the disk of their node; `recording.ready` waits for the upload.
     pub upload_recordings: bool,
 }
 
 impl StoreOptions {
-    /// A store whose links are paths and whose recordings stay where they were made.
+    /// Creates a configuration with relative links and without uploads.
     pub fn new(database: Database, key_file: PathBuf) -> Self {
         Self {
             database,
@@ -92,17 +105,17 @@ impl StoreOptions {
     }
 }
 
-/// Where a database is.
+/// Location of a database.
 #[derive(Debug, Clone)]
 pub enum Database {
-    /// An SQLite file; made, with its folder, where there is none.
+    /// SQLite file; created with its folder if it does not exist.
     File(PathBuf),
-    /// A PostgreSQL server.
+    /// PostgreSQL server.
     Server(Box<tokio_postgres::Config>),
 }
 
 impl Database {
-    /// Whether the way to it is encrypted.
+    /// Returns whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(self, Self::Server(server) if server.get_ssl_mode() == SslMode::Require)
     }
@@ -129,16 +142,16 @@ impl std::fmt::Display for Database {
     }
 }
 
-/// Rows that the writer keeps between transactions.
+/// Rows that the writer caches between transactions.
 #[derive(Default)]
 pub(crate) struct RowCache {
     /// Settings, endpoints and prompts of tenants.
     pub(crate) tenants: TenantCache,
-    /// Shared numbers that creates have used.
+    /// Shared numbers of recent creates.
     pub(crate) numbers: NumberCache,
 }
 
-/// The open transaction, as a job of the writer sees it.
+/// Open transaction of a job.
 pub(crate) type Tx<'a> = core::writer::Tx<'a, RowCache>;
 
 type Writer = core::writer::Writer<RowCache>;
@@ -169,11 +182,11 @@ impl WriterCache for RowCache {
     }
 }
 
-/// The store. Clones are handles on the same one.
+/// Handle of the store. Clones share one store.
 #[derive(Clone)]
 pub struct Store(Arc<Parts>);
 
-/// What a store is made of. Every request holds several handles on it, so that a handle is one count.
+/// Parts of a store, in one allocation: every request clones several handles.
 pub struct Parts {
     writer: Writer,
     readers: Readers,
@@ -192,7 +205,7 @@ impl Deref for Store {
     }
 }
 
-/// One tenant's part of the store, the only way to its tables.
+/// Handle on the tables of one tenant.
 #[derive(Clone)]
 pub struct TenantStore {
     store: Store,
@@ -201,7 +214,7 @@ pub struct TenantStore {
 }
 
 impl Store {
-    /// Opens the store; blocks while files are made and the schema is brought up to date.
+    /// Opens the store. Blocks while files are created and the schema is migrated.
     pub fn open(options: &StoreOptions) -> Result<Self, OpenError> {
         let keys = Arc::new(Keyring::open(&options.key_file)?);
         let (target, checkpoints) = match &options.database {
@@ -239,12 +252,12 @@ impl Store {
         })))
     }
 
-    /// What recordings are sealed with, where the configuration asks for it.
+    /// Returns the encryption of recordings.
     pub fn recording_key(&self) -> &RecordingKey {
         self.keys.recordings()
     }
 
-    /// The handle on one tenant's tables.
+    /// Returns the handle on the tables of a tenant.
     pub fn tenant(&self, tenant_id: TenantId) -> TenantStore {
         TenantStore {
             store: self.clone(),
@@ -253,12 +266,12 @@ impl Store {
         }
     }
 
-    /// Whether other nodes may work on the same database.
+    /// Returns whether other nodes may use the same database.
     pub fn is_shared(&self) -> bool {
         matches!(self.readers, Readers::Server(_))
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.readers
             .read(|snapshot| snapshot.row(core::sql::READY, (), |_| Ok(())).map(|_| ()))
@@ -267,7 +280,7 @@ impl Store {
 }
 
 impl TenantStore {
-    /// Whose it is.
+    /// Returns the id of the tenant.
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant_id
     }

@@ -1,4 +1,4 @@
-//! Allocations: one PIN on one virtual number, tying two sides together for a while.
+//! Allocation: one PIN on one virtual number that connects two sides for a limited time.
 
 use call::words;
 use call::{PhoneNumber, Pin};
@@ -14,50 +14,50 @@ use crate::store::core::stored::phone_number;
 use crate::store::numbers::NumberMode;
 use crate::store::{GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// PINs of fewer digits open for listed callers only: strangers would hit one of many by chance.
+/// Minimum length of a PIN that unlisted callers may use. An unlisted caller could guess one of many shorter PINs.
 pub(crate) const OPEN_PIN_LENGTH: u8 = 6;
 
-/// An allocation as it is kept.
+/// Stored allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allocation {
-    /// Its id.
+    /// Id of the allocation.
     pub greenpin_id: GreenpinId,
-    /// The number that it is on.
+    /// Virtual number of the allocation.
     pub virtual_number: PhoneNumber,
-    /// What a caller keys in.
+    /// PIN of the allocation.
     pub pin: Pin,
-    /// The A-party.
+    /// Numbers of the A-party.
     pub from: Vec<PhoneNumber>,
-    /// The B-party.
+    /// Numbers of the B-party.
     pub to: Vec<PhoneNumber>,
     /// Record every call.
     pub record: bool,
-    /// The tenant's own mark.
+    /// Free text of the tenant.
     pub custom_field: Option<String>,
-    /// Wrong PINs until it is locked.
+    /// Number of wrong PINs that locks the allocation.
     pub max_pin_attempts: u8,
-    /// Wrong PINs so far.
+    /// Number of wrong PINs so far.
     pub failed_pin_attempts: u8,
-    /// Calls that were connected.
+    /// Number of connected calls.
     pub call_count: u64,
-    /// Calls that came in.
+    /// Number of incoming calls.
     pub attempt_count: u64,
-    /// When it was made, a whole second.
+    /// Time of the creation, a whole second.
     pub created_at: Timestamp,
-    /// When the tenant last changed it.
+    /// Time of the last change by the tenant.
     pub updated_at: Timestamp,
-    /// When it ends, a whole second.
+    /// Time of the expiry, a whole second.
     pub expires_at: Timestamp,
-    /// When it was deleted.
+    /// Time of the deletion.
     pub deleted_at: Option<Timestamp>,
 }
 
 words! {
-    /// Where an allocation stands at a moment. Computed, never stored.
+    /// Status of an allocation at a time. It is computed and not stored.
     pub enum Status {
-        /// Calls go through.
+        /// The allocation connects calls.
         Active = "active",
-        /// Its time is over.
+        /// Its duration is over.
         Expired = "expired",
         /// It was deleted.
         Deleted = "deleted",
@@ -65,7 +65,7 @@ words! {
 }
 
 impl Allocation {
-    /// Where it stands at a moment.
+    /// Returns the status at a time.
     pub fn status(&self, now: Timestamp) -> Status {
         match self.deleted_at {
             Some(_) => Status::Deleted,
@@ -74,23 +74,23 @@ impl Allocation {
         }
     }
 
-    /// Whether no PIN opens it any more.
+    /// Returns whether the limit of wrong PINs is reached.
     pub fn is_locked(&self) -> bool {
         self.failed_pin_attempts >= self.max_pin_attempts
     }
 
-    /// Everybody on either side.
+    /// Returns the numbers of both sides.
     pub(crate) fn parties(&self) -> impl Iterator<Item = PhoneNumber> {
         self.from.iter().chain(&self.to).copied()
     }
 
-    /// Whether a caller is on either side.
+    /// Returns whether a caller is on either side.
     pub(crate) fn lists(&self, caller: PhoneNumber) -> bool {
         self.from.contains(&caller) || self.to.contains(&caller)
     }
 }
 
-/// What an event tells of an active allocation. The PIN is not in it: an event goes through more hands than the answer
+/// Event data of an active allocation. It omits the PIN, because an event passes through more systems than the answer
 /// to a create.
 #[derive(Serialize)]
 pub(crate) struct EventData {
@@ -121,7 +121,8 @@ impl EventData {
     }
 }
 
-/// Enters the parties of an allocation where they are looked for: in lists, and on a shared number by callers.
+/// Inserts the parties of an allocation into the index of its tenant and, on a shared number, into the index of listed
+/// callers.
 pub(crate) fn insert_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -142,7 +143,7 @@ pub(crate) fn insert_parties(
     Ok(())
 }
 
-/// Takes the parties of an allocation away from where they are looked for.
+/// Deletes the parties of an allocation from both indexes.
 pub(crate) fn delete_parties(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -160,7 +161,7 @@ pub(crate) fn delete_parties(
     Ok(())
 }
 
-/// Takes an ended allocation's numbers out of the index of listed callers.
+/// Deletes the numbers of an ended allocation from the index of listed callers.
 pub(crate) fn delete_listed_callers(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -177,7 +178,7 @@ pub(crate) fn delete_listed_callers(
     Ok(())
 }
 
-/// Takes an allocation's parties out of the lists of its tenant.
+/// Deletes the parties of an allocation from the index of its tenant.
 pub(crate) fn delete_party_rows(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -198,7 +199,7 @@ pub(crate) fn delete_party_rows(
 }
 
 impl TenantStore {
-    /// Reads an allocation; `None` if the tenant has no such one.
+    /// Returns an allocation; `None` if the tenant does not have it.
     pub async fn allocation(&self, id: &GreenpinId) -> Result<Option<Allocation>, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         self.store
@@ -252,7 +253,7 @@ impl AllocationRow {
     }
 }
 
-/// Seals an allocation's numbers and PIN: the virtual number, the PIN, both sides, separated by blanks.
+/// Encrypts the virtual number, the PIN and both sides of an allocation, separated by spaces.
 pub(crate) fn encrypt(key: &TenantKey, allocation: &Allocation) -> Result<String, StoreError> {
     let content = format!(
         "{} {} {} {}",
@@ -268,7 +269,7 @@ fn context(greenpin_id: &str) -> String {
     format!("allocation {greenpin_id}")
 }
 
-/// Numbers as they are kept: separated by commas, in their order.
+/// Returns numbers in the stored form: separated by commas, in their order.
 fn number_list(numbers: &[PhoneNumber]) -> String {
     numbers
         .iter()

@@ -1,4 +1,4 @@
-//! Changing an active allocation: what can be given anew, judged against what stays.
+//! Change of an active allocation.
 
 use std::time::Duration;
 
@@ -17,24 +17,25 @@ use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What is to change; `None` stays as it is. Each list was checked for itself: 1 to 10 or 0 to 10 numbers, no repeats.
+/// Requested change; `None` leaves a field as it is. Each list is already valid by itself: 1 to 10 or 0 to 10 numbers
+/// without repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllocationChange {
-    /// The A-party, 1 to 10 numbers.
+    /// Numbers of the A-party, 1 to 10.
     pub from: Option<Vec<PhoneNumber>>,
-    /// The B-party, 0 to 10 numbers.
+    /// Numbers of the B-party, 0 to 10.
     pub to: Option<Vec<PhoneNumber>>,
-    /// How long it lasts from now on, in whole seconds.
+    /// Duration from now on, in whole seconds.
     pub duration: Option<Duration>,
-    /// Wrong PINs until it is locked: 1 to 10.
+    /// Number of wrong PINs that locks the allocation: 1 to 10.
     pub max_pin_attempts: Option<u8>,
     /// Record every call.
     pub record: Option<bool>,
-    /// The tenant's own mark; `Some(None)` takes it away.
+    /// Free text of the tenant; `Some(None)` removes it.
     pub custom_field: Option<Option<String>>,
 }
 
-/// One of the two sides of an allocation.
+/// Side of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Party {
     /// The A-party.
@@ -43,22 +44,22 @@ pub enum Party {
     To,
 }
 
-/// Why an allocation was not changed.
+/// Failure to change an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// The tenant has no such allocation.
+    /// The tenant does not have this allocation.
     #[error("there is no such allocation")]
     NotFound,
-    /// It has expired, or was deleted.
+    /// The allocation has expired or was deleted.
     #[error("the allocation is not active")]
     NotActive,
-    /// Numbers that would be on both sides: which of the lists that were given holds them, and where.
+    /// Numbers on both sides: the given list that holds them, and their positions in it.
     #[error("numbers would be on both sides")]
     OnBothSides(Party, Vec<usize>),
-    /// A number with short shared PINs serves listed callers only, and none would be listed.
+    /// The number has short shared PINs and serves listed callers only, and the change lists none.
     #[error("the number needs the callers to be named")]
     ToRequired,
-    /// The number has no PIN left.
+    /// The number has no free PIN.
     #[error("the number has no PIN left")]
     PinSpaceExhausted,
     /// The store failed.
@@ -67,7 +68,7 @@ pub enum ChangeError {
 }
 
 impl TenantStore {
-    /// Changes an active allocation. A limit that is raised over the count of wrong PINs unlocks it.
+    /// Changes an active allocation. A limit above the number of wrong PINs unlocks it.
     pub async fn change_allocation(
         &self,
         id: &GreenpinId,
@@ -81,8 +82,7 @@ impl TenantStore {
             .await
     }
 
-    /// Changes several allocations in one transaction, in their order. Each stands alone: one that cannot be changed
-    /// stays as it is, and the others change.
+    /// Changes several allocations in one transaction, in their order. If one change fails, the others still apply.
     pub async fn change_allocations(
         &self,
         changes: Vec<(GreenpinId, AllocationChange)>,
@@ -92,7 +92,7 @@ impl TenantStore {
         let write = self.store.writer.write(move |tx| {
             let alone = |(id, change): &(GreenpinId, AllocationChange)| {
                 match self::change(tx, &tenant, id, change, now) {
-                    // What the database refuses undoes them all.
+                    // An error of the database undoes all changes.
                     Err(ChangeError::Store(error)) => Err(error),
                     result => Ok(result),
                 }
@@ -103,7 +103,7 @@ impl TenantStore {
     }
 }
 
-/// Everything is judged before anything is written: an error leaves no change behind.
+/// Applies a change. All checks come before the first write, so an error leaves no change behind.
 fn change(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -130,7 +130,7 @@ fn change(
     Ok(after)
 }
 
-/// Reads an active allocation whose row nobody else can change before this transaction is over.
+/// Reads an active allocation and locks its row until the end of the transaction.
 pub(crate) fn lock_active(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -147,7 +147,7 @@ pub(crate) fn lock_active(
     }
 }
 
-/// The number that an allocation is on.
+/// Reads the number of an allocation.
 pub(crate) fn number_of(tx: &Tx<'_>, allocation: &Allocation) -> Result<NumberRow, StoreError> {
     numbers::find(tx, allocation.virtual_number)?
         .ok_or(StoreError::Unreadable("number of an allocation"))
@@ -171,7 +171,7 @@ fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Al
     }
 }
 
-/// The list that was given is the one at fault; where both were, it is `to`, as in a create.
+/// Rejects numbers on both sides. The error names the given list, and `to` if both were given, as in a create.
 fn check_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
     let (party, given, other) = match (&change.from, &change.to) {
         (_, Some(to)) => (Party::To, to, &after.from),
@@ -191,7 +191,7 @@ fn check_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(),
     }
 }
 
-/// The fields that are no more what they were.
+/// Returns the names of the changed fields.
 fn changed_fields(
     before: &Allocation,
     after: &Allocation,
@@ -247,7 +247,7 @@ fn write(
     Ok(())
 }
 
-/// The number and the PIN are taken for as long as the allocation lasts now.
+/// Extends the hold on the number and the PIN to the new expiry.
 fn extend(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -301,11 +301,11 @@ fn write_events(
 struct Changed<'a> {
     #[serde(flatten)]
     allocation: EventData,
-    /// The fields that are no more what they were.
+    /// Names of the changed fields.
     changed: &'a [&'a str],
 }
 
-/// What the events of locking and unlocking tell.
+/// Returns the data of the events for locking and unlocking.
 pub(crate) fn attempts_data(allocation: &Allocation) -> Value {
     json!({
         "virtual_number": allocation.virtual_number.expose(),

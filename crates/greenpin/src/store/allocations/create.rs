@@ -1,4 +1,4 @@
-//! Creating an allocation: a number, a PIN, the row, its event.
+//! Creation of an allocation: a number, a PIN, the row, the event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,41 +21,41 @@ use crate::store::{
 
 use super::allocation::*;
 
-/// An allocation to be made. Its numbers were checked: no repeats, none on both sides.
+/// Allocation to create. Its numbers are valid: no repeats, none on both sides.
 #[derive(Debug, Clone)]
 pub struct NewAllocation {
-    /// The number that it is made on.
+    /// Virtual number of the allocation.
     pub virtual_number: PhoneNumber,
-    /// The A-party, 1 to 10 numbers.
+    /// Numbers of the A-party, 1 to 10.
     pub from: Vec<PhoneNumber>,
-    /// The B-party, 0 to 10 numbers.
+    /// Numbers of the B-party, 0 to 10.
     pub to: Vec<PhoneNumber>,
-    /// How long it lasts, in whole seconds.
+    /// Duration in whole seconds.
     pub duration: Duration,
-    /// Wrong PINs until it is locked: 1 to 10.
+    /// Number of wrong PINs that locks the allocation: 1 to 10.
     pub max_pin_attempts: u8,
     /// Record every call.
     pub record: bool,
-    /// The tenant's own mark, given back in every event.
+    /// Free text of the tenant, included in every event.
     pub custom_field: Option<String>,
 }
 
-/// Why an allocation was not made.
+/// Failure to create an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
     /// The number is not in the tenant's pool.
     #[error("the number is not in the tenant's pool")]
     NumberNotInPool,
-    /// The operator lets the number take no new allocations.
+    /// The operator has quarantined the number.
     #[error("the number is quarantined")]
     NumberQuarantined,
     /// The exclusive number has an active allocation.
     #[error("the number has an active allocation")]
     VirtualNumberBusy,
-    /// The number has no PIN, or no place, left.
+    /// The number has no free PIN or slot.
     #[error("the number can take no further allocation")]
     PinSpaceExhausted,
-    /// A number with short shared PINs serves listed callers only, and none is listed.
+    /// The number has short shared PINs and serves listed callers only, and none is listed.
     #[error("the number needs the callers to be named")]
     ToRequired,
     /// The store failed.
@@ -64,7 +64,7 @@ pub enum CreateError {
 }
 
 impl TenantStore {
-    /// Makes an allocation. Of concurrent ones that cannot both be, one is made.
+    /// Creates an allocation. Of concurrent requests that exclude each other, one succeeds.
     pub async fn create_allocation(
         &self,
         new: NewAllocation,
@@ -82,7 +82,7 @@ impl TenantStore {
     }
 }
 
-/// One create, inside its transaction.
+/// Creation inside a transaction.
 struct Creation<'a> {
     tx: &'a Tx<'a>,
     tenant: &'a TenantId,
@@ -156,7 +156,7 @@ impl<'a> Creation<'a> {
         Ok(allocation)
     }
 
-    /// Takes a PIN; where each question costs a round trip, one that was found free together with others.
+    /// Claims a PIN: from the reserve on a remote database, where each lookup costs a round trip.
     fn claim_pin(&self, claim: &PinClaim<'_>) -> Result<Option<Pin>, StoreError> {
         if self.tx.is_remote() {
             let reserve = self
@@ -215,7 +215,7 @@ impl<'a> Creation<'a> {
     }
 }
 
-/// Makes an allocation inside a transaction.
+/// Creates an allocation inside a transaction.
 pub(crate) fn create(
     tx: &Tx<'_>,
     tenant: &TenantId,

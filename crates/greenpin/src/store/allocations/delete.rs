@@ -1,4 +1,4 @@
-//! Deleting an allocation.
+//! Deletion of an allocation.
 
 use serde_json::json;
 
@@ -11,13 +11,13 @@ use crate::store::{EventType, GreenpinId, StoreError, TenantId, TenantStore, Tim
 
 use super::allocation::*;
 
-/// Why an allocation was not deleted.
+/// Failure to delete an allocation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
-    /// The tenant has no such allocation.
+    /// The tenant does not have this allocation.
     #[error("there is no such allocation")]
     NotFound,
-    /// It was deleted before.
+    /// The allocation was deleted before.
     #[error("the allocation was deleted before")]
     AlreadyDeleted,
     /// The store failed.
@@ -26,8 +26,8 @@ pub enum DeleteError {
 }
 
 impl TenantStore {
-    /// Deletes an allocation: frees an exclusive number at once and the PIN after its cool-off. Calls that are
-    /// connected go on. Returns the moment of it.
+    /// Deletes an allocation and returns the time. An exclusive number is free at once, the PIN after its cool-off.
+    /// Connected calls continue.
     pub async fn delete_allocation(
         &self,
         id: &GreenpinId,

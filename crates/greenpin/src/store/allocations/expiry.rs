@@ -1,4 +1,4 @@
-//! Telling of allocations whose time is over. They are over by the clock; this writes the event, and tidies up.
+//! Events and cleanup for expired allocations. An allocation expires by the clock, without a write.
 
 use serde_json::json;
 
@@ -11,12 +11,12 @@ use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
 use crate::store::{EventType, Store, StoreError, Timestamp};
 
-/// Allocations in one transaction, so that calls and creates never wait long behind it.
+/// Maximum number of allocations in one transaction, so that calls and creates do not wait long.
 const MAX_BATCH_ROWS: u32 = 200;
 
 impl Store {
-    /// Writes `allocation.expired` for some of the allocations that are due, once for each. Returns how many; 0: none
-    /// is left.
+    /// Writes `allocation.expired` for a batch of due allocations, once for each. Returns the size of the batch; 0 if
+    /// none is left.
     pub async fn report_expired(&self, now: Timestamp) -> Result<usize, StoreError> {
         let write = self.writer.write(move |tx| {
             let due = tx.rows(

@@ -10,31 +10,31 @@ use crate::store::core::crypto::TenantKey;
 use crate::store::core::reader::Snapshot;
 use crate::store::{Allocation, GreenpinId, Status, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What a list is narrowed by; `None` narrows nothing.
+/// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllocationFilter {
-    /// Where it stands.
+    /// Status of the allocation.
     pub status: Option<Status>,
-    /// On this number.
+    /// Virtual number of the allocation.
     pub virtual_number: Option<PhoneNumber>,
-    /// With this number on either side.
+    /// Number on either side.
     pub party: Option<PhoneNumber>,
-    /// With this mark.
+    /// Free text of the tenant.
     pub custom_field: Option<String>,
-    /// Made at this moment or later.
+    /// Earliest time of the creation, inclusive.
     pub created_after: Option<Timestamp>,
-    /// Made before this moment.
+    /// Latest time of the creation, exclusive.
     pub created_before: Option<Timestamp>,
 }
 
-/// The most that [`sql::ALLOCATION_PAGE`] finds. It stands in its text, so that PostgreSQL's plan of it for any values looks as cheap
-/// as it is: it would plan anew for each list's values, which takes longer than the list.
+/// Limit in the text of [`sql::ALLOCATION_PAGE`]. With a literal limit PostgreSQL reuses a generic plan. Without it,
+/// the server plans each list again, which takes longer than the list itself.
 const MAX_PAGE: u32 = 201;
-/// Sorts behind each character that an id can have.
+/// Text that sorts after every id.
 const AFTER_ALL: &str = "~";
 
 impl TenantStore {
-    /// The allocations that were made before one, newest first.
+    /// Returns the allocations before one, newest first.
     pub async fn allocations(
         &self,
         filter: AllocationFilter,
@@ -60,7 +60,7 @@ impl TenantStore {
     }
 }
 
-/// Ids begin with the time, so that a list between two moments begins and ends at ids.
+/// Reads a page of rows. Ids start with the time, so a range of times is a range of ids.
 fn page(
     snapshot: &Snapshot<'_>,
     key: &TenantKey,
@@ -79,7 +79,7 @@ fn page(
         );
     }
     let first = filter.created_after.map(GreenpinId::first);
-    // An allocation's time is cut to the second, its id is not.
+    // The creation time is cut to the second, the id is not.
     let last = filter
         .created_before
         .map(|end| GreenpinId::first(end + Duration::from_secs(1)));

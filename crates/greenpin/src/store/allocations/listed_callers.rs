@@ -8,7 +8,7 @@ use crate::store::core::reader::Snapshot;
 use crate::store::numbers::NumberRow;
 use crate::store::{StoreError, Timestamp};
 
-/// The active allocations of a shared number that list a caller.
+/// Returns the active allocations of a shared number with this caller on either side.
 pub(crate) fn allocations_listing(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,

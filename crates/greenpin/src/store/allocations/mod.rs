@@ -1,4 +1,4 @@
-//! Allocations: created, read, changed, listed, ended; the PINs that they hold.
+//! Allocations: creation, changes, lists, expiry, deletion, and their PINs.
 
 mod allocation;
 pub(crate) mod change;

@@ -1,7 +1,7 @@
-//! What a number offers to one more allocation: its row, read once, and the place that is taken on it.
+//! Cache of numbers for the creation of allocations.
 //!
-//! Creates that follow each other share what is known of a shared number: it is read with the first of them, and its
-//! count of active allocations is written at the end of each transaction, or before anything else is done.
+//! Consecutive creates on a shared number share its row. The first create reads it. The count of active allocations is
+//! written at the end of each transaction, or before a job that bypasses the cache.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::store::{
     CreateError, GreenpinId, NewAllocation, NumberMode, StoreError, TenantId, Timestamp,
 };
 
-/// A number, as one more allocation meets it.
+/// Number with its remaining capacity.
 #[derive(Clone)]
 pub(crate) struct NumberAvailability {
     pub(crate) number_key: String,
@@ -25,28 +25,28 @@ pub(crate) struct NumberAvailability {
     pub(crate) pin_length: u8,
     tenant: TenantId,
     quarantined: bool,
-    /// Active allocations that are counted, on a shared number; those that have ended lately are among them.
+    /// Number of counted allocations on a shared number, including recently ended ones.
     active: i64,
-    /// How many it takes at once.
+    /// Maximum number of active allocations.
     max_active: i64,
-    /// When the first of those counted ends, or has ended, in microseconds; `i64::MAX`: none is counted.
+    /// End of the counted allocation that ends first, in microseconds; `i64::MAX` if none is counted.
     first_end: i64,
-    /// Until when an exclusive number is held, in microseconds.
+    /// End of the hold on an exclusive number, in microseconds.
     held_until: i64,
 }
 
-/// Numbers that are known at once; beyond it all are forgotten.
+/// Maximum number of cached numbers. Beyond it the cache is cleared.
 const MAX_NUMBERS: usize = 1000;
 
-/// What creates know of shared numbers, as long as nothing else is written.
+/// Cached rows of shared numbers, valid while no other job writes them.
 #[derive(Default)]
 pub(crate) struct NumberCache(RefCell<HashMap<String, CachedNumber>>);
 
 struct CachedNumber {
     availability: NumberAvailability,
-    /// Whether its count is still to be written.
+    /// The count was not written yet.
     is_changed: bool,
-    /// PINs that are free on it.
+    /// Free PINs on this number.
     reserve: PinReserve,
 }
 
@@ -58,7 +58,7 @@ impl NumberCache {
             .map(|cached| cached.availability.clone())
     }
 
-    /// An allocation until `expires_at` has taken a place.
+    /// Records the slot of a new allocation until `expires_at`.
     pub(crate) fn record_slot(
         &self,
         mut availability: NumberAvailability,
@@ -82,7 +82,7 @@ impl NumberCache {
         );
     }
 
-    /// The free PINs that were drawn ahead on a number that is known.
+    /// Runs `work` on the reserved PINs of a cached number.
     pub(crate) fn with_reserve<T>(
         &self,
         number_key: &str,
@@ -94,7 +94,7 @@ impl NumberCache {
             .map(|cached| work(&mut cached.reserve))
     }
 
-    /// Writes what is still to be written.
+    /// Writes the changed counts.
     pub(crate) fn flush(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         let mut cached = self.0.borrow_mut();
         for (number_key, cached) in cached.iter_mut().filter(|(_, cached)| cached.is_changed) {
@@ -110,20 +110,20 @@ impl NumberCache {
         Ok(())
     }
 
-    /// Writes what is still to be written, and knows nothing any more: somebody else is to use the numbers.
+    /// Writes the changed counts and evicts all numbers, before a job that bypasses the cache.
     pub(crate) fn flush_and_evict(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
         self.flush(tx)?;
         self.clear();
         Ok(())
     }
 
-    /// Forgets everything: somebody else has written, or what was known is undone.
+    /// Evicts all numbers, after another node has written or a transaction was rolled back.
     pub(crate) fn clear(&self) {
         self.0.borrow_mut().clear();
     }
 }
 
-/// Reads what a number of a tenant's pool offers.
+/// Reads a number of the tenant's pool, from the cache if possible.
 pub(crate) fn find(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -163,7 +163,7 @@ fn read(tx: &Tx<'_>, number_key: String) -> Result<Option<NumberAvailability>, S
 }
 
 impl NumberAvailability {
-    /// Holds an exclusive number. Nobody else writes meanwhile, so that what was read of it holds.
+    /// Holds an exclusive number. The row was read under the writers' lease, so it is still current.
     pub(crate) fn hold(
         &self,
         tx: &Tx<'_>,
@@ -181,8 +181,7 @@ impl NumberAvailability {
         Ok(())
     }
 
-    /// Gives back the places of those that have ended, and finds one that is free. It is taken by
-    /// [`Offers::took_place`].
+    /// Releases the slots of ended allocations and returns a free one. [`NumberCache::record_slot`] takes it.
     pub(crate) fn find_slot(
         &mut self,
         tx: &Tx<'_>,

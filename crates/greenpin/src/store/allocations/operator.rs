@@ -1,4 +1,4 @@
-//! Operators create and delete allocations, with a line in the audit log.
+//! Creation and deletion of allocations by operators, with an entry in the audit log.
 
 use super::{create, delete};
 use crate::store::tenants::audit::{self, AuditAction};
@@ -8,7 +8,7 @@ use crate::store::{
 };
 
 impl OperatorStore {
-    /// Makes an allocation for a tenant.
+    /// Creates an allocation for a tenant.
     pub async fn create_allocation(
         &self,
         tenant: &TenantId,
@@ -30,7 +30,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// Deletes an allocation of a tenant. Returns the moment of it.
+    /// Deletes an allocation of a tenant. Returns the time of the deletion.
     pub async fn delete_allocation(
         &self,
         tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! The life of an allocation's PIN after its making: its count of wrong tries set back, or another PIN in its place.
+//! Unlocking of an allocation and rotation of its PIN.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::store::tenants::settings;
 use crate::store::{EventType, GreenpinId, TenantId, TenantStore, Timestamp};
 
 impl TenantStore {
-    /// Sets the count of wrong PINs back to 0. Nobody is told where it was 0.
+    /// Resets the number of wrong PINs to 0. If it already is 0, no event is written.
     pub async fn unlock_allocation(
         &self,
         id: &GreenpinId,
@@ -28,7 +28,7 @@ impl TenantStore {
             .await
     }
 
-    /// Draws another PIN. The old one opens nothing from now on, and cools off.
+    /// Replaces the PIN. The old PIN is invalid at once and cools off.
     pub async fn rotate_pin(
         &self,
         id: &GreenpinId,
@@ -66,7 +66,7 @@ fn unlock(
     Ok(after)
 }
 
-/// The new PIN is taken while the old one is still held, so that it cannot be the same.
+/// Rotates the PIN. The old PIN is still in use while the new one is drawn, so they differ.
 fn rotate(
     tx: &Tx<'_>,
     tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! Drawing a PIN that is free on its number: one at a time, or some ahead where each question costs a round trip.
+//! Random choice of a free PIN: one at a time, or in advance where each lookup costs a round trip.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,26 +9,27 @@ use crate::store::Tx;
 use crate::store::allocations::sql;
 use crate::store::{GreenpinId, StoreError, Timestamp};
 
-/// Blind draws before the free ones are looked up: with half of the space taken, one in 65,536 gets that far.
+/// Number of random draws before the free PINs are listed. With half of the space in use, one of 65,536 claims gets
+/// that far.
 const MAX_BLIND_DRAWS: u32 = 16;
-/// The widest space whose taken values are read: all of five digits.
+/// Maximum size of a PIN space whose used values are listed: five digits.
 const MAX_SEARCH_SPACE: u64 = 100_000;
-/// PINs that are drawn ahead at first, and at the most: twice as many each time, while a number is busy.
+/// Number of PINs in the first reserve. Each further reserve is twice as large, up to [`MAX_RESERVE`].
 const MIN_RESERVE: usize = 8;
 const MAX_RESERVE: usize = 512;
 
-/// What a PIN is taken for.
+/// Use of a PIN.
 pub(crate) struct PinClaim<'a> {
     pub(crate) number_key: &'a str,
     pub(crate) greenpin_id: &'a GreenpinId,
     pub(crate) pin_length: u8,
     pub(crate) active_until: Timestamp,
     pub(crate) free_at: Timestamp,
-    /// Whether it counts against the number's limit of active allocations.
+    /// The PIN counts against the limit of active allocations.
     pub(crate) counted: bool,
 }
 
-/// Takes a PIN that is not trivial; `None` when each one is in use or cooling off.
+/// Claims a non-trivial PIN; `None` if every PIN is in use or cooling off.
 pub(crate) fn claim(
     tx: &Tx<'_>,
     claim: &PinClaim<'_>,
@@ -70,24 +71,24 @@ fn try_claim(
     Ok((tx.execute(sql::PIN_CLAIM, row)? == 1).then_some(pin))
 }
 
-/// PINs of a number that were free when they were drawn. Nobody else has written since, so that they still are.
+/// Free PINs of a number, drawn in advance. No other node has written since, so they are still free.
 #[derive(Default)]
 pub(crate) struct PinReserve {
     drawn: Vec<ReservedPin>,
-    /// How many were drawn at once the last time.
+    /// Size of the last draw.
     last_draw: usize,
 }
 
 struct ReservedPin {
     pin: Pin,
-    /// What it is found by.
+    /// Index key of the PIN.
     key: String,
-    /// Whether it was in use once: its row is still there.
+    /// A row of an earlier use exists.
     is_stored: bool,
 }
 
 impl PinReserve {
-    /// Takes one; `None` when none of those drawn is free.
+    /// Claims a reserved PIN; `None` if no drawn PIN is free.
     pub(crate) fn claim(
         &mut self,
         tx: &Tx<'_>,
@@ -108,7 +109,7 @@ impl PinReserve {
             claim.free_at.micros(),
             i64::from(claim.counted),
         );
-        // Most were never in use: for those nothing is to be looked for.
+        // Most PINs were never in use and need no conflict check.
         tx.insert_batched(
             if drawn.is_stored {
                 sql::PIN_CLAIM_FREE
@@ -159,15 +160,15 @@ impl PinReserve {
     }
 }
 
-/// Whether a guess would begin with it: one digit all over, or digits in their order, up or down, `0` after `9` and
-/// before `1` (`0000`, `1234`, `7890`, `4321`).
+/// Returns whether a guess would start with this PIN: one repeated digit, or digits in ascending or descending order,
+/// modulo ten (`0000`, `1234`, `7890`, `4321`).
 fn is_trivial(value: u64, length: u8) -> bool {
     trivial(length).any(|trivial| trivial == value)
 }
 
-/// The trivial values of a length.
+/// Returns the trivial values of a length.
 fn trivial(length: u8) -> impl Iterator<Item = u64> {
-    // One more, one less, or the same, modulo ten.
+    // Same digit, ascending, descending, modulo ten.
     let steps = [0_u64, 1, 9];
     let run = move |first: u64, step: u64| {
         (0..u64::from(length)).fold(0, |value, index| value * 10 + (first + step * index) % 10)
@@ -177,7 +178,7 @@ fn trivial(length: u8) -> impl Iterator<Item = u64> {
         .flat_map(move |step| (0..10).map(move |first| run(first, step)))
 }
 
-/// One of the free values, each as likely as the other. Of a space too wide to be read none: it is never nearly full.
+/// Returns a free value with uniform probability; `None` for a space too large to list, which is never nearly full.
 fn draw_free(
     tx: &Tx<'_>,
     claim: &PinClaim<'_>,
@@ -195,7 +196,7 @@ fn draw_free(
     let Some(free @ 1..) = space.checked_sub(used) else {
         return Ok(None);
     };
-    // So many draws miss every free one in one of 10^13 cases.
+    // This many draws miss every free value in one of 10^13 cases.
     for _ in 0..(30 * space / free) {
         let value = uniform_below(space);
         if !is_trivial(value, claim.pin_length)
@@ -215,7 +216,7 @@ fn pin(value: u64, length: u8) -> Result<Pin, StoreError> {
     Pin::parse(&digits).map_err(|_| StoreError::Unreadable("PIN length"))
 }
 
-/// A uniform draw from `0..bound`, by throwing away what would make low values likelier.
+/// Draws uniformly from `0..bound`. Values that would favour low results are rejected.
 fn uniform_below(bound: u64) -> u64 {
     let fair = u64::MAX - u64::MAX % bound.max(1);
     loop {

@@ -1,4 +1,4 @@
-//! Calls: their progress, their records, their recordings.
+//! Calls: routing, progress, records, recordings.
 
 pub(crate) mod list;
 mod progress;

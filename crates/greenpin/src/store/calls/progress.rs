@@ -1,4 +1,4 @@
-//! Calls: what the engine asks and tells, from the first INVITE to the call record.
+//! Progress of a call, from the first INVITE to the call record.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,89 +26,89 @@ use crate::store::{
     StoreOptions, TenantId, TenantSettings, Timestamp, Voice,
 };
 
-/// Wrong tries in one call of a caller that no allocation lists.
+/// Maximum number of wrong attempts in one call of an unlisted caller.
 const UNLISTED_CALLER_ATTEMPTS: u8 = 3;
 
-/// A call that came in.
+/// Incoming call.
 #[derive(Debug, Clone)]
 pub struct NewCall {
-    /// Its id.
+    /// Id of the call.
     pub call_sid: CallSid,
-    /// The number that was called.
+    /// Called number.
     pub virtual_number: PhoneNumber,
-    /// Who calls; `None`: withheld or unknown.
+    /// Caller; `None` if withheld or unknown.
     pub caller: Option<PhoneNumber>,
-    /// The name of the trunk that brought it.
+    /// Name of the incoming trunk.
     pub trunk: String,
-    /// The name of this node.
+    /// Name of this node.
     pub node: String,
-    /// When it came in.
+    /// Time of the INVITE.
     pub started_at: Timestamp,
 }
 
-/// A call that was begun.
+/// Call with its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutedCall {
-    /// Where it goes.
+    /// Route of the call.
     pub route: Route,
-    /// How its tenant speaks to callers; `None`: no pool holds the number.
+    /// Prompts of the tenant; `None` if no pool holds the number.
     pub voice: Option<Voice>,
-    /// Whose number it is, and how many calls its settings let in; `None`: no pool holds the number.
+    /// Tenant of the number with its call limit; `None` if no pool holds the number.
     pub tenant: Option<(TenantId, Option<CallLimit>)>,
 }
 
-/// The end of a call, as the engine saw it.
+/// End of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallEnding {
-    /// When it ended.
+    /// Time of the end.
     pub ended_at: Timestamp,
-    /// When the caller was answered.
+    /// Time of the answer to the caller.
     pub answered_at: Option<Timestamp>,
-    /// The number that was connected, else the last that was dialled.
+    /// Connected number, or else the last dialled one.
     pub dialled: Option<PhoneNumber>,
-    /// When that number was dialled.
+    /// Time of its dialling.
     pub dialled_at: Option<Timestamp>,
-    /// When both sides began to hear each other.
+    /// Time of the connection of both parties.
     pub bridged_at: Option<Timestamp>,
-    /// How far it came.
+    /// Result of the call.
     pub call_type: CallType,
-    /// How the dialled leg ended; `None`: nobody was dialled.
+    /// Result of the dialled leg; `None` if no number was dialled.
     pub dial_call_status: Option<DialStatus>,
-    /// Who ended it.
+    /// Side that ended the call.
     pub hangup_by: HangupBy,
-    /// The SIP status with which the last dialled number refused.
+    /// SIP status of the last rejected leg.
     pub sip_cause: Option<u16>,
-    /// Completed blocks of digits.
+    /// Number of complete blocks of digits.
     pub pin_attempts: u32,
-    /// The recording, if it is finished.
+    /// Finished recording.
     pub recording: Option<RecordingFile>,
-    /// The caller's media.
+    /// Media of the caller.
     pub caller_media: Option<LegReport>,
-    /// The callee's media.
+    /// Media of the callee.
     pub callee_media: Option<LegReport>,
 }
 
-/// What a recording is that a crash left unfinished.
+/// Handling of a recording that a crash left unfinished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// Its call goes on, on another node.
+    /// Its call continues on another node.
     InUse,
-    /// The record of its call names it now.
+    /// The record of its call refers to it.
     Keep,
-    /// No record will ever name it.
+    /// No record will refer to it.
     Discard,
 }
 
-/// A finished recording.
+/// Finished recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordingFile {
-    /// Where it lies: a file, or `s3://BUCKET/KEY`.
+    /// Location: a file, or `s3://BUCKET/KEY`.
     pub location: String,
-    /// How long it is.
+    /// Duration of the recording.
     pub duration: Duration,
 }
 
-/// What becomes of recordings, and how events name them.
+/// Rules for recordings: upload, and their URL in events.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordingRules {
     public_url: Arc<str>,
@@ -130,84 +130,84 @@ impl RecordingRules {
     }
 }
 
-/// What one leg's media was like.
+/// Media statistics of one leg.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LegReport {
-    /// The codec's name; `null` in JSON: the leg had no media.
+    /// Name of the codec; `null` if the leg had no media.
     #[schema(required)]
     pub codec: Option<String>,
-    /// The suite with which the audio was encrypted; `null`: it was not.
+    /// SRTP suite of the leg; `null` if the audio was not encrypted.
     #[serde(default)]
     #[schema(required)]
     pub srtp: Option<String>,
-    /// `direct`: for some time it went past us, from carrier to carrier, and the counts are of the rest.
+    /// `direct` if the audio bypassed the server for some time. The counts cover the rest of the call.
     #[serde(default)]
     #[schema(required)]
     pub media: MediaPath,
-    /// RTP packets that came in.
+    /// Number of received RTP packets.
     pub packets_received: u64,
-    /// RTP packets that were sent to us and did not come in.
+    /// Number of RTP packets that were sent to the server and did not arrive.
     pub packets_lost: u64,
-    /// RTP packets that came in too late to be decoded in their order, or a second time. Counted where audio is decoded;
-    /// 0 where it passes as it is.
+    /// Number of RTP packets that arrived too late to be decoded, or twice. Counted for decoded audio only; 0 for
+    /// relayed audio.
     #[serde(default)]
     #[schema(required)]
     pub packets_late: u64,
-    /// RTP packets that we sent.
+    /// Number of sent RTP packets.
     pub packets_sent: u64,
     /// Interarrival jitter in milliseconds (RFC 3550).
     #[schema(minimum = 0)]
     pub jitter_ms: f64,
-    /// Estimated mean opinion score of what came in, 1.0 to 4.5.
+    /// Estimated mean opinion score of the received audio, 1.0 to 4.5.
     #[schema(required, minimum = 1, maximum = 5)]
     pub mos: Option<f64>,
-    /// How the keys came that the party pressed; `null`: the call is older than this report.
+    /// Statistics of the pressed keys; `null` for a call before this report existed.
     #[serde(default)]
     #[schema(required)]
     pub digits: Option<DigitReport>,
 }
 
-/// Which way audio went.
+/// Path of the audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaPath {
-    /// Through us, all the time.
+    /// Through the server, during the whole call.
     #[default]
     Relay,
-    /// For some time from carrier to carrier.
+    /// Directly between the carriers for some time.
     Direct,
 }
 
-/// How one party's keys came: by which methods, how many, what was lost on the way. Never which keys.
+/// Statistics of the pressed keys of one party: methods, counts and losses. The keys are not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DigitReport {
-    /// Keys pressed, each counted once.
+    /// Number of pressed keys, each counted once.
     pub pressed: u32,
-    /// Reports that were dropped because another method had told of the same press.
+    /// Number of dropped reports of a key that another method had already reported.
     pub duplicates: u32,
-    /// Presses told by telephone-event (RFC 4733).
+    /// Number of keys by telephone-event (RFC 4733).
     pub rfc4733: u32,
-    /// Presses told by SIP INFO.
+    /// Number of keys by SIP INFO.
     pub info: u32,
-    /// Presses heard as tones in the audio.
+    /// Number of keys detected as tones in the audio.
     pub in_band: u32,
-    /// Telephone-event packets that are missing inside presses.
+    /// Number of telephone-event packets lost within a key.
     pub lost_packets: u32,
-    /// Presses by telephone-event of which no end packet came.
+    /// Number of keys by telephone-event without an end packet.
     pub lost_ends: u32,
-    /// Presses by telephone-event of which nothing but the end came.
+    /// Number of keys by telephone-event with end packets only.
     pub end_only: u32,
-    /// Telephone-event packets dropped because they belong to an earlier press.
+    /// Number of dropped telephone-event packets that belong to an earlier key.
     pub late_packets: u32,
 }
 
 impl Store {
-    /// Looks the number up and, when a pool holds it, opens the call record with `call.initiated`.
+    /// Routes a call. If a pool holds the number, opens the call record with `call.initiated`.
     pub async fn begin_call(&self, call: NewCall) -> Result<RoutedCall, StoreError> {
         self.writer.write(move |tx| route_call(tx, &call)).await
     }
 
-    /// The dialled party is being alerted: `call.ringing`.
+    /// Records that the dialled party is being alerted: `call.ringing`.
     pub async fn call_ringing(
         &self,
         sid: &CallSid,
@@ -226,7 +226,7 @@ impl Store {
         write.await
     }
 
-    /// The dialled party answered: `call.answered`, and the allocation has one connected call more.
+    /// Records the answer of the dialled party: `call.answered`. Counts a connected call for the allocation.
     pub async fn call_answered(
         &self,
         sid: &CallSid,
@@ -256,8 +256,8 @@ impl Store {
         write.await
     }
 
-    /// Closes the call record with `call.completed`, and `recording.ready` if there is a recording. Once closed, a
-    /// record stays as it is: telling the end twice is harmless.
+    /// Closes the call record with `call.completed`, and `recording.ready` for a finished recording. A closed record
+    /// does not change: repeating the call has no effect.
     pub async fn end_call(&self, sid: &CallSid, ending: CallEnding) -> Result<(), StoreError> {
         let (sid, rules) = (sid.clone(), self.recording_rules.clone());
         self.writer
@@ -265,8 +265,8 @@ impl Store {
             .await
     }
 
-    /// What becomes of a recording that a crash left: it is taken into the record of its call, with `recording.ready`,
-    /// where that has ended without one. `None`: nothing of it can be heard.
+    /// Adds a recording left by a crash to the record of its call, with `recording.ready`, if the call has ended
+    /// without one. `recording` is `None` if the file holds no audio.
     pub async fn recover_recording(
         &self,
         sid: &CallSid,
@@ -301,7 +301,7 @@ fn recover(
         on_recording_complete(tx, sid, now, rules)?;
         return Ok(Disposition::Keep);
     }
-    // The crash may have come between this and the file's last name; the folder may have moved since.
+    // The crash may have come between this write and the final rename, and the folder may have moved since.
     let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
     let known = call
         .recording
@@ -313,7 +313,8 @@ fn recover(
     })
 }
 
-/// Closes some calls of a node that ended with it, with record and terminal event each. How many there were.
+/// Closes a batch of calls of a node that has ended, each with record and terminal event. Returns the size of the
+/// batch.
 pub(crate) fn close_interrupted(
     tx: &Tx<'_>,
     (node, most): (&str, u32),
@@ -388,8 +389,8 @@ pub(crate) fn count_attempt(
     .map(|_| ())
 }
 
-/// Returns the rules of the PIN collection, and the allocation of the call as far as it is known without a PIN; `None` if
-/// no allocation is active on the number, or its tenant is suspended.
+/// Returns the rules of the PIN collection, and the allocation of the call if it is known without a PIN; `None` if no
+/// allocation is active on the number or its tenant is suspended.
 pub(crate) fn collection(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -428,8 +429,8 @@ fn exclusive_target(
     Ok(Some((Some(holder), max_attempts)))
 }
 
-/// Returns the only allocation of a shared number that lists the caller, and the maximum number of wrong attempts in one
-/// call; the outer `None` if no allocation is active.
+/// Returns the only allocation of a shared number that lists the caller, and the maximum number of wrong attempts in
+/// one call. The outer `None` means that no allocation is active.
 fn shared_target(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -524,7 +525,7 @@ fn end(
     Ok(())
 }
 
-/// A dialled number as it is found and as it is sealed.
+/// Returns the index key of a dialled number, and the encrypted number.
 fn dialled_number(
     tx: &Tx<'_>,
     sid: &CallSid,
@@ -542,8 +543,8 @@ fn dialled_number(
     Ok((Some(key.party_key(dialled)), Some(encrypted)))
 }
 
-/// What is known of a call that ended with the process that served it. It ended when that process was last seen, or
-/// when the last thing happened that is known of it.
+/// Returns the end of a call whose process has ended: the time of the last heartbeat, or of the last recorded event of
+/// the call if that is later.
 fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
     let known = [
         Some(call.started_at),
@@ -588,7 +589,7 @@ fn write_progress_event(
     write_event(tx, &call, &settings, event_type, now, data)
 }
 
-/// A recording is complete. Where it has to be uploaded, it cannot be fetched everywhere before that.
+/// Handles a complete recording. `recording.ready` waits for its upload, if one is configured.
 fn on_recording_complete(
     tx: &Tx<'_>,
     sid: &CallSid,

@@ -1,4 +1,4 @@
-//! Call records: reading them, and the part of them that goes into events.
+//! Call records, and their part of the events.
 
 use std::time::Duration;
 
@@ -15,60 +15,60 @@ use crate::store::{
     CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
 };
 
-/// One call, as far as it came. Words are those of the API.
+/// Record of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRecord {
-    /// Its id.
+    /// Id of the call.
     pub call_sid: CallSid,
-    /// Whose number was called.
+    /// Tenant of the called number.
     pub tenant_id: TenantId,
-    /// The number that was called.
+    /// Called number.
     pub virtual_number: PhoneNumber,
-    /// The allocation that it belongs to, once that is known.
+    /// Allocation of the call, once it is known.
     pub greenpin_id: Option<GreenpinId>,
-    /// Who called; `None`: withheld or unknown.
+    /// Caller; `None` if withheld or unknown.
     pub caller: Option<PhoneNumber>,
-    /// The trunk that brought it.
+    /// Incoming trunk.
     pub trunk: String,
-    /// The node that took it.
+    /// Node of the call.
     pub node: String,
-    /// When it came in.
+    /// Time of the INVITE.
     pub started_at: Timestamp,
-    /// When the caller was answered.
+    /// Time of the answer to the caller.
     pub answered_at: Option<Timestamp>,
-    /// The number that was connected, else the last that was dialled.
+    /// Connected number, or else the last dialled one.
     pub dialled: Option<PhoneNumber>,
-    /// When that number was dialled.
+    /// Time of its dialling.
     pub dialled_at: Option<Timestamp>,
-    /// When both sides began to hear each other.
+    /// Time of the connection of both parties.
     pub bridged_at: Option<Timestamp>,
-    /// When it ended; `None`: it has not.
+    /// Time of the end; `None` for an open call.
     pub ended_at: Option<Timestamp>,
-    /// How far it came.
+    /// Result of the call.
     pub call_type: Option<CallType>,
-    /// How the dialled leg ended.
+    /// Result of the dialled leg.
     pub dial_call_status: Option<DialStatus>,
-    /// The SIP status with which the last dialled number refused.
+    /// SIP status of the last rejected leg.
     pub sip_cause: Option<u16>,
-    /// Who ended it.
+    /// Side that ended the call.
     pub hangup_by: Option<HangupBy>,
-    /// Completed blocks of digits.
+    /// Number of complete blocks of digits.
     pub pin_attempts: u32,
-    /// Its recording.
+    /// Recording of the call.
     pub recording: Option<RecordingFile>,
-    /// The caller's media.
+    /// Media of the caller.
     pub caller_media: Option<LegReport>,
-    /// The callee's media.
+    /// Media of the callee.
     pub callee_media: Option<LegReport>,
 }
 
 impl CallRecord {
-    /// Whole seconds of the second leg, from dialling to its end; `None` when nobody was dialled.
+    /// Returns the whole seconds of the dialled leg; `None` if no number was dialled.
     pub fn dial_call_duration(&self) -> Option<u64> {
         Some(self.ended_at?.since(self.dialled_at?).as_secs())
     }
 
-    /// Whole seconds that both talked; `None` while the call lasts.
+    /// Returns the whole seconds of the conversation; `None` for an open call.
     pub fn on_call_duration(&self) -> Option<u64> {
         let ended_at = self.ended_at?;
         Some(
@@ -77,7 +77,7 @@ impl CallRecord {
         )
     }
 
-    /// The path of its recording in the API.
+    /// Returns the API path of the recording.
     pub fn recording_path(&self) -> Option<String> {
         let path = || {
             format!(
@@ -90,7 +90,7 @@ impl CallRecord {
 }
 
 impl TenantStore {
-    /// Reads a call record; `None` if the tenant has no such call.
+    /// Returns a call record; `None` if the tenant does not have the call.
     pub async fn call(&self, call_sid: &CallSid) -> Result<Option<CallRecord>, StoreError> {
         let (tenant, call_sid) = (self.tenant_id.clone(), call_sid.clone());
         let read = self.store.readers.look_up(move |snapshot| {
@@ -101,7 +101,7 @@ impl TenantStore {
         read.await
     }
 
-    /// The calls of an allocation that came before one, newest first.
+    /// Returns the calls of an allocation before one, newest first.
     pub async fn calls_of_allocation(
         &self,
         greenpin_id: &GreenpinId,
@@ -110,7 +110,7 @@ impl TenantStore {
     ) -> Result<Vec<CallRecord>, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), greenpin_id.clone());
         let read = self.store.readers.read(move |snapshot| {
-            // After every id: `~` sorts behind each character that an id can have.
+            // `~` sorts after every id.
             let before = before.as_ref().map_or("~", CallSid::as_str);
             let key = (tenant.as_str(), id.as_str(), before, limit);
             let rows = snapshot.rows(sql::CALLS_OF_ALLOCATION, key, CallRow::read)?;
@@ -126,7 +126,7 @@ pub(crate) fn find(tx: &Tx<'_>, call_sid: &CallSid) -> Result<Option<CallRecord>
     row.map(|row| row.record(tx)).transpose()
 }
 
-/// What every event of a call says of it.
+/// Returns the data of every event of a call.
 pub(crate) fn event_data(
     call: &CallRecord,
     zone: &TimeZone,
@@ -198,12 +198,12 @@ impl CallRow {
     }
 }
 
-/// What the virtual number and the caller of a call are sealed for: the two, separated by a blank.
+/// Returns the encryption context of the virtual number and the caller, which are separated by a space.
 pub(crate) fn context(call_sid: &str) -> String {
     format!("call {call_sid}")
 }
 
-/// What the dialled number of a call is sealed for.
+/// Returns the encryption context of the dialled number.
 pub(crate) fn dialled_context(call_sid: &str) -> String {
     format!("dialled {call_sid}")
 }

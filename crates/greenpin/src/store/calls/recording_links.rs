@@ -1,20 +1,20 @@
-//! Links to recordings that need no credentials: signed with the master key, for one call, until a moment.
+//! Links to recordings that need no credentials. The master key signs them for one call and a limited time.
 
 use crate::store::tenants::status;
 use crate::store::{CallSid, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Why a link opens nothing.
+/// Failure to open a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkError {
-    /// It was not made by this server, or was changed.
+    /// The signature is not valid.
     Forged,
-    /// Its time is over.
+    /// The link has expired.
     Expired,
 }
 
 impl TenantStore {
-    /// The last part of a link to a recording of this tenant: `TENANT.CALL.SECONDS.SIGNATURE`, each character of which
-    /// may stand in a URL.
+    /// Returns the last segment of a link to a recording of this tenant: `TENANT.CALL.SECONDS.SIGNATURE`, valid in a
+    /// URL without escapes.
     pub fn recording_link(&self, call_sid: &CallSid, expires_at: Timestamp) -> String {
         let signed = format!("{}.{}.{}", self.tenant_id, call_sid, expires_at.seconds());
         let signature = self.store.keys.sign_link(&signed);
@@ -23,11 +23,11 @@ impl TenantStore {
 }
 
 impl TenantStore {
-    /// Whether the operator lets the tenant do nothing, or it was erased.
+    /// Returns whether the tenant is suspended or erased.
     pub async fn suspended(&self) -> Result<bool, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.look_up(move |snapshot| {
-            // A tenant that does not exist has nothing to show.
+            // A tenant that does not exist has no recordings.
             let row = status::find(snapshot, &tenant)?;
             Ok::<_, StoreError>(row.is_none_or(|row| row.suspended_at.or(row.erased_at).is_some()))
         });
@@ -36,7 +36,7 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Opens a link that [`TenantStore::recording_link`] made.
+    /// Verifies a link of [`TenantStore::recording_link`].
     pub fn open_recording_link(
         &self,
         link: &str,

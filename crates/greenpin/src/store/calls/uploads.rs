@@ -1,7 +1,7 @@
-//! The queue of recordings that go from a node's disk to where recordings are kept.
+//! Queue of recordings that wait for their upload from the disk of a node.
 //!
-//! An entry is written with the call's end and goes with the entry's result, so that neither a crash nor a long outage
-//! loses a recording. Only the node that has the file works on it: nothing has to be leased.
+//! An entry is written with the end of its call and deleted with its result, so that neither a crash nor a long outage
+//! loses a recording. Only the node with the file uses the entry, so no lease is necessary.
 
 use crate::store::calls;
 use crate::store::calls::sql;
@@ -9,7 +9,7 @@ use crate::store::calls::sql::Upload;
 use crate::store::{Store, StoreError, Timestamp};
 
 impl Store {
-    /// Some of a node's uploads whose time has come, the longest due first.
+    /// Returns a batch of due uploads of a node, the longest due first.
     pub async fn uploads_due(
         &self,
         node: &str,
@@ -23,7 +23,7 @@ impl Store {
         read.await
     }
 
-    /// How many recordings wait on a node's disk.
+    /// Returns the number of recordings that wait on the disk of a node.
     pub async fn pending_uploads(&self, node: &str) -> Result<u64, StoreError> {
         let node = node.to_owned();
         let read = self
@@ -32,8 +32,8 @@ impl Store {
         read.await
     }
 
-    /// A recording lies at `location` now: `recording.ready`. Whether its call record still knew of it; if not, nobody
-    /// will ask for what was uploaded.
+    /// Records the uploaded recording at `location`: `recording.ready`. Returns `false` if its call record no longer
+    /// refers to it; the uploaded copy is then unused.
     pub async fn upload_done(
         &self,
         upload: &Upload,
@@ -53,7 +53,7 @@ impl Store {
         write.await
     }
 
-    /// An upload has failed, and is due again at a later time.
+    /// Postpones a failed upload.
     pub async fn upload_failed(
         &self,
         upload: &Upload,
@@ -67,7 +67,7 @@ impl Store {
         write.await
     }
 
-    /// There is nothing to upload any more.
+    /// Deletes an upload that is no longer necessary.
     pub async fn delete_upload(&self, upload: &Upload) -> Result<(), StoreError> {
         let sid = upload.call_sid.clone();
         let write = self

@@ -1,4 +1,4 @@
-//! Nodes that share a database: who is alive, and the calls of one that is not.
+//! Nodes that share a database: heartbeats, failure detection, eviction.
 
 mod nodes;
 pub(crate) mod sql;

@@ -1,8 +1,8 @@
-//! Nodes that share a database: each shows that it lives, and another one closes the calls of one that does not.
+//! Nodes that share a database. Each node writes heartbeats; another node evicts a failed one and closes its calls.
 //!
-//! A node is dead when its count of beats has not moved for a while on the watch of the one that looks: clocks of two
-//! machines are never compared. Its row goes in the transaction that closes its last call, so that a node that was only
-//! held up finds out by its next beat.
+//! A node has failed if its heartbeat counter does not change for a lease. The observer measures the lease on its own
+//! clock, so clocks of two machines are never compared. The row of a failed node is deleted with its last open call. A
+//! node that was only delayed detects the eviction at its next heartbeat.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::store::cluster::sql::{NodeRow, OpenCallRow};
 use crate::store::events::outbox;
 use crate::store::{CallSid, Store, StoreError, TenantId, Timestamp};
 
-/// Calls that are closed in one transaction.
+/// Maximum number of calls closed in one transaction.
 const MAX_BATCH_CALLS: u32 = 100;
 
-/// A node's place among those that share the database.
+/// Membership of this node in the cluster.
 #[derive(Debug, Clone)]
 pub struct Membership {
     store: Store,
@@ -26,20 +26,20 @@ pub struct Membership {
     life: String,
 }
 
-/// What a node's beat has met.
+/// Result of a heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// The node is known to live.
+    /// The heartbeat was recorded.
     Recorded,
-    /// It was taken for dead, and its calls were closed.
+    /// Another node has evicted this node and closed its calls.
     Evicted,
-    /// Another process has joined under its name.
+    /// Another process has joined with the same node name.
     Replaced,
 }
 
 impl Store {
-    /// Enters a node, and closes the calls that its last life left open, with record and terminal event each. To be
-    /// called before the node's first call. Also returns how many calls there were.
+    /// Registers a node and closes the calls that its previous process left open, each with record and terminal event.
+    /// Called before the first call of the node. Also returns the number of closed calls.
     pub async fn join(
         &self,
         node: &str,
@@ -74,7 +74,7 @@ impl Store {
         Ok(member)
     }
 
-    /// The calls of a node that have no end yet, each with its tenant.
+    /// Returns the open calls of a node, each with its tenant.
     pub(crate) async fn open_calls(
         &self,
         node: &str,
@@ -90,14 +90,15 @@ impl Store {
         Ok(calls.collect())
     }
 
-    /// Every node that has joined and not left.
+    /// Returns every registered node.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.readers
             .read(|snapshot| snapshot.rows(sql::NODES_SELECT, (), NodeRow::read))
             .await
     }
 
-    /// Closes the calls of a node that is dead, as long as it has not beaten again. Returns how many there were.
+    /// Closes the calls of a failed node and deletes it, unless it has sent a heartbeat since. Returns the number of
+    /// closed calls.
     pub async fn evict(&self, dead: &NodeRow) -> Result<usize, StoreError> {
         let mut closed = 0;
         loop {
@@ -115,7 +116,8 @@ impl Store {
         Ok(self.nodes().await?.into_iter().find(|row| row.node == node))
     }
 
-    /// Closes some calls of a node, of a dead one only while it stays dead; its row goes once none is left.
+    /// Closes a batch of calls of a node. For a failed node, only while its heartbeat does not change; its row is
+    /// deleted with the last call.
     async fn close_calls(
         &self,
         node: String,
@@ -140,14 +142,14 @@ impl Store {
     }
 }
 
-/// The life and the count of beats of a node.
+/// Returns the process id and the heartbeat counter of a node.
 fn process_state(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
     let row = tx.row(sql::NODE_SELECT, [node], NodeRow::read)?;
     Ok(row.map(|row| (row.life, row.beat)))
 }
 
 impl Membership {
-    /// Shows that the node lives.
+    /// Writes a heartbeat.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
@@ -164,12 +166,12 @@ impl Membership {
         write.await
     }
 
-    /// Enters the node again after it was buried.
+    /// Registers the node again after its eviction.
     pub async fn rejoin(&self, now: Timestamp) -> Result<Self, StoreError> {
         self.store.enter(&self.node, now).await
     }
 
-    /// The node has ended its calls and goes.
+    /// Deregisters the node after its calls have ended.
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
@@ -180,12 +182,12 @@ impl Membership {
     }
 }
 
-/// Which nodes have not beaten for how long, on the watch of the one that looks.
+/// Failure detector: the last change of each node's heartbeat, on the clock of this process.
 #[derive(Debug, Default)]
 pub struct FailureDetector(HashMap<String, (NodeRow, Instant)>);
 
 impl FailureDetector {
-    /// Looks at the nodes as they stand now; those that have not beaten for `lease` are dead.
+    /// Updates the detector with the current rows. Returns the nodes without a heartbeat for `lease`.
     pub fn observe(&mut self, nodes: Vec<NodeRow>, lease: Duration, now: Instant) -> Vec<NodeRow> {
         self.0
             .retain(|name, _| nodes.iter().any(|node| node.node == *name));

@@ -1,4 +1,4 @@
-//! Attempts to deliver: what each came to, and what of an event is still owed to whom.
+//! Delivery attempts of an event: their results, and the state of each delivery.
 
 use call::words;
 use std::time::Duration;
@@ -12,91 +12,91 @@ use crate::store::events::sql;
 use crate::store::events::sql::{AttemptRow, DeliveryRow, QueueState};
 use crate::store::{EndpointId, EventId, Store, StoreError, TenantStore, Timestamp};
 
-/// For so long attempts are kept, and events wait for an endpoint that is paused or disabled.
+/// Retention of attempts, and maximum wait of events for a paused or disabled endpoint.
 const ATTEMPT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Rows in one transaction.
+/// Maximum number of rows in one transaction.
 const MAX_BATCH_ROWS: u32 = 500;
-/// Attempts of one event that are shown, the newest.
+/// Maximum number of shown attempts of an event, newest first.
 const MAX_SHOWN_ATTEMPTS: u32 = 500;
 
-/// One POST and what came of it.
+/// POST request with its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// When it began.
+    /// Start of the request.
     pub begun_at: Timestamp,
-    /// From its beginning to the head of the answer, or to its failure.
+    /// Time from the start to the head of the answer, or to the failure.
     pub latency: Duration,
-    /// The status of the answer; `None`: none came.
+    /// HTTP status; `None` without an answer.
     pub status: Option<u16>,
-    /// Why there is no answer; `None`: there is one.
+    /// Reason for the missing answer; `None` with an answer.
     pub error: Option<AttemptError>,
-    /// The first bytes of the answer's body, as text.
+    /// Start of the body of the answer, as text.
     pub answer: String,
 }
 
 words! {
-    /// Why an attempt had no answer.
+    /// Reason for a missing answer.
     pub enum AttemptError {
-        /// The answer did not come in time.
+        /// The answer did not arrive in time.
         Timeout = "timeout",
-        /// No connection, or no TLS on it.
+        /// The connection or its TLS handshake failed.
         NoConnection = "no_connection",
         /// The address is loopback, private, link-local or otherwise not public.
         AddressRefused = "address_refused",
-        /// The connection ended, or what came is no HTTP.
+        /// The connection ended early, or the answer is not HTTP.
         BrokenAnswer = "broken_answer",
-        /// It could not be sent: a fault on our side.
+        /// The server failed to send the request.
         NotSent = "not_sent",
     }
 }
 
-/// What follows an attempt.
+/// Consequence of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// It was taken: nothing more is owed.
+    /// The endpoint has accepted the event.
     Delivered,
-    /// It is tried again at this moment.
+    /// The next attempt is at this time.
     RetryAt(Timestamp),
-    /// It is not tried any more.
+    /// No further attempt follows.
     Failed,
 }
 
 words! {
-    /// How a delivery stands.
+    /// State of a delivery.
     pub enum DeliveryState {
-        /// It waits for its time, for an earlier event of its allocation, or for its endpoint to go on.
+        /// It waits for its time, for an earlier event of its allocation, or for its endpoint.
         Pending = "pending",
-        /// It was taken.
+        /// The endpoint has accepted the event.
         Delivered = "delivered",
-        /// It was given up, or its endpoint was taken away.
+        /// It was given up, or its endpoint was removed.
         Failed = "dead",
     }
 }
 
-/// What one endpoint is owed of an event, and how that went so far.
+/// Delivery of an event to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
-    /// To which endpoint.
+    /// Id of the endpoint.
     pub endpoint_id: EndpointId,
-    /// Where that is; `None`: it is not known any more.
+    /// URL of the endpoint; `None` if it is no longer known.
     pub url: Option<String>,
-    /// How it stands.
+    /// State of the delivery.
     pub state: DeliveryState,
-    /// Tries since the event was written, or was last to be sent again.
+    /// Number of attempts since the event was written or last queued again.
     pub attempt_count: u32,
-    /// When it is tried next at the latest; `None`: it is over, or waits for an earlier event.
+    /// Latest time of the next attempt; `None` if there is none, or an earlier event comes first.
     pub next_attempt_at: Option<Timestamp>,
-    /// When the event was written, or was last to be sent again.
+    /// Time of the write, or of the last redelivery.
     pub created_at: Timestamp,
-    /// When it was over.
+    /// Time of the end.
     pub finished_at: Option<Timestamp>,
-    /// The attempts that are kept, newest first, also those from before it was sent again.
+    /// Stored attempts, newest first, including those before the last redelivery.
     pub attempts: Vec<Attempt>,
 }
 
 impl Store {
-    /// Notes what came of an attempt, and what follows from it. An endpoint that has taken nothing for `disable_after`
-    /// is disabled.
+    /// Records the result of an attempt and its consequence. An endpoint without a success for `disable_after` is
+    /// disabled.
     pub async fn end_attempt(
         &self,
         delivery: &Delivery,
@@ -124,8 +124,8 @@ impl Store {
             .await
     }
 
-    /// Gives up some of what has waited for 30 days for an endpoint that is paused or disabled: it can be sent again by
-    /// a request. Returns how many; 0: none is left.
+    /// Gives up a batch of deliveries that have waited 30 days for a paused or disabled endpoint. A request can queue
+    /// them again. Returns the size of the batch; 0 if none is left.
     pub async fn abandon_deliveries(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now);
         self.writer
@@ -138,7 +138,7 @@ impl Store {
             .await
     }
 
-    /// Forgets some of the attempts that are too old. Returns how many; 0: none is left.
+    /// Deletes a batch of old attempts. Returns its size; 0 if none is left.
     pub async fn delete_old_attempts(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now);
         self.writer
@@ -148,7 +148,7 @@ impl Store {
 }
 
 impl TenantStore {
-    /// What is, and was, owed of an event; `None`: the tenant has no such event.
+    /// Returns the deliveries of an event; `None` if the tenant does not have the event.
     pub async fn deliveries(
         &self,
         event_id: &EventId,
@@ -203,7 +203,7 @@ fn insert(tx: &Tx<'_>, key: &outbox::DeliveryKey, attempt: &Attempt) -> Result<(
     tx.execute_deferred(sql::ATTEMPT_INSERT, row)
 }
 
-/// What an answer is sealed for.
+/// Returns the encryption context of an answer.
 fn context(event: &EventId, endpoint: &str) -> String {
     format!("answer {event} {endpoint}")
 }

@@ -1,4 +1,4 @@
-//! How an endpoint fares: one that has taken nothing for days is disabled, and told of.
+//! Health of endpoints: an endpoint without a success for days is disabled, with an event.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::store::events::{Draft, Subject};
 use crate::store::tenants::settings;
 use crate::store::{EndpointId, EventType, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Failures in a row without which no endpoint is disabled, however long it seems to have failed: a clock that jumps
-/// makes days of an hour.
+/// Minimum number of consecutive failures before an endpoint is disabled. A clock that jumps can turn an hour into
+/// days.
 const MIN_FAILURES: i64 = 10;
 
 impl Store {
-    /// Endpoints that were disabled and are not enabled again.
+    /// Returns the number of disabled endpoints.
     pub async fn disabled_endpoints(&self) -> Result<u64, StoreError> {
         self.readers
             .read(|snapshot| snapshot.count(sql::ENDPOINTS_DISABLED, ()))
@@ -27,7 +27,8 @@ impl Store {
 }
 
 impl TenantStore {
-    /// Lets an endpoint have its events again, those that waited first. `false`: the tenant has no such endpoint.
+    /// Enables an endpoint; waiting events are delivered first. Returns `false` if the tenant does not have the
+    /// endpoint.
     pub async fn enable_endpoint(&self, id: &EndpointId) -> Result<bool, StoreError> {
         let (tenant, id) = (self.tenant_id.clone(), id.clone());
         let write = self.store.writer.write(move |tx| {
@@ -40,12 +41,12 @@ impl TenantStore {
     }
 }
 
-/// The endpoint took something.
+/// Resets the failures of an endpoint.
 pub(crate) fn on_success(tx: &Tx<'_>, key: &DeliveryKey) -> Result<(), StoreError> {
     tx.execute_deferred(sql::ENDPOINT_SUCCEEDED, [key.endpoint.as_str()])
 }
 
-/// The endpoint did not take something. It is disabled if that has been so for `disable_after`.
+/// Counts a failure of an endpoint. Disables it after failures for `disable_after`.
 pub(crate) fn on_failure(
     tx: &Tx<'_>,
     key: &DeliveryKey,

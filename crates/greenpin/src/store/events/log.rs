@@ -1,4 +1,4 @@
-//! Events: written in the transaction of what they tell of, with a delivery for each endpoint that asks for them.
+//! Event log. An event is written in the transaction of its cause, with a delivery for each subscribed endpoint.
 
 use call::words;
 use jiff::tz::TimeZone;
@@ -12,76 +12,76 @@ use crate::store::events::sql::LogRow;
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointId, EventId, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// The place of an allocation's first event among its events.
+/// Sequence number of the first event of an allocation.
 pub(crate) const FIRST_SEQUENCE: i64 = 1;
 
 words! {
-    /// What an event tells of.
+    /// Type of an event.
     pub enum EventType {
-        /// An allocation was made.
+        /// An allocation was created.
         AllocationCreated = "allocation.created",
         /// An allocation was changed.
         AllocationUpdated = "allocation.updated",
-        /// An allocation's time is over.
+        /// An allocation has expired.
         AllocationExpired = "allocation.expired",
         /// An allocation was deleted.
         AllocationDeleted = "allocation.deleted",
-        /// An allocation met its limit of wrong PINs.
+        /// An allocation has reached its limit of wrong PINs.
         AllocationLocked = "allocation.locked",
-        /// An allocation's count of wrong PINs was set back.
+        /// The number of wrong PINs of an allocation was reset.
         AllocationUnlocked = "allocation.unlocked",
         /// An allocation has a new PIN.
         AllocationPinRotated = "allocation.pin_rotated",
-        /// A call to a virtual number came in.
+        /// A call to a virtual number has arrived.
         CallInitiated = "call.initiated",
-        /// A block of digits was refused.
+        /// A PIN was refused.
         CallPinFailed = "call.pin_failed",
-        /// A block of digits was right.
+        /// A PIN was correct.
         CallPinAccepted = "call.pin_accepted",
         /// The dialled party is being alerted.
         CallRinging = "call.ringing",
-        /// The dialled party answered.
+        /// The dialled party has answered.
         CallAnswered = "call.answered",
-        /// The call is over. The last event of every call but for `recording.ready`.
+        /// The call has ended. Only `recording.ready` may follow.
         CallCompleted = "call.completed",
-        /// A recording can be fetched.
+        /// A recording can be downloaded.
         RecordingReady = "recording.ready",
-        /// A number has few places left.
+        /// A number has little capacity left.
         NumberCapacityLow = "number.capacity_low",
-        /// Strangers have used up a number's budget of wrong PINs.
+        /// Unlisted callers have exhausted a number's budget of wrong PINs.
         NumberPinAttack = "number.pin_attack",
-        /// A webhook endpoint has taken nothing for days, and gets nothing until it is enabled again.
+        /// A webhook endpoint has failed for days and gets no events until it is enabled again.
         EndpointDisabled = "endpoint.disabled",
     }
 }
 
-/// An event of the log: its id, and the JSON that endpoints receive.
+/// Event of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
-    /// Its JSON.
+    /// JSON of the event, as endpoints receive it.
     pub body: String,
 }
 
-/// The allocation that an event belongs to.
+/// Allocation of an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Subject<'a> {
-    /// None: the event is of the tenant or of a number.
+    /// None: the event belongs to the tenant or to a number.
     Tenant,
-    /// An allocation whose row is written in this transaction, and counts this first event already.
+    /// Allocation whose row is inserted in this transaction and already counts this event.
     NewAllocation {
-        /// Its id.
+        /// Id of the allocation.
         greenpin_id: &'a GreenpinId,
         /// Its `custom_field`.
         custom_field: Option<&'a str>,
     },
-    /// A stored allocation.
+    /// Stored allocation.
     Allocation(&'a GreenpinId),
 }
 
 impl<'a> Subject<'a> {
-    /// Returns the allocation's id.
+    /// Returns the id of the allocation.
     pub(crate) fn greenpin_id(self) -> Option<&'a GreenpinId> {
         match self {
             Self::Tenant => None,
@@ -98,7 +98,7 @@ impl<'a> From<Option<&'a GreenpinId>> for Subject<'a> {
     }
 }
 
-/// An event to be written.
+/// Event to write.
 pub(crate) struct Draft<'a, D> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) zone: &'a TimeZone,
@@ -121,7 +121,7 @@ struct Body<'a, D> {
     data: &'a D,
 }
 
-/// Writes an event. Events of no allocation have the sequence 0.
+/// Writes an event. Events without an allocation have the sequence number 0.
 pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(), StoreError> {
     let event_id = tx.event_id(draft.occurred_at);
     let (sequence, custom_field) = next_sequence(tx, draft)?;
@@ -150,7 +150,7 @@ pub(crate) fn write<D: Serialize>(tx: &Tx<'_>, draft: &Draft<'_, D>) -> Result<(
     deliver(tx, draft, &event_id, sequence)
 }
 
-/// What an event's body is sealed for.
+/// Returns the encryption context of an event's body.
 pub(crate) fn context(event_id: &EventId) -> String {
     format!("event {event_id}")
 }
@@ -173,12 +173,14 @@ fn next_sequence<D>(
     found.ok_or(StoreError::Unreadable("allocation of an event"))
 }
 
-/// Returns the queue of an event at each endpoint: events of one allocation share a queue, any other event has its own.
+/// Returns the queue of an event at each endpoint. Events of one allocation share a queue; any other event has its
+/// own.
 pub(crate) fn queue<'a>(event_id: &'a EventId, greenpin_id: Option<&'a GreenpinId>) -> &'a str {
     greenpin_id.map_or(event_id.as_str(), GreenpinId::as_str)
 }
 
-/// Events of one allocation wait for each other at an endpoint; any other event waits for none.
+/// Queues the event for each subscribed endpoint. Events of one allocation are delivered in order, others
+/// independently.
 fn deliver<D>(
     tx: &Tx<'_>,
     draft: &Draft<'_, D>,
@@ -205,7 +207,7 @@ fn deliver<D>(
 }
 
 impl TenantStore {
-    /// The events after one, oldest first.
+    /// Returns the events after one, oldest first.
     pub async fn events_after(
         &self,
         after: Option<EventId>,
@@ -222,7 +224,7 @@ impl TenantStore {
         read.await
     }
 
-    /// The event behind which the last few come; `None`: there are no others before them.
+    /// Returns the event before the last `count` events; `None` if there is none.
     pub async fn event_before_last(&self, count: u32) -> Result<Option<EventId>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
@@ -234,7 +236,7 @@ impl TenantStore {
         read.await
     }
 
-    /// The events after one that go, or went, to an endpoint, oldest first.
+    /// Returns the events after one that were queued for an endpoint, oldest first.
     pub async fn events_of_endpoint_after(
         &self,
         after: Option<EventId>,
@@ -253,7 +255,7 @@ impl TenantStore {
         read.await
     }
 
-    /// The events after one of which a delivery was given up, oldest first; to one endpoint, if it is named.
+    /// Returns the events after one with a failed delivery, oldest first, optionally for one endpoint.
     pub async fn failed_events_after(
         &self,
         after: Option<EventId>,

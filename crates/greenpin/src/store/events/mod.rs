@@ -1,4 +1,4 @@
-//! Events: the log, the outbox of webhook deliveries, their attempts, replay.
+//! Events: log, outbox of webhook deliveries, attempts, replay.
 
 pub(crate) mod attempts;
 pub(crate) mod endpoint_health;

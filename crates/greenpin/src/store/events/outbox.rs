@@ -1,7 +1,7 @@
-//! The outbox: which event is to go to which endpoint, and when.
+//! Outbox: deliveries of events to endpoints.
 //!
-//! At each endpoint the events of one allocation form a queue. Its first is `due`, the others are `waiting`, so that a
-//! claim never looks at what cannot go yet. What is claimed is due again when its lease runs out.
+//! At each endpoint the events of one allocation form a queue. Its first delivery is `due`, the others are `waiting`,
+//! so that a claim reads due deliveries only. A claimed delivery is due again after its lease.
 
 use std::time::Duration;
 
@@ -13,28 +13,28 @@ use crate::store::events::sql::{ClaimRow, ContentRow, DueEndpoint, QueueState};
 use crate::store::tenants::endpoints;
 use crate::store::{EndpointFormat, EndpointId, EventId, Store, StoreError, TenantId, Timestamp};
 
-/// An event that is to go to an endpoint now.
+/// Delivery of an event to an endpoint.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Whose it is.
+    /// Tenant of the event.
     pub tenant_id: TenantId,
-    /// The event.
+    /// Id of the event.
     pub event_id: EventId,
-    /// The endpoint.
+    /// Id of the endpoint.
     pub endpoint_id: EndpointId,
-    /// Tries so far, this one included.
+    /// Number of attempts, including this one.
     pub attempts: u32,
-    /// When the event was written, or was last to be sent again.
+    /// Time of the write, or of the last redelivery.
     pub created_at: Timestamp,
-    /// When it was tried first since then.
+    /// Time of the first attempt since then.
     pub tried_at: Timestamp,
-    /// Where it goes.
+    /// URL of the endpoint.
     pub url: String,
-    /// The endpoint's live secrets, `whsec_…`, the newest first.
+    /// Live secrets of the endpoint, `whsec_…`, newest first.
     pub secrets: Vec<String>,
-    /// In which form.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// The event's JSON.
+    /// JSON of the event.
     pub body: String,
     queue: String,
 }
@@ -51,7 +51,7 @@ impl Delivery {
     }
 }
 
-/// Which delivery. An event that is sent again is made anew: whoever still has the old one ends that alone.
+/// Key of a delivery. A redelivery has a new creation time: the end of an older attempt does not affect it.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryKey {
     pub(crate) tenant: TenantId,
@@ -68,15 +68,14 @@ struct ClaimedDelivery {
 }
 
 impl Store {
-    /// The endpoints to which something is to go, now or later, those left out that are paused or disabled.
+    /// Returns the endpoints with open deliveries, except paused and disabled ones.
     pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
         self.readers
             .read(|snapshot| snapshot.rows(sql::DELIVERIES_DUE_ENDPOINTS, (), DueEndpoint::read))
             .await
     }
 
-    /// Takes due deliveries for a node, of each endpoint up to a number. Each comes back by itself if nothing is heard
-    /// of it for the time of `lease`.
+    /// Claims due deliveries for a node, with a limit for each endpoint. A claim expires after `lease`.
     pub async fn claim_deliveries(
         &self,
         node: &str,
@@ -92,7 +91,7 @@ impl Store {
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
-        // What is in them is read apart: the writer's time is everybody's.
+        // The content is read outside the writer, whose time all jobs share.
         let opened = self
             .readers
             .read(move |snapshot| read_contents(snapshot, &claimed, now))
@@ -109,8 +108,8 @@ impl Store {
         Ok(deliveries)
     }
 
-    /// Makes every open delivery due now. For the start of the one process that delivers: what was under way when the
-    /// last one ended would otherwise hold its queue up until the lease runs out.
+    /// Makes every open delivery due now. Called at the start of a single node: claims of its previous process would
+    /// otherwise delay their queues until the lease expires.
     pub async fn release_deliveries(&self, now: Timestamp) -> Result<(), StoreError> {
         self.writer
             .write(move |tx| {
@@ -120,7 +119,7 @@ impl Store {
             .await
     }
 
-    /// Makes what a node had under way due now: it begins anew.
+    /// Makes the claimed deliveries of a node due now, at its restart.
     pub async fn release_deliveries_of(
         &self,
         node: &str,
@@ -132,14 +131,14 @@ impl Store {
             .await
     }
 
-    /// Deliveries that are not over.
+    /// Returns the number of open deliveries.
     pub async fn open_deliveries(&self) -> Result<u64, StoreError> {
         self.readers
             .read(|snapshot| snapshot.count(sql::DELIVERIES_OPEN, ()))
             .await
     }
 
-    /// Waits until a delivery was written since the last time.
+    /// Waits for the next write of a delivery.
     pub async fn delivery_written(&self) {
         self.deliveries.notified().await;
     }
@@ -185,7 +184,7 @@ impl From<ClaimRow> for ClaimedDelivery {
 }
 
 impl ClaimedDelivery {
-    /// Reads what is to be sent; `None`: its endpoint was taken away, so that it is owed to nobody.
+    /// Reads the content of a delivery; `None` if its endpoint was removed.
     fn read_content(
         &self,
         snapshot: &Snapshot<'_>,
@@ -226,7 +225,7 @@ impl ClaimedDelivery {
     }
 }
 
-/// What can be sent of the claimed, and what is owed to nobody.
+/// Returns the deliveries with their content, and the keys of obsolete ones.
 fn read_contents(
     snapshot: &Snapshot<'_>,
     claimed: &[ClaimedDelivery],
@@ -237,7 +236,7 @@ fn read_contents(
         match claim.read_content(snapshot, now) {
             Ok(Some(delivery)) => deliveries.push(delivery),
             Ok(None) => obsolete.push(claim.key.clone()),
-            // One that cannot be read must not hold up all others.
+            // An unreadable event must not block the others.
             Err(StoreError::Unreadable(what)) => {
                 tracing::error!(event_id = %claim.key.event, what, "an event to be delivered cannot be read");
                 obsolete.push(claim.key.clone());
@@ -248,7 +247,7 @@ fn read_contents(
     Ok((deliveries, obsolete))
 }
 
-/// Makes what a node had under way due at a moment.
+/// Makes the claimed deliveries of a node due at a time.
 pub(crate) fn release_node(tx: &Tx<'_>, node: &str, due_at: Timestamp) -> Result<(), StoreError> {
     if tx.execute(sql::DELIVERIES_RELEASE_NODE, (due_at.micros(), node))? > 0 {
         tx.wake_deliverer();
@@ -278,7 +277,7 @@ pub(crate) fn finish(
         created_at.micros(),
     );
     tx.execute(sql::DELIVERY_FINISH, row)?;
-    // An event of no allocation has a queue to itself.
+    // An event without an allocation has its own queue.
     if queue == event.as_str() {
         return Ok(());
     }

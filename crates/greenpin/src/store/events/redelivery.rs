@@ -1,4 +1,4 @@
-//! Sending events again.
+//! Redelivery of events.
 
 use std::collections::HashSet;
 
@@ -10,40 +10,40 @@ use crate::store::tenants::endpoints;
 use crate::store::tenants::endpoints::Endpoint;
 use crate::store::{EndpointId, EventId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Events in one transaction, so that calls and creates never wait long behind it.
+/// Maximum number of events in one transaction, so that calls and creates do not wait long.
 const MAX_BATCH_EVENTS: u32 = 100;
-/// Batches for one request.
+/// Maximum number of transactions for one request.
 const MAX_BATCHES: u32 = 10;
 
-/// Which events are to go again.
+/// Selection of events for a replay.
 #[derive(Debug, Clone)]
 pub struct Replay {
-    /// Those written at this moment or later.
+    /// Earliest time of the write, inclusive.
     pub after: Timestamp,
-    /// Those written before this moment.
+    /// Latest time of the write, exclusive.
     pub before: Timestamp,
-    /// Those of these types; `None`: all.
+    /// Event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// To this endpoint; `None`: to each that asks for the type.
+    /// Endpoint; `None` for every subscribed one.
     pub endpoint_id: Option<EndpointId>,
-    /// Only what was given up.
+    /// Failed deliveries only.
     pub failed: bool,
-    /// Where the request before has ended.
+    /// Position after the previous request.
     pub cursor: Option<EventId>,
 }
 
-/// What goes again.
+/// Result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Replayed {
-    /// Events that go to one endpoint at the least.
+    /// Number of events queued for at least one endpoint.
     pub events: usize,
-    /// Deliveries of them.
+    /// Number of queued deliveries.
     pub deliveries: usize,
 }
 
 impl TenantStore {
-    /// Queues an event again, under its own id, for each endpoint that asks for its type now; one that still waits is
-    /// due now. Returns for how many; `None`: the tenant has no such event.
+    /// Queues an event again, with the same id, for each subscribed endpoint. An open delivery becomes due now.
+    /// Returns the number of endpoints; `None` if the tenant does not have the event.
     pub async fn redeliver(
         &self,
         event: &EventId,
@@ -60,8 +60,8 @@ impl TenantStore {
         write.await
     }
 
-    /// Queues events again, oldest first, up to a thousand of those that were looked at; where to go on, if there may
-    /// be more.
+    /// Queues events again, oldest first. Reads up to 1,000 events and returns the position to continue from, if more
+    /// may follow.
     pub async fn replay(
         &self,
         mut wanted: Replay,
@@ -86,7 +86,7 @@ impl TenantStore {
     }
 }
 
-/// One batch, and the last event of it if it was full.
+/// Processes one batch. Returns its last event if the batch was full.
 fn replay(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -141,7 +141,7 @@ fn replay(
     Ok((sum, last))
 }
 
-/// What of some events was given up, to which endpoints.
+/// Returns the failed deliveries of some events.
 fn failed(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -160,7 +160,7 @@ fn failed(
     Ok(failed.collect())
 }
 
-/// Queues an event for the endpoints that ask for its type and are meant; for how many.
+/// Queues an event for the subscribed endpoints that `meant` selects. Returns their number.
 fn requeue(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -180,7 +180,7 @@ fn requeue(
             event.event_id.as_str(),
             endpoint.id.as_str(),
         );
-        // Whoever is sending it just now claimed it as it was made before: his end of it will not be the end of this.
+        // A node that is just sending the event holds the old creation time. Its result does not end this delivery.
         tx.execute(
             sql::DELIVERY_REQUEUE,
             (key.0, key.1, key.2, queue, event.sequence, now.micros()),

@@ -1,4 +1,4 @@
-//! How full a tenant's numbers are, and how easily a PIN on them is guessed.
+//! Remaining capacity of numbers, and the probability of a guessed PIN.
 
 use serde_json::json;
 
@@ -11,20 +11,20 @@ use crate::store::numbers::{NumberMode, PoolNumber};
 use crate::store::tenants::settings;
 use crate::store::{EventType, StoreError, TenantId, TenantStore, Timestamp};
 
-/// A number that has as much of its limit in use has little capacity left: four fifths.
+/// Share of the limit in use from which the capacity is low: four fifths.
 const LOW_CAPACITY: (i64, i64) = (4, 5);
 
-/// How full a number is.
+/// Capacity of a number.
 #[derive(Debug, Clone)]
 pub struct NumberCapacity {
     /// The number.
     pub number: PoolNumber,
-    /// The highest limit of wrong PINs among its active allocations; 0: none is active.
+    /// Maximum limit of wrong PINs among its active allocations; 0 if none is active.
     pub attempts: u8,
 }
 
 impl NumberCapacity {
-    /// Active allocations that the number takes at once.
+    /// Returns the maximum number of active allocations.
     pub fn max_allocations(&self) -> u32 {
         match self.number.mode {
             NumberMode::Exclusive => 1,
@@ -32,8 +32,8 @@ impl NumberCapacity {
         }
     }
 
-    /// How likely it is that somebody who may open each of the active allocations guesses one of their PINs before he
-    /// is locked out: 0 to 1.
+    /// Returns the probability, 0 to 1, of a correct guess before the lockout, for an attacker allowed to open every
+    /// active allocation.
     pub fn guess_probability(&self) -> f64 {
         let space = 10_f64.powi(self.number.pin_length.into());
         (f64::from(self.number.active) * f64::from(self.attempts) / space).min(1.0)
@@ -41,7 +41,7 @@ impl NumberCapacity {
 }
 
 impl TenantStore {
-    /// The numbers of the tenant's pool with their capacity.
+    /// Returns the numbers of the tenant's pool with their capacity.
     pub async fn capacities(&self, now: Timestamp) -> Result<Vec<NumberCapacity>, StoreError> {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
@@ -65,14 +65,14 @@ impl TenantStore {
     }
 }
 
-/// The places of a shared number after one more was taken.
+/// Slots of a shared number after the last one was taken.
 pub(crate) struct Slots {
     pub(crate) active: i64,
     pub(crate) max_active: i64,
 }
 
 impl Slots {
-    /// Whether the last place taken was the first over the mark.
+    /// Returns whether the last slot crossed the threshold.
     fn became_low(&self) -> bool {
         let low = |active: i64| {
             active.saturating_mul(LOW_CAPACITY.1) >= self.max_active.saturating_mul(LOW_CAPACITY.0)
@@ -80,7 +80,7 @@ impl Slots {
         low(self.active) && !low(self.active - 1)
     }
 
-    /// Tells the tenant if little capacity is left since this place was taken.
+    /// Writes `number.capacity_low` if the last slot crossed the threshold.
     pub(crate) fn write_event_if_low(
         &self,
         tx: &Tx<'_>,

@@ -1,4 +1,4 @@
-//! Virtual numbers: the pool, its administration, free places.
+//! Virtual numbers: the pool, its administration, capacity.
 
 pub(crate) mod capacity;
 mod number;

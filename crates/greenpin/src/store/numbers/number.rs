@@ -1,4 +1,4 @@
-//! The pool: which virtual numbers a tenant has, and how each is used.
+//! Numbers of a tenant's pool.
 
 use call::words;
 use std::fmt;
@@ -15,65 +15,65 @@ use crate::store::numbers::sql::{PoolRow, RoutingRow};
 use crate::store::tenants::status;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// Wrong PINs of unlisted callers that a shared number takes in a row: the size of its budget.
+/// Size of the budget of wrong PINs of unlisted callers on a shared number.
 pub(crate) const UNLISTED_BURST: i64 = 20;
 
 words! {
-    /// How many allocations a virtual number takes.
+    /// Number of allocations that a virtual number supports.
     pub enum NumberMode {
         /// One active allocation at a time.
         Exclusive = "exclusive",
-        /// Many, told apart by their PINs.
+        /// Many allocations, distinguished by their PINs.
         Shared = "shared",
     }
 }
 
-/// A number to be added to a pool.
+/// Number to add to a pool.
 #[derive(Debug, Clone)]
 pub struct NewNumber {
     /// The number.
     pub virtual_number: PhoneNumber,
-    /// How it is used.
+    /// Mode of the number.
     pub mode: NumberMode,
-    /// Digits of its PINs: 4 on an exclusive number, 4 to 8 on a shared one.
+    /// Length of its PINs: 4 digits on an exclusive number, 4 to 8 on a shared one.
     pub pin_length: u8,
-    /// Active allocations at once on a shared number: 1 to half of the PIN space.
+    /// Maximum number of active allocations on a shared number: 1 to half of the PIN space.
     pub max_active: u32,
 }
 
-/// A number of a pool.
+/// Number of a pool.
 #[derive(Debug, Clone)]
 pub struct PoolNumber {
     /// The number.
     pub virtual_number: PhoneNumber,
-    /// Whose it is.
+    /// Tenant of the pool.
     pub tenant_id: TenantId,
-    /// How it is used.
+    /// Mode of the number.
     pub mode: NumberMode,
-    /// Digits of its PINs.
+    /// Length of its PINs.
     pub pin_length: u8,
-    /// Active allocations that it takes at once.
+    /// Maximum number of active allocations.
     pub max_active: u32,
-    /// Active allocations now.
+    /// Current number of active allocations.
     pub active: u32,
 }
 
-/// Why a number was not added.
+/// Failure to add a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// The number is in a pool already.
+    /// The number is already in a pool.
     #[error("the number is in a pool already")]
     Exists,
-    /// An exclusive number's PINs have four digits, a shared one's 4 to 8.
+    /// The PIN length is not 4 on an exclusive number, or not 4 to 8 on a shared one.
     #[error("the PIN length must be 4 on an exclusive number, and 4 to 8 on a shared one")]
     PinLength,
-    /// The limit is 0, or more than half of the PIN space.
+    /// The limit is 0 or exceeds half of the PIN space.
     #[error("the limit of active allocations must be 1 to {0}, half of the PIN space")]
     MaxActive(u32),
-    /// A limit that is not 1 on an exclusive number.
+    /// The limit of an exclusive number is not 1.
     #[error("an exclusive number takes one active allocation")]
     ExclusiveTakesOne,
     /// The store failed.
@@ -81,13 +81,13 @@ pub enum NumberError {
     Store(#[from] StoreError),
 }
 
-/// What a shared number takes at once unless told otherwise.
+/// Default limit of a shared number.
 const DEFAULT_MAX_ACTIVE: u32 = 200;
 const DEFAULT_PIN_LENGTH: u8 = 4;
 
 impl NewNumber {
-    /// A number with what is left open at its default: PINs of four digits, one active allocation on an exclusive
-    /// number and 200 on a shared one.
+    /// Creates a number with defaults: PINs of 4 digits, and a limit of 1 on an exclusive number and 200 on a shared
+    /// one.
     pub fn with_defaults(
         virtual_number: PhoneNumber,
         mode: NumberMode,
@@ -128,7 +128,7 @@ impl NewNumber {
 }
 
 impl Store {
-    /// Adds a number to a tenant's pool, without an operator: for a store of one's own.
+    /// Adds a number to a tenant's pool without an audit entry, for embedded use.
     pub async fn add_number(
         &self,
         tenant: TenantId,
@@ -141,7 +141,7 @@ impl Store {
             .await
     }
 
-    /// The numbers of one tenant, or of all.
+    /// Returns the numbers of one tenant, or of all.
     pub async fn numbers(
         &self,
         tenant: Option<TenantId>,
@@ -161,7 +161,7 @@ impl Store {
 }
 
 impl TenantStore {
-    /// The numbers of the tenant's pool.
+    /// Returns the numbers of the tenant's pool.
     pub async fn numbers(&self, now: Timestamp) -> Result<Vec<PoolNumber>, StoreError> {
         self.store.numbers(Some(self.tenant_id.clone()), now).await
     }
@@ -184,7 +184,7 @@ impl PoolRow {
     }
 }
 
-/// Seals a number of a tenant's pool.
+/// Encrypts a number of a tenant's pool.
 pub(crate) fn encrypt(
     key: &TenantKey,
     number_key: &str,
@@ -197,7 +197,7 @@ fn context(number_key: &str) -> String {
     format!("number {number_key}")
 }
 
-/// A number's row, as routing and creating need it.
+/// Number, as routing uses it.
 pub(crate) struct NumberRow {
     pub(crate) number_key: String,
     pub(crate) virtual_number: PhoneNumber,
@@ -206,13 +206,13 @@ pub(crate) struct NumberRow {
     pub(crate) pin_length: u8,
     pub(crate) unlisted_budget: i64,
     pub(crate) unlisted_budget_at: Timestamp,
-    /// Its tenant takes no new calls.
+    /// The tenant accepts no new calls.
     pub(crate) suspended: bool,
     held: Option<(GreenpinId, Timestamp)>,
 }
 
 impl NumberRow {
-    /// The allocation that holds an exclusive number at this moment.
+    /// Returns the allocation that holds an exclusive number at this time.
     pub(crate) fn held_by(&self, now: Timestamp) -> Option<&GreenpinId> {
         self.held
             .as_ref()
@@ -221,7 +221,7 @@ impl NumberRow {
     }
 }
 
-/// Writes a number that was checked.
+/// Inserts a valid number.
 pub(crate) fn insert(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -241,8 +241,8 @@ pub(crate) fn insert(
     }
 }
 
-/// Writes numbers that were checked, without waiting for each. Whether none of them was in a pool already; if one was,
-/// the transaction must not be kept.
+/// Inserts valid numbers without waiting for each. Returns `false` if one of them was already in a pool; the
+/// transaction must then be rolled back.
 pub(crate) fn insert_all(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -282,7 +282,7 @@ fn with_row<T>(
     ))
 }
 
-/// Whether there is a tenant that numbers can be given to.
+/// Returns whether the tenant exists and is not erased.
 pub(crate) fn takes_numbers(
     snapshot: &Snapshot<'_>,
     tenant: &TenantId,
@@ -291,7 +291,7 @@ pub(crate) fn takes_numbers(
     Ok(row.is_some_and(|row| row.erased_at.is_none()))
 }
 
-/// Takes ended allocations out of the count of a shared number. Returns their number.
+/// Removes ended allocations from the count of a shared number. Returns their number.
 pub(crate) fn release_ended(
     tx: &Tx<'_>,
     number_key: &str,
@@ -300,7 +300,7 @@ pub(crate) fn release_ended(
     tx.execute(sql::PINS_RELEASE_DUE, (number_key, now.micros()))
 }
 
-/// Reads a number of any tenant's pool; a tenant that was erased has none.
+/// Reads a number of any pool; `None` also for a number of an erased tenant.
 pub(crate) fn find(
     snapshot: &Snapshot<'_>,
     number: PhoneNumber,

@@ -1,4 +1,4 @@
-//! The pool in the operator's hands: numbers added, changed, moved, quarantined, removed.
+//! Administration of the number pool by operators.
 
 use call::PhoneNumber;
 
@@ -15,54 +15,54 @@ use crate::store::{
     NewNumber, NumberError, NumberMode, PoolNumber, StoreError, TenantId, Timestamp,
 };
 
-/// A number as the operator sees it.
+/// Number, as the operator sees it.
 #[derive(Debug, Clone)]
 pub struct NumberRecord {
-    /// What its tenant sees.
+    /// The number, as its tenant sees it.
     pub number: PoolNumber,
-    /// Since when it takes no new allocations.
+    /// Start of the quarantine.
     pub quarantined_at: Option<Timestamp>,
-    /// Since when it is in a pool.
+    /// Time of the addition to a pool.
     pub created_at: Timestamp,
-    /// Its place in the list of numbers.
+    /// Position in the list of numbers.
     pub cursor: String,
 }
 
-/// What the list of numbers is narrowed by; `None` narrows nothing.
+/// Filter of a list; `None` does not restrict it.
 #[derive(Debug, Clone, Default)]
 pub struct NumberFilter {
-    /// Of this tenant.
+    /// Tenant of the number.
     pub tenant: Option<TenantId>,
-    /// Used like this.
+    /// Mode of the number.
     pub mode: Option<NumberMode>,
-    /// In quarantine, or not.
+    /// `true` for quarantined numbers, `false` for the others.
     pub quarantined: Option<bool>,
 }
 
-/// What is to change of a number; `None` stays.
+/// Requested change; `None` leaves a field as it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NumberChange {
-    /// How it is used.
+    /// Mode of the number.
     pub mode: Option<NumberMode>,
-    /// Digits of its PINs.
+    /// Length of its PINs.
     pub pin_length: Option<u8>,
-    /// Active allocations at once.
+    /// Maximum number of active allocations.
     pub max_active: Option<u32>,
 }
 
-/// Why a number was not changed.
+/// Failure to change a number.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// No pool holds the number.
+    /// The number is in no pool.
     #[error("the number is in no pool")]
     NotFound,
-    /// Active allocations forbid it; how many there are.
+    /// The number has this many active allocations.
     #[error("the number has {0} active allocations")]
     InUse(u32),
-    /// There is no tenant to move it to.
+    /// The target tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// The change is against a rule.
+    /// The change violates a rule.
     #[error(transparent)]
     Rule(NumberError),
     /// The store failed.
@@ -70,16 +70,16 @@ pub enum PoolError {
     Store(#[from] StoreError),
 }
 
-/// Why numbers were not imported. None of them was.
+/// Failure to import numbers. No number was imported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
-    /// Some are in a pool already.
+    /// Some numbers are already in a pool.
     #[error("some of the numbers are in a pool already")]
     Taken,
-    /// A number that is against a rule.
+    /// A number violates a rule.
     #[error(transparent)]
     Rule(NumberError),
     /// The store failed.
@@ -110,7 +110,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// Adds numbers to a tenant's pool: all of them, or none.
+    /// Adds numbers to a tenant's pool: all or none.
     pub async fn import_numbers(
         &self,
         tenant: TenantId,
@@ -139,7 +139,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// Whether there is a tenant that numbers can be added to.
+    /// Returns whether numbers can be added to the tenant.
     pub async fn tenant_takes_numbers(&self, tenant: &TenantId) -> Result<bool, StoreError> {
         let tenant = tenant.clone();
         self.store
@@ -148,7 +148,7 @@ impl OperatorStore {
             .await
     }
 
-    /// Which of some numbers are in a pool, by their place in the list.
+    /// Returns the positions of the numbers that are already in a pool.
     pub async fn taken(&self, wanted: Vec<PhoneNumber>) -> Result<Vec<usize>, StoreError> {
         let read = self.store.readers.read(move |snapshot| {
             let mut taken = Vec::new();
@@ -169,7 +169,7 @@ impl OperatorStore {
         read.await
     }
 
-    /// Reads a number; `None`: no pool holds it.
+    /// Returns a number; `None` if it is in no pool.
     pub async fn number(
         &self,
         number: PhoneNumber,
@@ -183,7 +183,7 @@ impl OperatorStore {
         read.await
     }
 
-    /// The numbers behind a cursor.
+    /// Returns the numbers after a cursor.
     pub async fn numbers_after(
         &self,
         filter: NumberFilter,
@@ -208,8 +208,8 @@ impl OperatorStore {
         read.await
     }
 
-    /// Changes how a number is used. Its mode and the length of its PINs can change while no allocation is active,
-    /// its limit down to the number of active ones.
+    /// Changes the use of a number. Mode and PIN length can change without active allocations only. The limit can fall
+    /// to the number of active allocations.
     pub async fn change_number(
         &self,
         number: PhoneNumber,
@@ -241,7 +241,8 @@ impl OperatorStore {
         .await
     }
 
-    /// Gives a number without active allocations to another tenant. Its PINs go on to cool off, nobody's.
+    /// Moves a number without active allocations to another tenant. Its PINs continue to cool off without an
+    /// allocation.
     pub async fn move_number(
         &self,
         number: PhoneNumber,
@@ -264,7 +265,7 @@ impl OperatorStore {
         .await
     }
 
-    /// Lets a number take no new allocations; those that are active go on. Once more changes nothing.
+    /// Quarantines a number: it accepts no new allocations, and active ones continue. Repeating it has no effect.
     pub async fn quarantine_number(
         &self,
         number: PhoneNumber,
@@ -281,7 +282,7 @@ impl OperatorStore {
         .await
     }
 
-    /// Lets a number take allocations again. Once more changes nothing.
+    /// Ends the quarantine of a number. Repeating it has no effect.
     pub async fn release_number(
         &self,
         number: PhoneNumber,
@@ -295,7 +296,7 @@ impl OperatorStore {
         .await
     }
 
-    /// Takes a number without active allocations out of its pool.
+    /// Removes a number without active allocations from its pool.
     pub async fn remove_number(
         &self,
         number: PhoneNumber,
@@ -313,7 +314,7 @@ impl OperatorStore {
         .await
     }
 
-    /// Does something to a number, and notes it. The number's row is locked first, so that no allocation is made on it
+    /// Changes a number with an entry in the audit log. The row is locked first, so that no allocation is created
     /// meanwhile.
     async fn change_audited(
         &self,
@@ -341,7 +342,7 @@ impl OperatorStore {
     }
 }
 
-/// Rows that one statement deletes.
+/// Maximum number of rows that one statement deletes.
 const MAX_BATCH_PINS: i64 = 1000;
 
 fn require_unused(found: &NumberRecord) -> Result<(), PoolError> {
@@ -351,7 +352,7 @@ fn require_unused(found: &NumberRecord) -> Result<(), PoolError> {
     }
 }
 
-/// The number as it is to be: what was not given stays as long as it fits the mode.
+/// Returns the changed number. A field without a new value keeps its value if the mode allows it.
 fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberError> {
     let mode = change.mode.unwrap_or(old.mode);
     let kept = (mode == old.mode).then_some(());
@@ -365,7 +366,7 @@ fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberEr
     NewNumber::with_defaults(old.virtual_number, mode, pin_length, max_active)
 }
 
-/// Row of a number in the lists of the operator.
+/// Row of a number in the operator's lists.
 struct RecordRow {
     number: PoolRow,
     dates: PoolDates,

@@ -1,4 +1,4 @@
-//! A try at a PIN: counted, then compared, in one transaction whose result nobody sees before it is durable.
+//! PIN attempt: counted, then compared, in one transaction. The result is available after its commit.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::store::tenants::settings;
 use crate::store::{CallSid, EventType, GreenpinId, Store, StoreError, TenantSettings, Timestamp};
 
 impl Store {
-    /// One try of a call. It counts durably before it is compared; a right PIN gives it back.
+    /// Makes a PIN attempt in a call. It is counted before the comparison; a correct PIN refunds it.
     pub async fn attempt_pin(
         &self,
         call_sid: &CallSid,
@@ -75,10 +75,10 @@ struct PinAttempt<'a> {
     now: Timestamp,
 }
 
-/// What a try was counted against.
+/// Charge for an attempt.
 enum AttemptCharge {
     Nobody,
-    /// Whom it counts against, and those of them that took it.
+    /// Allocations that are targets, and those of them that were charged.
     Allocations {
         against: Vec<GreenpinId>,
         charged: Vec<GreenpinId>,
@@ -119,7 +119,7 @@ impl PinAttempt<'_> {
         }
     }
 
-    /// Counts the try before anything is compared.
+    /// Charges the attempt before any comparison.
     fn charge(&self) -> Result<AttemptCharge, StoreError> {
         Ok(
             match target(self.tx, &self.number, self.call.caller, self.now)? {
@@ -145,7 +145,7 @@ impl PinAttempt<'_> {
         )
     }
 
-    /// The PIN was right: the try is given back.
+    /// Refunds the attempt after a correct PIN.
     fn refund(&self, charge: AttemptCharge) -> Result<(), StoreError> {
         match charge {
             AttemptCharge::Nobody | AttemptCharge::UnlistedCaller(None) => Ok(()),
@@ -157,8 +157,8 @@ impl PinAttempt<'_> {
         }
     }
 
-    /// The try stays counted. The tenant hears of each allocation that it locked, and of strangers who have used up
-    /// the number's budget. Returns the allocation that the refusal is told of, where it is a single one.
+    /// Confirms the charge after a wrong PIN. Writes an event for each allocation that is now locked, and for an
+    /// exhausted budget of the number. Returns the allocation for the refusal event, if it is unambiguous.
     fn confirm(&self, charge: AttemptCharge) -> Result<Option<GreenpinId>, StoreError> {
         match charge {
             AttemptCharge::Nobody | AttemptCharge::UnlistedCaller(None) => Ok(None),
@@ -240,18 +240,18 @@ impl PinAttempt<'_> {
     }
 }
 
-/// Whom a try counts against.
+/// Target of the charge for an attempt.
 pub(crate) enum AttemptTarget {
     /// No allocation is active on the exclusive number.
     Nobody,
-    /// The allocation of an exclusive number, or those of a shared one that list the caller.
+    /// The allocation of an exclusive number, or all allocations of a shared one that list the caller.
     Allocations(Vec<GreenpinId>),
-    /// A caller that no allocation of the shared number lists.
+    /// The caller, listed by no allocation of the shared number.
     UnlistedCaller,
 }
 
-/// On an exclusive number each try counts against the allocation that holds it; on a shared one against each that
-/// lists the caller, or against the caller.
+/// Returns the target of an attempt: on an exclusive number the allocation that holds it, on a shared one each
+/// allocation that lists the caller, or else the caller.
 pub(crate) fn target(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -279,7 +279,7 @@ pub(crate) fn target(
     })
 }
 
-/// The active allocation of a number whose PIN the digits are.
+/// Returns the active allocation of a number with this PIN.
 pub(crate) fn owner(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -307,7 +307,7 @@ pub(crate) fn owner(
     Ok(right.then_some(allocation))
 }
 
-/// The one of a list that has no other.
+/// Returns the only element of a list.
 pub(crate) fn sole(ids: &[GreenpinId]) -> Option<GreenpinId> {
     if let [only] = ids {
         Some(only.clone())

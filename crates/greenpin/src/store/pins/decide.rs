@@ -1,4 +1,4 @@
-//! What a block of digits is worth, judged from what is known: no database, no clock.
+//! Decision on a PIN attempt from facts alone, without database and clock.
 
 use call::words;
 use call::{Connection, PhoneNumber};
@@ -8,42 +8,42 @@ use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::{CallerPolicy, GreenpinId, TenantSettings};
 
 words! {
-    /// Why digits open nothing. For the tenant alone: a caller must not learn which.
+    /// Reason for a refusal, for the tenant only. The caller must not learn it.
     pub enum Refusal {
-        /// The digits are the PIN of no active allocation of the number.
+        /// No active allocation of the number has this PIN.
         WrongPin = "wrong_pin",
-        /// The allocation has met its limit of wrong PINs.
+        /// The allocation has reached its limit of wrong PINs.
         Locked = "locked",
         /// No allocation is active on the number.
         NotActive = "allocation_not_active",
-        /// The PIN is right, and its allocation is not for this caller.
+        /// The PIN is correct, but its allocation does not admit this caller.
         CallerNotListed = "caller_not_listed",
-        /// The caller, or all callers that no allocation lists, must wait.
+        /// The caller, or all unlisted callers together, must wait.
         Throttled = "throttled",
     }
 }
 
-/// Whom a try counts against, and whether it could be counted.
+/// Target of an attempt after the charge.
 pub(crate) enum ChargedTarget<'a> {
     /// No allocation is active.
     Nobody,
-    /// Allocations that list the caller, or the one of an exclusive number: those that took the try, being not locked.
+    /// Allocations that were charged and were not locked before.
     Allocations(&'a [GreenpinId]),
-    /// A caller that no allocation lists; whether the throttles let it try.
+    /// Caller that no allocation lists; `true` if the throttle admitted the attempt.
     UnlistedCaller(bool),
 }
 
-/// All that a judgement needs.
+/// Facts for the decision.
 pub(crate) struct PinCheck<'s, 'a> {
     pub(crate) number: &'s NumberRow,
     pub(crate) settings: &'s TenantSettings,
     pub(crate) caller: Option<PhoneNumber>,
     pub(crate) charged: ChargedTarget<'s>,
-    /// The active allocation whose PIN the digits are.
+    /// Active allocation with this PIN.
     pub(crate) owner: Option<&'a Allocation>,
 }
 
-/// The allocation that the digits open.
+/// Returns the allocation that the PIN opens.
 pub(crate) fn decide<'a>(check: &PinCheck<'_, 'a>) -> Result<&'a Allocation, Refusal> {
     let charged: &[GreenpinId] = match check.charged {
         ChargedTarget::Nobody => return Err(Refusal::NotActive),
@@ -56,14 +56,14 @@ pub(crate) fn decide<'a>(check: &PinCheck<'_, 'a>) -> Result<&'a Allocation, Ref
     if !admits(check, owner) {
         return Err(Refusal::CallerNotListed);
     }
-    // What took this try was not locked before it.
+    // A charged allocation was not locked before this attempt.
     if owner.is_locked() && !charged.contains(&owner.greenpin_id) {
         return Err(Refusal::Locked);
     }
     Ok(owner)
 }
 
-/// Whether the caller may open an allocation with its PIN.
+/// Returns whether the caller may open an allocation with its PIN.
 fn admits(check: &PinCheck<'_, '_>, allocation: &Allocation) -> bool {
     let number = check.number;
     let anyone = check.settings.caller_policy == CallerPolicy::Any
@@ -71,7 +71,7 @@ fn admits(check: &PinCheck<'_, '_>, allocation: &Allocation) -> bool {
     anyone || check.caller.is_some_and(|caller| allocation.lists(caller))
 }
 
-/// Whom a right PIN connects the caller to: the A-party to the B-party, everybody else to the A-party.
+/// Returns the connection for a correct PIN: the A-party reaches the B-party, every other caller the A-party.
 pub(crate) fn connection(allocation: &Allocation, caller: Option<PhoneNumber>) -> Connection {
     let from_a_party = caller.is_some_and(|caller| allocation.from.contains(&caller));
     Connection {

@@ -1,4 +1,4 @@
-//! PIN attempts: counted, decided, throttled; the dry run of the same decision.
+//! PIN attempts: count, decision, throttles, and a dry run of the decision.
 
 pub(crate) mod attempt;
 pub(crate) mod decide;

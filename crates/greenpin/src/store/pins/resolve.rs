@@ -1,4 +1,4 @@
-//! What a call would meet, without one: the same route and the same judgement, and nothing counted.
+//! Dry run of a call: the same route and the same decision, without any count.
 
 use call::{Connection, PhoneNumber, Pin};
 
@@ -15,21 +15,21 @@ use crate::store::pins::unlisted_callers;
 use crate::store::tenants::settings;
 use crate::store::{GreenpinId, Refusal, StoreError, TenantId, TenantStore, Timestamp};
 
-/// What a call would meet.
+/// Result of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// The tenant's pool does not hold the number.
     UnknownNumber,
     /// No allocation is active on the number.
     NotInUse,
-    /// A PIN would be asked for.
+    /// The caller would be asked for a PIN.
     CollectPin {
-        /// Digits of a complete block.
+        /// Number of digits of a complete block.
         pin_length: u8,
-        /// The allocation that the call would belong to, where that is known without a PIN.
+        /// Allocation of the call, if it is known without a PIN.
         greenpin_id: Option<GreenpinId>,
     },
-    /// The digits would be refused.
+    /// The PIN would be refused; with the allocation, if it is unambiguous.
     Refused(Refusal, Option<GreenpinId>),
     /// The caller would be connected; `dial` may be empty.
     Connected {
@@ -41,8 +41,8 @@ pub enum Resolution {
 }
 
 impl TenantStore {
-    /// What a call to a number would meet now. `caller` is `None` where it is withheld. Digits beyond a complete block
-    /// count for nothing, as in a call.
+    /// Resolves a call to a number at this time. `caller` is `None` for a withheld number. Digits after a complete
+    /// block are ignored, as in a call.
     pub async fn resolve(
         &self,
         virtual_number: PhoneNumber,
@@ -99,7 +99,7 @@ fn resolve(
     dry_run.decide(&settings, &block)
 }
 
-/// The digits up to a complete block.
+/// Returns the digits of the first complete block.
 fn first_block(digits: &Pin, length: u8) -> Result<Pin, StoreError> {
     let block: String = digits.expose().chars().take(length.into()).collect();
     Pin::parse(&block).map_err(|_| StoreError::Unreadable("PIN length"))
@@ -144,14 +144,14 @@ impl DryRun<'_> {
                 connection: decide::connection(allocation, self.caller),
             },
             Err(refusal) => {
-                // The tenant may know whose PIN it is; else which allocation the try would count against.
+                // The tenant may learn the owner of the PIN, or else the allocation that would be charged.
                 let id = owner.map(|owner| owner.greenpin_id);
                 Resolution::Refused(refusal, id.or_else(|| sole_target(&target, &open)))
             }
         })
     }
 
-    /// Those that a try would be counted against.
+    /// Returns the allocations that an attempt would charge.
     fn not_locked(&self, against: &[GreenpinId]) -> Result<Vec<GreenpinId>, StoreError> {
         let mut open = Vec::new();
         for id in against {

@@ -1,7 +1,7 @@
-//! Callers that no allocation of a shared number lists: how often they may try.
+//! Throttle for callers that no allocation of a shared number lists.
 //!
-//! Two limits hold. Each caller has five wrong tries, then is refused for a while that doubles each time. And all of
-//! them together share the number's budget, so that changing the caller number wins nothing.
+//! Two limits apply. After five wrong attempts a caller is locked out for a period that doubles each time. All
+//! unlisted callers share a budget of the number, so changing the caller number gains nothing.
 
 use std::time::Duration;
 
@@ -14,19 +14,19 @@ use crate::store::pins::sql;
 use crate::store::pins::sql::HistoryRow;
 use crate::store::{Store, StoreError, Timestamp};
 
-/// One more is granted each half hour.
+/// Interval after which the budget grows by one attempt.
 const REFILL_INTERVAL: Duration = Duration::from_secs(1800);
 const MAX_WRONG_ATTEMPTS: i64 = 5;
 const MIN_LOCKOUT: Duration = Duration::from_secs(15 * 60);
 const MAX_LOCKOUT: Duration = Duration::from_secs(24 * 3600);
-/// A stranger's history counts for no longer than this after the last try.
+/// Time after the last attempt during which the history of a caller counts.
 const HISTORY_TTL: Duration = Duration::from_secs(24 * 3600);
 
-/// A stranger's history is of no use after this.
+/// Age from which the history of a caller is deleted.
 const HISTORY_RETENTION: Duration = Duration::from_secs(48 * 3600);
 
 impl Store {
-    /// Forgets strangers who have not called for two days.
+    /// Deletes the history of unlisted callers older than two days.
     pub async fn delete_old_unlisted_callers(&self, now: Timestamp) -> Result<usize, StoreError> {
         let retention = i64::try_from(HISTORY_RETENTION.as_micros()).unwrap_or(i64::MAX);
         let before = now.micros().saturating_sub(retention);
@@ -36,7 +36,7 @@ impl Store {
     }
 }
 
-/// A stranger's try that was admitted, and charged.
+/// Admitted and charged attempt of an unlisted caller.
 pub(crate) struct CallerThrottle {
     caller: String,
     wrong_attempts: i64,
@@ -45,7 +45,8 @@ pub(crate) struct CallerThrottle {
     budget_at: Timestamp,
 }
 
-/// Charges a try, unless the caller or all strangers are refused now. A caller without a number is one caller.
+/// Charges an attempt; `None` if the caller or all unlisted callers must wait. All callers without a number count as
+/// one.
 pub(crate) fn admit(
     tx: &Tx<'_>,
     number: &NumberRow,
@@ -59,7 +60,7 @@ pub(crate) fn admit(
     Ok(Some(throttle))
 }
 
-/// Whether a try would be admitted now. Charges nothing.
+/// Returns whether an attempt would be admitted now. Charges nothing.
 pub(crate) fn would_admit(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -69,7 +70,7 @@ pub(crate) fn would_admit(
     Ok(check(snapshot, number, caller, now)?.is_some())
 }
 
-/// What a charge would leave behind, and until when the caller was refused before; `None`: there is none now.
+/// Returns the state after a charge and the end of the caller's last lockout; `None` if the caller must wait.
 fn check(
     snapshot: &Snapshot<'_>,
     number: &NumberRow,
@@ -115,7 +116,7 @@ fn history(
     })
 }
 
-/// The budget with what time has granted since it was last looked at.
+/// Returns the budget including the attempts granted since its last update.
 fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
     let granted = now.since(number.unlisted_budget_at).as_secs() / REFILL_INTERVAL.as_secs();
     let left = number
@@ -131,7 +132,7 @@ fn refilled(number: &NumberRow, now: Timestamp) -> (i64, Timestamp) {
 }
 
 impl CallerThrottle {
-    /// The try was right: it is given back, and the caller starts anew.
+    /// Refunds the attempt after a correct PIN and deletes the caller's history.
     pub(crate) fn refund(self, tx: &Tx<'_>, number: &NumberRow) -> Result<(), StoreError> {
         let vn = &number.number_key;
         tx.execute(sql::UNLISTED_CALLER_DELETE, (vn, &self.caller))?;
@@ -142,7 +143,7 @@ impl CallerThrottle {
         Ok(())
     }
 
-    /// The try was wrong. Returns whether it emptied the budget.
+    /// Confirms the charge after a wrong PIN. Returns whether the budget is exhausted now.
     pub(crate) fn confirm(
         mut self,
         tx: &Tx<'_>,

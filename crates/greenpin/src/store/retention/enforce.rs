@@ -1,4 +1,4 @@
-//! What a tenant does not want to be kept any longer.
+//! Retention: removal of data older than a tenant's limits.
 
 use std::io;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use crate::store::{
     CallSid, EventId, GreenpinId, Retention, Store, StoreError, TenantId, Timestamp,
 };
 
-/// Rows in one transaction, so that calls and creates never wait long behind it.
+/// Maximum number of rows in one transaction, so that calls and creates do not wait long.
 const MAX_BATCH_ROWS: u32 = 200;
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Events are kept for as long at the least: so long an endpoint may still have to get them.
+/// Minimum retention of events: the period in which endpoints may still receive them.
 const MIN_EVENT_DAYS: u32 = 7;
 
-/// A recording that is to be removed.
+/// Recording to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecording {
-    /// Whose it is.
+    /// Tenant of the recording.
     pub tenant_id: TenantId,
-    /// The call that it is of.
+    /// Call of the recording.
     pub call_sid: CallSid,
-    /// Where it lies: a file, or `s3://BUCKET/KEY`.
+    /// Location: a file, or `s3://BUCKET/KEY`.
     pub location: String,
 }
 
 impl StoredRecording {
-    /// Reads a call's id and its recording's location.
+    /// Reads the id of a call and the location of its recording.
     pub(crate) fn read(tenant_id: &TenantId, row: &Row<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             tenant_id: tenant_id.clone(),
@@ -40,21 +40,22 @@ impl StoredRecording {
     }
 }
 
-/// Where recordings lie: the store knows of them, and what keeps them removes them.
+/// Storage of recordings. The store knows their locations only.
 pub trait RecordingStorage: Sync {
-    /// Removes a recording; whether there was one. One that is gone already is no fault.
+    /// Removes a recording. Returns whether it existed; a missing recording is not an error.
     ///
     /// # Errors
-    /// It is still there, and is to be removed later.
+    ///
+    /// The recording still exists and must be removed later.
     fn remove(&self, recording: &StoredRecording) -> impl Future<Output = io::Result<bool>> + Send;
 }
 
 impl Store {
-    /// Some of the recordings whose time is over. Each is to be removed, then forgotten.
+    /// Returns a batch of recordings past their retention. Each must be removed and then cleared.
     pub async fn recordings_due(&self, now: Timestamp) -> Result<Vec<StoredRecording>, StoreError> {
         let mut due = Vec::new();
         for (tenant, retention) in self.retentions().await? {
-            // A call record that goes takes its recording with it.
+            // The removal of a call record includes its recording.
             let days = retention
                 .recordings
                 .into_iter()
@@ -67,7 +68,7 @@ impl Store {
         Ok(due)
     }
 
-    /// A recording is there no more.
+    /// Clears a removed recording from its call record.
     pub async fn clear_recording(&self, recording: &StoredRecording) -> Result<(), StoreError> {
         let (tenant, sid) = (recording.tenant_id.clone(), recording.call_sid.clone());
         let write = self.writer.write(move |tx| {
@@ -80,8 +81,8 @@ impl Store {
         write.await
     }
 
-    /// Removes some of the call records, ended allocations and events whose time is over. Call records with a
-    /// recording stay until that is forgotten. Returns how many rows; 0: none is left.
+    /// Removes a batch of call records, ended allocations and events past their retention. A call record stays until
+    /// its recording is cleared. Returns the number of rows; 0 if none is left.
     pub async fn enforce_retention(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut removed = 0;
         for (tenant, retention) in self.retentions().await? {
@@ -93,7 +94,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// The tenants who do not keep everything.
+    /// Returns the tenants with a retention limit.
     async fn retentions(&self) -> Result<Vec<(TenantId, Retention)>, StoreError> {
         let read = self.readers.read(|snapshot| {
             snapshot.rows(sql::TENANTS_SETTINGS, (), |row| {
@@ -157,7 +158,7 @@ fn enforce(
             }
         }
     }
-    // Events tell of both: they go when both have gone, and nobody waits for them any more.
+    // Events describe calls and allocations. They are removed after both, and after their deliveries.
     if let (Some(calls), Some(allocations)) = (retention.calls, retention.ended_allocations) {
         let before = cutoff(now, calls.max(allocations).max(MIN_EVENT_DAYS));
         let event = EventId::first(before);
@@ -169,7 +170,7 @@ fn enforce(
     Ok(removed)
 }
 
-/// Removes an ended allocation, with its PIN where that is free again.
+/// Removes an ended allocation, and its PIN if it is free again.
 fn remove(
     tx: &Tx<'_>,
     tenant: &TenantId,

@@ -1,8 +1,8 @@
-//! Erasing a tenant: its personal data goes, a receipt stays.
+//! Erasure of a tenant: its personal data is deleted, a receipt remains.
 //!
-//! It begins with a mark from which on the tenant has no credentials, endpoints or numbers any more. Then its
-//! recordings and rows are deleted a batch at a time, so that nobody else's calls and creates wait long. An erasure that
-//! was cut short is continued by asking for it again.
+//! The erasure starts with a mark, from which on the tenant has no credentials, endpoints or numbers. Then recordings
+//! and rows are deleted in batches, so that other tenants' calls and creates do not wait long. A repeated request
+//! continues an interrupted erasure.
 
 use std::collections::BTreeMap;
 
@@ -21,51 +21,51 @@ use crate::store::{
     TenantSettings, Timestamp,
 };
 
-/// Rows of a table in one transaction.
+/// Maximum number of rows of a table in one transaction.
 const MAX_BATCH_ROWS: i64 = 200;
-/// Numbers in one transaction: each has PINs and callers of its own.
+/// Maximum number of numbers in one transaction. Each has its own PINs and callers.
 const MAX_BATCH_NUMBERS: i64 = 20;
 
-/// What was erased, for whoever has to prove it.
+/// Receipt of an erasure, as proof for the tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasureReceipt {
-    /// Its id.
+    /// Id of the erasure.
     pub erasure_id: ErasureId,
-    /// Whose data it was.
+    /// Erased tenant.
     pub tenant_id: TenantId,
-    /// When it began: from then on nobody could use the tenant.
+    /// Start of the erasure; the tenant is unusable from then on.
     pub begun_at: Timestamp,
-    /// When the last row was gone; `None`: it was cut short, and has to be asked for again.
+    /// Time of the last deletion; `None` if the erasure was interrupted and must be requested again.
     pub finished_at: Option<Timestamp>,
-    /// How many rows of each table, and how many `recordings`.
+    /// Number of deleted rows of each table, and of `recordings`.
     pub erased: BTreeMap<String, u64>,
 }
 
-/// Why a tenant was not erased.
+/// Failure to erase a tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum EraseError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NotFound,
-    /// Calls of it are under way.
+    /// The tenant has open calls.
     #[error("calls of the tenant are under way: suspend it and wait, or end them")]
     HasCalls,
-    /// A recording cannot be deleted. What was erased before stays erased.
+    /// A recording cannot be deleted. Earlier deletions are final.
     #[error("the recording of {call_sid} cannot be deleted: {source}")]
     Recording {
-        /// Its call.
+        /// Call of the recording.
         call_sid: CallSid,
-        /// Why.
+        /// Cause of the failure.
         source: std::io::Error,
     },
-    /// The store failed. What was erased before stays erased.
+    /// The store failed. Earlier deletions are final.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl OperatorStore {
-    /// Erases a tenant's data, or goes on with that; once it is done, returns the receipt again. `shelf` is
-    /// where recordings lie.
+    /// Erases a tenant's data, or continues an interrupted erasure. After its end, returns the receipt again.
+    /// `storage` holds the recordings.
     pub async fn erase_tenant(
         &self,
         tenant: &TenantId,
@@ -85,7 +85,7 @@ impl OperatorStore {
         receipt.ok_or(EraseError::NotFound)
     }
 
-    /// The receipt of a tenant's erasure; `None`: it was not erased.
+    /// Returns the receipt of an erasure; `None` if the tenant was not erased.
     pub async fn erasure(&self, tenant: &TenantId) -> Result<Option<ErasureReceipt>, StoreError> {
         let key = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
@@ -169,7 +169,7 @@ impl OperatorStore {
             .write(move |tx| finish(tx, &actor, &tenant, now))
             .await?;
         self.store.keys.evict_tenants();
-        // Until then the log holds pages as they were; the next checkpoints do the same, only later.
+        // Until then the log holds old versions of the pages. Later checkpoints truncate it as well.
         if let Some(checkpoints) = &self.store.checkpoints
             && let Err(error) = checkpoints.truncate_log().await
         {
@@ -179,10 +179,10 @@ impl OperatorStore {
     }
 }
 
-/// Deletes some rows of a tenant; how many of each table. None: none is left.
+/// Deletes a batch of rows of a tenant. Returns the number for each table; all zero if none is left.
 type EraseStep = fn(&Tx<'_>, &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError>;
 
-/// In this order: what refers goes before what it refers to.
+/// Steps in order: references are deleted before their targets.
 const ERASE_STEPS: &[EraseStep] = &[
     |tx, tenant| erase_rows(tx, tenant, "attempts", sql::ERASE_ATTEMPTS),
     |tx, tenant| erase_rows(tx, tenant, "deliveries", sql::ERASE_DELIVERIES),
@@ -268,7 +268,7 @@ fn erase_all(
     Ok(u64::try_from(tx.execute(statement, [tenant.as_str()])?).unwrap_or(u64::MAX))
 }
 
-/// Allocations, each with its PIN, also on a number that is another tenant's by now.
+/// Deletes allocations with their PINs, also on a number that now belongs to another tenant.
 fn erase_allocations(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -293,7 +293,7 @@ fn erase_allocations(
                     )?;
                 }
             }
-            // One that cannot be read must go, too.
+            // An unreadable allocation is deleted as well.
             Ok(None) | Err(StoreError::Unreadable(_)) => {}
             Err(error) => return Err(error),
         }
@@ -306,7 +306,7 @@ fn erase_allocations(
     ])
 }
 
-/// Numbers, each with the PINs, listed callers and strangers that are left on it.
+/// Deletes numbers with their remaining PINs, listed callers and unlisted callers.
 fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, usize)>, StoreError> {
     let keys: Vec<String> = tx.rows(
         sql::NUMBERS_OF_TENANT,
@@ -332,9 +332,9 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
 }
 
 fn finish(tx: &Tx<'_>, actor: &Actor, tenant: &TenantId, now: Timestamp) -> Result<(), StoreError> {
-    // What a request that was under way at the beginning may have written.
+    // A request that was in progress at the start may have written these.
     tx.execute(sql::ERASE_ENDPOINTS, [tenant.as_str()])?;
-    // With its key gone, what a disk or a backup may still hold of the tenant cannot be read.
+    // Without the key, remaining copies on a disk or in a backup cannot be decrypted.
     tx.execute(
         sql::TENANT_KEY_DESTROY,
         (TenantSettings::default().stored()?, tenant.as_str()),

@@ -1,4 +1,4 @@
-//! What is removed: data older than its tenant's retention, and all data of an erased tenant.
+//! Removal of data: past a tenant's retention, or of an erased tenant.
 
 pub(crate) mod enforce;
 mod erasure;

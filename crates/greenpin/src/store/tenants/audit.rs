@@ -1,4 +1,4 @@
-//! The audit log: what operators did. It holds no token and no whole number.
+//! Audit log of the operators' actions. It contains no tokens and no complete numbers.
 
 use crate::store::Tx;
 use crate::store::tenants::operator::{Actor, OperatorStore};
@@ -6,7 +6,7 @@ use crate::store::tenants::sql;
 use crate::store::tenants::sql::AuditEntry;
 use crate::store::{AuditId, StoreError, TenantId, Timestamp};
 
-/// What was done.
+/// Action of an operator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AuditAction<'a> {
     pub(crate) name: &'static str,
@@ -14,7 +14,7 @@ pub(crate) struct AuditAction<'a> {
     pub(crate) object: Option<&'a str>,
 }
 
-/// Writes a line, in the transaction of what it tells of.
+/// Writes an entry in the transaction of the action.
 pub(crate) fn write(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -34,7 +34,7 @@ pub(crate) fn write(
 }
 
 impl AuditId {
-    /// After all those given before, as events are.
+    /// Returns the next id, after all previous ones. Audit ids and event ids share one generator.
     fn next(tx: &Tx<'_>, now: Timestamp) -> Self {
         let event = tx.event_id(now);
         Self::stored(format!("aud_{}", event.as_str().trim_start_matches("evt_")))
@@ -42,7 +42,7 @@ impl AuditId {
 }
 
 impl OperatorStore {
-    /// Notes an act that changes nothing in the store, such as draining this node.
+    /// Records an action that changes nothing in the store, such as draining this node.
     pub async fn audit(
         &self,
         action: &'static str,
@@ -65,7 +65,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// The lines after one, oldest first.
+    /// Returns the entries after one, oldest first.
     pub async fn audit_after(
         &self,
         after: Option<AuditId>,

@@ -1,4 +1,4 @@
-//! Credentials: several may be valid at a time, so that one can be replaced without a pause.
+//! Credentials. A tenant may have several, so that one can be replaced without an interruption.
 
 use std::time::Duration;
 
@@ -15,51 +15,51 @@ use crate::store::tenants::status;
 use crate::store::tenants::status::TenantStatusError;
 use crate::store::{Store, StoreError, TenantId, Timestamp};
 
-/// The use of a credential is noted to the minute.
+/// Resolution of the last use of a credential: one minute in microseconds.
 const USE_RESOLUTION: i64 = 60_000_000;
 
-/// Who has shown right credentials.
+/// Tenant of valid credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authenticated {
-    /// The tenant.
+    /// Id of the tenant.
     pub tenant_id: TenantId,
-    /// Whether it may do nothing new.
+    /// The tenant is suspended.
     pub suspended: bool,
 }
 
-/// A credential to be made.
+/// Credential to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewCredential {
-    /// Its user name; `None`: drawn, `AC` and 32 hexadecimal digits.
+    /// User name; `None` for a random one, `AC` and 32 hexadecimal digits.
     pub account_sid: Option<String>,
-    /// What it is for, in the operator's words.
+    /// Purpose, in the words of the operator.
     pub label: Option<String>,
 }
 
-/// What is shown once, when a credential is made.
+/// Secrets of a new credential, shown once.
 pub struct CreatedCredential {
-    /// The user name.
+    /// User name.
     pub account_sid: String,
-    /// The password.
+    /// Password.
     pub token: String,
 }
 
-/// Why a credential was not made or changed.
+/// Failure to create or change a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NoSuchTenant,
     /// The tenant was erased.
     #[error("the tenant was erased")]
     TenantErased,
-    /// The tenant has no such credential.
+    /// The tenant does not have this credential.
     #[error("the tenant has no such credential")]
     NotFound,
-    /// The Account SID is taken.
+    /// The Account SID is in use.
     #[error("the account SID is in use already")]
     AccountSidTaken,
-    /// It was revoked before.
+    /// The credential was revoked before.
     #[error("the credential was revoked before")]
     AlreadyRevoked,
     /// The store failed.
@@ -78,25 +78,26 @@ impl From<TenantStatusError> for CredentialError {
 }
 
 impl CredentialRecord {
-    /// Whether it opens the API at a moment.
+    /// Returns whether the credential is valid at a time.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none_or(|revoked_at| revoked_at > now)
     }
 }
 
-/// Whether a text can be the user name of a credential: 1 to 64 letters, digits, `-`, `_` and `.`.
+/// Returns whether a text is a valid user name: 1 to 64 letters, digits, `-`, `_` and `.`.
 pub fn is_account_sid(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// A new user name: `AC` and 32 hexadecimal digits.
+/// Returns a random user name: `AC` and 32 hexadecimal digits.
 pub fn draw_account_sid() -> String {
     format!("AC{:016x}{:016x}", random::u64(), random::u64())
 }
 
 impl Store {
-    /// Whose credentials these are; `None`: nobody's. An unknown Account SID costs the same work as a wrong token.
+    /// Returns the tenant of valid credentials; `None` for wrong ones. An unknown Account SID costs the same work as a
+    /// wrong token.
     pub async fn authenticate(
         &self,
         account_sid: &str,
@@ -129,7 +130,7 @@ impl Store {
         }))
     }
 
-    /// Notes that a credential was used in this minute.
+    /// Records the use of a credential in this minute.
     pub async fn credential_used(
         &self,
         account_sid: String,
@@ -147,7 +148,7 @@ impl Store {
 }
 
 impl OperatorStore {
-    /// The credentials of a tenant, oldest first, revoked ones too; `None`: there is no such tenant.
+    /// Returns the credentials of a tenant, oldest first, including revoked ones; `None` if the tenant does not exist.
     pub async fn credentials(
         &self,
         tenant: &TenantId,
@@ -165,7 +166,7 @@ impl OperatorStore {
         read.await
     }
 
-    /// Makes a further credential.
+    /// Creates a further credential.
     pub async fn create_credential(
         &self,
         tenant: &TenantId,
@@ -193,8 +194,8 @@ impl OperatorStore {
         })
     }
 
-    /// Makes a credential in the place of another, with its label. The old one is valid until it is revoked, or for
-    /// the time of `overlap`.
+    /// Replaces a credential with a new one of the same label. The old one remains valid until it is revoked, or for
+    /// the duration of `overlap`.
     pub async fn rotate_credential(
         &self,
         tenant: &TenantId,
@@ -235,7 +236,7 @@ impl OperatorStore {
         })
     }
 
-    /// Ends a credential now.
+    /// Revokes a credential now.
     pub async fn revoke_credential(
         &self,
         tenant: &TenantId,
@@ -260,7 +261,7 @@ impl OperatorStore {
     }
 }
 
-/// A credential to be written.
+/// Credential to insert.
 struct CredentialInsert<'a> {
     tenant: &'a TenantId,
     account_sid: &'a str,
@@ -295,7 +296,7 @@ impl CredentialInsert<'_> {
     }
 }
 
-/// A tenant's credential that is valid now.
+/// Reads a valid credential of a tenant.
 fn find_live(
     tx: &Tx<'_>,
     tenant: &TenantId,

@@ -14,23 +14,23 @@ use crate::store::tenants::sql;
 use crate::store::tenants::sql::EndpointRow;
 use crate::store::{EndpointId, StoreError, TenantId, TenantStore, Timestamp};
 
-/// An endpoint as the tenant asks for it.
+/// Requested endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSpec {
-    /// The one to change; `None`: the one with the same URL, else a new one.
+    /// Endpoint to change; `None` for the endpoint with the same URL, or else a new one.
     pub id: Option<EndpointId>,
-    /// Where events are POSTed to.
+    /// URL for the POST requests.
     pub url: String,
-    /// The types of event that it takes; `None`: all.
+    /// Subscribed event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// The form of what it gets.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// Events wait while it is set.
+    /// Events wait while this is set.
     pub paused: bool,
 }
 
 impl EndpointSpec {
-    /// A new endpoint that takes everything in the standard form.
+    /// Creates a new endpoint for all events in the standard format.
     pub fn to(url: impl Into<String>) -> Self {
         let (url, format) = (url.into(), EndpointFormat::Standard);
         Self {
@@ -44,33 +44,33 @@ impl EndpointSpec {
 }
 
 words! {
-    /// The form of what an endpoint gets.
+    /// Format of the body.
     pub enum EndpointFormat {
-        /// The event's own JSON: an envelope with `data` inside.
+        /// JSON of the event: an envelope with `data` inside.
         Standard = "standard",
-        /// Every field on one level.
+        /// All fields on one level.
         Flat = "flat",
     }
 }
 
-/// An endpoint as it is. Its secret is shown once, when it is made.
+/// Stored endpoint. Its secret is shown once, at its creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Its id.
+    /// Id of the endpoint.
     pub id: EndpointId,
-    /// Where events are POSTed to.
+    /// URL for the POST requests.
     pub url: String,
-    /// The types of event that it takes; `None`: all.
+    /// Subscribed event types; `None` for all.
     pub types: Option<Vec<String>>,
-    /// The form of what it gets.
+    /// Format of the body.
     pub format: EndpointFormat,
-    /// Events wait while it is set.
+    /// Events wait while this is set.
     pub paused: bool,
-    /// Until when what it gets is signed with its previous secret as well; past: it has one secret.
+    /// End of the overlap in which the previous secret signs as well; in the past if there is one secret only.
     pub previous_secret_until: Timestamp,
-    /// Since when it has taken nothing; `None`: it took what it got last, or has got nothing yet.
+    /// Start of the current failures; `None` after a success or before the first event.
     pub failing_since: Option<Timestamp>,
-    /// When it was disabled for that; events wait.
+    /// Time at which it was disabled for its failures; events wait.
     pub disabled_at: Option<Timestamp>,
 }
 
@@ -102,7 +102,7 @@ impl From<EndpointRow> for Endpoint {
 word_columns!(EndpointFormat);
 
 impl TenantStore {
-    /// The endpoints, oldest first.
+    /// Returns the endpoints, oldest first.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         let tenant = self.tenant_id.clone();
         self.store
@@ -111,8 +111,8 @@ impl TenantStore {
             .await
     }
 
-    /// Gives an endpoint a new secret, which is returned; the one that it has is live beside it until then. `None`:
-    /// the tenant has no such endpoint.
+    /// Creates and returns a new secret. The previous one remains live until `until`. `None` if the tenant does not
+    /// have the endpoint.
     pub async fn rotate_secret(
         &self,
         id: &EndpointId,
@@ -141,7 +141,7 @@ fn read(snapshot: &Snapshot<'_>, tenant: &TenantId) -> Result<Vec<Endpoint>, Sto
     Ok(rows.into_iter().map(Endpoint::from).collect())
 }
 
-/// Makes the list what it is asked to be; returns ids and secrets of the new ones.
+/// Replaces the list of endpoints. Returns ids and secrets of the new ones.
 pub(crate) fn replace(
     tx: &Tx<'_>,
     tenant: &TenantId,
@@ -167,7 +167,7 @@ pub(crate) fn replace(
         )?;
     }
     tx.cache().tenants.change();
-    // A pause that ended, or an endpoint that went, is for the deliverer to see.
+    // The deliverer must learn of ended pauses and removed endpoints.
     tx.wake_deliverer();
     Ok(made)
 }
@@ -190,7 +190,7 @@ fn update(
     tx.execute(sql::ENDPOINT_UPDATE, values).map(|_| ())
 }
 
-/// What an endpoint's secret is sealed for.
+/// Returns the encryption context of an endpoint's secret.
 pub(crate) fn secret_context(id: &EndpointId) -> String {
     format!("secret {id}")
 }
@@ -222,7 +222,7 @@ fn insert(
     Ok((id, secret))
 }
 
-/// 32 random bytes in the form of Standard Webhooks.
+/// Returns 32 random bytes in the format of Standard Webhooks.
 fn draw_secret() -> String {
     let mut key = [0; 32];
     random::fill(&mut key);

@@ -1,7 +1,7 @@
-//! Idempotency keys: taken before the work, with the first answer kept for a day.
+//! Idempotency keys: claimed before the request runs, with the first answer stored for a day.
 //!
-//! A key and its request are kept as keyed digests only, so that what a tenant writes into them is not readable. The
-//! answer can hold a PIN and numbers: it is sealed.
+//! Only keyed digests of key and request are stored, so their content is not readable. The answer may hold a PIN and
+//! numbers, so it is encrypted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,51 +13,51 @@ use crate::store::tenants::sql;
 use crate::store::tenants::sql::IdempotencyRow;
 use crate::store::{GreenpinId, Store, StoreError, TenantId, TenantStore, Timestamp};
 
-/// How long an answer is given again.
+/// Lifetime of a stored answer.
 const ANSWER_TTL: Duration = Duration::from_secs(24 * 3600);
-/// A key that has had no answer for so long was left behind by a crash.
+/// Age of a claim without an answer from which another request may take it over. Its process has probably crashed.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
-/// Keys that are forgotten in one transaction.
+/// Maximum number of keys deleted in one transaction.
 const MAX_BATCH_KEYS: u32 = 500;
 
-/// A request that must not be done twice.
+/// Request that must run once only.
 #[derive(Clone)]
 pub struct IdempotentRequest {
     key: String,
     request: String,
 }
 
-/// An answer that was given to a request.
+/// Answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredAnswer {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
     /// `Content-Type`.
     pub content_type: String,
-    /// The body.
+    /// Body.
     pub body: String,
 }
 
-/// What to do with a request.
+/// Result of the claim of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyClaim {
-    /// It is ours to do; the answer is to be kept, or the key released.
+    /// The request may run. Its answer must be stored, or the key released.
     Claimed(Claim),
-    /// It was done: this is its answer.
+    /// The request has run before, with this answer.
     Answered(StoredAnswer),
-    /// It has made this allocation, and its answer was not kept: the process ended in between.
+    /// The request has created this allocation, but its process ended before the answer was stored.
     Created(GreenpinId),
-    /// Another one with the same key is being done.
+    /// Another request with this key is running.
     InUse,
-    /// The key was used for another request.
+    /// The key was used for a different request.
     Reused,
 }
 
-/// The right to answer for a key, until somebody takes it over.
+/// Claim of a key, valid until another request takes it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim(Timestamp);
 
-/// The key that a write is done for.
+/// Claimed key of a write.
 #[derive(Clone)]
 pub(crate) struct ClaimedKey {
     key: String,
@@ -65,7 +65,7 @@ pub(crate) struct ClaimedKey {
 }
 
 impl ClaimedKey {
-    /// Notes what the request has made, in the transaction that makes it.
+    /// Records the created allocation, in the transaction of its creation.
     pub(crate) fn set_allocation(
         &self,
         tx: &Tx<'_>,
@@ -83,7 +83,7 @@ impl ClaimedKey {
 }
 
 impl TenantStore {
-    /// The same tables in the hands of a request that has taken a key: what it makes is noted with the key.
+    /// Returns a handle for a request with a claimed key: the created allocation is recorded with the key.
     pub fn claimed(&self, request: &IdempotentRequest, claim: Claim) -> Self {
         Self {
             claimed: Some(Arc::new(ClaimedKey {
@@ -94,7 +94,7 @@ impl TenantStore {
         }
     }
 
-    /// Names a request by its key and by everything that makes it what it is.
+    /// Returns the digests of a request, by its key and its content.
     pub fn idempotent_request(
         &self,
         key: &str,
@@ -115,7 +115,7 @@ impl TenantStore {
         }
     }
 
-    /// Takes a key, durably. Of several that ask at once, one gets it.
+    /// Claims a key durably. Of concurrent requests, one succeeds.
     pub async fn claim_key(
         &self,
         request: &IdempotentRequest,
@@ -128,7 +128,7 @@ impl TenantStore {
             .await
     }
 
-    /// Keeps the answer. Nothing happens where somebody else has taken the key over.
+    /// Stores the answer. Has no effect after another request has taken over the key.
     pub async fn store_answer(
         &self,
         request: &IdempotentRequest,
@@ -153,7 +153,7 @@ impl TenantStore {
         write.await
     }
 
-    /// Gives the key back: the request may be tried again.
+    /// Releases the key: the request may run again.
     pub async fn release_key(
         &self,
         request: &IdempotentRequest,
@@ -169,7 +169,7 @@ impl TenantStore {
 }
 
 impl Store {
-    /// Forgets some of the keys whose day is over. Returns how many; 0: none is left.
+    /// Deletes a batch of expired keys. Returns its size; 0 if none is left.
     pub async fn delete_old_idempotency_keys(&self, now: Timestamp) -> Result<usize, StoreError> {
         let before = cutoff(now, ANSWER_TTL);
         self.writer
@@ -224,7 +224,7 @@ fn claim(
     })
 }
 
-/// What an answer is sealed for.
+/// Returns the encryption context of an answer.
 fn context(key_digest: &str) -> String {
     format!("answer {key_digest}")
 }

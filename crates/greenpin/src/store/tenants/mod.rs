@@ -1,4 +1,4 @@
-//! Tenants: settings, credentials, webhook endpoints, prompts, the audit log of operators, idempotency keys.
+//! Tenants: settings, credentials, webhook endpoints, prompts, the audit log, idempotency keys.
 
 pub(crate) mod audit;
 pub(crate) mod cache;

@@ -1,4 +1,4 @@
-//! What a tenant's callers hear: in which language, and which audio of the tenant's own.
+//! Prompts of a tenant: their language, and uploaded audio.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::store::tenants::sql;
 use crate::store::tenants::sql::PromptRow;
 use crate::store::{StoreError, TenantId, TenantSettings, TenantStore, Timestamp};
 
-/// How a tenant speaks to its callers.
+/// Prompts for the callers of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voice {
-    /// The language of what the tenant has no audio of its own for.
+    /// Language of the built-in prompts.
     pub language: String,
-    /// The tenant's own audio.
+    /// Uploaded audio of the tenant.
     pub own: Arc<TenantPrompts>,
 }
 
-/// A tenant's own prompts, by name.
+/// Uploaded prompts of a tenant, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TenantPrompts(pub BTreeMap<String, TenantPrompt>);
 
-/// A prompt of a tenant's own.
+/// Uploaded prompt.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TenantPrompt {
-    /// Its samples: 8 kHz, mono.
+    /// Samples: 8 kHz, mono.
     pub samples: Vec<i16>,
-    /// When it was last put.
+    /// Time of the last upload.
     pub updated_at: Timestamp,
 }
 
@@ -41,7 +41,7 @@ impl std::fmt::Debug for TenantPrompt {
 }
 
 impl TenantStore {
-    /// The tenant's own prompts.
+    /// Returns the uploaded prompts of the tenant.
     pub async fn prompts(&self) -> Result<TenantPrompts, StoreError> {
         let tenant = self.tenant_id.clone();
         self.store
@@ -50,8 +50,7 @@ impl TenantStore {
             .await
     }
 
-    /// Puts a prompt in place of the built-in one, or of the tenant's own from before. Calls that come in from now on
-    /// hear it.
+    /// Stores a prompt instead of the built-in or a previous one. It applies to new calls.
     pub async fn put_prompt(
         &self,
         name: &str,
@@ -75,7 +74,7 @@ impl TenantStore {
         write.await
     }
 
-    /// Goes back to the built-in prompt; whether there was one of the tenant's own.
+    /// Deletes a prompt, so that the built-in one applies. Returns whether it existed.
     pub async fn delete_prompt(&self, name: &str) -> Result<bool, StoreError> {
         let (tenant, name) = (self.tenant_id.clone(), name.to_owned());
         let write = self.store.writer.write(move |tx| {
@@ -86,7 +85,7 @@ impl TenantStore {
     }
 }
 
-/// How a tenant speaks to its callers now.
+/// Returns the current prompts for callers.
 pub(crate) fn voice(
     tx: &Tx<'_>,
     tenant: &TenantId,

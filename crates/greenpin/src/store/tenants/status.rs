@@ -1,4 +1,4 @@
-//! Tenants as the operator sees them: made, listed, suspended, resumed.
+//! Tenants, as the operator sees them: creation, lists, suspension.
 
 use crate::store::Tx;
 use crate::store::core::reader::Snapshot;
@@ -15,47 +15,47 @@ use crate::store::{
 use call::words;
 
 words! {
-    /// What a tenant may do at a moment.
+    /// Status of a tenant.
     pub enum TenantStatus {
-        /// Everything.
+        /// Unrestricted.
         Active = "active",
-        /// Nothing new: neither requests nor calls.
+        /// No new requests and calls.
         Suspended = "suspended",
-        /// Its data is being erased, or was until that was cut short.
+        /// Its erasure is running or was interrupted.
         Erasing = "erasing",
-        /// Its data is gone; only its name is kept, so that nobody gets it again.
+        /// Its data is erased. The name remains reserved.
         Erased = "erased",
     }
 }
 
-/// A tenant.
+/// Tenant.
 #[derive(Debug, Clone)]
 pub struct TenantRecord {
-    /// Its name.
+    /// Name of the tenant.
     pub tenant_id: TenantId,
-    /// What it may do.
+    /// Status of the tenant.
     pub status: TenantStatus,
-    /// Its settings.
+    /// Settings of the tenant.
     pub settings: TenantSettings,
-    /// Since when it exists.
+    /// Time of its creation.
     pub created_at: Timestamp,
-    /// Since when it is suspended.
+    /// Start of its suspension.
     pub suspended_at: Option<Timestamp>,
-    /// When its erasure began.
+    /// Start of its erasure.
     pub erased_at: Option<Timestamp>,
-    /// Numbers in its pool.
+    /// Size of its number pool.
     pub numbers: u64,
-    /// Credentials that are valid.
+    /// Number of valid credentials.
     pub credentials: u64,
 }
 
-/// Why a tenant was not changed.
+/// Failure to change the status of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantStatusError {
-    /// There is no such tenant.
+    /// The tenant does not exist.
     #[error("there is no such tenant")]
     NotFound,
-    /// The tenant was erased, or is being erased.
+    /// The tenant is erased or being erased.
     #[error("the tenant was erased")]
     Erased,
     /// The store failed.
@@ -64,7 +64,7 @@ pub enum TenantStatusError {
 }
 
 impl OperatorStore {
-    /// Makes a tenant with one credential.
+    /// Creates a tenant with one credential.
     pub async fn create_tenant(
         &self,
         new: NewTenant,
@@ -89,7 +89,7 @@ impl OperatorStore {
         })
     }
 
-    /// Reads a tenant; `None`: there is no such one.
+    /// Returns a tenant; `None` if it does not exist.
     pub async fn tenant(
         &self,
         tenant: &TenantId,
@@ -106,7 +106,7 @@ impl OperatorStore {
         read.await?.map(TenantRow::record).transpose()
     }
 
-    /// The tenants after one, by name.
+    /// Returns the tenants after one, by name.
     pub async fn tenants_after(
         &self,
         after: Option<TenantId>,
@@ -124,12 +124,12 @@ impl OperatorStore {
         read.await?.into_iter().map(TenantRow::record).collect()
     }
 
-    /// The calls of a node that have no end yet, each with its tenant.
+    /// Returns the open calls of a node, each with its tenant.
     pub async fn open_calls(&self, node: &str) -> Result<Vec<(CallSid, TenantId)>, StoreError> {
         self.store.open_calls(node).await
     }
 
-    /// How many allocations of a tenant are active.
+    /// Returns the number of active allocations of a tenant.
     pub async fn active_allocations(
         &self,
         tenant: &TenantId,
@@ -144,7 +144,7 @@ impl OperatorStore {
             .await
     }
 
-    /// Lets a tenant do nothing new. Suspending a suspended one changes nothing.
+    /// Suspends a tenant. Repeating it has no effect.
     pub async fn suspend(
         &self,
         tenant: &TenantId,
@@ -166,7 +166,7 @@ impl OperatorStore {
         write.await
     }
 
-    /// Lets a suspended tenant do everything again. Resuming an active one changes nothing.
+    /// Ends the suspension of a tenant. Repeating it has no effect.
     pub async fn resume(&self, tenant: &TenantId, now: Timestamp) -> Result<(), TenantStatusError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
@@ -193,7 +193,7 @@ pub(crate) fn find(
     snapshot.row(sql::TENANT_STATUS, [tenant.as_str()], StatusRow::read)
 }
 
-/// Whether a tenant exists and was not erased.
+/// Checks that a tenant exists and is not erased.
 pub(crate) fn require_live(tx: &Tx<'_>, tenant: &TenantId) -> Result<(), TenantStatusError> {
     match find(tx, tenant)? {
         None => Err(TenantStatusError::NotFound),
