@@ -7,13 +7,12 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::store::Tx;
+use crate::store::calls::report::LegReport;
 use crate::store::calls::sql;
 use crate::store::calls::sql::CallRow;
 use crate::store::core::reader::Snapshot;
 use crate::store::core::stored::phone_number;
-use crate::store::{
-    CallSid, GreenpinId, LegReport, RecordingFile, StoreError, TenantId, TenantStore, Timestamp,
-};
+use crate::store::{CallSid, GreenpinId, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Record of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +59,22 @@ pub struct CallRecord {
     pub caller_media: Option<LegReport>,
     /// Media of the callee.
     pub callee_media: Option<LegReport>,
+}
+
+/// Finished recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordingFile {
+    /// Location: a file, or `s3://BUCKET/KEY`.
+    pub location: String,
+    /// Duration of the recording.
+    pub duration: Duration,
+}
+
+impl RecordingFile {
+    /// Returns the duration in milliseconds.
+    pub(crate) fn millis(&self) -> i64 {
+        i64::try_from(self.duration.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 impl CallRecord {
@@ -210,4 +225,22 @@ pub(crate) fn dialled_context(call_sid: &str) -> String {
 
 fn leg_report(text: &str) -> Result<LegReport, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Unreadable("media report"))
+}
+
+/// Returns the index key of a dialled number, and the encrypted number.
+pub(crate) fn encrypt_dialled(
+    tx: &Tx<'_>,
+    sid: &CallSid,
+    dialled: Option<PhoneNumber>,
+) -> Result<(Option<String>, Option<String>), StoreError> {
+    let Some(dialled) = dialled else {
+        return Ok((None, None));
+    };
+    let tenant = tx.row(sql::CALL_TENANT, [sid.as_str()], |row| row.get("tenant_id"))?;
+    let Some(tenant) = tenant else {
+        return Ok((None, None));
+    };
+    let key = tx.tenant_key(&tenant)?;
+    let encrypted = key.encrypt(&dialled_context(sid.as_str()), dialled.expose())?;
+    Ok((Some(key.party_key(dialled)), Some(encrypted)))
 }

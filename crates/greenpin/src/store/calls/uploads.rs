@@ -3,7 +3,7 @@
 //! An entry is written with the end of its call and deleted with its result, so that neither a crash nor a long outage
 //! loses a recording. Only the node with the file uses the entry, so no lease is necessary.
 
-use crate::store::calls;
+use crate::store::calls::recording;
 use crate::store::calls::sql;
 use crate::store::calls::sql::Upload;
 use crate::store::{Store, StoreError, Timestamp};
@@ -46,7 +46,7 @@ impl Store {
             tx.execute(sql::UPLOAD_DELETE, [sid.as_str()])?;
             let moved = tx.execute(sql::CALL_MOVE_RECORDING, (&location, sid.as_str(), &file))? > 0;
             if moved {
-                calls::write_recording_ready(tx, &sid, now, &rules)?;
+                recording::write_ready(tx, &sid, now, &rules)?;
             }
             Ok(moved)
         });

@@ -213,6 +213,12 @@ impl<T: Param> Param for Option<T> {
     }
 }
 
+impl Params for Vec<Value<'_>> {
+    fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
+        run(self)
+    }
+}
+
 impl Params for () {
     fn with<R>(&self, run: impl FnOnce(&[Value<'_>]) -> R) -> R {
         run(&[])

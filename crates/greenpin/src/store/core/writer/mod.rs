@@ -8,6 +8,7 @@
 //! Under load a commit takes about half of the concurrent jobs. The other half is received and answered meanwhile, so
 //! that neither the disk nor the network is idle.
 
+mod batch;
 mod cache;
 mod idle;
 mod job;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::idle::{CHECK_INTERVAL, IdleDetector};
+use super::batch::{Batch, BatchEnd, Confirmation, MAX_LINGER, Open, State};
+use super::idle::IdleDetector;
 use super::job::{Job, JobKind, run};
 use super::{Tx, WriterCache};
 use crate::metrics::METRICS;
@@ -29,8 +30,6 @@ const MAX_BATCH_JOBS: usize = 256;
 const GROUP_COMMIT_MIN_WAITERS: usize = 16;
 /// Maximum wait for one further job.
 const LINGER: Duration = Duration::from_micros(200);
-/// Maximum wait for all further jobs of a batch.
-const MAX_LINGER: Duration = Duration::from_millis(2);
 /// Interval between two polls of the pending commit while no job arrives.
 const POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// Maximum number of leases that a node takes in a row, so that other nodes get theirs.
@@ -44,50 +43,6 @@ pub(crate) struct CommitListeners {
     pub(crate) readers: IdleReaders,
     /// Number of jobs without a result.
     pub(crate) open: Arc<AtomicUsize>,
-}
-
-/// Jobs of one transaction.
-struct Batch<C> {
-    started_at: Instant,
-    jobs: Vec<Box<dyn Job<C>>>,
-    /// Each job runs in its own savepoint.
-    is_guarded: bool,
-    /// All jobs are speculative.
-    is_speculative: bool,
-    delivery_written: Cell<bool>,
-}
-
-/// State of the thread between two batches.
-enum State<C> {
-    /// No transaction is open.
-    Idle,
-    /// The commit of the batch and the begin of the next transaction were sent. Both answers are pending.
-    Committing(Batch<C>),
-}
-
-/// Open transaction of a batch.
-struct Open<C> {
-    batch: Batch<C>,
-    /// Previous batch, until the answer to its commit.
-    previous: Option<Batch<C>>,
-}
-
-/// End of the transaction of a batch.
-enum BatchEnd {
-    /// The transaction is durable.
-    Committed,
-    /// The commit was sent together with the begin of the next transaction.
-    Pipelined,
-}
-
-/// Answer to the commit of the previous batch.
-enum Confirmation {
-    /// No commit was pending.
-    NotPending,
-    /// The lease directly follows the previous transaction: the work of the open batch is valid.
-    Continued(Lease),
-    /// The commit failed, or another node has written in between: the open batch must run again.
-    Interrupted,
 }
 
 pub(crate) struct Thread<C> {
@@ -105,32 +60,6 @@ pub(crate) struct Thread<C> {
     leases_in_a_row: Cell<u32>,
     /// Number of concurrent jobs at the last commits.
     waiters: Cell<usize>,
-}
-
-impl<C> State<C> {
-    /// Returns the timeout for the next job.
-    fn timeout(&self) -> Duration {
-        match self {
-            Self::Idle => CHECK_INTERVAL,
-            Self::Committing(_) => MAX_LINGER,
-        }
-    }
-
-    /// Starts a new batch.
-    fn open(self) -> Open<C> {
-        Open {
-            batch: Batch::new(),
-            previous: self.into_pending(),
-        }
-    }
-
-    /// Returns the batch whose commit is pending.
-    fn into_pending(self) -> Option<Batch<C>> {
-        match self {
-            Self::Idle => None,
-            Self::Committing(batch) => Some(batch),
-        }
-    }
 }
 
 impl<C: WriterCache> Thread<C> {
@@ -515,18 +444,6 @@ impl<C: WriterCache> Thread<C> {
             self.evict_caches();
         }
         self.connection.release(succeeded)
-    }
-}
-
-impl<C> Batch<C> {
-    fn new() -> Self {
-        Self {
-            started_at: Instant::now(),
-            jobs: Vec::new(),
-            is_guarded: false,
-            is_speculative: true,
-            delivery_written: Cell::new(false),
-        }
     }
 }
 
