@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guess_would_begin_with_is_trivial() {
+    fn obvious_guesses_are_trivial() {
         for (text, expected) in [
             ("0000", true),
             ("9999", true),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn draws_stay_below_their_bound_and_reach_it() {
+    fn uniform_draws_cover_the_range_and_stay_below_the_bound() {
         let drawn: Vec<u64> = (0..1000).map(|_| uniform_below(10)).collect();
         assert!((0..10).all(|value| drawn.contains(&value)));
         assert!(drawn.iter().all(|value| *value < 10));

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_dead_once_its_beat_has_stood_still_for_a_lease_of_ours() {
+    fn a_node_has_failed_after_a_lease_without_a_heartbeat() {
         let (mut detector, begin, lease) = (
             FailureDetector::default(),
             Instant::now(),

@@ -339,7 +339,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn the_key_file_is_made_once_and_is_its_owners_alone() {
+    fn the_key_file_is_created_once_and_private_to_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/master.key");
         let first = Keyring::open(&path).unwrap().digest("token");
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_key_is_refused() {
+    fn a_file_without_a_key_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         fs::write(&path, "short").unwrap();
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_text_opens_in_its_place_alone() {
+    fn an_encrypted_text_decrypts_in_its_own_context_only() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
         let key = |name: &str| {
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_reads_back_and_depends_on_key_and_token() {
+    fn a_digest_parses_and_depends_on_key_and_token() {
         let folder = tempfile::tempdir().unwrap();
         let keys = Keyring::open(&folder.path().join("a.key")).unwrap();
         let other = Keyring::open(&folder.path().join("b.key")).unwrap();

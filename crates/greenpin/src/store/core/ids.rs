@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_sort_by_time_and_read_back() {
+    fn ids_sort_by_time_and_parse() {
         let early = GreenpinId::new(Timestamp::from_micros(1_000_000));
         let late = GreenpinId::new(Timestamp::from_micros(2_000_000));
         assert!(early < late);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_parted_by_a_moment() {
+    fn a_time_separates_earlier_and_later_ids() {
         let at = Timestamp::from_micros;
         assert!(CallSid::new(at(1_999_000)) < CallSid::first(at(2_000_000)));
         assert!(CallSid::first(at(2_000_000)) <= CallSid::new(at(2_000_000)));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn event_ids_never_go_back() {
+    fn event_ids_never_decrease() {
         let mut ids = EventIds::default();
         let first = ids.next(Timestamp::from_micros(5_000_000));
         let second = ids.next(Timestamp::from_micros(5_000_000));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_has_a_plain_name() {
+    fn a_tenant_name_has_a_restricted_alphabet() {
         assert!(TenantId::parse("acme-2").is_some());
         for wrong in ["", "-a", "Acme", "a b", "a/b", &"a".repeat(65)] {
             assert_eq!(TenantId::parse(wrong), None, "{wrong}");

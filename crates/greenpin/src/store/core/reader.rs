@@ -406,7 +406,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_that_follow_each_other_share_a_transaction_until_something_is_committed() {
+    fn consecutive_reads_share_a_transaction_until_the_next_commit() {
         let folder = tempfile::tempdir().unwrap();
         let target =
             DatabaseTarget::Sqlite(sqlite::SqliteTarget(folder.path().join("greenpin.db")));

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_with_another_number_of_rows_than_it_must_change_fails() {
+    fn a_statement_with_an_unexpected_number_of_rows_fails() {
         for (rows, valid) in [
             (Rows::Any, [true, true, true]),
             (Rows::AtMostOne, [true, true, false]),

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_in_its_zone_in_whole_seconds() {
+    fn a_time_is_formatted_in_its_zone_in_whole_seconds() {
         let moment = Timestamp::from_micros(1_781_499_600_999_999);
         let zone = |name| TimeZone::get(name).unwrap();
         assert_eq!(

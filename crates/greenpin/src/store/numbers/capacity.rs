@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_low_once_on_its_way_up() {
+    fn low_capacity_is_reached_once_while_slots_fill() {
         let low = |max_active: i64| {
             (1..=max_active)
                 .filter(|active| {

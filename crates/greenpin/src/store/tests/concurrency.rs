@@ -1,4 +1,4 @@
-//! Many who create at once, on one store and on two.
+//! Concurrent creates on one store and on two.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::super::super::*;
 use super::{Bench, WIDE, number, wanted};
 
-/// Who ask at once: enough for commits to wait for each other.
+/// Number of concurrent clients, enough for group commits.
 const CROWD: usize = 48;
 
 impl Bench {
@@ -19,7 +19,7 @@ impl Bench {
         bench
     }
 
-    /// A crowd that creates on a store, each one `each` times, one after the other.
+    /// Starts clients that create allocations on a store, `each` times in sequence.
     fn crowd(&self, store: &Store, each: usize, made: &Arc<AtomicUsize>) -> JoinSet<Vec<Made>> {
         let mut crowd = JoinSet::new();
         for _ in 0..CROWD {
@@ -37,7 +37,7 @@ impl Bench {
         crowd
     }
 
-    /// The allocations that events tell of, in the order of the events.
+    /// Allocations of the events, in the order of the events.
     async fn told_of(&self) -> Vec<String> {
         let (mut told, mut after) = (Vec::new(), None);
         loop {
@@ -58,7 +58,7 @@ impl Bench {
         let capacities = self.tenant.capacities(self.at(1)).await.unwrap();
         let wide = capacities
             .iter()
-            .find(|one| one.number.virtual_number == number(WIDE))
+            .find(|capacity| capacity.number.virtual_number == number(WIDE))
             .unwrap();
         wide.number.active.try_into().unwrap()
     }
@@ -71,18 +71,18 @@ fn distinct<T: std::hash::Hash + Eq>(all: impl IntoIterator<Item = T>) -> usize 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crowds_on_two_stores_get_no_pin_twice_and_an_event_for_each_allocation() {
+async fn concurrent_creates_on_two_stores_repeat_no_pin_and_write_one_event_each() {
     let bench = Bench::with_wide_number().await;
     let other = Store::open(&bench.options).unwrap();
     let made = Arc::default();
     let alone = bench.crowd(&bench.store, 20, &made);
     let mut all: Vec<_> = alone.join_all().await.into_iter().flatten().collect();
-    let (one, two) = (
+    let (first, second) = (
         bench.crowd(&bench.store, 20, &made),
         bench.crowd(&other, 5, &made),
     );
-    let (one, two) = tokio::join!(one.join_all(), two.join_all());
-    all.extend(one.into_iter().chain(two).flatten());
+    let (first, second) = tokio::join!(first.join_all(), second.join_all());
+    all.extend(first.into_iter().chain(second).flatten());
     let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
     assert_eq!(all.len(), CROWD * 45);
     assert_eq!(distinct(all.iter().map(|made| made.pin.clone())), all.len());
@@ -91,7 +91,7 @@ async fn crowds_on_two_stores_get_no_pin_twice_and_an_event_for_each_allocation(
     assert_eq!((told.len(), distinct(told)), (all.len(), all.len()));
 }
 
-/// Ends the connection that a store writes through, where there is one.
+/// Terminates the connection of the writer, on PostgreSQL.
 async fn hang_up(database: &Database) {
     let Database::Server(server) = database else {
         return;
@@ -104,7 +104,7 @@ async fn hang_up(database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() {
+async fn confirmed_creates_survive_a_lost_connection() {
     let bench = Bench::with_wide_number().await;
     let made = Arc::<AtomicUsize>::default();
     let crowd = bench.crowd(&bench.store, 60, &made);
@@ -132,7 +132,7 @@ async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() 
         );
     }
     let (told, active) = (bench.told_of().await, bench.active().await);
-    // Whoever was not answered may have an allocation nevertheless.
+    // A client without an answer may have an allocation nevertheless.
     assert!(
         (answered.len()..=all.len()).contains(&active),
         "{active} are active"
@@ -141,14 +141,14 @@ async fn what_was_answered_to_a_crowd_is_there_though_a_server_hangs_up_on_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_not_given_its_turn_writes_again_once_it_is() {
+async fn a_store_writes_again_after_another_node_held_the_lease_too_long() {
     let bench = Bench::with_wide_number().await;
     let Database::Server(server) = &bench.options.database else {
         return assert!(bench.create(WIDE, 1).await.is_ok());
     };
     let (client, connection) = server.connect(tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    // Another node keeps the turn to itself, and the server takes back what waits for it.
+    // Another node holds the lease until the server cancels the waiting lock.
     client
         .batch_execute("BEGIN; SELECT FROM writer_turn FOR UPDATE")
         .await

@@ -1,9 +1,9 @@
-//! Idempotency keys: taken once, taken over, forgotten.
+//! Idempotency keys: claim, takeover, deletion.
 
 use super::*;
 
 #[tokio::test]
-async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
+async fn an_idempotency_key_is_claimed_once_and_its_answer_repeated_for_a_day() {
     let bench = Bench::new().await;
     let day = 24 * 3600;
     let asked = |body: &[u8]| {
@@ -41,7 +41,7 @@ async fn an_idempotency_key_is_taken_once_and_its_answer_given_for_a_day() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
+async fn a_claim_left_by_a_crash_can_be_taken_over_after_a_minute() {
     let bench = Bench::new().await;
     let asked = |body: &[u8]| {
         bench
@@ -90,7 +90,7 @@ async fn a_key_that_a_crash_left_behind_is_taken_over_after_a_minute() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_given_back_is_free_and_old_ones_are_forgotten_in_batches() {
+async fn a_released_key_is_free_and_old_keys_are_deleted_in_batches() {
     let bench = Bench::new().await;
     let asked = |key: u32| {
         bench

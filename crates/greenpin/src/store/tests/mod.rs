@@ -1,4 +1,4 @@
-//! The store's rules hold on both databases: one suite, two runs.
+//! Rules of the store: one suite, run on both databases.
 
 #[path = "../../../tests/it/postgres.rs"]
 pub(super) mod postgres;

@@ -1,9 +1,9 @@
-//! PINs that are tried: what opens, what is counted, who is shut out.
+//! PIN attempts: results, counts, lockouts.
 
 use super::*;
 
 #[tokio::test]
-async fn a_right_pin_gives_its_try_back_and_tells_whom_to_dial() {
+async fn a_correct_pin_refunds_its_attempt_and_returns_the_numbers_to_dial() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, route) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
@@ -36,7 +36,7 @@ async fn a_right_pin_gives_its_try_back_and_tells_whom_to_dial() {
 }
 
 #[tokio::test]
-async fn at_the_limit_no_pin_opens_and_the_tenant_hears_once() {
+async fn at_the_limit_no_pin_opens_and_one_event_is_written() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, None, 1).await;
@@ -73,41 +73,42 @@ async fn at_the_limit_no_pin_opens_and_the_tenant_hears_once() {
 }
 
 #[tokio::test]
-async fn on_a_shared_number_a_listed_callers_tries_count_against_each_of_its_allocations() {
+async fn on_a_shared_number_an_attempt_of_a_listed_caller_counts_against_each_of_its_allocations() {
     let bench = Bench::new().await;
-    let one = bench.create(SHARED, 0).await.unwrap();
-    let two = bench.create(SHARED, 0).await.unwrap();
+    let first = bench.create(SHARED, 0).await.unwrap();
+    let second = bench.create(SHARED, 0).await.unwrap();
     let (sid, _) = bench.call(SHARED, Some(CUSTOMER), 1).await;
     let mut neither = (0..10_000).map(|value| format!("{value:04}"));
     let neither = neither
-        .find(|pin| pin != one.pin.expose() && pin != two.pin.expose())
+        .find(|pin| pin != first.pin.expose() && pin != second.pin.expose())
         .unwrap();
     bench.attempt_pin(&sid, &neither, 2).await;
-    let counts =
-        |one: Allocation, two: Allocation| (one.failed_pin_attempts, two.failed_pin_attempts);
+    let counts = |first: Allocation, second: Allocation| {
+        (first.failed_pin_attempts, second.failed_pin_attempts)
+    };
     assert_eq!(
         counts(
-            bench.read(&one.greenpin_id).await,
-            bench.read(&two.greenpin_id).await
+            bench.read(&first.greenpin_id).await,
+            bench.read(&second.greenpin_id).await
         ),
         (1, 1)
     );
     assert!(matches!(
-        bench.attempt_pin(&sid, two.pin.expose(), 3).await,
+        bench.attempt_pin(&sid, second.pin.expose(), 3).await,
         Verdict::Accepted(_)
     ));
     assert_eq!(
         counts(
-            bench.read(&one.greenpin_id).await,
-            bench.read(&two.greenpin_id).await
+            bench.read(&first.greenpin_id).await,
+            bench.read(&second.greenpin_id).await
         ),
         (1, 1)
     );
-    assert_eq!(bench.read(&two.greenpin_id).await.attempt_count, 1);
+    assert_eq!(bench.read(&second.greenpin_id).await.attempt_count, 1);
 }
 
 #[tokio::test]
-async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_anyone() {
+async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_any_caller() {
     let bench = Bench::new().await;
     let short = bench.create(SHARED, 0).await.unwrap();
     let long = bench.create(OPEN, 0).await.unwrap();
@@ -137,7 +138,7 @@ async fn short_shared_pins_open_for_listed_callers_only_and_long_ones_for_anyone
 }
 
 #[tokio::test]
-async fn five_wrong_tries_refuse_a_stranger_for_a_quarter_of_an_hour_then_for_twice_as_long() {
+async fn five_wrong_attempts_lock_an_unlisted_caller_out_for_15_minutes_then_for_twice_as_long() {
     let bench = Bench::new().await;
     let new = NewAllocation {
         duration: Duration::from_secs(90_000),
@@ -170,7 +171,8 @@ async fn five_wrong_tries_refuse_a_stranger_for_a_quarter_of_an_hour_then_for_tw
 }
 
 #[tokio::test]
-async fn twenty_wrong_tries_of_strangers_close_a_number_to_them_but_not_to_listed_callers() {
+async fn twenty_wrong_attempts_of_unlisted_callers_close_a_number_to_them_but_not_to_listed_callers()
+ {
     let bench = Bench::new().await;
     let made = bench.create(OPEN, 0).await.unwrap();
     for caller in 0..21 {
@@ -209,9 +211,9 @@ async fn twenty_wrong_tries_of_strangers_close_a_number_to_them_but_not_to_liste
     ));
 }
 
-/// With two hundred open PINs of six digits, a day's 68 tries get in 0.014 times.
+/// With two hundred open PINs of six digits, the 68 attempts of a day succeed with a probability of 0.014.
 #[tokio::test]
-async fn an_army_of_strangers_has_one_try_each_half_hour_once_the_first_twenty_are_spent() {
+async fn all_unlisted_callers_together_get_one_attempt_per_half_hour_after_the_first_twenty() {
     let bench = Bench::new().await;
     let new = NewAllocation {
         duration: Duration::from_secs(90_000),
@@ -254,10 +256,10 @@ mod sequences {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Whatever is keyed in, in whatever order: the count is that of the wrong tries up to the limit, and the
-        /// right PIN opens until the limit is met and never after.
+        /// For any sequence of attempts, the count equals the number of wrong ones up to the limit. The correct PIN
+        /// opens before the limit only.
         #[test]
-        fn the_count_is_that_of_the_wrong_tries(tries in proptest::collection::vec(any::<bool>(), 1..12), limit in 1_u8..5) {
+        fn the_count_equals_the_number_of_wrong_attempts(tries in proptest::collection::vec(any::<bool>(), 1..12), limit in 1_u8..5) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 let bench = Bench::new().await;
@@ -278,7 +280,7 @@ mod sequences {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_count_of_wrong_pins_holds_for_two_stores_on_one_database() {
+async fn two_stores_on_one_database_share_the_count_of_wrong_pins() {
     let bench = Bench::new().await;
     let other = Store::open(&bench.options).unwrap();
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();

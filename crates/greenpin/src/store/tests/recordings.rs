@@ -1,10 +1,10 @@
-//! Recordings on their way from a node's disk, and links to them.
+//! Uploads of recordings, and links to them.
 
 use super::*;
 
 const NODE: &str = "a-node";
 
-/// A call that was recorded, on a store whose recordings are uploaded.
+/// Creates a recorded call on a store with uploads.
 async fn recorded(bench: &Bench) -> (Store, CallSid) {
     let options = StoreOptions {
         upload_recordings: true,
@@ -40,7 +40,7 @@ async fn recorded(bench: &Bench) -> (Store, CallSid) {
 }
 
 #[tokio::test]
-async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
+async fn a_recording_is_ready_after_its_upload_and_reported_once() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
     assert_eq!(bench.event_types().await.last().unwrap(), "call.completed");
@@ -89,7 +89,7 @@ async fn a_recording_is_ready_once_it_is_uploaded_and_that_is_told_once() {
 }
 
 #[tokio::test]
-async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed() {
+async fn an_unused_recording_stays_in_the_queue_until_its_file_is_removed() {
     let bench = Bench::new().await;
     let (store, call_sid) = recorded(&bench).await;
     let kept = StoredRecording {
@@ -112,7 +112,7 @@ async fn what_nobody_wants_any_more_stays_in_the_queue_until_its_file_is_removed
 }
 
 #[tokio::test]
-async fn a_link_opens_its_recording_until_its_time_is_over_and_no_other() {
+async fn a_link_opens_only_its_recording_until_it_expires() {
     let bench = Bench::new().await;
     let call_sid = CallSid::new(bench.at(0));
     let link = bench.tenant.recording_link(&call_sid, bench.at(60));

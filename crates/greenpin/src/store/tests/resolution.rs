@@ -1,10 +1,10 @@
-//! What a question about a call answers is what the call would meet, whatever was done before.
+//! Comparison of resolve with a real call, after any sequence of changes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What happens on a number before it is asked about.
+/// Change on a number before the comparison.
 #[derive(Debug, Clone)]
 enum Step {
     Create { on: usize, from: usize, to: usize },
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// Asks, then calls: the call meets what was told, and asking has changed nothing.
+    /// Resolves, then calls. The call gets the predicted result, and resolving has changed nothing.
     async fn ask(&self, on: usize, caller: usize, of: usize) {
         let (vn, caller, now) = (NUMBERS[on], CALLERS[caller], self.bench.at(self.seconds));
         let digits = self.made.get(of).map_or("0000", |made| made.pin.expose());
@@ -137,7 +137,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn a_call_meets_what_resolve_has_told(steps in proptest::collection::vec(step(), 1..40)) {
+    fn a_call_gets_the_result_that_resolve_predicts(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut world = World { bench: Bench::new().await, made: Vec::new(), seconds: 0 };

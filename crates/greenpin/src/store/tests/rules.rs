@@ -1,4 +1,4 @@
-//! The store's rules, on real databases, at moments that the tests choose.
+//! Rules of the store on real databases, at times chosen by the tests.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const AGENT: &str = "+919900000001";
 const CUSTOMER: &str = "+918800000001";
 const STRANGER: &str = "+917700000001";
 
-/// Everything that the database keeps, as it keeps it.
+/// Raw content of the database.
 fn raw(database: &Database) -> Vec<u8> {
     match database {
         Database::File(path) => {
@@ -40,7 +40,7 @@ fn raw(database: &Database) -> Vec<u8> {
     }
 }
 
-/// A store with one tenant, an exclusive number, a shared one with four digits, and a shared one with six.
+/// Store with one tenant, an exclusive number, a shared number with PINs of 4 digits, and one with PINs of 6 digits.
 struct Bench {
     store: Store,
     tenant: TenantStore,
@@ -49,11 +49,22 @@ struct Bench {
     _folder: TempDir,
 }
 
+/// Second tenant.
+fn other_tenant() -> NewTenant {
+    NewTenant {
+        tenant_id: TenantId::parse("other").unwrap(),
+        account_sid: "AC2".into(),
+        token: None,
+        settings: TenantSettings::default(),
+        webhooks: Vec::new(),
+    }
+}
+
 fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-/// On which database this copy of the suite runs.
+/// Database for this copy of the suite.
 fn database(folder: &TempDir) -> Database {
     if module_path!().ends_with("on_postgresql") {
         Database::Server(Box::new(postgres::new_database().parse().unwrap()))
@@ -115,7 +126,7 @@ impl Bench {
         self.start + Duration::from_secs(seconds)
     }
 
-    /// Adds the shared number that a test gives its own PIN length and number of places.
+    /// Adds the wide shared number with a given PIN length and limit.
     async fn share_wide(&self, pin_length: u8, max_active: u32) {
         let wide = NewNumber {
             virtual_number: number(WIDE),
@@ -149,6 +160,15 @@ impl Bench {
         (call_sid, self.store.begin_call(call).await.unwrap().route)
     }
 
+    /// Records ringing and answer of the agent.
+    async fn ring_and_answer(&self, sid: &CallSid, rings_at: u64, answers_at: u64) {
+        let agent = number(AGENT);
+        let ringing = self.store.call_ringing(sid, agent, self.at(rings_at));
+        ringing.await.unwrap();
+        let answered = self.store.call_answered(sid, agent, self.at(answers_at));
+        answered.await.unwrap();
+    }
+
     async fn attempt_pin(&self, sid: &CallSid, digits: &str, seconds: u64) -> Verdict {
         self.store
             .attempt_pin(sid, &Pin::parse(digits).unwrap(), self.at(seconds))
@@ -156,10 +176,13 @@ impl Bench {
             .unwrap()
     }
 
-    /// Every delivery that can go at a moment.
+    /// Claims every due delivery.
     async fn claim(&self, lease: Duration, now: Timestamp) -> Result<Vec<Delivery>, StoreError> {
         let due = self.store.due_endpoints().await?;
-        let wanted = due.into_iter().map(|one| (one.endpoint_id, 10)).collect();
+        let wanted = due
+            .into_iter()
+            .map(|endpoint| (endpoint.endpoint_id, 10))
+            .collect();
         self.store
             .claim_deliveries("node-1", wanted, lease, now)
             .await
@@ -219,7 +242,7 @@ fn wanted(vn: &str) -> NewAllocation {
     }
 }
 
-/// A PIN of the same length that is not this one.
+/// Returns another PIN of the same length.
 fn wrong(pin: &Pin) -> String {
     let last = if pin.expose().ends_with('0') {
         '1'
@@ -275,7 +298,7 @@ async fn one_of_two_hundred_creates_gets_an_exclusive_number() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
+async fn a_shared_number_repeats_no_pin_and_keeps_its_limit() {
     let bench = Bench::new().await;
     let results = concurrent_creates(&bench, SHARED, 230, 0).await;
     let pins: Vec<_> = results
@@ -296,7 +319,7 @@ async fn a_shared_number_gives_no_pin_twice_and_keeps_to_its_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_count_exact() {
+async fn concurrent_creates_deletes_and_rotations_on_two_stores_keep_the_count_of_a_number_exact() {
     let bench = Bench::new().await;
     let other = Store::open(&bench.options).unwrap();
     let mut left = Vec::new();
@@ -332,7 +355,7 @@ async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_c
         let capacities = bench.tenant.capacities(bench.at(round)).await.unwrap();
         let shared = capacities
             .iter()
-            .find(|one| one.number.virtual_number == number(SHARED))
+            .find(|capacity| capacity.number.virtual_number == number(SHARED))
             .unwrap();
         assert_eq!(shared.number.active as usize, left.len(), "round {round}");
     }
@@ -344,7 +367,7 @@ async fn creates_deletes_and_rotations_that_race_on_two_stores_leave_a_numbers_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
+async fn a_confirmed_write_is_visible_during_continuous_reads() {
     let bench = Bench::new().await;
     let first = bench.create(OPEN, 0).await.unwrap();
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -368,7 +391,7 @@ async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
             .delete_allocation(&made.greenpin_id, bench.at(round))
             .await
             .unwrap();
-        // Another process's write is seen a moment later.
+        // A write of another process becomes visible after a moment.
         while bench.read(&made.greenpin_id).await.deleted_at.is_none() {}
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -376,7 +399,7 @@ async fn who_was_told_of_a_write_reads_it_while_others_read_without_a_pause() {
 }
 
 #[tokio::test]
-async fn an_exclusive_number_is_free_the_second_its_allocation_ends() {
+async fn an_exclusive_number_is_free_in_the_second_its_allocation_ends() {
     let bench = Bench::new().await;
     let first = bench.create(EXCLUSIVE, 0).await.unwrap();
     assert_eq!(
@@ -411,7 +434,7 @@ async fn a_deleted_allocation_frees_an_exclusive_number_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_space_is_exhausted() {
+async fn no_pin_repeats_within_its_cool_off_and_each_is_drawn_before_the_space_is_exhausted() {
     let bench = Bench::new().await;
     bench
         .tenant
@@ -420,7 +443,7 @@ async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_sp
         .unwrap();
     bench.share_wide(4, 5000).await;
     let mut pins = HashSet::new();
-    // All but the 30 trivial ones.
+    // All but the 30 trivial PINs.
     for (round, count) in [(0, 5000), (1, 4970)] {
         let mut deletes = tokio::task::JoinSet::new();
         for made in concurrent_creates(&bench, WIDE, count, round * 10).await {
@@ -453,7 +476,7 @@ async fn no_pin_comes_again_within_its_cool_off_and_each_one_comes_before_the_sp
 }
 
 #[tokio::test]
-async fn delete_answers_what_was_there() {
+async fn a_delete_distinguishes_missing_and_deleted_allocations() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let id = &made.greenpin_id;
@@ -478,26 +501,16 @@ async fn delete_answers_what_was_there() {
 }
 
 #[tokio::test]
-async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
+async fn a_call_has_one_record_and_one_terminal_event_after_repeated_ends() {
     let bench = Bench::new().await;
     let made = bench.create(EXCLUSIVE, 0).await.unwrap();
     let (sid, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
     bench.attempt_pin(&sid, made.pin.expose(), 2).await;
-    bench
-        .store
-        .call_ringing(&sid, number(AGENT), bench.at(3))
-        .await
-        .unwrap();
-    bench
-        .store
-        .call_answered(&sid, number(AGENT), bench.at(5))
-        .await
-        .unwrap();
-    bench
+    bench.ring_and_answer(&sid, 3, 5).await;
+    let deleted = bench
         .tenant
-        .delete_allocation(&made.greenpin_id, bench.at(6))
-        .await
-        .unwrap();
+        .delete_allocation(&made.greenpin_id, bench.at(6));
+    deleted.await.unwrap();
     let recording = RecordingFile {
         location: "a.wav".into(),
         duration: Duration::from_secs(20),
@@ -543,19 +556,14 @@ async fn a_call_has_one_record_and_one_terminal_event_however_often_it_ends() {
         (Some(number(AGENT)), Some(recording))
     );
     assert_eq!(bench.read(&made.greenpin_id).await.call_count, 1);
-    assert_eq!(
-        bench
-            .tenant
-            .calls_of_allocation(&made.greenpin_id, None, 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    let calls = bench
+        .tenant
+        .calls_of_allocation(&made.greenpin_id, None, 10);
+    assert_eq!(calls.await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn calls_that_a_crash_left_open_are_closed_at_the_next_start() {
+async fn open_calls_of_a_crashed_node_are_closed_at_its_next_start() {
     let bench = Bench::new().await;
     bench.create(EXCLUSIVE, 0).await.unwrap();
     let (open, _) = bench.call(EXCLUSIVE, Some(CUSTOMER), 1).await;
@@ -584,7 +592,7 @@ async fn calls_that_a_crash_left_open_are_closed_at_the_next_start() {
 }
 
 #[tokio::test]
-async fn an_allocation_that_ended_is_told_of_once() {
+async fn an_expired_allocation_is_reported_once() {
     let bench = Bench::new().await;
     bench.create(SHARED, 0).await.unwrap();
     assert_eq!(bench.store.report_expired(bench.at(599)).await.unwrap(), 0);
@@ -597,7 +605,7 @@ async fn an_allocation_that_ended_is_told_of_once() {
 }
 
 #[tokio::test]
-async fn deliveries_of_an_allocation_go_one_after_the_other() {
+async fn deliveries_of_an_allocation_are_sent_in_order() {
     let bench = Bench::new().await;
     let spec = EndpointSpec::to("https://hook.example/");
     let made = bench
@@ -652,7 +660,7 @@ async fn deliveries_of_an_allocation_go_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
+async fn events_for_a_paused_endpoint_wait() {
     let bench = Bench::new().await;
     let spec = |paused| EndpointSpec {
         paused,
@@ -673,7 +681,7 @@ async fn a_paused_endpoint_is_owed_its_events_and_hears_nothing_meanwhile() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
+async fn an_endpoint_gets_only_its_subscribed_types() {
     let bench = Bench::new().await;
     let types = Some(vec!["allocation.deleted".to_owned()]);
     let spec = EndpointSpec {
@@ -700,7 +708,7 @@ async fn an_endpoint_gets_only_the_types_that_it_asks_for() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_the_store_is_opened_again() {
+async fn written_data_is_present_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let tenant_id = TenantId::parse("acme").unwrap();
     let now = Timestamp::from_micros(1_781_499_600_000_000);
@@ -723,7 +731,7 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
 }
 
 #[tokio::test]
-async fn credentials_open_their_own_tenant_only() {
+async fn credentials_are_valid_for_their_own_tenant_only() {
     let bench = Bench::new().await;
     let whose =
         |sid: &'static str, token: &'static str| bench.store.authenticate(sid, token, bench.start);
@@ -734,7 +742,7 @@ async fn credentials_open_their_own_tenant_only() {
 }
 
 #[tokio::test]
-async fn no_digit_of_a_pin_is_in_any_event() {
+async fn no_event_contains_a_pin() {
     let bench = Bench::new().await;
     let made = bench.create(OPEN, 0).await.unwrap();
     let (sid, _) = bench.call(OPEN, Some(STRANGER), 1).await;
@@ -746,7 +754,7 @@ async fn no_digit_of_a_pin_is_in_any_event() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
+async fn a_redelivery_applies_to_an_event_that_is_being_sent() {
     let bench = Bench::new().await;
     let spec = EndpointSpec::to("https://hook.example/");
     bench
@@ -801,7 +809,7 @@ async fn an_event_that_is_to_go_again_goes_again_also_when_it_is_under_way() {
 const DAY: u64 = 24 * 3600;
 
 #[tokio::test]
-async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
+async fn no_number_pin_secret_or_token_is_in_the_database_in_clear() {
     let bench = Bench::new().await;
     let endpoint = EndpointSpec::to("https://hooks.example/a");
     let made = bench
@@ -814,27 +822,12 @@ async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
     let (sid, _) = bench.call(WIDE, Some(STRANGER), 1).await;
     bench.attempt_pin(&sid, &wrong(&allocation.pin), 2).await;
     bench.attempt_pin(&sid, allocation.pin.expose(), 3).await;
-    bench
-        .store
-        .call_ringing(&sid, number(AGENT), bench.at(4))
-        .await
-        .unwrap();
-    bench
-        .store
-        .call_answered(&sid, number(AGENT), bench.at(5))
-        .await
-        .unwrap();
-    bench
-        .store
-        .end_call(
-            &sid,
-            CallEnding {
-                dialled: Some(number(AGENT)),
-                ..ending(bench.at(6))
-            },
-        )
-        .await
-        .unwrap();
+    bench.ring_and_answer(&sid, 4, 5).await;
+    let ended = CallEnding {
+        dialled: Some(number(AGENT)),
+        ..ending(bench.at(6))
+    };
+    bench.store.end_call(&sid, ended).await.unwrap();
     let change = AllocationChange {
         to: Some(vec![number(STRANGER)]),
         ..AllocationChange::default()
@@ -849,14 +842,8 @@ async fn no_number_pin_secret_or_token_can_be_read_in_the_database() {
         .rotate_pin(&allocation.greenpin_id, bench.at(8))
         .await
         .unwrap();
-    let other = NewTenant {
-        tenant_id: TenantId::parse("other").unwrap(),
-        account_sid: "AC2".into(),
-        token: None,
-        settings: TenantSettings::default(),
-        webhooks: Vec::new(),
-    };
-    let Ok(other) = bench.store.create_tenant(other, bench.start).await else {
+    let other = bench.store.create_tenant(other_tenant(), bench.start);
+    let Ok(other) = other.await else {
         panic!("its name is free")
     };
     let kept = raw(&bench.options.database);

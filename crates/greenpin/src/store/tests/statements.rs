@@ -46,7 +46,7 @@ fn every_statement_is_valid_and_numbers_its_parameters_in_order() {
 }
 
 #[tokio::test]
-async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_types() {
+async fn every_statement_is_valid_on_postgresql_with_integer_and_text_parameters() {
     let url = super::postgres::new_database();
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
         .await
@@ -73,13 +73,13 @@ async fn every_statement_is_valid_on_postgresql_too_with_parameters_of_our_two_t
 }
 
 #[test]
-fn every_statement_has_a_name_of_its_own() {
+fn every_statement_has_a_unique_name() {
     let names: std::collections::HashSet<&str> = all().map(|(name, _)| name).collect();
     assert_eq!(names.len(), all().count());
 }
 
 #[test]
-fn no_statement_uses_what_only_sqlite_knows() {
+fn no_statement_uses_sqlite_syntax() {
     for (name, text) in all().chain(MIGRATIONS.iter().map(|step| ("migration", *step))) {
         for foreign in [
             "?",

@@ -1,4 +1,4 @@
-//! The writer with the caches of the store: batches, failures, rollbacks.
+//! Writer thread with the caches of the store: batches, failures, rollbacks.
 
 use std::sync::Arc;
 
@@ -71,11 +71,11 @@ async fn names(writer: &Writer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
+async fn a_job_that_fails_halfway_does_not_affect_its_batch() {
     let (_folder, writer) = writer();
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let held = writer.write::<(), StoreError, _>(move |_| {
-        // Open once, it stays open: the job may be run again.
+        // Once open, the gate stays open: the job may run again.
         let _ = gate.recv();
         Ok(())
     });
@@ -95,7 +95,7 @@ async fn a_job_that_fails_halfway_takes_nothing_of_its_batch_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
+async fn of_concurrent_inserts_only_the_duplicates_fail() {
     let server = test_database::new_database().parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
     for target in [
@@ -113,13 +113,13 @@ async fn of_a_crowd_that_inserts_only_those_fail_whose_row_was_there_before() {
         )
         .unwrap();
         let mut crowd = tokio::task::JoinSet::new();
-        for one in 0..64 {
+        for client in 0..64 {
             let writer = writer.clone();
             crowd.spawn(async move {
                 let mut refused = 0;
                 for turn in 0..20 {
-                    // Each name comes twice, from two who ask at about the same time.
-                    let name = format!("t{}-{turn}", one / 2);
+                    // Two clients insert each name at about the same time.
+                    let name = format!("t{}-{turn}", client / 2);
                     let insert = move |tx: &Tx<'_>| tx.insert_batched(INSERT, (&name, "{}", 0_i64));
                     refused += usize::from(
                         writer
@@ -185,7 +185,7 @@ async fn a_job_that_panics_halfway_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn settings_that_were_rolled_back_or_changed_elsewhere_are_not_kept() {
+async fn settings_that_were_rolled_back_or_changed_by_another_process_are_not_cached() {
     let (folder, writer) = writer();
     add(&writer, "acme", false).await.unwrap();
     let tenant = TenantId::parse("acme").unwrap();

@@ -164,7 +164,7 @@ mod tests {
     use crate::store::core::statement::Rows;
 
     #[test]
-    fn a_statement_for_one_row_becomes_one_for_many() {
+    fn an_insert_of_one_row_becomes_an_insert_of_many() {
         let kinds = [Type::TEXT, Type::INT8];
         assert_eq!(
             multi_row_insert([(
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn statements_of_several_tables_become_one() {
+    fn inserts_into_several_tables_become_one_statement() {
         let (first, second) = ([Type::TEXT], [Type::INT8, Type::TEXT]);
         let groups = [
             ("INSERT INTO t (a) VALUES ($1)", &first[..]),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_gathered_by_statement_and_column() {
+    fn rows_are_grouped_by_statement_and_column() {
         const ONE: &Statement = &Statement::new("one", "INSERT 1", Rows::Any);
         const TWO: &Statement = &Statement::new("two", "INSERT 2", Rows::Any);
         let mut batched = BatchedRows::default();

@@ -201,7 +201,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn a_new_file_is_its_owners_alone_and_opens_again() {
+    fn a_new_file_is_private_to_its_owner_and_opens_again() {
         let folder = tempfile::tempdir().unwrap();
         let target = SqliteTarget(folder.path().join("deep/greenpin.db"));
         target.prepare().unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_a_newer_or_a_first_greenpin_is_refused() {
+    fn a_database_of_a_newer_or_too_old_version_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let target = SqliteTarget(folder.path().join("greenpin.db"));
         target.prepare().unwrap();

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lull_begins_once_after_a_burst_however_regularly_a_few_rows_change() {
+    fn the_end_of_a_burst_is_detected_once_despite_regular_small_changes() {
         let start = Instant::now();
         let mut detector = IdleDetector::new(0, start);
         let mut checks = (1..).map(|check| start + CHECK_INTERVAL * check);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_not_over_between_two_of_its_changes() {
+    fn a_burst_does_not_end_between_two_of_its_changes() {
         let start = Instant::now();
         let mut detector = IdleDetector::new(0, start);
         assert!(!detector.became_idle(90_000, start + CHECK_INTERVAL / 2));
