@@ -36,7 +36,7 @@ use tokio_postgres::config::SslMode;
 
 pub use self::allocations::{
     Allocation, AllocationChange, AllocationFilter, ChangeError, CreateError, DeleteError,
-    NewAllocation, Party, Status,
+    NewAllocation, PartyList, Status,
 };
 pub use self::calls::{
     CallEnding, CallFilter, CallRecord, DigitReport, Disposition, LegReport, LinkError, MediaPath,
@@ -48,13 +48,13 @@ pub use self::core::ids::{AuditId, CallSid, EndpointId, ErasureId, EventId, Gree
 pub use self::core::timestamp::Timestamp;
 pub use self::events::{
     Attempt, AttemptError, AttemptOutcome, Delivery, DeliveryRecord, DeliveryState, DueEndpoint,
-    EventType, LoggedEvent, Replay, Replayed,
+    EventType, LoggedEvent, ReplayRequest, Replayed,
 };
 pub use self::numbers::{
     ImportError, NewNumber, NumberCapacity, NumberChange, NumberError, NumberFilter, NumberMode,
     NumberRecord, PoolError, PoolNumber,
 };
-pub use self::pins::{Refusal, Resolution};
+pub use self::pins::{PinRefusal, Resolution};
 pub use self::retention::{EraseError, ErasureReceipt, RecordingStorage, StoredRecording};
 pub use self::tenants::{
     AcceptCall, Actor, AuditEntry, Authenticated, CallLimit, CallerPolicy, Claim,
@@ -184,10 +184,10 @@ impl WriterCache for RowCache {
 
 /// Handle of the store. Clones share one store.
 #[derive(Clone)]
-pub struct Store(Arc<Parts>);
+pub struct Store(Arc<StoreParts>);
 
 /// Parts of a store, in one allocation: every request clones several handles.
-pub struct Parts {
+pub struct StoreParts {
     writer: Writer,
     readers: Readers,
     keys: Arc<Keyring>,
@@ -198,9 +198,9 @@ pub struct Parts {
 }
 
 impl Deref for Store {
-    type Target = Parts;
+    type Target = StoreParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &StoreParts {
         &self.0
     }
 }
@@ -241,7 +241,7 @@ impl Store {
         let checkpoints = checkpoints
             .map(|path| Checkpoints::start(path, idle.clone()))
             .transpose()?;
-        Ok(Self(Arc::new(Parts {
+        Ok(Self(Arc::new(StoreParts {
             writer,
             readers: Readers::open(&target, &keys, idle)?,
             keys,

@@ -37,7 +37,7 @@ pub struct AllocationChange {
 
 /// Side of an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Party {
+pub enum PartyList {
     /// The A-party.
     From,
     /// The B-party.
@@ -54,13 +54,13 @@ pub enum ChangeError {
     #[error("the allocation is not active")]
     NotActive,
     /// Numbers on both sides: the given list that holds them, and their positions in it.
-    #[error("numbers would be on both sides")]
-    OnBothSides(Party, Vec<usize>),
+    #[error("a number must not be on both sides")]
+    OnBothSides(PartyList, Vec<usize>),
     /// The number has short shared PINs and serves listed callers only, and the change lists none.
-    #[error("the number needs the callers to be named")]
+    #[error("the number serves listed callers only: `to` must not be empty")]
     ToRequired,
     /// The number has no free PIN.
-    #[error("the number has no PIN left")]
+    #[error("the number has no free PIN")]
     PinSpaceExhausted,
     /// The store failed.
     #[error(transparent)]
@@ -174,8 +174,8 @@ fn changed(before: &Allocation, change: &AllocationChange, now: Timestamp) -> Al
 /// Rejects numbers on both sides. The error names the given list, and `to` if both were given, as in a create.
 fn check_both_sides(after: &Allocation, change: &AllocationChange) -> Result<(), ChangeError> {
     let (party, given, other) = match (&change.from, &change.to) {
-        (_, Some(to)) => (Party::To, to, &after.from),
-        (Some(from), None) => (Party::From, from, &after.to),
+        (_, Some(to)) => (PartyList::To, to, &after.from),
+        (Some(from), None) => (PartyList::From, from, &after.to),
         (None, None) => return Ok(()),
     };
     let positions: Vec<usize> = given
@@ -271,7 +271,7 @@ fn write_events(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let allocation = EventData::new(after, &settings::cached(tx, tenant)?.zone());
-    let data = Changed {
+    let data = UpdatedData {
         allocation,
         changed: changed_fields,
     };
@@ -298,7 +298,7 @@ fn write_events(
 }
 
 #[derive(Serialize)]
-struct Changed<'a> {
+struct UpdatedData<'a> {
     #[serde(flatten)]
     allocation: EventData,
     /// Names of the changed fields.

@@ -53,10 +53,10 @@ pub enum CreateError {
     #[error("the number has an active allocation")]
     VirtualNumberBusy,
     /// The number has no free PIN or slot.
-    #[error("the number can take no further allocation")]
+    #[error("the number has no capacity for a further allocation")]
     PinSpaceExhausted,
     /// The number has short shared PINs and serves listed callers only, and none is listed.
-    #[error("the number needs the callers to be named")]
+    #[error("the number serves listed callers only: `to` must not be empty")]
     ToRequired,
     /// The store failed.
     #[error(transparent)]

@@ -46,7 +46,7 @@ impl TenantStore {
         let tenant = self.tenant_id.clone();
         let read = self.store.readers.read(move |snapshot| {
             let key = snapshot.tenant_key(&tenant)?;
-            let page = Page {
+            let page = AllocationPage {
                 tenant: &tenant,
                 before: before.as_ref(),
                 limit,
@@ -63,14 +63,14 @@ impl TenantStore {
 }
 
 /// Page of a tenant's list.
-struct Page<'a> {
+struct AllocationPage<'a> {
     tenant: &'a TenantId,
     /// Start of the page; `None` for the newest allocation.
     before: Option<&'a GreenpinId>,
     limit: u32,
 }
 
-impl Page<'_> {
+impl AllocationPage<'_> {
     /// Reads the page without a filter.
     fn rows(&self, snapshot: &Snapshot<'_>) -> Result<Vec<AllocationRow>, StoreError> {
         let before = self.before.map_or(AFTER_ALL, GreenpinId::as_str);

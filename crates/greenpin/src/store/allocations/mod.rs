@@ -15,7 +15,7 @@ pub(crate) mod sql;
 
 pub(crate) use self::allocation::*;
 pub use self::allocation::{Allocation, Status};
-pub use self::change::{AllocationChange, ChangeError, Party};
+pub use self::change::{AllocationChange, ChangeError, PartyList};
 pub(crate) use self::create::create;
 pub use self::create::{CreateError, NewAllocation};
 pub use self::delete::DeleteError;

@@ -17,15 +17,15 @@ impl OperatorStore {
     ) -> Result<Allocation, CreateError> {
         let (actor, tenant) = (self.actor.clone(), tenant.clone());
         let write = self.store.writer.write(move |tx| {
-            let made = create(tx, &tenant, new.clone(), now)?;
-            let id = made.greenpin_id.as_str();
+            let created = create(tx, &tenant, new.clone(), now)?;
+            let id = created.greenpin_id.as_str();
             let action = AuditAction {
                 name: "allocation.create",
                 tenant: Some(&tenant),
                 object: Some(id),
             };
             audit::write(tx, &actor, action, now)?;
-            Ok(made)
+            Ok(created)
         });
         write.await
     }

@@ -59,11 +59,11 @@ impl Store {
 /// batch.
 pub(crate) fn close_interrupted(
     tx: &Tx<'_>,
-    (node, most): (&str, u32),
+    (node, limit): (&str, u32),
     last_seen: Timestamp,
     rules: &RecordingRules,
 ) -> Result<usize, StoreError> {
-    let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, most), |row| row.get("call_sid"))?;
+    let open: Vec<CallSid> = tx.rows(sql::CALLS_OPEN, (node, limit), |row| row.get("call_sid"))?;
     for sid in &open {
         if let Some(call) = record::find(tx, sid)? {
             end(tx, sid, &interrupted_ending(call, last_seen), rules)?;
@@ -127,13 +127,13 @@ fn end(
 /// Returns the end of a call whose process has ended: the time of the last heartbeat, or of the last recorded event of
 /// the call if that is later.
 fn interrupted_ending(call: CallRecord, last_seen: Timestamp) -> CallEnding {
-    let known = [
+    let times = [
         Some(call.started_at),
         call.answered_at,
         call.dialled_at,
         call.bridged_at,
     ];
-    let ended_at = known.into_iter().flatten().fold(last_seen, Timestamp::max);
+    let ended_at = times.into_iter().flatten().fold(last_seen, Timestamp::max);
     let (call_type, dial_call_status) = match (call.bridged_at, call.dialled_at) {
         (Some(_), _) => (CallType::Completed, Some(DialStatus::Completed)),
         (None, Some(_)) => (CallType::Incomplete, Some(DialStatus::Failed)),

@@ -85,10 +85,10 @@ fn recover(
     }
     // The crash may have come between this write and the final rename, and the folder may have moved since.
     let name = |location: &str| Path::new(location).file_name().map(ToOwned::to_owned);
-    let known = call
+    let is_recorded = call
         .recording
         .is_some_and(|stored| name(&stored.location) == name(&recording.location));
-    Ok(if known {
+    Ok(if is_recorded {
         Disposition::Keep
     } else {
         Disposition::Discard

@@ -14,11 +14,11 @@ impl Store {
         &self,
         node: &str,
         now: Timestamp,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<Upload>, StoreError> {
         let node = node.to_owned();
         let read = self.readers.read(move |snapshot| {
-            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), most), Upload::read)
+            snapshot.rows(sql::UPLOADS_DUE, (&node, now.micros(), limit), Upload::read)
         });
         read.await
     }

@@ -23,7 +23,7 @@ const MAX_BATCH_CALLS: u32 = 100;
 pub struct Membership {
     store: Store,
     node: String,
-    life: String,
+    process: String,
 }
 
 /// Result of a heartbeat.
@@ -59,15 +59,15 @@ impl Store {
     }
 
     async fn enter(&self, node: &str, now: Timestamp) -> Result<Membership, StoreError> {
-        let life = format!("{:016x}", random::u64());
+        let process = format!("{:016x}", random::u64());
         let member = Membership {
             store: self.clone(),
             node: node.to_owned(),
-            life,
+            process,
         };
         let row = member.clone();
         let write = self.writer.write::<_, StoreError, _>(move |tx| {
-            tx.execute(sql::NODE_JOIN, (&row.node, &row.life, now.micros()))
+            tx.execute(sql::NODE_JOIN, (&row.node, &row.process, now.micros()))
                 .map(|_| ())
         });
         write.await?;
@@ -127,14 +127,14 @@ impl Store {
         let rules = self.recording_rules.clone();
         let write = self.writer.write(move |tx| {
             if let Some(dead) = &dead
-                && process_state(tx, &dead.node)? != Some((dead.life.clone(), dead.beat))
+                && process_state(tx, &dead.node)? != Some((dead.process.clone(), dead.heartbeats))
             {
                 return Ok(0);
             }
             let closed = calls::close_interrupted(tx, (&node, MAX_BATCH_CALLS), last_seen, &rules)?;
             if let Some(dead) = dead.as_ref().filter(|_| closed == 0) {
                 outbox::release_node(tx, &dead.node, last_seen)?;
-                tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.life))?;
+                tx.execute(sql::NODE_LEAVE, (&dead.node, &dead.process))?;
             }
             Ok(closed)
         });
@@ -145,7 +145,7 @@ impl Store {
 /// Returns the process id and the heartbeat counter of a node.
 fn process_state(tx: &Tx<'_>, node: &str) -> Result<Option<(String, i64)>, StoreError> {
     let row = tx.row(sql::NODE_SELECT, [node], NodeRow::read)?;
-    Ok(row.map(|row| (row.life, row.beat)))
+    Ok(row.map(|row| (row.process, row.heartbeats)))
 }
 
 impl Membership {
@@ -153,7 +153,7 @@ impl Membership {
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Heartbeat, StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            let row = (now.micros(), &member.node, &member.life);
+            let row = (now.micros(), &member.node, &member.process);
             if tx.execute(sql::NODE_HEARTBEAT, row)? > 0 {
                 return Ok(Heartbeat::Recorded);
             }
@@ -175,7 +175,7 @@ impl Membership {
     pub async fn leave(&self) -> Result<(), StoreError> {
         let member = self.clone();
         let write = self.store.writer.write(move |tx| {
-            tx.execute(sql::NODE_LEAVE, (&member.node, &member.life))
+            tx.execute(sql::NODE_LEAVE, (&member.node, &member.process))
                 .map(|_| ())
         });
         write.await
@@ -210,12 +210,12 @@ impl FailureDetector {
 mod tests {
     use super::*;
 
-    fn node(name: &str, beat: i64) -> NodeRow {
+    fn node(name: &str, heartbeats: i64) -> NodeRow {
         NodeRow {
             node: name.into(),
-            life: "1".into(),
-            beat,
-            seen_at: Timestamp::from_micros(beat),
+            process: "1".into(),
+            heartbeats,
+            seen_at: Timestamp::from_micros(heartbeats),
         }
     }
 
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(
             detector.observe(vec![node("a", 8), node("b", 3)], lease, at(16)),
             [],
-            "it beats again"
+            "its heartbeat continues"
         );
         assert_eq!(
             detector.observe(vec![node("b", 3)], lease, at(30)),
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(
             detector.observe(vec![node("a", 8)], lease, at(31)),
             [],
-            "a node that comes anew lives"
+            "a node that joins again is alive"
         );
     }
 }

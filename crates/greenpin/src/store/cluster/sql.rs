@@ -19,9 +19,9 @@ row! {
         /// Name of the node.
         node: String,
         /// Id of the process, drawn when it joins.
-        life: String,
+        process: String = "life",
         /// Number of heartbeats of this process.
-        beat: i64,
+        heartbeats: i64 = "beat",
         /// Time of the last heartbeat, by the clock of the node.
         seen_at: Timestamp,
     }

@@ -28,7 +28,7 @@ pub enum StoreError {
         rows: usize,
     },
     /// A stored value has an unknown form.
-    #[error("the database holds an unreadable {0}")]
+    #[error("a stored value is unreadable: {0}")]
     Unreadable(&'static str),
 }
 
@@ -70,16 +70,14 @@ pub enum OpenError {
     #[error(transparent)]
     Trust(#[from] TrustError),
     /// The database was written with another master key.
-    #[error(
-        "the master key is not the one that this database was written with: copy that key file here"
-    )]
+    #[error("the database was written with another master key: copy its key file here")]
     OtherKey,
     /// The linked SQLite can corrupt a write-ahead log.
     #[error("SQLite {0} can corrupt a write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(&'static str),
     /// The database is older than the encryption of its data.
     #[error(
-        "the database has schema version {found}, made before data was encrypted: start with a new one"
+        "the database has schema version {found}, which stores data in clear: start with a new database"
     )]
     OlderSchema {
         /// Version of the database.
@@ -87,7 +85,7 @@ pub enum OpenError {
     },
     /// The database was written by a newer version of greenpin.
     #[error(
-        "the database has schema version {found}, this greenpin knows {known}: use the greenpin that wrote it, or a newer one"
+        "the database has schema version {found}, this version of greenpin supports up to {known}: use the version that wrote it, or a newer one"
     )]
     NewerSchema {
         /// Version of the database.
@@ -102,7 +100,7 @@ pub enum OpenError {
     #[error(transparent)]
     Store(StoreError),
     /// The database server returned an error or cannot be reached.
-    #[error("the database server: {}", server_words(.0))]
+    #[error("database server: {}", server_words(.0))]
     Server(#[from] tokio_postgres::Error),
 }
 
@@ -110,7 +108,7 @@ pub enum OpenError {
 fn server_words(error: &tokio_postgres::Error) -> String {
     use std::error::Error;
     match (error.as_db_error(), error.source()) {
-        (Some(told), _) => format!("{}: {}", told.code().code(), told.message()),
+        (Some(reply), _) => format!("{}: {}", reply.code().code(), reply.message()),
         (None, Some(source)) => format!("{error}: {source}"),
         (None, None) => error.to_string(),
     }

@@ -144,10 +144,10 @@ impl Snapshot<'_> {
     /// Returns the key of a tenant's personal data.
     pub(crate) fn tenant_key(&self, tenant: &TenantId) -> Result<Arc<TenantKey>, StoreError> {
         self.keys.tenant(tenant, || {
-            let sealed = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
+            let encrypted = self.row(sql::TENANT_KEY, [tenant.as_str()], |row| {
                 row.get::<Option<String>>("sealed_key")
             })?;
-            Ok(sealed.flatten().map(WrappedKey::stored))
+            Ok(encrypted.flatten().map(WrappedKey::stored))
         })
     }
 }
@@ -370,7 +370,7 @@ fn run_jobs(jobs: &Mutex<Receiver<ReadJob>>) {
     while let Ok(job) = next() {
         let run = catch_unwind(AssertUnwindSafe(|| job(&mut cached)));
         if run.is_err() {
-            tracing::error!("a read of the store panicked");
+            tracing::error!("a store read panicked");
             cached = None;
         }
     }

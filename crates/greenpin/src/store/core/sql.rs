@@ -9,6 +9,6 @@ statements! {
     TENANT_KEY = "SELECT sealed_key FROM tenants WHERE tenant_id = $1";
 }
 
-/// Locks the turn of the writers, on PostgreSQL alone.
+/// Begins a transaction and takes the lease of the writers, on PostgreSQL only.
 pub(crate) const LEASE_BEGIN: &str =
     "BEGIN; SELECT version, last_event, turns FROM writer_turn FOR UPDATE";

@@ -64,7 +64,7 @@ pub(crate) fn on_failure(
     }
     tx.execute(sql::ENDPOINT_DISABLE, (now.micros(), key.endpoint.as_str()))?;
     tx.cache().tenants.change();
-    tracing::error!(endpoint_id = %key.endpoint, failures, "an endpoint that has failed for days is disabled");
+    tracing::error!(endpoint_id = %key.endpoint, failures, "endpoint disabled after days of failures");
     write_disabled_event(tx, &key.tenant, &key.endpoint, &url, since, now)
 }
 

@@ -230,8 +230,8 @@ impl TenantStore {
         let read = self.store.readers.read(move |snapshot| {
             let key = (tenant.as_str(), count.saturating_add(1));
             let ids = snapshot.rows(sql::EVENTS_LAST, key, |row| row.get("event_id"))?;
-            let place = usize::try_from(count).unwrap_or(usize::MAX);
-            Ok(ids.into_iter().nth(place))
+            let index = usize::try_from(count).unwrap_or(usize::MAX);
+            Ok(ids.into_iter().nth(index))
         });
         read.await
     }

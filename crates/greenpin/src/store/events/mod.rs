@@ -11,5 +11,5 @@ pub use self::attempts::{Attempt, AttemptError, AttemptOutcome, DeliveryRecord, 
 pub(crate) use self::log::*;
 pub use self::log::{EventType, LoggedEvent};
 pub use self::outbox::Delivery;
-pub use self::redelivery::{Replay, Replayed};
+pub use self::redelivery::{ReplayRequest, Replayed};
 pub use self::sql::DueEndpoint;

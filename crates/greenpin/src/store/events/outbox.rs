@@ -238,7 +238,7 @@ fn read_contents(
             Ok(None) => obsolete.push(claim.key.clone()),
             // An unreadable event must not block the others.
             Err(StoreError::Unreadable(what)) => {
-                tracing::error!(event_id = %claim.key.event, what, "an event to be delivered cannot be read");
+                tracing::error!(event_id = %claim.key.event, what, "unreadable event; its delivery is given up");
                 obsolete.push(claim.key.clone());
             }
             Err(error) => return Err(error),

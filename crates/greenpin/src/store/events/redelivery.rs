@@ -17,7 +17,7 @@ const MAX_BATCHES: u32 = 10;
 
 /// Selection of events for a replay.
 #[derive(Debug, Clone)]
-pub struct Replay {
+pub struct ReplayRequest {
     /// Earliest time of the write, inclusive.
     pub after: Timestamp,
     /// Latest time of the write, exclusive.
@@ -64,7 +64,7 @@ impl TenantStore {
     /// may follow.
     pub async fn replay(
         &self,
-        mut wanted: Replay,
+        mut wanted: ReplayRequest,
         now: Timestamp,
     ) -> Result<(Replayed, Option<EventId>), StoreError> {
         let mut sum = Replayed::default();
@@ -90,7 +90,7 @@ impl TenantStore {
 fn replay(
     tx: &Tx<'_>,
     tenant: &TenantId,
-    wanted: &Replay,
+    wanted: &ReplayRequest,
     now: Timestamp,
 ) -> Result<(Replayed, Option<EventId>), StoreError> {
     let from = wanted
@@ -123,12 +123,14 @@ fn replay(
             continue;
         }
         let count = requeue(tx, tenant, event, now, |endpoint| {
-            let owed = (event.event_id.clone(), endpoint.id.clone());
+            let delivery = (event.event_id.clone(), endpoint.id.clone());
             wanted
                 .endpoint_id
                 .as_ref()
                 .is_none_or(|id| *id == endpoint.id)
-                && failed.as_ref().is_none_or(|failed| failed.contains(&owed))
+                && failed
+                    .as_ref()
+                    .is_none_or(|failed| failed.contains(&delivery))
         })?;
         sum.deliveries += count;
         sum.events += usize::from(count > 0);

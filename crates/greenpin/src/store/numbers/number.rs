@@ -65,7 +65,7 @@ pub enum NumberError {
     #[error("there is no such tenant")]
     NoSuchTenant,
     /// The number is already in a pool.
-    #[error("the number is in a pool already")]
+    #[error("the number is already in a pool")]
     Exists,
     /// The PIN length is not 4 on an exclusive number, or not 4 to 8 on a shared one.
     #[error("the PIN length must be 4 on an exclusive number, and 4 to 8 on a shared one")]

@@ -77,7 +77,7 @@ pub enum ImportError {
     #[error("there is no such tenant")]
     NoSuchTenant,
     /// Some numbers are already in a pool.
-    #[error("some of the numbers are in a pool already")]
+    #[error("some of the numbers are already in a pool")]
     Taken,
     /// A number violates a rule.
     #[error(transparent)]
@@ -355,14 +355,14 @@ fn require_unused(found: &NumberRecord) -> Result<(), PoolError> {
 /// Returns the changed number. A field without a new value keeps its value if the mode allows it.
 fn changed(old: &PoolNumber, change: NumberChange) -> Result<NewNumber, NumberError> {
     let mode = change.mode.unwrap_or(old.mode);
-    let kept = (mode == old.mode).then_some(());
-    let pin_length = change.pin_length.or(kept.map(|()| old.pin_length));
+    let same_mode = (mode == old.mode).then_some(());
+    let pin_length = change.pin_length.or(same_mode.map(|()| old.pin_length));
     let fits = |limit: &u32| {
         pin_length.is_none_or(|length| *limit <= 10_u32.saturating_pow(length.into()) / 2)
     };
     let max_active = change
         .max_active
-        .or(kept.map(|()| old.max_active).filter(fits));
+        .or(same_mode.map(|()| old.max_active).filter(fits));
     NewNumber::with_defaults(old.virtual_number, mode, pin_length, max_active)
 }
 

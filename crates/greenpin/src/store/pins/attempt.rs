@@ -19,7 +19,7 @@ use crate::store::events;
 use crate::store::numbers;
 use crate::store::numbers::{NumberMode, NumberRow};
 use crate::store::pins::decide;
-use crate::store::pins::decide::{ChargedTarget, PinCheck, Refusal};
+use crate::store::pins::decide::{ChargedTarget, PinCheck, PinRefusal};
 use crate::store::pins::sql;
 use crate::store::pins::unlisted_callers;
 use crate::store::pins::unlisted_callers::CallerThrottle;
@@ -77,7 +77,7 @@ struct PinAttempt<'a> {
 
 /// Charge for an attempt.
 enum AttemptCharge {
-    Nobody,
+    NoAllocation,
     /// Allocations that are targets, and those of them that were charged.
     Allocations {
         against: Vec<GreenpinId>,
@@ -87,9 +87,9 @@ enum AttemptCharge {
 }
 
 impl AttemptCharge {
-    fn check(&self) -> ChargedTarget<'_> {
+    fn target(&self) -> ChargedTarget<'_> {
         match self {
-            Self::Nobody => ChargedTarget::Nobody,
+            Self::NoAllocation => ChargedTarget::NoAllocation,
             Self::Allocations { charged, .. } => ChargedTarget::Allocations(charged),
             Self::UnlistedCaller(throttle) => ChargedTarget::UnlistedCaller(throttle.is_some()),
         }
@@ -104,7 +104,7 @@ impl PinAttempt<'_> {
             number: &self.number,
             settings: &self.settings,
             caller: self.call.caller,
-            charged: charge.check(),
+            charged: charge.target(),
             owner: owner.as_ref(),
         };
         match decide::decide(&check) {
@@ -123,7 +123,7 @@ impl PinAttempt<'_> {
     fn charge(&self) -> Result<AttemptCharge, StoreError> {
         Ok(
             match target(self.tx, &self.number, self.call.caller, self.now)? {
-                AttemptTarget::Nobody => AttemptCharge::Nobody,
+                AttemptTarget::NoAllocation => AttemptCharge::NoAllocation,
                 AttemptTarget::UnlistedCaller => AttemptCharge::UnlistedCaller(
                     unlisted_callers::admit(self.tx, &self.number, self.call.caller, self.now)?,
                 ),
@@ -148,7 +148,7 @@ impl PinAttempt<'_> {
     /// Refunds the attempt after a correct PIN.
     fn refund(&self, charge: AttemptCharge) -> Result<(), StoreError> {
         match charge {
-            AttemptCharge::Nobody | AttemptCharge::UnlistedCaller(None) => Ok(()),
+            AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(()),
             AttemptCharge::UnlistedCaller(Some(throttle)) => throttle.refund(self.tx, &self.number),
             AttemptCharge::Allocations { charged, .. } => charged.iter().try_for_each(|id| {
                 let key = (self.call.tenant_id.as_str(), id.as_str());
@@ -161,7 +161,7 @@ impl PinAttempt<'_> {
     /// exhausted budget of the number. Returns the allocation for the refusal event, if it is unambiguous.
     fn confirm(&self, charge: AttemptCharge) -> Result<Option<GreenpinId>, StoreError> {
         match charge {
-            AttemptCharge::Nobody | AttemptCharge::UnlistedCaller(None) => Ok(None),
+            AttemptCharge::NoAllocation | AttemptCharge::UnlistedCaller(None) => Ok(None),
             AttemptCharge::UnlistedCaller(Some(throttle)) => {
                 if throttle.confirm(self.tx, &self.number, self.now)? {
                     let data = json!({ "virtual_number": self.number.virtual_number.expose() });
@@ -196,7 +196,7 @@ impl PinAttempt<'_> {
 
     fn refuse(
         &self,
-        refusal: Refusal,
+        refusal: PinRefusal,
         allocation: Option<&GreenpinId>,
     ) -> Result<Verdict, StoreError> {
         let mut data = record::event_data(&self.call, &self.settings.zone(), self.now, None);
@@ -243,7 +243,7 @@ impl PinAttempt<'_> {
 /// Target of the charge for an attempt.
 pub(crate) enum AttemptTarget {
     /// No allocation is active on the exclusive number.
-    Nobody,
+    NoAllocation,
     /// The allocation of an exclusive number, or all allocations of a shared one that list the caller.
     Allocations(Vec<GreenpinId>),
     /// The caller, listed by no allocation of the shared number.
@@ -260,7 +260,7 @@ pub(crate) fn target(
 ) -> Result<AttemptTarget, StoreError> {
     if number.mode == NumberMode::Exclusive {
         let holder = number.held_by(now).cloned();
-        return Ok(holder.map_or(AttemptTarget::Nobody, |holder| {
+        return Ok(holder.map_or(AttemptTarget::NoAllocation, |holder| {
             AttemptTarget::Allocations(vec![holder])
         }));
     }

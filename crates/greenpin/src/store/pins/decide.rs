@@ -9,7 +9,7 @@ use crate::store::{CallerPolicy, GreenpinId, TenantSettings};
 
 words! {
     /// Reason for a refusal, for the tenant only. The caller must not learn it.
-    pub enum Refusal {
+    pub enum PinRefusal {
         /// No active allocation of the number has this PIN.
         WrongPin = "wrong_pin",
         /// The allocation has reached its limit of wrong PINs.
@@ -26,7 +26,7 @@ words! {
 /// Target of an attempt after the charge.
 pub(crate) enum ChargedTarget<'a> {
     /// No allocation is active.
-    Nobody,
+    NoAllocation,
     /// Allocations that were charged and were not locked before.
     Allocations(&'a [GreenpinId]),
     /// Caller that no allocation lists; `true` if the throttle admitted the attempt.
@@ -44,21 +44,21 @@ pub(crate) struct PinCheck<'s, 'a> {
 }
 
 /// Returns the allocation that the PIN opens.
-pub(crate) fn decide<'a>(check: &PinCheck<'_, 'a>) -> Result<&'a Allocation, Refusal> {
+pub(crate) fn decide<'a>(check: &PinCheck<'_, 'a>) -> Result<&'a Allocation, PinRefusal> {
     let charged: &[GreenpinId] = match check.charged {
-        ChargedTarget::Nobody => return Err(Refusal::NotActive),
-        ChargedTarget::Allocations([]) => return Err(Refusal::Locked),
-        ChargedTarget::UnlistedCaller(false) => return Err(Refusal::Throttled),
+        ChargedTarget::NoAllocation => return Err(PinRefusal::NotActive),
+        ChargedTarget::Allocations([]) => return Err(PinRefusal::Locked),
+        ChargedTarget::UnlistedCaller(false) => return Err(PinRefusal::Throttled),
         ChargedTarget::Allocations(charged) => charged,
         ChargedTarget::UnlistedCaller(true) => &[],
     };
-    let owner = check.owner.ok_or(Refusal::WrongPin)?;
+    let owner = check.owner.ok_or(PinRefusal::WrongPin)?;
     if !admits(check, owner) {
-        return Err(Refusal::CallerNotListed);
+        return Err(PinRefusal::CallerNotListed);
     }
     // A charged allocation was not locked before this attempt.
     if owner.is_locked() && !charged.contains(&owner.greenpin_id) {
-        return Err(Refusal::Locked);
+        return Err(PinRefusal::Locked);
     }
     Ok(owner)
 }

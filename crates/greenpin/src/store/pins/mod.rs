@@ -6,5 +6,5 @@ pub(crate) mod resolve;
 pub(crate) mod sql;
 pub(crate) mod unlisted_callers;
 
-pub use self::decide::Refusal;
+pub use self::decide::PinRefusal;
 pub use self::resolve::Resolution;

@@ -13,7 +13,7 @@ use crate::store::pins::decide;
 use crate::store::pins::decide::{ChargedTarget, PinCheck};
 use crate::store::pins::unlisted_callers;
 use crate::store::tenants::settings;
-use crate::store::{GreenpinId, Refusal, StoreError, TenantId, TenantStore, Timestamp};
+use crate::store::{GreenpinId, PinRefusal, StoreError, TenantId, TenantStore, Timestamp};
 
 /// Result of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub enum Resolution {
         greenpin_id: Option<GreenpinId>,
     },
     /// The PIN would be refused; with the allocation, if it is unambiguous.
-    Refused(Refusal, Option<GreenpinId>),
+    Refused(PinRefusal, Option<GreenpinId>),
     /// The caller would be connected; `dial` may be empty.
     Connected {
         /// Allocation of the PIN.
@@ -121,10 +121,10 @@ impl DryRun<'_> {
         let target = attempt::target(self.snapshot, self.number, self.caller, self.now)?;
         let open = match &target {
             AttemptTarget::Allocations(against) => self.not_locked(against)?,
-            AttemptTarget::Nobody | AttemptTarget::UnlistedCaller => Vec::new(),
+            AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => Vec::new(),
         };
         let charged = match &target {
-            AttemptTarget::Nobody => ChargedTarget::Nobody,
+            AttemptTarget::NoAllocation => ChargedTarget::NoAllocation,
             AttemptTarget::Allocations(_) => ChargedTarget::Allocations(&open),
             AttemptTarget::UnlistedCaller => ChargedTarget::UnlistedCaller(
                 unlisted_callers::would_admit(self.snapshot, self.number, self.caller, self.now)?,
@@ -167,6 +167,6 @@ impl DryRun<'_> {
 fn sole_target(counts: &AttemptTarget, open: &[GreenpinId]) -> Option<GreenpinId> {
     match counts {
         AttemptTarget::Allocations(against) => sole(if open.is_empty() { against } else { open }),
-        AttemptTarget::Nobody | AttemptTarget::UnlistedCaller => None,
+        AttemptTarget::NoAllocation | AttemptTarget::UnlistedCaller => None,
     }
 }

@@ -173,7 +173,7 @@ impl OperatorStore {
         if let Some(checkpoints) = &self.store.checkpoints
             && let Err(error) = checkpoints.truncate_log().await
         {
-            tracing::warn!(%error, "the log of the database was not emptied after an erasure");
+            tracing::warn!(%error, "write-ahead log not truncated after an erasure");
         }
         Ok(())
     }
@@ -313,20 +313,20 @@ fn erase_numbers(tx: &Tx<'_>, tenant: &TenantId) -> Result<Vec<(&'static str, us
         (tenant.as_str(), MAX_BATCH_NUMBERS),
         |row| row.get("number_key"),
     )?;
-    let (mut numbers, mut pins, mut strangers, mut callers) = (0, 0, 0, 0);
+    let (mut numbers, mut pins, mut unlisted, mut callers) = (0, 0, 0, 0);
     for key in &keys {
         pins += tx.execute(numbers::sql::PINS_DELETE, (key, MAX_BATCH_ROWS))?;
         if pins >= usize::try_from(MAX_BATCH_ROWS).unwrap_or(usize::MAX) {
             break;
         }
-        strangers += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
+        unlisted += tx.execute(numbers::sql::NUMBER_DELETE_UNLISTED_CALLERS, [key])?;
         callers += tx.execute(numbers::sql::NUMBER_DELETE_LISTED_CALLERS, [key])?;
         numbers += tx.execute(numbers::sql::NUMBER_DELETE, [key])?;
     }
     Ok(vec![
         ("numbers", numbers),
         ("pins", pins),
-        ("strangers", strangers),
+        ("strangers", unlisted),
         ("listed_callers", callers),
     ])
 }

@@ -43,10 +43,10 @@ pub struct CredentialDigest(TokenDigest);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TenantError {
     /// The name is in use.
-    #[error("there is a tenant of this name already")]
+    #[error("a tenant with this name exists")]
     Exists,
     /// The Account SID is in use.
-    #[error("the account SID is in use already")]
+    #[error("the account SID is already in use")]
     AccountSidTaken,
     /// The store failed.
     #[error(transparent)]

@@ -57,7 +57,7 @@ pub enum CredentialError {
     #[error("the tenant has no such credential")]
     NotFound,
     /// The Account SID is in use.
-    #[error("the account SID is in use already")]
+    #[error("the account SID is already in use")]
     AccountSidTaken,
     /// The credential was revoked before.
     #[error("the credential was revoked before")]
@@ -113,7 +113,7 @@ impl Store {
             })
             .await
             .map_err(|error: StoreError| error)?;
-        let (tenant, kept, suspended) = match &found {
+        let (tenant, digest, suspended) = match &found {
             Some(row) => (
                 TenantId::parse(&row.tenant_id),
                 TokenDigest::from_hex(&row.digest),
@@ -121,7 +121,7 @@ impl Store {
             ),
             None => (None, None, false),
         };
-        let right = kept
+        let right = digest
             .unwrap_or(TokenDigest::none())
             .matches(&self.keys.digest(token));
         Ok(tenant.filter(|_| right).map(|tenant_id| Authenticated {
@@ -155,13 +155,13 @@ impl OperatorStore {
     ) -> Result<Option<Vec<CredentialRecord>>, StoreError> {
         let tenant = tenant.clone();
         let read = self.store.readers.read(move |snapshot| {
-            let known = status::find(snapshot, &tenant)?;
+            let status = status::find(snapshot, &tenant)?;
             let found = snapshot.rows(
                 sql::CREDENTIAL_LIST,
                 [tenant.as_str()],
                 CredentialRecord::read,
             )?;
-            Ok(known.map(|_| found))
+            Ok(status.map(|_| found))
         });
         read.await
     }
@@ -179,13 +179,13 @@ impl OperatorStore {
         let (sid, digest) = (account_sid.clone(), token.digest);
         let write = self.store.writer.write(move |tx| {
             status::require_live(tx, &tenant)?;
-            let made = CredentialInsert {
+            let insert = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
                 label: new.label.as_deref(),
             };
-            made.insert(tx, &actor, "credential.create", now)
+            insert.insert(tx, &actor, "credential.create", now)
         });
         write.await?;
         Ok(CreatedCredential {
@@ -215,13 +215,13 @@ impl OperatorStore {
                 tx.execute(sql::CREDENTIAL_REVOKE, (until, tenant.as_str(), &old))?;
             }
             let label = new.label.as_deref().or(replaced.label.as_deref());
-            let made = CredentialInsert {
+            let insert = CredentialInsert {
                 tenant: &tenant,
                 account_sid: &sid,
                 digest: &digest,
                 label,
             };
-            made.insert(tx, &actor, "credential.create", now)?;
+            insert.insert(tx, &actor, "credential.create", now)?;
             let action = AuditAction {
                 name: "credential.rotate",
                 tenant: Some(&tenant),

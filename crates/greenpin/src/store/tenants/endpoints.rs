@@ -149,7 +149,7 @@ pub(crate) fn replace(
     now: Timestamp,
 ) -> Result<Vec<(EndpointId, String)>, StoreError> {
     let mut old = cached(tx, tenant)?.to_vec();
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for spec in wanted {
         let same = |endpoint: &Endpoint| match &spec.id {
             Some(id) => endpoint.id == *id,
@@ -157,7 +157,7 @@ pub(crate) fn replace(
         };
         match old.iter().position(same) {
             Some(index) => update(tx, tenant, &old.remove(index).id, spec)?,
-            None => made.push(insert(tx, tenant, spec, now)?),
+            None => created.push(insert(tx, tenant, spec, now)?),
         }
     }
     for endpoint in old {
@@ -169,7 +169,7 @@ pub(crate) fn replace(
     tx.cache().tenants.change();
     // The deliverer must learn of ended pauses and removed endpoints.
     tx.wake_deliverer();
-    Ok(made)
+    Ok(created)
 }
 
 fn update(

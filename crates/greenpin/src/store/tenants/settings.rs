@@ -249,7 +249,7 @@ impl TenantStore {
         now: Timestamp,
     ) -> Result<Vec<(crate::store::EndpointId, String)>, StoreError> {
         let tenant = self.tenant_id.clone();
-        let made = self.store.writer.write(move |tx| {
+        let created = self.store.writer.write(move |tx| {
             let mut settings = TenantSettings::clone(&*cached(tx, &tenant)?);
             change(&mut settings);
             tx.execute(
@@ -262,9 +262,9 @@ impl TenantStore {
                 None => Ok(Vec::new()),
             }
         });
-        let made = made.await;
+        let created = created.await;
         self.cache().remove(&self.tenant_id);
-        made
+        created
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, SettingsCache> {

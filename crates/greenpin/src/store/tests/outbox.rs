@@ -23,7 +23,7 @@ fn replayed(events: usize) -> Replayed {
 }
 
 /// Store with one tenant, one shared number with PINs of 6 digits, and endpoints.
-struct Bench {
+struct OutboxBench {
     store: Store,
     tenant: TenantStore,
     start: Timestamp,
@@ -34,7 +34,7 @@ fn number(text: &str) -> PhoneNumber {
     PhoneNumber::parse(text).unwrap()
 }
 
-impl Bench {
+impl OutboxBench {
     async fn with(endpoints: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = if module_path!().ends_with("on_postgresql") {
@@ -169,7 +169,7 @@ impl Bench {
 
 #[tokio::test]
 async fn each_attempt_is_stored_with_its_result_for_thirty_days() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     bench.fail(1).await;
     let claimed = bench.claim(20).await.remove(0);
@@ -222,7 +222,7 @@ async fn each_attempt_is_stored_with_its_result_for_thirty_days() {
 
 #[tokio::test]
 async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_overlap() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     let first = bench.claim(1).await.remove(0);
     let [old] = first.secrets.as_slice() else {
@@ -262,7 +262,7 @@ async fn a_rotated_secret_and_its_predecessor_are_live_until_the_end_of_the_over
 
 #[tokio::test]
 async fn events_for_a_paused_endpoint_are_sent_after_the_pause_with_their_full_retry_period() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
     let spec = |paused| EndpointSpec {
         id: Some(id.clone()),
@@ -295,7 +295,7 @@ async fn events_for_a_paused_endpoint_are_sent_after_the_pause_with_their_full_r
 
 #[tokio::test]
 async fn events_that_wait_thirty_days_for_a_paused_endpoint_fail_and_can_be_replayed() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let spec = |paused| EndpointSpec {
         paused,
         ..EndpointSpec::to("https://a.example/")
@@ -334,7 +334,7 @@ async fn events_that_wait_thirty_days_for_a_paused_endpoint_fail_and_can_be_repl
 
 #[tokio::test]
 async fn an_endpoint_that_fails_for_days_is_disabled_with_one_event_and_can_be_enabled() {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/", "https://b.example/"]).await;
     let all = bench.endpoints().await;
     let only_b = EndpointSpec {
         types: Some(vec!["endpoint.disabled".into()]),
@@ -396,7 +396,7 @@ async fn an_endpoint_that_fails_for_days_is_disabled_with_one_event_and_can_be_e
 
 #[tokio::test]
 async fn one_success_resets_the_failures() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     bench.allocate(0).await;
     for hour in 1..100 {
         bench.fail(hour * HOUR).await;
@@ -415,7 +415,7 @@ async fn one_success_resets_the_failures() {
 
 #[tokio::test]
 async fn a_clock_jump_disables_no_endpoint_and_neither_loses_nor_reorders_deliveries() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.allocate(100 * DAY).await;
     bench.fail(100 * DAY).await;
     bench.fail(106 * DAY).await;
@@ -461,7 +461,7 @@ async fn a_clock_jump_disables_no_endpoint_and_neither_loses_nor_reorders_delive
 
 #[tokio::test]
 async fn failed_events_are_listed_and_can_be_redelivered_by_id_and_by_time_with_the_same_id() {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/", "https://b.example/"]).await;
     let endpoints = bench.endpoints().await;
     for seconds in [10, 20, 30] {
         bench.allocate(seconds).await;
@@ -499,7 +499,7 @@ async fn failed_events_are_listed_and_can_be_redelivered_by_id_and_by_time_with_
         bench.end(&claimed, AttemptOutcome::Delivered, 40).await;
     }
     assert_eq!(dead(None).await, ids[1..]);
-    let replay = |after, before, dead, types: Option<&str>| Replay {
+    let replay = |after, before, dead, types: Option<&str>| ReplayRequest {
         after: bench.at(after),
         before: bench.at(before),
         types: types.map(|name| vec![name.to_owned()]),
@@ -515,7 +515,7 @@ async fn failed_events_are_listed_and_can_be_redelivered_by_id_and_by_time_with_
     assert_eq!(again(replay(0, 20, true, None)).await, replayed(0));
     assert_eq!(again(replay(20, 21, true, None)).await, replayed(1));
     assert!(dead(None).await.is_empty());
-    let to_b = Replay {
+    let to_b = ReplayRequest {
         endpoint_id: Some(endpoints[1].id.clone()),
         ..replay(0, 100, false, None)
     };
@@ -525,7 +525,7 @@ async fn failed_events_are_listed_and_can_be_redelivered_by_id_and_by_time_with_
 
 #[tokio::test]
 async fn a_large_replay_continues_from_its_cursor_and_keeps_the_order() {
-    let bench = Bench::with(&[]).await;
+    let bench = OutboxBench::with(&[]).await;
     let id = bench.allocate(0).await;
     for second in 1..1005 {
         bench
@@ -543,7 +543,7 @@ async fn a_large_replay_continues_from_its_cursor_and_keeps_the_order() {
         )
         .await
         .unwrap();
-    let mut wanted = Replay {
+    let mut wanted = ReplayRequest {
         after: bench.start,
         before: bench.at(DAY),
         types: None,
@@ -576,7 +576,7 @@ async fn a_large_replay_continues_from_its_cursor_and_keeps_the_order() {
 
 #[tokio::test]
 async fn a_long_backlog_of_one_endpoint_does_not_delay_claims_for_another() {
-    let bench = Bench::with(&["https://a.example/", "https://b.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/", "https://b.example/"]).await;
     let endpoints = bench.endpoints().await;
     for second in 0..50 {
         bench.allocate(second).await;
@@ -610,7 +610,7 @@ async fn a_long_backlog_of_one_endpoint_does_not_delay_claims_for_another() {
 
 #[tokio::test]
 async fn a_restarted_node_releases_its_own_claims_only() {
-    let bench = Bench::with(&["https://a.example/"]).await;
+    let bench = OutboxBench::with(&["https://a.example/"]).await;
     let id = bench.endpoint().await.id;
     for second in 0..2 {
         bench.allocate(second).await;

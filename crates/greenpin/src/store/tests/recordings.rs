@@ -136,3 +136,21 @@ async fn a_link_opens_only_its_recording_until_it_expires() {
     let nobody = bench.store.tenant(TenantId::parse("nobody").unwrap());
     assert!(nobody.suspended().await.unwrap());
 }
+
+#[tokio::test]
+async fn a_recovered_recording_is_kept_only_if_the_record_of_its_call_refers_to_it() {
+    let bench = Bench::new().await;
+    let (store, call_sid) = recorded(&bench).await;
+    let recover = async |location: &str| {
+        let recording = RecordingFile {
+            location: location.into(),
+            duration: Duration::from_secs(2),
+        };
+        store
+            .recover_recording(&call_sid, Some(recording), bench.at(9))
+            .await
+            .unwrap()
+    };
+    assert_eq!(recover("moved/a.wav").await, Disposition::Keep);
+    assert_eq!(recover("b.wav").await, Disposition::Discard);
+}

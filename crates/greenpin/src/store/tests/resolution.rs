@@ -6,7 +6,7 @@ use super::*;
 
 /// Change on a number before the comparison.
 #[derive(Debug, Clone)]
-enum Step {
+enum WorldChange {
     Create { on: usize, from: usize, to: usize },
     Delete(usize),
     Try { on: usize, caller: usize, of: usize },
@@ -17,13 +17,13 @@ enum Step {
 const NUMBERS: [&str; 3] = [EXCLUSIVE, SHARED, OPEN];
 const CALLERS: [Option<&str>; 4] = [Some(AGENT), Some(CUSTOMER), Some(STRANGER), None];
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = WorldChange> {
     prop_oneof![
-        3 => (0..3_usize, 0..3_usize, 0..3_usize).prop_map(|(on, from, to)| Step::Create { on, from, to }),
-        1 => (0..8_usize).prop_map(Step::Delete),
-        6 => (0..3_usize, 0..4_usize, 0..8_usize).prop_map(|(on, caller, of)| Step::Try { on, caller, of }),
-        1 => (1..400_u64).prop_map(Step::Wait),
-        1 => any::<bool>().prop_map(Step::Policy),
+        3 => (0..3_usize, 0..3_usize, 0..3_usize).prop_map(|(on, from, to)| WorldChange::Create { on, from, to }),
+        1 => (0..8_usize).prop_map(WorldChange::Delete),
+        6 => (0..3_usize, 0..4_usize, 0..8_usize).prop_map(|(on, caller, of)| WorldChange::Try { on, caller, of }),
+        1 => (1..400_u64).prop_map(WorldChange::Wait),
+        1 => any::<bool>().prop_map(WorldChange::Policy),
     ]
 }
 
@@ -34,10 +34,10 @@ struct World {
 }
 
 impl World {
-    async fn take(&mut self, step: Step) {
+    async fn take(&mut self, step: WorldChange) {
         let now = self.bench.at(self.seconds);
         match step {
-            Step::Create { on, from, to } => {
+            WorldChange::Create { on, from, to } => {
                 let to = if from == to {
                     Vec::new()
                 } else {
@@ -52,7 +52,7 @@ impl World {
                 self.made
                     .extend(self.bench.tenant.create_allocation(new, now).await);
             }
-            Step::Delete(which) => {
+            WorldChange::Delete(which) => {
                 if let Some(made) = self.made.get(which) {
                     let _ = self
                         .bench
@@ -61,9 +61,9 @@ impl World {
                         .await;
                 }
             }
-            Step::Try { on, caller, of } => self.ask(on, caller, of).await,
-            Step::Wait(seconds) => self.seconds += seconds,
-            Step::Policy(listed) => {
+            WorldChange::Try { on, caller, of } => self.ask(on, caller, of).await,
+            WorldChange::Wait(seconds) => self.seconds += seconds,
+            WorldChange::Policy(listed) => {
                 let policy = if listed {
                     CallerPolicy::Listed
                 } else {

@@ -281,7 +281,7 @@ pub(crate) async fn replay(
     let (Some(after), Some(before)) = (after, before) else {
         return Err(Problem::plain(Code::Internal));
     };
-    let wanted = store::Replay {
+    let wanted = store::ReplayRequest {
         after,
         before,
         types,

@@ -24,7 +24,7 @@ pub(crate) enum DatabaseTarget {
 }
 
 /// Lease of the writers: the state of the database at the start of a transaction.
-pub(crate) struct Lease {
+pub(crate) struct WriterLease {
     /// Version of cached rows; changes after another process has changed settings or endpoints.
     pub(crate) cache_version: i64,
     /// Id of the last event of another node, without its prefix; 0 if there is none.
@@ -133,7 +133,7 @@ impl DatabaseConnection {
     }
 
     /// Begins an exclusive write transaction.
-    pub(crate) fn begin(&self) -> Result<Lease, StoreError> {
+    pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
         match self {
             Self::Sqlite(connection) => connection.begin(),
             Self::Postgres(connection) => connection.begin(),
@@ -181,7 +181,7 @@ impl DatabaseConnection {
     }
 
     /// Waits for the lease of the pipelined begin; `None` if it failed or nothing was pipelined.
-    pub(crate) fn await_lease(&self) -> Option<Lease> {
+    pub(crate) fn await_lease(&self) -> Option<WriterLease> {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(connection) => connection.await_lease(),
@@ -209,9 +209,9 @@ impl DatabaseConnection {
         }
     }
 
-    /// Releases the savepoint, after a rollback to it unless `kept`.
-    pub(crate) fn release(&self, kept: bool) -> Result<(), StoreError> {
-        if !kept {
+    /// Releases the savepoint, after a rollback to it unless `keep_changes`.
+    pub(crate) fn release(&self, keep_changes: bool) -> Result<(), StoreError> {
+        if !keep_changes {
             self.control("ROLLBACK TO SAVEPOINT job")?;
         }
         self.control("RELEASE SAVEPOINT job")

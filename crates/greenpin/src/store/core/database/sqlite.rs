@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{OpenFlags, Statement, TransactionBehavior};
 
-use super::{Lease, Row, Value};
+use super::{Row, Value, WriterLease};
 use crate::store::core::crypto;
 use crate::store::core::schema;
 use crate::store::{OpenError, StoreError, Timestamp};
@@ -105,7 +105,7 @@ impl SqliteConnection {
         Ok(())
     }
 
-    pub(crate) fn begin(&self) -> Result<Lease, StoreError> {
+    pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
         self.execute("BEGIN IMMEDIATE", &[])?;
         // SQLite counts the commits of other processes.
         let mut version = 0;
@@ -113,7 +113,7 @@ impl SqliteConnection {
             version = row.get("data_version")?;
             Ok(false)
         })?;
-        Ok(Lease {
+        Ok(WriterLease {
             cache_version: version,
             last_event: 0,
             version,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::idle::CHECK_INTERVAL;
 use super::job::Job;
-use crate::store::core::database::Lease;
+use crate::store::core::database::WriterLease;
 
 /// Maximum wait for all further jobs of a batch.
 pub(super) const MAX_LINGER: Duration = Duration::from_millis(2);
@@ -22,7 +22,7 @@ pub(super) struct Batch<C> {
 }
 
 /// State of the thread between two batches.
-pub(super) enum State<C> {
+pub(super) enum WriterState<C> {
     /// No transaction is open.
     Idle,
     /// The commit of the batch and the begin of the next transaction were sent. Both answers are pending.
@@ -49,12 +49,12 @@ pub(super) enum Confirmation {
     /// No commit was pending.
     NotPending,
     /// The lease directly follows the previous transaction: the work of the open batch is valid.
-    Continued(Lease),
+    Continued(WriterLease),
     /// The commit failed, or another node has written in between: the open batch must run again.
     Interrupted,
 }
 
-impl<C> State<C> {
+impl<C> WriterState<C> {
     /// Returns the timeout for the next job.
     pub(super) fn timeout(&self) -> Duration {
         match self {

@@ -65,7 +65,7 @@ where
     }
 
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>) {
-        let lost = || StoreError::Database("the job was given up".into());
+        let lost = || StoreError::Database("the job has no result".into());
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
             (Ok(()), None) => Err(lost().into()),
@@ -79,7 +79,7 @@ where
 /// Runs one job. Returns `false` if its changes must be undone.
 pub(crate) fn run<C>(tx: &Tx<'_, C>, job: &mut dyn Job<C>) -> bool {
     catch_unwind(AssertUnwindSafe(|| job.run(tx))).unwrap_or_else(|_| {
-        tracing::error!("a store job panicked; what it did is undone");
+        tracing::error!("a store job panicked; its changes are rolled back");
         false
     })
 }

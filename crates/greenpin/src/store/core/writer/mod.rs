@@ -94,7 +94,7 @@ impl<C: WriterCache + 'static> Writer<C> {
             path: "the writer's thread".into(),
             source,
         })?;
-        let gone = || std::io::Error::other("it ended before it was ready");
+        let gone = || std::io::Error::other("the thread ended before it was ready");
         opened
             .recv()
             .map_err(|_| OpenError::Io {

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::batch::{Batch, BatchEnd, Confirmation, MAX_LINGER, Open, State};
+use super::batch::{Batch, BatchEnd, Confirmation, MAX_LINGER, Open, WriterState};
 use super::idle::IdleDetector;
 use super::job::{Job, JobKind, run};
 use super::{Tx, WriterCache};
 use crate::metrics::METRICS;
 use crate::store::core::crypto::Keyring;
-use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Lease, Value};
+use crate::store::core::database::{DatabaseConnection, DatabaseTarget, Value, WriterLease};
 use crate::store::core::ids::EventIds;
 use crate::store::core::reader::{IdleReaders, Snapshot};
 use crate::store::core::sql;
@@ -107,7 +107,7 @@ impl<C: WriterCache> Thread<C> {
     /// Runs jobs until the last sender is dropped.
     pub(crate) fn run(mut self, jobs: &Receiver<Box<dyn Job<C>>>) {
         let mut detector = IdleDetector::new(self.connection.changes(), Instant::now());
-        let mut state = State::Idle;
+        let mut state = WriterState::Idle;
         loop {
             state = match jobs.recv_timeout(state.timeout()) {
                 Ok(first) => self.run_batch(state.open(), first, jobs),
@@ -129,7 +129,7 @@ impl<C: WriterCache> Thread<C> {
         mut open: Open<C>,
         first: Box<dyn Job<C>>,
         jobs: &Receiver<Box<dyn Job<C>>>,
-    ) -> State<C> {
+    ) -> WriterState<C> {
         let ended = match self.ensure_begun(&open) {
             Ok(()) => self
                 .fill(first, jobs, &mut open)
@@ -142,16 +142,16 @@ impl<C: WriterCache> Thread<C> {
             }
         };
         match ended {
-            Ok(BatchEnd::Pipelined) => return State::Committing(open.batch),
+            Ok(BatchEnd::Pipelined) => return WriterState::Committing(open.batch),
             Ok(BatchEnd::Committed) => self.finish_jobs(open.batch, &Ok(())),
             Err(error) => {
-                tracing::error!(%error, jobs = open.batch.jobs.len(), "a transaction was not committed");
+                tracing::error!(%error, jobs = open.batch.jobs.len(), "transaction not committed");
                 self.confirm_previous(open.previous);
                 let _ = self.roll_back();
                 self.finish_jobs(open.batch, &Err(error));
             }
         }
-        State::Idle
+        WriterState::Idle
     }
 
     /// Sends the results of a batch and notifies the listeners.
@@ -288,7 +288,7 @@ impl<C: WriterCache> Thread<C> {
             committed => committed,
         };
         if let Err(error) = &committed {
-            tracing::error!(%error, jobs = previous.jobs.len(), "a transaction was not committed");
+            tracing::error!(%error, jobs = previous.jobs.len(), "transaction not committed");
             // The cached rows may not exist, and the lease of another node may leave the same version behind.
             self.last_version.set(None);
             self.evict_caches();
@@ -304,14 +304,14 @@ impl<C: WriterCache> Thread<C> {
     }
 
     /// Rolls back the transaction that was begun for jobs that have not arrived.
-    fn release_lease(&self, state: State<C>) -> State<C> {
+    fn release_lease(&self, state: WriterState<C>) -> WriterState<C> {
         let confirmation = self.confirm_previous(state.into_pending());
         if !matches!(confirmation, Confirmation::NotPending)
             && let Err(error) = self.connection.roll_back()
         {
-            tracing::warn!(%error, "an empty transaction was not rolled back");
+            tracing::warn!(%error, "empty transaction not rolled back");
         }
-        State::Idle
+        WriterState::Idle
     }
 
     /// Returns the maximum number of jobs in the next commit: half of the concurrent jobs, within limits. The clients
@@ -375,7 +375,7 @@ impl<C: WriterCache> Thread<C> {
     }
 
     /// Prepares caches and event ids for a transaction.
-    fn start_lease(&self, lease: &Lease) {
+    fn start_lease(&self, lease: &WriterLease) {
         let last = self.last_version.replace(Some(lease.next_version));
         self.is_alone.set(last == Some(lease.version));
         self.cache.begin(lease.cache_version, self.is_alone.get());
@@ -447,8 +447,8 @@ impl<C: WriterCache> Thread<C> {
     }
 }
 
-fn count(jobs: usize, took: Duration) {
-    METRICS.store_commit.observe(took.as_secs_f64());
+fn count(jobs: usize, duration: Duration) {
+    METRICS.store_commit.observe(duration.as_secs_f64());
     let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
     METRICS.store_batch.observe(jobs.into());
     METRICS.store_jobs.inc_by(jobs.into());

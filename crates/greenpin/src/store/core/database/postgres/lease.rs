@@ -6,15 +6,15 @@ use std::task::Poll;
 use futures_util::future::MaybeDone;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{Answer, PendingCommit, PostgresConnection};
+use super::{PendingAnswer, PendingCommit, PostgresConnection};
 use crate::store::StoreError;
-use crate::store::core::database::Lease;
+use crate::store::core::database::WriterLease;
 use crate::store::core::sql;
 use crate::store::core::statement::Tables;
 
 impl PostgresConnection {
     /// Begins a transaction and waits for the lease.
-    pub(crate) fn begin(&self) -> Result<Lease, StoreError> {
+    pub(crate) fn begin(&self) -> Result<WriterLease, StoreError> {
         self.has_failed.set(false);
         self.discard_deferred();
         // After a timeout of the lock the transaction is open nevertheless, and must be rolled back.
@@ -23,7 +23,7 @@ impl PostgresConnection {
         self.read_lease(&answers)
     }
 
-    fn read_lease(&self, answers: &[SimpleQueryMessage]) -> Result<Lease, StoreError> {
+    fn read_lease(&self, answers: &[SimpleQueryMessage]) -> Result<WriterLease, StoreError> {
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -39,7 +39,7 @@ impl PostgresConnection {
         };
         self.cache_version.set(cache_version);
         self.next_version.set(version.wrapping_add(1));
-        Ok(Lease {
+        Ok(WriterLease {
             cache_version,
             last_event,
             version,
@@ -74,9 +74,9 @@ impl PostgresConnection {
     pub(crate) fn commit_and_begin(&self, last_event: u128) -> Result<(), StoreError> {
         self.flush()?;
         let (text, client) = (self.commit_text(last_event, false), self.client.clone());
-        let commit: Answer<()> = Box::pin(async move { client.batch_execute(&text).await });
+        let commit: PendingAnswer<()> = Box::pin(async move { client.batch_execute(&text).await });
         let client = self.client.clone();
-        let mut begin: Answer<_> =
+        let mut begin: PendingAnswer<_> =
             Box::pin(async move { client.simple_query(sql::LEASE_BEGIN).await });
         let mut commit = MaybeDone::Future(commit);
         let _ = self.poll_once(&mut commit);
@@ -108,7 +108,7 @@ impl PostgresConnection {
     }
 
     /// Waits for the lease of the pipelined begin; `None` if it failed or nothing was pipelined.
-    pub(crate) fn await_lease(&self) -> Option<Lease> {
+    pub(crate) fn await_lease(&self) -> Option<WriterLease> {
         self.receive_lease();
         self.next_lease.take()
     }

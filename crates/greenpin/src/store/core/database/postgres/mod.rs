@@ -23,7 +23,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Lease;
+use super::WriterLease;
 use super::batch_insert::BatchedRows;
 use crate::crypto::tls_roots;
 use crate::crypto::tls_roots::TrustError;
@@ -72,24 +72,24 @@ pub(crate) struct PostgresConnection {
     /// Pipelined commit of the previous transaction, until its answer is read.
     pending_commit: RefCell<Option<PendingCommit>>,
     /// Pipelined begin of this transaction, until its answer is read.
-    pending_lease: RefCell<Option<Answer<Vec<SimpleQueryMessage>>>>,
+    pending_lease: RefCell<Option<PendingAnswer<Vec<SimpleQueryMessage>>>>,
     /// Result of the pipelined commit, until the writer takes it.
     commit_result: RefCell<Option<Result<(), StoreError>>>,
     /// Lease of the pipelined begin, until the writer takes it.
-    next_lease: RefCell<Option<Lease>>,
+    next_lease: RefCell<Option<WriterLease>>,
     // The last field: the futures above are dropped before their runtime.
     runtime: Runtime,
 }
 
-type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+type PendingAnswer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Pending answer to a deferred statement: the number of rows.
-type Deferred = Answer<u64>;
+type Deferred = PendingAnswer<u64>;
 
 /// Pipelined end of a transaction.
 struct PendingCommit {
     statements: Vec<Deferred>,
-    commit: MaybeDone<Answer<()>>,
+    commit: MaybeDone<PendingAnswer<()>>,
 }
 
 impl PostgresTarget {
