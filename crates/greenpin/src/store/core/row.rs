@@ -33,9 +33,11 @@ macro_rules! row {
             pub(crate) fn read(
                 row: &$crate::store::core::database::Row<'_>,
             ) -> Result<Self, $crate::store::StoreError> {
+                let mut index = 0..;
+                let mut next = || index.next().unwrap_or_default();
                 Ok(Self {
-                    $first: row.get(stringify!($first))?,
-                    $($field: row.get(stringify!($field))?,)*
+                    $first: row.get_near(next(), stringify!($first))?,
+                    $($field: row.get_near(next(), stringify!($field))?,)*
                 })
             }
         }

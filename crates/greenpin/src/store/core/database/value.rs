@@ -43,9 +43,32 @@ pub(crate) trait Column: Sized {
 impl Row<'_> {
     /// Reads a column by its name.
     pub(crate) fn get<T: Column>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.get_near(0, column)
+    }
+
+    /// Reads a column by its name. `index` is its probable position, which saves the search for the name.
+    pub(crate) fn get_near<T: Column>(
+        &self,
+        index: usize,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
         let value = match self {
-            Self::Sqlite(row) => sqlite_value(row.get_ref(column)?),
-            Self::Postgres(row) => postgres_value(row, column),
+            Self::Sqlite(row) => {
+                let statement: &rusqlite::Statement<'_> = row.as_ref();
+                let index = match statement.column_name(index) {
+                    Ok(name) if name == column => index,
+                    _ => statement.column_index(column)?,
+                };
+                sqlite_value(row.get_ref(index)?)
+            }
+            Self::Postgres(row) => {
+                let columns = row.columns();
+                let index = match columns.get(index) {
+                    Some(found) if found.name() == column => Some(index),
+                    _ => columns.iter().position(|found| found.name() == column),
+                };
+                index.and_then(|index| postgres_value(row, index))
+            }
         };
         value
             .and_then(T::read)
@@ -62,11 +85,7 @@ fn sqlite_value(value: ValueRef<'_>) -> Option<Value<'_>> {
     }
 }
 
-fn postgres_value<'r>(row: &'r tokio_postgres::Row, name: &str) -> Option<Value<'r>> {
-    let index = row
-        .columns()
-        .iter()
-        .position(|column| column.name() == name)?;
+fn postgres_value(row: &tokio_postgres::Row, index: usize) -> Option<Value<'_>> {
     let kind = row.columns().get(index)?.type_();
     if *kind == Type::INT8 {
         row.try_get::<_, Option<i64>>(index).ok().map(integer)
